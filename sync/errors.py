@@ -1,0 +1,270 @@
+"""
+Every failure the sync can meet, and who acts on it.
+
+    SyncError                    code, hint; the text never holds a value from a file or a resource
+    + TransientError             retry_after; the host delivers the message again
+    | - SourceUnavailable        the object store did not answer, or answered 5xx
+    | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
+    | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
+    | - Throttled                429, with its Retry-After
+    | - Contention               the same race was lost too many times in a row
+    | - UnexpectedFailure        a defect of ours; the text names the type and place only
+    + Conflict                   somebody else wrote in between; look again ("second pass")
+    | - StoreConflict            a table row's ETag is another one, or the row is gone or there already
+    | - FhirConflict             409 or 412 from the FHIR service
+    + PermanentError             a dead letter at once; trying again changes nothing
+    | - BadEvent                 the message is not what the schema promises
+    | - ForeignSource            an account or container that is not configured
+    | - UnreadableObject         the object can never become an instance, as it is now
+    | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
+    | - AmbiguousMatch           several FHIR resources carry the identifier
+    | - InvalidResource          our own validation refused what the mapping built
+    | - FhirRejected             400 or 422 from the FHIR service
+    + SourceGone                 the object does not exist now; a truth, not a failure
+    + SourceChanged              the object was replaced between two ranged reads; read it anew
+    ConfigError                  at start only; names the setting and what was expected
+
+A bad optional value is none of these: it becomes a `Finding` on the record.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AmbiguousMatch",
+    "BadEvent",
+    "ConfigError",
+    "Conflict",
+    "Contention",
+    "DicomDirectory",
+    "FhirConflict",
+    "FhirRejected",
+    "FhirUnavailable",
+    "ForeignSource",
+    "HeaderLimit",
+    "InvalidResource",
+    "MissingIdentity",
+    "NotDicom",
+    "PermanentError",
+    "SourceChanged",
+    "SourceGone",
+    "SourceUnavailable",
+    "StoreConflict",
+    "StoreUnavailable",
+    "SyncError",
+    "Throttled",
+    "TransientError",
+    "TruncatedHeader",
+    "UnexpectedFailure",
+    "UnreadableObject",
+]
+
+
+class SyncError(Exception):
+    """
+    Base of all failures that the sync itself names.
+
+    Parameters
+    ----------
+    detail
+        What failed, for a log. It must hold no value from a DICOM file, a FHIR resource or a blob name:
+        attribute keywords, status codes, byte counts and hashed keys only.
+    code
+        Stable name, ``area.reason``; a heading of the runbook. Defaults to the class's own.
+    hint
+        What the operator can do. Defaults to the class's own.
+    """
+
+    code = "sync.error"
+    hint = "See the log around this time."
+
+    def __init__(self, detail: str = "", *, code: str | None = None, hint: str | None = None) -> None:
+        self.code = code or type(self).code
+        self.hint = hint or type(self).hint
+        self.detail = detail
+        super().__init__(f"{self.code}: {detail}" if detail else self.code)
+
+
+class TransientError(SyncError):
+    """Trying again later can help; ``retry_after`` is in seconds, None when nobody said."""
+
+    code = "transient"
+
+    def __init__(
+        self, detail: str = "", *, retry_after: float | None = None, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(detail, code=code, hint=hint)
+        self.retry_after = retry_after
+
+
+class SourceUnavailable(TransientError):
+    """The object store did not answer, or answered 5xx."""
+
+    code = "source.unavailable"
+    hint = "Check that the storage account of the DICOM files is reachable and that the identity may read it."
+
+
+class StoreUnavailable(TransientError):
+    """Table or Queue Storage did not answer, or answered 5xx."""
+
+    code = "store.unavailable"
+    hint = "Check that the state storage account is reachable and that the identity may write to it."
+
+
+class FhirUnavailable(TransientError):
+    """The FHIR service did not answer, or answered 5xx."""
+
+    code = "fhir.unavailable"
+    hint = "Check the health of the FHIR service; projection goes on by itself once it answers."
+
+
+class Throttled(TransientError):
+    """A service answered 429."""
+
+    code = "fhir.throttled"
+    hint = "The FHIR service is at its limit; raise its capacity or lower the number of function instances."
+
+
+class Contention(TransientError):
+    """The same optimistic race was lost too many times in a row."""
+
+    code = "store.contention"
+    hint = (
+        "Harmless when rare: the message is delivered again. If it stays, look for a second deployment on this state."
+    )
+
+
+class UnexpectedFailure(TransientError):
+    """A defect of ours. The text names the exception's type and place, never its message."""
+
+    code = "sync.unexpected"
+    hint = "This is a defect: report the type and place named in the log."
+
+
+class Conflict(SyncError):
+    """Somebody else wrote in between: look again."""
+
+    code = "conflict"
+
+
+class StoreConflict(Conflict):
+    """A table row is not the one that was read (other ETag, gone, or there already)."""
+
+    code = "store.conflict"
+
+
+class FhirConflict(Conflict):
+    """The FHIR service answered 409 or 412."""
+
+    code = "fhir.conflict"
+
+
+class PermanentError(SyncError):
+    """Goes to the dead letters at once."""
+
+    code = "permanent"
+
+
+class BadEvent(PermanentError):
+    """The message is not what the event schema promises."""
+
+    code = "event.malformed"
+    hint = "Check which sender writes to the objects queue; the object itself is found by a backfill."
+
+
+class ForeignSource(PermanentError):
+    """The event names an account or container that is not configured."""
+
+    code = "event.foreign_source"
+    hint = "If the container should be synced, add it to DICOM_SYNC_CONTAINERS, then run a backfill of it."
+
+
+class UnreadableObject(PermanentError):
+    """The object, as it is now, can never become an instance."""
+
+    code = "header.unreadable"
+    hint = "Replace or delete the object; either clears this dead letter."
+
+
+class NotDicom(UnreadableObject):
+    """No DICM prefix and no plausible data set."""
+
+    code = "header.not_dicom"
+
+
+class DicomDirectory(UnreadableObject):
+    """A DICOMDIR: an index of files, not an instance (PS3.10 8.6)."""
+
+    code = "header.dicomdir"
+    hint = "A DICOMDIR describes other files and is not synced; upload the files it lists."
+
+
+class TruncatedHeader(UnreadableObject):
+    """The file ends inside its header."""
+
+    code = "header.truncated"
+    hint = "The file was cut short; send it again."
+
+
+class HeaderLimit(UnreadableObject):
+    """The header exceeds one of the configured bounds (bytes, depth, elements, inflated size)."""
+
+    code = "header.limit"
+    hint = "If the file is genuine, raise the DICOM_SYNC_HEADER_* limit that the detail names."
+
+
+class MissingIdentity(UnreadableObject):
+    """No usable Study, Series or SOP Instance UID."""
+
+    code = "header.missing_identity"
+    hint = "The file lacks a UID that the detail names, or the UID is not one; mend it at its source."
+
+
+class AmbiguousMatch(PermanentError):
+    """Several FHIR resources carry the identifier; choosing one could mix up patients."""
+
+    code = "fhir.ambiguous"
+    hint = "Merge the duplicates in the FHIR service, then retry."
+
+
+class InvalidResource(PermanentError):
+    """Our own validation refused what the mapping built."""
+
+    code = "mapping.invalid"
+    hint = "This is a defect of the mapping: report the element path named in the detail."
+
+
+class FhirRejected(PermanentError):
+    """The FHIR service answered 400 or 422."""
+
+    code = "fhir.rejected"
+    hint = "Read the issue codes in the detail, mend the cause, then retry."
+
+
+class SourceGone(SyncError):
+    """The object does not exist now."""
+
+    code = "source.gone"
+
+
+class SourceChanged(SyncError):
+    """The object was replaced between two ranged reads."""
+
+    code = "source.changed"
+
+
+class ConfigError(Exception):
+    """
+    A setting is missing or wrong; the process must not start.
+
+    Parameters
+    ----------
+    setting
+        Name of the environment variable.
+    expected
+        What it should hold.
+    """
+
+    def __init__(self, setting: str, expected: str) -> None:
+        self.setting = setting
+        self.expected = expected
+        super().__init__(f"{setting}: {expected}")

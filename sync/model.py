@@ -1,0 +1,282 @@
+"""
+The frozen values that travel through the sync, named in the field's words.
+
+Identity comes in two kinds. An *object* is one blob, or one instance of a DICOM service: what a store can create,
+overwrite and delete. A *study* is what FHIR shows. One study has many objects, and one SOP Instance UID may sit in
+several objects. Keys are hashes: Azure tables forbid some characters in keys, and blob names may hold patient names.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sync.errors import UnreadableObject
+
+T = TypeVar("T")
+
+Attributes = Mapping[str, Sequence[Any]]
+"""
+Extracted attributes of one instance: DICOM keyword -> values, as `sync.attributes` lists them.
+
+Values are text as the file has it, decoded and without padding (dates stay ``YYYYMMDD``, person names keep ``^`` and
+``=``), integers for binary VRs, and nested `Attributes` for the items of a sequence. Shape: absent keyword = absent
+attribute; empty sequence = present but empty. It is JSON as it stands.
+"""
+
+Resource = dict[str, Any]
+"""A FHIR R4 resource as JSON."""
+
+LOCATOR_BUCKETS = 4
+"""Partitions a folder is spread over; more spread the load, fewer make larger batches."""
+
+
+def digest(*parts: str, length: int = 40) -> str:
+    """Hex SHA-256 of the parts, cut to ``length`` characters; parts cannot run into each other."""
+    joined = "\x00".join(parts)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+class ObjectKey(NamedTuple):
+    """Where an object's rows are: both parts are hashes, safe in keys, logs and dead letters."""
+
+    partition: str
+    row: str
+
+    def __str__(self) -> str:
+        return f"{self.partition}.{self.row}"
+
+    @classmethod
+    def parse(cls, text: str) -> ObjectKey:
+        """Inverse of ``str``; ValueError when the text is not one."""
+        partition, row = text.split(".")
+        return cls(partition, row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectRef:
+    """One object of a store: account, container and name, as the store spells them (case matters)."""
+
+    account: str
+    container: str
+    name: str
+
+    @cached_property
+    def key(self) -> ObjectKey:
+        """Hashed key. The partition follows the folder, split in a few buckets so that a flat container scales."""
+        folder = self.name.rpartition("/")[0]
+        row = digest(self.account, self.container, self.name)
+        bucket = int(row[:4], 16) % LOCATOR_BUCKETS
+        return ObjectKey(f"{digest(self.account, self.container, folder, length=20)}-{bucket}", row)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class StudyRef:
+    """
+    One study: Study Instance UID (0020,000D) within a data partition.
+
+    ``partition`` is empty for blobs; DICOM services with data partitions may hold one UID in several.
+    """
+
+    study_instance_uid: str
+    partition: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Hashed key, 40 hex digits; also the unique part of the FHIR id."""
+        return digest(self.partition, self.study_instance_uid)
+
+
+class Action(enum.Enum):
+    """What happened to an object, as far as the message knows. A hint, never the truth."""
+
+    CREATED = "created"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One normalised happening: look at this object. ``etag`` (without quotes) is None when the event has none."""
+
+    object: ObjectRef
+    action: Action
+    etag: str | None = None
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """
+    An attribute that could not be used as it is. It never holds the value.
+
+    ``keyword`` is the DICOM keyword, ``code`` says what is wrong (``date.impossible``), ``action`` what was done
+    (``omitted``).
+    """
+
+    keyword: str
+    code: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """What one header says: the identity of the instance and its extracted attributes."""
+
+    study: StudyRef
+    series_instance_uid: str
+    sop_instance_uid: str
+    attributes: Attributes
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """
+    The object as it was when looked at; exactly one of three truths.
+
+    A ``record`` (it is an instance), a ``problem`` (it is there and can never become one), or neither: it is gone, and
+    then ``etag`` is None.
+    """
+
+    etag: str | None
+    order: str = ""
+    """Sorts versions of one SOP Instance held by several objects; the store's last-modified time, ISO 8601 UTC."""
+    record: InstanceRecord | None = None
+    problem: UnreadableObject | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One object's instance, as the study's ledger keeps it."""
+
+    object_key: ObjectKey
+    record: InstanceRecord
+    order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locator:
+    """
+    What we know of one object; a delete event carries no UID, so this is how it finds its study.
+
+    ``study`` is None while the object is gone or unreadable. ``history`` holds every other study it ever claimed whose
+    ledger row may still be there. ``settled`` means that ledger and marks agree with this row.
+    """
+
+    object: ObjectRef
+    etag: str | None
+    study: StudyRef | None = None
+    sop_instance_uid: str | None = None
+    history: frozenset[StudyRef] = frozenset()
+    settled: bool = False
+    has_dead_letter: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyStudy:
+    """An outstanding study: the outbox row. Times are aware UTC."""
+
+    study: StudyRef
+    first_marked: datetime
+    last_marked: datetime
+    attempts: int = 0
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """
+    What we last wrote to FHIR for one study; a cache of the server, and the write-ahead note of patient rows.
+
+    ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
+    none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
+    are the top-level elements that we wrote. ``patient_keys`` holds every patient key under which this study may have
+    a row in the patients table; after a finished pass it is the current one alone.
+    """
+
+    study: StudyRef
+    fhir_id: str
+    adopted: bool = False
+    version: str | None = None
+    content_hash: str | None = None
+    foreign: bool = False
+    elements: frozenset[str] = frozenset()
+    patient_id: str | None = None
+    patient_hash: str | None = None
+    patient_keys: frozenset[str] = frozenset()
+    endpoint_hash: str | None = None
+    series: int = 0
+    instances: int = 0
+    findings: tuple[Finding, ...] = ()
+    error: str | None = None
+    finished: bool = False
+    """False while a pass is on its way (or died there): nothing here but ids and patient_keys may be trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRow:
+    """One study's say about its patient; the Patient resource is built from all rows of its key."""
+
+    patient_key: str
+    study: StudyRef
+    study_date: str
+    attributes: Attributes
+
+
+class SubjectKind(enum.Enum):
+    """What a dead letter is about."""
+
+    OBJECT = "object"
+    STUDY = "study"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """
+    A permanent failure, kept until its cause is gone. One per subject: a repeat updates it.
+
+    ``subject`` is the object key, the study key or the digest of the message: never a name or a value.
+    """
+
+    kind: SubjectKind
+    subject: str
+    code: str
+    detail: str
+    hint: str
+    first_at: datetime
+    last_at: datetime
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A value with the ETag of the table row that holds it."""
+
+    value: T
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Some bytes of an object, and what its store says of it: ETag without quotes, whole size, last change (UTC)."""
+
+    data: bytes
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirWrite:
+    """One entry of a transaction: PUT when there is a resource, DELETE when there is none."""
+
+    resource_type: str
+    resource_id: str
+    resource: Resource | None = field(default=None, repr=False)
+    if_match: str | None = None

@@ -1,0 +1,251 @@
+"""
+What the pipeline needs from the world, as Protocols; `sync.adapters` has two of each, in memory and for Azure.
+
+All methods are coroutines and safe to repeat unless they say otherwise. Table rows carry an ETag that changes with
+every write, also one of equal content. Adapters translate every library exception: a lost race is `StoreConflict`,
+an outage is a `TransientError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sync.config import Settings
+from sync.model import (
+    Chunk,
+    DeadLetter,
+    DirtyStudy,
+    FhirWrite,
+    LedgerRow,
+    Locator,
+    ObjectKey,
+    ObjectRef,
+    PatientRow,
+    Projection,
+    Resource,
+    Stored,
+    StudyRef,
+    SubjectKind,
+)
+from sync.telemetry import Telemetry
+
+
+class Clock(Protocol):
+    """The time; tests turn it by hand."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+
+class ObjectSource(Protocol):
+    """The store of DICOM objects."""
+
+    async def read(self, ref: ObjectRef, *, start: int, length: int, etag: str | None = None) -> Chunk:
+        """
+        Read bytes ``start`` to ``start + length``; a range past the end is cut short, an empty object gives no bytes.
+
+        Raises
+        ------
+        SourceGone
+            The object, or its container, does not exist.
+        SourceChanged
+            ``etag`` was given and the object has another one now.
+        SourceUnavailable
+            The store did not answer.
+        """
+        ...
+
+
+class Locators(Protocol):
+    """One row an object."""
+
+    async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
+        """Return the row, or None."""
+        ...
+
+    async def find(self, key: ObjectKey) -> Stored[Locator] | None:
+        """Return the row by key alone, for retries of dead letters, which hold no name."""
+        ...
+
+    async def insert(self, locator: Locator) -> str:
+        """Write a new row and return its ETag; `StoreConflict` when there is one."""
+        ...
+
+    async def replace(self, locator: Locator, etag: str) -> str:
+        """Replace the row and return the new ETag; `StoreConflict` unless its ETag is the given one."""
+        ...
+
+
+class Ledger(Protocol):
+    """One row an object, in the partition of its study."""
+
+    async def upsert(self, row: LedgerRow) -> None:
+        """Insert or replace."""
+        ...
+
+    async def delete(self, study: StudyRef, key: ObjectKey) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
+        """Return all rows of the study, 0..n, in no particular order."""
+        ...
+
+
+class DirtyStudies(Protocol):
+    """The outbox: outstanding studies only."""
+
+    async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
+        """Return the row, or None."""
+        ...
+
+    async def mark(self, study: StudyRef, now: datetime) -> bool:
+        """
+        Insert the row, or set ``last_marked`` on it, keeping ``first_marked`` and resetting the back-off.
+
+        Returns
+        -------
+        bool
+            True when the row is new. The ETag changes either way.
+        """
+        ...
+
+    async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
+        """Replace the row (its attempts and ``not_before``); `StoreConflict` unless its ETag is the given one."""
+        ...
+
+    async def delete(self, study: StudyRef, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        ...
+
+    def all(self) -> AsyncIterator[DirtyStudy]:
+        """Iterate over every outstanding study, in no particular order."""
+        ...
+
+
+class Projections(Protocol):
+    """What we last wrote, one row a study."""
+
+    async def read(self, study: StudyRef) -> Stored[Projection] | None:
+        """Return the row, or None."""
+        ...
+
+    async def write(self, projection: Projection, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        ...
+
+    def all(self) -> AsyncIterator[Projection]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+
+class PatientRows(Protocol):
+    """What each study says of its patient, in the partition of the patient key."""
+
+    async def upsert(self, row: PatientRow) -> None:
+        """Insert or replace."""
+        ...
+
+    async def delete(self, patient_key: str, study: StudyRef) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def read(self, patient_key: str) -> Sequence[PatientRow]:
+        """Return all rows of the patient, 0..n, in no particular order."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Permanent failures, one row a subject."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+        ...
+
+    async def clear(self, kind: SubjectKind, subject: str) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    def all(self) -> AsyncIterator[DeadLetter]:
+        """Iterate over all dead letters, in no particular order."""
+        ...
+
+
+class StudyQueue(Protocol):
+    """The queue ``studies``: hints that a study is outstanding. The dirty row is the truth."""
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds (at most 7 days)."""
+        ...
+
+    async def length(self) -> int:
+        """Return about how many messages there are, invisible ones included."""
+        ...
+
+
+class QueueDepths(Protocol):
+    """Lengths of all our queues, for status."""
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> about how many messages, invisible ones included."""
+        ...
+
+
+class FhirServer(Protocol):
+    """
+    A FHIR R4 service.
+
+    Only updates can be fenced: servers ignore If-Match on DELETE and If-None-Match on PUT.
+    """
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource as it is now with ``meta.versionId``; None when it never was or is deleted."""
+        ...
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier, 0..n, never from a cache."""
+        ...
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """
+        Apply the writes, all or none where the server can; every entry of the answer is checked.
+
+        Returns
+        -------
+        Sequence
+            New version id of each write, in order; None for a DELETE (deleting what is gone is fine).
+
+        Raises
+        ------
+        FhirConflict
+            An If-Match failed, or the server reports a conflict. With a server whose transactions are not atomic
+            some writes may have been applied.
+        FhirRejected
+            400, 404, 422: what was sent is not acceptable.
+        Throttled, FhirUnavailable
+            After the adapter's own short retries.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything the pipeline uses, built once a process by `sync.bootstrap`."""
+
+    settings: Settings
+    clock: Clock
+    objects: ObjectSource
+    locators: Locators
+    ledger: Ledger
+    dirty: DirtyStudies
+    projections: Projections
+    patients: PatientRows
+    dead_letters: DeadLetters
+    study_queue: StudyQueue
+    queues: QueueDepths
+    fhir: FhirServer
+    telemetry: Telemetry = field(default_factory=Telemetry)
