@@ -105,7 +105,7 @@ class DirtyStudies(Protocol):
 
     async def mark(self, study: StudyRef, now: datetime) -> bool:
         """
-        Insert the row, or set ``last_marked`` on it, keeping ``first_marked`` and resetting the back-off.
+        Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
 
         Returns
         -------
@@ -249,3 +249,5 @@ class Services:
     queues: QueueDepths
     fhir: FhirServer
     telemetry: Telemetry = field(default_factory=Telemetry)
+    verified_endpoints: set[str] = field(default_factory=set)
+    """Hashes of Endpoints that this process has seen as they should be, so that not every study reads them."""

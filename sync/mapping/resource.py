@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sync.model import Resource, StudyRef, digest
@@ -40,6 +41,8 @@ PATIENT_ELEMENTS = frozenset({"birthDate", "_birthDate", "gender", "identifier",
 """Top-level elements of a Patient that we created and therefore own, present or not."""
 
 _DICOM_UID_SYSTEM = "urn:dicom:uid"
+_UID_SLOT = ("uid",)
+_ACCESSION_SLOT = ("accession",)
 
 
 def study_id(study: StudyRef) -> str:
@@ -78,7 +81,33 @@ def version_of(resource: Resource) -> str | None:
     return str(version) if version is not None else None
 
 
-def overlay(held: Resource, ours: Resource, owned: Collection[str]) -> Resource:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """
+    What of a held resource is ours: top-level elements, and slots within ``identifier``.
+
+    Of a resource that we created every element that we could write is ours, present or not. Of an adopted one only
+    what we write now, or wrote before.
+    """
+
+    elements: frozenset[str]
+    identifier_slots: frozenset[tuple[str, ...]] = frozenset()
+
+    @classmethod
+    def of_study(cls, *, adopted: bool, written: frozenset[str], study_id_system: str) -> Ownership:
+        """Ownership of an ImagingStudy."""
+        if adopted:
+            return cls(elements=written - {"identifier"})
+        slots = {_UID_SLOT, _ACCESSION_SLOT} | ({("system", study_id_system)} if study_id_system else set())
+        return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slots=frozenset(slots))
+
+    @classmethod
+    def of_patient(cls) -> Ownership:
+        """Ownership of a Patient that we created."""
+        return cls(elements=PATIENT_ELEMENTS)
+
+
+def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     """
     Our elements over what the server holds; elements of others stay.
 
@@ -89,19 +118,19 @@ def overlay(held: Resource, ours: Resource, owned: Collection[str]) -> Resource:
     ours
         What we want it to say.
     owned
-        Top-level elements that are ours: those absent from ``ours`` go.
+        What is ours: it goes when ``ours`` lacks it.
 
     Returns
     -------
     Resource
-        What to PUT. Identifiers of other systems and extensions with other URLs survive inside our lists.
+        What to PUT. Identifiers of other slots and extensions with other URLs survive beside ours.
     """
-    merged = {k: v for k, v in held.items() if k not in owned}
+    merged = {k: v for k, v in held.items() if k not in owned.elements}
     merged.update({k: v for k, v in ours.items() if k not in ("id", "meta")})
-    for element, key in (("identifier", _identifier_key), ("extension", _extension_key)):
-        merged[element] = _keep_foreign(held.get(element, []), ours.get(element, []), key)
-        if not merged[element]:
-            del merged[element]
+    identifiers = _keep_foreign(held, ours, "identifier", _identifier_slot, owned.identifier_slots)
+    extensions = _keep_foreign(held, ours, "extension", _extension_slot, frozenset())
+    merged.update(identifier=identifiers, extension=extensions)
+    merged = {k: v for k, v in merged.items() if v != []}
     merged["id"] = held.get("id", ours.get("id"))
     meta = {k: v for k, v in held.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
     meta.update(ours.get("meta", {}))
@@ -125,24 +154,29 @@ def _comparable(resource: Resource) -> Resource:
     return {**body, "meta": meta} if meta else body
 
 
-def _identifier_key(identifier: Resource) -> tuple[str, ...]:
+def _identifier_slot(identifier: Resource) -> tuple[str, ...]:
     """
     Slot an identifier fills: ours replace those of the same slot.
 
     A study has one UID and one accession number, whatever their values; others are told apart by system.
     """
     if identifier.get("system") == _DICOM_UID_SYSTEM:
-        return ("uid",)
+        return _UID_SLOT
     codes = [c.get("code", "") for c in identifier.get("type", {}).get("coding", [])]
-    if "ACSN" in codes:
-        return ("accession",)
-    return ("system", str(identifier.get("system", "")))
+    return _ACCESSION_SLOT if "ACSN" in codes else ("system", str(identifier.get("system", "")))
 
 
-def _extension_key(extension: Resource) -> tuple[str, ...]:
+def _extension_slot(extension: Resource) -> tuple[str, ...]:
     return (str(extension.get("url", "")),)
 
 
-def _keep_foreign(held: list[Resource], ours: list[Resource], key: Any) -> list[Resource]:
-    slots = {key(item) for item in ours}
-    return [*ours, *(item for item in held if key(item) not in slots)]
+def _keep_foreign(
+    held: Resource,
+    ours: Resource,
+    element: str,
+    slot: Callable[[Resource], tuple[str, ...]],
+    owned: frozenset[tuple[str, ...]],
+) -> list[Resource]:
+    own: list[Resource] = ours.get(element, [])
+    taken = owned | {slot(item) for item in own}
+    return [*own, *(item for item in held.get(element, []) if slot(item) not in taken)]

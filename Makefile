@@ -1,0 +1,55 @@
+# The commands of this project; continuous integration runs `make test` and nothing else.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check bench fmt lock clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample studies, show them in FHIR
+	$(BIN)/python -m local demo
+
+test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
+	$(BIN)/python -m local prepare --hapi
+	$(MAKE) --no-print-directory static
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.for-development static  ## Quick checks: style, types, import contracts, unit and property tests
+	$(BIN)/python -m pytest tests/unit tests/property tests/docs
+
+.PHONY: static
+static:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
+	$(BIN)/python -m local prepare --hapi
+	$(BIN)/python -m bench
+
+fmt: $(VENV)/.for-development  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.for-development  ## Pin the dependencies of pyproject.toml anew
+	scripts/lock $(BIN)
+
+clean:  ## Remove everything that the commands above made
+	rm -rf $(VENV) .local
+
+$(VENV)/bin/python:
+	python=$$(scripts/find-python) && "$$python" -m venv $(VENV)
+
+$(VENV)/.for-demo: requirements-local.txt $(VENV)/bin/python
+	scripts/install $(BIN) requirements-local.txt
+	touch $@
+
+$(VENV)/.for-development: requirements-dev.txt $(VENV)/bin/python
+	scripts/install $(BIN) requirements-dev.txt
+	touch $@ $(VENV)/.for-demo

@@ -1,0 +1,93 @@
+"""
+The triggers: each parses what the host hands over, calls `sync`, and returns. Nothing is decided here.
+
+This is the only file that knows the Azure Functions programming model. Queue messages arrive decoded from base64;
+``dequeue_count`` is 1 on first delivery. What a queue function raises makes the host deliver the message again, and
+after ``maxDequeueCount`` (host.json) move it to ``<queue>-poison``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import azure.functions as func
+
+from sync import bootstrap, handling, status as operations
+from sync.errors import SyncError
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+STORAGE = "AzureWebJobsStorage"
+
+
+@app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
+async def ingest_object(message: func.QueueMessage) -> None:
+    """An event says that an object was created, overwritten or deleted."""
+    running = await bootstrap.running()
+    await handling.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
+
+
+@app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
+async def project_study(message: func.QueueMessage) -> None:
+    """A study is outstanding."""
+    running = await bootstrap.running()
+    await handling.handle_study_message(_text(message), running.services, attempt=_attempt(message))
+
+
+@app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
+async def ingest_object_poison(message: func.QueueMessage) -> None:
+    """A message of ``objects`` failed too often."""
+    running = await bootstrap.running()
+    await handling.handle_poison_object(_text(message), running.sources, running.services)
+
+
+@app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
+async def project_study_poison(message: func.QueueMessage) -> None:
+    """A message of ``studies`` failed too often."""
+    running = await bootstrap.running()
+    await handling.handle_poison_study(_text(message), running.services)
+
+
+@app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
+async def sweep(timer: func.TimerRequest) -> None:
+    """Every 30 seconds: wake the studies whose wake-up was lost."""
+    running = await bootstrap.running()
+    await handling.sweep(running.services)
+
+
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    """200 when settings are sound and the state account answers, else 503 with an error code."""
+    try:
+        running = await bootstrap.running()
+        await running.services.queues.depths()
+    except SyncError as failure:
+        return _json({"status": "failing", "code": failure.code, "hint": failure.hint}, code=503)
+    return _json({"status": "ok"})
+
+
+@app.route(route="status", methods=["GET"])
+async def status(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether everything that arrived is in FHIR, and what is left."""
+    running = await bootstrap.running()
+    return _json(await operations.status(running.services))
+
+
+@app.route(route="dead-letters", methods=["GET"])
+async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    """The dead letters, grouped by code."""
+    running = await bootstrap.running()
+    return _json(await operations.dead_letters_by_code(running.services))
+
+
+def _text(message: func.QueueMessage) -> str:
+    return message.get_body().decode("utf-8", "replace")
+
+
+def _attempt(message: func.QueueMessage) -> int:
+    return message.dequeue_count or 1
+
+
+def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
+    headers = {"Cache-Control": "no-store"}
+    return func.HttpResponse(json.dumps(body), status_code=code, mimetype="application/json", headers=headers)

@@ -1,0 +1,218 @@
+"""
+Where failures are decided, once, around the pipeline: raise, postpone, or write a dead letter.
+
+Each function takes one message as its queue delivered it. Returning means done; raising means that the host delivers
+the message again and at last moves it to the poison queue. What is raised carries no value from any file: an exception
+that is not ours is replaced by `UnexpectedFailure`, which names its type and place only.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+from sync.errors import (
+    Contention,
+    FhirUnavailable,
+    PermanentError,
+    StoreConflict,
+    SyncError,
+    Throttled,
+    TransientError,
+    UnexpectedFailure,
+)
+from sync.events import Sources, message_digest, parse_message, parse_study_message
+from sync.model import Change, DeadLetter, Locator, StudyRef, SubjectKind
+from sync.pipeline import MAX_ROUNDS, due_at, ingest, park_study, project_study
+from sync.ports import Services
+
+FIRST_BACK_OFF = 5.0
+"""Seconds before a study that met an outage is tried again; doubles each time."""
+
+LONGEST_BACK_OFF = 60.0
+"""Seconds: so long at most does a study stay behind once the FHIR service is back."""
+
+
+async def handle_object_message(text: str, sources: Sources, s: Services, *, attempt: int = 1) -> None:
+    """
+    Handle one message of the queue ``objects``: one event, or a batch of them.
+
+    Parameters
+    ----------
+    text
+        The message body, decoded.
+    sources
+        The accounts and containers that events may name.
+    attempt
+        1 on first delivery.
+
+    Raises
+    ------
+    TransientError
+        Deliver it again.
+    """
+    async with _ours_only():
+        for change in parse_message(text, sources):
+            if isinstance(change, PermanentError):
+                await _refuse_message(text, change, s)
+                continue
+            outcome = await ingest(change, s, redelivered=attempt > 1)
+            s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
+
+
+async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:
+    """
+    Handle one message of the queue ``studies``.
+
+    An outage of the FHIR service does not raise, for that would poison everything in minutes: the study waits with a
+    growing delay, and its dirty row remembers that a pass may have died half-way.
+
+    Raises
+    ------
+    TransientError
+        Deliver it again.
+    """
+    async with _ours_only():
+        try:
+            study = parse_study_message(text)
+        except PermanentError as refusal:
+            await _refuse_message(text, refusal, s)
+            return
+        try:
+            outcome = await project_study(study, s, redelivered=attempt > 1)
+        except (FhirUnavailable, Throttled, Contention) as outage:
+            await _postpone(study, outage, s)
+        else:
+            s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
+
+
+async def handle_poison_object(text: str, sources: Sources, s: Services) -> None:
+    """
+    Turn a message that failed too often into a dead letter of its object. Safe to repeat.
+
+    The object's locator is flagged first, so that the next delivery of any event for it clears the dead letter.
+    """
+    async with _ours_only():
+        for change in parse_message(text, sources):
+            if isinstance(change, PermanentError):
+                await _refuse_message(text, change, s)
+                continue
+            await _flag_locator(change, s)
+            hint = "See the log for what failed; once it is mended, retry."
+            failure = PermanentError("delivered too often without success", code="poison.object", hint=hint)
+            await s.dead_letters.put(_letter(SubjectKind.OBJECT, str(change.object.key), failure, s))
+            s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
+
+
+async def handle_poison_study(text: str, s: Services) -> None:
+    """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
+    async with _ours_only():
+        try:
+            study = parse_study_message(text)
+        except PermanentError as refusal:
+            await _refuse_message(text, refusal, s)
+            return
+        dirty = await s.dirty.read(study)
+        hint = "See the log for what failed; once it is mended, retry."
+        failure = PermanentError("delivered too often without success", code="poison.study", hint=hint)
+        await park_study(study, failure, s)
+        if dirty is not None:
+            # Marked meanwhile: then it is not set aside after all, and that is right.
+            await _unless_conflict(s.dirty.delete(study, dirty.etag))
+        s.telemetry.event("study.poisoned", logging.ERROR, study=study.key)
+
+
+async def sweep(s: Services) -> int:
+    """
+    Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned.
+
+    Does nothing while the queue holds as many messages as there are dirty studies: then they are merely waiting.
+
+    Returns
+    -------
+    int
+        How many were enqueued.
+    """
+    async with _ours_only():
+        outstanding = [dirty async for dirty in s.dirty.all()]
+        if not outstanding or await s.study_queue.length() >= len(outstanding):
+            return 0
+        grace = timedelta(seconds=s.settings.quiet_period)
+        overdue = [dirty.study for dirty in outstanding if due_at(dirty, s) + grace <= s.clock.now()]
+        for study in overdue:
+            await s.study_queue.enqueue(study)
+        if overdue:
+            s.telemetry.event("study.swept", studies=len(overdue))
+        return len(overdue)
+
+
+async def _postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
+    """Note the failure on the dirty row, then send a message for later; either alone is enough to get there."""
+    delay = FIRST_BACK_OFF
+    for _ in range(MAX_ROUNDS):
+        dirty = await s.dirty.read(study)
+        if dirty is None:
+            await s.dirty.mark(study, s.clock.now())
+            continue
+        attempts = dirty.value.attempts + 1
+        delay = min(max(outage.retry_after or 0.0, FIRST_BACK_OFF * 2 ** min(attempts - 1, 8)), LONGEST_BACK_OFF)
+        not_before = s.clock.now() + timedelta(seconds=delay)
+        waiting = replace(dirty.value, attempts=attempts, not_before=not_before)
+        if await _unless_conflict(s.dirty.postpone(waiting, dirty.etag)):
+            break
+    else:
+        raise outage
+    await s.study_queue.enqueue(study, delay)
+    s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
+
+
+async def _flag_locator(change: Change, s: Services) -> None:
+    for _ in range(MAX_ROUNDS):
+        known = await s.locators.read(change.object)
+        if known is None:
+            fresh = Locator(object=change.object, etag=None, has_dead_letter=True)
+            if await _unless_conflict(s.locators.insert(fresh)):
+                return
+        else:
+            flagged = replace(known.value, has_dead_letter=True, settled=False)
+            if await _unless_conflict(s.locators.replace(flagged, known.etag)):
+                return
+    raise Contention("a locator kept changing")
+
+
+async def _unless_conflict(write: Awaitable[object]) -> bool:
+    try:
+        await write
+    except StoreConflict:
+        return False
+    return True
+
+
+async def _refuse_message(text: str, refusal: PermanentError, s: Services) -> None:
+    """A message that cannot be acted on becomes a dead letter keyed by its digest: it may hold a patient's name."""
+    await s.dead_letters.put(_letter(SubjectKind.MESSAGE, message_digest(text), refusal, s))
+    s.telemetry.event("message.refused", logging.WARNING, message=message_digest(text), code=refusal.code)
+
+
+def _letter(kind: SubjectKind, subject: str, failure: PermanentError, s: Services) -> DeadLetter:
+    now = s.clock.now()
+    return DeadLetter(
+        kind=kind, subject=subject, code=failure.code, detail=failure.detail, hint=failure.hint, first_at=now, last_at=now
+    )
+
+
+@asynccontextmanager
+async def _ours_only() -> AsyncIterator[None]:
+    """Let our own errors pass; replace any other by its type and place, for its text may hold a patient's name."""
+    try:
+        yield
+    except SyncError:
+        raise
+    except Exception as defect:
+        place = traceback.extract_tb(defect.__traceback__)[-1]
+        where = f"{type(defect).__name__} at {place.filename.rpartition('/')[2]}:{place.lineno} in {place.name}"
+        raise UnexpectedFailure(where) from None

@@ -1,0 +1,252 @@
+"""
+The page to read: how one object becomes a ledger row, and how one study becomes FHIR.
+
+    ingest          an event, a listing or a feed names an object  ->  look at it  ->  its row, its study marked dirty
+    project_study   a study is dirty  ->  all its rows  ->  one transaction
+
+An event is a hint, never the truth: ingest looks at the object as it is now, so duplicates, reordering and stale
+events are harmless. A study is projected from all its rows at once, so arrival order cannot matter. Both are safe to
+repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
+``tests/simulation`` shows for each rule that dropping it is caught. Who acts on failures: `sync.handling`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, UnreadableObject
+from sync.header import look_at
+from sync.mapping.resource import study_id
+from sync.model import (
+    Change,
+    DeadLetter,
+    DirtyStudy,
+    LedgerRow,
+    Locator,
+    Look,
+    Projection,
+    Stored,
+    StudyRef,
+    SubjectKind,
+)
+from sync.ports import Services
+from sync.projection import what_fhir_holds, write_study
+
+MAX_ROUNDS = 12
+"""Races that one delivery loses before it gives up and is delivered again."""
+
+
+class Ingested(enum.Enum):
+    """What came of looking at one object."""
+
+    SYNCED = "object.synced"
+    GONE = "object.gone"
+    REJECTED = "object.rejected"
+    REPEAT = "object.repeat"
+
+
+class Projected(enum.Enum):
+    """What came of one dirty study."""
+
+    WRITTEN = "study.written"
+    UNCHANGED = "study.unchanged"
+    PARKED = "study.parked"
+    NOT_YET = "study.not_yet"
+
+
+async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> Ingested:
+    """
+    Look at one object; leave its ledger row, its dead letter and its marks as the object is now.
+
+    Claim, write, mark, settle: the claim comes first, so that of two racing deliveries the later claim always
+    knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.
+
+    Parameters
+    ----------
+    change
+        Names the object; its ETag only serves to recognise a repeat.
+    redelivered
+        The message was delivered before and may have died half-way: no shortcut, and leftovers are cleared.
+
+    Raises
+    ------
+    TransientError
+        Storage did not answer, or every round was lost; deliver again.
+    """
+    for round_number in range(MAX_ROUNDS):
+        suspicious = redelivered or round_number > 0
+        known = await s.locators.read(change.object)
+        if known and not suspicious and _is_repeat(known.value, change):
+            return Ingested.REPEAT
+        look = await look_at(s.objects, change.object, s.settings.header)
+        claim = _claim(change, known.value if known else None, look)
+        try:
+            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
+            await _write_rows(claim, look, s)
+            await _mark_studies(claim, s)
+            await _write_dead_letter(claim, look, s, clear=suspicious or claim.has_dead_letter)
+            settled = replace(claim, settled=True, has_dead_letter=look.problem is not None)
+            await s.locators.replace(settled, etag)
+        except StoreConflict:
+            continue
+        return _outcome(look)
+    raise Contention("an object kept changing while it was ingested")
+
+
+def _is_repeat(known: Locator, change: Change) -> bool:
+    return known.settled and change.etag is not None and known.etag == change.etag
+
+
+def _claim(change: Change, before: Locator | None, look: Look) -> Locator:
+    """Take the object: who it is now, and every other study it ever was part of."""
+    study = look.record.study if look.record else None
+    ever = (before.history | {before.study}) if before else frozenset[StudyRef | None]()
+    return Locator(
+        object=change.object,
+        etag=look.etag,
+        study=study,
+        sop_instance_uid=look.record.sop_instance_uid if look.record else None,
+        history=frozenset(other for other in ever if other is not None and other != study),
+        has_dead_letter=look.problem is not None or (before is not None and before.has_dead_letter),
+    )
+
+
+async def _write_rows(claim: Locator, look: Look, s: Services) -> None:
+    key = claim.object.key
+    if look.record is not None:
+        await s.ledger.upsert(LedgerRow(object_key=key, record=look.record, order=look.order))
+    for study in sorted(claim.history):
+        await s.ledger.delete(study, key)
+
+
+async def _mark_studies(claim: Locator, s: Services) -> None:
+    """After the rows, never before: a projector that takes the mark must find the row."""
+    for study in sorted(claim.history | ({claim.study} if claim.study else frozenset())):
+        if await s.dirty.mark(study, s.clock.now()):
+            await s.study_queue.enqueue(study, s.settings.quiet_period)
+
+
+async def _write_dead_letter(claim: Locator, look: Look, s: Services, *, clear: bool) -> None:
+    """An unreadable object is a dead letter keyed by the object; anything else it becomes clears it."""
+    subject = str(claim.object.key)
+    if look.problem is not None:
+        await s.dead_letters.put(_dead_letter(SubjectKind.OBJECT, subject, look.problem, s.clock.now()))
+    elif clear:
+        await s.dead_letters.clear(SubjectKind.OBJECT, subject)
+
+
+def _outcome(look: Look) -> Ingested:
+    if look.problem is not None:
+        return Ingested.REJECTED
+    return Ingested.SYNCED if look.record is not None else Ingested.GONE
+
+
+async def project_study(study: StudyRef, s: Services, *, redelivered: bool = False) -> Projected:
+    """
+    Make FHIR say what the study's ledger rows say, and take the study off the dirty list.
+
+    The mark is read before what FHIR holds, that before the ledger, and the mark is deleted only if it is still the
+    same: whatever changes in between shows as a conflict, and the next pass trusts no record but reads FHIR.
+
+    Parameters
+    ----------
+    study
+        The study; that a message names it is a hint, its dirty row is the truth.
+    redelivered
+        An earlier delivery may have died after it wrote: read FHIR instead of trusting the projection row.
+
+    Raises
+    ------
+    TransientError
+        FHIR or storage did not answer, or every pass was lost; the study stays dirty.
+    """
+    trust = not redelivered
+    for round_number in range(MAX_ROUNDS):
+        dirty, found = await _outstanding(study, s)
+        # A new message starts with trust, so only a pass that has nothing to distrust may hand over to one.
+        wait = seconds_until_due(dirty.value, s) if found and not redelivered and round_number == 0 else 0.0
+        if wait > 0:
+            await s.study_queue.enqueue(study, wait)
+            return Projected.NOT_YET
+        trust = trust and dirty.value.attempts == 0
+        try:
+            recorded = await s.projections.read(study)
+            held = await what_fhir_holds(study, recorded, s, trust=trust)
+            rows = await s.ledger.read(study)
+            wrote = await write_study(study, rows, held, recorded, s, trust=trust)
+            await s.dirty.delete(study, dirty.etag)
+        except Conflict:
+            trust = False
+        except PermanentError as refusal:
+            if isinstance(refusal, FhirRejected) and trust:
+                trust = False
+            elif await _park(study, refusal, dirty.etag, s):
+                return Projected.PARKED
+        else:
+            return Projected.WRITTEN if wrote else Projected.UNCHANGED
+    raise Contention("a study kept changing while it was projected")
+
+
+async def _outstanding(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
+    """The dirty row; inserted when there is none, for absence proves nothing to a message that was redelivered."""
+    for _ in range(MAX_ROUNDS):
+        if (dirty := await s.dirty.read(study)) is not None:
+            return dirty, True
+        await s.dirty.mark(study, s.clock.now())
+        if (dirty := await s.dirty.read(study)) is not None:
+            return dirty, False
+    raise Contention("a dirty row kept vanishing")
+
+
+def due_at(dirty: DirtyStudy, s: Services) -> datetime:
+    """When a study is to be projected: after the quiet period, at the latest max_wait after its first mark."""
+    quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period)
+    latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)
+    due = min(quiet, latest)
+    return max(due, dirty.not_before) if dirty.not_before else due
+
+
+def seconds_until_due(dirty: DirtyStudy, s: Services) -> float:
+    """Seconds from now until `due_at`; not positive when it is time."""
+    return (due_at(dirty, s) - s.clock.now()).total_seconds()
+
+
+async def _park(study: StudyRef, refusal: PermanentError, etag: str, s: Services) -> bool:
+    """Set a refused study aside: its next mark, or a retry, projects it again. False when it was marked meanwhile."""
+    await park_study(study, refusal, s)
+    try:
+        await s.dirty.delete(study, etag)
+    except StoreConflict:
+        return False
+    return True
+
+
+async def park_study(study: StudyRef, refusal: PermanentError, s: Services) -> None:
+    """Write the study's dead letter and note its code on the projection row, so that success clears it."""
+    await s.dead_letters.put(_dead_letter(SubjectKind.STUDY, study.key, refusal, s.clock.now()))
+    for _ in range(MAX_ROUNDS):
+        recorded = await s.projections.read(study)
+        known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
+        try:
+            noted = replace(known, error=refusal.code, finished=False)
+            await s.projections.write(noted, recorded.etag if recorded else None)
+        except StoreConflict:
+            continue
+        return
+    raise Contention("a projection row kept changing")
+
+
+def _dead_letter(
+    kind: SubjectKind, subject: str, failure: PermanentError | UnreadableObject, now: datetime
+) -> DeadLetter:
+    return DeadLetter(
+        kind=kind,
+        subject=subject,
+        code=failure.code,
+        detail=failure.detail,
+        hint=failure.hint,
+        first_at=now,
+        last_at=now,
+    )

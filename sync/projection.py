@@ -1,0 +1,273 @@
+"""
+One study's resources against what FHIR holds: what to write, and what to remember of it.
+
+The pipeline decides when; here is what. Two ways to know what FHIR holds: trust the projection row (the usual case,
+no request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sync.errors import AmbiguousMatch
+from sync.mapping.imaging_study import StudyResources, build_study, with_subject
+from sync.mapping.resource import (
+    Ownership,
+    content_hash,
+    differs,
+    has_foreign,
+    overlay,
+    study_id,
+    study_identifier,
+    version_of,
+)
+from sync.model import FhirWrite, Finding, LedgerRow, Projection, Resource, Stored, StudyRef, SubjectKind
+from sync.patients import PatientLink, confirm_created, leave_patient, link_patient
+from sync.ports import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """
+    The ImagingStudy as FHIR holds it, as far as we know.
+
+    ``version`` None: there is none. ``resource`` None: known from the projection row only.
+    """
+
+    resource_id: str
+    adopted: bool = False
+    version: str | None = None
+    resource: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyWrite:
+    """The write a study needs (None: it is right as it is), and what is then true of the ImagingStudy."""
+
+    write: FhirWrite | None
+    content_hash: str | None
+    foreign: bool = False
+    elements: frozenset[str] = frozenset()
+
+
+async def what_fhir_holds(
+    study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool
+) -> Held:
+    """
+    Tell what FHIR holds of the study, from the record or from the server.
+
+    A study without a usable record is looked up by identifier once: a resource of somebody else is adopted.
+
+    Raises
+    ------
+    AmbiguousMatch
+        Several ImagingStudies carry the Study Instance UID and none is ours.
+    """
+    if recorded is not None and recorded.value.finished and trust:
+        known = recorded.value
+        return Held(resource_id=known.fhir_id, adopted=known.adopted, version=known.version)
+    if recorded is not None:
+        resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
+        if resource is not None:
+            return _held(study, resource)
+    return await _look_up(study, s)
+
+
+async def _look_up(study: StudyRef, s: Services) -> Held:
+    matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
+    own = [match for match in matches if match["id"] == study_id(study)]
+    candidates = own or list(matches)
+    if len(candidates) > 1:
+        detail = f"{len(candidates)} ImagingStudies carry the Study Instance UID"
+        raise AmbiguousMatch(detail, code="fhir.ambiguous_study")
+    return _held(study, candidates[0]) if candidates else Held(resource_id=study_id(study))
+
+
+def _held(study: StudyRef, resource: Resource) -> Held:
+    return Held(
+        resource_id=resource["id"],
+        adopted=resource["id"] != study_id(study),
+        version=version_of(resource),
+        resource=resource,
+    )
+
+
+async def write_study(
+    study: StudyRef,
+    rows: Sequence[LedgerRow],
+    held: Held,
+    recorded: Stored[Projection] | None,
+    s: Services,
+    *,
+    trust: bool,
+) -> bool:
+    """
+    Make FHIR say what the ledger rows say, and record it. Safe to repeat.
+
+    Returns
+    -------
+    bool
+        Whether anything was written to FHIR.
+
+    Raises
+    ------
+    Conflict
+        Somebody else wrote in between: begin again, without trust.
+    PermanentError
+        FHIR or our own validation refuses the study.
+    """
+    built = build_study(study, rows, s.settings) if rows else None
+    noted = await _note_patient(study, held, built, recorded, s)
+    before = noted.value if noted else None
+    if built is None:
+        after, wrote = await _remove(study, held, before, s)
+    else:
+        after, wrote = await _upsert(study, built, held, before, s, trust=trust)
+    keep = after.patient_keys
+    for key in sorted((before.patient_keys if before else frozenset()) - keep):
+        await leave_patient(key, study, s)
+    if before is None or after != before:
+        await s.projections.write(after, noted.etag if noted else None)
+    if not trust or (before is not None and before.error):
+        await s.dead_letters.clear(SubjectKind.STUDY, study.key)
+    return wrote
+
+
+async def _note_patient(
+    study: StudyRef, held: Held, built: StudyResources | None, recorded: Stored[Projection] | None, s: Services
+) -> Stored[Projection] | None:
+    """
+    Note a new patient key before any row is left under it, so that no crash can orphan that row.
+
+    ``finished`` goes false: until the pass ends nobody may trust the record.
+    """
+    if built is None or (recorded is not None and built.patient.key in recorded.value.patient_keys):
+        return recorded
+    known = recorded.value if recorded else Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted)
+    noted = replace(known, patient_keys=known.patient_keys | {built.patient.key}, finished=False)
+    return Stored(noted, await s.projections.write(noted, recorded.etag if recorded else None))
+
+
+async def _upsert(
+    study: StudyRef, built: StudyResources, held: Held, before: Projection | None, s: Services, *, trust: bool
+) -> tuple[Projection, bool]:
+    link = await link_patient(study, built.patient, before, s, trust=trust)
+    wanted = with_subject(built.imaging_study, link.resource_id, built.patient)
+    change = await _study_write(study, wanted, held, before, s)
+    endpoint = await _endpoint_write(built, before, s, trust=trust)
+    writes = [write for write in (link.write, endpoint, change.write) if write is not None]
+    versions = await s.fhir.transact(writes) if writes else []
+    await confirm_created(built.patient, link, s)
+    if built.endpoint is not None:
+        s.verified_endpoints.add(content_hash(built.endpoint))
+    version = versions[-1] if change.write else held.version
+    return _projection(study, built, held, link, change, version), bool(writes)
+
+
+def _projection(
+    study: StudyRef, built: StudyResources, held: Held, link: PatientLink, change: StudyWrite, version: str | None
+) -> Projection:
+    return Projection(
+        study=study,
+        fhir_id=held.resource_id,
+        adopted=held.adopted,
+        version=version,
+        content_hash=change.content_hash,
+        foreign=change.foreign,
+        elements=change.elements,
+        patient_id=link.resource_id,
+        patient_hash=link.fingerprint,
+        patient_keys=frozenset({built.patient.key}) if link.ours else frozenset(),
+        endpoint_hash=content_hash(built.endpoint) if built.endpoint else None,
+        series=built.series,
+        instances=built.instances,
+        findings=tuple(sorted({*built.findings, *link.findings}, key=_finding_order)),
+        finished=True,
+    )
+
+
+async def _remove(
+    study: StudyRef, held: Held, before: Projection | None, s: Services
+) -> tuple[Projection, bool]:
+    """Delete the ImagingStudy that we created; an adopted one stays as ``cancelled``, without series."""
+    gone = Projection(study=study, fhir_id=held.resource_id, finished=True)
+    if held.version is None:
+        return gone, False
+    if not held.adopted:
+        await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
+        return gone, True
+    empty: Resource = {
+        "resourceType": "ImagingStudy",
+        "status": "cancelled",
+        "numberOfSeries": 0,
+        "numberOfInstances": 0,
+    }
+    change = await _study_write(study, empty, held, before, s, also_ours=frozenset({"series", "modality", "started"}))
+    versions = await s.fhir.transact([change.write]) if change.write else [held.version]
+    after = replace(gone, adopted=True, version=versions[0], content_hash=change.content_hash, foreign=True)
+    return replace(after, elements=change.elements), change.write is not None
+
+
+async def _study_write(
+    study: StudyRef,
+    wanted: Resource,
+    held: Held,
+    before: Projection | None,
+    s: Services,
+    *,
+    also_ours: frozenset[str] = frozenset(),
+) -> StudyWrite:
+    """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
+    digest = content_hash(wanted)
+    elements = frozenset(wanted) - {"resourceType", "id", "meta"}
+    if held.resource is None and before is not None and held.version is not None:
+        if before.content_hash == digest:
+            return StudyWrite(write=None, content_hash=digest, foreign=before.foreign, elements=elements)
+        if not before.foreign and not held.adopted:
+            write = _put(wanted, held)
+            return StudyWrite(write=write, content_hash=digest, elements=elements)
+        resource = await s.fhir.read("ImagingStudy", held.resource_id)
+        held = _held(study, resource) if resource is not None else replace(held, version=None)
+    if held.resource is None:
+        return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
+    written = elements | also_ours | (before.elements if before else frozenset())
+    owned = Ownership.of_study(
+        adopted=held.adopted, written=written, study_id_system=s.settings.study_id_system
+    )
+    merged = overlay(held.resource, wanted, owned)
+    write = _put(merged, held) if differs(held.resource, merged) else None
+    return StudyWrite(
+        write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements
+    )
+
+
+def _put(resource: Resource, held: Held) -> FhirWrite:
+    body = {**resource, "id": held.resource_id}
+    return FhirWrite(
+        resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version
+    )
+
+
+async def _endpoint_write(
+    built: StudyResources, before: Projection | None, s: Services, *, trust: bool
+) -> FhirWrite | None:
+    """One Endpoint a DICOMweb root serves all studies; it is read once a process, and whenever nothing is trusted."""
+    if built.endpoint is None:
+        return None
+    digest = content_hash(built.endpoint)
+    if trust and (digest in s.verified_endpoints or (before is not None and before.endpoint_hash == digest)):
+        return None
+    held = await s.fhir.read("Endpoint", built.endpoint["id"])
+    if held is not None and not differs(held, built.endpoint):
+        return None
+    return FhirWrite(
+        resource_type="Endpoint",
+        resource_id=built.endpoint["id"],
+        resource=built.endpoint,
+        if_match=version_of(held) if held else None,
+    )
+
+
+def _finding_order(finding: Finding) -> tuple[str, str, str]:
+    return finding.keyword, finding.code, finding.action

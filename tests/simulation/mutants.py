@@ -1,0 +1,195 @@
+"""
+Copies of the real modules with one rule taken out, to show that the simulation would notice.
+
+A mutant is made by replacing text that must occur exactly once: when the code changes, the mutant breaks loudly rather
+than testing nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+
+CHAIN = ("sync.patients", "sync.projection", "sync.pipeline", "sync.handling")
+"""Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule, and the edit that removes it."""
+
+    rule: str
+    module: str
+    old: str
+    new: str
+
+    def load(self) -> tuple[ModuleType, ModuleType]:
+        """Return pipeline and handling with the rule removed; the real modules stay as they are."""
+        kept = {name: sys.modules[name] for name in CHAIN}
+        try:
+            for name in CHAIN[CHAIN.index(self.module) :]:
+                sys.modules[name] = self._copy(name)
+            return sys.modules["sync.pipeline"], sys.modules["sync.handling"]
+        finally:
+            sys.modules.update(kept)
+
+    def _copy(self, name: str) -> ModuleType:
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        with open(spec.origin, encoding="utf-8") as file:
+            source = file.read()
+        if name == self.module:
+            assert source.count(self.old) == 1, f"{self.rule}: the text to replace occurs {source.count(self.old)} times"
+            source = source.replace(self.old, self.new)
+        module = ModuleType(name)
+        module.__file__ = spec.origin
+        sys.modules[name] = module
+        exec(compile(source, spec.origin, "exec"), module.__dict__)
+        return module
+
+
+MUTANTS = [
+    Mutant(
+        "claim before writing",
+        "sync.pipeline",
+        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
+        "            await _write_rows(claim, look, s)\n",
+        "            await _write_rows(claim, look, s)\n"
+        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
+    ),
+    Mutant(
+        "the history holds every study ever claimed",
+        "sync.pipeline",
+        "(before.history | {before.study})",
+        "frozenset({before.study})",
+    ),
+    Mutant(
+        "rows of former studies are deleted",
+        "sync.pipeline",
+        "    for study in sorted(claim.history):\n        await s.ledger.delete(study, key)\n",
+        "",
+    ),
+    Mutant(
+        "former studies are marked too",
+        "sync.pipeline",
+        "sorted(claim.history | ({claim.study} if claim.study else frozenset()))",
+        "({claim.study} if claim.study else frozenset())",
+    ),
+    Mutant(
+        "rows before marks",
+        "sync.pipeline",
+        "            await _write_rows(claim, look, s)\n            await _mark_studies(claim, s)\n",
+        "            await _mark_studies(claim, s)\n            await _write_rows(claim, look, s)\n",
+    ),
+    Mutant(
+        "a claim that is not settled is no repeat",
+        "sync.pipeline",
+        "return known.settled and change.etag",
+        "return change.etag",
+    ),
+    Mutant(
+        "settling is conditional",
+        "sync.pipeline",
+        "await s.locators.replace(settled, etag)",
+        "await s.locators.replace(settled, (await s.locators.read(change.object)).etag)",
+    ),
+    Mutant(
+        "a redelivery clears what its first life may have left",
+        "sync.pipeline",
+        "clear=suspicious or claim.has_dead_letter",
+        "clear=claim.has_dead_letter",
+    ),
+    Mutant(
+        "a redelivery does not trust the record",
+        "sync.pipeline",
+        "    trust = not redelivered\n",
+        "    trust = True\n",
+    ),
+    Mutant(
+        "a failed pass is remembered on the dirty row",
+        "sync.pipeline",
+        "        trust = trust and dirty.value.attempts == 0\n",
+        "",
+    ),
+    Mutant(
+        "absence of the dirty row proves nothing",
+        "sync.pipeline",
+        "        dirty, found = await _outstanding(study, s)\n",
+        "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
+        "        dirty, found = await _outstanding(study, s)\n",
+    ),
+    Mutant(
+        "the mark is read before the ledger",
+        "sync.pipeline",
+        "            await s.dirty.delete(study, dirty.etag)\n        except Conflict:",
+        "            await s.dirty.delete(study, (await _outstanding(study, s))[0].etag)\n        except Conflict:",
+    ),
+    Mutant(
+        "a mark that is gone means another pass",
+        "sync.pipeline",
+        "        except Conflict:\n            trust = False\n",
+        "        except Conflict:\n            if await s.dirty.read(study) is None:\n"
+        "                return Projected.UNCHANGED\n            trust = False\n",
+    ),
+    Mutant(
+        "a second pass does not trust the record",
+        "sync.pipeline",
+        "        except Conflict:\n            trust = False\n",
+        "        except Conflict:\n            pass\n",
+    ),
+    Mutant(
+        "FHIR is read before the ledger",
+        "sync.pipeline",
+        "            held = await what_fhir_holds(study, recorded, s, trust=trust)\n"
+        "            rows = await s.ledger.read(study)\n",
+        "            rows = await s.ledger.read(study)\n"
+        "            held = await what_fhir_holds(study, recorded, s, trust=trust)\n",
+    ),
+    Mutant(
+        "updates carry the version that was read",
+        "sync.projection",
+        "resource=body, if_match=held.version",
+        "resource=body, if_match=None",
+    ),
+    Mutant(
+        "a new patient key is noted before its row is written",
+        "sync.projection",
+        "    noted = await _note_patient(study, held, built, recorded, s)\n",
+        "    noted = recorded\n",
+    ),
+    Mutant(
+        "the former patient is left",
+        "sync.projection",
+        "        await leave_patient(key, study, s)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a created Patient's rows are read once more",
+        "sync.projection",
+        "    await confirm_created(built.patient, link, s)\n",
+        "",
+    ),
+    Mutant(
+        "the own patient row comes before the version is read",
+        "sync.patients",
+        "    await s.patients.upsert(row)\n    held = await _find(claim, s)\n",
+        "    held = await _find(claim, s)\n    await s.patients.upsert(row)\n",
+    ),
+    Mutant(
+        "the version is read before the patient rows",
+        "sync.patients",
+        "        held = await s.fhir.read(\"Patient\", patient_id(patient_key))\n"
+        "        rows = await s.patients.read(patient_key)\n",
+        "        rows = await s.patients.read(patient_key)\n"
+        "        held = await s.fhir.read(\"Patient\", patient_id(patient_key))\n",
+    ),
+    Mutant(
+        "after a delete the patient rows are read once more",
+        "sync.patients",
+        "        if _said(await s.patients.read(patient_key)) == _said(rows):\n            return\n",
+        "        return\n",
+    ),
+]

@@ -1,0 +1,318 @@
+"""
+Random schedules over the real pipeline: every port call is a point where another actor may run, or this one may die.
+
+One world has a store of objects (the truth), the memory adapters, and messages in no order. A seeded scheduler picks
+what happens next: somebody changes an object, a message is delivered (perhaps twice), a running delivery takes one
+more port call, or crashes there and is delivered again. When nothing is left to do, FHIR, the dead letters and the
+ledger must equal those of a clean world that sees only the objects as they are in the end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from io import BytesIO
+from types import ModuleType
+from typing import Any
+
+import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from sync import handling, pipeline
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory import MemoryStore
+from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.config import Settings
+from sync.errors import Conflict, FhirUnavailable, TransientError
+from sync.events import study_message
+from sync.mapping.resource import canonical
+from sync.model import Action, Change, StudyRef
+from sync.ports import Services
+
+MAX_STEPS = 20_000
+UNREADABLE = b"not a DICOM file"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What somebody puts into an object."""
+
+    study: str
+    patient: str
+    sop: str
+
+
+@cache
+def dicom_file(content: Content) -> bytes:
+    """Return a small CT header."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = f"2.25.{content.sop}"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = pydicom.Dataset()
+    file.file_meta = meta
+    file.SOPClassUID, file.SOPInstanceUID = CTImageStorage, f"2.25.{content.sop}"
+    file.StudyInstanceUID, file.SeriesInstanceUID = f"2.25.{content.study}", f"2.25.{content.study}0"
+    file.Modality, file.StudyDate = "CT", "20260102"
+    file.PatientID, file.PatientName = content.patient, f"Name^Of {content.patient}"
+    file.StudyDescription = f"by {content.patient}"
+    buffer = BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+class Step:
+    """Awaiting it hands control back to the scheduler, once."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+class Stepping:
+    """A port whose every coroutine is preceded by a `Step`."""
+
+    def __init__(self, port: Any, world: World) -> None:
+        self._port, self._world = port, world
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if name == "all":
+            return method
+
+        async def stepped(*args: Any, **kwargs: Any) -> Any:
+            await Step()
+            result = await method(*args, **kwargs)
+            if name == "transact" and self._world.times_out():
+                raise FhirUnavailable("the answer was lost, the write was not")
+            return result
+
+        return stepped
+
+
+@dataclass
+class Faults:
+    """How much goes wrong in one schedule."""
+
+    crashes: int = 0
+    timeouts: int = 0
+    duplicates: float = 0.0
+
+
+@dataclass
+class Actor:
+    """One delivery on its way."""
+
+    steps: Coroutine[Any, Any, Any]
+    again: Callable[[], None]
+
+
+@dataclass
+class World:
+    """Everything, real but for the servers."""
+
+    rng: random.Random
+    faults: Faults
+    pipeline: ModuleType = pipeline
+    handling: ModuleType = handling
+    clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock)
+        self.objects = self.store.objects
+        self.fhir = MemoryFhirServer(checks_references=self.rng.random() < 0.5, atomic=self.rng.random() < 0.7)
+        self.object_messages: list[tuple[Change, int]] = []
+        self.study_messages: list[tuple[StudyRef, int]] = []
+        self.actors: list[Actor] = []
+        self.services = self._services(step=True)
+
+    def _services(self, *, step: bool) -> Services:
+        ports = {
+            "objects": self.objects,
+            "locators": self.store.locators,
+            "ledger": self.store.ledger,
+            "dirty": self.store.dirty,
+            "projections": self.store.projections,
+            "patients": self.store.patients,
+            "dead_letters": self.store.dead_letters,
+            "study_queue": self.store.study_queue,
+            "fhir": self.fhir,
+        }
+        wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
+        return Services(settings=SETTINGS, clock=self.clock, queues=self.store.study_queue, **wrapped)
+
+    def times_out(self) -> bool:
+        if self.faults.timeouts and self.rng.random() < 0.2:
+            self.faults.timeouts -= 1
+            return True
+        return False
+
+    # What the outside does.
+
+    def change(self, name: str, content: Content | bytes | None) -> None:
+        ref = self.objects.ref(name)
+        self.clock.advance(1)
+        if content is None:
+            if ref not in self.objects.refs():
+                return
+            self.objects.delete(ref)
+            change = Change(object=ref, action=Action.DELETED)
+        else:
+            data = content if isinstance(content, bytes) else dicom_file(content)
+            change = Change(object=ref, action=Action.CREATED, etag=self.objects.put(ref, data))
+        self.object_messages.append((change, 1))
+        if self.rng.random() < self.faults.duplicates:
+            self.object_messages.append((change, 1))
+
+    # Deliveries.
+
+    def start_object(self, change: Change, attempt: int) -> None:
+        steps = self.pipeline.ingest(change, self.services, redelivered=attempt > 1)
+        self.actors.append(Actor(steps, lambda: self.object_messages.append((change, attempt + 1))))
+
+    def start_study(self, study: StudyRef, attempt: int) -> None:
+        steps = self.handling.handle_study_message(study_message(study), self.services, attempt=attempt)
+        self.actors.append(Actor(steps, lambda: self.study_messages.append((study, attempt + 1))))
+
+    def crash(self, actor: Actor) -> None:
+        self.actors.remove(actor)
+        actor.steps.close()
+        actor.again()
+
+    def step(self, actor: Actor) -> None:
+        try:
+            actor.steps.send(None)
+        except StopIteration:
+            self.actors.remove(actor)
+        except (TransientError, Conflict):
+            self.actors.remove(actor)
+            actor.again()
+
+    def collect_messages(self) -> None:
+        self.clock.advance(100)
+        self.study_messages += [(study, 1) for study in self.store.study_queue.take()]
+
+    def sweep(self) -> None:
+        self.study_messages += [(dirty.study, 1) for dirty in self.store.dirty.table.values()]
+
+    # The end state.
+
+    def state(self) -> dict[str, Any]:
+        """Everything that must not depend on the schedule."""
+        return {
+            "fhir": {(r["resourceType"], r["id"]): canonical(_body(r)) for r in self.fhir.resources()},
+            "dead letters": {(d.kind, d.subject, d.code) for d in self.store.dead_letters.table.values()},
+            "ledger": {
+                (row.record.study.key, row.object_key, row.record.sop_instance_uid, row.order)
+                for table in self.store.ledger.studies.values()
+                for row in table.values()
+            },
+            "patients": {(row.patient_key, row.study.key) for row in self.store.patients.table.values()},
+            "outstanding": len(self.store.dirty.table.values()),
+        }
+
+
+def _body(resource: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in resource.items() if k != "meta"}
+
+
+SETTINGS = Settings(
+    fhir_url="http://localhost/fhir", AzureWebJobsStorage="UseDevelopmentStorage=true", quiet_period=0, max_wait=0
+)
+
+
+def clean_state(world: World) -> dict[str, Any]:
+    """Return the state of a new world that sees the final objects once, without any fault."""
+    clean = World(random.Random(0), Faults())
+    clean.objects = world.objects
+    services = clean._services(step=False)
+    for ref in world.objects.refs():
+        run(pipeline.ingest(Change(object=ref, action=Action.CREATED), services))
+    for study in [dirty.study for dirty in clean.store.dirty.table.values()]:
+        clean.clock.advance(100)
+        run(handling.handle_study_message(study_message(study), services))
+    return clean.state()
+
+
+def run(steps: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never waits for anything."""
+    try:
+        while True:
+            steps.send(None)
+    except StopIteration as done:
+        return done.value
+
+
+def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str | None:
+    """
+    Play one schedule to its end.
+
+    Returns
+    -------
+    str or None
+        What is wrong with the end state; None when all is well.
+    """
+    rng, pending = world.rng, list(changes)
+    for _ in range(MAX_STEPS):
+        world.collect_messages()
+        if not (pending or world.actors or world.object_messages or world.study_messages):
+            if not world.store.dirty.table.values():
+                return _difference(world)
+            world.sweep()
+            continue
+        _one_step(world, pending, rng)
+    return "no progress"
+
+
+def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> None:
+    room = len(world.actors) < 4
+    choices = ["step"] * (3 if world.actors else 0)
+    choices += ["change"] if pending else []
+    choices += ["object"] if world.object_messages and room else []
+    choices += ["study"] if world.study_messages and room else []
+    choices += ["sweep"] if world.store.dirty.table.values() and room and rng.random() < 0.1 else []
+    match rng.choice(choices or ["none"]):
+        case "change":
+            world.change(*pending.pop(0))
+        case "object":
+            world.start_object(*world.object_messages.pop(rng.randrange(len(world.object_messages))))
+        case "study":
+            world.start_study(*world.study_messages.pop(rng.randrange(len(world.study_messages))))
+        case "sweep":
+            world.sweep()
+        case "step":
+            actor = rng.choice(world.actors)
+            if world.faults.crashes and rng.random() < 0.08:
+                world.faults.crashes -= 1
+                world.crash(actor)
+            else:
+                world.step(actor)
+
+
+def _difference(world: World) -> str | None:
+    got, wanted = world.state(), clean_state(world)
+    wrong = [f"{part}: {got[part]} instead of {wanted[part]}" for part in wanted if got[part] != wanted[part]]
+    return "; ".join(wrong) or None
+
+
+def schedule(seed: int, *, pipeline_module: ModuleType = pipeline, handling_module: ModuleType = handling) -> str | None:
+    """Build the world of a seed, play it, and say what is wrong in the end."""
+    rng = random.Random(seed)
+    names = ["a/1", "a/2", "b/3"][: rng.choice([1, 1, 2, 3])]
+    contents: list[Content | bytes | None] = [
+        Content("1", "P1", "11"),
+        Content("2", "P1", "21"),
+        Content("1", "P2", "11"),
+        Content("1", "P1", "12"),
+        UNREADABLE,
+        None,
+        None,
+    ]
+    changes = [(name, rng.choice(contents)) for name in names for _ in range(rng.choice([1, 2, 3]))]
+    rng.shuffle(changes)
+    faults = Faults(crashes=rng.choice([0, 1, 2, 3]), timeouts=rng.choice([0, 0, 1]), duplicates=rng.choice([0, 0.3]))
+    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module)
+    return play(world, changes)
