@@ -1,0 +1,103 @@
+"""
+What the instances of a study or series agree on.
+
+Every instance repeats the attributes of its patient, study and series, and now and then one differs. The value of the
+majority wins, the smallest one if there is no majority: a choice that depends on nothing but the set of instances, so
+arrival order, repeats and batching cannot change it. Instances that say nothing have no vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sync.mapping.resource import canonical
+from sync.mapping.values import Findings
+from sync.model import Attributes, InstanceRecord, LedgerRow
+
+
+def current_instances(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
+    """
+    One record for each SOP Instance UID, by UID.
+
+    Several objects may hold the same instance; the latest one (by order, then object key) speaks for it.
+    """
+    latest: dict[str, LedgerRow] = {}
+    for row in rows:
+        sop_instance_uid = row.record.sop_instance_uid
+        known = latest.get(sop_instance_uid)
+        if known is None or (row.order, row.object_key) > (known.order, known.object_key):
+            latest[sop_instance_uid] = row
+    return [latest[sop_instance_uid].record for sop_instance_uid in sorted(latest)]
+
+
+class Witnesses:
+    """
+    The instances that are asked, and where their disagreements are noted.
+
+    Parameters
+    ----------
+    instances
+        What each instance says, in any order.
+    level
+        ``study`` or ``series``, for the code of the findings.
+    """
+
+    def __init__(self, instances: Sequence[Attributes], level: str, findings: Findings) -> None:
+        self._instances = instances
+        self._findings = findings
+        self._level = level
+
+    def agree(self, *keywords: str) -> dict[str, Sequence[Any]]:
+        """
+        Return what the majority says of each attribute; attributes that nobody fills are left out.
+
+        The attributes belong together: once the first is decided, only those that hold its winner are asked about the
+        second, and so on. So an identifier never gets another identifier's issuer, nor a date another date's time.
+        """
+        asked = self._instances
+        agreed: dict[str, Sequence[Any]] = {}
+        for keyword in keywords:
+            winner, asked, disputed = _ask(asked, keyword)
+            if disputed:
+                self._findings.note(keyword, f"{self._level}.conflicting_values", "majority value used")
+            if winner is not None:
+                agreed[keyword] = winner
+        return agreed
+
+    def supporters(self, keyword: str) -> Witnesses:
+        """Return those that hold the majority's value; all, when nobody holds one."""
+        _, asked, _ = _ask(self._instances, keyword)
+        return Witnesses(asked, self._level, self._findings)
+
+    def distinct(self, *keywords: str) -> list[dict[str, Sequence[Any]]]:
+        """Return every combination of values that occurs, each once, in an order that depends on nothing but them."""
+        seen: dict[bytes, dict[str, Sequence[Any]]] = {}
+        previous: list[Any] | None = None
+        for attributes in self._instances:
+            values = [attributes.get(keyword) for keyword in keywords]
+            if values != previous:
+                said = {k: v for k, v in zip(keywords, values, strict=True) if v is not None and _is_filled(v)}
+                seen[canonical(said)] = said
+                previous = values
+        return [seen[key] for key in sorted(seen)]
+
+
+def _ask(asked: Sequence[Attributes], keyword: str) -> tuple[Sequence[Any] | None, Sequence[Attributes], bool]:
+    """Return the winner (None: nobody fills it), those that hold it (all, if nobody), and whether others differ."""
+    values = [attributes.get(keyword) for attributes in asked]
+    first = values[0] if values else None
+    if values.count(first) == len(values):
+        return (first if _is_filled(first) else None), asked, False
+    votes: dict[bytes, list[int]] = {}
+    for index, value in enumerate(values):
+        if _is_filled(value):
+            votes.setdefault(canonical(value), []).append(index)
+    if not votes:
+        return None, asked, False
+    supporters = votes[min(votes, key=lambda vote: (-len(votes[vote]), vote))]
+    return values[supporters[0]], [asked[index] for index in supporters], len(votes) > 1
+
+
+def _is_filled(values: Sequence[Any] | None) -> bool:
+    return any(isinstance(value, Mapping) or str(value).strip(" \x00") for value in values or () if value is not None)

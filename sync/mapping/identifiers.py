@@ -1,0 +1,143 @@
+"""
+Who issued an identifier -> its FHIR system, always an absolute URI.
+
+Two issuers must never share a system, and a missing issuer is not a named one: else two persons with the same number
+become one. So a named issuer that nobody configured gets a system of its own, derived from its name; only identifiers
+without any issuer get the configured default.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from sync.attributes import items
+from sync.config import MappingSettings
+from sync.mapping.terminology import IDENTIFIER_TYPE, MEDICAL_RECORD_NUMBER, PATIENT_IDENTIFIER_TYPES
+from sync.mapping.values import Findings, absolute_uri, filled, one_text
+from sync.model import Attributes, Resource, digest
+
+UNKNOWN_ISSUER = "urn:dicom-fhir-sync:issuer:"
+"""Prefix of the derived systems; a digest of the issuer follows, so that any name gives a short and legal URI."""
+
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """System of the identifiers that somebody issued, and what the file calls him."""
+
+    system: str
+    name: str | None = None
+
+
+def issuer_of(
+    name: str | None,
+    designator: Attributes,
+    settings: MappingSettings,
+    findings: Findings,
+    *,
+    keyword: str,
+    default: str,
+) -> Issuer:
+    """
+    Find the system of an issuer.
+
+    Parameters
+    ----------
+    name
+        (0010,0021) Issuer of Patient ID or (0040,0031) Local Namespace Entity ID; None when the file has none.
+    designator
+        Holds (0040,0032) Universal Entity ID and (0040,0033) its type, if anything.
+    keyword
+        Attribute that names the issuer, for findings.
+    default
+        System when there is neither.
+
+    Returns
+    -------
+    Issuer
+        By universal id (ISO, UUID, URI), else by DICOM_SYNC_ISSUERS, else derived from the name, else the default.
+    """
+    universal = one_text(designator, "UniversalEntityID", findings)
+    kind = one_text(designator, "UniversalEntityIDType", findings) or ""
+    system = _universal_system(universal, kind.upper())
+    if universal and system is None:
+        findings.note("UniversalEntityID", "issuer.no_uri", "not used as system")
+    known = system or settings.issuers.get(name or "") or settings.issuers.get(universal or "")
+    if known:
+        return Issuer(system=known, name=name)
+    if name or universal:
+        findings.note(keyword, "issuer.unknown", "system derived from the issuer")
+        return Issuer(system=UNKNOWN_ISSUER + digest("issuer", name or "", universal or "", length=20), name=name)
+    return Issuer(system=default)
+
+
+def _universal_system(universal: str | None, kind: str) -> str | None:
+    if universal is None:
+        return None
+    if kind == "ISO" and _OID.fullmatch(universal):
+        return f"urn:oid:{universal}"
+    if kind == "UUID":
+        return _uuid_uri(universal)
+    return absolute_uri(universal) if kind == "URI" else None
+
+
+def _uuid_uri(universal: str) -> str | None:
+    try:
+        return UUID(universal).urn
+    except ValueError:
+        return None
+
+
+def patient_identifier(
+    item: Attributes, settings: MappingSettings, findings: Findings, *, use: str = "usual"
+) -> Resource | None:
+    """
+    FHIR *Identifier* of a Patient ID with its issuer (PS3.3 Table 10-18).
+
+    Parameters
+    ----------
+    item
+        The data set itself, or one item of (0010,1002) Other Patient IDs Sequence.
+
+    Returns
+    -------
+    dict or None
+        None when there is no Patient ID. Source: R4 ``Patient.identifier``.
+    """
+    value = one_text(item, "PatientID", findings)
+    if value is None:
+        return None
+    qualifiers = first_item(item, "IssuerOfPatientIDQualifiersSequence")
+    default = settings.patient_system or MappingSettings.model_fields["patient_system"].default
+    name = one_text(item, "IssuerOfPatientID", findings)
+    issuer = issuer_of(name, qualifiers, settings, findings, keyword="IssuerOfPatientID", default=default)
+    return identifier(value, issuer, _patient_identifier_type(qualifiers, findings), use=use)
+
+
+def _patient_identifier_type(qualifiers: Attributes, findings: Findings) -> str:
+    stated = one_text(qualifiers, "IdentifierTypeCode", findings)
+    if stated is None or stated in PATIENT_IDENTIFIER_TYPES:
+        return stated or MEDICAL_RECORD_NUMBER
+    findings.note("IdentifierTypeCode", "identifier.unknown_type", f"{MEDICAL_RECORD_NUMBER} written")
+    return MEDICAL_RECORD_NUMBER
+
+
+def identifier(value: str, issuer: Issuer, type_code: str, *, use: str | None = None) -> Resource:
+    """FHIR *Identifier* with a type of HL7 v2 table 0203."""
+    return filled(
+        {
+            "use": use,
+            "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": type_code}]},
+            "system": issuer.system,
+            "value": value,
+            "assigner": {"display": issuer.name} if issuer.name else None,
+        }
+    )
+
+
+def first_item(attributes: Attributes, keyword: str) -> Attributes:
+    """Item 1 of a sequence, empty when there is none."""
+    return next(iter(items(attributes, keyword)), {})

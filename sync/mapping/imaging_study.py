@@ -1,0 +1,188 @@
+"""
+ImagingStudy: all instances of one study -> study, series and instance elements.
+
+In: the ledger rows of the study, in any order, an instance perhaps in several objects. Out: one resource that depends
+on nothing but the set of instances: sorted, counted anew, without clock or run id. The mapping table is R4's own
+(``StructureDefinition-ImagingStudy``, mapping ``dicom``); where it leaves a choice, docs/mapping.md names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sync.attributes import texts
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.endpoint import build_endpoint
+from sync.mapping.identifiers import first_item, identifier, issuer_of
+from sync.mapping.moments import Keywords, fhir_datetime
+from sync.mapping.names import printable_name
+from sync.mapping.patient import PatientClaim, claim_patient
+from sync.mapping.resource import study_id
+from sync.mapping.series import Series, build_series
+from sync.mapping.terminology import ACCESSION_NUMBER, ACQUISITION_MODALITIES, DCM, DICOM_UID_SYSTEM
+from sync.mapping.validation import validated
+from sync.mapping.values import Findings, clean, filled, first, is_strict_uid, one_text
+from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
+
+_STARTED = Keywords(date="StudyDate", time="StudyTime")
+_ACCESSION = ("AccessionNumber", "IssuerOfAccessionNumberSequence")
+_PLACES = ("PerformedLocation", "InstitutionalDepartmentName", "InstitutionName")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResources:
+    """
+    What one study makes.
+
+    The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``findings``
+    are in order, each once.
+    """
+
+    imaging_study: Resource
+    patient: PatientClaim
+    endpoint: Resource | None
+    findings: tuple[Finding, ...]
+    series: int
+    instances: int
+
+
+def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> StudyResources:
+    """
+    Build the resources of one study.
+
+    Parameters
+    ----------
+    rows
+        All rows of the study, at least one, in any order. Of several rows with one SOP Instance UID the latest speaks.
+
+    Returns
+    -------
+    StudyResources
+        The same bytes for the same set of rows.
+
+    Raises
+    ------
+    InvalidResource
+        A defect of the mapping; no value of an attribute can cause it.
+    """
+    findings = Findings()
+    instances = current_instances(rows)
+    for record in instances:
+        findings.extend(record.findings)
+    series = build_series(instances, settings, findings)
+    patient = claim_patient(study, rows, settings)
+    endpoint = build_endpoint(settings)
+    witnesses = Witnesses([record.attributes for record in instances], "study", findings)
+    resource = _imaging_study(study, witnesses, series, settings, findings)
+    if endpoint is not None:
+        resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
+    findings.extend(patient.findings)
+    return StudyResources(
+        imaging_study=resource,
+        patient=patient,
+        endpoint=endpoint,
+        findings=findings.all(),
+        series=resource["numberOfSeries"],
+        instances=resource["numberOfInstances"],
+    )
+
+
+def with_subject(imaging_study: Resource, patient_id: str, claim: PatientClaim) -> Resource:
+    """
+    Return the ImagingStudy with its subject, ready to leave.
+
+    Parameters
+    ----------
+    patient_id
+        FHIR id of the Patient, ours or one that was found.
+
+    Raises
+    ------
+    InvalidResource
+        A defect of the mapping; no value of an attribute can cause it.
+    """
+    subject = filled(
+        {
+            "reference": f"Patient/{patient_id}",
+            "identifier": {"system": claim.system, "value": claim.value} if claim.value else None,
+            "display": claim.display,
+        }
+    )
+    return validated({**imaging_study, "subject": subject})
+
+
+def _imaging_study(
+    study: StudyRef, witnesses: Witnesses, series: Series, settings: MappingSettings, findings: Findings
+) -> Resource:
+    accession = _accession(witnesses.agree(*_ACCESSION), settings, findings)
+    modalities = sorted(series.modalities & ACQUISITION_MODALITIES)
+    return filled(
+        {
+            "resourceType": "ImagingStudy",
+            "id": study_id(study),
+            "identifier": [
+                _uid_identifier(study, findings),
+                *([accession] if accession else []),
+                *_study_ids(witnesses.agree("StudyID"), settings, findings),
+            ],
+            "status": "available",
+            "modality": [{"system": DCM, "code": modality} for modality in modalities],
+            "started": _started(witnesses, settings, findings),
+            "basedOn": [{"type": "ServiceRequest", "identifier": accession}] if accession else None,
+            "referrer": _referrer(witnesses.agree("ReferringPhysicianName"), findings),
+            "numberOfSeries": len(series.elements),
+            "numberOfInstances": sum(element["numberOfInstances"] for element in series.elements),
+            "location": _location(witnesses, findings),
+            "description": one_text(witnesses.agree("StudyDescription"), "StudyDescription", findings),
+            "series": list(series.elements),
+        }
+    )
+
+
+def _uid_identifier(study: StudyRef, findings: Findings) -> Resource:
+    """Keep the Study Instance UID as it is, never repaired (R4: ``urn:dicom:uid`` and ``urn:oid:`` + UID)."""
+    if not is_strict_uid(study.study_instance_uid):
+        findings.note("StudyInstanceUID", "uid.malformed", "kept as it is")
+    value = f"urn:oid:{clean(study.study_instance_uid)}"
+    return {"use": "official", "system": DICOM_UID_SYSTEM, "value": value}
+
+
+def _accession(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
+    value = one_text(attributes, "AccessionNumber", findings)
+    if value is None:
+        return None
+    designator = first_item(attributes, "IssuerOfAccessionNumberSequence")
+    name = one_text(designator, "LocalNamespaceEntityID", findings)
+    default = settings.accession_system or MappingSettings.model_fields["accession_system"].default
+    keyword = "IssuerOfAccessionNumberSequence"
+    issuer = issuer_of(name, designator, settings, findings, keyword=keyword, default=default)
+    return identifier(value, issuer, ACCESSION_NUMBER)
+
+
+def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """(0020,0010) collides between scanners, so it is an identifier only where somebody has said whose it is."""
+    value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
+    return [{"system": settings.study_id_system, "value": value}] if value else []
+
+
+def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
+    return fhir_datetime(witnesses.agree(*_STARTED), _STARTED, settings.timezone, findings)
+
+
+def _referrer(attributes: Attributes, findings: Findings) -> Resource | None:
+    """Name the referrer by display only: a name alone identifies nobody, so no Practitioner is made."""
+    raw = first(attributes, "ReferringPhysicianName", findings)
+    name = printable_name(raw, "ReferringPhysicianName", findings)
+    return {"display": name} if name else None
+
+
+def _location(witnesses: Witnesses, findings: Findings) -> Resource | None:
+    """Name the most precise place that is stated, by display only."""
+    for keyword in _PLACES:
+        said = witnesses.agree(keyword)
+        if texts(said, keyword):
+            display = one_text(said, keyword, findings)
+            return {"display": display} if display else None
+    return None

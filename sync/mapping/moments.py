@@ -1,0 +1,158 @@
+"""
+Dates and times: VR DA and TM (PS3.5 6.2) -> FHIR *date* and *dateTime*, with honest offsets.
+
+A FHIR dateTime with a time must have an offset from UTC. It comes from the file (0008,0201), else from the configured
+time zone, if that zone had exactly one offset at that moment; else the time is left out. Never is an offset invented.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from sync.mapping.values import Findings, clean, first
+from sync.model import Attributes
+
+_DATE = re.compile(r"([0-9]{4})(?:([0-9]{2})([0-9]{2})?)?|([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
+_TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
+_OFFSET = re.compile(r"(?:UTC)?([+-])([0-9]{2}):?([0-9]{2})", re.IGNORECASE)
+
+_MINUTE = timedelta(minutes=1)
+_LOWEST, _HIGHEST = timedelta(hours=-12), timedelta(hours=14)
+"""PS3.3 C.12.1.1.8: range of (0008,0201)."""
+
+
+class Keywords(NamedTuple):
+    """The attributes a moment is made of."""
+
+    date: str
+    time: str
+    offset: str = "TimezoneOffsetFromUTC"
+
+
+def fhir_date(raw: str | None, keyword: str, findings: Findings) -> str | None:
+    """
+    FHIR *date* of a DA value: ``YYYYMMDD``, the old ``YYYY.MM.DD``, or partial (``YYYY``, ``YYYYMM``).
+
+    Returns
+    -------
+    str or None
+        None, with a finding, for a day that no calendar has and for anything that is not a date.
+    """
+    value = clean(raw or "")
+    if not value:
+        return None
+    match = _DATE.fullmatch(value)
+    parts = [part for part in match.groups() if part] if match else []
+    if not parts or not _on_calendar(parts):
+        findings.note(keyword, "date.impossible" if parts else "date.invalid", "omitted")
+        return None
+    return "-".join(parts)
+
+
+def _on_calendar(parts: list[str]) -> bool:
+    try:
+        date(*(int(part) for part in [*parts, "1", "1"][:3]))
+    except ValueError:
+        return False
+    return True
+
+
+def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Findings) -> str | None:
+    """
+    FHIR *dateTime* of a DA and a TM value.
+
+    Parameters
+    ----------
+    said
+        Holds date, time and (0008,0201) as the file has them. ``+-HHMM`` is the standard's form of the offset;
+        ``UTC+-HH:MM`` is in real files too.
+    keywords
+        Which attributes date and time are in.
+    zone
+        IANA zone of the scanner for files without an offset; empty when unknown.
+
+    Returns
+    -------
+    str or None
+        None without a date. A date alone when there is no time, the time is no time, or its offset is unknown or
+        ambiguous. Second 60 and fractions stay as they are.
+    """
+    day, clock, offset = (first(said, keyword, findings) for keyword in keywords)
+    dated = fhir_date(day, keywords.date, findings)
+    if dated is None or len(dated) < len("YYYY-MM-DD"):
+        return dated
+    timed = _fhir_time(clock, keywords.time, findings)
+    if timed is None:
+        return dated
+    shift = _offset_of_file(offset, keywords.offset, findings) or _offset_of_zone(
+        dated, timed, zone, keywords, findings
+    )
+    return f"{dated}T{timed}{shift}" if shift else dated
+
+
+def instant_key(moment: str) -> tuple[str, str]:
+    """Order moments of unlike precision and offset: by the instant in UTC, a bare date after the times of its day."""
+    if "T" not in moment:
+        return f"{moment}~", moment
+    try:
+        # a leap second has no datetime; the second before it sorts as well
+        instant = datetime.fromisoformat(re.sub(r"(T..:..):60", r"\1:59", moment)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return moment, moment
+    return instant, moment
+
+
+def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:
+    value = clean(raw or "")
+    if not value:
+        return None
+    match = _TIME.fullmatch(value)
+    hour, minute, second, fraction = match.groups(default="00") if match else ("99", "", "", "")
+    if match is None or int(hour) > 23 or int(minute) > 59 or int(second) > 60:  # noqa: PLR2004 - a day's own limits
+        findings.note(keyword, "time.invalid", "date only")
+        return None
+    return f"{hour}:{minute}:{second}" + (f".{fraction}" if match[4] else "")
+
+
+def _offset_of_file(raw: str | None, keyword: str, findings: Findings) -> str | None:
+    value = clean(raw or "")
+    if not value:
+        return None
+    match = _OFFSET.fullmatch(value)
+    shift = timedelta(hours=int(match[2]), minutes=int(match[3])) if match else timedelta.max
+    signed = -shift if match and match[1] == "-" else shift
+    if match is None or int(match[3]) > 59 or not _LOWEST <= signed <= _HIGHEST:  # noqa: PLR2004 - minutes of an hour
+        findings.note(keyword, "offset.invalid", "ignored")
+        return None
+    return _written(signed)
+
+
+def _offset_of_zone(day: str, clock: str, zone: str, keywords: Keywords, findings: Findings) -> str | None:
+    """
+    Offset that the zone had at that local time, None when it had none or two.
+
+    In the hour that a change of clocks repeats, or leaves out, no offset can be known; before standard time, local
+    mean time has seconds that FHIR cannot say.
+    """
+    if not zone:
+        findings.note(keywords.time, "time.no_offset", "date only")
+        return None
+    local = datetime.fromisoformat(f"{day}T{clock[:5]}")
+    try:
+        offsets = {local.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() for fold in (0, 1)}
+    except OverflowError:
+        offsets = set()
+    shift = offsets.pop() if len(offsets) == 1 else None
+    if shift is None or shift % _MINUTE:
+        findings.note(keywords.time, "time.ambiguous_offset", "date only")
+        return None
+    return _written(shift)
+
+
+def _written(shift: timedelta) -> str:
+    sign = "-" if shift < timedelta(0) else "+"
+    hours, minutes = divmod(abs(shift) // _MINUTE, 60)
+    return f"{sign}{hours:02}:{minutes:02}"

@@ -1,0 +1,181 @@
+"""
+What a study says of its patient, and the Patient that all studies of one patient make.
+
+    instances of a study  ->  claim_patient  ->  PatientClaim  ->  a row of the patients table
+    all rows of a patient ->  build_patient  ->  Patient
+
+Identity is (issuer system, Patient ID). A study without a Patient ID has a patient of its own, so that two such studies
+never share one. Contact data, address and the like are not read at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync.attributes import items
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.identifiers import patient_identifier
+from sync.mapping.moments import fhir_date
+from sync.mapping.names import human_names, printable_name
+from sync.mapping.resource import patient_id
+from sync.mapping.terminology import OBSERVATION_VALUE
+from sync.mapping.validation import validated
+from sync.mapping.values import Findings, code, filled, first
+from sync.model import Attributes, Finding, LedgerRow, PatientRow, Resource, StudyRef, digest
+
+_IDENTITY = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence")
+_DEMOGRAPHICS = (
+    "PatientName",
+    "PatientSex",
+    "PatientBirthDate",
+    "OtherPatientIDsSequence",
+    "PatientIdentityRemoved",
+)
+"""PS3.3 C.7.1.1 *Patient Module*: all that is kept of a patient."""
+
+_GENDERS = {"M": "male", "F": "female", "O": "other"}
+"""(0010,0040) *Patient's Sex* -> R4 administrative-gender."""
+
+_ELEMENTS = {"name": "PatientName", "gender": "PatientSex", "birthDate": "PatientBirthDate"}
+
+_NOT_PATIENT_IDS = frozenset({"RFID", "BARCODE"})
+"""(0010,0022) *Type of Patient ID*: labels on a wrist band, not numbers somebody is known by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientClaim:
+    """
+    What one study says of its patient.
+
+    ``system`` and ``value`` are None without a Patient ID. ``study_date`` is ``YYYY-MM-DD`` or empty. ``attributes``
+    holds what `build_patient` needs, and no more.
+    """
+
+    key: str
+    system: str | None
+    value: str | None
+    display: str | None
+    study_date: str
+    attributes: Attributes
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltPatient:
+    """A Patient, and what its studies could not agree on."""
+
+    resource: Resource
+    findings: tuple[Finding, ...]
+
+
+def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> PatientClaim:
+    """
+    Decide which patient a study is about.
+
+    The majority of the instances wins; those of another Patient ID have no say in the demographics.
+
+    Parameters
+    ----------
+    rows
+        All rows of the study, at least one, in any order.
+    """
+    findings = Findings()
+    witnesses = Witnesses([record.attributes for record in current_instances(rows)], "study", findings)
+    attributes = witnesses.agree(*_IDENTITY)
+    for keyword in _DEMOGRAPHICS:
+        attributes |= witnesses.supporters("PatientID").agree(keyword)
+    found = patient_identifier(attributes, settings, findings)
+    if found is None:
+        findings.note("PatientID", "patient.no_id", "patient of this study alone")
+    return PatientClaim(
+        key=digest("patient", found["system"], found["value"]) if found else _own_key(study),
+        system=found["system"] if found else None,
+        value=found["value"] if found else None,
+        display=printable_name(first(attributes, "PatientName", findings), "PatientName", findings),
+        study_date=fhir_date(first(witnesses.agree("StudyDate"), "StudyDate", findings), "StudyDate", findings) or "",
+        attributes=attributes,
+        findings=findings.all(),
+    )
+
+
+def _own_key(study: StudyRef) -> str:
+    return digest("study", study.partition, study.study_instance_uid)
+
+
+def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
+    """
+    FHIR Patient of everything that its studies say.
+
+    Each element is that of the latest study (by date, then UID) that has a usable one; other values are findings.
+    Identifiers are the union. The same rows give the same bytes in any order.
+
+    Raises
+    ------
+    InvalidResource
+        A defect of the mapping.
+    """
+    findings = Findings()
+    latest_first = sorted(rows, key=lambda row: (row.study_date, row.study), reverse=True)
+    merged: Resource = {}
+    for row in latest_first:
+        for element, value in _demographics(row.attributes, findings).items():
+            if merged.setdefault(element, value) != value and element in _ELEMENTS:
+                findings.note(_ELEMENTS[element], "patient.conflicting_values", "latest study's value used")
+    resource = {
+        "resourceType": "Patient",
+        "id": patient_id(patient_key),
+        "meta": merged.pop("meta", None),
+        "identifier": _identifiers(latest_first, settings, findings),
+        **{element: merged.get(element) for element in _ELEMENTS},
+    }
+    return BuiltPatient(resource=validated(filled(resource)), findings=findings.all())
+
+
+def _demographics(attributes: Attributes, findings: Findings) -> dict[str, Any]:
+    """Elements of the Patient that one study has something usable for."""
+    birth_date = first(attributes, "PatientBirthDate", findings)
+    return filled(
+        {
+            "meta": _identity_removed(attributes, findings),
+            "name": human_names(first(attributes, "PatientName", findings), "PatientName", findings),
+            "gender": _gender(attributes, findings),
+            "birthDate": fhir_date(birth_date, "PatientBirthDate", findings),
+        }
+    )
+
+
+def _gender(attributes: Attributes, findings: Findings) -> str | None:
+    stated = code(first(attributes, "PatientSex", findings), "PatientSex", findings)
+    if stated is None:
+        return None
+    if stated.upper() not in _GENDERS:
+        findings.note("PatientSex", "sex.unknown", "unknown written")
+    return _GENDERS.get(stated.upper(), "unknown")
+
+
+def _identity_removed(attributes: Attributes, findings: Findings) -> Resource | None:
+    """(0012,0062): with a Patient ID the data are pseudonymised, without one anonymised (HL7 v3 ObservationValue)."""
+    if (first(attributes, "PatientIdentityRemoved", findings) or "").strip().upper() != "YES":
+        return None
+    has_id = first(attributes, "PatientID", findings) is not None
+    return {"security": [{"system": OBSERVATION_VALUE, "code": "PSEUDED" if has_id else "ANONYED"}]}
+
+
+def _identifiers(rows: Sequence[PatientRow], settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """Put the patient's own identifier first, then the others by system and value."""
+    own: dict[tuple[str, str], Resource] = {}
+    others: dict[tuple[str, str], Resource] = {}
+    for row in rows:
+        _collect(own, patient_identifier(row.attributes, settings, findings))
+        for item in items(row.attributes, "OtherPatientIDsSequence"):
+            if (first(item, "TypeOfPatientID", findings) or "").strip().upper() not in _NOT_PATIENT_IDS:
+                _collect(others, patient_identifier(item, settings, findings, use="secondary"))
+    return [*own.values(), *(others[key] for key in sorted(others) if key not in own)]
+
+
+def _collect(into: dict[tuple[str, str], Resource], identifier: Resource | None) -> None:
+    if identifier is not None:
+        into.setdefault((identifier["system"], identifier["value"]), identifier)

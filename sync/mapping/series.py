@@ -1,0 +1,157 @@
+"""
+Series and instance elements of an ImagingStudy (backbone elements: no resources of their own).
+
+This is the one place whose cost grows with the number of instances, so it touches each as little as it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync.attributes import items, texts
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses
+from sync.mapping.identifiers import first_item
+from sync.mapping.moments import Keywords, fhir_datetime, instant_key
+from sync.mapping.sop_classes import sop_class_name
+from sync.mapping.terminology import DATA_ABSENT_REASON, DCM, LATERALITY, OTHER_MODALITY, URI_SYSTEM
+from sync.mapping.values import Findings, code, coding, filled, first, number, one_text, uid
+from sync.model import Attributes, InstanceRecord, Resource
+
+_STARTED = Keywords(date="SeriesDate", time="SeriesTime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Elements by (number, UID), those without a number last, and the modalities among them."""
+
+    elements: tuple[Resource, ...]
+    modalities: frozenset[str]
+
+
+def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings) -> Series:
+    """
+    Build ``ImagingStudy.series`` of all instances of a study.
+
+    An instance whose Series or SOP Instance UID fits no FHIR id is left out with a finding; the header reader refuses
+    such objects, so none should come here.
+    """
+    members: dict[str, list[tuple[str, Attributes]]] = {}
+    for record in instances:
+        series_uid, instance_uid = uid(record.series_instance_uid), uid(record.sop_instance_uid)
+        if series_uid is None or instance_uid is None:
+            keyword = "SOPInstanceUID" if series_uid else "SeriesInstanceUID"
+            findings.note(keyword, "uid.unusable", "instance left out")
+        else:
+            members.setdefault(series_uid, []).append((instance_uid, record.attributes))
+    elements = [_series(series_uid, members[series_uid], settings, findings) for series_uid in members]
+    return Series(
+        elements=tuple(sorted(elements, key=_by_number)),
+        modalities=frozenset(element["modality"]["code"] for element in elements),
+    )
+
+
+def _series(
+    series_uid: str, members: Sequence[tuple[str, Attributes]], settings: MappingSettings, findings: Findings
+) -> Resource:
+    witnesses = Witnesses([attributes for _, attributes in members], "series", findings)
+    return filled(
+        {
+            "uid": series_uid,
+            "number": number(witnesses.agree("SeriesNumber"), "SeriesNumber", findings),
+            "modality": _modality(witnesses.agree("Modality"), findings),
+            "description": one_text(witnesses.agree("SeriesDescription"), "SeriesDescription", findings),
+            "numberOfInstances": len(members),
+            "bodySite": _body_site(witnesses, settings, findings),
+            "laterality": _laterality(witnesses, findings),
+            "started": _started(witnesses, settings, findings),
+            "instance": _instances(members, findings),
+        }
+    )
+
+
+def _by_number(element: Resource) -> tuple[bool, int, str]:
+    return "number" not in element, element.get("number", 0), element["uid"]
+
+
+def _modality(attributes: Attributes, findings: Findings) -> Resource:
+    """``series.modality`` is 1..1; unknown codes stay as they are."""
+    stated = code(first(attributes, "Modality", findings), "Modality", findings)
+    if stated is None:
+        findings.note("Modality", "modality.missing", f"{OTHER_MODALITY} written")
+    return {"system": DCM, "code": stated or OTHER_MODALITY}
+
+
+def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """Prefer the coded region; the text of (0018,0015) is shown without a system, because it is no code of one."""
+    for item in items(witnesses.agree("AnatomicRegionSequence"), "AnatomicRegionSequence")[:1]:
+        region = coding(item, "AnatomicRegionSequence", settings, findings)
+        if region is not None:
+            return region
+    display = one_text(witnesses.agree("BodyPartExamined"), "BodyPartExamined", findings)
+    return {"display": display} if display else None
+
+
+def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
+    """(0020,0060) of the series, else (0020,0062) if all images that state it agree."""
+    keyword = "Laterality"
+    stated = first(witnesses.agree(keyword), keyword, findings)
+    if stated is None:
+        keyword = "ImageLaterality"
+        sides = {side for said in witnesses.distinct(keyword) for side in texts(said, keyword)}
+        if len(sides) > 1:
+            findings.note(keyword, "laterality.differs", "omitted")
+        stated = sides.pop() if len(sides) == 1 else None
+    side = code(stated, keyword, findings)
+    if side is None or side in LATERALITY:
+        return dict(LATERALITY[side]) if side else None
+    findings.note(keyword, "laterality.unknown", "omitted")
+    return None
+
+
+def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
+    """Take the earliest of what the instances say."""
+    said = witnesses.distinct(*_STARTED)
+    moments = [fhir_datetime(each, _STARTED, settings.timezone, findings) for each in said]
+    return min((moment for moment in moments if moment), key=instant_key, default=None)
+
+
+def _instances(members: Sequence[tuple[str, Attributes]], findings: Findings) -> list[Resource]:
+    sop_classes: dict[Any, Resource] = {}
+    elements = []
+    for instance_uid, attributes in members:
+        stated = attributes.get("SOPClassUID") or ("",)
+        if stated[0] not in sop_classes:
+            sop_classes[stated[0]] = _sop_class(attributes, findings)
+        element: Resource = {"uid": instance_uid, "sopClass": sop_classes[stated[0]]}
+        instance_number = number(attributes, "InstanceNumber", findings)
+        if instance_number is not None:
+            element["number"] = instance_number
+        title = _title(attributes, findings)
+        if title is not None:
+            element["title"] = title
+        elements.append(element)
+    elements.sort(key=_by_number)
+    return elements
+
+
+def _sop_class(attributes: Attributes, findings: Findings) -> Resource:
+    """``instance.sopClass`` is 1..1; one that is absent or no UID is said to be unknown."""
+    class_uid = uid(first(attributes, "SOPClassUID", findings))
+    if class_uid is None:
+        findings.note("SOPClassUID", "uid.missing", "data-absent-reason written")
+        return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
+    return filled({"system": URI_SYSTEM, "code": f"urn:oid:{class_uid}", "display": sop_class_name(class_uid)})
+
+
+def _title(attributes: Attributes, findings: Findings) -> str | None:
+    """(0042,0010), else the meaning of (0040,A043), else (0070,0080), which R4 prints as (0007,0080)."""
+    if "DocumentTitle" in attributes and (title := one_text(attributes, "DocumentTitle", findings)):
+        return title
+    if "ConceptNameCodeSequence" in attributes and (
+        title := one_text(first_item(attributes, "ConceptNameCodeSequence"), "CodeMeaning", findings)
+    ):
+        return title
+    return one_text(attributes, "ContentLabel", findings)

@@ -1,0 +1,74 @@
+"""
+Codes and their systems, as tables of the standards; each says where it is from.
+
+Nothing here is configurable: what a hospital may add (issuers, private schemes) is in `sync.config.MappingSettings`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+SNOMED_CT = "http://snomed.info/sct"
+URI_SYSTEM = "urn:ietf:rfc:3986"
+DICOM_UID_SYSTEM = "urn:dicom:uid"
+IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
+OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+ENDPOINT_CONNECTION_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+ACQUISITION_MODALITIES = frozenset(
+    (
+        "AR", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "DG", "DMS", "DX", "ECG", "EEG", "EMG", "EOG", "EPS", "ES",
+        "GM", "HD", "IO", "IVOCT", "IVUS", "KER", "LEN", "LS", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT",
+        "OPTBSV", "OPTENF", "OPV", "OSS", "PA", "POS", "PT", "PX", "RESP", "RF", "RG", "RTIMAGE", "SM", "SRF", "TG",
+        "US", "VA", "XA", "XC",
+    )
+)  # fmt: skip
+"""
+PS3.16 CID 29 *Acquisition Modality* (2025): all that R4 allows in ``ImagingStudy.modality``.
+
+Derived objects (SR, PR, KO, SEG, REG, RTSTRUCT, RTPLAN, RTDOSE, DOC) and OT are not in it; they stay in
+``series.modality``.
+"""
+
+OTHER_MODALITY = "OT"
+"""PS3.3 C.7.3.1.1.1 defined term *Other*; ``series.modality`` is 1..1, so a series without a modality gets it."""
+
+LATERALITY = MappingProxyType(
+    {
+        "R": {"system": SNOMED_CT, "code": "24028007", "display": "Right"},
+        "L": {"system": SNOMED_CT, "code": "7771000", "display": "Left"},
+        "B": {"system": SNOMED_CT, "code": "51440002", "display": "Bilateral"},
+        "U": {"system": SNOMED_CT, "code": "66459002", "display": "Unilateral"},
+    }
+)
+"""PS3.16 CID 244 *Laterality*, by the enumerated values of (0020,0060) and (0020,0062)."""
+
+CODING_SCHEMES = MappingProxyType(
+    {
+        "DCM": DCM,
+        "SCT": SNOMED_CT,
+        "SRT": "http://snomed.info/srt",
+        "SNM3": "http://snomed.info/srt",
+        "99SDM": "http://snomed.info/srt",
+        "LN": "http://loinc.org",
+        "UCUM": "http://unitsofmeasure.org",
+    }
+)
+"""PS3.16 Table 8-1, coding scheme designator -> URI of the code system in FHIR."""
+
+UNVERSIONED_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
+"""Schemes whose (0008,0103) says nothing that ``Coding.version`` could hold (PS3.16 8.1)."""
+
+PATIENT_IDENTIFIER_TYPES = frozenset(
+    (
+        "AN", "ANON", "BC", "BCT", "BRN", "CZ", "DI", "DL", "DS", "JHN", "LR", "MA", "MC", "MCD", "MCN", "MCR",
+        "MI", "MR", "MRT", "NH", "NI", "PC", "PE", "PEN", "PI", "PN", "PPN", "PRC", "PT", "RI", "SB", "SP", "SR",
+        "SS", "U", "VS", "WC", "WCN", "XX",
+    )
+)  # fmt: skip
+"""HL7 v2 table 0203, the types a patient may carry: what (0040,0035) *Identifier Type Code* may say."""
+
+MEDICAL_RECORD_NUMBER = "MR"
+ACCESSION_NUMBER = "ACSN"

@@ -1,0 +1,128 @@
+"""
+The gate: nothing leaves that FHIR R4 4.0.1 does not allow.
+
+Structure, cardinality and datatypes are checked by the models of ``fhir.resources``. They exist for R4B (4.3.0), whose
+Patient, ImagingStudy, Endpoint and Bundle have exactly the elements of 4.0.1; only two datatypes of extensions are new,
+and refused here. What the models leave open is checked beside them: required codes, empty and missing values, control
+characters, integers as text, absolute systems. Our own JSON is what leaves, never the model's (it would rewrite dates).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sync.errors import InvalidResource
+from sync.mapping.values import MAX_TEXT_BYTES, clean
+from sync.model import Resource
+
+_MODULES = {"Bundle": "bundle", "Endpoint": "endpoint", "ImagingStudy": "imagingstudy", "Patient": "patient"}
+
+_REQUIRED_CODES = {
+    ("ImagingStudy", "status"): {"registered", "available", "cancelled", "entered-in-error", "unknown"},
+    ("Endpoint", "status"): {"active", "suspended", "error", "off", "entered-in-error", "test"},
+    ("Patient", "gender"): {"male", "female", "other", "unknown"},
+    ("identifier", "use"): {"usual", "official", "temp", "secondary", "old"},
+    ("name", "use"): {"usual", "official", "temp", "nickname", "anonymous", "old", "maiden"},
+    ("Bundle", "type"): {"transaction"},
+    ("request", "method"): {"PUT", "DELETE"},
+}
+"""R4 bindings of strength *required*, by the element and the one that holds it."""
+
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_URI = re.compile(r"\S+")
+_OFFSET = r"(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
+_PATTERNS = {
+    "id": _ID,
+    "uid": _ID,
+    "system": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+"),
+    "url": _URI,
+    "address": _URI,
+    "reference": _URI,
+    "birthDate": _DATE,
+    "started": re.compile(
+        rf"{_DATE.pattern}|\d{{4}}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?{_OFFSET}", re.ASCII
+    ),
+}
+_INTEGERS = frozenset({"number", "numberOfSeries", "numberOfInstances"})
+_ONLY_R4B = frozenset({"valueCodeableReference", "valueRatioRange"})
+
+
+def validated(resource: Resource) -> Resource:
+    """
+    Return the resource, unchanged, if FHIR R4 allows it.
+
+    Raises
+    ------
+    InvalidResource
+        Naming the path of the first wrong element, never a value.
+    """
+    kind = str(resource.get("resourceType"))
+    if kind not in _MODULES:
+        raise InvalidResource("resourceType")
+    path = _fault_of_model(kind, resource) or _fault(resource, kind, "")
+    if path:
+        raise InvalidResource(f"{kind}.{path}")
+    return resource
+
+
+@lru_cache
+def _model(kind: str) -> type[BaseModel]:
+    """Import when first needed: the models take a while."""
+    model: type[BaseModel] = getattr(import_module(f"fhir.resources.R4B.{_MODULES[kind]}"), kind)
+    return model
+
+
+def _fault_of_model(kind: str, resource: Resource) -> str | None:
+    try:
+        _model(kind).model_validate(resource)
+    except ValidationError as problem:
+        location = problem.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
+        return ".".join(str(part) for part in location) or "*"
+    return None
+
+
+def _fault(value: Any, holder: str, element: str) -> str | None:
+    """Path of the first wrong thing at or below a value, relative to its holder; None when all is well."""
+    if isinstance(value, str):
+        return None if _is_text(value, holder, element) else element
+    if isinstance(value, Mapping):
+        return _fault_of_object(value, element or holder, element)
+    if isinstance(value, list):
+        return _fault_of_list(value, holder, element)
+    return None if isinstance(value, bool | int) and element not in _PATTERNS else element
+
+
+def _fault_of_object(value: Mapping[str, Any], name: str, element: str) -> str | None:
+    for key, inner in value.items():
+        wrong = key in _ONLY_R4B or (key in _INTEGERS and type(inner) is not int)
+        below = key if wrong else _fault(inner, name, key)
+        if below is not None:
+            return f"{element}.{below}" if element else below
+    return None if value else element
+
+
+def _fault_of_list(value: list[Any], holder: str, element: str) -> str | None:
+    for index, inner in enumerate(value):
+        below = _fault(inner, holder, element)
+        if below is not None:
+            return below.replace(element, f"{element}.{index}", 1)
+    return None if value else element
+
+
+def _is_text(value: str, holder: str, element: str) -> bool:
+    if not value or (not value.isprintable() and clean(value) != value):
+        return False
+    if len(value) * 4 > MAX_TEXT_BYTES and len(value.encode()) > MAX_TEXT_BYTES:
+        return False
+    pattern = _PATTERNS.get(element)
+    if pattern is not None and not pattern.fullmatch(value):
+        return False
+    allowed = _REQUIRED_CODES.get((holder, element))
+    return allowed is None or value in allowed

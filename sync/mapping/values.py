@@ -1,0 +1,202 @@
+"""
+DICOM values -> FHIR primitives, or a `Finding` and nothing.
+
+In: values as the file has them (text, decoded, perhaps with blanks, control characters or nonsense). Out: strings,
+codes, numbers and URIs that satisfy FHIR R4's rules for their datatypes (R4 *Data Types*), whatever came in. Nothing
+here raises on a value and no finding ever holds one. Dates are in `sync.mapping.moments`, person names in
+`sync.mapping.names`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sync.attributes import texts
+from sync.config import MappingSettings
+from sync.mapping.terminology import CODING_SCHEMES, UNVERSIONED_SCHEMES, URI_SYSTEM
+from sync.model import Attributes, Finding, Resource
+
+MAX_TEXT_BYTES = 1024 * 1024
+"""R4 *string*: "SHALL NOT exceed 1MB in size"."""
+
+MAX_INTEGER = 2**31 - 1
+"""R4 *unsignedInt*: 31 bits."""
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Controls but tab, CR and LF; bidirectional overrides, which change how what follows reads; what UTF-8 cannot hold."""
+
+_EDGES = re.compile("^[\\s\u200b\u2060\ufeff]+|[\\s\u200b\u2060\ufeff]+$")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,4})?")
+_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_STRICT_UID = re.compile(r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
+
+
+class Findings:
+    """Collects what could not be used as it is; the same finding counts once."""
+
+    def __init__(self) -> None:
+        self._found: set[Finding] = set()
+
+    def note(self, keyword: str, code: str, action: str) -> None:
+        """Add one; ``action`` says what was done."""
+        self._found.add(Finding(keyword=keyword, code=code, action=action))
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Add several."""
+        self._found.update(findings)
+
+    def all(self) -> tuple[Finding, ...]:
+        """Return all, each once, in an order that depends on nothing but them."""
+        return tuple(sorted(self._found, key=lambda f: (f.keyword, f.code, f.action)))
+
+
+def filled(resource: Resource) -> Resource:
+    """Leave out elements without a value; FHIR knows neither null nor empty lists and objects."""
+    return {k: v for k, v in resource.items() if v is not None and v not in ([], {})}
+
+
+def clean(raw: str) -> str:
+    """Text without control characters and without blanks around it; may be empty."""
+    if raw.isprintable():
+        return raw.strip()
+    return _EDGES.sub("", _UNPRINTABLE.sub("", raw))
+
+
+def text(raw: str | None, keyword: str, findings: Findings) -> str | None:
+    """
+    FHIR *string*.
+
+    Returns
+    -------
+    str or None
+        None when nothing readable is left. Text beyond 1 MB is cut.
+    """
+    if not raw:
+        return None
+    cleaned = clean(raw)
+    if not raw.isprintable() and _UNPRINTABLE.search(raw.rstrip("\x00 ")):
+        findings.note(keyword, "text.control_characters", "removed")
+    if len(cleaned) * 4 > MAX_TEXT_BYTES:
+        cleaned = _cut(cleaned, keyword, findings)
+    return cleaned or None
+
+
+def _cut(cleaned: str, keyword: str, findings: Findings) -> str:
+    encoded = cleaned.encode()
+    if len(encoded) <= MAX_TEXT_BYTES:
+        return cleaned
+    findings.note(keyword, "text.too_long", "cut")
+    return clean(encoded[:MAX_TEXT_BYTES].decode("utf-8", "ignore"))
+
+
+def code(raw: str | None, keyword: str, findings: Findings) -> str | None:
+    """FHIR *code*: as text, and no blanks inside but single spaces."""
+    value = text(raw, keyword, findings)
+    return " ".join(value.split()) if value else None
+
+
+def one_text(attributes: Attributes, keyword: str, findings: Findings) -> str | None:
+    """First non-empty value of an attribute as FHIR *string*; more than one is a finding."""
+    return text(first(attributes, keyword, findings), keyword, findings)
+
+
+def first(attributes: Attributes, keyword: str, findings: Findings) -> str | None:
+    """First non-empty value of an attribute as it is; more than one is a finding."""
+    if keyword not in attributes:
+        return None
+    values = texts(attributes, keyword)
+    if len(values) > 1:
+        findings.note(keyword, "value.multiple", "first value used")
+    return values[0] if values else None
+
+
+def number(attributes: Attributes, keyword: str, findings: Findings) -> int | None:
+    """
+    FHIR *unsignedInt* of an attribute with VR IS.
+
+    ``1.0`` and ``1E1`` are whole numbers too. Negative, broken, fractional or too large values are findings; there is
+    no default. Source: R4 ``ImagingStudy.series.number``.
+    """
+    values = attributes.get(keyword)
+    if not values:
+        return None
+    value = values[0]
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(MAX_INTEGER)):
+        whole: int | None = int(value)
+    else:
+        whole = _whole(value)
+        if whole is None:
+            if str(value).strip(" \x00"):
+                findings.note(keyword, "number.invalid", "omitted")
+            return None
+    if len(values) > 1:
+        findings.note(keyword, "value.multiple", "first value used")
+    return whole
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if 0 <= value <= MAX_INTEGER else None
+    shown = str(value).strip(" \x00\t\r\n")
+    if not _NUMBER.fullmatch(shown):
+        return None
+    try:
+        exact = Decimal(shown)
+        # compared before int(): a large exponent would otherwise be written out digit by digit
+        fits = 0 <= exact <= MAX_INTEGER and exact == exact.to_integral_value()
+    except InvalidOperation:
+        return None
+    return int(exact) if fits else None
+
+
+def uid(raw: str | None) -> str | None:
+    """
+    Return a DICOM UID that fits FHIR *id*, without padding; None when it does not.
+
+    It is never repaired: ``1.2.03.4`` stays as it is (see `is_strict_uid`).
+    """
+    value = (raw or "").strip(" \x00")
+    return value if _UID.fullmatch(value) else None
+
+
+def is_strict_uid(value: str) -> bool:
+    """Tell whether a UID follows PS3.5 9.1: digits, no leading zeros, 64 characters at most."""
+    return bool(_STRICT_UID.fullmatch(value))
+
+
+def absolute_uri(raw: str | None) -> str | None:
+    """Return the value if it is an absolute URI of characters that RFC 3986 allows, else None."""
+    value = clean(raw or "")
+    return value if _ABSOLUTE_URI.fullmatch(value) else None
+
+
+def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """
+    FHIR *Coding* of one item of a code sequence (PS3.3 Table 8.8-1).
+
+    Parameters
+    ----------
+    keyword
+        Of the sequence, for findings.
+
+    Returns
+    -------
+    dict or None
+        None when the item has neither code nor meaning. A designator that nobody knows gives a code without system,
+        never the designator itself.
+    """
+    display = one_text(item, "CodeMeaning", findings)
+    urn = first(item, "URNCodeValue", findings)
+    value = code(first(item, "CodeValue", findings) or first(item, "LongCodeValue", findings) or urn, keyword, findings)
+    if value is None:
+        return {"display": display} if display else None
+    designator = one_text(item, "CodingSchemeDesignator", findings) or ""
+    system = URI_SYSTEM if value == urn else settings.coding_schemes.get(designator) or CODING_SCHEMES.get(designator)
+    if system is None:
+        findings.note(keyword, "coding.unknown_scheme", "code without system")
+    version = None if designator in UNVERSIONED_SCHEMES else one_text(item, "CodingSchemeVersion", findings)
+    return filled({"system": system, "version": version, "code": value, "display": display})
