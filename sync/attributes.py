@@ -2,7 +2,227 @@
 Which DICOM attributes are read, and how extracted values are looked up. No pydicom here: values are plain data.
 
 `EXTRACTED` is the one table behind every reader (file header, DICOM JSON); a keyword that is not in it never leaves
-the header.
+the header. A new attribute is one row; a row that sorts after `LAST_TAG` makes readers fetch that much more of every
+object. `IDENTITY` are the three UIDs, which travel as fields of the record and not among its attributes.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync.model import Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """One attribute that is read, named as in PS3.6; ``tag`` is group << 16 | element, ``children`` are read of items."""
+
+    keyword: str
+    tag: int
+    vr: str
+    children: tuple[Extracted, ...] = ()
+
+
+def _sequence(keyword: str, tag: int, *groups: tuple[Extracted, ...]) -> Extracted:
+    return Extracted(keyword, tag, "SQ", tuple(row for group in groups for row in group))
+
+
+IDENTITY = (
+    Extracted("SOPInstanceUID", 0x00080018, "UI"),
+    Extracted("StudyInstanceUID", 0x0020000D, "UI"),
+    Extracted("SeriesInstanceUID", 0x0020000E, "UI"),
+)
+"""PS3.3 C.12.1, C.7.2.1, C.7.3.1: without these an object is no instance."""
+
+_PLAIN_CODE = (
+    Extracted("CodeValue", 0x00080100, "SH"),
+    Extracted("CodingSchemeDesignator", 0x00080102, "SH"),
+    Extracted("CodingSchemeVersion", 0x00080103, "SH"),
+    Extracted("CodeMeaning", 0x00080104, "LO"),
+    Extracted("LongCodeValue", 0x00080119, "UC"),
+    Extracted("URNCodeValue", 0x00080120, "UR"),
+)
+_CODE = (*_PLAIN_CODE, _sequence("EquivalentCodeSequence", 0x00080121, _PLAIN_CODE))
+"""PS3.3 Table 8.8-1, Code Sequence Macro."""
+
+_DESIGNATOR = (
+    Extracted("LocalNamespaceEntityID", 0x00400031, "UT"),
+    Extracted("UniversalEntityID", 0x00400032, "UT"),
+    Extracted("UniversalEntityIDType", 0x00400033, "CS"),
+)
+"""PS3.3 Table 10-17, HL7v2 Hierarchic Designator Macro."""
+
+_PATIENT_ID = (
+    Extracted("PatientID", 0x00100020, "LO"),
+    Extracted("IssuerOfPatientID", 0x00100021, "LO"),
+    Extracted("TypeOfPatientID", 0x00100022, "CS"),
+    _sequence(
+        "IssuerOfPatientIDQualifiersSequence",
+        0x00100024,
+        _DESIGNATOR[1:],
+        (Extracted("IdentifierTypeCode", 0x00400035, "CS"),),
+    ),
+)
+"""PS3.3 Table 10-18, Issuer of Patient ID Macro, with the Patient ID itself."""
+
+_ACCESSION = (
+    Extracted("AccessionNumber", 0x00080050, "SH"),
+    _sequence("IssuerOfAccessionNumberSequence", 0x00080051, _DESIGNATOR),
+)
+
+_PERSON = (
+    _sequence("PersonIdentificationCodeSequence", 0x00401101, _CODE),
+    Extracted("InstitutionName", 0x00080080, "LO"),
+)
+"""PS3.3 Table 10-1, Person Identification Macro."""
+
+_REQUEST = (
+    *_ACCESSION,
+    _sequence("OrderPlacerIdentifierSequence", 0x00400026, _DESIGNATOR),
+    _sequence("OrderFillerIdentifierSequence", 0x00400027, _DESIGNATOR),
+    Extracted("RequestedProcedureID", 0x00401001, "SH"),
+    Extracted("ReasonForTheRequestedProcedure", 0x00401002, "LO"),
+    _sequence("ReasonForRequestedProcedureCodeSequence", 0x0040100A, _CODE),
+    Extracted("PlacerOrderNumberImagingServiceRequest", 0x00402016, "LO"),
+    Extracted("FillerOrderNumberImagingServiceRequest", 0x00402017, "LO"),
+)
+"""PS3.3 Table 10-9, Request Attributes Macro, and C.17.2 for Referenced Request items."""
+
+_PATIENT = (
+    Extracted("PatientName", 0x00100010, "PN"),
+    *_PATIENT_ID,
+    Extracted("PatientBirthDate", 0x00100030, "DA"),
+    Extracted("PatientBirthTime", 0x00100032, "TM"),
+    Extracted("PatientSex", 0x00100040, "CS"),
+    Extracted("OtherPatientNames", 0x00101001, "PN"),
+    _sequence("OtherPatientIDsSequence", 0x00101002, _PATIENT_ID),
+    Extracted("PatientBirthName", 0x00101005, "PN"),
+    _sequence("PatientSpeciesCodeSequence", 0x00102202, _CODE),
+    Extracted("PatientIdentityRemoved", 0x00120062, "CS"),
+)
+
+_STUDY = (
+    Extracted("StudyDate", 0x00080020, "DA"),
+    Extracted("StudyTime", 0x00080030, "TM"),
+    *_ACCESSION,
+    Extracted("InstitutionName", 0x00080080, "LO"),
+    Extracted("ReferringPhysicianName", 0x00080090, "PN"),
+    _sequence("ReferringPhysicianIdentificationSequence", 0x00080096, _PERSON),
+    Extracted("TimezoneOffsetFromUTC", 0x00080201, "SH"),
+    Extracted("StudyDescription", 0x00081030, "LO"),
+    _sequence("ProcedureCodeSequence", 0x00081032, _CODE),
+    Extracted("InstitutionalDepartmentName", 0x00081040, "LO"),
+    Extracted("NameOfPhysiciansReadingStudy", 0x00081060, "PN"),
+    _sequence("PhysiciansReadingStudyIdentificationSequence", 0x00081062, _PERSON),
+    Extracted("StudyID", 0x00200010, "SH"),
+    Extracted("PerformedLocation", 0x00400243, "SH"),
+    _sequence("RequestAttributesSequence", 0x00400275, _REQUEST),
+    _sequence("ReasonForPerformedProcedureCodeSequence", 0x00401012, _CODE),
+    _sequence("ReferencedRequestSequence", 0x0040A370, _REQUEST),
+)
+
+_SERIES = (
+    Extracted("SeriesDate", 0x00080021, "DA"),
+    Extracted("SeriesTime", 0x00080031, "TM"),
+    Extracted("Modality", 0x00080060, "CS"),
+    Extracted("Manufacturer", 0x00080070, "LO"),
+    Extracted("StationName", 0x00081010, "SH"),
+    Extracted("SeriesDescription", 0x0008103E, "LO"),
+    Extracted("PerformingPhysicianName", 0x00081050, "PN"),
+    _sequence("PerformingPhysicianIdentificationSequence", 0x00081052, _PERSON),
+    Extracted("OperatorsName", 0x00081070, "PN"),
+    _sequence("OperatorIdentificationSequence", 0x00081072, _PERSON),
+    Extracted("ManufacturerModelName", 0x00081090, "LO"),
+    _sequence("AnatomicRegionSequence", 0x00082218, _CODE),
+    Extracted("BodyPartExamined", 0x00180015, "CS"),
+    Extracted("DeviceSerialNumber", 0x00181000, "LO"),
+    Extracted("DeviceUID", 0x00181002, "UI"),
+    Extracted("SoftwareVersions", 0x00181020, "LO"),
+    Extracted("SeriesNumber", 0x00200011, "IS"),
+    Extracted("Laterality", 0x00200060, "CS"),
+    Extracted("ImageLaterality", 0x00200062, "CS"),
+    _sequence(
+        "SpecimenDescriptionSequence",
+        0x00400560,
+        (
+            Extracted("SpecimenIdentifier", 0x00400551, "LO"),
+            Extracted("SpecimenUID", 0x00400554, "UI"),
+            _sequence("IssuerOfTheSpecimenIdentifierSequence", 0x00400562, _DESIGNATOR),
+        ),
+    ),
+)
+
+_INSTANCE = (
+    Extracted("SOPClassUID", 0x00080016, "UI"),
+    _sequence(
+        "CodingSchemeIdentificationSequence",
+        0x00080110,
+        (
+            Extracted("CodingSchemeDesignator", 0x00080102, "SH"),
+            Extracted("CodingSchemeVersion", 0x00080103, "SH"),
+            Extracted("CodingSchemeUID", 0x0008010C, "UI"),
+        ),
+    ),
+    Extracted("InstanceNumber", 0x00200013, "IS"),
+    Extracted("NumberOfFrames", 0x00280008, "IS"),
+    _sequence("ConceptNameCodeSequence", 0x0040A043, _CODE),
+    Extracted("DocumentTitle", 0x00420010, "ST"),
+    Extracted("ContentLabel", 0x00700080, "CS"),
+)
+
+EXTRACTED: tuple[Extracted, ...] = tuple(
+    sorted((*_PATIENT, *_STUDY, *_SERIES, *_INSTANCE), key=lambda row: row.tag),
+)
+"""Every attribute of a record, in tag order."""
+
+LAST_TAG = EXTRACTED[-1].tag
+"""A header that was read beyond this tag has all there is to read."""
+
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_REAL = re.compile(r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,2})?")
+
+
+def texts(attributes: Attributes, keyword: str) -> tuple[str, ...]:
+    """Values that are not blank, 0..n, in the order of the file; numbers as the text they would be."""
+    return tuple(str(value) for value in attributes.get(keyword, ()) if _is_text(value))
+
+
+def first_text(attributes: Attributes, keyword: str) -> str | None:
+    """Value 1, or None when the attribute is absent, empty, or its value 1 is blank."""
+    values = attributes.get(keyword)
+    return str(values[0]) if values and _is_text(values[0]) else None
+
+
+def first_int(attributes: Attributes, keyword: str) -> int | None:
+    """
+    Value 1 as an integer; None when it is absent or blank, or no integer.
+
+    Vendors write IS values such as ``1.0`` and ``1E1`` (PS3.5 6.2 forbids them): whole numbers in any form will do.
+    """
+    text = first_text(attributes, keyword)
+    if text is None:
+        return None
+    text = text.strip()
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    number = float(text) if _REAL.fullmatch(text) else 0.5
+    return int(number) if number.is_integer() else None
+
+
+def items(attributes: Attributes, keyword: str) -> tuple[Attributes, ...]:
+    """Items of a sequence, 0..n, in the order of the file."""
+    return tuple(value for value in attributes.get(keyword, ()) if isinstance(value, Mapping))
+
+
+def walk(rows: tuple[Extracted, ...] = EXTRACTED) -> Iterator[Extracted]:
+    """Every row, nested ones included, parents first."""
+    for row in rows:
+        yield row
+        yield from walk(row.children)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and not value.isspace() and value != "")

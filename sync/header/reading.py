@@ -1,0 +1,115 @@
+"""
+Ranged reads: an object of a store (or a local file) in, a `Look` at it out, for no more bytes than its header takes.
+
+Parsing starts anew with every range, instead of keeping its state: one range is enough for nearly all objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sync.config import HeaderLimits
+from sync.errors import Contention, HeaderLimit, SourceChanged, SourceGone, SourceUnavailable, UnreadableObject
+from sync.header.record import is_deflated, parse_header
+from sync.model import InstanceRecord, Look, ObjectRef
+from sync.ports import ObjectSource
+
+GROWTH = 4
+"""Each read brings at least this many times the bytes at hand, so that parsing anew costs a third more at most."""
+
+INLINE_BYTES = 512 * 1024
+"""Up to here parsing takes milliseconds at most, and a thread would cost more than it frees."""
+
+_ATTEMPTS = 5
+
+
+async def look_at(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Look:
+    """
+    Look at an object as it is now. Only reads; safe to repeat.
+
+    Later ranges carry If-Match of the first one's ETag; an object that changes in between is looked at anew.
+
+    Returns
+    -------
+    Look
+        With a record, with a problem, or with neither (and no ETag) when the object is gone.
+
+    Raises
+    ------
+    TransientError
+        The store did not answer (its adapter's errors pass through), or the object changed too many times in a row.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return await _look_once(source, ref, limits)
+        except SourceGone:
+            return Look(etag=None)
+        except SourceChanged:
+            continue
+    raise Contention(f"an object changed during {_ATTEMPTS} reads in a row")
+
+
+async def _look_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Look:
+    chunk = await source.read(ref, start=0, length=min(limits.first_read, limits.max_bytes))
+    etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
+    while True:
+        if len(data) > INLINE_BYTES or is_deflated(data):
+            found = await asyncio.to_thread(_step, data, size, limits)
+        else:
+            found = _step(data, size, limits)
+        if not isinstance(found, int):
+            return _look(found, etag, order)
+        chunk = await source.read(ref, start=len(data), length=found - len(data), etag=etag)
+        if not chunk.data:
+            raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
+        data += chunk.data
+
+
+def read_file(path: Path, limits: HeaderLimits) -> Look:
+    """
+    Look at a local file, reading only what its header takes.
+
+    The same truths as `look_at`; the ETag is made of size and time. OSError other than a missing file passes through.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return Look(etag=None)
+    with file:
+        status = os.fstat(file.fileno())
+        etag, size = f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size
+        order = _order(datetime.fromtimestamp(status.st_mtime, UTC))
+        data = file.read(min(limits.first_read, limits.max_bytes))
+        while isinstance(found := _step(data, size, limits), int):
+            more = file.read(found - len(data))
+            size = size if more else len(data)
+            data += more
+    return _look(found, etag, order)
+
+
+def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
+    """Parse what is at hand: the outcome, or up to which byte to read on."""
+    try:
+        parsed = parse_header(data, size=size, limits=limits)
+        if isinstance(parsed, InstanceRecord):
+            return parsed
+        if parsed.size > limits.max_bytes:
+            raise HeaderLimit("the header does not end within DICOM_SYNC_HEADER_MAX_BYTES")
+    except UnreadableObject as problem:
+        # Kept as a value: without its frames, which would keep the bytes alive.
+        problem.__context__ = None
+        return problem.with_traceback(None)
+    return min(max(parsed.size, GROWTH * len(data)), size, limits.max_bytes)
+
+
+def _look(found: InstanceRecord | UnreadableObject, etag: str, order: str) -> Look:
+    if isinstance(found, UnreadableObject):
+        return Look(etag=etag, order=order, problem=found)
+    return Look(etag=etag, order=order, record=found)
+
+
+def _order(changed: datetime) -> str:
+    return changed.astimezone(UTC).isoformat(timespec="microseconds")

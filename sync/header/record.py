@@ -1,0 +1,259 @@
+"""
+The DICOM file format (PS3.10 7): the first bytes of an object in, its `InstanceRecord` out, or how many more it takes.
+
+A header is whole when the walk reached pixel data, or a tag after the last extracted one, or the object's own end at an
+element boundary: what sorts later (SR content, contours, waveforms, frame groups) need not even be fetched. An object
+cut exactly between two elements of a header without pixel data cannot be told from a short one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPIPHTJ2KReferencedDeflate,
+    MediaStorageDirectoryStorage,
+)
+
+from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG
+from sync.config import HeaderLimits
+from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
+from sync.header.structure import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    LONG_VRS,
+    NO_TAG,
+    SHORT_VRS,
+    Encoding,
+    Malformed,
+    Short,
+    Span,
+    Walk,
+    encoding_at,
+)
+from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
+from sync.model import InstanceRecord, StudyRef
+
+PREAMBLE = 128
+_META_START = PREAMBLE + 4
+_COMMAND_GROUP, _META_GROUP, _PATIENT_GROUP = 0x0000, 0x0002, 0x0010
+
+_MEDIA_STORAGE_SOP_CLASS = 0x00020002
+_TRANSFER_SYNTAX = 0x00020010
+_DIRECTORY_RECORD_SEQUENCE = 0x00041220
+_ENCAPSULATED_DOCUMENT = 0x00420011
+
+_ENDS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010, _DIRECTORY_RECORD_SEQUENCE, _ENCAPSULATED_DOCUMENT})
+"""Float, double and integer pixel data; what a DICOMDIR is known by; a document, after which nothing is extracted."""
+
+_ROWS = by_tag(EXTRACTED)
+_UIDS = {row.tag: row.keyword for row in IDENTITY}
+_SOP_UID, _STUDY_UID, _SERIES_UID = _UIDS
+_WANTED = frozenset({SPECIFIC_CHARACTER_SET, *_ROWS, *_UIDS, *_ENDS})
+_VRS = SHORT_VRS | LONG_VRS
+
+_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+"""What FHIR can carry as an id; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""
+
+_ENCODINGS = {str(ImplicitVRLittleEndian): IMPLICIT_LITTLE, str(ExplicitVRBigEndian): EXPLICIT_BIG}
+"""All other transfer syntaxes, private and unknown ones too, are explicit VR little endian (PS3.5 A.4)."""
+_DEFLATED = frozenset({str(DeflatedExplicitVRLittleEndian), str(JPIPHTJ2KReferencedDeflate), "1.2.840.10008.1.2.4.95"})
+"""Syntaxes that deflate the whole data set (PS3.5 A.5, A.7); the deflated *frame* syntax leaves the header plain."""
+
+_DEFLATED_BYTES = tuple(uid.encode("ascii") for uid in _DEFLATED)
+_META_REACH = 4096
+_FIRST_INFLATED = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NeedMore:
+    """The bytes at hand do not hold the whole header: read at least the first ``size``."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """The file meta information: where the data set starts, and what it is said to be."""
+
+    end: int
+    transfer_syntax: str
+    sop_class: str
+
+
+def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRecord | NeedMore:
+    """
+    Read the header of an object from its first bytes. Pure.
+
+    Parameters
+    ----------
+    data
+        The object's first bytes, or all of them.
+    size
+        The object's size, in bytes.
+    limits
+        Bounds of depth, elements and inflated size; memory stays within a small multiple of them.
+
+    Returns
+    -------
+    InstanceRecord or NeedMore
+        NeedMore only when ``data`` is shorter than the object.
+
+    Raises
+    ------
+    NotDicom
+        Neither the DICM prefix nor a data set that starts as one must.
+    DicomDirectory
+        A DICOMDIR.
+    TruncatedHeader
+        The object ends inside an element of its header.
+    MissingIdentity
+        A UID is missing or unusable; the detail names its keyword.
+    HeaderLimit
+        The detail names the setting.
+    UnreadableObject
+        The structure is damaged.
+
+    References
+    ----------
+    DICOM PS3.10 7.1; PS3.5 7, A.1-A.5.
+    """
+    whole = len(data) >= size
+    try:
+        meta = _read_meta(data, limits, whole=whole)
+        if meta.sop_class == MediaStorageDirectoryStorage:
+            raise DicomDirectory
+        if meta.transfer_syntax in _DEFLATED:
+            return _parse_deflated(data, meta, limits)
+        return _parse_dataset(data, meta.end, meta, limits, whole=whole)
+    except Short as short:
+        if short.need > size or whole:
+            raise TruncatedHeader(f"{size} bytes") from None
+        return NeedMore(short.need)
+    except Malformed:
+        raise UnreadableObject("a sequence holds something other than items") from None
+
+
+def is_deflated(data: bytes) -> bool:
+    """Whether an object may claim a deflated data set, from its first bytes: parsing can then take long."""
+    return any(uid in data[:_META_REACH] for uid in _DEFLATED_BYTES)
+
+
+def _read_meta(data: bytes, limits: HeaderLimits, *, whole: bool) -> _Meta:
+    start = _META_START if data[PREAMBLE:_META_START] == b"DICM" else 0
+    if start == 0:
+        if len(data) < _META_START and not whole:
+            raise Short(_META_START)
+        if not _starts_like_a_dataset(data):
+            raise NotDicom
+    walk = Walk(data, limits)
+    encoding = encoding_at(data, start, EXPLICIT_LITTLE, in_item=False)
+    spans, end = walk.group(start, _META_GROUP, encoding)
+    _, end = walk.group(end, _COMMAND_GROUP, IMPLICIT_LITTLE)
+
+    def uid(tag: int) -> str:
+        return _uid(data, spans[tag]) if tag in spans else ""
+
+    return _Meta(end, uid(_TRANSFER_SYNTAX), uid(_MEDIA_STORAGE_SOP_CLASS))
+
+
+def _starts_like_a_dataset(data: bytes) -> bool:
+    """
+    Whether a file without preamble starts with file meta information or with a data set.
+
+    A data set starts with group 0008 (or 0004, in a DICOMDIR), and either a VR or, when implicit, a short value that an
+    element of a later tag follows. Text, archives and images do not.
+    """
+    if data[:2] in (b"\x02\0", b"\x08\0", b"\x04\0", b"\0\x08", b"\0\x04") and data[4:6] in _VRS:
+        return True
+    if data[:2] not in (b"\x08\0", b"\x04\0"):
+        return False
+    element, length = int.from_bytes(data[2:4], "little"), int.from_bytes(data[4:8], "little")
+    following = data[8 + length : 12 + length]
+    group, next_element = int.from_bytes(following[:2], "little"), int.from_bytes(following[2:], "little")
+    first = data[0]
+    return first <= group <= _PATIENT_GROUP and (group > first or next_element > element)
+
+
+def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceRecord:
+    """Inflate no more than the header takes, doubling; the bound holds whatever the stream would inflate to."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest, plain = data[meta.end :], b""
+    target = _FIRST_INFLATED
+    while True:
+        target = min(target, limits.max_inflated)
+        try:
+            plain += inflater.decompress(rest, target - len(plain))
+        except zlib.error:
+            raise UnreadableObject("the deflated data set is damaged") from None
+        rest = inflater.unconsumed_tail
+        try:
+            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof)
+        except Short as short:
+            if inflater.eof:
+                raise TruncatedHeader("the deflated data set ends early") from None
+            if len(plain) < target:
+                raise Short(len(data) + 1) from None
+            if max(target, short.need - 1) >= limits.max_inflated:
+                raise HeaderLimit("inflates beyond DICOM_SYNC_HEADER_MAX_INFLATED") from None
+            target = max(2 * target, short.need)
+
+
+def _parse_dataset(data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *, whole: bool) -> InstanceRecord:
+    walk = Walk(data, limits)
+    encoding = encoding_at(data, start, _declared_encoding(data, start, meta), in_item=False)
+    spans, ended_by, position = walk.dataset(
+        start, len(data), encoding, _WANTED, last=LAST_TAG, ends=_ENDS, required=_UIDS.keys()
+    )
+    if ended_by == _DIRECTORY_RECORD_SEQUENCE:
+        raise DicomDirectory
+    if ended_by == NO_TAG and not (whole and _is_padding(data[position:], encoding)):
+        raise Short(position + 8)
+    study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
+    reader = Reader(data, walk)
+    attributes = reader.attributes(spans, _ROWS, encoding)
+    if not attributes.get("SOPClassUID") and _UID.fullmatch(meta.sop_class):
+        attributes["SOPClassUID"] = [meta.sop_class]
+    return InstanceRecord(
+        study=StudyRef(study_instance_uid=study),
+        series_instance_uid=series,
+        sop_instance_uid=sop,
+        attributes=attributes,
+        findings=tuple(sorted(reader.findings)) if reader.findings else (),
+    )
+
+
+def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:
+    if meta.transfer_syntax:
+        return _ENCODINGS.get(meta.transfer_syntax, EXPLICIT_LITTLE)
+    if data[start + 4 : start + 6] not in _VRS:
+        return IMPLICIT_LITTLE
+    # Groups 0004 and 0008 of a big-endian data set, read the other way round, are 0400 and 0800.
+    return EXPLICIT_BIG if data[start] == 0 and data[start + 1] != 0 else EXPLICIT_LITTLE
+
+
+def _is_padding(rest: bytes, encoding: Encoding) -> bool:
+    """
+    Whether what is left behind the last element is nothing.
+
+    NUL bytes are, unless they could be the start of a big-endian tag that was cut.
+    """
+    return not rest or (not encoding.big_endian and not rest.strip(b"\0"))
+
+
+def _identity(data: bytes, spans: Mapping[int, Span], tag: int) -> str:
+    uid = _uid(data, spans[tag]) if tag in spans else ""
+    if not _UID.fullmatch(uid):
+        raise MissingIdentity(f"{_UIDS[tag]} {'is not usable' if uid else 'is missing'}")
+    return uid
+
+
+def _uid(data: bytes, span: Span) -> str:
+    return data[span.start : span.stop].strip(b" \0").decode("latin-1")

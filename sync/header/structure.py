@@ -1,0 +1,331 @@
+"""
+The structure of a data set (PS3.5 7): bytes in, spans of the wanted elements out. Nothing is decoded or copied here.
+
+An own walk, because three things are needed that a general reader does not give: to know whether the bytes ended inside
+an element, to say how many more are needed, and bounds on depth and element count. Values of defined length are jumped
+over unseen; only undefined lengths are walked, with a stack of our own, so that no file can exhaust Python's.
+Departures from the standard that vendors write are read as pydicom reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
+
+from sync.config import HeaderLimits
+from sync.errors import HeaderLimit
+
+UNDEFINED = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+ITEM_DELIMITER = 0xFFFEE00D
+SEQUENCE_DELIMITER = 0xFFFEE0DD
+
+NO_TAG = -1
+
+TOO_MANY_ELEMENTS = "more elements than DICOM_SYNC_HEADER_MAX_ELEMENTS"
+TOO_DEEP = "sequences deeper than DICOM_SYNC_HEADER_MAX_DEPTH"
+
+_DELIMITERS = 0xFFFE
+_IN_ITEM = ITEM - 1
+_ITEM_ENDS = frozenset({ITEM_DELIMITER, SEQUENCE_DELIMITER})
+
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""VRs with a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1)."""
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+
+
+class Short(Exception):
+    """The bytes end before ``need``: no failure as long as there are more."""
+
+    def __init__(self, need: int) -> None:
+        self.need = need
+
+
+class Malformed(Exception):
+    """What stands where an item or a delimiter must be is neither; it costs one attribute, or the object."""
+
+
+class Span(NamedTuple):
+    """
+    Where a value is.
+
+    ``vr`` is empty when the element has none, and SQ for whatever has an undefined length; its delimiter is included.
+    """
+
+    vr: bytes
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Byte order and VR form of a data set; the structs read (group, element, VR, length) and their like."""
+
+    implicit: bool
+    big_endian: bool
+    plain: Struct
+    explicit: Struct
+    long: Struct
+
+    @classmethod
+    def of(cls, *, implicit: bool, big_endian: bool) -> Encoding:
+        """Build the structs of a byte order once."""
+        order = ">" if big_endian else "<"
+        return cls(implicit, big_endian, Struct(order + "HHI"), Struct(order + "HH2sH"), Struct(order + "I"))
+
+
+IMPLICIT_LITTLE = Encoding.of(implicit=True, big_endian=False)
+EXPLICIT_LITTLE = Encoding.of(implicit=False, big_endian=False)
+EXPLICIT_BIG = Encoding.of(implicit=False, big_endian=True)
+_IMPLICIT_BIG = Encoding.of(implicit=True, big_endian=True)
+
+
+def is_vr(text: bytes) -> bool:
+    """Whether two bytes can be a VR: capital letters; a length that looks so would be over 16 KiB."""
+    return len(text) == 2 and 0x40 < text[0] < 0x5B and 0x40 < text[1] < 0x5B  # noqa: PLR2004 -- letters
+
+
+def encoding_at(data: bytes, position: int, declared: Encoding, *, in_item: bool) -> Encoding:
+    """
+    Return the encoding that the first element of the data set at ``position`` shows.
+
+    Writers mix them up, and items of UN sequences are implicit by rule (PS3.5 6.2.2). Items never turn explicit again.
+    """
+    vr = data[position + 4 : position + 6]
+    if len(vr) < 2 or (in_item and declared.implicit):  # noqa: PLR2004 -- a VR is two bytes
+        return declared
+    if is_vr(vr):
+        return EXPLICIT_BIG if declared.big_endian else EXPLICIT_LITTLE
+    return _IMPLICIT_BIG if declared.big_endian else IMPLICIT_LITTLE
+
+
+class Walk:
+    """
+    One walk over the bytes of one object.
+
+    Parameters
+    ----------
+    data
+        Bytes from the start of the object (or of its inflated data set).
+    limits
+        Bounds; beyond one `HeaderLimit` is raised, naming the setting.
+    """
+
+    def __init__(self, data: bytes, limits: HeaderLimits) -> None:
+        self._data = data
+        self._elements_left = limits.max_elements
+        self._max_depth = limits.max_depth
+
+    def dataset(  # noqa: C901, PLR0912 -- the one hot loop of the sync: a call an element would double its cost
+        self,
+        position: int,
+        stop: int,
+        encoding: Encoding,
+        wanted: Container[int],
+        *,
+        last: int = _IN_ITEM,
+        ends: Container[int] = _ITEM_ENDS,
+        required: AbstractSet[int] = frozenset(),
+    ) -> tuple[dict[int, Span], int, int]:
+        """
+        Walk one data set; the defaults are those of an item.
+
+        Parameters
+        ----------
+        position, stop
+            Where it starts, and the end of the bytes that it may use.
+        wanted
+            Tags whose spans are returned; of a tag that occurs twice, the later span.
+        last, ends, required
+            The walk ends before a tag of ``ends``, and before any tag after ``last`` once all of ``required`` were
+            found (data sets out of order exist). A tag of ``ends`` must be wanted too, or sort after ``last``.
+
+        Returns
+        -------
+        tuple
+            Spans by tag, the tag that ended the walk (`NO_TAG` when the bytes ended: fewer are left than an element
+            header has), and the position there.
+
+        Raises
+        ------
+        Short
+            An element reaches beyond ``stop``.
+        Malformed
+            An undefined length holds something other than items.
+        HeaderLimit
+            Too many elements or too deep.
+        """
+        data = self._data
+        read_plain, read_explicit = encoding.plain.unpack_from, encoding.explicit.unpack_from
+        implicit, short_vrs, long_vrs = encoding.implicit, SHORT_VRS, LONG_VRS
+        spans: dict[int, Span] = {}
+        left = self._elements_left
+        last_header = stop - 8
+        vr = b""
+        while position <= last_header:
+            value = position + 8
+            if implicit:
+                group, element, length = read_plain(data, position)
+            else:
+                group, element, vr, length = read_explicit(data, position)
+                if vr in short_vrs:
+                    pass
+                elif vr in long_vrs:
+                    value, length = self._long_length(position, stop, encoding)
+                elif not b"AA" <= vr <= b"ZZ":
+                    group, element, length = read_plain(data, position)
+                    vr = b""
+            tag = group << 16 | element
+            is_wanted = tag in wanted
+            if (is_wanted or tag > last) and tag in ends:
+                break
+            if tag > last and group != _DELIMITERS and last != _IN_ITEM and required <= spans.keys():
+                break
+            left -= 1
+            if left < 0:
+                raise HeaderLimit(TOO_MANY_ELEMENTS)
+            if length != UNDEFINED:
+                end = value + length
+                if end > stop:
+                    raise Short(end)
+            else:
+                self._elements_left = left
+                end = self._after_undefined(value, stop, encoding)
+                left, vr = self._elements_left, b"SQ"
+            if is_wanted:
+                spans[tag] = Span(vr, value, end)
+            position = end
+        else:
+            tag = NO_TAG
+        self._elements_left = left
+        return spans, tag, position
+
+    def group(self, position: int, number: int, encoding: Encoding) -> tuple[dict[int, Span], int]:
+        """
+        Walk the elements of one group, 0..n; return their spans and where the next group starts.
+
+        Raises Short when the bytes end before another group does start.
+        """
+        data, stop = self._data, len(self._data)
+        spans: dict[int, Span] = {}
+        while position + 8 <= stop:
+            group, element, _ = encoding.plain.unpack_from(data, position)
+            if group != number:
+                return spans, position
+            self._count_one()
+            value, length = self._element(position, stop, encoding)
+            end = value + length if length != UNDEFINED else self._after_undefined(value, stop, encoding)
+            if end > stop:
+                raise Short(end)
+            spans[group << 16 | element] = Span(b"", value, end)
+            position = end
+        raise Short(position + 8)
+
+    def items(
+        self, span: Span, encoding: Encoding, wanted: Container[int], depth: int
+    ) -> list[tuple[dict[int, Span], Encoding]]:
+        """
+        Spans of the wanted elements of each item of a sequence (PS3.5 7.5), each with the item's own encoding.
+
+        ``depth`` is 1 for a sequence of the root. Raises Malformed (or Short) when the sequence is not one.
+        """
+        if depth > self._max_depth:
+            raise HeaderLimit(TOO_DEEP)
+        data, (position, stop) = self._data, span[1:]
+        found = []
+        while position + 8 <= stop:
+            group, element, length = encoding.plain.unpack_from(data, position)
+            tag = group << 16 | element
+            position += 8
+            if tag == SEQUENCE_DELIMITER:
+                break
+            end = stop if length == UNDEFINED else position + length
+            if tag != ITEM or end > stop:
+                raise Malformed
+            inner = encoding_at(data, position, encoding, in_item=True)
+            spans, ended_by, position = self.dataset(position, end, inner, wanted)
+            found.append((spans, inner))
+            if length != UNDEFINED:
+                position = end
+            elif ended_by == ITEM_DELIMITER:
+                position += 8
+        return found
+
+    def _long_length(self, position: int, stop: int, encoding: Encoding) -> tuple[int, int]:
+        value = position + 12
+        if value > stop:
+            raise Short(value)
+        return value, encoding.long.unpack_from(self._data, position + 8)[0]
+
+    def _after_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
+        """Position after the sequence delimiter that closes the value starting at ``position``."""
+        data, read_plain = self._data, encoding.plain.unpack_from
+        outer: list[tuple[Encoding, bool]] = []
+        in_item = False
+        position = self._past_opaque(position, stop, encoding)
+        while True:
+            self._count_one()
+            if position + 8 > stop:
+                raise Short(position + 8)
+            group, element, length = read_plain(data, position)
+            tag = group << 16 | element
+            if tag == SEQUENCE_DELIMITER and not in_item:
+                position += 8
+                if not outer:
+                    return position
+                encoding, in_item = outer.pop()
+            elif tag in _ITEM_ENDS and in_item:
+                # A missing item delimiter is forgiven: the sequence's own closes both.
+                position += 8 if tag == ITEM_DELIMITER else 0
+                encoding, in_item = outer.pop()
+            elif in_item:
+                position, length = self._element(position, stop, encoding)
+                if length == UNDEFINED:
+                    self._descend(outer, encoding, in_item)
+                    in_item = False
+                    position = self._past_opaque(position, stop, encoding)
+                else:
+                    position += length
+            elif tag != ITEM:
+                raise Malformed
+            elif length == UNDEFINED:
+                position += 8
+                self._descend(outer, encoding, in_item)
+                encoding, in_item = encoding_at(data, position, encoding, in_item=True), True
+            else:
+                position += 8 + length
+
+    def _element(self, position: int, stop: int, encoding: Encoding) -> tuple[int, int]:
+        """Where the value of the element at ``position`` starts, and its length."""
+        if not encoding.implicit:
+            vr, length = encoding.explicit.unpack_from(self._data, position)[2:]
+            if vr in LONG_VRS:
+                return self._long_length(position, stop, encoding)
+            if b"AA" <= vr <= b"ZZ":
+                return position + 8, length
+        return position + 8, encoding.plain.unpack_from(self._data, position)[2]
+
+    def _past_opaque(self, position: int, stop: int, encoding: Encoding) -> int:
+        """Return ``position`` when items start there; else that of the delimiter, for values that hold no items."""
+        if position + 8 > stop:
+            raise Short(position + 8)
+        group, element, _ = encoding.plain.unpack_from(self._data, position)
+        if group << 16 | element in (ITEM, SEQUENCE_DELIMITER):
+            return position
+        delimiter = self._data.find(encoding.plain.pack(_DELIMITERS, SEQUENCE_DELIMITER & 0xFFFF, 0), position, stop)
+        if delimiter < 0:
+            raise Short(stop + 1)
+        return delimiter
+
+    def _descend(self, outer: list[tuple[Encoding, bool]], encoding: Encoding, in_item: bool) -> None:  # noqa: FBT001
+        outer.append((encoding, in_item))
+        if len(outer) // 2 >= self._max_depth:
+            raise HeaderLimit(TOO_DEEP)
+
+    def _count_one(self) -> None:
+        self._elements_left -= 1
+        if self._elements_left < 0:
+            raise HeaderLimit(TOO_MANY_ELEMENTS)

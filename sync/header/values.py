@@ -1,0 +1,198 @@
+"""
+Values of the extracted attributes (PS3.5 6.2): spans in, plain data out, in the shape of `sync.model.Attributes`.
+
+Text stays as the file has it; what it means is the mapping's business. Plain ASCII, nearly all there is, takes a short
+way without pydicom's tables. A value that cannot be read costs a finding, never more.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sync.attributes import Extracted
+from sync.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
+from sync.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
+from sync.model import Finding
+
+SPECIFIC_CHARACTER_SET = 0x00080005
+
+_LONGEST_CHARSET = 256
+_PADDING = " \0"
+_RESETS = b"\\\r\n\t\f"
+_NAME_RESETS = _RESETS + b"^="
+
+
+LONGEST_VALUE = 16 * 1024
+LARGEST_RECORD = 128 * 1024
+"""Bytes; no genuine attribute of ours comes near, and a ledger row must fit into a table row (1 MiB, 64 KiB a cell)."""
+
+
+class _Kind(enum.Enum):
+    """How the values of a VR are read."""
+
+    SEQUENCE = enum.auto()
+    TEXT = enum.auto()
+    """Text in the specific character set."""
+    CODE = enum.auto()
+    """Text in the default repertoire."""
+    INTEGER = enum.auto()
+
+
+_KINDS = (
+    {b"SQ": _Kind.SEQUENCE}
+    | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), _Kind.TEXT)
+    | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), _Kind.CODE)
+    | dict.fromkeys(b"US SS UL SL UV SV".split(), _Kind.INTEGER)
+)
+_SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
+"""VRs in which a backslash is text."""
+_INTEGERS = {
+    b"US": (2, False),
+    b"SS": (2, True),
+    b"UL": (4, False),
+    b"SL": (4, True),
+    b"UV": (8, False),
+    b"SV": (8, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table, made ready: VR as bytes, children by tag."""
+
+    keyword: str
+    vr: bytes
+    children: Mapping[int, Row]
+
+
+def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
+    """Make rows ready for lookup by tag."""
+    return {row.tag: Row(row.keyword, row.vr.encode("ascii"), by_tag(row.children)) for row in rows}
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads the values of one object; ``findings`` fills up and ``room`` shrinks on the way."""
+
+    data: bytes
+    walk: Walk
+    room: int = LARGEST_RECORD
+    findings: set[Finding] = field(default_factory=set)
+
+    def attributes(
+        self,
+        spans: Mapping[int, Span],
+        rows: Mapping[int, Row],
+        encoding: Encoding,
+        inherited: Charset = DEFAULT,
+        depth: int = 1,
+    ) -> dict[str, list[Any]]:
+        """
+        Read the spans that have a row; ``depth`` is that of the sequences among them.
+
+        Items inherit the character set of what they are in, unless they have their own (PS3.3 C.12.1.1.2).
+        """
+        charset = self._charset(spans, inherited)
+        values = {}
+        for tag, span in spans.items():
+            row = rows.get(tag)
+            if row is not None:
+                read = self._values(row, span, encoding, charset, depth)
+                if read is not None:
+                    values[row.keyword] = read
+        return values
+
+    def _charset(self, spans: Mapping[int, Span], inherited: Charset) -> Charset:
+        span = spans.get(SPECIFIC_CHARACTER_SET)
+        if span is None:
+            return inherited
+        charset = Charset.of(self.data[span.start : min(span.stop, span.start + _LONGEST_CHARSET)])
+        if charset.flaw:
+            self._find("SpecificCharacterSet", charset.flaw)
+        return charset
+
+    def _values(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
+        vr, start, stop = span
+        if vr != row.vr:
+            effective = self._effective_vr(row, vr)
+            if effective is None:
+                return None
+            vr = effective
+        if vr != b"SQ" and not self._takes(row, stop - start):
+            return None
+        kind = _KINDS[vr]
+        if kind is _Kind.SEQUENCE:
+            return self._items(row, span, encoding, charset, depth)
+        raw = self.data[start:stop]
+        if not raw:
+            return []
+        if kind is _Kind.INTEGER:
+            return self._integers(row, vr, raw, encoding)
+        if raw.isascii() and ESCAPE not in raw:
+            text = raw.decode("ascii")
+        else:
+            text = self._decode(row, vr, raw, charset if kind is _Kind.TEXT else DEFAULT)
+        return self._parts(row, vr, text)
+
+    def _effective_vr(self, row: Row, vr: bytes) -> bytes | None:
+        """VR of the file when values of it can stand for the expected one; None when they cannot."""
+        if vr in (b"", b"UN") or not (vr in SHORT_VRS or vr in LONG_VRS):
+            return row.vr
+        if vr in _KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
+            return vr
+        self._find(row.keyword, ("vr.unexpected", "omitted"))
+        return None
+
+    def _items(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
+        wanted = {SPECIFIC_CHARACTER_SET, *row.children}
+        try:
+            found = self.walk.items(span, encoding, wanted, depth)
+            if not self._takes(row, 8 * len(found)):
+                return None
+            return [self.attributes(spans, row.children, inner, charset, depth + 1) for spans, inner in found]
+        except (Malformed, Short):
+            self._find(row.keyword, ("sequence.malformed", "omitted"))
+            return None
+
+    def _integers(self, row: Row, vr: bytes, raw: bytes, encoding: Encoding) -> list[Any] | None:
+        size, signed = _INTEGERS[vr]
+        if len(raw) % size:
+            self._find(row.keyword, ("value.length", "omitted"))
+            return None
+        order: Literal["big", "little"] = "big" if encoding.big_endian else "little"
+        return [int.from_bytes(raw[place : place + size], order, signed=signed) for place in range(0, len(raw), size)]
+
+    def _decode(self, row: Row, vr: bytes, raw: bytes, charset: Charset) -> str:
+        text, flaw = charset.decode(raw, _NAME_RESETS if vr == b"PN" else _RESETS)
+        if flaw:
+            self._find(row.keyword, flaw)
+        return text
+
+    def _parts(self, row: Row, vr: bytes, text: str) -> list[Any]:
+        """Split into values, without padding; a value of nothing but padding is empty."""
+        single = vr in _SINGLE
+        text = text.rstrip(_PADDING) if single else text.strip(_PADDING)
+        if not text.isprintable():
+            kept = without_controls(text)
+            if kept != text:
+                self._find(row.keyword, ("text.control", "dropped"))
+                text = kept.rstrip(_PADDING) if single else kept.strip(_PADDING)
+        if not text:
+            return []
+        if single or "\\" not in text:
+            return [text]
+        return [part.strip(_PADDING) for part in text.split("\\")]
+
+    def _takes(self, row: Row, size: int) -> bool:
+        if size > LONGEST_VALUE or size > self.room:
+            self._find(row.keyword, ("value.too_long", "omitted"))
+            return False
+        self.room -= size
+        return True
+
+    def _find(self, keyword: str, flaw: Flaw) -> None:
+        code, action = flaw
+        self.findings.add(Finding(keyword=keyword, code=code, action=action))
