@@ -1,0 +1,252 @@
+"""
+The command line: ``python -m sync``.
+
+Standard output carries results only, standard error everything for people (or, with ``--json``, one JSON object a
+line). Commands read files and settings and call the same functions as the running sync; they decide nothing themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from sync import __version__
+from sync.config import HeaderLimits, MappingSettings
+from sync.errors import ConfigError, InvalidResource
+from sync.header import read_file
+from sync.mapping.bundle import build_bundle
+from sync.mapping.patient import claim_patient
+from sync.mapping.resource import canonical
+from sync.model import Finding, LedgerRow, ObjectRef, PatientRow, StudyRef
+from sync.telemetry import quieten_libraries
+
+EXIT_REJECTED = 1
+"""Some files were rejected; the bundles of all others are complete."""
+
+EXIT_USAGE = 2
+"""The command line or a setting is wrong; nothing was read."""
+
+EXIT_PIPE = 141
+"""The reader of standard output went away, as a shell reports SIGPIPE."""
+
+app = typer.Typer(
+    name="sync",
+    help="Keep a FHIR R4 service in step with a DICOM store.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # locals hold patient data
+)
+
+
+class Report:
+    """What is said on standard error, for people or for machines."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.rejected = 0
+        self.findings = 0
+        self.times_dropped = False
+        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.as_json = as_json
+
+    def reject(self, subject: str, code: str, detail: str) -> None:
+        """Name a file or study that was left out, and why."""
+        self.rejected += 1
+        line = f"rejected  {_shown(subject)}  {code}" + (f": {detail}" if detail else "")
+        self._say(line, event="rejected", subject=subject, code=code, detail=detail)
+
+    def find(self, study: StudyRef, findings: Iterable[Finding]) -> None:
+        """Name each attribute of a study that could not be used as it is."""
+        for finding in findings:
+            self.findings += 1
+            self.times_dropped |= finding.code == "time.no_offset"
+            keyword, code, action = finding.keyword, finding.code, finding.action
+            uid = study.study_instance_uid
+            line = f"finding   {_shown(uid)}  {keyword}  {code}: {action}"
+            self._say(line, event="finding", study=uid, keyword=keyword, code=code, action=action)
+
+    def summarise(self, **figures: float) -> None:
+        """Say how much there was."""
+        counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures.items())
+        self._say(f"mapped    {counted}", event="summary", **figures)
+        if self.times_dropped and not self.as_json:
+            self.console.print("hint      set DICOM_SYNC_TIMEZONE, such as Europe/Berlin, to keep the times of day")
+
+    def _say(self, line: str, **fields: str | float) -> None:
+        self.console.print(json.dumps(fields) if self.as_json else line)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Keep a FHIR R4 service in step with a DICOM store."""
+    quieten_libraries()
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("map", no_args_is_help=True)
+def map_files(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True, metavar="PATH", help="DICOM files, or folders to search for them.", show_default=False
+        ),
+    ],
+    as_json: Annotated[  # noqa: FBT002 - typer's way to declare a flag
+        bool, typer.Option("--json", help="Write standard error as one JSON object a line.")
+    ] = False,
+) -> None:
+    """
+    Map DICOM files to FHIR, without any service.
+
+    Writes one transaction Bundle for each study (Patient, Endpoint if configured, ImagingStudy) as NDJSON to standard
+    output, by Study Instance UID. Standard error names the rejected files with the reason, and each attribute that
+    could not be used as it is. The output is the same for the same files in any order.
+
+    **Examples**
+
+    - one file, to look at: `python -m sync map scan.dcm | jq .`
+
+    - a folder, into a file: `python -m sync map /data/studies > bundles.ndjson`
+
+    - findings for a machine: `python -m sync map --json /data/studies 2> findings.jsonl > bundles.ndjson`
+
+    - times of day, for scanners that do not state their offset:
+      `DICOM_SYNC_TIMEZONE=Europe/Berlin python -m sync map scan.dcm`
+
+    **Settings**, all optional, each with the prefix `DICOM_SYNC_`: `TIMEZONE`, `DICOMWEB_URL`, `ISSUERS`,
+    `PATIENT_SYSTEM`, `ACCESSION_SYSTEM`, `STUDY_ID_SYSTEM`, `CODING_SCHEMES`, and the limits `HEADER_*`.
+
+    **Exit codes**
+
+    - 0: every file was mapped
+
+    - 1: some files were rejected, all others are mapped
+
+    - 2: wrong usage or setting, nothing was read
+
+    - 141: the reader of standard output went away
+    """
+    report = Report(as_json=as_json)
+    try:
+        settings, limits = MappingSettings.load(), HeaderLimits.load()
+    except ConfigError as problem:
+        report.console.print(str(problem))
+        raise typer.Exit(EXIT_USAGE) from None
+    with _quiet_broken_pipe():
+        _map(paths, settings, limits, report)
+    if report.rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits, report: Report) -> None:
+    began = time.perf_counter()
+    files = list(_files(paths, report))
+    studies = _read(files, limits, report)
+    patients = _patients(studies, settings)
+    instances = 0
+    for study in sorted(studies):
+        try:
+            bundle, findings = build_bundle(study, studies[study], settings, patient_rows=patients[study])
+        except InvalidResource as problem:
+            report.reject(study.study_instance_uid, problem.code, problem.detail)
+            continue
+        sys.stdout.buffer.write(canonical(bundle) + b"\n")
+        instances += bundle["entry"][-1]["resource"]["numberOfInstances"]
+        report.find(study, findings)
+    sys.stdout.buffer.flush()
+    report.summarise(
+        studies=len(studies),
+        instances=instances,
+        files=len(files),
+        rejected=report.rejected,
+        findings=report.findings,
+        seconds=round(time.perf_counter() - began, 2),
+    )
+
+
+def _read(files: Sequence[Path], limits: HeaderLimits, report: Report) -> Mapping[StudyRef, list[LedgerRow]]:
+    """Headers of all files, by study; what is no instance is reported and left out."""
+    studies: defaultdict[StudyRef, list[LedgerRow]] = defaultdict(list)
+    progress = report.console.is_terminal and not report.as_json
+    for path in track(files, "Reading", console=report.console, transient=True, disable=not progress):
+        try:
+            look = read_file(path, limits)
+        except OSError as problem:
+            report.reject(str(path), "file.unreadable", problem.strerror or type(problem).__name__)
+            continue
+        if look.record is not None:
+            key = ObjectRef(account="file", container="", name=str(path)).key
+            studies[look.record.study].append(LedgerRow(object_key=key, record=look.record, order=look.order))
+        elif look.problem is not None:
+            report.reject(str(path), look.problem.code, look.problem.detail)
+        else:
+            report.reject(str(path), "file.gone", "It was removed meanwhile.")
+    return studies
+
+
+def _patients(
+    studies: Mapping[StudyRef, Sequence[LedgerRow]], settings: MappingSettings
+) -> Mapping[StudyRef, Sequence[PatientRow]]:
+    """Collect, for each study, what all studies of its patient say."""
+    rows: defaultdict[str, list[PatientRow]] = defaultdict(list)
+    keys = {}
+    for study, instances in studies.items():
+        claim = claim_patient(study, instances, settings)
+        keys[study] = claim.key
+        rows[claim.key].append(
+            PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
+        )
+    return {study: rows[key] for study, key in keys.items()}
+
+
+def _files(paths: Iterable[Path], report: Report) -> Iterator[Path]:
+    """Regular files at and below the paths, each once, in order; symbolic links are followed, loops are not."""
+    seen: set[tuple[int, int]] = set()
+    waiting = sorted(set(paths), reverse=True)
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+                waiting.extend(sorted(path.iterdir(), reverse=True))
+        except OSError as problem:
+            report.reject(str(path), "file.unreadable", problem.strerror or type(problem).__name__)
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if stat.S_ISREG(status.st_mode):
+            yield path
+        elif not stat.S_ISDIR(status.st_mode):
+            report.reject(str(path), "file.not_regular", "Only regular files are read.")
+
+
+def _shown(name: str) -> str:
+    """Text that is safe on a terminal: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+@contextmanager
+def _quiet_broken_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # the interpreter flushes standard output once more at exit, and must find somebody there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_PIPE) from None
