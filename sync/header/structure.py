@@ -164,11 +164,11 @@ class Walk:
         spans: dict[int, Span] = {}
         left = self._elements_left
         last_header = stop - 8
-        vr = b""
         while position <= last_header:
             value = position + 8
             if implicit:
                 group, element, length = read_plain(data, position)
+                vr = b""
             else:
                 group, element, vr, length = read_explicit(data, position)
                 if vr in short_vrs:
