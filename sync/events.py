@@ -1,0 +1,255 @@
+"""
+Queue messages as values: Event Grid's blob events become changes, messages of queue ``studies`` become studies.
+
+Text comes in; `Change`, `StudyRef` or a `PermanentError` comes out, and nothing else ever does: a message that could
+raise would be delivered until it is poison. Pure: no request is made, and the URL inside an event is never read from.
+It is compared with the account that the event claims, so that neither of the two can lead a read astray.
+
+An event is a hint, so most of it is not looked at. What counts is which object to look at, and its ETag, which saves
+the look when it is known already.
+
+Sources: Azure Event Grid, "Azure Blob Storage as an Event Grid source", in both its schemas; CloudEvents 1.0. That the
+subject holds the blob name as it is, while URLs hold it percent-encoded, is what real events show; no page says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sync.errors import BadEvent, ForeignSource, PermanentError
+from sync.model import Action, Change, ObjectRef, StudyRef, digest
+
+_SUBJECT = re.compile(r"/blobServices/default/containers/(?P<container>[^/]+)/blobs/(?P<name>.+)", re.DOTALL)
+_ACCOUNT_ID = re.compile(r"/subscriptions/.+/providers/microsoft\.storage/storageaccounts/(?P<account>[^/]+)/?")
+_STORAGE_HOST = re.compile(r"(?P<account>[^.]+)\.(?:z\d+\.)?(?:blob|dfs)\..+")
+_EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_LONGEST_NAME = 1024
+_TYPE_PREFIX = "microsoft.storage."
+
+_IGNORED_TYPES = frozenset(
+    {
+        "asyncoperationinitiated",
+        "blobinventorypolicycompleted",
+        "blobtierchanged",
+        "directorycreated",
+        "lifecyclepolicycompleted",
+        "microsoft.eventgrid.subscriptionvalidationevent",
+        "microsoft.eventgrid.subscriptiondeletedevent",
+    }
+)
+"""Events after which every object is what it was before."""
+
+_UNSUPPORTED_HINT = (
+    "The sync acts on blobs created, deleted and renamed. If a directory was renamed or deleted, run a backfill of its "
+    "container; otherwise leave this type out of the event subscription."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What may be read: the account of the DICOM files, and the containers in it that are synced."""
+
+    account: str
+    containers: frozenset[str]
+
+
+def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
+    """
+    Read the events of one queue message: an array, or one bare object, in either schema.
+
+    Parameters
+    ----------
+    text
+        The message, already decoded from base64.
+    allowed
+        Account and containers that are configured.
+
+    Returns
+    -------
+    list
+        The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
+        unsupported type; a message that holds no events at all gives one `BadEvent`. Events after which every object
+        is what it was before (``BlobTierChanged``, the empty file of ``CreateFile``, a handshake) give nothing.
+        ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container.
+        Error texts hold no name.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return [BadEvent("the message is not JSON")]
+    found: list[Change | PermanentError] = []
+    for event in document if isinstance(document, list) else [document]:
+        try:
+            found += _changes(_lower_keys(event, "event"), allowed)
+        except PermanentError as problem:
+            found.append(problem)
+    return found
+
+
+def parse_study_message(text: str) -> StudyRef:
+    """
+    Read a message of queue ``studies``; inverse of `study_message`.
+
+    Raises
+    ------
+    BadEvent
+        The text is not such a message.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadEvent("the study message is not JSON") from None
+    fields = _lower_keys(document, "study message")
+    uid, partition = _text(fields, "study_instance_uid"), fields.get("partition", "")
+    if not isinstance(partition, str) or not _is_unicode(uid + partition):
+        raise BadEvent("the study message holds something else than text")
+    return StudyRef(study_instance_uid=uid, partition=partition)
+
+
+def study_message(ref: StudyRef) -> str:
+    """Text of the message of queue ``studies`` that names the study; equal studies give equal text."""
+    return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition})
+
+
+def message_digest(text: str) -> str:
+    """Name a message in a dead letter without holding any of it: 40 hex digits."""
+    return digest("message", text)
+
+
+def _changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
+    """Yield the changes that one event, its keys in lower case, speaks of."""
+    kind = _text(event, "type" if "specversion" in event else "eventtype").casefold().removeprefix(_TYPE_PREFIX)
+    if kind in _IGNORED_TYPES:
+        return
+    if kind not in ("blobcreated", "blobdeleted", "blobrenamed"):
+        raise BadEvent("an event of an unsupported type", code="event.unsupported", hint=_UNSUPPORTED_HINT)
+    data = _lower_keys(event.get("data"), "data")
+    _check_account(event, data, allowed)
+    if kind == "blobrenamed":
+        yield from _renamed(event, data, allowed)
+    elif kind == "blobdeleted":
+        yield _change(_subject_object(event, data.get("url"), allowed), Action.DELETED, event)
+    elif data.get("api") != "CreateFile":
+        yield _change(_subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
+
+
+def _change(ref: ObjectRef, action: Action, event: Mapping[str, Any], etag: str | None = None) -> Change:
+    event_id = event.get("id")
+    safe = isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)
+    return Change(object=ref, action=action, etag=etag, event_id=str(event_id) if safe else "")
+
+
+def _renamed(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
+    """Yield the creation of the new name and the deletion of the old one, as far as their containers are ours."""
+    source = _url_object(_text(data, "sourceurl"), allowed)
+    foreign: ForeignSource | None = None
+    try:
+        yield _change(_subject_object(event, data.get("destinationurl"), allowed), Action.CREATED, event)
+    except ForeignSource as problem:
+        foreign = problem
+    if source.container in allowed.containers:
+        yield _change(source, Action.DELETED, event)
+    elif foreign:
+        raise foreign
+
+
+def _check_account(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> None:
+    """Raise `ForeignSource` unless the event's topic, and every URL in it, name the configured account."""
+    topic = _text(event, "source" if "specversion" in event else "topic")
+    match = _ACCOUNT_ID.fullmatch(topic.lower())
+    if not match or match["account"] != allowed.account.lower():
+        raise ForeignSource("the event is of another storage account")
+    for key in ("url", "sourceurl", "destinationurl"):
+        if data.get(key):
+            _path_in_account(_text(data, key), allowed)
+
+
+def _subject_object(event: Mapping[str, Any], url: Any, allowed: Sources) -> ObjectRef:
+    """Return the object that the subject names, which is the truth: samples exist whose URL names another container."""
+    match = _SUBJECT.fullmatch(_text(event, "subject"))
+    if not match:
+        raise BadEvent("the subject names no blob")
+    if match["container"] not in allowed.containers:
+        raise ForeignSource("the event is of another container")
+    ref = ObjectRef(account=allowed.account, container=match["container"], name=_checked_name(match["name"]))
+    # Event Grid has delivered characters beyond U+FFFF as replacement characters; only the URL can tell that the name
+    # is really so, and looking for a name that does not exist would pass for a deletion.
+    if "\ufffd" in ref.name and not (isinstance(url, str) and url and _url_object(url, allowed) == ref):
+        raise BadEvent("the subject's blob name was damaged on its way")
+    return ref
+
+
+def _url_object(url: str, allowed: Sources) -> ObjectRef:
+    """Return the object that a blob or dfs URL names, in whichever container."""
+    container, _, name = _path_in_account(url, allowed).partition("/")
+    decoded = unquote(name, errors="surrogateescape")
+    return ObjectRef(account=allowed.account, container=unquote(container), name=_checked_name(decoded))
+
+
+def _path_in_account(url: str, allowed: Sources) -> str:
+    """
+    Return the path of the URL below the account, still percent-encoded, without a leading slash.
+
+    The account is the first label of a storage host, or the first segment of the path (Azurite).
+
+    Raises
+    ------
+    ForeignSource
+        It is not the configured account.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise BadEvent("the URL of the event is malformed") from None
+    path = parts.path.removeprefix("/")
+    match = _STORAGE_HOST.fullmatch(host)
+    account, rest = (match["account"], path) if match else path.partition("/")[::2]
+    if account.lower() != allowed.account.lower():
+        raise ForeignSource("the URL of the event is of another storage account")
+    return rest
+
+
+def _checked_name(name: str) -> str:
+    """
+    Return the blob name if it can be one.
+
+    Dot segments are refused: HTTP clients resolve them, and the request would leave the container that was checked.
+    """
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise BadEvent("the blob name is empty or too long")
+    if not _is_unicode(name):
+        raise BadEvent("the blob name is not Unicode text")
+    if any(segment in (".", "..") for segment in re.split(r"[/\\]", name)):
+        raise BadEvent("the blob name has a dot segment")
+    return name
+
+
+def _etag(data: Mapping[str, Any]) -> str | None:
+    """Return the ETag without weak mark and quotes; ``eTag`` is in events, ``etag`` in the change feed."""
+    value = data.get("etag")
+    return value.strip().removeprefix("W/").strip('"') or None if isinstance(value, str) else None
+
+
+def _lower_keys(value: Any, what: str) -> dict[str, Any]:
+    """Return the JSON object with its keys in lower case: published samples disagree on ``specVersion``."""
+    if not isinstance(value, dict):
+        raise BadEvent(f"the {what} is not a JSON object")
+    return {key.lower(): item for key, item in value.items()}
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadEvent(f"{key} is missing or not text")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether the text can be sent: JSON escapes may leave half a surrogate pair, which cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

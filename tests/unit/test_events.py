@@ -1,0 +1,289 @@
+"""Queue messages become changes, or errors that name no blob."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.errors import BadEvent, ForeignSource, PermanentError
+from sync.events import Sources, message_digest, parse_message, parse_study_message, study_message
+from sync.model import Action, Change, ObjectRef, StudyRef
+
+MESSAGES = Path(__file__).parents[1] / "data" / "events"
+SOURCES = Sources(account="imagestore", containers=frozenset({"dicom", "archive"}))
+SLICE = ObjectRef(account="imagestore", container="dicom", name="ct/slice 1.dcm")
+EVENT_ID = "831e1650-001e-001b-66ab-eeb76e069631"
+SUBJECT = "/blobServices/default/containers/dicom/blobs/"
+
+
+def message(name: str) -> str:
+    return (MESSAGES / f"{name}.json").read_text(encoding="utf-8")
+
+
+def event(name: str = "created-event-grid", **changed: Any) -> dict[str, Any]:
+    """The one event of a message, with fields of its envelope or (``data_x``) of its data changed."""
+    document = json.loads(message(name))
+    fields = document[0] if isinstance(document, list) else document
+    data = {key.removeprefix("data_"): value for key, value in changed.items() if key.startswith("data_")}
+    rest = {key: value for key, value in changed.items() if not key.startswith("data_")}
+    return {**fields, "data": {**fields["data"], **data}, **rest}
+
+
+def parse(*events: Any, sources: Sources = SOURCES) -> list[Change | PermanentError]:
+    return parse_message(json.dumps(list(events)), sources)
+
+
+def only(found: list[Change | PermanentError]) -> Any:
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "created-event-grid",
+        "created-cloud-events",
+        "created-cloud-events-bare",
+        "created-spec-version-misspelt",
+        "lake-flush-with-close",
+        "change-feed-record",
+    ],
+)
+def test_a_created_blob_is_the_same_change_in_every_envelope(name: str) -> None:
+    change = only(parse_message(message(name), SOURCES))
+    assert change == Change(object=SLICE, action=Action.CREATED, etag="0x8D4BCC2E4835CD0", event_id=EVENT_ID)
+
+
+@pytest.mark.parametrize("name", ["deleted-event-grid", "deleted-cloud-events", "lake-delete-file"])
+def test_a_deleted_blob_is_a_deletion_without_an_etag(name: str) -> None:
+    change = only(parse_message(message(name), SOURCES))
+    assert change == Change(object=SLICE, action=Action.DELETED, event_id=EVENT_ID)
+
+
+@pytest.mark.parametrize("name", ["lake-create-file", "tier-changed", "subscription-validation"])
+def test_events_that_leave_every_object_as_it_was_give_nothing(name: str) -> None:
+    assert parse_message(message(name), SOURCES) == []
+
+
+def test_a_renamed_blob_is_a_creation_and_a_deletion() -> None:
+    created, deleted = parse_message(message("lake-renamed"), SOURCES)
+    part = ObjectRef(account="imagestore", container="dicom", name="inbox/slice 1.part")
+    assert created == Change(object=SLICE, action=Action.CREATED, event_id=EVENT_ID)
+    assert deleted == Change(object=part, action=Action.DELETED, event_id=EVENT_ID)
+
+
+def test_a_blob_renamed_into_the_container_is_only_created() -> None:
+    url = "https://imagestore.dfs.core.windows.net/elsewhere/slice.part"
+    assert only(parse(event("lake-renamed", data_sourceUrl=url))).action is Action.CREATED
+
+
+def test_a_blob_renamed_out_of_the_container_is_only_deleted() -> None:
+    subject = "/blobServices/default/containers/elsewhere/blobs/slice.dcm"
+    assert only(parse(event("lake-renamed", subject=subject))).action is Action.DELETED
+
+
+def test_a_blob_renamed_among_foreign_containers_is_foreign() -> None:
+    url = "https://imagestore.dfs.core.windows.net/elsewhere/slice.part"
+    subject = "/blobServices/default/containers/elsewhere/blobs/slice.dcm"
+    assert isinstance(only(parse(event("lake-renamed", subject=subject, data_sourceUrl=url))), ForeignSource)
+
+
+def test_a_renamed_directory_asks_for_a_backfill() -> None:
+    problem = only(parse_message(message("lake-directory-renamed"), SOURCES))
+    assert problem.code == "event.unsupported"
+    assert "backfill" in problem.hint
+
+
+def test_an_unknown_type_is_refused_and_not_repeated() -> None:
+    problem = only(parse(event(eventType="Contoso.Private.Thing")))
+    assert problem.code == "event.unsupported"
+    assert "Contoso" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("spelt", "etag"),
+    [('"0x1"', "0x1"), ("0x1", "0x1"), ('W/"0x1"', "0x1"), ("", None), ('""', None), (None, None), (7, None)],
+)
+def test_an_etag_is_taken_without_quotes_and_weak_mark(spelt: Any, etag: str | None) -> None:
+    assert only(parse(event(data_eTag=spelt))).etag == etag
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "100%.dcm",
+        "a%20b.dcm",
+        "a b+c.dcm",
+        "Müller^Ä.dcm",
+        "no-suffix",
+        "a//b",
+        "blobs/containers/x",
+        "line\nbreak",
+        "ñ",
+    ],
+)
+def test_the_subject_holds_the_blob_name_as_it_is(name: str) -> None:
+    assert only(parse(event(subject=SUBJECT + name))).object.name == name
+
+
+def test_the_subject_wins_over_the_container_in_the_url() -> None:
+    url = "https://imagestore.blob.core.windows.net/other/ct/slice%201.dcm"
+    assert only(parse(event(data_url=url))).object == SLICE
+
+
+def test_a_name_that_event_grid_damaged_is_refused_rather_than_taken_for_gone() -> None:
+    assert isinstance(only(parse(event(subject=SUBJECT + "scan\ufffd\ufffd.dcm"))), BadEvent)
+
+
+def test_a_name_that_really_holds_a_replacement_character_is_taken() -> None:
+    url = "https://imagestore.blob.core.windows.net/dicom/scan%EF%BF%BD.dcm"
+    assert only(parse(event(subject=SUBJECT + "scan\ufffd.dcm", data_url=url))).object.name == "scan\ufffd.dcm"
+
+
+@pytest.mark.parametrize("name", ["../other/x.dcm", "a/../../other/x", "a/./b", "..\\x", ".."])
+def test_a_name_that_would_leave_its_container_is_refused(name: str) -> None:
+    assert isinstance(only(parse(event(subject=SUBJECT + name))), BadEvent)
+
+
+def test_a_name_that_no_request_could_carry_is_refused() -> None:
+    assert isinstance(only(parse(event(subject=SUBJECT + "half\ud83d.dcm"))), BadEvent)
+
+
+def test_a_name_longer_than_any_blob_name_is_refused() -> None:
+    assert isinstance(only(parse(event(subject=SUBJECT + "x" * 1025))), BadEvent)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://imagestore.blob.core.windows.net/dicom/x",
+        "https://imagestore.dfs.core.windows.net/dicom/x",
+        "https://imagestore.z12.blob.storage.azure.net/dicom/x",
+        "https://imagestore.blob.core.chinacloudapi.cn/dicom/x",
+        "http://127.0.0.1:10000/imagestore/dicom/x",
+        "http://localhost:10000/imagestore/dicom/x",
+        "",
+        None,
+    ],
+)
+def test_a_url_of_the_configured_account_is_accepted(url: str | None) -> None:
+    assert only(parse(event(data_url=url))).object == SLICE
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://other.blob.core.windows.net/dicom/x",
+        "https://imagestore.blob.core.windows.net@evil.example/dicom/x",
+        "https://evil.example/dicom/x",
+        "http://127.0.0.1:10000/other/dicom/x",
+        "http://169.254.169.254/metadata",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_url_of_another_account_makes_the_event_foreign(url: str) -> None:
+    assert isinstance(only(parse(event(data_url=url))), ForeignSource)
+
+
+def test_an_event_of_another_account_is_foreign() -> None:
+    topic = event()["topic"].replace("imagestore", "other")
+    assert isinstance(only(parse(event(topic=topic))), ForeignSource)
+
+
+def test_an_event_of_another_service_is_foreign() -> None:
+    topic = "/subscriptions/1/resourceGroups/g/providers/Microsoft.HealthcareApis/workspaces/imagestore"
+    assert isinstance(only(parse(event(topic=topic))), ForeignSource)
+
+
+def test_an_event_of_another_container_is_foreign() -> None:
+    problem = only(parse(event(subject="/blobServices/default/containers/private/blobs/doe^john.dcm")))
+    assert isinstance(problem, ForeignSource)
+    assert "private" not in str(problem)
+    assert "doe" not in str(problem)
+
+
+def test_the_account_is_compared_without_case_and_spelt_as_configured() -> None:
+    topic = event()["topic"].replace("storageAccounts/imagestore", "StorageAccounts/ImageStore")
+    assert only(parse(event(topic=topic))).object.account == "imagestore"
+
+
+def test_a_message_of_azurite_is_read_by_its_path() -> None:
+    sources = Sources(account="devstoreaccount1", containers=frozenset({"dicom"}))
+    assert only(parse_message(message("created-azurite"), sources)).object.account == "devstoreaccount1"
+
+
+def test_good_and_bad_events_of_one_message_stand_side_by_side() -> None:
+    foreign = event(subject="/blobServices/default/containers/private/blobs/x")
+    found = parse(event(), foreign, 7, event("deleted-event-grid"))
+    assert [type(each) for each in found] == [Change, ForeignSource, BadEvent, Change]
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "7", '"text"', "{}", "[1]", "[[]]", "[" * 100_000, "9" * 5000])
+def test_text_that_is_no_event_gives_one_bad_event(text: str) -> None:
+    assert isinstance(only(parse_message(text, SOURCES)), BadEvent)
+
+
+def test_an_empty_array_asks_for_nothing() -> None:
+    assert parse_message("[]", SOURCES) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"subject": None},
+        {"subject": "/blobServices/default/containers/dicom"},
+        {"subject": "/blobServices/default/containers/dicom/blobs/"},
+        {"topic": 5},
+        {"data": []},
+        {"eventType": ""},
+        {"data_url": "http://[broken"},
+        {"data_url": {"a": 1}},
+    ],
+)
+def test_an_event_without_what_the_schema_promises_is_bad(changed: dict[str, Any]) -> None:
+    fields = {**event(), **{key: value for key, value in changed.items() if not key.startswith("data_")}}
+    if "data_url" in changed:
+        fields["data"]["url"] = changed["data_url"]
+    assert isinstance(only(parse(fields)), BadEvent)
+
+
+@pytest.mark.parametrize("event_id", [None, 7, "x" * 65, "DOE^JOHN 1970"])
+def test_an_event_id_that_is_none_is_left_out(event_id: Any) -> None:
+    assert only(parse(event(id=event_id))).event_id == ""
+
+
+def test_a_study_message_survives_the_queue() -> None:
+    study = StudyRef(study_instance_uid="1.2.840.1", partition="ward")
+    assert parse_study_message(study_message(study)) == study
+
+
+def test_a_study_message_without_a_partition_is_of_the_default_one() -> None:
+    assert parse_study_message('{"study_instance_uid":"1.2.3"}') == StudyRef(study_instance_uid="1.2.3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "7",
+        "[" * 100_000,
+        '{"study_instance_uid": 5}',
+        '{"study_instance_uid": ""}',
+        '{"study_instance_uid": "1.2", "partition": 5}',
+        '{"study_instance_uid": "\\ud800"}',
+    ],
+)
+def test_text_that_names_no_study_is_a_bad_event(text: str) -> None:
+    with pytest.raises(BadEvent):
+        parse_study_message(text)
+
+
+def test_the_digest_of_a_message_tells_messages_apart_without_holding_them() -> None:
+    assert message_digest("doe^john") != message_digest("doe^jane")
+    assert len(message_digest("doe^john")) == 40
+    assert message_digest("\ud800") == message_digest("\ud800")
