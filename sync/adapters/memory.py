@@ -1,0 +1,263 @@
+"""
+Every storage port in memory, as strict as the tables and queues it stands for.
+
+No method ever suspends, so a scheduler can drive these coroutines step by step without an event loop. Every write
+gives its row a fresh ETag, also one of equal content, and a lost race is `StoreConflict` exactly where Table Storage
+answers 404, 409 or 412. Shipped because tests, the simulation and a first look at the pipeline all need a world
+without servers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Hashable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from sync.adapters.clocks import SystemClock
+from sync.adapters.memory_objects import MemoryObjects, MemoryStudyQueue, QueuedStudy
+from sync.errors import StoreConflict
+from sync.model import (
+    DeadLetter,
+    DirtyStudy,
+    LedgerRow,
+    Locator,
+    ObjectKey,
+    ObjectRef,
+    PatientRow,
+    Projection,
+    Stored,
+    StudyRef,
+    SubjectKind,
+)
+from sync.ports import (
+    Clock,
+    DeadLetters,
+    DirtyStudies,
+    Ledger,
+    Locators,
+    PatientRows,
+    Projections,
+)
+
+__all__ = [
+    "MemoryDeadLetters",
+    "MemoryDirtyStudies",
+    "MemoryLedger",
+    "MemoryLocators",
+    "MemoryObjects",
+    "MemoryPatientRows",
+    "MemoryProjections",
+    "MemoryStore",
+    "MemoryStudyQueue",
+    "MemoryTable",
+    "QueuedStudy",
+]
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_etags = itertools.count(1)
+"""One counter for all tables: no ETag ever comes twice, not even for a row that was deleted and inserted again."""
+
+
+class MemoryTable(Generic[K, V]):
+    """Rows with ETags; what Table Storage promises of one entity."""
+
+    def __init__(self) -> None:
+        self._rows: dict[K, Stored[V]] = {}
+
+    def get(self, key: K) -> Stored[V] | None:
+        """Return the row, or None."""
+        return self._rows.get(key)
+
+    def upsert(self, key: K, value: V) -> str:
+        """Insert or replace; return the new ETag."""
+        etag = f"m{next(_etags)}"
+        self._rows[key] = Stored(value, etag)
+        return etag
+
+    def insert(self, key: K, value: V) -> str:
+        """Insert; `StoreConflict` when the row is there."""
+        if key in self._rows:
+            raise StoreConflict("the row is there already")
+        return self.upsert(key, value)
+
+    def replace(self, key: K, value: V, etag: str) -> str:
+        """Replace; `StoreConflict` unless the row is there with this ETag."""
+        self._check(key, etag)
+        return self.upsert(key, value)
+
+    def delete(self, key: K, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with this ETag."""
+        self._check(key, etag)
+        del self._rows[key]
+
+    def discard(self, key: K) -> None:
+        """Delete; a missing row is fine."""
+        self._rows.pop(key, None)
+
+    def values(self) -> list[V]:
+        """Return all values; a copy, so that writes in between do no harm."""
+        return [stored.value for stored in self._rows.values()]
+
+    def _check(self, key: K, etag: str) -> None:
+        stored = self._rows.get(key)
+        if stored is None or stored.etag != etag:
+            raise StoreConflict("the row is another one, or gone")
+
+
+class MemoryLocators(Locators):
+    """One row an object."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[ObjectKey, Locator] = MemoryTable()
+
+    async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
+        """Return the row, or None."""
+        return self.table.get(ref.key)
+
+    async def find(self, key: ObjectKey) -> Stored[Locator] | None:
+        """Return the row by key alone."""
+        return self.table.get(key)
+
+    async def insert(self, locator: Locator) -> str:
+        """Write a new row; `StoreConflict` when there is one."""
+        return self.table.insert(locator.object.key, locator)
+
+    async def replace(self, locator: Locator, etag: str) -> str:
+        """Replace the row; `StoreConflict` unless its ETag is the given one."""
+        return self.table.replace(locator.object.key, locator, etag)
+
+
+class MemoryLedger(Ledger):
+    """One row an object, in the partition of its study."""
+
+    def __init__(self) -> None:
+        self.studies: dict[str, MemoryTable[ObjectKey, LedgerRow]] = {}
+
+    async def upsert(self, row: LedgerRow) -> None:
+        """Insert or replace."""
+        self.studies.setdefault(row.record.study.key, MemoryTable()).upsert(row.object_key, row)
+
+    async def delete(self, study: StudyRef, key: ObjectKey) -> None:
+        """Delete; a missing row is fine."""
+        if (rows := self.studies.get(study.key)) is not None:
+            rows.discard(key)
+
+    async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
+        """Return all rows of the study."""
+        rows = self.studies.get(study.key)
+        return rows.values() if rows is not None else []
+
+
+class MemoryDirtyStudies(DirtyStudies):
+    """The outbox."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[str, DirtyStudy] = MemoryTable()
+
+    async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
+        """Return the row, or None."""
+        return self.table.get(study.key)
+
+    async def mark(self, study: StudyRef, now: datetime) -> bool:
+        """Insert the row, or set ``last_marked`` and reset the back-off; True when the row is new."""
+        stored = self.table.get(study.key)
+        first = stored.value.first_marked if stored is not None else now
+        self.table.upsert(study.key, DirtyStudy(study=study, first_marked=first, last_marked=now))
+        return stored is None
+
+    async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
+        """Replace the row; `StoreConflict` unless its ETag is the given one."""
+        self.table.replace(dirty.study.key, dirty, etag)
+
+    async def delete(self, study: StudyRef, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        self.table.delete(study.key, etag)
+
+    async def all(self) -> AsyncIterator[DirtyStudy]:
+        """Iterate over every outstanding study."""
+        for dirty in self.table.values():
+            yield dirty
+
+
+class MemoryProjections(Projections):
+    """What we last wrote, one row a study."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[str, Projection] = MemoryTable()
+
+    async def read(self, study: StudyRef) -> Stored[Projection] | None:
+        """Return the row, or None."""
+        return self.table.get(study.key)
+
+    async def write(self, projection: Projection, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace; `StoreConflict` when somebody else wrote."""
+        key = projection.study.key
+        return self.table.insert(key, projection) if etag is None else self.table.replace(key, projection, etag)
+
+    async def all(self) -> AsyncIterator[Projection]:
+        """Iterate over all rows."""
+        for projection in self.table.values():
+            yield projection
+
+
+class MemoryPatientRows(PatientRows):
+    """What each study says of its patient."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[tuple[str, str], PatientRow] = MemoryTable()
+
+    async def upsert(self, row: PatientRow) -> None:
+        """Insert or replace."""
+        self.table.upsert((row.patient_key, row.study.key), row)
+
+    async def delete(self, patient_key: str, study: StudyRef) -> None:
+        """Delete; a missing row is fine."""
+        self.table.discard((patient_key, study.key))
+
+    async def read(self, patient_key: str) -> Sequence[PatientRow]:
+        """Return all rows of the patient."""
+        return [row for row in self.table.values() if row.patient_key == patient_key]
+
+
+class MemoryDeadLetters(DeadLetters):
+    """Permanent failures, one row a subject."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[tuple[SubjectKind, str], DeadLetter] = MemoryTable()
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+        key = (letter.kind, letter.subject)
+        if (known := self.table.get(key)) is not None:
+            attempts = known.value.attempts + letter.attempts
+            letter = replace(letter, first_at=known.value.first_at, attempts=attempts)
+        self.table.upsert(key, letter)
+
+    async def clear(self, kind: SubjectKind, subject: str) -> None:
+        """Delete; a missing row is fine."""
+        self.table.discard((kind, subject))
+
+    async def all(self) -> AsyncIterator[DeadLetter]:
+        """Iterate over all dead letters."""
+        for letter in self.table.values():
+            yield letter
+
+
+class MemoryStore:
+    """One of each, under the names that `sync.ports.Services` uses."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.objects = MemoryObjects(self.clock)
+        self.locators = MemoryLocators()
+        self.ledger = MemoryLedger()
+        self.dirty = MemoryDirtyStudies()
+        self.projections = MemoryProjections()
+        self.patients = MemoryPatientRows()
+        self.dead_letters = MemoryDeadLetters()
+        self.study_queue = MemoryStudyQueue(self.clock)
+        self.queues = self.study_queue

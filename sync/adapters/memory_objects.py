@@ -1,0 +1,104 @@
+"""
+A store of objects and a queue in memory; with `sync.adapters.memory` a whole world without servers.
+
+Like the tables there, nothing here ever suspends. What tests do as the outside world (put, delete, take a message) are
+plain methods; what the sync does are the coroutines of the ports.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sync.adapters.clocks import SystemClock
+from sync.errors import ForeignSource, SourceChanged, SourceGone
+from sync.model import Chunk, ObjectRef, StudyRef
+from sync.ports import Clock, ObjectSource, QueueDepths, StudyQueue
+
+_etags = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedStudy:
+    """One message of the queue ``studies``, and when it becomes visible."""
+
+    study: StudyRef
+    visible_at: datetime
+
+
+class MemoryStudyQueue(StudyQueue, QueueDepths):
+    """The queue ``studies``; ``messages`` lies open to tests."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.messages: list[QueuedStudy] = []
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        self.messages.append(QueuedStudy(study, self._clock.now() + timedelta(seconds=delay)))
+
+    async def length(self) -> int:
+        """Return how many messages there are, invisible ones included."""
+        return len(self.messages)
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> length; this world has only one queue."""
+        return {"studies": len(self.messages)}
+
+    def take(self) -> list[StudyRef]:
+        """Remove and return what is visible now, oldest first."""
+        now = self._clock.now()
+        due = [message for message in self.messages if message.visible_at <= now]
+        self.messages = [message for message in self.messages if message.visible_at > now]
+        return [message.study for message in due]
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    data: bytes
+    etag: str
+    last_modified: datetime
+
+
+class MemoryObjects(ObjectSource):
+    """A store of objects; tests put and delete them."""
+
+    def __init__(
+        self, clock: Clock | None = None, *, account: str = "memory", containers: Sequence[str] = ("dicom",)
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._account = account
+        self._containers = tuple(containers)
+        self._blobs: dict[ObjectRef, _Blob] = {}
+
+    def ref(self, name: str) -> ObjectRef:
+        """Return the reference of a name in the first container."""
+        return ObjectRef(account=self._account, container=self._containers[0], name=name)
+
+    def refs(self) -> list[ObjectRef]:
+        """Return every object that is there now."""
+        return list(self._blobs)
+
+    def put(self, ref: ObjectRef, data: bytes) -> str:
+        """Create or overwrite an object; return its new ETag."""
+        etag = f"0x{next(_etags):X}"
+        self._blobs[ref] = _Blob(data, etag, self._clock.now())
+        return etag
+
+    def delete(self, ref: ObjectRef) -> None:
+        """Delete an object; a missing one is fine."""
+        self._blobs.pop(ref, None)
+
+    async def read(self, ref: ObjectRef, *, start: int, length: int, etag: str | None = None) -> Chunk:
+        """Read a range; see `sync.ports.ObjectSource`. `ForeignSource` when account or container are others."""
+        if ref.account != self._account or ref.container not in self._containers:
+            raise ForeignSource("the account or container is not configured")
+        blob = self._blobs.get(ref)
+        if blob is None:
+            raise SourceGone("no such object")
+        if etag is not None and etag != blob.etag:
+            raise SourceChanged("the object has another ETag now")
+        data = blob.data[start : start + length]
+        return Chunk(data=data, etag=blob.etag, size=len(blob.data), last_modified=blob.last_modified)
