@@ -1,0 +1,180 @@
+"""
+A FHIR R4 service in memory: `sync.ports.FhirServer` for tests, the simulation and the demo.
+
+Writes go in, resources with version ids come out. It is as lax as the laxest real server, because code that is right
+here is right on all of them: it fences updates only (If-Match on PUT is checked, on DELETE ignored; PUT without
+If-Match always succeeds; DELETE of what is gone is fine). Coroutines never suspend, so that a simulation can drive
+them without an event loop. The switches turn on what single servers do differently, see `MemoryFhirServer`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sync.errors import FhirConflict, FhirRejected
+from sync.model import FhirWrite, Resource
+
+_Key = tuple[str, str]
+"""Resource type and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version; ``body`` is canonical JSON without server-set meta, None for a deletion."""
+
+    number: int
+    body: str | None
+    identifiers: frozenset[tuple[str, str]] = frozenset()
+
+
+class MemoryFhirServer:
+    """
+    FHIR R4 service in memory; everything is gone with the object.
+
+    Parameters
+    ----------
+    atomic
+        False: writes apply one by one, and those beside a failing one stay (the embedded server does so).
+    notices_unchanged
+        False: an unchanged PUT makes a new version (the embedded server); True: it does not (HAPI, Azure).
+    checks_references
+        True: a reference to a missing resource is refused and a referenced resource cannot be deleted (HAPI);
+        False: neither (Azure, the embedded server).
+    """
+
+    def __init__(self, *, atomic: bool = True, notices_unchanged: bool = True, checks_references: bool = False) -> None:
+        self._atomic = atomic
+        self._notices_unchanged = notices_unchanged
+        self._checks_references = checks_references
+        self._versions: dict[_Key, _Version] = {}
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource with ``meta.versionId``; None when it never was or is deleted."""
+        return self.peek(resource_type, resource_id)
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier; an empty system stands for identifiers without one."""
+        return [
+            _resource(key[1], version)
+            for key, version in self._versions.items()
+            if key[0] == resource_type and (system, value) in version.identifiers
+        ]
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """Apply the writes; see `sync.ports.FhirServer.transact`."""
+        _refuse_malformed(writes)
+        before = dict(self._versions)
+        try:
+            return self._apply(writes)
+        except (FhirConflict, FhirRejected):
+            if self._atomic:
+                self._versions = before
+            raise
+
+    def peek(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Like `read`, for callers that are no coroutines."""
+        version = self._versions.get((resource_type, resource_id))
+        return None if version is None or version.body is None else _resource(resource_id, version)
+
+    def history(self, resource_type: str, resource_id: str) -> int:
+        """Return how many versions the resource has had, deletions included; they are numbered from 1."""
+        version = self._versions.get((resource_type, resource_id))
+        return version.number if version else 0
+
+    def resources(self, resource_type: str | None = None) -> Iterator[Resource]:
+        """Iterate over what is there now, of one type or of all, sorted by type and id."""
+        for key, version in sorted(self._versions.items(), key=lambda item: item[0]):
+            if version.body is not None and resource_type in (None, key[0]):
+                yield _resource(key[1], version)
+
+    def _apply(self, writes: Sequence[FhirWrite]) -> list[str | None]:
+        failures: list[FhirConflict | FhirRejected] = []
+        versions: list[str | None] = []
+        for write in sorted(writes, key=lambda write: write.resource is not None):  # servers apply DELETE first
+            try:
+                self._fence(write)
+            except FhirConflict as failure:
+                failures.append(failure)
+            else:
+                self._store(write)
+        if not failures and self._checks_references:
+            self._check_references()
+        if failures:
+            raise failures[0]
+        for write in writes:
+            current = self._versions.get((write.resource_type, write.resource_id))
+            versions.append(str(current.number) if current and write.resource is not None else None)
+        return versions
+
+    def _fence(self, write: FhirWrite) -> None:
+        if write.resource is None or write.if_match is None:
+            return
+        current = self._versions.get((write.resource_type, write.resource_id))
+        if current is None or current.body is None or str(current.number) != write.if_match:
+            raise FhirConflict(f"{write.resource_type}: If-Match names another version")
+
+    def _store(self, write: FhirWrite) -> None:
+        key = (write.resource_type, write.resource_id)
+        current = self._versions.get(key)
+        if write.resource is None:
+            if current is not None and current.body is not None:
+                self._versions[key] = _Version(current.number + 1, None)
+            return
+        body = _canonical(write.resource)
+        if current is not None and current.body == body and self._notices_unchanged:
+            return
+        number = current.number + 1 if current else 1
+        self._versions[key] = _Version(number, body, _identifiers(write.resource))
+
+    def _check_references(self) -> None:
+        there = {key for key, version in self._versions.items() if version.body is not None}
+        for resource in self.resources():
+            for target in _references(resource):
+                if target not in there:
+                    raise FhirRejected(f"{resource['resourceType']}: reference to a missing {target[0]}")
+
+
+def _refuse_malformed(writes: Sequence[FhirWrite]) -> None:
+    """Raise what every server answers with 400: the same resource twice, or a body that is not what its URL says."""
+    seen: set[_Key] = set()
+    for write in writes:
+        key = (write.resource_type, write.resource_id)
+        if key in seen:
+            raise FhirRejected(f"{write.resource_type}: twice in one transaction")
+        seen.add(key)
+        body = write.resource
+        if body is not None and (body.get("resourceType"), body.get("id")) != key:
+            raise FhirRejected(f"{write.resource_type}: resourceType or id differs from the entry's URL")
+
+
+def _canonical(resource: Resource) -> str:
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
+    body = {name: value for name, value in resource.items() if name not in ("id", "meta")}
+    return json.dumps({**body, "meta": meta}, sort_keys=True)
+
+
+def _resource(resource_id: str, version: _Version) -> Resource:
+    resource: Resource = json.loads(version.body or "{}")
+    resource["id"] = resource_id
+    resource["meta"]["versionId"] = str(version.number)
+    return resource
+
+
+def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
+    return frozenset((each.get("system", ""), each.get("value", "")) for each in resource.get("identifier", ()))
+
+
+def _references(node: object) -> Iterator[_Key]:
+    """Iterate over the relative references ``Type/id`` within a resource."""
+    if isinstance(node, dict):
+        reference = node.get("reference")
+        if isinstance(reference, str) and reference.count("/") == 1 and ":" not in reference:
+            resource_type, resource_id = reference.split("/")
+            yield resource_type, resource_id
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
