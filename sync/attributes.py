@@ -18,7 +18,7 @@ from sync.model import Attributes
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` are those of items."""
+    """One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items."""
 
     keyword: str
     tag: int

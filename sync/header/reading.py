@@ -102,7 +102,8 @@ def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | Unre
         # Kept as a value: without its frames, which would keep the bytes alive.
         problem.__context__ = None
         return problem.with_traceback(None)
-    return min(max(parsed.size, GROWTH * len(data)), size, limits.max_bytes)
+    # Something follows whatever is missing: a little more spares a third read.
+    return min(max(parsed.size + limits.first_read, GROWTH * len(data)), size, limits.max_bytes)
 
 
 def _look(found: InstanceRecord | UnreadableObject, etag: str, order: str) -> Look:

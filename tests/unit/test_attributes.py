@@ -1,0 +1,57 @@
+import json
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+
+from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_int, first_text, items, texts, walk
+
+
+def test_every_row_agrees_with_the_dictionary_of_the_standard():
+    for row in (*walk(EXTRACTED), *IDENTITY):
+        assert (keyword_for_tag(row.tag), dictionary_VR(row.tag)) == (row.keyword, row.vr)
+
+
+def test_rows_of_one_level_are_unique_and_only_sequences_have_children():
+    levels = [EXTRACTED, *(row.children for row in walk(EXTRACTED) if row.children)]
+    for level in levels:
+        assert len({row.tag for row in level}) == len(level)
+    assert all((row.vr == "SQ") == bool(row.children) for row in walk(EXTRACTED))
+
+
+def test_the_table_is_in_tag_order_and_knows_its_last_tag():
+    tags = [row.tag for row in EXTRACTED]
+    assert tags == sorted(tags)
+    assert tags[-1] == LAST_TAG
+
+
+def test_uids_of_identity_are_no_attributes():
+    assert not {row.keyword for row in IDENTITY} & {row.keyword for row in EXTRACTED}
+
+
+def test_first_text_is_the_first_value_and_none_when_there_is_nothing_to_say():
+    attributes = {"Modality": ["CT", "PT"], "StudyID": [], "StationName": [" "], "Series": ["", "B"], "Rows": [512]}
+    assert first_text(attributes, "Modality") == "CT"
+    assert [first_text(attributes, keyword) for keyword in ("StudyID", "StationName", "Series", "Absent")] == [None] * 4
+    assert first_text(attributes, "Rows") == "512"
+
+
+def test_texts_leave_out_blank_values():
+    assert texts({"OperatorsName": ["A^B", "", " ", "C"]}, "OperatorsName") == ("A^B", "C")
+    assert texts({}, "OperatorsName") == ()
+
+
+def test_first_int_takes_whole_numbers_in_the_forms_that_vendors_write():
+    def read(value):
+        return first_int({"SeriesNumber": [value]}, "SeriesNumber")
+
+    assert [read(value) for value in ("7", " 7 ", "+7", "-7", "007", "7.0", "1E1", 7)] == [7, 7, 7, -7, 7, 7, 10, 7]
+    assert [read(value) for value in ("", "7.5", "x", "7 8", "1E99x", "0x10", "9" * 40, "nan", "inf")] == [None] * 9
+
+
+def test_items_are_those_of_a_sequence_only():
+    attributes = {"ProcedureCodeSequence": [{"CodeValue": ["X"]}, {}], "Modality": ["CT"]}
+    assert items(attributes, "ProcedureCodeSequence") == ({"CodeValue": ["X"]}, {})
+    assert items(attributes, "Modality") == items(attributes, "Absent") == ()
+
+
+def test_the_table_is_plain_data():
+    assert json.loads(json.dumps([row.keyword for row in EXTRACTED]))[0] == "SOPClassUID"
