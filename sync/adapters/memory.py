@@ -163,10 +163,10 @@ class MemoryDirtyStudies(DirtyStudies):
         return self.table.get(study.key)
 
     async def mark(self, study: StudyRef, now: datetime) -> bool:
-        """Insert the row, or set ``last_marked`` and reset the back-off; True when the row is new."""
+        """Insert the row, or set ``last_marked`` on it, keeping the rest; True when the row is new."""
         stored = self.table.get(study.key)
-        first = stored.value.first_marked if stored is not None else now
-        self.table.upsert(study.key, DirtyStudy(study=study, first_marked=first, last_marked=now))
+        fresh = DirtyStudy(study=study, first_marked=now, last_marked=now)
+        self.table.upsert(study.key, replace(stored.value, last_marked=now) if stored is not None else fresh)
         return stored is None
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
