@@ -7,6 +7,7 @@ change after start. Source of the names: docs/settings.md.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,16 +19,19 @@ from sync.errors import ConfigError
 
 PREFIX = "DICOM_SYNC_"
 
+_URI_CHARACTERS = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
+"""RFC 3986: what a URI may hold; FHIR servers refuse the rest, one study at a time."""
+
 
 def _absolute_uri(value: str) -> str:
-    if value and not urlsplit(value).scheme:
+    if value and (not urlsplit(value).scheme or not _URI_CHARACTERS.fullmatch(value)):
         raise ValueError("expected an absolute URI such as https://hospital.example/patient-ids or urn:oid:1.2.3")
     return value
 
 
 def _web_root(value: str) -> str:
     parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.netloc):
+    if value and (parts.scheme not in ("http", "https") or not parts.netloc or not _URI_CHARACTERS.fullmatch(value)):
         raise ValueError("expected an http(s) URL")
     return value.rstrip("/")
 
@@ -84,10 +88,10 @@ class MappingSettings(_Environment):
     """JSON object: issuer string, as (0010,0021) spells it -> URI of its identifier system."""
 
     patient_system: Uri = "urn:dicom-fhir-sync:patient-id"
-    """Identifier system of Patient IDs whose issuer is absent or unknown."""
+    """Identifier system of Patient IDs without any issuer; a named issuer always gets a system of its own."""
 
     accession_system: Uri = "urn:dicom-fhir-sync:accession-number"
-    """Identifier system of accession numbers whose issuer is absent or unknown."""
+    """Identifier system of accession numbers without any issuer."""
 
     study_id_system: Uri = ""
     """Identifier system of Study IDs (0020,0010); empty: they are not mapped."""

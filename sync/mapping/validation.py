@@ -117,7 +117,7 @@ def _fault_of_list(value: list[Any], holder: str, element: str) -> str | None:
 
 
 def _is_text(value: str, holder: str, element: str) -> bool:
-    if not value or (not value.isprintable() and clean(value) != value):
+    if not value or clean(value) != value:
         return False
     if len(value) * 4 > MAX_TEXT_BYTES and len(value.encode()) > MAX_TEXT_BYTES:
         return False

@@ -1,0 +1,73 @@
+"""The same instances give the same bytes: in any order, any number of times, however they are spread over objects."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync.mapping.bundle import build_bundle
+from sync.mapping.patient import build_patient
+from sync.mapping.resource import canonical
+from sync.model import PatientRow, StudyRef
+from tests.mapping_rows import SETTINGS, STUDY, row
+
+FEW = st.sampled_from([[], ["A"], ["B"], ["A", "B"]])
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.integers(1, 6),
+        series=st.sampled_from(["1.2.1", "1.2.2"]),
+        order=st.sampled_from(["2024-01-01", "2024-01-02"]),
+        key=st.integers(0, 10**6).map(str),
+        PatientID=FEW,
+        IssuerOfPatientID=FEW,
+        PatientName=FEW,
+        StudyDescription=FEW,
+        Modality=st.sampled_from([["CT"], ["MR"], ["SR"], []]),
+        StudyDate=st.sampled_from([["20240117"], ["20240118"], []]),
+        SeriesDate=st.sampled_from([["20240117"], ["20240118"], []]),
+        SeriesTime=st.sampled_from([["1015"], ["0800"], []]),
+        SeriesNumber=st.sampled_from([["1"], ["2"], ["x"], []]),
+        ImageLaterality=st.sampled_from([["L"], ["R"], []]),
+        AnatomicRegionSequence=st.sampled_from([[], [{"CodeMeaning": ["Knee"]}], [{"CodeMeaning": ["Foot"]}]]),
+    ),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda made: made.object_key,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, st.randoms(use_true_random=False), st.integers(0, 5))
+def test_permutation_and_repetition_change_no_byte(rows, random, repeats):
+    again = [*rows, *(random.choice(rows) for _ in range(repeats))]
+    random.shuffle(again)
+    (one, found), (other, found_again) = build_bundle(STUDY, rows, SETTINGS), build_bundle(STUDY, again, SETTINGS)
+    assert canonical(one) == canonical(other)
+    assert found == found_again
+
+
+PATIENT_ROWS = st.lists(
+    st.builds(
+        lambda uid, day, **said: PatientRow(
+            patient_key="k", study=StudyRef(study_instance_uid=uid), study_date=day, attributes=said
+        ),
+        st.integers(1, 10**6).map(lambda n: f"1.2.{n}"),
+        st.sampled_from(["", "2024-01-17", "2023-01-01"]),
+        PatientID=st.just(["4711"]),
+        PatientName=FEW,
+        PatientSex=st.sampled_from([["M"], ["F"], ["?"], []]),
+        OtherPatientIDsSequence=st.lists(st.fixed_dictionaries({"PatientID": FEW}), max_size=3),
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda made: made.study,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PATIENT_ROWS, st.randoms(use_true_random=False))
+def test_a_patient_does_not_depend_on_the_order_of_his_studies(rows, random):
+    again = list(rows)
+    random.shuffle(again)
+    one, other = build_patient("k", rows, SETTINGS), build_patient("k", again, SETTINGS)
+    assert canonical(one.resource) == canonical(other.resource)
+    assert one.findings == other.findings
