@@ -1,9 +1,9 @@
 """
 The DICOM file format (PS3.10 7): the first bytes of an object in, its `InstanceRecord` out, or how many more it takes.
 
-A header is whole when the walk reached pixel data, or a tag after the last extracted one, or the object's own end at an
-element boundary: what sorts later (SR content, contours, waveforms, frame groups) need not even be fetched. An object
-cut exactly between two elements of a header without pixel data cannot be told from a short one.
+A header is whole when the walk reached the object's body (pixel data, SR content, a document), or a tag after the last
+extracted one, or the object's own end at an element boundary: what sorts later (contours, waveforms, frame groups) need
+not even be fetched. An object cut exactly between two elements of its header cannot be told from a short one.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ _COMMAND_GROUP, _META_GROUP, _PATIENT_GROUP = 0x0000, 0x0002, 0x0010
 _MEDIA_STORAGE_SOP_CLASS = 0x00020002
 _TRANSFER_SYNTAX = 0x00020010
 _DIRECTORY_RECORD_SEQUENCE = 0x00041220
+_CONTENT_SEQUENCE = 0x0040A730
 _ENCAPSULATED_DOCUMENT = 0x00420011
+_PIXEL_DATA = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
-_ENDS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010, _DIRECTORY_RECORD_SEQUENCE, _ENCAPSULATED_DOCUMENT})
-"""Float, double and integer pixel data; what a DICOMDIR is known by; a document, after which nothing is extracted."""
+_ENDS = frozenset({_DIRECTORY_RECORD_SEQUENCE, _CONTENT_SEQUENCE, _ENCAPSULATED_DOCUMENT, *_PIXEL_DATA})
+"""What a DICOMDIR is known by; the body of a report, of a document and of an image: no header goes on behind those."""
 
 _ROWS = by_tag(EXTRACTED)
 _UIDS = {row.tag: row.keyword for row in IDENTITY}

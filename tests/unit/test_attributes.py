@@ -1,5 +1,3 @@
-import json
-
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_int, first_text, items, texts, walk
@@ -51,7 +49,3 @@ def test_items_are_those_of_a_sequence_only():
     attributes = {"ProcedureCodeSequence": [{"CodeValue": ["X"]}, {}], "Modality": ["CT"]}
     assert items(attributes, "ProcedureCodeSequence") == ({"CodeValue": ["X"]}, {})
     assert items(attributes, "Modality") == items(attributes, "Absent") == ()
-
-
-def test_the_table_is_plain_data():
-    assert json.loads(json.dumps([row.keyword for row in EXTRACTED]))[0] == "SOPClassUID"

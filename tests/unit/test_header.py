@@ -208,7 +208,9 @@ class TestWholeness:
         pixels = element(0x7FE00010, "OW", b"", length=1_000_000)
         assert parse(dicom_file(identity() + pixels)).sop_instance_uid == SOP
 
-    @pytest.mark.parametrize("tag", [0x7FE00008, 0x7FE00009, 0x7FE00010, 0x30060010, 0x54000100, 0x00420011])
+    @pytest.mark.parametrize(
+        "tag", [0x7FE00008, 0x7FE00009, 0x7FE00010, 0x30060010, 0x54000100, 0x00420011, 0x0040A730]
+    )
     def test_bulk_after_the_last_extracted_attribute_need_not_be_there(self, tag):
         data = dicom_file(identity() + element(tag, "OB", b"", length=50_000_000))
         assert isinstance(parse_header(data, size=60_000_000, limits=LIMITS), InstanceRecord)
