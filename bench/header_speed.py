@@ -135,7 +135,7 @@ def show(figures: dict[str, Any]) -> None:
         )
     every = figures["all"]
     print(
-        f"{'one of each; median, lowest':30}{'':16}{every['rows_per_second']:9,}{every['ratio']:17.0%}, {every['lowest_ratio']:.0%}"
+        f"{'one of each':46}{every['rows_per_second']:9,}   ratio: median {every['ratio']:.0%}, lowest {every['lowest_ratio']:.0%}"
     )
     print(
         f"goals: {GOAL_RATIO:.0%} of bare and {GOAL_RATE:,} rows/s on one core: {'met' if figures['met'] else 'MISSED'}"

@@ -49,11 +49,17 @@ _MEDIA_STORAGE_SOP_CLASS = 0x00020002
 _TRANSFER_SYNTAX = 0x00020010
 _DIRECTORY_RECORD_SEQUENCE = 0x00041220
 _CONTENT_SEQUENCE = 0x0040A730
+_WAVEFORM_ANNOTATIONS = 0x0040B020
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _PIXEL_DATA = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
-_ENDS = frozenset({_DIRECTORY_RECORD_SEQUENCE, _CONTENT_SEQUENCE, _ENCAPSULATED_DOCUMENT, *_PIXEL_DATA})
-"""What a DICOMDIR is known by; the body of a report, of a document and of an image: no header goes on behind those."""
+_ENDS = frozenset(
+    {_DIRECTORY_RECORD_SEQUENCE, _CONTENT_SEQUENCE, _WAVEFORM_ANNOTATIONS, _ENCAPSULATED_DOCUMENT, *_PIXEL_DATA}
+)
+"""
+What a DICOMDIR is known by, and the bodies of reports, waveforms, documents and images: objects with one of these have
+none of our attributes behind it.
+"""
 
 _ROWS = by_tag(EXTRACTED)
 _UIDS = {row.tag: row.keyword for row in IDENTITY}

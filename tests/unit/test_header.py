@@ -209,7 +209,7 @@ class TestWholeness:
         assert parse(dicom_file(identity() + pixels)).sop_instance_uid == SOP
 
     @pytest.mark.parametrize(
-        "tag", [0x7FE00008, 0x7FE00009, 0x7FE00010, 0x30060010, 0x54000100, 0x00420011, 0x0040A730]
+        "tag", [0x7FE00008, 0x7FE00009, 0x7FE00010, 0x30060010, 0x54000100, 0x00420011, 0x0040A730, 0x0040B020]
     )
     def test_bulk_after_the_last_extracted_attribute_need_not_be_there(self, tag):
         data = dicom_file(identity() + element(tag, "OB", b"", length=50_000_000))
