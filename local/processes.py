@@ -135,17 +135,17 @@ def running(
     assert process.stdout is not None
     output = _Output(process.stdout, ready, on_line)
     try:
-        yield Child(name, process, _await(output, process, name, seconds))  # type: ignore[arg-type]  # ready's own type
+        yield Child(name, process, _await(output, name, seconds))  # type: ignore[arg-type]  # ready's own type
     finally:
         stop(process)
         output.join()
         process.stdout.close()
 
 
-def _await(output: _Output, process: subprocess.Popen[str], name: str, seconds: float) -> object:
-    output.settled.wait(seconds)
+def _await(output: _Output, name: str, seconds: float) -> object:
+    ended = output.settled.wait(seconds)
     if output.announced is None:
-        fate = "ended" if process.poll() is not None else f"was not ready after {seconds:.0f} s"
+        fate = "ended" if ended else f"was not ready after {seconds:.0f} s"
         raise StartError(f"{name} {fate}; it printed:\n{''.join(output.tail) or '(nothing)'}")
     return output.announced
 

@@ -50,7 +50,7 @@ _INSTANCES_A_SERIES = 30
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a file says it is: UIDs, and the Patient ID, empty when there is none."""
+    """What a file says it is: UIDs, and Patient ID with its issuer, empty when there is none."""
 
     study: str
     series: str
@@ -173,7 +173,8 @@ def _real(name: str, path: Path) -> Sample:
 
 def _sample(name: str, content: bytes) -> Sample:
     header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)  # some have no preamble
-    patient = str(header.get("PatientID") or "").strip()
+    number, issuer = (str(header.get(keyword) or "").strip() for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient = f"{issuer}|{number}" if number else ""
     uids = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID
     return Sample(name, content, Identity(str(uids[0]), str(uids[1]), str(uids[2]), patient))
 

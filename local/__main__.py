@@ -1,0 +1,104 @@
+"""
+``python -m local up`` and ``python -m local demo``: the world, empty or with sample studies in it.
+
+Standard output carries JSON only, one line; progress and logs go to standard error. Exit status: 0 after a stop by
+Ctrl-C or SIGTERM, or a demo where everything arrived; 1 when a part did not start or died, or something did not arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from local import demo as demonstration
+from local.node import CACHE
+from local.processes import StartError
+from local.world import Plan, World, world
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
+
+Fhir = Annotated[str, typer.Option(help="embedded, hapi, or the base URL of a FHIR R4 server")]
+Port = Annotated[int, typer.Option(help="port of the functions host; 0 takes a free one")]
+Events = Annotated[Literal["cloudevents", "eventgrid"], typer.Option(help="schema of the events")]
+Once = Annotated[bool, typer.Option("--once", help="print the summary as one JSON line and end")]
+
+Visit = Callable[[World], Coroutine[Any, Any, int | None]]
+"""What is done in a world; returns the exit status, or None to stay."""
+
+_INTERRUPTED = 130
+LOG = CACHE / "demo.log"
+
+
+@app.command()
+def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents") -> None:
+    """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    raise SystemExit(_run(Plan(fhir=fhir, port=port, schema=events), sys.stderr.write, _announce))
+
+
+@app.command()
+def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None:
+    """Start everything, upload sample studies, show what became of them, stay until Ctrl-C."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("w", buffering=1, encoding="utf-8") as log:
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
+        show = demonstration.Demonstration(once=once, log=Path(os.path.relpath(LOG)))
+        raise SystemExit(_run(Plan(fhir=fhir, port=port), log.write, show.run))
+
+
+async def _announce(running: World) -> int | None:
+    print(running.addresses.line(), flush=True)
+    return None
+
+
+def _run(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
+    try:
+        return asyncio.run(_visit(plan, log, visit))
+    except StartError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
+    """Run the world around a visit to it, and on to a signal if the visit wants to stay."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # While servers start there is nothing to stop in good order; they end with us.
+        loop.add_signal_handler(number, os._exit, _INTERRUPTED)
+    async with world(plan, log) as running:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop.set)
+        return await _stay(running, visit, stop)
+
+
+async def _stay(running: World, visit: Visit, stop: asyncio.Event) -> int:
+    visiting = asyncio.create_task(visit(running))
+    stopped = asyncio.create_task(stop.wait())
+    died = asyncio.create_task(running.until_a_server_ends())
+    try:
+        await asyncio.wait({visiting, stopped, died}, return_when=asyncio.FIRST_COMPLETED)
+        if visiting.done():
+            status = visiting.result()
+            if status is not None:
+                return status
+            await asyncio.wait({stopped, died}, return_when=asyncio.FIRST_COMPLETED)
+        if died.done():
+            print(f"{died.result()} ended unexpectedly", file=sys.stderr)
+            return 1
+        return 0 if visiting.done() else _INTERRUPTED
+    finally:
+        for task in (visiting, stopped, died):
+            task.cancel()
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m local")

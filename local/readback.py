@@ -1,0 +1,101 @@
+"""
+What a FHIR server holds of the sample studies, read back by plain searches, and how it differs from what it should.
+
+Only studies that are expected are looked at: the server may hold others. Reading changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from local.samples import Expectation
+
+_PAGE = 50
+_FRESH = {"Cache-Control": "no-cache", "Accept": "application/fhir+json"}
+"""Servers may answer searches from a cache otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Expected studies as the server has them."""
+
+    studies: Mapping[str, Mapping[str, frozenset[str]]]
+    """Study UID -> series UID -> SOP Instance UIDs."""
+
+    patients: frozenset[str]
+    """Ids of the Patients that the studies refer to and that exist."""
+
+    @property
+    def series(self) -> int:
+        """Series of all studies."""
+        return sum(len(series) for series in self.studies.values())
+
+    @property
+    def instances(self) -> int:
+        """Instances of all series."""
+        return sum(len(sops) for series in self.studies.values() for sops in series.values())
+
+
+async def read_back(fhir_url: str, expected: Expectation) -> Held:
+    """
+    Search the expected studies and their patients.
+
+    Raises
+    ------
+    httpx.HTTPError
+        The server does not answer, or refuses.
+    """
+    studies: dict[str, Mapping[str, frozenset[str]]] = {}
+    subjects: set[str] = set()
+    async with httpx.AsyncClient(base_url=f"{fhir_url}/", headers=_FRESH, timeout=60) as client:
+        for resource in await _search(client, "ImagingStudy", {"_count": str(_PAGE)}):
+            uid = _study_uid(resource)
+            if uid in expected.studies:
+                studies[uid] = _series(resource)
+                subjects.add(resource["subject"].get("reference", "").removeprefix("Patient/"))
+        patients = await _search(client, "Patient", {"_count": str(_PAGE)})
+    return Held(studies, frozenset(patient["id"] for patient in patients) & subjects)
+
+
+def differences(expected: Expectation, held: Held, rejected: Mapping[str, int]) -> list[str]:
+    """Say in words what is not as expected; empty when all is. Counts only, no names."""
+    missing = expected.studies.keys() - held.studies.keys()
+    wrong = [uid for uid in held.studies if held.studies[uid] != expected.studies[uid]]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of {len(expected.studies)} studies are not in FHIR")
+    if wrong:
+        said.append(f"{len(wrong)} studies have other series or instances than their files")
+    if len(held.patients) != expected.patients:
+        said.append(f"{len(held.patients)} patients instead of {expected.patients}")
+    if dict(rejected) != dict(expected.rejected):
+        said.append(f"dead letters by code are {dict(rejected)} instead of {dict(expected.rejected)}")
+    return said
+
+
+async def _search(client: httpx.AsyncClient, resource_type: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    answer = await client.get(resource_type, params=dict(query))
+    while True:
+        page = answer.raise_for_status().json()
+        found += [entry["resource"] for entry in page.get("entry", []) if entry["search"]["mode"] == "match"]
+        following = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), None)
+        if following is None:
+            return found
+        answer = await client.get(following)
+
+
+def _study_uid(resource: Mapping[str, Any]) -> str:
+    values = (one.get("value", "") for one in resource.get("identifier", []) if one.get("system") == "urn:dicom:uid")
+    return str(next(values, "")).removeprefix("urn:oid:")
+
+
+def _series(resource: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    return {
+        series["uid"]: frozenset(instance["uid"] for instance in series.get("instance", []))
+        for series in resource.get("series", [])
+    }

@@ -1,0 +1,15 @@
+"""``python -m local up`` with the stand-in host: what the command does around the host, without the host."""
+
+import asyncio
+import sys
+
+from local.__main__ import _announce, _visit
+from local.world import Plan
+
+
+def host(port):
+    return [sys.executable, "-m", "local.leash", "-m", "tests.integration.stand_ins.host", str(port)]
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_visit(Plan(host=host), sys.stderr.write, _announce)))
