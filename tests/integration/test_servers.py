@@ -231,3 +231,4 @@ def test_a_study_of_fifty_megabytes_fits(fhir):
     study = {"resourceType": "ImagingStudy", "id": name, "status": "available", "subject": {"display": "p"}}
     study["series"] = [series | {"uid": f"2.25.{n}"} for n in range(50)]
     assert fhir.put(f"ImagingStudy/{name}", json=study, timeout=60).status_code == 201
+    assert fhir.delete(f"ImagingStudy/{name}").status_code == 204  # other tests search
