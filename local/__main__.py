@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from local import demo as demonstration
+from local.log_stream import LogStream
 from local.node import CACHE
 from local.processes import StartError
 from local.world import Plan, World, world
@@ -40,8 +41,9 @@ LOG = CACHE / "demo.log"
 @app.command()
 def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents") -> None:
     """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    raise SystemExit(_run(Plan(fhir=fhir, port=port, schema=events), sys.stderr.write, _announce))
+    log = LogStream(sys.stderr.fileno())
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
+    raise SystemExit(_run(Plan(fhir=fhir, port=port, schema=events), log.write, _announce))
 
 
 @app.command()

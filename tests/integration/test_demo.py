@@ -1,0 +1,25 @@
+"""A demo in which nothing arrives says so, and fails."""
+
+import json
+import sys
+from pathlib import Path
+
+from local.demo import Demonstration
+from local.samples import expectation, samples
+from local.world import Plan, world
+from tests.integration.stand_ins.up import host
+
+
+async def test_what_did_not_arrive_is_told_and_fails_the_demo(capsys):
+    async with world(Plan(host=host), sys.stderr.write) as running:
+        status = await Demonstration(once=True, log=Path("some.log"), deadline=0.5).run(running)
+        addresses = running.addresses
+    out, err = capsys.readouterr()
+    expected = expectation(samples())
+    summary = json.loads(out.splitlines()[-1])
+    assert status == 1
+    assert (summary["complete"], summary["studies"], summary["files"]) == (False, 0, len(list(samples())))
+    assert summary["problems"][0] == f"{len(expected.studies)} of {len(expected.studies)} studies are not in FHIR"
+    assert summary["addresses"]["fhir"] == addresses.fhir
+    assert "Not everything arrived" in err
+    assert "some.log" in err
