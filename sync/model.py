@@ -195,8 +195,8 @@ class Projection:
 
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
     none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
-    are the top-level elements that we wrote. ``patient_keys`` holds every patient key under which this study may have
-    a row in the patients table; after a finished pass it is the current one alone.
+    are the top-level elements that we wrote. ``patient_keys`` holds every patient key that this study ever had: a pass
+    that crashed, or lost a race, may have left a row or a Patient under any of them.
     """
 
     study: StudyRef

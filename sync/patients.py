@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected
+from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
 from sync.mapping.patient import PatientClaim, build_patient
 from sync.mapping.resource import Ownership, content_hash, differs, overlay, patient_id, version_of
 from sync.model import FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
@@ -32,7 +32,6 @@ class PatientLink:
 
     resource_id: str
     fingerprint: str
-    ours: bool
     write: FhirWrite | None = None
     created_from: Sequence[PatientRow] | None = None
     findings: tuple[Finding, ...] = ()
@@ -62,23 +61,19 @@ async def link_patient(
     """
     fingerprint = content_hash([claim.key, claim.study_date, claim.attributes])
     if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
-        ours = recorded.patient_id == patient_id(claim.key)
-        return PatientLink(resource_id=recorded.patient_id, fingerprint=fingerprint, ours=ours)
-    row = PatientRow(
-        patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes
-    )
+        return PatientLink(resource_id=recorded.patient_id, fingerprint=fingerprint)
+    row = PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
     await s.patients.upsert(row)
     held = await _find(claim, s)
     if held is not None and held["id"] != patient_id(claim.key):
-        return PatientLink(
-            resource_id=held["id"], fingerprint=fingerprint, ours=False, findings=_differences(held, row, s)
-        )
+        return PatientLink(resource_id=held["id"], fingerprint=fingerprint, findings=_differences(held, row, s))
     rows = await s.patients.read(claim.key)
+    if all(other.study != study for other in rows):
+        raise StoreConflict("another pass over the study took the patient row away")
     built = build_patient(claim.key, rows, s.settings)
     return PatientLink(
         resource_id=patient_id(claim.key),
         fingerprint=fingerprint,
-        ours=True,
         write=_write_of(held, built.resource),
         created_from=rows if held is None else None,
         findings=built.findings,
@@ -164,13 +159,11 @@ def _write_of(held: Resource | None, built: Resource) -> FhirWrite | None:
     wanted = overlay(held, built, Ownership.of_patient())
     if not differs(held, wanted):
         return None
-    return FhirWrite(
-        resource_type="Patient", resource_id=held["id"], resource=wanted, if_match=version_of(held)
-    )
+    return FhirWrite(resource_type="Patient", resource_id=held["id"], resource=wanted, if_match=version_of(held))
 
 
 def _differences(held: Resource, row: PatientRow, s: Services) -> tuple[Finding, ...]:
-    """Findings where an EHR's Patient says something else than the images; the resource stays as it is."""
+    """Find where an EHR's Patient says something else than the images; the resource stays as it is."""
     built = build_patient(row.patient_key, [row], s.settings).resource
     keywords = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
     return tuple(

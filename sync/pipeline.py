@@ -129,7 +129,7 @@ async def _mark_studies(claim: Locator, s: Services) -> None:
 
 
 async def _write_dead_letter(claim: Locator, look: Look, s: Services, *, clear: bool) -> None:
-    """An unreadable object is a dead letter keyed by the object; anything else it becomes clears it."""
+    """Keep a dead letter for an unreadable object, keyed by the object; anything else it becomes clears it."""
     subject = str(claim.object.key)
     if look.problem is not None:
         await s.dead_letters.put(_dead_letter(SubjectKind.OBJECT, subject, look.problem, s.clock.now()))
@@ -190,7 +190,7 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
 
 
 async def _outstanding(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
-    """The dirty row; inserted when there is none, for absence proves nothing to a message that was redelivered."""
+    """Read the dirty row; insert it when there is none, for absence proves nothing to a redelivered message."""
     for _ in range(MAX_ROUNDS):
         if (dirty := await s.dirty.read(study)) is not None:
             return dirty, True

@@ -18,6 +18,7 @@ from sync.mapping.resource import (
     differs,
     has_foreign,
     overlay,
+    patient_id,
     study_id,
     study_identifier,
     version_of,
@@ -51,9 +52,7 @@ class StudyWrite:
     elements: frozenset[str] = frozenset()
 
 
-async def what_fhir_holds(
-    study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool
-) -> Held:
+async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool) -> Held:
     """
     Tell what FHIR holds of the study, from the record or from the server.
 
@@ -124,14 +123,23 @@ async def write_study(
         after, wrote = await _remove(study, held, before, s)
     else:
         after, wrote = await _upsert(study, built, held, before, s, trust=trust)
-    keep = after.patient_keys
-    for key in sorted((before.patient_keys if before else frozenset()) - keep):
-        await leave_patient(key, study, s)
+    if not (trust and recorded and recorded.value.finished and _same_patient(recorded.value, after)):
+        for key in sorted(_left(after)):
+            await leave_patient(key, study, s)
     if before is None or after != before:
         await s.projections.write(after, noted.etag if noted else None)
     if not trust or (before is not None and before.error):
         await s.dead_letters.clear(SubjectKind.STUDY, study.key)
     return wrote
+
+
+def _same_patient(one: Projection, other: Projection) -> bool:
+    return (one.patient_id, one.patient_hash) == (other.patient_id, other.patient_hash)
+
+
+def _left(projection: Projection) -> frozenset[str]:
+    """Patient keys whose rows and Patients are not, or no longer, this study's."""
+    return frozenset(key for key in projection.patient_keys if patient_id(key) != projection.patient_id)
 
 
 async def _note_patient(
@@ -162,11 +170,12 @@ async def _upsert(
     if built.endpoint is not None:
         s.verified_endpoints.add(content_hash(built.endpoint))
     version = versions[-1] if change.write else held.version
-    return _projection(study, built, held, link, change, version), bool(writes)
+    after = _projection(study, built, held, link, change=change, version=version)
+    return replace(after, patient_keys=before.patient_keys if before else frozenset()), bool(writes)
 
 
 def _projection(
-    study: StudyRef, built: StudyResources, held: Held, link: PatientLink, change: StudyWrite, version: str | None
+    study: StudyRef, built: StudyResources, held: Held, link: PatientLink, *, change: StudyWrite, version: str | None
 ) -> Projection:
     return Projection(
         study=study,
@@ -178,7 +187,6 @@ def _projection(
         elements=change.elements,
         patient_id=link.resource_id,
         patient_hash=link.fingerprint,
-        patient_keys=frozenset({built.patient.key}) if link.ours else frozenset(),
         endpoint_hash=content_hash(built.endpoint) if built.endpoint else None,
         series=built.series,
         instances=built.instances,
@@ -187,11 +195,10 @@ def _projection(
     )
 
 
-async def _remove(
-    study: StudyRef, held: Held, before: Projection | None, s: Services
-) -> tuple[Projection, bool]:
+async def _remove(study: StudyRef, held: Held, before: Projection | None, s: Services) -> tuple[Projection, bool]:
     """Delete the ImagingStudy that we created; an adopted one stays as ``cancelled``, without series."""
-    gone = Projection(study=study, fhir_id=held.resource_id, finished=True)
+    keys = before.patient_keys if before else frozenset[str]()
+    gone = Projection(study=study, fhir_id=held.resource_id, patient_keys=keys, finished=True)
     if held.version is None:
         return gone, False
     if not held.adopted:
@@ -225,28 +232,21 @@ async def _study_write(
         if before.content_hash == digest:
             return StudyWrite(write=None, content_hash=digest, foreign=before.foreign, elements=elements)
         if not before.foreign and not held.adopted:
-            write = _put(wanted, held)
-            return StudyWrite(write=write, content_hash=digest, elements=elements)
+            return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
         resource = await s.fhir.read("ImagingStudy", held.resource_id)
         held = _held(study, resource) if resource is not None else replace(held, version=None)
     if held.resource is None:
         return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
     written = elements | also_ours | (before.elements if before else frozenset())
-    owned = Ownership.of_study(
-        adopted=held.adopted, written=written, study_id_system=s.settings.study_id_system
-    )
+    owned = Ownership.of_study(adopted=held.adopted, written=written, study_id_system=s.settings.study_id_system)
     merged = overlay(held.resource, wanted, owned)
     write = _put(merged, held) if differs(held.resource, merged) else None
-    return StudyWrite(
-        write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements
-    )
+    return StudyWrite(write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements)
 
 
 def _put(resource: Resource, held: Held) -> FhirWrite:
     body = {**resource, "id": held.resource_id}
-    return FhirWrite(
-        resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version
-    )
+    return FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version)
 
 
 async def _endpoint_write(

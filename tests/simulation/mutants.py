@@ -8,9 +8,17 @@ than testing nothing.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
+
+from tests.simulation import interleavings
+from tests.simulation.world import Content, Scenario, World
+
+Script = Callable[[World], None]
+"""One interleaving, played call by call."""
 
 CHAIN = ("sync.patients", "sync.projection", "sync.pipeline", "sync.handling")
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
@@ -24,6 +32,8 @@ class Mutant:
     module: str
     old: str
     new: str
+    scenario: Scenario | Script = field(default_factory=Scenario)
+    more: tuple[tuple[str, str], ...] = ()
 
     def load(self) -> tuple[ModuleType, ModuleType]:
         """Return pipeline and handling with the rule removed; the real modules stay as they are."""
@@ -39,17 +49,38 @@ class Mutant:
         spec = find_spec(name)
         assert spec is not None
         assert spec.origin is not None
-        with open(spec.origin, encoding="utf-8") as file:
-            source = file.read()
+        source = Path(spec.origin).read_text(encoding="utf-8")
         if name == self.module:
-            assert source.count(self.old) == 1, f"{self.rule}: the text to replace occurs {source.count(self.old)} times"
-            source = source.replace(self.old, self.new)
+            for old, new in ((self.old, self.new), *self.more):
+                assert source.count(old) == 1, f"{self.rule}: the text to replace occurs {source.count(old)} times"
+                source = source.replace(old, new)
         module = ModuleType(name)
         module.__file__ = spec.origin
         sys.modules[name] = module
         exec(compile(source, spec.origin, "exec"), module.__dict__)
         return module
 
+
+ONE_OBJECT = Scenario(
+    contents=(Content("1", "P1", "11"), None),
+    names=(1,),
+    changes=(3, 4),
+    crash_rate=(0.2,),
+    sweeps=(2, 5),
+    haste=(0.2,),
+)
+"""One instance comes and goes while several projectors are under way: creates and deletes, which no server fences."""
+
+BACK_AND_FORTH = Scenario(
+    contents=(Content("1", "P1", "11"), Content("1", "P1", "12"), None),
+    names=(1, 2),
+    changes=(3, 4),
+    crash_rate=(0.3,),
+    timeouts=(1, 2),
+    sweeps=(0,),
+    haste=(0.1, 0.2),
+)
+"""A study changes and changes back, so that a stale record looks right."""
 
 MUTANTS = [
     Mutant(
@@ -85,12 +116,6 @@ MUTANTS = [
         "            await _mark_studies(claim, s)\n            await _write_rows(claim, look, s)\n",
     ),
     Mutant(
-        "a claim that is not settled is no repeat",
-        "sync.pipeline",
-        "return known.settled and change.etag",
-        "return change.etag",
-    ),
-    Mutant(
         "settling is conditional",
         "sync.pipeline",
         "await s.locators.replace(settled, etag)",
@@ -101,18 +126,21 @@ MUTANTS = [
         "sync.pipeline",
         "clear=suspicious or claim.has_dead_letter",
         "clear=claim.has_dead_letter",
+        interleavings.late_dead_letter,
     ),
     Mutant(
         "a redelivery does not trust the record",
         "sync.pipeline",
         "    trust = not redelivered\n",
         "    trust = True\n",
+        interleavings.died_after_writing,
     ),
     Mutant(
         "a failed pass is remembered on the dirty row",
         "sync.pipeline",
         "        trust = trust and dirty.value.attempts == 0\n",
         "",
+        BACK_AND_FORTH,
     ),
     Mutant(
         "absence of the dirty row proves nothing",
@@ -120,6 +148,7 @@ MUTANTS = [
         "        dirty, found = await _outstanding(study, s)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
         "        dirty, found = await _outstanding(study, s)\n",
+        ONE_OBJECT,
     ),
     Mutant(
         "the mark is read before the ledger",
@@ -133,26 +162,14 @@ MUTANTS = [
         "        except Conflict:\n            trust = False\n",
         "        except Conflict:\n            if await s.dirty.read(study) is None:\n"
         "                return Projected.UNCHANGED\n            trust = False\n",
+        ONE_OBJECT,
     ),
     Mutant(
         "a second pass does not trust the record",
         "sync.pipeline",
         "        except Conflict:\n            trust = False\n",
         "        except Conflict:\n            pass\n",
-    ),
-    Mutant(
-        "FHIR is read before the ledger",
-        "sync.pipeline",
-        "            held = await what_fhir_holds(study, recorded, s, trust=trust)\n"
-        "            rows = await s.ledger.read(study)\n",
-        "            rows = await s.ledger.read(study)\n"
-        "            held = await what_fhir_holds(study, recorded, s, trust=trust)\n",
-    ),
-    Mutant(
-        "updates carry the version that was read",
-        "sync.projection",
-        "resource=body, if_match=held.version",
-        "resource=body, if_match=None",
+        interleavings.overtaken_by_a_create,
     ),
     Mutant(
         "a new patient key is noted before its row is written",
@@ -171,25 +188,28 @@ MUTANTS = [
         "sync.projection",
         "    await confirm_created(built.patient, link, s)\n",
         "",
+        interleavings.two_creators_of_a_patient,
     ),
     Mutant(
         "the own patient row comes before the version is read",
         "sync.patients",
         "    await s.patients.upsert(row)\n    held = await _find(claim, s)\n",
         "    held = await _find(claim, s)\n    await s.patients.upsert(row)\n",
+        interleavings.patient_left_before_the_row,
     ),
     Mutant(
         "the version is read before the patient rows",
         "sync.patients",
-        "        held = await s.fhir.read(\"Patient\", patient_id(patient_key))\n"
-        "        rows = await s.patients.read(patient_key)\n",
-        "        rows = await s.patients.read(patient_key)\n"
-        "        held = await s.fhir.read(\"Patient\", patient_id(patient_key))\n",
+        "    held = await _find(claim, s)\n    if held is not None and",
+        "    rows = await s.patients.read(claim.key)\n    held = await _find(claim, s)\n    if held is not None and",
+        interleavings.patient_updated_between_reads,
+        more=(("    rows = await s.patients.read(claim.key)\n    if all(", "    if all("),),
     ),
     Mutant(
         "after a delete the patient rows are read once more",
         "sync.patients",
         "        if _said(await s.patients.read(patient_key)) == _said(rows):\n            return\n",
         "        return\n",
+        interleavings.patient_deleted_under_a_newcomer,
     ),
 ]

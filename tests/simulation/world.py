@@ -57,12 +57,17 @@ def dicom_file(content: Content) -> bytes:
     file.file_meta = meta
     file.SOPClassUID, file.SOPInstanceUID = CTImageStorage, f"2.25.{content.sop}"
     file.StudyInstanceUID, file.SeriesInstanceUID = f"2.25.{content.study}", f"2.25.{content.study}0"
-    file.Modality, file.StudyDate = "CT", "20260102"
-    file.PatientID, file.PatientName = content.patient, f"Name^Of {content.patient}"
+    file.Modality, file.StudyDate = "CT", f"2026010{content.study}"
+    file.PatientID, file.PatientName = content.patient, _name(content)
     file.StudyDescription = f"by {content.patient}"
     buffer = BytesIO()
     file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def _name(content: Content) -> str:
+    """P1 is spelled alike by all studies, the others by each in its own way."""
+    return "One^Spelling" if content.patient == "P1" else f"{content.patient}^As study {content.study} spells it"
 
 
 class Step:
@@ -84,6 +89,7 @@ class Stepping:
             return method
 
         async def stepped(*args: Any, **kwargs: Any) -> Any:
+            self._world.next_call = (name, args[0])
             await Step()
             result = await method(*args, **kwargs)
             if name == "transact" and self._world.times_out():
@@ -98,8 +104,13 @@ class Faults:
     """How much goes wrong in one schedule."""
 
     crashes: int = 0
+    crash_rate: float = 0.08
     timeouts: int = 0
     duplicates: float = 0.0
+    sweeps: int = 0
+    """Sweeps at bad times: each starts one more projector beside those under way."""
+    haste: float = 1.0
+    """How readily somebody changes an object while deliveries are under way."""
 
 
 @dataclass
@@ -118,12 +129,17 @@ class World:
     faults: Faults
     pipeline: ModuleType = pipeline
     handling: ModuleType = handling
+    varied: bool = False
+    """Whether the FHIR server may also check references, or not be atomic."""
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.clock)
         self.objects = self.store.objects
-        self.fhir = MemoryFhirServer(checks_references=self.rng.random() < 0.5, atomic=self.rng.random() < 0.7)
+        self.fhir = MemoryFhirServer(
+            checks_references=self.varied and self.rng.random() < 0.5, atomic=not self.varied or self.rng.random() < 0.7
+        )
+        self.next_call: tuple[str, Any] = ("", None)
         self.object_messages: list[tuple[Change, int]] = []
         self.study_messages: list[tuple[StudyRef, int]] = []
         self.actors: list[Actor] = []
@@ -260,7 +276,7 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
         world.collect_messages()
         if not (pending or world.actors or world.object_messages or world.study_messages):
             if not world.store.dirty.table.values():
-                return _difference(world)
+                return difference(world)
             world.sweep()
             continue
         _one_step(world, pending, rng)
@@ -270,10 +286,11 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
 def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> None:
     room = len(world.actors) < 4
     choices = ["step"] * (3 if world.actors else 0)
-    choices += ["change"] if pending else []
+    busy = bool(world.actors or world.object_messages or world.study_messages)
+    choices += ["change"] if pending and (not busy or rng.random() < world.faults.haste) else []
     choices += ["object"] if world.object_messages and room else []
     choices += ["study"] if world.study_messages and room else []
-    choices += ["sweep"] if world.store.dirty.table.values() and room and rng.random() < 0.1 else []
+    choices += ["sweep"] if _may_sweep(world) else []
     match rng.choice(choices or ["none"]):
         case "change":
             world.change(*pending.pop(0))
@@ -282,37 +299,75 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
         case "study":
             world.start_study(*world.study_messages.pop(rng.randrange(len(world.study_messages))))
         case "sweep":
+            world.faults.sweeps -= 1
             world.sweep()
         case "step":
             actor = rng.choice(world.actors)
-            if world.faults.crashes and rng.random() < 0.08:
+            if world.faults.crashes and rng.random() < world.faults.crash_rate:
                 world.faults.crashes -= 1
                 world.crash(actor)
             else:
                 world.step(actor)
 
 
-def _difference(world: World) -> str | None:
+def _may_sweep(world: World) -> bool:
+    room = len(world.actors) + len(world.study_messages) < 4
+    return bool(world.store.dirty.table.values()) and room and world.faults.sweeps > 0
+
+
+def difference(world: World) -> str | None:
+    """Compare with a clean world that sees only the objects as they are now; None when nothing differs."""
     got, wanted = world.state(), clean_state(world)
     wrong = [f"{part}: {got[part]} instead of {wanted[part]}" for part in wanted if got[part] != wanted[part]]
     return "; ".join(wrong) or None
 
 
-def schedule(seed: int, *, pipeline_module: ModuleType = pipeline, handling_module: ModuleType = handling) -> str | None:
+CONTENTS: tuple[Content | bytes | None, ...] = (
+    Content("1", "P1", "11"),
+    Content("1", "P1", "12"),
+    Content("2", "P1", "21"),
+    Content("1", "P2", "11"),
+    Content("2", "P2", "21"),
+    UNREADABLE,
+    None,
+)
+"""What objects hold: two studies that share patients, and instances that change theirs."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a family of schedules is made of; each schedule picks one of every tuple."""
+
+    contents: tuple[Content | bytes | None, ...] = CONTENTS
+    names: tuple[int, ...] = (1, 2, 2, 3)
+    changes: tuple[int, ...] = (1, 2, 3, 4)
+    crashes: tuple[int, ...] = (0, 1, 2, 3)
+    crash_rate: tuple[float, ...] = (0.05, 0.2)
+    timeouts: tuple[int, ...] = (0, 0, 1, 2)
+    sweeps: tuple[int, ...] = (0, 2, 5)
+    haste: tuple[float, ...] = (0.03, 0.2, 1.0)
+
+
+def schedule(
+    seed: int,
+    scenario: Scenario = Scenario(),
+    *,
+    pipeline_module: ModuleType = pipeline,
+    handling_module: ModuleType = handling,
+) -> str | None:
     """Build the world of a seed, play it, and say what is wrong in the end."""
     rng = random.Random(seed)
-    names = ["a/1", "a/2", "b/3"][: rng.choice([1, 1, 2, 3])]
-    contents: list[Content | bytes | None] = [
-        Content("1", "P1", "11"),
-        Content("2", "P1", "21"),
-        Content("1", "P2", "11"),
-        Content("1", "P1", "12"),
-        UNREADABLE,
-        None,
-        None,
-    ]
-    changes = [(name, rng.choice(contents)) for name in names for _ in range(rng.choice([1, 2, 3]))]
+    names = ["a/1", "a/2", "b/3"][: rng.choice(scenario.names)]
+    pool = rng.sample(scenario.contents, rng.randint(2, len(scenario.contents)))
+    changes = [(name, rng.choice(pool)) for name in names for _ in range(rng.choice(scenario.changes))]
     rng.shuffle(changes)
-    faults = Faults(crashes=rng.choice([0, 1, 2, 3]), timeouts=rng.choice([0, 0, 1]), duplicates=rng.choice([0, 0.3]))
-    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module)
+    faults = Faults(
+        crashes=rng.choice(scenario.crashes),
+        crash_rate=rng.choice(scenario.crash_rate),
+        timeouts=rng.choice(scenario.timeouts),
+        duplicates=rng.choice([0, 0.3]),
+        sweeps=rng.choice(scenario.sweeps),
+        haste=rng.choice(scenario.haste),
+    )
+    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module, varied=True)
     return play(world, changes)

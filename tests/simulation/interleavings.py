@@ -1,0 +1,182 @@
+"""
+Single interleavings, played call by call: races too rare for random schedules to meet soon.
+
+Each script leaves a world whose end state is right only because of one rule; `tests.simulation.mutants` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sync.mapping.resource import patient_id
+from sync.model import PatientRow, StudyRef
+from tests.simulation.world import UNREADABLE, Actor, Content, World
+
+FIRST, SECOND, THIRD = (StudyRef(study_instance_uid=f"2.25.{n}") for n in "123")
+
+
+def died_after_writing(w: World) -> None:
+    """A pass dies between its write and its record; meanwhile the study is again what the record says."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/2", Content("1", "P1", "12"))
+    deliver_objects(w)
+    pass_ = begin(w, FIRST)
+    until(w, pass_, lambda call: call[0] == "write")
+    w.change("a/2", None)
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    w.crash(pass_)
+    settle(w)
+
+
+def overtaken_by_a_create(w: World) -> None:
+    """Two passes create the study at once; the one that read less writes last and loses the record."""
+    w.change("a/1", Content("1", "P1", "11"))
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.change("a/2", Content("1", "P1", "12"))
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    finish(w, slow)
+    settle(w)
+
+
+def late_dead_letter(w: World) -> None:
+    """A delivery writes its dead letter after the object was mended and settled by another, and dies."""
+    w.change("a/1", UNREADABLE)
+    slow = begin_object(w)
+    until(w, slow, lambda call: call[0] == "put")
+    w.change("a/1", Content("1", "P1", "11"))
+    deliver_objects(w)
+    step(w, slow)
+    w.crash(slow)
+    settle(w)
+
+
+def two_creators_of_a_patient(w: World) -> None:
+    """Two studies create their Patient at once; the one that knows less writes last."""
+    w.change("a/1", Content("1", "P2", "11"))
+    w.change("a/2", Content("2", "P2", "21"))
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact")
+    finish(w, begin(w, SECOND))
+    finish(w, slow)
+    settle(w)
+
+
+def patient_updated_between_reads(w: World) -> None:
+    """Another study updates the Patient while this one is about to look at it."""
+    w.change("a/1", Content("1", "P2", "11"))
+    settle(w)
+    w.change("a/2", Content("2", "P2", "21"))
+    w.change("a/3", Content("3", "P2", "31"))
+    deliver_objects(w)
+    slow = begin(w, SECOND)
+    until(w, slow, lambda call: call == ("search", "Patient"))
+    finish(w, begin(w, THIRD))
+    finish(w, slow)
+    settle(w)
+
+
+def patient_left_before_the_row(w: World) -> None:
+    """The last study leaves a Patient while another is between its own row and its look at the resource."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/2", Content("2", "P1", "21"))
+    deliver_objects(w)
+    slow = begin(w, SECOND)
+    until(w, slow, lambda call: call == ("search", "Patient") or isinstance(call[1], PatientRow))
+    step(w, slow)
+    w.change("a/1", None)
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    finish(w, slow)
+    settle(w)
+
+
+def patient_deleted_under_a_newcomer(w: World) -> None:
+    """The last study's pass is about to delete the Patient when another study links to it."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/1", None)
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact" and call[1][0].resource_type == "Patient")
+    assert call_target(w) == patient_id(call_target(w).removeprefix("pt-"))
+    w.change("a/2", Content("2", "P1", "21"))
+    deliver_objects(w)
+    finish(w, begin(w, SECOND))
+    finish(w, slow)
+    settle(w)
+
+
+SCRIPTS = [
+    died_after_writing,
+    overtaken_by_a_create,
+    late_dead_letter,
+    two_creators_of_a_patient,
+    patient_updated_between_reads,
+    patient_left_before_the_row,
+    patient_deleted_under_a_newcomer,
+]
+
+
+def call_target(w: World) -> str:
+    """Id of the first resource that the next transaction writes."""
+    return w.next_call[1][0].resource_id
+
+
+def begin(w: World, study: StudyRef) -> Actor:
+    """Deliver a first message for the study; other messages for it are dropped, as after a long time."""
+    w.collect_messages()
+    w.study_messages = [message for message in w.study_messages if message[0] != study]
+    w.start_study(study, 1)
+    return w.actors[-1]
+
+
+def begin_object(w: World) -> Actor:
+    """Deliver the oldest message of the objects queue."""
+    w.start_object(*w.object_messages.pop(0))
+    return w.actors[-1]
+
+
+def step(w: World, actor: Actor) -> None:
+    """Let it make the call it is about to make."""
+    w.step(actor)
+
+
+def until(w: World, actor: Actor, reached: Callable[[tuple[str, object]], bool]) -> None:
+    """Let it run until the call that it is about to make is the one."""
+    w.step(actor)
+    while not reached(w.next_call):
+        assert actor in w.actors, "it finished before it got there"
+        w.step(actor)
+
+
+def finish(w: World, actor: Actor) -> None:
+    """Let it run to its end."""
+    while actor in w.actors:
+        w.step(actor)
+
+
+def deliver_objects(w: World) -> None:
+    """Ingest everything that waits."""
+    while w.object_messages:
+        finish(w, begin_object(w))
+
+
+def settle(w: World) -> None:
+    """Deliver everything, first deliveries before redeliveries, until nothing is outstanding."""
+    while True:
+        deliver_objects(w)
+        w.collect_messages()
+        if not w.study_messages:
+            if not w.store.dirty.table.values():
+                return
+            w.sweep()
+        w.study_messages.sort(key=lambda message: message[1])
+        w.start_study(*w.study_messages.pop(0))
+        finish(w, w.actors[-1])
