@@ -85,7 +85,7 @@ async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
 async def _stay(running: World, visit: Visit, stop: asyncio.Event) -> int:
     visiting = asyncio.create_task(visit(running))
     stopped = asyncio.create_task(stop.wait())
-    died = asyncio.create_task(running.until_a_server_ends())
+    died = asyncio.create_task(running.until_a_part_ends())
     try:
         await asyncio.wait({visiting, stopped, died}, return_when=asyncio.FIRST_COMPLETED)
         if visiting.done():

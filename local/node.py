@@ -56,28 +56,35 @@ def leashed(script: Path, *arguments: str) -> list[str]:
     return [str(node()), "--require", str(LEASH), str(script), *arguments]
 
 
-def packages_folder(cache_folder: Path = CACHE) -> Path:
+def packages_folder(cache_folder: Path = CACHE, sources: Path = SOURCES) -> Path:
     """Return where the packages of the present lock file belong, installed or not."""
-    return cache_folder / f"node-{hashlib.sha256((SOURCES / MANIFEST[1]).read_bytes()).hexdigest()[:12]}"
+    return cache_folder / f"node-{hashlib.sha256((sources / MANIFEST[1]).read_bytes()).hexdigest()[:12]}"
 
 
-def ensure_packages(cache_folder: Path = CACHE) -> Path:
+def ensure_packages(cache_folder: Path = CACHE, sources: Path = SOURCES) -> Path:
     """
     Install the npm packages unless they are there; return the folder that holds ``node_modules``.
 
     Safe to repeat and to call from several processes at once: the first one installs, the others wait.
+
+    Parameters
+    ----------
+    cache_folder
+        Where installed packages are kept.
+    sources
+        Folder of package.json and its lock file.
 
     Raises
     ------
     StartError
         npm failed; the text holds what it said.
     """
-    folder = packages_folder(cache_folder)
+    folder = packages_folder(cache_folder, sources)
     if not folder.exists():
         cache_folder.mkdir(parents=True, exist_ok=True)
         with _only_one(cache_folder / "node.lock"):
             if not folder.exists():
-                _install(folder)
+                _install(folder, sources)
     return folder
 
 
@@ -88,13 +95,13 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _install(folder: Path) -> None:
+def _install(folder: Path, sources: Path) -> None:
     print("Installing Azurite and the FHIR router from npm (once, 300 MB, about 30 s) ...", file=sys.stderr, flush=True)
     start = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="installing-", dir=folder.parent))
     try:
         for name in MANIFEST:
-            shutil.copy(SOURCES / name, work)
+            shutil.copy(sources / name, work)
         _npm_ci(work)
         work.rename(folder)
     finally:

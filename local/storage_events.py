@@ -34,10 +34,10 @@ from urllib.parse import quote
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
-from azure.storage.queue.aio import QueueClient
 
 from local.access_log import BatchDone, BlobChange, Happened, parse_line
 from local.azurite import ACCOUNT
+from local.storage_client import RefusedError, StorageClient
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,6 @@ AT_ONCE = 16
 _TOPIC = f"/subscriptions/local/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two attempts."""
-
-_FOREVER = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +80,8 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
+    client: StorageClient
     blobs: BlobServiceClient
-    messages: QueueClient
     public_url: str
     known: dict[str, dict[str, int]] = field(default_factory=dict)
     """Container -> name of each blob that is there, as far as the log told -> number of its latest creation."""
@@ -123,7 +121,12 @@ class StorageEvents:
         self._pending = 0
         self._lock = threading.Lock()
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._work: asyncio.Task[None] | None = None
         self.delivered = Delivered()
+
+    def ended(self) -> bool:
+        """Tell whether delivering has come to an end, which before the end of its block is a defect."""
+        return self._work is not None and self._work.done()
 
     @property
     def pending(self) -> int:
@@ -152,6 +155,8 @@ class StorageEvents:
         """
         Deliver for the length of the block; what is pending at its end is not delivered any more.
 
+        A defect ends the delivery, see `ended`, and is raised at the end of the block.
+
         Parameters
         ----------
         connection_string
@@ -160,19 +165,20 @@ class StorageEvents:
             Connection string that clients use, when a proxy stands before the storage: event URLs name it.
         """
         async with (
+            StorageClient(connection_string, self._queue_name) as client,
             BlobServiceClient.from_connection_string(connection_string) as blobs,
-            QueueClient.from_connection_string(connection_string, self._queue_name) as messages,
         ):
             url = BlobServiceClient.from_connection_string(public or connection_string).url
-            storage = _Storage(blobs, messages, url.rstrip("/"))
+            storage = _Storage(client, blobs, url.rstrip("/"))
             for container in self._containers:
                 storage.known[container] = dict.fromkeys(await _names(storage, container), next(self._creations))
-            work = asyncio.create_task(self._deliver_all(storage))
+            self._work = asyncio.create_task(self._deliver_all(storage))
             try:
                 yield
             finally:
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+                self._work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._work
 
     async def _deliver_all(self, storage: _Storage) -> None:
         wake = asyncio.Event()
@@ -224,16 +230,16 @@ class StorageEvents:
         properties = None if change.happened is Happened.DELETED else await _properties(storage, change)
         created = properties is not None if change.happened is Happened.UNKNOWN else change.happened is Happened.CREATED
         event = self._event(storage.public_url, change, properties or {}, created=created)
-        await asyncio.gather(*(self._send(storage.messages, event) for _ in range(1 + self._disorder.duplicate)))
+        await asyncio.gather(*(self._send(storage.client, event) for _ in range(1 + self._disorder.duplicate)))
 
-    async def _send(self, messages: QueueClient, event: Mapping[str, Any]) -> None:
+    async def _send(self, client: StorageClient, event: Mapping[str, Any]) -> None:
         if self._random.random() < self._disorder.drop:
             self.delivered.dropped += 1
             return
         if self._disorder.shuffle:
             await asyncio.sleep(self._random.uniform(0, self._disorder.shuffle))
         content = base64.b64encode(json.dumps(event).encode()).decode()
-        await self._insist(functools.partial(messages.send_message, content, time_to_live=_FOREVER))
+        await self._insist(functools.partial(client.send, content))
         self.delivered.sent += 1
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -241,10 +247,10 @@ class StorageEvents:
         for doubling in itertools.count():
             try:
                 return await call()
-            except AzureError as problem:
+            except (RefusedError, AzureError) as problem:
                 pause = min(_SHORTEST_PAUSE * 2**doubling, _LONGEST_PAUSE)
                 self.delivered.retried += 1
-                logger.warning("the storage refused; trying again in %.2f s: %s", pause, type(problem).__name__)
+                logger.warning("the storage refused; trying again in %.2f s: %s", pause, _kind(problem))
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -284,14 +290,12 @@ async def _names(storage: _Storage, container: str) -> set[str]:
 async def _properties(storage: _Storage, change: BlobChange) -> dict[str, Any] | None:
     """Return what a creation event tells of its blob, or None when it is gone or the storage does not say."""
     try:
-        found = await storage.blobs.get_blob_client(change.container, change.name).get_blob_properties()
-    except AzureError as problem:
-        if not isinstance(problem, ResourceNotFoundError):
-            logger.warning("an event goes out without ETag: %s", type(problem).__name__)
+        return await storage.client.properties(change.container, change.name)
+    except RefusedError as problem:
+        logger.warning("an event goes out without ETag: %s", problem)
         return None
-    return {
-        "eTag": found.etag.strip('"'),
-        "contentType": found.content_settings.content_type,
-        "contentLength": found.size,
-        "blobType": found.blob_type.value,
-    }
+
+
+def _kind(problem: Exception) -> str:
+    """Say what happened without what the library says, which may hold names."""
+    return str(problem) if isinstance(problem, RefusedError) else type(problem).__name__

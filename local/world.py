@@ -84,12 +84,12 @@ class World:
     addresses: Addresses
     events: StorageEvents
     host: Supervised
-    _servers: Mapping[str, Callable[[], bool]]
+    _parts: Mapping[str, Callable[[], bool]]
 
-    async def until_a_server_ends(self) -> str:
+    async def until_a_part_ends(self) -> str:
         """Wait until a part that is not supervised is gone, which should not happen; return its name."""
         while True:
-            for name, ended in self._servers.items():
+            for name, ended in self._parts.items():
                 if ended():
                     return name
             await asyncio.sleep(_LOOK)
@@ -128,7 +128,8 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
         addresses = Addresses(
             storage=connection, container=containers[0], fhir=fhir.url, api=f"{host.url}/api", env=env, pids=pids
         )
-        yield World(addresses, events, host, {"the storage": storage.ended, "the FHIR server": fhir.ended})
+        parts = {"the storage": storage.ended, "the FHIR server": fhir.ended, "the delivery of events": events.ended}
+        yield World(addresses, events, host, parts)
 
 
 def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """The storage emulator and the embedded FHIR server start, answer as the rest of the tests presume, and go with us."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -25,32 +26,26 @@ def test_packages_are_installed_once_and_asked_for_cheaply():
     assert (first / "node_modules" / "azurite" / "package.json").is_file()
 
 
-def test_concurrent_installs_wait_for_one_another(tmp_path, monkeypatch):
-    runs = []
-
-    def install(folder):
-        runs.append(folder)
-        time.sleep(0.1)
-        folder.mkdir()
-
-    monkeypatch.setattr(node, "_install", install)
-    askers = [threading.Thread(target=node.ensure_packages, args=(tmp_path,)) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
-    assert len(runs) == 1
+def manifest(folder, dependencies, packages):
+    root = {"name": "x", "version": "1.0.0", "dependencies": dependencies}
+    lock = {"name": "x", "version": "1.0.0", "lockfileVersion": 3, "packages": {"": root, **packages}}
+    (folder / "package.json").write_text(json.dumps(root))
+    (folder / "package-lock.json").write_text(json.dumps(lock))
 
 
-def test_a_failed_install_says_what_npm_said_and_leaves_nothing(tmp_path, monkeypatch):
-    broken = tmp_path / "sources"
-    broken.mkdir()
-    (broken / "package.json").write_text('{"name": "x", "dependencies": {"a": "1.0.0"}}')
-    (broken / "package-lock.json").write_text("{}")
-    monkeypatch.setattr(node, "SOURCES", broken)
+def test_concurrent_installs_wait_for_one_another(tmp_path, capsys):
+    manifest(tmp_path, {}, {})
+    with ThreadPoolExecutor() as askers:
+        folders = set(askers.map(lambda _: node.ensure_packages(tmp_path / "cache", tmp_path), range(4)))
+    assert len(folders) == 1
+    assert capsys.readouterr().err.count("Installing") == 1
+
+
+def test_a_failed_install_says_what_npm_said_and_leaves_nothing(tmp_path):
+    manifest(tmp_path, {"a": "1.0.0"}, {})  # the lock lacks what the manifest wants
     cache = tmp_path / "cache"
     with pytest.raises(StartError, match="npm ci failed"):
-        node.ensure_packages(cache)
+        node.ensure_packages(cache, tmp_path)
     assert [path.name for path in cache.iterdir()] == ["node.lock"]
 
 

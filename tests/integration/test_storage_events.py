@@ -201,6 +201,16 @@ async def test_an_outage_of_the_queue_only_delays(logged):
         await events.settled()
 
 
+async def test_a_defect_of_the_stand_in_is_not_swallowed(logged):
+    async def deliver_wrongly():
+        async with world(logged, disorder=Disorder(shuffle="not a number")) as (container, events, _):
+            await container.upload_blob("a", b"")
+            await until(events.ended)
+
+    with pytest.raises(ExceptionGroup):
+        await deliver_wrongly()
+
+
 async def test_events_come_within_tens_of_milliseconds(logged):
     async with world(logged) as (container, events, queue):
         delays = []
