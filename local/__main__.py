@@ -1,5 +1,5 @@
 """
-``python -m local up`` and ``python -m local demo``: the world, empty or with sample studies in it.
+``python -m local up`` and ``demo``: the world, empty or with sample studies in it; ``prepare`` only downloads.
 
 Standard output carries JSON only, one line; progress and logs go to standard error. Exit status: 0 after a stop by
 Ctrl-C or SIGTERM, or a demo where everything arrived; 1 when a part did not start or died, or something did not arrive.
@@ -20,7 +20,7 @@ import typer
 
 from local import demo as demonstration
 from local.log_stream import LogStream
-from local.node import CACHE
+from local.node import CACHE, ensure_packages
 from local.processes import StartError
 from local.world import Plan, World, world
 
@@ -54,6 +54,20 @@ def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
         show = demonstration.Demonstration(once=once, log=Path(os.path.relpath(LOG)))
         raise SystemExit(_run(Plan(fhir=fhir, port=port), log.write, show.run))
+
+
+@app.command()
+def prepare(*, hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False) -> None:
+    """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
+    try:
+        ensure_packages()
+        if hapi:
+            from local.hapi import ensure_built  # noqa: PLC0415  # only who wants HAPI needs Java to be looked for
+
+            ensure_built()
+    except StartError as problem:
+        print(problem, file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 async def _announce(running: World) -> int | None:

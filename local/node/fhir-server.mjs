@@ -24,8 +24,12 @@ SEARCH_PARAMETER_BUNDLE_FILES.forEach((file) => core.indexSearchParameterBundle(
 
 const withoutId = ({ id, ...rest }) => rest; // FHIR R4 3.1.0.8: the server ignores the id of a create
 
+const identifierKeys = (resource) =>
+  [resource?.identifier ?? []].flat().map(({ system, value }) => `${resource.resourceType} ${system ?? ''}|${value}`);
+
 class Repository extends MemoryRepository {
   versions = new Map(); // "Type/id" -> number of the last version; deletion does not reset it
+  holders = new Map(); // "Type system|value" -> ids of the resources that carry the identifier
   born = new Set(); // "Type/id/_history/n" of versions that were created, not updated
 
   // The one place where every create and update passes, without an await in between.
@@ -41,8 +45,11 @@ class Repository extends MemoryRepository {
     made.meta = { ...made.meta, versionId: String(number), lastUpdated: new Date().toISOString() };
     this.seeding = true; // keeps the meta that was just set
     try {
+      const before = this.resources.get(made.resourceType)?.get(made.id);
       const stored = super.createResourceSync(made, options, update);
       this.versions.set(reference, number);
+      this.forget(before);
+      identifierKeys(stored).forEach((key) => this.holders.set(key, (this.holders.get(key) ?? new Set()).add(made.id)));
       return stored;
     } finally {
       this.seeding = false;
@@ -54,9 +61,30 @@ class Repository extends MemoryRepository {
   }
 
   async deleteResource(resourceType, id, options) {
-    if (options?.ifMatch || this.resources.get(resourceType)?.has(id)) {
+    const before = this.resources.get(resourceType)?.get(id);
+    if (options?.ifMatch || before) {
       await super.deleteResource(resourceType, id, options);
+      if (!this.resources.get(resourceType)?.has(id)) this.forget(before);
     } // FHIR R4 3.1.0.7: deleting what does not exist succeeds
+  }
+
+  forget(resource) {
+    identifierKeys(resource).forEach((key) => this.holders.get(key)?.delete(resource.id));
+  }
+
+  // The inherited search looks at every resource, 1 ms each; a search by one identifier looks at its holders only.
+  searchSync(request) {
+    const { resourceType } = request;
+    const token = request.filters?.find((f) => f.code === 'identifier' && f.operator === 'eq' && /^[^|,\\]+\|[^|,\\]+$/.test(f.value));
+    if (!token) return super.searchSync(request);
+    const every = this.resources;
+    const ids = [...(this.holders.get(`${resourceType} ${token.value}`) ?? [])];
+    this.resources = new Map([...every, [resourceType, new Map(ids.map((id) => [id, every.get(resourceType).get(id)]))]]);
+    try {
+      return super.searchSync(request); // without an await in between, so nobody else sees the narrowed view
+    } finally {
+      this.resources = every;
+    }
   }
 
   // The inherited one reverses the stored history itself, so every second call would answer oldest first.

@@ -159,6 +159,22 @@ def test_search_by_identifier_pages_and_counts(fhir, send):
     assert "entry" not in fhir.get("Patient", params={**query, "_summary": "count"}).json()
 
 
+def test_search_by_identifier_follows_updates_and_deletes(fhir):
+    old, new, name = fresh(), fresh(), fresh()
+
+    def holders(value):
+        found = fhir.get("Patient", params={"identifier": f"urn:test|{value}"}).json()
+        return [entry["resource"]["id"] for entry in found.get("entry", [])]
+
+    fhir.put(f"Patient/{name}", json=patient(name, old))
+    assert (holders(old), holders(new)) == ([name], [])
+    fhir.put(f"Patient/{name}", json=patient(name, new))
+    assert (holders(old), holders(new)) == ([], [name])
+    assert fhir.get("Patient", params={"identifier": f"{old},{new}"}).json()["total"] == 1
+    fhir.delete(f"Patient/{name}")
+    assert holders(new) == []
+
+
 def test_a_transaction_resolves_references_and_answers_each_entry(fhir):
     study, person = fresh(), "urn:uuid:" + str(uuid.uuid4())
     entries = [
