@@ -1,0 +1,70 @@
+"""Worlds that are started once a run, and a place of its own in one of them for each test."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.faulty_fhir import FaultyFhir
+from tests.e2e.files import made, uid
+from tests.e2e.running import World, up
+
+SOON = {"DICOM_SYNC_QUIET_PERIOD": "1", "DICOM_SYNC_MAX_WAIT": "15"}
+"""Tests wait for each quiet period."""
+
+
+@pytest.fixture(scope="session")
+def embedded_world() -> Iterator[World]:
+    """A world with the embedded FHIR server."""
+    with up("embedded", **SOON) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def hapi_world() -> Iterator[World]:
+    """A world with a HAPI server."""
+    with up("hapi", **SOON) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def faulty_fhir(fhir_embedded: str) -> Iterator[FaultyFhir]:
+    """A FHIR server that can be made to fail."""
+    server = FaultyFhir(fhir_embedded)
+    yield server
+    server.unplug()
+
+
+@pytest.fixture(scope="session")
+def fragile_world(faulty_fhir: FaultyFhir) -> Iterator[World]:
+    """A world whose FHIR server fails when it is told to, and whose host is killed now and then."""
+    with up(faulty_fhir.url, **SOON) as world:
+        yield world
+
+
+class Place:
+    """Blob names, UIDs and a patient that no other test uses."""
+
+    def __init__(self) -> None:
+        self.token = uuid.uuid4().hex[:12]
+        self.patient = f"P-{self.token}"
+
+    def name(self, name: str) -> str:
+        return f"{self.token}/{name}"
+
+    def study(self, study: int = 1) -> str:
+        return uid(self.token, study)
+
+    def sop(self, study: int, series: int, instance: int) -> str:
+        return uid(self.token, study, series, instance)
+
+    def file(self, study: int = 1, series: int = 1, instance: int = 1, **attributes: str) -> bytes:
+        """Return an instance, of our patient unless attributes say otherwise."""
+        patient = attributes.pop("patient", self.patient)
+        uids = self.study(study), uid(self.token, study, series), self.sop(study, series, instance)
+        return made(*uids, patient=patient, **attributes)
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()

@@ -1,0 +1,198 @@
+"""
+A world as somebody outside sees it: the command ``python -m local up``, its one line of JSON, and plain clients.
+
+Nothing here reaches behind the addresses of that line. What the world prints is kept, for the tests of privacy.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient
+
+from sync.model import ObjectRef
+
+ROOT = Path(__file__).parents[2]
+
+STARTED_WITHIN = 240.0
+"""Seconds; HAPI takes most of them, on machines where much else is going on."""
+
+HOLD = 1.2
+"""Seconds that ``idle`` must last to be believed: an upload's event is on its way for a moment, here as on Azure."""
+
+LOOK = 0.15
+
+_BACK = re.compile(r"the functions host is back on port \d+, process (\d+)")
+_FRESH = {"Cache-Control": "no-cache", "Accept": "application/fhir+json"}
+
+
+class World:
+    """The addresses of a running world, and what one does with them."""
+
+    def __init__(self, process: subprocess.Popen[str], addresses: Mapping[str, Any], printed: Sequence[str]) -> None:
+        self.process, self.addresses, self.printed = process, addresses, printed
+        self.api = httpx.Client(base_url=f"{addresses['api']}/", timeout=60)
+        self.fhir = httpx.Client(base_url=f"{addresses['fhir']}/", headers=_FRESH, timeout=60)
+        self.container: ContainerClient = BlobServiceClient.from_connection_string(
+            addresses["storage"], max_single_put_size=64 * 1024 * 1024
+        ).get_container_client(addresses["container"])
+
+    def close(self) -> None:
+        for client in (self.api, self.fhir, self.container):
+            client.close()
+
+    # The storage account.
+
+    def upload(self, name: str, content: bytes) -> None:
+        self.container.upload_blob(name, content, overwrite=True)
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(ResourceNotFoundError):
+            self.container.delete_blob(name)
+
+    def delete_all(self, prefix: str) -> None:
+        for name in list(self.container.list_blob_names(name_starts_with=prefix)):
+            self.delete(name)
+
+    def send(self, queue_name: str, text: str) -> None:
+        """Put a message into a queue as it is."""
+        with QueueClient.from_connection_string(self.addresses["storage"], queue_name) as client:
+            client.send_message(text, time_to_live=-1)
+
+    def subject(self, name: str) -> str:
+        """How dead letters call a blob."""
+        account = str(self.container.account_name)
+        return str(ObjectRef(account=account, container=self.addresses["container"], name=name).key)
+
+    # The functions.
+
+    def status(self) -> dict[str, Any]:
+        return self.api.get("status").raise_for_status().json()
+
+    def letters(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """Return the dead letters: subject -> code and the letter itself."""
+        groups = self.api.get("dead-letters").raise_for_status().json()["by_code"]
+        return {one["subject"]: (code, one) for code, group in groups.items() for one in group["letters"]}
+
+    def settle(self, seconds: float = 120.0) -> dict[str, Any]:
+        """Wait until the status has been idle for `HOLD` seconds without a break; return it."""
+        deadline = time.monotonic() + seconds
+        idle_since, said = None, {}
+        while idle_since is None or time.monotonic() - idle_since < HOLD:
+            try:
+                said = self.status()
+            except httpx.HTTPError as problem:  # the host is being started again
+                said = {"idle": False, "problem": type(problem).__name__}
+            idle_since = (idle_since or time.monotonic()) if said["idle"] else None
+            assert time.monotonic() < deadline, f"not idle after {seconds:.0f} s: {said}"
+            time.sleep(LOOK)
+        return said
+
+    def kill_host(self) -> None:
+        """Kill the functions host, the present one."""
+        os.kill(self.host_pid(), signal.SIGKILL)
+
+    def host_pid(self) -> int:
+        """Return the process id of the present host: that of the addresses, or the last one that was announced."""
+        announced = [int(match[1]) for line in list(self.printed) if (match := _BACK.search(line))]
+        return announced[-1] if announced else int(self.addresses["pids"]["host"])
+
+    # FHIR.
+
+    def all(self, resource_type: str) -> list[dict[str, Any]]:
+        """Return every resource of a type, page by page."""
+        found: list[dict[str, Any]] = []
+        answer = self.fhir.get(resource_type, params={"_count": "100"})
+        while True:
+            page = answer.raise_for_status().json()
+            found += [entry["resource"] for entry in page.get("entry", [])]
+            following = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), None)
+            if following is None:
+                return found
+            answer = self.fhir.get(following)
+
+    def study(self, uid: str) -> dict[str, Any] | None:
+        """Return the one ImagingStudy of a Study Instance UID."""
+        query = {"identifier": f"urn:dicom:uid|urn:oid:{uid}"}
+        entries = self.fhir.get("ImagingStudy", params=query).raise_for_status().json().get("entry", [])
+        assert len(entries) < 2, "a study is there twice"
+        return entries[0]["resource"] if entries else None
+
+    def read(self, reference: str) -> dict[str, Any] | None:
+        """Return the resource that a reference such as ``Patient/1`` names; None when it is gone."""
+        answer = self.fhir.get(reference)
+        return None if answer.status_code in (404, 410) else answer.raise_for_status().json()
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of everything that we may write."""
+        return {
+            f"{kind}/{one['id']}": one["meta"]["versionId"]
+            for kind in ("ImagingStudy", "Patient", "Endpoint")
+            for one in self.all(kind)
+        }
+
+    def requests(self) -> int:
+        """Return how many requests the FHIR server had so far; the embedded one only."""
+        return int(self.fhir.get("_requests").raise_for_status().json()["total"])
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """Wait until something is true; return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"not after {seconds:.0f} s: {what}"
+        time.sleep(LOOK)
+    return found
+
+
+@contextlib.contextmanager
+def up(fhir: str, **environment: str) -> Iterator[World]:
+    """Run ``python -m local up`` for the length of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local", "up", "--fhir", fhir],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    printed: list[str] = []
+    first: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(process.stdout, printed, first), daemon=True).start()
+    threading.Thread(target=_read, args=(process.stderr, printed, None), daemon=True).start()
+    try:
+        line = first.get(timeout=STARTED_WITHIN)
+        assert line, "the world did not start; it printed:\n" + "".join(printed[-40:])
+        world = World(process, json.loads(line), printed)
+        yield world
+        world.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _read(stream: Any, printed: list[str], first: queue.Queue[str] | None) -> None:
+    for line in stream:
+        printed.append(line)
+        if first is not None:
+            first.put(line)
+    if first is not None:
+        first.put("")

@@ -1,0 +1,73 @@
+"""Hundreds of real files come, go and change at once; FHIR holds exactly those that remain, on both servers."""
+
+import random
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.e2e.arrivals import Arrived, Before, Script, play, remaining, scripts_of
+from tests.e2e.running import World
+from tests.headers import real_files
+
+pytestmark = pytest.mark.timeout(600)  # HAPI is built and started in here, on a machine that has never done so
+
+
+@pytest.fixture(scope="module", params=["embedded", "hapi"])
+def world(request: pytest.FixtureRequest) -> World:
+    return request.getfixturevalue(f"{request.param}_world")
+
+
+@pytest.fixture(scope="module")
+def arrived(world: World) -> Arrived:
+    """All real files at hand, after the world says that it is done with them."""
+    before, rng = Before.of(world), random.Random(20260102)
+    scripts = scripts_of(real_files(), "many", rng)
+    play(world, scripts, rng)
+    world.settle(240)
+    return Arrived(world, before, remaining(scripts))
+
+
+def test_fhir_holds_exactly_the_files_that_remain_and_dead_letters_every_other(arrived):
+    arrived.check()
+
+
+def test_every_dead_letter_says_what_to_do(arrived):
+    groups = arrived.world.api.get("dead-letters").json()["by_code"]
+    assert len(groups) >= 4
+    assert all(group["hint"] for group in groups.values())
+
+
+def test_the_same_bytes_again_make_no_new_version(arrived):
+    before = arrived.world.versions()
+    play(arrived.world, [Script(name, (content,)) for name, content in arrived.blobs.items()], random.Random(2))
+    arrived.world.settle(240)
+    after = arrived.world.versions()
+    changed = sum(after[key] != before[key] for key in before.keys() & after.keys())
+    assert (len(before.keys() ^ after.keys()), changed) == (0, 0), "resources came or went, or got new versions"
+
+
+def test_hapi_finds_no_error_in_any_study_or_patient(hapi_world, arrived):
+    resources = arrived.world.all("ImagingStudy") + arrived.world.all("Patient")
+    with ThreadPoolExecutor(2) as pool:
+        found = [problem for each in pool.map(lambda one: _errors(hapi_world, one), resources) for problem in each]
+    assert len(resources) > 50
+    assert not found, f"{len(found)} errors, such as {sorted(set(found))[:8]}"
+
+
+def _errors(hapi: World, resource: Mapping[str, Any]) -> list[str]:
+    """Return what HAPI's validator says is wrong: where and which kind, for its words may hold values."""
+    kind = resource["resourceType"]
+    issues = hapi.fhir.post(f"{kind}/$validate", json=resource).json()["issue"]
+    return [
+        f"{kind}: {issue['code']} at {issue.get('expression') or issue.get('location')}"
+        for issue in issues
+        if issue["severity"] in ("error", "fatal")
+    ]
+
+
+def test_nothing_is_left_when_all_files_are_deleted(arrived):
+    arrived.world.delete_all("many/")
+    arrived.world.settle(240)
+    Arrived(arrived.world, arrived.before, {}).check()

@@ -1,0 +1,74 @@
+"""A FHIR server that is down, or refuses one study: nothing is lost, and only what it refuses becomes a dead letter."""
+
+import contextlib
+import time
+
+import pytest
+
+from tests.e2e.faulty_fhir import Answer
+from tests.e2e.files import differences, expected_studies
+from tests.e2e.running import LOOK, until
+
+STUDIES = (1, 2, 3)
+
+
+@pytest.fixture
+def mended(faulty_fhir):
+    """Whatever a test breaks is mended after it."""
+    yield
+    faulty_fhir.fault = None
+    with contextlib.suppress(OSError):
+        if faulty_fhir._server is None:
+            faulty_fhir.plug_in()
+
+
+@pytest.mark.usefixtures("mended")
+def test_what_comes_while_fhir_is_down_is_there_when_it_is_back(fragile_world, faulty_fhir, place):
+    world, known = fragile_world, fragile_world.letters().keys()
+    world.settle()
+    files = {place.name(f"{s}/{i}"): place.file(s, 1, i) for s in STUDIES for i in range(4)}
+    bad = place.name("bad")
+    faulty_fhir.unplug()
+    for name, content in (files | {bad: b"no DICOM at all"}).items():
+        world.upload(name, content)
+    until(lambda: world.status()["dirty_studies"] == len(STUDIES), "all studies wait")
+    until(lambda: world.letters().keys() - known == {world.subject(bad)}, "only the bad file is a dead letter")
+    stays_outstanding(world, 5)
+    faulty_fhir.fault = lambda method, path, body: Answer(503, b"")
+    faulty_fhir.plug_in()
+    until(lambda: len(faulty_fhir.answered) > 3, "it is tried again and again")
+    faulty_fhir.fault = None
+    world.settle(150)
+    assert not differences(expected_studies(files.values()), [world.study(place.study(s)) for s in STUDIES])
+    assert world.letters().keys() - known == {world.subject(bad)}
+
+
+def stays_outstanding(world, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        said = world.status()
+        assert not said["idle"]
+        assert said["dirty_studies"] == len(STUDIES)
+        time.sleep(LOOK)
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_study_that_fhir_refuses_is_set_aside_and_the_others_go_on(fragile_world, faulty_fhir, place):
+    world, known = fragile_world, fragile_world.letters().keys()
+    refused = place.study(1)
+
+    def fault(method: str, path: str, body: bytes) -> Answer | None:
+        return Answer(422, b'{"resourceType": "OperationOutcome"}') if refused.encode() in body else None
+
+    faulty_fhir.fault = fault
+    for number in STUDIES:
+        world.upload(place.name(str(number)), place.file(number))
+    world.settle()
+    letters = {s: code for s, (code, _) in world.letters().items() if s not in known}
+    assert list(letters.values()) == ["fhir.rejected"]
+    assert [world.study(place.study(number)) is None for number in STUDIES] == [True, False, False]
+    faulty_fhir.fault = None
+    world.upload(place.name("another"), place.file(1, 1, 2))
+    world.settle()
+    assert not differences(expected_studies([place.file(1), place.file(1, 1, 2)]), [world.study(refused)])
+    assert world.letters().keys() == known
