@@ -1,0 +1,62 @@
+"""
+The requests that one burst makes: 300 instances of one study in one folder, counted by relays before all servers.
+
+Everything is real but the cloud: storage emulator, functions host, FHIR server. The files are uploaded through the
+relay too, and so are the host's own queue requests; `bench.traffic` tells them from ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import mean
+
+from bench.goals import Goal, Section
+from bench.relay import Request
+from bench.studies import study
+from bench.traffic import BLOB_READ, QUEUE_WRITE, TABLE_WRITE, batch_sizes, counted, kind_of
+from bench.worlds import Burst, bench_world, relayed_fhir, send
+from local.fhir_embedded import embedded_fhir_server
+
+INSTANCES = 300
+FHIR_REQUESTS, BLOB_READS, WRITES = 5, 1.05, 0.3
+
+HOW = (
+    f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
+    "a relay before the storage and one before the embedded FHIR server; the host's receiving, renewing and deleting "
+    "of queue messages not counted; a batch is one request"
+)
+
+
+def measure() -> Section:
+    """Send the burst and count."""
+    with (
+        embedded_fhir_server() as server,
+        relayed_fhir(server.url) as fhir,
+        bench_world(fhir, counted=True) as world,
+    ):
+        send(world, study("calls-warm-up", 30))
+        burst = send(world, study("calls", INSTANCES))
+    kinds = counted(burst.storage)
+    writes = kinds.get(TABLE_WRITE, 0) + kinds.get(QUEUE_WRITE, 0)
+    goals = [
+        Goal(what=f"FHIR requests, {INSTANCES} instances", measured=len(burst.fhir), bound=FHIR_REQUESTS),
+        Goal(what="blob reads an instance", measured=kinds.get(BLOB_READ, 0) / INSTANCES, bound=BLOB_READS),
+        Goal(what="table and queue writes an instance", measured=writes / INSTANCES, bound=WRITES),
+    ]
+    return Section(name="calls", how=HOW, goals=goals, figures={"requests": kinds, **details(burst)})
+
+
+def details(burst: Burst) -> dict[str, object]:
+    """Show where the requests go: by method and target, and how many operations the batches hold."""
+    sizes = batch_sizes(burst.storage)
+    return {
+        "fhir": [_shape(request) for request in burst.fhir],
+        "writes": dict(Counter(_shape(one) for one in burst.storage if kind_of(one) in (TABLE_WRITE, QUEUE_WRITE))),
+        "batches": {"requests": len(sizes), "operations": sum(sizes), "mean": round(mean(sizes), 1) if sizes else 0},
+    }
+
+
+def _shape(request: Request) -> str:
+    """Method and target without keys and queries."""
+    path = request.target.partition("?")[0].partition("(")[0]
+    return f"{request.method} {path}"

@@ -1,0 +1,119 @@
+"""
+Goals and what was measured: rows of the table, and of ``bench/results.json``.
+
+A section returns its goals and its figures, all of them JSON. A goal compares one figure with one bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results.json"
+
+_LIBRARIES = ("azure-core", "azure-data-tables", "azure-storage-blob", "httpx", "pydicom", "fhir.resources", "aiohttp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One figure and its bound."""
+
+    what: str
+    measured: float
+    bound: float
+    at_least: bool = False
+    """Whether the figure must reach the bound; otherwise it must not exceed it."""
+
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is met."""
+        return self.measured >= self.bound if self.at_least else self.measured <= self.bound
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the results file has it."""
+        bound = {"at_least" if self.at_least else "at_most": self.bound}
+        return {"what": self.what, "measured": round(self.measured, 4), **bound, "unit": self.unit, "met": self.met}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What one section measured, and how."""
+
+    name: str
+    how: str
+    goals: Sequence[Goal]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the results file has it."""
+        return {"how": self.how, "goals": [goal.as_json() for goal in self.goals], "figures": dict(self.figures)}
+
+
+def show(sections: Sequence[Section], console: Console) -> None:
+    """Print the table."""
+    table = Table(title="What the sync costs")
+    for name in ("", "figure", "goal", "measured", ""):
+        table.add_column(name, justify="right" if name in ("goal", "measured") else "left")
+    for section in sections:
+        for number, goal in enumerate(section.goals):
+            sign = "≥" if goal.at_least else "≤"
+            verdict = "[green]met[/]" if goal.met else "[bold red]MISSED[/]"
+            name = section.name if number == 0 else ""
+            table.add_row(
+                name, goal.what, f"{sign} {_text(goal.bound, goal.unit)}", _text(goal.measured, goal.unit), verdict
+            )
+        table.add_section()
+    console.print(table)
+
+
+def write(sections: Sequence[Section], *, quick: bool) -> None:
+    """Write the results file."""
+    results = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        "commit": _commit(),
+        "sections": {section.name: section.as_json() for section in sections},
+    }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, and how busy it is besides us."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _text(value: float, unit: str) -> str:
+    digits = 0 if value >= 100 else 2 if value < 10 else 1
+    number = f"{value:,.{digits}f}"
+    return number.rstrip("0").rstrip(".") + unit if "." in number else number + unit
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

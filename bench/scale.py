@@ -1,0 +1,81 @@
+"""
+Does an instance cost more in a large study, and how much memory does the functions host need for it.
+
+Bursts of 300 and of 3,000 instances a study go through the whole path: upload, events, ingest, one projection. The
+memory is the most that the host's process ever held, as the kernel has noted it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.goals import Goal, Section
+from bench.studies import study
+from bench.worlds import bench_world, relayed_fhir, send
+from local.fhir_embedded import embedded_fhir_server
+
+SMALL, LARGE, LARGE_QUICK = 300, 3000, 1000
+GROWTH = 1.5
+MEMORY = 512
+"""MB: the smallest instance of Azure's Flex Consumption plan."""
+
+HOW = (
+    "from the start of the first upload until all was in FHIR, less the quiet period, divided by the instances; the "
+    "small study three times (median), then the large one, in one world with the embedded FHIR server, after a warm-up"
+)
+HOW_MEMORY = "highest resident set size of the functions host's process (host and our code) in the run of 'scale'"
+
+
+def measure(*, quick: bool) -> Section:
+    """Compare a large study with small ones."""
+    figures = _figures(LARGE_QUICK if quick else LARGE)
+    what = f"cost of an instance at {figures['large']:,} against {SMALL:,}"
+    times = figures["ms_an_instance_large"] / figures["ms_an_instance_small"]
+    goal = Goal(what=what, measured=times, bound=GROWTH, unit="x")
+    return Section(name="scale", how=HOW, goals=[goal], figures=figures)
+
+
+def measure_memory(*, quick: bool) -> Section:
+    """Tell the host's memory at its peak."""
+    figures = _figures(LARGE_QUICK if quick else LARGE)
+    what = f"functions host at its peak, {figures['large']:,} instances a study"
+    goal = Goal(what=what, measured=figures["peak_mb_large"], bound=MEMORY, unit=" MB")
+    return Section(name="memory", how=HOW_MEMORY, goals=[goal], figures=figures)
+
+
+@cache
+def _figures(large: int) -> dict[str, Any]:
+    with embedded_fhir_server() as server, relayed_fhir(server.url) as fhir, bench_world(fhir) as world:
+        started = _peak(world.host)
+        send(world, study("scale-warm-up", 100))
+        bursts = [send(world, study(f"scale-small-{number}", SMALL)) for number in range(3)]
+        after_small = _peak(world.host)
+        burst = send(world, study("scale-large", large))
+        after_large = _peak(world.host)
+    return {
+        "small": SMALL,
+        "large": large,
+        "ms_an_instance_small": round(median(1000 * one.whole / one.instances for one in bursts), 2),
+        "ms_an_instance_large": round(1000 * burst.whole / large, 2),
+        "fhir_requests_large": len(burst.fhir),
+        "seconds_after_upload_large": round(burst.after_upload, 2),
+        "peak_mb_started": started,
+        "peak_mb_small": after_small,
+        "peak_mb_large": after_large,
+    }
+
+
+def _peak(process: int) -> float:
+    """Return the highest resident set size of a process in MB; without Linux's record of it, the present one."""
+    record = Path(f"/proc/{process}/status")
+    if record.exists():
+        lines = record.read_text(encoding="utf-8").splitlines()
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+    else:
+        told = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True, check=True)
+        kilobytes = told.stdout.strip()
+    return round(int(kilobytes) / 1024, 1)

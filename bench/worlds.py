@@ -1,0 +1,245 @@
+"""
+The local world, started as anybody starts it, with relays before its servers, and bursts of files sent through it.
+
+    files ──> storage (relay) ──> functions host ──> (relay) FHIR
+
+A burst is one study, uploaded by a plain storage client, sixteen files at a time. It is in FHIR when the last write
+after which the server holds every instance was answered: the relay's journal says when that was, so that the moment
+does not depend on how often we look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from azure.storage.blob.aio import BlobServiceClient
+
+from bench.relay import Request
+from bench.studies import Study
+from bench.traffic import Journal
+from local.node import CACHE
+from local.processes import running
+from local.world import WRAP_SETTING
+from sync.config import Settings
+
+AT_ONCE = 16
+QUIET_PERIOD = float(Settings.model_fields["quiet_period"].default)
+
+_LOOK = 0.1
+_LOG = CACHE / "bench.log"
+_PATIENCE = 300.0
+_SYSTEM = "urn:dicom:uid"
+
+
+class BenchError(RuntimeError):
+    """Something did not arrive: there is nothing to measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fhir:
+    """A FHIR server and the relay before it."""
+
+    url: str
+    relayed: str
+    journal: Journal
+
+    def study(self, uid: str) -> dict[str, Any] | None:
+        """Return a study, read past the relay; None when the server has none."""
+        query = {"identifier": f"{_SYSTEM}|urn:oid:{uid}"}
+        answer = httpx.get(f"{self.url}/ImagingStudy", params=query, headers={"Cache-Control": "no-cache"}, timeout=60)
+        entries = answer.raise_for_status().json().get("entry", [])
+        return entries[0]["resource"] if entries else None
+
+    def holds(self, study: Study) -> bool:
+        """Whether every instance of the study is there."""
+        found = self.study(study.uid)
+        return found is not None and instances_of(found) == len(study.instances)
+
+    def versions(self, uid: str) -> int:
+        """Return how many versions the study's ImagingStudy and Patient have together; HAPI counts them from 1."""
+        study = self.study(uid)
+        if study is None:
+            raise BenchError("the study is not in FHIR")
+        patient = httpx.get(f"{self.url}/{study['subject']['reference']}", timeout=60).raise_for_status().json()
+        return int(study["meta"]["versionId"]) + int(patient["meta"]["versionId"])
+
+
+@dataclass(frozen=True, slots=True)
+class BenchWorld:
+    """A running world."""
+
+    storage: str
+    container: str
+    api: str
+    host: int
+    """Process id of the functions host."""
+
+    fhir: Fhir
+    traffic: Journal | None
+    """Of the storage's relay, where there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """What one burst took; seconds of the monotonic clock."""
+
+    instances: int
+    first_upload: float
+    last_upload: float
+    in_fhir: float
+    fhir: list[Request]
+    storage: list[Request]
+    """Empty without a relay before the storage."""
+
+    @property
+    def after_upload(self) -> float:
+        """Seconds from the end of the last upload until all was in FHIR, without the quiet period."""
+        return self.in_fhir - self.last_upload - QUIET_PERIOD
+
+    @property
+    def whole(self) -> float:
+        """Seconds from the start of the first upload until all was in FHIR, without the quiet period."""
+        return self.in_fhir - self.first_upload - QUIET_PERIOD
+
+
+def instances_of(study: dict[str, Any]) -> int:
+    """Count the instances that an ImagingStudy lists."""
+    return sum(len(series.get("instance", [])) for series in study.get("series", []))
+
+
+@contextlib.contextmanager
+def relayed_fhir(url: str, *, delay: float = 0.0) -> Iterator[Fhir]:
+    """Put a relay before a FHIR server; ``delay`` in milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        journal = Journal(Path(folder) / "relay")
+        command = [*_leashed("bench.relay"), "--control", journal.control, "--delay", delay, "--fhir", url]
+        with running(list(map(str, command)), name="the relay", ready=_announced("fhir")) as relay:
+            yield Fhir(url, relay.announced["fhir"], journal)
+
+
+@contextlib.contextmanager
+def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Iterator[BenchWorld]:
+    """
+    Run ``python -m local up`` for the length of the block.
+
+    Parameters
+    ----------
+    delay
+        Milliseconds of latency to add to every request to the storage.
+    counted
+        Whether a relay counts them even without a delay.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _log() as log:
+        journal = Journal(Path(folder) / "relay") if delay or counted else None
+        wrap = (
+            [sys.executable, "-m", "bench.relay", "--control", str(journal.control), "--delay", str(delay)]
+            if journal
+            else []
+        )
+        command = [*_leashed("local"), "up", "--fhir", fhir.relayed]
+        env = {WRAP_SETTING: shlex.join(wrap)}
+        with running(command, name="the world", ready=_announced("api"), on_line=log, env=env) as child:
+            said = child.announced
+            yield BenchWorld(said["storage"], said["container"], said["api"], said["pids"]["host"], fhir, journal)
+
+
+def send(world: BenchWorld, study: Study) -> Burst:
+    """
+    Upload a study and wait until it is in FHIR and the world is idle again.
+
+    Raises
+    ------
+    BenchError
+        It did not arrive.
+    """
+    fhir_before = world.fhir.journal.length()
+    storage_before = world.traffic.length() if world.traffic else 0
+    first, last = asyncio.run(_upload(world, study))
+    in_fhir = _wait_for(world.fhir, study, fhir_before)
+    _wait_until_idle(world)
+    return Burst(
+        instances=len(study.instances),
+        first_upload=first,
+        last_upload=last,
+        in_fhir=in_fhir,
+        fhir=world.fhir.journal.since(fhir_before),
+        storage=world.traffic.since(storage_before) if world.traffic else [],
+    )
+
+
+async def _upload(world: BenchWorld, study: Study) -> tuple[float, float]:
+    """Upload all files; return when the first began and the last was done."""
+    files = study.files()
+    async with BlobServiceClient.from_connection_string(world.storage) as service:
+        container = service.get_container_client(world.container)
+
+        async def upload_some() -> None:
+            for name, content in files:
+                await container.upload_blob(name, content)
+
+        first = time.monotonic()
+        await asyncio.gather(*(upload_some() for _ in range(AT_ONCE)))
+        return first, time.monotonic()
+
+
+def _wait_for(fhir: Fhir, study: Study, first: int) -> float:
+    """Wait until FHIR holds the study; return when the write that brought the last of it was answered."""
+    seen = 0
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        answered = _writes_answered(fhir, first)
+        if len(answered) > seen:
+            seen = len(answered)
+            if fhir.holds(study):
+                return _writes_answered(fhir, first)[-1]  # one may have been answered since
+        time.sleep(_LOOK)
+    raise BenchError(f"a burst of {len(study.instances)} instances did not arrive; see {os.path.relpath(_LOG)}")
+
+
+def _writes_answered(fhir: Fhir, first: int) -> list[float]:
+    return [request.ended for request in fhir.journal.since(first) if request.method == "POST" and request.ended]
+
+
+def _wait_until_idle(world: BenchWorld) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if httpx.get(f"{world.api}/status", timeout=60).raise_for_status().json()["idle"]:
+            return
+        time.sleep(_LOOK)
+    raise BenchError(f"the world did not come to rest; see {os.path.relpath(_LOG)}")
+
+
+def _leashed(module: str) -> list[str]:
+    return [sys.executable, "-m", "local.leash", "-m", module]
+
+
+def _announced(key: str) -> Callable[[str], dict[str, Any] | None]:
+    """Return what tells the JSON line that holds the key from all others."""
+
+    def ready(line: str) -> dict[str, Any] | None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return None
+        return said if isinstance(said, dict) and key in said else None
+
+    return ready
+
+
+@contextlib.contextmanager
+def _log() -> Iterator[Callable[[str], object]]:
+    _LOG.parent.mkdir(parents=True, exist_ok=True)
+    with _LOG.open("a", buffering=1, encoding="utf-8") as log:
+        yield log.write
