@@ -110,31 +110,29 @@ async def leave_patient(patient_key: str, study: StudyRef, s: Services) -> None:
         rows = await s.patients.read(patient_key)
         if held is None and not rows:
             return
-        if not await _agree(patient_key, held, rows, s):
-            return
-        if _said(await s.patients.read(patient_key)) == _said(rows):
-            return
+        try:
+            await _agree(patient_key, held, rows, s)
+        except (FhirConflict, FhirRejected) as refusal:
+            if not rows:
+                return  # others refer to it, so it stays
+            if isinstance(refusal, FhirRejected):
+                raise
+        else:
+            if _said(await s.patients.read(patient_key)) == _said(rows):
+                return
     raise Contention("patient rows kept changing")
 
 
-async def _agree(patient_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services) -> bool:
-    """Write what the rows say; False when the server keeps a Patient that others refer to."""
+async def _agree(patient_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services) -> None:
+    """Make the Patient say what the rows say; without rows it goes."""
     write: FhirWrite | None = FhirWrite(resource_type="Patient", resource_id=patient_id(patient_key))
     if rows:
         built = build_patient(patient_key, rows, s.settings).resource
         if held is None and await _exists_elsewhere(built, s):
-            return True
+            return
         write = _write_of(held, built)
-    try:
-        if write is not None:
-            await s.fhir.transact([write])
-    except FhirConflict:
-        return bool(rows)
-    except FhirRejected:
-        if rows:
-            raise
-        return False
-    return True
+    if write is not None:
+        await s.fhir.transact([write])
 
 
 async def _exists_elsewhere(built: Resource, s: Services) -> bool:

@@ -113,6 +113,23 @@ def patient_deleted_under_a_newcomer(w: World) -> None:
     settle(w)
 
 
+def patient_updated_while_left(w: World) -> None:
+    """A study leaves its Patient while another, which still read its row, is about to update it."""
+    w.change("a/1", Content("2", "P2", "21"))
+    settle(w)
+    w.change("a/2", Content("1", "P2", "11"))
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.change("a/1", None)
+    deliver_objects(w)
+    leaving = begin(w, SECOND)
+    until(w, leaving, lambda call: call[0] == "transact" and call[1][0].resource_type == "Patient")
+    finish(w, slow)
+    finish(w, leaving)
+    settle(w)
+
+
 SCRIPTS = [
     died_after_writing,
     overtaken_by_a_create,
@@ -121,6 +138,7 @@ SCRIPTS = [
     patient_updated_between_reads,
     patient_left_before_the_row,
     patient_deleted_under_a_newcomer,
+    patient_updated_while_left,
 ]
 
 

@@ -208,8 +208,15 @@ MUTANTS = [
     Mutant(
         "after a delete the patient rows are read once more",
         "sync.patients",
-        "        if _said(await s.patients.read(patient_key)) == _said(rows):\n            return\n",
-        "        return\n",
+        "            if _said(await s.patients.read(patient_key)) == _said(rows):\n                return\n",
+        "            return\n",
         interleavings.patient_deleted_under_a_newcomer,
+    ),
+    Mutant(
+        "a Patient that changed while it was left is looked at again",
+        "sync.patients",
+        "            if not rows:\n                return  # others",
+        "            if isinstance(refusal, FhirConflict):\n                return  # others",
+        interleavings.patient_updated_while_left,
     ),
 ]

@@ -60,6 +60,8 @@ def dicom_file(content: Content) -> bytes:
     file.Modality, file.StudyDate = "CT", f"2026010{content.study}"
     file.PatientID, file.PatientName = content.patient, _name(content)
     file.StudyDescription = f"by {content.patient}"
+    if (content.study, content.patient) == ("1", "P2"):
+        file.PatientSex = "F"  # only one of its studies says so: the Patient is made of what several say
     buffer = BytesIO()
     file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
