@@ -201,7 +201,13 @@ async def _refuse_message(text: str, refusal: PermanentError, s: Services) -> No
 def _letter(kind: SubjectKind, subject: str, failure: PermanentError, s: Services) -> DeadLetter:
     now = s.clock.now()
     return DeadLetter(
-        kind=kind, subject=subject, code=failure.code, detail=failure.detail, hint=failure.hint, first_at=now, last_at=now
+        kind=kind,
+        subject=subject,
+        code=failure.code,
+        detail=failure.detail,
+        hint=failure.hint,
+        first_at=now,
+        last_at=now,
     )
 
 

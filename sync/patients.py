@@ -26,12 +26,13 @@ class PatientLink:
     """
     The Patient a study points to, and what has to be written with the study.
 
-    ``write`` is None when the Patient is right as it is, or not ours. ``created_from`` holds the rows a new Patient
-    was built from, to be compared once it is written.
+    ``resource_id`` is None when the study's subject is not for us to say. ``write`` is None when the Patient is right
+    as it is, or not ours. ``created_from`` holds the rows a new Patient was built from, to be compared once it is
+    written.
     """
 
-    resource_id: str
-    fingerprint: str
+    resource_id: str | None = None
+    fingerprint: str | None = None
     write: FhirWrite | None = None
     created_from: Sequence[PatientRow] | None = None
     findings: tuple[Finding, ...] = ()

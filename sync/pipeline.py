@@ -173,6 +173,7 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
         trust = trust and dirty.value.attempts == 0
         try:
             recorded = await s.projections.read(study)
+            trust = trust and (recorded is None or recorded.value.finished)
             held = await what_fhir_holds(study, recorded, s, trust=trust)
             rows = await s.ledger.read(study)
             wrote = await write_study(study, rows, held, recorded, s, trust=trust)

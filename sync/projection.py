@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sync.errors import AmbiguousMatch
+from sync.errors import AmbiguousMatch, FhirConflict, FhirRejected
 from sync.mapping.imaging_study import StudyResources, build_study, with_subject
 from sync.mapping.resource import (
+    IMAGING_STUDY_ELEMENTS,
     Ownership,
     content_hash,
     differs,
     has_foreign,
+    is_our_study_id,
     overlay,
     patient_id,
     study_id,
@@ -56,14 +58,15 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
     """
     Tell what FHIR holds of the study, from the record or from the server.
 
-    A study without a usable record is looked up by identifier once: a resource of somebody else is adopted.
+    A study without a usable record is looked up by identifier once: a resource of somebody else is adopted. An
+    adopted one is read each time, for its owner goes on writing it.
 
     Raises
     ------
     AmbiguousMatch
-        Several ImagingStudies carry the Study Instance UID and none is ours.
+        Several ImagingStudies of others carry the Study Instance UID and none is ours.
     """
-    if recorded is not None and recorded.value.finished and trust:
+    if recorded is not None and trust and not recorded.value.adopted:
         known = recorded.value
         return Held(resource_id=known.fhir_id, adopted=known.adopted, version=known.version)
     if recorded is not None:
@@ -76,7 +79,7 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
 async def _look_up(study: StudyRef, s: Services) -> Held:
     matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
     own = [match for match in matches if match["id"] == study_id(study)]
-    candidates = own or list(matches)
+    candidates = own or [match for match in matches if not is_our_study_id(match["id"])]
     if len(candidates) > 1:
         detail = f"{len(candidates)} ImagingStudies carry the Study Instance UID"
         raise AmbiguousMatch(detail, code="fhir.ambiguous_study")
@@ -117,13 +120,15 @@ async def write_study(
         FHIR or our own validation refuses the study.
     """
     built = build_study(study, rows, s.settings) if rows else None
+    if built is not None and trust and recorded is not None and held.version is None:
+        raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
     noted = await _note_patient(study, held, built, recorded, s)
     before = noted.value if noted else None
     if built is None:
         after, wrote = await _remove(study, held, before, s)
     else:
         after, wrote = await _upsert(study, built, held, before, s, trust=trust)
-    if not (trust and recorded and recorded.value.finished and _same_patient(recorded.value, after)):
+    if not (trust and recorded and _same_patient(recorded.value, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
     if before is None or after != before:
@@ -160,8 +165,10 @@ async def _note_patient(
 async def _upsert(
     study: StudyRef, built: StudyResources, held: Held, before: Projection | None, s: Services, *, trust: bool
 ) -> tuple[Projection, bool]:
-    link = await link_patient(study, built.patient, before, s, trust=trust)
-    wanted = with_subject(built.imaging_study, link.resource_id, built.patient)
+    theirs = _theirs(held, before)
+    link = PatientLink() if "subject" in theirs else await link_patient(study, built.patient, before, s, trust=trust)
+    wanted = with_subject(built.imaging_study, link.resource_id or held.resource_id, built.patient)
+    wanted = {element: value for element, value in wanted.items() if element not in theirs}
     change = await _study_write(study, wanted, held, before, s)
     endpoint = await _endpoint_write(built, before, s, trust=trust)
     writes = [write for write in (link.write, endpoint, change.write) if write is not None]
@@ -172,6 +179,14 @@ async def _upsert(
     version = versions[-1] if change.write else held.version
     after = _projection(study, built, held, link, change=change, version=version)
     return replace(after, patient_keys=before.patient_keys if before else frozenset()), bool(writes)
+
+
+def _theirs(held: Held, before: Projection | None) -> frozenset[str]:
+    """Tell what of an adopted study stays as its owner has it: whom it is about, and the order it answers."""
+    if not held.adopted or held.resource is None:
+        return frozenset()
+    ours = before.elements if before else frozenset[str]()
+    return frozenset(element for element in ("basedOn", "subject") if element in held.resource and element not in ours)
 
 
 def _projection(
@@ -196,34 +211,48 @@ def _projection(
 
 
 async def _remove(study: StudyRef, held: Held, before: Projection | None, s: Services) -> tuple[Projection, bool]:
-    """Delete the ImagingStudy that we created; an adopted one stays as ``cancelled``, without series."""
+    """
+    Delete the ImagingStudy that we created; an adopted one, or one that others refer to, becomes ``cancelled``.
+
+    One that we never wrote stays as it is. What is left is recorded as none of ours: whoever comes next looks it up.
+    """
     keys = before.patient_keys if before else frozenset[str]()
-    gone = Projection(study=study, fhir_id=held.resource_id, patient_keys=keys, finished=True)
-    if held.version is None:
-        return gone, False
+    let_go = Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted, patient_keys=keys, finished=True)
+    if held.version is None or (held.adopted and not _perhaps_written(before)):
+        return let_go, False
     if not held.adopted:
-        await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
-        return gone, True
-    empty: Resource = {
-        "resourceType": "ImagingStudy",
-        "status": "cancelled",
-        "numberOfSeries": 0,
-        "numberOfInstances": 0,
-    }
-    change = await _study_write(study, empty, held, before, s, also_ours=frozenset({"series", "modality", "started"}))
-    versions = await s.fhir.transact([change.write]) if change.write else [held.version]
-    after = replace(gone, adopted=True, version=versions[0], content_hash=change.content_hash, foreign=True)
-    return replace(after, elements=change.elements), change.write is not None
+        try:
+            await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
+        except (FhirConflict, FhirRejected):
+            pass  # others refer to it, so it has to stay
+        else:
+            return let_go, True
+    cancel = await _cancellation(held, before, s)
+    if cancel is not None:
+        await s.fhir.transact([cancel])
+    return let_go, cancel is not None
+
+
+def _perhaps_written(before: Projection | None) -> bool:
+    """Tell whether this study's resource may hold something of ours; a patient key is noted before the first write."""
+    return before is not None and bool(before.elements if before.finished else before.patient_keys)
+
+
+async def _cancellation(held: Held, before: Projection | None, s: Services) -> FhirWrite | None:
+    """Take out what we wrote, but for what tells which study of whom it was."""
+    resource = held.resource or await s.fhir.read("ImagingStudy", held.resource_id)
+    if resource is None:
+        return None
+    status: Resource = {"status": "cancelled", "numberOfSeries": 0, "numberOfInstances": 0}
+    written = (before.elements if before else frozenset[str]()) if held.adopted else IMAGING_STUDY_ELEMENTS
+    ours = (written | {"series", "modality", "started"}) - {"identifier", "subject"}
+    merged = overlay(resource, status, Ownership(elements=ours))
+    held = replace(held, version=version_of(resource))
+    return _put(merged, held) if differs(resource, merged) else None
 
 
 async def _study_write(
-    study: StudyRef,
-    wanted: Resource,
-    held: Held,
-    before: Projection | None,
-    s: Services,
-    *,
-    also_ours: frozenset[str] = frozenset(),
+    study: StudyRef, wanted: Resource, held: Held, before: Projection | None, s: Services
 ) -> StudyWrite:
     """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
     digest = content_hash(wanted)
@@ -231,13 +260,13 @@ async def _study_write(
     if held.resource is None and before is not None and held.version is not None:
         if before.content_hash == digest:
             return StudyWrite(write=None, content_hash=digest, foreign=before.foreign, elements=elements)
-        if not before.foreign and not held.adopted:
+        if not before.foreign:
             return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
         resource = await s.fhir.read("ImagingStudy", held.resource_id)
         held = _held(study, resource) if resource is not None else replace(held, version=None)
     if held.resource is None:
         return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
-    written = elements | also_ours | (before.elements if before else frozenset())
+    written = elements | (before.elements if before else frozenset())
     owned = Ownership.of_study(adopted=held.adopted, written=written, study_id_system=s.settings.study_id_system)
     merged = overlay(held.resource, wanted, owned)
     write = _put(merged, held) if differs(held.resource, merged) else None
@@ -259,14 +288,11 @@ async def _endpoint_write(
     if trust and (digest in s.verified_endpoints or (before is not None and before.endpoint_hash == digest)):
         return None
     held = await s.fhir.read("Endpoint", built.endpoint["id"])
-    if held is not None and not differs(held, built.endpoint):
+    wanted = overlay(held, built.endpoint, Ownership.of_exactly(built.endpoint)) if held else built.endpoint
+    if held is not None and not differs(held, wanted):
         return None
-    return FhirWrite(
-        resource_type="Endpoint",
-        resource_id=built.endpoint["id"],
-        resource=built.endpoint,
-        if_match=version_of(held) if held else None,
-    )
+    version = version_of(held) if held else None
+    return FhirWrite(resource_type="Endpoint", resource_id=wanted["id"], resource=wanted, if_match=version)
 
 
 def _finding_order(finding: Finding) -> tuple[str, str, str]:

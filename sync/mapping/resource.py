@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,10 @@ IMAGING_STUDY_ELEMENTS = frozenset(
         "description",
         "endpoint",
         "identifier",
-        "interpreter",
         "location",
         "modality",
         "numberOfInstances",
         "numberOfSeries",
-        "procedureCode",
-        "reasonCode",
         "referrer",
         "series",
         "started",
@@ -35,19 +33,31 @@ IMAGING_STUDY_ELEMENTS = frozenset(
         "subject",
     }
 )
-"""Top-level elements of an ImagingStudy that we created and therefore own, present or not."""
+"""Top-level elements that the mapping can write: of an ImagingStudy that we created they are ours, present or not."""
 
 PATIENT_ELEMENTS = frozenset({"birthDate", "_birthDate", "gender", "identifier", "name"})
-"""Top-level elements of a Patient that we created and therefore own, present or not."""
+"""The same of a Patient that we created."""
 
 _DICOM_UID_SYSTEM = "urn:dicom:uid"
-_UID_SLOT = ("uid",)
-_ACCESSION_SLOT = ("accession",)
+_OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+_OUR_STUDY_ID = re.compile(r"is-[0-9a-f]{40}")
+
+_Slot = tuple[str, ...]
+_UID_SLOT: _Slot = ("uid",)
+_ACCESSION_SLOT: _Slot = ("accession",)
+_SECONDARY_SLOT: _Slot = ("secondary",)
+_IDENTITY_REMOVED: frozenset[_Slot] = frozenset({(_OBSERVATION_VALUE, "PSEUDED"), (_OBSERVATION_VALUE, "ANONYED")})
+"""Security labels that the mapping sets on a Patient, and therefore takes away again."""
 
 
 def study_id(study: StudyRef) -> str:
     """FHIR id of the ImagingStudy that we create for a study."""
     return f"is-{study.key}"
+
+
+def is_our_study_id(resource_id: str) -> bool:
+    """Whether the id is one that `study_id` gives, to this study or to one of the same UID in another partition."""
+    return _OUR_STUDY_ID.fullmatch(resource_id) is not None
 
 
 def patient_id(patient_key: str) -> str:
@@ -81,17 +91,50 @@ def version_of(resource: Resource) -> str | None:
     return str(version) if version is not None else None
 
 
+def _study_slot(identifier: Resource) -> _Slot:
+    """
+    Slot of an identifier of a study that we created: ours replace those of the same slot.
+
+    A study has one UID and one accession number, whatever their values; others are told apart by system.
+    """
+    if identifier.get("system") == _DICOM_UID_SYSTEM:
+        return _UID_SLOT
+    codes = [c.get("code", "") for c in identifier.get("type", {}).get("coding", [])]
+    return _ACCESSION_SLOT if "ACSN" in codes else _system_slot(identifier)
+
+
+def _system_slot(identifier: Resource) -> _Slot:
+    return ("system", str(identifier.get("system", "")))
+
+
+def _patient_slot(identifier: Resource) -> _Slot:
+    """Slot of an identifier of a Patient: many of one system may be right, *secondary* is what studies say beside."""
+    if identifier.get("use") == "secondary":
+        return _SECONDARY_SLOT
+    return (*_system_slot(identifier), str(identifier.get("value", "")))
+
+
+def _extension_slot(extension: Resource) -> _Slot:
+    return (str(extension.get("url", "")),)
+
+
+def _label_slot(label: Resource) -> _Slot:
+    return str(label.get("system", "")), str(label.get("code", ""))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
     """
-    What of a held resource is ours: top-level elements, and slots within ``identifier``.
+    What of a held resource is ours: top-level elements, slots within ``identifier``, security labels.
 
     Of a resource that we created every element that we could write is ours, present or not. Of an adopted one only
     what we write now, or wrote before.
     """
 
     elements: frozenset[str]
-    identifier_slots: frozenset[tuple[str, ...]] = frozenset()
+    identifier_slot: Callable[[Resource], _Slot] = _system_slot
+    identifier_slots: frozenset[_Slot] = frozenset()
+    labels: frozenset[_Slot] = frozenset()
 
     @classmethod
     def of_study(cls, *, adopted: bool, written: frozenset[str], study_id_system: str) -> Ownership:
@@ -99,12 +142,22 @@ class Ownership:
         if adopted:
             return cls(elements=written - {"identifier"})
         slots = {_UID_SLOT, _ACCESSION_SLOT} | ({("system", study_id_system)} if study_id_system else set())
-        return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slots=frozenset(slots))
+        return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
 
     @classmethod
     def of_patient(cls) -> Ownership:
         """Ownership of a Patient that we created."""
-        return cls(elements=PATIENT_ELEMENTS)
+        return cls(
+            elements=PATIENT_ELEMENTS,
+            identifier_slot=_patient_slot,
+            identifier_slots=frozenset({_SECONDARY_SLOT}),
+            labels=_IDENTITY_REMOVED,
+        )
+
+    @classmethod
+    def of_exactly(cls, ours: Resource) -> Ownership:
+        """Ownership of what ``ours`` says and of nothing else."""
+        return cls(elements=frozenset(ours) - {"identifier"})
 
 
 def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
@@ -127,15 +180,20 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     """
     merged = {k: v for k, v in held.items() if k not in owned.elements}
     merged.update({k: v for k, v in ours.items() if k not in ("id", "meta")})
-    identifiers = _keep_foreign(held, ours, "identifier", _identifier_slot, owned.identifier_slots)
+    identifiers = _keep_foreign(held, ours, "identifier", owned.identifier_slot, owned.identifier_slots)
     extensions = _keep_foreign(held, ours, "extension", _extension_slot, frozenset())
     merged.update(identifier=identifiers, extension=extensions)
     merged = {k: v for k, v in merged.items() if v != []}
     merged["id"] = held.get("id", ours.get("id"))
-    meta = {k: v for k, v in held.get("meta", {}).items() if k not in ("versionId", "lastUpdated", "source")}
-    meta.update(ours.get("meta", {}))
     merged.pop("meta", None)
+    meta = _merged_meta(held.get("meta", {}), ours.get("meta", {}), owned)
     return {**merged, "meta": meta} if meta else merged
+
+
+def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
+    kept = {k: v for k, v in held.items() if k not in ("versionId", "lastUpdated", "source")}
+    security = _keep_foreign(held, ours, "security", _label_slot, owned.labels)
+    return {k: v for k, v in {**kept, **ours, "security": security}.items() if v != []}
 
 
 def differs(held: Resource, wanted: Resource) -> bool:
@@ -145,7 +203,7 @@ def differs(held: Resource, wanted: Resource) -> bool:
 
 def has_foreign(merged: Resource, ours: Resource) -> bool:
     """Whether ``merged`` carries anything beyond ``ours``, so that an update has to read before it writes."""
-    return canonical(_comparable(merged)) != canonical(_comparable(ours))
+    return "text" in merged or differs(merged, ours)
 
 
 def _comparable(resource: Resource) -> Resource:
@@ -154,28 +212,12 @@ def _comparable(resource: Resource) -> Resource:
     return {**body, "meta": meta} if meta else body
 
 
-def _identifier_slot(identifier: Resource) -> tuple[str, ...]:
-    """
-    Slot an identifier fills: ours replace those of the same slot.
-
-    A study has one UID and one accession number, whatever their values; others are told apart by system.
-    """
-    if identifier.get("system") == _DICOM_UID_SYSTEM:
-        return _UID_SLOT
-    codes = [c.get("code", "") for c in identifier.get("type", {}).get("coding", [])]
-    return _ACCESSION_SLOT if "ACSN" in codes else ("system", str(identifier.get("system", "")))
-
-
-def _extension_slot(extension: Resource) -> tuple[str, ...]:
-    return (str(extension.get("url", "")),)
-
-
 def _keep_foreign(
     held: Resource,
     ours: Resource,
     element: str,
-    slot: Callable[[Resource], tuple[str, ...]],
-    owned: frozenset[tuple[str, ...]],
+    slot: Callable[[Resource], _Slot],
+    owned: frozenset[_Slot],
 ) -> list[Resource]:
     own: list[Resource] = ours.get(element, [])
     taken = owned | {slot(item) for item in own}

@@ -1,0 +1,188 @@
+"""
+A real HAPI FHIR JPA server for R4, in memory, built from Maven Central: the counterpart that Azure users resemble most.
+
+`local/hapi/` holds its whole source: a pom, one class, a log configuration. It is built once into a folder named after
+the hash of these, so an old checkout and a new one do not disturb each other; an interrupted build leaves nothing half
+done, and several processes may ask at once. Building needs a JDK 17 or newer and Maven, running the JDK alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from local.fhir_embedded import FhirServer
+from local.processes import StartError, running
+
+SOURCES = Path(__file__).parent / "hapi"
+CACHE = Path(__file__).parents[1] / ".local"
+FILES = ("pom.xml", "HapiServer.java", "logback.xml")
+JAR = "hapi-server.jar"
+
+JAVA_VERSION = 17
+"""The oldest Java that HAPI 8 runs on."""
+
+JVM_OPTIONS = ("-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Quick to start and small (0.6 GB) rather than fast in the long run."""
+
+START_SECONDS = 180.0
+"""It takes 12-15 s on two idle cores; test machines are seldom idle."""
+
+_DEBIAN_PACKAGES = ("openjdk-17-jdk-headless", "maven")
+
+
+@contextlib.contextmanager
+def hapi_server(
+    *, validate_requests: bool = False, on_line: Callable[[str], object] | None = None
+) -> Iterator[FhirServer]:
+    """
+    Run a HAPI server, empty, on a free port of the loopback interface for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    validate_requests
+        Answer 422 to resources that violate the R4 profiles; the default stores them, as the stock server does.
+    on_line
+        Called with what it logs after its start: warnings and defects, never requests.
+
+    Raises
+    ------
+    StartError
+        Java or Maven are missing and could not be installed, the build failed, or the server did not start.
+    """
+    folder = ensure_built()
+    class_path = os.pathsep.join((str(folder / JAR), str(folder / "lib" / "*")))
+    options = (*JVM_OPTIONS, f"-DvalidateRequests={str(validate_requests).lower()}")
+    command = [_java(), *options, "-cp", class_path, "HapiServer"]
+    with running(command, name="HAPI", ready=_base_url, on_line=on_line, seconds=START_SECONDS) as child:
+        yield FhirServer(child.announced, child.pid, lambda: child.ended)
+
+
+def ensure_built(cache_folder: Path = CACHE) -> Path:
+    """
+    Build the server unless it is there; return the folder that holds its jars.
+
+    Safe to repeat and to call from several processes at once: the first one builds, the others wait.
+
+    Raises
+    ------
+    StartError
+        A tool is missing and could not be installed, or Maven failed; the text holds what it said.
+    """
+    folder = built_folder(cache_folder)
+    if not folder.exists():
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        with (cache_folder / "hapi.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel, even after SIGKILL
+            if not folder.exists():
+                _build(folder)
+    return folder
+
+
+def built_folder(cache_folder: Path = CACHE) -> Path:
+    """Return where the build of the present sources belongs, built or not."""
+    contents = hashlib.sha256(b"\0".join((SOURCES / name).read_bytes() for name in FILES))
+    return cache_folder / f"hapi-{contents.hexdigest()[:12]}"
+
+
+def _base_url(line: str) -> str | None:
+    return line.split()[1] if line.startswith("READY ") else None
+
+
+def _build(folder: Path) -> None:
+    _ensure_tools()
+    print("Building HAPI from Maven Central (once, 400 MB, about 1 min) ...", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        for name in FILES:
+            shutil.copy(SOURCES / name, work)
+        _package(work)
+        (work / "target" / JAR).rename(work / JAR)
+        (work / "target" / "lib").rename(work / "lib")
+        shutil.rmtree(work / "target")
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"Built in {time.monotonic() - start:.0f} s.", file=sys.stderr, flush=True)
+
+
+def _package(work: Path) -> None:
+    maven = ["mvn", "-q", "-B", "-ntp", "package"]
+    done = subprocess.run(maven, cwd=work, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()
+        raise StartError(f"Maven failed ({done.returncode}); is Maven Central reachable? It said:\n{said[-2000:]}")
+
+
+def _java() -> str:
+    """Return the Java program of JAVA_HOME, else of the path; StartError unless it is new enough."""
+    java = _program("java")
+    if java is None or _java_version(java) < JAVA_VERSION:
+        _install_or_explain([f"Java {JAVA_VERSION} or newer"])
+        java = _program("java")
+    if java is None:
+        raise StartError("Java was installed but is not on the path")
+    return java
+
+
+def _ensure_tools() -> None:
+    if missing := missing_tools():
+        _install_or_explain(missing)
+    if missing := missing_tools():
+        raise StartError(f"HAPI still lacks {' and '.join(missing)}; does JAVA_HOME name an older Java?")
+
+
+def missing_tools() -> list[str]:
+    """Name what a build lacks, in words for a person; empty when all is there."""
+    missing = []
+    compiler = _program("javac")
+    if compiler is None or _java_version(compiler) < JAVA_VERSION:
+        missing.append(f"a JDK {JAVA_VERSION} or newer (javac)")
+    if shutil.which("mvn") is None:
+        missing.append("Maven (mvn)")
+    return missing
+
+
+def _program(name: str) -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which(name, path=str(Path(home) / "bin")) if home else shutil.which(name)
+
+
+def _java_version(program: str) -> int:
+    done = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r"(\d+)(?:\.\d+)*", done.stderr + done.stdout)  # 'openjdk version "17.0.15"', 'javac 17.0.15'
+    return int(found[1]) if found else 0
+
+
+def _install_or_explain(missing: list[str]) -> None:
+    """Install Debian's packages when we may; otherwise say what is missing and how to get it."""
+    packages = " ".join(_DEBIAN_PACKAGES)
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise StartError(
+            f"HAPI needs {' and '.join(missing)}. Debian and Ubuntu: sudo apt-get install {packages}; "
+            "macOS: brew install openjdk maven; elsewhere: https://adoptium.net and https://maven.apache.org. "
+            "Or use the embedded FHIR server, which needs neither."
+        )
+    print(f"Installing {packages} with apt-get ...", file=sys.stderr, flush=True)
+    for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *_DEBIAN_PACKAGES)):
+        done = subprocess.run(
+            ["apt-get", "-q", *arguments],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            raise StartError(f"apt-get {arguments[0]} failed ({done.returncode}):\n{done.stderr.strip()[-2000:]}")

@@ -1,0 +1,152 @@
+"""
+The host itself: one indexed app, its listeners and timers, and one HTTP server on 127.0.0.1.
+
+`FunctionsHost.start` refuses what it cannot serve before anything runs; `stop` finishes what is in flight, within
+bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiohttp import web
+from azure.storage.queue.aio import QueueServiceClient
+
+from local.host.http import LARGEST_BODY, add_functions
+from local.host.queues import QueueListener
+from local.host.settings import HostSettings, read_host_settings
+from local.host.timers import Timer
+from local.host.worker import Function, Worker
+
+logger = logging.getLogger(__name__)
+
+STORAGE = "AzureWebJobsStorage"
+
+DEFAULT_LEASE = 20.0
+"""Seconds of a message's lease; the real host has ten minutes. Shorter, so that a killed host's messages come back."""
+
+LONGEST_STOP = 10.0
+"""Seconds that messages, timers and requests in flight are given to finish."""
+
+_QUEUE_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class UnsupportedBindingError(Exception):
+    """The app has a binding that this host does not serve, or a wrong one; names function and binding."""
+
+
+class FunctionsHost:
+    """A running app; made by `start`."""
+
+    def __init__(self, worker: Worker, settings: HostSettings, service: QueueServiceClient, lease: float) -> None:
+        by_kind = {kind: [] for kind in ("queuetrigger", "timertrigger", "httptrigger")} | _by_trigger(worker.functions)
+        self._worker = worker
+        self._service = service
+        self._listeners = [
+            QueueListener(each, worker, service, settings.queues, lease=lease) for each in by_kind["queuetrigger"]
+        ]
+        self._timers = {each.name: Timer(each, worker) for each in by_kind["timertrigger"]}
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_get("/admin/functions", self._list)
+        app.router.add_post("/admin/functions/{name}", self._fire)
+        add_functions(app.router, by_kind["httptrigger"], worker, settings.route_prefix)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LONGEST_STOP)
+        self._running: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    @classmethod
+    async def start(
+        cls, app_directory: Path, environment: Mapping[str, str], *, port: int = 0, lease: float = DEFAULT_LEASE
+    ) -> FunctionsHost:
+        """
+        Index the app and serve it.
+
+        Parameters
+        ----------
+        environment
+            ``AzureWebJobsStorage``: connection string of the queues' account.
+        port
+            0 takes a free one; the attribute ``port`` tells which.
+        lease
+            Seconds of a message's lease, at least 2.
+
+        Raises
+        ------
+        HostSettingsError, IndexingError, UnsupportedBindingError, ScheduleError, RouteError
+            The app cannot be served; nothing has been started.
+        """
+        settings = read_host_settings(app_directory)
+        worker = await Worker.start(app_directory)
+        for function in worker.functions.values():
+            _check(function)
+        if not environment.get(STORAGE):
+            raise UnsupportedBindingError(f"{STORAGE}: expected the connection string of the queues' account")
+        service = QueueServiceClient.from_connection_string(environment[STORAGE], retry_total=2)
+        host = cls(worker, settings, service, lease)
+        await host._serve(port)
+        return host
+
+    async def stop(self) -> None:
+        """Take no more work, finish what is in flight, and close; after `LONGEST_STOP` seconds leave the rest."""
+        for part in (*self._listeners, *self._timers.values()):
+            part.stop()
+        closing = asyncio.create_task(self._runner.cleanup())
+        _, late = await asyncio.wait({*self._running, closing}, timeout=LONGEST_STOP)
+        if late:
+            logger.warning("stopped with work in flight; its messages come back after their lease")
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        await self._service.close()
+
+    async def _serve(self, port: int) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.port = self._runner.addresses[0][1]
+        for part in (*self._listeners, *self._timers.values()):
+            self._keep(asyncio.create_task(part.run()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (problem := task.exception()):
+            logger.critical("a listener of this host ended: a defect of the host", exc_info=problem)
+
+    async def _list(self, _: web.Request) -> web.Response:
+        functions = self._worker.functions.values()
+        return web.json_response([{"name": each.name, "config": {"bindings": each.bindings}} for each in functions])
+
+    async def _fire(self, request: web.Request) -> web.Response:
+        """Fire a timer now, as the portal's "Run" does; 202 at once, 404 when there is no such timer."""
+        timer = self._timers.get(request.match_info["name"])
+        if timer is None:
+            return web.Response(status=404, text="no timer function of this name")
+        self._keep(asyncio.create_task(timer.fire()))
+        return web.Response(status=202)
+
+
+def _by_trigger(functions: Mapping[str, Function]) -> dict[str, list[Function]]:
+    found: dict[str, list[Function]] = {}
+    for each in functions.values():
+        found.setdefault(str(each.trigger["type"]).lower(), []).append(each)
+    return found
+
+
+def _check(function: Function) -> None:
+    """Raise `UnsupportedBindingError` unless every binding is one that this host serves."""
+    for binding in function.bindings:
+        kind, name = str(binding["type"]).lower(), f"{function.name}: binding {binding['name']!r}"
+        if kind not in ("queuetrigger", "timertrigger", "httptrigger", "http"):
+            raise UnsupportedBindingError(f"{name} of type {binding['type']!r} is not served by this host")
+        if kind == "queuetrigger" and binding.get("connection", STORAGE) != STORAGE:
+            raise UnsupportedBindingError(f"{name}: expected connection {STORAGE}")
+        if kind == "queuetrigger" and not _QUEUE_NAME.fullmatch(str(binding["queueName"])):
+            raise UnsupportedBindingError(f"{name}: not a legal queue name")

@@ -1,0 +1,212 @@
+"""
+Queue triggers: the listener of the storage extension, as the real host has it.
+
+A message is received under a lease, its function runs while the lease is renewed, then it is deleted. After a failure
+it becomes visible again, until it was delivered ``maxDequeueCount`` times and is moved to ``<queue>-poison``. A message
+that cannot be decoded goes there without a run. A poison queue has none of its own: there a failed message stays
+invisible until its lease ends, so that it cannot spin.
+
+Leases are renewed between requests and a renewal is never cancelled: one that was cut off would leave an unknown pop
+receipt, the delete would fail, and the message would run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import random
+from collections.abc import Mapping
+from datetime import datetime
+
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+from local.host.messages import TypedData
+from local.host.settings import QueueSettings
+from local.host.worker import Function, FunctionError, Worker
+
+logger = logging.getLogger(__name__)
+
+POISON_SUFFIX = "-poison"
+
+_SHORTEST_WAIT = 0.05
+_LONGEST_WAIT = 0.25
+"""Seconds between polls of an idle queue; on one machine there is nobody to spare, so host.json may only shorten it."""
+
+
+class QueueListener:
+    """
+    Delivers the messages of one queue to one function.
+
+    Parameters
+    ----------
+    lease
+        Seconds that a received message stays invisible unless renewed. The real host has ten minutes, fixed.
+    """
+
+    def __init__(
+        self, function: Function, worker: Worker, service: QueueServiceClient, settings: QueueSettings, *, lease: float
+    ) -> None:
+        name = str(function.trigger["queueName"])
+        self.function = function
+        self._worker = worker
+        self._settings = settings
+        self._lease = lease
+        self._queue = service.get_queue_client(name)
+        self._poison = None if name.endswith(POISON_SUFFIX) else service.get_queue_client(name + POISON_SUFFIX)
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._fewer = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive no more; `run` returns once every message in flight is done."""
+        self._stopping.set()
+        self._fewer.set()
+
+    async def run(self) -> None:
+        """Receive and deliver until stopped, then finish what is in flight."""
+        wait = _SHORTEST_WAIT
+        while not self._stopping.is_set():
+            received = await self._receive()
+            for message in received:
+                self._start(message)
+            if received:
+                wait = _SHORTEST_WAIT
+                await self._room()
+            else:
+                await self._idle(wait)
+                wait = min(wait * 1.5, _LONGEST_WAIT, self._settings.max_polling_interval)
+        await asyncio.gather(*self._in_flight)
+
+    async def _receive(self) -> list[QueueMessage]:
+        """Return up to a batch of messages, now leased; none when the queue is missing or does not answer."""
+        size = self._settings.batch_size
+        try:
+            pages = self._queue.receive_messages(messages_per_page=size, visibility_timeout=int(self._lease)).by_page()
+            return [message async for message in await anext(pages)]
+        except (StopAsyncIteration, ResourceNotFoundError):
+            return []
+        except AzureError as problem:
+            logger.warning("queue of %s: %s", self.function.name, type(problem).__name__)
+            return []
+
+    def _start(self, message: QueueMessage) -> None:
+        delivery = _Delivery(self._queue, self._poison, message, lease=self._lease)
+        task = asyncio.create_task(self._deliver(delivery))
+        self._in_flight.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._fewer.set()
+
+    async def _room(self) -> None:
+        """Wait until few enough messages are in flight to receive more."""
+        while len(self._in_flight) > self._settings.new_batch_threshold and not self._stopping.is_set():
+            self._fewer.clear()
+            await self._fewer.wait()
+
+    async def _idle(self, wait: float) -> None:
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads polls, protects nothing
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), wait * jitter)
+
+    async def _deliver(self, delivery: _Delivery) -> None:
+        """Bring one message to its end: deleted, visible again, or poison."""
+        try:
+            await self._finish(delivery)
+        except AzureError as problem:
+            name = self.function.name
+            logger.warning("%s: %s; the message comes back after its lease", name, type(problem).__name__)
+
+    async def _finish(self, delivery: _Delivery) -> None:
+        count, most = int(delivery.message.dequeue_count or 1), self._settings.max_dequeue_count
+        body = self._decode(str(delivery.message.content))
+        if body is None or count > most:
+            logger.error("%s: a message cannot be decoded, or came too often", self.function.name)
+            await delivery.give_up()
+        elif await self._succeeds(delivery, body):
+            await delivery.delete()
+        elif count >= most:
+            await delivery.give_up()
+        else:
+            await delivery.release(self._settings.visibility_timeout)
+
+    async def _succeeds(self, delivery: _Delivery, body: str) -> bool:
+        """Run the function, renewing the lease at half time."""
+        metadata = _metadata(delivery.message, body)
+        running = asyncio.create_task(self._worker.invoke(self.function, TypedData(string=body), metadata))
+        while not (await asyncio.wait({running}, timeout=self._lease / 2))[0]:
+            with contextlib.suppress(AzureError):  # the next round tries again; at worst the message runs twice
+                await delivery.renew()
+        try:
+            running.result()
+        except FunctionError as failure:
+            count = delivery.message.dequeue_count
+            logger.error("%s failed, delivery %s: %s", self.function.name, count, failure)  # noqa: TRY400 - its trace
+            return False
+        return True
+
+    def _decode(self, content: str) -> str | None:
+        """Return the body, None when it is not what host.json promises."""
+        if not self._settings.base64:
+            return content
+        try:
+            return base64.b64decode(content, validate=True).decode()
+        except ValueError:
+            return None
+
+
+class _Delivery:
+    """One received message and the receipt that owns it."""
+
+    def __init__(self, queue: QueueClient, poison: QueueClient | None, message: QueueMessage, *, lease: float) -> None:
+        self.message = message
+        self._queue = queue
+        self._poison = poison
+        self._lease = lease
+        self._receipt = message.pop_receipt
+
+    async def renew(self) -> None:
+        await self.release(self._lease)
+
+    async def release(self, delay: float) -> None:
+        """Make the message visible again after so many seconds."""
+        answer = await self._queue.update_message(self.message.id, self._receipt, visibility_timeout=int(delay))
+        self._receipt = answer.pop_receipt
+
+    async def delete(self) -> None:
+        await self._queue.delete_message(self.message.id, self._receipt)
+
+    async def give_up(self) -> None:
+        """Move the message to the poison queue, made if it is missing."""
+        if self._poison is None:
+            return
+        try:
+            await self._poison.send_message(self.message.content)
+        except ResourceNotFoundError:
+            with contextlib.suppress(ResourceExistsError):
+                await self._poison.create_queue()
+            await self._poison.send_message(self.message.content)
+        await self.delete()
+
+
+def _metadata(message: QueueMessage, body: str) -> Mapping[str, TypedData]:
+    """Return what the real host tells about a message; numbers and times are JSON."""
+    return {
+        "QueueTrigger": TypedData(string=body),
+        "Id": TypedData(string=message.id),
+        "PopReceipt": TypedData(string=message.pop_receipt),
+        "DequeueCount": TypedData(json=json.dumps(message.dequeue_count)),
+        "InsertionTime": _time(message.inserted_on),
+        "ExpirationTime": _time(message.expires_on),
+        "NextVisibleTime": _time(message.next_visible_on),
+    }
+
+
+def _time(when: datetime | None) -> TypedData:
+    return TypedData(json=json.dumps(when.isoformat() if when else None))

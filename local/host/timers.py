@@ -1,0 +1,98 @@
+"""
+Timer triggers: NCRONTAB schedules, in UTC, and the loop that fires them.
+
+croniter knows the calendar. NCRONTAB differs from it in two things, said here: six fields with seconds first, and a
+day of the month and a day of the week must both match.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+from datetime import UTC, datetime
+
+from croniter import CroniterBadCronError, CroniterBadDateError, croniter
+
+from local.host.messages import TypedData
+from local.host.worker import Function, FunctionError, Worker
+
+logger = logging.getLogger(__name__)
+
+_FIELDS = 6
+_VALUE = r"(?:\d+|[A-Za-z]{3})"
+_FIELD = re.compile(rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d+)?")
+
+
+class ScheduleError(Exception):
+    """The text is no NCRONTAB expression, or one that never fires."""
+
+
+class Schedule:
+    """
+    An NCRONTAB expression: second, minute, hour, day, month, day of the week.
+
+    Raises
+    ------
+    ScheduleError
+        See there.
+    """
+
+    def __init__(self, text: str) -> None:
+        parts = text.split()
+        if len(parts) != _FIELDS or not all(_FIELD.fullmatch(each) for part in parts for each in part.split(",")):
+            raise ScheduleError(f"expected six NCRONTAB fields, got {text!r}")
+        self._text = " ".join(parts)
+        try:
+            self.next(datetime.now(UTC))
+        except (CroniterBadCronError, CroniterBadDateError) as problem:
+            raise ScheduleError(f"{text!r}: {problem}") from None
+
+    def next(self, after: datetime) -> datetime:
+        """Return the first time, aware UTC, later than ``after``."""
+        times = croniter(self._text, after, day_or=False, second_at_beginning=True)
+        found: datetime = times.get_next(datetime)
+        return found
+
+
+class Timer:
+    """One timer function: fires when due, one run at a time."""
+
+    def __init__(self, function: Function, worker: Worker) -> None:
+        self.function = function
+        self._worker = worker
+        self._schedule = Schedule(str(function.trigger["schedule"]))
+        self._at_start = bool(function.trigger.get("runOnStartup"))
+        self._one_at_a_time = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Fire no more; `run` returns once the present run has ended."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Fire until stopped."""
+        if self._at_start:
+            await self.fire()
+        while not self._stopping.is_set():
+            now = datetime.now(UTC)
+            if not await self._stopped_within((self._schedule.next(now) - now).total_seconds()):
+                await self.fire()
+
+    async def fire(self) -> None:
+        """Run the function now, after a run that is under way; its failure is logged."""
+        now = datetime.now(UTC)
+        status = {"Last": now.isoformat(), "Next": self._schedule.next(now).isoformat(), "LastUpdated": now.isoformat()}
+        value = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": False}
+        async with self._one_at_a_time:
+            try:
+                await self._worker.invoke(self.function, TypedData(json=json.dumps(value)))
+            except FunctionError as failure:
+                logger.error("%s failed: %s", self.function.name, failure)  # noqa: TRY400 - the trace is the function's
+
+    async def _stopped_within(self, wait: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), wait)
+        return self._stopping.is_set()

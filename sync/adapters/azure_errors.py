@@ -1,0 +1,110 @@
+"""
+Where exceptions of the Azure libraries end and ours begin.
+
+Texts of the libraries hold addresses, and so names of blobs: nothing of them is kept but the status and the service's
+error code. The library's exception is cut off (``from None``) for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+from sync.errors import (
+    SourceChanged,
+    SourceGone,
+    SourceUnavailable,
+    StoreConflict,
+    StoreUnavailable,
+    SyncError,
+    TransientError,
+)
+
+ROLES_FOR_STATE = "Give the identity the roles Storage Table Data Contributor and Storage Queue Data Contributor on the state account."
+ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
+
+_DENIED = (401, 403)
+_LOST_RACE = (404, 409, 412)
+_NOT_YET = ("TableBeingDeleted", "QueueBeingDeleted", "AccountBeingCreated", "OperationTimedOut")
+"""Answers with a status of conflict that are outages all the same."""
+
+_GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
+
+
+@contextmanager
+def state_errors() -> Iterator[None]:
+    """Translate what Table and Queue Storage raise; 404, 409 and 412 become `StoreConflict`."""
+    try:
+        yield
+    except AzureError as problem:
+        raise state_error(problem) from None
+    except (TimeoutError, OSError):
+        raise StoreUnavailable("no answer") from None
+
+
+@contextmanager
+def source_errors() -> Iterator[None]:
+    """Translate what Blob Storage raises when an object is read."""
+    try:
+        yield
+    except AzureError as problem:
+        raise source_error(problem) from None
+    except (TimeoutError, OSError):
+        raise SourceUnavailable("no answer") from None
+
+
+def state_error(problem: AzureError) -> SyncError:
+    """Choose our error for an exception from Table or Queue Storage."""
+    if _is_denied(problem):
+        return StoreUnavailable(_what(problem), code="store.forbidden", hint=ROLES_FOR_STATE)
+    status = _status(problem)
+    if status in _LOST_RACE and error_code(problem) not in _NOT_YET:
+        return StoreConflict(_what(problem))
+    return StoreUnavailable(_what(problem), retry_after=_retry_after(problem))
+
+
+def source_error(problem: AzureError) -> SyncError:
+    """Choose our error for an exception from Blob Storage."""
+    if _is_denied(problem):
+        return SourceUnavailable(_what(problem), code="source.forbidden", hint=ROLES_FOR_SOURCE)
+    status = _status(problem)
+    if status == 404 or error_code(problem) in _GONE:
+        return SourceGone("no such object")
+    if status == 412:
+        return SourceChanged("the object has another ETag now")
+    return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
+
+
+def error_code(problem: AzureError) -> str:
+    """Return the service's own name of the error, empty when there is none."""
+    code = getattr(problem, "error_code", None)
+    return str(getattr(code, "value", code) or "")
+
+
+def is_transient(problem: SyncError) -> bool:
+    """Tell whether every row of a transaction shares this fate."""
+    return isinstance(problem, TransientError)
+
+
+def _status(problem: AzureError) -> int | None:
+    return problem.status_code if isinstance(problem, HttpResponseError) else None
+
+
+def _is_denied(problem: AzureError) -> bool:
+    return isinstance(problem, ClientAuthenticationError) or _status(problem) in _DENIED
+
+
+def _what(problem: AzureError) -> str:
+    parts = (type(problem).__name__, str(_status(problem) or ""), error_code(problem))
+    return " ".join(part for part in parts if part)
+
+
+def _retry_after(problem: AzureError) -> float | None:
+    response = getattr(problem, "response", None)
+    text = response.headers.get("Retry-After") if response is not None else None
+    try:
+        return max(float(text), 0.0) if text else None
+    except ValueError:  # a date instead of seconds: the caller's own back-off will do
+        return None

@@ -1,0 +1,19 @@
+"""Names of our tables and queues, in one place: the infrastructure templates and the triggers must agree with them."""
+
+from __future__ import annotations
+
+LOCATORS = "locators"
+LEDGER = "ledger"
+DIRTY = "dirty"
+PROJECTIONS = "projections"
+PATIENTS = "patients"
+DEAD_LETTERS = "deadletters"
+
+TABLES = (LOCATORS, LEDGER, DIRTY, PROJECTIONS, PATIENTS, DEAD_LETTERS)
+
+OBJECTS_QUEUE = "objects"
+STUDIES_QUEUE = "studies"
+OBJECTS_POISON_QUEUE = "objects-poison"
+STUDIES_POISON_QUEUE = "studies-poison"
+
+QUEUES = (OBJECTS_QUEUE, STUDIES_QUEUE, OBJECTS_POISON_QUEUE, STUDIES_POISON_QUEUE)

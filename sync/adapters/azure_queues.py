@@ -1,0 +1,77 @@
+"""
+Our queues in Azure Queue Storage (Azurite locally).
+
+Messages are base64, as Event Grid and the Functions host expect, and never expire. Source: Azure "Put Message".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import TextBase64EncodePolicy
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+from sync.adapters import azure_names as names
+from sync.adapters.azure_errors import state_errors
+from sync.events import study_message
+from sync.model import StudyRef
+from sync.ports import QueueDepths, StudyQueue
+
+LONGEST_DELAY = 7 * 24 * 3600
+"""Seconds; the service's limit of a visibility time-out."""
+
+_NEVER_EXPIRES = -1
+
+
+class AzureQueues(StudyQueue, QueueDepths):
+    """The queue ``studies``, and the lengths of all four."""
+
+    def __init__(self, service: QueueServiceClient) -> None:
+        self._service = service
+        self._queues = {name: self._client(name) for name in names.QUEUES}
+        self._studies = self._queues[names.STUDIES_QUEUE]
+
+    def _client(self, name: str) -> QueueClient:
+        return self._service.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
+
+    async def ensure(self) -> None:
+        """Create the queues that are missing. Safe to repeat."""
+        await asyncio.gather(*(self._create(queue) for queue in self._queues.values()))
+
+    async def _create(self, queue: QueueClient) -> None:
+        with state_errors():
+            try:
+                await queue.create_queue()
+            except ResourceExistsError:
+                return
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds, rounded up."""
+        seconds = min(max(math.ceil(delay), 0), LONGEST_DELAY)
+        with state_errors():
+            await self._studies.send_message(
+                study_message(study), visibility_timeout=seconds, time_to_live=_NEVER_EXPIRES
+            )
+
+    async def length(self) -> int:
+        """Return about how many messages ``studies`` holds, invisible ones included."""
+        return await self._length(self._studies)
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> about how many messages, invisible ones included."""
+        lengths = await asyncio.gather(*(self._length(queue) for queue in self._queues.values()))
+        return dict(zip(self._queues, lengths, strict=True))
+
+    async def _length(self, queue: QueueClient) -> int:
+        with state_errors():
+            try:
+                properties = await queue.get_queue_properties()
+            except ResourceNotFoundError:
+                return 0
+        return int(properties.approximate_message_count or 0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._service.close()

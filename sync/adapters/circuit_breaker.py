@@ -1,0 +1,58 @@
+"""
+Stops calling a service that is down: after some failures in a row calls fail at once, for a growing while.
+
+One breaker stands for one service in one process. When its time is up, one caller may try; success closes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+FAILURES_TO_OPEN = 5
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 60.0
+
+
+class CircuitBreaker:
+    """
+    Counts failures of one service.
+
+    Parameters
+    ----------
+    now
+        Seconds on a monotonic clock; tests turn it by hand.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._failures = 0
+        self._pause = FIRST_PAUSE
+        self._open_until = 0.0
+
+    def remaining(self) -> float:
+        """
+        Seconds until the next call may try; 0 when it may try now.
+
+        Whoever is told 0 while the breaker was open is the probe: others have to wait for another pause.
+        """
+        if self._failures < FAILURES_TO_OPEN:
+            return 0.0
+        left = self._open_until - self._now()
+        if left <= 0:
+            self._open_until = self._now() + self._pause
+            return 0.0
+        return left
+
+    def succeeded(self) -> None:
+        """Close it."""
+        self._failures = 0
+        self._pause = FIRST_PAUSE
+
+    def failed(self, retry_after: float | None = None) -> None:
+        """Count a failure; from the fifth in a row on it is open, for as long as the service asked for at least."""
+        self._failures += 1
+        if self._failures >= FAILURES_TO_OPEN:
+            pause = min(max(self._pause, retry_after or 0.0), LONGEST_PAUSE)
+            self._open_until = self._now() + pause
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,282 @@
+"""
+A FHIR R4 service over HTTP: `sync.ports.FhirServer` with httpx and tenacity.
+
+Status codes become our errors here and nowhere else. Texts of the service never leave this module: an OperationOutcome
+may quote what was sent, so only its issue codes and element paths are kept. Look-ups by identifier go by POST, so that
+no patient id stands in a URL and thereby in access logs.
+
+Source: FHIR R4 http.html (transaction, conditional requests, search by POST), Azure Health Data Services FHIR REST.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, Throttled, TransientError
+from sync.model import FhirWrite, Resource
+from sync.telemetry import Telemetry
+
+MAX_ENTRIES = 500
+"""Entries of a bundle that Azure accepts."""
+
+ATTEMPTS = 3
+LONGEST_SHORT_WAIT = 2.0
+"""Seconds; a service that asks for more is left alone, and the study waits in the queue instead."""
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_MEDIA = "application/fhir+json"
+_ESCAPED = re.compile(r"([\\,|$])")
+_ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
+_CONFLICTS = (409, 412)
+_GONE = (404, 410)
+
+
+class TokenSource(Protocol):
+    """What gives bearer tokens; see `sync.bootstrap`."""
+
+    async def token(self, *, refresh: bool = False) -> str:
+        """Return a token for the FHIR service; a new one when ``refresh``."""
+        ...
+
+
+class HttpFhirServer:
+    """
+    The FHIR service at a base URL.
+
+    Parameters
+    ----------
+    base_url
+        Without a slash at the end.
+    telemetry
+        Counts ``fhir.requests``, ``fhir.retries``, ``fhir.throttled``.
+    tokens
+        Bearer tokens; None for a server on this machine.
+    transport
+        Replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        telemetry: Telemetry,
+        tokens: TokenSource | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
+        headers = {"Accept": _MEDIA, "Prefer": "return=minimal"}
+        self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport)
+        self._base = base_url.rstrip("/")
+        self._telemetry = telemetry
+        self._tokens = tokens
+        self._breaker = breaker or CircuitBreaker()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource, or None when it never was or is deleted."""
+        answer = await self._send("GET", f"/{resource_type}/{resource_id}", headers={"Cache-Control": "no-cache"})
+        if answer.status_code in _GONE:
+            return None
+        _raise_for(answer.status_code, answer)
+        return _object(answer)
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier, never from a cache; the first page holds enough of them."""
+        form = {"identifier": f"{_escape(system)}|{_escape(value)}", "_count": "10"}
+        answer = await self._send("POST", f"/{resource_type}/_search", data=form, headers={"Cache-Control": "no-cache"})
+        _raise_for(answer.status_code, answer)
+        entries = _object(answer).get("entry") or []
+        found = [entry.get("resource") or {} for entry in entries if _mode(entry) == "match"]
+        return [resource for resource in found if resource.get("resourceType") == resource_type]
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
+        versions: list[str | None] = []
+        for start in range(0, len(writes), MAX_ENTRIES):
+            versions += await self._transaction(writes[start : start + MAX_ENTRIES])
+        return versions
+
+    async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [_entry(write) for write in writes]}
+        body = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        answer = await self._send("POST", "", content=body, headers={"Content-Type": f"{_MEDIA}; charset=utf-8"})
+        _raise_for(answer.status_code, answer, writes)
+        entries = _object(answer).get("entry") or []
+        if len(entries) != len(writes):
+            raise FhirUnavailable(f"{len(entries)} entries answered {len(writes)}")
+        return [_version(write, entry.get("response") or {}) for write, entry in zip(writes, entries, strict=True)]
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Send with a few short retries; every request here is safe to repeat, for ids are chosen by us."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            retry=retry_if_exception(_worth_a_short_wait),
+            before_sleep=lambda _: self._telemetry.count("fhir.retries"),
+            reraise=True,
+        )
+        answer: httpx.Response = await retrying(self._send_once, method, path, **request)
+        return answer
+
+    async def _send_once(self, method: str, path: str, **request: Any) -> httpx.Response:
+        if (pause := self._breaker.remaining()) > 0:
+            raise FhirUnavailable("the service is left alone for a while", retry_after=pause)
+        try:
+            answer = await self._authorized(method, path, **request)
+            _raise_for_outage(answer)
+        except TransientError as outage:
+            self._breaker.failed(outage.retry_after)
+            if isinstance(outage, Throttled):
+                self._telemetry.count("fhir.throttled")
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    async def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
+        answer = await self._request(method, path, refresh=False, **request)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and self._tokens is not None:
+            answer = await self._request(method, path, refresh=True, **request)
+        return answer
+
+    async def _request(
+        self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], **request: Any
+    ) -> httpx.Response:
+        if self._tokens is not None:
+            headers = {**headers, "Authorization": f"Bearer {await self._tokens.token(refresh=refresh)}"}
+        self._telemetry.count("fhir.requests")
+        try:
+            return await self._client.request(method, f"{self._base}{path}", headers=headers, **request)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise FhirUnavailable(f"no answer: {type(problem).__name__}") from None
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds before the next short retry: what the service asked for, else jittered and growing."""
+    outage = state.outcome.exception() if state.outcome else None
+    asked = outage.retry_after if isinstance(outage, TransientError) else None
+    return asked if asked is not None else wait_random_exponential(multiplier=0.2, max=LONGEST_SHORT_WAIT)(state)
+
+
+def _worth_a_short_wait(problem: BaseException) -> bool:
+    return (
+        isinstance(problem, TransientError)
+        and problem.code != "fhir.forbidden"
+        and (problem.retry_after is None or problem.retry_after <= LONGEST_SHORT_WAIT)
+    )
+
+
+def _entry(write: FhirWrite) -> dict[str, Any]:
+    url = f"{write.resource_type}/{write.resource_id}"
+    if write.resource is None:
+        return {"request": {"method": "DELETE", "url": url}}
+    request = {"method": "PUT", "url": url}
+    if write.if_match is not None:
+        request["ifMatch"] = f'W/"{write.if_match}"'
+    return {"resource": write.resource, "request": request}
+
+
+def _version(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
+    """Check one entry of a transaction's answer: not every server's transactions are atomic."""
+    status = int(str(response.get("status") or "0")[:3])
+    if write.resource is None:
+        if status not in _GONE:
+            _raise_for(status, response.get("outcome"))
+        return None
+    _raise_for(status, response.get("outcome"), [write])
+    if etag := _ETAG.match(str(response.get("etag") or "")):
+        if etag[1]:
+            return etag[1]
+    history = str(response.get("location") or "").partition("/_history/")[2]
+    return history or None
+
+
+def _raise_for_outage(answer: httpx.Response) -> None:
+    """Tell what trying again may help from what the caller has to decide."""
+    status, retry_after = answer.status_code, _retry_after(answer.headers)
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise Throttled(str(status), retry_after=retry_after)
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        hint = "Give the function's identity the role FHIR Data Contributor on the FHIR service."
+        raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=retry_after)
+    if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise FhirUnavailable(str(status), retry_after=retry_after)
+
+
+def _raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
+    """Raise our error for a status of an answer, or of one of its entries; nothing for a success."""
+    if 200 <= status < 300:
+        return
+    if status in _CONFLICTS:
+        raise FhirConflict(str(status))
+    if status in _GONE and any(write.if_match for write in writes):
+        raise FhirConflict(f"{status}: what was to be updated is gone")
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise Throttled(str(status))
+    if 400 <= status < 500 and status != httpx.codes.REQUEST_TIMEOUT:
+        raise FhirRejected(f"{status} {_issues(answer)}".strip())
+    raise FhirUnavailable(f"status {status}")
+
+
+def _issues(answer: httpx.Response | Any) -> str:
+    """Issue codes and element paths of an OperationOutcome; its texts may quote patient data."""
+    outcome: Any = answer
+    if isinstance(answer, httpx.Response):
+        try:
+            outcome = answer.json()
+        except ValueError:
+            return ""
+    issues = outcome.get("issue") if isinstance(outcome, dict) else None
+    return "; ".join(_issue(issue) for issue in (issues or [])[:10] if isinstance(issue, dict))
+
+
+def _issue(issue: Mapping[str, Any]) -> str:
+    code = str(issue.get("code") or "")
+    paths = [str(path) for path in issue.get("expression") or issue.get("location") or []]
+    shown = [path for path in paths if re.fullmatch(r"[A-Za-z][A-Za-z0-9.\[\]]{0,120}", path)]
+    return " ".join([code if re.fullmatch(r"[a-z-]{1,40}", code) else "unknown", *shown[:3]])
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise FhirUnavailable("the answer is no JSON object")
+    return body
+
+
+def _mode(entry: Mapping[str, Any]) -> str:
+    return str((entry.get("search") or {}).get("mode") or "match")
+
+
+def _escape(token: str) -> str:
+    r"""Escape a search token (R4 search.html, 3.1.1.4.0.1): ``\``, ``,``, ``|`` and ``$``."""
+    return _ESCAPED.sub(r"\\\1", token)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the service asks for, in any of its three forms."""
+    try:
+        if milliseconds := headers.get("x-ms-retry-after-ms"):
+            return max(float(milliseconds) / 1000, 0.0)
+        text = headers.get("Retry-After")
+        if not text:
+            return None
+        if text.strip().isdigit():
+            return float(text)
+        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None

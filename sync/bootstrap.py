@@ -1,0 +1,188 @@
+"""
+The only place that names both ports and adapters: settings in, running services out, once a process.
+
+Azure Functions calls every function of a worker process on one event loop; the services are built on the first call and
+shared by all, which is what lets concurrent invocations share connections and table transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.policies import AsyncRetryPolicy
+from azure.data.tables.aio import TableServiceClient
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue.aio import QueueServiceClient
+
+from sync.adapters.azure_blobs import AzureBlobs
+from sync.adapters.azure_queues import AzureQueues
+from sync.adapters.azure_tables import TableStore
+from sync.adapters.clocks import SystemClock
+from sync.adapters.fhir import HttpFhirServer
+from sync.config import Settings
+from sync.errors import ConfigError, FhirUnavailable
+from sync.events import Sources
+from sync.ports import Services
+from sync.telemetry import Telemetry, quieten_libraries
+
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The services of this process, what its events may name, and what to close at the end."""
+
+    services: Services
+    sources: Sources
+    _tables: TableStore
+    _queues: AzureQueues
+    _blobs: AzureBlobs
+    _fhir: HttpFhirServer
+    _credential: DefaultAzureCredential | None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(self._tables.close(), self._queues.close(), self._blobs.close(), self._fhir.aclose())
+        if self._credential is not None:
+            await self._credential.close()
+
+
+_running: asyncio.Task[Running] | None = None
+
+
+async def running() -> Running:
+    """
+    Return the services of this process, building them on the first call.
+
+    Concurrent first calls share one start; a failed start is tried again by the next call.
+
+    Raises
+    ------
+    ConfigError
+        A setting is missing or wrong.
+    StoreUnavailable
+        The state account did not answer.
+    """
+    global _running  # noqa: PLW0603 -- one per process is the point
+    if _running is None or (_running.done() and (_running.cancelled() or _running.exception() is not None)):
+        _running = asyncio.create_task(start(Settings.load()))
+    return await asyncio.shield(_running)
+
+
+async def start(settings: Settings) -> Running:
+    """Build the services for these settings, and create tables and queues that are missing."""
+    quieten_libraries()
+    credential = DefaultAzureCredential() if _needs_identity(settings) else None
+    tables = TableStore(_table_service(settings, credential))
+    queues = AzureQueues(_queue_service(settings, credential))
+    blobs = _blobs(settings, credential)
+    telemetry = Telemetry()
+    fhir = HttpFhirServer(settings.fhir_url, telemetry=telemetry, tokens=_tokens(settings, credential))
+    services = Services(
+        settings=settings,
+        clock=SystemClock(),
+        objects=blobs,
+        locators=tables.locators,
+        ledger=tables.ledger,
+        dirty=tables.dirty,
+        projections=tables.projections,
+        patients=tables.patients,
+        dead_letters=tables.dead_letters,
+        study_queue=queues,
+        queues=queues,
+        fhir=fhir,
+        telemetry=telemetry,
+    )
+    sources = Sources(account=blobs.account, containers=frozenset(settings.containers))
+    built = Running(
+        services=services,
+        sources=sources,
+        _tables=tables,
+        _queues=queues,
+        _blobs=blobs,
+        _fhir=fhir,
+        _credential=credential,
+    )
+    try:
+        await asyncio.gather(tables.ensure(), queues.ensure())
+    except BaseException:
+        await built.close()
+        raise
+    return built
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in _LOCAL_HOSTS
+
+
+def _needs_identity(settings: Settings) -> bool:
+    source_by_identity = settings.source.startswith(("http://", "https://"))
+    return not settings.storage or source_by_identity or not _is_local(settings.fhir_url)
+
+
+def _retries() -> AsyncRetryPolicy:
+    """Three short retries; whatever lasts longer is for the queue to wait out."""
+    return AsyncRetryPolicy(retry_total=3, retry_backoff_factor=0.3, retry_backoff_max=5)
+
+
+def _table_service(settings: Settings, credential: AsyncTokenCredential | None) -> TableServiceClient:
+    if settings.storage:
+        return TableServiceClient.from_connection_string(settings.storage, retry_policy=_retries(), **_TIMEOUTS)
+    url = f"https://{settings.storage_account}.table.core.windows.net"
+    return TableServiceClient(url, credential=credential, retry_policy=_retries(), **_TIMEOUTS)
+
+
+def _queue_service(settings: Settings, credential: AsyncTokenCredential | None) -> QueueServiceClient:
+    if settings.storage:
+        return QueueServiceClient.from_connection_string(settings.storage, retry_total=3, **_TIMEOUTS)
+    url = f"https://{settings.storage_account}.queue.core.windows.net"
+    return QueueServiceClient(url, credential=credential, retry_total=3, **_TIMEOUTS)
+
+
+def _blobs(settings: Settings, credential: AsyncTokenCredential | None) -> AzureBlobs:
+    where = settings.source or settings.storage or f"https://{settings.storage_account}.blob.core.windows.net"
+    if where.startswith(("http://", "https://")):
+        service = BlobServiceClient(where, credential=credential, retry_total=3, **_TIMEOUTS)
+    else:
+        service = _from_connection_string(where)
+    return AzureBlobs(service, account=str(service.account_name), containers=settings.containers)
+
+
+def _from_connection_string(text: str) -> BlobServiceClient:
+    try:
+        return BlobServiceClient.from_connection_string(text, retry_total=3, **_TIMEOUTS)
+    except ValueError:
+        expected = "a connection string, or the blob service URL of an account"
+        raise ConfigError("DICOM_SYNC_SOURCE", expected) from None
+
+
+def _tokens(settings: Settings, credential: AsyncTokenCredential | None) -> CredentialTokens | None:
+    """A FHIR server on this machine gets no token."""
+    if credential is None or _is_local(settings.fhir_url):
+        return None
+    return CredentialTokens(credential, scope=f"{settings.fhir_url}/.default")
+
+
+class CredentialTokens:
+    """Bearer tokens of an Azure identity; the credential caches them, a refused one is asked for anew."""
+
+    def __init__(self, credential: AsyncTokenCredential, *, scope: str) -> None:
+        self._credential = credential
+        self._scope = scope
+
+    async def token(self, *, refresh: bool = False) -> str:
+        """Return a token; a new one when ``refresh``."""
+        options = {"enable_cae": True} if refresh else {}
+        try:
+            found: AccessToken = await self._credential.get_token(self._scope, **options)
+        except AzureError as problem:
+            hint = "Check the managed identity of the function app, or sign in with `az login`."
+            raise FhirUnavailable(f"no token: {type(problem).__name__}", code="fhir.forbidden", hint=hint) from None
+        return found.token
