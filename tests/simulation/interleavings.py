@@ -43,6 +43,21 @@ def overtaken_by_a_create(w: World) -> None:
     settle(w)
 
 
+def deleted_under_a_return(w: World) -> None:
+    """A pass is about to delete a study; its instance comes back, and a pass finds all as the record says."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/1", None)
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.change("a/1", Content("1", "P1", "11"))
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    finish(w, slow)
+    settle(w)
+
+
 def late_dead_letter(w: World) -> None:
     """A delivery writes its dead letter after the object was mended and settled by another, and dies."""
     w.change("a/1", UNREADABLE)
@@ -133,6 +148,7 @@ def patient_updated_while_left(w: World) -> None:
 SCRIPTS = [
     died_after_writing,
     overtaken_by_a_create,
+    deleted_under_a_return,
     late_dead_letter,
     two_creators_of_a_patient,
     patient_updated_between_reads,

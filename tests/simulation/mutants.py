@@ -61,16 +61,6 @@ class Mutant:
         return module
 
 
-ONE_OBJECT = Scenario(
-    contents=(Content("1", "P1", "11"), None),
-    names=(1,),
-    changes=(3, 4),
-    crash_rate=(0.2,),
-    sweeps=(2, 5),
-    haste=(0.2,),
-)
-"""One instance comes and goes while several projectors are under way: creates and deletes, which no server fences."""
-
 BACK_AND_FORTH = Scenario(
     contents=(Content("1", "P1", "11"), Content("1", "P1", "12"), None),
     names=(1, 2),
@@ -148,7 +138,7 @@ MUTANTS = [
         "        dirty, found = await _outstanding(study, s)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
         "        dirty, found = await _outstanding(study, s)\n",
-        ONE_OBJECT,
+        interleavings.deleted_under_a_return,
     ),
     Mutant(
         "the mark is read before the ledger",
@@ -162,7 +152,7 @@ MUTANTS = [
         "        except Conflict:\n            trust = False\n",
         "        except Conflict:\n            if await s.dirty.read(study) is None:\n"
         "                return Projected.UNCHANGED\n            trust = False\n",
-        ONE_OBJECT,
+        interleavings.deleted_under_a_return,
     ),
     Mutant(
         "a second pass does not trust the record",
