@@ -13,7 +13,8 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, handling, status as operations
+from sync import bootstrap, handling
+from sync import status as operations
 from sync.errors import SyncError
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -22,42 +23,42 @@ STORAGE = "AzureWebJobsStorage"
 
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
 async def ingest_object(message: func.QueueMessage) -> None:
-    """An event says that an object was created, overwritten or deleted."""
+    """Look at the objects that an event says were created, overwritten or deleted."""
     running = await bootstrap.running()
     await handling.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
 async def project_study(message: func.QueueMessage) -> None:
-    """A study is outstanding."""
+    """Write an outstanding study to FHIR."""
     running = await bootstrap.running()
     await handling.handle_study_message(_text(message), running.services, attempt=_attempt(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
-    """A message of ``objects`` failed too often."""
+    """Keep a dead letter for a message of ``objects`` that failed too often."""
     running = await bootstrap.running()
     await handling.handle_poison_object(_text(message), running.sources, running.services)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
-    """A message of ``studies`` failed too often."""
+    """Keep a dead letter for a message of ``studies`` that failed too often."""
     running = await bootstrap.running()
     await handling.handle_poison_study(_text(message), running.services)
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Every 30 seconds: wake the studies whose wake-up was lost."""
+    """Wake, every 30 seconds, the studies whose wake-up was lost."""
     running = await bootstrap.running()
     await handling.sweep(running.services)
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
-    """200 when settings are sound and the state account answers, else 503 with an error code."""
+    """Answer 200 when settings are sound and the state account answers, else 503 with an error code."""
     try:
         running = await bootstrap.running()
         await running.services.queues.depths()
@@ -68,14 +69,14 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="status", methods=["GET"])
 async def status(req: func.HttpRequest) -> func.HttpResponse:
-    """Whether everything that arrived is in FHIR, and what is left."""
+    """Tell whether everything that arrived is in FHIR, and what is left."""
     running = await bootstrap.running()
     return _json(await operations.status(running.services))
 
 
 @app.route(route="dead-letters", methods=["GET"])
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """The dead letters, grouped by code."""
+    """List the dead letters, grouped by code."""
     running = await bootstrap.running()
     return _json(await operations.dead_letters_by_code(running.services))
 

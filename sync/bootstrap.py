@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.credentials import AccessToken
@@ -32,7 +33,7 @@ from sync.ports import Services
 from sync.telemetry import Telemetry, quieten_libraries
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def _needs_identity(settings: Settings) -> bool:
     return not settings.storage or source_by_identity or not _is_local(settings.fhir_url)
 
 
-def _retries() -> AsyncRetryPolicy:
+def _retries() -> AsyncRetryPolicy[Any, Any]:
     """Three short retries; whatever lasts longer is for the queue to wait out."""
     return AsyncRetryPolicy(retry_total=3, retry_backoff_factor=0.3, retry_backoff_max=5)
 
@@ -164,7 +165,7 @@ def _from_connection_string(text: str) -> BlobServiceClient:
 
 
 def _tokens(settings: Settings, credential: AsyncTokenCredential | None) -> CredentialTokens | None:
-    """A FHIR server on this machine gets no token."""
+    """Give tokens to a FHIR server elsewhere; one on this machine gets none."""
     if credential is None or _is_local(settings.fhir_url):
         return None
     return CredentialTokens(credential, scope=f"{settings.fhir_url}/.default")
@@ -179,7 +180,7 @@ class CredentialTokens:
 
     async def token(self, *, refresh: bool = False) -> str:
         """Return a token; a new one when ``refresh``."""
-        options = {"enable_cae": True} if refresh else {}
+        options: dict[str, Any] = {"enable_cae": True} if refresh else {}
         try:
             found: AccessToken = await self._credential.get_token(self._scope, **options)
         except AzureError as problem:

@@ -193,7 +193,7 @@ async def _unless_conflict(write: Awaitable[object]) -> bool:
 
 
 async def _refuse_message(text: str, refusal: PermanentError, s: Services) -> None:
-    """A message that cannot be acted on becomes a dead letter keyed by its digest: it may hold a patient's name."""
+    """Keep a dead letter keyed by the digest of a message that cannot be acted on: it may hold a patient's name."""
     await s.dead_letters.put(_letter(SubjectKind.MESSAGE, message_digest(text), refusal, s))
     s.telemetry.event("message.refused", logging.WARNING, message=message_digest(text), code=refusal.code)
 
@@ -218,7 +218,7 @@ async def _ours_only() -> AsyncIterator[None]:
         yield
     except SyncError:
         raise
-    except Exception as defect:
+    except Exception as defect:  # noqa: BLE001 -- its text must not reach a log, whatever it is
         place = traceback.extract_tb(defect.__traceback__)[-1]
         where = f"{type(defect).__name__} at {place.filename.rpartition('/')[2]}:{place.lineno} in {place.name}"
         raise UnexpectedFailure(where) from None

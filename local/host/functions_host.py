@@ -8,7 +8,6 @@ bounds.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -44,7 +43,8 @@ class FunctionsHost:
     """A running app; made by `start`."""
 
     def __init__(self, worker: Worker, settings: HostSettings, service: QueueServiceClient, lease: float) -> None:
-        by_kind = {kind: [] for kind in ("queuetrigger", "timertrigger", "httptrigger")} | _by_trigger(worker.functions)
+        kinds = ("queuetrigger", "timertrigger", "httptrigger")
+        by_kind: dict[str, list[Function]] = {kind: [] for kind in kinds} | _by_trigger(worker.functions)
         self._worker = worker
         self._service = service
         self._listeners = [
@@ -93,7 +93,7 @@ class FunctionsHost:
 
     async def stop(self) -> None:
         """Take no more work, finish what is in flight, and close; after `LONGEST_STOP` seconds leave the rest."""
-        for part in (*self._listeners, *self._timers.values()):
+        for part in self._parts():
             part.stop()
         closing = asyncio.create_task(self._runner.cleanup())
         _, late = await asyncio.wait({*self._running, closing}, timeout=LONGEST_STOP)
@@ -108,8 +108,11 @@ class FunctionsHost:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         self.port = self._runner.addresses[0][1]
-        for part in (*self._listeners, *self._timers.values()):
+        for part in self._parts():
             self._keep(asyncio.create_task(part.run()))
+
+    def _parts(self) -> list[QueueListener | Timer]:
+        return [*self._listeners, *self._timers.values()]
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -123,7 +124,7 @@ class Batcher:
         if not write.outcome.done():
             write.outcome.set_result(str(answer["etag"]))
 
-    async def _one(self, write: RowWrite) -> dict[str, Any]:
+    async def _one(self, write: RowWrite) -> Mapping[str, Any]:
         if write.kind == "create":
             return await self._table.create_entity(write.entity)
         if write.kind == "upsert":
@@ -158,6 +159,6 @@ def _fail(batch: list[RowWrite], problem: Exception) -> None:
             continue
         try:
             with state_errors():
-                raise problem
+                raise problem  # noqa: TRY301 -- translated where it is raised
         except Exception as translated:  # noqa: BLE001 -- whatever it is, it is the caller's now
             write.outcome.set_exception(translated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
@@ -44,7 +45,9 @@ class AzureBlobs(ObjectSource):
         if ref.account != self.account or ref.container not in self._containers:
             raise ForeignSource("the object is outside the configured account and containers")
         blob = self._service.get_blob_client(ref.container, ref.name)
-        condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
+        condition: dict[str, Any] = {}
+        if etag:
+            condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         with source_errors():
             try:
                 download = await blob.download_blob(offset=start, length=length, max_concurrency=1, **condition)

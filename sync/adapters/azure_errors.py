@@ -22,11 +22,16 @@ from sync.errors import (
     TransientError,
 )
 
-ROLES_FOR_STATE = "Give the identity the roles Storage Table Data Contributor and Storage Queue Data Contributor on the state account."
+ROLES_FOR_STATE = (
+    "Give the identity the roles Storage Table Data Contributor and Storage Queue Data Contributor on the account of "
+    "queues and tables."
+)
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
 _DENIED = (401, 403)
-_LOST_RACE = (404, 409, 412)
+_NOT_FOUND = 404
+_CONDITION_NOT_MET = 412
+_LOST_RACE = (_NOT_FOUND, 409, _CONDITION_NOT_MET)
 _NOT_YET = ("TableBeingDeleted", "QueueBeingDeleted", "AccountBeingCreated", "OperationTimedOut")
 """Answers with a status of conflict that are outages all the same."""
 
@@ -70,9 +75,9 @@ def source_error(problem: AzureError) -> SyncError:
     if _is_denied(problem):
         return SourceUnavailable(_what(problem), code="source.forbidden", hint=ROLES_FOR_SOURCE)
     status = _status(problem)
-    if status == 404 or error_code(problem) in _GONE:
+    if status == _NOT_FOUND or error_code(problem) in _GONE:
         return SourceGone("no such object")
-    if status == 412:
+    if status == _CONDITION_NOT_MET:
         return SourceChanged("the object has another ETag now")
     return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
 

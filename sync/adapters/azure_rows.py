@@ -253,8 +253,8 @@ def projection_from(row: Mapping[str, Any]) -> Projection:
         elements=frozenset(lists["elements"]),
         patient_keys=frozenset(lists["patient_keys"]),
         findings=_findings_from(lists["findings"]),
-        **{name: row.get(name) for name in _PROJECTION_TEXTS},
-        **{name: row[name] for name in _PROJECTION_PLAIN},
+        **dict[str, Any]({name: row.get(name) for name in _PROJECTION_TEXTS}),
+        **dict[str, Any]({name: row[name] for name in _PROJECTION_PLAIN}),
     )
 
 

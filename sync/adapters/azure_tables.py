@@ -55,6 +55,9 @@ from sync.model import (
 )
 from sync.ports import DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
+_REMEMBERED = 10_000
+_NOT_FOUND = 404
+
 
 class TableLocators(Locators):
     """Table ``locators``."""
@@ -164,7 +167,7 @@ class TableDirtyStudies(DirtyStudies):
 
     def _remember(self, key: str) -> None:
         """Note that a merge is likely to succeed; forgetting costs one request, so the set may be emptied at will."""
-        if len(self._seen_dirty) > 10_000:
+        if len(self._seen_dirty) > _REMEMBERED:
             self._seen_dirty.clear()
         self._seen_dirty.add(key)
 
@@ -313,7 +316,7 @@ async def _quietly(deletion: Awaitable[None]) -> None:
 
 
 def _refuse_missing(response: Any) -> None:
-    if response.http_response.status_code == 404:
+    if response.http_response.status_code == _NOT_FOUND:
         raise StoreConflict("the row is gone")
 
 

@@ -195,9 +195,9 @@ def _version(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
             _raise_for(status, response.get("outcome"))
         return None
     _raise_for(status, response.get("outcome"), [write])
-    if etag := _ETAG.match(str(response.get("etag") or "")):
-        if etag[1]:
-            return etag[1]
+    etag = _ETAG.match(str(response.get("etag") or ""))
+    if etag and etag[1]:
+        return etag[1]
     history = str(response.get("location") or "").partition("/_history/")[2]
     return history or None
 
@@ -216,7 +216,7 @@ def _raise_for_outage(answer: httpx.Response) -> None:
 
 def _raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
     """Raise our error for a status of an answer, or of one of its entries; nothing for a success."""
-    if 200 <= status < 300:
+    if httpx.codes.is_success(status):
         return
     if status in _CONFLICTS:
         raise FhirConflict(str(status))
@@ -224,7 +224,7 @@ def _raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirW
         raise FhirConflict(f"{status}: what was to be updated is gone")
     if status == httpx.codes.TOO_MANY_REQUESTS:
         raise Throttled(str(status))
-    if 400 <= status < 500 and status != httpx.codes.REQUEST_TIMEOUT:
+    if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
         raise FhirRejected(f"{status} {_issues(answer)}".strip())
     raise FhirUnavailable(f"status {status}")
 
