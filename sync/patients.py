@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
 from sync.mapping.patient import PatientClaim, build_patient
-from sync.mapping.resource import Ownership, content_hash, differs, overlay, patient_id, version_of
+from sync.mapping.resource import Ownership, content_hash, differs, is_our_id, overlay, patient_id, version_of
 from sync.model import FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Services
 
@@ -44,7 +44,9 @@ async def link_patient(
     """
     Decide which Patient the study points to, policy ``link-or-create``.
 
-    Exactly one match by identifier is linked; none means that we create one with a deterministic id. Safe to repeat.
+    Exactly one match by identifier is linked; none means that we create one with a deterministic id. Patients that we
+    created are no match: one of another key merely carries the identifier as a second one, and an EHR's that appears
+    beside ours takes its place. Safe to repeat.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ async def link_patient(
     Raises
     ------
     AmbiguousMatch
-        Several Patients carry the identifier.
+        Several Patients of others carry the identifier.
     """
     fingerprint = content_hash([claim.key, claim.study_date, claim.attributes])
     if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
@@ -139,17 +141,24 @@ async def _agree(patient_key: str, held: Resource | None, rows: Sequence[Patient
 async def _exists_elsewhere(built: Resource, s: Services) -> bool:
     """Whether somebody else's Patient carries the identifier: then the remaining rows are on their way out."""
     for identifier in built.get("identifier", [])[:1]:
-        return bool(await s.fhir.search("Patient", identifier["system"], identifier["value"]))
+        return bool(_of_others(await s.fhir.search("Patient", identifier["system"], identifier["value"])))
     return False
 
 
 async def _find(claim: PatientClaim, s: Services) -> Resource | None:
+    """Return the one Patient of others, else ours."""
     if claim.value is None or claim.system is None:
         return await s.fhir.read("Patient", patient_id(claim.key))
     matches = await s.fhir.search("Patient", claim.system, claim.value)
-    if len(matches) > 1:
-        raise AmbiguousMatch(f"{len(matches)} Patients carry the identifier", code="fhir.ambiguous_patient")
-    return matches[0] if matches else None
+    others = _of_others(matches)
+    if len(others) > 1:
+        raise AmbiguousMatch(f"{len(others)} Patients carry the identifier", code="fhir.ambiguous_patient")
+    own = [match for match in matches if match["id"] == patient_id(claim.key)]
+    return next(iter(others + own), None)
+
+
+def _of_others(matches: Sequence[Resource]) -> list[Resource]:
+    return [match for match in matches if not is_our_id(match["id"])]
 
 
 def _write_of(held: Resource | None, built: Resource) -> FhirWrite | None:

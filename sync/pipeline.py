@@ -177,7 +177,7 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
             held = await what_fhir_holds(study, recorded, s, trust=trust)
             rows = await s.ledger.read(study)
             wrote = await write_study(study, rows, held, recorded, s, trust=trust)
-            await s.dirty.delete(study, dirty.etag)
+            await _take_off(study, dirty.etag, s)
         except Conflict:
             trust = False
         except PermanentError as refusal:
@@ -188,6 +188,27 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
         else:
             return Projected.WRITTEN if wrote else Projected.UNCHANGED
     raise Contention("a study kept changing while it was projected")
+
+
+async def _take_off(study: StudyRef, etag: str, s: Services) -> None:
+    """
+    Take the study off the dirty list. One that was marked meanwhile, as any that still grows, waits anew.
+
+    Its row stays, with an attempt more than none, so that the next pass trusts nothing either.
+
+    Raises
+    ------
+    StoreConflict
+        Another pass took it off: this one may have undone what that one did, so there has to be one more.
+    """
+    try:
+        await s.dirty.delete(study, etag)
+    except StoreConflict:
+        if (marked := await s.dirty.read(study)) is None:
+            raise
+        waiting = replace(marked.value, first_marked=s.clock.now(), attempts=max(marked.value.attempts, 1))
+        await s.dirty.postpone(waiting, marked.etag)
+        await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
 async def _outstanding(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:

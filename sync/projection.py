@@ -18,7 +18,7 @@ from sync.mapping.resource import (
     content_hash,
     differs,
     has_foreign,
-    is_our_study_id,
+    is_our_id,
     overlay,
     patient_id,
     study_id,
@@ -79,7 +79,7 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
 async def _look_up(study: StudyRef, s: Services) -> Held:
     matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
     own = [match for match in matches if match["id"] == study_id(study)]
-    candidates = own or [match for match in matches if not is_our_study_id(match["id"])]
+    candidates = own or [match for match in matches if not is_our_id(match["id"])]
     if len(candidates) > 1:
         detail = f"{len(candidates)} ImagingStudies carry the Study Instance UID"
         raise AmbiguousMatch(detail, code="fhir.ambiguous_study")

@@ -40,7 +40,7 @@ PATIENT_ELEMENTS = frozenset({"birthDate", "_birthDate", "gender", "identifier",
 
 _DICOM_UID_SYSTEM = "urn:dicom:uid"
 _OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
-_OUR_STUDY_ID = re.compile(r"is-[0-9a-f]{40}")
+_OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
 
 _Slot = tuple[str, ...]
 _UID_SLOT: _Slot = ("uid",)
@@ -55,14 +55,14 @@ def study_id(study: StudyRef) -> str:
     return f"is-{study.key}"
 
 
-def is_our_study_id(resource_id: str) -> bool:
-    """Whether the id is one that `study_id` gives, to this study or to one of the same UID in another partition."""
-    return _OUR_STUDY_ID.fullmatch(resource_id) is not None
-
-
 def patient_id(patient_key: str) -> str:
     """FHIR id of the Patient that we create for a patient key."""
     return f"pt-{patient_key}"
+
+
+def is_our_id(resource_id: str) -> bool:
+    """Whether the id is one that `study_id` or `patient_id` gives, to whichever study or patient."""
+    return _OUR_ID.fullmatch(resource_id) is not None
 
 
 def endpoint_id(root: str) -> str:

@@ -143,8 +143,8 @@ MUTANTS = [
     Mutant(
         "the mark is read before the ledger",
         "sync.pipeline",
-        "            await s.dirty.delete(study, dirty.etag)\n        except Conflict:",
-        "            await s.dirty.delete(study, (await _outstanding(study, s))[0].etag)\n        except Conflict:",
+        "            await _take_off(study, dirty.etag, s)\n",
+        "            await _take_off(study, (await _outstanding(study, s))[0].etag, s)\n",
     ),
     Mutant(
         "a mark that is gone means another pass",
