@@ -1,9 +1,10 @@
 """
 The triggers: each parses what the host hands over, calls `sync`, and returns. Nothing is decided here.
 
-This is the only file that knows the Azure Functions programming model. Queue messages arrive decoded from base64;
-``dequeue_count`` is 1 on first delivery. What a queue function raises makes the host deliver the message again, and
-after ``maxDequeueCount`` (host.json) move it to ``<queue>-poison``.
+This is the only file that knows the Azure Functions programming model. Queue messages arrive as they were sent
+(host.json: ``messageEncoding`` none): one that cannot be decoded gets its dead letter from us, where the host would let
+it circle as poison. ``dequeue_count`` is 1 on first delivery. What a queue function raises makes the host deliver the
+message again, and after ``maxDequeueCount`` (host.json) move it to ``<queue>-poison``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import azure.functions as func
 from sync import bootstrap, handling
 from sync import status as operations
 from sync.errors import SyncError
+from sync.events import message_text
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -82,7 +84,7 @@ async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _text(message: func.QueueMessage) -> str:
-    return message.get_body().decode("utf-8", "replace")
+    return message_text(message.get_body())
 
 
 def _attempt(message: func.QueueMessage) -> int:

@@ -14,6 +14,8 @@ subject holds the blob name as it is, while URLs hold it percent-encoded, is wha
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -56,6 +58,18 @@ class Sources:
 
     account: str
     containers: frozenset[str]
+
+
+def message_text(content: bytes) -> str:
+    """
+    Return the text of a queue message: base64, as Event Grid and we send it, or plain.
+
+    JSON of an event or a study is never valid base64, so the two cannot be confused. Bytes that are no text become
+    replacement characters, which the parsers refuse; nothing is raised.
+    """
+    with contextlib.suppress(ValueError):  # plain text
+        content = base64.b64decode(content, validate=True)
+    return content.decode("utf-8", "replace")
 
 
 def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:

@@ -57,9 +57,8 @@ class AzureBlobs(ObjectSource):
                     raise
                 return await _beyond_the_end(blob)
         found = download.properties
-        return Chunk(
-            data=data, etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC)
-        )
+        modified = found.last_modified.astimezone(UTC)
+        return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -69,6 +68,12 @@ class AzureBlobs(ObjectSource):
 async def _beyond_the_end(blob: BlobClient) -> Chunk:
     found = await blob.get_blob_properties()
     return Chunk(data=b"", etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC))
+
+
+def _whole_size(download: Any) -> int:
+    """Return the blob's size: the library's ``size`` is that of the range, only Content-Range tells the whole."""
+    _, _, size = (download.properties.content_range or "").rpartition("/")
+    return int(size) if size else int(download.properties.size)
 
 
 def _bare(etag: str | None) -> str:

@@ -60,9 +60,12 @@ class AzureQueues(StudyQueue, QueueDepths):
         return await self._length(self._studies)
 
     async def depths(self) -> dict[str, int]:
-        """Return queue name -> about how many messages, invisible ones included."""
-        lengths = await asyncio.gather(*(self._length(queue) for queue in self._queues.values()))
-        return dict(zip(self._queues, lengths, strict=True))
+        """
+        Return queue name -> about how many messages, invisible ones included.
+
+        One after the other: messages move from a queue to its poison queue, so in this order none is overlooked.
+        """
+        return {name: await self._length(queue) for name, queue in self._queues.items()}
 
     async def _length(self, queue: QueueClient) -> int:
         with state_errors():

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.files import differences, expected_studies, is_directory, uids_of
@@ -27,7 +27,7 @@ class Script:
     """What happens to one blob: contents that are uploaded, None where it is deleted."""
 
     name: str
-    steps: tuple[bytes | None, ...]
+    steps: tuple[bytes | None, ...] = field(repr=False)
 
 
 def scripts_of(files: Sequence[Path], prefix: str, rng: random.Random) -> list[Script]:
@@ -127,7 +127,7 @@ class Arrived:
 
     world: World
     before: Before
-    blobs: dict[str, bytes]
+    blobs: dict[str, bytes] = field(repr=False)
 
     def problems(self) -> list[str]:
         """Say what is wrong; told as counts and blob names of our own making. Empty when all is right."""

@@ -61,7 +61,8 @@ def uids_of(content: bytes) -> Uids | None:
     header = _header(content)
     if header is None or is_directory(content):
         return None
-    found = [str(header.get(keyword) or "").strip() for keyword in _UIDS]
+    with _quiet():  # values are converted when they are asked for
+        found = [str(header.get(keyword) or "").strip() for keyword in _UIDS]
     return Uids(*found) if all(found) else None
 
 
@@ -70,7 +71,8 @@ def is_directory(content: bytes) -> bool:
     header = _header(content)
     if header is None:
         return False
-    media = header.file_meta.get("MediaStorageSOPClassUID")
+    with _quiet():
+        media = header.file_meta.get("MediaStorageSOPClassUID")
     return media == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header
 
 
