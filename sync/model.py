@@ -32,7 +32,7 @@ attribute; empty sequence = present but empty. It is JSON as it stands.
 Resource = dict[str, Any]
 """A FHIR R4 resource as JSON."""
 
-LOCATOR_BUCKETS = 4
+LOCATOR_BUCKETS = 2
 """Partitions a folder is spread over; more spread the load, fewer make larger batches."""
 
 

@@ -2,7 +2,8 @@
 Concurrent row writes of one partition go out together, as entity-group transactions.
 
 Functions take one message each, but the invocations of a worker process share one event loop. Whoever writes a row
-hands it to the batcher and waits for its own outcome; up to 100 rows, or what gathers in 20 ms, make one request. A
+hands it to the batcher and waits for its own outcome. A line goes out when nobody joined it for 20 ms, when 100 rows
+wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A
 transaction fails as a whole, so one row that lost its race sends the others round row by row. One event loop a process.
 
 Source: Azure "Performing entity group transactions" (100 rows, 4 MiB, one partition, no row twice).
@@ -28,7 +29,10 @@ from sync.errors import SyncError
 MAX_ROWS = 100
 MAX_BYTES = 3 * 1024 * 1024
 LINGER = 0.02
-"""Seconds that the first write of a batch waits for company."""
+"""Seconds without a newcomer after which a line goes out."""
+
+LONGEST_LINGER = 0.1
+"""Seconds that the first write of a line waits at most; little beside the quiet period that follows."""
 
 Kind = Literal["create", "replace", "upsert"]
 
@@ -87,8 +91,7 @@ class Batcher:
         line = self._lines[partition]
         try:
             while line:
-                if len(line) < MAX_ROWS:
-                    await asyncio.sleep(LINGER)
+                await _gather_company(line)
                 await self._send(_take_batch(line))
         finally:
             # No await since the line was found empty: nobody can have joined it in between.
@@ -132,6 +135,17 @@ class Batcher:
         return await self._table.update_entity(
             write.entity, mode=UpdateMode.REPLACE, etag=write.etag, match_condition=MatchConditions.IfNotModified
         )
+
+
+async def _gather_company(line: list[RowWrite]) -> None:
+    """Wait while the line keeps growing, within bounds."""
+    for _ in range(round(LONGEST_LINGER / LINGER)):
+        waiting = len(line)
+        if waiting >= MAX_ROWS:
+            return
+        await asyncio.sleep(LINGER)
+        if len(line) == waiting:
+            return
 
 
 def _take_batch(line: list[RowWrite]) -> list[RowWrite]:

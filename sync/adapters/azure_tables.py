@@ -20,7 +20,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from sync.adapters import azure_names as names
-from sync.adapters.azure_batching import LINGER, Batcher
+from sync.adapters.azure_batching import LINGER, LONGEST_LINGER, Batcher
 from sync.adapters.azure_errors import state_errors
 from sync.adapters.azure_rows import (
     DIRTY_SHARDS,
@@ -136,7 +136,7 @@ class TableDirtyStudies(DirtyStudies):
         lock = self._locks.setdefault(study.key, asyncio.Lock())
         try:
             async with lock:
-                await asyncio.sleep(LINGER)
+                await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
                 # The write begins now: who comes later must not share it.
                 del self._next[study.key]
                 with state_errors():
