@@ -145,7 +145,7 @@ class Look:
 
     etag: str | None
     order: str = ""
-    """Sorts versions of one SOP Instance held by several objects; the store's last-modified time, ISO 8601 UTC."""
+    """When the store last changed the object, ISO 8601 UTC. For people: nothing is decided by it."""
     record: InstanceRecord | None = None
     problem: UnreadableObject | None = None
 

@@ -13,22 +13,28 @@ from typing import Any
 
 from sync.mapping.resource import canonical
 from sync.mapping.values import Findings
-from sync.model import Attributes, InstanceRecord, LedgerRow
+from sync.model import Attributes, Finding, InstanceRecord, LedgerRow
 
 
 def current_instances(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
     """
     One record for each SOP Instance UID, by UID.
 
-    Several objects may hold the same instance; the latest one (by order, then object key) speaks for it.
+    Several objects may hold the same instance and yet differ. The copy that says most speaks for it; of equals the one
+    whose content sorts last. Times of upload have no say: sending the same bytes again must change nothing.
     """
-    latest: dict[str, LedgerRow] = {}
+    chosen: dict[str, InstanceRecord] = {}
     for row in rows:
-        sop_instance_uid = row.record.sop_instance_uid
-        known = latest.get(sop_instance_uid)
-        if known is None or (row.order, row.object_key) > (known.order, known.object_key):
-            latest[sop_instance_uid] = row
-    return [latest[sop_instance_uid].record for sop_instance_uid in sorted(latest)]
+        record = row.record
+        known = chosen.get(record.sop_instance_uid)
+        if known is None or (record != known and _weight(record) > _weight(known)):
+            chosen[record.sop_instance_uid] = record
+    return [chosen[sop_instance_uid] for sop_instance_uid in sorted(chosen)]
+
+
+def _weight(record: InstanceRecord) -> tuple[int, bytes, tuple[Finding, ...]]:
+    filled = sum(_is_filled(values) for values in record.attributes.values())
+    return filled, canonical([record.series_instance_uid, record.attributes]), record.findings
 
 
 class Witnesses:

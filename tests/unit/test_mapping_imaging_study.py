@@ -130,14 +130,20 @@ def test_broken_numbers_are_left_out():
     assert codes(made) == [("InstanceNumber", "number.invalid"), ("SeriesNumber", "number.invalid")]
 
 
-def test_one_instance_in_several_objects_counts_once_and_the_latest_speaks():
-    old = row(1, key="b", order="2024-01-01", SeriesDescription=["old"])
-    new = row(1, key="a", order="2024-01-02", SeriesDescription=["new"], series="1.2.7")
-    tie = row(1, key="0", order="2024-01-02", SeriesDescription=["tie"])
-    made = built(old, new, tie)
+def test_one_instance_in_several_objects_counts_once_and_the_copy_that_says_most_speaks():
+    poor = row(1, key="b", SeriesDescription=[])
+    rich = row(1, key="a", SeriesDescription=["rich"], series="1.2.7")
+    made = built(poor, rich)
     assert (made.series, made.instances) == (1, 1)
-    assert made.imaging_study["series"][0]["description"] == "new"
+    assert made.imaging_study["series"][0]["description"] == "rich"
     assert made.imaging_study["series"][0]["uid"] == "1.2.7"
+
+
+def test_neither_time_nor_name_of_an_object_decides_which_copy_speaks():
+    one, other = {"SeriesDescription": ["one"]}, {"SeriesDescription": ["other"]}
+    sent = built(row(1, key="a", order="2024-01-01", **one), row(1, key="b", order="2024-01-02", **other))
+    sent_again = built(row(1, key="b", order="2024-01-03", **one), row(1, key="a", order="2024-01-01", **other))
+    assert sent.imaging_study == sent_again.imaging_study
 
 
 def test_a_missing_sop_class_is_said_to_be_unknown():
