@@ -35,7 +35,8 @@ class Held:
     """
     The ImagingStudy as FHIR holds it, as far as we know.
 
-    ``version`` None: there is none. ``resource`` None: known from the projection row only.
+    Both None: there is none. Only ``resource`` None: known from the projection row only. Only ``version`` None: the
+    server keeps no versions.
     """
 
     resource_id: str
@@ -66,14 +67,18 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
     AmbiguousMatch
         Several ImagingStudies of others carry the Study Instance UID and none is ours.
     """
-    if recorded is not None and trust and not recorded.value.adopted:
-        known = recorded.value
-        return Held(resource_id=known.fhir_id, adopted=known.adopted, version=known.version)
+    if recorded is not None and trust and _tells_enough(recorded.value):
+        return Held(resource_id=recorded.value.fhir_id, version=recorded.value.version)
     if recorded is not None:
         resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
         if resource is not None:
             return _held(study, resource)
     return await _look_up(study, s)
+
+
+def _tells_enough(known: Projection) -> bool:
+    """Whether the record can stand for the server: it must not have another owner, and a version if it is there."""
+    return not known.adopted and (known.version is not None or known.instances == 0)
 
 
 async def _look_up(study: StudyRef, s: Services) -> Held:
@@ -218,7 +223,8 @@ async def _remove(study: StudyRef, held: Held, before: Projection | None, s: Ser
     """
     keys = before.patient_keys if before else frozenset[str]()
     let_go = Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted, patient_keys=keys, finished=True)
-    if held.version is None or (held.adopted and not _perhaps_written(before)):
+    absent = held.version is None and held.resource is None
+    if absent or (held.adopted and not _perhaps_written(before)):
         return let_go, False
     if not held.adopted:
         try:

@@ -1,0 +1,261 @@
+"""
+A whole sync in memory with a clock turned by hand: what tests of the core start from.
+
+The adapters are the real ones for memory. `WatchedFhir` passes everything on; it counts, lets somebody else act just
+before a call, and breaks when told to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory import MemoryStore
+from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.config import Settings
+from sync.events import Sources, study_message
+from sync.handling import handle_study_message
+from sync.mapping.resource import patient_id, study_id
+from sync.model import Action, Change, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
+from sync.pipeline import Ingested, Projected, ingest, project_study
+from sync.ports import Services
+
+STUDY = StudyRef(study_instance_uid="2.25.1")
+OTHER = StudyRef(study_instance_uid="2.25.2")
+UNREADABLE = b"not a DICOM file"
+PATIENT_SYSTEM = "urn:dicom-fhir-sync:patient-id"
+SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
+
+
+def dicom(*, study: str = "2.25.1", series: str = "2.25.10", sop: str = "2.25.100", **attributes: Any) -> bytes:
+    """A CT header; attributes by DICOM keyword, None leaves one of the defaults out."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, sop
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = pydicom.Dataset()
+    file.file_meta = meta
+    defaults = {"PatientID": "P1", "PatientName": "Doe^Jane", "Modality": "CT", "StudyDate": "20260102"}
+    uids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
+    for keyword, value in {**defaults, **uids, "SOPClassUID": CTImageStorage, **attributes}.items():
+        if value is not None:
+            setattr(file, keyword, value)
+    buffer = BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def patient_of(value: str, system: str = PATIENT_SYSTEM) -> str:
+    """FHIR id of the Patient that we create for a Patient ID."""
+    return patient_id(digest("patient", system, value))
+
+
+def ehr_patient(resource_id: str, value: str = "P1", **elements: Any) -> Resource:
+    identifier = {"system": PATIENT_SYSTEM, "value": value}
+    return {"resourceType": "Patient", "id": resource_id, "identifier": [identifier], **elements}
+
+
+def ehr_study(resource_id: str, study: StudyRef = STUDY, **elements: Any) -> Resource:
+    identifier = {"system": "urn:dicom:uid", "value": f"urn:oid:{study.study_instance_uid}"}
+    return {
+        "resourceType": "ImagingStudy",
+        "id": resource_id,
+        "identifier": [identifier],
+        "status": "registered",
+        "subject": {"reference": "Patient/of-the-ehr"},
+        **elements,
+    }
+
+
+def event(change: Change, **more: Any) -> dict[str, Any]:
+    """What Event Grid would say of the change."""
+    kind = "BlobCreated" if change.action is Action.CREATED else "BlobDeleted"
+    return {
+        "topic": "/subscriptions/0/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/memory",
+        "subject": f"/blobServices/default/containers/{change.object.container}/blobs/{change.object.name}",
+        "eventType": f"Microsoft.Storage.{kind}",
+        "id": "831e1650-001e-001b-66ab-eeb76e069631",
+        "data": {"api": "PutBlob", "eTag": change.etag, **more},
+    }
+
+
+def events(*changes: Change) -> str:
+    return json.dumps([event(change) for change in changes])
+
+
+@dataclass
+class WatchedFhir:
+    """The FHIR service, watched."""
+
+    server: MemoryFhirServer
+    calls: Counter[str] = field(default_factory=Counter)
+    written: list[FhirWrite] = field(default_factory=list)
+    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What somebody else does, once, just before the next call of this name."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next transactions, one each, before anything is applied."""
+    outage: Exception | None = None
+    """Raised by every call while it lasts."""
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        self._before("read")
+        return await self.server.read(resource_type, resource_id)
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+        self._before("search")
+        return await self.server.search(resource_type, system, value)
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        self._before("transact")
+        if self.failures:
+            raise self.failures.pop(0)
+        self.written += writes
+        return await self.server.transact(writes)
+
+    def _before(self, call: str) -> None:
+        self.calls[call] += 1
+        if act := self.meanwhile.pop(call, None):
+            act()
+        if self.outage is not None:
+            raise self.outage
+
+
+class MemoryWorld:
+    """Everything that the sync needs, and what the outside does to it."""
+
+    def __init__(self, server: MemoryFhirServer | None = None, **settings: Any) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        # The embedded server's way: an unchanged PUT makes a new version, so that a needless write shows.
+        self.server = server or MemoryFhirServer(notices_unchanged=False)
+        self.fhir = WatchedFhir(self.server)
+        self.services = self.process(**settings)
+
+    def process(self, **settings: Any) -> Services:
+        """Start a function process on this state; it has seen nothing yet."""
+        required = {"fhir_url": "http://localhost/fhir", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+        ports = ("objects", "locators", "ledger", "dirty", "projections", "patients", "dead_letters", "study_queue")
+        store = {port: getattr(self.store, port) for port in ports}
+        return Services(
+            settings=Settings(**required, **settings),
+            clock=self.clock,
+            queues=self.store.study_queue,
+            fhir=self.fhir,
+            **store,
+        )
+
+    # What the outside does.
+
+    def put(self, name: str, data: bytes | None = None, **attributes: Any) -> Change:
+        ref = self.ref(name)
+        self.clock.advance(1)
+        etag = self.store.objects.put(ref, dicom(**attributes) if data is None else data)
+        return Change(object=ref, action=Action.CREATED, etag=etag)
+
+    def delete(self, name: str) -> Change:
+        self.store.objects.delete(self.ref(name))
+        return Change(object=self.ref(name), action=Action.DELETED)
+
+    def ref(self, name: str) -> ObjectRef:
+        return self.store.objects.ref(name)
+
+    def edit(self, resource_type: str, resource_id: str, **elements: Any) -> None:
+        """Somebody else sets elements of a resource; None takes one away."""
+        resource = {**(self.server.peek(resource_type, resource_id) or {}), **elements}
+        resource.setdefault("resourceType", resource_type)
+        resource.setdefault("id", resource_id)
+        self.create({k: v for k, v in resource.items() if v is not None})
+
+    def create(self, resource: Resource) -> None:
+        write = FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"], resource=resource)
+        run(self.server.transact([write]))
+
+    def erase(self, resource_type: str, resource_id: str) -> None:
+        run(self.server.transact([FhirWrite(resource_type=resource_type, resource_id=resource_id)]))
+
+    def erase_all(self) -> None:
+        """Somebody empties the FHIR service."""
+        found = [(r["resourceType"], r["id"]) for r in self.server.resources()]
+        run(self.server.transact([FhirWrite(resource_type=kind, resource_id=each) for kind, each in found]))
+
+    # What the sync does.
+
+    async def ingest(self, change: Change, *, redelivered: bool = False) -> Ingested:
+        return await ingest(change, self.services, redelivered=redelivered)
+
+    async def project(self, study: StudyRef = STUDY, *, redelivered: bool = False) -> Projected:
+        """Project after the quiet period."""
+        self.clock.advance(100)
+        return await project_study(study, self.services, redelivered=redelivered)
+
+    async def arrive(self, name: str, data: bytes | None = None, **attributes: Any) -> None:
+        """Put an object and let everything run."""
+        await self.ingest(self.put(name, data, **attributes))
+        await self.settle()
+
+    async def go(self, name: str) -> None:
+        """Delete an object and let everything run."""
+        await self.ingest(self.delete(name))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Deliver study messages until none is left."""
+        for _ in range(50):
+            self.clock.advance(100)
+            if not (due := self.store.study_queue.take()):
+                return
+            for study in due:
+                await handle_study_message(study_message(study), self.services)
+        raise AssertionError("messages without end")
+
+    async def replay(self, *, redelivered: bool = True) -> None:
+        """Look at every object again and project every study again."""
+        for ref in self.store.objects.refs():
+            change = Change(object=ref, action=Action.CREATED)
+            await self.ingest(change, redelivered=redelivered)
+        self.clock.advance(100)
+        for study in [dirty.study for dirty in self.outstanding()]:
+            await handle_study_message(study_message(study), self.services, attempt=2 if redelivered else 1)
+        await self.settle()
+
+    # What came of it.
+
+    def imaging_study(self, study: StudyRef = STUDY) -> Resource | None:
+        return self.server.peek("ImagingStudy", study_id(study))
+
+    def patient(self, value: str = "P1") -> Resource | None:
+        return self.server.peek("Patient", patient_of(value))
+
+    def projection(self, study: StudyRef = STUDY) -> Projection:
+        stored = self.store.projections.table.get(study.key)
+        assert stored is not None
+        return stored.value
+
+    def outstanding(self) -> list[Any]:
+        return self.store.dirty.table.values()
+
+    def dead_letters(self) -> list[tuple[str, str]]:
+        return sorted((letter.kind.value, letter.code) for letter in self.store.dead_letters.table.values())
+
+    def versions(self) -> dict[tuple[str, str], int]:
+        return {
+            (r["resourceType"], r["id"]): self.server.history(r["resourceType"], r["id"])
+            for r in self.server.resources()
+        }
+
+
+def run(steps: Any) -> Any:
+    """Run a coroutine that never waits, from anywhere."""
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")
