@@ -29,6 +29,7 @@ class CircuitBreaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._open_until = 0.0
+        self._probing = False
 
     def remaining(self) -> float:
         """
@@ -41,6 +42,7 @@ class CircuitBreaker:
         left = self._open_until - self._now()
         if left <= 0:
             self._open_until = self._now() + self._pause
+            self._probing = True
             return 0.0
         return left
 
@@ -48,11 +50,22 @@ class CircuitBreaker:
         """Close it."""
         self._failures = 0
         self._pause = FIRST_PAUSE
+        self._probing = False
 
     def failed(self, retry_after: float | None = None) -> None:
-        """Count a failure; from the fifth in a row on it is open, for as long as the service asked for at least."""
+        """
+        Count a failure; from the fifth in a row on it is open, for as long as the service asked for at least.
+
+        Only the probe's failure makes the next pause longer: calls that were under way when it opened fail by the
+        dozen at one moment, and say no more than the first of them.
+        """
         self._failures += 1
-        if self._failures >= FAILURES_TO_OPEN:
-            pause = min(max(self._pause, retry_after or 0.0), LONGEST_PAUSE)
-            self._open_until = self._now() + pause
+        if self._failures < FAILURES_TO_OPEN:
+            return
+        asked = min(retry_after or 0.0, LONGEST_PAUSE)
+        if self._probing or self._failures == FAILURES_TO_OPEN:
+            self._open_until = self._now() + max(self._pause, asked)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._probing = False
+        else:
+            self._open_until = max(self._open_until, self._now() + asked)

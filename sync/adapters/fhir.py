@@ -10,9 +10,11 @@ Source: FHIR R4 http.html (transaction, conditional requests, search by POST), A
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -36,6 +38,9 @@ _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _MEDIA = "application/fhir+json"
 _ESCAPED = re.compile(r"([\\,|$])")
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
+_ELEMENT_PATH = re.compile(r"(?:Bundle|Endpoint|ImagingStudy|Patient)(?:\.[a-z][A-Za-z]{0,40}(?:\[\d{1,5}\])?){0,10}")
+"""A path of element names and nothing else: a server may put a value into what should be a path."""
+
 _CONFLICTS = (409, 412)
 _GONE = (404, 410)
 
@@ -62,6 +67,10 @@ class HttpFhirServer:
         Bearer tokens; None for a server on this machine.
     transport
         Replaces the network, for tests.
+    breaker
+        Shared by all callers of the service in this process.
+    sleep
+        Waits that many seconds before a short retry; tests wait for nothing.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class HttpFhirServer:
         tokens: TokenSource | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: CircuitBreaker | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         headers = {"Accept": _MEDIA, "Prefer": "return=minimal"}
         self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport)
@@ -79,6 +89,7 @@ class HttpFhirServer:
         self._telemetry = telemetry
         self._tokens = tokens
         self._breaker = breaker or CircuitBreaker()
+        self._sleep = sleep
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -97,9 +108,8 @@ class HttpFhirServer:
         form = {"identifier": f"{_escape(system)}|{_escape(value)}", "_count": "10"}
         answer = await self._send("POST", f"/{resource_type}/_search", data=form, headers={"Cache-Control": "no-cache"})
         _raise_for(answer.status_code, answer)
-        entries = _object(answer).get("entry") or []
-        found = [entry.get("resource") or {} for entry in entries if _mode(entry) == "match"]
-        return [resource for resource in found if resource.get("resourceType") == resource_type]
+        found = [entry.get("resource") for entry in _entries(answer) if _mode(entry) == "match"]
+        return [each for each in found if isinstance(each, dict) and each.get("resourceType") == resource_type]
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
@@ -113,10 +123,10 @@ class HttpFhirServer:
         body = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         answer = await self._send("POST", "", content=body, headers={"Content-Type": f"{_MEDIA}; charset=utf-8"})
         _raise_for(answer.status_code, answer, writes)
-        entries = _object(answer).get("entry") or []
+        entries = _entries(answer)
         if len(entries) != len(writes):
             raise FhirUnavailable(f"{len(entries)} entries answered {len(writes)}")
-        return [_version(write, entry.get("response") or {}) for write, entry in zip(writes, entries, strict=True)]
+        return [_version(write, _part(entry, "response")) for write, entry in zip(writes, entries, strict=True)]
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send with a few short retries; every request here is safe to repeat, for ids are chosen by us."""
@@ -124,6 +134,7 @@ class HttpFhirServer:
             stop=stop_after_attempt(ATTEMPTS),
             wait=_wait,
             retry=retry_if_exception(_worth_a_short_wait),
+            sleep=self._sleep,
             before_sleep=lambda _: self._telemetry.count("fhir.retries"),
             reraise=True,
         )
@@ -189,7 +200,8 @@ def _entry(write: FhirWrite) -> dict[str, Any]:
 
 def _version(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
     """Check one entry of a transaction's answer: not every server's transactions are atomic."""
-    status = int(str(response.get("status") or "0")[:3])
+    digits = str(response.get("status") or "")[:3]
+    status = int(digits) if digits.isdecimal() else 0
     if write.resource is None:
         if status not in _GONE:
             _raise_for(status, response.get("outcome"))
@@ -235,31 +247,45 @@ def _issues(answer: httpx.Response | Any) -> str:
     if isinstance(answer, httpx.Response):
         try:
             outcome = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
     issues = outcome.get("issue") if isinstance(outcome, dict) else None
-    return "; ".join(_issue(issue) for issue in (issues or [])[:10] if isinstance(issue, dict))
+    listed = issues if isinstance(issues, list) else []
+    return "; ".join(_issue(issue) for issue in listed[:10] if isinstance(issue, dict))
 
 
 def _issue(issue: Mapping[str, Any]) -> str:
     code = str(issue.get("code") or "")
-    paths = [str(path) for path in issue.get("expression") or issue.get("location") or []]
-    shown = [path for path in paths if re.fullmatch(r"[A-Za-z][A-Za-z0-9.\[\]]{0,120}", path)]
+    stated = issue.get("expression") or issue.get("location")
+    paths = [str(path) for path in stated] if isinstance(stated, list) else []
+    shown = [path for path in paths if _ELEMENT_PATH.fullmatch(path)]
     return " ".join([code if re.fullmatch(r"[a-z-]{1,40}", code) else "unknown", *shown[:3]])
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
     try:
         body = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise FhirUnavailable("the answer is no JSON object")
     return body
 
 
+def _entries(answer: httpx.Response) -> list[dict[str, Any]]:
+    entries = _object(answer).get("entry") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FhirUnavailable("the answer is no Bundle")
+    return entries
+
+
+def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = entry.get(name)
+    return part if isinstance(part, dict) else {}
+
+
 def _mode(entry: Mapping[str, Any]) -> str:
-    return str((entry.get("search") or {}).get("mode") or "match")
+    return str(_part(entry, "search").get("mode") or "match")
 
 
 def _escape(token: str) -> str:
@@ -268,15 +294,14 @@ def _escape(token: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks for, in any of its three forms."""
+    """Seconds that the service asks for, in any of its three forms; None for anything else."""
     try:
         if milliseconds := headers.get("x-ms-retry-after-ms"):
-            return max(float(milliseconds) / 1000, 0.0)
-        text = headers.get("Retry-After")
-        if not text:
-            return None
-        if text.strip().isdigit():
-            return float(text)
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+            seconds = float(milliseconds) / 1000
+        elif (text := headers.get("Retry-After", "").strip()).isdecimal():
+            seconds = float(text)
+        else:
+            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

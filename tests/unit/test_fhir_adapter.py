@@ -1,0 +1,385 @@
+"""`HttpFhirServer` against answers that no healthy server gives; nothing here waits or leaves the process."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from sync.adapters.circuit_breaker import FIRST_PAUSE, CircuitBreaker
+from sync.adapters.fhir import ATTEMPTS, MAX_ENTRIES, HttpFhirServer
+from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
+from sync.model import FhirWrite
+from sync.telemetry import Telemetry
+
+BASE = "https://fhir.example/r4"
+SENTINEL = "Zztestperson"
+PATIENT = {"resourceType": "Patient", "id": "pt-1"}
+PUT = FhirWrite(resource_type="Patient", resource_id="pt-1", resource=PATIENT)
+FENCED_PUT = FhirWrite(resource_type="Patient", resource_id="pt-1", resource=PATIENT, if_match="3")
+DELETE = FhirWrite(resource_type="ImagingStudy", resource_id="is-1")
+TALKATIVE = {
+    "resourceType": "OperationOutcome",
+    "issue": [
+        {
+            "severity": "error",
+            "code": "value",
+            "diagnostics": f"name {SENTINEL} is wrong",
+            "details": {"text": SENTINEL},
+            "expression": [
+                f"Patient.name.where(family='{SENTINEL}')",
+                SENTINEL,
+                f"Patient.{SENTINEL}",
+                "Patient.name[0]",
+            ],
+        },
+        {"code": SENTINEL, "location": [f"/f:Patient/{SENTINEL}"]},
+    ],
+}
+
+
+class Service:
+    """Answers with the given responses in turn, the last one for ever, and keeps what was asked."""
+
+    def __init__(self, *answers, tokens=None):
+        self.answers = list(answers)
+        self.requests = []
+        self.waits = []
+        self.telemetry = Telemetry()
+        self.time = 0.0
+        self.client = HttpFhirServer(
+            BASE,
+            telemetry=self.telemetry,
+            tokens=tokens,
+            transport=httpx.MockTransport(self._answer),
+            breaker=CircuitBreaker(lambda: self.time),
+            sleep=self._sleep,
+        )
+
+    async def _sleep(self, seconds):
+        self.waits.append(seconds)
+
+    def _answer(self, request):
+        self.requests.append(request)
+        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+def says(status=200, body=None, **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, json=body if body is not None else {}, headers=named)
+
+
+def bundle(*responses):
+    return says(200, {"resourceType": "Bundle", "entry": [{"response": response} for response in responses]})
+
+
+def read(service):
+    return service.client.read("Patient", "pt-1")
+
+
+async def failure(call):
+    with pytest.raises(SyncError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_read_gives_the_resource():
+    assert await read(Service(says(200, PATIENT))) == PATIENT
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_what_never_was_and_what_is_deleted_read_as_none(status):
+    assert await read(Service(says(status, TALKATIVE))) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "requests"),
+    [
+        (302, FhirUnavailable, 1),
+        (400, FhirRejected, 1),
+        (405, FhirRejected, 1),
+        (409, FhirConflict, 1),
+        (412, FhirConflict, 1),
+        (413, FhirRejected, 1),
+        (422, FhirRejected, 1),
+        (401, FhirUnavailable, 1),
+        (403, FhirUnavailable, 1),
+        (408, FhirUnavailable, ATTEMPTS),
+        (429, Throttled, ATTEMPTS),
+        (500, FhirUnavailable, ATTEMPTS),
+        (502, FhirUnavailable, ATTEMPTS),
+        (503, FhirUnavailable, ATTEMPTS),
+        (504, FhirUnavailable, ATTEMPTS),
+    ],
+)
+async def test_each_status_is_one_of_our_errors_and_only_an_outage_is_tried_again(status, error, requests):
+    service = Service(says(status, TALKATIVE))
+    assert type(await failure(read(service))) is error
+    assert len(service.requests) == requests
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(status):
+    problem = await failure(read(Service(says(status))))
+    assert problem.code == "fhir.forbidden"
+    assert "FHIR Data Contributor" in problem.hint
+
+
+async def test_a_short_outage_is_not_even_noticed():
+    service = Service(says(503), says(200, PATIENT))
+    assert await read(service) == PATIENT
+    assert service.telemetry.counts() == {"fhir.requests": 2, "fhir.retries": 1}
+
+
+@pytest.mark.parametrize(
+    "problem", [httpx.ConnectError(SENTINEL), httpx.ReadTimeout(SENTINEL), httpx.InvalidURL(SENTINEL)]
+)
+async def test_no_answer_is_an_outage_and_its_text_stays_outside(problem):
+    error = await failure(read(Service(problem)))
+    assert isinstance(error, FhirUnavailable)
+    assert SENTINEL not in str(error)
+
+
+def in_seconds(seconds):
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry_After": "90"}, {"Retry_After": in_seconds(90)}, {"x_ms_retry_after_ms": "90000"}],
+    ids=["seconds", "date", "milliseconds"],
+)
+async def test_a_long_wait_that_is_asked_for_goes_to_the_caller(headers):
+    service = Service(says(429, **headers))
+    error = await failure(read(service))
+    assert error.retry_after == pytest.approx(90, abs=60)  # a date was made when the tests were collected
+    assert service.waits == []
+
+
+@pytest.mark.parametrize("headers", [{"Retry_After": "1"}, {"x_ms_retry_after_ms": "1000"}])
+async def test_a_short_wait_that_is_asked_for_is_kept(headers):
+    service = Service(says(429, **headers), says(200, PATIENT))
+    assert await read(service) == PATIENT
+    assert service.waits == [1.0]
+
+
+async def test_a_date_that_has_passed_asks_for_no_wait():
+    service = Service(says(503, Retry_After=in_seconds(-5)), says(200, PATIENT))
+    await read(service)
+    assert service.waits == [0.0]
+
+
+@pytest.mark.parametrize("nonsense", ["soon", "-1", "9" * 400, "Wed, 99 Foo 2026 00:00:00 GMT"])
+async def test_a_wait_that_makes_no_sense_counts_as_none(nonsense):
+    assert (await failure(read(Service(says(503, Retry_After=nonsense))))).retry_after is None
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b"\xff\xfe", b"[" * 100_000])
+async def test_an_answer_that_is_no_json_object_is_an_outage(body):
+    answer = httpx.Response(200, content=body)
+    assert type(await failure(read(Service(answer)))) is FhirUnavailable
+    assert type(await failure(Service(answer).client.transact([PUT]))) is FhirUnavailable
+
+
+@pytest.mark.parametrize("entry", [[1], "x", {"a": 1}])
+async def test_a_bundle_of_something_else_is_an_outage(entry):
+    answer = says(200, {"resourceType": "Bundle", "entry": entry})
+    assert type(await failure(Service(answer).client.search("Patient", "s", "v"))) is FhirUnavailable
+    assert type(await failure(Service(answer).client.transact([PUT]))) is FhirUnavailable
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+async def test_a_transaction_with_another_number_of_answers_has_failed(count):
+    answer = bundle(*[{"status": "200", "etag": 'W/"1"'}] * count)
+    assert type(await failure(Service(answer).client.transact([PUT, DELETE]))) is FhirUnavailable
+
+
+@pytest.mark.parametrize(
+    ("write", "status", "error"),
+    [
+        (FENCED_PUT, "412 Precondition Failed", FhirConflict),
+        (FENCED_PUT, "404", FhirConflict),
+        (FENCED_PUT, "410 Gone", FhirConflict),
+        (PUT, "409", FhirConflict),
+        (PUT, "404", FhirRejected),
+        (PUT, "400 Bad Request", FhirRejected),
+        (PUT, "422", FhirRejected),
+        (PUT, "429", Throttled),
+        (PUT, "500 Internal", FhirUnavailable),
+        (PUT, "", FhirUnavailable),
+        (PUT, "fine", FhirUnavailable),
+        (PUT, None, FhirUnavailable),
+        (DELETE, "409", FhirConflict),
+        (DELETE, "400", FhirRejected),
+        (DELETE, "503", FhirUnavailable),
+    ],
+)
+async def test_one_failed_entry_fails_the_transaction(write, status, error):
+    good = {"status": "200 OK", "etag": 'W/"1"'}
+    other = FhirWrite(resource_type="Patient", resource_id="pt-2", resource={**PATIENT, "id": "pt-2"})
+    service = Service(bundle(good, {"status": status, "outcome": TALKATIVE}))
+    problem = await failure(service.client.transact([other, write]))
+    assert type(problem) is error
+    assert SENTINEL not in str(problem)
+
+
+@pytest.mark.parametrize("status", ["200", "204 No Content", "404", "410"])
+async def test_deleting_what_is_gone_is_fine(status):
+    assert await Service(bundle({"status": status})).client.transact([DELETE]) == [None]
+
+
+@pytest.mark.parametrize(
+    ("response", "version"),
+    [
+        ({"etag": 'W/"7"'}, "7"),
+        ({"etag": '"7"'}, "7"),
+        ({"etag": "7"}, "7"),
+        ({"location": f"{BASE}/Patient/pt-1/_history/7"}, "7"),
+        ({"etag": "", "location": "Patient/pt-1"}, None),
+        ({}, None),
+    ],
+)
+async def test_the_version_is_taken_from_wherever_it_stands(response, version):
+    assert await Service(bundle({"status": "201", **response})).client.transact([PUT]) == [version]
+
+
+async def test_a_transaction_says_what_it_writes_and_on_which_condition():
+    service = Service(bundle({"status": "200"}, {"status": "204"}))
+    await service.client.transact([FENCED_PUT, DELETE])
+    request = service.requests[0]
+    assert (request.method, str(request.url)) == ("POST", BASE)
+    assert json.loads(request.content) == {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {"resource": PATIENT, "request": {"method": "PUT", "url": "Patient/pt-1", "ifMatch": 'W/"3"'}},
+            {"request": {"method": "DELETE", "url": "ImagingStudy/is-1"}},
+        ],
+    }
+
+
+async def test_more_writes_than_a_bundle_may_hold_go_in_several():
+    writes = [
+        FhirWrite(resource_type="Patient", resource_id=str(i), resource={**PATIENT, "id": str(i)})
+        for i in range(MAX_ENTRIES + 1)
+    ]
+    service = Service(bundle(*[{"status": "200", "etag": 'W/"1"'}] * MAX_ENTRIES), bundle({"status": "200"}))
+    assert await service.client.transact(writes) == ["1"] * MAX_ENTRIES + [None]
+    assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [MAX_ENTRIES, 1]
+
+
+async def test_text_that_is_no_unicode_still_leaves_as_utf_8():
+    service = Service(bundle({"status": "200"}))
+    odd = {**PATIENT, "name": [{"text": "a\ud800b"}]}
+    await service.client.transact([FhirWrite(resource_type="Patient", resource_id="pt-1", resource=odd)])
+    assert "a?b" in service.requests[0].content.decode("utf-8")
+
+
+async def test_a_search_carries_the_identifier_in_its_body_and_nowhere_else():
+    service = Service(says(200, {"resourceType": "Bundle"}))
+    value = r"a,b|c$d\ e+f%20ü"
+    assert await service.client.search("Patient", f"urn:{SENTINEL}", value) == []
+    request = service.requests[0]
+    assert (request.method, str(request.url)) == ("POST", f"{BASE}/Patient/_search")
+    form = parse_qs(request.content.decode())
+    assert form["identifier"] == [rf"urn:{SENTINEL}|a\,b\|c\$d\\ e+f%20ü"]
+    assert request.headers["Cache-Control"] == "no-cache"
+
+
+async def test_a_search_leaves_out_what_did_not_match():
+    entries = [
+        {"resource": PATIENT, "search": {"mode": "match"}},
+        {"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}},
+        {"resource": {**PATIENT, "id": "beside"}, "search": {"mode": "include"}},
+        {"search": None, "resource": None},
+    ]
+    service = Service(says(200, {"resourceType": "Bundle", "entry": entries}))
+    assert await service.client.search("Patient", "s", "v") == [PATIENT]
+
+
+class Tokens:
+    def __init__(self):
+        self.asked = []
+
+    async def token(self, *, refresh=False):
+        self.asked.append(refresh)
+        return "new" if refresh else "old"
+
+
+async def test_a_refused_token_is_renewed_once():
+    tokens = Tokens()
+    service = Service(says(401), says(200, PATIENT), tokens=tokens)
+    assert await read(service) == PATIENT
+    assert [request.headers["Authorization"] for request in service.requests] == ["Bearer old", "Bearer new"]
+
+
+async def test_a_token_that_is_refused_twice_is_given_up():
+    tokens = Tokens()
+    service = Service(says(401), tokens=tokens)
+    assert (await failure(read(service))).code == "fhir.forbidden"
+    assert tokens.asked == [False, True]
+
+
+async def test_without_tokens_nothing_is_said_about_authority():
+    service = Service(says(200, PATIENT))
+    await read(service)
+    assert "Authorization" not in service.requests[0].headers
+
+
+async def test_after_five_failures_the_service_is_left_alone():
+    service = Service(says(503))
+    for _ in range(3):
+        problem = await failure(read(service))
+    assert len(service.requests) == 5
+    assert problem.retry_after == FIRST_PAUSE
+
+
+async def test_after_the_pause_one_call_tries_and_opens_the_way():
+    service = Service(*[says(503)] * 5, says(200, PATIENT))
+    for _ in range(2):
+        await failure(read(service))
+    service.time += FIRST_PAUSE
+    assert await read(service) == PATIENT
+    assert await read(service) == PATIENT
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 412, 422])
+async def test_refusals_are_answers_and_never_open_the_breaker(status):
+    service = Service(says(status), *[says(status)] * 9, says(200, PATIENT))
+    for _ in range(10):
+        try:
+            await read(service)
+        except (FhirConflict, FhirRejected):
+            continue
+    assert await read(service) == PATIENT
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 409, 422, 429, 503])
+async def test_what_the_service_says_in_words_is_never_repeated(status):
+    for call in ("read", "search", "transact"):
+        client = Service(says(status, TALKATIVE)).client
+        arguments = {"read": ("Patient", "pt-1"), "search": ("Patient", "s", SENTINEL), "transact": ([PUT],)}[call]
+        problem = await failure(getattr(client, call)(*arguments))
+        assert SENTINEL not in f"{problem} {problem.detail} {problem.hint} {problem.code}"
+
+
+async def test_codes_and_element_paths_of_a_refusal_are_kept():
+    problem = await failure(Service(says(422, TALKATIVE)).client.transact([PUT]))
+    assert problem.detail == "422 value Patient.name[0]; unknown"
+
+
+@pytest.mark.parametrize("outcome", [{"issue": 7}, {"issue": [7]}, {"issue": [{"expression": 7}]}, {"issue": None}, []])
+async def test_an_outcome_of_another_shape_is_a_refusal_all_the_same(outcome):
+    assert type(await failure(Service(says(422, outcome)).client.transact([PUT]))) is FhirRejected
+
+
+async def test_throttling_is_counted():
+    service = Service(says(429))
+    await failure(read(service))
+    assert Counter(service.telemetry.counts())["fhir.throttled"] == ATTEMPTS
