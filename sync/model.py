@@ -213,6 +213,8 @@ class Projection:
     series: int = 0
     instances: int = 0
     findings: tuple[Finding, ...] = ()
+    patient_findings: tuple[Finding, ...] = ()
+    """Those of ``findings`` that only a look at the Patient and its other studies can give."""
     error: str | None = None
     finished: bool = False
     """False while a pass is on its way (or died there): nothing here but ids and patient_keys may be trusted."""

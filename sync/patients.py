@@ -64,7 +64,8 @@ async def link_patient(
     """
     fingerprint = content_hash([claim.key, claim.study_date, claim.attributes])
     if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
-        return PatientLink(resource_id=recorded.patient_id, fingerprint=fingerprint)
+        known = recorded.patient_findings
+        return PatientLink(resource_id=recorded.patient_id, fingerprint=fingerprint, findings=known)
     row = PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
     await s.patients.upsert(row)
     held = await _find(claim, s)

@@ -25,7 +25,7 @@ from sync.mapping.resource import (
     study_identifier,
     version_of,
 )
-from sync.model import FhirWrite, Finding, LedgerRow, Projection, Resource, Stored, StudyRef, SubjectKind
+from sync.model import FhirWrite, LedgerRow, Projection, Resource, Stored, StudyRef, SubjectKind
 from sync.patients import PatientLink, confirm_created, leave_patient, link_patient
 from sync.ports import Services
 
@@ -210,7 +210,8 @@ def _projection(
         endpoint_hash=content_hash(built.endpoint) if built.endpoint else None,
         series=built.series,
         instances=built.instances,
-        findings=tuple(sorted({*built.findings, *link.findings}, key=_finding_order)),
+        findings=tuple(sorted({*built.findings, *link.findings})),
+        patient_findings=link.findings,
         finished=True,
     )
 
@@ -299,7 +300,3 @@ async def _endpoint_write(
         return None
     version = version_of(held) if held else None
     return FhirWrite(resource_type="Endpoint", resource_id=wanted["id"], resource=wanted, if_match=version)
-
-
-def _finding_order(finding: Finding) -> tuple[str, str, str]:
-    return finding.keyword, finding.code, finding.action

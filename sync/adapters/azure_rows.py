@@ -222,6 +222,7 @@ def projection_row(projection: Projection) -> Entity:
         "elements": sorted(projection.elements),
         "patient_keys": sorted(projection.patient_keys),
         "findings": _findings_list(projection.findings),
+        "patient_findings": _findings_list(projection.patient_findings),
     }
     names = (*_PROJECTION_TEXTS, *_PROJECTION_PLAIN)
     row = {
@@ -253,6 +254,7 @@ def projection_from(row: Mapping[str, Any]) -> Projection:
         elements=frozenset(lists["elements"]),
         patient_keys=frozenset(lists["patient_keys"]),
         findings=_findings_from(lists["findings"]),
+        patient_findings=_findings_from(lists.get("patient_findings", [])),
         **dict[str, Any]({name: row.get(name) for name in _PROJECTION_TEXTS}),
         **dict[str, Any]({name: row[name] for name in _PROJECTION_PLAIN}),
     )
