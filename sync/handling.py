@@ -26,7 +26,7 @@ from sync.errors import (
     UnexpectedFailure,
 )
 from sync.events import Sources, message_digest, parse_message, parse_study_message
-from sync.model import Change, DeadLetter, Locator, StudyRef, SubjectKind
+from sync.model import Action, Change, DeadLetter, Locator, StudyRef, SubjectKind
 from sync.pipeline import MAX_ROUNDS, due_at, ingest, park_study, project_study
 from sync.ports import Services
 
@@ -37,9 +37,18 @@ LONGEST_BACK_OFF = 60.0
 """Seconds: so long at most does a study stay behind once the FHIR service is back."""
 
 
+LONG_OVERDUE = 600.0
+"""Seconds after which a study is enqueued anew though the queue is busy."""
+
+FEW = 32
+"""Studies that one sweep enqueues while the queue is busy."""
+
+
 async def handle_object_message(text: str, sources: Sources, s: Services, *, attempt: int = 1) -> None:
     """
     Handle one message of the queue ``objects``: one event, or a batch of them.
+
+    Each event is tried, whatever became of those before it: one bad object must not hold up the others.
 
     Parameters
     ----------
@@ -55,13 +64,29 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
     TransientError
         Deliver it again.
     """
+    failures: list[SyncError] = []
     async with _ours_only():
         for change in parse_message(text, sources):
-            if isinstance(change, PermanentError):
-                await _refuse_message(text, change, s)
-                continue
-            outcome = await ingest(change, s, redelivered=attempt > 1)
-            s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
+            try:
+                async with _ours_only():
+                    await _handle_change(text, change, s, attempt)
+            except SyncError as failure:
+                failures.append(failure)
+    if failures:
+        raise failures[0]
+
+
+async def _handle_change(text: str, change: Change | PermanentError, s: Services, attempt: int) -> None:
+    if isinstance(change, PermanentError):
+        await _refuse_message(text, change, s)
+        return
+    try:
+        outcome = await ingest(change, s, redelivered=attempt > 1)
+    except PermanentError as refusal:
+        await _set_aside(change, refusal, s)
+        s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
+    else:
+        s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
 
 
 async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:
@@ -92,20 +117,19 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
 
 async def handle_poison_object(text: str, sources: Sources, s: Services) -> None:
     """
-    Turn a message that failed too often into a dead letter of its object. Safe to repeat.
+    Turn a message that failed too often into dead letters of its objects. Safe to repeat.
 
-    The object's locator is flagged first, so that the next delivery of any event for it clears the dead letter.
+    Objects of the same message that did get through are left out.
     """
     async with _ours_only():
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
                 await _refuse_message(text, change, s)
                 continue
-            await _flag_locator(change, s)
-            hint = "See the log for what failed; once it is mended, retry."
-            failure = PermanentError("delivered too often without success", code="poison.object", hint=hint)
-            await s.dead_letters.put(_letter(SubjectKind.OBJECT, str(change.object.key), failure, s))
-            s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
+            known = await s.locators.read(change.object)
+            if known is None or not _is_done(change, known.value):
+                await _set_aside(change, _poison("poison.object"), s)
+                s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
 async def handle_poison_study(text: str, s: Services) -> None:
@@ -117,20 +141,42 @@ async def handle_poison_study(text: str, s: Services) -> None:
             await _refuse_message(text, refusal, s)
             return
         dirty = await s.dirty.read(study)
-        hint = "See the log for what failed; once it is mended, retry."
-        failure = PermanentError("delivered too often without success", code="poison.study", hint=hint)
-        await park_study(study, failure, s)
+        await park_study(study, _poison("poison.study"), s)
         if dirty is not None:
             # Marked meanwhile: then it is not set aside after all, and that is right.
             await _unless_conflict(s.dirty.delete(study, dirty.etag))
         s.telemetry.event("study.poisoned", logging.ERROR, study=study.key)
 
 
+def _poison(code: str) -> PermanentError:
+    hint = "See the log for what failed; once it is mended, retry."
+    return PermanentError("delivered too often without success", code=code, hint=hint)
+
+
+def _is_done(change: Change, known: Locator) -> bool:
+    """Whether what the event speaks of was looked at: an event of a deletion has no ETag, nor has a deleted object."""
+    seen = change.etag is not None or change.action is Action.DELETED
+    return known.settled and known.etag == change.etag and seen
+
+
+async def _set_aside(change: Change, refusal: PermanentError, s: Services) -> None:
+    """
+    Keep a dead letter of an object that could not be ingested.
+
+    Its locator is flagged, so that the next delivery of any event for it looks at it and clears the dead letter; after
+    the dead letter, so that a delivery in between cannot take the flag and leave the letter.
+    """
+    await s.dead_letters.put(_letter(SubjectKind.OBJECT, str(change.object.key), refusal, s))
+    await _flag_locator(change, s)
+
+
 async def sweep(s: Services) -> int:
     """
     Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned.
 
-    Does nothing while the queue holds as many messages as there are dirty studies: then they are merely waiting.
+    While the queue holds as many messages as there are dirty studies, they are probably all on their way; but several
+    may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor
+    leave one behind for ever.
 
     Returns
     -------
@@ -139,15 +185,17 @@ async def sweep(s: Services) -> int:
     """
     async with _ours_only():
         outstanding = [dirty async for dirty in s.dirty.all()]
-        if not outstanding or await s.study_queue.length() >= len(outstanding):
+        if not outstanding:
             return 0
-        grace = timedelta(seconds=s.settings.quiet_period)
-        overdue = [dirty.study for dirty in outstanding if due_at(dirty, s) + grace <= s.clock.now()]
-        for study in overdue:
+        busy = await s.study_queue.length() >= len(outstanding)
+        latest = s.clock.now() - timedelta(seconds=LONG_OVERDUE if busy else s.settings.quiet_period)
+        overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
+        chosen = [study for _, study in overdue[: FEW if busy else None]]
+        for study in chosen:
             await s.study_queue.enqueue(study)
-        if overdue:
-            s.telemetry.event("study.swept", studies=len(overdue))
-        return len(overdue)
+        if chosen:
+            s.telemetry.event("study.swept", studies=len(chosen))
+        return len(chosen)
 
 
 async def _postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
