@@ -16,7 +16,7 @@ import azure.functions as func
 
 from sync import bootstrap, handling
 from sync import status as operations
-from sync.errors import SyncError
+from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -60,10 +60,13 @@ async def sweep(timer: func.TimerRequest) -> None:
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer 200 when settings are sound and the state account answers, else 503 with an error code."""
+    """Answer 200 when settings are sound and the state account answers, else 503 with an error code and what to do."""
     try:
         running = await bootstrap.running()
         await running.services.queues.depths()
+    except ConfigError as problem:
+        failing = {"code": problem.code, "setting": problem.setting, "hint": str(problem)}
+        return _json({"status": "failing", **failing}, code=503)
     except SyncError as failure:
         return _json({"status": "failing", "code": failure.code, "hint": failure.hint}, code=503)
     return _json({"status": "ok"})

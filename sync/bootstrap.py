@@ -8,6 +8,9 @@ shared by all, which is what lets concurrent invocations share connections and t
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +29,7 @@ from sync.adapters.azure_queues import AzureQueues
 from sync.adapters.azure_tables import TableStore
 from sync.adapters.clocks import SystemClock
 from sync.adapters.fhir import HttpFhirServer
-from sync.config import Settings
+from sync.config import PREFIX, STATE, Settings
 from sync.errors import ConfigError, FhirUnavailable
 from sync.events import Sources
 from sync.ports import Services
@@ -57,6 +60,8 @@ class Running:
 
 _running: asyncio.Task[Running] | None = None
 
+logger = logging.getLogger(__name__)
+
 
 async def running() -> Running:
     """
@@ -67,18 +72,35 @@ async def running() -> Running:
     Raises
     ------
     ConfigError
-        A setting is missing or wrong.
+        A setting is missing or wrong; logged too, as critical.
     StoreUnavailable
         The state account did not answer.
     """
     global _running  # noqa: PLW0603 -- one per process is the point
     if _running is None or (_running.done() and (_running.cancelled() or _running.exception() is not None)):
-        _running = asyncio.create_task(start(Settings.load()))
+        _running = asyncio.create_task(_start())
     return await asyncio.shield(_running)
 
 
+async def _start() -> Running:
+    try:
+        return await start(Settings.load())
+    except ConfigError as problem:
+        logger.critical("%s %s: nothing is synced and no message is lost until it is mended", problem.code, problem)
+        raise
+
+
 async def start(settings: Settings) -> Running:
-    """Build the services for these settings, and create tables and queues that are missing."""
+    """
+    Build the services for these settings, and create tables and queues that are missing.
+
+    Raises
+    ------
+    ConfigError
+        A connection string is none.
+    StoreUnavailable
+        The state account did not answer.
+    """
     quieten_libraries()
     credential = DefaultAzureCredential() if _needs_identity(settings) else None
     tables = TableStore(_table_service(settings, credential))
@@ -124,7 +146,7 @@ def _is_local(url: str) -> bool:
 
 
 def _needs_identity(settings: Settings) -> bool:
-    source_by_identity = settings.source.startswith(("http://", "https://"))
+    source_by_identity = settings.source.startswith("https://")
     return not settings.storage or source_by_identity or not _is_local(settings.fhir_url)
 
 
@@ -135,33 +157,37 @@ def _retries() -> AsyncRetryPolicy[Any, Any]:
 
 def _table_service(settings: Settings, credential: AsyncTokenCredential | None) -> TableServiceClient:
     if settings.storage:
-        return TableServiceClient.from_connection_string(settings.storage, retry_policy=_retries(), **_TIMEOUTS)
+        with _connection_string_of(STATE):
+            return TableServiceClient.from_connection_string(settings.storage, retry_policy=_retries(), **_TIMEOUTS)
     url = f"https://{settings.storage_account}.table.core.windows.net"
     return TableServiceClient(url, credential=credential, retry_policy=_retries(), **_TIMEOUTS)
 
 
 def _queue_service(settings: Settings, credential: AsyncTokenCredential | None) -> QueueServiceClient:
     if settings.storage:
-        return QueueServiceClient.from_connection_string(settings.storage, retry_total=3, **_TIMEOUTS)
+        with _connection_string_of(STATE):
+            return QueueServiceClient.from_connection_string(settings.storage, retry_total=3, **_TIMEOUTS)
     url = f"https://{settings.storage_account}.queue.core.windows.net"
     return QueueServiceClient(url, credential=credential, retry_total=3, **_TIMEOUTS)
 
 
 def _blobs(settings: Settings, credential: AsyncTokenCredential | None) -> AzureBlobs:
     where = settings.source or settings.storage or f"https://{settings.storage_account}.blob.core.windows.net"
-    if where.startswith(("http://", "https://")):
+    if where.startswith("https://"):
         service = BlobServiceClient(where, credential=credential, retry_total=3, **_TIMEOUTS)
     else:
-        service = _from_connection_string(where)
+        with _connection_string_of(f"{PREFIX}SOURCE" if settings.source else STATE):
+            service = BlobServiceClient.from_connection_string(where, retry_total=3, **_TIMEOUTS)
     return AzureBlobs(service, account=str(service.account_name), containers=settings.containers)
 
 
-def _from_connection_string(text: str) -> BlobServiceClient:
+@contextmanager
+def _connection_string_of(setting: str) -> Iterator[None]:
+    """Blame the setting for what a client cannot read; the client's text might quote it."""
     try:
-        return BlobServiceClient.from_connection_string(text, retry_total=3, **_TIMEOUTS)
+        yield
     except ValueError:
-        expected = "a connection string, or the blob service URL of an account"
-        raise ConfigError("DICOM_SYNC_SOURCE", expected) from None
+        raise ConfigError(setting, "expected the connection string of a storage account") from None
 
 
 def _tokens(settings: Settings, credential: AsyncTokenCredential | None) -> CredentialTokens | None:

@@ -2,25 +2,42 @@
 Settings: environment variables, typed, read once, refused loudly.
 
 `MappingSettings` is all that `python -m sync map` needs; `Settings` adds what the running sync needs. Values never
-change after start. Source of the names: docs/settings.md.
+change after start; white space around them is dropped, and a blank one is one that is not set. What a setting means is
+said here, once: docs/settings.md is made of it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from sync.errors import ConfigError
 
 PREFIX = "DICOM_SYNC_"
 
+STATE = "AzureWebJobsStorage"
+"""Setting of the state account; Azure Functions gives it its name, and uses it for the triggers too."""
+
 _URI_CHARACTERS = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 """RFC 3986: what a URI may hold; FHIR servers refuse the rest, one study at a time."""
+
+_CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
+"""Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
+
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
 def _absolute_uri(value: str) -> str:
@@ -30,17 +47,51 @@ def _absolute_uri(value: str) -> str:
 
 
 def _web_root(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.netloc or not _URI_CHARACTERS.fullmatch(value)):
-        raise ValueError("expected an http(s) URL")
+    if value and not _is_web_root(value):
+        raise ValueError("expected an http(s) URL without user name, query or fragment")
     return value.rstrip("/")
+
+
+def _is_web_root(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, an IPv6 address that is none
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in ("http", "https") and named and plain and bool(_URI_CHARACTERS.fullmatch(value))
+
+
+def _given(value: str) -> str:
+    if not value:
+        raise ValueError("expected an http(s) URL, got nothing")
+    return value
+
+
+def _source(value: str) -> str:
+    """Pass a connection string: its client judges it. With an identity, Azure takes nothing but https."""
+    if "://" in value.partition("=")[0] and not (_is_web_root(value) and value.startswith("https:")):
+        raise ValueError("expected a connection string, or the https URL of an account's blob service")
+    return value
+
+
+def _account(value: str) -> str:
+    if value and not _ACCOUNT.fullmatch(value):
+        raise ValueError("expected the name of a storage account: 3 to 24 lower-case letters and digits")
+    return value
+
+
+def _containers(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or not all(_CONTAINER.fullmatch(each) for each in names):
+        raise ValueError("expected names of containers, separated by commas")
+    return names
 
 
 def _time_zone(value: str) -> str:
     if value:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as problem:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
             raise ValueError("expected an IANA time zone such as Europe/Berlin") from problem
     return value
 
@@ -49,12 +100,53 @@ def _comma_list(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _json_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        form = '{"HOSPITAL": "https://hospital.example/patient-ids"}'
+        raise ValueError(f"expected a JSON object such as {form}")  # noqa: TRY004 -- pydantic wants ValueError
+    return found
+
+
 Uri = Annotated[str, AfterValidator(_absolute_uri)]
 WebRoot = Annotated[str, AfterValidator(_web_root)]
+UrisByName = Annotated[dict[str, Uri], NoDecode, BeforeValidator(_json_object)]
+
+
+class _Variables(EnvSettingsSource):
+    """The environment without blank values, for portals and templates like to set them."""
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        self.env_vars = {name: value.strip() for name, value in self.env_vars.items() if value and value.strip()}
 
 
 class _Environment(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the base class passes all four
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what the caller gives, then the environment."""
+        return init_settings, _Variables(settings_cls)
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -64,15 +156,26 @@ class _Environment(BaseSettings):
         Raises
         ------
         ConfigError
-            Naming the first setting that is missing or wrong, and what it should hold.
+            Naming the first setting that is missing or wrong, and what it should hold, never what it holds.
         """
         try:
             return cls(**overrides)
         except ValidationError as problem:
-            first = problem.errors(include_input=False, include_url=False)[0]
-            name = str(first["loc"][0]) if first["loc"] else "settings"
-            setting = name if name.isupper() or name.startswith("AzureWebJobs") else PREFIX + name.upper()
-            raise ConfigError(setting, str(first["msg"])) from None
+            first = problem.errors(include_input=False, include_url=False, include_context=False)[0]
+            expected = "is missing" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
+            raise ConfigError(cls._variable(str(first["loc"][0])), expected) from None
+
+    @classmethod
+    def variables(cls) -> dict[str, FieldInfo]:
+        """Return the fields by the names of their environment variables."""
+        return {cls._variable(name): info for name, info in cls.model_fields.items()}
+
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        """Return the environment variable of a field, given by its name or alias."""
+        aliases = {info.validation_alias for info in cls.model_fields.values()}
+        alias = name if name in aliases else getattr(cls.model_fields.get(name), "validation_alias", None)
+        return str(alias) if alias else str(cls.model_config["env_prefix"]) + name.upper()
 
 
 class MappingSettings(_Environment):
@@ -84,7 +187,7 @@ class MappingSettings(_Environment):
     dicomweb_url: WebRoot = ""
     """Root of the DICOMweb service that viewers use, for the Endpoint; empty: no Endpoint."""
 
-    issuers: dict[str, Uri] = Field(default_factory=dict)
+    issuers: UrisByName = Field(default_factory=dict)
     """JSON object: issuer string, as (0010,0021) spells it -> URI of its identifier system."""
 
     patient_system: Uri = "urn:dicom-fhir-sync:patient-id"
@@ -96,14 +199,14 @@ class MappingSettings(_Environment):
     study_id_system: Uri = ""
     """Identifier system of Study IDs (0020,0010); empty: they are not mapped."""
 
-    coding_schemes: dict[str, Uri] = Field(default_factory=dict)
+    coding_schemes: UrisByName = Field(default_factory=dict)
     """JSON object: coding scheme designator -> URI of the code system, for private schemes."""
 
 
 class HeaderLimits(_Environment):
     """Bounds of what a header may cost; a file beyond one becomes a dead letter ``header.limit``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX + "HEADER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX + "HEADER_")
 
     first_read: Annotated[int, Field(ge=512)] = 64 * 1024
     """Bytes of the first ranged read; 95 % of headers fit in 64 KiB."""
@@ -124,44 +227,42 @@ class HeaderLimits(_Environment):
 class Settings(MappingSettings):
     """Everything the running sync needs."""
 
-    fhir_url: WebRoot
+    fhir_url: Annotated[WebRoot, AfterValidator(_given)]
     """Base URL of the FHIR R4 service."""
 
     patient_policy: Literal["link-or-create"] = "link-or-create"
     """How studies find their Patient: one match by identifier is linked, none is created, several park the study."""
 
-    containers: Annotated[tuple[str, ...], NoDecode, AfterValidator(tuple)] = ("dicom",)
+    containers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)] = (
+        "dicom",
+    )
     """Comma-separated allow-list of the containers that hold DICOM files."""
 
     quiet_period: Annotated[float, Field(ge=0, le=3600)] = 5.0
     """Seconds without a change after which a study is projected."""
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    """Seconds after its first change at which a study is projected even while it still grows."""
+    """Seconds after its first change at which a study is projected even while it still grows; not less than the quiet
+    period."""
 
-    storage: str = Field(default="", validation_alias="AzureWebJobsStorage", repr=False)
+    storage: str = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty when an identity is used instead."""
 
-    storage_account: str = Field(default="", validation_alias="AzureWebJobsStorage__accountName")
+    storage_account: Annotated[str, AfterValidator(_account)] = Field(
+        default="", validation_alias=f"{STATE}__accountName"
+    )
     """Name of the account for queues and tables when an identity is used."""
 
-    source: str = Field(default="", repr=False)
+    source: Annotated[str, AfterValidator(_source)] = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; empty: same as the state."""
 
-    header: HeaderLimits = Field(default_factory=HeaderLimits)
+    header: Annotated[HeaderLimits, NoDecode] = Field(default_factory=HeaderLimits.load)
     """Bounds of header reading, settings ``DICOM_SYNC_HEADER_*``."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _split_lists(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "containers" in values:
-            values = {**values, "containers": _comma_list(values["containers"])}
-        return values
-
     @model_validator(mode="after")
-    def _storage_is_named(self) -> Self:
-        if not self.containers:
-            raise ValueError(f"{PREFIX}CONTAINERS: expected at least one container name")
+    def _fits_together(self) -> Self:
         if not self.storage and not self.storage_account:
-            raise ValueError("AzureWebJobsStorage (or AzureWebJobsStorage__accountName) must name the state account")
+            raise ConfigError(STATE, f"is missing; it, or {STATE}__accountName, must name the state account")
+        if self.max_wait < self.quiet_period:
+            raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self

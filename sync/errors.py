@@ -261,8 +261,10 @@ class ConfigError(Exception):
     setting
         Name of the environment variable.
     expected
-        What it should hold.
+        What it should hold; never what it does hold.
     """
+
+    code = "config.invalid"
 
     def __init__(self, setting: str, expected: str) -> None:
         self.setting = setting

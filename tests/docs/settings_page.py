@@ -1,0 +1,86 @@
+"""Writes docs/settings.md from the fields of `sync.config`: ``python -m tests.docs.settings_page``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from sync.config import STATE, HeaderLimits, MappingSettings, Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+_TEXT = """\
+# Settings
+
+Environment variables of the function app ("application settings" on Azure), read once at start. White space around a
+value is dropped; a blank value is one that is not set. A wrong one is never replaced by a default: `GET api/health`
+answers 503 and names it, the log says `config.invalid`, and messages wait until it is mended.
+
+This page is made from [`sync/config.py`](../sync/config.py): `.venv/bin/python -m tests.docs.settings_page`.
+How queues are read is set in `host.json`: [ADR 0011](adr/0011-queue-settings.md).
+
+## Where everything is
+
+One of the first two and the FHIR service are required.
+
+{places}
+
+## How it is synced
+
+{sync}
+
+## What the mapping must know of the hospital
+
+`python -m sync map` reads these too.
+
+{mapping}
+
+## What a header may cost
+
+A file beyond one of these becomes a dead letter `header.limit`. `python -m sync map` reads these too.
+
+{header}
+"""
+
+_PLACES = (STATE, f"{STATE}__accountName", "DICOM_SYNC_FHIR_URL", "DICOM_SYNC_SOURCE", "DICOM_SYNC_CONTAINERS")
+
+
+def page() -> str:
+    """Return the page."""
+    variables = Settings.variables()
+    mapping = MappingSettings.variables()
+    elsewhere = {*_PLACES, *mapping, "DICOM_SYNC_HEADER"}
+    return _TEXT.format(
+        places=_table((name, variables[name]) for name in _PLACES),
+        sync=_table((name, info) for name, info in variables.items() if name not in elsewhere),
+        mapping=_table(mapping.items()),
+        header=_table(HeaderLimits.variables().items()),
+    )
+
+
+def _table(fields: Iterable[tuple[str, FieldInfo]]) -> str:
+    rows = [f"| `{name}` | {_default(info)} | {_meaning(info)} |" for name, info in fields]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    default: Any = info.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    if isinstance(default, Mapping):
+        default = json.dumps(default)
+    return f"`{default}`" if default not in ("", "{}") else ""
+
+
+def _meaning(info: FieldInfo) -> str:
+    return " ".join((info.description or "").split()).replace("``", "`").replace("|", r"\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

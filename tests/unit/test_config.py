@@ -1,0 +1,167 @@
+"""A wrong setting is refused by its own name, and no secret is ever repeated."""
+
+import dataclasses
+import os
+import traceback
+
+import pytest
+
+from sync.config import HeaderLimits, MappingSettings, Settings
+from sync.errors import ConfigError
+
+SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
+SOUND = {
+    "AzureWebJobsStorage": f"AccountName=state;AccountKey={SECRET}",
+    "DICOM_SYNC_FHIR_URL": "https://fhir.example/r4/",
+}
+
+
+@pytest.fixture(autouse=True)
+def only_sound_settings(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith(("DICOM_SYNC_", "AZUREWEBJOBSSTORAGE")):
+            monkeypatch.delenv(name)
+    for name, value in SOUND.items():
+        monkeypatch.setenv(name, value)
+
+
+def refusal():
+    with pytest.raises(ConfigError) as caught:
+        Settings.load()
+    return caught.value
+
+
+def test_sound_settings_are_taken_and_roots_lose_their_last_slash():
+    assert Settings.load().fhir_url == "https://fhir.example/r4"
+    assert Settings.load().containers == ("dicom",)
+
+
+WRONG = [
+    ("DICOM_SYNC_TIMEZONE", "Mars/Olympus"),
+    ("DICOM_SYNC_TIMEZONE", "../etc"),
+    ("DICOM_SYNC_DICOMWEB_URL", "pacs.example"),
+    ("DICOM_SYNC_ISSUERS", "HOSP=https://hospital.example"),
+    ("DICOM_SYNC_ISSUERS", '["HOSP"]'),
+    ("DICOM_SYNC_ISSUERS", '{"HOSP": "not a uri"}'),
+    ("DICOM_SYNC_ISSUERS", '{"HOSP": 5}'),
+    ("DICOM_SYNC_CODING_SCHEMES", "{"),
+    ("DICOM_SYNC_PATIENT_SYSTEM", "hospital"),
+    ("DICOM_SYNC_ACCESSION_SYSTEM", "hospital"),
+    ("DICOM_SYNC_STUDY_ID_SYSTEM", "hospital"),
+    ("DICOM_SYNC_FHIR_URL", "fhir.example"),
+    ("DICOM_SYNC_FHIR_URL", "ftp://fhir.example"),
+    ("DICOM_SYNC_FHIR_URL", "https://user:word@fhir.example"),
+    ("DICOM_SYNC_FHIR_URL", "https://fhir.example:port/r4"),
+    ("DICOM_SYNC_FHIR_URL", "https://fhir.example/r4?tenant=1"),
+    ("DICOM_SYNC_FHIR_URL", "http://[fhir"),
+    ("DICOM_SYNC_PATIENT_POLICY", "guess"),
+    ("DICOM_SYNC_CONTAINERS", " , "),
+    ("DICOM_SYNC_CONTAINERS", "dicom,Scans"),
+    ("DICOM_SYNC_QUIET_PERIOD", "five"),
+    ("DICOM_SYNC_QUIET_PERIOD", "-1"),
+    ("DICOM_SYNC_QUIET_PERIOD", "nan"),
+    ("DICOM_SYNC_MAX_WAIT", "3601"),
+    ("DICOM_SYNC_MAX_WAIT", "4"),
+    ("DICOM_SYNC_SOURCE", "http://account.blob.core.windows.net"),
+    ("DICOM_SYNC_SOURCE", "https://account.blob.core.windows.net?sv=1&sig=2"),
+    ("AzureWebJobsStorage__accountName", "Not_An_Account"),
+    ("DICOM_SYNC_HEADER", '{"max_depth": 3}'),
+    ("DICOM_SYNC_HEADER_FIRST_READ", "511"),
+    ("DICOM_SYNC_HEADER_MAX_BYTES", "32 MiB"),
+    ("DICOM_SYNC_HEADER_MAX_INFLATED", "0"),
+    ("DICOM_SYNC_HEADER_MAX_DEPTH", "0"),
+    ("DICOM_SYNC_HEADER_MAX_ELEMENTS", "many"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{name}={value}" for name, value in WRONG])
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    refused = refusal()
+    assert refused.setting == name
+    assert str(refused).startswith(f"{name}: ")
+    assert refused.expected
+
+
+def test_every_setting_that_can_be_wrong_is_tried():
+    every = {*Settings.variables(), *HeaderLimits.variables()}
+    assert every - {name for name, _ in WRONG} == {"AzureWebJobsStorage"}  # its clients judge it, at start
+
+
+@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_what_is_required_is_named_when_it_is_missing_or_blank(monkeypatch, name, value):
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    refused = refusal()
+    assert refused.setting == name
+    assert "is missing" in refused.expected
+
+
+def test_an_empty_fhir_service_is_refused_however_it_is_given():
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(fhir_url="")
+    assert caught.value.setting == "DICOM_SYNC_FHIR_URL"
+
+
+def test_an_account_name_does_instead_of_a_connection_string(monkeypatch):
+    monkeypatch.setenv("AzureWebJobsStorage", " ")
+    monkeypatch.setenv("AzureWebJobsStorage__accountName", "state")
+    settings = Settings.load()
+    assert (settings.storage, settings.storage_account) == ("", "state")
+
+
+def test_blank_values_are_as_if_unset(monkeypatch):
+    unset = Settings.load()
+    for name in ({*Settings.variables(), *HeaderLimits.variables()}) - SOUND.keys():
+        monkeypatch.setenv(name, " ")
+    assert Settings.load() == unset
+
+
+def test_white_space_around_values_is_dropped(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_TIMEZONE", " Europe/Berlin\n")
+    monkeypatch.setenv("DICOM_SYNC_CONTAINERS", " scans , dicom ")
+    settings = Settings.load()
+    assert (settings.timezone, settings.containers) == ("Europe/Berlin", ("scans", "dicom"))
+
+
+def test_json_settings_become_mappings(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_ISSUERS", '{"HOSP": "https://hospital.example/ids"}')
+    assert MappingSettings.load().issuers == {"HOSP": "https://hospital.example/ids"}
+
+
+def test_the_limits_of_headers_are_read(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_HEADER_MAX_DEPTH", "3")
+    assert Settings.load().header.max_depth == 3
+
+
+def test_an_unknown_policy_is_told_which_there_are(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_PATIENT_POLICY", "guess")
+    assert "link-or-create" in refusal().expected
+
+
+def test_waits_that_do_not_fit_together_name_each_other(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_QUIET_PERIOD", "60")
+    refused = refusal()
+    assert refused.setting == "DICOM_SYNC_MAX_WAIT"
+    assert "DICOM_SYNC_QUIET_PERIOD" in refused.expected
+
+
+def test_connection_strings_are_never_shown(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_SOURCE", SOUND["AzureWebJobsStorage"])
+    settings = Settings.load()
+    assert SECRET not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[name for name, _ in WRONG])
+def test_no_refusal_repeats_a_value_or_a_secret(monkeypatch, name, value):
+    monkeypatch.setenv("DICOM_SYNC_SOURCE", SOUND["AzureWebJobsStorage"])
+    monkeypatch.setenv(name, f"{value}#{SECRET}")
+    assert SECRET not in "".join(traceback.format_exception(refusal()))
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises((ValueError, dataclasses.FrozenInstanceError)):
+        Settings.load().quiet_period = 1
