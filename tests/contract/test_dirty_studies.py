@@ -1,0 +1,122 @@
+"""The outbox: marked by many, cleared only by who has seen the last mark."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sync.errors import StoreConflict
+from tests.contract.storage import NOW, fresh_study, outstanding
+
+LATER = NOW + timedelta(seconds=7)
+
+
+async def test_the_first_mark_is_new_and_the_second_is_not(storage):
+    study = fresh_study()
+    assert [await storage.dirty.mark(study, NOW) for _ in range(2)] == [True, False]
+
+
+async def test_an_unmarked_study_reads_as_none(storage):
+    assert await storage.dirty.read(fresh_study()) is None
+
+
+async def test_exactly_one_of_fifty_concurrent_marks_is_new(storage):
+    study = fresh_study()
+    marks = await asyncio.gather(*(storage.dirty.mark(study, NOW) for _ in range(50)))
+    assert sorted(marks) == [False] * 49 + [True]
+
+
+async def test_every_mark_changes_the_etag_also_at_the_same_time(storage):
+    study = fresh_study()
+    etags = set()
+    for _ in range(3):
+        await storage.dirty.mark(study, NOW)
+        etags.add((await storage.dirty.read(study)).etag)
+    assert len(etags) == 3
+
+
+async def test_a_mark_that_began_after_another_had_ended_is_never_swallowed_by_it(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    seen = await storage.dirty.read(study)
+    await asyncio.gather(*(storage.dirty.mark(study, LATER) for _ in range(5)))
+    with pytest.raises(StoreConflict):
+        await storage.dirty.delete(study, seen.etag)
+
+
+async def test_a_mark_keeps_everything_but_the_time_of_the_last_one(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    first = await storage.dirty.read(study)
+    tried = replace(first.value, attempts=3, not_before=NOW + timedelta(hours=1))
+    await storage.dirty.postpone(tried, first.etag)
+    await storage.dirty.mark(study, LATER)
+    assert (await storage.dirty.read(study)).value == replace(tried, last_marked=LATER)
+
+
+async def test_postponing_needs_the_right_etag(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    stored = await storage.dirty.read(study)
+    await storage.dirty.mark(study, LATER)
+    with pytest.raises(StoreConflict):
+        await storage.dirty.postpone(replace(stored.value, attempts=9), stored.etag)
+    assert (await storage.dirty.read(study)).value.attempts == 0
+
+
+async def test_postponing_takes_a_bound_away_again(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    stored = await storage.dirty.read(study)
+    await storage.dirty.postpone(replace(stored.value, not_before=LATER), stored.etag)
+    bound = await storage.dirty.read(study)
+    await storage.dirty.postpone(replace(bound.value, not_before=None), bound.etag)
+    assert (await storage.dirty.read(study)).value == stored.value
+
+
+async def test_deleting_with_the_right_etag_clears_it_and_the_next_mark_is_new(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    await storage.dirty.delete(study, (await storage.dirty.read(study)).etag)
+    assert await storage.dirty.read(study) is None
+    assert await storage.dirty.mark(study, LATER)
+    assert (await storage.dirty.read(study)).value.first_marked == LATER
+
+
+async def test_deleting_with_an_old_etag_is_a_conflict_and_deletes_nothing(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    old = await storage.dirty.read(study)
+    await storage.dirty.mark(study, LATER)
+    with pytest.raises(StoreConflict):
+        await storage.dirty.delete(study, old.etag)
+    assert await storage.dirty.read(study) is not None
+
+
+async def test_deleting_what_is_gone_is_a_conflict(storage):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    stored = await storage.dirty.read(study)
+    await storage.dirty.delete(study, stored.etag)
+    with pytest.raises(StoreConflict):
+        await storage.dirty.delete(study, stored.etag)
+    with pytest.raises(StoreConflict):
+        await storage.dirty.postpone(stored.value, stored.etag)
+
+
+async def test_a_mark_is_new_again_after_another_process_has_cleared_the_study(storage, azurite_twin):
+    study = fresh_study()
+    await storage.dirty.mark(study, NOW)
+    await storage.dirty.mark(study, NOW)
+    other = azurite_twin or storage
+    await other.dirty.delete(study, (await other.dirty.read(study)).etag)
+    assert await storage.dirty.mark(study, LATER)
+
+
+async def test_all_outstanding_studies_are_listed_once(storage):
+    studies = [fresh_study() for _ in range(20)]
+    for study in studies:
+        await storage.dirty.mark(study, NOW)
+    for study in studies:
+        assert [each.study for each in await outstanding(storage.dirty, study)] == [study]

@@ -1,0 +1,137 @@
+"""Rows of objects: locators are fenced by their ETags, ledger rows are not and need not be."""
+
+import asyncio
+import os
+
+import pytest
+
+from sync.errors import StoreConflict
+from sync.model import Finding, InstanceRecord, LedgerRow, ObjectRef, Stored
+from tests.contract.storage import fresh, fresh_study, ledger_row, locator
+
+
+async def test_a_locator_comes_back_as_it_was_written(storage):
+    full = locator(
+        f"Müller, Erika/{fresh()}/a b%20+#?.dcm",
+        etag="0x8D",
+        study=fresh_study(),
+        sop_instance_uid="2.25.3",
+        history=frozenset({fresh_study(), fresh_study()}),
+        settled=True,
+        has_dead_letter=True,
+    )
+    etag = await storage.locators.insert(full)
+    stored = await storage.locators.read(full.object)
+    assert (stored.value, stored.etag) == (full, etag)
+    assert await storage.locators.find(full.object.key) == stored
+
+
+async def test_an_unknown_object_has_no_locator(storage):
+    ref = ObjectRef(account="account", container="dicom", name=fresh())
+    assert await storage.locators.read(ref) is None
+    assert await storage.locators.find(ref.key) is None
+
+
+async def test_a_second_insert_is_a_conflict(storage):
+    row = locator()
+    await storage.locators.insert(row)
+    with pytest.raises(StoreConflict):
+        await storage.locators.insert(row)
+
+
+async def test_a_replace_with_the_right_etag_wins_and_changes_it(storage):
+    first = locator()
+    etag = await storage.locators.insert(first)
+    second = locator(first.object.name, settled=True)
+    newer = await storage.locators.replace(second, etag)
+    assert newer != etag
+    assert await storage.locators.read(first.object) == Stored(second, newer)
+
+
+async def test_an_equal_write_changes_the_etag_too(storage):
+    row = locator()
+    etag = await storage.locators.insert(row)
+    assert await storage.locators.replace(row, etag) != etag
+
+
+async def test_a_replace_with_an_old_etag_is_a_conflict_and_writes_nothing(storage):
+    row = locator()
+    old = await storage.locators.insert(row)
+    await storage.locators.replace(row, old)
+    with pytest.raises(StoreConflict):
+        await storage.locators.replace(locator(row.object.name, settled=True), old)
+    assert not (await storage.locators.read(row.object)).value.settled
+
+
+async def test_replacing_what_is_not_there_is_a_conflict(storage):
+    row = locator()
+    etag = await storage.locators.insert(row)
+    with pytest.raises(StoreConflict):
+        await storage.locators.replace(locator(), etag)
+
+
+async def test_a_ledger_row_comes_back_as_it_was_written(storage):
+    study = fresh_study()
+    record = InstanceRecord(
+        study=study,
+        series_instance_uid="2.25.1",
+        sop_instance_uid="2.25.2",
+        attributes={"PatientName": ["Yamada^Tarou=山田^太郎"], "A": [], "B": [1, {"C": ["\ud800"]}]},
+        findings=(Finding(keyword="StudyDate", code="date.impossible", action="omitted"),),
+    )
+    row = LedgerRow(object_key=ledger_row(study).object_key, record=record, order="2026")
+    await storage.ledger.upsert(row)
+    assert list(await storage.ledger.read(study)) == [row]
+
+
+async def test_an_upsert_replaces_the_row_of_the_same_object(storage):
+    study = fresh_study()
+    await storage.ledger.upsert(ledger_row(study, "a", {"Modality": ["CT"], "StudyID": ["1"]}))
+    await storage.ledger.upsert(newer := ledger_row(study, "a", {"Modality": ["MR"]}))
+    assert list(await storage.ledger.read(study)) == [newer]
+
+
+async def test_a_shorter_row_leaves_nothing_of_a_longer_one(storage):
+    study = fresh_study()
+    await storage.ledger.upsert(ledger_row(study, "a", {"A": [os.urandom(100_000).hex()]}))
+    await storage.ledger.upsert(short := ledger_row(study, "a"))
+    assert list(await storage.ledger.read(study)) == [short]
+
+
+async def test_deleting_a_ledger_row_leaves_the_others_and_may_be_repeated(storage):
+    study = fresh_study()
+    kept, gone = ledger_row(study), ledger_row(study)
+    await storage.ledger.upsert(kept)
+    await storage.ledger.upsert(gone)
+    for _ in range(2):
+        await storage.ledger.delete(study, gone.object_key)
+    assert list(await storage.ledger.read(study)) == [kept]
+
+
+async def test_a_study_without_rows_reads_as_empty(storage):
+    study = fresh_study()
+    await storage.ledger.delete(study, ledger_row(study).object_key)
+    assert list(await storage.ledger.read(study)) == []
+
+
+async def test_studies_are_kept_apart_also_by_data_partition(storage):
+    study = fresh_study()
+    elsewhere = type(study)(study_instance_uid=study.study_instance_uid, partition="b")
+    await storage.ledger.upsert(ledger_row(study, "a"))
+    assert list(await storage.ledger.read(elsewhere)) == []
+
+
+async def test_attributes_of_half_a_mebibyte_that_cannot_be_compressed_are_kept(storage):
+    study = fresh_study()
+    text = os.urandom(250 * 1024).hex()  # hexadecimal digits: 4 bits of noise in each of 512,000 characters
+    noise = "".join(chr(0x4E00 + int(text[i : i + 3], 16)) for i in range(0, len(text) - 3, 3))
+    await storage.ledger.upsert(row := ledger_row(study, attributes={"A": [text], "B": [noise]}))
+    assert list(await storage.ledger.read(study)) == [row]
+
+
+async def test_three_thousand_rows_are_read_back(storage):
+    study = fresh_study()
+    rows = [ledger_row(study, f"{i:04}") for i in range(3000)]
+    await asyncio.gather(*(storage.ledger.upsert(row) for row in rows))
+    found = await storage.ledger.read(study)
+    assert sorted(found, key=lambda row: row.object_key) == rows
