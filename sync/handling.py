@@ -8,6 +8,7 @@ that is not ours is replaced by `UnexpectedFailure`, which names its type and pl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable
@@ -81,12 +82,22 @@ async def _handle_change(text: str, change: Change | PermanentError, s: Services
         await _refuse_message(text, change, s)
         return
     try:
-        outcome = await ingest(change, s, redelivered=attempt > 1)
+        async with _turn(change, s):
+            outcome = await ingest(change, s, redelivered=attempt > 1)
     except PermanentError as refusal:
         await _set_aside(change, refusal, s)
         s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
     else:
         s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
+
+
+def _turn(change: Change, s: Services) -> asyncio.Lock:
+    """
+    Let the deliveries of one object take turns within this process.
+
+    Nothing depends on it but time: at once, each would take the other's claim away, round after round.
+    """
+    return s.turns.setdefault(change.object.key, asyncio.Lock())
 
 
 async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:

@@ -8,10 +8,12 @@ an outage is a `TransientError`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from sync.config import Settings
 from sync.model import (
@@ -251,3 +253,5 @@ class Services:
     telemetry: Telemetry = field(default_factory=Telemetry)
     verified_endpoints: set[str] = field(default_factory=set)
     """Hashes of Endpoints that this process has seen as they should be, so that not every study reads them."""
+    turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Locks of the objects that this process is looking at; they go when nobody holds them."""
