@@ -3,8 +3,8 @@ Concurrent row writes of one partition go out together, as entity-group transact
 
 Functions take one message each, but the invocations of a worker process share one event loop. Whoever writes a row
 hands it to the batcher and waits for its own outcome. A line goes out when nobody joined it for 20 ms, when 100 rows
-wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A
-transaction fails as a whole, so one row that lost its race sends the others round row by row. One event loop a process.
+wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so one
+row that lost its race, or is refused, sends the others round row by row. One event loop a process.
 
 Source: Azure "Performing entity group transactions" (100 rows, 4 MiB, one partition, no row twice).
 """
@@ -22,7 +22,7 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure_errors import is_transient, state_error, state_errors
+from sync.adapters.azure_errors import concerns_all, state_errors
 from sync.adapters.azure_rows import Entity, entity_bytes
 from sync.errors import SyncError
 
@@ -104,8 +104,7 @@ class Batcher:
         try:
             answers = await self._table.submit_transaction([write.operation() for write in batch])
         except (AzureError, OSError, TimeoutError) as problem:
-            error = state_error(problem) if isinstance(problem, AzureError) else None
-            if error is not None and not is_transient(error):
+            if isinstance(problem, AzureError) and not concerns_all(problem):
                 await asyncio.gather(*(self._send_alone(write) for write in batch))
                 return
             _fail(batch, problem)

@@ -55,7 +55,7 @@ class AzureBlobs(ObjectSource):
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
-                return await _beyond_the_end(blob)
+                return await _beyond_the_end(blob, condition)
         found = download.properties
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
@@ -65,8 +65,8 @@ class AzureBlobs(ObjectSource):
         await self._service.close()
 
 
-async def _beyond_the_end(blob: BlobClient) -> Chunk:
-    found = await blob.get_blob_properties()
+async def _beyond_the_end(blob: BlobClient, condition: dict[str, Any]) -> Chunk:
+    found = await blob.get_blob_properties(**condition)
     return Chunk(data=b"", etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC))
 
 

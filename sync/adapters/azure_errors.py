@@ -19,7 +19,6 @@ from sync.errors import (
     StoreConflict,
     StoreUnavailable,
     SyncError,
-    TransientError,
 )
 
 ROLES_FOR_STATE = (
@@ -29,11 +28,21 @@ ROLES_FOR_STATE = (
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
 _DENIED = (401, 403)
+_BAD_REQUEST = 400
 _NOT_FOUND = 404
+_ASK_LATER = (408, 429)
+_SERVER_ERROR = 500
 _CONDITION_NOT_MET = 412
 _LOST_RACE = (_NOT_FOUND, 409, _CONDITION_NOT_MET)
-_NOT_YET = ("TableBeingDeleted", "QueueBeingDeleted", "AccountBeingCreated", "OperationTimedOut")
-"""Answers with a status of conflict that are outages all the same."""
+_NOT_YET = (
+    "AccountBeingCreated",
+    "OperationTimedOut",
+    "QueueBeingDeleted",
+    "QueueNotFound",
+    "TableBeingDeleted",
+    "TableNotFound",
+)
+"""Answers with the status of a lost race that are outages all the same."""
 
 _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
 
@@ -88,9 +97,12 @@ def error_code(problem: AzureError) -> str:
     return str(getattr(code, "value", code) or "")
 
 
-def is_transient(problem: SyncError) -> bool:
-    """Tell whether every row of a transaction shares this fate."""
-    return isinstance(problem, TransientError)
+def concerns_all(problem: AzureError) -> bool:
+    """Tell whether every row of a transaction shares this fate: an outage does, a refusal may be about one row."""
+    status = _status(problem)
+    if status is None or _is_denied(problem) or status in _ASK_LATER or error_code(problem) in _NOT_YET:
+        return True
+    return not _BAD_REQUEST <= status < _SERVER_ERROR
 
 
 def _status(problem: AzureError) -> int | None:
@@ -109,7 +121,4 @@ def _what(problem: AzureError) -> str:
 def _retry_after(problem: AzureError) -> float | None:
     response = getattr(problem, "response", None)
     text = response.headers.get("Retry-After") if response is not None else None
-    try:
-        return max(float(text), 0.0) if text else None
-    except ValueError:  # a date instead of seconds: the caller's own back-off will do
-        return None
+    return float(text) if text and text.strip().isdecimal() else None  # for a date the caller's own back-off will do

@@ -81,7 +81,7 @@ def check_size(entity: Entity) -> Entity:
 
 def _value_bytes(value: Any) -> int:
     if isinstance(value, str):
-        return 2 * len(value) + 4
+        return len(value.encode("utf-16-le", "surrogatepass")) + 4
     return len(value) + 4 if isinstance(value, bytes) else 8
 
 

@@ -1,0 +1,81 @@
+"""The queue of hints: what is sent, when it shows, and that it counts."""
+
+import base64
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory import MemoryStudyQueue
+from sync.events import parse_study_message
+from tests.contract.storage import fresh_study
+
+WEEK = 7 * 24 * 3600
+
+
+async def test_messages_count_whether_they_are_visible_or_not(storage):
+    before = await storage.study_queue.length()
+    await storage.study_queue.enqueue(fresh_study())
+    await storage.study_queue.enqueue(fresh_study(), 3600)
+    assert await storage.study_queue.length() == before + 2
+
+
+async def test_a_delay_of_any_length_is_taken(storage):
+    before = await storage.study_queue.length()
+    for delay in (0.0, -1.0, 0.25, WEEK, WEEK * 2):
+        await storage.study_queue.enqueue(fresh_study(), delay)
+    assert await storage.study_queue.length() == before + 5
+
+
+async def test_status_sees_the_same_number_under_the_name_of_the_queue(storage):
+    await storage.study_queue.enqueue(fresh_study())
+    assert (await storage.study_queue.depths())["studies"] == await storage.study_queue.length()
+
+
+async def test_a_delayed_message_in_memory_shows_when_its_time_has_come():
+    clock, study = ManualClock(), fresh_study()
+    queue = MemoryStudyQueue(clock)
+    await queue.enqueue(study, 10)
+    clock.advance(9)
+    assert queue.take() == []
+    clock.advance(1)
+    assert queue.take() == [study]
+
+
+@pytest.fixture
+def studies(azurite, storage):
+    """The queue as its readers see it, empty: what others left would hide what we sent."""
+    with QueueClient.from_connection_string(azurite, "studies") as queue:
+        queue.clear_messages()
+        yield queue
+
+
+@pytest.mark.parametrize("storage", ["azurite"], indirect=True)
+async def test_a_message_is_base64_of_json_that_never_expires(storage, studies):
+    study = fresh_study()
+    await storage.study_queue.enqueue(study)
+    message = studies.receive_message()
+    text = base64.b64decode(message.content, validate=True).decode()
+    assert json.loads(text)["study_instance_uid"] == study.study_instance_uid
+    assert parse_study_message(text) == study
+    assert message.expires_on - message.inserted_on > timedelta(days=365)
+
+
+@pytest.mark.parametrize("storage", ["azurite"], indirect=True)
+async def test_a_delayed_message_is_invisible_until_its_time_has_come(storage, studies):
+    study = fresh_study()
+    await storage.study_queue.enqueue(study, 0.4)  # the service counts whole seconds: this is one
+    assert studies.receive_message() is None
+    assert _receive_within(studies, 5) is not None
+
+
+def _receive_within(queue, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (message := queue.receive_message()) is not None:
+            return message
+        time.sleep(0.05)
+    return None

@@ -1,0 +1,135 @@
+"""Each failure of the Azure libraries becomes one of ours, and nothing of its text comes along."""
+
+import traceback
+
+import pytest
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from sync.adapters.azure_errors import concerns_all, error_code, source_errors, state_errors
+from sync.errors import SourceChanged, SourceGone, SourceUnavailable, StoreConflict, StoreUnavailable, SyncError
+
+SENTINEL = "Zztestperson"
+
+
+class Response:
+    def __init__(self, status, **headers):
+        self.status_code = status
+        self.reason = SENTINEL
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def text(self):
+        return SENTINEL
+
+
+def answered(status, code=None, kind=HttpResponseError, **headers):
+    problem = kind(message=f"https://account/{SENTINEL}", response=Response(status, **headers))
+    if code:
+        problem.error_code = code
+    return problem
+
+
+def translated(errors, problem):
+    with pytest.raises(SyncError) as caught, errors():
+        raise problem
+    return caught.value
+
+
+STATE = [
+    (answered(404, kind=ResourceNotFoundError), StoreConflict),
+    (answered(409, kind=ResourceExistsError), StoreConflict),
+    (answered(409, "EntityAlreadyExists"), StoreConflict),
+    (answered(412, "UpdateConditionNotSatisfied"), StoreConflict),
+    (answered(404, "ResourceNotFound"), StoreConflict),
+    (answered(404, "TableNotFound"), StoreUnavailable),
+    (answered(404, "QueueNotFound"), StoreUnavailable),
+    (answered(409, "TableBeingDeleted"), StoreUnavailable),
+    (answered(400), StoreUnavailable),
+    (answered(413), StoreUnavailable),
+    (answered(429), StoreUnavailable),
+    (answered(500), StoreUnavailable),
+    (answered(503, "ServerBusy"), StoreUnavailable),
+    (answered(403), StoreUnavailable),
+    (answered(401, kind=ClientAuthenticationError), StoreUnavailable),
+    (ServiceRequestError(SENTINEL), StoreUnavailable),
+    (ServiceResponseError(SENTINEL), StoreUnavailable),
+    (TimeoutError(SENTINEL), StoreUnavailable),
+    (ConnectionResetError(SENTINEL), StoreUnavailable),
+]
+
+SOURCE = [
+    (answered(404, "BlobNotFound"), SourceGone),
+    (answered(404, "ContainerNotFound"), SourceGone),
+    (answered(404), SourceGone),
+    (answered(409, "ContainerBeingDeleted"), SourceGone),
+    (answered(412, "ConditionNotMet"), SourceChanged),
+    (answered(403, "AuthorizationFailure"), SourceUnavailable),
+    (answered(409, "BlobArchived"), SourceUnavailable),
+    (answered(500), SourceUnavailable),
+    (ServiceRequestError(SENTINEL), SourceUnavailable),
+    (TimeoutError(SENTINEL), SourceUnavailable),
+]
+
+BOTH = [(state_errors, *case) for case in STATE] + [(source_errors, *case) for case in SOURCE]
+
+
+def named(value):
+    if isinstance(value, HttpResponseError):
+        return f"{value.status_code} {error_code(value)}".strip()
+    return getattr(value, "__name__", type(value).__name__)
+
+
+@pytest.mark.parametrize(("errors", "problem", "expected"), BOTH, ids=named)
+def test_each_failure_is_one_of_our_errors(errors, problem, expected):
+    assert type(translated(errors, problem)) is expected
+
+
+@pytest.mark.parametrize(("errors", "problem", "expected"), BOTH, ids=named)
+def test_no_text_of_a_library_is_left_in_ours_or_its_traceback(errors, problem, expected):
+    error = translated(errors, problem)
+    shown = "".join(traceback.format_exception(error))
+    assert SENTINEL not in f"{error} {error.detail} {error.hint} {error.code}"
+    assert f"account/{SENTINEL}" not in shown
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "role"),
+    [
+        (state_errors, "store.forbidden", "Storage Table Data Contributor"),
+        (source_errors, "source.forbidden", "Storage Blob Data Reader"),
+    ],
+)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_missing_role_is_named(errors, code, role, status):
+    error = translated(errors, answered(status))
+    assert error.code == code
+    assert role in error.hint
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-3", None)])
+def test_the_wait_that_is_asked_for_is_kept(header, seconds):
+    assert translated(state_errors, answered(503, Retry_After=header)).retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
+def test_a_refusal_may_concern_a_single_row(status):
+    assert not concerns_all(answered(status))
+
+
+@pytest.mark.parametrize(
+    "problem", [*map(answered, (401, 403, 408, 429, 500, 503)), answered(404, "TableNotFound"), ServiceRequestError("")]
+)
+def test_an_outage_concerns_all_rows(problem):
+    assert concerns_all(problem)
+
+
+@pytest.mark.parametrize("errors", [state_errors, source_errors])
+def test_defects_of_ours_pass_as_they_are(errors):
+    with pytest.raises(KeyError), errors():
+        raise KeyError
