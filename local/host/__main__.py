@@ -7,7 +7,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 from local.host.functions_host import DEFAULT_LEASE, FunctionsHost, UnsupportedBindingError
 from local.host.http import RouteError
@@ -15,32 +17,61 @@ from local.host.settings import HostSettingsError
 from local.host.timers import ScheduleError
 from local.host.worker import IndexingError
 
+SHORTEST_LEASE, LONGEST_LEASE = 2.0, 600.0
+"""Seconds: what renewing at half time needs, and what the real host has."""
+
 _REFUSALS = (HostSettingsError, IndexingError, UnsupportedBindingError, ScheduleError, RouteError)
 
 
 def main() -> None:
-    """Run the command; exit status 0 after a stop, 2 when the app cannot be served."""
+    """Run the command; exit status 0 after a stop, 1 after a defect of the host, 2 when the app cannot be served."""
     parser = argparse.ArgumentParser(prog="python -m local.host", description="Serve a functions app on this machine.")
     parser.add_argument("app", type=Path, help="directory of function_app.py and host.json")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default) takes a free one")
-    parser.add_argument("--lease", type=float, default=DEFAULT_LEASE, help="seconds of a message's lease (default 20)")
+    parser.add_argument("--lease", type=_lease, default=DEFAULT_LEASE, help="seconds of a message's lease (default 20)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(options.app.resolve(), port=options.port, lease=options.lease))
+        sound = asyncio.run(_serve(options.app.resolve(), port=options.port, lease=options.lease))
     except _REFUSALS as refusal:
         parser.exit(2, f"{refusal}\n")
+    _leave(0 if sound else 1)
 
 
-async def _serve(app: Path, *, port: int, lease: float) -> None:
+def _leave(status: int) -> NoReturn:
+    """
+    End the process without the interpreter's tidying up.
+
+    An app on Azure has no moment to close its clients, for there the worker is killed; on an ordinary exit each of them
+    would complain of it, as an error. Nothing is lost: everything in flight is done, and what was logged is flushed.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _lease(text: str) -> float:
+    seconds = float(text)
+    if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+        raise argparse.ArgumentTypeError(f"expected {SHORTEST_LEASE:.0f} to {LONGEST_LEASE:.0f} seconds")
+    return seconds
+
+
+async def _serve(app: Path, *, port: int, lease: float) -> bool:
+    """Serve until told to stop; return whether that was the reason."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host = await FunctionsHost.start(app, os.environ, port=port, lease=lease)
     print(f"listening on http://127.0.0.1:{host.port}", flush=True)
-    await stop.wait()
+    reasons = [asyncio.create_task(event.wait()) for event in (stop, host.broken)]
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    for reason in reasons:
+        reason.cancel()
     await host.stop()
+    return not host.broken.is_set()
 
 
 if __name__ == "__main__":

@@ -55,9 +55,11 @@ class FunctionsHost:
         app.router.add_get("/admin/functions", self._list)
         app.router.add_post("/admin/functions/{name}", self._fire)
         add_functions(app.router, by_kind["httptrigger"], worker, settings.route_prefix)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LONGEST_STOP)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LONGEST_STOP - 1)
         self._running: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.broken = asyncio.Event()
+        """Set when a listener or timer ended by itself: the process is of no more use."""
 
     @classmethod
     async def start(
@@ -121,7 +123,8 @@ class FunctionsHost:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (problem := task.exception()):
-            logger.critical("a listener of this host ended: a defect of the host", exc_info=problem)
+            logger.critical("a listener or timer ended: a defect of this host", exc_info=problem)
+            self.broken.set()
 
     async def _list(self, _: web.Request) -> web.Response:
         functions = self._worker.functions.values()

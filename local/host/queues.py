@@ -80,7 +80,7 @@ class QueueListener:
             else:
                 await self._idle(wait)
                 wait = min(wait * 1.5, _LONGEST_WAIT, self._settings.max_polling_interval)
-        await asyncio.gather(*self._in_flight)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _receive(self) -> list[QueueMessage]:
         """Return up to a batch of messages, now leased; none when the queue is missing or does not answer."""
@@ -103,6 +103,8 @@ class QueueListener:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._fewer.set()
+        if not task.cancelled() and (problem := task.exception()):
+            logger.critical("%s: a defect of this host", self.function.name, exc_info=problem)
 
     async def _room(self) -> None:
         """Wait until few enough messages are in flight to receive more."""
@@ -126,14 +128,14 @@ class QueueListener:
     async def _finish(self, delivery: _Delivery) -> None:
         count, most = int(delivery.message.dequeue_count or 1), self._settings.max_dequeue_count
         body = self._decode(str(delivery.message.content))
-        if body is None or count > most:
+        if body is None or (count > most and self._poison):
             logger.error("%s: a message cannot be decoded, or came too often", self.function.name)
             await delivery.give_up()
         elif await self._succeeds(delivery, body):
             await delivery.delete()
         elif count >= most:
             await delivery.give_up()
-        else:
+        elif self._poison:
             await delivery.release(self._settings.visibility_timeout)
 
     async def _succeeds(self, delivery: _Delivery, body: str) -> bool:
@@ -183,7 +185,7 @@ class _Delivery:
         await self._queue.delete_message(self.message.id, self._receipt)
 
     async def give_up(self) -> None:
-        """Move the message to the poison queue, made if it is missing."""
+        """Move the message to the poison queue, made if it is missing; without one leave it to its lease."""
         if self._poison is None:
             return
         try:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 _FIELDS = 6
 _VALUE = r"(?:\d+|[A-Za-z]{3})"
 _FIELD = re.compile(rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d+)?")
+_ONE_VALUE = re.compile(rf"^({_VALUE})-\1(?:/\d+)?$", re.IGNORECASE)
+"""A range of one value, which croniter takes for every value."""
 
 
 class ScheduleError(Exception):
@@ -44,7 +46,7 @@ class Schedule:
         parts = text.split()
         if len(parts) != _FIELDS or not all(_FIELD.fullmatch(each) for part in parts for each in part.split(",")):
             raise ScheduleError(f"expected six NCRONTAB fields, got {text!r}")
-        self._text = " ".join(parts)
+        self._text = " ".join(",".join(_ONE_VALUE.sub(r"\1", each) for each in part.split(",")) for part in parts)
         try:
             self.next(datetime.now(UTC))
         except (CroniterBadCronError, CroniterBadDateError) as problem:

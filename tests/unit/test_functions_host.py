@@ -1,0 +1,192 @@
+"""What the functions host reads, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from local.host.functions_host import UnsupportedBindingError, _check
+from local.host.http import RouteError, add_functions
+from local.host.messages import TypedData
+from local.host.settings import HostSettings, HostSettingsError, QueueSettings, read_host_settings, seconds
+from local.host.timers import Schedule, ScheduleError
+from local.host.worker import Function, Worker
+
+NOON = datetime(2026, 3, 31, 12, 0, 0, tzinfo=UTC)
+
+
+def settings(folder: Path, **document: Any) -> HostSettings:
+    (folder / "host.json").write_text(json.dumps({"version": "2.0", **document}))
+    return read_host_settings(folder)
+
+
+def queues(folder: Path, **section: Any) -> QueueSettings:
+    return settings(folder, extensions={"queues": section}).queues
+
+
+def test_an_almost_empty_host_json_has_the_defaults_of_azure(tmp_path: Path) -> None:
+    expected = QueueSettings(
+        batch_size=16,
+        new_batch_threshold=8,
+        max_dequeue_count=5,
+        visibility_timeout=0,
+        max_polling_interval=60,
+        base64=True,
+    )
+    assert settings(tmp_path) == HostSettings(queues=expected, route_prefix="api")
+
+
+def test_host_json_is_obeyed(tmp_path: Path) -> None:
+    section = {
+        "batchSize": 32,
+        "newBatchThreshold": 96,
+        "maxDequeueCount": 8,
+        "visibilityTimeout": "00:00:30",
+        "maxPollingInterval": "00:00:02",
+        "messageEncoding": "none",
+    }
+    assert queues(tmp_path, **section) == QueueSettings(
+        batch_size=32,
+        new_batch_threshold=96,
+        max_dequeue_count=8,
+        visibility_timeout=30,
+        max_polling_interval=2,
+        base64=False,
+    )
+
+
+def test_the_threshold_follows_the_batch_size_unless_it_is_set(tmp_path: Path) -> None:
+    assert queues(tmp_path, batchSize=4).new_batch_threshold == 2
+
+
+def test_the_route_prefix_may_be_empty(tmp_path: Path) -> None:
+    assert settings(tmp_path, extensions={"http": {"routePrefix": ""}}).route_prefix == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batchSize", 33),
+        ("batchSize", 0),
+        ("batchSize", "16"),
+        ("batchSize", True),
+        ("maxDequeueCount", 0),
+        ("newBatchThreshold", -1),
+        ("visibilityTimeout", "30"),
+        ("visibilityTimeout", 30),
+        ("maxPollingInterval", "soon"),
+        ("messageEncoding", "utf-7"),
+    ],
+)
+def test_an_entry_out_of_bounds_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(HostSettingsError, match=name):
+        queues(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1.0"}', '{"version": 2.0}'])
+def test_what_is_no_host_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "host.json").write_text(text)
+    with pytest.raises(HostSettingsError, match=r"host\.json"):
+        read_host_settings(tmp_path)
+
+
+def test_a_missing_host_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HostSettingsError, match=r"host\.json"):
+        read_host_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"), [("00:00:30", 30), ("01:02:03", 3723), ("7.00:00:00", 604800), ("00:00:00.5", 0.5)]
+)
+def test_a_time_span_is_read_as_dotnet_writes_it(span: str, expected: float) -> None:
+    assert seconds(span) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("*/30 * * * * *", datetime(2026, 3, 31, 12, 0, 30, tzinfo=UTC)),
+        ("0 */5 * * * *", datetime(2026, 3, 31, 12, 5, 0, tzinfo=UTC)),
+        ("15,45 0 0 1 * *", datetime(2026, 4, 1, 0, 0, 15, tzinfo=UTC)),
+        ("0 0 9-17 * * mon", datetime(2026, 4, 6, 9, 0, 0, tzinfo=UTC)),
+        ("0 0 0 29 Feb *", datetime(2028, 2, 29, 0, 0, 0, tzinfo=UTC)),
+        ("0 0 0 1 * 5", datetime(2026, 5, 1, 0, 0, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_schedule_has_seconds_first_and_wants_both_days_to_match(schedule: str, expected: datetime) -> None:
+    assert Schedule(schedule).next(NOON) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "* * * * *",
+        "* * * * * * *",
+        "@daily",
+        "60 * * * * *",
+        "0 0 0 L * *",
+        "0 0 0 ? * 1#2",
+        "H * * * * *",
+        "0 0 0 30 feb *",
+        "00:05:00",
+        "every second of each hour now",
+        "*/0 * * * * *",
+    ],
+)
+def test_what_is_no_ncrontab_expression_or_never_fires_is_refused(text: str) -> None:
+    with pytest.raises(ScheduleError):
+        Schedule(text)
+
+
+def function(**trigger: Any) -> Function:
+    return Function(name="f", function_id="1", bindings=({"name": "x", "direction": "IN", **trigger},))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "reason"),
+    [
+        ({"type": "blobTrigger"}, "blobTrigger"),
+        ({"type": "queueTrigger", "queueName": "work", "connection": "Elsewhere"}, "AzureWebJobsStorage"),
+        ({"type": "queueTrigger", "queueName": "No_Name"}, "legal queue name"),
+        ({"type": "queueTrigger", "queueName": "%WORK%"}, "legal queue name"),
+        ({"type": "queueTrigger", "queueName": "ab"}, "legal queue name"),
+    ],
+)
+def test_a_binding_that_is_not_served_is_refused_by_name(trigger: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UnsupportedBindingError, match=f"f: binding 'x'.*{reason}"):
+        _check(function(**trigger))
+
+
+@pytest.mark.parametrize("route", ["items/{id:int}", "items/{*rest}", "items/{a?}/{b}", "a//b", "it{em}s"])
+def test_a_route_beyond_plain_segments_is_refused(route: str) -> None:
+    with pytest.raises(RouteError, match="f: route"):
+        add_functions(web.Application().router, [function(type="httpTrigger", route=route)], Worker({}), "api")
+
+
+@pytest.mark.parametrize(
+    ("route", "prefix", "paths"),
+    [
+        ("items", "api", {"/api/items"}),
+        ("/items/", "", {"/items"}),
+        ("items/{id}", "api", {"/api/items/{id}"}),
+        ("items/{id?}", "api", {"/api/items", "/api/items/{id}"}),
+        (None, "api", {"/api/f"}),
+    ],
+)
+def test_a_route_stands_under_the_prefix(route: str | None, prefix: str, paths: set[str]) -> None:
+    router = web.Application().router
+    add_functions(router, [function(type="httpTrigger", route=route)], Worker({}), prefix)
+    assert {resource.canonical for resource in router.resources()} == paths
+
+
+def test_a_value_is_read_under_its_kind_only() -> None:
+    data = TypedData(json="{}")
+    assert (data.WhichOneof("data"), data.json) == ("json", "{}")
+    with pytest.raises(AttributeError):
+        _ = data.string
