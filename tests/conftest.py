@@ -5,12 +5,15 @@ They are plain synchronous fixtures, so that any test can take them. Tests share
 name of your own, or a study UID nobody else uses.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from local.azurite import azurite as run_azurite
 from local.fhir_embedded import embedded_fhir_server
+from local.hapi import hapi_server, missing_tools
+from local.processes import StartError
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +27,17 @@ def azurite() -> Iterator[str]:
 def fhir_embedded() -> Iterator[str]:
     """Give the base URL of an embedded FHIR R4 server."""
     with embedded_fhir_server() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def hapi() -> Iterator[str]:
+    """Give the base URL of a HAPI FHIR R4 server."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(hapi_server())
+        except StartError as problem:
+            if missing_tools():  # not ours to install here; anything else that goes wrong is a failure
+                pytest.skip(str(problem))
+            raise
         yield server.url

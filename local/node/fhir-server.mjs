@@ -22,6 +22,8 @@ core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
 core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-resources.json'));
 SEARCH_PARAMETER_BUNDLE_FILES.forEach((file) => core.indexSearchParameterBundle(readJson(file)));
 
+const ONE_TOKEN = /^((?:[^|,\\]|\\.)*)\|((?:[^|,\\]|\\.)+)$/u; // system|value, with escapes
+
 const withoutId = ({ id, ...rest }) => rest; // FHIR R4 3.1.0.8: the server ignores the id of a create
 
 const identifierKeys = (resource) =>
@@ -72,16 +74,19 @@ class Repository extends MemoryRepository {
     identifierKeys(resource).forEach((key) => this.holders.get(key)?.delete(resource.id));
   }
 
-  // The inherited search looks at every resource, 1 ms each; a search by one identifier looks at its holders only.
+  // The inherited search looks at every resource, 1 ms each, and knows no escapes (R4 3.1.1.4.0.1); a search by one
+  // identifier looks at its holders only.
   searchSync(request) {
     const { resourceType } = request;
-    const token = request.filters?.find((f) => f.code === 'identifier' && f.operator === 'eq' && /^[^|,\\]+\|[^|,\\]+$/.test(f.value));
+    const token = request.filters?.find((f) => f.code === 'identifier' && f.operator === 'eq' && ONE_TOKEN.test(f.value));
     if (!token) return super.searchSync(request);
     const every = this.resources;
-    const ids = [...(this.holders.get(`${resourceType} ${token.value}`) ?? [])];
+    const [system, value] = token.value.match(ONE_TOKEN).slice(1).map((part) => part.replace(/\\(.)/gu, '$1'));
+    const ids = [...(this.holders.get(`${resourceType} ${system}|${value}`) ?? [])];
     this.resources = new Map([...every, [resourceType, new Map(ids.map((id) => [id, every.get(resourceType).get(id)]))]]);
     try {
-      return super.searchSync(request); // without an await in between, so nobody else sees the narrowed view
+      const others = request.filters.filter((f) => f !== token); // the token is done with
+      return super.searchSync({ ...request, filters: others }); // without an await in between, so nobody else sees the narrowed view
     } finally {
       this.resources = every;
     }
