@@ -75,6 +75,7 @@ async def broken(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="slow", methods=["GET"])
 async def slow(req: func.HttpRequest) -> str:
+    note(n="slow", what="begun")
     await asyncio.sleep(1)
     return "done"
 """
@@ -123,6 +124,14 @@ def until(true: Callable[[], Any], seconds: float = 15) -> Any:
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.03)
     return found
+
+
+def answers_at(url: str) -> bool:
+    try:
+        httpx.get(url)
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def write_app(folder: Path, source: str, **queues: Any) -> None:
@@ -283,12 +292,12 @@ def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(azurite: str, t
     with sample(tmp_path, azurite) as stopped:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{stopped.url}/api/slow", timeout=20)))
-        stopped.order(n="present", seconds=1.5)
+        stopped.order(n="present", seconds=2)
         until(lambda: stopped.notes("present", "begun"))
         asking.start()
-        time.sleep(0.3)
+        until(lambda: stopped.notes("slow", "begun"))
         stopped.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        until(lambda: not answers_at(stopped.url))
         stopped.order(n="late")
         assert stopped.process.wait(15) == 0
         asking.join()
