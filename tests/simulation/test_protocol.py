@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.interleavings import SCRIPTS
 from tests.simulation.mutants import MUTANTS, Mutant
-from tests.simulation.world import Faults, Scenario, World, difference, schedule
+from tests.simulation.world import SHARED, Faults, Scenario, World, difference, schedule
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 """How many random schedules the unmutated protocol has to survive; raise it for a long night."""
@@ -22,6 +22,13 @@ def test_every_schedule_ends_as_if_nothing_had_happened(block):
     each = SCHEDULES // 10
     wrong = {seed: end for seed in range(block * each, (block + 1) * each) if (end := schedule(seed)) is not None}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_every_schedule_beside_an_ehr_ends_as_if_nothing_had_happened(block):
+    each = SCHEDULES // 25
+    seeds = range(block * each, (block + 1) * each)
+    assert {seed: end for seed in seeds if (end := schedule(seed, SHARED)) is not None} == {}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)

@@ -27,11 +27,12 @@ from sync.adapters.clocks import ManualClock
 from sync.adapters.memory import MemoryStore
 from sync.adapters.memory_fhir import MemoryFhirServer
 from sync.config import Settings
-from sync.errors import Conflict, FhirUnavailable, TransientError
+from sync.errors import Conflict, FhirRejected, FhirUnavailable, TransientError
 from sync.events import study_message
 from sync.mapping.resource import canonical
-from sync.model import Action, Change, StudyRef
+from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
+from tests.worlds import ehr_patient, ehr_study
 
 MAX_STEPS = 20_000
 UNREADABLE = b"not a DICOM file"
@@ -61,7 +62,8 @@ def dicom_file(content: Content) -> bytes:
     file.PatientID, file.PatientName = content.patient, _name(content)
     file.StudyDescription = f"by {content.patient}"
     if (content.study, content.patient) == ("1", "P2"):
-        file.PatientSex = "F"  # only one of its studies says so: the Patient is made of what several say
+        # Only one of its studies says so: the Patient is made of what several say.
+        file.PatientSex, file.PatientIdentityRemoved = "F", "YES"
     buffer = BytesIO()
     file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -93,6 +95,8 @@ class Stepping:
         async def stepped(*args: Any, **kwargs: Any) -> Any:
             self._world.next_call = (name, args[0])
             await Step()
+            if name == "transact" and self._world.refuses(args[0]):
+                raise FhirRejected("refused for once")
             result = await method(*args, **kwargs)
             if name == "transact" and self._world.times_out():
                 raise FhirUnavailable("the answer was lost, the write was not")
@@ -113,6 +117,30 @@ class Faults:
     """Sweeps at bad times: each starts one more projector beside those under way."""
     haste: float = 1.0
     """How readily somebody changes an object while deliveries are under way."""
+    refusals: int = 0
+    """Transactions that FHIR refuses for once; the study is parked, and somebody retries it in the end."""
+    notes: int = 0
+    """Notes that somebody writes into a study at bad times."""
+
+
+@dataclass
+class Ehr:
+    """Somebody else who writes to the same FHIR service: a study and its patient, and the patient of another."""
+
+    knows_p1: bool = False
+    """Whether it has a Patient P1 too; it may come to know it late, when we have created ours already."""
+    notes: list[dict[str, str]] = field(default_factory=list)
+    """What it has written into its study."""
+
+    def resources(self) -> list[dict[str, Any]]:
+        """Everything it keeps, none of it seen by us yet."""
+        subject = {"reference": "Patient/ehr"}
+        notes = {"note": list(self.notes)} if self.notes else {}
+        study = ehr_study(self.study, StudyRef(study_instance_uid="2.25.2"), subject=subject, **notes)
+        patients = [ehr_patient("ehr", "E"), ehr_patient("ehr-2", "P2")]
+        return [*patients, *([ehr_patient("ehr-1", "P1")] if self.knows_p1 else []), study]
+
+    study: str = "ehr-study"
 
 
 @dataclass
@@ -133,6 +161,8 @@ class World:
     handling: ModuleType = handling
     varied: bool = False
     """Whether the FHIR server may also check references, or not be atomic."""
+    ehr: Ehr | None = None
+    """What somebody else keeps in the FHIR service."""
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
     def __post_init__(self) -> None:
@@ -141,10 +171,13 @@ class World:
         self.fhir = MemoryFhirServer(
             checks_references=self.varied and self.rng.random() < 0.5, atomic=not self.varied or self.rng.random() < 0.7
         )
+        for resource in self.ehr.resources() if self.ehr else ():
+            self.create(resource)
         self.next_call: tuple[str, Any] = ("", None)
         self.object_messages: list[tuple[Change, int]] = []
         self.study_messages: list[tuple[StudyRef, int]] = []
         self.actors: list[Actor] = []
+        self.late = False
         self.services = self._services(step=True)
 
     def _services(self, *, step: bool) -> Services:
@@ -168,7 +201,34 @@ class World:
             return True
         return False
 
+    def refuses(self, writes: list[FhirWrite]) -> bool:
+        if self.faults.refusals and all(write.resource for write in writes) and self.rng.random() < 0.3:
+            self.faults.refusals -= 1
+            return True
+        return False
+
     # What the outside does.
+
+    def create(self, resource: dict[str, Any]) -> None:
+        run(
+            self.fhir.transact(
+                [FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"], resource=resource)]
+            )
+        )
+
+    def note(self) -> None:
+        """Somebody writes a note into each study there is; into the EHR's it is for good."""
+        text = {"text": f"note {self.faults.notes}"}
+        for study in list(self.fhir.resources("ImagingStudy")):
+            self.create({**study, "note": [*study.get("note", []), text]})
+        if self.ehr:
+            self.ehr.notes.append(text)
+
+    def admit(self) -> None:
+        """The EHR comes to know P1."""
+        if self.ehr and not self.ehr.knows_p1:
+            self.ehr.knows_p1 = self.late = True
+            self.create(ehr_patient("ehr-1", "P1"))
 
     def change(self, name: str, content: Content | bytes | None) -> None:
         ref = self.objects.ref(name)
@@ -216,12 +276,20 @@ class World:
     def sweep(self) -> None:
         self.study_messages += [(dirty.study, 1) for dirty in self.store.dirty.table.values()]
 
+    def replay(self) -> bool:
+        """Somebody retries what is parked, and projects all anew if the EHR knows more than before; once each."""
+        parked = {letter.subject for letter in self.store.dead_letters.table.values() if letter.kind.value == "study"}
+        late, self.late = self.late, False
+        again = [p.study for p in self.store.projections.table.values() if late or p.study.key in parked]
+        self.study_messages += [(study, 2) for study in again]
+        return bool(again)
+
     # The end state.
 
     def state(self) -> dict[str, Any]:
         """Everything that must not depend on the schedule."""
         return {
-            "fhir": {(r["resourceType"], r["id"]): canonical(_body(r)) for r in self.fhir.resources()},
+            "fhir": {(r["resourceType"], r["id"]): canonical(self._comparable(r)) for r in self.fhir.resources()},
             "dead letters": {(d.kind, d.subject, d.code) for d in self.store.dead_letters.table.values()},
             "ledger": {
                 (row.record.study.key, row.object_key, row.record.sop_instance_uid, row.order)
@@ -232,9 +300,14 @@ class World:
             "outstanding": len(self.store.dirty.table.values()),
         }
 
-
-def _body(resource: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in resource.items() if k != "meta"}
+    def _comparable(self, resource: dict[str, Any]) -> dict[str, Any]:
+        meta = {k: v for k, v in resource["meta"].items() if k != "versionId"}
+        body = {**resource, "meta": meta}
+        if self.ehr and resource["id"] == self.ehr.study:
+            # Without instances it is as we found it, or cancelled if we ever wrote it: both are right.
+            left = self.store.ledger.studies.get(StudyRef(study_instance_uid="2.25.2").key)
+            return body if left and left.values() else {"note": resource.get("note"), "subject": resource["subject"]}
+        return {k: v for k, v in body.items() if k != "note"}  # a note of somebody goes with a study that goes
 
 
 SETTINGS = Settings(
@@ -244,7 +317,7 @@ SETTINGS = Settings(
 
 def clean_state(world: World) -> dict[str, Any]:
     """Return the state of a new world that sees the final objects once, without any fault."""
-    clean = World(random.Random(0), Faults())
+    clean = World(random.Random(0), Faults(), ehr=world.ehr)
     clean.objects = world.objects
     services = clean._services(step=False)
     for ref in world.objects.refs():
@@ -277,9 +350,10 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
     for _ in range(MAX_STEPS):
         world.collect_messages()
         if not (pending or world.actors or world.object_messages or world.study_messages):
-            if not world.store.dirty.table.values():
+            if world.store.dirty.table.values():
+                world.sweep()
+            elif not world.replay():
                 return difference(world)
-            world.sweep()
             continue
         _one_step(world, pending, rng)
     return "no progress"
@@ -293,6 +367,8 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
     choices += ["object"] if world.object_messages and room else []
     choices += ["study"] if world.study_messages and room else []
     choices += ["sweep"] if _may_sweep(world) else []
+    choices += ["note"] if world.faults.notes and busy else []
+    choices += ["admit"] if world.ehr and not world.ehr.knows_p1 and busy and rng.random() < 0.05 else []
     match rng.choice(choices or ["none"]):
         case "change":
             world.change(*pending.pop(0))
@@ -303,6 +379,11 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
         case "sweep":
             world.faults.sweeps -= 1
             world.sweep()
+        case "note":
+            world.faults.notes -= 1
+            world.note()
+        case "admit":
+            world.admit()
         case "step":
             actor = rng.choice(world.actors)
             if world.faults.crashes and rng.random() < world.faults.crash_rate:
@@ -348,6 +429,13 @@ class Scenario:
     timeouts: tuple[int, ...] = (0, 0, 1, 2)
     sweeps: tuple[int, ...] = (0, 2, 5)
     haste: tuple[float, ...] = (0.03, 0.2, 1.0)
+    refusals: tuple[int, ...] = (0,)
+    notes: tuple[int, ...] = (0,)
+    ehr: bool = False
+
+
+SHARED = Scenario(refusals=(0, 0, 1, 2), notes=(0, 1, 3), ehr=True)
+"""Somebody else writes to the same FHIR service, and it refuses a transaction now and then."""
 
 
 def schedule(
@@ -371,5 +459,8 @@ def schedule(
         sweeps=rng.choice(scenario.sweeps),
         haste=rng.choice(scenario.haste),
     )
-    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module, varied=True)
+    if scenario.ehr:
+        faults.refusals, faults.notes = rng.choice(scenario.refusals), rng.choice(scenario.notes)
+    ehr = Ehr(knows_p1=rng.random() < 0.3) if scenario.ehr else None
+    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module, varied=True, ehr=ehr)
     return play(world, changes)
