@@ -16,7 +16,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure_errors import source_errors
-from sync.errors import ForeignSource
+from sync.errors import ForeignSource, SourceChanged
 from sync.model import Chunk, ObjectRef
 from sync.ports import ObjectSource
 
@@ -55,7 +55,7 @@ class AzureBlobs(ObjectSource):
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
-                return await _beyond_the_end(blob, condition)
+                return await _beyond_the_end(blob, start, condition)
         found = download.properties
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
@@ -65,8 +65,11 @@ class AzureBlobs(ObjectSource):
         await self._service.close()
 
 
-async def _beyond_the_end(blob: BlobClient, condition: dict[str, Any]) -> Chunk:
+async def _beyond_the_end(blob: BlobClient, start: int, condition: dict[str, Any]) -> Chunk:
+    """Describe an object that ended before the range; it may have grown since, as uploads that begin empty do."""
     found = await blob.get_blob_properties(**condition)
+    if found.size > start:
+        raise SourceChanged("the object grew while it was read")
     return Chunk(data=b"", etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC))
 
 
