@@ -41,7 +41,7 @@ SECTIONS: dict[Name, Callable[[bool], goals.Section]] = {
 def main(
     names: Annotated[list[Name] | None, typer.Argument(help="what to measure; all of it by default")] = None,
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="small sizes, one round: about two minutes")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="small sizes, one round: about four minutes")] = False,
 ) -> None:
     """Measure what the sync costs."""
     console, errors = Console(), Console(stderr=True)
