@@ -87,6 +87,10 @@ class World:
         groups = self.api.get("dead-letters").raise_for_status().json()["by_code"]
         return {one["subject"]: (code, one) for code, group in groups.items() for one in group["letters"]}
 
+    def postponed(self) -> int:
+        """Return how often a study was postponed since the host was started."""
+        return int(self.status()["counters"].get("study.postponed", 0))
+
     def settle(self, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until the status has been idle for `HOLD` seconds without a break; return it."""
         deadline = time.monotonic() + seconds

@@ -22,7 +22,7 @@ OTHERS = {
 
 STUDIES = {
     what: uid("sentinel", what)
-    for what in ("good", "bad date", "refused", "faulted", "ambiguous", "down", "nonsense", "defect")
+    for what in ("good", "bad date", "refused", "faulted", "ambiguous", "down", "nonsense", "defect", "poison")
 }
 
 WORDS = ("Zzyzx", "Quillon", PATIENT, BIRTH, "1937-12-03", "193712", "Wexforth", "Sentinel", BLOB, *STUDIES.values())

@@ -103,20 +103,24 @@ def scene(fragile_world: World, faulty_fhir: FaultyFhir) -> Iterator[Scene]:
     listen(world, said)
     faults = faulty_fhir.fault = Faults()
     try:
-        for what in ("refused", "faulted", "ambiguous", "down", "nonsense", "defect"):
+        # A refusal is an answer, too: in between, it keeps the sync from leaving the server alone.
+        for what in ("down", "refused", "nonsense", "faulted", "defect", "ambiguous"):
             world.upload(blob(what), file_of(what))
-        until(lambda: {*faults.given} >= {"refused", "faulted", "ambiguous"}, "FHIR refused")
-        until(lambda: all(faults.given.count(what) > 3 for what in ("down", "nonsense", "defect")), "FHIR failed")
+            until(lambda what=what: what in faults.given, f"FHIR failed: {what}")
+        until(
+            lambda: codes_of(world) >= {"fhir.rejected", "fhir.ambiguous_patient"}, "dead letters of what FHIR refused"
+        )
         listen(world, said)
         faulty_fhir.unplug()
+        before = world.postponed()
         world.upload(blob("good again"), file_of("good", birth="19371204"))
-        until(lambda: world.status()["dirty_studies"], "a study waits")
+        until(lambda: world.postponed() > before, "a study was tried while nobody listens")
         listen(world, said)
     finally:
         faulty_fhir.fault = None
         with contextlib.suppress(OSError):
             faulty_fhir.plug_in()
-    codes = {code for code, _ in world.letters().values()}
+    codes = codes_of(world)
     world.settle(150)
     listen(world, said)
     said["dead letter rows"] = rows(world, "deadletters")
@@ -124,6 +128,10 @@ def scene(fragile_world: World, faulty_fhir: FaultyFhir) -> Iterator[Scene]:
     patients = json.dumps(world.all("Patient"))
     yield Scene(said, codes, "Zzyzx" in patients and PATIENT in patients)
     world.delete_all(blob("").partition("/")[0])
+
+
+def codes_of(world: World) -> set[str]:
+    return {code for code, _ in world.letters().values()}
 
 
 def bad_objects(world: World) -> None:
@@ -145,7 +153,7 @@ def bad_messages(world: World) -> None:
     world.send("studies", packed({"study": STUDIES["good"], "name": NAME}))
     world.send("objects-poison", packed(event(blob("poison"))))
     world.send("objects-poison", packed(f"{NAME} {PATIENT}"))
-    world.send("studies-poison", packed({"study_instance_uid": STUDIES["good"], "partition": ""}))
+    world.send("studies-poison", packed({"study_instance_uid": STUDIES["poison"], "partition": ""}))
 
 
 def listen(world: World, said: dict[str, list[str]]) -> None:
