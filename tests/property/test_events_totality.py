@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import BadEvent, PermanentError
-from sync.events import Sources, parse_message, parse_study_message, study_message
+from sync.events import Sources, message_text, parse_message, parse_study_message, study_message
 from sync.model import Change, StudyRef
 
 SOURCES = Sources(account="imagestore", containers=frozenset({"dicom"}))
@@ -101,3 +102,10 @@ def test_any_study_message_is_a_study_or_a_bad_event(text: str) -> None:
 @given(st.builds(StudyRef, study_instance_uid=st.text(min_size=1), partition=st.text()))
 def test_every_study_survives_its_message(study: StudyRef) -> None:
     assert parse_study_message(study_message(study)) == study
+    assert message_text(base64.b64encode(study_message(study).encode())) == study_message(study)
+    assert message_text(study_message(study).encode()) == study_message(study)
+
+
+@given(st.binary() | st.text(max_size=40).map(str.encode) | st.binary().map(base64.b64encode))
+def test_any_bytes_of_a_message_are_some_text(content: bytes) -> None:
+    message_text(content).encode()

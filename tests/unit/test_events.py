@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from sync.errors import BadEvent, ForeignSource, PermanentError
-from sync.events import Sources, message_digest, parse_message, parse_study_message, study_message
+from sync.events import Sources, message_digest, message_text, parse_message, parse_study_message, study_message
 from sync.model import Action, Change, ObjectRef, StudyRef
 
 MESSAGES = Path(__file__).parents[1] / "data" / "events"
@@ -287,3 +288,14 @@ def test_the_digest_of_a_message_tells_messages_apart_without_holding_them() -> 
     assert message_digest("doe^john") != message_digest("doe^jane")
     assert len(message_digest("doe^john")) == 40
     assert message_digest("\ud800") == message_digest("\ud800")
+
+
+@pytest.mark.parametrize("name", ["created-event-grid", "created-cloud-events-bare", "change-feed-record"])
+def test_a_message_is_the_same_text_with_base64_and_without(name: str) -> None:
+    plain = message(name).encode()
+    assert message_text(plain) == message_text(base64.b64encode(plain)) == message(name)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\xfd", base64.b64encode(b"\xff\xfe\xfd"), b""])
+def test_bytes_that_are_no_text_become_a_bad_event(content: bytes) -> None:
+    assert isinstance(only(parse_message(message_text(content), SOURCES)), BadEvent)
