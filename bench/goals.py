@@ -80,16 +80,17 @@ def show(sections: Sequence[Section], console: Console) -> None:
 
 
 def write(sections: Sequence[Section], *, quick: bool) -> None:
-    """Write the results file."""
-    results = {
+    """Write the results file; sections that were not measured this time stay as they were."""
+    circumstances = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "quick": quick,
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        "commit": _commit(),
-        "sections": {section.name: section.as_json() for section in sections},
     }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    fresh = {section.name: section.as_json() | circumstances for section in sections}
+    RESULTS.write_text(json.dumps({**known, **fresh}, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:
