@@ -58,6 +58,17 @@ def deleted_under_a_return(w: World) -> None:
     settle(w)
 
 
+def overtaken_between_claim_and_row(w: World) -> None:
+    """A delivery that has claimed an object writes its row after another has moved the object to its new study."""
+    w.change("a/1", Content("1", "P1", "11"))
+    slow = begin_object(w)
+    until(w, slow, lambda call: call[0] == "upsert")
+    w.change("a/1", Content("2", "P1", "21"))
+    deliver_objects(w)
+    finish(w, slow)
+    settle(w)
+
+
 def late_dead_letter(w: World) -> None:
     """A delivery writes its dead letter after the object was mended and settled by another, and dies."""
     w.change("a/1", UNREADABLE)
@@ -149,6 +160,7 @@ SCRIPTS = [
     died_after_writing,
     overtaken_by_a_create,
     deleted_under_a_return,
+    overtaken_between_claim_and_row,
     late_dead_letter,
     two_creators_of_a_patient,
     patient_updated_between_reads,

@@ -110,6 +110,7 @@ MUTANTS = [
         "sync.pipeline",
         "await s.locators.replace(settled, etag)",
         "await s.locators.replace(settled, (await s.locators.read(change.object)).etag)",
+        interleavings.overtaken_between_claim_and_row,
     ),
     Mutant(
         "a redelivery clears what its first life may have left",
