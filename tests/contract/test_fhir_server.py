@@ -208,15 +208,46 @@ async def test_a_body_that_is_not_what_its_address_says_is_refused(fhir):
         await fhir.transact([FhirWrite(resource_type="Patient", resource_id=wanted["id"], resource=body)])
 
 
-async def test_hapi_refuses_to_delete_what_a_study_points_to(hapi):
-    made = mapped()
-    server = HttpFhirServer(hapi, telemetry=Telemetry())
-    await server.transact(made.writes)
-    with pytest.raises((FhirConflict, FhirRejected)):
-        await server.transact([delete(made.patient)])
-    await server.transact([delete(made.study), delete(made.patient)])
-    assert await server.read("Patient", made.patient["id"]) is None
+async def test_an_unchanged_put_reads_back_as_its_answer_said_whether_or_not_the_server_noticed(fhir):
+    wanted = named("A")
+    await fhir.transact([put(wanted)])
+    [again] = await fhir.transact([put(wanted)])
+    held = await fhir.read("Patient", wanted["id"])
+    assert version_of(held) == again
+    assert not differs(held, wanted)
+
+
+@pytest.fixture(params=["memory", "hapi"])
+async def strict(request):
+    """A server that checks references."""
+    if request.param == "memory":
+        yield MemoryFhirServer(checks_references=True)
+        return
+    server = HttpFhirServer(request.getfixturevalue("hapi"), telemetry=Telemetry())
+    yield server
     await server.aclose()
+
+
+async def test_a_strict_server_notices_that_a_put_changes_nothing(strict):
+    wanted = named("A")
+    assert await strict.transact([put(wanted)]) == await strict.transact([put(wanted)])
+
+
+async def test_a_strict_server_refuses_to_delete_what_a_study_points_to(strict):
+    made = mapped()
+    await strict.transact(made.writes)
+    with pytest.raises((FhirConflict, FhirRejected)):
+        await strict.transact([delete(made.patient)])
+    await strict.transact([delete(made.study), delete(made.patient)])
+    assert await strict.read("Patient", made.patient["id"]) is None
+
+
+async def test_a_strict_server_refuses_a_study_of_a_missing_patient_and_all_that_came_with_it(strict):
+    made, beside = mapped(), patient()
+    with pytest.raises(FhirRejected):
+        await strict.transact([put(beside), put(made.study)])
+    assert await strict.read("ImagingStudy", made.study["id"]) is None
+    assert await strict.read("Patient", beside["id"]) is None
 
 
 @pytest.mark.parametrize("kind", ["patient", "study"])
