@@ -21,7 +21,7 @@ from sync.mapping.names import printable_name
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.resource import study_id
 from sync.mapping.series import Series, build_series
-from sync.mapping.terminology import ACCESSION_NUMBER, ACQUISITION_MODALITIES, DCM, DICOM_UID_SYSTEM
+from sync.mapping.terminology import ACCESSION_NUMBER, ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, modality_system
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, clean, filled, first, is_strict_uid, one_text
 from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
@@ -128,7 +128,7 @@ def _imaging_study(
                 *_study_ids(witnesses.agree("StudyID"), settings, findings),
             ],
             "status": "available",
-            "modality": [{"system": DCM, "code": modality} for modality in modalities],
+            "modality": [{"system": modality_system(modality), "code": modality} for modality in modalities],
             "started": _started(witnesses, settings, findings),
             "basedOn": [{"type": "ServiceRequest", "identifier": accession}] if accession else None,
             "referrer": _referrer(witnesses.agree("ReferringPhysicianName"), findings),

@@ -16,7 +16,7 @@ from sync.mapping.agreement import Witnesses
 from sync.mapping.identifiers import first_item
 from sync.mapping.moments import Keywords, fhir_datetime, instant_key
 from sync.mapping.sop_classes import sop_class_name
-from sync.mapping.terminology import DATA_ABSENT_REASON, DCM, LATERALITY, OTHER_MODALITY, URI_SYSTEM
+from sync.mapping.terminology import DATA_ABSENT_REASON, LATERALITY, OTHER_MODALITY, URI_SYSTEM, modality_system
 from sync.mapping.values import Findings, code, coding, filled, first, number, one_text, uid
 from sync.model import Attributes, InstanceRecord, Resource
 
@@ -77,11 +77,15 @@ def _by_number(element: Resource) -> tuple[bool, int, str]:
 
 
 def _modality(attributes: Attributes, findings: Findings) -> Resource:
-    """``series.modality`` is 1..1; unknown codes stay as they are."""
+    """``series.modality`` is 1..1; a code that DICOM does not define stays, without a system."""
     stated = code(first(attributes, "Modality", findings), "Modality", findings)
     if stated is None:
         findings.note("Modality", "modality.missing", f"{OTHER_MODALITY} written")
-    return {"system": DCM, "code": stated or OTHER_MODALITY}
+    modality = stated or OTHER_MODALITY
+    system = modality_system(modality)
+    if system is None:
+        findings.note("Modality", "modality.unknown", "code without system")
+    return filled({"system": system, "code": modality})
 
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:

@@ -9,6 +9,13 @@ from __future__ import annotations
 from types import MappingProxyType
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
+DCM_BY_OID = "urn:oid:1.2.840.10008.2.16.4"
+"""
+The same code system (PS3.16) by its other identifier, for codes that are newer than R4.
+
+R4 carries PS3.16 as of 2015 and calls that complete: under its URL validators take every newer code for an error.
+"""
+
 SNOMED_CT = "http://snomed.info/sct"
 URI_SYSTEM = "urn:ietf:rfc:3986"
 DICOM_UID_SYSTEM = "urn:dicom:uid"
@@ -31,6 +38,26 @@ PS3.16 CID 29 *Acquisition Modality* (2025): all that R4 allows in ``ImagingStud
 Derived objects (SR, PR, KO, SEG, REG, RTSTRUCT, RTPLAN, RTDOSE, DOC) and OT are not in it; they stay in
 ``series.modality``.
 """
+
+R4_MODALITIES = frozenset(
+    (
+        "AR", "AS", "AU", "BDUS", "BI", "BMD", "CD", "CF", "CP", "CR", "CS", "CT", "DD", "DF", "DG", "DM", "DS", "DX",
+        "EC", "ECG", "EPS", "ES", "FA", "FS", "GM", "HC", "HD", "IO", "IVOCT", "IVUS", "KER", "KO", "LEN", "LP", "LS",
+        "MA", "MG", "MR", "MS", "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPV", "OSS", "OT", "PR", "PT", "PX",
+        "REG", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SMR", "SR", "SRF",
+        "ST", "TG", "US", "VA", "VF", "XA", "XC",
+    )
+)  # fmt: skip
+"""PS3.3 C.7.3.1.1.1, retired ones too, as far as R4's copy of PS3.16 has them (FHIR 4.0.1 CodeSystem dicom-dcim)."""
+
+LATER_MODALITIES = frozenset(
+    (
+        "ANN", "ASMT", "CFM", "CTPROTOCOL", "DMS", "DOC", "EEG", "EMG", "EOG", "FID", "IOL", "M3D", "OPTBSV",
+        "OPTENF", "PA", "PLAN", "POS", "RESP", "RTINTENT", "RTRAD", "RTSEGANN", "RWV", "STAIN", "TEXTUREMAP",
+        "XAPROTOCOL",
+    )
+)  # fmt: skip
+"""PS3.3 C.7.3.1.1.1 (2025), what R4's copy lacks."""
 
 OTHER_MODALITY = "OT"
 """PS3.3 C.7.3.1.1.1 defined term *Other*; ``series.modality`` is 1..1, so a series without a modality gets it."""
@@ -72,3 +99,10 @@ PATIENT_IDENTIFIER_TYPES = frozenset(
 
 MEDICAL_RECORD_NUMBER = "MR"
 ACCESSION_NUMBER = "ACSN"
+
+
+def modality_system(modality: str) -> str | None:
+    """Return the system of a modality's code; None for one that DICOM does not define: it has no system."""
+    if modality in R4_MODALITIES:
+        return DCM
+    return DCM_BY_OID if modality in LATER_MODALITIES else None

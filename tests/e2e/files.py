@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import httpx
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
@@ -156,3 +157,13 @@ def _counts_right(resource: Mapping[str, Any]) -> bool:
     twice = [each for each, count in Counter(one["uid"] for one in series).items() if count > 1]
     in_series = all(one["numberOfInstances"] == len(one.get("instance", [])) for one in series)
     return counts == (len(series), len(instances)) and not twice and in_series
+
+
+def errors(hapi: httpx.Client, resource: Mapping[str, Any]) -> list[str]:
+    """Return what HAPI's validator says is wrong: where and which kind, for its words may hold values."""
+    kind = resource["resourceType"]
+    return [
+        f"{kind}: {issue['code']} at {issue.get('expression') or issue.get('location')}"
+        for issue in hapi.post(f"{kind}/$validate", json=resource).json()["issue"]
+        if issue["severity"] in ("error", "fatal")
+    ]

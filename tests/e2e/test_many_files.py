@@ -1,13 +1,12 @@
 """Hundreds of real files come, go and change at once; FHIR holds exactly those that remain, on both servers."""
 
 import random
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from tests.e2e.arrivals import Arrived, Before, Script, play, remaining, scripts_of
+from tests.e2e.files import errors
 from tests.e2e.running import World
 from tests.headers import real_files
 
@@ -51,20 +50,9 @@ def test_the_same_bytes_again_make_no_new_version(arrived):
 def test_hapi_finds_no_error_in_any_study_or_patient(hapi_world, arrived):
     resources = arrived.world.all("ImagingStudy") + arrived.world.all("Patient")
     with ThreadPoolExecutor(2) as pool:
-        found = [problem for each in pool.map(lambda one: _errors(hapi_world, one), resources) for problem in each]
+        found = [problem for each in pool.map(lambda one: errors(hapi_world.fhir, one), resources) for problem in each]
     assert len(resources) > 50
     assert not found, f"{len(found)} errors, such as {sorted(set(found))[:8]}"
-
-
-def _errors(hapi: World, resource: Mapping[str, Any]) -> list[str]:
-    """Return what HAPI's validator says is wrong: where and which kind, for its words may hold values."""
-    kind = resource["resourceType"]
-    issues = hapi.fhir.post(f"{kind}/$validate", json=resource).json()["issue"]
-    return [
-        f"{kind}: {issue['code']} at {issue.get('expression') or issue.get('location')}"
-        for issue in issues
-        if issue["severity"] in ("error", "fatal")
-    ]
 
 
 def test_nothing_is_left_when_all_files_are_deleted(arrived):

@@ -103,10 +103,24 @@ def test_a_series_without_modality_is_of_another_one_and_says_so(missing):
     assert codes(made) == [("Modality", "modality.missing")]
 
 
-def test_of_several_modalities_the_first_is_used_and_unknown_ones_are_kept():
-    made = built(row(Modality=["XYZ", "CT"]))
-    assert made.imaging_study["series"][0]["modality"]["code"] == "XYZ"
+def test_of_several_modalities_the_first_is_used():
+    made = built(row(Modality=["MR", "CT"]))
+    assert made.imaging_study["series"][0]["modality"]["code"] == "MR"
     assert codes(made) == [("Modality", "value.multiple")]
+
+
+def test_a_modality_that_dicom_does_not_define_stays_without_system():
+    made = built(row(Modality=["XR"]))
+    assert made.imaging_study["series"][0]["modality"] == {"code": "XR"}
+    assert codes(made) == [("Modality", "modality.unknown")]
+
+
+def test_a_modality_that_is_newer_than_r4_goes_by_the_oid_of_its_code_system():
+    made = built(row(Modality=["PA"]))
+    coding = {"system": "urn:oid:1.2.840.10008.2.16.4", "code": "PA"}
+    assert made.imaging_study["series"][0]["modality"] == coding
+    assert made.imaging_study["modality"] == [coding]
+    assert codes(made) == []
 
 
 def test_series_and_instances_are_in_order_and_numberless_ones_last():

@@ -5,7 +5,13 @@ from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import UID_dictionary
 
 from sync.mapping.sop_classes import sop_class_name
-from sync.mapping.terminology import ACQUISITION_MODALITIES, LATERALITY
+from sync.mapping.terminology import (
+    ACQUISITION_MODALITIES,
+    LATER_MODALITIES,
+    LATERALITY,
+    R4_MODALITIES,
+    modality_system,
+)
 
 
 def codes_of(scheme, cid):
@@ -19,6 +25,12 @@ def codes_of(scheme, cid):
 
 def test_acquisition_modalities_are_those_of_cid_29():
     assert codes_of("DCM", 29) == ACQUISITION_MODALITIES
+
+
+def test_every_modality_of_cid_33_has_a_system_and_those_of_the_standard_only():
+    assert codes_of("DCM", 33) | ACQUISITION_MODALITIES <= R4_MODALITIES | LATER_MODALITIES
+    assert not R4_MODALITIES & LATER_MODALITIES
+    assert modality_system("XR") is None
 
 
 def test_lateralities_are_those_of_cid_244():
