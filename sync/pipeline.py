@@ -194,7 +194,8 @@ async def _take_off(study: StudyRef, etag: str, s: Services) -> None:
     """
     Take the study off the dirty list. One that was marked meanwhile, as any that still grows, waits anew.
 
-    Its row stays, with an attempt more than none, so that the next pass trusts nothing either.
+    The record is sound by then: it was written under its ETag, after FHIR. So the next pass may trust it, unless the
+    row says that some pass failed.
 
     Raises
     ------
@@ -206,7 +207,7 @@ async def _take_off(study: StudyRef, etag: str, s: Services) -> None:
     except StoreConflict:
         if (marked := await s.dirty.read(study)) is None:
             raise
-        waiting = replace(marked.value, first_marked=s.clock.now(), attempts=max(marked.value.attempts, 1))
+        waiting = replace(marked.value, first_marked=s.clock.now())
         await s.dirty.postpone(waiting, marked.etag)
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 

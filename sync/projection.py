@@ -136,7 +136,7 @@ async def write_study(
     if not (trust and recorded and _same_patient(recorded.value, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
-    if before is None or after != before:
+    if wrote or before is None or after != before:
         await s.projections.write(after, noted.etag if noted else None)
     if not trust or (before is not None and before.error):
         await s.dead_letters.clear(SubjectKind.STUDY, study.key)
