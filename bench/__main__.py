@@ -54,9 +54,9 @@ def main(
             except (BenchError, StartError) as problem:
                 errors.print(f"{name} could not be measured: {problem}", style="red", markup=False)
                 raise typer.Exit(1) from problem
+        goals.write(measured[-1], quick=quick)
         errors.print(f"{name}: {time.monotonic() - start:.0f} s", style="dim")
     goals.show(measured, console)
-    goals.write(measured, quick=quick)
     console.print(f"Written to {goals.RESULTS}", style="dim", soft_wrap=True)
 
 

@@ -79,8 +79,8 @@ def show(sections: Sequence[Section], console: Console) -> None:
     console.print(table)
 
 
-def write(sections: Sequence[Section], *, quick: bool) -> None:
-    """Write the results file; sections that were not measured this time stay as they were."""
+def write(section: Section, *, quick: bool) -> None:
+    """Write a section into the results file; the others stay as they were."""
     circumstances = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -89,8 +89,8 @@ def write(sections: Sequence[Section], *, quick: bool) -> None:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    fresh = {section.name: section.as_json() | circumstances for section in sections}
-    RESULTS.write_text(json.dumps({**known, **fresh}, indent=1) + "\n", encoding="utf-8")
+    results = {**known, section.name: section.as_json() | circumstances}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:
