@@ -122,6 +122,7 @@ async def start(settings: Settings) -> Running:
         projections=tables.projections,
         patients=tables.patients,
         dead_letters=tables.dead_letters,
+        cursors=tables.cursors,
         study_queue=queues,
         queues=queues,
         fhir=fhir,

@@ -230,6 +230,23 @@ class PatientRow:
     attributes: Attributes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """
+    How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
+
+    ``position`` is JSON and the walker's own; it names no patient. ``holder`` is who walks until ``held_until`` (aware
+    UTC), empty when nobody does: see `sync.leases`.
+    """
+
+    name: str
+    position: Mapping[str, Any] = field(default_factory=dict)
+    holder: str = ""
+    held_until: datetime | None = None
+    advanced_at: datetime | None = None
+    """When ``position`` last moved, or was found to be the end."""
+
+
 class SubjectKind(enum.Enum):
     """What a dead letter is about."""
 

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from sync.config import Settings
 from sync.model import (
     Chunk,
+    Cursor,
     DeadLetter,
     DirtyStudy,
     FhirWrite,
@@ -161,6 +162,33 @@ class PatientRows(Protocol):
         ...
 
 
+class Cursors(Protocol):
+    """How far each feed, listing and check has come, one row each."""
+
+    async def read(self, name: str) -> Stored[Cursor] | None:
+        """
+        Return the row; None only when there is none.
+
+        Raises
+        ------
+        StoreUnavailable
+            Storage did not answer; that never means "begin at the beginning".
+        """
+        ...
+
+    async def write(self, cursor: Cursor, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    def all(self) -> AsyncIterator[Cursor]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+
 class DeadLetters(Protocol):
     """Permanent failures, one row a subject."""
 
@@ -247,6 +275,7 @@ class Services:
     projections: Projections
     patients: PatientRows
     dead_letters: DeadLetters
+    cursors: Cursors
     study_queue: StudyQueue
     queues: QueueDepths
     fhir: FhirServer

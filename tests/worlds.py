@@ -142,7 +142,17 @@ class MemoryWorld:
     def process(self, **settings: Any) -> Services:
         """Start a function process on this state; it has seen nothing yet."""
         required = {"fhir_url": "http://localhost/fhir", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
-        ports = ("objects", "locators", "ledger", "dirty", "projections", "patients", "dead_letters", "study_queue")
+        ports = (
+            "objects",
+            "locators",
+            "ledger",
+            "dirty",
+            "projections",
+            "patients",
+            "dead_letters",
+            "cursors",
+            "study_queue",
+        )
         store = {port: getattr(self.store, port) for port in ports}
         return Services(
             settings=Settings(**required, **settings),

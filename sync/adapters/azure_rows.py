@@ -20,6 +20,7 @@ from typing import Any
 
 from sync.errors import PermanentError
 from sync.model import (
+    Cursor,
     DeadLetter,
     DirtyStudy,
     Finding,
@@ -43,6 +44,8 @@ MAX_ENTITY_BYTES = 1000 * 1024
 """Below the service's 64 KiB and 1 MiB, for names and types count too."""
 
 DIRTY_SHARDS = 16
+
+CURSOR_PARTITION = "cursors"
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _COMPRESSION = 3
@@ -312,4 +315,29 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         first_at=datetime.fromisoformat(row["first_at"]),
         last_at=datetime.fromisoformat(row["last_at"]),
         attempts=row["attempts"],
+    )
+
+
+def cursor_row(cursor: Cursor) -> Entity:
+    """Row of table ``cursors``, all in one partition: there are few."""
+    row = {
+        "PartitionKey": CURSOR_PARTITION,
+        "RowKey": key_of(cursor.name),
+        "name": cursor.name,
+        "holder": cursor.holder,
+        "held_until": _time(cursor.held_until),
+        "advanced_at": _time(cursor.advanced_at),
+        **_pack("position", cursor.position),
+    }
+    return check_size({name: value for name, value in row.items() if value is not None})
+
+
+def cursor_from(row: Mapping[str, Any]) -> Cursor:
+    """Inverse of `cursor_row`."""
+    return Cursor(
+        name=row["name"],
+        position=_unpack(row, "position"),
+        holder=row["holder"],
+        held_until=_time_from(row.get("held_until")),
+        advanced_at=_time_from(row.get("advanced_at")),
     )

@@ -23,7 +23,11 @@ from sync.adapters import azure_names as names
 from sync.adapters.azure_batching import LINGER, LONGEST_LINGER, Batcher
 from sync.adapters.azure_errors import state_errors
 from sync.adapters.azure_rows import (
+    CURSOR_PARTITION,
     DIRTY_SHARDS,
+    Entity,
+    cursor_from,
+    cursor_row,
     dead_letter_from,
     dead_letter_row,
     dirty_from,
@@ -41,6 +45,7 @@ from sync.adapters.azure_rows import (
 )
 from sync.errors import StoreConflict
 from sync.model import (
+    Cursor,
     DeadLetter,
     DirtyStudy,
     LedgerRow,
@@ -53,7 +58,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
-from sync.ports import DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
+from sync.ports import Cursors, DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
 _REMEMBERED = 10_000
 _NOT_FOUND = 404
@@ -210,15 +215,7 @@ class TableProjections(Projections):
 
     async def write(self, projection: Projection, etag: str | None) -> str:
         """Insert or replace; `StoreConflict` when somebody else wrote."""
-        row = projection_row(projection)
-        with state_errors():
-            if etag is None:
-                answer = await self._table.create_entity(row)
-            else:
-                answer = await self._table.update_entity(
-                    row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
-                )
-        return str(answer["etag"])
+        return await _write_fenced(self._table, projection_row(projection), etag)
 
     async def all(self) -> AsyncIterator[Projection]:
         """Iterate over all rows."""
@@ -273,6 +270,31 @@ class TableDeadLetters(DeadLetters):
             yield dead_letter_from(row)
 
 
+class TableCursors(Cursors):
+    """Table ``cursors``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+
+    async def read(self, name: str) -> Stored[Cursor] | None:
+        """Return the row; None only when there is none."""
+        found = await _get(self._table, CURSOR_PARTITION, key_of(name))
+        return Stored(cursor_from(found), found.metadata["etag"]) if found is not None else None
+
+    async def write(self, cursor: Cursor, etag: str | None) -> str:
+        """Insert or replace; `StoreConflict` when somebody else wrote."""
+        return await _write_fenced(self._table, cursor_row(cursor), etag)
+
+    async def delete(self, name: str) -> None:
+        """Delete; a missing row is fine."""
+        await _discard(self._table, CURSOR_PARTITION, key_of(name))
+
+    async def all(self) -> AsyncIterator[Cursor]:
+        """Iterate over all rows."""
+        async for row in _everything(self._table):
+            yield cursor_from(row)
+
+
 class TableStore:
     """All state tables of one account, under the names that `sync.ports.Services` uses."""
 
@@ -284,6 +306,7 @@ class TableStore:
         self.projections = TableProjections(service.get_table_client(names.PROJECTIONS))
         self.patients = TablePatientRows(service.get_table_client(names.PATIENTS))
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
+        self.cursors = TableCursors(service.get_table_client(names.CURSORS))
 
     async def ensure(self) -> None:
         """Create the tables that are missing. Safe to repeat."""
@@ -301,6 +324,18 @@ async def _get(table: TableClient, partition: str, row: str) -> Any | None:
             return await table.get_entity(partition, row)
         except ResourceNotFoundError:
             return None
+
+
+async def _write_fenced(table: TableClient, row: Entity, etag: str | None) -> str:
+    """Insert (``etag`` None) or replace; `StoreConflict` when somebody else wrote."""
+    with state_errors():
+        if etag is None:
+            answer = await table.create_entity(row)
+        else:
+            answer = await table.update_entity(
+                row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
+            )
+    return str(answer["etag"])
 
 
 async def _discard(table: TableClient, partition: str, row: str) -> None:

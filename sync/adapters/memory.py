@@ -19,6 +19,7 @@ from sync.adapters.clocks import SystemClock
 from sync.adapters.memory_objects import MemoryObjects, MemoryStudyQueue, QueuedStudy
 from sync.errors import StoreConflict
 from sync.model import (
+    Cursor,
     DeadLetter,
     DirtyStudy,
     LedgerRow,
@@ -33,6 +34,7 @@ from sync.model import (
 )
 from sync.ports import (
     Clock,
+    Cursors,
     DeadLetters,
     DirtyStudies,
     Ledger,
@@ -42,6 +44,7 @@ from sync.ports import (
 )
 
 __all__ = [
+    "MemoryCursors",
     "MemoryDeadLetters",
     "MemoryDirtyStudies",
     "MemoryLedger",
@@ -247,6 +250,31 @@ class MemoryDeadLetters(DeadLetters):
             yield letter
 
 
+class MemoryCursors(Cursors):
+    """How far each feed, listing and check has come."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[str, Cursor] = MemoryTable()
+
+    async def read(self, name: str) -> Stored[Cursor] | None:
+        """Return the row, or None."""
+        return self.table.get(name)
+
+    async def write(self, cursor: Cursor, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace; `StoreConflict` when somebody else wrote."""
+        name = cursor.name
+        return self.table.insert(name, cursor) if etag is None else self.table.replace(name, cursor, etag)
+
+    async def delete(self, name: str) -> None:
+        """Delete; a missing row is fine."""
+        self.table.discard(name)
+
+    async def all(self) -> AsyncIterator[Cursor]:
+        """Iterate over all rows."""
+        for cursor in self.table.values():
+            yield cursor
+
+
 class MemoryStore:
     """One of each, under the names that `sync.ports.Services` uses."""
 
@@ -259,5 +287,6 @@ class MemoryStore:
         self.projections = MemoryProjections()
         self.patients = MemoryPatientRows()
         self.dead_letters = MemoryDeadLetters()
+        self.cursors = MemoryCursors()
         self.study_queue = MemoryStudyQueue(self.clock)
         self.queues = self.study_queue

@@ -19,7 +19,17 @@ from sync.adapters.memory import MemoryObjects, MemoryStore
 from sync.bootstrap import start
 from sync.config import Settings
 from sync.model import DirtyStudy, InstanceRecord, LedgerRow, Locator, ObjectKey, ObjectRef, StudyRef
-from sync.ports import DeadLetters, DirtyStudies, Ledger, Locators, ObjectSource, PatientRows, Projections, StudyQueue
+from sync.ports import (
+    Cursors,
+    DeadLetters,
+    DirtyStudies,
+    Ledger,
+    Locators,
+    ObjectSource,
+    PatientRows,
+    Projections,
+    StudyQueue,
+)
 
 CONTAINER = "dicom"
 MISSING_CONTAINER = "never-created"
@@ -48,6 +58,7 @@ class Storage:
     projections: Projections
     patients: PatientRows
     dead_letters: DeadLetters
+    cursors: Cursors
     study_queue: StudyQueue
     objects: ObjectSource
     outside: Outside
@@ -110,7 +121,7 @@ async def azure_storage(connection_string: str) -> AsyncIterator[Storage]:
 
 
 def _ports(store: Any) -> dict[str, Any]:
-    names = ("locators", "ledger", "dirty", "projections", "patients", "dead_letters", "study_queue")
+    names = ("locators", "ledger", "dirty", "projections", "patients", "dead_letters", "cursors", "study_queue")
     return {name: getattr(store, name) for name in names}
 
 

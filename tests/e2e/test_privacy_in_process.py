@@ -84,7 +84,18 @@ class Sync:
         return "\n".join([self.caplog.text, *self.raised, *letters, *answers])
 
 
-PORTS = ("objects", "locators", "ledger", "dirty", "projections", "patients", "dead_letters", "study_queue", "queues")
+PORTS = (
+    "objects",
+    "locators",
+    "ledger",
+    "dirty",
+    "projections",
+    "patients",
+    "dead_letters",
+    "cursors",
+    "study_queue",
+    "queues",
+)
 
 
 @pytest.fixture

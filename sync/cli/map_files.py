@@ -1,105 +1,28 @@
-"""
-The command line: ``python -m sync``.
-
-Standard output carries results only, standard error everything for people (or, with ``--json``, one JSON object a
-line). Commands read files and settings and call the same functions as the running sync; they decide nothing themselves.
-"""
+"""``python -m sync map``: DICOM files to transaction bundles, without any service."""
 
 from __future__ import annotations
 
-import json
-import os
 import stat
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
-from sync import __version__
+from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, Report, quiet_broken_pipe
 from sync.config import HeaderLimits, MappingSettings
 from sync.errors import ConfigError, InvalidResource
 from sync.header import read_file
 from sync.mapping.bundle import build_bundle
 from sync.mapping.patient import claim_patient
 from sync.mapping.resource import canonical
-from sync.model import Finding, LedgerRow, ObjectRef, PatientRow, StudyRef
-from sync.telemetry import quieten_libraries
-
-EXIT_REJECTED = 1
-"""Some files were rejected; the bundles of all others are complete."""
-
-EXIT_USAGE = 2
-"""The command line or a setting is wrong; nothing was read."""
-
-EXIT_PIPE = 141
-"""The reader of standard output went away, as a shell reports SIGPIPE."""
-
-app = typer.Typer(
-    name="sync",
-    help="Keep a FHIR R4 service in step with a DICOM store.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,  # locals hold patient data
-)
+from sync.model import LedgerRow, ObjectRef, PatientRow, StudyRef
 
 
-class Report:
-    """What is said on standard error, for people or for machines."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self.rejected = 0
-        self.findings = 0
-        self.times_dropped = False
-        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self.as_json = as_json
-
-    def reject(self, subject: str, code: str, detail: str) -> None:
-        """Name a file or study that was left out, and why."""
-        self.rejected += 1
-        line = f"rejected  {_shown(subject)}  {code}" + (f": {detail}" if detail else "")
-        self._say(line, event="rejected", subject=subject, code=code, detail=detail)
-
-    def find(self, study: StudyRef, findings: Iterable[Finding]) -> None:
-        """Name each attribute of a study that could not be used as it is."""
-        for finding in findings:
-            self.findings += 1
-            self.times_dropped |= finding.code == "time.no_offset"
-            keyword, code, action = finding.keyword, finding.code, finding.action
-            uid = study.study_instance_uid
-            line = f"finding   {_shown(uid)}  {keyword}  {code}: {action}"
-            self._say(line, event="finding", study=uid, keyword=keyword, code=code, action=action)
-
-    def summarise(self, **figures: float) -> None:
-        """Say how much there was."""
-        counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures.items())
-        self._say(f"mapped    {counted}", event="summary", **figures)
-        if self.times_dropped and not self.as_json:
-            self.console.print("hint      set DICOM_SYNC_TIMEZONE, such as Europe/Berlin, to keep the times of day")
-
-    def _say(self, line: str, **fields: str | float) -> None:
-        self.console.print(json.dumps(fields) if self.as_json else line)
-
-
-@app.callback(invoke_without_command=True)
-def main(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,  # noqa: FBT002 - typer
-) -> None:
-    """Keep a FHIR R4 service in step with a DICOM store."""
-    quieten_libraries()
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.command("map", no_args_is_help=True)
 def map_files(
     paths: Annotated[
         list[Path],
@@ -148,7 +71,7 @@ def map_files(
     except ConfigError as problem:
         report.console.print(str(problem))
         raise typer.Exit(EXIT_USAGE) from None
-    with _quiet_broken_pipe():
+    with quiet_broken_pipe():
         _map(paths, settings, limits, report)
     if report.rejected:
         raise typer.Exit(EXIT_REJECTED)
@@ -235,18 +158,3 @@ def _files(paths: Iterable[Path], report: Report) -> Iterator[Path]:
             yield path
         elif not stat.S_ISDIR(status.st_mode):
             report.reject(str(path), "file.not_regular", "Only regular files are read.")
-
-
-def _shown(name: str) -> str:
-    """Text that is safe on a terminal: what cannot be printed is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
-
-
-@contextmanager
-def _quiet_broken_pipe() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        # the interpreter flushes standard output once more at exit, and must find somebody there
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(EXIT_PIPE) from None

@@ -1,0 +1,39 @@
+"""
+The command line: ``python -m sync``. One module a command; this one puts them together.
+
+Standard output carries results only, standard error everything for people (or, with ``--json``, one JSON object a
+line). Commands read files and settings and call the same functions as the running sync; they decide nothing themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sync import __version__
+from sync.cli.map_files import map_files
+from sync.telemetry import quieten_libraries
+
+app = typer.Typer(
+    name="sync",
+    help="Keep a FHIR R4 service in step with a DICOM store.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # locals hold patient data
+)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Keep a FHIR R4 service in step with a DICOM store."""
+    quieten_libraries()
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command("map", no_args_is_help=True)(map_files)

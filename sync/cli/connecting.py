@@ -1,0 +1,44 @@
+"""What the commands that need services share: settings in, services out, closed at the end, failures as exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import typer
+
+from sync.bootstrap import Running, start
+from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console
+from sync.config import Settings
+from sync.errors import ConfigError, SyncError
+
+T = TypeVar("T")
+
+
+def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
+    """
+    Run ``work`` with the services that the environment names, and close them.
+
+    Raises
+    ------
+    typer.Exit
+        With `EXIT_USAGE` when a setting is wrong, with `EXIT_UNAVAILABLE` when a service does not answer; what is wrong
+        and what to do stands on standard error.
+    """
+
+    async def connected() -> T:
+        running = await start(Settings.load())
+        try:
+            return await work(running)
+        finally:
+            await running.close()
+
+    try:
+        return asyncio.run(connected())
+    except ConfigError as problem:
+        console().print(str(problem))
+        raise typer.Exit(EXIT_USAGE) from None
+    except SyncError as failure:
+        console().print(f"{failure}\n{failure.hint}")
+        raise typer.Exit(EXIT_UNAVAILABLE) from None

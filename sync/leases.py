@@ -1,0 +1,83 @@
+"""
+One walker at a time: a cursor's row is also its lease.
+
+Who holds the lease moves the position by conditional writes, so a walker that was presumed dead finds out at its next
+step and stops. Two may still overlap for one step; whatever a step does must therefore be safe to repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from sync.errors import StoreConflict
+from sync.model import Cursor, Stored
+from sync.ports import Clock, Cursors
+
+
+class Lease:
+    """A held cursor. Get one from `take`; not shared between tasks."""
+
+    def __init__(self, held: Stored[Cursor], cursors: Cursors, clock: Clock, seconds: float) -> None:
+        self._held = held
+        self._cursors = cursors
+        self._clock = clock
+        self._seconds = seconds
+
+    @property
+    def position(self) -> Mapping[str, Any]:
+        """Where the walk stands; empty at its beginning."""
+        return self._held.value.position
+
+    async def advance(self, position: Mapping[str, Any]) -> None:
+        """
+        Move the position, which also renews the lease. Call it only once everything before ``position`` is done.
+
+        Raises
+        ------
+        StoreConflict
+            Somebody else holds the lease now: stop.
+        """
+        now = self._clock.now()
+        until = now + timedelta(seconds=self._seconds)
+        await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now))
+
+    async def release(self) -> None:
+        """Let the next walker begin at once. Without it the lease runs out by itself."""
+        try:
+            await self._write(replace(self._held.value, holder="", held_until=None))
+        except StoreConflict:
+            return  # somebody else holds it already
+
+    async def _write(self, cursor: Cursor) -> None:
+        self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
+
+
+async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> Lease | None:
+    """
+    Take the lease of a cursor for so many seconds; each `Lease.advance` renews it.
+
+    Returns
+    -------
+    Lease or None
+        None when somebody else holds it.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer: nobody knows the position, so nobody walks.
+    """
+    now = clock.now()
+    known = await cursors.read(name)
+    if known is not None and known.value.holder and known.value.held_until and known.value.held_until > now:
+        return None
+    before = known.value if known is not None else Cursor(name=name)
+    mine = replace(before, holder=uuid4().hex, held_until=now + timedelta(seconds=seconds))
+    try:
+        etag = await cursors.write(mine, known.etag if known is not None else None)
+    except StoreConflict:
+        return None
+    return Lease(Stored(mine, etag), cursors, clock, seconds)

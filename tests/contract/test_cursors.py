@@ -1,0 +1,89 @@
+"""How far a walk has come, and who walks."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sync.errors import StoreConflict
+from sync.leases import take
+from sync.model import Cursor, Stored
+from tests.contract.storage import NOW, fresh
+
+
+class TurnedClock:
+    def __init__(self):
+        self.time = NOW
+
+    def now(self):
+        return self.time
+
+
+async def test_a_cursor_comes_back_as_it_was_written(storage):
+    full = Cursor(
+        name=f"feed {fresh()}",
+        position={"offset": 12, "until": "2026-01-01T00:00:00Z", "pages": ["a", None]},
+        holder="me",
+        held_until=NOW,
+        advanced_at=NOW,
+    )
+    etag = await storage.cursors.write(full, None)
+    assert await storage.cursors.read(full.name) == Stored(full, etag)
+    assert full in [each async for each in storage.cursors.all()]
+
+
+async def test_an_unknown_cursor_is_none_and_deleting_it_is_fine(storage):
+    assert await storage.cursors.read(fresh()) is None
+    await storage.cursors.delete(fresh())
+
+
+async def test_of_two_writers_one_loses(storage):
+    cursor = Cursor(name=fresh())
+    etag = await storage.cursors.write(cursor, None)
+    with pytest.raises(StoreConflict):
+        await storage.cursors.write(cursor, None)
+    moved = replace(cursor, position={"n": 1})
+    await storage.cursors.write(moved, etag)
+    with pytest.raises(StoreConflict):
+        await storage.cursors.write(cursor, etag)
+    assert (await storage.cursors.read(cursor.name)).value == moved
+
+
+async def test_a_deleted_cursor_begins_anew(storage):
+    cursor = Cursor(name=fresh(), position={"n": 1})
+    await storage.cursors.write(cursor, None)
+    await storage.cursors.delete(cursor.name)
+    assert await storage.cursors.read(cursor.name) is None
+
+
+async def test_one_walks_at_a_time_and_the_next_goes_on_where_it_stopped(storage):
+    clock, name = TurnedClock(), fresh()
+    first = await take(name, storage.cursors, clock, seconds=60)
+    assert first.position == {}
+    assert await take(name, storage.cursors, clock, seconds=60) is None
+    await first.advance({"n": 5})
+    await first.release()
+    second = await take(name, storage.cursors, clock, seconds=60)
+    assert second.position == {"n": 5}
+
+
+async def test_who_was_presumed_dead_stops_at_the_next_step(storage):
+    clock, name = TurnedClock(), fresh()
+    first = await take(name, storage.cursors, clock, seconds=60)
+    clock.time += timedelta(seconds=61)
+    second = await take(name, storage.cursors, clock, seconds=60)
+    await second.advance({"n": 7})
+    with pytest.raises(StoreConflict):
+        await first.advance({"n": 3})
+    await first.release()
+    assert await take(name, storage.cursors, clock, seconds=60) is None
+    assert (await storage.cursors.read(name)).value.position == {"n": 7}
+
+
+async def test_a_step_renews_the_lease(storage):
+    clock, name = TurnedClock(), fresh()
+    lease = await take(name, storage.cursors, clock, seconds=60)
+    clock.time += timedelta(seconds=50)
+    await lease.advance({"n": 1})
+    clock.time += timedelta(seconds=50)
+    assert await take(name, storage.cursors, clock, seconds=60) is None
