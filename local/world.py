@@ -137,6 +137,8 @@ def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[
         "AzureWebJobsStorage": connection,
         "DICOM_SYNC_FHIR_URL": fhir,
         "DICOM_SYNC_CONTAINERS": ",".join(containers),
+        # its host asks for no key and listens on this machine only, so whoever reaches it may act
+        "DICOM_SYNC_OPERATORS": os.environ.get("DICOM_SYNC_OPERATORS", "key"),
     }
 
 

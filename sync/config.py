@@ -245,6 +245,11 @@ class Settings(MappingSettings):
     """Seconds after its first change at which a study is projected even while it still grows; not less than the quiet
     period."""
 
+    operators: Literal["none", "key", "entra"] = "none"
+    """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
+    ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
+    anybody could claim the role."""
+
     storage: str = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty when an identity is used instead."""
 

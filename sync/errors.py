@@ -20,6 +20,7 @@ Every failure the sync can meet, and who acts on it.
     | - AmbiguousMatch           several FHIR resources carry the identifier
     | - InvalidResource          our own validation refused what the mapping built
     | - FhirRejected             400 or 422 from the FHIR service
+    + AccessRefused              the caller of an HTTP function may not do that
     + SourceGone                 the object does not exist now; a truth, not a failure
     + SourceChanged              the object was replaced between two ranged reads; read it anew
     ConfigError                  at start only; names the setting and what was expected
@@ -30,6 +31,7 @@ A bad optional value is none of these: it becomes a `Finding` on the record.
 from __future__ import annotations
 
 __all__ = [
+    "AccessRefused",
     "AmbiguousMatch",
     "BadEvent",
     "ConfigError",
@@ -238,6 +240,13 @@ class FhirRejected(PermanentError):
 
     code = "fhir.rejected"
     hint = "Read the issue codes in the detail, mend the cause, then retry."
+
+
+class AccessRefused(SyncError):
+    """The caller of an HTTP function may not do what it asks for; nothing was done."""
+
+    code = "access.not_operator"
+    hint = "Ask for the operator role, or see DICOM_SYNC_OPERATORS."
 
 
 class SourceGone(SyncError):

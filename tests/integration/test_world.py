@@ -70,6 +70,7 @@ def test_the_line_holds_all_addresses_and_processes(running):
         "AzureWebJobsStorage": running["storage"],
         "DICOM_SYNC_FHIR_URL": running["fhir"],
         "DICOM_SYNC_CONTAINERS": "dicom",
+        "DICOM_SYNC_OPERATORS": "key",
     }
     assert running["pids"].keys() == {"host", "azurite", "fhir"}
     assert all(alive(pid) for pid in running["pids"].values())
