@@ -20,6 +20,7 @@ Every failure the sync can meet, and who acts on it.
     | - AmbiguousMatch           several FHIR resources carry the identifier
     | - InvalidResource          our own validation refused what the mapping built
     | - FhirRejected             400 or 422 from the FHIR service
+    | - ForeignLink              the FHIR service links to a page that is not its own
     + AccessRefused              the caller of an HTTP function may not do that
     + SourceGone                 the object does not exist now; a truth, not a failure
     + SourceChanged              the object was replaced between two ranged reads; read it anew
@@ -41,6 +42,7 @@ __all__ = [
     "FhirConflict",
     "FhirRejected",
     "FhirUnavailable",
+    "ForeignLink",
     "ForeignSource",
     "HeaderLimit",
     "InvalidResource",
@@ -247,6 +249,13 @@ class AccessRefused(SyncError):
 
     code = "access.not_operator"
     hint = "Ask for the operator role, or see DICOM_SYNC_OPERATORS."
+
+
+class ForeignLink(PermanentError):
+    """The FHIR service links to a next page outside its own base URL; it was not followed."""
+
+    code = "fhir.foreign_link"
+    hint = "Set DICOM_SYNC_FHIR_URL to the address that the service gives in its own links."
 
 
 class SourceGone(SyncError):

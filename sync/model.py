@@ -292,6 +292,14 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FhirPage:
+    """One page of a listing; ``following`` is the link of the next one, None after the last."""
+
+    resources: Sequence[Resource] = field(repr=False)
+    following: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FhirWrite:
     """One entry of a transaction: PUT when there is a resource, DELETE when there is none."""
 

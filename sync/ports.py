@@ -21,6 +21,7 @@ from sync.model import (
     Cursor,
     DeadLetter,
     DirtyStudy,
+    FhirPage,
     FhirWrite,
     LedgerRow,
     Locator,
@@ -145,6 +146,14 @@ class Projections(Protocol):
         """Iterate over all rows, in no particular order."""
         ...
 
+    async def after(self, key: str, limit: int) -> Sequence[Projection]:
+        """Return the next rows beyond a study key, at most so many, by study key; an empty key is the beginning."""
+        ...
+
+    async def find(self, key: str) -> Projection | None:
+        """Return the row by study key alone, which the id of an ImagingStudy of ours holds."""
+        ...
+
 
 class PatientRows(Protocol):
     """What each study says of its patient, in the partition of the patient key."""
@@ -238,6 +247,28 @@ class FhirServer(Protocol):
 
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier, 0..n, never from a cache."""
+        ...
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """
+        List all resources of a type, page by page, each with its id and identifiers at least, never from a cache.
+
+        What is created or deleted meanwhile may be missing, or be there still: read a resource before judging it.
+
+        Parameters
+        ----------
+        link
+            ``following`` of the page before; None for the first one.
+        subject
+            Only resources about this one, ``Type/id``; for the first page, the links go on with it.
+
+        Raises
+        ------
+        FhirRejected
+            The link has expired: begin anew.
+        ForeignLink
+            The service sends us elsewhere.
+        """
         ...
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:

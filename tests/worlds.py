@@ -25,7 +25,7 @@ from sync.config import Settings
 from sync.events import Sources, study_message
 from sync.handling import handle_study_message
 from sync.mapping.resource import patient_id, study_id
-from sync.model import Action, Change, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
+from sync.model import Action, Change, FhirPage, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
 
@@ -112,6 +112,10 @@ class WatchedFhir:
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         self._before("search")
         return await self.server.search(resource_type, system, value)
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        self._before("page")
+        return await self.server.page(resource_type, link, subject=subject)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         self._before("transact")

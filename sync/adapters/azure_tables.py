@@ -61,6 +61,9 @@ from sync.model import (
 from sync.ports import Cursors, DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
 _REMEMBERED = 10_000
+_PAGE = 1000
+"""The most rows that the service gives in one answer."""
+
 _NOT_FOUND = 404
 
 
@@ -222,6 +225,15 @@ class TableProjections(Projections):
         async for row in _everything(self._table):
             yield projection_from(row)
 
+    async def after(self, key: str, limit: int) -> Sequence[Projection]:
+        """Return the next rows beyond a study key; the service keeps them by partition key, which it is."""
+        return [projection_from(row) async for row in _beyond(self._table, key, limit)]
+
+    async def find(self, key: str) -> Projection | None:
+        """Return the row by study key alone."""
+        found = await _get(self._table, key, "projection")
+        return projection_from(found) if found is not None else None
+
 
 class TablePatientRows(PatientRows):
     """Table ``patients``."""
@@ -359,6 +371,20 @@ async def _partition(table: TableClient, partition: str) -> AsyncIterator[Mappin
     with state_errors():
         async for row in table.query_entities("PartitionKey eq @partition", parameters={"partition": partition}):
             yield row
+
+
+async def _beyond(table: TableClient, partition: str, limit: int) -> AsyncIterator[Mapping[str, Any]]:
+    """Iterate over the next rows in the order of partitions; a page may be short, or empty, before the end."""
+    left = limit
+    rows = table.query_entities(
+        "PartitionKey gt @partition", parameters={"partition": partition}, results_per_page=min(limit, _PAGE)
+    )
+    with state_errors():
+        async for row in rows:
+            yield row
+            left -= 1
+            if not left:
+                return
 
 
 async def _everything(table: TableClient) -> AsyncIterator[Mapping[str, Any]]:

@@ -18,17 +18,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from sync.adapters.circuit_breaker import CircuitBreaker
-from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, Throttled, TransientError
-from sync.model import FhirWrite, Resource
+from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
+from sync.model import FhirPage, FhirWrite, Resource
 from sync.telemetry import Telemetry
 
 MAX_ENTRIES = 500
 """Entries of a bundle that Azure accepts."""
+
+PAGE = 200
+"""Resources of one page of a listing."""
 
 ATTEMPTS = 3
 LONGEST_SHORT_WAIT = 2.0
@@ -71,6 +75,8 @@ class HttpFhirServer:
         Shared by all callers of the service in this process.
     sleep
         Waits that many seconds before a short retry; tests wait for nothing.
+    page
+        Resources that a page of a listing is to hold.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class HttpFhirServer:
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: CircuitBreaker | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        page: int = PAGE,
     ) -> None:
         headers = {"Accept": _MEDIA, "Prefer": "return=minimal"}
         self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport)
@@ -90,6 +97,7 @@ class HttpFhirServer:
         self._tokens = tokens
         self._breaker = breaker or CircuitBreaker()
         self._sleep = sleep
+        self._page = page
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -108,8 +116,17 @@ class HttpFhirServer:
         form = {"identifier": f"{_escape(system)}|{_escape(value)}", "_count": "10"}
         answer = await self._send("POST", f"/{resource_type}/_search", data=form, headers={"Cache-Control": "no-cache"})
         _raise_for(answer.status_code, answer)
-        found = [entry.get("resource") for entry in _entries(answer) if _mode(entry) == "match"]
-        return [each for each in found if isinstance(each, dict) and each.get("resourceType") == resource_type]
+        return _matches(answer, resource_type)
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """List resources of a type; see `sync.ports.FhirServer.page`. Source: R4 search.html 3.1.1.1.9, paging."""
+        about = f"&subject={subject}" if subject else ""
+        address = link or f"/{resource_type}?_count={self._page}&_elements=identifier{about}"
+        if not address.startswith(("/", "?")):
+            raise ForeignLink("a link that is not relative to the service")
+        answer = await self._send("GET", address, headers={"Cache-Control": "no-cache"})
+        _raise_for(answer.status_code, answer)
+        return FhirPage(resources=_matches(answer, resource_type), following=_following(answer, self._base))
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
@@ -277,6 +294,31 @@ def _entries(answer: httpx.Response) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FhirUnavailable("the answer is no Bundle")
     return entries
+
+
+def _matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
+    found = [entry.get("resource") for entry in _entries(answer) if _mode(entry) == "match"]
+    return [each for each in found if isinstance(each, dict) and each.get("resourceType") == resource_type]
+
+
+def _following(answer: httpx.Response, base: str) -> str | None:
+    """Link to the next page, relative to the base URL; one that leads elsewhere gets no request, and no token."""
+    links = _object(answer).get("link") or []
+    urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
+    if not urls:
+        return None
+    try:
+        target, home = urlsplit(urljoin(f"{base}/", str(urls[0]))), urlsplit(base)
+        below = target.path == home.path or target.path.startswith(f"{home.path}/")
+        if not below or _origin(target) != _origin(home) or ".." in target.path.split("/"):
+            raise ForeignLink("the next page is outside the base URL")
+    except ValueError:
+        raise ForeignLink("the next page has no readable address") from None
+    return f"{target.path[len(home.path) :]}?{target.query}"
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:

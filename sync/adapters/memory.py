@@ -206,6 +206,16 @@ class MemoryProjections(Projections):
         for projection in self.table.values():
             yield projection
 
+    async def after(self, key: str, limit: int) -> Sequence[Projection]:
+        """Return the next rows beyond a study key, by study key."""
+        beyond = [projection for projection in self.table.values() if projection.study.key > key]
+        return sorted(beyond, key=lambda projection: projection.study.key)[:limit]
+
+    async def find(self, key: str) -> Projection | None:
+        """Return the row by study key alone."""
+        found = self.table.get(key)
+        return found.value if found is not None else None
+
 
 class MemoryPatientRows(PatientRows):
     """What each study says of its patient."""

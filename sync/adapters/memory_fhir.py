@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sync.errors import FhirConflict, FhirRejected
-from sync.model import FhirWrite, Resource
+from sync.model import FhirPage, FhirWrite, Resource
 
 _Key = tuple[str, str]
 """Resource type and id."""
@@ -42,9 +42,19 @@ class MemoryFhirServer:
     checks_references
         True: a reference to a missing resource is refused and a referenced resource cannot be deleted (HAPI);
         False: neither (Azure, the embedded server).
+    page
+        Resources that a page of a listing holds.
     """
 
-    def __init__(self, *, atomic: bool = True, notices_unchanged: bool = True, checks_references: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        atomic: bool = True,
+        notices_unchanged: bool = True,
+        checks_references: bool = False,
+        page: int = 200,
+    ) -> None:
+        self._page = page
         self._atomic = atomic
         self._notices_unchanged = notices_unchanged
         self._checks_references = checks_references
@@ -61,6 +71,13 @@ class MemoryFhirServer:
             for key, version in self._versions.items()
             if key[0] == resource_type and (system, value) in version.identifiers
         ]
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """List resources of a type by id; see `sync.ports.FhirServer.page`."""
+        after, _, about = (link or f"?|{subject or ''}")[1:].partition("|")
+        found = [each for each in self.resources(resource_type) if each["id"] > after and _is_about(each, about)]
+        shown, more = found[: self._page], len(found) > self._page
+        return FhirPage(resources=shown, following=f"?{shown[-1]['id']}|{about}" if more else None)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes; see `sync.ports.FhirServer.transact`."""
@@ -160,6 +177,10 @@ def _resource(resource_id: str, version: _Version) -> Resource:
     resource["id"] = resource_id
     resource["meta"]["versionId"] = str(version.number)
     return resource
+
+
+def _is_about(resource: Resource, subject: str) -> bool:
+    return not subject or resource.get("subject", {}).get("reference") == subject
 
 
 def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:

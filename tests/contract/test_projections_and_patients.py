@@ -155,3 +155,23 @@ async def test_clearing_may_be_repeated_and_what_comes_after_starts_anew(storage
     assert await about(storage, subject) == []
     await storage.dead_letters.put(letter(subject))
     assert await about(storage, subject) == [letter(subject)]
+
+
+async def test_projections_are_walked_by_study_key_each_once(storage):
+    rows = [projection() for _ in range(7)]
+    for row in rows:
+        await storage.projections.write(row, None)
+    found, key = [], ""
+    while chunk := await storage.projections.after(key, 3):
+        assert len(chunk) <= 3
+        found += [each.study.key for each in chunk]
+        key = found[-1]
+    assert found == sorted(set(found))
+    assert {row.study.key for row in rows} <= set(found)
+
+
+async def test_a_projection_is_found_by_its_study_key_alone(storage):
+    row = projection()
+    await storage.projections.write(row, None)
+    assert await storage.projections.find(row.study.key) == row
+    assert await storage.projections.find(fresh_study().key) is None

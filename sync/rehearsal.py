@@ -1,0 +1,184 @@
+"""
+What projecting a study would write, without writing anything.
+
+The ordinary pass runs on ports that read the real world and keep every write to themselves. So whatever decides in
+`sync.projection` and `sync.patients` decides here too: a check can neither know less than the sync nor disagree with
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from sync.errors import FhirConflict
+from sync.model import (
+    DeadLetter,
+    FhirPage,
+    FhirWrite,
+    LedgerRow,
+    PatientRow,
+    Projection,
+    Resource,
+    Stored,
+    StudyRef,
+    SubjectKind,
+)
+from sync.ports import DeadLetters, FhirServer, PatientRows, Projections, Services
+from sync.projection import what_fhir_holds, write_study
+from sync.telemetry import Telemetry
+
+_REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient"})
+"""Types whose removal a server may refuse, because others refer to them; the sync then leaves what has to stay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """
+    One pass that was not made.
+
+    ``writes`` would be sent, ``removals`` be tried, and ``held`` is every resource that the pass looked at, by type and
+    id, None when there is none. ``record`` is the study's projection row as it is.
+    """
+
+    study: StudyRef
+    record: Projection | None
+    rows: Sequence[LedgerRow]
+    writes: Sequence[FhirWrite]
+    removals: Sequence[FhirWrite]
+    held: dict[tuple[str, str], Resource | None]
+
+
+async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = None) -> Rehearsal:
+    """
+    Find out what projecting the study now, trusting no record, would write.
+
+    Parameters
+    ----------
+    fhir
+        The service to compare with; None for the real one. An empty one gives all that the study consists of.
+
+    Raises
+    ------
+    Conflict
+        The study changed meanwhile.
+    PermanentError
+        The pass would set the study aside.
+    """
+    watched = WatchedFhir(fhir or s.fhir)
+    apart = replace(
+        s,
+        fhir=watched,
+        projections=_Unwritten(s.projections),
+        patients=_PatientsApart(s.patients),
+        dead_letters=_NoDeadLetters(),
+        telemetry=Telemetry(),
+        verified_endpoints=set(),
+    )
+    record = await s.projections.read(study)
+    held = await what_fhir_holds(study, record, apart, trust=False)
+    rows = await s.ledger.read(study)
+    await write_study(study, rows, held, record, apart, trust=False)
+    return Rehearsal(
+        study=study,
+        record=record.value if record else None,
+        rows=rows,
+        writes=watched.writes,
+        removals=watched.removals,
+        held=watched.held,
+    )
+
+
+@dataclass
+class WatchedFhir(FhirServer):
+    """A FHIR service that is read and never written; it remembers what was seen and what would be written."""
+
+    server: FhirServer
+    writes: list[FhirWrite] = field(default_factory=list)
+    removals: list[FhirWrite] = field(default_factory=list)
+    held: dict[tuple[str, str], Resource | None] = field(default_factory=dict)
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Read the real service."""
+        found = await self.server.read(resource_type, resource_id)
+        self.held[resource_type, resource_id] = found
+        return found
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+        """Search the real service."""
+        found = await self.server.search(resource_type, system, value)
+        self.held.update({(resource_type, each["id"]): each for each in found})
+        return found
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """List the real service."""
+        return await self.server.page(resource_type, link, subject=subject)
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """
+        Keep the writes; nothing reaches the service.
+
+        Raises
+        ------
+        FhirConflict
+            A removal by itself counts as refused, as when others refer to the resource: what the sync does then shows
+            whether anything is left to do.
+        """
+        gone = [write for write in writes if write.resource is None]
+        self.removals += gone
+        if len(gone) == len(writes) and all(write.resource_type in _REMOVED_FOR_GOOD for write in gone):
+            raise FhirConflict("a rehearsal removes nothing")
+        self.writes += [write for write in writes if write.resource is not None]
+        return [None if write.resource is None else "rehearsed" for write in writes]
+
+
+class _Unwritten(Projections):
+    def __init__(self, real: Projections) -> None:
+        self._real = real
+
+    async def read(self, study: StudyRef) -> Stored[Projection] | None:
+        return await self._real.read(study)
+
+    async def write(self, projection: Projection, etag: str | None) -> str:  # noqa: ARG002 -- kept nowhere
+        return "rehearsed"
+
+    def all(self) -> AsyncIterator[Projection]:
+        return self._real.all()
+
+    async def after(self, key: str, limit: int) -> Sequence[Projection]:
+        return await self._real.after(key, limit)
+
+    async def find(self, key: str) -> Projection | None:
+        return await self._real.find(key)
+
+
+class _PatientsApart(PatientRows):
+    """Rows of the real table with the changes of one pass over them."""
+
+    def __init__(self, real: PatientRows) -> None:
+        self._real = real
+        self._changes: dict[tuple[str, str], PatientRow | None] = {}
+
+    async def upsert(self, row: PatientRow) -> None:
+        self._changes[row.patient_key, row.study.key] = row
+
+    async def delete(self, patient_key: str, study: StudyRef) -> None:
+        self._changes[patient_key, study.key] = None
+
+    async def read(self, patient_key: str) -> Sequence[PatientRow]:
+        rows: dict[str, PatientRow | None] = {row.study.key: row for row in await self._real.read(patient_key)}
+        rows.update({study: row for (key, study), row in self._changes.items() if key == patient_key})
+        return [row for row in rows.values() if row is not None]
+
+
+class _NoDeadLetters(DeadLetters):
+    async def put(self, letter: DeadLetter) -> None:
+        pass
+
+    async def clear(self, kind: SubjectKind, subject: str) -> None:
+        pass
+
+    async def all(self) -> AsyncIterator[DeadLetter]:
+        no_letters: tuple[DeadLetter, ...] = ()
+        for letter in no_letters:
+            yield letter

@@ -1,0 +1,68 @@
+"""Listing a FHIR service page by page, in memory, of the embedded server and of HAPI."""
+
+import pytest
+
+from sync.adapters.fhir import HttpFhirServer
+from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.telemetry import Telemetry
+from tests.contract.fhir_resources import delete, mapped, patient, put
+from tests.contract.storage import fresh
+
+A_FEW = 4
+"""Resources of a page here: listings have to go on."""
+
+
+@pytest.fixture(params=["memory", "embedded", "hapi"])
+async def fhir(request):
+    if request.param == "memory":
+        yield MemoryFhirServer(page=A_FEW)
+        return
+    url = request.getfixturevalue({"embedded": "fhir_embedded", "hapi": "hapi"}[request.param])
+    server = HttpFhirServer(url, telemetry=Telemetry(), page=A_FEW)
+    yield server
+    await server.aclose()
+
+
+async def listed(fhir, resource_type, **about):
+    page = await fhir.page(resource_type, **about)
+    found = list(page.resources)
+    while page.following:
+        page = await fhir.page(resource_type, page.following)
+        found += page.resources
+    return found
+
+
+async def test_a_listing_of_several_pages_holds_every_resource_once(fhir):
+    ours = [patient(f"{fresh()[:8]}-{number}") for number in range(3 * A_FEW)]
+    await fhir.transact([put(each) for each in ours])
+    found = [resource["id"] for resource in await listed(fhir, "Patient")]
+    assert len(found) == len(set(found))
+    assert {each["id"] for each in ours} <= set(found)
+
+
+async def test_what_is_listed_carries_its_identifiers(fhir):
+    wanted = patient()
+    await fhir.transact([put(wanted)])
+    [found] = [resource for resource in await listed(fhir, "Patient") if resource["id"] == wanted["id"]]
+    assert found["identifier"] == wanted["identifier"]
+
+
+async def test_a_listing_sees_what_came_and_went_just_before(fhir):
+    one, other = patient(), patient()
+    await fhir.transact([put(one), put(other)])
+    await listed(fhir, "Patient")
+    await fhir.transact([delete(one)])
+    found = {resource["id"] for resource in await listed(fhir, "Patient")}
+    assert (one["id"] in found, other["id"] in found) == (False, True)
+
+
+async def test_a_listing_about_a_patient_holds_the_studies_of_no_other(fhir):
+    one, other = mapped(), mapped()
+    await fhir.transact([*one.writes, *other.writes])
+    found = await listed(fhir, "ImagingStudy", subject=f"Patient/{one.patient['id']}")
+    assert [resource["id"] for resource in found] == [one.study["id"]]
+
+
+async def test_a_type_of_which_there_is_nothing_is_one_empty_page(fhir):
+    page = await fhir.page("ImagingStudy", subject=f"Patient/{fresh()}")
+    assert (list(page.resources), page.following) == ([], None)
