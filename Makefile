@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench fmt lock clean
+.PHONY: help demo test check bench docs fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
@@ -32,6 +32,10 @@ static:
 bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
 	$(BIN)/python -m local prepare --hapi
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.for-development  ## Build the documentation site into .local/site; warnings and broken links are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs .local/site
+	@echo "Open .local/site/index.html"
 
 fmt: $(VENV)/.for-development  ## Format the code
 	$(BIN)/ruff format .
