@@ -37,6 +37,9 @@ IDENTITY = (
 )
 """PS3.3 C.12.1, C.7.2.1, C.7.3.1: without these an object is no instance."""
 
+USABLE_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+"""What FHIR can carry as an id; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""
+
 _PLAIN_CODE = (
     Extracted("CodeValue", 0x00080100, "SH"),
     Extracted("CodingSchemeDesignator", 0x00080102, "SH"),

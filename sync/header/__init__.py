@@ -5,9 +5,12 @@ Bytes flow through four steps, each a module: `structure` walks data elements wi
 that is whole from one that was cut, which pydicom cannot tell), `text` decodes character sets, `values` turns the few
 attributes of `sync.attributes.EXTRACTED` into plain data, `record` knows the file format around them. `reading` fetches
 only as many bytes as the walk asks for. pydicom's tables define what the bytes mean; tests compare with its reader.
+
+`json_model` reads the same attributes from DICOM JSON, which is how DICOM services tell them.
 """
 
+from sync.header.json_model import read_json
 from sync.header.reading import look_at, read_file
 from sync.header.record import NeedMore, parse_header
 
-__all__ = ["NeedMore", "look_at", "parse_header", "read_file"]
+__all__ = ["NeedMore", "look_at", "parse_header", "read_file", "read_json"]

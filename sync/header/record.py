@@ -8,7 +8,6 @@ not even be fetched. An object cut exactly between two elements of its header ca
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG
+from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, USABLE_UID
 from sync.config import HeaderLimits
 from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.header.structure import (
@@ -66,9 +65,6 @@ _UIDS = {row.tag: row.keyword for row in IDENTITY}
 _SOP_UID, _STUDY_UID, _SERIES_UID = _UIDS
 _WANTED = frozenset({SPECIFIC_CHARACTER_SET, *_ROWS, *_UIDS, *_ENDS})
 _VRS = SHORT_VRS | LONG_VRS
-
-_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-"""What FHIR can carry as an id; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""
 
 _ENCODINGS = {str(ImplicitVRLittleEndian): IMPLICIT_LITTLE, str(ExplicitVRBigEndian): EXPLICIT_BIG}
 """All other transfer syntaxes, private and unknown ones too, are explicit VR little endian (PS3.5 A.4)."""
@@ -227,7 +223,7 @@ def _parse_dataset(data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *
     study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     reader = Reader(data, walk)
     attributes = reader.attributes(spans, _ROWS, encoding)
-    if not attributes.get("SOPClassUID") and _UID.fullmatch(meta.sop_class):
+    if not attributes.get("SOPClassUID") and USABLE_UID.fullmatch(meta.sop_class):
         attributes["SOPClassUID"] = [meta.sop_class]
     return InstanceRecord(
         study=StudyRef(study_instance_uid=study),
@@ -258,7 +254,7 @@ def _is_padding(rest: bytes, encoding: Encoding) -> bool:
 
 def _identity(data: bytes, spans: Mapping[int, Span], tag: int) -> str:
     uid = _uid(data, spans[tag]) if tag in spans else ""
-    if not _UID.fullmatch(uid):
+    if not USABLE_UID.fullmatch(uid):
         raise MissingIdentity(f"{_UIDS[tag]} {'is not usable' if uid else 'is missing'}")
     return uid
 

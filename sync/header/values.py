@@ -20,7 +20,7 @@ from sync.model import Finding
 SPECIFIC_CHARACTER_SET = 0x00080005
 
 _LONGEST_CHARSET = 256
-_PADDING = " \0"
+PADDING = " \0"
 _RESETS = b"\\\r\n\t\f"
 _NAME_RESETS = _RESETS + b"^="
 
@@ -30,7 +30,7 @@ LARGEST_RECORD = 128 * 1024
 """Bytes; no genuine attribute of ours comes near, and a ledger row must fit into a table row (1 MiB, 64 KiB a cell)."""
 
 
-class _Kind(enum.Enum):
+class Kind(enum.Enum):
     """How the values of a VR are read."""
 
     SEQUENCE = enum.auto()
@@ -41,15 +41,15 @@ class _Kind(enum.Enum):
     INTEGER = enum.auto()
 
 
-_KINDS = (
-    {b"SQ": _Kind.SEQUENCE}
-    | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), _Kind.TEXT)
-    | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), _Kind.CODE)
-    | dict.fromkeys(b"US SS UL SL UV SV".split(), _Kind.INTEGER)
+KINDS = (
+    {b"SQ": Kind.SEQUENCE}
+    | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), Kind.TEXT)
+    | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), Kind.CODE)
+    | dict.fromkeys(b"US SS UL SL UV SV".split(), Kind.INTEGER)
 )
-_SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
+SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
 """VRs in which a backslash is text."""
-_INTEGERS = {
+INTEGERS = {
     b"US": (2, False),
     b"SS": (2, True),
     b"UL": (4, False),
@@ -123,25 +123,25 @@ class Reader:
             vr = effective
         if vr != b"SQ" and not self._takes(row, stop - start):
             return None
-        kind = _KINDS[vr]
-        if kind is _Kind.SEQUENCE:
+        kind = KINDS[vr]
+        if kind is Kind.SEQUENCE:
             return self._items(row, span, encoding, charset, depth)
         raw = self.data[start:stop]
         if not raw:
             return []
-        if kind is _Kind.INTEGER:
+        if kind is Kind.INTEGER:
             return self._integers(row, vr, raw, encoding)
         if raw.isascii() and ESCAPE not in raw:
             text = raw.decode("ascii")
         else:
-            text = self._decode(row, vr, raw, charset if kind is _Kind.TEXT else DEFAULT)
+            text = self._decode(row, vr, raw, charset if kind is Kind.TEXT else DEFAULT)
         return self._parts(row, vr, text)
 
     def _effective_vr(self, row: Row, vr: bytes) -> bytes | None:
         """VR of the file when values of it can stand for the expected one; None when they cannot."""
         if vr in (b"", b"UN") or not (vr in SHORT_VRS or vr in LONG_VRS):
             return row.vr
-        if vr in _KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
+        if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
             return vr
         self._find(row.keyword, ("vr.unexpected", "omitted"))
         return None
@@ -158,7 +158,7 @@ class Reader:
             return None
 
     def _integers(self, row: Row, vr: bytes, raw: bytes, encoding: Encoding) -> list[Any] | None:
-        size, signed = _INTEGERS[vr]
+        size, signed = INTEGERS[vr]
         if len(raw) % size:
             self._find(row.keyword, ("value.length", "omitted"))
             return None
@@ -173,18 +173,18 @@ class Reader:
 
     def _parts(self, row: Row, vr: bytes, text: str) -> list[Any]:
         """Split into values, without padding; a value of nothing but padding is empty."""
-        single = vr in _SINGLE
-        text = text.rstrip(_PADDING) if single else text.strip(_PADDING)
+        single = vr in SINGLE
+        text = text.rstrip(PADDING) if single else text.strip(PADDING)
         if not text.isprintable():
             kept = without_controls(text)
             if kept != text:
                 self._find(row.keyword, ("text.control", "dropped"))
-                text = kept.rstrip(_PADDING) if single else kept.strip(_PADDING)
+                text = kept.rstrip(PADDING) if single else kept.strip(PADDING)
         if not text:
             return []
         if single or "\\" not in text:
             return [text]
-        return [part.strip(_PADDING) for part in text.split("\\")]
+        return [part.strip(PADDING) for part in text.split("\\")]
 
     def _takes(self, row: Row, size: int) -> bool:
         if size > LONGEST_VALUE or size > self.room:

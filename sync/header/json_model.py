@@ -1,0 +1,254 @@
+"""
+The other reader of the same table: DICOM JSON (PS3.18 F.2) in, the `InstanceRecord` of the header reader out.
+
+DICOM services send this instead of bytes, as entries of a change feed and as WADO-RS metadata. What they send differs
+in ways that mean nothing: numbers as numbers or as text, hexadecimal digits in either case, an absent ``vr``, ``null``
+for an empty value. All of it is taken. A value that cannot be read costs a finding, as in a file, never more.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync.attributes import EXTRACTED, IDENTITY, USABLE_UID
+from sync.errors import MissingIdentity, UnreadableObject
+from sync.header.structure import LONG_VRS, SHORT_VRS
+from sync.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
+from sync.header.values import (
+    INTEGERS,
+    KINDS,
+    LARGEST_RECORD,
+    LONGEST_VALUE,
+    PADDING,
+    SINGLE,
+    Kind,
+    Row,
+    by_tag,
+)
+from sync.model import Finding, InstanceRecord, StudyRef
+
+_ROWS = by_tag(EXTRACTED)
+_VRS = SHORT_VRS | LONG_VRS
+_LARGEST_NUMBER = 10**18
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_GROUPS = ("alphabetic", "ideographic", "phonetic")
+
+_MALFORMED: Flaw = ("value.malformed", "omitted")
+_ELSEWHERE: Flaw = ("value.elsewhere", "omitted")
+
+
+class _Unusable(Exception):
+    """An element of which nothing can be used."""
+
+    def __init__(self, flaw: Flaw) -> None:
+        self.flaw = flaw
+
+
+def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] | None = None) -> InstanceRecord:
+    """
+    Read the attributes of one instance from its DICOM JSON. Pure.
+
+    Parameters
+    ----------
+    dataset
+        A JSON object, tag -> element, as ``json.loads`` gives it; nothing about it is taken for granted.
+    partition
+        Data partition of the study.
+    identity
+        UIDs by keyword that are known already, such as those of the address it was fetched from; they win.
+
+    Raises
+    ------
+    MissingIdentity
+        A UID is missing or unusable; the detail names its keyword.
+    UnreadableObject
+        It is no JSON object.
+
+    References
+    ----------
+    DICOM PS3.18 F.2.
+    """
+    if not isinstance(dataset, Mapping):
+        raise UnreadableObject("the metadata is not a JSON object")
+    uids = [(identity or {}).get(row.keyword) or _uid(dataset, row.tag) for row in IDENTITY]
+    for row, uid in zip(IDENTITY, uids, strict=True):
+        if not USABLE_UID.fullmatch(uid):
+            raise MissingIdentity(f"{row.keyword} {'is not usable' if uid else 'is missing'}")
+    sop, study, series = uids
+    reader = _Reader()
+    attributes = reader.attributes(dataset, _ROWS)
+    return InstanceRecord(
+        study=StudyRef(study_instance_uid=study, partition=partition),
+        series_instance_uid=series,
+        sop_instance_uid=sop,
+        attributes=attributes,
+        findings=tuple(sorted(reader.findings)) if reader.findings else (),
+    )
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads the elements of one instance; ``findings`` fills up and ``room`` shrinks on the way."""
+
+    room: int = LARGEST_RECORD
+    findings: set[Finding] = field(default_factory=set)
+
+    def attributes(self, dataset: Mapping[str, Any], rows: Mapping[int, Row]) -> dict[str, list[Any]]:
+        """Read the elements that have a row, in the order of the table; it is no deeper than the table."""
+        values = {}
+        for tag, row in rows.items():
+            element = _element(dataset, tag)
+            if element is not _ABSENT:
+                try:
+                    values[row.keyword] = self._values(row, element)
+                except _Unusable as problem:
+                    self._find(row, problem.flaw)
+        return values
+
+    def _values(self, row: Row, element: Any) -> list[Any]:
+        if element is None:
+            return []
+        if not isinstance(element, Mapping):
+            raise _Unusable(_MALFORMED)
+        parts = {str(key).lower(): part for key, part in element.items()}
+        vr = _effective_vr(row, parts.get("vr"))
+        value = parts.get("value")
+        if value is None:
+            return self._elsewhere(row, vr, parts)
+        values = value if isinstance(value, list) else [value]
+        if KINDS[vr] is Kind.SEQUENCE:
+            return self._items(row, values)
+        return _integers(values) if KINDS[vr] is Kind.INTEGER else self._texts(row, vr, values)
+
+    def _elsewhere(self, row: Row, vr: bytes, parts: Mapping[str, Any]) -> list[Any]:
+        """Read an element without values: an empty one, one in base64, or one that is only referred to."""
+        binary = parts.get("inlinebinary")
+        if binary is None:
+            if parts.get("bulkdatauri"):
+                raise _Unusable(_ELSEWHERE)
+            return []
+        if KINDS[vr] is Kind.SEQUENCE or not isinstance(binary, str):
+            raise _Unusable(_MALFORMED)
+        self._take(len(binary))
+        try:
+            raw = base64.b64decode(binary)
+        except (binascii.Error, ValueError):
+            raise _Unusable(_MALFORMED) from None
+        if KINDS[vr] is Kind.INTEGER:
+            return _packed(vr, raw)
+        if not raw.isascii():
+            self._find(row, UNDECLARED)
+        return self._parts(row, vr, [raw.decode("latin-1")])
+
+    def _items(self, row: Row, values: list[Any]) -> list[Any]:
+        items = [{} if value is None else value for value in values]
+        if not all(isinstance(item, Mapping) for item in items):
+            raise _Unusable(("sequence.malformed", "omitted"))
+        self._take(8 * len(items))
+        return [self.attributes(item, row.children) for item in items]
+
+    def _texts(self, row: Row, vr: bytes, values: list[Any]) -> list[Any]:
+        texts = [_name(value) if vr == b"PN" and isinstance(value, Mapping) else _text(value) for value in values]
+        known = [text for text in texts if text is not None]
+        if len(known) < len(texts):
+            raise _Unusable(_MALFORMED)
+        self._take(sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in known))
+        return self._parts(row, vr, known)
+
+    def _parts(self, row: Row, vr: bytes, texts: list[str]) -> list[Any]:
+        """Clean the values as those of a file are; a value of nothing but padding is empty."""
+        single = vr in SINGLE
+        parts = texts if single else [part for text in texts for part in text.split("\\")]
+        cleaned = [self._clean(row, part, single=single) for part in parts]
+        return cleaned if len(cleaned) > 1 or any(cleaned) else []
+
+    def _clean(self, row: Row, text: str, *, single: bool) -> str:
+        if not text.isprintable():
+            whole = _SURROGATES.sub("\ufffd", text)
+            if whole != text:
+                self._find(row, UNDECODABLE)
+            stripped = whole.strip(PADDING)
+            text = without_controls(stripped)
+            if text != stripped:
+                self._find(row, ("text.control", "dropped"))
+        return text.rstrip(PADDING) if single else text.strip(PADDING)
+
+    def _take(self, size: int) -> None:
+        if size > LONGEST_VALUE or size > self.room:
+            raise _Unusable(("value.too_long", "omitted"))
+        self.room -= size
+
+    def _find(self, row: Row, flaw: Flaw) -> None:
+        code, action = flaw
+        self.findings.add(Finding(keyword=row.keyword, code=code, action=action))
+
+
+_ABSENT = object()
+
+
+def _element(dataset: Mapping[str, Any], tag: int) -> Any:
+    """Return the element of a tag, whose hexadecimal digits may be of either case."""
+    key = f"{tag:08X}"
+    return dataset.get(key, dataset.get(key.lower(), _ABSENT))
+
+
+def _effective_vr(row: Row, said: Any) -> bytes:
+    """VR of the element when values of it can stand for the expected one."""
+    vr = said.upper().encode("ascii", "replace") if isinstance(said, str) else b""
+    if vr not in _VRS or vr == b"UN":
+        return row.vr
+    if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
+        return vr
+    raise _Unusable(("vr.unexpected", "omitted"))
+
+
+def _packed(vr: bytes, raw: bytes) -> list[Any]:
+    size, signed = INTEGERS[vr]
+    if len(raw) % size:
+        raise _Unusable(("value.length", "omitted"))
+    starts = range(0, len(raw), size)
+    return [int.from_bytes(raw[start : start + size], "little", signed=signed) for start in starts]
+
+
+def _integers(values: list[Any]) -> list[Any]:
+    texts = [_text(value) for value in values]
+    found = [int(text) for text in texts if text and _INTEGER.fullmatch(text)]
+    if len(found) < len(texts):
+        raise _Unusable(_MALFORMED)
+    return found
+
+
+def _uid(dataset: Mapping[str, Any], tag: int) -> str:
+    element = _element(dataset, tag)
+    if not isinstance(element, Mapping):
+        return ""
+    value = next((part for key, part in element.items() if str(key).lower() == "value"), None)
+    first = value[0] if isinstance(value, list) and value else value
+    return first.strip(PADDING) if isinstance(first, str) else ""
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as the text that a file would hold; None when it is no value of DICOM JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not abs(value) <= _LARGEST_NUMBER:  # infinity, and what is no number, are not
+        return None
+    return str(int(value)) if float(value).is_integer() else repr(value)
+
+
+def _name(value: Mapping[str, Any]) -> str | None:
+    """Return a person name as a file would hold it: its component groups, joined by ``=`` (PS3.5 6.2.1)."""
+    groups = {str(key).lower(): part for key, part in value.items()}
+    parts = [_text(groups.get(name)) for name in _GROUPS]
+    known = [part for part in parts if part is not None]
+    return "=".join(known).rstrip("=") if len(known) == len(parts) else None

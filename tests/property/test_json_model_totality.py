@@ -1,0 +1,40 @@
+"""Whatever JSON a server sends as metadata, it becomes a record or `UnreadableObject`."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.attributes import EXTRACTED
+from sync.errors import UnreadableObject
+from sync.header import read_json
+from sync.model import InstanceRecord
+from tests.unit.test_json_model import UIDS
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+ANYTHING = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
+TAGS = st.sampled_from([f"{row.tag:08X}" for row in EXTRACTED])
+ELEMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "vr": st.sampled_from(["PN", "SQ", "UN", "IS", "US", "??", 5]) | ANYTHING,
+        "Value": st.lists(st.dictionaries(TAGS | st.just("Alphabetic"), ANYTHING, max_size=2) | ANYTHING, max_size=2)
+        | ANYTHING,
+        "InlineBinary": ANYTHING,
+        "BulkDataURI": ANYTHING,
+    },
+)
+
+
+@given(st.dictionaries(TAGS, ELEMENTS | ANYTHING, max_size=3))
+def test_any_elements_become_a_record_that_is_json(elements):
+    record = read_json({**elements, **UIDS})
+    assert isinstance(record, InstanceRecord)
+    json.dumps(record.attributes, allow_nan=False).encode("utf-8")
+
+
+@given(ANYTHING)
+def test_any_json_at_all_is_read_or_refused(dataset):
+    with pytest.raises(UnreadableObject):
+        read_json(dataset)
