@@ -42,6 +42,12 @@ def digest(*parts: str, length: int = 40) -> str:
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
+def folder_partitions(account: str, container: str, folder: str) -> tuple[str, ...]:
+    """Partitions that hold the rows of a folder's objects."""
+    start = digest(account, container, folder, length=20)
+    return tuple(f"{start}-{bucket}" for bucket in range(LOCATOR_BUCKETS))
+
+
 class ObjectKey(NamedTuple):
     """Where an object's rows are: both parts are hashes, safe in keys, logs and dead letters."""
 
@@ -72,7 +78,7 @@ class ObjectRef:
         folder = self.name.rpartition("/")[0]
         row = digest(self.account, self.container, self.name)
         bucket = int(row[:4], 16) % LOCATOR_BUCKETS
-        return ObjectKey(f"{digest(self.account, self.container, folder, length=20)}-{bucket}", row)
+        return ObjectKey(folder_partitions(self.account, self.container, folder)[bucket], row)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -101,12 +107,19 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One normalised happening: look at this object. ``etag`` (without quotes) is None when the event has none."""
+    """
+    One normalised happening: look at this object. ``etag`` (without quotes) is None when the event has none.
+
+    An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``look`` with it. Such a look
+    is as old as the page it came in: of two, that of the higher sequence is the younger one.
+    """
 
     object: ObjectRef
     action: Action
     etag: str | None = None
     event_id: str = ""
+    sequence: int | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -175,6 +188,10 @@ class Locator:
     history: frozenset[StudyRef] = frozenset()
     settled: bool = False
     has_dead_letter: bool = False
+    sequence: int | None = None
+    """Highest sequence of an ordered feed that was acted on; a lower one is older than what we know."""
+    order: str = ""
+    """`Look.order` of the look that the row is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +314,15 @@ class FhirPage:
 
     resources: Sequence[Resource] = field(repr=False)
     following: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceMetadata:
+    """What a DICOM service says of one instance: its DICOM JSON (PS3.18 F.2), unjudged, and when it last changed."""
+
+    dataset: Any = field(repr=False)
+    etag: str = ""
+    changed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, UnreadableObject
-from sync.header import look_at
+from sync.looking import look as look_at
 from sync.mapping.resource import study_id
 from sync.model import (
     Change,
@@ -45,6 +45,8 @@ class Ingested(enum.Enum):
     GONE = "object.gone"
     REJECTED = "object.rejected"
     REPEAT = "object.repeat"
+    OVERTAKEN = "object.overtaken"
+    """A feed's entry that is older than what is known already."""
 
 
 class Projected(enum.Enum):
@@ -63,10 +65,14 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
     Claim, write, mark, settle: the claim comes first, so that of two racing deliveries the later claim always
     knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.
 
+    An entry of an ordered feed brings its look along, which is as old as its page. There the highest sequence wins, and
+    the claim is what makes that hold between two readers: only a lower one is dropped, for one with the stored sequence
+    may be the second life of a run that died before it marked.
+
     Parameters
     ----------
     change
-        Names the object; its ETag only serves to recognise a repeat.
+        Names the object; its ETag, or its sequence, serves to recognise a repeat.
     redelivered
         The message was delivered before and may have died half-way: no shortcut, and leftovers are cleared.
 
@@ -80,7 +86,11 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
         known = await s.locators.read(change.object)
         if known and not suspicious and _is_repeat(known.value, change):
             return Ingested.REPEAT
-        look = await look_at(s.objects, change.object, s.settings.header)
+        if known and _is_overtaken(known.value, change):
+            if redelivered:
+                await _mark_studies(known.value, s)
+            return Ingested.OVERTAKEN
+        look = await _look(change, known.value if known else None, s)
         claim = _claim(change, known.value if known else None, look)
         try:
             etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
@@ -96,13 +106,37 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
 
 
 def _is_repeat(known: Locator, change: Change) -> bool:
+    if change.sequence is not None:
+        return known.settled and known.sequence == change.sequence
     return known.settled and change.etag is not None and known.etag == change.etag
+
+
+def _is_overtaken(known: Locator, change: Change) -> bool:
+    return change.look is not None and _is_lower(known, change) and change.look.order <= known.order
+
+
+def _is_lower(known: Locator, change: Change) -> bool:
+    return None not in (known.sequence, change.sequence) and (change.sequence or 0) < (known.sequence or 0)
+
+
+async def _look(change: Change, known: Locator | None, s: Services) -> Look:
+    """
+    Return the look that the change brings, if it is as good as a look now.
+
+    A lower sequence with a later time contradicts itself: the service was made anew under the same address, and counts
+    from the beginning. Then only the object can tell.
+    """
+    if change.look is None or (known is not None and _is_lower(known, change)):
+        return await look_at(change.object, s)
+    return change.look
 
 
 def _claim(change: Change, before: Locator | None, look: Look) -> Locator:
     """Take the object: who it is now, and every other study it ever was part of."""
     study = look.record.study if look.record else None
     ever = (before.history | {before.study}) if before else frozenset[StudyRef | None]()
+    seen = (change.sequence, before.sequence if before else None)
+    sequences = [each for each in seen if each is not None]
     return Locator(
         object=change.object,
         etag=look.etag,
@@ -110,6 +144,8 @@ def _claim(change: Change, before: Locator | None, look: Look) -> Locator:
         sop_instance_uid=look.record.sop_instance_uid if look.record else None,
         history=frozenset(other for other in ever if other is not None and other != study),
         has_dead_letter=look.problem is not None or (before is not None and before.has_dead_letter),
+        sequence=max(sequences, default=None),
+        order=look.order or (before.order if before else ""),
     )
 
 

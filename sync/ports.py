@@ -9,7 +9,7 @@ an outage is a `TransientError`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -23,6 +23,7 @@ from sync.model import (
     DirtyStudy,
     FhirPage,
     FhirWrite,
+    InstanceMetadata,
     LedgerRow,
     Locator,
     ObjectKey,
@@ -64,6 +65,44 @@ class ObjectSource(Protocol):
         ...
 
 
+class InstanceSource(Protocol):
+    """
+    A DICOM service: it tells the attributes of its instances as DICOM JSON. `Services.instances` holds ours by account.
+
+    Its objects are named as `sync.model.ObjectRef`: ``account`` is the service, ``container`` the data partition (empty
+    where there is none), ``name`` what the service calls the instance.
+    """
+
+    @property
+    def account(self) -> str:
+        """What `ObjectRef.account` of its instances is."""
+        ...
+
+    async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
+        """
+        Return what the service says of the instance now.
+
+        Raises
+        ------
+        SourceGone
+            There is no such instance.
+        SourceUnavailable
+            The service did not answer, refused us, or answered what is no DICOM JSON.
+        """
+        ...
+
+    def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
+        """
+        Iterate over the instances that the service holds of a study now, in no particular order; none is fine.
+
+        Raises
+        ------
+        SourceUnavailable
+            See `metadata`.
+        """
+        ...
+
+
 class Locators(Protocol):
     """One row an object."""
 
@@ -73,6 +112,14 @@ class Locators(Protocol):
 
     async def find(self, key: ObjectKey) -> Stored[Locator] | None:
         """Return the row by key alone, for retries of dead letters, which hold no name."""
+        ...
+
+    def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """
+        Iterate over the rows of objects whose names are ``folder``, a slash and more without one, in no order.
+
+        Gone and unreadable ones included. It reads the partitions of that folder only.
+        """
         ...
 
     async def insert(self, locator: Locator) -> str:
@@ -311,6 +358,8 @@ class Services:
     queues: QueueDepths
     fhir: FhirServer
     telemetry: Telemetry = field(default_factory=Telemetry)
+    instances: Mapping[str, InstanceSource] = field(default_factory=dict)
+    """DICOM services by account; an object of any other account is in ``objects``. `sync.looking` chooses."""
     verified_endpoints: set[str] = field(default_factory=set)
     """Hashes of Endpoints that this process has seen as they should be, so that not every study reads them."""
     turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)

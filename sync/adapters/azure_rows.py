@@ -147,6 +147,8 @@ def locator_row(locator: Locator) -> Entity:
         **(_pack("history", history) if history else {}),
         "settled": locator.settled,
         "has_dead_letter": locator.has_dead_letter,
+        "sequence": str(locator.sequence) if locator.sequence is not None else None,
+        "order": locator.order or None,
     }
     return check_size(_without_none(row))
 
@@ -162,6 +164,8 @@ def locator_from(row: Mapping[str, Any]) -> Locator:
         history=frozenset(StudyRef(study_instance_uid=uid, partition=partition) for uid, partition in history),
         settled=row["settled"],
         has_dead_letter=row["has_dead_letter"],
+        sequence=int(row["sequence"]) if "sequence" in row else None,
+        order=row.get("order", ""),
     )
 
 

@@ -57,6 +57,7 @@ from sync.model import (
     Stored,
     StudyRef,
     SubjectKind,
+    folder_partitions,
 )
 from sync.ports import Cursors, DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
@@ -82,6 +83,12 @@ class TableLocators(Locators):
         """Return the row by key alone."""
         found = await _get(self._table, key.partition, key.row)
         return Stored(locator_from(found), found.metadata["etag"]) if found is not None else None
+
+    async def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """Iterate over the rows of a folder's objects."""
+        for partition in folder_partitions(account, container, folder):
+            async for row in _partition(self._table, partition):
+                yield locator_from(row)
 
     async def insert(self, locator: Locator) -> str:
         """Write a new row; `StoreConflict` when there is one."""

@@ -31,6 +31,7 @@ from sync.model import (
     Stored,
     StudyRef,
     SubjectKind,
+    folder_partitions,
 )
 from sync.ports import (
     Clock,
@@ -124,6 +125,13 @@ class MemoryLocators(Locators):
     async def find(self, key: ObjectKey) -> Stored[Locator] | None:
         """Return the row by key alone."""
         return self.table.get(key)
+
+    async def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """Iterate over the rows of a folder's objects."""
+        partitions = folder_partitions(account, container, folder)
+        for locator in self.table.values():
+            if locator.object.key.partition in partitions:
+                yield locator
 
     async def insert(self, locator: Locator) -> str:
         """Write a new row; `StoreConflict` when there is one."""

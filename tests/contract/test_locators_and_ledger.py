@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sync.errors import StoreConflict
-from sync.model import Finding, InstanceRecord, LedgerRow, ObjectRef, Stored
+from sync.model import Finding, InstanceRecord, LedgerRow, Locator, ObjectRef, Stored
 from tests.contract.storage import fresh, fresh_study, ledger_row, locator
 
 
@@ -135,3 +135,14 @@ async def test_three_thousand_rows_are_read_back(storage):
     await asyncio.gather(*(storage.ledger.upsert(row) for row in rows))
     found = await storage.ledger.read(study)
     assert sorted(found, key=lambda row: row.object_key) == rows
+
+
+async def test_the_rows_of_a_folder_are_listed_and_no_others(storage):
+    account, inside = fresh(), ["instances/1", "instances/2", "instances/3"]
+    others = ["instances/deeper/4", "instances2/5", "6"]
+    for name in (*inside, *others):
+        ref = ObjectRef(account=account, container="", name=name)
+        await storage.locators.insert(Locator(object=ref, etag=None, sequence=2**40, order="2026"))
+    found = [row async for row in storage.locators.folder(account, "", "instances")]
+    assert sorted(row.object.name for row in found) == inside
+    assert {(row.sequence, row.order) for row in found} == {(2**40, "2026")}

@@ -1,0 +1,46 @@
+"""
+How instances of a DICOM service are named: by data partition and UIDs, as their WADO-RS path has them (PS3.18 10.4.1).
+
+Orthanc has names of its own; see `sync.adapters.orthanc`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sync.attributes import USABLE_UID
+from sync.model import ObjectRef
+
+DEFAULT_PARTITION = "Microsoft.Default"
+"""What Azure calls the partition of a service without data partitions, in some answers and not in others."""
+
+_NAME = re.compile(r"studies/([^/]+)/series/([^/]+)/instances/([^/]+)")
+_DIGIT = re.compile(r"\d")
+
+
+def instance_ref(account: str, partition: str, study: str, series: str, sop: str) -> ObjectRef:
+    """
+    Name an instance of a DICOM service.
+
+    Raises
+    ------
+    ValueError
+        A UID is none, so that it could lead a request elsewhere.
+    """
+    if not all(USABLE_UID.fullmatch(uid) and _DIGIT.search(uid) for uid in (study, series, sop)):
+        raise ValueError("a UID that is none")
+    name = f"studies/{study}/series/{series}/instances/{sop}"
+    return ObjectRef(account=account, container=plain_partition(partition), name=name)
+
+
+def plain_partition(partition: str) -> str:
+    """Return the partition; empty for the default one, whatever it is called."""
+    return "" if partition.lower() == DEFAULT_PARTITION.lower() else partition
+
+
+def uids_of(ref: ObjectRef) -> Mapping[str, str]:
+    """Return the UIDs that an instance is named by, keyword -> UID; nothing for objects with other names."""
+    if not (match := _NAME.fullmatch(ref.name)):
+        return {}
+    return dict(zip(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), match.groups(), strict=True))
