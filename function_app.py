@@ -14,7 +14,7 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, handling
+from sync import bootstrap, handling, series
 from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
@@ -56,6 +56,13 @@ async def sweep(timer: func.TimerRequest) -> None:
     """Wake, every 30 seconds, the studies whose wake-up was lost."""
     running = await bootstrap.running()
     await handling.sweep(running.services)
+
+
+@app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
+async def keep_series(timer: func.TimerRequest) -> None:
+    """Add up, every five minutes, the measurements of hours that are over, and delete the oldest."""
+    running = await bootstrap.running()
+    await series.keep_series(running.services)
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

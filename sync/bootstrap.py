@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,9 +31,10 @@ from sync.adapters.azure_tables import TableStore
 from sync.adapters.clocks import SystemClock
 from sync.adapters.fhir import HttpFhirServer
 from sync.config import PREFIX, STATE, Settings
-from sync.errors import ConfigError, FhirUnavailable
+from sync.errors import ConfigError, FhirUnavailable, SyncError
 from sync.events import Sources
 from sync.ports import Services
+from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -49,6 +50,7 @@ class Running:
 
     services: Services
     sources: Sources
+    recorder: Recorder
     _tables: TableStore
     _queues: AzureQueues
     _blobs: AzureBlobs
@@ -56,13 +58,17 @@ class Running:
     _credential: DefaultAzureCredential | None
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Write what was measured and not yet written, and close all connections."""
+        with suppress(SyncError):
+            await self.recorder.flush()
         await asyncio.gather(self._tables.close(), self._queues.close(), self._blobs.close(), self._fhir.aclose())
         if self._credential is not None:
             await self._credential.close()
 
 
 _running: asyncio.Task[Running] | None = None
+_background: set[asyncio.Task[None]] = set()
+"""Tasks of this process that never end; the loop itself would not keep them."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +94,12 @@ async def running() -> Running:
 
 async def _start() -> Running:
     try:
-        return await start(Settings.load())
+        built = await start(Settings.load())
     except ConfigError as problem:
         logger.critical("%s %s: nothing is synced and no message is lost until it is mended", problem.code, problem)
         raise
+    _background.add(asyncio.create_task(built.recorder.run(built.services.settings.series_interval)))
+    return built
 
 
 async def start(settings: Settings) -> Running:
@@ -109,8 +117,8 @@ async def start(settings: Settings) -> Running:
     credential = DefaultAzureCredential() if _needs_identity(settings) else None
     tables = TableStore(_table_service(settings, credential))
     queues = AzureQueues(_queue_service(settings, credential))
-    blobs = _blobs(settings, credential)
     telemetry = Telemetry()
+    blobs = _blobs(settings, credential, telemetry)
     fhir = HttpFhirServer(settings.fhir_url, telemetry=telemetry, tokens=_tokens(settings, credential))
     services = Services(
         settings=settings,
@@ -123,6 +131,7 @@ async def start(settings: Settings) -> Running:
         patients=tables.patients,
         dead_letters=tables.dead_letters,
         cursors=tables.cursors,
+        series=tables.series,
         study_queue=queues,
         queues=queues,
         fhir=fhir,
@@ -132,6 +141,7 @@ async def start(settings: Settings) -> Running:
     built = Running(
         services=services,
         sources=sources,
+        recorder=Recorder(telemetry, tables.series, services.clock),
         _tables=tables,
         _queues=queues,
         _blobs=blobs,
@@ -181,14 +191,15 @@ def _queue_service(settings: Settings, credential: AsyncTokenCredential | None) 
     return QueueServiceClient(url, credential=credential, **_RETRIES, **_connections())
 
 
-def _blobs(settings: Settings, credential: AsyncTokenCredential | None) -> AzureBlobs:
+def _blobs(settings: Settings, credential: AsyncTokenCredential | None, telemetry: Telemetry) -> AzureBlobs:
     where = settings.source or settings.storage or f"https://{settings.storage_account}.blob.core.windows.net"
     if where.startswith("https://"):
         service = BlobServiceClient(where, credential=credential, **_RETRIES, **_connections())
     else:
         with _connection_string_of(f"{PREFIX}SOURCE" if settings.source else STATE):
             service = BlobServiceClient.from_connection_string(where, **_RETRIES, **_connections())
-    return AzureBlobs(service, account=str(service.account_name), containers=settings.containers)
+    account = str(service.account_name)
+    return AzureBlobs(service, account=account, containers=settings.containers, telemetry=telemetry)
 
 
 @contextmanager

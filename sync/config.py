@@ -250,6 +250,15 @@ class Settings(MappingSettings):
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
     anybody could claim the role."""
 
+    series_interval: Annotated[float, Field(ge=1, le=60)] = 10.0
+    """Seconds between two writes of a worker's measurements; so much of them does a crash lose at most."""
+
+    series_minutes_kept: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
+    """Hours for which measurements are kept minute by minute."""
+
+    series_hours_kept: Annotated[float, Field(ge=1, le=3650)] = 90.0
+    """Days for which measurements are kept hour by hour."""
+
     storage: str = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty when an identity is used instead."""
 

@@ -27,6 +27,7 @@ from sync.errors import (
     UnexpectedFailure,
 )
 from sync.events import Sources, message_digest, parse_message, parse_study_message
+from sync.instruments import DEAD_LETTERS, FAILURES, SWEEPS, SWEPT
 from sync.model import Action, Change, DeadLetter, Locator, StudyRef, SubjectKind
 from sync.pipeline import MAX_ROUNDS, due_at, ingest, park_study, project_study
 from sync.ports import Services
@@ -72,6 +73,7 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
                 async with _ours_only():
                     await _handle_change(text, change, s, attempt)
             except SyncError as failure:
+                s.telemetry.measure(FAILURES, code=failure.code)
                 failures.append(failure)
     if failures:
         raise failures[0]
@@ -112,7 +114,7 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
     TransientError
         Deliver it again.
     """
-    async with _ours_only():
+    async with _failures_measured(s), _ours_only():
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
@@ -178,6 +180,7 @@ async def _set_aside(change: Change, refusal: PermanentError, s: Services) -> No
     the dead letter, so that a delivery in between cannot take the flag and leave the letter.
     """
     await s.dead_letters.put(_letter(SubjectKind.OBJECT, str(change.object.key), refusal, s))
+    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
     await _flag_locator(change, s)
 
 
@@ -194,6 +197,7 @@ async def sweep(s: Services) -> int:
     int
         How many were enqueued.
     """
+    s.telemetry.measure(SWEEPS)
     async with _ours_only():
         outstanding = [dirty async for dirty in s.dirty.all()]
         if not outstanding:
@@ -206,6 +210,7 @@ async def sweep(s: Services) -> int:
             await s.study_queue.enqueue(study)
         if chosen:
             s.telemetry.event("study.swept", studies=len(chosen))
+            s.telemetry.measure(SWEPT, len(chosen))
         return len(chosen)
 
 
@@ -226,6 +231,7 @@ async def _postpone(study: StudyRef, outage: TransientError, s: Services) -> Non
     else:
         raise outage
     await s.study_queue.enqueue(study, delay)
+    s.telemetry.measure(FAILURES, code=outage.code)
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
 
 
@@ -254,6 +260,7 @@ async def _unless_conflict(write: Awaitable[object]) -> bool:
 async def _refuse_message(text: str, refusal: PermanentError, s: Services) -> None:
     """Keep a dead letter keyed by the digest of a message that cannot be acted on: it may hold a patient's name."""
     await s.dead_letters.put(_letter(SubjectKind.MESSAGE, message_digest(text), refusal, s))
+    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
     s.telemetry.event("message.refused", logging.WARNING, message=message_digest(text), code=refusal.code)
 
 
@@ -268,6 +275,15 @@ def _letter(kind: SubjectKind, subject: str, failure: PermanentError, s: Service
         first_at=now,
         last_at=now,
     )
+
+
+@asynccontextmanager
+async def _failures_measured(s: Services) -> AsyncIterator[None]:
+    try:
+        yield
+    except SyncError as failure:
+        s.telemetry.measure(FAILURES, code=failure.code)
+        raise
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, UnreadableObject
+from sync.instruments import DEAD_LETTERS, LATENCY
 from sync.looking import look as look_at
 from sync.mapping.resource import study_id
 from sync.model import (
@@ -169,6 +170,7 @@ async def _write_dead_letter(claim: Locator, look: Look, s: Services, *, clear: 
     subject = str(claim.object.key)
     if look.problem is not None:
         await s.dead_letters.put(_dead_letter(SubjectKind.OBJECT, subject, look.problem, s.clock.now()))
+        s.telemetry.measure(DEAD_LETTERS, code=look.problem.code)
     elif clear:
         await s.dead_letters.clear(SubjectKind.OBJECT, subject)
 
@@ -222,6 +224,9 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
             elif await _park(study, refusal, dirty.etag, s):
                 return Projected.PARKED
         else:
+            if wrote:
+                waited = s.clock.now() - dirty.value.first_marked
+                s.telemetry.measure(LATENCY, waited.total_seconds())
             return Projected.WRITTEN if wrote else Projected.UNCHANGED
     raise Contention("a study kept changing while it was projected")
 
@@ -285,6 +290,7 @@ async def _park(study: StudyRef, refusal: PermanentError, etag: str, s: Services
 async def park_study(study: StudyRef, refusal: PermanentError, s: Services) -> None:
     """Write the study's dead letter and note its code on the projection row, so that success clears it."""
     await s.dead_letters.put(_dead_letter(SubjectKind.STUDY, study.key, refusal, s.clock.now()))
+    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
     for _ in range(MAX_ROUNDS):
         recorded = await s.projections.read(study)
         known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))

@@ -35,6 +35,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
+from sync.samples import SeriesRow
 from sync.telemetry import Telemetry
 
 
@@ -261,6 +262,22 @@ class DeadLetters(Protocol):
         ...
 
 
+class Series(Protocol):
+    """Measurements over time: a row for each minute of each worker, and one for each hour of all. See `sync.series`."""
+
+    async def write(self, row: SeriesRow) -> None:
+        """Insert or replace the row of this worker and time."""
+        ...
+
+    def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        ...
+
+    async def discard(self, seconds: int, before: datetime, most: int) -> int:
+        """Delete at most so many rows of that length that start earlier, and return how many; oldest first."""
+        ...
+
+
 class StudyQueue(Protocol):
     """The queue ``studies``: hints that a study is outstanding. The dirty row is the truth."""
 
@@ -354,6 +371,7 @@ class Services:
     patients: PatientRows
     dead_letters: DeadLetters
     cursors: Cursors
+    series: Series
     study_queue: StudyQueue
     queues: QueueDepths
     fhir: FhirServer

@@ -1,20 +1,29 @@
 """
-What the sync tells about itself: counters and structured log lines, free of patient data by construction.
+What the sync tells about itself: measurements and structured log lines, free of patient data by construction.
 
-Log fields are hashed keys, codes, counts and seconds. Counters live in the process; their names follow
-``area.noun`` and never carry an attribute that comes from a file.
+Log fields are hashed keys, codes, counts and seconds. What is measured, and with which attributes, stands in
+`sync.instruments`. Measuring costs a few dictionary operations: samples gather in the process until `sync.recording`
+takes them to the time series, and sinks such as OpenTelemetry get each one at once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from sync.instruments import ACTIONS, OTHER, Instrument
+from sync.samples import Sample, SampleKey, single
 
 logger = logging.getLogger("sync")
 
 _LIBRARIES_THAT_LOG_URLS = ("azure", "httpx", "httpcore", "urllib3", "aiohttp.access", "pydicom")
 """Their lines below WARNING carry blob names, identifiers in query strings, or element values."""
+
+MOST_ATTRIBUTE_SETS = 200
+"""Of one instrument; any further one is counted as `OTHER`, so that a mistake cannot grow without bound."""
 
 
 def quieten_libraries() -> None:
@@ -23,22 +32,108 @@ def quieten_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR if name == "pydicom" else logging.WARNING)
 
 
-class Telemetry:
-    """Counters of this process, and the one way to write a log line."""
+class Sink(Protocol):
+    """Gets every measurement at once, such as an exporter of OpenTelemetry."""
 
-    def __init__(self) -> None:
+    def measured(self, instrument: Instrument, value: float, attributes: Sequence[tuple[str, str]]) -> None:
+        """Take one measurement; it must not raise and not wait."""
+        ...
+
+
+class Tracing(Protocol):
+    """Makes spans; without an exporter there is none, and nothing is done."""
+
+    def span(
+        self, name: str, *, links: Sequence[str] = (), attributes: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[None]:
+        """
+        Open a span for the length of a block.
+
+        Parameters
+        ----------
+        name
+            From a closed set, such as ``project study``.
+        links
+            W3C ``traceparent`` of the spans that led here; text that is none is left out.
+        attributes
+            Hashed keys and codes only.
+        """
+        ...
+
+    def traceparent(self) -> str:
+        """Return the W3C ``traceparent`` of the open span; empty when there is none."""
+        ...
+
+
+class Telemetry:
+    """Measurements of this process, and the one way to write a log line."""
+
+    def __init__(self, *, sinks: Sequence[Sink] = (), tracing: Tracing | None = None) -> None:
         self._counts: Counter[str] = Counter()
+        self._samples: dict[SampleKey, Sample] = {}
+        self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+        self._sinks = tuple(sinks)
+        self._tracing = tracing
+
+    def measure(self, instrument: Instrument, value: float = 1.0, **attributes: object) -> None:
+        """
+        Take one measurement: add to a counter, tell a gauge's value, put into a histogram.
+
+        Attributes are named as in `sync.instruments`; one that the instrument does not have is left out, and a value
+        outside its set becomes ``other``.
+        """
+        self._measure(instrument, value, attributes)
+
+    def _measure(self, instrument: Instrument, value: float, attributes: Mapping[str, object]) -> None:
+        carried = self._bounded(instrument, instrument.attributes_of(attributes))
+        key = SampleKey(instrument.name, carried)
+        fresh = single(value, instrument.bounds)
+        known = self._samples.get(key)
+        self._samples[key] = fresh if known is None else known + fresh
+        for sink in self._sinks:
+            sink.measured(instrument, value, carried)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Add to a counter."""
-        self._counts[name] += amount
+        """Count an action, and measure it if `sync.instruments.ACTIONS` says what it means."""
+        self._count(name, amount, {})
 
     def counts(self) -> Mapping[str, int]:
-        """All counters so far, by name in order."""
+        """All actions of this process so far, by name in order."""
         return dict(sorted(self._counts.items()))
 
     def event(self, action: str, level: int = logging.INFO, **fields: str | float | None) -> None:
         """Count an action and log it as ``action key=value …``; fields must be keys, codes and numbers."""
-        self.count(action)
+        self._count(action, 1, fields)
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
+
+    def take(self) -> Mapping[SampleKey, Sample]:
+        """Return what was measured since the last call, and begin anew."""
+        taken, self._samples = self._samples, {}
+        return taken
+
+    @contextmanager
+    def span(self, name: str, *, links: Sequence[str] = (), **attributes: str) -> Iterator[None]:
+        """Open a span for the length of a block; see `Tracing`. Costs nothing without an exporter."""
+        if self._tracing is None:
+            yield
+            return
+        with self._tracing.span(name, links=links, attributes=attributes):
+            yield
+
+    def traceparent(self) -> str:
+        """Return the W3C ``traceparent`` of the open span, for messages; empty when nothing is traced."""
+        return self._tracing.traceparent() if self._tracing is not None else ""
+
+    def _count(self, name: str, amount: int, fields: Mapping[str, object]) -> None:
+        self._counts[name] += amount
+        if (measured := ACTIONS.get(name)) is not None:
+            self._measure(measured.instrument, amount, {**fields, **measured.attributes})
+
+    def _bounded(self, instrument: Instrument, carried: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        seen = self._sets.setdefault(instrument.name, set())
+        if carried not in seen:
+            if len(seen) >= MOST_ATTRIBUTE_SETS:
+                return tuple((key, OTHER) for key, _ in carried)
+            seen.add(carried)
+        return carried

@@ -155,6 +155,7 @@ class MemoryWorld:
             "patients",
             "dead_letters",
             "cursors",
+            "series",
             "study_queue",
         )
         store = {port: getattr(self.store, port) for port in ports}

@@ -17,8 +17,10 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure_errors import source_errors
 from sync.errors import ForeignSource, SourceChanged
+from sync.instruments import HEADER_BYTES
 from sync.model import Chunk, ObjectRef
 from sync.ports import ObjectSource
+from sync.telemetry import Telemetry
 
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -33,10 +35,20 @@ class AzureBlobs(ObjectSource):
         Client of the account; closed with `close`.
     containers
         The allow-list: anything else is refused before any request.
+    telemetry
+        Learns how many bytes each read brought.
     """
 
-    def __init__(self, service: BlobServiceClient, *, account: str, containers: Collection[str]) -> None:
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        *,
+        account: str,
+        containers: Collection[str],
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._service = service
+        self._telemetry = telemetry or Telemetry()
         self._containers = frozenset(containers)
         self.account = account
 
@@ -56,6 +68,7 @@ class AzureBlobs(ObjectSource):
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
                 return await _beyond_the_end(blob, start, condition)
+        self._telemetry.measure(HEADER_BYTES, len(data))
         found = download.properties
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)

@@ -35,6 +35,7 @@ from sync.model import (
     SubjectKind,
     digest,
 )
+from sync.samples import HOUR, MINUTE, Sample, SampleKey, SeriesRow
 
 Entity = dict[str, Any]
 """One row as the library takes it: property name -> text, number, truth value or bytes."""
@@ -46,6 +47,9 @@ MAX_ENTITY_BYTES = 1000 * 1024
 DIRTY_SHARDS = 16
 
 CURSOR_PARTITION = "cursors"
+
+SERIES_PARTITIONS = {MINUTE: "m-%Y%m%d%H", HOUR: "h-%Y%m"}
+"""Of measurements: length of a row's time -> form of its partition key."""
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _COMPRESSION = 3
@@ -344,4 +348,39 @@ def cursor_from(row: Mapping[str, Any]) -> Cursor:
         holder=row["holder"],
         held_until=_time_from(row.get("held_until")),
         advanced_at=_time_from(row.get("advanced_at")),
+    )
+
+
+def series_keys(seconds: int, start: datetime) -> tuple[str, str]:
+    """Partition key of a row of table ``series``, and what its row key begins with; both sort by time."""
+    return start.strftime(SERIES_PARTITIONS[seconds]), start.strftime("%Y%m%d%H%M")
+
+
+def series_row(row: SeriesRow) -> Entity:
+    """Row of table ``series``."""
+    partition, begins = series_keys(row.seconds, row.start)
+    samples = [
+        [key.name, key.attributes, each.count, each.total, each.highest, each.buckets]
+        for key, each in sorted(row.samples.items())
+    ]
+    return check_size(
+        {
+            "PartitionKey": partition,
+            "RowKey": f"{begins}-{row.worker}",
+            "seconds": row.seconds,
+            "start": row.start.isoformat(),
+            "worker": row.worker,
+            **_pack("samples", samples),
+        }
+    )
+
+
+def series_from(row: Mapping[str, Any]) -> SeriesRow:
+    """Inverse of `series_row`."""
+    samples = {
+        SampleKey(name, tuple((k, v) for k, v in attributes)): Sample(count, total, highest, tuple(buckets))
+        for name, attributes, count, total, highest, buckets in _unpack(row, "samples")
+    }
+    return SeriesRow(
+        seconds=row["seconds"], start=datetime.fromisoformat(row["start"]), worker=row["worker"], samples=samples
     )

@@ -43,6 +43,7 @@ from sync.adapters.azure_rows import (
     projection_from,
     projection_row,
 )
+from sync.adapters.azure_series import TableSeries
 from sync.errors import StoreConflict
 from sync.model import (
     Cursor,
@@ -326,6 +327,7 @@ class TableStore:
         self.patients = TablePatientRows(service.get_table_client(names.PATIENTS))
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
+        self.series = TableSeries(service.get_table_client(names.SERIES))
 
     async def ensure(self) -> None:
         """Create the tables that are missing. Safe to repeat."""

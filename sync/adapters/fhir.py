@@ -14,6 +14,8 @@ import asyncio
 import json
 import math
 import re
+import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +27,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
+from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.model import FhirPage, FhirWrite, Resource
 from sync.telemetry import Telemetry
 
@@ -66,7 +69,7 @@ class HttpFhirServer:
     base_url
         Without a slash at the end.
     telemetry
-        Counts ``fhir.requests``, ``fhir.retries``, ``fhir.throttled``.
+        Learns of each request, retry and 429.
     tokens
         Bearer tokens; None for a server on this machine.
     transport
@@ -184,10 +187,34 @@ class HttpFhirServer:
         if self._tokens is not None:
             headers = {**headers, "Authorization": f"Bearer {await self._tokens.token(refresh=refresh)}"}
         self._telemetry.count("fhir.requests")
+        kind, status, began = _resource_type(path), "none", time.perf_counter()
         try:
-            return await self._client.request(method, f"{self._base}{path}", headers=headers, **request)
+            with self._telemetry.span(f"fhir {method}", type=kind):
+                answer = await self._client.request(method, f"{self._base}{path}", headers=headers, **request)
+            status = f"{answer.status_code // 100}xx"
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise FhirUnavailable(f"no answer: {type(problem).__name__}") from None
+            raise _no_answer(problem) from None
+        finally:
+            took = time.perf_counter() - began
+            self._telemetry.measure(FHIR_DURATION, took, method=method, type=kind, status=status)
+        return answer
+
+
+def _resource_type(path: str) -> str:
+    """Tell what a request is about; a page of a search, and a transaction, are Bundles."""
+    first = path.partition("?")[0].split("/")[1:2]
+    return RESOURCE_TYPE.value(first[0]) if first else "Bundle"
+
+
+def _no_answer(problem: Exception) -> FhirUnavailable:
+    """Tell a certificate that is not trusted from an outage: nobody but the operator can mend it."""
+    cause: BaseException | None = problem
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return FhirUnavailable(f"no answer: {type(problem).__name__}")
+    hint = "Renew the certificate of the FHIR service, or let this machine trust its issuer."
+    return FhirUnavailable("its certificate is not trusted", code="fhir.certificate", hint=hint)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -28,6 +28,7 @@ from sync.ports import (
     ObjectSource,
     PatientRows,
     Projections,
+    Series,
     StudyQueue,
 )
 
@@ -59,6 +60,7 @@ class Storage:
     patients: PatientRows
     dead_letters: DeadLetters
     cursors: Cursors
+    series: Series
     study_queue: StudyQueue
     objects: ObjectSource
     outside: Outside
@@ -121,7 +123,17 @@ async def azure_storage(connection_string: str) -> AsyncIterator[Storage]:
 
 
 def _ports(store: Any) -> dict[str, Any]:
-    names = ("locators", "ledger", "dirty", "projections", "patients", "dead_letters", "cursors", "study_queue")
+    names = (
+        "locators",
+        "ledger",
+        "dirty",
+        "projections",
+        "patients",
+        "dead_letters",
+        "cursors",
+        "series",
+        "study_queue",
+    )
     return {name: getattr(store, name) for name in names}
 
 

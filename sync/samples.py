@@ -1,0 +1,109 @@
+"""
+What was measured, in a form that adds up: over time, over attributes, over worker processes, in any order.
+
+One `Sample` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the same,
+and ``buckets``). Pure values; who measures is `sync.telemetry`, who keeps them `sync.series`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import NamedTuple
+
+
+class SampleKey(NamedTuple):
+    """An instrument's name and the attributes it was measured with, sorted by key."""
+
+    name: str
+    attributes: tuple[tuple[str, str], ...] = ()
+
+    def carries(self, wanted: Mapping[str, str]) -> bool:
+        """Whether every wanted attribute is there with that value."""
+        return set(wanted.items()) <= set(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some measurements of one instrument, added up. The empty sample is ``Sample()``."""
+
+    count: int = 0
+    total: float = 0.0
+    highest: float = -math.inf
+    buckets: tuple[int, ...] = ()
+    """Of a histogram: how many fell at or below each of its bounds, and above the last. Not cumulative."""
+
+    def __add__(self, other: Sample) -> Sample:
+        pairs = zip_longest(self.buckets, other.buckets, fillvalue=0)
+        return Sample(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            highest=max(self.highest, other.highest),
+            buckets=tuple(one + two for one, two in pairs),
+        )
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the measurements; None when there is none."""
+        return self.total / self.count if self.count else None
+
+    def quantile(self, share: float, bounds: Sequence[float]) -> float | None:
+        """
+        Estimate a quantile from the buckets, linearly within one; never more than the highest measurement.
+
+        Returns
+        -------
+        float or None
+            None when nothing was measured.
+        """
+        if not self.count or not self.buckets:
+            return None
+        rank, passed = share * self.count, 0
+        for place, number in enumerate(self.buckets):
+            if number and passed + number >= rank:
+                low = bounds[place - 1] if place else 0.0
+                high = min(bounds[place], self.highest) if place < len(bounds) else self.highest
+                return min(low + (high - low) * max(rank - passed, 0.0) / number, self.highest)
+            passed += number
+        return self.highest
+
+
+Samples = Mapping[SampleKey, Sample]
+
+
+def single(value: float, bounds: Sequence[float] = ()) -> Sample:
+    """Return the sample of one measurement."""
+    if not bounds:
+        return Sample(1, value, value)
+    place = bisect_left(bounds, value)
+    return Sample(1, value, value, tuple(int(n == place) for n in range(len(bounds) + 1)))
+
+
+def added_up(many: Iterable[Samples]) -> dict[SampleKey, Sample]:
+    """Add samples up, key by key."""
+    whole: dict[SampleKey, Sample] = {}
+    for samples in many:
+        for key, sample in samples.items():
+            whole[key] = whole[key] + sample if key in whole else sample
+    return whole
+
+
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """
+    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in one hour.
+
+    ``seconds`` is `MINUTE` or `HOUR`; ``start`` is a multiple of it, aware UTC.
+    """
+
+    seconds: int
+    start: datetime
+    worker: str
+    samples: Samples

@@ -1,0 +1,69 @@
+"""Measurements over time: rows come back as they were written, in order, and go when they are old."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from sync.samples import HOUR, MINUTE, Sample, SampleKey, SeriesRow, single
+from sync.series import floor
+from tests.contract.storage import NOW
+
+SAMPLES = {
+    SampleKey("a.counter"): single(2),
+    SampleKey("a.histogram", (("error.type", "fhir.rejected"), ("k", "v"))): Sample(2, 7.5, 5.0, (0, 1, 1)),
+}
+
+
+@pytest.fixture
+def epoch():
+    """A stretch of time that nobody else uses: Azurite is shared."""
+    return floor(NOW, HOUR) - timedelta(hours=48 * (1 + uuid.uuid4().int % 5_000))
+
+
+def row(start, worker="w1", seconds=MINUTE, samples=SAMPLES):
+    return SeriesRow(seconds=seconds, start=start, worker=worker, samples=samples)
+
+
+async def rows(storage, seconds, start, end):
+    return [each async for each in storage.series.between(seconds, start, end)]
+
+
+async def test_a_row_comes_back_as_it_was_written(storage, epoch):
+    await storage.series.write(row(epoch))
+    assert await rows(storage, MINUTE, epoch, epoch + timedelta(minutes=1)) == [row(epoch)]
+
+
+async def test_a_row_that_is_written_again_replaces_itself_and_no_other_workers(storage, epoch):
+    for worker in ("w1", "w2", "w1"):
+        await storage.series.write(row(epoch, worker))
+    assert await rows(storage, MINUTE, epoch, epoch + timedelta(minutes=1)) == [row(epoch, "w1"), row(epoch, "w2")]
+
+
+async def test_a_stretch_has_its_beginning_and_not_its_end_and_is_in_order_across_partitions(storage, epoch):
+    moments = [epoch + timedelta(minutes=n) for n in (125, 0, 59, 60, 61)]
+    for moment in moments:
+        await storage.series.write(row(moment))
+    found = await rows(storage, MINUTE, epoch, epoch + timedelta(minutes=125))
+    assert [each.start for each in found] == sorted(moments)[:-1]
+
+
+async def test_minutes_and_hours_are_apart(storage, epoch):
+    await storage.series.write(row(epoch))
+    await storage.series.write(row(epoch, "", HOUR))
+    assert await rows(storage, HOUR, epoch, epoch + timedelta(hours=1)) == [row(epoch, "", HOUR)]
+    assert await rows(storage, MINUTE, epoch, epoch + timedelta(hours=1)) == [row(epoch)]
+
+
+async def test_the_oldest_are_discarded_first_and_no_more_than_asked_for(storage):
+    epoch = floor(NOW, HOUR) - timedelta(days=15_000)  # older than any other test's
+    for n in range(5):
+        await storage.series.write(row(epoch + timedelta(minutes=59 + n)))
+    await storage.series.write(row(epoch, "", HOUR))
+    before = epoch + timedelta(minutes=63)
+    assert await storage.series.discard(MINUTE, before, 3) == 3
+    left = await rows(storage, MINUTE, epoch, epoch + timedelta(hours=2))
+    assert [each.start for each in left] == [epoch + timedelta(minutes=59 + n) for n in (3, 4)]
+    assert await storage.series.discard(MINUTE, before, 3) == 1
+    assert await storage.series.discard(MINUTE, before, 3) == 0
+    assert len(await rows(storage, HOUR, epoch, epoch + timedelta(hours=1))) == 1

@@ -1,0 +1,186 @@
+"""History: what workers measured adds up, survives them, and is kept for its time."""
+
+from datetime import timedelta
+
+import pytest
+
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory import MemorySeries
+from sync.errors import StoreUnavailable
+from sync.instruments import LATENCY, QUEUE_AGE, SWEEPS
+from sync.samples import HOUR, MINUTE
+from sync.series import MOST_PENDING, Recorder, keep_series, read_series
+from sync.telemetry import Telemetry
+from tests.worlds import MemoryWorld
+
+
+class Worker:
+    """A worker process: its own counters, a shared table."""
+
+    def __init__(self, series, clock):
+        self.telemetry = Telemetry()
+        self.recorder = Recorder(self.telemetry, series, clock)
+
+
+class Flaky(MemorySeries):
+    broken = False
+    writes = 0
+
+    async def write(self, row):
+        if self.broken:
+            raise StoreUnavailable("503")
+        self.writes += 1
+        await super().write(row)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+async def total(series, clock, name=SWEEPS.name, *, hours=1):
+    now = clock.now()
+    chart = await read_series(series, {name}, now - timedelta(hours=hours), now + timedelta(minutes=1))
+    return sum(point.total for line in chart.lines for point in line.points if point)
+
+
+async def test_workers_add_up_and_a_second_flush_counts_nothing_twice(clock):
+    series = Flaky()
+    workers = [Worker(series, clock) for _ in range(3)]
+    for worker in workers:
+        worker.telemetry.measure(SWEEPS)
+        await worker.recorder.flush()
+        worker.telemetry.measure(SWEEPS, 2)
+        for _ in range(3):
+            await worker.recorder.flush()
+    assert await total(series, clock) == 9
+    assert len(series.table.values()) == 3
+    assert series.writes == 6  # nothing new, nothing written
+
+
+async def test_what_could_not_be_written_is_written_later_into_its_own_minute(clock):
+    series = Flaky()
+    worker = Worker(series, clock)
+    series.broken = True
+    for _ in range(2):
+        worker.telemetry.measure(SWEEPS)
+        with pytest.raises(StoreUnavailable):
+            await worker.recorder.flush()
+        clock.advance(60)
+    series.broken = False
+    await worker.recorder.flush()
+    chart = await read_series(series, {SWEEPS.name}, clock.now() - timedelta(minutes=2), clock.now())
+    assert [point.total for point in chart.lines[0].points] == [1, 1]
+
+
+async def test_a_long_outage_keeps_no_more_than_so_many_minutes_in_hand(clock):
+    series = Flaky()
+    worker = Worker(series, clock)
+    series.broken = True
+    for _ in range(2 * MOST_PENDING):
+        worker.telemetry.measure(SWEEPS)
+        with pytest.raises(StoreUnavailable):
+            await worker.recorder.flush()
+        clock.advance(60)
+    series.broken = False
+    await worker.recorder.flush()
+    assert 0 < await total(series, clock, hours=3) <= MOST_PENDING
+
+
+async def test_a_dead_worker_leaves_what_it_flushed(clock):
+    series = Flaky()
+    worker = Worker(series, clock)
+    worker.telemetry.measure(SWEEPS, 5)
+    await worker.recorder.flush()
+    worker.telemetry.measure(SWEEPS, 7)
+    again = Worker(series, clock)
+    again.telemetry.measure(SWEEPS)
+    await again.recorder.flush()
+    assert await total(series, clock) == 6
+
+
+async def test_a_chart_has_a_point_for_every_step_and_none_where_nothing_was_measured(clock):
+    series = Flaky()
+    worker = Worker(series, clock)
+    for minute in (0, 1, 7):
+        clock.advance(60 * minute - (clock.now() - ManualClock().now()).total_seconds())
+        worker.telemetry.measure(LATENCY, 4.0 + minute)
+        worker.telemetry.measure(QUEUE_AGE, minute, queue="studies")
+        await worker.recorder.flush()
+    start = ManualClock().now()
+    chart = await read_series(series, {LATENCY.name}, start, start + timedelta(minutes=10), step=5 * MINUTE)
+    (line,) = chart.lines
+    assert [point.count if point else None for point in line.points] == [2, 1]
+    assert line.points[0].highest == 5.0
+    assert line.points[1].quantile(0.5, LATENCY.bounds) <= 11.0
+    assert chart.times() == (start, start + timedelta(minutes=5))
+    assert chart.of(QUEUE_AGE.name) == ()
+
+
+async def test_hours_that_are_over_become_one_row_and_charts_of_hours_do_not_change():
+    w = MemoryWorld()
+    workers = [Worker(w.store.series, w.clock) for _ in range(2)]
+    begin = w.clock.now()
+    await keep_series(w.services)  # remembers where to begin
+    for _ in range(3 * 60):
+        for worker in workers:
+            worker.telemetry.measure(SWEEPS)
+            await worker.recorder.flush()
+        w.clock.advance(60)
+    names, end = {SWEEPS.name}, w.clock.now()
+    before = await read_series(w.store.series, names, begin, end, step=HOUR)
+    w.clock.advance(600)
+    await keep_series(w.services)
+    await keep_series(w.services)
+    hours = [row async for row in w.store.series.between(HOUR, begin, end)]
+    assert [row.worker for row in hours] == ["", "", ""]
+    assert await read_series(w.store.series, names, begin, end, step=HOUR) == before
+    assert [point.total for point in before.lines[0].points] == [120, 120, 120]
+
+
+async def test_old_minutes_go_and_their_hours_stay_until_they_are_old_too():
+    w = MemoryWorld(series_minutes_kept=2, series_hours_kept=1)
+    worker = Worker(w.store.series, w.clock)
+    begin = w.clock.now()
+    await keep_series(w.services)
+    worker.telemetry.measure(SWEEPS)
+    await worker.recorder.flush()
+    w.clock.advance(4 * HOUR)
+    await keep_series(w.services)
+    assert [row.seconds for row in w.store.series.table.values() if row.samples] == [HOUR]
+    w.clock.advance(30 * HOUR)
+    for _ in range(3):
+        await keep_series(w.services)
+    assert [row async for row in w.store.series.between(HOUR, begin, begin + timedelta(hours=1))] == []
+
+
+async def test_minutes_of_hours_that_are_not_added_up_yet_are_kept_however_old():
+    w = MemoryWorld(series_minutes_kept=2)
+    worker = Worker(w.store.series, w.clock)
+    await keep_series(w.services)
+    for _ in range(40):  # the timer did not run for longer than one run adds up
+        worker.telemetry.measure(SWEEPS)
+        await worker.recorder.flush()
+        w.clock.advance(HOUR)
+    begin = w.clock.now() - timedelta(hours=40)
+    for _ in range(3):
+        await keep_series(w.services)
+        chart = await read_series(w.store.series, {SWEEPS.name}, begin, w.clock.now(), step=HOUR)
+        assert sum(point.total for point in chart.lines[0].points if point) == 40
+
+
+async def test_the_background_task_outlives_any_failure(clock, monkeypatch):
+    import asyncio
+
+    series = Flaky()
+    worker = Worker(series, clock)
+    failures = iter([StoreUnavailable("503"), ValueError("Doe^Jane")])
+
+    async def flush():
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(worker.recorder, "flush", flush)
+    with pytest.raises(asyncio.CancelledError):
+        await worker.recorder.run(0)
