@@ -57,6 +57,10 @@ class Running:
     _fhir: HttpFhirServer
     _credential: DefaultAzureCredential | None
 
+    async def ensure(self) -> None:
+        """Create tables and queues that are missing. Safe to repeat."""
+        await asyncio.gather(self._tables.ensure(), self._queues.ensure())
+
     async def close(self) -> None:
         """Write what was measured and not yet written, and close all connections."""
         with suppress(SyncError):
@@ -113,6 +117,24 @@ async def start(settings: Settings) -> Running:
     StoreUnavailable
         The state account did not answer.
     """
+    built = connect(settings)
+    try:
+        await built.ensure()
+    except BaseException:
+        await built.close()
+        raise
+    return built
+
+
+def connect(settings: Settings) -> Running:
+    """
+    Build the services for these settings; nothing is asked of any of them yet. Needs a running event loop.
+
+    Raises
+    ------
+    ConfigError
+        A connection string is none.
+    """
     quieten_libraries()
     credential = DefaultAzureCredential() if _needs_identity(settings) else None
     tables = TableStore(_table_service(settings, credential))
@@ -138,7 +160,7 @@ async def start(settings: Settings) -> Running:
         telemetry=telemetry,
     )
     sources = Sources(account=blobs.account, containers=frozenset(settings.containers))
-    built = Running(
+    return Running(
         services=services,
         sources=sources,
         recorder=Recorder(telemetry, tables.series, services.clock),
@@ -148,12 +170,6 @@ async def start(settings: Settings) -> Running:
         _fhir=fhir,
         _credential=credential,
     )
-    try:
-        await asyncio.gather(tables.ensure(), queues.ensure())
-    except BaseException:
-        await built.close()
-        raise
-    return built
 
 
 def _is_local(url: str) -> bool:

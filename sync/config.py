@@ -126,7 +126,9 @@ class _Variables(EnvSettingsSource):
         self.env_vars = {name: value.strip() for name, value in self.env_vars.items() if value and value.strip()}
 
 
-class _Environment(BaseSettings):
+class Section(BaseSettings):
+    """Settings that share a prefix."""
+
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         frozen=True,
@@ -163,22 +165,22 @@ class _Environment(BaseSettings):
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False, include_context=False)[0]
             expected = "is missing" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
-            raise ConfigError(cls._variable(str(first["loc"][0])), expected) from None
+            raise ConfigError(cls.variable(str(first["loc"][0])), expected) from None
 
     @classmethod
     def variables(cls) -> dict[str, FieldInfo]:
         """Return the fields by the names of their environment variables."""
-        return {cls._variable(name): info for name, info in cls.model_fields.items()}
+        return {cls.variable(name): info for name, info in cls.model_fields.items()}
 
     @classmethod
-    def _variable(cls, name: str) -> str:
+    def variable(cls, name: str) -> str:
         """Return the environment variable of a field, given by its name or alias."""
         aliases = {info.validation_alias for info in cls.model_fields.values()}
         alias = name if name in aliases else getattr(cls.model_fields.get(name), "validation_alias", None)
         return str(alias) if alias else str(cls.model_config["env_prefix"]) + name.upper()
 
 
-class MappingSettings(_Environment):
+class MappingSettings(Section):
     """What the mapping needs to know of the hospital."""
 
     timezone: Annotated[str, AfterValidator(_time_zone)] = ""
@@ -203,7 +205,7 @@ class MappingSettings(_Environment):
     """JSON object: coding scheme designator -> URI of the code system, for private schemes."""
 
 
-class HeaderLimits(_Environment):
+class HeaderLimits(Section):
     """Bounds of what a header may cost; a file beyond one becomes a dead letter ``header.limit``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX + "HEADER_")
@@ -280,3 +282,13 @@ class Settings(MappingSettings):
         if self.max_wait < self.quiet_period:
             raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self
+
+
+def sections() -> dict[str, type[Section]]:
+    """Return the fields of `Settings` that are settings of their own, with their classes."""
+    fields = Settings.model_fields.items()
+    return {
+        name: info.annotation
+        for name, info in fields
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+    }

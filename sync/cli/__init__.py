@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sync import __version__
+from sync.cli import config
 from sync.cli.map_files import map_files
 from sync.telemetry import quieten_libraries
 
@@ -37,3 +38,4 @@ def main(
 
 
 app.command("map", no_args_is_help=True)(map_files)
+app.add_typer(config.app)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import typer
 
@@ -23,8 +23,7 @@ def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
     Raises
     ------
     typer.Exit
-        With `EXIT_USAGE` when a setting is wrong, with `EXIT_UNAVAILABLE` when a service does not answer; what is wrong
-        and what to do stands on standard error.
+        As `reported` says.
     """
 
     async def connected() -> T:
@@ -34,8 +33,21 @@ def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
         finally:
             await running.close()
 
+    return reported(connected())
+
+
+def reported(work: Coroutine[Any, Any, T]) -> T:
+    """
+    Run ``work`` to its end, and turn what it raises into words and an exit code.
+
+    Raises
+    ------
+    typer.Exit
+        With `EXIT_USAGE` when a setting is wrong, with `EXIT_UNAVAILABLE` when a service does not answer; what is wrong
+        and what to do stands on standard error.
+    """
     try:
-        return asyncio.run(connected())
+        return asyncio.run(work)
     except ConfigError as problem:
         console().print(str(problem))
         raise typer.Exit(EXIT_USAGE) from None

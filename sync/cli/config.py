@@ -1,0 +1,93 @@
+"""``python -m sync config``: what is set, what is wrong with it, and whether the services let us in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from sync.bootstrap import connect
+from sync.cli.connecting import reported
+from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
+from sync.config import Settings
+from sync.config_check import Remark, Severity, remarks
+from sync.connections import Connection, tried
+
+app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True, rich_markup_mode="markdown")
+
+
+@app.callback()
+def settings() -> None:
+    """Look at the settings."""
+
+
+@app.command("check")
+def check(
+    *,
+    connect_too: Annotated[
+        bool, typer.Option("--connect", help="Try each service with the identity that the sync would use.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")] = False,
+) -> None:
+    """
+    Name every setting that is missing, wrong, contradictory, insecure, or that nobody reads.
+
+    Values are never shown: settings hold secrets. With `--connect` each service is tried, and what is refused is named
+    with the role that is missing; one row is written to the state account and deleted again.
+
+    **Examples**
+
+    - before a deployment, with the settings in the environment: `python -m sync config check`
+
+    - in the function app's own place, or signed in with `az login`: `python -m sync config check --connect`
+
+    **Exit codes**
+
+    - 0: nothing is wrong; there may be advice
+
+    - 1: a setting is wrong or insecure
+
+    - 3: settings are sound, but a service does not answer or does not let us
+    """
+    found = remarks()
+    faulty = any(each.severity is not Severity.ADVICE for each in found)
+    unusable = any(each.severity is Severity.WRONG for each in found)
+    connections = reported(_try_all()) if connect_too and not unusable else []
+    if as_json:
+        _print_json(found, connections)
+    else:
+        _print(found, connections, skipped=connect_too and unusable)
+    if faulty:
+        raise typer.Exit(EXIT_REJECTED)
+    if not all(each.sound for each in connections):
+        raise typer.Exit(EXIT_UNAVAILABLE)
+
+
+async def _try_all() -> list[Connection]:
+    running = connect(Settings.load())
+    try:
+        return [each async for each in tried(running)]
+    finally:
+        await running.close()
+
+
+def _print(found: Iterable[Remark], connections: Iterable[Connection], *, skipped: bool) -> None:
+    out = console()
+    for each in found:
+        out.print(f"{each.severity.value:<9} {each.setting} {each.text}")
+    if not found:
+        out.print("sound     every setting")
+    for connection in connections:
+        out.print(f"{'sound' if connection.sound else 'failing':<9} {connection.service}")
+        if not connection.sound:
+            out.print(f"          {connection.code}: {connection.detail}\n          {connection.hint}")
+    if skipped:
+        out.print("          Mend what is wrong first: no service was tried.")
+
+
+def _print_json(found: Iterable[Remark], connections: Iterable[Connection]) -> None:
+    settings = [{**asdict(each), "severity": each.severity.value} for each in found]
+    typer.echo(json.dumps({"settings": settings, "connections": [asdict(each) for each in connections]}))

@@ -1,0 +1,175 @@
+"""
+A look at all settings at once: every one that is missing, wrong, contradictory, insecure, or that nobody reads.
+
+`sync.config` stops at the first fault, for a process must not start with one. An operator wants all of them. Nothing
+here repeats a value: settings hold secrets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from sync.config import PREFIX, STATE, MappingSettings, Section, Settings, sections
+from sync.errors import ConfigError
+
+_HOSTS_ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_SECRETS = ("accountkey=", "sharedaccesssignature=", "sharedaccesskey=", "sig=")
+_SOUND: Mapping[str, Any] = {
+    "fhir_url": "https://fhir.invalid",
+    "storage": "AccountName=sound;AccountKey=sound",
+    "storage_account": "sound",
+    "max_wait": 3600.0,
+}
+"""Stand in for what is missing or wrong where the default would be neither, so that the rest is judged too."""
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Severity(enum.Enum):
+    """How bad it is; the first two keep the sync from being right."""
+
+    WRONG = "wrong"
+    INSECURE = "insecure"
+    ADVICE = "advice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """One setting, by the name of its variable, and what to do about it; never its value."""
+
+    setting: str
+    severity: Severity
+    text: str
+
+
+def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
+    """
+    Tell what is to be said of the settings in the environment.
+
+    Parameters
+    ----------
+    environment
+        Variables by name, to look for names that nobody reads; the process's own by default. Values are always those
+        of the process.
+
+    Returns
+    -------
+    tuple
+        The worst first, then by setting. Empty: nothing to say.
+    """
+    settings, wrong = _judged()
+    found = [*wrong, *_unknown(os.environ if environment is None else environment)]
+    found += [*_open_doors(settings), *_contradictions(settings), *_worth_setting(settings)]
+    order = list(Severity)
+    return tuple(sorted(set(found), key=lambda each: (order.index(each.severity), each.setting, each.text)))
+
+
+def _judged() -> tuple[Settings, list[Remark]]:
+    """Load all settings with what is wrong replaced, and name the faults."""
+    found: list[Remark] = []
+    replaced: dict[str, Any] = {}
+    for name, section in sections().items():
+        replaced[name], faults = _load(section, {})
+        found += faults
+    settings, faults = _load(Settings, replaced)
+    return settings, found + faults
+
+
+def _load(section: type[S], replaced: dict[str, Any]) -> tuple[S, list[Remark]]:
+    """Try again and again, each time with what was wrong replaced by something sound, until all faults are named."""
+    found: list[Remark] = []
+    for _ in section.model_fields:
+        try:
+            return section(**replaced), found
+        except ValidationError as problem:
+            faults = {str(error["loc"][0]): _expected(error) for error in problem.errors(include_input=False)}
+        except ConfigError as problem:
+            faults = {problem.setting: problem.expected}
+        for place, expected in faults.items():
+            field = _field(section, place)
+            found.append(Remark(setting=section.variable(field), severity=Severity.WRONG, text=expected))
+            replaced = {**replaced, field: _sound(section, field)}
+    return cast("S", section.model_construct(**replaced)), found
+
+
+def _expected(error: Any) -> str:
+    return "is missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
+
+
+def _field(settings: type[Section], place: str) -> str:
+    """Return the field that a fault speaks of, by its own name, its alias, or the variable."""
+    for name in settings.model_fields:
+        if place in (name, settings.variable(name)):
+            return name
+    return place
+
+
+def _sound(settings: type[Section], field: str) -> Any:
+    if field in _SOUND:
+        return _SOUND[field]
+    info = settings.model_fields.get(field)
+    return info.get_default(call_default_factory=True, validated_data={}) if info is not None else None
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
+    known = {name.upper(): name for name in all_variables()}
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; {known[near[0]]} is one" if near else ""
+            yield Remark(setting=name, severity=Severity.WRONG, text=f"nobody reads a setting of this name{hint}")
+
+
+def all_variables() -> dict[str, FieldInfo]:
+    """Return every field of every section by the name of its variable."""
+    found = {name: info for name, info in Settings.variables().items() if info.annotation not in sections().values()}
+    for section in sections().values():
+        found |= section.variables()
+    return found
+
+
+def _open_doors(settings: Settings) -> Iterator[Remark]:
+    """Name plain http to another machine, and keys where an identity would do."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name, None)
+        if not isinstance(value, str) or value == _SOUND.get(name):
+            continue
+        variable = Settings.variable(name)
+        if value.lower().startswith("http://") and urlsplit(value).hostname not in _HOSTS_ON_THIS_MACHINE:
+            text = "is plain http: patient data would cross the network in the clear; use https"
+            yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
+        elif _holds_secret(value):
+            text = "holds a key; use a managed identity and switch shared keys off"
+            yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
+
+
+def _holds_secret(value: str) -> bool:
+    lowered = value.lower()
+    local = "devstoreaccount1" in lowered or "usedevelopmentstorage" in lowered
+    return not local and any(mark in lowered for mark in _SECRETS)
+
+
+def _contradictions(settings: Settings) -> Iterator[Remark]:
+    if settings.storage and settings.storage_account and settings.storage != _SOUND["storage"]:
+        text = f"is set beside {STATE}, which wins: remove one of them"
+        yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
+
+
+def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
+    """Name defaults that are right for nobody in particular."""
+    if not settings.timezone:
+        text = "is not set: times of scanners that state no offset become dates"
+        yield Remark(setting=f"{PREFIX}TIMEZONE", severity=Severity.ADVICE, text=text)
+    if settings.patient_system == MappingSettings.model_fields["patient_system"].default:
+        text = "is not set: a Patient that the EHR made is found only if its identifiers carry the same system"
+        yield Remark(setting=f"{PREFIX}PATIENT_SYSTEM", severity=Severity.ADVICE, text=text)

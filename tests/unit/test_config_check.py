@@ -1,0 +1,118 @@
+"""Every setting that is wrong is named, all of them at once, and no value is ever repeated."""
+
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from sync.cli import app
+from sync.config_check import Severity, all_variables, remarks
+
+SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
+SOUND = {
+    "AzureWebJobsStorage__accountName": "state",
+    "DICOM_SYNC_FHIR_URL": "https://fhir.example/r4",
+    "DICOM_SYNC_TIMEZONE": "Europe/Berlin",
+    "DICOM_SYNC_PATIENT_SYSTEM": "https://hospital.example/patients",
+}
+
+
+@pytest.fixture(autouse=True)
+def only_sound_settings(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith(("DICOM_SYNC_", "AZUREWEBJOBSSTORAGE")):
+            monkeypatch.delenv(name)
+    for name, value in SOUND.items():
+        monkeypatch.setenv(name, value)
+
+
+def named(severity=None):
+    return {each.setting for each in remarks() if severity in (None, each.severity)}
+
+
+def test_of_sound_settings_there_is_nothing_to_say():
+    assert remarks() == ()
+
+
+def test_all_that_is_wrong_is_named_at_once(monkeypatch):
+    wrong = {
+        "DICOM_SYNC_FHIR_URL": "fhir",
+        "DICOM_SYNC_TIMEZONE": "Mars/Olympus",
+        "DICOM_SYNC_ISSUERS": "[]",
+        "DICOM_SYNC_HEADER_MAX_DEPTH": "0",
+        "DICOM_SYNC_HEADER_MAX_BYTES": "much",
+        "DICOM_SYNC_QUIET_PERIOD": "-1",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    assert named(Severity.WRONG) == set(wrong)
+
+
+def test_what_is_missing_is_named_and_the_rest_is_judged_all_the_same(monkeypatch):
+    monkeypatch.delenv("DICOM_SYNC_FHIR_URL")
+    monkeypatch.delenv("AzureWebJobsStorage__accountName")
+    monkeypatch.setenv("DICOM_SYNC_CONTAINERS", "NOT A CONTAINER")
+    assert named(Severity.WRONG) == {"DICOM_SYNC_FHIR_URL", "AzureWebJobsStorage", "DICOM_SYNC_CONTAINERS"}
+
+
+@pytest.mark.parametrize("variable", sorted(set(all_variables()) - {"AzureWebJobsStorage"}))
+def test_each_setting_broken_alone_is_the_one_that_is_named(monkeypatch, variable):
+    monkeypatch.setenv(variable, "\x7f not {a value: of anything")
+    assert named() in ({variable}, set()), "somebody else is blamed"
+    if variable not in FREE_TEXT:
+        assert named() == {variable}
+
+
+FREE_TEXT = frozenset({"DICOM_SYNC_SOURCE"})
+"""A connection string is judged by its client only; `--connect` names it."""
+
+
+def test_settings_that_contradict_each_other_are_named(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_QUIET_PERIOD", "100")
+    monkeypatch.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+    assert named(Severity.WRONG) == {"DICOM_SYNC_MAX_WAIT", "AzureWebJobsStorage__accountName"}
+
+
+def test_a_misspelt_name_is_named_with_the_one_that_was_meant(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_TIMEZON", "Europe/Berlin")
+    (remark,) = remarks()
+    assert remark.setting == "DICOM_SYNC_TIMEZON"
+    assert "DICOM_SYNC_TIMEZONE" in remark.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DICOM_SYNC_FHIR_URL", "http://fhir.example/r4"),
+        ("DICOM_SYNC_DICOMWEB_URL", "http://pacs.example/wado"),
+        ("DICOM_SYNC_SOURCE", f"AccountName=images;AccountKey={SECRET}"),
+        ("DICOM_SYNC_SOURCE", f"BlobEndpoint=https://images.example;SharedAccessSignature=sig={SECRET}"),
+    ],
+)
+def test_keys_and_plain_http_are_insecure(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    assert named(Severity.INSECURE) == {variable}
+
+
+@pytest.mark.parametrize("value", ["http://localhost:8080/fhir", "http://127.0.0.1/fhir", "http://[::1]:80/fhir"])
+def test_plain_http_on_this_machine_is_fine(monkeypatch, value):
+    monkeypatch.setenv("DICOM_SYNC_FHIR_URL", value)
+    assert remarks() == ()
+
+
+def test_defaults_that_suit_nobody_are_advised_against(monkeypatch):
+    monkeypatch.delenv("DICOM_SYNC_TIMEZONE")
+    monkeypatch.setenv("DICOM_SYNC_PATIENT_SYSTEM", " ")
+    assert named(Severity.ADVICE) == {"DICOM_SYNC_TIMEZONE", "DICOM_SYNC_PATIENT_SYSTEM"}
+    assert CliRunner().invoke(app, ["config", "check"]).exit_code == 0
+
+
+def test_the_command_names_what_is_wrong_and_repeats_no_value(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_SOURCE", f"AccountName=images;AccountKey={SECRET}")
+    monkeypatch.setenv("DICOM_SYNC_TIMEZONE", SECRET)
+    for arguments in (["config", "check"], ["config", "check", "--json"], ["config", "check", "--connect"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert "DICOM_SYNC_TIMEZONE" in result.output
+        assert "DICOM_SYNC_SOURCE" in result.output
+        assert SECRET not in result.output

@@ -1,0 +1,74 @@
+"""Each service is tried, whatever became of the others, and what a refusal lacks is said."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sync.adapters.azure_errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
+from sync.adapters.memory import MemoryObjects, MemoryStore
+from sync.connections import tried
+from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
+from sync.events import Sources
+
+
+class Failing:
+    def __init__(self, failure):
+        self.failure = failure
+
+    def __getattr__(self, _):
+        async def refuse(*_, **__):
+            raise self.failure
+
+        return refuse
+
+
+class Answering:
+    async def read(self, *_):
+        return None
+
+    async def depths(self):
+        return {}
+
+
+@pytest.fixture
+def running():
+    store = MemoryStore()
+    services = SimpleNamespace(
+        cursors=store.cursors,
+        queues=Answering(),
+        objects=MemoryObjects(containers=("dicom", "more")),
+        fhir=Answering(),
+    )
+
+    async def ensure():
+        return None
+
+    sources = Sources(account="memory", containers=frozenset({"dicom", "more"}))
+    return SimpleNamespace(services=services, sources=sources, ensure=ensure)
+
+
+async def outcomes(running):
+    return {each.service: each for each in [one async for one in tried(running)]}
+
+
+async def test_when_all_answer_all_is_sound_and_nothing_is_left_behind(running):
+    found = await outcomes(running)
+    assert all(each.sound for each in found.values())
+    assert {"DICOM files: container dicom", "DICOM files: container more"} <= set(found)
+    assert [each async for each in running.services.cursors.all()] == []
+
+
+async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(running):
+    running.services.cursors = Failing(StoreUnavailable("403", code="store.forbidden", hint=ROLES_FOR_STATE))
+    running.services.objects = Failing(SourceUnavailable("403", code="source.forbidden", hint=ROLES_FOR_SOURCE))
+    running.services.fhir = Failing(FhirUnavailable("no answer"))
+    found = await outcomes(running)
+    failing = {service: each.code for service, each in found.items() if not each.sound}
+    assert failing == {
+        "state: rows can be written": "store.forbidden",
+        "DICOM files: container dicom": "source.forbidden",
+        "DICOM files: container more": "source.forbidden",
+        "FHIR: ImagingStudy can be read": "fhir.unavailable",
+    }
+    assert "Storage Blob Data Reader" in found["DICOM files: container dicom"].hint
+    assert found["state: queues can be read"].sound
