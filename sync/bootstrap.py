@@ -33,7 +33,7 @@ from sync.adapters.fhir import HttpFhirServer
 from sync.config import PREFIX, STATE, Settings
 from sync.errors import ConfigError, FhirUnavailable, SyncError
 from sync.events import Sources
-from sync.ports import Services
+from sync.ports import ObjectListing, Services
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
@@ -50,6 +50,7 @@ class Running:
 
     services: Services
     sources: Sources
+    listing: ObjectListing
     recorder: Recorder
     _tables: TableStore
     _queues: AzureQueues
@@ -163,6 +164,7 @@ def connect(settings: Settings) -> Running:
     return Running(
         services=services,
         sources=sources,
+        listing=blobs,
         recorder=Recorder(telemetry, tables.series, services.clock),
         _tables=tables,
         _queues=queues,

@@ -23,6 +23,7 @@ Every failure the sync can meet, and who acts on it.
     | - ForeignLink              the FHIR service links to a page that is not its own
     + AccessRefused              the caller of an HTTP function may not do that
     + SourceGone                 the object does not exist now; a truth, not a failure
+    + StaleToken                 a listing cannot go on from where it was; begin it anew
     + SourceChanged              the object was replaced between two ranged reads; read it anew
     ConfigError                  at start only; names the setting and what was expected
 
@@ -52,6 +53,7 @@ __all__ = [
     "SourceChanged",
     "SourceGone",
     "SourceUnavailable",
+    "StaleToken",
     "StoreConflict",
     "StoreUnavailable",
     "SyncError",
@@ -268,6 +270,12 @@ class SourceChanged(SyncError):
     """The object was replaced between two ranged reads."""
 
     code = "source.changed"
+
+
+class StaleToken(SyncError):
+    """A listing cannot go on from where it was."""
+
+    code = "source.stale_token"
 
 
 class ConfigError(Exception):

@@ -29,7 +29,7 @@ from sync.errors import (
 from sync.events import Sources, message_digest, parse_message, parse_study_message
 from sync.instruments import DEAD_LETTERS, FAILURES, SWEEPS, SWEPT
 from sync.model import Action, Change, DeadLetter, Locator, StudyRef, SubjectKind
-from sync.pipeline import MAX_ROUNDS, due_at, ingest, park_study, project_study
+from sync.pipeline import MAX_ROUNDS, Ingested, Projected, due_at, ingest, park_study, project_study
 from sync.ports import Services
 
 FIRST_BACK_OFF = 5.0
@@ -82,15 +82,33 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
 async def _handle_change(text: str, change: Change | PermanentError, s: Services, attempt: int) -> None:
     if isinstance(change, PermanentError):
         await _refuse_message(text, change, s)
-        return
-    try:
-        async with _turn(change, s):
-            outcome = await ingest(change, s, redelivered=attempt > 1)
-    except PermanentError as refusal:
-        await _set_aside(change, refusal, s)
-        s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
     else:
+        await handle_change(change, s, attempt=attempt)
+
+
+async def handle_change(change: Change, s: Services, *, attempt: int = 1) -> Ingested | None:
+    """
+    Look at one object, whoever said that it changed: an event, a feed or a listing. Safe to repeat.
+
+    Returns
+    -------
+    Ingested or None
+        None when it was set aside: trying again would change nothing, and it has a dead letter.
+
+    Raises
+    ------
+    TransientError
+        Try again later.
+    """
+    async with _ours_only():
+        try:
+            async with _turn(change, s):
+                outcome = await ingest(change, s, redelivered=attempt > 1)
+        except PermanentError as refusal:
+            await set_aside(change, refusal, s)
+            return None
         s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
+        return outcome
 
 
 def _turn(change: Change, s: Services) -> asyncio.Lock:
@@ -120,12 +138,31 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
         except PermanentError as refusal:
             await _refuse_message(text, refusal, s)
             return
+        await handle_study(study, s, attempt=attempt)
+
+
+async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Projected | None:
+    """
+    Project one outstanding study. Safe to repeat.
+
+    Returns
+    -------
+    Projected or None
+        None when the FHIR service is out of reach: the study waits.
+
+    Raises
+    ------
+    TransientError
+        Try again later.
+    """
+    async with _ours_only():
         try:
             outcome = await project_study(study, s, redelivered=attempt > 1)
         except (FhirUnavailable, Throttled, Contention) as outage:
             await _postpone(study, outage, s)
-        else:
-            s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
+            return None
+        s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
+        return outcome
 
 
 async def handle_poison_object(text: str, sources: Sources, s: Services) -> None:
@@ -141,7 +178,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
                 continue
             known = await s.locators.read(change.object)
             if known is None or not _is_done(change, known.value):
-                await _set_aside(change, _poison("poison.object"), s)
+                await _keep_aside(change, _poison("poison.object"), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
@@ -172,7 +209,13 @@ def _is_done(change: Change, known: Locator) -> bool:
     return known.settled and known.etag == change.etag and seen
 
 
-async def _set_aside(change: Change, refusal: PermanentError, s: Services) -> None:
+async def set_aside(change: Change, refusal: PermanentError, s: Services) -> None:
+    """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
+    await _keep_aside(change, refusal, s)
+    s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
+
+
+async def _keep_aside(change: Change, refusal: PermanentError, s: Services) -> None:
     """
     Keep a dead letter of an object that could not be ingested.
 

@@ -45,6 +45,18 @@ class Lease:
         until = now + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now))
 
+    async def renew(self) -> None:
+        """
+        Hold the lease for longer where nothing can be advanced yet.
+
+        Raises
+        ------
+        StoreConflict
+            Somebody else holds the lease now: stop.
+        """
+        until = self._clock.now() + timedelta(seconds=self._seconds)
+        await self._write(replace(self._held.value, held_until=until))
+
     async def release(self) -> None:
         """Let the next walker begin at once. Without it the lease runs out by itself."""
         try:

@@ -309,6 +309,41 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """An object as a listing of its container shows it."""
+
+    object: ObjectRef
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """
+    Some objects of a listing in the order of their names; ``token`` asks for the next page, None: that was the last.
+
+    A token may hold an object's name: it is kept in a cursor and shown to nobody.
+    """
+
+    objects: Sequence[ListedObject] = ()
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """
+    Changes that a walk found, and where it stands once they all are dealt with.
+
+    ``passed`` counts the entries beside them that concern nothing of ours.
+    """
+
+    changes: Sequence[Change] = ()
+    position: Mapping[str, Any] = field(default_factory=dict)
+    passed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FhirPage:
     """One page of a listing; ``following`` is the link of the next one, None after the last."""
 

@@ -85,7 +85,7 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
     for round_number in range(MAX_ROUNDS):
         suspicious = redelivered or round_number > 0
         known = await s.locators.read(change.object)
-        if known and not suspicious and _is_repeat(known.value, change):
+        if known and not suspicious and is_repeat(known.value, change):
             return Ingested.REPEAT
         if known and _is_overtaken(known.value, change):
             if redelivered:
@@ -106,7 +106,8 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
     raise Contention("an object kept changing while it was ingested")
 
 
-def _is_repeat(known: Locator, change: Change) -> bool:
+def is_repeat(known: Locator, change: Change) -> bool:
+    """Whether the object was looked at, to the end, since it became what the change says."""
     if change.sequence is not None:
         return known.settled and known.sequence == change.sequence
     return known.settled and change.etag is not None and known.etag == change.etag

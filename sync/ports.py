@@ -28,6 +28,7 @@ from sync.model import (
     Locator,
     ObjectKey,
     ObjectRef,
+    Page,
     PatientRow,
     Projection,
     Resource,
@@ -60,6 +61,36 @@ class ObjectSource(Protocol):
             The object, or its container, does not exist.
         SourceChanged
             ``etag`` was given and the object has another one now.
+        SourceUnavailable
+            The store did not answer.
+        """
+        ...
+
+
+class ObjectListing(Protocol):
+    """What is in a container, page by page."""
+
+    async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
+        """
+        Return the next objects whose names begin with ``prefix``, in the order of their names.
+
+        Folders that a store keeps as objects of their own are left out; a page may be empty though others follow.
+
+        Parameters
+        ----------
+        token
+            Of the page before, None for the first one. It stays good for as long as the container is there.
+        size
+            Objects of a page at most; at least 1.
+
+        Raises
+        ------
+        SourceGone
+            There is no such container.
+        ForeignSource
+            It is not among the configured ones.
+        StaleToken
+            The store does not take the token any more: begin anew.
         SourceUnavailable
             The store did not answer.
         """

@@ -1,8 +1,8 @@
 """
-The DICOM objects in Azure Blob Storage: ranged reads, one request each.
+The DICOM objects in Azure Blob Storage: ranged reads, one request each, and listings, one request a page.
 
 Addresses are built here from account, container and name; a URL that came with an event is never used. Source: Azure
-"Get Blob", "Specifying the range header", "Specifying conditional headers".
+"Get Blob", "List Blobs", "Specifying the range header", "Specifying conditional headers".
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure_errors import source_errors
-from sync.errors import ForeignSource, SourceChanged
+from sync.errors import ForeignSource, SourceChanged, StaleToken
 from sync.instruments import HEADER_BYTES
-from sync.model import Chunk, ObjectRef
-from sync.ports import ObjectSource
+from sync.model import Chunk, ListedObject, ObjectRef, Page
+from sync.ports import ObjectListing, ObjectSource
 from sync.telemetry import Telemetry
 
+_BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
 
+_FOLDER = "hdi_isfolder"
+"""Metadata of the empty blobs that stand for folders, in accounts with a hierarchical namespace and of some tools."""
 
-class AzureBlobs(ObjectSource):
+
+class AzureBlobs(ObjectSource, ObjectListing):
     """
     The containers of one account that are synced.
 
@@ -73,6 +78,35 @@ class AzureBlobs(ObjectSource):
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
 
+    async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
+        """List a container; see `sync.ports.ObjectListing.page`. The token is the service's marker."""
+        if container not in self._containers:
+            raise ForeignSource("the container is not configured")
+        client = self._service.get_container_client(container)
+        listing = client.list_blobs(name_starts_with=prefix or None, include=["metadata"], results_per_page=size)
+        pages: Any = listing.by_page(continuation_token=token)
+        with source_errors():
+            try:
+                blobs = [blob async for blob in await anext(pages)]
+            except StopAsyncIteration:
+                return Page()
+            except HttpResponseError as problem:
+                if problem.status_code != _BAD_REQUEST or token is None:
+                    raise
+                raise StaleToken("the store refuses the token") from None
+        return Page(
+            objects=tuple(self._listed(container, blob) for blob in blobs if not _is_folder(blob)),
+            token=pages.continuation_token or None,
+        )
+
+    def _listed(self, container: str, blob: BlobProperties) -> ListedObject:
+        return ListedObject(
+            object=ObjectRef(account=self.account, container=container, name=str(blob.name)),
+            etag=_bare(blob.etag),
+            size=int(blob.size),
+            last_modified=blob.last_modified.astimezone(UTC),
+        )
+
     async def close(self) -> None:
         """Close the connections."""
         await self._service.close()
@@ -94,3 +128,8 @@ def _whole_size(download: Any) -> int:
 
 def _bare(etag: str | None) -> str:
     return (etag or "").removeprefix("W/").strip('"')
+
+
+def _is_folder(blob: BlobProperties) -> bool:
+    metadata = {key.lower(): value for key, value in (blob.metadata or {}).items()}
+    return not blob.size and str(metadata.get(_FOLDER, "")).lower() == "true"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sync.adapters.clocks import SystemClock
-from sync.errors import ForeignSource, SourceChanged, SourceGone
-from sync.model import Chunk, ObjectRef, StudyRef
-from sync.ports import Clock, ObjectSource, QueueDepths, StudyQueue
+from sync.errors import ForeignSource, SourceChanged, SourceGone, StaleToken
+from sync.model import Chunk, ListedObject, ObjectRef, Page, StudyRef
+from sync.ports import Clock, ObjectListing, ObjectSource, QueueDepths, StudyQueue
 
 _etags = itertools.count(1)
 
@@ -62,7 +62,7 @@ class _Blob:
     last_modified: datetime
 
 
-class MemoryObjects(ObjectSource):
+class MemoryObjects(ObjectSource, ObjectListing):
     """A store of objects; tests put and delete them."""
 
     def __init__(
@@ -102,3 +102,18 @@ class MemoryObjects(ObjectSource):
             raise SourceChanged("the object has another ETag now")
         data = blob.data[start : start + length]
         return Chunk(data=data, etag=blob.etag, size=len(blob.data), last_modified=blob.last_modified)
+
+    async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
+        """List a container; see `sync.ports.ObjectListing`. The token is the name that the next page begins with."""
+        if container not in self._containers:
+            raise ForeignSource("the container is not configured")
+        names = sorted(ref.name for ref in self._blobs if ref.container == container and ref.name.startswith(prefix))
+        if token is not None and not token.startswith(prefix):
+            raise StaleToken("the token is of another listing")
+        rest = [name for name in names if token is None or name >= token]
+        listed = tuple(self._listed(ObjectRef(account=self._account, container=container, name=n)) for n in rest[:size])
+        return Page(objects=listed, token=rest[size] if len(rest) > size else None)
+
+    def _listed(self, ref: ObjectRef) -> ListedObject:
+        blob = self._blobs[ref]
+        return ListedObject(object=ref, etag=blob.etag, size=len(blob.data), last_modified=blob.last_modified)

@@ -13,6 +13,7 @@ import typer
 
 from sync import __version__
 from sync.cli import config
+from sync.cli.backfill import backfill
 from sync.cli.map_files import map_files
 from sync.telemetry import quieten_libraries
 
@@ -39,3 +40,4 @@ def main(
 
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
+app.command("backfill")(backfill)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from azure.storage.blob.aio import BlobServiceClient
 
 from tests.contract.storage import Storage, azure_storage, memory_storage
 
@@ -25,3 +26,13 @@ async def azurite_twin(request: pytest.FixtureRequest, storage: Storage) -> Asyn
         return
     async with azure_storage(request.getfixturevalue("azurite")) as built:
         yield built
+
+
+@pytest.fixture
+async def azurite_client(request: pytest.FixtureRequest, storage: Storage) -> AsyncIterator[BlobServiceClient | None]:
+    """Give a client of Azurite for what only Azure has; None in memory."""
+    if storage.account == "memory":
+        yield None
+        return
+    async with BlobServiceClient.from_connection_string(request.getfixturevalue("azurite")) as client:
+        yield client

@@ -25,6 +25,7 @@ from sync.ports import (
     DirtyStudies,
     Ledger,
     Locators,
+    ObjectListing,
     ObjectSource,
     PatientRows,
     Projections,
@@ -63,6 +64,7 @@ class Storage:
     series: Series
     study_queue: StudyQueue
     objects: ObjectSource
+    listing: ObjectListing
     outside: Outside
     account: str
 
@@ -97,7 +99,7 @@ def memory_storage() -> Storage:
     """Give storage in memory."""
     store = MemoryStore()
     objects = MemoryObjects(containers=(CONTAINER, MISSING_CONTAINER))
-    return Storage(objects=objects, outside=_MemoryOutside(objects), account="memory", **_ports(store))
+    return Storage(objects=objects, listing=objects, outside=_MemoryOutside(objects), account="memory", **_ports(store))
 
 
 @contextlib.asynccontextmanager
@@ -116,7 +118,9 @@ async def azure_storage(connection_string: str) -> AsyncIterator[Storage]:
             await container.create_container()
         outside, account = _AzureOutside(container, str(blobs.account_name)), str(blobs.account_name)
         services = running.services
-        yield Storage(objects=services.objects, outside=outside, account=account, **_ports(services))
+        yield Storage(
+            objects=services.objects, listing=running.listing, outside=outside, account=account, **_ports(services)
+        )
     finally:
         await blobs.close()
         await running.close()

@@ -1,0 +1,140 @@
+"""
+Everything that a container holds, looked at: to begin with, or after events were lost for longer than any feed lasts.
+
+A listing names each object with its ETag, so one that is known as it is costs one table row read and no byte of the
+object. The walk's cursor keeps the listing's token: killed and started again, it goes on where it was. What FHIR then
+has to show is for the projection, in the running functions or in this process (`sync.projecting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sync.errors import PermanentError, StaleToken
+from sync.handling import handle_change, set_aside
+from sync.model import Action, Batch, Change, Page, digest
+from sync.pipeline import Ingested, is_repeat
+from sync.ports import ObjectListing, Services
+from sync.walking import Walk, Work, go, stubborn
+
+PAGE = 1000
+"""Objects a page: the position moves a page at a time, so this many are looked at again at most twice after a kill."""
+
+OUTCOMES: Mapping[Ingested | None, str] = {
+    Ingested.SYNCED: "synced",
+    Ingested.GONE: "gone",
+    Ingested.REJECTED: "rejected",
+    Ingested.REPEAT: "unchanged",
+    Ingested.OVERTAKEN: "unchanged",
+    None: "rejected",
+}
+"""What counts call the outcome of looking at an object; None is one that was set aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a backfill covers: a container, names that begin with ``prefix``, changes since ``since``."""
+
+    container: str
+    prefix: str = ""
+    since: datetime | None = None
+
+    @property
+    def cursor(self) -> str:
+        """Name of the walk's cursor; the prefix, which may name a patient, only as a hash."""
+        more = digest(self.prefix, self.since.isoformat() if self.since else "", length=12)
+        return f"backfill {self.container} {more}" if self.prefix or self.since else f"backfill {self.container}"
+
+
+async def backfill(
+    scope: Scope,
+    walk: Walk,
+    listing: ObjectListing,
+    s: Services,
+    *,
+    parallel: int,
+    dry_run: bool = False,
+    until: float | None = None,
+) -> bool:
+    """
+    Look at every object of the scope that is not known as it is. Safe to repeat, to interrupt and to run beside events.
+
+    Parameters
+    ----------
+    walk
+        Of `sync.walking.walk_of`; counts by outcome are added to it, and its position is moved. A finished walk
+        begins anew.
+    dry_run
+        Only count what would be looked at, ``new`` and ``changed``. The walk should then be one of its own.
+
+    Returns
+    -------
+    bool
+        Whether it came to the end.
+
+    Raises
+    ------
+    SourceGone
+        There is no such container.
+    TransientError
+        Storage did not answer; start again, and it goes on from here.
+    """
+    work = _compare(walk, s) if dry_run else _look(walk, s)
+    batches = listed(scope, listing, walk.position)
+
+    async def aside(change: Change, refusal: PermanentError) -> None:
+        walk.counts["rejected"] += 1
+        if not dry_run:
+            await set_aside(change, refusal, s)
+
+    ended = await go(batches, stubborn(work, walk, aside), walk, parallel=parallel, until=until)
+    if ended:
+        await walk.advance({"finished": True})
+    return ended
+
+
+async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+    """
+    List the scope from a position on, a page a batch; a token that the store no longer takes begins anew.
+
+    What was not changed since ``scope.since`` is passed over.
+    """
+    token = None if position.get("finished") else position.get("token")
+    while True:
+        try:
+            page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)
+        except StaleToken:
+            token = None
+            continue
+        yield _batch(page, scope)
+        if page.token is None:
+            return
+        token = page.token
+
+
+def _batch(page: Page, scope: Scope) -> Batch:
+    wanted = [found for found in page.objects if scope.since is None or found.last_modified >= scope.since]
+    changes = [Change(object=found.object, action=Action.CREATED, etag=found.etag) for found in wanted]
+    return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(wanted))
+
+
+def _look(walk: Walk, s: Services) -> Work:
+    async def work(change: Change) -> None:
+        outcome = await handle_change(change, s)
+        walk.counts[OUTCOMES[outcome]] += 1
+
+    return work
+
+
+def _compare(walk: Walk, s: Services) -> Work:
+    async def work(change: Change) -> None:
+        known = await s.locators.read(change.object)
+        if known is None:
+            walk.counts["new"] += 1
+        else:
+            walk.counts["unchanged" if is_repeat(known.value, change) else "changed"] += 1
+
+    return work

@@ -1,0 +1,193 @@
+"""``python -m sync backfill``: look at everything that the containers hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sync.backfill import Scope
+from sync.backfill import backfill as walk_through
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_REJECTED, console
+from sync.cli.walks import Meter, moment, refuse, turn_of
+from sync.errors import SourceGone, SyncError
+from sync.ports import ObjectListing, Services
+from sync.projecting import HintsHere, Projector
+from sync.walking import Walk
+
+_MOST_AT_ONCE = 256
+_COUNTED_AT_ONCE = 5000
+"""Names a page of the listing that only counts; the most that Azure gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    containers: tuple[str, ...]
+    prefix: str
+    since: datetime | None
+    dry_run: bool
+    project: bool
+    parallel: int
+    as_json: bool
+
+
+def backfill(  # noqa: PLR0917 -- a command's options
+    container: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this container, one of `DICOM_SYNC_CONTAINERS`; may be given several times."),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Only objects whose names begin so.")] = "",
+    since: Annotated[
+        str | None, typer.Option(help="Only objects that changed since then, such as 2026-03-04 or 2026-03-04T05:00Z.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be looked at; write nothing.")] = False,  # noqa: FBT002 -- typer
+    project: Annotated[  # noqa: FBT002 -- typer
+        bool, typer.Option("--project", help="Write the studies to FHIR here; for when no function app is running.")
+    ] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="Objects looked at at once.")] = 32,
+    as_json: Annotated[  # noqa: FBT002 -- typer
+        bool, typer.Option("--json", help="Write the result as one JSON object, progress as one a line.")
+    ] = False,
+) -> None:
+    """
+    Look at every object that is in the containers now.
+
+    To begin with, or after events were lost. Objects that are known as they are cost one look at a table and are not
+    read. Running functions then write the studies to FHIR; without a function app, `--project` does it here. It may run
+    beside everything else, be interrupted and be repeated: killed and started again with the same options, it goes on
+    where it was. What was deleted unnoticed it cannot see: `python -m sync verify` does.
+
+    **Examples**
+
+    - what is there to do: `python -m sync backfill --dry-run`
+
+    - everything, with functions running: `python -m sync backfill`
+
+    - everything, without a function app: `python -m sync backfill --project`
+
+    - one folder, what changed since yesterday: `python -m sync backfill --prefix 2026/03/ --since 2026-03-03`
+
+    **Counted**: `synced` (read, and an instance), `rejected` (has a dead letter now), `gone` (deleted meanwhile),
+    `unchanged` (known as it is), `passed` (not changed since `--since`); with `--dry-run` `new`, `changed`,
+    `unchanged`. With `--project` also studies: `written`, `unchanged`, `parked` (refused, with a dead letter).
+
+    **Exit codes**
+
+    - 0: all was looked at
+
+    - 1: all was looked at, and some objects can never become instances, or some studies were refused
+
+    - 2: wrong usage or setting, nothing was read
+
+    - 3: a service did not answer; run it again, and it goes on where it was
+    """
+    asked = _Asked(
+        containers=tuple(container or ()),
+        prefix=prefix,
+        since=moment(since, "--since"),
+        dry_run=dry_run,
+        project=project,
+        parallel=parallel,
+        as_json=as_json,
+    )
+    if dry_run and project:
+        refuse("--dry-run writes nothing, so there is nothing to --project")
+    counts = with_services(lambda running: _run(asked, running))
+    if counts["rejected"] or counts["parked"]:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _run(asked: _Asked, running: Running) -> Counter[str]:
+    allowed = running.sources.containers
+    for name in asked.containers:
+        if name not in allowed:
+            refuse(f"--container: {name} is not in DICOM_SYNC_CONTAINERS")
+    out, objects, studies = console(), Counter[str](), Counter[str]()
+    async with _projecting(running.services, studies, wanted=asked.project) as services:
+        for name in asked.containers or sorted(allowed):
+            scope = Scope(container=name, prefix=asked.prefix, since=asked.since)
+            objects += await _one(scope, asked, running.listing, services, out)
+    if asked.project:
+        _tell("studies", studies, asked)
+    return objects + studies
+
+
+async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: Services, out: Console) -> Counter[str]:
+    began = time.monotonic()
+    async with _walk(scope, asked, s, out) as walk:
+        meter = Meter(f"Looking at {scope.container}", walk, out, as_json=asked.as_json)
+        counting = asyncio.create_task(_count(scope, walk, listing, meter))
+        try:
+            async with meter.shown():
+                await walk_through(scope, walk, listing, s, parallel=asked.parallel, dry_run=asked.dry_run)
+        except SourceGone:
+            refuse(f"there is no container {scope.container}")
+        finally:
+            counting.cancel()
+    seconds = round(time.monotonic() - began, 1)
+    _tell(f"container {scope.container}", walk.counts, asked, seconds=seconds, per_second=round(meter.rate, 1))
+    return walk.counts
+
+
+@asynccontextmanager
+async def _walk(scope: Scope, asked: _Asked, s: Services, out: Console) -> AsyncIterator[Walk]:
+    if asked.dry_run:
+        yield Walk()
+        return
+    async with turn_of(scope.cursor, s, out) as walk:
+        if walk.position and not walk.position.get("finished"):
+            out.print(f"going on  {sum(walk.counts.values()):,} objects were dealt with before")
+        yield walk
+
+
+async def _count(scope: Scope, walk: Walk, listing: ObjectListing, meter: Meter) -> None:
+    """Run ahead through the listing, names only: so there is a total, and an estimate, long before the end."""
+    position = {} if walk.position.get("finished") else walk.position
+    total, token = (sum(walk.counts.values()) if position else 0), position.get("token")
+    with suppress(SyncError):
+        while True:
+            page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=_COUNTED_AT_ONCE)
+            total, token = total + len(page.objects), page.token
+            if token is None:
+                meter.total = total
+                return
+
+
+@asynccontextmanager
+async def _projecting(s: Services, counts: Counter[str], *, wanted: bool) -> AsyncIterator[Services]:
+    """Give services whose marks are projected here, and wait in the end until nothing is outstanding."""
+    if not wanted:
+        yield s
+        return
+    hints = HintsHere(s.clock)
+    here, ended = replace(s, study_queue=hints), asyncio.Event()
+    projector = Projector(hints, here, counts)
+    running = asyncio.create_task(projector.run(ended))
+    try:
+        yield here
+        ended.set()
+        await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def _tell(what: str, counted: Counter[str], asked: _Asked, **more: float) -> None:
+    counts = {name: number for name, number in sorted(counted.items()) if number}
+    if asked.as_json:
+        typer.echo(json.dumps({"what": what, "dry_run": asked.dry_run, "counts": counts, **more}))
+        return
+    listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
+    measured = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in more.items())
+    typer.echo(f"{what}: {listed}" + (f" ({measured})" if measured else ""))

@@ -1,0 +1,125 @@
+"""
+Projection inside a command, where no function app runs: the same handling, woken by this process's own marks.
+
+`HintsHere` takes the place of the queue ``studies``, so that nothing is left in it for an app that is not there. The
+dirty rows stay the truth: what an earlier run left behind is found at the start, and again at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sync.errors import FhirUnavailable
+from sync.handling import handle_study
+from sync.model import StudyRef
+from sync.pipeline import Projected, due_at
+from sync.ports import Clock, Services, StudyQueue
+
+AT_ONCE = 8
+"""Studies projected at once; a FHIR service answers more only more slowly."""
+
+PATIENCE = 180.0
+"""Seconds without any success after which an outage of the FHIR service ends the command."""
+
+_LOOK = 0.2
+"""Seconds between two looks whether something is due."""
+
+
+class HintsHere(StudyQueue):
+    """The hints of one process; the earliest of a study counts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[datetime, StudyRef]] = []
+        self._due: dict[StudyRef, datetime] = {}
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Note that the study is outstanding, and when to look."""
+        due = self._clock.now() + timedelta(seconds=delay)
+        if study not in self._due or due < self._due[study]:
+            self._due[study] = due
+            heapq.heappush(self._heap, (due, study))
+
+    async def length(self) -> int:
+        """Return how many studies have a hint."""
+        return len(self._due)
+
+    def take(self, most: int) -> list[StudyRef]:
+        """Remove and return what is due, each study once."""
+        found: list[StudyRef] = []
+        while self._heap and len(found) < most and self._heap[0][0] <= self._clock.now():
+            due, study = heapq.heappop(self._heap)
+            if self._due.get(study) == due:
+                del self._due[study]
+                found.append(study)
+        return found
+
+
+@dataclass
+class Projector:
+    """
+    Projects what is outstanding, until told that nothing more comes.
+
+    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``, ``parked``).
+    """
+
+    hints: HintsHere
+    services: Services
+    counts: Counter[str] = field(default_factory=Counter)
+    _last_success: float = field(default_factory=time.monotonic)
+    _postponed: bool = False
+
+    async def run(self, ended: asyncio.Event) -> None:
+        """
+        Project until ``ended`` is set and nothing is outstanding. Safe to interrupt and to run beside a function app.
+
+        Raises
+        ------
+        FhirUnavailable
+            The FHIR service is out of reach for longer than `PATIENCE`.
+        TransientError
+            Storage did not answer.
+        """
+        await self._leftovers()
+        while True:
+            last_look = ended.is_set()
+            due = self.hints.take(AT_ONCE)
+            await asyncio.gather(*(self._project(study) for study in due))
+            if due:
+                continue
+            if last_look and await self._nothing_left():
+                return
+            self._give_up_in_time()
+            await asyncio.sleep(_LOOK)
+
+    async def _project(self, study: StudyRef) -> None:
+        outcome = await handle_study(study, self.services)
+        if outcome is None:
+            self._postponed = True
+            return
+        self._postponed, self._last_success = False, time.monotonic()
+        if outcome is not Projected.NOT_YET:
+            self.counts[outcome.value.removeprefix("study.")] += 1
+
+    async def _nothing_left(self) -> bool:
+        if await self.hints.length():
+            return False
+        return await self._leftovers() == 0
+
+    async def _leftovers(self) -> int:
+        """Note what is outstanding without a hint of ours; return how many."""
+        found = 0
+        async for dirty in self.services.dirty.all():
+            wait = (due_at(dirty, self.services) - self.services.clock.now()).total_seconds()
+            await self.hints.enqueue(dirty.study, max(wait, 0.0))
+            found += 1
+        return found
+
+    def _give_up_in_time(self) -> None:
+        if self._postponed and time.monotonic() - self._last_success > PATIENCE:
+            raise FhirUnavailable(f"no study could be written for {PATIENCE:.0f} s")

@@ -1,0 +1,220 @@
+"""
+A walk over many objects: batches in, bounded work in flight, a position that moves only over what is done.
+
+    batches (a listing, a feed)  ->  at most ``parallel`` changes at once  ->  the cursor, batch by batch
+
+A batch is done when all of its changes are, and the cursor moves over contiguous done batches only: a walk that is
+killed at any time begins again at the first change that it may have missed. Memory is that of a few batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
+from sync.leases import Lease, take
+from sync.model import Batch, Change
+from sync.ports import Services
+
+LEASE = 30.0
+"""Seconds for which a walk holds its cursor; it renews it three times as often, and one that was killed blocks the
+next for so long."""
+
+AHEAD = 2
+"""Batches begun while an earlier one still has changes to deal with."""
+
+FIRST_PAUSE = 0.5
+"""Seconds before a change that met an outage is tried again; doubles each time."""
+
+TRIES = 7
+"""Times that a change is tried while the store does not answer: about half a minute."""
+
+HELD = "Another process is walking here. Wait until it is done; if it was killed, half a minute."
+
+Work = Callable[[Change], Awaitable[None]]
+"""Deals with one change; raises TransientError where trying again may help."""
+
+
+class Walk:
+    """
+    A held cursor and what is counted on the way.
+
+    Get one from `walk_of`; one made without a lease leaves no trace. ``counts`` starts with those of the position, so
+    that a walk in several runs adds up; one that was ``finished`` begins anew.
+    """
+
+    def __init__(self, lease: Lease | None = None) -> None:
+        self._lease = lease
+        self._turn = asyncio.Lock()
+        self.position: Mapping[str, Any] = lease.position if lease else {}
+        """Where the walk stands; empty at its beginning."""
+        self.counts: Counter[str] = Counter({} if self.position.get("finished") else self.position.get("counts", {}))
+        self.successes = 0
+
+    async def advance(self, position: Mapping[str, Any]) -> None:
+        """
+        Move the position.
+
+        Raises
+        ------
+        Contention
+            Somebody else walks here now.
+        """
+        self.position = {**position, "counts": dict(self.counts)}
+        if self._lease is None:
+            return
+        async with self._turn:
+            try:
+                await self._lease.advance(self.position)
+            except StoreConflict:
+                raise _held() from None
+
+    async def hold(self, lease: Lease) -> None:
+        """Keep the lease until cancelled, or until it is lost: then the next `advance` tells."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            async with self._turn:
+                try:
+                    await lease.renew()
+                except StoreConflict:
+                    return
+                except TransientError:
+                    continue  # there are two more tries before it runs out
+
+
+@asynccontextmanager
+async def walk_of(name: str, s: Services) -> AsyncIterator[Walk]:
+    """
+    Hold the cursor of this name for the length of the block.
+
+    Raises
+    ------
+    Contention
+        Somebody else holds it.
+    StoreUnavailable
+        Storage did not answer: nobody knows the position, so nobody walks.
+    """
+    lease = await take(name, s.cursors, s.clock, seconds=LEASE)
+    if lease is None:
+        raise _held()
+    walk = Walk(lease)
+    holding = asyncio.create_task(walk.hold(lease))
+    try:
+        yield walk
+    finally:
+        holding.cancel()
+        with suppress(asyncio.CancelledError):
+            await holding
+        with suppress(SyncError):
+            await lease.release()
+
+
+def _held() -> Contention:
+    return Contention("somebody else holds the cursor", code="walk.held", hint=HELD)
+
+
+async def go(
+    batches: AsyncIterator[Batch], work: Work, walk: Walk, *, parallel: int, until: float | None = None
+) -> bool:
+    """
+    Deal with every change of every batch, in no order, and move the position over what is done.
+
+    Parameters
+    ----------
+    until
+        Time of `time.monotonic` after which no batch is begun.
+
+    Returns
+    -------
+    bool
+        Whether the batches came to their end.
+
+    Raises
+    ------
+    Contention
+        Somebody else walks here now.
+    TransientError
+        From the work, or from the batches. What was done stays done.
+    """
+    slots = asyncio.Semaphore(parallel)
+    begun: deque[tuple[Batch, asyncio.Task[None]]] = deque()
+    ended = True
+    try:
+        async for batch in batches:
+            begun.append((batch, asyncio.create_task(_all_of(batch, work, slots))))
+            while len(begun) > AHEAD or (begun and begun[0][1].done()):
+                await _finish(begun, walk)
+            if until is not None and time.monotonic() >= until:
+                ended = False
+                break
+        while begun:
+            await _finish(begun, walk)
+    finally:
+        for _, task in begun:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in begun), return_exceptions=True)
+    return ended
+
+
+async def _finish(begun: deque[tuple[Batch, asyncio.Task[None]]], walk: Walk) -> None:
+    batch, task = begun[0]
+    await task
+    begun.popleft()
+    walk.counts["passed"] += batch.passed
+    await walk.advance(batch.position)
+
+
+async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> None:
+    async def one(change: Change) -> None:
+        async with slots:
+            await work(change)
+
+    async with _first_failure(), asyncio.TaskGroup() as group:
+        for change in batch.changes:
+            group.create_task(one(change))
+
+
+@asynccontextmanager
+async def _first_failure() -> AsyncIterator[None]:
+    """Raise the first failure of a group by itself."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def stubborn(
+    work: Work,
+    walk: Walk,
+    set_aside: Callable[[Change, PermanentError], Awaitable[None]],
+) -> Work:
+    """
+    Try a change several times; set it aside if it alone keeps failing.
+
+    When other changes succeed meanwhile, the trouble is this object's: it gets a dead letter and the walk goes on.
+    When nothing does, it is an outage: the walk stops, and its position tells the next one where to begin.
+    """
+
+    async def tried(change: Change) -> None:
+        before = walk.successes
+        for number in range(TRIES):
+            try:
+                await work(change)
+            except TransientError as failure:
+                if number == TRIES - 1:
+                    if walk.successes == before:
+                        raise
+                    refusal = PermanentError(failure.detail, code=failure.code, hint=failure.hint)
+                    await set_aside(change, refusal)
+                    return
+                await asyncio.sleep(failure.retry_after or FIRST_PAUSE * 2**number)
+            else:
+                walk.successes += 1
+                return
+
+    return tried
