@@ -181,6 +181,38 @@ EXTRACTED: tuple[Extracted, ...] = tuple(
 )
 """Every attribute of a record, in tag order."""
 
+_DOCUMENT = (
+    Extracted("ContentDate", 0x00080023, "DA"),
+    Extracted("ContentTime", 0x00080033, "TM"),
+    _sequence(
+        "VerifyingObserverSequence",
+        0x0040A073,
+        (
+            Extracted("VerifyingOrganization", 0x0040A027, "LO"),
+            Extracted("VerificationDateTime", 0x0040A030, "DT"),
+            Extracted("VerifyingObserverName", 0x0040A075, "PN"),
+        ),
+    ),
+    Extracted("CompletionFlag", 0x0040A491, "CS"),
+    Extracted("VerificationFlag", 0x0040A493, "CS"),
+    Extracted("PreliminaryFlag", 0x0040A496, "CS"),
+)
+"""PS3.3 C.17.2 *SR Document General Module* and C.24.2 *Encapsulated Document Module*."""
+
+ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+ENCAPSULATED_CDA = "1.2.840.10008.5.1.4.1.1.104.2"
+
+DOCUMENT_CLASSES = frozenset({ENCAPSULATED_PDF, ENCAPSULATED_CDA})
+
+EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: row.tag))
+"""Every attribute of a record of a report or document."""
+
+
+def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:
+    """Return the attributes that are read of an instance of that SOP class, in tag order."""
+    return EXTRACTED_OF_DOCUMENTS if sop_class_uid in DOCUMENT_CLASSES else EXTRACTED
+
+
 LAST_TAG = EXTRACTED[-1].tag
 """A header that was read beyond this tag has all there is to read."""
 

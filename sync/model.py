@@ -213,7 +213,9 @@ class Projection:
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
     none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
     are the top-level elements that we wrote. ``patient_keys`` holds every patient key that this study ever had: a pass
-    that crashed, or lost a race, may have left a row or a Patient under any of them.
+    that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise holds,
+    as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or with an
+    empty text when it should not be there.
     """
 
     study: StudyRef
@@ -226,6 +228,7 @@ class Projection:
     patient_id: str | None = None
     patient_hash: str | None = None
     patient_keys: frozenset[str] = frozenset()
+    derived: Mapping[str, str] = field(default_factory=dict)
     endpoint_hash: str | None = None
     series: int = 0
     instances: int = 0

@@ -340,6 +340,10 @@ class FhirServer(Protocol):
         """Return the resource as it is now with ``meta.versionId``; None when it never was or is deleted."""
         ...
 
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Read many resources, given as ``Type/id``, with few requests; like `read`, in the order of the references."""
+        ...
+
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier, 0..n, never from a cache."""
         ...

@@ -7,10 +7,12 @@ no request) or read the server (after a redelivery, a conflict, a failure). Both
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sync.derived import compare_derived, noted, retire
 from sync.errors import AmbiguousMatch, FhirConflict, FhirRejected
+from sync.mapping.derived import with_references
 from sync.mapping.imaging_study import StudyResources, build_study, with_subject
 from sync.mapping.resource import (
     IMAGING_STUDY_ELEMENTS,
@@ -127,17 +129,18 @@ async def write_study(
     built = build_study(study, rows, s.settings) if rows else None
     if built is not None and trust and recorded is not None and held.version is None:
         raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
-    noted = await _note_patient(study, held, built, recorded, s)
-    before = noted.value if noted else None
+    note = await _note(study, held, built, recorded, s)
+    before = note.value if note else None
+    known = recorded.value.derived if recorded else {}
     if built is None:
-        after, wrote = await _remove(study, held, before, s)
+        after, wrote = await _remove(study, held, before, s, known=known, trust=trust)
     else:
-        after, wrote = await _upsert(study, built, held, before, s, trust=trust)
+        after, wrote = await _upsert(study, built, held, before, s, known=known, trust=trust)
     if not (trust and recorded and _same_patient(recorded.value, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
     if wrote or before is None or after != before:
-        await s.projections.write(after, noted.etag if noted else None)
+        await s.projections.write(after, note.etag if note else None)
     if not trust or (before is not None and before.error):
         await s.dead_letters.clear(SubjectKind.STUDY, study.key)
     return wrote
@@ -152,23 +155,33 @@ def _left(projection: Projection) -> frozenset[str]:
     return frozenset(key for key in projection.patient_keys if patient_id(key) != projection.patient_id)
 
 
-async def _note_patient(
+async def _note(
     study: StudyRef, held: Held, built: StudyResources | None, recorded: Stored[Projection] | None, s: Services
 ) -> Stored[Projection] | None:
     """
-    Note a new patient key before any row is left under it, so that no crash can orphan that row.
+    Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
 
     ``finished`` goes false: until the pass ends nobody may trust the record.
     """
-    if built is None or (recorded is not None and built.patient.key in recorded.value.patient_keys):
+    if built is None:
         return recorded
     known = recorded.value if recorded else Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted)
-    noted = replace(known, patient_keys=known.patient_keys | {built.patient.key}, finished=False)
-    return Stored(noted, await s.projections.write(noted, recorded.etag if recorded else None))
+    keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)
+    if recorded is not None and (keys, derived) == (known.patient_keys, known.derived):
+        return recorded
+    note = replace(known, patient_keys=keys, derived=derived, finished=False)
+    return Stored(note, await s.projections.write(note, recorded.etag if recorded else None))
 
 
 async def _upsert(
-    study: StudyRef, built: StudyResources, held: Held, before: Projection | None, s: Services, *, trust: bool
+    study: StudyRef,
+    built: StudyResources,
+    held: Held,
+    before: Projection | None,
+    s: Services,
+    *,
+    known: Mapping[str, str],
+    trust: bool,
 ) -> tuple[Projection, bool]:
     theirs = _theirs(held, before)
     link = PatientLink() if "subject" in theirs else await link_patient(study, built.patient, before, s, trust=trust)
@@ -176,14 +189,20 @@ async def _upsert(
     wanted = {element: value for element, value in wanted.items() if element not in theirs}
     change = await _study_write(study, wanted, held, before, s)
     endpoint = await _endpoint_write(built, before, s, trust=trust)
-    writes = [write for write in (link.write, endpoint, change.write) if write is not None]
+    subject = wanted["subject"] if held.resource is None or "subject" in wanted else held.resource["subject"]
+    settled = [with_references(each, study, held.resource_id, subject) for each in built.derived]
+    derived = await compare_derived(settled, known, s, trust=trust and (bool(known) or held.resource is None))
+    ours = [write for write in (link.write, endpoint, change.write) if write is not None]
+    writes = [*ours, *derived.writes]
     versions = await s.fhir.transact(writes) if writes else []
+    wrote = await retire(derived.gone, s) or bool(writes)
     await confirm_created(built.patient, link, s)
     if built.endpoint is not None:
         s.verified_endpoints.add(content_hash(built.endpoint))
-    version = versions[-1] if change.write else held.version
+    version = versions[len(ours) - 1] if change.write else held.version
     after = _projection(study, built, held, link, change=change, version=version)
-    return replace(after, patient_keys=before.patient_keys if before else frozenset()), bool(writes)
+    keys = before.patient_keys if before else frozenset[str]()
+    return replace(after, patient_keys=keys, derived=derived.recorded), wrote
 
 
 def _theirs(held: Held, before: Projection | None) -> frozenset[str]:
@@ -216,17 +235,30 @@ def _projection(
     )
 
 
-async def _remove(study: StudyRef, held: Held, before: Projection | None, s: Services) -> tuple[Projection, bool]:
+async def _remove(
+    study: StudyRef, held: Held, before: Projection | None, s: Services, *, known: Mapping[str, str], trust: bool
+) -> tuple[Projection, bool]:
     """
-    Delete the ImagingStudy that we created; an adopted one, or one that others refer to, becomes ``cancelled``.
+    Delete what instances made, and the ImagingStudy that we created.
+
+    An adopted one, or one that others refer to, becomes ``cancelled``.
 
     One that we never wrote stays as it is. What is left is recorded as none of ours: whoever comes next looks it up.
     """
     keys = before.patient_keys if before else frozenset[str]()
-    let_go = Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted, patient_keys=keys, finished=True)
+    derived = await compare_derived([], known, s, trust=trust)
+    retired = await retire(derived.gone, s)
+    let_go = Projection(
+        study=study,
+        fhir_id=held.resource_id,
+        adopted=held.adopted,
+        patient_keys=keys,
+        derived=derived.recorded,
+        finished=True,
+    )
     absent = held.version is None and held.resource is None
     if absent or (held.adopted and not _perhaps_written(before)):
-        return let_go, False
+        return let_go, retired
     if not held.adopted:
         try:
             await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
@@ -237,7 +269,7 @@ async def _remove(study: StudyRef, held: Held, before: Projection | None, s: Ser
     cancel = await _cancellation(held, before, s)
     if cancel is not None:
         await s.fhir.transact([cancel])
-    return let_go, cancel is not None
+    return let_go, retired or cancel is not None
 
 
 def _perhaps_written(before: Projection | None) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync.errors import FhirConflict
+from sync.mapping.resource import DERIVED_ELEMENTS
 from sync.model import (
     DeadLetter,
     FhirPage,
@@ -28,7 +29,7 @@ from sync.ports import DeadLetters, FhirServer, PatientRows, Projections, Servic
 from sync.projection import what_fhir_holds, write_study
 from sync.telemetry import Telemetry
 
-_REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient"})
+_REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
 """Types whose removal a server may refuse, because others refer to them; the sync then leaves what has to stay."""
 
 
@@ -102,6 +103,14 @@ class WatchedFhir(FhirServer):
         """Read the real service."""
         found = await self.server.read(resource_type, resource_id)
         self.held[resource_type, resource_id] = found
+        return found
+
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Read the real service."""
+        found = await self.server.read_all(references)
+        for reference, resource in zip(references, found, strict=True):
+            resource_type, resource_id = reference.split("/")
+            self.held[resource_type, resource_id] = resource
         return found
 
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:

@@ -109,6 +109,10 @@ class WatchedFhir:
         self._before("read")
         return await self.server.read(resource_type, resource_id)
 
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        self._before("read_all")
+        return await self.server.read_all(references)
+
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         self._before("search")
         return await self.server.search(resource_type, system, value)

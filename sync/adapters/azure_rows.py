@@ -232,6 +232,7 @@ def projection_row(projection: Projection) -> Entity:
     lists = {
         "elements": sorted(projection.elements),
         "patient_keys": sorted(projection.patient_keys),
+        "derived": dict(sorted(projection.derived.items())),
         "findings": _findings_list(projection.findings),
         "patient_findings": _findings_list(projection.patient_findings),
     }
@@ -264,6 +265,7 @@ def projection_from(row: Mapping[str, Any]) -> Projection:
         study=_study_from(row),
         elements=frozenset(lists["elements"]),
         patient_keys=frozenset(lists["patient_keys"]),
+        derived=lists.get("derived", {}),
         findings=_findings_from(lists["findings"]),
         patient_findings=_findings_from(lists.get("patient_findings", [])),
         **dict[str, Any]({name: row.get(name) for name in _PROJECTION_TEXTS}),

@@ -45,7 +45,9 @@ _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _MEDIA = "application/fhir+json"
 _ESCAPED = re.compile(r"([\\,|$])")
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
-_ELEMENT_PATH = re.compile(r"(?:Bundle|Endpoint|ImagingStudy|Patient)(?:\.[a-z][A-Za-z]{0,40}(?:\[\d{1,5}\])?){0,10}")
+_ELEMENT_PATH = re.compile(
+    r"(?:Bundle|Device|DiagnosticReport|DocumentReference|Endpoint|ImagingStudy|Observation|Patient)(?:\.[a-z][A-Za-z]{0,40}(?:\[\d{1,5}\])?){0,10}"
+)
 """A path of element names and nothing else: a server may put a value into what should be a path."""
 
 _CONFLICTS = (409, 412)
@@ -114,6 +116,13 @@ class HttpFhirServer:
         _raise_for(answer.status_code, answer)
         return _object(answer)
 
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Return each resource, or None in its place, by batches of at most 500 reads."""
+        found: list[Resource | None] = []
+        for start in range(0, len(references), MAX_ENTRIES):
+            found += await self._batch(references[start : start + MAX_ENTRIES])
+        return found
+
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier, never from a cache; the first page holds enough of them."""
         form = {"identifier": f"{_escape(system)}|{_escape(value)}", "_count": "10"}
@@ -137,6 +146,17 @@ class HttpFhirServer:
         for start in range(0, len(writes), MAX_ENTRIES):
             versions += await self._transaction(writes[start : start + MAX_ENTRIES])
         return versions
+
+    async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
+        entries = [{"request": {"method": "GET", "url": reference}} for reference in references]
+        bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+        headers = {"Content-Type": f"{_MEDIA}; charset=utf-8", "Cache-Control": "no-cache"}
+        answer = await self._send("POST", "", content=json.dumps(bundle), headers=headers)
+        _raise_for(answer.status_code, answer)
+        answered = _entries(answer)
+        if len(answered) != len(references):
+            raise FhirUnavailable(f"{len(answered)} entries answered {len(references)}")
+        return [_read_entry(entry) for entry in answered]
 
     async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
         bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [_entry(write) for write in writes]}
@@ -242,10 +262,27 @@ def _entry(write: FhirWrite) -> dict[str, Any]:
     return {"resource": write.resource, "request": request}
 
 
+def _read_entry(entry: Mapping[str, Any]) -> Resource | None:
+    """Take the resource out of one entry of a batch's answer; None when it is not there."""
+    response = _part(entry, "response")
+    status = _status(response)
+    if status in _GONE:
+        return None
+    _raise_for(status, response.get("outcome"))
+    resource = dict(_part(entry, "resource"))
+    if not resource:
+        raise FhirUnavailable("an entry answered without its resource")
+    return resource
+
+
+def _status(response: Mapping[str, Any]) -> int:
+    digits = str(response.get("status") or "")[:3]
+    return int(digits) if digits.isdecimal() else 0
+
+
 def _version(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
     """Check one entry of a transaction's answer: not every server's transactions are atomic."""
-    digits = str(response.get("status") or "")[:3]
-    status = int(digits) if digits.isdecimal() else 0
+    status = _status(response)
     if write.resource is None:
         if status not in _GONE:
             _raise_for(status, response.get("outcome"))

@@ -64,6 +64,10 @@ class MemoryFhirServer:
         """Return the resource with ``meta.versionId``; None when it never was or is deleted."""
         return self.peek(resource_type, resource_id)
 
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Return each resource as `read` does."""
+        return [self.peek(*reference.split("/")) for reference in references]
+
     async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier; an empty system stands for identifiers without one."""
         return [

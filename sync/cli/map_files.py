@@ -37,9 +37,10 @@ def map_files(
     """
     Map DICOM files to FHIR, without any service.
 
-    Writes one transaction Bundle for each study (Patient, Endpoint if configured, ImagingStudy) as NDJSON to standard
-    output, by Study Instance UID. Standard error names the rejected files with the reason, and each attribute that
-    could not be used as it is. The output is the same for the same files in any order.
+    Writes one transaction Bundle for each study (Patient, Endpoint if configured, ImagingStudy, and what reports and
+    measurements make) as NDJSON to standard output, by Study Instance UID. Standard error names the rejected files with
+    the reason, and each attribute that could not be used as it is. The output is the same for the same files in any
+    order.
 
     **Examples**
 
@@ -90,7 +91,7 @@ def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits,
             report.reject(study.study_instance_uid, problem.code, problem.detail)
             continue
         sys.stdout.buffer.write(canonical(bundle) + b"\n")
-        instances += bundle["entry"][-1]["resource"]["numberOfInstances"]
+        instances += sum(entry["resource"].get("numberOfInstances", 0) for entry in bundle["entry"])
         report.find(study, findings)
     sys.stdout.buffer.flush()
     report.summarise(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync.attributes import EXTRACTED, IDENTITY, USABLE_UID
+from sync.attributes import IDENTITY, USABLE_UID
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.header.structure import LONG_VRS, SHORT_VRS
 from sync.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
@@ -28,11 +28,11 @@ from sync.header.values import (
     SINGLE,
     Kind,
     Row,
-    by_tag,
+    rows_of,
 )
 from sync.model import Finding, InstanceRecord, StudyRef
 
-_ROWS = by_tag(EXTRACTED)
+_SOP_CLASS = 0x00080016
 _VRS = SHORT_VRS | LONG_VRS
 _LARGEST_NUMBER = 10**18
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
@@ -82,7 +82,7 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
             raise MissingIdentity(f"{row.keyword} {'is not usable' if uid else 'is missing'}")
     sop, study, series = uids
     reader = _Reader()
-    attributes = reader.attributes(dataset, _ROWS)
+    attributes = reader.attributes(dataset, rows_of(_uid(dataset, _SOP_CLASS)))
     return InstanceRecord(
         study=StudyRef(study_instance_uid=study, partition=partition),
         series_instance_uid=series,

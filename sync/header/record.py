@@ -20,7 +20,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, USABLE_UID
+from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, USABLE_UID
 from sync.config import HeaderLimits
 from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.header.structure import (
@@ -37,7 +37,7 @@ from sync.header.structure import (
     Walk,
     encoding_at,
 )
-from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
+from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag, rows_of
 from sync.model import InstanceRecord, StudyRef
 
 PREAMBLE = 128
@@ -60,10 +60,10 @@ What a DICOMDIR is known by, and the bodies of reports, waveforms, documents and
 none of our attributes behind it.
 """
 
-_ROWS = by_tag(EXTRACTED)
+_SOP_CLASS = 0x00080016
 _UIDS = {row.tag: row.keyword for row in IDENTITY}
 _SOP_UID, _STUDY_UID, _SERIES_UID = _UIDS
-_WANTED = frozenset({SPECIFIC_CHARACTER_SET, *_ROWS, *_UIDS, *_ENDS})
+_WANTED = frozenset({SPECIFIC_CHARACTER_SET, *by_tag(EXTRACTED_OF_DOCUMENTS), *_UIDS, *_ENDS})
 _VRS = SHORT_VRS | LONG_VRS
 
 _ENCODINGS = {str(ImplicitVRLittleEndian): IMPLICIT_LITTLE, str(ExplicitVRBigEndian): EXPLICIT_BIG}
@@ -222,7 +222,8 @@ def _parse_dataset(data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *
         raise Short(position + 8)
     study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     reader = Reader(data, walk)
-    attributes = reader.attributes(spans, _ROWS, encoding)
+    sop_class = _uid(data, spans[_SOP_CLASS]) if _SOP_CLASS in spans else meta.sop_class
+    attributes = reader.attributes(spans, rows_of(sop_class), encoding)
     if not attributes.get("SOPClassUID") and USABLE_UID.fullmatch(meta.sop_class):
         attributes["SOPClassUID"] = [meta.sop_class]
     return InstanceRecord(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sync.attributes import Extracted
+from sync.attributes import DOCUMENT_CLASSES, EXTRACTED, Extracted, extracted_of
 from sync.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
 from sync.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
 from sync.model import Finding
@@ -71,6 +71,15 @@ class Row:
 def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
     """Make rows ready for lookup by tag."""
     return {row.tag: Row(row.keyword, row.vr.encode("ascii"), by_tag(row.children)) for row in rows}
+
+
+_ROWS = by_tag(EXTRACTED)
+_ROWS_OF = {sop_class: by_tag(extracted_of(sop_class)) for sop_class in DOCUMENT_CLASSES}
+
+
+def rows_of(sop_class: str) -> Mapping[int, Row]:
+    """Return the rows that are read of an instance of that SOP class."""
+    return _ROWS_OF.get(sop_class, _ROWS)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,15 @@
-"""One study -> one transaction Bundle: Patient, Endpoint, ImagingStudy, each a ``PUT`` to its deterministic id."""
+"""
+One study -> one transaction Bundle: Patient, Endpoint, ImagingStudy, and what single instances make.
+
+Each is a ``PUT`` to its deterministic id.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sync.config import MappingSettings
+from sync.mapping.derived import with_references
 from sync.mapping.imaging_study import build_study, with_subject
 from sync.mapping.patient import build_patient
 from sync.mapping.resource import patient_id
@@ -51,6 +56,8 @@ def build_bundle(
     findings.extend(built.findings)
     findings.extend(patient.findings)
     resources = [patient.resource, *([built.endpoint] if built.endpoint else []), imaging_study]
+    subject = imaging_study["subject"]
+    resources += [with_references(each, study, imaging_study["id"], subject) for each in built.derived]
     return transaction(resources), findings.all()
 
 

@@ -9,6 +9,11 @@ from sync.mapping.validation import validated
 from sync.model import Resource
 
 
+def dicomweb_root(settings: MappingSettings) -> str:
+    """Root of the DICOMweb service without ``/studies``; empty when none is configured."""
+    return settings.dicomweb_url.rstrip("/").removesuffix("/studies")
+
+
 def build_endpoint(settings: MappingSettings) -> Resource | None:
     """
     FHIR Endpoint of DICOM_SYNC_DICOMWEB_URL, None when it is not set.
@@ -20,7 +25,7 @@ def build_endpoint(settings: MappingSettings) -> Resource | None:
     InvalidResource
         The configured root is no URL that FHIR accepts.
     """
-    root = settings.dicomweb_url.rstrip("/").removesuffix("/studies")
+    root = dicomweb_root(settings)
     if not root:
         return None
     return validated(

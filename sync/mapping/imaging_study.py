@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sync.attributes import texts
 from sync.config import MappingSettings
 from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.identifiers import first_item, identifier, issuer_of
 from sync.mapping.moments import Keywords, fhir_datetime
@@ -36,8 +37,9 @@ class StudyResources:
     """
     What one study makes.
 
-    The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``findings``
-    are in order, each once.
+    The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``derived``
+    holds what single instances make, without subject too (see `sync.mapping.derived.with_references`), each before
+    those that refer to it; ``findings`` are in order, each once.
     """
 
     imaging_study: Resource
@@ -46,6 +48,7 @@ class StudyResources:
     findings: tuple[Finding, ...]
     series: int
     instances: int
+    derived: tuple[Resource, ...] = ()
 
 
 def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> StudyResources:
@@ -78,6 +81,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     resource = _imaging_study(study, witnesses, series, settings, findings)
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
+    derived = build_derived(resource, instances, settings, findings)
     findings.extend(patient.findings)
     return StudyResources(
         imaging_study=resource,
@@ -86,6 +90,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         findings=findings.all(),
         series=resource["numberOfSeries"],
         instances=resource["numberOfInstances"],
+        derived=derived,
     )
 
 

@@ -8,10 +8,12 @@ We own the elements that we write and keep the others: `overlay` is the one plac
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sync.model import Resource, StudyRef, digest
@@ -38,8 +40,25 @@ IMAGING_STUDY_ELEMENTS = frozenset(
 PATIENT_ELEMENTS = frozenset({"birthDate", "_birthDate", "gender", "identifier", "name"})
 """The same of a Patient that we created."""
 
+DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        kind: frozenset(elements.split())
+        for kind, elements in {
+            "DiagnosticReport": "basedOn category code conclusion effectiveDateTime identifier imagingStudy issued "
+            "result resultsInterpreter status subject text",
+            "DocumentReference": "author content context date description docStatus identifier masterIdentifier status "
+            "subject type",
+            "Observation": "basedOn bodySite category code component derivedFrom device effectiveDateTime focus "
+            "hasMember identifier issued method partOf performer status subject "
+            "valueCodeableConcept valueQuantity valueString",
+        }.items()
+    }
+)
+"""The same of resources that single instances make, by their type."""
+
 _DICOM_UID_SYSTEM = "urn:dicom:uid"
 _OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+_PREFIXES = {"DiagnosticReport": "dr", "DocumentReference": "df", "Observation": "ob"}
 _OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
 
 _Slot = tuple[str, ...]
@@ -58,6 +77,21 @@ def study_id(study: StudyRef) -> str:
 def patient_id(patient_key: str) -> str:
     """FHIR id of the Patient that we create for a patient key."""
     return f"pt-{patient_key}"
+
+
+def derived_id(resource_type: str, study: StudyRef, sop_instance_uid: str, place: str = "") -> str:
+    """
+    FHIR id of a resource that an instance makes.
+
+    It names the study too: an instance that moves makes another resource there, and two studies never write the same.
+
+    Parameters
+    ----------
+    place
+        Tells apart what one instance makes of one type: up to 18 letters, digits and dots.
+    """
+    stem = f"{_PREFIXES[resource_type]}-{digest(study.key, sop_instance_uid)}"
+    return f"{stem}-{place}" if place else stem
 
 
 def is_our_id(resource_id: str) -> bool:
@@ -155,6 +189,12 @@ class Ownership:
         )
 
     @classmethod
+    def of_derived(cls, resource_type: str) -> Ownership:
+        """Ownership of a resource that an instance made; whoever else names it adds an identifier of another system."""
+        slots = frozenset({("system", _DICOM_UID_SYSTEM)})
+        return cls(elements=DERIVED_ELEMENTS[resource_type] - {"identifier"}, identifier_slots=slots)
+
+    @classmethod
     def of_exactly(cls, ours: Resource) -> Ownership:
         """Ownership of what ``ours`` says and of nothing else."""
         return cls(elements=frozenset(ours) - {"identifier"})
@@ -197,8 +237,19 @@ def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
 
 
 def differs(held: Resource, wanted: Resource) -> bool:
-    """Whether a PUT of ``wanted`` would change what the server holds; what servers stamp themselves is left out."""
-    return canonical(_comparable(held)) != canonical(_comparable(wanted))
+    """
+    Whether a PUT of ``wanted`` would change what the server holds; what servers stamp themselves is left out.
+
+    Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count.
+    """
+    if canonical(_comparable(held)) != canonical(_comparable(wanted)):
+        return True
+    return "text" in wanted and _words(held) != _words(wanted)
+
+
+def _words(resource: Resource) -> list[str]:
+    div = str(resource.get("text", {}).get("div", ""))
+    return html.unescape(re.sub("<[^>]*>", " ", div)).split()
 
 
 def has_foreign(merged: Resource, ours: Resource) -> bool:

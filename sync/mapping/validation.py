@@ -2,7 +2,7 @@
 The gate: nothing leaves that FHIR R4 4.0.1 does not allow.
 
 Structure, cardinality and datatypes are checked by the models of ``fhir.resources``. They exist for R4B (4.3.0), whose
-Patient, ImagingStudy, Endpoint and Bundle have exactly the elements of 4.0.1; only two datatypes of extensions are new,
+resources that we make have exactly the elements of 4.0.1; only two datatypes of extensions are new,
 and refused here. What the models leave open is checked beside them: required codes, empty and missing values, control
 characters, integers as text, absolute systems. Our own JSON is what leaves, never the model's (it would rewrite dates).
 """
@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
+from math import isfinite
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,10 +22,26 @@ from sync.errors import InvalidResource
 from sync.mapping.values import MAX_TEXT_BYTES, clean
 from sync.model import Resource
 
-_MODULES = {"Bundle": "bundle", "Endpoint": "endpoint", "ImagingStudy": "imagingstudy", "Patient": "patient"}
+_MODULES = {
+    kind: kind.lower()
+    for kind in (
+        "Bundle",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Endpoint",
+        "ImagingStudy",
+        "Observation",
+        "Patient",
+    )
+}
 
 _REQUIRED_CODES = {
     ("ImagingStudy", "status"): {"registered", "available", "cancelled", "entered-in-error", "unknown"},
+    ("Observation", "status"): {"preliminary", "final", "amended", "corrected", "registered", "unknown"},
+    ("DiagnosticReport", "status"): {"partial", "preliminary", "final", "amended", "unknown"},
+    ("DocumentReference", "status"): {"current"},
+    ("DocumentReference", "docStatus"): {"preliminary", "final", "amended"},
+    ("text", "status"): {"generated", "extensions", "additional"},
     ("Endpoint", "status"): {"active", "suspended", "error", "off", "entered-in-error", "test"},
     ("Patient", "gender"): {"male", "female", "other", "unknown"},
     ("identifier", "use"): {"usual", "official", "temp", "secondary", "old"},
@@ -38,6 +55,9 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _URI = re.compile(r"\S+")
 _OFFSET = r"(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
+_TIMED = rf"\d{{4}}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?{_OFFSET}"
+_INSTANT = re.compile(_TIMED, re.ASCII)
+_DATETIME = re.compile(rf"{_DATE.pattern}|{_TIMED}", re.ASCII)
 _PATTERNS = {
     "id": _ID,
     "uid": _ID,
@@ -46,11 +66,14 @@ _PATTERNS = {
     "address": _URI,
     "reference": _URI,
     "birthDate": _DATE,
-    "started": re.compile(
-        rf"{_DATE.pattern}|\d{{4}}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?{_OFFSET}", re.ASCII
-    ),
+    "started": _DATETIME,
+    "effectiveDateTime": _DATETIME,
+    "valueDateTime": _DATETIME,
+    "issued": _INSTANT,
+    "date": _INSTANT,
 }
 _INTEGERS = frozenset({"number", "numberOfSeries", "numberOfInstances"})
+_DECIMALS = frozenset({"value"})
 _ONLY_R4B = frozenset({"valueCodeableReference", "valueRatioRange"})
 
 
@@ -96,6 +119,8 @@ def _fault(value: Any, holder: str, element: str) -> str | None:
         return _fault_of_object(value, element or holder, element)
     if isinstance(value, list):
         return _fault_of_list(value, holder, element)
+    if isinstance(value, float):
+        return None if element in _DECIMALS and isfinite(value) else element
     return None if isinstance(value, bool | int) and element not in _PATTERNS else element
 
 

@@ -128,6 +128,24 @@ async def test_versions_stand_in_the_order_of_the_writes(fhir):
     assert [version_of(each) for each in held] == [versions[0], versions[2]]
 
 
+async def test_many_are_read_in_the_order_of_asking_and_what_is_not_there_is_none(fhir):
+    first, second, gone = named("A"), named("B"), patient()
+    [_, version, _] = await fhir.transact([put(first), put(second), put(gone)])
+    await fhir.transact([delete(gone)])
+    asked = [second, patient(), gone, first]
+    held = await fhir.read_all([f"Patient/{each['id']}" for each in asked])
+    assert [each and each["id"] for each in held] == [second["id"], None, None, first["id"]]
+    assert version_of(held[0]) == version
+    assert not differs(held[0], second)
+
+
+async def test_more_are_read_than_one_request_takes(fhir):
+    wanted = named("A")
+    await fhir.transact([put(wanted)])
+    held = await fhir.read_all([f"Patient/{wanted['id']}"] * 2 + [f"Patient/{fresh()}" for _ in range(500)])
+    assert [each is not None for each in held] == [True, True] + [False] * 500
+
+
 async def test_a_search_finds_all_that_carry_the_identifier_and_no_others(fhir):
     value = fresh()
     ours = [patient(value=value) for _ in range(3)]

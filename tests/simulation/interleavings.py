@@ -156,6 +156,37 @@ def patient_updated_while_left(w: World) -> None:
     settle(w)
 
 
+def document_written_after_it_went(w: World) -> None:
+    """A pass is about to write a document's resources; the document goes, and a pass finds nothing of it."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/2", Content("1", "P1", "13", document=True))
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.change("a/2", None)
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    finish(w, slow)
+    settle(w)
+
+
+def document_written_under_its_return(w: World) -> None:
+    """A pass is about to delete a document's resources; the document comes back, and a pass writes them."""
+    w.change("a/1", Content("1", "P1", "11"))
+    w.change("a/2", Content("1", "P1", "13", document=True))
+    settle(w)
+    w.change("a/2", None)
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "transact" and call[1][0].resource is None)
+    w.change("a/2", Content("1", "P1", "13", document=True))
+    deliver_objects(w)
+    finish(w, begin(w, FIRST))
+    finish(w, slow)
+    settle(w)
+
+
 SCRIPTS = [
     died_after_writing,
     overtaken_by_a_create,
@@ -167,6 +198,8 @@ SCRIPTS = [
     patient_left_before_the_row,
     patient_deleted_under_a_newcomer,
     patient_updated_while_left,
+    document_written_after_it_went,
+    document_written_under_its_return,
 ]
 
 

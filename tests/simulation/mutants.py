@@ -20,7 +20,7 @@ from tests.simulation.world import Content, Scenario, World
 Script = Callable[[World], None]
 """One interleaving, played call by call."""
 
-CHAIN = ("sync.patients", "sync.projection", "sync.pipeline", "sync.handling")
+CHAIN = ("sync.derived", "sync.patients", "sync.projection", "sync.pipeline", "sync.handling")
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
 
 
@@ -71,6 +71,21 @@ BACK_AND_FORTH = Scenario(
     haste=(0.1, 0.2),
 )
 """A study changes and changes back, so that a stale record looks right."""
+
+DOCUMENTS = Scenario(
+    contents=(
+        Content("1", "P1", "11"),
+        Content("1", "P1", "13", document=True),
+        Content("1", "P1", "14", document=True),
+        None,
+    ),
+    names=(1, 2),
+    changes=(3, 4),
+    crash_rate=(0.2, 0.3),
+    timeouts=(1, 2),
+    haste=(0.1, 0.2, 1.0),
+)
+"""Documents come and go in a study, and passes over it die or are overtaken."""
 
 MUTANTS = [
     Mutant(
@@ -165,8 +180,36 @@ MUTANTS = [
     Mutant(
         "a new patient key is noted before its row is written",
         "sync.projection",
-        "    noted = await _note_patient(study, held, built, recorded, s)\n",
-        "    noted = recorded\n",
+        "keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)",
+        "keys, derived = known.patient_keys, noted(known.derived, built.derived)",
+    ),
+    Mutant(
+        "derived resources are noted before they are written",
+        "sync.projection",
+        "keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)",
+        "keys, derived = known.patient_keys | {built.patient.key}, known.derived",
+        DOCUMENTS,
+    ),
+    Mutant(
+        "a derived resource that is gone stays known",
+        "sync.derived",
+        'recorded={**dict.fromkeys(known, ""), **hashes}',
+        "recorded=hashes",
+        interleavings.document_written_after_it_went,
+    ),
+    Mutant(
+        "without trust FHIR is asked for what should be gone",
+        "sync.derived",
+        "if (known[reference] if trust else held[reference])]",
+        "if known[reference]]",
+        interleavings.document_written_after_it_went,
+    ),
+    Mutant(
+        "derived resources go with their instances",
+        "sync.projection",
+        "    wrote = await retire(derived.gone, s) or bool(writes)\n",
+        "    wrote = bool(writes)\n",
+        DOCUMENTS,
     ),
     Mutant(
         "the former patient is left",

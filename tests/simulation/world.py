@@ -20,7 +20,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from sync import handling, pipeline
 from sync.adapters.clocks import ManualClock
@@ -45,18 +45,23 @@ class Content:
     study: str
     patient: str
     sop: str
+    document: bool = False
+    """An encapsulated document, which makes resources of its own; else an image."""
 
 
 @cache
 def dicom_file(content: Content) -> bytes:
-    """Return a small CT header."""
+    """Return a small header."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
+    sop_class = EncapsulatedPDFStorage if content.document else CTImageStorage
+    meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = f"2.25.{content.sop}"
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     file = pydicom.Dataset()
     file.file_meta = meta
-    file.SOPClassUID, file.SOPInstanceUID = CTImageStorage, f"2.25.{content.sop}"
+    file.SOPClassUID, file.SOPInstanceUID = sop_class, f"2.25.{content.sop}"
+    if content.document:
+        file.DocumentTitle = f"of {content.patient}"
     file.StudyInstanceUID, file.SeriesInstanceUID = f"2.25.{content.study}", f"2.25.{content.study}0"
     file.Modality, file.StudyDate = "CT", f"2026010{content.study}"
     file.PatientID, file.PatientName = content.patient, _name(content)
@@ -189,6 +194,7 @@ class World:
             "projections": self.store.projections,
             "patients": self.store.patients,
             "dead_letters": self.store.dead_letters,
+            "cursors": self.store.cursors,
             "study_queue": self.store.study_queue,
             "fhir": self.fhir,
         }
@@ -411,10 +417,12 @@ CONTENTS: tuple[Content | bytes | None, ...] = (
     Content("2", "P1", "21"),
     Content("1", "P2", "11"),
     Content("2", "P2", "21"),
+    Content("1", "P1", "13", document=True),
+    Content("2", "P2", "13", document=True),
     UNREADABLE,
     None,
 )
-"""What objects hold: two studies that share patients, and instances that change theirs."""
+"""What objects hold: two studies that share patients, instances that change theirs, and a document that moves."""
 
 
 @dataclass(frozen=True)

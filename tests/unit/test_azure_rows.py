@@ -81,6 +81,7 @@ PROJECTIONS = st.builds(
     patient_id=MAYBE,
     patient_hash=MAYBE,
     patient_keys=st.frozensets(TEXT, max_size=4),
+    derived=st.dictionaries(TEXT, TEXT, max_size=3),
     endpoint_hash=MAYBE,
     series=NUMBERS,
     instances=NUMBERS,

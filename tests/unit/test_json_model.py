@@ -6,7 +6,7 @@ import json
 import pydicom
 import pytest
 
-from sync.attributes import EXTRACTED, IDENTITY, walk
+from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import HeaderLimits
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.header import parse_header, read_json
@@ -32,7 +32,7 @@ def codes(record):
 
 def wanted(dataset):
     """Keep the elements that the table has: pydicom's writer stumbles over others."""
-    tags = {row.tag for row in (*EXTRACTED, *IDENTITY)} | {0x00080005}
+    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY)} | {0x00080005}
     kept = pydicom.Dataset({tag: dataset[tag] for tag in dataset.keys() if int(tag) in tags})  # noqa: SIM118
     kept.decode()
     return kept

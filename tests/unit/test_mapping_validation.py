@@ -1,7 +1,16 @@
 import copy
 
 import pytest
-from fhir.resources.R4B import bundle, endpoint, extension, imagingstudy, patient
+from fhir.resources.R4B import (
+    bundle,
+    diagnosticreport,
+    documentreference,
+    endpoint,
+    extension,
+    imagingstudy,
+    observation,
+    patient,
+)
 
 from sync.errors import InvalidResource
 from sync.mapping.imaging_study import build_study, with_subject
@@ -26,6 +35,22 @@ R4_ELEMENTS = {
     patient.PatientLink: "other type",
     endpoint.Endpoint: "identifier status connectionType name managingOrganization contact period payloadType "
     "payloadMimeType address header",
+    observation.Observation: "identifier basedOn partOf status category code subject focus encounter effectiveDateTime "
+    "effectivePeriod effectiveTiming effectiveInstant issued performer valueQuantity valueCodeableConcept valueString "
+    "valueBoolean valueInteger valueRange valueRatio valueSampledData valueTime valueDateTime valuePeriod "
+    "dataAbsentReason interpretation note bodySite method specimen device referenceRange hasMember derivedFrom "
+    "component",
+    observation.ObservationComponent: "code valueQuantity valueCodeableConcept valueString valueBoolean valueInteger "
+    "valueRange valueRatio valueSampledData valueTime valueDateTime valuePeriod dataAbsentReason interpretation "
+    "referenceRange",
+    diagnosticreport.DiagnosticReport: "identifier basedOn status category code subject encounter effectiveDateTime "
+    "effectivePeriod issued performer resultsInterpreter specimen result imagingStudy media conclusion conclusionCode "
+    "presentedForm",
+    documentreference.DocumentReference: "masterIdentifier identifier status docStatus type category subject date "
+    "author authenticator custodian relatesTo description securityLabel content context",
+    documentreference.DocumentReferenceContent: "attachment format",
+    documentreference.DocumentReferenceContext: "encounter event period facilityType practiceSetting sourcePatientInfo "
+    "related",
     bundle.Bundle: "identifier type timestamp total link entry signature",
     bundle.BundleEntry: "link fullUrl resource search request response",
     bundle.BundleEntryRequest: "method url ifNoneMatch ifModifiedSince ifMatch ifNoneExist",
@@ -117,4 +142,4 @@ def test_null_is_no_value():
 
 def test_a_type_that_the_mapping_never_makes_is_refused():
     with pytest.raises(InvalidResource, match="resourceType"):
-        validated({"resourceType": "Observation"})
+        validated({"resourceType": "Medication"})

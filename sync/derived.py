@@ -1,0 +1,127 @@
+"""
+The resources that single instances make (reports, doses, measurements): written, healed, and gone with their instance.
+
+They are built of the study's rows like everything else, and known by the projection row, which names each one before it
+is first written and never forgets one: a pass that died, or lost a race, may have written any of them. So whatever FHIR
+holds of a study's derived resources can be told from the row alone, and no other resource is ever touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sync.errors import FhirConflict, FhirRejected
+from sync.mapping.resource import Ownership, content_hash, differs, overlay, version_of
+from sync.model import FhirWrite, Resource
+from sync.ports import Services
+
+_REFERRING_FIRST = ("DocumentReference", "DiagnosticReport", "Observation")
+
+RETRACTED = "entered-in-error"
+"""Status, of all these types, of what is not true (R4): for a resource that others keep us from deleting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedChanges:
+    """What to write, what has to go (as ``Type/id``), and what the projection row says of them all then."""
+
+    writes: Sequence[FhirWrite]
+    gone: Sequence[str]
+    recorded: Mapping[str, str]
+
+
+def reference_to(resource: Resource) -> str:
+    """Relative reference, ``Type/id``."""
+    return f"{resource['resourceType']}/{resource['id']}"
+
+
+def noted(known: Mapping[str, str], wanted: Iterable[Resource]) -> Mapping[str, str]:
+    """Return what the row has to know before anything is written: all that it knew, and a name for what is new."""
+    return {**dict.fromkeys(map(reference_to, wanted), ""), **known}
+
+
+async def compare_derived(
+    wanted: Sequence[Resource], known: Mapping[str, str], s: Services, *, trust: bool
+) -> DerivedChanges:
+    """
+    Compare with what FHIR holds. Only reads.
+
+    Parameters
+    ----------
+    wanted
+        All derived resources of the study, each before those that refer to it.
+    known
+        What the projection row said of them when the pass began.
+    trust
+        Whether that may stand for the server: then only what is to be updated is read, to keep elements of others.
+    """
+    hashes = {reference_to(resource): content_hash(resource) for resource in wanted}
+    changed = [reference for reference, digest in hashes.items() if known.get(reference) != digest]
+    asked = [reference for reference in changed if reference in known] if trust else [*{**known, **hashes}]
+    held = dict(zip(asked, await s.fhir.read_all(asked), strict=True)) if asked else {}
+    there = [reference for reference in known if (known[reference] if trust else held[reference])]
+    to_compare = [each for each in wanted if not trust or reference_to(each) in changed]
+    writes = [_write_of(held.get(reference_to(each)), each) for each in to_compare]
+    return DerivedChanges(
+        writes=[write for write in writes if write is not None],
+        gone=sorted((reference for reference in there if reference not in hashes), key=_referring_first),
+        recorded={**dict.fromkeys(known, ""), **hashes},
+    )
+
+
+def _referring_first(reference: str) -> tuple[int, int, str]:
+    """Order in which nothing goes before what refers to it; a part has a longer id than its group."""
+    return _REFERRING_FIRST.index(reference.partition("/")[0]), len(reference), reference
+
+
+def _write_of(held: Resource | None, wanted: Resource) -> FhirWrite | None:
+    kind = wanted["resourceType"]
+    if held is None:
+        return FhirWrite(resource_type=kind, resource_id=wanted["id"], resource=wanted)
+    merged = overlay(held, wanted, Ownership.of_derived(kind))
+    if not differs(held, merged):
+        return None
+    return FhirWrite(resource_type=kind, resource_id=held["id"], resource=merged, if_match=version_of(held))
+
+
+async def retire(gone: Sequence[str], s: Services) -> bool:
+    """
+    Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Safe to repeat.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+    """
+    if not gone:
+        return False
+    try:
+        await s.fhir.transact([_deletion(reference) for reference in gone])
+    except (FhirConflict, FhirRejected):
+        return any([await _retire_one(reference, s) for reference in gone])
+    return True
+
+
+async def _retire_one(reference: str, s: Services) -> bool:
+    try:
+        await s.fhir.transact([_deletion(reference)])
+    except (FhirConflict, FhirRejected):
+        return await _retract(reference, s)
+    return True
+
+
+async def _retract(reference: str, s: Services) -> bool:
+    kind, resource_id = reference.split("/")
+    held = await s.fhir.read(kind, resource_id)
+    if held is None or held.get("status") == RETRACTED:
+        return False
+    body = {**held, "status": RETRACTED}
+    write = FhirWrite(resource_type=kind, resource_id=resource_id, resource=body, if_match=version_of(held))
+    await s.fhir.transact([write])
+    return True
+
+
+def _deletion(reference: str) -> FhirWrite:
+    kind, resource_id = reference.split("/")
+    return FhirWrite(resource_type=kind, resource_id=resource_id)

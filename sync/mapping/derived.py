@@ -1,0 +1,87 @@
+"""
+What single instances of a study make beside the ImagingStudy: each SOP class its own module.
+
+    encapsulated PDF and CDA    ->  DiagnosticReport, DocumentReference     `sync.mapping.reports`
+
+An instance makes the same resources whatever else is in the study, but for what they say of the study itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sync.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF
+from sync.config import MappingSettings
+from sync.errors import InvalidResource
+from sync.mapping.reports import build_document
+from sync.mapping.resource import study_id
+from sync.mapping.source import Source
+from sync.mapping.validation import validated
+from sync.mapping.values import Findings
+from sync.model import InstanceRecord, Resource, StudyRef
+
+_BUILDERS: Mapping[str, Callable[[Source], Sequence[Resource]]] = {
+    ENCAPSULATED_PDF: build_document,
+    ENCAPSULATED_CDA: build_document,
+}
+"""By SOP class; instances of all others make nothing of their own."""
+
+
+def build_derived(
+    imaging_study: Resource, instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings
+) -> tuple[Resource, ...]:
+    """
+    Build the resources that single instances make, without subject, each before those that refer to it.
+
+    Parameters
+    ----------
+    imaging_study
+        The study's resource, as the mapping makes it.
+    instances
+        One record for each SOP Instance UID, by UID.
+    """
+    made: list[Resource] = []
+    for record in instances:
+        builder = _BUILDERS.get(_sop_class(record))
+        if builder is not None:
+            source = Source(record=record, imaging_study=imaging_study, settings=settings, findings=findings)
+            made += _built(builder, source)
+    return tuple(made)
+
+
+def _built(builder: Callable[[Source], Sequence[Resource]], source: Source) -> Sequence[Resource]:
+    """All that an instance makes, or nothing with a finding: a defect here must not cost the study."""
+    try:
+        return [validated(resource) for resource in builder(source)]
+    except InvalidResource:
+        source.findings.note("SOPInstanceUID", "derived.invalid", "nothing made of the instance")
+        return []
+
+
+def _sop_class(record: InstanceRecord) -> str:
+    values = record.attributes.get("SOPClassUID")
+    return str(values[0]) if values else ""
+
+
+def with_references(resource: Resource, study: StudyRef, fhir_id: str, subject: Resource) -> Resource:
+    """
+    Return a derived resource ready to leave: about whom the study is, and referring to it by the id that it has.
+
+    Parameters
+    ----------
+    fhir_id
+        Of the ImagingStudy: the one that we chose, or an adopted one.
+    """
+    own, actual = f"ImagingStudy/{study_id(study)}", f"ImagingStudy/{fhir_id}"
+    placed: Resource = resource if own == actual else _replaced(resource, own, actual)
+    return {**placed, "subject": subject}
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: new if key == "reference" and inner == old else _replaced(inner, old, new)
+            for key, inner in value.items()
+        }
+    return [_replaced(inner, old, new) for inner in value] if isinstance(value, list) else value
