@@ -143,7 +143,6 @@ _SERIES = (
     Extracted("BodyPartExamined", 0x00180015, "CS"),
     Extracted("DeviceSerialNumber", 0x00181000, "LO"),
     Extracted("DeviceUID", 0x00181002, "UI"),
-    Extracted("SoftwareVersions", 0x00181020, "LO"),
     Extracted("SeriesNumber", 0x00200011, "IS"),
     Extracted("Laterality", 0x00200060, "CS"),
     Extracted("ImageLaterality", 0x00200062, "CS"),

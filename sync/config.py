@@ -198,11 +198,23 @@ class MappingSettings(Section):
     accession_system: Uri = "urn:dicom-fhir-sync:accession-number"
     """Identifier system of accession numbers without any issuer."""
 
+    placer_system: Uri = "urn:dicom-fhir-sync:placer-order-number"
+    """Identifier system of placer order numbers without any issuer."""
+
+    filler_system: Uri = "urn:dicom-fhir-sync:filler-order-number"
+    """Identifier system of filler order numbers without any issuer."""
+
     study_id_system: Uri = ""
     """Identifier system of Study IDs (0020,0010); empty: they are not mapped."""
 
     coding_schemes: UrisByName = Field(default_factory=dict)
     """JSON object: coding scheme designator -> URI of the code system, for private schemes."""
+
+    patient_other_names: bool = False
+    """Whether Other Patient Names (0010,1001) and Patient's Birth Name (0010,1005) are mapped."""
+
+    patient_species: bool = False
+    """Whether Patient Species (0010,2202) is mapped, for veterinary images."""
 
 
 class HeaderLimits(Section):

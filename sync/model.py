@@ -229,7 +229,8 @@ class Projection:
     patient_hash: str | None = None
     patient_keys: frozenset[str] = frozenset()
     derived: Mapping[str, str] = field(default_factory=dict)
-    endpoint_hash: str | None = None
+    shared_hashes: frozenset[str] = frozenset()
+    """Of the resources that it refers to and shares with other studies, as they should be: Endpoint, Devices."""
     series: int = 0
     instances: int = 0
     findings: tuple[Finding, ...] = ()

@@ -413,7 +413,7 @@ class Services:
     telemetry: Telemetry = field(default_factory=Telemetry)
     instances: Mapping[str, InstanceSource] = field(default_factory=dict)
     """DICOM services by account; an object of any other account is in ``objects``. `sync.looking` chooses."""
-    verified_endpoints: set[str] = field(default_factory=set)
-    """Hashes of Endpoints that this process has seen as they should be, so that not every study reads them."""
+    verified: set[str] = field(default_factory=set)
+    """Hashes of shared resources that this process has seen as they should be, so that not every study reads them."""
     turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is looking at; they go when nobody holds them."""

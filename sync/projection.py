@@ -188,17 +188,16 @@ async def _upsert(
     wanted = with_subject(built.imaging_study, link.resource_id or held.resource_id, built.patient)
     wanted = {element: value for element, value in wanted.items() if element not in theirs}
     change = await _study_write(study, wanted, held, before, s)
-    endpoint = await _endpoint_write(built, before, s, trust=trust)
+    shared = await _shared_writes(built, before, s, trust=trust)
     subject = wanted["subject"] if held.resource is None or "subject" in wanted else held.resource["subject"]
     settled = [with_references(each, study, held.resource_id, subject) for each in built.derived]
     derived = await compare_derived(settled, known, s, trust=trust and (bool(known) or held.resource is None))
-    ours = [write for write in (link.write, endpoint, change.write) if write is not None]
+    ours = [write for write in (link.write, *shared, change.write) if write is not None]
     writes = [*ours, *derived.writes]
     versions = await s.fhir.transact(writes) if writes else []
     wrote = await retire(derived.gone, s) or bool(writes)
     await confirm_created(built.patient, link, s)
-    if built.endpoint is not None:
-        s.verified_endpoints.add(content_hash(built.endpoint))
+    s.verified.update(content_hash(resource) for resource in built.shared)
     version = versions[len(ours) - 1] if change.write else held.version
     after = _projection(study, built, held, link, change=change, version=version)
     keys = before.patient_keys if before else frozenset[str]()
@@ -226,7 +225,7 @@ def _projection(
         elements=change.elements,
         patient_id=link.resource_id,
         patient_hash=link.fingerprint,
-        endpoint_hash=content_hash(built.endpoint) if built.endpoint else None,
+        shared_hashes=frozenset(content_hash(resource) for resource in built.shared),
         series=built.series,
         instances=built.instances,
         findings=tuple(sorted({*built.findings, *link.findings})),
@@ -317,18 +316,29 @@ def _put(resource: Resource, held: Held) -> FhirWrite:
     return FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version)
 
 
-async def _endpoint_write(
+async def _shared_writes(
     built: StudyResources, before: Projection | None, s: Services, *, trust: bool
-) -> FhirWrite | None:
-    """One Endpoint a DICOMweb root serves all studies; it is read once a process, and whenever nothing is trusted."""
-    if built.endpoint is None:
+) -> list[FhirWrite]:
+    """
+    Write what many studies refer to: the Endpoint and the Devices.
+
+    Every study builds the same bytes of them, so no two can undo each other's. Each is read once a process, and
+    whenever nothing is trusted; it stays when the study goes, for nobody knows who else refers to it.
+    """
+    writes = []
+    for resource in built.shared:
+        digest = content_hash(resource)
+        if not (trust and (digest in s.verified or (before is not None and digest in before.shared_hashes))):
+            writes.append(await _shared_write(resource, s))
+    return [write for write in writes if write is not None]
+
+
+async def _shared_write(resource: Resource, s: Services) -> FhirWrite | None:
+    kind, resource_id = resource["resourceType"], resource["id"]
+    held = await s.fhir.read(kind, resource_id)
+    if held is None:
+        return FhirWrite(resource_type=kind, resource_id=resource_id, resource=resource)
+    wanted = overlay(held, resource, Ownership.of_exactly(resource))
+    if not differs(held, wanted):
         return None
-    digest = content_hash(built.endpoint)
-    if trust and (digest in s.verified_endpoints or (before is not None and before.endpoint_hash == digest)):
-        return None
-    held = await s.fhir.read("Endpoint", built.endpoint["id"])
-    wanted = overlay(held, built.endpoint, Ownership.of_exactly(built.endpoint)) if held else built.endpoint
-    if held is not None and not differs(held, wanted):
-        return None
-    version = version_of(held) if held else None
-    return FhirWrite(resource_type="Endpoint", resource_id=wanted["id"], resource=wanted, if_match=version)
+    return FhirWrite(resource_type=kind, resource_id=resource_id, resource=wanted, if_match=version_of(held))

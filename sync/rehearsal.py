@@ -74,7 +74,7 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
         patients=_PatientsApart(s.patients),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
-        verified_endpoints=set(),
+        verified=set(),
     )
     record = await s.projections.read(study)
     held = await what_fhir_holds(study, record, apart, trust=False)

@@ -233,6 +233,7 @@ def projection_row(projection: Projection) -> Entity:
         "elements": sorted(projection.elements),
         "patient_keys": sorted(projection.patient_keys),
         "derived": dict(sorted(projection.derived.items())),
+        "shared_hashes": sorted(projection.shared_hashes),
         "findings": _findings_list(projection.findings),
         "patient_findings": _findings_list(projection.patient_findings),
     }
@@ -252,7 +253,6 @@ _PROJECTION_TEXTS = (
     "content_hash",
     "patient_id",
     "patient_hash",
-    "endpoint_hash",
     "error",
 )
 _PROJECTION_PLAIN = ("fhir_id", "adopted", "foreign", "series", "instances", "finished")
@@ -266,6 +266,7 @@ def projection_from(row: Mapping[str, Any]) -> Projection:
         elements=frozenset(lists["elements"]),
         patient_keys=frozenset(lists["patient_keys"]),
         derived=lists.get("derived", {}),
+        shared_hashes=frozenset(lists.get("shared_hashes", ())),
         findings=_findings_from(lists["findings"]),
         patient_findings=_findings_from(lists.get("patient_findings", [])),
         **dict[str, Any]({name: row.get(name) for name in _PROJECTION_TEXTS}),

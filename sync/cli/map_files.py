@@ -37,10 +37,10 @@ def map_files(
     """
     Map DICOM files to FHIR, without any service.
 
-    Writes one transaction Bundle for each study (Patient, Endpoint if configured, ImagingStudy, and what reports and
-    measurements make) as NDJSON to standard output, by Study Instance UID. Standard error names the rejected files with
-    the reason, and each attribute that could not be used as it is. The output is the same for the same files in any
-    order.
+    Writes one transaction Bundle for each study (Patient, Endpoint if configured, Devices, ImagingStudy, and what
+    reports and measurements make) as NDJSON to standard output, by Study Instance UID. Standard error names the
+    rejected files with the reason, and each attribute that could not be used as it is. The output is the same for the
+    same files in any order.
 
     **Examples**
 
@@ -54,7 +54,8 @@ def map_files(
       `DICOM_SYNC_TIMEZONE=Europe/Berlin python -m sync map scan.dcm`
 
     **Settings**, all optional, each with the prefix `DICOM_SYNC_`: `TIMEZONE`, `DICOMWEB_URL`, `ISSUERS`,
-    `PATIENT_SYSTEM`, `ACCESSION_SYSTEM`, `STUDY_ID_SYSTEM`, `CODING_SCHEMES`, and the limits `HEADER_*`.
+    `PATIENT_SYSTEM`, `ACCESSION_SYSTEM`, `PLACER_SYSTEM`, `FILLER_SYSTEM`, `STUDY_ID_SYSTEM`, `CODING_SCHEMES`,
+    `PATIENT_OTHER_NAMES`, `PATIENT_SPECIES`, and the limits `HEADER_*`.
 
     **Exit codes**
 

@@ -1,5 +1,5 @@
 """
-One study -> one transaction Bundle: Patient, Endpoint, ImagingStudy, and what single instances make.
+One study -> one transaction Bundle: Patient, Endpoint, Devices, ImagingStudy, and what single instances make.
 
 Each is a ``PUT`` to its deterministic id.
 """
@@ -55,7 +55,7 @@ def build_bundle(
     findings = Findings()
     findings.extend(built.findings)
     findings.extend(patient.findings)
-    resources = [patient.resource, *([built.endpoint] if built.endpoint else []), imaging_study]
+    resources = [patient.resource, *built.shared, imaging_study]
     subject = imaging_study["subject"]
     resources += [with_references(each, study, imaging_study["id"], subject) for each in built.derived]
     return transaction(resources), findings.all()

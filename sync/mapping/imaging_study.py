@@ -11,24 +11,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.attributes import texts
+from sync.attributes import items, texts
 from sync.config import MappingSettings
 from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.codes import concepts, with_declared_schemes
 from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
-from sync.mapping.identifiers import first_item, identifier, issuer_of
 from sync.mapping.moments import Keywords, fhir_datetime
-from sync.mapping.names import printable_name
 from sync.mapping.patient import PatientClaim, claim_patient
+from sync.mapping.people import Role, people
+from sync.mapping.requests import accession_of, based_on, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.series import Series, build_series
-from sync.mapping.terminology import ACCESSION_NUMBER, ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, modality_system
+from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
 from sync.mapping.validation import validated
-from sync.mapping.values import Findings, clean, filled, first, is_strict_uid, one_text
+from sync.mapping.values import Findings, clean, filled, is_strict_uid, one_text
 from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
 
 _STARTED = Keywords(date="StudyDate", time="StudyTime")
 _ACCESSION = ("AccessionNumber", "IssuerOfAccessionNumberSequence")
+_REFERRER = Role("ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
+_READERS = Role("NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence")
+_PROCEDURE = "ProcedureCodeSequence"
+_SCHEMES = "CodingSchemeIdentificationSequence"
 _PLACES = ("PerformedLocation", "InstitutionalDepartmentName", "InstitutionName")
 
 
@@ -39,16 +44,23 @@ class StudyResources:
 
     The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``derived``
     holds what single instances make, without subject too (see `sync.mapping.derived.with_references`), each before
-    those that refer to it; ``findings`` are in order, each once.
+    those that refer to it; ``findings`` are in order, each once. Endpoint and Devices are shared
+    with other studies, which build the same bytes.
     """
 
     imaging_study: Resource
     patient: PatientClaim
     endpoint: Resource | None
+    devices: tuple[Resource, ...]
     findings: tuple[Finding, ...]
     series: int
     instances: int
     derived: tuple[Resource, ...] = ()
+
+    @property
+    def shared(self) -> tuple[Resource, ...]:
+        """Return what the study refers to and does not own."""
+        return (self.endpoint, *self.devices) if self.endpoint else self.devices
 
 
 def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> StudyResources:
@@ -74,10 +86,12 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     instances = current_instances(rows)
     for record in instances:
         findings.extend(record.findings)
+    witnesses = Witnesses([record.attributes for record in instances], "study", findings)
+    declared = [item for said in witnesses.distinct(_SCHEMES) for item in items(said, _SCHEMES)]
+    settings = with_declared_schemes(settings, declared, findings)
     series = build_series(instances, settings, findings)
     patient = claim_patient(study, rows, settings)
     endpoint = build_endpoint(settings)
-    witnesses = Witnesses([record.attributes for record in instances], "study", findings)
     resource = _imaging_study(study, witnesses, series, settings, findings)
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
@@ -87,6 +101,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         imaging_study=resource,
         patient=patient,
         endpoint=endpoint,
+        devices=series.devices,
         findings=findings.all(),
         series=resource["numberOfSeries"],
         instances=resource["numberOfInstances"],
@@ -121,7 +136,8 @@ def with_subject(imaging_study: Resource, patient_id: str, claim: PatientClaim) 
 def _imaging_study(
     study: StudyRef, witnesses: Witnesses, series: Series, settings: MappingSettings, findings: Findings
 ) -> Resource:
-    accession = _accession(witnesses.agree(*_ACCESSION), settings, findings)
+    accession = accession_of(witnesses.agree(*_ACCESSION), settings, findings)
+    procedures = items(witnesses.agree(_PROCEDURE), _PROCEDURE)
     modalities = sorted(series.modalities & ACQUISITION_MODALITIES)
     return filled(
         {
@@ -135,11 +151,14 @@ def _imaging_study(
             "status": "available",
             "modality": [{"system": modality_system(modality), "code": modality} for modality in modalities],
             "started": _started(witnesses, settings, findings),
-            "basedOn": [{"type": "ServiceRequest", "identifier": accession}] if accession else None,
-            "referrer": _referrer(witnesses.agree("ReferringPhysicianName"), findings),
+            "basedOn": based_on(accession, witnesses, settings, findings),
+            "referrer": next(iter(people(witnesses, _REFERRER, settings, findings)), None),
+            "interpreter": people(witnesses, _READERS, settings, findings),
             "numberOfSeries": len(series.elements),
             "numberOfInstances": sum(element["numberOfInstances"] for element in series.elements),
+            "procedureCode": concepts(procedures, _PROCEDURE, settings, findings),
             "location": _location(witnesses, findings),
+            "reasonCode": reasons(witnesses, settings, findings),
             "description": one_text(witnesses.agree("StudyDescription"), "StudyDescription", findings),
             "series": list(series.elements),
         }
@@ -151,19 +170,8 @@ def _uid_identifier(study: StudyRef, findings: Findings) -> Resource:
     if not is_strict_uid(study.study_instance_uid):
         findings.note("StudyInstanceUID", "uid.malformed", "kept as it is")
     value = f"urn:oid:{clean(study.study_instance_uid)}"
-    return {"use": "official", "system": DICOM_UID_SYSTEM, "value": value}
-
-
-def _accession(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    value = one_text(attributes, "AccessionNumber", findings)
-    if value is None:
-        return None
-    designator = first_item(attributes, "IssuerOfAccessionNumberSequence")
-    name = one_text(designator, "LocalNamespaceEntityID", findings)
-    default = settings.accession_system or MappingSettings.model_fields["accession_system"].default
-    keyword = "IssuerOfAccessionNumberSequence"
-    issuer = issuer_of(name, designator, settings, findings, keyword=keyword, default=default)
-    return identifier(value, issuer, ACCESSION_NUMBER)
+    kind = {"coding": [dict(STUDY_INSTANCE_UID)]}
+    return {"use": "official", "type": kind, "system": DICOM_UID_SYSTEM, "value": value}
 
 
 def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
@@ -174,13 +182,6 @@ def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Find
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
     return fhir_datetime(witnesses.agree(*_STARTED), _STARTED, settings.timezone, findings)
-
-
-def _referrer(attributes: Attributes, findings: Findings) -> Resource | None:
-    """Name the referrer by display only: a name alone identifies nobody, so no Practitioner is made."""
-    raw = first(attributes, "ReferringPhysicianName", findings)
-    name = printable_name(raw, "ReferringPhysicianName", findings)
-    return {"display": name} if name else None
 
 
 def _location(witnesses: Witnesses, findings: Findings) -> Resource | None:

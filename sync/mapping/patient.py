@@ -14,32 +14,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.attributes import items
+from sync.attributes import items, texts
 from sync.config import MappingSettings
 from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.codes import concepts
 from sync.mapping.identifiers import patient_identifier
-from sync.mapping.moments import fhir_date
+from sync.mapping.moments import Keywords, fhir_date, fhir_datetime
 from sync.mapping.names import human_names, printable_name
 from sync.mapping.resource import patient_id
-from sync.mapping.terminology import OBSERVATION_VALUE
+from sync.mapping.terminology import OBSERVATION_VALUE, PATIENT_ANIMAL, PATIENT_BIRTH_TIME
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, code, filled, first
 from sync.model import Attributes, Finding, LedgerRow, PatientRow, Resource, StudyRef, digest
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence")
-_DEMOGRAPHICS = (
-    "PatientName",
-    "PatientSex",
-    "PatientBirthDate",
-    "OtherPatientIDsSequence",
-    "PatientIdentityRemoved",
-)
-"""PS3.3 C.7.1.1 *Patient Module*: all that is kept of a patient."""
+_BIRTH = Keywords(date="PatientBirthDate", time="PatientBirthTime")
+_DEMOGRAPHICS = ("PatientName", "PatientSex", "OtherPatientIDsSequence", "PatientIdentityRemoved")
+_OTHER_NAMES = {"OtherPatientNames": None, "PatientBirthName": "maiden"}
+"""Names beside the one that is used -> their use in R4; aliases have none."""
+_SPECIES = "PatientSpeciesCodeSequence"
+"""With the birth, all that is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), the last two if settings say so."""
 
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 """(0010,0040) *Patient's Sex* -> R4 administrative-gender."""
 
-_ELEMENTS = {"name": "PatientName", "gender": "PatientSex", "birthDate": "PatientBirthDate"}
+_ELEMENTS = {
+    "extension": _SPECIES,
+    "name": "PatientName",
+    "gender": "PatientSex",
+    "birthDate": "PatientBirthDate",
+    "_birthDate": "PatientBirthTime",
+}
 
 _NOT_PATIENT_IDS = frozenset({"RFID", "BARCODE"})
 """(0010,0022) *Type of Patient ID*: labels on a wrist band, not numbers somebody is known by."""
@@ -85,8 +90,10 @@ def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingS
     findings = Findings()
     witnesses = Witnesses([record.attributes for record in current_instances(rows)], "study", findings)
     attributes = witnesses.agree(*_IDENTITY)
-    for keyword in _DEMOGRAPHICS:
-        attributes |= witnesses.supporters("PatientID").agree(keyword)
+    own = witnesses.supporters("PatientID")
+    for keyword in _kept(settings):
+        attributes |= own.agree(keyword)
+    attributes |= _birth(own)
     found = patient_identifier(attributes, settings, findings)
     if found is None:
         findings.note("PatientID", "patient.no_id", "patient of this study alone")
@@ -99,6 +106,18 @@ def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingS
         attributes=attributes,
         findings=findings.all(),
     )
+
+
+def _kept(settings: MappingSettings) -> tuple[str, ...]:
+    """Nothing is kept of a patient that is not mapped."""
+    names = tuple(_OTHER_NAMES) if settings.patient_other_names else ()
+    return (*_DEMOGRAPHICS, *names, *((_SPECIES,) if settings.patient_species else ()))
+
+
+def _birth(witnesses: Witnesses) -> dict[str, Sequence[Any]]:
+    """Date and time of birth belong together; the offset of the images counts for a time only."""
+    said = witnesses.agree(_BIRTH.date, _BIRTH.time)
+    return witnesses.agree(*_BIRTH) if _BIRTH.time in said and _BIRTH.date in said else said
 
 
 def _own_key(study: StudyRef) -> str:
@@ -121,7 +140,7 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
     latest_first = sorted(rows, key=lambda row: (row.study_date, row.study), reverse=True)
     merged: Resource = {}
     for row in latest_first:
-        for element, value in _demographics(row.attributes, findings).items():
+        for element, value in _demographics(row.attributes, settings, findings).items():
             if merged.setdefault(element, value) != value and element in _ELEMENTS:
                 findings.note(_ELEMENTS[element], "patient.conflicting_values", "latest study's value used")
     resource = {
@@ -131,20 +150,58 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
         "identifier": _identifiers(latest_first, settings, findings),
         **{element: merged.get(element) for element in _ELEMENTS},
     }
+    if _is_of_another_day(resource):
+        del resource["_birthDate"]
     return BuiltPatient(resource=validated(filled(resource)), findings=findings.all())
 
 
-def _demographics(attributes: Attributes, findings: Findings) -> dict[str, Any]:
+def _is_of_another_day(patient: Resource) -> bool:
+    """Whether the time of birth is one study's and the date another's."""
+    timed = patient["_birthDate"]
+    return timed is not None and timed["extension"][0]["valueDateTime"][: len("YYYY-MM-DD")] != patient["birthDate"]
+
+
+def _demographics(attributes: Attributes, settings: MappingSettings, findings: Findings) -> dict[str, Any]:
     """Elements of the Patient that one study has something usable for."""
     birth_date = first(attributes, "PatientBirthDate", findings)
     return filled(
         {
             "meta": _identity_removed(attributes, findings),
-            "name": human_names(first(attributes, "PatientName", findings), "PatientName", findings),
+            "extension": _animal(attributes, settings, findings),
+            "name": _names(attributes, settings, findings),
             "gender": _gender(attributes, findings),
             "birthDate": fhir_date(birth_date, "PatientBirthDate", findings),
+            "_birthDate": _birth_time(attributes, settings, findings),
         }
     )
+
+
+def _names(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """Put the name in use first; others follow if DICOM_SYNC_PATIENT_OTHER_NAMES asks for them."""
+    names = human_names(first(attributes, "PatientName", findings), "PatientName", findings)
+    for keyword, use in _OTHER_NAMES.items() if settings.patient_other_names else ():
+        for stated in texts(attributes, keyword):
+            others = human_names(stated, keyword, findings)
+            names += [filled({**name, "use": use}) for name in others]
+    return names
+
+
+def _birth_time(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """R4 extension *patient-birthTime*, which a time without offset cannot fill."""
+    if not texts(attributes, _BIRTH.time):
+        return None
+    moment = fhir_datetime(attributes, _BIRTH, settings.timezone, findings)
+    if moment is None or "T" not in moment:
+        return None
+    return {"extension": [{"url": PATIENT_BIRTH_TIME, "valueDateTime": moment}]}
+
+
+def _animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """R4 extension *patient-animal*, if DICOM_SYNC_PATIENT_SPECIES asks for it."""
+    if not settings.patient_species:
+        return []
+    species = concepts(items(attributes, _SPECIES), _SPECIES, settings, findings)[:1]
+    return [{"url": PATIENT_ANIMAL, "extension": [{"url": "species", "valueCodeableConcept": one}]} for one in species]
 
 
 def _gender(attributes: Attributes, findings: Findings) -> str | None:

@@ -24,10 +24,13 @@ IMAGING_STUDY_ELEMENTS = frozenset(
         "description",
         "endpoint",
         "identifier",
+        "interpreter",
         "location",
         "modality",
         "numberOfInstances",
         "numberOfSeries",
+        "procedureCode",
+        "reasonCode",
         "referrer",
         "series",
         "started",
@@ -57,6 +60,7 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
 """The same of resources that single instances make, by their type."""
 
 _DICOM_UID_SYSTEM = "urn:dicom:uid"
+_PATIENT_ANIMAL = "http://hl7.org/fhir/StructureDefinition/patient-animal"
 _OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 _PREFIXES = {"DiagnosticReport": "dr", "DocumentReference": "df", "Observation": "ob"}
 _OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
@@ -97,6 +101,11 @@ def derived_id(resource_type: str, study: StudyRef, sop_instance_uid: str, place
 def is_our_id(resource_id: str) -> bool:
     """Whether the id is one that `study_id` or `patient_id` gives, to whichever study or patient."""
     return _OUR_ID.fullmatch(resource_id) is not None
+
+
+def device_id(*identity: str) -> str:
+    """FHIR id of the Device that these attributes identify."""
+    return f"dv-{digest('device', *identity)}"
 
 
 def endpoint_id(root: str) -> str:
@@ -159,7 +168,7 @@ def _label_slot(label: Resource) -> _Slot:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
     """
-    What of a held resource is ours: top-level elements, slots within ``identifier``, security labels.
+    What of a held resource is ours: top-level elements, slots within ``identifier``, extensions, security labels.
 
     Of a resource that we created every element that we could write is ours, present or not. Of an adopted one only
     what we write now, or wrote before.
@@ -168,6 +177,7 @@ class Ownership:
     elements: frozenset[str]
     identifier_slot: Callable[[Resource], _Slot] = _system_slot
     identifier_slots: frozenset[_Slot] = frozenset()
+    extensions: frozenset[_Slot] = frozenset()
     labels: frozenset[_Slot] = frozenset()
 
     @classmethod
@@ -185,6 +195,7 @@ class Ownership:
             elements=PATIENT_ELEMENTS,
             identifier_slot=_patient_slot,
             identifier_slots=frozenset({_SECONDARY_SLOT}),
+            extensions=frozenset({(_PATIENT_ANIMAL,)}),
             labels=_IDENTITY_REMOVED,
         )
 
@@ -221,7 +232,7 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     merged = {k: v for k, v in held.items() if k not in owned.elements}
     merged.update({k: v for k, v in ours.items() if k not in ("id", "meta")})
     identifiers = _keep_foreign(held, ours, "identifier", owned.identifier_slot, owned.identifier_slots)
-    extensions = _keep_foreign(held, ours, "extension", _extension_slot, frozenset())
+    extensions = _keep_foreign(held, ours, "extension", _extension_slot, owned.extensions)
     merged.update(identifier=identifiers, extension=extensions)
     merged = {k: v for k, v in merged.items() if v != []}
     merged["id"] = held.get("id", ours.get("id"))

@@ -13,22 +13,42 @@ from typing import Any
 from sync.attributes import items, texts
 from sync.config import MappingSettings
 from sync.mapping.agreement import Witnesses
+from sync.mapping.codes import best_coding
+from sync.mapping.device import Equipment, equipment
 from sync.mapping.identifiers import first_item
 from sync.mapping.moments import Keywords, fhir_datetime, instant_key
+from sync.mapping.people import Role, people
 from sync.mapping.sop_classes import sop_class_name
-from sync.mapping.terminology import DATA_ABSENT_REASON, LATERALITY, OTHER_MODALITY, URI_SYSTEM, modality_system
-from sync.mapping.values import Findings, code, coding, filled, first, number, one_text, uid
+from sync.mapping.specimens import specimens
+from sync.mapping.standards import body_parts
+from sync.mapping.terminology import (
+    DATA_ABSENT_REASON,
+    LATERALITY,
+    NUMBER_OF_FRAMES,
+    OTHER_MODALITY,
+    PARTICIPATION_TYPE,
+    SNOMED_CT,
+    URI_SYSTEM,
+    modality_system,
+)
+from sync.mapping.values import Findings, code, filled, first, number, one_text, uid
 from sync.model import Attributes, InstanceRecord, Resource
 
 _STARTED = Keywords(date="SeriesDate", time="SeriesTime")
+_PERFORMERS = (
+    ("PRF", Role("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence")),
+    ("SPRF", Role("OperatorsName", "OperatorIdentificationSequence")),
+)
+"""HL7 v3 ParticipationType: performer, secondary performer; equipment is ``DEV``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Elements by (number, UID), those without a number last, and the modalities among them."""
+    """Elements by (number, UID), those without a number last; their modalities, and the Devices that made them."""
 
     elements: tuple[Resource, ...]
     modalities: frozenset[str]
+    devices: tuple[Resource, ...]
 
 
 def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings) -> Series:
@@ -46,17 +66,30 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
             findings.note(keyword, "uid.unusable", "instance left out")
         else:
             members.setdefault(series_uid, []).append((instance_uid, record.attributes))
-    elements = [_series(series_uid, members[series_uid], settings, findings) for series_uid in members]
+    devices: dict[str, Resource] = {}
+    elements = []
+    for series_uid, said in members.items():
+        witnesses = Witnesses([attributes for _, attributes in said], "series", findings)
+        made_by = equipment(witnesses, findings)
+        if made_by is not None and made_by.device is not None:
+            devices[made_by.device["id"]] = made_by.device
+        element = _series(series_uid, said, witnesses, settings, findings)
+        element["performer"] = _performers(witnesses, made_by, settings, findings)
+        elements.append(filled({**element, "instance": _instances(said, findings)}))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
         modalities=frozenset(element["modality"]["code"] for element in elements),
+        devices=tuple(devices[key] for key in sorted(devices)),
     )
 
 
 def _series(
-    series_uid: str, members: Sequence[tuple[str, Attributes]], settings: MappingSettings, findings: Findings
+    series_uid: str,
+    members: Sequence[tuple[str, Attributes]],
+    witnesses: Witnesses,
+    settings: MappingSettings,
+    findings: Findings,
 ) -> Resource:
-    witnesses = Witnesses([attributes for _, attributes in members], "series", findings)
     return filled(
         {
             "uid": series_uid,
@@ -66,10 +99,25 @@ def _series(
             "numberOfInstances": len(members),
             "bodySite": _body_site(witnesses, settings, findings),
             "laterality": _laterality(witnesses, findings),
+            "specimen": specimens(witnesses, settings, findings),
             "started": _started(witnesses, settings, findings),
-            "instance": _instances(members, findings),
         }
     )
+
+
+def _performers(
+    witnesses: Witnesses, made_by: Equipment | None, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    """Name who performed, who operated, and what the series was made with."""
+    actors = [
+        (function, person) for function, role in _PERFORMERS for person in people(witnesses, role, settings, findings)
+    ]
+    if made_by is not None:
+        actors.append(("DEV", made_by.reference))
+    return [
+        {"function": {"coding": [{"system": PARTICIPATION_TYPE, "code": function}]}, "actor": actor}
+        for function, actor in actors
+    ]
 
 
 def _by_number(element: Resource) -> tuple[bool, int, str]:
@@ -89,13 +137,20 @@ def _modality(attributes: Attributes, findings: Findings) -> Resource:
 
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """Prefer the coded region; the text of (0018,0015) is shown without a system, because it is no code of one."""
-    for item in items(witnesses.agree("AnatomicRegionSequence"), "AnatomicRegionSequence")[:1]:
-        region = coding(item, "AnatomicRegionSequence", settings, findings)
+    """Prefer the coded region; a term of (0018,0015) is looked up (PS3.16 Annex L), another text is shown only."""
+    keyword = "AnatomicRegionSequence"
+    for item in items(witnesses.agree(keyword), keyword)[:1]:
+        region = best_coding(item, keyword, settings, findings)
         if region is not None:
             return region
     display = one_text(witnesses.agree("BodyPartExamined"), "BodyPartExamined", findings)
-    return {"display": display} if display else None
+    if display is None:
+        return None
+    part = body_parts().get(display.upper())
+    if part is None:
+        findings.note("BodyPartExamined", "body_part.unknown", "text without code")
+        return {"display": display}
+    return {"system": SNOMED_CT, "code": part.code, "display": part.meaning}
 
 
 def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
@@ -130,6 +185,8 @@ def _instances(members: Sequence[tuple[str, Attributes]], findings: Findings) ->
         if stated[0] not in sop_classes:
             sop_classes[stated[0]] = _sop_class(attributes, findings)
         element: Resource = {"uid": instance_uid, "sopClass": sop_classes[stated[0]]}
+        if "NumberOfFrames" in attributes and (frames := number(attributes, "NumberOfFrames", findings)) is not None:
+            element["extension"] = [{"url": NUMBER_OF_FRAMES, "valueInteger": frames}]
         instance_number = number(attributes, "InstanceNumber", findings)
         if instance_number is not None:
             element["number"] = instance_number

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from sync.mapping.standards import dcm_codes_of_r4
+
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 DCM_BY_OID = "urn:oid:1.2.840.10008.2.16.4"
 """
@@ -22,7 +24,12 @@ DICOM_UID_SYSTEM = "urn:dicom:uid"
 IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
 OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 ENDPOINT_CONNECTION_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+PARTICIPATION_TYPE = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+PATIENT_BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
+PATIENT_ANIMAL = "http://hl7.org/fhir/StructureDefinition/patient-animal"
+NUMBER_OF_FRAMES = "http://hl7.eu/fhir/imaging/StructureDefinition/NumberOfFrames"
+"""HL7 Europe Imaging (R4, draft), in place of a core element that only R6 has."""
 
 DIAGNOSTIC_IMAGING = MappingProxyType(
     {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
@@ -77,18 +84,35 @@ LATERALITY = MappingProxyType(
 )
 """PS3.16 CID 244 *Laterality*, by the enumerated values of (0020,0060) and (0020,0062)."""
 
+SNOMED_RT = "http://snomed.info/srt"
+"""Retired; what is coded in it is written in SNOMED CT too."""
+
 CODING_SCHEMES = MappingProxyType(
     {
         "DCM": DCM,
         "SCT": SNOMED_CT,
-        "SRT": "http://snomed.info/srt",
-        "SNM3": "http://snomed.info/srt",
-        "99SDM": "http://snomed.info/srt",
+        "SRT": SNOMED_RT,
+        "SNM3": SNOMED_RT,
+        "99SDM": SNOMED_RT,
         "LN": "http://loinc.org",
         "UCUM": "http://unitsofmeasure.org",
+        "RADLEX": "http://www.radlex.org",
+        "UMLS": "http://terminology.hl7.org/CodeSystem/umls",
+        "NCIt": "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",
+        "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
+        "I10": "http://hl7.org/fhir/sid/icd-10",
+        "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
+        "I10P": "http://www.cms.gov/Medicare/Coding/ICD10",
+        "C4": "http://www.ama-assn.org/go/cpt",
+        "CPT4": "http://www.ama-assn.org/go/cpt",
+        "HCPCS": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+        "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
+        "NDC": "http://hl7.org/fhir/sid/ndc",
+        "MDC": "urn:iso:std:iso:11073:10101",
+        "MSH": "https://www.nlm.nih.gov/mesh",
     }
 )
-"""PS3.16 Table 8-1, coding scheme designator -> URI of the code system in FHIR."""
+"""PS3.16 Table 8-1, coding scheme designator -> URI of the code system in FHIR (R4 *Terminologies*, 4.3.0.1)."""
 
 UNVERSIONED_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 """Schemes whose (0008,0103) says nothing that ``Coding.version`` could hold (PS3.16 8.1)."""
@@ -104,6 +128,12 @@ PATIENT_IDENTIFIER_TYPES = frozenset(
 
 MEDICAL_RECORD_NUMBER = "MR"
 ACCESSION_NUMBER = "ACSN"
+PLACER_NUMBER = "PLAC"
+FILLER_NUMBER = "FILL"
+"""HL7 v2 table 0203."""
+
+STUDY_INSTANCE_UID = MappingProxyType({"system": DCM, "code": "110180", "display": "Study Instance UID"})
+"""PS3.16 Annex D; the type that HL7 Europe and the HL7 dicom-sr guide give the identifier of a study."""
 
 
 def modality_system(modality: str) -> str | None:
@@ -111,3 +141,8 @@ def modality_system(modality: str) -> str | None:
     if modality in R4_MODALITIES:
         return DCM
     return DCM_BY_OID if modality in LATER_MODALITIES else None
+
+
+def dcm_system(code: str) -> str:
+    """Return the system of a code of PS3.16 Annex D: its URL if R4's copy has the code, else its OID."""
+    return DCM if code in dcm_codes_of_r4() else DCM_BY_OID

@@ -26,6 +26,7 @@ _MODULES = {
     kind: kind.lower()
     for kind in (
         "Bundle",
+        "Device",
         "DiagnosticReport",
         "DocumentReference",
         "Endpoint",
@@ -46,6 +47,14 @@ _REQUIRED_CODES = {
     ("Patient", "gender"): {"male", "female", "other", "unknown"},
     ("identifier", "use"): {"usual", "official", "temp", "secondary", "old"},
     ("name", "use"): {"usual", "official", "temp", "nickname", "anonymous", "old", "maiden"},
+    ("deviceName", "type"): {
+        "udi-label-name",
+        "user-friendly-name",
+        "patient-reported-name",
+        "manufacturer-name",
+        "model-name",
+        "other",
+    },
     ("Bundle", "type"): {"transaction"},
     ("request", "method"): {"PUT", "DELETE"},
 }
@@ -72,7 +81,7 @@ _PATTERNS = {
     "issued": _INSTANT,
     "date": _INSTANT,
 }
-_INTEGERS = frozenset({"number", "numberOfSeries", "numberOfInstances"})
+_INTEGERS = frozenset({"number", "numberOfSeries", "numberOfInstances", "valueInteger"})
 _DECIMALS = frozenset({"value"})
 _ONLY_R4B = frozenset({"valueCodeableReference", "valueRatioRange"})
 

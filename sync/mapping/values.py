@@ -16,7 +16,7 @@ from typing import Any
 
 from sync.attributes import texts
 from sync.config import MappingSettings
-from sync.mapping.terminology import CODING_SCHEMES, UNVERSIONED_SCHEMES, URI_SYSTEM
+from sync.mapping.terminology import CODING_SCHEMES, DCM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
 from sync.model import Attributes, Finding, Resource
 
 MAX_TEXT_BYTES = 1024 * 1024
@@ -190,13 +190,26 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
         never the designator itself.
     """
     display = one_text(item, "CodeMeaning", findings)
-    urn = first(item, "URNCodeValue", findings)
-    value = code(first(item, "CodeValue", findings) or first(item, "LongCodeValue", findings) or urn, keyword, findings)
+    value, is_urn = _code_value(item, keyword, findings)
     if value is None:
         return {"display": display} if display else None
     designator = one_text(item, "CodingSchemeDesignator", findings) or ""
-    system = URI_SYSTEM if value == urn else settings.coding_schemes.get(designator) or CODING_SCHEMES.get(designator)
+    system = URI_SYSTEM if is_urn else settings.coding_schemes.get(designator) or CODING_SCHEMES.get(designator)
     if system is None:
         findings.note(keyword, "coding.unknown_scheme", "code without system")
+    elif system == DCM:
+        system = dcm_system(value)
     version = None if designator in UNVERSIONED_SCHEMES else one_text(item, "CodingSchemeVersion", findings)
     return filled({"system": system, "version": version, "code": value, "display": display})
+
+
+def _code_value(item: Attributes, keyword: str, findings: Findings) -> tuple[str | None, bool]:
+    """(0008,0100), else (0008,0119), else (0008,0120), and whether it is the last, which has to be a URI."""
+    value = first(item, "CodeValue", findings) or first(item, "LongCodeValue", findings)
+    if value is not None:
+        return code(value, keyword, findings), False
+    stated = first(item, "URNCodeValue", findings)
+    urn = absolute_uri(stated)
+    if stated is not None and urn is None:
+        findings.note(keyword, "coding.no_uri", "code left out")
+    return urn, True

@@ -25,7 +25,7 @@ async def test_a_projection_comes_back_as_it_was_written(storage):
         patient_hash="cd",
         patient_keys=frozenset({"k1", "k2"}),
         derived={"Observation/ob-1": "aa", "DiagnosticReport/dr-1": ""},
-        endpoint_hash="ef",
+        shared_hashes=frozenset({"ef"}),
         series=2,
         instances=3000,
         findings=(Finding(keyword="StudyDate", code="date.impossible", action="omitted"),),

@@ -144,7 +144,7 @@ class World:
         """Return the version of everything that we may write."""
         return {
             f"{kind}/{one['id']}": one["meta"]["versionId"]
-            for kind in ("ImagingStudy", "Patient", "Endpoint")
+            for kind in ("ImagingStudy", "Patient", "Endpoint", "Device")
             for one in self.all(kind)
         }
 

@@ -47,8 +47,8 @@ def test_the_same_bytes_again_make_no_new_version(arrived):
     assert (len(before.keys() ^ after.keys()), changed) == (0, 0), "resources came or went, or got new versions"
 
 
-def test_hapi_finds_no_error_in_any_study_or_patient(hapi_world, arrived):
-    resources = arrived.world.all("ImagingStudy") + arrived.world.all("Patient")
+def test_hapi_finds_no_error_in_any_resource(hapi_world, arrived):
+    resources = [one for kind in ("ImagingStudy", "Patient", "Device") for one in arrived.world.all(kind)]
     with ThreadPoolExecutor(2) as pool:
         found = [problem for each in pool.map(lambda one: errors(hapi_world.fhir, one), resources) for problem in each]
     assert len(resources) > 50

@@ -1,9 +1,10 @@
 """What we may write passes the validator of a real server, also where no file at hand says so."""
 
 from sync.mapping.bundle import build_bundle
-from sync.mapping.terminology import LATER_MODALITIES, R4_MODALITIES
+from sync.mapping.terminology import CODING_SCHEMES, LATER_MODALITIES, R4_MODALITIES
 from tests.e2e.files import errors
 from tests.mapping_rows import SETTINGS, STUDY, row
+from tests.unit.test_mapping_table import BASE, MAPPING, OTHERS
 
 
 def test_every_modality_and_unknown_ones_are_valid(hapi_world):
@@ -13,4 +14,28 @@ def test_every_modality_and_unknown_ones_are_valid(hapi_world):
     resources = [entry["resource"] for entry in bundle["entry"]]
     (study,) = [each for each in resources if each["resourceType"] == "ImagingStudy"]
     assert {series["modality"]["code"] for series in study["series"]} == set(modalities)
+    assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
+
+
+# units are for quantities: a server that knows the grammar refuses others
+CODES = [
+    {"CodeValue": [value], "CodingSchemeDesignator": [scheme], "CodeMeaning": ["Something"]}
+    for scheme in sorted({*CODING_SCHEMES, "99X"} - {"UCUM"})
+    for value in ("1", "T-D4000", "110180", "130001")
+]
+
+
+def test_every_element_that_the_mapping_writes_is_valid(hapi_world):
+    request = {
+        "AccessionNumber": ["A-1"],
+        "PlacerOrderNumberImagingServiceRequest": ["P-1"],
+        "FillerOrderNumberImagingServiceRequest": ["F-1"],
+        "ReasonForRequestedProcedureCodeSequence": CODES,
+    }
+    everything = {**BASE, **OTHERS, "ProcedureCodeSequence": CODES, "RequestAttributesSequence": [request, {}]}
+    people = {keyword: ["Eins^Eva=\u5bb6^\u540d", "Zwei^Zoe"] for keyword in everything if keyword.endswith("Name")}
+    regions = [row(n, key=str(n), series=f"1.2.{n}", AnatomicRegionSequence=[code]) for n, code in enumerate(CODES, 2)]
+    bundle, _ = build_bundle(STUDY, [row(1, **{**everything, **people}), *regions], MAPPING)
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    assert [each["resourceType"] for each in resources] == ["Patient", "Device", "ImagingStudy"]
     assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]

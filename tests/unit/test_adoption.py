@@ -2,8 +2,15 @@
 
 import pytest
 
+from sync.mapping.terminology import STUDY_INSTANCE_UID
 from tests.worlds import MemoryWorld, ehr_study, patient_of
 
+UID_OF_OURS = {
+    "use": "official",
+    "type": {"coding": [dict(STUDY_INSTANCE_UID)]},
+    "system": "urn:dicom:uid",
+    "value": "urn:oid:2.25.1",
+}
 NOTE = [{"text": "seen by somebody"}]
 
 
@@ -50,7 +57,7 @@ async def test_an_adopted_study_is_cancelled_without_series_and_keeps_what_is_it
     await w.go("a")
     assert {k: v for k, v in w.server.peek("ImagingStudy", "ris-7").items() if k != "meta"} == {
         **ehr_study("ris-7", note=NOTE, reasonCode=[{"text": "fall"}]),
-        "identifier": [{"use": "official", "system": "urn:dicom:uid", "value": "urn:oid:2.25.1"}],
+        "identifier": [UID_OF_OURS],
         "status": "cancelled",
         "numberOfSeries": 0,
         "numberOfInstances": 0,

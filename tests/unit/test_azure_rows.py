@@ -82,7 +82,7 @@ PROJECTIONS = st.builds(
     patient_hash=MAYBE,
     patient_keys=st.frozensets(TEXT, max_size=4),
     derived=st.dictionaries(TEXT, TEXT, max_size=3),
-    endpoint_hash=MAYBE,
+    shared_hashes=st.frozensets(TEXT, max_size=4),
     series=NUMBERS,
     instances=NUMBERS,
     findings=FINDINGS,

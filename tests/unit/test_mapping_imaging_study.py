@@ -7,6 +7,7 @@ from sync.model import Finding, StudyRef
 from tests.mapping_rows import CT_IMAGE, SETTINGS, STUDY, row
 
 ACSN = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]}
+CHEST = {"system": "http://snomed.info/sct", "code": "43799004", "display": "Chest"}
 ACCESSION = {"type": ACSN, "system": "urn:dicom-fhir-sync:accession-number", "value": "A-77"}
 
 
@@ -32,14 +33,27 @@ def test_a_typical_study_maps_completely():
         "resourceType": "ImagingStudy",
         "id": "is-" + STUDY.key,
         "identifier": [
-            {"use": "official", "system": "urn:dicom:uid", "value": "urn:oid:1.2.840.99999.1"},
+            {
+                "use": "official",
+                "type": {
+                    "coding": [
+                        {
+                            "system": "http://dicom.nema.org/resources/ontology/DCM",
+                            "code": "110180",
+                            "display": "Study Instance UID",
+                        }
+                    ]
+                },
+                "system": "urn:dicom:uid",
+                "value": "urn:oid:1.2.840.99999.1",
+            },
             ACCESSION,
         ],
         "status": "available",
         "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}],
         "started": "2024-01-17T10:15:30+01:00",
         "basedOn": [{"type": "ServiceRequest", "identifier": ACCESSION}],
-        "referrer": {"display": "Bert Beispiel"},
+        "referrer": {"type": "Practitioner", "display": "Bert Beispiel"},
         "numberOfSeries": 1,
         "numberOfInstances": 2,
         "description": "CT Thorax",
@@ -50,7 +64,7 @@ def test_a_typical_study_maps_completely():
                 "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"},
                 "description": "Thorax 5.0",
                 "numberOfInstances": 2,
-                "bodySite": {"display": "CHEST"},
+                "bodySite": CHEST,
                 "instance": [
                     {
                         "uid": f"1.2.840.99999.9.{n}",
@@ -239,7 +253,41 @@ def test_a_coded_region_wins_over_the_text():
         "code": "51185008",
         "display": "Chest",
     }
-    assert series_of(row(AnatomicRegionSequence=[{}]))[0]["bodySite"] == {"display": "CHEST"}
+    assert series_of(row(AnatomicRegionSequence=[{}]))[0]["bodySite"] == CHEST
+
+
+def test_a_body_part_is_looked_up_whatever_its_case():
+    assert series_of(row(BodyPartExamined=["lspine "]))[0]["bodySite"]["code"] == "122496007"
+
+
+def test_an_unknown_body_part_is_shown_without_a_code():
+    made = built(row(BodyPartExamined=["Left toe"]))
+    assert made.imaging_study["series"][0]["bodySite"] == {"display": "Left toe"}
+    assert codes(made) == [("BodyPartExamined", "body_part.unknown")]
+
+
+def test_procedures_are_coded():
+    item = {"CodeValue": ["RPID16"], "CodingSchemeDesignator": ["RADLEX"], "CodeMeaning": ["CT Chest"]}
+    assert study_of(row(ProcedureCodeSequence=[item, {}]))["procedureCode"] == [
+        {
+            "coding": [{"system": "http://www.radlex.org", "code": "RPID16", "display": "CT Chest"}],
+            "text": "CT Chest",
+        }
+    ]
+
+
+def test_a_scheme_that_one_file_declares_counts_for_the_study():
+    scheme = [{"CodingSchemeDesignator": ["99LOCAL"], "CodingSchemeUID": ["1.2.3"]}]
+    code = [{"CodeValue": ["1"], "CodingSchemeDesignator": ["99LOCAL"]}]
+    made = built(row(1, CodingSchemeIdentificationSequence=scheme), row(2, ProcedureCodeSequence=code))
+    assert made.imaging_study["procedureCode"][0]["coding"][0]["system"] == "urn:oid:1.2.3"
+    assert codes(made) == []
+
+
+def test_the_number_of_frames_is_an_extension_of_the_instance():
+    frames = series_of(row(NumberOfFrames=["12"]))[0]["instance"][0]["extension"]
+    assert frames == [{"url": "http://hl7.eu/fhir/imaging/StructureDefinition/NumberOfFrames", "valueInteger": 12}]
+    assert "extension" not in series_of(row(NumberOfFrames=["-1"]))[0]["instance"][0]
 
 
 @pytest.mark.parametrize(("side", "code"), [("R", "24028007"), ("L", "7771000"), ("B", "51440002"), ("U", "66459002")])

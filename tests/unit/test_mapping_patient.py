@@ -1,3 +1,4 @@
+from sync.config import MappingSettings
 from sync.mapping.patient import build_patient, claim_patient
 from sync.model import PatientRow, StudyRef
 from tests.mapping_rows import SETTINGS, STUDY, row
@@ -153,3 +154,61 @@ def test_removed_identity_is_a_security_label():
 def test_a_patient_without_anything_is_still_valid():
     nobody = PatientRow(patient_key="k", study=STUDY, study_date="", attributes={})
     assert built(nobody).resource == {"resourceType": "Patient", "id": "pt-k"}
+
+
+BORN = {"PatientBirthDate": ["19521103"], "PatientBirthTime": ["0415"]}
+
+
+def test_a_time_of_birth_needs_an_offset():
+    (birth,) = built(patient_row(**BORN, TimezoneOffsetFromUTC=["+0100"])).resource["_birthDate"]["extension"]
+    assert birth == {
+        "url": "http://hl7.org/fhir/StructureDefinition/patient-birthTime",
+        "valueDateTime": "1952-11-03T04:15:00+01:00",
+    }
+    without = built(patient_row(**BORN))
+    assert "_birthDate" not in without.resource
+    assert codes(without) == [("PatientBirthTime", "time.no_offset")]
+
+
+def test_a_time_of_birth_belongs_to_its_own_date():
+    later = patient_row("1.2.9", "2025-01-01", PatientBirthDate=["19521104"])
+    earlier = patient_row("1.2.3", "2024-01-01", **BORN, TimezoneOffsetFromUTC=["+0100"])
+    made = built(earlier, later).resource
+    assert made["birthDate"] == "1952-11-04"
+    assert "_birthDate" not in made
+
+
+def test_the_offset_of_the_images_is_kept_for_a_time_of_birth_only():
+    assert "TimezoneOffsetFromUTC" not in claim(row()).attributes
+    assert "TimezoneOffsetFromUTC" in claim(row(PatientBirthTime=["0415"])).attributes
+
+
+OPEN = MappingSettings(patient_other_names=True, patient_species=True)
+SPECIES = [{"CodeValue": ["448771007"], "CodingSchemeDesignator": ["SCT"], "CodeMeaning": ["Canis familiaris"]}]
+MORE = {
+    "OtherPatientNames": ["Alias^Ann", "Other^Olga"],
+    "PatientBirthName": ["Geboren^Gerda"],
+    "PatientSpeciesCodeSequence": SPECIES,
+}
+
+
+def test_other_names_and_species_are_not_even_kept_unless_they_are_asked_for():
+    assert not set(MORE) & set(claim(row(**MORE)).attributes)
+    assert set(MORE) <= set(claim_patient(STUDY, [row(**MORE)], OPEN).attributes)
+
+
+def test_other_names_follow_the_one_in_use():
+    made = build_patient("k", [patient_row(PatientName=["Testmann^Tina"], **MORE)], OPEN).resource
+    assert [(name["family"], name.get("use")) for name in made["name"]] == [
+        ("Testmann", "usual"),
+        ("Alias", None),
+        ("Other", None),
+        ("Geboren", "maiden"),
+    ]
+
+
+def test_a_species_is_an_extension():
+    (animal,) = build_patient("k", [patient_row(**MORE)], OPEN).resource["extension"]
+    assert animal["url"] == "http://hl7.org/fhir/StructureDefinition/patient-animal"
+    assert animal["extension"][0]["url"] == "species"
+    assert animal["extension"][0]["valueCodeableConcept"]["coding"][0]["code"] == "448771007"

@@ -3,6 +3,7 @@ import copy
 import pytest
 from fhir.resources.R4B import (
     bundle,
+    device,
     diagnosticreport,
     documentreference,
     endpoint,
@@ -51,6 +52,10 @@ R4_ELEMENTS = {
     documentreference.DocumentReferenceContent: "attachment format",
     documentreference.DocumentReferenceContext: "encounter event period facilityType practiceSetting sourcePatientInfo "
     "related",
+    device.Device: "definition udiCarrier status statusReason distinctIdentifier manufacturer manufactureDate "
+    "expirationDate lotNumber serialNumber deviceName modelNumber partNumber type specialization version property "
+    "patient owner contact location url note safety parent identifier",
+    device.DeviceDeviceName: "name type",
     bundle.Bundle: "identifier type timestamp total link entry signature",
     bundle.BundleEntry: "link fullUrl resource search request response",
     bundle.BundleEntryRequest: "method url ifNoneMatch ifModifiedSince ifMatch ifNoneExist",

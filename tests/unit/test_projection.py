@@ -180,6 +180,41 @@ async def test_a_missing_endpoint_is_made_again_where_references_are_checked():
     assert w.dead_letters() == []
 
 
+# The Devices
+
+SCANNER = {"Manufacturer": "Maker", "DeviceSerialNumber": "47"}
+
+
+async def test_one_device_serves_all_studies_and_is_read_once_a_process(w):
+    await w.arrive("a", StationName="CT1", **SCANNER)
+    w.fhir.calls.clear()
+    await w.arrive("b", study="2.25.2", StationName="CT2", **SCANNER)
+    (device,) = w.server.resources("Device")
+    actor = w.imaging_study(OTHER)["series"][0]["performer"][0]["actor"]
+    assert actor == {"reference": f"Device/{device['id']}", "type": "Device", "display": "Maker (CT2)"}
+    assert w.server.history("Device", device["id"]) == 1
+    assert w.fhir.calls["read"] == 0
+
+
+async def test_a_device_keeps_what_others_added_to_it_and_stays_when_its_study_goes(w):
+    await w.arrive("a", **SCANNER)
+    (device,) = w.server.resources("Device")
+    w.edit("Device", device["id"], note=[{"text": "in room 3"}], manufacturer="Other")
+    await w.replay()
+    await w.go("a")
+    (after,) = w.server.resources("Device")
+    assert (after["note"], after["manufacturer"]) == ([{"text": "in room 3"}], "Maker")
+
+
+async def test_a_missing_device_is_made_again_where_references_are_checked():
+    w = MemoryWorld(MemoryFhirServer(checks_references=True))
+    await w.arrive("a", **SCANNER)
+    w.erase_all()
+    await w.arrive("b", study="2.25.2", **SCANNER)
+    assert len(list(w.server.resources("Device"))) == 1
+    assert w.dead_letters() == []
+
+
 # Counting
 
 

@@ -35,7 +35,7 @@ ADOPTED = Ownership.of_study(adopted=True, written=frozenset(OURS), study_id_sys
 FOREIGN = {
     "note": [{"text": "seen"}],
     "encounter": {"reference": "Encounter/1"},
-    "interpreter": [{"display": "Dr. No"}],
+    "reasonReference": [{"display": "a fall"}],
     "extension": [{"url": "urn:x", "valueString": "y"}],
     "text": {"status": "additional", "div": "<div>by hand</div>"},
     "language": "de",
@@ -179,8 +179,13 @@ def test_our_ids_are_told_from_those_of_others():
 
 
 def test_every_element_that_the_mapping_writes_is_owned():
-    built = build_study(
-        STUDY, [row(InstitutionName=["Hospital"])], MappingSettings(dicomweb_url="https://pacs.example/dicom-web")
-    )
+    code = {"CodeValue": ["1"], "CodingSchemeDesignator": ["99X"], "CodeMeaning": ["Anything"]}
+    more = {
+        "InstitutionName": ["Hospital"],
+        "NameOfPhysiciansReadingStudy": ["Leser^Lena"],
+        "ProcedureCodeSequence": [code],
+        "ReasonForPerformedProcedureCodeSequence": [code],
+    }
+    built = build_study(STUDY, [row(**more)], MappingSettings(dicomweb_url="https://pacs.example/dicom-web"))
     said = with_subject(built.imaging_study, "p", built.patient)
     assert frozenset(said) - {"resourceType", "id"} == IMAGING_STUDY_ELEMENTS

@@ -1,0 +1,89 @@
+"""
+Codes: items of code sequences (PS3.3 Table 8.8-1) -> FHIR *CodeableConcept*, or the one *Coding* that serves best.
+
+An item may carry the same concept in several schemes (0008,0121), and what is coded in retired SNOMED RT is written in
+SNOMED CT too. `sync.mapping.values.coding` makes each single one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync.attributes import first_text, items
+from sync.config import MappingSettings
+from sync.mapping.standards import snomed_ct_of_rt
+from sync.mapping.terminology import CODING_SCHEMES, SNOMED_CT, SNOMED_RT
+from sync.mapping.values import Findings, coding, filled, uid
+from sync.model import Attributes, Resource
+
+
+def codings(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    Every coding of one item, each once: its own, what SNOMED CT calls it, and the equivalent ones.
+
+    ``keyword`` is that of the sequence, for findings. Items without a code are none.
+    """
+    found: dict[tuple[str | None, str], Resource] = {}
+    for each in (item, *items(item, "EquivalentCodeSequence")):
+        stated = coding(each, keyword, settings, findings)
+        if stated and "code" in stated:
+            for one in (stated, *_in_snomed_ct(stated)):
+                found.setdefault((one.get("system"), one["code"]), one)
+    return list(found.values())
+
+
+def _in_snomed_ct(stated: Resource) -> list[Resource]:
+    """Translate SNOMED RT; PS3.16 has retired it."""
+    translated = snomed_ct_of_rt().get(stated["code"]) if stated.get("system") == SNOMED_RT else None
+    return [filled({"system": SNOMED_CT, "code": translated, "display": stated.get("display")})] if translated else []
+
+
+def concept(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """FHIR *CodeableConcept* of one item; None when it says nothing."""
+    stated = coding(item, keyword, settings, findings) or {}
+    found = codings(item, keyword, settings, findings)
+    return filled({"coding": found, "text": stated.get("display")}) or None
+
+
+def concepts(
+    sequence: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    """FHIR *CodeableConcept* of each item that says something, each once, in the order of the file."""
+    found: list[Resource] = []
+    for item in sequence:
+        one = concept(item, keyword, settings, findings)
+        if one is not None and one not in found:
+            found.append(one)
+    return found
+
+
+def best_coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """Choose the coding for an element that takes one: in SNOMED CT, else with a system, else the item's own."""
+    found = codings(item, keyword, settings, findings)
+    ranked = sorted(found, key=lambda one: (one.get("system") != SNOMED_CT, "system" not in one))
+    return ranked[0] if ranked else coding(item, keyword, settings, findings)
+
+
+def with_declared_schemes(
+    settings: MappingSettings, declared: Sequence[Attributes], findings: Findings
+) -> MappingSettings:
+    """
+    Return the settings with the coding schemes that the files declare themselves.
+
+    Parameters
+    ----------
+    declared
+        Items of (0008,0110) Coding Scheme Identification Sequence: designator and UID (PS3.3 C.12.1). Schemes that are
+        configured, or known to the standard, stay as they are. One that is declared in two ways is not believed.
+    """
+    schemes: dict[str, set[str]] = {}
+    for item in declared:
+        designator, scheme = first_text(item, "CodingSchemeDesignator"), uid(first_text(item, "CodingSchemeUID"))
+        if designator and scheme and designator not in CODING_SCHEMES and designator not in settings.coding_schemes:
+            schemes.setdefault(designator.strip(), set()).add(f"urn:oid:{scheme}")
+    if any(len(uris) > 1 for uris in schemes.values()):
+        findings.note("CodingSchemeIdentificationSequence", "coding.conflicting_scheme", "not used")
+    usable = {designator: min(uris) for designator, uris in schemes.items() if len(uris) == 1}
+    if not usable:
+        return settings
+    return settings.model_copy(update={"coding_schemes": {**usable, **settings.coding_schemes}})

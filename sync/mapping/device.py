@@ -1,0 +1,84 @@
+"""
+The Device that made a series: one resource a scanner, shared by all studies that it made.
+
+It is built from nothing but what its id is made of, so that every study builds the same bytes, whoever comes first or
+last. What changes over a scanner's life (its station name, its software) is shown on the series, or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sync.mapping.agreement import Witnesses
+from sync.mapping.resource import device_id
+from sync.mapping.terminology import DICOM_UID_SYSTEM
+from sync.mapping.validation import validated
+from sync.mapping.values import Findings, filled, first, one_text, uid
+from sync.model import Resource
+
+_IDENTITY = ("DeviceUID", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber")
+_PLACEHOLDER = re.compile(r"[\W_0]*|unknown|none|n/?a|not specified", re.IGNORECASE)
+
+
+class Equipment(NamedTuple):
+    """What made a series: the reference of its performer, and the Device, if the scanner can be told from others."""
+
+    reference: Resource
+    device: Resource | None = None
+
+
+def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
+    """
+    Tell what made a series; None when nothing is said of it.
+
+    A Device needs a UID (0018,1002), or a serial number (0018,1000) with manufacturer or model: else the same resource
+    would stand for many scanners, or every study would mint one. Then the series names the equipment by display only.
+
+    Raises
+    ------
+    InvalidResource
+        A defect of the mapping; no value of an attribute can cause it.
+    """
+    said = witnesses.agree(*_IDENTITY)
+    maker, model = (one_text(said, keyword, findings) for keyword in ("Manufacturer", "ManufacturerModelName"))
+    station = one_text(witnesses.agree("StationName"), "StationName", findings)
+    shown = " ".join(part for part in (maker, model, f"({station})" if station else None) if part)
+    device_uid, serial = _uid(first(said, "DeviceUID", findings), findings), _serial(said, findings)
+    if device_uid or (serial and (maker or model)):
+        device = _device(device_uid, maker, model, serial)
+        reference = {"reference": f"Device/{device['id']}", "type": "Device", "display": shown or None}
+        return Equipment(filled(reference), device)
+    return Equipment({"type": "Device", "display": shown}) if shown else None
+
+
+def _uid(stated: str | None, findings: Findings) -> str | None:
+    found = uid(stated)
+    if stated is not None and found is None:
+        findings.note("DeviceUID", "uid.unusable", "omitted")
+    return found
+
+
+def _serial(said: Resource, findings: Findings) -> str | None:
+    """(0018,1000), unless it is what vendors write instead of one."""
+    serial = one_text(said, "DeviceSerialNumber", findings)
+    if serial is None or not _PLACEHOLDER.fullmatch(serial):
+        return serial
+    findings.note("DeviceSerialNumber", "device.placeholder", "omitted")
+    return None
+
+
+def _device(device_uid: str | None, maker: str | None, model: str | None, serial: str | None) -> Resource:
+    """R4 *Device*; PS3.3 C.7.5.1."""
+    return validated(
+        filled(
+            {
+                "resourceType": "Device",
+                "id": device_id(device_uid or "", maker or "", model or "", serial or ""),
+                "identifier": [{"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{device_uid}"}] if device_uid else None,
+                "manufacturer": maker,
+                "serialNumber": serial,
+                "deviceName": [{"name": model, "type": "model-name"}] if model else None,
+            }
+        )
+    )

@@ -1,0 +1,69 @@
+"""
+People who took part: names and ids of a data set -> logical references, for which no Practitioner is made.
+
+Two attributes say who somebody is: a name, and an item of an identification sequence (PS3.3 Table 10-1), in the same
+order. A name alone identifies nobody, so a reference carries what there is, and resolves once somebody knows the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from sync.attributes import first_text, items, texts
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses
+from sync.mapping.names import printable_name
+from sync.mapping.values import Findings, coding, filled, one_text
+from sync.model import Attributes, Resource
+
+
+class Role(NamedTuple):
+    """The two attributes that name the people of one role."""
+
+    names: str
+    ids: str
+
+
+def people(witnesses: Witnesses, role: Role, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    Return logical references to the people of a role, each once, in the order of the file.
+
+    Names and ids are paired if there are as many of one as of the other. If not, nobody can tell whose id is whose:
+    names win, ids stand alone only where there are no names.
+    """
+    said = witnesses.agree(role.names, role.ids)
+    names: Sequence[str | None] = texts(said, role.names)
+    ids = items(said, role.ids)
+    if len(said.get(role.names, ())) == len(ids):
+        names = [first_text({role.names: [name]}, role.names) for name in said.get(role.names, ())]
+    elif names and ids and len(names) != len(ids):
+        findings.note(role.ids, "person.unmatched_ids", "names only")
+        ids = ()
+    found: list[Resource] = []
+    for name, item in zip_longest(names, ids):
+        person = _person(name, item or {}, role, settings, findings)
+        if person is not None and person not in found:
+            found.append(person)
+    return found
+
+
+def _person(
+    name: str | None, item: Attributes, role: Role, settings: MappingSettings, findings: Findings
+) -> Resource | None:
+    """R4 *Reference*, logical: ``identifier`` from (0040,1101), ``display`` from the name, else the code's meaning."""
+    keyword = "PersonIdentificationCodeSequence"
+    codes = items(item, keyword)
+    if len(codes) > 1:
+        findings.note(keyword, "value.multiple", "first value used")
+    code = (coding(codes[0], keyword, settings, findings) if codes else None) or {}
+    display = printable_name(name, role.names, findings) or code.get("display")
+    identifier = None
+    if "code" in code:
+        institution = one_text(item, "InstitutionName", findings)
+        assigner = {"display": institution} if institution else None
+        identifier = filled({"system": code.get("system"), "value": code["code"], "assigner": assigner})
+    if identifier is None and display is None:
+        return None
+    return filled({"type": "Practitioner", "identifier": identifier, "display": display})

@@ -1,0 +1,121 @@
+"""
+What a study answers: requests and reasons, of all its instances.
+
+A request is known by up to three numbers, each with an issuer of its own: accession number, the number of who placed
+the order, the number of who fills it. Each becomes a logical reference, so that a ServiceRequest is found by whichever
+number it carries. They stand in the data set itself and in items of two sequences (PS3.3 Table 10-9, C.17.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sync.attributes import items
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses
+from sync.mapping.codes import concepts
+from sync.mapping.identifiers import first_item, identifier, issuer_of
+from sync.mapping.resource import canonical
+from sync.mapping.terminology import ACCESSION_NUMBER, FILLER_NUMBER, PLACER_NUMBER
+from sync.mapping.values import Findings, one_text
+from sync.model import Attributes, Resource
+
+_SEQUENCES = ("RequestAttributesSequence", "ReferencedRequestSequence")
+_PERFORMED = "ReasonForPerformedProcedureCodeSequence"
+
+
+class _Number(NamedTuple):
+    """Attributes of a number and its issuer, its type in HL7 table 0203, and the setting with the default system."""
+
+    keyword: str
+    issuer: str
+    type_code: str
+    setting: str
+
+
+_ACCESSION = _Number("AccessionNumber", "IssuerOfAccessionNumberSequence", ACCESSION_NUMBER, "accession_system")
+_NUMBERS = (
+    _ACCESSION,
+    _Number("PlacerOrderNumberImagingServiceRequest", "OrderPlacerIdentifierSequence", PLACER_NUMBER, "placer_system"),
+    _Number("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence", FILLER_NUMBER, "filler_system"),
+)
+
+
+def accession_of(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """FHIR *Identifier* of (0008,0050) with its issuer (0008,0051); None when there is none."""
+    return _identifier(attributes, _ACCESSION, settings, findings)
+
+
+def based_on(
+    accession: Resource | None, witnesses: Witnesses, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    """
+    ``ImagingStudy.basedOn``: a logical reference for every number of every request, each once.
+
+    Parameters
+    ----------
+    accession
+        That of the study itself, which comes first; the others are in order of type, system and value.
+    """
+    numbers = [number for item in _requests(witnesses) for number in _numbers(item, settings, findings)]
+    distinct = {canonical(_identity(number)): number for number in numbers}
+    first = [] if accession is None else [accession]
+    others = [distinct[key] for key in sorted(distinct) if accession is None or key != canonical(_identity(accession))]
+    return [{"type": "ServiceRequest", "identifier": number} for number in [*first, *others]]
+
+
+def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    ``ImagingStudy.reasonCode``: why it was requested, and why it was performed, each once.
+
+    A text that stands beside exactly one code is the text of that code; else it is a reason of its own.
+    """
+    found = [
+        *(reason for item in _requests(witnesses) for reason in _requested_for(item, settings, findings)),
+        *(
+            reason
+            for said in witnesses.distinct(_PERFORMED)
+            for reason in concepts(items(said, _PERFORMED), _PERFORMED, settings, findings)
+        ),
+    ]
+    distinct = {canonical(reason): reason for reason in found}
+    return [distinct[key] for key in sorted(distinct)]
+
+
+def _requested_for(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    keyword = "ReasonForRequestedProcedureCodeSequence"
+    coded = concepts(items(item, keyword), keyword, settings, findings)
+    text = one_text(item, "ReasonForTheRequestedProcedure", findings)
+    if text is None or any(reason.get("text") == text for reason in coded):
+        return coded
+    if len(coded) == 1:
+        return [{**coded[0], "text": text}]
+    return [*coded, {"text": text}]
+
+
+def _requests(witnesses: Witnesses) -> Iterable[Attributes]:
+    return (item for keyword in _SEQUENCES for said in witnesses.distinct(keyword) for item in items(said, keyword))
+
+
+def _numbers(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """Every typed number of a request; one that has none is known by (0040,1001), which is unique within it only."""
+    found = [_identifier(item, number, settings, findings) for number in _NUMBERS]
+    numbers = [number for number in found if number is not None]
+    procedure = None if numbers else one_text(item, "RequestedProcedureID", findings)
+    return [{"type": {"text": "Requested Procedure ID"}, "value": procedure}] if procedure else numbers
+
+
+def _identifier(item: Attributes, number: _Number, settings: MappingSettings, findings: Findings) -> Resource | None:
+    value = one_text(item, number.keyword, findings)
+    if value is None:
+        return None
+    designator = first_item(item, number.issuer)
+    name = one_text(designator, "LocalNamespaceEntityID", findings)
+    default = getattr(settings, number.setting) or MappingSettings.model_fields[number.setting].default
+    issuer = issuer_of(name, designator, settings, findings, keyword=number.issuer, default=default)
+    return identifier(value, issuer, number.type_code)
+
+
+def _identity(number: Resource) -> list[object]:
+    return [number["type"], number.get("system"), number["value"]]

@@ -1,0 +1,42 @@
+"""Specimens: (0040,0560) of slides and their like -> logical references, for which no Specimen is made."""
+
+from __future__ import annotations
+
+from sync.attributes import items
+from sync.config import MappingSettings
+from sync.mapping.agreement import Witnesses
+from sync.mapping.identifiers import first_item, issuer_of
+from sync.mapping.resource import canonical
+from sync.mapping.terminology import DICOM_UID_SYSTEM
+from sync.mapping.values import Findings, filled, first, one_text, uid
+from sync.model import Attributes, Resource
+
+_KEYWORD = "SpecimenDescriptionSequence"
+_ISSUER = "IssuerOfTheSpecimenIdentifierSequence"
+
+
+def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """``series.specimen``: every specimen of a series, each once, in an order that depends on nothing but them."""
+    found = [
+        _specimen(item, settings, findings) for said in witnesses.distinct(_KEYWORD) for item in items(said, _KEYWORD)
+    ]
+    distinct = {canonical(reference): reference for reference in found if reference}
+    return [distinct[key] for key in sorted(distinct)]
+
+
+def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """By (0040,0551) if its issuer is named, else by the UID (0040,0554), else by what there is of the first."""
+    value = one_text(item, "SpecimenIdentifier", findings)
+    specimen_uid = uid(first(item, "SpecimenUID", findings))
+    designator = first_item(item, _ISSUER)
+    name = one_text(designator, "LocalNamespaceEntityID", findings)
+    issuer = issuer_of(name, designator, settings, findings, keyword=_ISSUER, default="")
+    identifier: Resource | None = None
+    if value and issuer.system:
+        assigner = {"display": issuer.name} if issuer.name else None
+        identifier = filled({"system": issuer.system, "value": value, "assigner": assigner})
+    elif specimen_uid:
+        identifier = {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{specimen_uid}"}
+    elif value:
+        identifier = {"value": value}
+    return filled({"type": "Specimen", "identifier": identifier, "display": value}) if identifier else None

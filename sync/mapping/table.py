@@ -1,0 +1,256 @@
+"""
+The mapping as a table: every attribute that is read, where in FHIR it goes, and by which rule.
+
+docs/mapping.md is made from it. Tests keep it true: each row of `sync.attributes.EXTRACTED` has exactly one here, and
+an attribute that is changed in a study changes what its row names in the resources, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One attribute by its keyword, the FHIR elements that it decides, and how."""
+
+    keyword: str
+    fhir: tuple[str, ...]
+    rule: str
+
+
+class Macro(NamedTuple):
+    """Attributes of the items of some sequences, and what the items become."""
+
+    title: str
+    sequences: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+_PATIENT_IDENTIFIER = ("Patient.identifier", "Patient.id", "ImagingStudy.subject")
+
+PATIENT = (
+    Row("PatientID", _PATIENT_IDENTIFIER, "`identifier[0].value`, `use` usual; with its system it is the identity"),
+    Row("IssuerOfPatientID", _PATIENT_IDENTIFIER, "`system` by `DICOM_SYNC_ISSUERS`, else derived; `assigner`"),
+    Row("IssuerOfPatientIDQualifiersSequence", _PATIENT_IDENTIFIER, "its universal id is the `system`, see *Issuers*"),
+    Row("TypeOfPatientID", (), "says nothing of the patient's own id; see *Patient IDs*"),
+    Row("OtherPatientIDsSequence", ("Patient.identifier",), "`use` secondary, each (system, value) once"),
+    Row(
+        "PatientName",
+        ("Patient.name", "ImagingStudy.subject.display"),
+        "a HumanName for each group that says something; the extension EN-representation (ABC, IDE, SYL) unless there "
+        "is an alphabetic group only; given and middle names split at blanks",
+    ),
+    Row("OtherPatientNames", ("Patient.name",), "only with `DICOM_SYNC_PATIENT_OTHER_NAMES`; no `use`"),
+    Row("PatientBirthName", ("Patient.name",), "only with `DICOM_SYNC_PATIENT_OTHER_NAMES`; `use` maiden"),
+    Row("PatientSex", ("Patient.gender",), "M, F, O; anything else `unknown`; absent stays absent"),
+    Row("PatientBirthDate", ("Patient.birthDate", "Patient._birthDate"), "partial dates stay partial"),
+    Row("PatientBirthTime", ("Patient._birthDate",), "extension patient-birthTime, only with an offset: see *Times*"),
+    Row("PatientSpeciesCodeSequence", ("Patient.extension",), "patient-animal, only with `DICOM_SYNC_PATIENT_SPECIES`"),
+    Row("PatientIdentityRemoved", ("Patient.meta.security",), "YES: `PSEUDED` with a Patient ID, `ANONYED` without"),
+)
+"""PS3.3 C.7.1.1; R4 *Patient*."""
+
+STUDY = (
+    Row(
+        "StudyInstanceUID",
+        ("ImagingStudy.id", "ImagingStudy.identifier"),
+        "`urn:dicom:uid`, `urn:oid:` + UID, type DCM 110180; never repaired",
+    ),
+    Row(
+        "AccessionNumber",
+        ("ImagingStudy.identifier", "ImagingStudy.basedOn"),
+        "type `ACSN`; a logical reference too, so that a later ServiceRequest is found",
+    ),
+    Row(
+        "IssuerOfAccessionNumberSequence",
+        ("ImagingStudy.identifier", "ImagingStudy.basedOn"),
+        "see *Issuers*; without any `DICOM_SYNC_ACCESSION_SYSTEM`",
+    ),
+    Row("StudyID", ("ImagingStudy.identifier",), "only with `DICOM_SYNC_STUDY_ID_SYSTEM`"),
+    Row("StudyDate", ("ImagingStudy.started",), "no date, no `started`"),
+    Row("StudyTime", ("ImagingStudy.started",), "see *Times*"),
+    Row(
+        "TimezoneOffsetFromUTC",
+        ("ImagingStudy.started", "ImagingStudy.series.started", "Patient._birthDate"),
+        "`+0100`, `+01:00`, `UTC+01:00`; see *Times*",
+    ),
+    Row("RequestAttributesSequence", ("ImagingStudy.basedOn", "ImagingStudy.reasonCode"), "see *Requests*"),
+    Row("ReferencedRequestSequence", ("ImagingStudy.basedOn", "ImagingStudy.reasonCode"), "see *Requests*"),
+    Row("ReferringPhysicianName", ("ImagingStudy.referrer",), "logical reference, display only"),
+    Row("ReferringPhysicianIdentificationSequence", ("ImagingStudy.referrer",), "its identifier, see *People*"),
+    Row("NameOfPhysiciansReadingStudy", ("ImagingStudy.interpreter",), "logical references, display only"),
+    Row(
+        "PhysiciansReadingStudyIdentificationSequence", ("ImagingStudy.interpreter",), "their identifiers, see *People*"
+    ),
+    Row("ProcedureCodeSequence", ("ImagingStudy.procedureCode",), "see *Codes*"),
+    Row("ReasonForPerformedProcedureCodeSequence", ("ImagingStudy.reasonCode",), "each once over all instances"),
+    Row("PerformedLocation", ("ImagingStudy.location",), "display only; the first of this, department, institution"),
+    Row("InstitutionalDepartmentName", ("ImagingStudy.location",), "display only"),
+    Row("InstitutionName", ("ImagingStudy.location",), "display only"),
+    Row("StudyDescription", ("ImagingStudy.description",), "never `note`"),
+    Row("CodingSchemeIdentificationSequence", ("ImagingStudy.procedureCode",), "systems of codes, see *Codes*"),
+)
+"""PS3.3 C.7.2.1, C.7.2.2, C.17; R4 *ImagingStudy*, mapping ``dicom``."""
+
+SERIES = (
+    Row("SeriesInstanceUID", ("ImagingStudy.series.uid",), "bare"),
+    Row("SeriesNumber", ("ImagingStudy.series.number",), "`1.0` and `1E1` are numbers; there is no default"),
+    Row(
+        "Modality",
+        ("ImagingStudy.series.modality", "ImagingStudy.modality"),
+        "`OT` when missing; on the study PS3.16 CID 29 only, as R4 wants: a CT with reports is `CT`. Codes that R4's "
+        "copy of PS3.16 lacks (`DOC`, `ANN`) go by its OID, undefined ones without a system",
+    ),
+    Row("SeriesDescription", ("ImagingStudy.series.description",), ""),
+    Row("SeriesDate", ("ImagingStudy.series.started",), "the earliest of its instances"),
+    Row("SeriesTime", ("ImagingStudy.series.started",), "see *Times*"),
+    Row("AnatomicRegionSequence", ("ImagingStudy.series.bodySite",), "the coding in SNOMED CT, if it has one"),
+    Row(
+        "BodyPartExamined",
+        ("ImagingStudy.series.bodySite",),
+        "without coded region: SNOMED CT by PS3.16 Annex L, in capitals or not; other texts as display",
+    ),
+    Row("Laterality", ("ImagingStudy.series.laterality",), "PS3.16 CID 244"),
+    Row("ImageLaterality", ("ImagingStudy.series.laterality",), "without the former, if all images agree"),
+    Row("PerformingPhysicianName", ("ImagingStudy.series.performer",), "function `PRF`, logical reference"),
+    Row("PerformingPhysicianIdentificationSequence", ("ImagingStudy.series.performer",), "see *People*"),
+    Row("OperatorsName", ("ImagingStudy.series.performer",), "function `SPRF`, logical reference"),
+    Row("OperatorIdentificationSequence", ("ImagingStudy.series.performer",), "see *People*"),
+    Row("DeviceUID", ("Device", "ImagingStudy.series.performer"), "`Device.identifier`, `urn:dicom:uid`; see *Device*"),
+    Row("Manufacturer", ("Device", "ImagingStudy.series.performer"), "`Device.manufacturer`"),
+    Row("ManufacturerModelName", ("Device", "ImagingStudy.series.performer"), "`Device.deviceName`, `model-name`"),
+    Row("DeviceSerialNumber", ("Device", "ImagingStudy.series.performer"), "`Device.serialNumber`"),
+    Row(
+        "StationName", ("ImagingStudy.series.performer",), "in the display of the equipment only: stations are renamed"
+    ),
+    Row("SpecimenDescriptionSequence", ("ImagingStudy.series.specimen",), "see *Specimens*"),
+)
+"""PS3.3 C.7.3.1, C.7.5.1, C.7.6.22; R4 *ImagingStudy.series*."""
+
+INSTANCE = (
+    Row("SOPInstanceUID", ("ImagingStudy.series.instance.uid",), "bare"),
+    Row(
+        "SOPClassUID",
+        ("ImagingStudy.series.instance.sopClass",),
+        "`urn:ietf:rfc:3986`, `urn:oid:` + UID; absent: data-absent-reason",
+    ),
+    Row("InstanceNumber", ("ImagingStudy.series.instance.number",), "as the series number"),
+    Row(
+        "NumberOfFrames", ("ImagingStudy.series.instance.extension",), "extension NumberOfFrames of HL7 Europe Imaging"
+    ),
+    Row("DocumentTitle", ("ImagingStudy.series.instance.title",), "the first of this and the next two"),
+    Row("ConceptNameCodeSequence", ("ImagingStudy.series.instance.title",), "its meaning"),
+    Row("ContentLabel", ("ImagingStudy.series.instance.title",), ""),
+)
+"""PS3.3 C.12.1, C.17.3, C.24.2; R4 *ImagingStudy.series.instance*."""
+
+_CODE = (
+    Row("CodeValue", ("coding.code",), "the first of this and the next two"),
+    Row("LongCodeValue", ("coding.code",), ""),
+    Row("URNCodeValue", ("coding.code",), "with system `urn:ietf:rfc:3986`, if it is an absolute URI"),
+    Row("CodingSchemeDesignator", ("coding.system",), "never the designator itself"),
+    Row("CodingSchemeVersion", ("coding.version",), "not of SNOMED: it does not say an edition"),
+    Row("CodeMeaning", ("coding.display", "text"), ""),
+    Row("EquivalentCodeSequence", ("coding",), "further codings of the same concept"),
+)
+_DESIGNATOR = (
+    Row("LocalNamespaceEntityID", ("system", "assigner.display"), "by `DICOM_SYNC_ISSUERS`, else derived"),
+    Row("UniversalEntityID", ("system",), "ISO: `urn:oid:`, UUID: `urn:uuid:`, URI: as it is"),
+    Row("UniversalEntityIDType", ("system",), "of which kind the former is"),
+    Row("IdentifierTypeCode", ("type",), "if HL7 table 0203 has it for patients, else `MR`"),
+)
+
+MACROS = (
+    Macro(
+        "Codes",
+        (
+            "AnatomicRegionSequence",
+            "ConceptNameCodeSequence",
+            "EquivalentCodeSequence",
+            "PatientSpeciesCodeSequence",
+            "PersonIdentificationCodeSequence",
+            "ProcedureCodeSequence",
+            "ReasonForPerformedProcedureCodeSequence",
+            "ReasonForRequestedProcedureCodeSequence",
+        ),
+        _CODE,
+    ),
+    Macro(
+        "Coding schemes",
+        ("CodingSchemeIdentificationSequence",),
+        (
+            Row("CodingSchemeDesignator", ("coding.system",), "for designators that no standard or setting knows"),
+            Row("CodingSchemeUID", ("coding.system",), "`urn:oid:` + UID; a designator declared twice is not believed"),
+            Row("CodingSchemeVersion", (), "codes state their own"),
+        ),
+    ),
+    Macro(
+        "Issuers",
+        (
+            "IssuerOfAccessionNumberSequence",
+            "IssuerOfPatientIDQualifiersSequence",
+            "IssuerOfTheSpecimenIdentifierSequence",
+            "OrderFillerIdentifierSequence",
+            "OrderPlacerIdentifierSequence",
+        ),
+        _DESIGNATOR,
+    ),
+    Macro(
+        "Patient IDs",
+        ("OtherPatientIDsSequence",),
+        (
+            Row("PatientID", ("identifier.value",), ""),
+            Row("IssuerOfPatientID", ("identifier.system",), "as of the patient's own id"),
+            Row("IssuerOfPatientIDQualifiersSequence", ("identifier.system", "identifier.type"), "see *Issuers*"),
+            Row("TypeOfPatientID", (), "`RFID` and `BARCODE` are left out: labels on a wrist band"),
+        ),
+    ),
+    Macro(
+        "People",
+        (
+            "OperatorIdentificationSequence",
+            "PerformingPhysicianIdentificationSequence",
+            "PhysiciansReadingStudyIdentificationSequence",
+            "ReferringPhysicianIdentificationSequence",
+        ),
+        (
+            Row(
+                "PersonIdentificationCodeSequence", ("identifier",), "`value` is the code, `system` that of its scheme"
+            ),
+            Row("InstitutionName", ("identifier.assigner.display",), "where the person is known by it"),
+        ),
+    ),
+    Macro(
+        "Requests",
+        ("ReferencedRequestSequence", "RequestAttributesSequence"),
+        (
+            Row("AccessionNumber", ("basedOn.identifier",), "type `ACSN`"),
+            Row("IssuerOfAccessionNumberSequence", ("basedOn.identifier.system",), "see *Issuers*"),
+            Row("PlacerOrderNumberImagingServiceRequest", ("basedOn.identifier",), "type `PLAC`"),
+            Row(
+                "OrderPlacerIdentifierSequence",
+                ("basedOn.identifier.system",),
+                "see *Issuers*; without any `DICOM_SYNC_PLACER_SYSTEM`",
+            ),
+            Row("FillerOrderNumberImagingServiceRequest", ("basedOn.identifier",), "type `FILL`"),
+            Row(
+                "OrderFillerIdentifierSequence",
+                ("basedOn.identifier.system",),
+                "see *Issuers*; without any `DICOM_SYNC_FILLER_SYSTEM`",
+            ),
+            Row("RequestedProcedureID", ("basedOn.identifier",), "if the request has none of the three numbers"),
+            Row("ReasonForTheRequestedProcedure", ("reasonCode.text",), "of the one code beside it, else by itself"),
+            Row("ReasonForRequestedProcedureCodeSequence", ("reasonCode",), "see *Codes*; each once"),
+        ),
+    ),
+    Macro(
+        "Specimens",
+        ("SpecimenDescriptionSequence",),
+        (
+            Row("SpecimenIdentifier", ("specimen.identifier", "specimen.display"), "identifies if its issuer is named"),
+            Row("IssuerOfTheSpecimenIdentifierSequence", ("specimen.identifier.system",), "see *Issuers*"),
+            Row("SpecimenUID", ("specimen.identifier",), "identifies if the former does not; `urn:dicom:uid`"),
+        ),
+    ),
+)
+"""Items of sequences, PS3.3 8.8, 10; paths are relative to what the sequence becomes."""

@@ -1,0 +1,159 @@
+"""The table of the mapping is complete, and says what the code does."""
+
+import pytest
+
+from sync.attributes import EXTRACTED, IDENTITY, walk
+from sync.config import MappingSettings
+from sync.mapping.bundle import build_bundle
+from sync.mapping.table import INSTANCE, MACROS, PATIENT, SERIES, STUDY
+from sync.model import StudyRef
+from tests import mapping_rows
+
+ROWS = (*PATIENT, *STUDY, *SERIES, *INSTANCE)
+MAPPING = MappingSettings(
+    timezone="Europe/Berlin",
+    study_id_system="urn:oid:1.2.8",
+    patient_other_names=True,
+    patient_species=True,
+)
+
+
+def code(value="1", designator="99X", **more):
+    return {"CodeValue": [value], "CodingSchemeDesignator": [designator], "CodeMeaning": ["Anything"], **more}
+
+
+PERSON = [{"PersonIdentificationCodeSequence": [code("D-1")], "InstitutionName": ["Elsewhere"]}]
+OID = [{"UniversalEntityID": ["1.2.77"], "UniversalEntityIDType": ["ISO"]}]
+REQUEST = [{"AccessionNumber": ["A-99"], "ReasonForTheRequestedProcedure": ["Fall"]}]
+
+OTHERS = {
+    "PatientID": ["9999"],
+    "IssuerOfPatientID": ["Elsewhere"],
+    "IssuerOfPatientIDQualifiersSequence": [OID[0] | {"IdentifierTypeCode": ["PI"]}],
+    "OtherPatientIDsSequence": [{"PatientID": ["B-1"]}],
+    "PatientName": ["Other^One"],
+    "OtherPatientNames": ["Alias^One", "Alias^Two"],
+    "PatientBirthName": ["Maiden"],
+    "PatientSex": ["M"],
+    "PatientBirthDate": ["19600102"],
+    "PatientBirthTime": ["0102"],
+    "PatientSpeciesCodeSequence": [code("448771007", "SCT")],
+    "PatientIdentityRemoved": ["YES"],
+    "AccessionNumber": ["A-78"],
+    "IssuerOfAccessionNumberSequence": OID,
+    "StudyID": ["S-1"],
+    "StudyDate": ["20240118"],
+    "StudyTime": ["0900"],
+    "TimezoneOffsetFromUTC": ["-0500"],
+    "RequestAttributesSequence": REQUEST,
+    "ReferencedRequestSequence": REQUEST,
+    "ReferringPhysicianName": ["Other^One"],
+    "ReferringPhysicianIdentificationSequence": PERSON,
+    "NameOfPhysiciansReadingStudy": ["Other^One", "Other^Two"],
+    "PhysiciansReadingStudyIdentificationSequence": PERSON,
+    "ProcedureCodeSequence": [code("2")],
+    "ReasonForPerformedProcedureCodeSequence": [code()],
+    "PerformedLocation": ["Room 1"],
+    "InstitutionalDepartmentName": ["Radiology"],
+    "InstitutionName": ["Hospital"],
+    "StudyDescription": ["Other"],
+    "CodingSchemeIdentificationSequence": [{"CodingSchemeDesignator": ["99Q"], "CodingSchemeUID": ["1.2.5"]}],
+    "SeriesNumber": ["77"],
+    "Modality": ["MR"],
+    "SeriesDescription": ["Other"],
+    "SeriesDate": ["20240118"],
+    "SeriesTime": ["0900"],
+    "AnatomicRegionSequence": [code("69536005", "SCT")],
+    "BodyPartExamined": ["head"],
+    "Laterality": ["L"],
+    "ImageLaterality": ["L"],
+    "PerformingPhysicianName": ["Other^One"],
+    "PerformingPhysicianIdentificationSequence": PERSON,
+    "OperatorsName": ["Other^One"],
+    "OperatorIdentificationSequence": PERSON,
+    "DeviceUID": ["1.2.9"],
+    "Manufacturer": ["Other"],
+    "ManufacturerModelName": ["Other"],
+    "DeviceSerialNumber": ["77"],
+    "StationName": ["ROOM1"],
+    "SpecimenDescriptionSequence": [{"SpecimenIdentifier": ["S-1"], "SpecimenUID": ["1.2.3"]}],
+    "SOPClassUID": ["1.2.840.10008.5.1.4.1.1.4"],
+    "InstanceNumber": ["77"],
+    "NumberOfFrames": ["3"],
+    "DocumentTitle": ["Other"],
+    "ConceptNameCodeSequence": [code()],
+    "ContentLabel": ["OTHER"],
+}
+"""For every attribute a value that the typical study does not have."""
+
+BASE = {
+    "Manufacturer": ["Maker"],
+    "ManufacturerModelName": ["Model"],
+    "DeviceSerialNumber": ["4711"],
+    "SeriesDate": ["20240117"],
+    "SeriesTime": ["1016"],
+    "PatientBirthTime": ["1200"],
+    "ProcedureCodeSequence": [code(designator="99Q")],
+}
+WITHOUT = {
+    "BodyPartExamined": ("AnatomicRegionSequence",),
+    "PhysiciansReadingStudyIdentificationSequence": ("NameOfPhysiciansReadingStudy",),
+}
+
+
+def paths(value, at=""):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths(inner, f"{at}.{key}" if at else key)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from ((where, (position, what)) for where, what in paths(inner, at))
+    else:
+        yield at, value
+
+
+def said(study=mapping_rows.STUDY, **attributes):
+    made = mapping_rows.row(1, study=study, **{**BASE, **attributes})
+    bundle, _ = build_bundle(study, [made], MAPPING)
+    found = set()
+    for entry in bundle["entry"]:
+        kind = entry["resource"]["resourceType"]
+        found |= {(f"{kind}.{path}", repr(what)) for path, what in paths(entry["resource"])}
+    return found
+
+
+def changed(**attributes):
+    return {path for path, _ in said() ^ said(**attributes)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.keyword for row in ROWS])
+def test_an_attribute_changes_what_its_row_names_and_nothing_else(row):
+    if row.keyword == "StudyInstanceUID":
+        found = {path for path, _ in said() ^ said(StudyRef(study_instance_uid="1.2.840.99999.2"))}
+    elif row.keyword in OTHERS:
+        found = changed(**{row.keyword: OTHERS[row.keyword]})
+    else:
+        assert row.keyword in {"SeriesInstanceUID", "SOPInstanceUID"} or row.fhir == ()
+        return
+    below = {path: [named for named in row.fhir if f"{path}.".startswith(f"{named}.")] for path in found}
+    assert [path for path, named in below.items() if not named] == []
+    assert {one for named in below.values() for one in named} == set(row.fhir)
+
+
+def test_every_attribute_that_is_read_has_one_row_and_no_row_names_another():
+    keywords = [row.keyword for row in ROWS]
+    assert len(set(keywords)) == len(keywords)
+    assert set(keywords) == {row.keyword for row in (*EXTRACTED, *IDENTITY)}
+
+
+def test_every_item_that_is_read_has_its_rows_and_no_row_names_another():
+    named = {sequence: macro for macro in MACROS for sequence in macro.sequences}
+    read = {macro.title: set() for macro in MACROS}
+    for row in walk(EXTRACTED):
+        if row.children:
+            children = {child.keyword for child in row.children}
+            macro = named[row.keyword]
+            assert children <= {each.keyword for each in macro.rows}, row.keyword
+            read[macro.title] |= children
+    assert read == {macro.title: {row.keyword for row in macro.rows} for macro in MACROS}
+    assert set(named) == {row.keyword for row in walk(EXTRACTED) if row.children}
