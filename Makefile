@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench docs fmt lock clean
+.PHONY: help demo test check bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample studies, show them in FHIR
 	$(BIN)/python -m local demo
@@ -36,6 +36,13 @@ bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.
 docs: $(VENV)/.for-development  ## Build the documentation site into .local/site; warnings and broken links are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs .local/site
 	@echo "Open .local/site/index.html"
+
+sbom: $(VENV)/.for-development  ## Write the software bill of materials (CycloneDX) to .local/sbom.json
+	mkdir -p .local
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o .local/sbom.json
+
+release-check: $(VENV)/.for-development docs sbom  ## Tell what is missing before a version can be tagged
+	$(BIN)/python scripts/release_check.py
 
 fmt: $(VENV)/.for-development  ## Format the code
 	$(BIN)/ruff format .
