@@ -14,10 +14,11 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, handling, series
+from sync import bootstrap, handling, series, studies
 from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
+from sync.model import StudyRef
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -84,6 +85,15 @@ async def status(req: func.HttpRequest) -> func.HttpResponse:
     """Tell whether everything that arrived is in FHIR, and what is left."""
     running = await bootstrap.running()
     return _json(await operations.status(running.services))
+
+
+@app.route(route="studies/{uid}", methods=["GET"])
+async def study(req: func.HttpRequest) -> func.HttpResponse:
+    """Tell what is known of a study: its state, what stands for it in FHIR, what of it could not be used."""
+    running = await bootstrap.running()
+    asked = StudyRef(study_instance_uid=req.route_params["uid"], partition=req.params.get("partition", ""))
+    found = await studies.study_state(asked, running.services)
+    return _json(found) if found else _json(studies.UNKNOWN, code=404)
 
 
 @app.route(route="dead-letters", methods=["GET"])

@@ -34,6 +34,9 @@ STATE = "AzureWebJobsStorage"
 _URI_CHARACTERS = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 """RFC 3986: what a URI may hold; FHIR servers refuse the rest, one study at a time."""
 
+SYSTEM_SCHEMES = ("http://", "https://", "urn:")
+"""How the URI of an identifier or code system may begin; FHIR validators take others for references."""
+
 _CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 """Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
 
@@ -41,8 +44,8 @@ _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
 def _absolute_uri(value: str) -> str:
-    if value and (not urlsplit(value).scheme or not _URI_CHARACTERS.fullmatch(value)):
-        raise ValueError("expected an absolute URI such as https://hospital.example/patient-ids or urn:oid:1.2.3")
+    if value and not (value.startswith(SYSTEM_SCHEMES) and _URI_CHARACTERS.fullmatch(value)):
+        raise ValueError("expected a URI such as https://hospital.example/patient-ids or urn:oid:2.16.840.1.113883")
     return value
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.attributes import first_text, items
+from sync.attributes import items
 from sync.config import MappingSettings
 from sync.mapping.standards import snomed_ct_of_rt
 from sync.mapping.terminology import CODING_SCHEMES, SNOMED_CT, SNOMED_RT
-from sync.mapping.values import Findings, coding, filled, uid
+from sync.mapping.values import Findings, coding, filled, one_text, system_uri
 from sync.model import Attributes, Resource
 
 
@@ -78,9 +78,10 @@ def with_declared_schemes(
     """
     schemes: dict[str, set[str]] = {}
     for item in declared:
-        designator, scheme = first_text(item, "CodingSchemeDesignator"), uid(first_text(item, "CodingSchemeUID"))
+        designator = one_text(item, "CodingSchemeDesignator", findings)
+        scheme = system_uri(f"urn:oid:{one_text(item, 'CodingSchemeUID', findings)}")
         if designator and scheme and designator not in CODING_SCHEMES and designator not in settings.coding_schemes:
-            schemes.setdefault(designator.strip(), set()).add(f"urn:oid:{scheme}")
+            schemes.setdefault(designator, set()).add(scheme)
     if any(len(uris) > 1 for uris in schemes.values()):
         findings.note("CodingSchemeIdentificationSequence", "coding.conflicting_scheme", "not used")
     usable = {designator: min(uris) for designator, uris in schemes.items() if len(uris) == 1}

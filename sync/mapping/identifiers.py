@@ -8,20 +8,17 @@ without any issuer get the configured default.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from uuid import UUID
 
 from sync.attributes import items
 from sync.config import MappingSettings
 from sync.mapping.terminology import IDENTIFIER_TYPE, MEDICAL_RECORD_NUMBER, PATIENT_IDENTIFIER_TYPES
-from sync.mapping.values import Findings, absolute_uri, filled, one_text
+from sync.mapping.values import Findings, filled, one_text, system_uri
 from sync.model import Attributes, Resource, digest
 
 UNKNOWN_ISSUER = "urn:dicom-fhir-sync:issuer:"
 """Prefix of the derived systems; a digest of the issuer follows, so that any name gives a short and legal URI."""
-
-_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +74,11 @@ def issuer_of(
 def _universal_system(universal: str | None, kind: str) -> str | None:
     if universal is None:
         return None
-    if kind == "ISO" and _OID.fullmatch(universal):
-        return f"urn:oid:{universal}"
+    if kind == "ISO":
+        return system_uri(f"urn:oid:{universal}")
     if kind == "UUID":
         return _uuid_uri(universal)
-    return absolute_uri(universal) if kind == "URI" else None
+    return system_uri(universal) if kind == "URI" else None
 
 
 def _uuid_uri(universal: str) -> str | None:

@@ -70,7 +70,7 @@ _DATETIME = re.compile(rf"{_DATE.pattern}|{_TIMED}", re.ASCII)
 _PATTERNS = {
     "id": _ID,
     "uid": _ID,
-    "system": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+"),
+    "system": re.compile(r"(https?://|urn:)\S+"),
     "url": _URI,
     "address": _URI,
     "reference": _URI,

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sync.attributes import texts
-from sync.config import MappingSettings
+from sync.config import SYSTEM_SCHEMES, MappingSettings
 from sync.mapping.terminology import CODING_SCHEMES, DCM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
 from sync.model import Attributes, Finding, Resource
 
@@ -32,6 +32,8 @@ _EDGES = re.compile("^[\\s\u200b\u2060\ufeff]+|[\\s\u200b\u2060\ufeff]+$")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,4})?")
 _UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _STRICT_UID = re.compile(r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_OID_URN = re.compile(r"urn:oid:[0-2](?=.{3,}\.)(\.(0|[1-9][0-9]*))+")
+_UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 
 
@@ -172,6 +174,21 @@ def absolute_uri(raw: str | None) -> str | None:
     """Return the value if it is an absolute URI of characters that RFC 3986 allows, else None."""
     value = clean(raw or "")
     return value if _ABSOLUTE_URI.fullmatch(value) else None
+
+
+def system_uri(raw: str | None) -> str | None:
+    """
+    Return the value if it can be the system of an identifier or a code, else None.
+
+    Validators want more than RFC 3986: http, https or urn; of URNs, OIDs in their canonical form that name more than a
+    registration authority (``1.2.3``), and UUIDs in lower case.
+    """
+    value = absolute_uri(raw)
+    if value is None or not value.startswith(SYSTEM_SCHEMES):
+        return None
+    if value.startswith("urn:oid:") and not _OID_URN.fullmatch(value):
+        return None
+    return value if not value.startswith("urn:uuid:") or _UUID_URN.fullmatch(value) else None
 
 
 def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:

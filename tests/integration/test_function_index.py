@@ -135,6 +135,7 @@ def test_only_health_answers_without_a_key(app):
     assert {name: level.lower() for name, level in levels.items()} == {
         "health": "anonymous",
         "status": "function",
+        "study": "function",
         "dead_letters": "function",
     }
 

@@ -113,16 +113,16 @@ def declared(*pairs, settings=SETTINGS):
 
 
 def test_a_scheme_that_a_file_declares_has_its_uid_as_system():
-    schemes, codes = declared(("99LOCAL", "1.2.3"), ("99LOCAL", "1.2.3"), ("", "1.2"), ("99X", "not a uid"))
-    assert (schemes, codes) == ({"99LOCAL": "urn:oid:1.2.3"}, [])
+    schemes, codes = declared(("99LOCAL", "2.16.840.3"), ("99LOCAL", "2.16.840.3"), ("", "1.2"), ("99X", "not a uid"))
+    assert (schemes, codes) == ({"99LOCAL": "urn:oid:2.16.840.3"}, [])
     assert made(item("1", "99LOCAL"), settings=with_declared_schemes(SETTINGS, [], Findings())) != schemes
 
 
 def test_a_scheme_that_is_known_or_configured_stays_as_it_is():
     settings = MappingSettings(coding_schemes={"99LOCAL": "https://hospital.example/codes"})
-    schemes, _ = declared(("99LOCAL", "1.2.3"), ("SCT", "1.2.4"), settings=settings)
+    schemes, _ = declared(("99LOCAL", "2.16.840.3"), ("SCT", "2.16.840.4"), settings=settings)
     assert schemes == {"99LOCAL": "https://hospital.example/codes"}
 
 
 def test_a_scheme_that_is_declared_in_two_ways_is_not_believed():
-    assert declared(("99LOCAL", "1.2.3"), ("99LOCAL", "1.2.4")) == ({}, ["coding.conflicting_scheme"])
+    assert declared(("99LOCAL", "2.16.840.3"), ("99LOCAL", "2.16.840.4")) == ({}, ["coding.conflicting_scheme"])

@@ -196,9 +196,11 @@ def test_a_malformed_study_uid_is_kept_as_it_is():
 
 
 def test_an_accession_number_carries_its_issuer():
-    issuer = [{"LocalNamespaceEntityID": ["RIS"], "UniversalEntityID": ["1.2.9"], "UniversalEntityIDType": ["ISO"]}]
+    issuer = [
+        {"LocalNamespaceEntityID": ["RIS"], "UniversalEntityID": ["2.16.840.9"], "UniversalEntityIDType": ["ISO"]}
+    ]
     made = study_of(row(IssuerOfAccessionNumberSequence=issuer))
-    expected = {"type": ACSN, "system": "urn:oid:1.2.9", "value": "A-77", "assigner": {"display": "RIS"}}
+    expected = {"type": ACSN, "system": "urn:oid:2.16.840.9", "value": "A-77", "assigner": {"display": "RIS"}}
     assert made["identifier"][1] == expected
     assert made["basedOn"] == [{"type": "ServiceRequest", "identifier": expected}]
 
@@ -277,10 +279,10 @@ def test_procedures_are_coded():
 
 
 def test_a_scheme_that_one_file_declares_counts_for_the_study():
-    scheme = [{"CodingSchemeDesignator": ["99LOCAL"], "CodingSchemeUID": ["1.2.3"]}]
+    scheme = [{"CodingSchemeDesignator": ["99LOCAL"], "CodingSchemeUID": ["2.16.840.3"]}]
     code = [{"CodeValue": ["1"], "CodingSchemeDesignator": ["99LOCAL"]}]
     made = built(row(1, CodingSchemeIdentificationSequence=scheme), row(2, ProcedureCodeSequence=code))
-    assert made.imaging_study["procedureCode"][0]["coding"][0]["system"] == "urn:oid:1.2.3"
+    assert made.imaging_study["procedureCode"][0]["coding"][0]["system"] == "urn:oid:2.16.840.3"
     assert codes(made) == []
 
 

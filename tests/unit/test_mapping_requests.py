@@ -7,7 +7,7 @@ from tests.mapping_rows import row
 from tests.unit.test_mapping_imaging_study import ACCESSION, built, codes, study_of
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
-RIS = [{"LocalNamespaceEntityID": ["RIS"], "UniversalEntityID": ["1.2.9"], "UniversalEntityIDType": ["ISO"]}]
+RIS = [{"LocalNamespaceEntityID": ["RIS"], "UniversalEntityID": ["2.16.840.9"], "UniversalEntityIDType": ["ISO"]}]
 
 
 def reason(value="1", meaning="Fall"):
@@ -39,7 +39,7 @@ def test_every_number_of_a_request_is_a_logical_reference_with_its_issuer():
     made = study_of(row(RequestAttributesSequence=[item]))
     assert numbers(made) == [
         ("ACSN", "urn:dicom-fhir-sync:accession-number", "A-77"),
-        ("ACSN", "urn:oid:1.2.9", "A-78"),
+        ("ACSN", "urn:oid:2.16.840.9", "A-78"),
         ("FILL", "urn:dicom-fhir-sync:filler-order-number", "F-1"),
         ("PLAC", "https://ward.example", "P-1"),
     ]

@@ -23,7 +23,7 @@ def code(value="1", designator="99X", **more):
 
 
 PERSON = [{"PersonIdentificationCodeSequence": [code("D-1")], "InstitutionName": ["Elsewhere"]}]
-OID = [{"UniversalEntityID": ["1.2.77"], "UniversalEntityIDType": ["ISO"]}]
+OID = [{"UniversalEntityID": ["2.16.840.77"], "UniversalEntityIDType": ["ISO"]}]
 REQUEST = [{"AccessionNumber": ["A-99"], "ReasonForTheRequestedProcedure": ["Fall"]}]
 
 OTHERS = {
@@ -57,7 +57,7 @@ OTHERS = {
     "InstitutionalDepartmentName": ["Radiology"],
     "InstitutionName": ["Hospital"],
     "StudyDescription": ["Other"],
-    "CodingSchemeIdentificationSequence": [{"CodingSchemeDesignator": ["99Q"], "CodingSchemeUID": ["1.2.5"]}],
+    "CodingSchemeIdentificationSequence": [{"CodingSchemeDesignator": ["99Q"], "CodingSchemeUID": ["2.16.840.5"]}],
     "SeriesNumber": ["77"],
     "Modality": ["MR"],
     "SeriesDescription": ["Other"],

@@ -1,0 +1,89 @@
+"""What an operator is told of one study."""
+
+import json
+from datetime import timedelta
+
+from sync.errors import FhirRejected
+from sync.model import Finding, StudyRef
+from sync.studies import grouped, study_state
+from tests.worlds import STUDY, MemoryWorld
+
+
+async def told(w, study=STUDY):
+    return await study_state(study, w.services)
+
+
+async def test_a_study_that_was_never_seen_is_unknown():
+    assert await told(MemoryWorld()) is None
+    w = MemoryWorld()
+    await w.arrive("a")
+    assert await told(w, StudyRef(study_instance_uid=STUDY.study_instance_uid, partition="other")) is None
+
+
+async def test_a_study_on_its_way_says_since_when_it_waits():
+    w = MemoryWorld()
+    await w.ingest(w.put("a"))
+    found = await told(w)
+    assert (found["state"], found["fhir"]) == ("dirty", None)
+    now = w.services.clock.now()
+    due = now + timedelta(seconds=w.services.settings.quiet_period)
+    assert found["marks"] == {
+        "first": now.isoformat(),
+        "last": now.isoformat(),
+        "due": due.isoformat(),
+        "attempts": 0,
+        "not_before": None,
+    }
+
+
+async def test_a_synced_study_has_its_reference_its_counts_and_its_findings():
+    w = MemoryWorld()
+    await w.arrive("a", StudyDate="20240231", PatientID="P1")
+    found = await told(w)
+    assert (found["state"], found["counts"]) == ("synced", {"series": 1, "instances": 1})
+    assert found["fhir"]["reference"] == f"ImagingStudy/is-{STUDY.key}"
+    assert found["fhir"]["url"].endswith(found["fhir"]["reference"])
+    assert found["fhir"]["patient"].startswith("Patient/pt-")
+    assert found["findings"]["by_code"]["date.impossible"] == {"count": 1, "attributes": {"StudyDate": ["omitted"]}}
+    assert (found["marks"], found["dead_letter"]) == (None, None)
+
+
+async def test_a_parked_study_has_its_dead_letter():
+    w = MemoryWorld()
+    w.fhir.failures = [FhirRejected("422")] * 2
+    await w.arrive("a")
+    found = await told(w)
+    assert (found["state"], found["fhir"]["reference"]) == ("parked", None)
+    assert found["dead_letter"]["code"] == "fhir.rejected"
+    assert found["dead_letter"]["hint"]
+    await w.arrive("b", sop="2.25.101")
+    assert (await told(w))["state"] == "synced"
+
+
+async def test_a_removed_study_is_remembered_as_removed():
+    w = MemoryWorld()
+    await w.arrive("a")
+    await w.go("a")
+    found = await told(w)
+    assert (found["state"], found["fhir"]["reference"], found["counts"]["instances"]) == ("removed", None, 0)
+
+
+async def test_nothing_of_the_patient_is_told():
+    w = MemoryWorld()
+    await w.arrive("a", PatientID="ZQX-ID", PatientName="Zqxname^Zqxgiven", StudyDescription="Zqx")
+    assert "zqx" not in json.dumps(await told(w)).lower()
+
+
+def test_findings_are_grouped_by_code_and_counted():
+    found = grouped(
+        [
+            Finding(keyword="StudyDate", code="date.invalid", action="omitted"),
+            Finding(keyword="SeriesDate", code="date.invalid", action="omitted"),
+            Finding(keyword="Modality", code="modality.missing", action="OT written"),
+        ]
+    )
+    assert found["total"] == 3
+    assert list(found["by_code"]) == ["date.invalid", "modality.missing"]
+    assert found["by_code"]["date.invalid"]["count"] == 2
+    assert list(found["by_code"]["date.invalid"]["attributes"]) == ["SeriesDate", "StudyDate"]
+    assert grouped([]) == {"total": 0, "by_code": {}}
