@@ -247,8 +247,13 @@ class Settings(MappingSettings):
     fhir_url: Annotated[WebRoot, AfterValidator(_given)]
     """Base URL of the FHIR R4 service."""
 
-    patient_policy: Literal["link-or-create"] = "link-or-create"
-    """How studies find their Patient: one match by identifier is linked, none is created, several park the study."""
+    patient_policy: Literal["link-or-create", "reference-only", "update"] = "link-or-create"
+    """
+    How studies find their Patient. ``link-or-create``: one match by identifier is linked and stays as it is, none is
+    created, several park the study. ``update``: the same, but what the studies say of name, gender, birth date and
+    identifiers is written into a linked Patient too, even an EHR's. ``reference-only``: the study names its patient by
+    identifier and display; no Patient is read or written. A new policy holds for what changes; replay the others.
+    """
 
     containers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)] = (
         "dicom",

@@ -212,10 +212,11 @@ class Projection:
 
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
     none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
-    are the top-level elements that we wrote. ``patient_keys`` holds every patient key that this study ever had: a pass
-    that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise holds,
-    as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or with an
-    empty text when it should not be there.
+    are the top-level elements that we wrote. ``begun`` is noted before the first write, so that no crash hides one.
+    ``patient_key`` is the key of the patient row that the study keeps, ``patient_keys`` holds every one that it ever
+    had: a pass that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise
+    holds, as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or
+    with an empty text when it should not be there.
     """
 
     study: StudyRef
@@ -225,7 +226,9 @@ class Projection:
     content_hash: str | None = None
     foreign: bool = False
     elements: frozenset[str] = frozenset()
+    begun: bool = False
     patient_id: str | None = None
+    patient_key: str | None = None
     patient_hash: str | None = None
     patient_keys: frozenset[str] = frozenset()
     derived: Mapping[str, str] = field(default_factory=dict)
@@ -238,7 +241,7 @@ class Projection:
     """Those of ``findings`` that only a look at the Patient and its other studies can give."""
     error: str | None = None
     finished: bool = False
-    """False while a pass is on its way (or died there): nothing here but ids and patient_keys may be trusted."""
+    """False while a pass is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,56 @@
 """
-The Patient of a study: found, linked, created, rebuilt, left.
+The Patient of a study: found, linked, created, updated, rebuilt, left.
 
-A Patient that we create is a projection of the rows that its studies leave in the patients table. The order of steps
+    policy           Patient of others found         none found
+    link-or-create   linked, never written           ours is created from the rows
+    update           written with what the rows say  ours is created from the rows
+    reference-only   nobody looks: the study names its patient by identifier and display
+
+A Patient that we write is a projection of the rows that its studies leave in the patients table. The order of steps
 carries correctness, because servers fence neither creates nor deletes: first our own row, then the version of the
-resource, then all rows, then the write, and after a create or a delete the rows once more. Whoever comes late sees
+resource, then all rows, then the write, and after it the rows once more. Whoever comes late sees
 the other's row, or fails the If-Match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
-from sync.mapping.patient import PatientClaim, build_patient
-from sync.mapping.resource import Ownership, content_hash, differs, is_our_id, overlay, patient_id, version_of
+from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient
+from sync.mapping.resource import (
+    Ownership,
+    content_hash,
+    differs,
+    is_our_id,
+    overlay,
+    overlay_linked,
+    patient_id,
+    version_of,
+)
 from sync.model import FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Services
 
 _MAX_ROUNDS = 8
+_LINKED = "linked."
+"""Prefix of the keys of rows that say what a Patient of others is to be; its id follows. Ours are hex digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientTarget:
+    """
+    Which Patient a study is to point to, before anything is written about it.
+
+    ``row_key`` is the key of the row that the study is to leave, None for none. ``resource_id`` is None when the study
+    names its patient without a resource, or when its subject is not for us to say.
+    """
+
+    row_key: str | None = None
+    resource_id: str | None = None
+    fingerprint: str | None = None
+    settled: bool = False
+    """Whether the study's record tells all that there is to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,23 +58,55 @@ class PatientLink:
     """
     The Patient a study points to, and what has to be written with the study.
 
-    ``resource_id`` is None when the study's subject is not for us to say. ``write`` is None when the Patient is right
-    as it is, or not ours. ``created_from`` holds the rows a new Patient was built from, to be compared once it is
-    written.
+    ``row_key`` is the key of the row that stays, None for none. ``write`` is None when the Patient is right as it is,
+    or not ours. ``built_from`` holds the rows that ``write`` was built from, to be compared once it is written.
     """
 
     resource_id: str | None = None
+    row_key: str | None = None
     fingerprint: str | None = None
     write: FhirWrite | None = None
-    created_from: Sequence[PatientRow] | None = None
+    built_from: Sequence[PatientRow] | None = None
     findings: tuple[Finding, ...] = ()
 
 
+async def choose_patient(
+    claim: PatientClaim, recorded: Projection | None, s: Services, *, trust: bool
+) -> PatientTarget:
+    """
+    Decide which Patient the study is to point to, and under which key it is to leave its row. Writes nothing.
+
+    Parameters
+    ----------
+    recorded
+        The study's projection row.
+    trust
+        Whether the row may stand for the server's state: then an unchanged claim needs no request at all. Another
+        policy than the one it was written under makes a claim another one.
+
+    Raises
+    ------
+    AmbiguousMatch
+        Several Patients of others carry the identifier.
+    """
+    policy = s.settings.patient_policy
+    fingerprint = content_hash([policy, claim.key, claim.study_date, claim.attributes])
+    if policy == "reference-only":
+        return PatientTarget(fingerprint=fingerprint)
+    if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
+        known = recorded.patient_id
+        return PatientTarget(row_key=recorded.patient_key, resource_id=known, fingerprint=fingerprint, settled=True)
+    theirs = await _find_theirs(claim, s) if policy == "update" else None
+    if theirs is not None:
+        return PatientTarget(row_key=_LINKED + theirs["id"], resource_id=theirs["id"], fingerprint=fingerprint)
+    return PatientTarget(row_key=claim.key, resource_id=patient_id(claim.key), fingerprint=fingerprint)
+
+
 async def link_patient(
-    study: StudyRef, claim: PatientClaim, recorded: Projection | None, s: Services, *, trust: bool
+    study: StudyRef, claim: PatientClaim, target: PatientTarget, recorded: Projection | None, s: Services
 ) -> PatientLink:
     """
-    Decide which Patient the study points to, policy ``link-or-create``.
+    Leave the study's row and say what to write about its Patient.
 
     Exactly one match by identifier is linked; none means that we create one with a deterministic id. Patients that we
     created are no match: one of another key merely carries the identifier as a second one, and an EHR's that appears
@@ -52,98 +116,138 @@ async def link_patient(
     ----------
     study, claim
         The study and what its instances say of their patient.
+    target
+        What `choose_patient` says; its row key is noted by now.
     recorded
         The study's projection row.
-    trust
-        Whether the row may stand for the server's state: then an unchanged claim needs no request at all.
 
     Raises
     ------
     AmbiguousMatch
         Several Patients of others carry the identifier.
+    Conflict
+        Another pass, or somebody else, was faster: begin again.
     """
-    fingerprint = content_hash([claim.key, claim.study_date, claim.attributes])
-    if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
-        known = recorded.patient_findings
-        return PatientLink(resource_id=recorded.patient_id, fingerprint=fingerprint, findings=known)
-    row = PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
+    same = PatientLink(
+        resource_id=target.resource_id,
+        row_key=target.row_key,
+        fingerprint=target.fingerprint,
+        findings=recorded.patient_findings if recorded and target.settled else (),
+    )
+    if target.row_key is None or target.settled:
+        return same
+    row = PatientRow(patient_key=target.row_key, study=study, study_date=claim.study_date, attributes=claim.attributes)
     await s.patients.upsert(row)
-    held = await _find(claim, s)
-    if held is not None and held["id"] != patient_id(claim.key):
-        return PatientLink(resource_id=held["id"], fingerprint=fingerprint, findings=_differences(held, row, s))
-    rows = await s.patients.read(claim.key)
+    held = await _held(target, claim, s)
+    if held is not None and held["id"] != target.resource_id:
+        return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, row, s))
+    rows = await s.patients.read(target.row_key)
     if all(other.study != study for other in rows):
         raise StoreConflict("another pass over the study took the patient row away")
-    built = build_patient(claim.key, rows, s.settings)
-    return PatientLink(
-        resource_id=patient_id(claim.key),
-        fingerprint=fingerprint,
-        write=_write_of(held, built.resource),
-        created_from=rows if held is None else None,
-        findings=built.findings,
-    )
+    write, findings = _write(target.row_key, held, rows, s)
+    return replace(same, write=write, built_from=rows if write else None, findings=findings)
 
 
-async def confirm_created(claim: PatientClaim, link: PatientLink, s: Services) -> None:
+async def confirm_written(link: PatientLink, s: Services) -> None:
     """
-    Read the rows once more after a create, which no server fences.
+    Read the rows once more after a write.
+
+    No server fences a create; and a study that came in between may have found right what this write replaced.
 
     Raises
     ------
     FhirConflict
         Another study of the patient came in between; what was written may be stale.
     """
-    if link.created_from is not None and _said(await s.patients.read(claim.key)) != _said(link.created_from):
+    if link.built_from is None or link.row_key is None:
+        return
+    if _said(await s.patients.read(link.row_key)) != _said(link.built_from):
         raise FhirConflict("another study of the patient was projected meanwhile")
 
 
-async def leave_patient(patient_key: str, study: StudyRef, s: Services) -> None:
+async def leave_patient(row_key: str, study: StudyRef, s: Services) -> None:
     """
-    Take a study's row away and make the Patient that we created agree with the rows that remain.
+    Take a study's row away and make the Patient that we write agree with the rows that remain.
 
-    Without rows it is deleted, unless others refer to it. Safe to repeat.
+    Without rows one that we created is deleted, unless others refer to it; one of others stays as it is, and is not
+    touched at all unless the policy is ``update``. Safe to repeat.
 
     Raises
     ------
     Contention
         Other studies of the patient kept changing.
     """
-    await s.patients.delete(patient_key, study)
+    await s.patients.delete(row_key, study)
+    if _is_linked(row_key) and s.settings.patient_policy != "update":
+        return
     for _ in range(_MAX_ROUNDS):
-        held = await s.fhir.read("Patient", patient_id(patient_key))
-        rows = await s.patients.read(patient_key)
-        if held is None and not rows:
+        held = await s.fhir.read("Patient", _resource_id(row_key))
+        rows = await s.patients.read(row_key)
+        if not _asks_for_a_write(row_key, held, rows):
             return
         try:
-            await _agree(patient_key, held, rows, s)
+            await _agree(row_key, held, rows, s)
         except (FhirConflict, FhirRejected) as refusal:
             if not rows:
                 return  # others refer to it, so it stays
             if isinstance(refusal, FhirRejected):
                 raise
         else:
-            if _said(await s.patients.read(patient_key)) == _said(rows):
+            if _said(await s.patients.read(row_key)) == _said(rows):
                 return
     raise Contention("patient rows kept changing")
 
 
-async def _agree(patient_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services) -> None:
+def _is_linked(row_key: str) -> bool:
+    return row_key.startswith(_LINKED)
+
+
+def _resource_id(row_key: str) -> str:
+    """Id of the Patient that rows of the key are about."""
+    return row_key.removeprefix(_LINKED) if _is_linked(row_key) else patient_id(row_key)
+
+
+def _asks_for_a_write(row_key: str, held: Resource | None, rows: Sequence[PatientRow]) -> bool:
+    """Whether rows and resource can disagree: one of others is neither created nor deleted."""
+    return (held is not None and bool(rows)) if _is_linked(row_key) else (held is not None or bool(rows))
+
+
+async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services) -> None:
     """Make the Patient say what the rows say; without rows it goes."""
-    write: FhirWrite | None = FhirWrite(resource_type="Patient", resource_id=patient_id(patient_key))
+    write: FhirWrite | None = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key))
     if rows:
-        built = build_patient(patient_key, rows, s.settings).resource
-        if held is None and await _exists_elsewhere(built, s):
+        if held is None and await _exists_elsewhere(row_key, rows, s):
             return
-        write = _write_of(held, built)
+        write, _ = _write(row_key, held, rows, s)
     if write is not None:
         await s.fhir.transact([write])
 
 
-async def _exists_elsewhere(built: Resource, s: Services) -> bool:
+async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Services) -> bool:
     """Whether somebody else's Patient carries the identifier: then the remaining rows are on their way out."""
-    for identifier in built.get("identifier", [])[:1]:
+    for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
         return bool(_of_others(await s.fhir.search("Patient", identifier["system"], identifier["value"])))
     return False
+
+
+async def _held(target: PatientTarget, claim: PatientClaim, s: Services) -> Resource | None:
+    """
+    Read the target, now that our row is there; under ``link-or-create`` a Patient of others comes first.
+
+    Raises
+    ------
+    FhirConflict
+        Policy ``update``: the Patient of others that was chosen is gone, or there is one now.
+    """
+    if target.row_key and _is_linked(target.row_key):
+        held = await s.fhir.read("Patient", _resource_id(target.row_key))
+        if held is None:
+            raise FhirConflict("the Patient that was found is gone")
+        return held
+    held = await _find(claim, s)
+    if held is not None and held["id"] != target.resource_id and s.settings.patient_policy == "update":
+        raise FhirConflict("somebody else's Patient appeared meanwhile")
+    return held
 
 
 async def _find(claim: PatientClaim, s: Services) -> Resource | None:
@@ -151,24 +255,42 @@ async def _find(claim: PatientClaim, s: Services) -> Resource | None:
     if claim.value is None or claim.system is None:
         return await s.fhir.read("Patient", patient_id(claim.key))
     matches = await s.fhir.search("Patient", claim.system, claim.value)
-    others = _of_others(matches)
+    own = [match for match in matches if match["id"] == patient_id(claim.key)]
+    return _only_one(_of_others(matches)) or next(iter(own), None)
+
+
+async def _find_theirs(claim: PatientClaim, s: Services) -> Resource | None:
+    """Return the one Patient of others."""
+    if claim.value is None or claim.system is None:
+        return None
+    return _only_one(_of_others(await s.fhir.search("Patient", claim.system, claim.value)))
+
+
+def _only_one(others: Sequence[Resource]) -> Resource | None:
     if len(others) > 1:
         raise AmbiguousMatch(f"{len(others)} Patients carry the identifier", code="fhir.ambiguous_patient")
-    own = [match for match in matches if match["id"] == patient_id(claim.key)]
-    return next(iter(others + own), None)
+    return next(iter(others), None)
 
 
 def _of_others(matches: Sequence[Resource]) -> list[Resource]:
     return [match for match in matches if not is_our_id(match["id"])]
 
 
-def _write_of(held: Resource | None, built: Resource) -> FhirWrite | None:
-    if held is None:
-        return FhirWrite(resource_type="Patient", resource_id=built["id"], resource=built)
-    wanted = overlay(held, built, Ownership.of_patient())
-    if not differs(held, wanted):
-        return None
-    return FhirWrite(resource_type="Patient", resource_id=held["id"], resource=wanted, if_match=version_of(held))
+def _write(
+    row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services
+) -> tuple[FhirWrite | None, tuple[Finding, ...]]:
+    """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
+    if held is not None and _is_linked(row_key):
+        said = build_linked_patient(rows, s.settings)
+        wanted = overlay_linked(held, said.resource)
+    else:
+        said = build_patient(row_key, rows, s.settings)
+        wanted = overlay(held, said.resource, Ownership.of_patient()) if held else said.resource
+    if held is not None and not differs(held, wanted):
+        return None, said.findings
+    version = version_of(held) if held else None
+    write = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key), resource=wanted, if_match=version)
+    return write, said.findings
 
 
 def _differences(held: Resource, row: PatientRow, s: Services) -> tuple[Finding, ...]:

@@ -22,13 +22,12 @@ from sync.mapping.resource import (
     has_foreign,
     is_our_id,
     overlay,
-    patient_id,
     study_id,
     study_identifier,
     version_of,
 )
 from sync.model import FhirWrite, LedgerRow, Projection, Resource, Stored, StudyRef, SubjectKind
-from sync.patients import PatientLink, confirm_created, leave_patient, link_patient
+from sync.patients import PatientLink, PatientTarget, choose_patient, confirm_written, leave_patient, link_patient
 from sync.ports import Services
 
 
@@ -129,17 +128,19 @@ async def write_study(
     built = build_study(study, rows, s.settings) if rows else None
     if built is not None and trust and recorded is not None and held.version is None:
         raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
-    note = await _note(study, held, built, recorded, s)
-    before = note.value if note else None
-    known = recorded.value.derived if recorded else {}
+    before = recorded.value if recorded else None
+    known = before.derived if before else {}
     if built is None:
+        note = recorded
         after, wrote = await _remove(study, held, before, s, known=known, trust=trust)
     else:
-        after, wrote = await _upsert(study, built, held, before, s, known=known, trust=trust)
+        target = await _target(built, held, before, s, trust=trust)
+        note = await _note(study, held, built, recorded, s, row_key=target.row_key)
+        after, wrote = await _upsert(study, built, held, note.value, s, target=target, known=known, trust=trust)
     if not (trust and recorded and _same_patient(recorded.value, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
-    if wrote or before is None or after != before:
+    if wrote or note is None or after != note.value:
         await s.projections.write(after, note.etag if note else None)
     if not trust or (before is not None and before.error):
         await s.dead_letters.clear(SubjectKind.STUDY, study.key)
@@ -147,29 +148,43 @@ async def write_study(
 
 
 def _same_patient(one: Projection, other: Projection) -> bool:
-    return (one.patient_id, one.patient_hash) == (other.patient_id, other.patient_hash)
+    kept = (one.patient_id, one.patient_key, one.patient_hash)
+    return kept == (other.patient_id, other.patient_key, other.patient_hash)
 
 
 def _left(projection: Projection) -> frozenset[str]:
     """Patient keys whose rows and Patients are not, or no longer, this study's."""
-    return frozenset(key for key in projection.patient_keys if patient_id(key) != projection.patient_id)
+    return projection.patient_keys - {projection.patient_key}
+
+
+async def _target(
+    built: StudyResources, held: Held, before: Projection | None, s: Services, *, trust: bool
+) -> PatientTarget:
+    if "subject" in _theirs(held, before):
+        return PatientTarget()
+    return await choose_patient(built.patient, before, s, trust=trust)
 
 
 async def _note(
-    study: StudyRef, held: Held, built: StudyResources | None, recorded: Stored[Projection] | None, s: Services
-) -> Stored[Projection] | None:
+    study: StudyRef,
+    held: Held,
+    built: StudyResources,
+    recorded: Stored[Projection] | None,
+    s: Services,
+    *,
+    row_key: str | None,
+) -> Stored[Projection]:
     """
     Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
 
     ``finished`` goes false: until the pass ends nobody may trust the record.
     """
-    if built is None:
-        return recorded
     known = recorded.value if recorded else Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted)
-    keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)
-    if recorded is not None and (keys, derived) == (known.patient_keys, known.derived):
+    keys = known.patient_keys | ({row_key} if row_key else frozenset())
+    derived = noted(known.derived, built.derived)
+    if recorded is not None and known.begun and (keys, derived) == (known.patient_keys, known.derived):
         return recorded
-    note = replace(known, patient_keys=keys, derived=derived, finished=False)
+    note = replace(known, patient_keys=keys, derived=derived, begun=True, finished=False)
     return Stored(note, await s.projections.write(note, recorded.etag if recorded else None))
 
 
@@ -180,12 +195,13 @@ async def _upsert(
     before: Projection | None,
     s: Services,
     *,
+    target: PatientTarget,
     known: Mapping[str, str],
     trust: bool,
 ) -> tuple[Projection, bool]:
     theirs = _theirs(held, before)
-    link = PatientLink() if "subject" in theirs else await link_patient(study, built.patient, before, s, trust=trust)
-    wanted = with_subject(built.imaging_study, link.resource_id or held.resource_id, built.patient)
+    link = await link_patient(study, built.patient, target, before, s)
+    wanted = with_subject(built.imaging_study, link.resource_id, built.patient)
     wanted = {element: value for element, value in wanted.items() if element not in theirs}
     change = await _study_write(study, wanted, held, before, s)
     shared = await _shared_writes(built, before, s, trust=trust)
@@ -196,7 +212,7 @@ async def _upsert(
     writes = [*ours, *derived.writes]
     versions = await s.fhir.transact(writes) if writes else []
     wrote = await retire(derived.gone, s) or bool(writes)
-    await confirm_created(built.patient, link, s)
+    await confirm_written(link, s)
     s.verified.update(content_hash(resource) for resource in built.shared)
     version = versions[len(ours) - 1] if change.write else held.version
     after = _projection(study, built, held, link, change=change, version=version)
@@ -223,7 +239,9 @@ def _projection(
         content_hash=change.content_hash,
         foreign=change.foreign,
         elements=change.elements,
+        begun=True,
         patient_id=link.resource_id,
+        patient_key=link.row_key,
         patient_hash=link.fingerprint,
         shared_hashes=frozenset(content_hash(resource) for resource in built.shared),
         series=built.series,
@@ -272,8 +290,8 @@ async def _remove(
 
 
 def _perhaps_written(before: Projection | None) -> bool:
-    """Tell whether this study's resource may hold something of ours; a patient key is noted before the first write."""
-    return before is not None and bool(before.elements if before.finished else before.patient_keys)
+    """Tell whether this study's resource may hold something of ours."""
+    return before is not None and before.begun
 
 
 async def _cancellation(held: Held, before: Projection | None, s: Services) -> FhirWrite | None:

@@ -271,6 +271,28 @@ class MemoryWorld:
         }
 
 
+def subject(w: MemoryWorld, study: StudyRef = STUDY) -> str:
+    """FHIR id of the Patient that a study of ours points to."""
+    resource = w.imaging_study(study)
+    assert resource is not None
+    return str(resource["subject"]["reference"]).removeprefix("Patient/")
+
+
+def rows(w: MemoryWorld) -> list[tuple[str, StudyRef]]:
+    """Patient rows: under which key, of which study."""
+    return sorted((row.patient_key, row.study) for row in w.store.patients.table.values())
+
+
+def other_ids(*values: str) -> list[pydicom.Dataset]:
+    """Other Patient IDs Sequence, all by one issuer."""
+    items = []
+    for value in values:
+        item = pydicom.Dataset()
+        item.PatientID, item.IssuerOfPatientID = value, "CITY"
+        items.append(item)
+    return items
+
+
 def run(steps: Any) -> Any:
     """Run a coroutine that never waits, from anywhere."""
     try:

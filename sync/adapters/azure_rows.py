@@ -252,10 +252,11 @@ _PROJECTION_TEXTS = (
     "version",
     "content_hash",
     "patient_id",
+    "patient_key",
     "patient_hash",
     "error",
 )
-_PROJECTION_PLAIN = ("fhir_id", "adopted", "foreign", "series", "instances", "finished")
+_PROJECTION_PLAIN = ("fhir_id", "adopted", "foreign", "begun", "series", "instances", "finished")
 
 
 def projection_from(row: Mapping[str, Any]) -> Projection:

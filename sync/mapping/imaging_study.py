@@ -109,14 +109,14 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     )
 
 
-def with_subject(imaging_study: Resource, patient_id: str, claim: PatientClaim) -> Resource:
+def with_subject(imaging_study: Resource, patient_id: str | None, claim: PatientClaim) -> Resource:
     """
     Return the ImagingStudy with its subject, ready to leave.
 
     Parameters
     ----------
     patient_id
-        FHIR id of the Patient, ours or one that was found.
+        FHIR id of the Patient, ours or one that was found; None names the patient without a resource.
 
     Raises
     ------
@@ -125,7 +125,8 @@ def with_subject(imaging_study: Resource, patient_id: str, claim: PatientClaim) 
     """
     subject = filled(
         {
-            "reference": f"Patient/{patient_id}",
+            "reference": f"Patient/{patient_id}" if patient_id else None,
+            "type": None if patient_id else "Patient",
             "identifier": {"system": claim.system, "value": claim.value} if claim.value else None,
             "display": claim.display,
         }

@@ -155,6 +155,22 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
     return BuiltPatient(resource=validated(filled(resource)), findings=findings.all())
 
 
+def build_linked_patient(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
+    """
+    Build what the studies say of a Patient that somebody else created.
+
+    In: all rows of the Patient. Out: what `sync.mapping.resource.overlay_linked` takes.
+    A study whose patient identity was removed (0012,0062) has no say: its names and dates are made up.
+
+    Raises
+    ------
+    InvalidResource
+        A defect of the mapping.
+    """
+    identified = [row for row in rows if _identity_removed(row.attributes, Findings()) is None]
+    return build_patient(digest("linked"), identified, settings)
+
+
 def _is_of_another_day(patient: Resource) -> bool:
     """Whether the time of birth is one study's and the date another's."""
     timed = patient["_birthDate"]

@@ -241,6 +241,41 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     return {**merged, "meta": meta} if meta else merged
 
 
+def overlay_linked(held: Resource, said: Resource) -> Resource:
+    """
+    Our words over a Patient of somebody else: what studies say of him is written, nothing is taken away.
+
+    Parameters
+    ----------
+    held
+        The Patient as the server has it.
+    said
+        What `sync.mapping.patient.build_linked_patient` makes of the studies.
+
+    Returns
+    -------
+    Resource
+        What to PUT: name, gender and birth date as the studies say, each as it was when they say nothing. Identifiers
+        are only added. A time of birth goes with the date that it belonged to, a generated text with what it told.
+    """
+    ours = {k: v for k, v in said.items() if k in PATIENT_ELEMENTS}
+    held_already = {_patient_value(each) for each in held.get("identifier", [])}
+    added = [each for each in ours.pop("identifier", []) if _patient_value(each) not in held_already]
+    merged = {**{k: v for k, v in held.items() if k != "meta"}, **ours}
+    if added:
+        merged["identifier"] = [*held.get("identifier", []), *added]
+    if merged.get("birthDate") != held.get("birthDate") and "_birthDate" not in ours:
+        merged.pop("_birthDate", None)
+    if held.get("text", {}).get("status") == "generated" and differs(held, {**merged, "meta": held.get("meta", {})}):
+        merged.pop("text")
+    meta = _merged_meta(held.get("meta", {}), {}, Ownership(elements=frozenset()))
+    return {**merged, "meta": meta} if meta else merged
+
+
+def _patient_value(identifier: Resource) -> _Slot:
+    return str(identifier.get("system", "")), str(identifier.get("value", ""))
+
+
 def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     kept = {k: v for k, v in held.items() if k not in ("versionId", "lastUpdated", "source")}
     security = _keep_foreign(held, ours, "security", _label_slot, owned.labels)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from sync.mapping.resource import patient_id
 from sync.model import PatientRow, StudyRef
-from tests.simulation.world import UNREADABLE, Actor, Content, World
+from tests.simulation.world import UNREADABLE, Actor, Content, Ehr, World
 
-FIRST, SECOND, THIRD = (StudyRef(study_instance_uid=f"2.25.{n}") for n in "123")
+FIRST, SECOND, THIRD, FOURTH = (StudyRef(study_instance_uid=f"2.25.{n}") for n in "1234")
 
 
 def died_after_writing(w: World) -> None:
@@ -187,6 +187,44 @@ def document_written_under_its_return(w: World) -> None:
     settle(w)
 
 
+def linked_patient_left(w: World) -> None:
+    """The latest study of a Patient that an EHR keeps goes; what the other says holds again."""
+    beside_an_ehr(w, "update")
+    w.change("a/1", Content("3", "P2", "31"))
+    w.change("a/2", Content("4", "P2", "41"))
+    settle(w)
+    w.change("a/2", None)
+    settle(w)
+
+
+def linked_patient_already_right(w: World) -> None:
+    """A study finds an EHR's Patient right as it is, while another that has not seen it is about to write."""
+    beside_an_ehr(w, "update")
+    w.change("a/2", Content("4", "P2", "41"))
+    settle(w)
+    w.change("a/2", None)
+    settle(w)
+    w.change("a/1", Content("3", "P2", "31"))
+    deliver_objects(w)
+    slow = begin(w, THIRD)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.change("a/2", Content("4", "P2", "41"))
+    deliver_objects(w)
+    finish(w, begin(w, FOURTH))
+    finish(w, slow)
+    settle(w)
+
+
+def named_after_linked(w: World) -> None:
+    """A Patient was created; then studies shall only name their patients."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.next_policy = "reference-only"
+    w.switch()
+    w.replay()
+    settle(w)
+
+
 SCRIPTS = [
     died_after_writing,
     overtaken_by_a_create,
@@ -200,12 +238,23 @@ SCRIPTS = [
     patient_updated_while_left,
     document_written_after_it_went,
     document_written_under_its_return,
+    linked_patient_left,
+    linked_patient_already_right,
+    named_after_linked,
 ]
 
 
 def call_target(w: World) -> str:
     """Id of the first resource that the next transaction writes."""
     return w.next_call[1][0].resource_id
+
+
+def beside_an_ehr(w: World, policy: str) -> None:
+    """Let somebody else keep Patients, and the policy be another one."""
+    w.ehr, w.next_policy = Ehr(), policy
+    for resource in w.ehr.resources():
+        w.create(resource)
+    w.switch()
 
 
 def begin(w: World, study: StudyRef) -> Actor:

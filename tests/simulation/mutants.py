@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.simulation import interleavings
-from tests.simulation.world import Content, Scenario, World
+from tests.simulation.world import UPDATE, Content, Scenario, World
 
 Script = Callable[[World], None]
 """One interleaving, played call by call."""
@@ -180,14 +180,14 @@ MUTANTS = [
     Mutant(
         "a new patient key is noted before its row is written",
         "sync.projection",
-        "keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)",
-        "keys, derived = known.patient_keys, noted(known.derived, built.derived)",
+        "    keys = known.patient_keys | ({row_key} if row_key else frozenset())\n",
+        "    keys = known.patient_keys\n",
     ),
     Mutant(
         "derived resources are noted before they are written",
         "sync.projection",
-        "keys, derived = known.patient_keys | {built.patient.key}, noted(known.derived, built.derived)",
-        "keys, derived = known.patient_keys | {built.patient.key}, known.derived",
+        "    derived = noted(known.derived, built.derived)\n",
+        "    derived = known.derived\n",
         DOCUMENTS,
     ),
     Mutant(
@@ -220,29 +220,32 @@ MUTANTS = [
     Mutant(
         "a created Patient's rows are read once more",
         "sync.projection",
-        "    await confirm_created(built.patient, link, s)\n",
+        "    await confirm_written(link, s)\n",
         "",
         interleavings.two_creators_of_a_patient,
     ),
     Mutant(
         "the own patient row comes before the version is read",
         "sync.patients",
-        "    await s.patients.upsert(row)\n    held = await _find(claim, s)\n",
-        "    held = await _find(claim, s)\n    await s.patients.upsert(row)\n",
+        "    await s.patients.upsert(row)\n    held = await _held(target, claim, s)\n",
+        "    held = await _held(target, claim, s)\n    await s.patients.upsert(row)\n",
         interleavings.patient_left_before_the_row,
     ),
     Mutant(
-        "the version is read before the patient rows",
+        "the version is read before the patient rows, or the rows once more after the write",
         "sync.patients",
-        "    held = await _find(claim, s)\n    if held is not None and",
-        "    rows = await s.patients.read(claim.key)\n    held = await _find(claim, s)\n    if held is not None and",
+        "    held = await _held(target, claim, s)\n",
+        "    rows = await s.patients.read(target.row_key)\n    held = await _held(target, claim, s)\n",
         interleavings.patient_updated_between_reads,
-        more=(("    rows = await s.patients.read(claim.key)\n    if all(", "    if all("),),
+        more=(
+            ("    rows = await s.patients.read(target.row_key)\n    if all(", "    if all("),
+            ("built_from=rows if write else None", "built_from=rows if held is None else None"),
+        ),
     ),
     Mutant(
         "after a delete the patient rows are read once more",
         "sync.patients",
-        "            if _said(await s.patients.read(patient_key)) == _said(rows):\n                return\n",
+        "            if _said(await s.patients.read(row_key)) == _said(rows):\n                return\n",
         "            return\n",
         interleavings.patient_deleted_under_a_newcomer,
     ),
@@ -252,5 +255,34 @@ MUTANTS = [
         "            if not rows:\n                return  # others",
         "            if isinstance(refusal, FhirConflict):\n                return  # others",
         interleavings.patient_updated_while_left,
+    ),
+    Mutant(
+        "a Patient of others is written under its version",
+        "sync.patients",
+        "    version = version_of(held) if held else None\n",
+        "    version = version_of(held) if held and not _is_linked(row_key) else None\n",
+        UPDATE,
+    ),
+    Mutant(
+        "a Patient of others is written anew when a study leaves it",
+        "sync.patients",
+        '    if _is_linked(row_key) and s.settings.patient_policy != "update":\n',
+        "    if _is_linked(row_key):\n",
+        interleavings.linked_patient_left,
+    ),
+    Mutant(
+        "the rows are read once more after any write of a Patient",
+        "sync.patients",
+        "built_from=rows if write else None",
+        "built_from=rows if held is None else None",
+        interleavings.linked_patient_already_right,
+    ),
+    Mutant(
+        "a study that only names its patient leaves the rows of former policies",
+        "sync.projection",
+        "    return projection.patient_keys - {projection.patient_key}\n",
+        "    kept = projection.patient_keys if projection.patient_id is None else {projection.patient_key}\n"
+        "    return projection.patient_keys - kept\n",
+        interleavings.named_after_linked,
     ),
 ]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.interleavings import SCRIPTS
 from tests.simulation.mutants import MUTANTS, Mutant
-from tests.simulation.world import SHARED, Faults, Scenario, World, difference, schedule
+from tests.simulation.world import REFERENCE_ONLY, SHARED, SWITCH, UPDATE, Faults, Scenario, World, difference, schedule
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 """How many random schedules the unmutated protocol has to survive; raise it for a long night."""
@@ -29,6 +29,12 @@ def test_every_schedule_beside_an_ehr_ends_as_if_nothing_had_happened(block):
     each = SCHEDULES // 25
     seeds = range(block * each, (block + 1) * each)
     assert {seed: end for seed in seeds if (end := schedule(seed, SHARED)) is not None} == {}
+
+
+@pytest.mark.parametrize("scenario", [UPDATE, REFERENCE_ONLY, SWITCH], ids=["update", "reference-only", "switch"])
+def test_every_schedule_of_another_patient_policy_ends_as_if_nothing_had_happened(scenario):
+    seeds = range(SCHEDULES // 25)
+    assert {seed: end for seed in seeds if (end := schedule(seed, scenario)) is not None} == {}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)

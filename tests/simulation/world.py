@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
@@ -69,6 +69,8 @@ def dicom_file(content: Content) -> bytes:
     if (content.study, content.patient) == ("1", "P2"):
         # Only one of its studies says so: the Patient is made of what several say.
         file.PatientSex, file.PatientIdentityRemoved = "F", "YES"
+    if content.study == "4":
+        file.PatientSex = "M"
     buffer = BytesIO()
     file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -136,14 +138,21 @@ class Ehr:
     """Whether it has a Patient P1 too; it may come to know it late, when we have created ours already."""
     notes: list[dict[str, str]] = field(default_factory=list)
     """What it has written into its study."""
+    telecom: list[dict[str, str]] = field(default_factory=list)
+    """What it has written into its Patients."""
 
     def resources(self) -> list[dict[str, Any]]:
         """Everything it keeps, none of it seen by us yet."""
         subject = {"reference": "Patient/ehr"}
         notes = {"note": list(self.notes)} if self.notes else {}
         study = ehr_study(self.study, StudyRef(study_instance_uid="2.25.2"), subject=subject, **notes)
-        patients = [ehr_patient("ehr", "E"), ehr_patient("ehr-2", "P2")]
-        return [*patients, *([ehr_patient("ehr-1", "P1")] if self.knows_p1 else []), study]
+        return [*self.patients(), study]
+
+    def patients(self) -> list[dict[str, Any]]:
+        """Its Patients, none of them written by us yet."""
+        known = {"ehr": "E", "ehr-2": "P2", **({"ehr-1": "P1"} if self.knows_p1 else {})}
+        contact = {"telecom": list(self.telecom)} if self.telecom else {}
+        return [ehr_patient(resource_id, value, **contact) for resource_id, value in known.items()]
 
     study: str = "ehr-study"
 
@@ -168,14 +177,18 @@ class World:
     """Whether the FHIR server may also check references, or not be atomic."""
     ehr: Ehr | None = None
     """What somebody else keeps in the FHIR service."""
+    policy: str = "link-or-create"
+    next_policy: str | None = None
+    """What somebody will set the policy to while deliveries are under way."""
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.clock)
         self.objects = self.store.objects
-        self.fhir = MemoryFhirServer(
-            checks_references=self.varied and self.rng.random() < 0.5, atomic=not self.varied or self.rng.random() < 0.7
-        )
+        strict = self.varied and self.rng.random() < 0.5
+        # No server that checks references applies half a transaction.
+        atomic = not self.varied or self.rng.random() < 0.7 or strict
+        self.fhir = MemoryFhirServer(checks_references=strict, atomic=atomic)
         for resource in self.ehr.resources() if self.ehr else ():
             self.create(resource)
         self.next_call: tuple[str, Any] = ("", None)
@@ -183,6 +196,7 @@ class World:
         self.study_messages: list[tuple[StudyRef, int]] = []
         self.actors: list[Actor] = []
         self.late = False
+        self.policies = {self.policy}
         self.services = self._services(step=True)
 
     def _services(self, *, step: bool) -> Services:
@@ -195,11 +209,13 @@ class World:
             "patients": self.store.patients,
             "dead_letters": self.store.dead_letters,
             "cursors": self.store.cursors,
+            "series": self.store.series,
             "study_queue": self.store.study_queue,
             "fhir": self.fhir,
         }
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
-        return Services(settings=SETTINGS, clock=self.clock, queues=self.store.study_queue, **wrapped)
+        settings = SETTINGS.model_copy(update={"patient_policy": self.policy})
+        return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)
 
     def times_out(self) -> bool:
         if self.faults.timeouts and self.rng.random() < 0.2:
@@ -223,18 +239,27 @@ class World:
         )
 
     def note(self) -> None:
-        """Somebody writes a note into each study there is; into the EHR's it is for good."""
+        """Somebody writes a note into each study there is; into the EHR's, and its Patients, it is for good."""
         text = {"text": f"note {self.faults.notes}"}
         for study in list(self.fhir.resources("ImagingStudy")):
             self.create({**study, "note": [*study.get("note", []), text]})
         if self.ehr:
             self.ehr.notes.append(text)
+            self.ehr.telecom.append({"value": str(self.faults.notes)})
+            for patient in self.ehr.patients():
+                self.create({**(self.fhir.peek("Patient", patient["id"]) or {}), "telecom": patient["telecom"]})
 
     def admit(self) -> None:
         """The EHR comes to know P1."""
         if self.ehr and not self.ehr.knows_p1:
             self.ehr.knows_p1 = self.late = True
-            self.create(ehr_patient("ehr-1", "P1"))
+            self.create(self.ehr.patients()[-1])
+
+    def switch(self) -> None:
+        """Somebody sets another policy; deliveries under way go on with the old one, the next ones have the new."""
+        self.policy, self.next_policy, self.late = self.next_policy or self.policy, None, True
+        self.policies.add(self.policy)
+        self.services = self._services(step=True)
 
     def change(self, name: str, content: Content | bytes | None) -> None:
         ref = self.objects.ref(name)
@@ -283,7 +308,7 @@ class World:
         self.study_messages += [(dirty.study, 1) for dirty in self.store.dirty.table.values()]
 
     def replay(self) -> bool:
-        """Somebody retries what is parked, and projects all anew if the EHR knows more than before; once each."""
+        """Somebody retries what is parked, and projects all anew if EHR or policy are other than before; once each."""
         parked = {letter.subject for letter in self.store.dead_letters.table.values() if letter.kind.value == "study"}
         late, self.late = self.late, False
         again = [p.study for p in self.store.projections.table.values() if late or p.study.key in parked]
@@ -313,7 +338,19 @@ class World:
             # Without instances it is as we found it, or cancelled if we ever wrote it: both are right.
             left = self.store.ledger.studies.get(StudyRef(study_instance_uid="2.25.2").key)
             return body if left and left.values() else {"note": resource.get("note"), "subject": resource["subject"]}
+        if resource["id"].startswith("ehr"):
+            return self._comparable_person(body)
         return {k: v for k, v in body.items() if k != "note"}  # a note of somebody goes with a study that goes
+
+    def _comparable_person(self, person: dict[str, Any]) -> dict[str, Any]:
+        """Leave out of an EHR's Patient what former rows, or a former policy, may have left there for good."""
+        said = [row for row in self.store.patients.table.values() if row.patient_key == f"linked.{person['id']}"]
+        said = [row for row in said if not row.attributes.get("PatientIdentityRemoved")]
+        stated = {"name"} if said else set()
+        if any(row.attributes.get("PatientSex") for row in said):
+            stated.add("gender")
+        uncertain = {"name", "gender"} - stated if self.policies != {"link-or-create"} else set()
+        return {k: v for k, v in person.items() if k not in uncertain}
 
 
 SETTINGS = Settings(
@@ -323,7 +360,8 @@ SETTINGS = Settings(
 
 def clean_state(world: World) -> dict[str, Any]:
     """Return the state of a new world that sees the final objects once, without any fault."""
-    clean = World(random.Random(0), Faults(), ehr=world.ehr)
+    clean = World(random.Random(0), Faults(), ehr=world.ehr, policy=world.policy)
+    clean.policies = world.policies
     clean.objects = world.objects
     services = clean._services(step=False)
     for ref in world.objects.refs():
@@ -358,6 +396,8 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
         if not (pending or world.actors or world.object_messages or world.study_messages):
             if world.store.dirty.table.values():
                 world.sweep()
+            elif world.next_policy:
+                world.switch()
             elif not world.replay():
                 return difference(world)
             continue
@@ -375,6 +415,7 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
     choices += ["sweep"] if _may_sweep(world) else []
     choices += ["note"] if world.faults.notes and busy else []
     choices += ["admit"] if world.ehr and not world.ehr.knows_p1 and busy and rng.random() < 0.05 else []
+    choices += ["switch"] if world.next_policy and busy and rng.random() < 0.05 else []
     match rng.choice(choices or ["none"]):
         case "change":
             world.change(*pending.pop(0))
@@ -390,6 +431,8 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
             world.note()
         case "admit":
             world.admit()
+        case "switch":
+            world.switch()
         case "step":
             actor = rng.choice(world.actors)
             if world.faults.crashes and rng.random() < world.faults.crash_rate:
@@ -440,10 +483,18 @@ class Scenario:
     refusals: tuple[int, ...] = (0,)
     notes: tuple[int, ...] = (0,)
     ehr: bool = False
+    policy: tuple[str, ...] = ("link-or-create",)
+    next_policy: tuple[str | None, ...] = (None,)
 
 
 SHARED = Scenario(refusals=(0, 0, 1, 2), notes=(0, 1, 3), ehr=True)
 """Somebody else writes to the same FHIR service, and it refuses a transaction now and then."""
+
+POLICIES = ("link-or-create", "update", "reference-only")
+UPDATE = replace(SHARED, contents=(*CONTENTS, Content("3", "P2", "31"), Content("4", "P2", "41")), policy=("update",))
+REFERENCE_ONLY = replace(SHARED, policy=("reference-only",))
+SWITCH = replace(UPDATE, policy=POLICIES, next_policy=POLICIES)
+"""Somebody changes the policy while deliveries are under way."""
 
 
 def schedule(
@@ -470,5 +521,19 @@ def schedule(
     if scenario.ehr:
         faults.refusals, faults.notes = rng.choice(scenario.refusals), rng.choice(scenario.notes)
     ehr = Ehr(knows_p1=rng.random() < 0.3) if scenario.ehr else None
-    world = World(rng, faults, pipeline=pipeline_module, handling=handling_module, varied=True, ehr=ehr)
+    world = World(
+        rng,
+        faults,
+        pipeline=pipeline_module,
+        handling=handling_module,
+        varied=True,
+        ehr=ehr,
+        policy=_pick(rng, scenario.policy),
+        next_policy=_pick(rng, scenario.next_policy),
+    )
     return play(world, changes)
+
+
+def _pick(rng: random.Random, values: tuple[Any, ...]) -> Any:
+    """Choose; a single value takes nothing from the generator, so that seeds keep their schedules."""
+    return rng.choice(values) if len(values) > 1 else values[0]

@@ -1,33 +1,15 @@
 """The Patient of a study: linked, created, rebuilt, left; and what never happens to somebody else's."""
 
 import pytest
-from pydicom.dataset import Dataset
 
 from sync.adapters.memory_fhir import MemoryFhirServer
 from sync.model import Finding
-from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, patient_of
+from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
 
 
 @pytest.fixture
 def w():
     return MemoryWorld()
-
-
-def subject(w, study=STUDY):
-    return w.imaging_study(study)["subject"]["reference"].removeprefix("Patient/")
-
-
-def rows(w):
-    return sorted((row.patient_key, row.study) for row in w.store.patients.table.values())
-
-
-def other_ids(*values):
-    items = []
-    for value in values:
-        item = Dataset()
-        item.PatientID, item.IssuerOfPatientID = value, "CITY"
-        items.append(item)
-    return items
 
 
 # Of somebody else
