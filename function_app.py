@@ -10,6 +10,7 @@ message again, and after ``maxDequeueCount`` (host.json) move it to ``<queue>-po
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 import azure.functions as func
@@ -19,6 +20,8 @@ from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
+from sync.web import dead_letters as letters
+from sync.web import exchange
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -98,9 +101,30 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="dead-letters", methods=["GET"])
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """List the dead letters, grouped by code."""
+    """List the dead letters: by code, or one page of a code."""
     running = await bootstrap.running()
-    return _json(await operations.dead_letters_by_code(running.services))
+    return await _answered(letters.list_letters(_request(req), running.services))
+
+
+@app.route(route="dead-letters/{kind}/{subject}", methods=["GET"])
+async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
+    """Show one dead letter."""
+    running = await bootstrap.running()
+    return await _answered(letters.show_letter(_request(req), running.services))
+
+
+@app.route(route="dead-letters/retry", methods=["POST"])
+async def retry_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    """Have the subjects of dead letters looked at again, for an operator."""
+    running = await bootstrap.running()
+    return await _answered(letters.retry_letters(_request(req), running.sources, running.services))
+
+
+@app.route(route="dead-letters/discard", methods=["POST"])
+async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    """Take dead letters away, for an operator who says why."""
+    running = await bootstrap.running()
+    return await _answered(letters.discard_letters(_request(req), running.services))
 
 
 def _text(message: func.QueueMessage) -> str:
@@ -114,3 +138,14 @@ def _attempt(message: func.QueueMessage) -> int:
 def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
     headers = {"Cache-Control": "no-store"}
     return func.HttpResponse(json.dumps(body), status_code=code, mimetype="application/json", headers=headers)
+
+
+def _request(req: func.HttpRequest) -> exchange.Request:
+    return exchange.Request(
+        headers=dict(req.headers), query=dict(req.params), params=dict(req.route_params), body=req.get_body()
+    )
+
+
+async def _answered(work: Awaitable[exchange.Answer]) -> func.HttpResponse:
+    answer = await exchange.answered(work)
+    return _json(answer.body, code=answer.status)

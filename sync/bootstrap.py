@@ -155,12 +155,16 @@ def connect(settings: Settings) -> Running:
         dead_letters=tables.dead_letters,
         cursors=tables.cursors,
         series=tables.series,
+        audit=tables.audit,
         study_queue=queues,
+        object_queue=queues,
         queues=queues,
         fhir=fhir,
         telemetry=telemetry,
     )
-    sources = Sources(account=blobs.account, containers=frozenset(settings.containers))
+    sources = Sources(
+        account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
+    )
     return Running(
         services=services,
         sources=sources,

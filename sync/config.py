@@ -267,6 +267,10 @@ class Settings(MappingSettings):
     """Seconds after its first change at which a study is projected even while it still grows; not less than the quiet
     period."""
 
+    patience: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 3600.0
+    """Seconds that an outage may keep a study or object waiting before it becomes a dead letter too; it is tried on all
+    the same."""
+
     operators: Literal["none", "key", "entra"] = "none"
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it

@@ -15,6 +15,7 @@ Every failure the sync can meet, and who acts on it.
     + PermanentError             a dead letter at once; trying again changes nothing
     | - BadEvent                 the message is not what the schema promises
     | - ForeignSource            an account or container that is not configured
+    | - MessageTooLarge          no queue takes the message
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
@@ -47,6 +48,7 @@ __all__ = [
     "ForeignSource",
     "HeaderLimit",
     "InvalidResource",
+    "MessageTooLarge",
     "MissingIdentity",
     "NotDicom",
     "PermanentError",
@@ -182,6 +184,13 @@ class ForeignSource(PermanentError):
 
     code = "event.foreign_source"
     hint = "If the container should be synced, add it to DICOM_SYNC_CONTAINERS, then run a backfill of it."
+
+
+class MessageTooLarge(PermanentError):
+    """The message exceeds what a queue takes (64 KiB); Event Grid's own events are far below."""
+
+    code = "event.too_large"
+    hint = "Check which sender writes such events; the objects themselves are found by a backfill."
 
 
 class UnreadableObject(PermanentError):

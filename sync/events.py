@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,6 +32,7 @@ _ACCOUNT_ID = re.compile(r"/subscriptions/.+/providers/microsoft\.storage/storag
 _STORAGE_HOST = re.compile(r"(?P<account>[^.]+)\.(?:z\d+\.)?(?:blob|dfs)\..+")
 _EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _LONGEST_NAME = 1024
+_MOST_WAITS = 1_000_000
 _TYPE_PREFIX = "microsoft.storage."
 
 _IGNORED_TYPES = frozenset(
@@ -54,10 +56,12 @@ _UNSUPPORTED_HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What may be read: the account of the DICOM files, and the containers in it that are synced."""
+    """What may be read: the account of the DICOM files, the containers in it that are synced, and DICOM services."""
 
     account: str
     containers: frozenset[str]
+    services: frozenset[str] = frozenset()
+    """Accounts of DICOM services; only a message of ours may name their instances."""
 
 
 def message_text(content: bytes) -> str:
@@ -87,9 +91,10 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
     -------
     list
         The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
-        unsupported type; a message that holds no events at all gives one `BadEvent`. Events after which every object
-        is what it was before (``BlobTierChanged``, the empty file of ``CreateFile``, a handshake) give nothing.
-        ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container.
+        unsupported type; a message that holds no events at all gives one `BadEvent`, one of ours (`object_message`) its
+        change. Events after which every object is what it was before (``BlobTierChanged``, the empty file of
+        ``CreateFile``, a handshake) give nothing. ``BlobRenamed`` gives a creation and a deletion, each where it
+        concerns a configured container.
         Error texts hold no name.
     """
     try:
@@ -103,6 +108,20 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
         except PermanentError as problem:
             found.append(problem)
     return found
+
+
+def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime | None = None) -> str:
+    """
+    Text of a message of ours in queue ``objects``: look at this object again, trusting nothing.
+
+    Parameters
+    ----------
+    waited, failing_since
+        How often an outage put it off already, and since when (aware UTC).
+    """
+    named = {"account": ref.account, "container": ref.container, "name": ref.name}
+    since = {"failing_since": failing_since.isoformat()} if failing_since else {}
+    return json.dumps({"look_again": named, "waited": waited, **since})
 
 
 def parse_study_message(text: str) -> StudyRef:
@@ -137,6 +156,9 @@ def message_digest(text: str) -> str:
 
 def _changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
     """Yield the changes that one event, its keys in lower case, speaks of."""
+    if "look_again" in event:
+        yield _look_again(event, allowed)
+        return
     kind = _text(event, "type" if "specversion" in event else "eventtype").casefold().removeprefix(_TYPE_PREFIX)
     if kind in _IGNORED_TYPES:
         return
@@ -203,6 +225,27 @@ def _url_object(url: str, allowed: Sources) -> ObjectRef:
     container, _, name = _path_in_account(url, allowed).partition("/")
     decoded = unquote(name, errors="surrogateescape")
     return ObjectRef(account=allowed.account, container=unquote(container), name=_checked_name(decoded))
+
+
+def _look_again(message: Mapping[str, Any], allowed: Sources) -> Change:
+    """Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event."""
+    named = _lower_keys(message["look_again"], "look_again")
+    account, name, container = _text(named, "account"), _text(named, "name"), named.get("container")
+    if not isinstance(container, str):  # empty is a data partition's name
+        raise BadEvent("the container is not text")
+    in_storage = account == allowed.account and container in allowed.containers
+    if not in_storage and account not in allowed.services:
+        raise ForeignSource("a message asks for an account or container that is not configured")
+    waited, since = message.get("waited"), None
+    with contextlib.suppress(TypeError, ValueError):
+        since = datetime.fromisoformat(message.get("failing_since"))  # type: ignore[arg-type]  # what is none raises
+    return Change(
+        object=ObjectRef(account=account, container=container, name=_checked_name(name)),
+        action=Action.CREATED,
+        again=True,
+        waited=waited if type(waited) is int and 0 <= waited <= _MOST_WAITS else 0,
+        failing_since=since if since is not None and since.tzinfo is not None else None,
+    )
 
 
 def _path_in_account(url: str, allowed: Sources) -> str:

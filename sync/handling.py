@@ -11,33 +11,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 from sync.errors import (
     Contention,
     FhirUnavailable,
     PermanentError,
-    StoreConflict,
+    SourceUnavailable,
+    StoreUnavailable,
     SyncError,
     Throttled,
     TransientError,
     UnexpectedFailure,
 )
-from sync.events import Sources, message_digest, parse_message, parse_study_message
-from sync.instruments import DEAD_LETTERS, FAILURES, SWEEPS, SWEPT
-from sync.model import Action, Change, DeadLetter, Locator, StudyRef, SubjectKind
-from sync.pipeline import MAX_ROUNDS, Ingested, Projected, due_at, ingest, park_study, project_study
+from sync.events import Sources, parse_message, parse_study_message
+from sync.instruments import FAILURES, SWEEPS, SWEPT
+from sync.letters import keep_aside, refuse_message, unless_conflict
+from sync.model import Action, Change, Locator, StudyRef
+from sync.pipeline import Ingested, Projected, due_at, ingest, park_study, project_study
 from sync.ports import Services
+from sync.waiting import postpone, put_off
 
-FIRST_BACK_OFF = 5.0
-"""Seconds before a study that met an outage is tried again; doubles each time."""
-
-LONGEST_BACK_OFF = 60.0
-"""Seconds: so long at most does a study stay behind once the FHIR service is back."""
-
+OBJECTS, STUDIES = "objects", "studies"
+"""The queues that messages come from, as dead letters name them."""
 
 LONG_OVERDUE = 600.0
 """Seconds after which a study is enqueued anew though the queue is busy."""
@@ -50,7 +48,9 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
     """
     Handle one message of the queue ``objects``: one event, or a batch of them.
 
-    Each event is tried, whatever became of those before it: one bad object must not hold up the others.
+    Each event is tried, whatever became of those before it: one bad object must not hold up the others. An outage of
+    the object store does not raise, for that would poison everything in minutes: the object waits with a growing
+    delay.
 
     Parameters
     ----------
@@ -72,6 +72,8 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
             try:
                 async with _ours_only():
                     await _handle_change(text, change, s, attempt)
+            except (SourceUnavailable, StoreUnavailable) as outage:
+                failures += await _put_off(change, outage, s)
             except SyncError as failure:
                 s.telemetry.measure(FAILURES, code=failure.code)
                 failures.append(failure)
@@ -79,9 +81,21 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
         raise failures[0]
 
 
+async def _put_off(change: Change | PermanentError, outage: TransientError, s: Services) -> list[SyncError]:
+    """Let the object wait; the outage is a failure of the message only when nothing can be sent either."""
+    if isinstance(change, PermanentError):
+        return [outage]
+    try:
+        async with _ours_only():
+            await put_off(change, outage, s)
+    except SyncError as failure:
+        return [failure]
+    return []
+
+
 async def _handle_change(text: str, change: Change | PermanentError, s: Services, attempt: int) -> None:
     if isinstance(change, PermanentError):
-        await _refuse_message(text, change, s)
+        await refuse_message(text, change, s, queue=OBJECTS)
     else:
         await handle_change(change, s, attempt=attempt)
 
@@ -136,7 +150,7 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
-            await _refuse_message(text, refusal, s)
+            await refuse_message(text, refusal, s, queue=STUDIES)
             return
         await handle_study(study, s, attempt=attempt)
 
@@ -158,8 +172,8 @@ async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Pro
     async with _ours_only():
         try:
             outcome = await project_study(study, s, redelivered=attempt > 1)
-        except (FhirUnavailable, Throttled, Contention) as outage:
-            await _postpone(study, outage, s)
+        except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
+            await postpone(study, outage, s)
             return None
         s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
         return outcome
@@ -174,11 +188,11 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
     async with _ours_only():
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
-                await _refuse_message(text, change, s)
+                await refuse_message(text, change, s, queue=OBJECTS)
                 continue
             known = await s.locators.read(change.object)
             if known is None or not _is_done(change, known.value):
-                await _keep_aside(change, _poison("poison.object"), s)
+                await keep_aside(change, _poison("poison.object"), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
@@ -188,13 +202,13 @@ async def handle_poison_study(text: str, s: Services) -> None:
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
-            await _refuse_message(text, refusal, s)
+            await refuse_message(text, refusal, s, queue=STUDIES)
             return
         dirty = await s.dirty.read(study)
         await park_study(study, _poison("poison.study"), s)
         if dirty is not None:
             # Marked meanwhile: then it is not set aside after all, and that is right.
-            await _unless_conflict(s.dirty.delete(study, dirty.etag))
+            await unless_conflict(s.dirty.delete(study, dirty.etag))
         s.telemetry.event("study.poisoned", logging.ERROR, study=study.key)
 
 
@@ -211,20 +225,8 @@ def _is_done(change: Change, known: Locator) -> bool:
 
 async def set_aside(change: Change, refusal: PermanentError, s: Services) -> None:
     """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
-    await _keep_aside(change, refusal, s)
+    await keep_aside(change, refusal, s)
     s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
-
-
-async def _keep_aside(change: Change, refusal: PermanentError, s: Services) -> None:
-    """
-    Keep a dead letter of an object that could not be ingested.
-
-    Its locator is flagged, so that the next delivery of any event for it looks at it and clears the dead letter; after
-    the dead letter, so that a delivery in between cannot take the flag and leave the letter.
-    """
-    await s.dead_letters.put(_letter(SubjectKind.OBJECT, str(change.object.key), refusal, s))
-    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
-    await _flag_locator(change, s)
 
 
 async def sweep(s: Services) -> int:
@@ -255,69 +257,6 @@ async def sweep(s: Services) -> int:
             s.telemetry.event("study.swept", studies=len(chosen))
             s.telemetry.measure(SWEPT, len(chosen))
         return len(chosen)
-
-
-async def _postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
-    """Note the failure on the dirty row, then send a message for later; either alone is enough to get there."""
-    delay = FIRST_BACK_OFF
-    for _ in range(MAX_ROUNDS):
-        dirty = await s.dirty.read(study)
-        if dirty is None:
-            await s.dirty.mark(study, s.clock.now())
-            continue
-        attempts = dirty.value.attempts + 1
-        delay = min(max(outage.retry_after or 0.0, FIRST_BACK_OFF * 2 ** min(attempts - 1, 8)), LONGEST_BACK_OFF)
-        not_before = s.clock.now() + timedelta(seconds=delay)
-        waiting = replace(dirty.value, attempts=attempts, not_before=not_before)
-        if await _unless_conflict(s.dirty.postpone(waiting, dirty.etag)):
-            break
-    else:
-        raise outage
-    await s.study_queue.enqueue(study, delay)
-    s.telemetry.measure(FAILURES, code=outage.code)
-    s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
-
-
-async def _flag_locator(change: Change, s: Services) -> None:
-    for _ in range(MAX_ROUNDS):
-        known = await s.locators.read(change.object)
-        if known is None:
-            fresh = Locator(object=change.object, etag=None, has_dead_letter=True)
-            if await _unless_conflict(s.locators.insert(fresh)):
-                return
-        else:
-            flagged = replace(known.value, has_dead_letter=True, settled=False)
-            if await _unless_conflict(s.locators.replace(flagged, known.etag)):
-                return
-    raise Contention("a locator kept changing")
-
-
-async def _unless_conflict(write: Awaitable[object]) -> bool:
-    try:
-        await write
-    except StoreConflict:
-        return False
-    return True
-
-
-async def _refuse_message(text: str, refusal: PermanentError, s: Services) -> None:
-    """Keep a dead letter keyed by the digest of a message that cannot be acted on: it may hold a patient's name."""
-    await s.dead_letters.put(_letter(SubjectKind.MESSAGE, message_digest(text), refusal, s))
-    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
-    s.telemetry.event("message.refused", logging.WARNING, message=message_digest(text), code=refusal.code)
-
-
-def _letter(kind: SubjectKind, subject: str, failure: PermanentError, s: Services) -> DeadLetter:
-    now = s.clock.now()
-    return DeadLetter(
-        kind=kind,
-        subject=subject,
-        code=failure.code,
-        detail=failure.detail,
-        hint=failure.hint,
-        first_at=now,
-        last_at=now,
-    )
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sync.errors import UnreadableObject
+from sync.errors import SyncError, UnreadableObject
 
 T = TypeVar("T")
 
@@ -112,6 +112,9 @@ class Change:
 
     An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``look`` with it. Such a look
     is as old as the page it came in: of two, that of the higher sequence is the younger one.
+
+    ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
+    have died half-way. ``waited`` is how often it was put off, ``failing_since`` when that began.
     """
 
     object: ObjectRef
@@ -120,6 +123,9 @@ class Change:
     event_id: str = ""
     sequence: int | None = None
     look: Look | None = None
+    again: bool = False
+    waited: int = 0
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -203,6 +209,8 @@ class DirtyStudy:
     last_marked: datetime
     attempts: int = 0
     not_before: datetime | None = None
+    failing_since: datetime | None = None
+    """When the failures began that ``attempts`` counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,9 +290,11 @@ class SubjectKind(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """
-    A permanent failure, kept until its cause is gone. One per subject: a repeat updates it.
+    A failure that needs somebody, kept until its cause is gone. One per subject: a repeat updates it.
 
-    ``subject`` is the object key, the study key or the digest of the message: never a name or a value.
+    ``subject`` is the object key, the study key or the digest of the message: never a name or a value. What a retry
+    needs is kept beside it and shown to operators only: an object's name in its locator, a study's UID in ``study``,
+    a message itself in ``message``, with the ``queue`` that it came from.
     """
 
     kind: SubjectKind
@@ -295,6 +305,46 @@ class DeadLetter:
     first_at: datetime
     last_at: datetime
     attempts: int = 1
+    study: StudyRef | None = field(default=None, repr=False)
+    message: str | None = field(default=None, repr=False)
+    queue: str = ""
+
+    @classmethod
+    def of(cls, kind: SubjectKind, subject: str, failure: SyncError, now: datetime, **kept: Any) -> DeadLetter:
+        """Make the letter of a failure that happened now; ``kept`` is what a retry needs."""
+        code, detail, hint = failure.code, failure.detail, failure.hint
+        return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterEntry:
+    """A dead letter as a list of all of them has it: enough to count, group and sort."""
+
+    kind: SubjectKind
+    subject: str
+    code: str
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterPage:
+    """Some dead letters; ``token`` asks for the next ones, None: these were the last."""
+
+    letters: Sequence[DeadLetter] = ()
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """What an operator did: who, what, to which subject (a hashed key, or a code), why."""
+
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    code: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import enum
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, UnreadableObject
+from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, SyncError
 from sync.instruments import DEAD_LETTERS, LATENCY
 from sync.looking import look as look_at
 from sync.mapping.resource import study_id
@@ -83,7 +83,7 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
         Storage did not answer, or every round was lost; deliver again.
     """
     for round_number in range(MAX_ROUNDS):
-        suspicious = redelivered or round_number > 0
+        suspicious = redelivered or change.again or round_number > 0
         known = await s.locators.read(change.object)
         if known and not suspicious and is_repeat(known.value, change):
             return Ingested.REPEAT
@@ -170,7 +170,7 @@ async def _write_dead_letter(claim: Locator, look: Look, s: Services, *, clear: 
     """Keep a dead letter for an unreadable object, keyed by the object; anything else it becomes clears it."""
     subject = str(claim.object.key)
     if look.problem is not None:
-        await s.dead_letters.put(_dead_letter(SubjectKind.OBJECT, subject, look.problem, s.clock.now()))
+        await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, subject, look.problem, s.clock.now()))
         s.telemetry.measure(DEAD_LETTERS, code=look.problem.code)
     elif clear:
         await s.dead_letters.clear(SubjectKind.OBJECT, subject)
@@ -249,7 +249,7 @@ async def _take_off(study: StudyRef, etag: str, s: Services) -> None:
     except StoreConflict:
         if (marked := await s.dirty.read(study)) is None:
             raise
-        waiting = replace(marked.value, first_marked=s.clock.now())
+        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
         await s.dirty.postpone(waiting, marked.etag)
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
@@ -288,9 +288,9 @@ async def _park(study: StudyRef, refusal: PermanentError, etag: str, s: Services
     return True
 
 
-async def park_study(study: StudyRef, refusal: PermanentError, s: Services) -> None:
+async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
     """Write the study's dead letter and note its code on the projection row, so that success clears it."""
-    await s.dead_letters.put(_dead_letter(SubjectKind.STUDY, study.key, refusal, s.clock.now()))
+    await s.dead_letters.put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now(), study=study))
     s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
     for _ in range(MAX_ROUNDS):
         recorded = await s.projections.read(study)
@@ -302,17 +302,3 @@ async def park_study(study: StudyRef, refusal: PermanentError, s: Services) -> N
             continue
         return
     raise Contention("a projection row kept changing")
-
-
-def _dead_letter(
-    kind: SubjectKind, subject: str, failure: PermanentError | UnreadableObject, now: datetime
-) -> DeadLetter:
-    return DeadLetter(
-        kind=kind,
-        subject=subject,
-        code=failure.code,
-        detail=failure.detail,
-        hint=failure.hint,
-        first_at=now,
-        last_at=now,
-    )

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from sync.config import Settings
 from sync.model import (
+    AuditEntry,
     Chunk,
     Cursor,
     DeadLetter,
@@ -25,6 +26,8 @@ from sync.model import (
     FhirWrite,
     InstanceMetadata,
     LedgerRow,
+    LetterEntry,
+    LetterPage,
     Locator,
     ObjectKey,
     ObjectRef,
@@ -288,8 +291,46 @@ class DeadLetters(Protocol):
         """Delete; a missing row is fine."""
         ...
 
+    async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:
+        """Return the row, or None."""
+        ...
+
+    async def delete(self, letter: DeadLetter, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag, for it may have failed again."""
+        ...
+
     def all(self) -> AsyncIterator[DeadLetter]:
         """Iterate over all dead letters, in no particular order."""
+        ...
+
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+        """
+        Return some dead letters, of one code or of all, without reading the others.
+
+        The order is no particular one but lasts: every letter that is there all along comes exactly once. A page may
+        be empty though others follow.
+
+        Parameters
+        ----------
+        token
+            Of the page before; None for the first one. One that is none gives the first page.
+        """
+        ...
+
+    async def entries(self) -> Sequence[LetterEntry]:
+        """Return all of them, in no particular order, with little of each: thousands take a fraction of a second."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """What operators did."""
+
+    async def add(self, entry: AuditEntry) -> None:
+        """Keep the entry; one that is equal in all but the reason is replaced, so it may be repeated."""
+        ...
+
+    async def newest(self, limit: int) -> Sequence[AuditEntry]:
+        """Return at most so many, the newest first."""
         ...
 
 
@@ -318,6 +359,21 @@ class StudyQueue(Protocol):
 
     async def length(self) -> int:
         """Return about how many messages there are, invisible ones included."""
+        ...
+
+
+class ObjectQueue(Protocol):
+    """The queue ``objects``, into which Event Grid delivers, and we put what is to be looked at again."""
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """
+        Send a message that becomes visible after ``delay`` seconds (at most 7 days).
+
+        Raises
+        ------
+        MessageTooLarge
+            No queue takes it.
+        """
         ...
 
 
@@ -407,7 +463,9 @@ class Services:
     dead_letters: DeadLetters
     cursors: Cursors
     series: Series
+    audit: AuditTrail
     study_queue: StudyQueue
+    object_queue: ObjectQueue
     queues: QueueDepths
     fhir: FhirServer
     telemetry: Telemetry = field(default_factory=Telemetry)

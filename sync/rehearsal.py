@@ -18,6 +18,8 @@ from sync.model import (
     FhirPage,
     FhirWrite,
     LedgerRow,
+    LetterEntry,
+    LetterPage,
     PatientRow,
     Projection,
     Resource,
@@ -186,6 +188,18 @@ class _NoDeadLetters(DeadLetters):
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
         pass
+
+    async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:  # noqa: ARG002 - a port's
+        return None
+
+    async def delete(self, letter: DeadLetter, etag: str) -> None:
+        pass
+
+    async def page(self, **_which: object) -> LetterPage:
+        return LetterPage()
+
+    async def entries(self) -> Sequence[LetterEntry]:
+        return ()
 
     async def all(self) -> AsyncIterator[DeadLetter]:
         no_letters: tuple[DeadLetter, ...] = ()

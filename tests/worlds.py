@@ -160,7 +160,9 @@ class MemoryWorld:
             "dead_letters",
             "cursors",
             "series",
+            "audit",
             "study_queue",
+            "object_queue",
         )
         store = {port: getattr(self.store, port) for port in ports}
         return Services(

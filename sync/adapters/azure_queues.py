@@ -15,18 +15,22 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from sync.adapters import azure_names as names
 from sync.adapters.azure_errors import state_errors
+from sync.errors import MessageTooLarge
 from sync.events import study_message
 from sync.model import StudyRef
-from sync.ports import QueueDepths, StudyQueue
+from sync.ports import ObjectQueue, QueueDepths, StudyQueue
 
 LONGEST_DELAY = 7 * 24 * 3600
 """Seconds; the service's limit of a visibility time-out."""
 
+LONGEST_MESSAGE = 48 * 1024
+"""Bytes; as base64 they are 64 KiB, the service's limit of a message."""
+
 _NEVER_EXPIRES = -1
 
 
-class AzureQueues(StudyQueue, QueueDepths):
-    """The queue ``studies``, and the lengths of all four."""
+class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
+    """The queues ``studies`` and ``objects``, and the lengths of all four."""
 
     def __init__(self, service: QueueServiceClient) -> None:
         self._service = service
@@ -49,11 +53,18 @@ class AzureQueues(StudyQueue, QueueDepths):
 
     async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
         """Send a message that becomes visible after ``delay`` seconds, rounded up."""
+        await self._send(self._studies, study_message(study), delay)
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""
+        if len(text.encode("utf-8", "replace")) > LONGEST_MESSAGE:
+            raise MessageTooLarge(f"more than {LONGEST_MESSAGE} bytes")
+        await self._send(self._queues[names.OBJECTS_QUEUE], text, delay)
+
+    async def _send(self, queue: QueueClient, text: str, delay: float) -> None:
         seconds = min(max(math.ceil(delay), 0), LONGEST_DELAY)
         with state_errors():
-            await self._studies.send_message(
-                study_message(study), visibility_timeout=seconds, time_to_live=_NEVER_EXPIRES
-            )
+            await queue.send_message(text, visibility_timeout=seconds, time_to_live=_NEVER_EXPIRES)
 
     async def length(self) -> int:
         """Return about how many messages ``studies`` holds, invisible ones included."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from sync.errors import PermanentError
 from sync.model import (
+    AuditEntry,
     Cursor,
     DeadLetter,
     DirtyStudy,
@@ -47,6 +48,10 @@ MAX_ENTITY_BYTES = 1000 * 1024
 DIRTY_SHARDS = 16
 
 CURSOR_PARTITION = "cursors"
+AUDIT_PARTITION = "audit"
+
+_END_OF_TIME = 10**17
+"""Microseconds since 1970, beyond all that can be: what is counted down from."""
 
 SERIES_PARTITIONS = {MINUTE: "m-%Y%m%d%H", HOUR: "h-%Y%m"}
 """Of measurements: length of a row's time -> form of its partition key."""
@@ -212,6 +217,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "last_marked": _time(dirty.last_marked),
         "attempts": dirty.attempts,
         "not_before": _time(dirty.not_before),
+        "failing_since": _time(dirty.failing_since),
     }
     return _without_none(row)
 
@@ -224,6 +230,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         last_marked=datetime.fromisoformat(row["last_marked"]),
         attempts=row["attempts"],
         not_before=_time_from(row.get("not_before")),
+        failing_since=_time_from(row.get("failing_since")),
     )
 
 
@@ -300,7 +307,7 @@ def patient_from(row: Mapping[str, Any]) -> PatientRow:
 
 
 def dead_letter_row(letter: DeadLetter) -> Entity:
-    """Row of table ``deadletters``."""
+    """Row of table ``deadletters``; keeps what a retry needs, which no log and no list shows."""
     return check_size(
         {
             "PartitionKey": letter.kind.value,
@@ -312,6 +319,9 @@ def dead_letter_row(letter: DeadLetter) -> Entity:
             "first_at": letter.first_at.isoformat(),
             "last_at": letter.last_at.isoformat(),
             "attempts": letter.attempts,
+            "queue": letter.queue,
+            **(_study_columns(letter.study) if letter.study is not None else {}),
+            **(_pack("message", letter.message) if letter.message is not None else {}),
         }
     )
 
@@ -327,7 +337,33 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         first_at=datetime.fromisoformat(row["first_at"]),
         last_at=datetime.fromisoformat(row["last_at"]),
         attempts=row["attempts"],
+        study=_study_from(row) if "study_uid" in row else None,
+        message=_unpack(row, "message") if "message0" in row else None,
+        queue=row.get("queue", ""),
     )
+
+
+def audit_row(entry: AuditEntry) -> Entity:
+    """Row of table ``audit``; its key begins with the time, counted backwards: the newest comes first."""
+    left = _END_OF_TIME - int(entry.at.timestamp() * 1_000_000)
+    return check_size(
+        {
+            "PartitionKey": AUDIT_PARTITION,
+            "RowKey": f"{left:018d}-{digest(entry.who, entry.action, entry.subject, entry.code, length=16)}",
+            "at": entry.at.isoformat(),
+            "who": entry.who,
+            "action": entry.action,
+            "subject": entry.subject,
+            "code": entry.code,
+            "why": entry.why,
+        }
+    )
+
+
+def audit_from(row: Mapping[str, Any]) -> AuditEntry:
+    """Inverse of `audit_row`."""
+    texts = {name: row[name] for name in ("who", "action", "subject", "code", "why")}
+    return AuditEntry(at=datetime.fromisoformat(row["at"]), **texts)
 
 
 def cursor_row(cursor: Cursor) -> Entity:

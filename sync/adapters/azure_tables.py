@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,14 +21,13 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 from sync.adapters import azure_names as names
 from sync.adapters.azure_batching import LINGER, LONGEST_LINGER, Batcher
 from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure_letters import TableAuditTrail, TableDeadLetters
 from sync.adapters.azure_rows import (
     CURSOR_PARTITION,
     DIRTY_SHARDS,
     Entity,
     cursor_from,
     cursor_row,
-    dead_letter_from,
-    dead_letter_row,
     dirty_from,
     dirty_row,
     dirty_shard,
@@ -47,7 +45,6 @@ from sync.adapters.azure_series import TableSeries
 from sync.errors import StoreConflict
 from sync.model import (
     Cursor,
-    DeadLetter,
     DirtyStudy,
     LedgerRow,
     Locator,
@@ -57,10 +54,9 @@ from sync.model import (
     Projection,
     Stored,
     StudyRef,
-    SubjectKind,
     folder_partitions,
 )
-from sync.ports import Cursors, DeadLetters, DirtyStudies, Ledger, Locators, PatientRows, Projections
+from sync.ports import Cursors, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
 _REMEMBERED = 10_000
 _PAGE = 1000
@@ -263,33 +259,6 @@ class TablePatientRows(PatientRows):
         return [patient_from(row) async for row in _partition(self._table, key_of(patient_key))]
 
 
-class TableDeadLetters(DeadLetters):
-    """Table ``deadletters``."""
-
-    def __init__(self, table: TableClient) -> None:
-        self._table = table
-
-    async def put(self, letter: DeadLetter) -> None:
-        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
-        row = dead_letter_row(letter)
-        found = await _get(self._table, row["PartitionKey"], row["RowKey"])
-        if found is not None:
-            known = dead_letter_from(found)
-            attempts = known.attempts + letter.attempts
-            row = dead_letter_row(replace(letter, first_at=known.first_at, attempts=attempts))
-        with state_errors():
-            await self._table.upsert_entity(row, mode=UpdateMode.REPLACE)
-
-    async def clear(self, kind: SubjectKind, subject: str) -> None:
-        """Delete; a missing row is fine."""
-        await _discard(self._table, kind.value, key_of(subject))
-
-    async def all(self) -> AsyncIterator[DeadLetter]:
-        """Iterate over all dead letters."""
-        async for row in _everything(self._table):
-            yield dead_letter_from(row)
-
-
 class TableCursors(Cursors):
     """Table ``cursors``."""
 
@@ -328,6 +297,7 @@ class TableStore:
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
         self.series = TableSeries(service.get_table_client(names.SERIES))
+        self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
 
     async def ensure(self) -> None:
         """Create the tables that are missing. Safe to repeat."""

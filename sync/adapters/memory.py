@@ -9,18 +9,16 @@ without servers.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from sync.adapters.clocks import SystemClock
-from sync.adapters.memory_objects import MemoryObjects, MemoryStudyQueue, QueuedStudy
-from sync.errors import StoreConflict
+from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
+from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
+from sync.adapters.memory_table import MemoryTable
 from sync.model import (
     Cursor,
-    DeadLetter,
     DirtyStudy,
     LedgerRow,
     Locator,
@@ -30,13 +28,11 @@ from sync.model import (
     Projection,
     Stored,
     StudyRef,
-    SubjectKind,
     folder_partitions,
 )
 from sync.ports import (
     Clock,
     Cursors,
-    DeadLetters,
     DirtyStudies,
     Ledger,
     Locators,
@@ -47,11 +43,14 @@ from sync.ports import (
 from sync.samples import SeriesRow
 
 __all__ = [
+    "MemoryAuditTrail",
     "MemoryCursors",
     "MemoryDeadLetters",
+    "MemoryDepths",
     "MemoryDirtyStudies",
     "MemoryLedger",
     "MemoryLocators",
+    "MemoryObjectQueue",
     "MemoryObjects",
     "MemoryPatientRows",
     "MemoryProjections",
@@ -61,58 +60,6 @@ __all__ = [
     "MemoryTable",
     "QueuedStudy",
 ]
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-_etags = itertools.count(1)
-"""One counter for all tables: no ETag ever comes twice, not even for a row that was deleted and inserted again."""
-
-
-class MemoryTable(Generic[K, V]):
-    """Rows with ETags; what Table Storage promises of one entity."""
-
-    def __init__(self) -> None:
-        self._rows: dict[K, Stored[V]] = {}
-
-    def get(self, key: K) -> Stored[V] | None:
-        """Return the row, or None."""
-        return self._rows.get(key)
-
-    def upsert(self, key: K, value: V) -> str:
-        """Insert or replace; return the new ETag."""
-        etag = f"m{next(_etags)}"
-        self._rows[key] = Stored(value, etag)
-        return etag
-
-    def insert(self, key: K, value: V) -> str:
-        """Insert; `StoreConflict` when the row is there."""
-        if key in self._rows:
-            raise StoreConflict("the row is there already")
-        return self.upsert(key, value)
-
-    def replace(self, key: K, value: V, etag: str) -> str:
-        """Replace; `StoreConflict` unless the row is there with this ETag."""
-        self._check(key, etag)
-        return self.upsert(key, value)
-
-    def delete(self, key: K, etag: str) -> None:
-        """Delete; `StoreConflict` unless the row is there with this ETag."""
-        self._check(key, etag)
-        del self._rows[key]
-
-    def discard(self, key: K) -> None:
-        """Delete; a missing row is fine."""
-        self._rows.pop(key, None)
-
-    def values(self) -> list[V]:
-        """Return all values; a copy, so that writes in between do no harm."""
-        return [stored.value for stored in self._rows.values()]
-
-    def _check(self, key: K, etag: str) -> None:
-        stored = self._rows.get(key)
-        if stored is None or stored.etag != etag:
-            raise StoreConflict("the row is another one, or gone")
 
 
 class MemoryLocators(Locators):
@@ -247,30 +194,6 @@ class MemoryPatientRows(PatientRows):
         return [row for row in self.table.values() if row.patient_key == patient_key]
 
 
-class MemoryDeadLetters(DeadLetters):
-    """Permanent failures, one row a subject."""
-
-    def __init__(self) -> None:
-        self.table: MemoryTable[tuple[SubjectKind, str], DeadLetter] = MemoryTable()
-
-    async def put(self, letter: DeadLetter) -> None:
-        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
-        key = (letter.kind, letter.subject)
-        if (known := self.table.get(key)) is not None:
-            attempts = known.value.attempts + letter.attempts
-            letter = replace(letter, first_at=known.value.first_at, attempts=attempts)
-        self.table.upsert(key, letter)
-
-    async def clear(self, kind: SubjectKind, subject: str) -> None:
-        """Delete; a missing row is fine."""
-        self.table.discard((kind, subject))
-
-    async def all(self) -> AsyncIterator[DeadLetter]:
-        """Iterate over all dead letters."""
-        for letter in self.table.values():
-            yield letter
-
-
 class MemoryCursors(Cursors):
     """How far each feed, listing and check has come."""
 
@@ -338,5 +261,7 @@ class MemoryStore:
         self.dead_letters = MemoryDeadLetters()
         self.cursors = MemoryCursors()
         self.series = MemorySeries()
+        self.audit = MemoryAuditTrail()
         self.study_queue = MemoryStudyQueue(self.clock)
-        self.queues = self.study_queue
+        self.object_queue = MemoryObjectQueue(self.clock)
+        self.queues = MemoryDepths(self.study_queue, self.object_queue)

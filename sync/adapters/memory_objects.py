@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sync.adapters.clocks import SystemClock
-from sync.errors import ForeignSource, SourceChanged, SourceGone, StaleToken
+from sync.errors import ForeignSource, MessageTooLarge, SourceChanged, SourceGone, StaleToken
 from sync.model import Chunk, ListedObject, ObjectRef, Page, StudyRef
-from sync.ports import Clock, ObjectListing, ObjectSource, QueueDepths, StudyQueue
+from sync.ports import Clock, ObjectListing, ObjectQueue, ObjectSource, QueueDepths, StudyQueue
 
 _etags = itertools.count(1)
+_LONGEST_MESSAGE = 48 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,35 @@ class QueuedStudy:
 
     study: StudyRef
     visible_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedText:
+    """One message of the queue ``objects``, and when it becomes visible."""
+
+    text: str
+    visible_at: datetime
+
+
+class MemoryObjectQueue(ObjectQueue):
+    """The queue ``objects``; ``messages`` lies open to tests."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.messages: list[QueuedText] = []
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        if len(text.encode("utf-8", "replace")) > _LONGEST_MESSAGE:
+            raise MessageTooLarge(f"more than {_LONGEST_MESSAGE} bytes")
+        self.messages.append(QueuedText(text, self._clock.now() + timedelta(seconds=delay)))
+
+    def take(self) -> list[str]:
+        """Remove and return what is visible now, oldest first."""
+        now = self._clock.now()
+        due = [message for message in self.messages if message.visible_at <= now]
+        self.messages = [message for message in self.messages if message.visible_at > now]
+        return [message.text for message in due]
 
 
 class MemoryStudyQueue(StudyQueue, QueueDepths):
@@ -53,6 +83,18 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
         due = [message for message in self.messages if message.visible_at <= now]
         self.messages = [message for message in self.messages if message.visible_at > now]
         return [message.study for message in due]
+
+
+class MemoryDepths(QueueDepths):
+    """Lengths of both."""
+
+    def __init__(self, studies: MemoryStudyQueue, objects: MemoryObjectQueue) -> None:
+        self._studies, self._objects = studies, objects
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> length, of those that hold anything, and of ``studies``."""
+        waiting = {"objects": len(self._objects.messages)} if self._objects.messages else {}
+        return waiting | await self._studies.depths()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sync import __version__
-from sync.cli import config
+from sync.cli import config, dead_letters
 from sync.cli.backfill import backfill
 from sync.cli.map_files import map_files
 from sync.telemetry import quieten_libraries
@@ -40,4 +40,5 @@ def main(
 
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
+app.add_typer(dead_letters.app)
 app.command("backfill")(backfill)

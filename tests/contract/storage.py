@@ -20,12 +20,14 @@ from sync.bootstrap import start
 from sync.config import Settings
 from sync.model import DirtyStudy, InstanceRecord, LedgerRow, Locator, ObjectKey, ObjectRef, StudyRef
 from sync.ports import (
+    AuditTrail,
     Cursors,
     DeadLetters,
     DirtyStudies,
     Ledger,
     Locators,
     ObjectListing,
+    ObjectQueue,
     ObjectSource,
     PatientRows,
     Projections,
@@ -62,7 +64,9 @@ class Storage:
     dead_letters: DeadLetters
     cursors: Cursors
     series: Series
+    audit: AuditTrail
     study_queue: StudyQueue
+    object_queue: ObjectQueue
     objects: ObjectSource
     listing: ObjectListing
     outside: Outside
@@ -136,7 +140,9 @@ def _ports(store: Any) -> dict[str, Any]:
         "dead_letters",
         "cursors",
         "series",
+        "audit",
         "study_queue",
+        "object_queue",
     )
     return {name: getattr(store, name) for name in names}
 

@@ -7,7 +7,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"""(?:\bcode\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a-z_]+)\"""")
-AREAS = {"access", "config", "event", "fhir", "header", "mapping", "poison", "source", "store", "sync", "walk"}
+AREAS = {
+    "access",
+    "config",
+    "event",
+    "fhir",
+    "header",
+    "mapping",
+    "poison",
+    "request",
+    "source",
+    "store",
+    "sync",
+    "walk",
+}
 """Areas of errors; findings, which are documented beside the mapping, have others."""
 
 

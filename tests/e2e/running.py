@@ -85,7 +85,16 @@ class World:
     def letters(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
         """Return the dead letters: subject -> code and the letter itself."""
         groups = self.api.get("dead-letters").raise_for_status().json()["by_code"]
-        return {one["subject"]: (code, one) for code, group in groups.items() for one in group["letters"]}
+        return {one["subject"]: (code, one) for code in groups for one in self._letters_of(code)}
+
+    def _letters_of(self, code: str) -> Iterator[dict[str, Any]]:
+        asked: dict[str, str] = {"code": code, "limit": "100"}
+        while True:
+            page = self.api.get("dead-letters", params=asked).raise_for_status().json()
+            yield from page["letters"]
+            if page["token"] is None:
+                return
+            asked["token"] = page["token"]
 
     def postponed(self) -> int:
         """Return how often a study was postponed since the host was started."""

@@ -16,7 +16,9 @@ from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncEr
 from sync.events import Sources, study_message
 from sync.model import StudyRef
 from sync.ports import Services
-from sync.status import dead_letters_by_code, status
+from sync.status import status
+from sync.web.dead_letters import list_letters, show_letter
+from sync.web.exchange import Request
 from tests.e2e.messages import event
 from tests.e2e.sentinels import NAME, PATIENT, STUDIES, blob, file_of, found_in
 
@@ -80,7 +82,10 @@ class Sync:
 
     async def said(self):
         letters = [repr(letter) async for letter in self.store.dead_letters.all()]
-        answers = [json.dumps(await status(self.whole)), json.dumps(await dead_letters_by_code(self.whole))]
+        answers = [json.dumps(await status(self.whole)), json.dumps((await list_letters(Request(), self.whole)).body)]
+        async for letter in self.store.dead_letters.all():
+            asked = Request(params={"kind": letter.kind.value, "subject": letter.subject})
+            answers.append(json.dumps((await show_letter(asked, self.whole)).body))
         return "\n".join([self.caplog.text, *self.raised, *letters, *answers])
 
 
@@ -93,7 +98,9 @@ PORTS = (
     "patients",
     "dead_letters",
     "cursors",
+    "audit",
     "study_queue",
+    "object_queue",
     "queues",
 )
 

@@ -47,10 +47,13 @@ class App:
         self._process.stdin.flush()
         return json.loads(self._line())
 
-    def get(self, function):
-        answer = self.invoke(function, "http")
+    def get(self, function, **sent):
+        answer = self.invoke(function, "http", sent)
         assert "error" not in answer, answer
         return answer["status"], json.loads(answer["body"])
+
+    def post(self, function, fields, headers=None):
+        return self.get(function, method="POST", body=json.dumps(fields), headers=headers or {})
 
     def deliver(self, function, text, **more):
         """Hand over a message as the host does with messageEncoding none: untouched."""
@@ -97,6 +100,7 @@ def app(storage, fhir_embedded):
         "DICOM_SYNC_FHIR_URL": fhir_embedded,
         "DICOM_SYNC_CONTAINERS": "dicom",
         "DICOM_SYNC_QUIET_PERIOD": "0",
+        "DICOM_SYNC_OPERATORS": "key",
     }
     with indexed(**environment) as running:
         yield running
@@ -108,7 +112,11 @@ def upload(storage, name, content):
 
 
 def study_messages(storage):
-    queue = QueueServiceClient.from_connection_string(storage).get_queue_client("studies")
+    return messages(storage, "studies")
+
+
+def messages(storage, name):
+    queue = QueueServiceClient.from_connection_string(storage).get_queue_client(name)
     found = list(queue.receive_messages())
     for message in found:
         queue.delete_message(message)
@@ -137,6 +145,9 @@ def test_only_health_answers_without_a_key(app):
         "status": "function",
         "study": "function",
         "dead_letters": "function",
+        "dead_letter": "function",
+        "retry_dead_letters": "function",
+        "discard_dead_letters": "function",
     }
 
 
@@ -172,6 +183,35 @@ def test_poison_messages_become_dead_letters(app):
     assert app.deliver("ingest_object_poison", packed(event("never-seen.dcm"))) == {}
     assert app.deliver("project_study_poison", study_message(StudyRef(study_instance_uid=uid("indexed", 2)))) == {}
     assert codes(app) >= {"poison.object", "poison.study"}
+
+
+def test_a_dead_letter_is_shown_retried_and_gone_once_its_object_is_mended(app, storage):
+    upload(storage, "mended.dcm", b"no DICOM")
+    assert app.deliver("ingest_object", packed(event("mended.dcm"))) == {}
+    letter = app.get("dead_letters", query={"code": "header.not_dicom"})[1]["letters"][0]
+    one = {"kind": "object", "subject": letter["subject"]}
+    assert app.get("dead_letter", params=one)[1] == letter
+    shown = app.get("dead_letter", params=one, query={"secrets": "true"})[1]
+    assert shown["secrets"]["object"].endswith("/dicom/mended.dcm")
+    study = uid("mended", 1)
+    upload(storage, "mended.dcm", made(study, uid("mended", 1, 1), uid("mended", 1, 1, 1), patient="INDEXED-3"))
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert app.post("retry_dead_letters", one, foreign)[0] == 403
+    code, report = app.post("retry_dead_letters", one)
+    assert (code, report["outcomes"]) == (200, {"asked": 1})
+    (asked,) = messages(storage, "objects")
+    assert app.deliver("ingest_object", asked) == {}
+    assert app.get("dead_letter", params=one)[0] == 404
+    assert study_messages(storage)
+
+
+def test_dead_letters_are_discarded_with_who_and_why(app):
+    assert app.deliver("ingest_object", "no event, to be discarded") == {}
+    everything = {"code": "event.malformed", "why": "tried"}
+    assert app.post("discard_dead_letters", everything)[0] == 400
+    code, report = app.post("discard_dead_letters", everything, {"X-DICOM-Sync-Operator": "Jane"})
+    assert (code, report["selected"]) == (200, report["outcomes"]["discarded"])
+    assert "event.malformed" not in codes(app)
 
 
 def test_the_sweep_wakes_a_study_whose_message_was_lost(app, storage):

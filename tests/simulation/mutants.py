@@ -20,7 +20,15 @@ from tests.simulation.world import UPDATE, Content, Scenario, World
 Script = Callable[[World], None]
 """One interleaving, played call by call."""
 
-CHAIN = ("sync.derived", "sync.patients", "sync.projection", "sync.pipeline", "sync.handling")
+CHAIN = (
+    "sync.derived",
+    "sync.patients",
+    "sync.projection",
+    "sync.pipeline",
+    "sync.letters",
+    "sync.waiting",
+    "sync.handling",
+)
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
 
 

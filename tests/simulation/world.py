@@ -9,6 +9,7 @@ ledger must equal those of a clean world that sees only the objects as they are 
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -200,19 +201,9 @@ class World:
         self.services = self._services(step=True)
 
     def _services(self, *, step: bool) -> Services:
-        ports = {
-            "objects": self.objects,
-            "locators": self.store.locators,
-            "ledger": self.store.ledger,
-            "dirty": self.store.dirty,
-            "projections": self.store.projections,
-            "patients": self.store.patients,
-            "dead_letters": self.store.dead_letters,
-            "cursors": self.store.cursors,
-            "series": self.store.series,
-            "study_queue": self.store.study_queue,
-            "fhir": self.fhir,
-        }
+        names = {each.name for each in dataclasses.fields(Services)} & vars(self.store).keys()
+        ports = {name: getattr(self.store, name) for name in names - {"clock", "queues"}}
+        ports |= {"fhir": self.fhir, "objects": self.objects}
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
         settings = SETTINGS.model_copy(update={"patient_policy": self.policy})
         return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)

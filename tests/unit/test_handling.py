@@ -11,21 +11,22 @@ from sync.errors import (
     FhirRejected,
     FhirUnavailable,
     PermanentError,
+    SourceUnavailable,
     StoreUnavailable,
     Throttled,
     UnexpectedFailure,
 )
-from sync.events import study_message
+from sync.events import object_message, study_message
 from sync.handling import (
     FEW,
-    LONGEST_BACK_OFF,
     handle_object_message,
     handle_poison_object,
     handle_poison_study,
     handle_study_message,
     sweep,
 )
-from sync.model import Action, Change, StudyRef
+from sync.model import Action, Change, ObjectRef, StudyRef
+from sync.waiting import LONGEST_BACK_OFF, SLOW
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
 
 MESSAGE = study_message(STUDY)
@@ -114,10 +115,98 @@ async def test_an_object_that_can_never_be_kept_is_a_dead_letter_with_the_reason
     assert w.imaging_study() is not None
 
 
-async def test_an_outage_of_the_store_is_delivered_again(w):
-    w.store.locators.read = _raising(StoreUnavailable())
+@pytest.mark.parametrize("outage", [StoreUnavailable(), SourceUnavailable(retry_after=1)], ids=lambda e: e.code)
+async def test_an_object_that_meets_an_outage_waits_with_growing_delay(w, outage):
+    read, w.store.objects.read = w.store.objects.read, _raising(outage)
+    await objects(w, w.put("a"))
+    waits = []
+    for _ in range(8):
+        (message,) = w.store.object_queue.messages
+        waits.append((message.visible_at - w.clock.now()).total_seconds())
+        await later(w, waits[-1])
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
+    w.store.objects.read = read
+    await later(w, 300)
+    await w.settle()
+    assert (w.store.object_queue.messages, w.dead_letters()) == ([], [])
+    assert w.imaging_study() is not None
+
+
+async def later(w, seconds):
+    """Deliver what waits in the queue of objects, after so many seconds."""
+    w.clock.advance(seconds)
+    for text in w.store.object_queue.take():
+        await handle_object_message(text, SOURCES, w.services)
+
+
+async def test_an_object_whose_first_look_died_half_way_is_looked_at_again_without_trust(w):
+    change = w.put("a")
+    mark, w.store.dirty.mark = w.store.dirty.mark, _raising(StoreUnavailable())
+    await objects(w, change)
+    w.store.dirty.mark = mark
+    await later(w, 5)
+    await w.settle()
+    assert w.imaging_study() is not None
+
+
+async def test_when_the_queue_does_not_answer_either_the_message_is_delivered_again(w):
+    w.store.objects.read = _raising(SourceUnavailable())
+    w.store.object_queue.send = _raising(StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         await objects(w, w.put("a"))
+
+
+async def test_messages_of_objects_do_not_multiply_during_an_outage(w):
+    w.store.objects.read = _raising(SourceUnavailable())
+    w.store.dead_letters.put = _raising(StoreUnavailable())
+    await objects(w, w.put("a"), w.put("b", sop="2.25.9"))
+    for _ in range(30):
+        await later(w, 600)
+        assert len(w.store.object_queue.messages) == 2
+
+
+async def test_an_object_that_waits_longer_than_patience_is_a_dead_letter_until_it_succeeds(w):
+    read, w.store.objects.read = w.store.objects.read, _raising(SourceUnavailable("403", code="source.forbidden"))
+    change = w.put("a")
+    await objects(w, change)
+    for _ in range(11):
+        assert w.dead_letters() == []
+        await later(w, 300)
+    await later(w, 400)
+    assert w.dead_letters() == [("object", "source.forbidden")]
+    (message,) = w.store.object_queue.messages
+    assert (message.visible_at - w.clock.now()).total_seconds() == SLOW
+    w.store.objects.read = read
+    await later(w, SLOW)
+    await w.settle()
+    assert (w.dead_letters(), w.store.object_queue.messages) == ([], [])
+    assert w.imaging_study() is not None
+
+
+async def test_other_objects_of_the_message_do_not_wait_with_it(w):
+    good, bad = w.put("good"), w.put("bad", sop="2.25.9")
+    w.store.objects.read = _failing_for(w.store.objects.read, "bad", SourceUnavailable())
+    await objects(w, bad, good)
+    await w.settle()
+    assert w.imaging_study()["numberOfInstances"] == 1
+    assert len(w.store.object_queue.messages) == 1
+
+
+async def test_a_message_of_ours_for_a_container_that_is_configured_no_more_is_refused(w):
+    ref = ObjectRef(account="memory", container="other", name="a")
+    await handle_object_message(object_message(ref), SOURCES, w.services)
+    assert w.dead_letters() == [("message", "event.foreign_source")]
+
+
+@pytest.mark.parametrize(
+    "more", [{"waited": -1}, {"waited": "x"}, {"failing_since": 5}, {"failing_since": "2026-01-01"}]
+)
+async def test_a_message_of_ours_that_somebody_made_up_is_still_looked_at(w, more):
+    w.put("a")
+    text = json.dumps(json.loads(object_message(w.ref("a"))) | more)
+    await handle_object_message(text, SOURCES, w.services)
+    await w.settle()
+    assert w.imaging_study() is not None
 
 
 def _raising(failure):
@@ -276,12 +365,55 @@ async def test_messages_do_not_multiply_during_an_outage(w):
     assert len(w.store.study_queue.messages) == 1
 
 
-async def test_an_outage_of_the_store_lets_the_host_deliver_the_study_again(w):
+async def test_an_outage_of_the_store_postpones_the_study_and_distrusts_the_pass_that_met_it(w):
     await objects(w, w.put("a"))
     w.store.ledger.read = _raising(StoreUnavailable())
+    await studies(w)
+    (dirty,) = w.outstanding()
+    assert dirty.attempts == 1
+    assert len(w.store.study_queue.messages) == 2
+
+
+async def test_when_not_even_that_can_be_noted_the_host_delivers_the_study_again(w):
+    await objects(w, w.put("a"))
+    w.store.dirty.read = _raising(StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         await studies(w)
     assert len(w.outstanding()) == 1
+
+
+async def test_a_study_to_which_fhir_never_answers_becomes_a_dead_letter_and_heals_by_itself(w):
+    await objects(w, w.put("a"))
+    w.fhir.outage = FhirUnavailable("500")
+    while not w.dead_letters():
+        (dirty,) = w.outstanding()
+        w.clock.advance(60)
+        await handle_study_message(MESSAGE, w.services)
+        assert dirty.attempts < 70
+    assert w.dead_letters() == [("study", "fhir.unavailable")]
+    (dirty,) = w.outstanding()
+    assert timedelta(hours=1) <= w.clock.now() - dirty.failing_since < timedelta(hours=1, minutes=2)
+    assert dirty.not_before == w.clock.now() + timedelta(seconds=SLOW)
+    w.fhir.outage = None
+    w.clock.advance(SLOW + 10)
+    w.store.study_queue.messages.clear()  # and its message is lost
+    await sweep(w.services)
+    await w.settle()
+    assert (w.dead_letters(), w.outstanding()) == ([], [])
+    assert w.imaging_study() is not None
+
+
+async def test_an_outage_of_a_minute_makes_no_dead_letter_even_of_a_study_that_failed_yesterday(w):
+    await objects(w, w.put("a"))
+    w.fhir.outage = Throttled("429")
+    await studies(w)
+    w.fhir.outage = None
+    w.clock.advance(24 * 3600)
+    await studies(w)
+    await objects(w, w.put("b", sop="2.25.9"))
+    w.fhir.outage = Throttled("429")
+    await studies(w)
+    assert w.dead_letters() == []
 
 
 async def test_an_unexpected_exception_in_a_projection_keeps_its_text_to_itself(w):

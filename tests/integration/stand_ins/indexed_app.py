@@ -24,7 +24,19 @@ async def serve():
 
 
 async def answer(worker, asked):
-    request = RpcHttp(method="GET", url="http://127.0.0.1/api", body=TypedData(bytes=b""))
+    sent = asked["value"] or {}
+    request = (
+        RpcHttp(
+            method=sent.get("method", "GET"),
+            url="http://127.0.0.1/api",
+            headers=sent.get("headers", {}),
+            query=sent.get("query", {}),
+            params=sent.get("params", {}),
+            body=TypedData(bytes=sent.get("body", "").encode()),
+        )
+        if asked["kind"] == "http"
+        else None
+    )
     value = request if asked["kind"] == "http" else asked["value"]
     metadata = {"DequeueCount": TypedData(json=json.dumps(asked.get("dequeue_count", 1)))}
     try:

@@ -1,0 +1,75 @@
+"""Dead letters and the audit trail in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from sync.adapters.memory_table import MemoryTable
+from sync.model import AuditEntry, DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
+from sync.ports import AuditTrail, DeadLetters
+
+
+class MemoryDeadLetters(DeadLetters):
+    """Failures that need somebody, one row a subject."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[tuple[SubjectKind, str], DeadLetter] = MemoryTable()
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+        key = (letter.kind, letter.subject)
+        if (known := self.table.get(key)) is not None:
+            attempts = known.value.attempts + letter.attempts
+            letter = replace(letter, first_at=known.value.first_at, attempts=attempts)
+        self.table.upsert(key, letter)
+
+    async def clear(self, kind: SubjectKind, subject: str) -> None:
+        """Delete; a missing row is fine."""
+        self.table.discard((kind, subject))
+
+    async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:
+        """Return the row, or None."""
+        return self.table.get((kind, subject))
+
+    async def delete(self, letter: DeadLetter, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        self.table.delete((letter.kind, letter.subject), etag)
+
+    async def all(self) -> AsyncIterator[DeadLetter]:
+        """Iterate over all dead letters."""
+        for letter in self.table.values():
+            yield letter
+
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+        """Return some dead letters by kind and subject; the token is the last one's."""
+        ordered = sorted(self.table.values(), key=_place)
+        left = [each for each in ordered if code in (None, each.code) and (token is None or _place(each) > token)]
+        more = len(left) > limit
+        return LetterPage(letters=left[:limit], token=_place(left[limit - 1]) if more else None)
+
+    async def entries(self) -> Sequence[LetterEntry]:
+        """Return little of each."""
+        return [
+            LetterEntry(kind=e.kind, subject=e.subject, code=e.code, first_at=e.first_at, last_at=e.last_at)
+            for e in self.table.values()
+        ]
+
+
+def _place(letter: DeadLetter) -> str:
+    return f"{letter.kind.value} {letter.subject}"
+
+
+class MemoryAuditTrail(AuditTrail):
+    """What operators did."""
+
+    def __init__(self) -> None:
+        self._entries: dict[AuditEntry, AuditEntry] = {}
+
+    async def add(self, entry: AuditEntry) -> None:
+        """Keep the entry; one that is equal in all but the reason is replaced."""
+        self._entries[replace(entry, why="")] = entry
+
+    async def newest(self, limit: int) -> Sequence[AuditEntry]:
+        """Return at most so many, the newest first."""
+        return sorted(self._entries.values(), key=lambda entry: entry.at, reverse=True)[:limit]

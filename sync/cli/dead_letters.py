@@ -1,0 +1,279 @@
+"""``python -m sync dead-letters``: what needs somebody, and what can be done about it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, shown
+from sync.model import AuditEntry, DeadLetter, SubjectKind
+from sync.ops import dead_letters as letters
+from sync.ops.letter_actions import Outcome, Report, Selection, discard, retry
+from sync.web import dead_letters as told
+
+app = typer.Typer(
+    name="dead-letters",
+    help="What could not be synced: look, retry, discard.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+Kind = Annotated[SubjectKind | None, typer.Argument(help="What it is about.", show_default=False)]
+Subject = Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it.", show_default=False)]
+Code = Annotated[str, typer.Option("--code", help="All letters of this code, such as `fhir.rejected`.")]
+Everything = Annotated[bool, typer.Option("--all", help="All letters of every code.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many it would be; change nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
+
+
+@app.command("list")
+def list_letters(
+    code: Annotated[str, typer.Option("--code", help="List the letters of this code instead of the codes.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Letters of a code to list at most.")] = 100,
+    as_json: AsJson = False,  # noqa: FBT002 -- typer
+) -> None:
+    """
+    List the codes with how many letters each has, or the letters of one code.
+
+    **Examples**
+
+    - what is there: `python -m sync dead-letters list`
+
+    - which ones: `python -m sync dead-letters list --code header.not_dicom`
+
+    - for a script: `python -m sync dead-letters list --json | jq .by_code`
+
+    **Exit codes**
+
+    - 0: there are none
+
+    - 1: there are some
+
+    - 2: wrong usage or setting
+
+    - 3: storage did not answer
+    """
+    if code:
+        found = with_services(lambda running: _letters_of(code, limit, running))
+        _say({"letters": [told.shown(letter) for letter in found]}, _letter_table(found), as_json=as_json)
+        count = len(found)
+    else:
+        groups = with_services(lambda running: letters.overview(running.services))
+        _say(told.grouped(groups), _group_table(groups), as_json=as_json)
+        count = len(groups)
+    if count:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command("show", no_args_is_help=True)
+def show_letter(
+    kind: Annotated[SubjectKind, typer.Argument(help="What it is about.", show_default=False)],
+    subject: Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it.", show_default=False)],
+    secrets: Annotated[  # noqa: FBT002 -- typer
+        bool, typer.Option("--secrets", help="Also say whose it is: object name, study UID, message. **Patient data.**")
+    ] = False,
+    as_json: AsJson = False,  # noqa: FBT002 -- typer
+) -> None:
+    """
+    Show one letter.
+
+    **Examples**
+
+    - why a study is not in FHIR: `python -m sync dead-letters show study KEY`
+
+    - the name of the file behind a letter: `python -m sync dead-letters show object KEY --secrets`
+
+    **Exit codes**
+
+    - 0: here it is
+
+    - 1: there is no such letter; it may have healed
+
+    - 2: wrong usage or setting
+
+    - 3: storage did not answer
+    """
+    found = with_services(lambda running: _one(kind, subject, running, secrets=secrets))
+    if found is None:
+        console().print("there is no such dead letter; it may have healed")
+        raise typer.Exit(EXIT_REJECTED)
+    table = Table.grid(padding=(0, 2))
+    for name, value in found.items():
+        table.add_row(name, shown(json.dumps(value) if isinstance(value, dict) else str(value)))
+    _say(found, table, as_json=as_json)
+
+
+@app.command("retry", no_args_is_help=True)
+def retry_letters(  # noqa: PLR0917 -- a command's options
+    kind: Kind = None,
+    subject: Subject = "",
+    code: Code = "",
+    everything: Everything = False,  # noqa: FBT002 -- typer
+    dry_run: DryRun = False,  # noqa: FBT002 -- typer
+    as_json: AsJson = False,  # noqa: FBT002 -- typer
+) -> None:
+    """
+    Have the subjects of letters looked at again, once their cause is mended.
+
+    Running functions do the work, through the ordinary queues; a letter goes away by its subject's success and by
+    nothing else. It may be repeated, and be interrupted at any time.
+
+    **Examples**
+
+    - one: `python -m sync dead-letters retry study KEY`
+
+    - all that FHIR refused: `python -m sync dead-letters retry --code fhir.rejected`
+
+    - how many would it be: `python -m sync dead-letters retry --all --dry-run`
+
+    **Counted**: `asked` (another look is on its way), `refused` (the message still cannot be acted on), `not_kept`
+    (what a retry needs is gone; run a backfill), `gone` (it healed meanwhile).
+
+    **Exit codes**
+
+    - 0: all were asked for, or healed meanwhile
+
+    - 1: some can not be retried
+
+    - 2: wrong usage or setting, nothing was done
+
+    - 3: storage did not answer; run it again
+    """
+    which = _selection(kind, subject, code, everything=everything)
+    report = with_services(
+        lambda running: retry(which, running.sources, running.services, who=_user(), dry_run=dry_run)
+    )
+    _report(report, "asked", as_json=as_json)
+    if report.of(Outcome.REFUSED) or report.of(Outcome.NOT_KEPT):
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command("discard", no_args_is_help=True)
+def discard_letters(  # noqa: PLR0917 -- a command's options
+    why: Annotated[str, typer.Option("--why", help="The reason, kept in the audit trail; no patient data.")],
+    kind: Kind = None,
+    subject: Subject = "",
+    code: Code = "",
+    everything: Everything = False,  # noqa: FBT002 -- typer
+    who: Annotated[str, typer.Option("--who", help="Who does it; else the user of this machine.")] = "",
+    dry_run: DryRun = False,  # noqa: FBT002 -- typer
+    as_json: AsJson = False,  # noqa: FBT002 -- typer
+) -> None:
+    """
+    Take letters away for good. Who did it, when and why stays in table `audit`.
+
+    Nothing else is changed: the object or study stays as it is, and a letter comes back if its subject fails again.
+
+    **Examples**
+
+    - one: `python -m sync dead-letters discard object KEY --why "a text file, deleted at its source"`
+
+    - a kind: `python -m sync dead-letters discard --code header.dicomdir --why "the files they list are here"`
+
+    **Counted**: `discarded`, `changed` (failed again just now, and kept), `gone` (healed meanwhile).
+
+    **Exit codes**
+
+    - 0: none of them is left
+
+    - 1: some failed again meanwhile, and were kept
+
+    - 2: wrong usage or setting, nothing was done
+
+    - 3: storage did not answer; run it again
+    """
+    which, by = _selection(kind, subject, code, everything=everything), who.strip() or _user()
+    if not why.strip():
+        _refuse("--why: say why")
+    report = with_services(lambda running: discard(which, running.services, who=by, why=why, dry_run=dry_run))
+    _report(report, "discarded", as_json=as_json)
+    if report.of(Outcome.CHANGED):
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _letters_of(code: str, limit: int, running: Running) -> Sequence[DeadLetter]:
+    found: list[DeadLetter] = []
+    page = await letters.browse(running.services, code=code, limit=limit)
+    found += page.letters
+    while page.token is not None and len(found) < limit:
+        page = await letters.browse(running.services, code=code, limit=limit - len(found), token=page.token)
+        found += page.letters
+    return found
+
+
+async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bool) -> dict[str, Any] | None:
+    s = running.services
+    letter = await letters.show(kind, subject, s)
+    if letter is None:
+        return None
+    body = told.shown(letter)
+    if secrets:
+        about = f"{kind.value} {subject}"
+        await s.audit.add(AuditEntry(at=s.clock.now(), who=_user(), action="dead-letters.secrets", subject=about))
+        body |= told.told(await letters.secrets(letter, s))
+    return body
+
+
+def _selection(kind: SubjectKind | None, subject: str, code: str, *, everything: bool) -> Selection:
+    """Exactly one way of saying which: nothing is taken for "all" by mistake."""
+    if [kind is not None, bool(code), everything].count(True) != 1 or (kind is None) != (not subject):
+        _refuse("say which: KIND SUBJECT, or --code, or --all")
+    return Selection(kind=kind, subject=subject, code=code or None)
+
+
+def _refuse(why: str) -> None:
+    console().print(why)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in some containers
+        return "command line"
+
+
+def _report(report: Report, verb: str, *, as_json: bool) -> None:
+    table = Table.grid(padding=(0, 2))
+    for code, count in report.by_code.items():
+        table.add_row(code, f"{count:,}", f"would be {verb}" if report.dry_run else "")
+    for outcome, count in report.outcomes.items():
+        table.add_row(outcome.value, f"{count:,}")
+    if not report.selected:
+        table.add_row("no such dead letter")
+    _say(told.counted(report), table, as_json=as_json)
+
+
+def _group_table(groups: Sequence[letters.Group]) -> Table:
+    table = Table("code", "letters", "oldest", "newest", "what to do", box=None, pad_edge=False)
+    for group in groups:
+        newest = group.newest[0].last_at if group.newest else group.oldest.last_at
+        table.add_row(group.code, f"{group.count:,}", _when(group.oldest.first_at), _when(newest), group.hint)
+    return table
+
+
+def _letter_table(found: Sequence[DeadLetter]) -> Table:
+    table = Table("kind", "subject", "times", "last", "detail", box=None, pad_edge=False)
+    for letter in found:
+        table.add_row(letter.kind.value, letter.subject, f"{letter.attempts:,}", _when(letter.last_at), letter.detail)
+    return table
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%MZ}"
+
+
+def _say(body: dict[str, Any], table: Table, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(body))
+    else:
+        Console(highlight=False, markup=False, soft_wrap=True).print(table)

@@ -1,0 +1,242 @@
+"""
+What an operator does about dead letters.
+
+    retry      through the ordinary queues, trusting nothing; success clears the letter, nothing else does
+    discard    takes the letter away, and keeps who did so and why
+
+A retry only asks for another look, so it may be repeated, interrupted and run beside anything: a message more does no
+harm, and until one has succeeded the letter is still there. A letter that was discarded comes back if its subject fails
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sync.errors import PermanentError, StoreConflict
+from sync.events import Sources, object_message, parse_message, parse_study_message
+from sync.letters import refuse_message
+from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
+from sync.ops.dead_letters import locator_of
+from sync.ports import Services
+
+AT_ONCE = 16
+"""Letters of one command that are on their way at the same time."""
+
+PAGE = 500
+"""Letters read at a time while all of a code are retried or discarded."""
+
+
+class Outcome(enum.Enum):
+    """What became of one letter."""
+
+    ASKED = "asked"
+    """Another look is on its way; its success will clear the letter."""
+    REFUSED = "refused"
+    """The message still cannot be acted on, for the reason that its letter now gives."""
+    NOT_KEPT = "not_kept"
+    """What a retry needs was not kept: too long, or gone."""
+    DISCARDED = "discarded"
+    CHANGED = "changed"
+    """It failed again just now: look at it before discarding it."""
+    GONE = "gone"
+    """There is no such letter; it may have healed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which letters: one (``kind`` and ``subject``), all of a ``code``, or with none of these all there are."""
+
+    kind: SubjectKind | None = None
+    subject: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of the selected letters, or with ``dry_run`` what would have been tried: how many, by code."""
+
+    dry_run: bool
+    selected: int = 0
+    by_code: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+
+    def of(self, outcome: Outcome) -> int:
+        """How many ended so."""
+        return self.outcomes.get(outcome, 0)
+
+
+async def retry(which: Selection, sources: Sources, s: Services, *, who: str = "", dry_run: bool = False) -> Report:
+    """
+    Ask for another look at the subjects of these letters. Safe to repeat and to interrupt.
+
+    Parameters
+    ----------
+    sources
+        What messages may name now; a setting mended since is how a refused message heals.
+    who
+        Who asks, for the audit trail.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer; letters that were not reached are as they were.
+    """
+
+    async def act(letter: DeadLetter) -> Outcome:
+        return await retry_one(letter, sources, s)
+
+    report = await _each(which, act, dry_run=dry_run, s=s)
+    if report.selected and not dry_run:
+        await _note("dead-letters.retry", which, s, who=who)
+        s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=which.code)
+    return report
+
+
+async def discard(which: Selection, s: Services, *, who: str, why: str, dry_run: bool = False) -> Report:
+    """
+    Take these letters away for good; who did it, and why, stays in the audit trail. Safe to repeat and to interrupt.
+
+    Raises
+    ------
+    ValueError
+        Somebody must answer for it: ``who`` or ``why`` is empty.
+    """
+    if not who.strip() or not why.strip():
+        raise ValueError("say who discards, and why")
+
+    async def act(letter: DeadLetter) -> Outcome:
+        return await discard_one(letter, s, who=who, why=why)
+
+    report = await _each(which, act, dry_run=dry_run, s=s)
+    if not dry_run:
+        s.telemetry.event("letters.discarded", letters=report.of(Outcome.DISCARDED), code=which.code)
+    return report
+
+
+async def _each(
+    which: Selection, act: Callable[[DeadLetter], Coroutine[Any, Any, Outcome]], *, dry_run: bool, s: Services
+) -> Report:
+    """Do it to each selected letter, a few at a time."""
+    codes: Counter[str] = Counter()
+    outcomes: Counter[Outcome] = Counter()
+    async for page in _selected(which, s):
+        codes.update(letter.code for letter in page)
+        for start in range(0, 0 if dry_run else len(page), AT_ONCE):
+            outcomes.update(await asyncio.gather(*map(act, page[start : start + AT_ONCE])))
+    return Report(dry_run=dry_run, selected=codes.total(), by_code=dict(sorted(codes.items())), outcomes=dict(outcomes))
+
+
+async def _selected(which: Selection, s: Services) -> AsyncIterator[Sequence[DeadLetter]]:
+    if which.kind is not None:
+        stored = await s.dead_letters.read(which.kind, which.subject)
+        yield [stored.value] if stored else []
+        return
+    page = await s.dead_letters.page(code=which.code, limit=PAGE)
+    while True:
+        yield page.letters
+        if page.token is None:
+            return
+        page = await s.dead_letters.page(code=which.code, limit=PAGE, token=page.token)
+
+
+async def retry_one(letter: DeadLetter, sources: Sources, s: Services) -> Outcome:
+    """Ask for another look at the subject of one letter, read anew just before: a list may be old by then."""
+    stored = await s.dead_letters.read(letter.kind, letter.subject)
+    if stored is None:
+        return Outcome.GONE
+    if letter.kind is SubjectKind.OBJECT:
+        return await _retry_object(letter, s)
+    if letter.kind is SubjectKind.STUDY:
+        return await _retry_study(stored.value.study, s)
+    return await _retry_message(stored, sources, s)
+
+
+async def _retry_object(letter: DeadLetter, s: Services) -> Outcome:
+    known = await locator_of(letter.subject, s)
+    if known is None:
+        return Outcome.NOT_KEPT
+    await s.object_queue.send(object_message(known.object))
+    return Outcome.ASKED
+
+
+async def _retry_study(study: StudyRef | None, s: Services) -> Outcome:
+    """
+    Mark before the message: the sweeper finds the study even if no message follows. One that waits, waits no longer.
+
+    Whatever wrote its letter left it distrusted.
+    """
+    if study is None:
+        return Outcome.NOT_KEPT
+    await s.dirty.mark(study, s.clock.now())
+    dirty = await s.dirty.read(study)
+    if dirty is not None and dirty.value.not_before is not None:
+        with suppress(StoreConflict):  # somebody is at it already
+            await s.dirty.postpone(replace(dirty.value, not_before=None), dirty.etag)
+    await s.study_queue.enqueue(study, s.settings.quiet_period)
+    return Outcome.ASKED
+
+
+async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Services) -> Outcome:
+    """
+    Read the message anew. What can be acted on goes on as messages of ours, each with a fate of its own.
+
+    The letter goes only when nothing of the message was refused, after the last of them was sent.
+    """
+    letter = stored.value
+    if letter.message is None:
+        return Outcome.NOT_KEPT
+    found = _read(letter, sources)
+    for each in found:
+        if isinstance(each, Change):
+            await s.object_queue.send(object_message(each.object))
+        elif isinstance(each, StudyRef):
+            await _retry_study(each, s)
+    refusals = [each for each in found if isinstance(each, PermanentError)]
+    if refusals:
+        await refuse_message(letter.message, refusals[0], s, queue=letter.queue)
+        return Outcome.REFUSED
+    with suppress(StoreConflict):  # it failed again meanwhile, and may be retried again
+        await s.dead_letters.delete(letter, stored.etag)
+    return Outcome.ASKED
+
+
+def _read(letter: DeadLetter, sources: Sources) -> Sequence[Change | StudyRef | PermanentError]:
+    if letter.queue != "studies":
+        return parse_message(letter.message or "", sources)
+    try:
+        return [parse_study_message(letter.message or "")]
+    except PermanentError as refusal:
+        return [refusal]
+
+
+async def discard_one(letter: DeadLetter, s: Services, *, who: str, why: str) -> Outcome:
+    """
+    Take one letter away, unless its subject failed again since it was read here.
+
+    The trail comes first: a crash in between leaves a letter to discard again, never one that just vanished.
+    """
+    stored = await s.dead_letters.read(letter.kind, letter.subject)
+    if stored is None:
+        return Outcome.GONE
+    if stored.value.attempts != letter.attempts:
+        return Outcome.CHANGED
+    subject = f"{letter.kind.value} {letter.subject}"
+    action = "dead-letters.discard"
+    await s.audit.add(AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))
+    try:
+        await s.dead_letters.delete(letter, stored.etag)
+    except StoreConflict:
+        return Outcome.CHANGED
+    return Outcome.DISCARDED
+
+
+async def _note(action: str, which: Selection, s: Services, *, who: str) -> None:
+    subject = f"{which.kind.value} {which.subject}" if which.kind else which.code or "all"
+    await s.audit.add(AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=which.code or ""))

@@ -1,0 +1,112 @@
+"""
+What waits for an outage to end, instead of being delivered again until it is poison.
+
+    FHIR does not answer            the study's dirty row counts the attempt; a message comes later
+    the object store does not       a message of ours takes the event's place; it comes later
+
+The delays grow. What has waited longer than ``DICOM_SYNC_PATIENCE`` becomes a dead letter too, so that somebody sees
+it: an outage of hours, or one study to which FHIR answers 500 for ever. It is tried on all the same, every ten minutes,
+and the first success clears its letter.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sync.errors import TransientError
+from sync.events import object_message
+from sync.instruments import FAILURES
+from sync.letters import keep_aside, unless_conflict
+from sync.model import Change, StudyRef
+from sync.pipeline import MAX_ROUNDS, park_study
+from sync.ports import Services
+
+FIRST_BACK_OFF = 5.0
+"""Seconds before what met an outage is tried again; doubles each time."""
+
+LONGEST_BACK_OFF = 60.0
+"""Seconds: so long at most does a study stay behind once the FHIR service is back."""
+
+LONGEST_OBJECT_BACK_OFF = 300.0
+"""Seconds: the same of an object once its store is back."""
+
+SLOW = 600.0
+"""Seconds between two tries of what has exhausted patience."""
+
+
+async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
+    """
+    Note the failure on the dirty row, then send a message for later; either alone is enough to get there.
+
+    Raises
+    ------
+    TransientError
+        Storage does not answer either, or the row kept changing; deliver again.
+    """
+    delay = FIRST_BACK_OFF
+    for _ in range(MAX_ROUNDS):
+        dirty = await s.dirty.read(study)
+        if dirty is None:
+            await s.dirty.mark(study, s.clock.now())
+            continue
+        attempts = dirty.value.attempts + 1
+        since = dirty.value.failing_since or s.clock.now()
+        tired = _is_tired(since, s)
+        if tired:
+            await park_study(study, outage, s)
+        delay = _delay(attempts, outage, longest=SLOW if tired else LONGEST_BACK_OFF)
+        not_before = s.clock.now() + timedelta(seconds=delay)
+        waiting = replace(dirty.value, attempts=attempts, not_before=not_before, failing_since=since)
+        if await unless_conflict(s.dirty.postpone(waiting, dirty.etag)):
+            break
+    else:
+        raise outage
+    await s.study_queue.enqueue(study, delay)
+    s.telemetry.measure(FAILURES, code=outage.code)
+    s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
+
+
+async def put_off(change: Change, outage: TransientError, s: Services) -> None:
+    """
+    Have an object looked at later, trusting nothing, by a message that takes the place of this one.
+
+    Exactly one message is sent, and it is sent last: otherwise messages would multiply for as long as the outage lasts.
+
+    Raises
+    ------
+    TransientError
+        The queue does not answer either; deliver this one again.
+    """
+    since = change.failing_since or s.clock.now()
+    tired = _is_tired(since, s)
+    if tired:
+        await _show(change, outage, s)
+    delay = _delay(change.waited + 1, outage, longest=SLOW if tired else LONGEST_OBJECT_BACK_OFF)
+    await s.object_queue.send(object_message(change.object, waited=change.waited + 1, failing_since=since), delay)
+    key = str(change.object.key)
+    s.telemetry.measure(FAILURES, code=outage.code)
+    s.telemetry.event("object.postponed", logging.WARNING, object=key, code=outage.code, seconds=round(delay, 1))
+
+
+async def _show(change: Change, outage: TransientError, s: Services) -> None:
+    """Write the dead letter if the state can be written; if not, the next try will."""
+    try:
+        await keep_aside(change, outage, s)
+    except TransientError as other:
+        s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=other.code)
+
+
+def _is_tired(since: datetime, s: Services) -> bool:
+    return (s.clock.now() - since).total_seconds() >= s.settings.patience
+
+
+def _delay(attempts: int, outage: TransientError, *, longest: float) -> float:
+    """
+    Seconds to wait: doubling, or what the service asked for if that is longer, up to the longest.
+
+    >>> [_delay(n, TransientError(), longest=60.0) for n in range(1, 6)]
+    [5.0, 10.0, 20.0, 40.0, 60.0]
+    """
+    return min(max(outage.retry_after or 0.0, FIRST_BACK_OFF * float(2 ** min(attempts - 1, 8))), longest)

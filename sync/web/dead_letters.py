@@ -1,0 +1,146 @@
+"""
+Dead letters over HTTP.
+
+    GET  dead-letters                     groups by code, with the newest of each
+    GET  dead-letters?code=…&limit=…&token=…     one page of a code; ``token`` comes from the page before
+    GET  dead-letters/{kind}/{subject}    one letter; ``?secrets=true``, for operators: whose it is
+    POST dead-letters/retry               ``kind`` and ``subject``, or ``code``, or ``all``; ``dry_run``
+    POST dead-letters/discard             the same, and ``why``, and ``who`` unless the caller is known
+
+POST takes JSON or a form. Both may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sync.access import OPERATOR_HEADER, caller_of, operator_of
+from sync.errors import AccessRefused
+from sync.events import Sources
+from sync.model import AuditEntry, DeadLetter, SubjectKind
+from sync.ops import dead_letters as letters
+from sync.ops import letter_actions as actions
+from sync.ports import Services
+from sync.web.exchange import Answer, Request, RequestRefused, fields_of, is_set, number_of, text_of
+
+_SHOWN = 20
+_LARGEST_PAGE = 500
+
+
+async def list_letters(request: Request, s: Services) -> Answer:
+    """Answer all groups, or one page of a code."""
+    code = text_of(request.query, "code")
+    if not code:
+        return Answer(body=grouped(await letters.overview(s, newest=_SHOWN)))
+    limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
+    page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
+    return Answer(body={"letters": [shown(letter) for letter in page.letters], "token": page.token})
+
+
+async def show_letter(request: Request, s: Services) -> Answer:
+    """Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted."""
+    kind, subject = _kind(request.params.get("kind", "")), request.params.get("subject", "")
+    letter = await letters.show(kind, subject, s)
+    if letter is None:
+        raise RequestRefused("there is no such dead letter", code="request.not_found", hint="It may have healed.")
+    body = shown(letter)
+    if is_set(request.query, "secrets"):
+        caller = caller_of(request.headers, s.settings)
+        if not caller.may_operate:
+            raise AccessRefused(f"operators: {s.settings.operators}")
+        subject = f"{kind.value} {subject}"
+        await s.audit.add(AuditEntry(at=s.clock.now(), who=caller.name, action="dead-letters.secrets", subject=subject))
+        body["secrets"] = told(await letters.secrets(letter, s))
+    return Answer(body=body)
+
+
+async def retry_letters(request: Request, sources: Sources, s: Services) -> Answer:
+    """Retry the selected letters, for an operator."""
+    fields = fields_of(request)
+    caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
+    dry_run = is_set(fields, "dry_run")
+    report = await actions.retry(selection(fields), sources, s, who=caller.name, dry_run=dry_run)
+    return Answer(body=counted(report))
+
+
+async def discard_letters(request: Request, s: Services) -> Answer:
+    """Discard the selected letters, for an operator who says why."""
+    fields = fields_of(request)
+    caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
+    why, which, dry_run = text_of(fields, "why"), selection(fields), is_set(fields, "dry_run")
+    if not why or not caller.name:
+        raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
+    report = await actions.discard(which, s, who=caller.name, why=why[:1000], dry_run=dry_run)
+    return Answer(body=counted(report))
+
+
+def selection(fields: Mapping[str, Any]) -> actions.Selection:
+    """
+    Read which letters are meant: exactly one of ``kind`` with ``subject``, ``code``, and ``all``.
+
+    Raises
+    ------
+    RequestRefused
+        None of them, or several: nothing is taken for "all" by mistake.
+    """
+    kind, subject, code = (text_of(fields, name) for name in ("kind", "subject", "code"))
+    if [bool(kind or subject), bool(code), is_set(fields, "all")].count(True) != 1:
+        raise RequestRefused("say which: kind and subject, or code, or all")
+    if kind or subject:
+        return actions.Selection(kind=_kind(kind), subject=subject)
+    return actions.Selection(code=code or None)
+
+
+def _kind(text: str) -> SubjectKind:
+    try:
+        return SubjectKind(text)
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in SubjectKind)
+        raise RequestRefused(f"kind: expected one of {kinds}") from None
+
+
+def grouped(groups: Any) -> dict[str, Any]:
+    """Return the groups as JSON, by code."""
+    by_code = {
+        group.code: {
+            "count": group.count,
+            "hint": group.hint,
+            "oldest_at": group.oldest.first_at.isoformat(),
+            "letters": [shown(letter) for letter in group.newest],
+        }
+        for group in groups
+    }
+    return {"total": sum(group.count for group in groups), "by_code": by_code}
+
+
+def shown(letter: DeadLetter) -> dict[str, Any]:
+    """Return a letter as JSON, without anything that may hold patient data."""
+    return {
+        "kind": letter.kind.value,
+        "subject": letter.subject,
+        "code": letter.code,
+        "detail": letter.detail,
+        "hint": letter.hint,
+        "first_at": letter.first_at.isoformat(),
+        "last_at": letter.last_at.isoformat(),
+        "attempts": letter.attempts,
+    }
+
+
+def told(secrets: letters.Secrets) -> dict[str, Any]:
+    """Return as JSON whose a letter is."""
+    study = secrets.study
+    said = {
+        "object": secrets.object,
+        "study_instance_uid": study.study_instance_uid if study else "",
+        "partition": study.partition if study else "",
+        "message": secrets.message,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def counted(report: actions.Report) -> dict[str, Any]:
+    """Return as JSON what became of the selected letters."""
+    outcomes = {outcome.value: count for outcome, count in report.outcomes.items()}
+    return {"dry_run": report.dry_run, "selected": report.selected, "by_code": report.by_code, "outcomes": outcomes}

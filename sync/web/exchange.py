@@ -1,0 +1,115 @@
+"""
+A request in, an answer out, and which failure becomes which status.
+
+    400 request.malformed      what was asked for is not understood
+    403 access.*               `sync.access`
+    404 request.not_found
+    503 *                      storage or FHIR does not answer; ask again
+
+Every failure has the same body: ``code`` (a heading of the runbook), ``detail`` and ``hint``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from sync.errors import AccessRefused, SyncError
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of a request's body; what is asked for takes a few hundred."""
+
+_FORM = "application/x-www-form-urlencoded"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+class RequestRefused(SyncError):
+    """What was asked for is not understood, or is not there."""
+
+    code = "request.malformed"
+    hint = "See the documentation of this address."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the host received; ``params`` are the segments of the path that the route names."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent back, as JSON."""
+
+    body: dict[str, Any]
+    status: int = 200
+
+
+def fields_of(request: Request) -> dict[str, Any]:
+    """
+    Return the fields of the body: a JSON object, or a form; an empty body has none.
+
+    Raises
+    ------
+    RequestRefused
+        It is neither, or too large.
+    """
+    if len(request.body) > LARGEST_BODY:
+        raise RequestRefused(f"a body of more than {LARGEST_BODY} bytes")
+    if not request.body.strip():
+        return {}
+    kind = next((value for name, value in request.headers.items() if name.lower() == "content-type"), "")
+    try:
+        text = request.body.decode()
+        found = dict(parse_qsl(text)) if kind.partition(";")[0].strip().lower() == _FORM else json.loads(text)
+    except (ValueError, RecursionError):
+        raise RequestRefused("the body is neither JSON nor a form") from None
+    if not isinstance(found, dict):
+        raise RequestRefused("the body is not a JSON object")
+    return found
+
+
+def text_of(fields: Mapping[str, Any], name: str) -> str:
+    """Return a field's text, empty when it is not there; `RequestRefused` when it is something else."""
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise RequestRefused(f"{name}: expected text")
+    return value.strip()
+
+
+def is_set(fields: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a flag is set, as JSON or as a form has it."""
+    value = fields.get(name, False)
+    return value is True or (isinstance(value, str) and value.strip().lower() in _TRUE)
+
+
+def number_of(fields: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
+    """Return a whole number between 1 and ``most``; `RequestRefused` when it is none."""
+    text = str(fields.get(name, default)).strip()
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        raise RequestRefused(f"{name}: expected a number from 1 to {most}")
+    return int(text)
+
+
+async def answered(work: Awaitable[Answer]) -> Answer:
+    """Await the answer; a failure of ours becomes its status."""
+    try:
+        return await work
+    except SyncError as failure:
+        return Answer(
+            body={"code": failure.code, "detail": failure.detail, "hint": failure.hint}, status=_status(failure)
+        )
+
+
+def _status(failure: SyncError) -> int:
+    if isinstance(failure, AccessRefused):
+        return 403
+    if isinstance(failure, RequestRefused):
+        return 404 if failure.code == "request.not_found" else 400
+    return 503

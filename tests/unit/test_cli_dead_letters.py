@@ -1,0 +1,124 @@
+"""``python -m sync dead-letters``: results, exit codes, and that it never guesses which letters are meant."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from sync.cli import app
+from sync.cli import dead_letters as command
+from sync.errors import FhirRejected
+from sync.pipeline import park_study
+from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
+
+
+@pytest.fixture
+def w(monkeypatch):
+    world = MemoryWorld()
+    running = SimpleNamespace(services=world.services, sources=SOURCES)
+    monkeypatch.setattr(command, "with_services", lambda work: asyncio.run(work(running)))
+    return world
+
+
+def do(*words):
+    return CliRunner().invoke(app, ["dead-letters", *words], env={"COLUMNS": "200"})
+
+
+def bad_object(w, name="Doe-Jane.dcm"):
+    asyncio.run(w.arrive(name, UNREADABLE))
+    return str(w.ref(name).key)
+
+
+def test_without_letters_the_list_is_empty_and_all_is_well(w):
+    done = do("list", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"total": 0, "by_code": {}})
+
+
+def test_the_list_shows_codes_and_what_to_do_and_no_name(w):
+    bad_object(w)
+    done = do("list")
+    assert done.exit_code == 1
+    assert "header.not_dicom" in done.stdout
+    assert "Replace or delete" in done.stdout
+    assert "Doe" not in done.stdout
+
+
+def test_the_list_of_a_code_shows_its_letters(w):
+    keys = {bad_object(w, name) for name in "abc"}
+    assert {
+        one["subject"] for one in json.loads(do("list", "--code", "header.not_dicom", "--json").stdout)["letters"]
+    } == keys
+    assert len(json.loads(do("list", "--code", "header.not_dicom", "--limit", "2", "--json").stdout)["letters"]) == 2
+
+
+def test_one_is_shown_without_its_name_unless_asked_for(w):
+    key = bad_object(w)
+    done = do("show", "object", key)
+    assert (done.exit_code, "header.not_dicom" in done.stdout, "Doe" in done.stdout) == (0, True, False)
+    assert "memory/dicom/Doe-Jane.dcm" in do("show", "object", key, "--secrets").stdout
+
+
+def test_one_that_is_not_there_is_said_so(w):
+    assert do("show", "object", "a.b").exit_code == 1
+
+
+def test_a_retry_asks_for_another_look(w):
+    key = bad_object(w)
+    done = do("retry", "object", key, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["outcomes"]) == (0, {"asked": 1})
+    assert len(w.store.object_queue.messages) == 1
+
+
+def test_a_dry_run_says_how_many_and_does_nothing(w):
+    bad_object(w)
+    asyncio.run(park_study(STUDY, FhirRejected("422"), w.services))
+    done = do("retry", "--all", "--dry-run")
+    assert (done.exit_code, done.stdout.count("would be asked")) == (0, 2)
+    assert w.store.object_queue.messages == []
+
+
+def test_what_cannot_be_retried_shows_in_the_exit_code(w):
+    from sync.handling import handle_object_message
+
+    asyncio.run(handle_object_message("no event", SOURCES, w.services))
+    done = do("retry", "--all")
+    assert (done.exit_code, "refused" in done.stdout) == (1, True)
+
+
+def test_a_discard_leaves_a_trail(w):
+    bad_object(w)
+    done = do("discard", "--all", "--why", "not ours", "--who", "Jane")
+    assert (done.exit_code, w.dead_letters()) == (0, [])
+    (entry,) = asyncio.run(w.store.audit.newest(9))
+    assert (entry.who, entry.why) == ("Jane", "not ours")
+
+
+def test_a_discard_is_by_the_user_of_this_machine_unless_said_otherwise(w, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "jane")
+    bad_object(w)
+    do("discard", "--all", "--why", "not ours")
+    assert asyncio.run(w.store.audit.newest(9))[0].who == "jane"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["retry", "--code", "a.b", "--all"],
+        ["retry", "object"],
+        ["retry", "object", "a.b", "--all"],
+        ["retry", "--dry-run"],
+        ["retry", "patient", "a.b"],
+        ["discard", "--all"],
+        ["discard", "--all", "--why", " "],
+        ["discard", "--why", "x"],
+        ["list", "--limit", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_does_nothing(w, words):
+    bad_object(w)
+    assert do(*words).exit_code == 2
+    assert w.dead_letters() == [("object", "header.not_dicom")]
+    assert w.store.object_queue.messages == []
