@@ -20,6 +20,7 @@ from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
+from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dead_letters as letters
 from sync.web import exchange
 
@@ -67,6 +68,13 @@ async def keep_series(timer: func.TimerRequest) -> None:
     """Add up, every five minutes, the measurements of hours that are over, and delete the oldest."""
     running = await bootstrap.running()
     await series.keep_series(running.services)
+
+
+@app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
+async def reconcile(timer: func.TimerRequest) -> None:
+    """Compare, each minute, some studies with FHIR and the source, and look again at what was found to differ."""
+    running = await bootstrap.running()
+    await handling.guarded(reconcile_slice(running.services))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

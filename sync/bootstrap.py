@@ -153,6 +153,7 @@ def connect(settings: Settings) -> Running:
         projections=tables.projections,
         patients=tables.patients,
         dead_letters=tables.dead_letters,
+        drifts=tables.drifts,
         cursors=tables.cursors,
         series=tables.series,
         audit=tables.audit,

@@ -271,6 +271,12 @@ class Settings(MappingSettings):
     """Seconds that an outage may keep a study or object waiting before it becomes a dead letter too; it is tried on all
     the same."""
 
+    reconcile_studies: Annotated[int, Field(ge=0, le=1000)] = 50
+    """Studies that are compared with FHIR and the source each minute, one after the other and round again; 0: none."""
+
+    reconcile_repair: bool = False
+    """Whether what the comparison finds is mended at once; without it, it is only counted and shown."""
+
     operators: Literal["none", "key", "entra"] = "none"
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it

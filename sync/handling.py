@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 from sync.errors import (
     Contention,
@@ -33,6 +34,8 @@ from sync.model import Action, Change, Locator, StudyRef
 from sync.pipeline import Ingested, Projected, due_at, ingest, park_study, project_study
 from sync.ports import Services
 from sync.waiting import postpone, put_off
+
+T = TypeVar("T")
 
 OBJECTS, STUDIES = "objects", "studies"
 """The queues that messages come from, as dead letters name them."""
@@ -266,6 +269,12 @@ async def _failures_measured(s: Services) -> AsyncIterator[None]:
     except SyncError as failure:
         s.telemetry.measure(FAILURES, code=failure.code)
         raise
+
+
+async def guarded(work: Awaitable[T]) -> T:
+    """Do the work of a timer; what it raises is ours, and carries no value from any file."""
+    async with _ours_only():
+        return await work
 
 
 @asynccontextmanager

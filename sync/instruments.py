@@ -98,6 +98,8 @@ RESOURCE_TYPE = _one_of(
 STATUS = _one_of("status", "http.response.status_class", "1xx", "2xx", "3xx", "4xx", "5xx", "none")
 ALERT_STEP = _one_of("step", "dicom_sync.alert.step", "raised", "cleared")
 
+DRIFT_KIND = Attribute(name="kind", key="dicom_sync.drift.kind")
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MINUTES = (1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 BYTES = (4096.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 33554432.0)
@@ -124,7 +126,7 @@ SWEPT = _counter("dicom_sync.studies.swept", "{study}", "Studies whose wake-up w
 SWEEPS = _counter("dicom_sync.sweeps", "{sweep}", "Runs of the sweeper: the heartbeat of the timers.")
 DEAD_LETTERS = _counter("dicom_sync.dead_letters", "{dead_letter}", "Dead letters written, by code.", CODE)
 FAILURES = _counter("dicom_sync.failures", "{failure}", "Deliveries that failed and come again, by code.", CODE)
-DRIFT = _counter("dicom_sync.drift", "{study}", "Studies that FHIR did not hold as the ledger says.")
+DRIFT = _counter("dicom_sync.drift", "{resource}", "Disagreements of source, ledger and FHIR, when found.", DRIFT_KIND)
 LATENCY = _histogram("dicom_sync.study.latency", "s", "From a study's first mark to its settled FHIR write.", MINUTES)
 HEADER_BYTES = _histogram("dicom_sync.header.size", "By", "Bytes of one ranged read of a header.", BYTES)
 FHIR_DURATION = _histogram(
@@ -141,6 +143,7 @@ DIRTY_AGE = _gauge("dicom_sync.dirty.age", "s", "How long the oldest outstanding
 FEED_LAG = _gauge("dicom_sync.feed.lag", "s", "Since a feed last moved, or was found to be at its end.", FEED)
 SYNCED_STUDIES = _gauge("dicom_sync.synced.studies", "{study}", "Studies that are in FHIR.")
 KEPT_DEAD_LETTERS = _gauge("dicom_sync.dead_letters.kept", "{dead_letter}", "Dead letters that wait for somebody.")
+OPEN_DRIFT = _gauge("dicom_sync.drift.open", "{resource}", "Disagreements found and not gone yet.", DRIFT_KIND)
 SILENCE = _gauge("dicom_sync.source.silence", "s", "Age of an object in the source that no event has told of.")
 
 INSTRUMENTS = (
@@ -165,6 +168,7 @@ INSTRUMENTS = (
     FEED_LAG,
     SYNCED_STUDIES,
     KEPT_DEAD_LETTERS,
+    OPEN_DRIFT,
     SILENCE,
 )
 

@@ -22,6 +22,7 @@ from sync.model import (
     Cursor,
     DeadLetter,
     DirtyStudy,
+    Drift,
     FhirPage,
     FhirWrite,
     InstanceMetadata,
@@ -280,6 +281,18 @@ class Cursors(Protocol):
         ...
 
 
+class Drifts(Protocol):
+    """What checks found to disagree, by subject; a subject without rows is right, or was never checked."""
+
+    async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
+        """Make these all the rows of the subject; what was known before keeps its ``first_at``."""
+        ...
+
+    def all(self) -> AsyncIterator[Drift]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+
 class DeadLetters(Protocol):
     """Permanent failures, one row a subject."""
 
@@ -461,6 +474,7 @@ class Services:
     projections: Projections
     patients: PatientRows
     dead_letters: DeadLetters
+    drifts: Drifts
     cursors: Cursors
     series: Series
     audit: AuditTrail

@@ -41,11 +41,13 @@ class Rehearsal:
     One pass that was not made.
 
     ``writes`` would be sent, ``removals`` be tried, and ``held`` is every resource that the pass looked at, by type and
-    id, None when there is none. ``record`` is the study's projection row as it is.
+    id, None when there is none. ``record`` is the study's projection row as it is, ``after`` as it would be (None: the
+    same).
     """
 
     study: StudyRef
     record: Projection | None
+    after: Projection | None
     rows: Sequence[LedgerRow]
     writes: Sequence[FhirWrite]
     removals: Sequence[FhirWrite]
@@ -69,10 +71,11 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
         The pass would set the study aside.
     """
     watched = WatchedFhir(fhir or s.fhir)
+    projections = _Unwritten(s.projections)
     apart = replace(
         s,
         fhir=watched,
-        projections=_Unwritten(s.projections),
+        projections=projections,
         patients=_PatientsApart(s.patients),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
@@ -85,6 +88,7 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
     return Rehearsal(
         study=study,
         record=record.value if record else None,
+        after=projections.last or (record.value if record else None),
         rows=rows,
         writes=watched.writes,
         removals=watched.removals,
@@ -146,11 +150,13 @@ class WatchedFhir(FhirServer):
 class _Unwritten(Projections):
     def __init__(self, real: Projections) -> None:
         self._real = real
+        self.last: Projection | None = None
 
     async def read(self, study: StudyRef) -> Stored[Projection] | None:
         return await self._real.read(study)
 
-    async def write(self, projection: Projection, etag: str | None) -> str:  # noqa: ARG002 -- kept nowhere
+    async def write(self, projection: Projection, etag: str | None) -> str:  # noqa: ARG002 -- nothing to fence
+        self.last = projection
         return "rehearsed"
 
     def all(self) -> AsyncIterator[Projection]:

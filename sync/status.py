@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from sync.model import RECONCILE_CURSOR
 from sync.ports import Services
 
 
@@ -15,8 +17,8 @@ async def status(s: Services) -> dict[str, Any]:
     -------
     dict
         ``idle`` (nothing dirty, nothing queued), ``dirty_studies``, ``queued`` (messages of all our queues, invisible
-        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``dead_letters``, and ``counters`` of
-        this process since it started.
+        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``dead_letters``, ``drift`` (see
+        `drift_by_kind`), and ``counters`` of this process since it started.
     """
     depths = await s.queues.depths()
     dirty = [study async for study in s.dirty.all()]
@@ -31,5 +33,22 @@ async def status(s: Services) -> dict[str, Any]:
         "synced_studies": len(synced),
         "synced_instances": sum(row.instances for row in synced),
         "dead_letters": len(letters),
+        "drift": await drift_by_kind(s),
         "counters": dict(s.telemetry.counts()),
     }
+
+
+async def drift_by_kind(s: Services) -> dict[str, Any]:
+    """
+    Count what checks found to disagree and no later one found right.
+
+    Returns
+    -------
+    dict
+        ``open``, ``by_kind`` (kind -> count), and ``last_round``: when the last comparison of everything began and
+        ended, and over how many studies; None when there was none yet.
+    """
+    kinds = Counter([drift.kind.value async for drift in s.drifts.all() if not drift.kept])
+    cursor = await s.cursors.read(RECONCILE_CURSOR)
+    last_round = cursor.value.position.get("last_round") if cursor is not None else None
+    return {"open": kinds.total(), "by_kind": dict(sorted(kinds.items())), "last_round": last_round or None}

@@ -158,6 +158,7 @@ class MemoryWorld:
             "projections",
             "patients",
             "dead_letters",
+            "drifts",
             "cursors",
             "series",
             "audit",

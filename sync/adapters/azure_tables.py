@@ -20,6 +20,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from sync.adapters import azure_names as names
 from sync.adapters.azure_batching import LINGER, LONGEST_LINGER, Batcher
+from sync.adapters.azure_drifts import TableDrifts
 from sync.adapters.azure_errors import state_errors
 from sync.adapters.azure_letters import TableAuditTrail, TableDeadLetters
 from sync.adapters.azure_rows import (
@@ -295,6 +296,7 @@ class TableStore:
         self.projections = TableProjections(service.get_table_client(names.PROJECTIONS))
         self.patients = TablePatientRows(service.get_table_client(names.PATIENTS))
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
+        self.drifts = TableDrifts(service.get_table_client(names.DRIFTS))
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
         self.series = TableSeries(service.get_table_client(names.SERIES))
         self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))

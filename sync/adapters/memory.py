@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from sync.adapters.clocks import SystemClock
+from sync.adapters.memory_drifts import MemoryDrifts
 from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
 from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
 from sync.adapters.memory_table import MemoryTable
@@ -48,6 +49,7 @@ __all__ = [
     "MemoryDeadLetters",
     "MemoryDepths",
     "MemoryDirtyStudies",
+    "MemoryDrifts",
     "MemoryLedger",
     "MemoryLocators",
     "MemoryObjectQueue",
@@ -259,6 +261,7 @@ class MemoryStore:
         self.projections = MemoryProjections()
         self.patients = MemoryPatientRows()
         self.dead_letters = MemoryDeadLetters()
+        self.drifts = MemoryDrifts()
         self.cursors = MemoryCursors()
         self.series = MemorySeries()
         self.audit = MemoryAuditTrail()

@@ -14,7 +14,9 @@ import typer
 from sync import __version__
 from sync.cli import config, dead_letters
 from sync.cli.backfill import backfill
+from sync.cli.export_all import export
 from sync.cli.map_files import map_files
+from sync.cli.verify_all import verify
 from sync.telemetry import quieten_libraries
 
 app = typer.Typer(
@@ -42,3 +44,5 @@ app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
 app.add_typer(dead_letters.app)
 app.command("backfill")(backfill)
+app.command("verify")(verify)
+app.command("export", no_args_is_help=True)(export)

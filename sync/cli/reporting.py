@@ -31,6 +31,11 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
+def results() -> Console:
+    """Return standard output for what people read as the result: tables and sentences."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+
+
 class Report:
     """What is said on standard error, for people or for machines."""
 

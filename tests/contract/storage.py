@@ -24,6 +24,7 @@ from sync.ports import (
     Cursors,
     DeadLetters,
     DirtyStudies,
+    Drifts,
     Ledger,
     Locators,
     ObjectListing,
@@ -62,6 +63,7 @@ class Storage:
     projections: Projections
     patients: PatientRows
     dead_letters: DeadLetters
+    drifts: Drifts
     cursors: Cursors
     series: Series
     audit: AuditTrail
@@ -138,6 +140,7 @@ def _ports(store: Any) -> dict[str, Any]:
         "projections",
         "patients",
         "dead_letters",
+        "drifts",
         "cursors",
         "series",
         "audit",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sync.model import DriftKind
+
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"""(?:\bcode\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a-z_]+)\"""")
 AREAS = {
@@ -26,7 +28,8 @@ AREAS = {
 
 def codes_in_source() -> set[str]:
     found = {code for path in (ROOT / "sync").rglob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
-    return {code for code in found if code.partition(".")[0] in AREAS} - {"sync.error"}
+    errors = {code for code in found if code.partition(".")[0] in AREAS} - {"sync.error"}
+    return errors | {kind.value for kind in DriftKind}
 
 
 def codes_in_runbook() -> set[str]:

@@ -97,6 +97,8 @@ PORTS = (
     "projections",
     "patients",
     "dead_letters",
+    "drifts",
+    "series",
     "cursors",
     "audit",
     "study_queue",

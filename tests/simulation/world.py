@@ -33,6 +33,8 @@ from sync.events import study_message
 from sync.mapping.resource import canonical
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
+from sync.verify.strangers import look_at_stranger
+from sync.verify.studies import look_at_study
 from tests.worlds import ehr_patient, ehr_study
 
 MAX_STEPS = 20_000
@@ -442,7 +444,17 @@ def difference(world: World) -> str | None:
     """Compare with a clean world that sees only the objects as they are now; None when nothing differs."""
     got, wanted = world.state(), clean_state(world)
     wrong = [f"{part}: {got[part]} instead of {wanted[part]}" for part in wanted if got[part] != wanted[part]]
-    return "; ".join(wrong) or None
+    return "; ".join(wrong) or drift(world)
+
+
+def drift(world: World) -> str | None:
+    """Verify the world as it is; None when every study and everything that FHIR lists is as it should be."""
+    services = world._services(step=False)
+    studies = [projection.study for projection in world.store.projections.table.values()]
+    found = [run(look_at_study(study, services)) for study in studies]
+    found += [run(look_at_stranger(listed, services)) for listed in world.fhir.resources()]
+    wrong = [each for each in found if each is None or each]
+    return f"drift: {wrong}" if wrong else None
 
 
 CONTENTS: tuple[Content | bytes | None, ...] = (

@@ -1,0 +1,79 @@
+"""Table ``drifts``: what checks found to disagree, a partition a subject."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure_rows import Entity, check_size, key_of
+from sync.model import Drift, DriftKind
+from sync.ports import Drifts
+
+
+def drift_row(drift: Drift) -> Entity:
+    """Row of table ``drifts``."""
+    row = {
+        "PartitionKey": key_of(drift.subject),
+        "RowKey": key_of(f"{drift.kind.value}.{drift.resource}"),
+        "subject": drift.subject,
+        "kind": drift.kind.value,
+        "resource": drift.resource,
+        "detail": drift.detail,
+        "kept": drift.kept,
+        "first_at": drift.first_at.isoformat() if drift.first_at else "",
+        "last_at": drift.last_at.isoformat() if drift.last_at else "",
+    }
+    return check_size(row)
+
+
+def drift_from(row: Mapping[str, Any]) -> Drift:
+    """Inverse of `drift_row`."""
+    return Drift(
+        subject=row["subject"],
+        kind=DriftKind(row["kind"]),
+        resource=row["resource"],
+        detail=row["detail"],
+        kept=row["kept"],
+        first_at=datetime.fromisoformat(row["first_at"]) if row["first_at"] else None,
+        last_at=datetime.fromisoformat(row["last_at"]) if row["last_at"] else None,
+    )
+
+
+class TableDrifts(Drifts):
+    """Table ``drifts``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+
+    async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
+        """Make these all the rows of the subject; two that check it at once leave what either found."""
+        partition = key_of(subject)
+        with state_errors():
+            mine = self._table.query_entities("PartitionKey eq @partition", parameters={"partition": partition})
+            known = {row["RowKey"]: drift_from(row) async for row in mine}
+            for drift in found:
+                row = drift_row(replace(drift, first_at=now, last_at=now))
+                if (before := known.pop(row["RowKey"], None)) is not None:
+                    row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
+                await self._table.upsert_entity(row, mode=UpdateMode.REPLACE)
+            for gone in known:
+                await self._discard(partition, gone)
+
+    async def all(self) -> AsyncIterator[Drift]:
+        """Iterate over all rows."""
+        with state_errors():
+            async for row in self._table.list_entities():
+                yield drift_from(row)
+
+    async def _discard(self, partition: str, row: str) -> None:
+        try:
+            await self._table.delete_entity(partition, row)
+        except ResourceNotFoundError:
+            return

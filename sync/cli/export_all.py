@@ -1,0 +1,85 @@
+"""``python -m sync export``: NDJSON files for the bulk import of a new FHIR service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_USAGE, console, results
+from sync.export import Exported, NotEmpty, prepare
+from sync.export import export as export_to
+
+_MEGABYTE = 1_000_000
+
+
+def export(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            file_okay=False, metavar="DIR", help="Folder for the files; made if missing.", show_default=False
+        ),
+    ],
+    *,
+    max_mb: Annotated[int, typer.Option(min=1, metavar="MB", help="Size that a file does not exceed.")] = 200,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the manifest to standard output.")] = False,
+) -> None:
+    """
+    Write Patient, Endpoint, ImagingStudy and derived resources as NDJSON, one type a file, for a new FHIR service.
+
+    The files are made from the ledger alone and FHIR is not asked; the same ledger gives the same bytes. They hold what
+    the sync itself would write to an empty service, under the same ids. `manifest.json` is written last and names each
+    file with its count, size and SHA-256. ImagingStudies that were adopted from somebody else are left out, for their
+    owner has them; studies that stay linked to somebody else's Patient need that Patient in the new service.
+
+    **Examples**
+
+    - everything: `python -m sync export /data/export`
+
+    - for Azure: upload the files to the import container, `POST` a `Parameters` resource with their URLs to
+    `$import` (docs/verify-and-export.md has one), then set `DICOM_SYNC_FHIR_URL` to the new service
+
+    - afterwards: `python -m sync verify --repair`
+
+    **Exit codes**
+
+    - 0: all is written
+
+    - 2: wrong usage or setting, or the folder is not empty; nothing was written
+
+    - 3: storage did not answer; there is no manifest, so repeat it with `--overwrite`
+    """
+    try:
+        prepare(folder, overwrite=overwrite)
+    except (NotEmpty, OSError) as problem:
+        console().print(
+            str(problem) if isinstance(problem, NotEmpty) else f"{problem.strerror or 'not usable'}: {folder}"
+        )
+        raise typer.Exit(EXIT_USAGE) from None
+    exported = with_services(lambda running: _export(running, folder, max_mb * _MEGABYTE, quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(exported.manifest()))
+        return
+    for kind, count in sorted(exported.resources.items()):
+        files = sum(file["type"] == kind for file in exported.files)
+        results().print(f"{kind:<20}{count:>9} in {files} file{'s' if files != 1 else ''}")
+    for reason, count in sorted(exported.left_out.items()):
+        results().print(f"left out: {reason.replace('_', ' ')}  {count}")
+
+
+async def _export(running: Running, folder: Path, max_bytes: int, *, quiet: bool) -> Exported:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    out = console()
+    with Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal) as progress:
+        task = progress.add_task("studies", total=None)
+
+        def done(studies: int, fraction: float) -> None:
+            progress.update(task, completed=studies, total=round(studies / fraction) if fraction else None)
+
+        return await export_to(folder, max_bytes, running.services, done)

@@ -1,0 +1,209 @@
+"""``python -m sync verify``: whether source, ledger and FHIR agree."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
+from sync.model import Drift, DriftKind, StudyRef
+from sync.ports import Services
+from sync.verify.hints import HINTS
+from sync.verify.rounds import Outcome, Plan, Round
+
+_KEY = re.compile(r"(?:ImagingStudy/)?(?:is-)?([0-9a-f]{40})")
+_UID = re.compile(r"[0-9.]{1,64}")
+_SHOWN = 100
+"""Drifts that are listed one by one for people; machines get all."""
+
+
+def verify(
+    *,
+    study: Annotated[
+        str | None, typer.Option(metavar="UID", help="Only this study: its Study Instance UID, or the id in FHIR.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what drifts.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only so many studies, anywhere.")] = None,
+    fhir_only: Annotated[bool, typer.Option("--fhir-only", help="Do not ask the source for each object.")] = False,
+    max_removals: Annotated[
+        int, typer.Option(min=0, metavar="N", help="With --repair: so many resources without a record may be deleted.")
+    ] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
+) -> None:
+    """
+    Compare source, ledger and FHIR, study by study, and name what drifts.
+
+    Every study's ledger is compared with what FHIR holds (ImagingStudy, Patient, Endpoint), every object of the ledger
+    with the source, and FHIR is searched for second copies and for resources that nothing stands behind. A study that
+    is being synced just now is left alone. Nothing is written without `--repair`, and `--repair` writes by the same way
+    as the sync: it marks the study, looks at its objects again and projects it anew.
+
+    **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, set_aside, object_gone, object_changed,
+    object_unseen. The table at the end tells what each means; docs/runbook.md tells more.
+
+    **Examples**
+
+    - everything: `python -m sync verify`
+
+    - a quick look at a thousand studies: `python -m sync verify --sample 1000 --fhir-only`
+
+    - one study, and mend it: `python -m sync verify --study 1.2.840.113619.2.55 --repair`
+
+    - for a machine: `python -m sync verify --json | jq 'select(.event == "summary")'`
+
+    **Exit codes**
+
+    - 0: no drift, or with `--repair` all of it mended
+
+    - 1: drift is left
+
+    - 2: wrong usage or setting, nothing was read
+
+    - 3: a service did not answer; what was mended stays mended, and the command may be repeated
+
+    - 141: the reader of standard output went away
+    """
+    chosen = _study(study) if study is not None else None
+    if study is not None and (chosen is None or sample is not None):
+        console().print("--study expects a Study Instance UID or the id of its ImagingStudy, and no --sample")
+        raise typer.Exit(EXIT_USAGE)
+    plan = Plan(
+        repair=repair,
+        objects=not fhir_only,
+        sample=sample,
+        start=secrets.token_hex(20) if sample else "",
+        removals=max_removals,
+    )
+    with quiet_broken_pipe():
+        outcome = with_services(lambda running: _verify(running, plan, chosen, as_json=as_json))
+    if outcome.left:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _study(text: str) -> StudyRef | str | None:
+    """Read a UID, or a study key, which is looked up later."""
+    if (key := _KEY.fullmatch(text)) is not None:
+        return key[1]
+    return StudyRef(study_instance_uid=text) if _UID.fullmatch(text) else None
+
+
+async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> Outcome:
+    with _showing(plan, as_json=as_json) as shown:
+        round_ = Round(plan, running.services, shown)
+        if chosen is None:
+            outcome = await round_.over_everything()
+        else:
+            outcome = await round_.over_one(await _known(chosen, running.services))
+    shown.summarise(outcome)
+    return outcome
+
+
+async def _known(chosen: StudyRef | str, s: Services) -> StudyRef:
+    if isinstance(chosen, StudyRef):
+        return chosen
+    record = await s.projections.find(chosen)
+    if record is None:
+        console().print("no study with this id is known; give its Study Instance UID")
+        raise typer.Exit(EXIT_USAGE)
+    return record.study
+
+
+@contextmanager
+def _showing(plan: Plan, *, as_json: bool) -> Iterator[Shown]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    out = console()
+    with Progress(*columns, console=out, transient=True, disable=as_json or not out.is_terminal) as progress:
+        yield Shown(plan, progress, as_json=as_json)
+
+
+class Shown:
+    """What the command says while it goes on, and at its end."""
+
+    def __init__(self, plan: Plan, progress: Progress, *, as_json: bool) -> None:
+        self._plan = plan
+        self._progress = progress
+        self._as_json = as_json
+        self._tasks: dict[str, TaskID] = {}
+        self._listed = 0
+
+    def found(self, drift: Drift, *, mended: bool) -> None:
+        """Say one drift."""
+        state = "mended" if mended else "kept" if drift.kept else "found"
+        if self._as_json:
+            line = {"event": "drift", "kind": drift.kind.value, "resource": drift.resource, "state": state}
+            _write(json.dumps({**line, "study": drift.subject, "detail": drift.detail}))
+            return
+        self._listed += 1
+        if self._listed <= _SHOWN:
+            detail = f"  ({drift.detail})" if drift.detail else ""
+            self._progress.console.print(
+                f"{state:<7}{drift.kind.value.removeprefix('drift.'):<17}{drift.resource}{detail}"
+            )
+        elif self._listed == _SHOWN + 1:
+            self._progress.console.print("…      more are counted below; --json lists all")
+
+    def progress(self, phase: str, done: int, fraction: float | None) -> None:
+        """Move the bar of a phase."""
+        if phase not in self._tasks:
+            self._tasks[phase] = self._progress.add_task(phase if phase == "studies" else f"{phase} in FHIR")
+        total = round(done / fraction) if fraction else None
+        self._progress.update(self._tasks[phase], completed=done, total=total)
+
+    def summarise(self, outcome: Outcome) -> None:
+        """Say what it came to."""
+        if self._as_json:
+            _write(json.dumps(_figures(outcome)))
+            return
+        if outcome.found:
+            results().print(_table(outcome))
+        for line in _closing(outcome, self._plan):
+            results().print(line)
+
+
+def _figures(outcome: Outcome) -> dict[str, object]:
+    return {
+        "event": "summary",
+        "studies": outcome.studies,
+        "busy": outcome.busy,
+        "found": {kind.value: count for kind, count in outcome.found.items()},
+        "mended": {kind.value: count for kind, count in outcome.mended.items() if count},
+        "kept": outcome.kept,
+        "left": outcome.left,
+    }
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table("Drift", "Found", "Mended", "What it means, what helps")
+    for kind in DriftKind:
+        if outcome.found[kind]:
+            name = kind.value.removeprefix("drift.")
+            table.add_row(name, str(outcome.found[kind]), str(outcome.mended[kind]), HINTS[kind])
+    return table
+
+
+def _closing(outcome: Outcome, plan: Plan) -> Iterator[str]:
+    yield f"{outcome.studies} studies compared, {outcome.busy} left to the sync, which is at work on them."
+    if outcome.kept:
+        yield f"{outcome.kept} resources have to stay: others refer to them, and FHIR would not delete them."
+    if outcome.not_removed:
+        yield (
+            f"{outcome.not_removed} resources have no record here, more than {plan.removals}: none was deleted. Make "
+            "sure that AzureWebJobsStorage is the account that wrote them; then repeat with a larger --max-removals."
+        )
+    yield f"Drift left: {outcome.left}" if outcome.left else "No drift." if not outcome.found else "No drift is left."
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

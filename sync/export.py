@@ -1,0 +1,246 @@
+"""
+All that the sync has to say, as NDJSON files for the bulk import of a new FHIR service. Made from the ledger alone.
+
+    studies by key  ->  rehearse each pass on a service that holds nothing  ->  a line a resource  ->  files, manifest
+
+What is written is what the sync itself would write to an empty service, so that loading it and projecting everything
+come to the same. The same ledger gives the same bytes. Source: FHIR Bulk Data Access, NDJSON; Azure Health Data
+Services, "Import data", which wants large files of one type each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sync.errors import InvalidResource, PermanentError
+from sync.mapping.resource import canonical, is_our_id
+from sync.model import FhirPage, FhirWrite, Projection, Resource, digest
+from sync.ports import FhirServer, Services
+from sync.rehearsal import rehearse
+
+CHUNK = 200
+"""Studies fetched at once."""
+
+AT_ONCE = 8
+"""Studies mapped at once; beside the tables, all of it is work for the processor."""
+
+MANIFEST = "manifest.json"
+
+_FILE = re.compile(r"[A-Z][A-Za-z]+-\d{4,}\.ndjson(\.part)?")
+_KEY_DIGITS = 8
+
+
+class NotEmpty(Exception):
+    """The folder holds something that an export must not mix with."""
+
+
+@dataclass
+class Exported:
+    """What an export came to."""
+
+    resources: Counter[str] = field(default_factory=Counter)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Studies that are not in the files, by reason: ``adopted`` (the resource is somebody else's), ``set_aside``."""
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what stands in the manifest: nothing but what the ledger determines."""
+        return {
+            "format": "dicom-fhir-sync export 1",
+            "files": self.files,
+            "resources": dict(sorted(self.resources.items())),
+            "left_out": dict(sorted(self.left_out.items())),
+        }
+
+
+def prepare(folder: Path, *, overwrite: bool) -> None:
+    """
+    Make the folder, or empty it of an earlier export.
+
+    Raises
+    ------
+    NotEmpty
+        It holds files, and they are not to be overwritten, or they are not all of an export.
+    OSError
+        It cannot be made or read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = sorted(folder.iterdir())
+    if found and not overwrite:
+        raise NotEmpty("the folder is not empty; choose another one, or --overwrite an earlier export")
+    if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in found):
+        raise NotEmpty("the folder holds more than an earlier export; choose another one")
+    for path in [*(path for path in found if path.name == MANIFEST), *found]:
+        path.unlink(missing_ok=True)  # the manifest first: without it nobody takes the rest for whole
+
+
+async def export(folder: Path, max_bytes: int, s: Services, progress: Callable[[int, float], None]) -> Exported:
+    """
+    Write all resources of ours below a folder that `prepare` has made; the manifest comes last.
+
+    Memory is that of a chunk of studies, and some bytes a patient. Studies that change meanwhile may be in it as they
+    were or as they are; verify afterwards.
+
+    Parameters
+    ----------
+    max_bytes
+        Size that a file does not exceed, unless a single resource does.
+    progress
+        Hears how many studies are done, and which part of all that is.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer; the files so far are there, without a manifest.
+    """
+    files = _Files(folder, max_bytes)
+    seen: set[int] = set()
+    studies = 0
+    try:
+        async for chunk in _chunks(s):
+            for resource in await _resources(chunk, files.exported, s):
+                if (mark := _mark(resource)) not in seen:
+                    files.add(resource)
+                if resource["resourceType"] in _SHARED:
+                    seen.add(mark)
+            studies += len(chunk)
+            progress(studies, int(chunk[-1].study.key[:_KEY_DIGITS], 16) / 16.0**_KEY_DIGITS)
+    finally:
+        files.close()
+    manifest = json.dumps(files.exported.manifest(), indent=2, sort_keys=True) + "\n"
+    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    return files.exported
+
+
+_SHARED = frozenset({"Device", "Endpoint", "Patient"})
+"""Types of which several studies may have one in common; it is written once."""
+
+
+def _mark(resource: Resource) -> int:
+    return int(digest(resource["resourceType"], resource["id"], length=16), 16)
+
+
+async def _chunks(s: Services) -> AsyncIterator[Sequence[Projection]]:
+    key = ""
+    while chunk := await s.projections.after(key, CHUNK):
+        yield chunk
+        key = chunk[-1].study.key
+
+
+async def _resources(chunk: Sequence[Projection], exported: Exported, s: Services) -> list[Resource]:
+    """Return what the studies consist of, in the order of the studies."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(projection: Projection) -> list[Resource]:
+        async with turns:
+            return await _of_study(projection, exported, s)
+
+    return [resource for found in await asyncio.gather(*map(one, chunk)) for resource in found]
+
+
+async def _of_study(projection: Projection, exported: Exported, s: Services) -> list[Resource]:
+    if projection.adopted and projection.instances:
+        exported.left_out["adopted"] += 1
+        return []
+    try:
+        would = await rehearse(projection.study, s, fhir=NewServer(projection.patient_id))
+    except PermanentError:
+        exported.left_out["set_aside"] += 1
+        return []
+    ours = [write for write in would.writes if write.resource_type != "Patient" or is_our_id(write.resource_id)]
+    return [write.resource for write in ours if write.resource is not None]
+
+
+class _Files:
+    """One open file a type; the next begins when the limit is reached."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.exported = Exported()
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._open: dict[str, _File] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def add(self, resource: Resource) -> None:
+        kind, line = resource["resourceType"], canonical(resource) + b"\n"
+        file = self._open.get(kind)
+        if file is None or file.size + len(line) > self._max_bytes:
+            self._finish(kind)
+            self._numbers[kind] += 1
+            file = self._open[kind] = _File(self._folder / f"{kind}-{self._numbers[kind]:04d}.ndjson", kind)
+        file.write(line)
+        self.exported.resources[kind] += 1
+
+    def close(self) -> None:
+        for kind in list(self._open):
+            self._finish(kind)
+        self.exported.files.sort(key=lambda file: str(file["name"]))
+
+    def _finish(self, kind: str) -> None:
+        if (file := self._open.pop(kind, None)) is not None:
+            self.exported.files.append(file.finish())
+
+
+class _File:
+    """An NDJSON file that gets its name once it is whole."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.size = 0
+        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        self._kind, self._count = kind, 0
+        self._hash = hashlib.sha256()
+        self._file: BinaryIO = self._part.open("xb")
+
+    def write(self, line: bytes) -> None:
+        self._file.write(line)
+        self._hash.update(line)
+        self.size += len(line)
+        self._count += 1
+
+    def finish(self) -> dict[str, Any]:
+        self._file.close()
+        self._part.rename(self._path)
+        return {
+            "name": self._path.name,
+            "type": self._kind,
+            "count": self._count,
+            "bytes": self.size,
+            "sha256": self._hash.hexdigest(),
+        }
+
+
+class NewServer(FhirServer):
+    """A FHIR service that holds nothing but the Patient of somebody else that a study is linked to, if it is."""
+
+    def __init__(self, patient_id: str | None) -> None:
+        theirs = patient_id is not None and not is_our_id(patient_id)
+        self._patients: list[Resource] = [{"resourceType": "Patient", "id": patient_id}] if theirs else []
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the linked Patient."""
+        found = [each for each in self._patients if resource_type == "Patient" and each["id"] == resource_id]
+        return found[0] if found else None
+
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Return None for each but the linked Patient."""
+        return [await self.read(*reference.split("/")) for reference in references]
+
+    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:  # noqa: ARG002
+        """Return the linked Patient, whatever is looked for."""
+        return self._patients if resource_type == "Patient" else []
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:  # noqa: ARG002
+        """Return an empty page."""
+        return FhirPage(resources=())
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """Never called: a rehearsal sends nothing."""
+        raise InvalidResource(f"{len(writes)} writes were sent while nothing may be")

@@ -1,0 +1,118 @@
+"""
+Mending: look at the objects again, project the study again, without trust. There is no other way to write.
+
+Two things no study can do, so they are done here: a second ImagingStudy beside a study's own, and a resource that no
+record knows, are deleted. Both are bounded by a budget: who verifies against the wrong state account finds every
+resource unknown, and must not lose them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from sync.errors import FhirConflict, FhirRejected
+from sync.model import Action, Change, Drift, DriftKind, FhirWrite, ObjectKey, StudyRef
+from sync.patients import leave_patient
+from sync.pipeline import ingest, project_study
+from sync.ports import Services
+from sync.verify.objects import find_objects
+from sync.verify.studies import look_at_study
+
+_NOBODY = StudyRef(study_instance_uid="")
+"""Leaves no row anywhere: to leave a patient as nobody is to make the Patient agree with the rows there are."""
+
+OF_OBJECTS = frozenset({DriftKind.OBJECT_GONE, DriftKind.OBJECT_CHANGED, DriftKind.OBJECT_UNSEEN})
+_REMOVABLE = frozenset({"ours", "copy"})
+
+
+@dataclass
+class Budget:
+    """How many resources that no study stands for may still be deleted."""
+
+    left: int
+
+    def take(self) -> bool:
+        """Tell whether one more may go."""
+        self.left -= 1
+        return self.left >= 0
+
+
+async def mend_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Services) -> Sequence[Drift]:
+    """
+    Mend one study and look again. Safe to repeat and to interrupt: the study is marked before anything is done.
+
+    Returns
+    -------
+    list
+        What is still wrong. What FHIR would not let go counts as kept.
+
+    Raises
+    ------
+    TransientError
+        FHIR or storage did not answer; the study stays outstanding, and the sync goes on with it.
+    """
+    await s.dirty.mark(study, s.clock.now())
+    await _look_again({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s)
+    await project_study(study, s, redelivered=True)
+    for drift in drifts:
+        if drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE and budget.take():
+            await _delete(drift.resource, s)
+    left = await look_at_study(study, s) or []
+    before = {(drift.kind, drift.resource) for drift in drifts}
+    return [_kept(drift) if (drift.kind, drift.resource) in before else drift for drift in left]
+
+
+def _kept(drift: Drift) -> Drift:
+    """Note that others refer to what the ordinary ways tried to remove and could not."""
+    return replace(drift, kept=drift.kind is DriftKind.ORPHANED)
+
+
+def key_of(drift: Drift) -> ObjectKey:
+    """Return the key of the object that a drift is about."""
+    return ObjectKey.parse(drift.resource.removeprefix("object/"))
+
+
+async def _look_again(keys: Collection[ObjectKey], study: StudyRef, s: Services) -> None:
+    """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
+    refs = await find_objects(study, keys, s)
+    for key in set(keys) - {ref.key for ref in refs}:
+        await s.ledger.delete(study, key)
+    for ref in refs:
+        await ingest(Change(object=ref, action=Action.CREATED), s, redelivered=True)
+        now = await s.locators.read(ref)
+        if now is not None and now.value.study is not None and now.value.study != study:
+            await project_study(now.value.study, s, redelivered=True)
+
+
+async def remove_stranger(drift: Drift, study: StudyRef | None, s: Services) -> Drift | None:
+    """
+    Remove a resource that no record knows. Safe to repeat.
+
+    Parameters
+    ----------
+    study
+        The study that an ImagingStudy's id was made for, if it can be told: then the removal is an ordinary pass.
+
+    Returns
+    -------
+    Drift or None
+        The drift as kept when others refer to the resource and it has to stay.
+    """
+    resource_type, _, resource_id = drift.resource.partition("/")
+    if study is not None:
+        await s.dirty.mark(study, s.clock.now())
+        await project_study(study, s, redelivered=True)
+    elif resource_type == "Patient":
+        await leave_patient(resource_id.removeprefix("pt-"), _NOBODY, s)
+    else:
+        await _delete(drift.resource, s)
+    return replace(drift, kept=True) if await s.fhir.read(resource_type, resource_id) is not None else None
+
+
+async def _delete(address: str, s: Services) -> None:
+    resource_type, _, resource_id = address.partition("/")
+    try:
+        await s.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource_id)])
+    except (FhirConflict, FhirRejected):
+        return  # others refer to it, so it has to stay

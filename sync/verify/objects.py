@@ -1,0 +1,89 @@
+"""
+One study's objects: the source still holds each as the ledger knows it, and no others.
+
+A blob is asked for one byte, whose answer carries its ETag; a DICOM service for the list of the study's instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sync.errors import ForeignSource, SourceChanged, SourceGone
+from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
+from sync.ports import InstanceSource, Services
+
+
+async def look_at_objects(study: StudyRef, s: Services) -> Sequence[Drift] | None:
+    """
+    Compare the objects of a study with the source. Only reads.
+
+    Returns
+    -------
+    list or None
+        What disagrees; None when one of the objects is being looked at just now.
+    """
+    kinds: dict[ObjectKey, DriftKind | None] = {}
+    listed: dict[ObjectKey, Locator] = {}
+    for row in await s.ledger.read(study):
+        known = await s.locators.find(row.object_key)
+        if known is None:
+            kinds[row.object_key] = DriftKind.OBJECT_GONE
+        elif not known.value.settled:
+            return None
+        elif known.value.object.account in s.instances:
+            listed[row.object_key] = known.value
+        else:
+            kinds[row.object_key] = await _kind(known.value, study, s)
+    for source in s.instances.values():
+        of_service = await _of_service(source, study, listed, s)
+        if of_service is None:
+            return None
+        kinds |= of_service
+    return [
+        Drift(subject=study.key, kind=kind, resource=object_address(key))
+        for key, kind in kinds.items()
+        if kind is not None
+    ]
+
+
+def object_address(key: ObjectKey) -> str:
+    """Address of an object in reports: its hashed key."""
+    return f"object/{key}"
+
+
+async def _kind(locator: Locator, study: StudyRef, s: Services) -> DriftKind | None:
+    try:
+        now = await s.objects.read(locator.object, start=0, length=1)
+    except SourceGone:
+        return DriftKind.OBJECT_GONE
+    except SourceChanged:
+        return DriftKind.OBJECT_CHANGED
+    except ForeignSource:
+        return None  # its container is no longer ours to read, so nobody can tell
+    same = now.etag == locator.etag and locator.study == study
+    return None if same else DriftKind.OBJECT_CHANGED
+
+
+async def _of_service(
+    source: InstanceSource, study: StudyRef, known: dict[ObjectKey, Locator], s: Services
+) -> dict[ObjectKey, DriftKind] | None:
+    ours = {key for key, locator in known.items() if locator.object.account == source.account}
+    there = {ref.key: ref async for ref in source.objects_of(study)}
+    found = dict.fromkeys(ours - there.keys(), DriftKind.OBJECT_GONE)
+    for key in there.keys() - ours:
+        locator = await s.locators.find(key)
+        if locator is not None and not locator.value.settled:
+            return None
+        if locator is None or not locator.value.has_dead_letter:
+            found[key] = DriftKind.OBJECT_UNSEEN
+    return found
+
+
+async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Services) -> Sequence[ObjectRef]:
+    """Return the names of objects that drifted: a locator knows them, or the service's list of the study does."""
+    found = [known.value.object for key in keys if (known := await s.locators.find(key)) is not None]
+    missing = set(keys) - {ref.key for ref in found}
+    if missing:
+        for source in s.instances.values():
+            found += [ref async for ref in source.objects_of(study) if ref.key in missing]
+    return found

@@ -1,0 +1,201 @@
+"""
+Verify in small slices, for ever: what the timer does each minute.
+
+    take the lease  ->  what was found before, oldest first  ->  the next studies, or a page of FHIR's list  ->  note
+
+The cursor ``reconcile`` holds how far the round has come and when the last whole one ended. A run that dies repeats its
+slice; two never run at once, and it would not matter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sync.errors import FhirRejected, FhirUnavailable, Throttled
+from sync.instruments import OPEN_DRIFT
+from sync.leases import take
+from sync.model import RECONCILE_CURSOR, Drift, DriftKind, StudyRef
+from sync.ports import Services
+from sync.verify.looks import Found, Looker
+from sync.verify.mending import Budget, mend_study
+from sync.verify.strangers import LISTED, look_at_stranger
+from sync.verify.studies import look_at_study
+
+LEASE = 300.0
+"""Seconds; a run takes far less, and one that died holds up the next for so long."""
+
+AGAIN = 20
+"""Subjects with known drift that a run looks at again before it goes on."""
+
+TRIES = 2
+
+_STUDIES = "studies"
+_PHASES = (_STUDIES, *LISTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a round stands: in which phase, after which study key or at which link; and the round before."""
+
+    phase: str = _STUDIES
+    after: str = ""
+    began: str = ""
+    studies: int = 0
+    last_round: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, position: Mapping[str, Any], now: datetime) -> _Place:
+        known = {name: position[name] for name in ("after", "began", "studies", "last_round") if name in position}
+        phase = position.get("phase")
+        place = cls(**{**known, "phase": phase if phase in _PHASES else _STUDIES})
+        return place if place.began else replace(place, began=now.isoformat())
+
+    def position(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("phase", "after", "began", "studies", "last_round")}
+
+    def next_phase(self, now: datetime) -> _Place:
+        index = _PHASES.index(self.phase) + 1
+        if index < len(_PHASES):
+            return replace(self, phase=_PHASES[index], after="")
+        ended = {"began": self.began, "ended": now.isoformat(), "studies": self.studies}
+        return _Place(began=now.isoformat(), last_round=ended)
+
+
+async def reconcile(s: Services, looker: Looker | None = None) -> int:
+    """
+    Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
+
+    Safe to repeat, to interrupt and to run beside anything. An outage of the FHIR service ends the run; the next one
+    begins at the same place.
+
+    Returns
+    -------
+    int
+        How many studies and listed resources were looked at.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    if not s.settings.reconcile_studies:
+        return 0
+    lease = await take(RECONCILE_CURSOR, s.cursors, s.clock, seconds=LEASE)
+    if lease is None:
+        return 0
+    run = _Run(s, looker or Looker(tries=TRIES))
+    place = _Place.of(lease.position, s.clock.now())
+    try:
+        await run.again()
+        await lease.advance((await run.go_on(place)).position())
+    except (FhirUnavailable, Throttled) as outage:
+        s.telemetry.event("reconcile.postponed", logging.WARNING, code=outage.code)
+    finally:
+        await lease.release()
+    run.measure()
+    s.telemetry.event("reconcile.looked", logging.DEBUG, looked=run.looked, found=run.found.total(), mended=run.mended)
+    return run.looked
+
+
+class _Run:
+    """One run of the timer."""
+
+    def __init__(self, s: Services, looker: Looker) -> None:
+        self.looked = 0
+        self.mended = 0
+        self.found: Counter[DriftKind] = Counter()
+        self._s = s
+        self._looker = looker
+        self._known: defaultdict[str, list[Drift]] = defaultdict(list)
+
+    async def again(self) -> None:
+        """Look again at what was found, the longest unseen first: what is right by now is no drift any more."""
+        async for drift in self._s.drifts.all():
+            self._known[drift.subject].append(drift)
+        oldest = heapq.nsmallest(AGAIN, self._known, key=lambda subject: str(self._known[subject][0].last_at))
+        await self._look(oldest, self._subject)
+
+    async def go_on(self, place: _Place) -> _Place:
+        """Look at the next slice; return where the round stands then."""
+        if place.phase == _STUDIES:
+            return await self._next_studies(place)
+        try:
+            page = await self._s.fhir.page(place.phase, place.after or None)
+        except FhirRejected:
+            if not place.after:
+                raise
+            return replace(place, after="")  # the link has expired: from the beginning of the list
+        listed = {f"{each['resourceType']}/{each['id']}": each for each in page.resources}
+
+        async def look(address: str) -> Found:
+            return await look_at_stranger(listed[address], self._s)
+
+        await self._look(list(listed), look)
+        return replace(place, after=page.following) if page.following else place.next_phase(self._s.clock.now())
+
+    def measure(self) -> None:
+        """Tell how much drift there is now, by kind, and zero of the others."""
+        kinds = Counter(drift.kind for drifts in self._known.values() for drift in drifts if not drift.kept)
+        for kind in DriftKind:
+            self._s.telemetry.measure(OPEN_DRIFT, kinds[kind], kind=kind.value)
+
+    async def _next_studies(self, place: _Place) -> _Place:
+        chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies)
+        if not chunk:
+            return place.next_phase(self._s.clock.now())
+        studies = {projection.study.key: projection.study for projection in chunk}
+
+        async def look(key: str) -> Found:
+            return await look_at_study(studies[key], self._s)
+
+        await self._look(list(studies), look)
+        return replace(place, after=chunk[-1].study.key, studies=place.studies + len(chunk))
+
+    async def _subject(self, subject: str) -> Found:
+        """Look at a subject of table ``drifts``."""
+        resource_type, slash, resource_id = subject.partition("/")
+        if not slash:
+            record = await self._s.projections.find(subject)
+            return await look_at_study(record.study, self._s) if record is not None else []
+        held = await self._s.fhir.read(resource_type, resource_id)
+        return await look_at_stranger(held, self._s) if held is not None else []
+
+    async def _look(self, subjects: Sequence[str], look: Callable[[str], Awaitable[Found]]) -> None:
+        self.looked += len(subjects)
+        for subject, drifts in zip(subjects, await self._looker.twice(subjects, look), strict=True):
+            if drifts is not None:
+                await self._conclude(drifts[0].subject if drifts else subject, drifts)
+
+    async def _conclude(self, subject: str, drifts: Sequence[Drift]) -> None:
+        known = {(drift.kind, drift.resource): drift.kept for drift in self._known.pop(subject, [])}
+        left: Sequence[Drift] = [replace(each, kept=known.get((each.kind, each.resource), False)) for each in drifts]
+        for drift in left:
+            if (drift.kind, drift.resource) not in known:
+                self.found[drift.kind] += 1
+                self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
+        if self._s.settings.reconcile_repair and not all(drift.kept for drift in left):
+            left = await self._mend(subject, left)
+        if left or known:
+            await self._s.drifts.note(subject, left, self._s.clock.now())
+        if left:
+            self._known[subject] = list(left)
+
+    async def _mend(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
+        """Mend a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
+        study = await self._study(subject)
+        if study is None:
+            return drifts
+        left = await mend_study(study, drifts, Budget(0), self._s)
+        self.mended += max(len(drifts) - len(left), 0)
+        self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(left), 0))
+        return left
+
+    async def _study(self, subject: str) -> StudyRef | None:
+        record = await self._s.projections.find(subject)
+        return record.study if record is not None else None

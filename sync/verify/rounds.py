@@ -1,0 +1,225 @@
+"""
+One round over everything, for the command line: studies by key, then FHIR's own list.
+
+    a chunk of studies at once  ->  the doubtful ones, after a pause, once more  ->  mend, or only note
+
+Memory is that of one chunk, and of what was found. What is found is noted in table ``drifts``, and what is right again
+is taken out of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from sync.model import Drift, DriftKind, Projection, Resource, StudyRef
+from sync.ports import Services
+from sync.verify.looks import Found, Looker
+from sync.verify.mending import OF_OBJECTS, Budget, mend_study, remove_stranger
+from sync.verify.strangers import LISTED, look_at_stranger, study_of
+from sync.verify.studies import look_at_study
+
+CHUNK = 200
+"""Studies looked at before the next are fetched."""
+
+_KEY_DIGITS = 8
+_KEYS = 16.0**_KEY_DIGITS
+
+
+class Audience(Protocol):
+    """Who hears of it while it goes on."""
+
+    def found(self, drift: Drift, *, mended: bool) -> None:
+        """Hear of a drift, and whether it is mended by now."""
+        ...
+
+    def progress(self, phase: str, done: int, fraction: float | None) -> None:
+        """Hear how many of a phase are done; the fraction is None where nobody knows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    What a round is to do.
+
+    ``objects``: ask the source for each object too. ``sample``: look at so many studies only, from the study key
+    ``start`` on, and list nothing. ``removals``: how many resources that no study stands for may be deleted.
+    """
+
+    repair: bool = False
+    objects: bool = True
+    sample: int | None = None
+    start: str = ""
+    removals: int = 10
+
+
+@dataclass
+class Outcome:
+    """What a round came to; a resource counts once, whichever studies it belongs to."""
+
+    studies: int = 0
+    busy: int = 0
+    found: Counter[DriftKind] = field(default_factory=Counter)
+    mended: Counter[DriftKind] = field(default_factory=Counter)
+    kept: int = 0
+    not_removed: int = 0
+    """Resources without a record that were left alone, because there were more of them than may be removed."""
+
+    @property
+    def left(self) -> int:
+        """Drifts that are there still, but for what has to stay."""
+        return self.found.total() - self.mended.total() - self.kept
+
+
+class Round:
+    """One round; use it once."""
+
+    def __init__(self, plan: Plan, s: Services, audience: Audience, looker: Looker | None = None) -> None:
+        self.outcome = Outcome()
+        self._plan = plan
+        self._s = s
+        self._audience = audience
+        self._looker = looker or Looker()
+        self._budget = Budget(plan.removals)
+        self._told: set[int] = set()
+        self._known: defaultdict[str, list[Drift]] = defaultdict(list)
+
+    async def over_everything(self) -> Outcome:
+        """
+        Look at all studies, or at a sample, and then at what FHIR lists. Safe to repeat and to interrupt.
+
+        Raises
+        ------
+        TransientError
+            A service did not answer for longer than some tries take.
+        """
+        async for drift in self._s.drifts.all():
+            self._known[drift.subject].append(drift)
+        async for chunk in self._chunks():
+            await self._studies([projection.study for projection in chunk])
+            self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))
+        if self._plan.sample is None:
+            for resource_type in LISTED:
+                await self._strangers(resource_type)
+            for subject in list(self._known):  # not met in a whole round: it is gone
+                await self._s.drifts.note(subject, [], self._s.clock.now())
+        return self.outcome
+
+    async def over_one(self, study: StudyRef) -> Outcome:
+        """Look at one study only, known or not."""
+        async for drift in self._s.drifts.all():
+            if drift.subject == study.key:
+                self._known[study.key].append(drift)
+        await self._studies([study])
+        return self.outcome
+
+    async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
+        """Walk the records by study key. A sample begins anywhere: keys are hashes, so any stretch is as good."""
+        key, left = self._plan.start, self._plan.sample
+        while left is None or left > 0:
+            chunk = await self._s.projections.after(key, CHUNK if left is None else min(CHUNK, left))
+            if not chunk:
+                return
+            yield chunk
+            key, left = chunk[-1].study.key, None if left is None else left - len(chunk)
+
+    def _fraction(self, key: str) -> float:
+        if self._plan.sample is not None:
+            return self.outcome.studies / self._plan.sample
+        return int(key[:_KEY_DIGITS], 16) / _KEYS
+
+    async def _studies(self, studies: Sequence[StudyRef]) -> None:
+        async def look(study: StudyRef) -> Found:
+            return await look_at_study(study, self._s, objects=self._plan.objects)
+
+        found = await self._looker.twice(studies, look)
+        self.outcome.studies += len(studies)
+        for study, drifts in zip(studies, found, strict=True):
+            await self._conclude(study, drifts)
+
+    async def _conclude(self, study: StudyRef, drifts: Found) -> None:
+        if drifts is None:
+            self.outcome.busy += 1
+            return
+        left = self._judged(drifts)
+        if left and self._plan.repair:
+            left = await self._looker.patiently(mend_study, study, drifts, self._budget, self._s)
+        await self._note(study.key, self._tell(drifts, left))
+
+    def _judged(self, drifts: Sequence[Drift]) -> Sequence[Drift]:
+        """Leave a drift kept that an earlier repair could not remove."""
+        kept = {(drift.kind, drift.resource) for known in drifts for drift in self._known[known.subject] if drift.kept}
+        return [replace(drift, kept=(drift.kind, drift.resource) in kept) for drift in drifts]
+
+    def _tell(self, before: Sequence[Drift], left: Sequence[Drift]) -> Sequence[Drift]:
+        """Tell each drift once, whichever studies share the resource; return those of ``left`` that are new."""
+        remaining = {(drift.kind, drift.resource): drift for drift in left}
+        every = {**{(drift.kind, drift.resource): drift for drift in before}, **remaining}
+        new = {key: drift for key, drift in every.items() if hash(key) not in self._told}
+        for key, drift in new.items():
+            self._told.add(hash(key))
+            self.outcome.found[drift.kind] += 1
+            self.outcome.mended[drift.kind] += key not in remaining
+            self.outcome.kept += drift.kept
+            self._audience.found(drift, mended=key not in remaining)
+        return [drift for key, drift in new.items() if key in remaining]
+
+    async def _note(self, subject: str, left: Sequence[Drift]) -> None:
+        known = self._known.pop(subject, [])
+        unseen = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
+        if left or known:
+            await self._s.drifts.note(subject, [*left, *unseen], self._s.clock.now())
+
+    async def _strangers(self, resource_type: str) -> None:
+        """List a type; what no record knows is removed at the end of the list, unless there is too much of it."""
+
+        async def look(listed: Resource) -> Found:
+            return await look_at_stranger(listed, self._s, objects=self._plan.objects)
+
+        strangers: list[tuple[Drift, StudyRef | None]] = []
+        done = 0
+        async for listed in self._listing(resource_type):
+            for resource, drifts in zip(listed, await self._looker.twice(listed, look), strict=True):
+                await self._of_listed(resource, drifts, strangers)
+            done += len(listed)
+            self._audience.progress(resource_type, done, None)
+        await self._remove(strangers)
+
+    async def _listing(self, resource_type: str) -> AsyncIterator[Sequence[Resource]]:
+        link: str | None = None
+        while True:
+            page = await self._looker.patiently(self._s.fhir.page, resource_type, link)
+            yield page.resources
+            if (link := page.following) is None:
+                return
+
+    async def _of_listed(self, listed: Resource, drifts: Found, strangers: list[tuple[Drift, StudyRef | None]]) -> None:
+        if not drifts:
+            self.outcome.busy += drifts is None
+            return
+        [first, *_] = drifts
+        if first.subject != first.resource:
+            await self._conclude(_known_study(listed), drifts)  # its record was lost, its ledger was not
+        elif self._plan.repair and len(strangers) <= self._plan.removals:
+            strangers.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
+        else:
+            await self._note(first.subject, self._tell(drifts, self._judged(drifts)))
+
+    async def _remove(self, strangers: Sequence[tuple[Drift, StudyRef | None]]) -> None:
+        many = len(strangers) > max(self._budget.left, 0)
+        for drift, study in strangers:
+            left = self._judged([drift])
+            if not many and self._budget.take():
+                kept = await self._looker.patiently(remove_stranger, drift, study, self._s)
+                left = [kept] if kept is not None else []
+            self.outcome.not_removed += many
+            await self._note(drift.subject, self._tell([drift], left))
+
+
+def _known_study(listed: Resource) -> StudyRef:
+    study = study_of(listed)
+    assert study is not None, "drifts of a study were found by its name"
+    return study

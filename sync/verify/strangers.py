@@ -1,0 +1,76 @@
+"""
+FHIR's own list of resources, for those that look like ours and that no record of ours knows.
+
+What a record knows is checked with its study. The rest is found here only: a study that another state account, an older
+installation or a restored backup has left behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sync.mapping.resource import study_id
+from sync.model import Drift, DriftKind, Resource, StudyRef
+from sync.ports import Services
+from sync.verify.studies import look_at_study
+
+LISTED = ("ImagingStudy", "Patient")
+"""Types that hold resources with ids of ours, in the order in which they may go: a study before its Patient."""
+
+_OURS = re.compile(r"(?:is|pt)-([0-9a-f]{40})")
+_UID = re.compile(r"urn:oid:(.+)", re.DOTALL)
+
+
+async def look_at_stranger(listed: Resource, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+    """
+    Look at one listed resource once. Writes nothing.
+
+    Returns
+    -------
+    list or None
+        What disagrees; nothing when it is not ours, or is checked with its study. None when somebody is at work on it.
+    """
+    ours = _OURS.fullmatch(listed["id"])
+    if ours is None:
+        return []
+    if listed["resourceType"] == "ImagingStudy":
+        return await _study(listed, ours[1], s, objects=objects)
+    return await _patient(listed["id"], ours[1], s) if listed["resourceType"] == "Patient" else []
+
+
+def study_of(listed: Resource) -> StudyRef | None:
+    """Return the study that the id of an ImagingStudy was made for; None when its identifiers do not tell."""
+    for identifier in listed.get("identifier", []):
+        uid = _UID.fullmatch(str(identifier.get("value", "")))
+        if uid is not None and study_id(study := StudyRef(study_instance_uid=uid[1])) == listed["id"]:
+            return study
+    return None
+
+
+async def _study(listed: Resource, key: str, s: Services, *, objects: bool) -> Sequence[Drift] | None:
+    if await s.projections.find(key) is not None:
+        return []
+    study = study_of(listed)
+    if study is not None and (await s.dirty.read(study) is not None or await s.ledger.read(study)):
+        return await look_at_study(study, s, objects=objects)
+    held = await s.fhir.read("ImagingStudy", listed["id"])
+    if held is None or await s.projections.find(key) is not None:
+        return []
+    return [_stranger(listed["id"], "ImagingStudy")]
+
+
+async def _patient(resource_id: str, key: str, s: Services) -> Sequence[Drift]:
+    """Find a Patient of ours without rows. One that an ImagingStudy refers to goes with that, or has to stay."""
+    if await s.patients.read(key):
+        return []
+    if (await s.fhir.page("ImagingStudy", subject=f"Patient/{resource_id}")).resources:
+        return []
+    if await s.fhir.read("Patient", resource_id) is None or await s.patients.read(key):
+        return []
+    return [_stranger(resource_id, "Patient")]
+
+
+def _stranger(resource_id: str, resource_type: str) -> Drift:
+    address = f"{resource_type}/{resource_id}"
+    return Drift(subject=address, kind=DriftKind.ORPHANED, resource=address, detail="no record")

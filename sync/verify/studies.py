@@ -1,0 +1,175 @@
+"""
+One study: what its rehearsed pass would write is where FHIR drifts from the ledger.
+
+    not outstanding  ->  rehearse the pass, search for doubles, look at the objects  ->  not outstanding, same record
+
+Whoever works on a study marks it before and records it after, so a look with equal records on both sides of it saw no
+work in between, but for a pass that died before its mark; a second look some time later tells that apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sync.errors import Conflict, PermanentError
+from sync.mapping.resource import differs, is_our_id, study_id, study_identifier, version_of
+from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
+from sync.ports import Services
+from sync.rehearsal import Rehearsal, rehearse
+from sync.verify.objects import look_at_objects
+
+_ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")
+_PATIENT = re.compile(r"pt-([0-9a-f]{40})")
+
+
+async def look_at_study(study: StudyRef, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+    """
+    Look at one study once. Writes nothing.
+
+    Parameters
+    ----------
+    objects
+        Whether to ask the source for each of its objects too.
+
+    Returns
+    -------
+    list or None
+        What disagrees, nothing when all is well; None when somebody is at work on the study.
+    """
+    if await s.dirty.read(study) is not None:
+        return None
+    before = await s.projections.read(study)
+    try:
+        found = await _compare(study, s)
+    except Conflict:
+        return None
+    except PermanentError as refusal:
+        found = [_drift(study, DriftKind.SET_ASIDE, f"ImagingStudy/{study_id(study)}", refusal.code)]
+    if found is None:
+        return None
+    if objects:
+        of_objects = await look_at_objects(study, s)
+        if of_objects is None:
+            return None
+        found = [*found, *of_objects]
+    if await s.dirty.read(study) is not None or await s.projections.read(study) != before:
+        return None
+    return found
+
+
+async def _compare(study: StudyRef, s: Services) -> list[Drift] | None:
+    rehearsal = await rehearse(study, s)
+    for write in rehearsal.writes:
+        if await _others_at_work(write, study, s):
+            return None
+    drifts = [_of_write(write, rehearsal) for write in rehearsal.writes]
+    drifts += _left_patients(rehearsal)
+    drifts += await _doubles(rehearsal, s)
+    if rehearsal.record is not None and rehearsal.record.error is not None and drifts:
+        address = f"ImagingStudy/{study_id(study)}"
+        return [_drift(study, DriftKind.SET_ASIDE, address, rehearsal.record.error)]
+    return drifts
+
+
+def _drift(study: StudyRef, kind: DriftKind, resource: str, detail: str = "") -> Drift:
+    return Drift(subject=study.key, kind=kind, resource=resource, detail=detail)
+
+
+async def _others_at_work(write: FhirWrite, study: StudyRef, s: Services) -> bool:
+    """Tell whether another study of the Patient is outstanding: then its row may be there and its write yet to come."""
+    ours = _PATIENT.fullmatch(write.resource_id)
+    if write.resource_type != "Patient" or ours is None:
+        return False
+    rows = await s.patients.read(ours[1])
+    return any([row.study != study and await s.dirty.read(row.study) is not None for row in rows])
+
+
+def _of_write(write: FhirWrite, rehearsal: Rehearsal) -> Drift:
+    held = rehearsal.held.get((write.resource_type, write.resource_id))
+    address = _address(write)
+    if held is None:
+        return _drift(rehearsal.study, DriftKind.MISSING, address)
+    if address in {_address(removal) for removal in rehearsal.removals}:
+        return _drift(rehearsal.study, DriftKind.ORPHANED, address)  # what the pass falls back to
+    kind = _stale_or_foreign(address, held, rehearsal)
+    return _drift(rehearsal.study, kind, address, ", ".join(_differing(held, write.resource or {})))
+
+
+def _address(write: FhirWrite) -> str:
+    return f"{write.resource_type}/{write.resource_id}"
+
+
+def _stale_or_foreign(address: str, held: Resource, rehearsal: Rehearsal) -> DriftKind:
+    """
+    Tell who is behind: FHIR, or somebody who wrote into what is ours.
+
+    What we recorded last is still what the ledger says, and FHIR holds another version of it: somebody else wrote. A
+    version number below ours is a server that was set back.
+    """
+    record, after = rehearsal.record, rehearsal.after
+    if record is None or after is None or not record.finished or _say(record, address) != _say(after, address):
+        return DriftKind.STALE
+    if address.startswith("ImagingStudy/") and not _is_newer(held, record):
+        return DriftKind.STALE
+    return DriftKind.FOREIGN_MODIFIED
+
+
+def _say(record: Projection, address: str) -> object:
+    """Return what stands in a record for what the ledger says of a resource."""
+    kind = address.partition("/")[0]
+    if kind == "ImagingStudy":
+        return record.content_hash
+    return record.patient_hash if kind == "Patient" else record.derived.get(address, record.shared_hashes)
+
+
+def _is_newer(held: Resource, record: Projection) -> bool:
+    found, ours = version_of(held), record.version
+    if found is not None and ours is not None and found.isdecimal() and ours.isdecimal():
+        return int(found) > int(ours)
+    return found != ours
+
+
+def _differing(held: Resource, wanted: Resource) -> list[str]:
+    names = sorted(name for name in {*held, *wanted} - {"id", "meta"} if held.get(name) != wanted.get(name))
+    return [name for name in names if _ELEMENT.fullmatch(name)] or ["meta"]
+
+
+def _left_patients(rehearsal: Rehearsal) -> list[Drift]:
+    """
+    Find Patients without rows that the pass would remove, but for the one that a cancelled study is about.
+
+    Other removals show by what the pass falls back to: if that changes nothing, others refer to the resource.
+    """
+    studies = [held for (kind, _), held in rehearsal.held.items() if kind == "ImagingStudy" and held is not None]
+    about = {str(held.get("subject", {}).get("reference")) for held in studies} if not rehearsal.rows else set[str]()
+    patients = {_address(removal) for removal in rehearsal.removals if removal.resource_type == "Patient"}
+    return [_drift(rehearsal.study, DriftKind.ORPHANED, address) for address in sorted(patients - about)]
+
+
+async def _doubles(rehearsal: Rehearsal, s: Services) -> list[Drift]:
+    """Find other ImagingStudies with the UID of a study that FHIR should hold; data partitions may share one."""
+    study, after = rehearsal.study, rehearsal.after
+    if not rehearsal.rows or after is None:
+        return []
+    matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
+    own = next((match for match in matches if match["id"] == after.fhir_id), None)
+    others = [match for match in matches if match["id"] != after.fhir_id]
+    return [
+        _drift(study, DriftKind.DOUBLED, f"ImagingStudy/{other['id']}", _relation(other, own))
+        for other in others
+        if not await _is_of_another_partition(other["id"], study, s)
+    ]
+
+
+def _relation(other: Resource, own: Resource | None) -> str:
+    if is_our_id(other["id"]):
+        return "ours"
+    return "copy" if own is not None and not differs(other, own) else "other"
+
+
+async def _is_of_another_partition(resource_id: str, study: StudyRef, s: Services) -> bool:
+    if not is_our_id(resource_id):
+        return False
+    other = await s.projections.find(resource_id.removeprefix("is-"))
+    return other is not None and other.instances > 0 and other.study != study

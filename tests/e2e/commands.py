@@ -1,0 +1,39 @@
+"""``python -m sync`` as an operator runs it: a process of its own beside a running world."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.running import ROOT, World
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Standard output of ``--json``."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def sync(world: World, *arguments: str, **environment: str) -> Said:
+    """Run a command with the settings of the world."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith(("DICOM_SYNC_", "AzureWebJobsStorage"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "sync", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**others, **world.addresses["env"], **environment},
+        timeout=240,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)

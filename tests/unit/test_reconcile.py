@@ -1,0 +1,164 @@
+"""The timer's slices: together a whole round, each of them small, and nobody is woken for nothing."""
+
+import pytest
+
+from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.errors import FhirUnavailable
+from sync.instruments import OPEN_DRIFT
+from sync.model import RECONCILE_CURSOR as CURSOR
+from sync.model import DriftKind
+from sync.verify.looks import Looker
+from sync.verify.reconcile import reconcile
+from tests.unit.test_verify import Naps, noted
+from tests.worlds import STUDY, MemoryWorld, patient_of, study_id
+
+STUDIES = 5
+
+
+async def world(**settings):
+    w = MemoryWorld(MemoryFhirServer(page=2), reconcile_studies=2, **settings)
+    for number in range(STUDIES):
+        await w.arrive(f"{number}", study=f"2.25.{number + 1}", sop=f"2.25.{number + 1}00")
+    return w
+
+
+async def runs(w, count):
+    looked = 0
+    for _ in range(count):
+        w.clock.advance(60)
+        looked += await reconcile(w.services, Looker(sleep=Naps()))
+    return looked
+
+
+def place(w):
+    return w.store.cursors.table.get(CURSOR).value.position
+
+
+async def round_of(w):
+    """Run until one more round has ended."""
+    before = place(w).get("last_round", {}) if w.store.cursors.table.get(CURSOR) else {}
+    for _ in range(30):
+        await runs(w, 1)
+        if place(w).get("last_round", {}) != before:
+            return place(w)["last_round"]
+    raise AssertionError("no round ends")
+
+
+def open_drift(w):
+    """Return what the last run has measured, by kind."""
+    samples = {k: v for k, v in w.services.telemetry.take().items() if k.name == OPEN_DRIFT.name}
+    return {
+        dict(key.attributes)["dicom_sync.drift.kind"]: sample.highest
+        for key, sample in samples.items()
+        if sample.highest
+    }
+
+
+async def test_a_few_runs_make_a_whole_round_and_the_next_begins():
+    w = await world()
+    first = await round_of(w)
+    assert first["studies"] == STUDIES
+    second = await round_of(w)
+    assert first["ended"] <= second["began"] < second["ended"]
+
+
+async def test_a_run_looks_at_no_more_than_it_is_told():
+    w = await world()
+    assert await runs(w, 1) == 2
+    w.services = w.process(reconcile_studies=0)
+    assert await runs(w, 1) == 0
+
+
+async def test_a_settled_world_makes_no_noise_and_no_writes():
+    w = await world()
+    before = w.fhir.calls["transact"]
+    await round_of(w)
+    assert (await noted(w), w.fhir.calls["transact"]) == ({}, before)
+    assert "drift.found" not in w.services.telemetry.counts()
+
+
+async def test_what_drifts_is_noted_and_counted_once_and_not_mended_unless_told():
+    w = await world()
+    w.erase("ImagingStudy", study_id(STUDY))
+    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
+    for _ in range(3):
+        await round_of(w)
+    assert await noted(w) == {DriftKind.MISSING: 1, DriftKind.ORPHANED: 1}
+    assert w.services.telemetry.counts()["drift.found"] == 2
+    assert open_drift(w) == {"drift.missing": 1, "drift.orphaned": 1}
+    assert w.imaging_study() is None
+
+
+async def test_what_is_right_again_is_seen_by_the_next_run_wherever_the_round_is():
+    w = await world()
+    w.erase("ImagingStudy", study_id(STUDY))
+    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
+    await round_of(w)
+    await w.project(redelivered=True)
+    w.erase("Patient", patient_of("nobody"))
+    await runs(w, 1)
+    assert await noted(w) == {}
+
+
+async def test_a_study_is_mended_where_that_is_set_and_what_no_record_knows_is_left_to_a_person():
+    w = await world(reconcile_repair=True)
+    w.erase("ImagingStudy", study_id(STUDY))
+    w.create({**w.patient(), "id": "pt-" + "0" * 40, "identifier": []})
+    await round_of(w)
+    assert w.imaging_study() is not None
+    assert await noted(w) == {DriftKind.ORPHANED: 1}
+    assert w.server.peek("Patient", "pt-" + "0" * 40) is not None
+
+
+async def test_two_runs_at_once_are_one():
+    w = await world()
+    await runs(w, 1)
+    cursor = w.store.cursors.table.get(CURSOR)
+    later = type(cursor.value)(
+        name=CURSOR, position=cursor.value.position, holder="another", held_until=w.clock.now().replace(year=2999)
+    )
+    w.store.cursors.table.upsert(CURSOR, later)
+    assert await runs(w, 1) == 0
+
+
+async def test_an_outage_ends_the_run_and_the_next_begins_at_the_same_place():
+    w = await world()
+    await runs(w, 1)
+    before = place(w)
+    w.fhir.outage = FhirUnavailable("away")
+    await runs(w, 2)
+    assert place(w) == before
+    w.fhir.outage = None
+    assert (await round_of(w))["studies"] == STUDIES
+
+
+async def test_a_link_that_expired_begins_the_list_anew():
+    from sync.errors import FhirRejected
+
+    w = await world()
+    await runs(w, 1)
+    while place(w)["phase"] != "ImagingStudy":
+        await runs(w, 1)
+    await runs(w, 1)
+    assert place(w)["after"]
+    real, w.server.page = w.server.page, refuses(FhirRejected("410"))
+    await runs(w, 1)
+    w.server.page = real
+    assert (place(w)["phase"], place(w)["after"]) == ("ImagingStudy", "")
+    await round_of(w)
+
+
+def refuses(problem):
+    async def page(*_, **__):
+        raise problem
+
+    return page
+
+
+@pytest.mark.parametrize("position", [{"phase": "nonsense"}, {"phase": "Patient", "more": 1}, {}])
+async def test_a_position_of_another_version_harms_nothing(position):
+    w = await world()
+    await runs(w, 1)
+    cursor = w.store.cursors.table.get(CURSOR)
+    w.store.cursors.table.upsert(CURSOR, type(cursor.value)(name=CURSOR, position={**position, "after": ""}))
+    await round_of(w)

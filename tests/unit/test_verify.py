@@ -1,0 +1,331 @@
+"""Verify names what drifts, mends it by the ordinary ways, and leaves alone what is somebody else's."""
+
+from collections import Counter
+
+import pytest
+
+from sync.model import DriftKind, StudyRef
+from sync.verify.looks import Looker
+from sync.verify.rounds import Plan, Round
+from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of, study_id
+
+STRANGER = StudyRef(study_instance_uid="2.25.99")
+
+
+class Heard:
+    def __init__(self):
+        self.drifts, self.mended, self.phases = [], [], []
+
+    def found(self, drift, *, mended):
+        (self.mended if mended else self.drifts).append(drift)
+
+    def progress(self, phase, done, fraction):
+        self.phases.append((phase, done, fraction))
+
+
+class Naps:
+    """Waits for nothing; lets somebody act meanwhile."""
+
+    def __init__(self, *acts):
+        self.acts = list(acts)
+        self.count = 0
+
+    async def __call__(self, seconds):
+        self.count += 1
+        if self.acts:
+            await self.acts.pop(0)()
+
+
+@pytest.fixture
+def w():
+    return MemoryWorld(dicomweb_url="https://pacs.example/dicom-web")
+
+
+async def verify(w, *, naps=None, study=None, **plan):
+    heard = Heard()
+    looker = Looker(sleep=naps or Naps())
+    round_ = Round(Plan(**plan), w.services, heard, looker)
+    outcome = await (round_.over_one(study) if study else round_.over_everything())
+    return outcome, heard
+
+
+async def kinds(w, **plan):
+    outcome, _ = await verify(w, **plan)
+    return {kind: count for kind, count in outcome.found.items() if count}
+
+
+async def noted(w):
+    return Counter([drift.kind async for drift in w.services.drifts.all()])
+
+
+async def two_studies(w):
+    await w.arrive("a")
+    await w.arrive("b", study=OTHER.study_instance_uid, sop="2.25.200", PatientID="P2")
+
+
+async def test_a_settled_world_has_no_drift(w):
+    await two_studies(w)
+    outcome, heard = await verify(w)
+    assert (outcome.left, outcome.studies, outcome.busy, heard.drifts) == (0, 2, 0, [])
+
+
+async def test_a_check_writes_nothing(w):
+    await two_studies(w)
+    w.erase_all()
+    before = w.fhir.calls["transact"]
+    await verify(w)
+    assert w.fhir.calls["transact"] == before
+    assert w.outstanding() == []
+
+
+async def test_a_deleted_study_is_missing_and_mended(w):
+    await two_studies(w)
+    w.erase("ImagingStudy", study_id(STUDY))
+    assert await kinds(w) == {DriftKind.MISSING: 1}
+    outcome, _ = await verify(w, repair=True)
+    assert (outcome.left, outcome.mended.total()) == (0, 1)
+    assert w.imaging_study() is not None
+    assert await kinds(w) == {}
+
+
+async def test_an_emptied_server_lacks_every_resource_once_and_gets_them_back(w):
+    await two_studies(w)
+    await w.arrive("c", study="2.25.3", sop="2.25.300")
+    before = {(r["resourceType"], r["id"]): {**r, "meta": None} for r in w.server.resources()}
+    w.erase_all()
+    assert await kinds(w) == {DriftKind.MISSING: 6}  # 3 studies, 2 patients, 1 endpoint
+    outcome, _ = await verify(w, repair=True)
+    assert outcome.left == 0
+    assert {(r["resourceType"], r["id"]): {**r, "meta": None} for r in w.server.resources()} == before
+
+
+async def test_elements_of_ours_that_somebody_changed_are_named_and_set_right(w):
+    await w.arrive("a")
+    right = w.imaging_study()
+    w.edit("ImagingStudy", study_id(STUDY), status="unknown", description="mine")
+    outcome, heard = await verify(w)
+    assert outcome.found == {DriftKind.FOREIGN_MODIFIED: 1}
+    assert heard.drifts[0].detail == "description, status"
+    await verify(w, repair=True)
+    assert {**w.imaging_study(), "meta": None} == {**right, "meta": None}
+
+
+async def test_a_note_of_somebody_is_no_drift(w):
+    await w.arrive("a")
+    w.edit("ImagingStudy", study_id(STUDY), note=[{"text": "seen"}])
+    w.edit("Patient", patient_of("P1"), telecom=[{"system": "phone", "value": "1"}])
+    assert await kinds(w) == {}
+
+
+async def test_a_patient_that_somebody_changed_is_foreign_modified(w):
+    await w.arrive("a")
+    w.edit("Patient", patient_of("P1"), gender="other")
+    assert await kinds(w) == {DriftKind.FOREIGN_MODIFIED: 1}
+    assert (await verify(w, repair=True))[0].left == 0
+
+
+async def test_a_study_of_which_fhir_knows_less_than_the_ledger_is_stale(w):
+    await w.arrive("a")
+    await w.ingest(w.put("b", sop="2.25.101"))
+    for dirty in w.outstanding():
+        w.store.dirty.table.discard(dirty.study.key)  # a mark was lost
+    assert await kinds(w) == {DriftKind.STALE: 1}
+    await verify(w, repair=True)
+    assert w.imaging_study()["numberOfInstances"] == 2
+
+
+async def test_a_server_that_was_set_back_is_stale_not_foreign(w):
+    await w.arrive("a")
+    old = w.imaging_study()
+    await w.arrive("b", sop="2.25.101")
+    w.server._versions.pop(("ImagingStudy", study_id(STUDY)))
+    w.create(old)
+    assert await kinds(w) == {DriftKind.STALE: 1}
+
+
+async def test_an_outstanding_study_is_left_to_the_sync(w):
+    await w.arrive("a")
+    await w.ingest(w.put("b", sop="2.25.101"))
+    outcome, _ = await verify(w)
+    assert (outcome.found.total(), outcome.busy) == (0, 1)
+
+
+async def test_what_changes_between_two_looks_is_no_drift(w):
+    await w.arrive("a")
+    w.erase("ImagingStudy", study_id(STUDY))
+    naps = Naps(lambda: w.project(redelivered=True))
+    outcome, _ = await verify(w, naps=naps)
+    assert (outcome.found.total(), naps.count) == (0, 1)
+
+
+async def test_a_study_that_is_marked_while_it_is_looked_at_is_busy(w):
+    await w.arrive("a")
+    w.erase("ImagingStudy", study_id(STUDY))
+    marked = []
+    w.fhir.meanwhile["read"] = lambda: marked.append(w.store.dirty.table.upsert(STUDY.key, "marked"))
+    outcome, _ = await verify(w)
+    assert marked
+    assert (outcome.found.total(), outcome.busy) == (0, 1)
+
+
+async def test_a_resource_of_a_study_without_objects_is_orphaned_and_removed(w):
+    await w.arrive("a")
+    study = w.imaging_study()
+    patient = w.patient()
+    await w.go("a")
+    w.create(patient)
+    w.create(study)
+    assert await kinds(w) == {DriftKind.ORPHANED: 1}  # its Patient goes with it
+    outcome, _ = await verify(w, repair=True)
+    assert (outcome.left, w.imaging_study(), w.patient()) == (0, None, None)
+
+
+async def test_a_resource_that_no_record_knows_is_orphaned_and_removed(w):
+    await w.arrive("a")
+    stranger = {**w.imaging_study(), "id": study_id(STRANGER)}
+    stranger["identifier"] = ehr_study("x", STRANGER)["identifier"]
+    w.create(stranger)
+    w.create({**w.patient(), "id": patient_of("nobody"), "identifier": []})
+    w.create({**w.imaging_study(), "id": "is-" + "0" * 40, "identifier": []})
+    assert await kinds(w) == {DriftKind.ORPHANED: 3}
+    outcome, _ = await verify(w, repair=True)
+    assert outcome.left == 0
+    assert [r["id"] for r in w.server.resources("ImagingStudy")] == [study_id(STUDY)]
+    assert [r["id"] for r in w.server.resources("Patient")] == [patient_of("P1")]
+
+
+async def test_with_the_wrong_state_nothing_is_removed(w):
+    await two_studies(w)
+    await w.arrive("c", study="2.25.3", sop="2.25.300")
+    empty = MemoryWorld(w.server)
+    outcome, _ = await verify(empty, repair=True, removals=2)
+    assert (outcome.not_removed, outcome.left) == (3, 3)
+    assert len(list(w.server.resources("ImagingStudy"))) == 3
+    assert len(list(w.server.resources("Patient"))) == 2
+
+
+async def test_a_plain_copy_is_doubled_and_removed(w):
+    await w.arrive("a")
+    w.create({**w.imaging_study(), "id": "copy"})
+    assert await kinds(w) == {DriftKind.DOUBLED: 1}
+    outcome, _ = await verify(w, repair=True)
+    assert (outcome.left, w.server.peek("ImagingStudy", "copy")) == (0, None)
+
+
+async def test_a_double_that_says_more_is_somebody_elses_and_only_reported(w):
+    await w.arrive("a")
+    w.create(ehr_study("theirs", note=[{"text": "seen"}]))
+    outcome, heard = await verify(w, repair=True)
+    assert (outcome.left, outcome.found) == (1, {DriftKind.DOUBLED: 1})
+    assert heard.drifts[0].resource == "ImagingStudy/theirs"
+    assert w.server.peek("ImagingStudy", "theirs") is not None
+
+
+async def test_one_uid_in_two_data_partitions_is_no_double(w):
+    await w.arrive("a")
+    record = w.projection()
+    other = StudyRef(study_instance_uid=STUDY.study_instance_uid, partition="2")
+    w.create({**w.imaging_study(), "id": study_id(other)})
+    w.store.projections.table.upsert(other.key, type(record)(study=other, fhir_id=study_id(other), instances=1))
+    assert await kinds(w, study=STUDY) == {}
+
+
+async def test_an_adopted_study_is_no_double_and_no_drift(w):
+    w.create({"resourceType": "Patient", "id": "of-the-ehr"})
+    w.create(ehr_study("theirs", note=[{"text": "seen"}]))
+    await w.arrive("a")
+    assert w.projection().adopted
+    assert await kinds(w) == {}
+
+
+async def test_an_object_that_was_deleted_or_overwritten_unheard_is_named_and_mended(w):
+    await w.arrive("a")
+    await w.arrive("b", sop="2.25.101")
+    await w.arrive("c", sop="2.25.102")
+    w.delete("a")
+    w.put("b", sop="2.25.101", StudyDescription="new")
+    assert await kinds(w) == {DriftKind.OBJECT_GONE: 1, DriftKind.OBJECT_CHANGED: 1}
+    assert await kinds(w, objects=False) == {}
+    outcome, _ = await verify(w, repair=True)
+    assert outcome.left == 0
+    assert w.imaging_study()["numberOfInstances"] == 2
+    assert await kinds(w) == {}
+
+
+async def test_an_object_that_moved_to_another_study_unheard_brings_both_studies_right(w):
+    await w.arrive("a")
+    w.put("a", study=OTHER.study_instance_uid)
+    assert (await verify(w, repair=True))[0].left == 0
+    assert (w.imaging_study(), w.imaging_study(OTHER)["numberOfInstances"]) == (None, 1)
+
+
+async def test_what_is_found_is_noted_until_it_is_right_again(w):
+    await two_studies(w)
+    w.erase("ImagingStudy", study_id(STUDY))
+    w.create({**w.patient(), "id": patient_of("nobody"), "identifier": []})
+    await verify(w)
+    assert await noted(w) == {DriftKind.MISSING: 1, DriftKind.ORPHANED: 1}
+    [first] = {drift.first_at async for drift in w.services.drifts.all()}
+    w.clock.advance(60)
+    await verify(w)
+    assert {(drift.first_at, drift.last_at > first) async for drift in w.services.drifts.all()} == {(first, True)}
+    w.erase("Patient", patient_of("nobody"))
+    await w.project(redelivered=True)
+    await verify(w)
+    assert await noted(w) == {}
+
+
+async def test_what_others_refer_to_has_to_stay_and_is_no_alarm_twice():
+    from sync.adapters.memory_fhir import MemoryFhirServer
+
+    w = MemoryWorld(MemoryFhirServer(checks_references=True))
+    await w.arrive("a")
+    report = {"resourceType": "DiagnosticReport", "id": "r", "subject": {"reference": f"Patient/{patient_of('P1')}"}}
+    w.create(report)
+    await w.go("a")
+    assert w.patient() is not None  # the report refers to it
+    assert await kinds(w) == {DriftKind.ORPHANED: 1}
+    outcome, _ = await verify(w, repair=True)
+    assert (outcome.left, outcome.kept) == (0, 1)
+    outcome, _ = await verify(w)
+    assert (outcome.left, outcome.kept) == (0, 1)
+    w.erase("DiagnosticReport", "r")
+    assert (await verify(w, repair=True))[0].left == 0
+    assert (await kinds(w), w.patient()) == ({}, None)
+
+
+async def test_a_study_that_was_cancelled_because_others_refer_to_it_is_as_it_should_be():
+    from sync.adapters.memory_fhir import MemoryFhirServer
+
+    w = MemoryWorld(MemoryFhirServer(checks_references=True))
+    await w.arrive("a")
+    reference = {"reference": f"ImagingStudy/{study_id(STUDY)}"}
+    w.create({"resourceType": "DiagnosticReport", "id": "r", "imagingStudy": [reference]})
+    await w.go("a")
+    assert w.imaging_study()["status"] == "cancelled"
+    assert await kinds(w) == {}
+
+
+async def test_a_study_that_fhir_would_refuse_is_told_by_its_code(w):
+    await w.arrive("a")
+    w.create({"resourceType": "Patient", "id": "one", "identifier": w.patient()["identifier"]})
+    w.create({"resourceType": "Patient", "id": "two", "identifier": w.patient()["identifier"]})
+    outcome, heard = await verify(w, repair=True)
+    assert (outcome.left, [drift.detail for drift in heard.drifts]) == (1, ["fhir.ambiguous_patient"])
+
+
+async def test_a_lost_record_is_made_anew(w):
+    await w.arrive("a")
+    w.store.projections.table.discard(STUDY.key)
+    w.edit("ImagingStudy", study_id(STUDY), status="unknown")
+    assert await kinds(w) == {DriftKind.STALE: 1}
+    assert (await verify(w, repair=True))[0].left == 0
+    assert w.imaging_study()["status"] == "available"
+
+
+async def test_a_sample_looks_at_so_many_studies_and_lists_nothing(w):
+    for number in range(10):
+        await w.arrive(f"{number}", study=f"2.25.7{number}", sop=f"2.25.70{number}")
+    outcome, heard = await verify(w, sample=4)
+    assert (outcome.studies, w.fhir.calls["page"]) == (4, 0)
+    assert heard.phases[-1] == ("studies", 4, 1.0)
