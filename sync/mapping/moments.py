@@ -41,8 +41,8 @@ def fhir_date(raw: str | None, keyword: str, findings: Findings) -> str | None:
     str or None
         None, with a finding, for a day that no calendar has and for anything that is not a date.
     """
-    value = clean(raw or "")
-    if not value:
+    value = _written_in(raw)
+    if value is None:
         return None
     match = _DATE.fullmatch(value)
     parts = [part for part in match.groups() if part] if match else []
@@ -50,6 +50,11 @@ def fhir_date(raw: str | None, keyword: str, findings: Findings) -> str | None:
         findings.note(keyword, "date.impossible" if parts else "date.invalid", "omitted")
         return None
     return "-".join(parts)
+
+
+def _written_in(raw: str | None) -> str | None:
+    """Return what is there to read; None when the value is nothing but padding."""
+    return clean(raw) if raw and raw.strip(" \x00") else None
 
 
 def _on_calendar(parts: list[str]) -> bool:
@@ -106,8 +111,8 @@ def instant_key(moment: str) -> tuple[str, str]:
 
 
 def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:
-    value = clean(raw or "")
-    if not value:
+    value = _written_in(raw)
+    if value is None:
         return None
     match = _TIME.fullmatch(value)
     hour, minute, second, fraction = match.groups(default="00") if match else ("99", "", "", "")
@@ -118,8 +123,8 @@ def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:
 
 
 def _offset_of_file(raw: str | None, keyword: str, findings: Findings) -> str | None:
-    value = clean(raw or "")
-    if not value:
+    value = _written_in(raw)
+    if value is None:
         return None
     match = _OFFSET.fullmatch(value)
     shift = timedelta(hours=int(match[2]), minutes=int(match[3])) if match else timedelta.max

@@ -231,7 +231,10 @@ def _gender(attributes: Attributes, findings: Findings) -> str | None:
 
 def _identity_removed(attributes: Attributes, findings: Findings) -> Resource | None:
     """(0012,0062): with a Patient ID the data are pseudonymised, without one anonymised (HL7 v3 ObservationValue)."""
-    if (first(attributes, "PatientIdentityRemoved", findings) or "").strip().upper() != "YES":
+    stated = (first(attributes, "PatientIdentityRemoved", findings) or "").strip().upper()
+    if stated not in ("", "YES", "NO"):
+        findings.note("PatientIdentityRemoved", "value.undefined", "ignored")
+    if stated != "YES":
         return None
     has_id = first(attributes, "PatientID", findings) is not None
     return {"security": [{"system": OBSERVATION_VALUE, "code": "PSEUDED" if has_id else "ANONYED"}]}

@@ -144,6 +144,16 @@ INSTANCE = (
 )
 """PS3.3 C.12.1, C.17.3, C.24.2; R4 *ImagingStudy.series.instance*."""
 
+DOCUMENT = (
+    Row("ContentDate", ("DiagnosticReport.issued", "DocumentReference.date"), "with a time only"),
+    Row("ContentTime", ("DiagnosticReport.issued", "DocumentReference.date"), "see *Times*"),
+    Row("CompletionFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "PARTIAL: `partial`"),
+    Row("VerificationFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "VERIFIED: `final`"),
+    Row("PreliminaryFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "PRELIMINARY: `preliminary`"),
+    Row("VerifyingObserverSequence", ("DiagnosticReport",), "who has verified it"),
+)
+"""PS3.3 C.17.2, C.24.2: what is read of reports and documents beside all this."""
+
 _CODE = (
     Row("CodeValue", ("coding.code",), "the first of this and the next two"),
     Row("LongCodeValue", ("coding.code",), ""),

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sync.attributes import EXTRACTED, IDENTITY, walk
-from sync.mapping.table import INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
+from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.mapping.table import DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 TEXT = Path(__file__).with_name("mapping_page.md")
 
-_TAGS = {row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED))}
+_TAGS = {row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED_OF_DOCUMENTS))}
 
 
 def page() -> str:
     """Return the page: its text with the tables in their places."""
-    places = {"PATIENT": PATIENT, "STUDY": STUDY, "SERIES": SERIES, "INSTANCE": INSTANCE}
+    places = {"PATIENT": PATIENT, "STUDY": STUDY, "SERIES": SERIES, "INSTANCE": INSTANCE, "DOCUMENT": DOCUMENT}
     text = TEXT.read_text("utf-8")
     for name, rows in places.items():
         text = text.replace(f"{{{name}}}", table(rows))

@@ -52,6 +52,16 @@ def test_deletions_take_the_instance_then_the_series_then_the_study_then_the_pat
     until(lambda: world.read(patient) is None, "the Patient that we created is gone")
 
 
+def test_a_study_can_be_asked_for(world, place):
+    arrive(world, place, {"a": place.file(1, 1, 1, StudyDate="20240231")})
+    until(lambda: world.api.get(f"studies/{place.study()}").json()["state"] == "synced", "the study is synced")
+    told = world.api.get(f"studies/{place.study()}").json()
+    assert told["fhir"]["reference"] == f"ImagingStudy/{world.study(place.study())['id']}"
+    assert told["findings"]["by_code"]["date.impossible"]["attributes"] == {"StudyDate": ["omitted"]}
+    unknown = world.api.get(f"studies/{place.study()}", params={"partition": "other"})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "study.unknown")
+
+
 def test_overwriting_a_blob_with_another_instance_or_study_moves_it(world, place):
     files = {"a": place.file(1, 1, 1), "b": place.file(1, 1, 2)}
     arrive(world, place, files, (1, 2))

@@ -10,6 +10,11 @@ from sync.model import PatientRow, StudyRef
 from tests.mapping_rows import SETTINGS, STUDY, row
 
 FEW = st.sampled_from([[], ["A"], ["B"], ["A", "B"]])
+SCHEME = st.fixed_dictionaries(
+    {"CodingSchemeDesignator": FEW, "CodingSchemeUID": st.sampled_from([["2.16.840.1"], ["2.16.840.2"]])}
+)
+CODE = st.fixed_dictionaries({"CodeValue": FEW, "CodingSchemeDesignator": FEW})
+PERSON = st.fixed_dictionaries({"PersonIdentificationCodeSequence": st.lists(CODE, max_size=1)})
 ROWS = st.lists(
     st.builds(
         row,
@@ -26,6 +31,14 @@ ROWS = st.lists(
         SeriesDate=st.sampled_from([["20240117"], ["20240118"], []]),
         SeriesTime=st.sampled_from([["1015"], ["0800"], []]),
         SeriesNumber=st.sampled_from([["1"], ["2"], ["x"], []]),
+        AccessionNumber=FEW,
+        RequestAttributesSequence=st.lists(st.fixed_dictionaries({"AccessionNumber": FEW}), max_size=2),
+        PerformingPhysicianName=FEW,
+        OperatorIdentificationSequence=st.lists(PERSON, max_size=2),
+        Manufacturer=FEW,
+        DeviceSerialNumber=FEW,
+        CodingSchemeIdentificationSequence=st.lists(SCHEME, max_size=1),
+        SpecimenDescriptionSequence=st.lists(st.fixed_dictionaries({"SpecimenIdentifier": FEW}), max_size=2),
         ImageLaterality=st.sampled_from([["L"], ["R"], []]),
         AnatomicRegionSequence=st.sampled_from([[], [{"CodeMeaning": ["Knee"]}], [{"CodeMeaning": ["Foot"]}]]),
     ),

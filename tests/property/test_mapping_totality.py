@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef
-from tests.mapping_rows import STUDY
+from tests.mapping_rows import STUDY, row
 
 NASTY = [
     "",
@@ -47,6 +48,14 @@ NASTY = [
     "URI",
     "UUID",
     "SCT",
+    "SRT",
+    "DCM",
+    "T-D4000",
+    "urn: a b",
+    "mailto:a@b.example",
+    "CHEST",
+    "000000",
+    "a^b^c^d^e^f^g^h^i^j",
     "1.2.840.10008.5.1.4.1.1.2",
     "1" * 65,
     "http://a b",
@@ -58,11 +67,11 @@ PLAIN = st.lists(st.one_of(TEXT, st.integers(-(2**40), 2**40)), max_size=3)
 
 
 def items_of(rows):
-    return st.fixed_dictionaries({}, optional={row.keyword: values_of(row) for row in rows})
+    return st.fixed_dictionaries({}, optional={each.keyword: values_of(each) for each in rows})
 
 
-def values_of(row):
-    return st.lists(items_of(row.children), max_size=2) if row.vr == "SQ" else PLAIN
+def values_of(attribute):
+    return st.lists(items_of(attribute.children), max_size=2) if attribute.vr == "SQ" else PLAIN
 
 
 ATTRIBUTES = items_of(EXTRACTED)
@@ -74,6 +83,8 @@ SETTINGS = st.sampled_from(
             dicomweb_url="https://pacs.example/dicomweb",
             issuers={"A  B": "urn:oid:1.2.9"},
             study_id_system="urn:oid:1.2.8",
+            patient_other_names=True,
+            patient_species=True,
             coding_schemes={"CT": "urn:oid:1.2.7"},
             patient_system="",
         ),
@@ -105,18 +116,42 @@ def test_any_attributes_make_a_valid_bundle_without_empty_elements(said, mapping
     assert json.loads(canonical(bundle)) == bundle
     for path, leaf in leaves(bundle):
         assert not isinstance(leaf, str) or leaf == leaf.strip() != "", path
-        if path[-1] == "started":
+        if path[-1] in ("started", "valueDateTime"):
             assert re.fullmatch(r"\d{4}(-\d\d(-\d\d(T[\d:.]+([+-]\d\d:\d\d))?)?)?", leaf), path
         if path[-1] == "system":
-            assert re.match(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", leaf), path
+            assert re.match(r"(https?://|urn:)\S+", leaf), path
     assert bundle["entry"][-1]["resource"]["numberOfInstances"] == len(said)
+
+
+FULL = MappingSettings(study_id_system="urn:oid:2.16.840.1", patient_other_names=True)
+BASE = {"SeriesDate": ["20240117"], "SeriesTime": ["1016"], "Manufacturer": ["Maker"], "PatientBirthTime": ["1200"]}
+SILENT = {"TypeOfPatientID", "PatientIdentityRemoved"}
+"""Of one nothing depends, and of the other NO means what absence means."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([each for each in EXTRACTED if each.vr != "SQ" and each.keyword not in SILENT]), TEXT)
+def test_a_value_is_written_or_leaves_a_finding(attribute, value):
+    if not value.strip("^= \x00\t\r\n\u3000\u2028\u2029\x85\xa0") or value.isspace():
+        return
+    said = {keyword: values for keyword, values in BASE.items() if keyword != attribute.keyword}
+
+    def made(**more):
+        one = row(1, **said)
+        absent = {keyword: values for keyword, values in one.record.attributes.items() if keyword != attribute.keyword}
+        record = replace(one.record, attributes={**absent, **more})
+        return build_bundle(STUDY, [replace(one, record=record)], FULL)
+
+    (without, _), (bundle, findings) = made(), made(**{attribute.keyword: [value]})
+    same_as_absent = canonical(bundle) == canonical(without)
+    assert not same_as_absent or attribute.keyword in {finding.keyword for finding in findings}
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_finding_holds_a_value(data):
     mark = "zqxsentinel"
-    keyword = data.draw(st.sampled_from([row.keyword for row in EXTRACTED if row.vr != "SQ"]))
+    keyword = data.draw(st.sampled_from([each.keyword for each in EXTRACTED if each.vr != "SQ"]))
     text = data.draw(st.sampled_from(["", "^", " ", "\x07", "=", "==="])) + mark
     _, findings = build_bundle(STUDY, [instance(1, {keyword: [text, mark]}), instance(2, {})], MappingSettings())
     assert mark not in repr(findings)

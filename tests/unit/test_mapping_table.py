@@ -2,10 +2,10 @@
 
 import pytest
 
-from sync.attributes import EXTRACTED, IDENTITY, walk
+from sync.attributes import EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
-from sync.mapping.table import INSTANCE, MACROS, PATIENT, SERIES, STUDY
+from sync.mapping.table import DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 from sync.model import StudyRef
 from tests import mapping_rows
 
@@ -144,6 +144,11 @@ def test_every_attribute_that_is_read_has_one_row_and_no_row_names_another():
     keywords = [row.keyword for row in ROWS]
     assert len(set(keywords)) == len(keywords)
     assert set(keywords) == {row.keyword for row in (*EXTRACTED, *IDENTITY)}
+
+
+def test_what_is_read_of_documents_only_has_its_rows_too():
+    beside = {row.keyword for row in EXTRACTED_OF_DOCUMENTS} - {row.keyword for row in EXTRACTED}
+    assert {row.keyword for row in DOCUMENT} == beside
 
 
 def test_every_item_that_is_read_has_its_rows_and_no_row_names_another():
