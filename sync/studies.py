@@ -19,7 +19,7 @@ UNKNOWN = {
 
 async def study_state(study: StudyRef, s: Services) -> dict[str, Any] | None:
     """
-    Tell all that is known of a study. Reads three rows, and all dead letters if there may be one; writes nothing.
+    Tell all that is known of a study. Reads three rows and writes nothing.
 
     Returns
     -------
@@ -31,7 +31,8 @@ async def study_state(study: StudyRef, s: Services) -> dict[str, Any] | None:
     """
     dirty, recorded = await s.dirty.read(study), await s.projections.read(study)
     marks, known = dirty.value if dirty else None, recorded.value if recorded else None
-    letter = await _dead_letter(study, s) if known is None or known.error else None
+    kept = await s.dead_letters.read(SubjectKind.STUDY, study.key)
+    letter = kept.value if kept else None
     if marks is None and known is None and letter is None:
         return None
     return {
@@ -55,13 +56,6 @@ def _state(marks: DirtyStudy | None, known: Projection | None, letter: DeadLette
     if known is None or not known.finished:
         return "dirty"
     return "synced" if known.instances else "removed"
-
-
-async def _dead_letter(study: StudyRef, s: Services) -> DeadLetter | None:
-    async for letter in s.dead_letters.all():
-        if (letter.kind, letter.subject) == (SubjectKind.STUDY, study.key):
-            return letter
-    return None
 
 
 def _in_fhir(known: Projection, s: Services) -> dict[str, Any]:
