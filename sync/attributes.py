@@ -18,12 +18,17 @@ from sync.model import Attributes
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items."""
+    """
+    One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items.
+
+    Items of a ``recursive`` sequence hold the same sequence again, to any depth.
+    """
 
     keyword: str
     tag: int
     vr: str
     children: tuple[Extracted, ...] = ()
+    recursive: bool = False
 
 
 def _sequence(keyword: str, tag: int, *groups: tuple[Extracted, ...]) -> Extracted:
@@ -198,13 +203,50 @@ _DOCUMENT = (
 )
 """PS3.3 C.17.2 *SR Document General Module* and C.24.2 *Encapsulated Document Module*."""
 
+CONTENT = Extracted(
+    "ContentSequence",
+    0x0040A730,
+    "SQ",
+    (
+        _sequence("ReferencedSOPSequence", 0x00081199, (Extracted("ReferencedSOPInstanceUID", 0x00081155, "UI"),)),
+        Extracted("RelationshipType", 0x0040A010, "CS"),
+        Extracted("ObservationDateTime", 0x0040A032, "DT"),
+        Extracted("ValueType", 0x0040A040, "CS"),
+        _sequence("ConceptNameCodeSequence", 0x0040A043, _PLAIN_CODE),
+        Extracted("DateTime", 0x0040A120, "DT"),
+        Extracted("Date", 0x0040A121, "DA"),
+        Extracted("Time", 0x0040A122, "TM"),
+        Extracted("PersonName", 0x0040A123, "PN"),
+        Extracted("UID", 0x0040A124, "UI"),
+        Extracted("TextValue", 0x0040A160, "UT"),
+        _sequence("ConceptCodeSequence", 0x0040A168, _PLAIN_CODE),
+        Extracted("ObservationUID", 0x0040A171, "UI"),
+        _sequence(
+            "MeasuredValueSequence",
+            0x0040A300,
+            (
+                _sequence("MeasurementUnitsCodeSequence", 0x004008EA, _PLAIN_CODE),
+                Extracted("NumericValue", 0x0040A30A, "DS"),
+            ),
+        ),
+        _sequence("NumericValueQualifierCodeSequence", 0x0040A301, _PLAIN_CODE),
+    ),
+    recursive=True,
+)
+"""PS3.3 C.17.3 *SR Document Content Module*, without coordinates."""
+
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 ENCAPSULATED_CDA = "1.2.840.10008.5.1.4.1.1.104.2"
 
-DOCUMENT_CLASSES = frozenset({ENCAPSULATED_PDF, ENCAPSULATED_CDA})
+REPORT_CLASSES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.88.{which}" for which in ("11", "22", "33", "34", "35", "67", "68")
+)
+"""PS3.4 Table B.5-1: basic, enhanced, comprehensive (3D), extensible, X-ray and radiopharmaceutical dose reports."""
+
+DOCUMENT_CLASSES = REPORT_CLASSES | {ENCAPSULATED_PDF, ENCAPSULATED_CDA}
 
 EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: row.tag))
-"""Every attribute of a record of a report or document."""
+"""Every attribute of a record of a document, or of a report but for its `CONTENT`, which has bounds of its own."""
 
 
 def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync.attributes import IDENTITY, USABLE_UID
+from sync.attributes import CONTENT, IDENTITY, REPORT_CLASSES, USABLE_UID
 from sync.errors import MissingIdentity, UnreadableObject
+from sync.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
 from sync.header.structure import LONG_VRS, SHORT_VRS
 from sync.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
 from sync.header.values import (
@@ -34,6 +35,7 @@ from sync.model import Finding, InstanceRecord, StudyRef
 
 _SOP_CLASS = 0x00080016
 _VRS = SHORT_VRS | LONG_VRS
+_MAX_DEPTH = 32
 _LARGEST_NUMBER = 10**18
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -82,7 +84,10 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
             raise MissingIdentity(f"{row.keyword} {'is not usable' if uid else 'is missing'}")
     sop, study, series = uids
     reader = _Reader()
-    attributes = reader.attributes(dataset, rows_of(_uid(dataset, _SOP_CLASS)))
+    sop_class = _uid(dataset, _SOP_CLASS)
+    attributes = reader.attributes(dataset, rows_of(sop_class))
+    if sop_class in REPORT_CLASSES:
+        attributes |= _content(dataset, reader)
     return InstanceRecord(
         study=StudyRef(study_instance_uid=study, partition=partition),
         series_instance_uid=series,
@@ -92,15 +97,33 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
     )
 
 
+def _content(dataset: Mapping[str, Any], header: _Reader) -> dict[str, list[Any]]:
+    """Read the tree of a report; one beyond its bounds is left out whole."""
+    reader = _Reader(room=LARGEST_CONTENT, longest=LONGEST_TEXT)
+    tree = reader.attributes(dataset, CONTENT_ROWS)
+    if reader.full:
+        header.find(CONTENT_ROWS[CONTENT.tag], TOO_LARGE)
+        return {}
+    header.findings |= reader.findings
+    return tree
+
+
 @dataclass(slots=True)
 class _Reader:
-    """Reads the elements of one instance; ``findings`` fills up and ``room`` shrinks on the way."""
+    """
+    Reads the elements of one instance; ``findings`` fills up and ``room`` shrinks on the way.
+
+    ``full`` tells that something found no room, or was too deep; ``longest`` is what one value may take.
+    """
 
     room: int = LARGEST_RECORD
+    longest: int = LONGEST_VALUE
+    full: bool = False
+    depth: int = 0
     findings: set[Finding] = field(default_factory=set)
 
     def attributes(self, dataset: Mapping[str, Any], rows: Mapping[int, Row]) -> dict[str, list[Any]]:
-        """Read the elements that have a row, in the order of the table; it is no deeper than the table."""
+        """Read the elements that have a row, in the order of the table."""
         values = {}
         for tag, row in rows.items():
             element = _element(dataset, tag)
@@ -108,7 +131,7 @@ class _Reader:
                 try:
                     values[row.keyword] = self._values(row, element)
                 except _Unusable as problem:
-                    self._find(row, problem.flaw)
+                    self.find(row, problem.flaw)
         return values
 
     def _values(self, row: Row, element: Any) -> list[Any]:
@@ -143,7 +166,7 @@ class _Reader:
         if KINDS[vr] is Kind.INTEGER:
             return _packed(vr, raw)
         if not raw.isascii():
-            self._find(row, UNDECLARED)
+            self.find(row, UNDECLARED)
         return self._parts(row, vr, [raw.decode("latin-1")])
 
     def _items(self, row: Row, values: list[Any]) -> list[Any]:
@@ -151,7 +174,13 @@ class _Reader:
         if not all(isinstance(item, Mapping) for item in items):
             raise _Unusable(("sequence.malformed", "omitted"))
         self._take(8 * len(items))
-        return [self.attributes(item, row.children) for item in items]
+        if self.depth >= _MAX_DEPTH:
+            self.full = True
+            return []
+        self.depth += 1
+        read = [self.attributes(item, row.children) for item in items]
+        self.depth -= 1
+        return read
 
     def _texts(self, row: Row, vr: bytes, values: list[Any]) -> list[Any]:
         texts = [_name(value) if vr == b"PN" and isinstance(value, Mapping) else _text(value) for value in values]
@@ -172,19 +201,21 @@ class _Reader:
         if not text.isprintable():
             whole = _SURROGATES.sub("\ufffd", text)
             if whole != text:
-                self._find(row, UNDECODABLE)
+                self.find(row, UNDECODABLE)
             stripped = whole.strip(PADDING)
             text = without_controls(stripped)
             if text != stripped:
-                self._find(row, ("text.control", "dropped"))
+                self.find(row, ("text.control", "dropped"))
         return text.rstrip(PADDING) if single else text.strip(PADDING)
 
     def _take(self, size: int) -> None:
-        if size > LONGEST_VALUE or size > self.room:
+        if size > self.longest or size > self.room:
+            self.full = self.full or size > self.room
             raise _Unusable(("value.too_long", "omitted"))
         self.room -= size
 
-    def _find(self, row: Row, flaw: Flaw) -> None:
+    def find(self, row: Row, flaw: Flaw) -> None:
+        """Note what is wrong with an attribute."""
         code, action = flaw
         self.findings.add(Finding(keyword=row.keyword, code=code, action=action))
 

@@ -20,9 +20,10 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, USABLE_UID
+from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, REPORT_CLASSES, USABLE_UID
 from sync.config import HeaderLimits
 from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
+from sync.header.content import read_content
 from sync.header.structure import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -47,7 +48,7 @@ _COMMAND_GROUP, _META_GROUP, _PATIENT_GROUP = 0x0000, 0x0002, 0x0010
 _MEDIA_STORAGE_SOP_CLASS = 0x00020002
 _TRANSFER_SYNTAX = 0x00020010
 _DIRECTORY_RECORD_SEQUENCE = 0x00041220
-_CONTENT_SEQUENCE = 0x0040A730
+_CONTENT_SEQUENCE = CONTENT.tag
 _WAVEFORM_ANNOTATIONS = 0x0040B020
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _PIXEL_DATA = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -136,7 +137,7 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
             raise DicomDirectory
         if meta.transfer_syntax in _DEFLATED:
             return _parse_deflated(data, meta, limits)
-        return _parse_dataset(data, meta.end, meta, limits, whole=whole)
+        return _parse_dataset(data, meta.end, meta, limits, whole=whole, reach=min(size, limits.max_bytes))
     except Short as short:
         if short.need > size or whole:
             raise TruncatedHeader(f"{size} bytes") from None
@@ -199,7 +200,7 @@ def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceR
             raise UnreadableObject("the deflated data set is damaged") from None
         rest = inflater.unconsumed_tail
         try:
-            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof)
+            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof, reach=limits.max_inflated)
         except Short as short:
             if inflater.eof:
                 raise TruncatedHeader("the deflated data set ends early") from None
@@ -210,7 +211,9 @@ def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceR
             target = max(2 * target, short.need)
 
 
-def _parse_dataset(data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *, whole: bool) -> InstanceRecord:
+def _parse_dataset(
+    data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *, whole: bool, reach: int
+) -> InstanceRecord:
     walk = Walk(data, limits)
     encoding = encoding_at(data, start, _declared_encoding(data, start, meta), in_item=False)
     spans, ended_by, position = walk.dataset(
@@ -224,6 +227,11 @@ def _parse_dataset(data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *
     reader = Reader(data, walk)
     sop_class = _uid(data, spans[_SOP_CLASS]) if _SOP_CLASS in spans else meta.sop_class
     attributes = reader.attributes(spans, rows_of(sop_class), encoding)
+    if ended_by == _CONTENT_SEQUENCE and sop_class in REPORT_CLASSES:
+        reach = len(data) if whole else reach
+        content = read_content(data, position, encoding, spans, limits, reach=reach)
+        reader.findings |= content.findings
+        attributes.update(content.attributes)
     if not attributes.get("SOPClassUID") and USABLE_UID.fullmatch(meta.sop_class):
         attributes["SOPClassUID"] = [meta.sop_class]
     return InstanceRecord(

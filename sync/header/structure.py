@@ -224,6 +224,15 @@ class Walk:
             position = end
         raise Short(position + 8)
 
+    def sequence(self, position: int, encoding: Encoding) -> Span:
+        """Span of the sequence whose element header is at ``position``; Short when the bytes end before it does."""
+        stop = len(self._data)
+        start, length = self._element(position, stop, encoding)
+        end = start + length if length != UNDEFINED else self._after_undefined(start, stop, encoding)
+        if end > stop:
+            raise Short(end)
+        return Span(b"SQ", start, end)
+
     def items(
         self, span: Span, encoding: Encoding, wanted: Container[int], depth: int
     ) -> list[tuple[dict[int, Span], Encoding]]:

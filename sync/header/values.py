@@ -70,7 +70,15 @@ class Row:
 
 def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
     """Make rows ready for lookup by tag."""
-    return {row.tag: Row(row.keyword, row.vr.encode("ascii"), by_tag(row.children)) for row in rows}
+    return {row.tag: _made_ready(row) for row in rows}
+
+
+def _made_ready(row: Extracted) -> Row:
+    children = by_tag(row.children)
+    ready = Row(row.keyword, row.vr.encode("ascii"), children)
+    if row.recursive:
+        children[row.tag] = ready
+    return ready
 
 
 _ROWS = by_tag(EXTRACTED)
@@ -84,11 +92,17 @@ def rows_of(sop_class: str) -> Mapping[int, Row]:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads the values of one object; ``findings`` fills up and ``room`` shrinks on the way."""
+    """
+    Reads the values of one object; ``findings`` fills up and ``room`` shrinks on the way.
+
+    ``full`` tells that something found no room; ``longest`` is what one value may take.
+    """
 
     data: bytes
     walk: Walk
     room: int = LARGEST_RECORD
+    longest: int = LONGEST_VALUE
+    full: bool = False
     findings: set[Finding] = field(default_factory=set)
 
     def attributes(
@@ -196,7 +210,8 @@ class Reader:
         return [part.strip(PADDING) for part in text.split("\\")]
 
     def _takes(self, row: Row, size: int) -> bool:
-        if size > LONGEST_VALUE or size > self.room:
+        if size > self.longest or size > self.room:
+            self.full = self.full or size > self.room
             self._find(row.keyword, ("value.too_long", "omitted"))
             return False
         self.room -= size

@@ -1,7 +1,11 @@
 """
-What single instances of a study make beside the ImagingStudy: each SOP class its own module.
+What single instances of a study make beside the ImagingStudy.
 
-    encapsulated PDF and CDA    ->  DiagnosticReport, DocumentReference     `sync.mapping.reports`
+    encapsulated PDF and CDA    ->  DiagnosticReport, DocumentReference         `sync.mapping.reports`
+    reports, by their title:
+      radiation dose            ->  Observation with the totals                 `sync.mapping.dose`
+      imaging measurements      ->  Observations, groups with their members     `sync.mapping.measurements`
+      any other                 ->  DiagnosticReport, DocumentReference         `sync.mapping.reports`
 
 An instance makes the same resources whatever else is in the study, but for what they say of the study itself.
 """
@@ -11,17 +15,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sync.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF
+from sync.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF, REPORT_CLASSES
 from sync.config import MappingSettings
 from sync.errors import InvalidResource
-from sync.mapping.reports import build_document
+from sync.mapping.content import is_named
+from sync.mapping.dose import DOSE_REPORTS, build_dose
+from sync.mapping.measurements import MEASUREMENT_REPORT, build_measurements
+from sync.mapping.reports import build_document, build_text_report
 from sync.mapping.resource import study_id
 from sync.mapping.source import Source
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings
 from sync.model import InstanceRecord, Resource, StudyRef
 
-_BUILDERS: Mapping[str, Callable[[Source], Sequence[Resource]]] = {
+_Builder = Callable[[Source], Sequence[Resource]]
+
+
+def _build_report(source: Source) -> Sequence[Resource]:
+    """Leave it to a report's title what it is: dose reports come as comprehensive ones too."""
+    if is_named(source.attributes, DOSE_REPORTS):
+        return build_dose(source)
+    if is_named(source.attributes, MEASUREMENT_REPORT):
+        return build_measurements(source)
+    return [] if source.sop_class in _DOSE_CLASSES else build_text_report(source)
+
+
+_DOSE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.88.67", "1.2.840.10008.5.1.4.1.1.88.68"})
+_BUILDERS: Mapping[str, _Builder] = {
+    **dict.fromkeys(REPORT_CLASSES, _build_report),
     ENCAPSULATED_PDF: build_document,
     ENCAPSULATED_CDA: build_document,
 }
@@ -50,7 +71,7 @@ def build_derived(
     return tuple(made)
 
 
-def _built(builder: Callable[[Source], Sequence[Resource]], source: Source) -> Sequence[Resource]:
+def _built(builder: _Builder, source: Source) -> Sequence[Resource]:
     """All that an instance makes, or nothing with a finding: a defect here must not cost the study."""
     try:
         return [validated(resource) for resource in builder(source)]

@@ -1,19 +1,25 @@
 """
-Reports: an encapsulated PDF or CDA -> a DiagnosticReport, and a DocumentReference that points to the object.
+Reports: an encapsulated PDF or CDA, a report in text -> a DiagnosticReport, and a DocumentReference to the object.
 
-The bytes stay where they are: the attachment is the WADO-RS URL, when a DICOMweb root is configured. What the flags do
-not say is ``unknown``: an encapsulated document rarely tells whether anybody has read it.
+The bytes stay where they are: the attachment is the WADO-RS URL, when a DICOMweb root is configured. The words of a
+text report become its narrative, and what stands under an impression or conclusion also ``conclusion``. What the flags
+do not say is ``unknown``: an encapsulated document rarely tells whether anybody has read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.mapping.identifiers import first_item
+from sync.attributes import items
+from sync.mapping.content import name_of
+from sync.mapping.measurements import build_measurements
+from sync.mapping.names import printable_name
+from sync.mapping.narrative import conclusions, narrative
 from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.source import Source, instant
+from sync.mapping.statuses import document_status
 from sync.mapping.terminology import DIAGNOSTIC_IMAGING, URI_SYSTEM
-from sync.mapping.values import code, coding, filled, first, one_text
+from sync.mapping.values import filled, first, one_text, text
 from sync.model import Resource
 
 _DOC_STATUS = {"final": "final", "preliminary": "preliminary", "partial": "preliminary"}
@@ -30,14 +36,35 @@ def build_document(source: Source) -> Sequence[Resource]:
     return [report, build_reference(source, report)]
 
 
-def build_report(source: Source) -> Resource:
-    """DiagnosticReport of what the header says."""
+def build_text_report(source: Source) -> Sequence[Resource]:
+    """
+    DiagnosticReport of the words of a report, DocumentReference, and an Observation for each measurement in it.
+
+    Source: PS3.16 TID 2000 and its like; R4 ``DiagnosticReport``.
+    """
+    measured = build_measurements(source)
+    report = build_report(source, [each["id"] for each in measured if not _is_member(each, measured)])
+    return [*measured, report, build_reference(source, report)]
+
+
+def _is_member(one: Resource, all_of_them: Sequence[Resource]) -> bool:
+    reference = {"reference": f"Observation/{one['id']}"}
+    return any(reference in each.get("hasMember", ()) for each in all_of_them)
+
+
+def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
+    """DiagnosticReport of what the header and the content say; ``results`` are ids of Observations."""
+    conclusion = "\n".join(conclusions(source))
     return source.resource(
         "DiagnosticReport",
         {
+            "text": narrative(source),
+            "resultsInterpreter": _verifiers(source),
+            "result": [{"reference": f"Observation/{each}"} for each in results],
+            "conclusion": text(conclusion, "TextValue", source.findings) if conclusion else None,
             "identifier": [source.identifier],
             "basedOn": source.based_on,
-            "status": status_of(source),
+            "status": document_status(source),
             "category": [{"coding": [dict(DIAGNOSTIC_IMAGING)]}],
             "code": title_of(source),
             "effectiveDateTime": source.started,
@@ -45,6 +72,17 @@ def build_report(source: Source) -> Resource:
             "imagingStudy": [source.study],
         },
     )
+
+
+def _verifiers(source: Source) -> list[Resource]:
+    """(0040,A073): who has verified the document, by name."""
+    found = []
+    for observer in items(source.attributes, "VerifyingObserverSequence"):
+        raw = first(observer, "VerifyingObserverName", source.findings)
+        name = printable_name(raw, "VerifyingObserverName", source.findings)
+        if name and (shown := {"type": "Practitioner", "display": name}) not in found:
+            found.append(shown)
+    return found
 
 
 def build_reference(source: Source, report: Resource) -> Resource:
@@ -72,30 +110,10 @@ def build_reference(source: Source, report: Resource) -> Resource:
     )
 
 
-def status_of(source: Source) -> str:
-    """
-    DiagnosticReport.status of the flags (0040,A491) Completion, (0040,A493) Verification, (0040,A496) Preliminary.
-
-    Only what an observer has verified is final.
-    """
-    completion, verification, preliminary = (
-        (code(first(source.attributes, keyword, source.findings), keyword, source.findings) or "").upper()
-        for keyword in ("CompletionFlag", "VerificationFlag", "PreliminaryFlag")
-    )
-    if completion == "PARTIAL":
-        return "partial"
-    if verification == "VERIFIED":
-        return "final"
-    if verification == "UNVERIFIED" or preliminary == "PRELIMINARY":
-        return "preliminary"
-    return "unknown"
-
-
 def title_of(source: Source) -> Resource:
     """CodeableConcept of (0040,A043) Concept Name Code, else the text of (0042,0010), else the SOP class's name."""
-    item = first_item(source.attributes, "ConceptNameCodeSequence")
-    coded = coding(item, "ConceptNameCodeSequence", source.settings, source.findings)
-    text = one_text(source.attributes, "DocumentTitle", source.findings)
+    coded = name_of(source.attributes, source)
     if coded is not None:
-        return filled({"coding": [coded], "text": coded.get("display") or text})
-    return {"text": text or sop_class_name(source.sop_class) or "Document"}
+        return coded
+    title = one_text(source.attributes, "DocumentTitle", source.findings)
+    return {"text": title or sop_class_name(source.sop_class) or "Document"}

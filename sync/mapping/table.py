@@ -144,16 +144,6 @@ INSTANCE = (
 )
 """PS3.3 C.12.1, C.17.3, C.24.2; R4 *ImagingStudy.series.instance*."""
 
-DOCUMENT = (
-    Row("ContentDate", ("DiagnosticReport.issued", "DocumentReference.date"), "with a time only"),
-    Row("ContentTime", ("DiagnosticReport.issued", "DocumentReference.date"), "see *Times*"),
-    Row("CompletionFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "PARTIAL: `partial`"),
-    Row("VerificationFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "VERIFIED: `final`"),
-    Row("PreliminaryFlag", ("DiagnosticReport.status", "DocumentReference.docStatus"), "PRELIMINARY: `preliminary`"),
-    Row("VerifyingObserverSequence", ("DiagnosticReport",), "who has verified it"),
-)
-"""PS3.3 C.17.2, C.24.2: what is read of reports and documents beside all this."""
-
 _CODE = (
     Row("CodeValue", ("coding.code",), "the first of this and the next two"),
     Row("LongCodeValue", ("coding.code",), ""),
@@ -264,3 +254,37 @@ MACROS = (
     ),
 )
 """Items of sequences, PS3.3 8.8, 10; paths are relative to what the sequence becomes."""
+
+_ISSUED = ("DiagnosticReport.issued", "DocumentReference.date", "Observation.issued")
+_STATUS = ("DiagnosticReport.status", "DocumentReference.docStatus", "Observation.status")
+
+DOCUMENT = (
+    Row("ContentDate", _ISSUED, "with the time: they are instants"),
+    Row("ContentTime", _ISSUED, "see *Times*; without an offset they are left out"),
+    Row("CompletionFlag", _STATUS, "PARTIAL: `partial`, of Observations and documents `preliminary`"),
+    Row("VerificationFlag", _STATUS, "VERIFIED: `final`; UNVERIFIED: `preliminary`; without any flag `unknown`"),
+    Row("PreliminaryFlag", _STATUS, "PRELIMINARY: `preliminary`; FINAL: `final`"),
+    Row("VerifyingObserverSequence", ("DiagnosticReport.resultsInterpreter",), "the names, by display"),
+    Row("ContentSequence", ("Observation", "DiagnosticReport.text", "DiagnosticReport.conclusion"), "see below"),
+)
+"""Beside the above, of reports and encapsulated documents only (PS3.3 C.17.2, C.17.3, C.24.2)."""
+
+CONTENT_ITEM = (
+    Row("ConceptNameCodeSequence", ("code", "component.code"), "what the item is called; see *Codes*"),
+    Row("ConceptCodeSequence", ("valueCodeableConcept",), "see *Codes*"),
+    Row("MeasuredValueSequence", ("valueQuantity",), "without a value, or with none that is a number: left out"),
+    Row("NumericValueQualifierCodeSequence", (), "why there is no number"),
+    Row("TextValue", ("valueString", "DiagnosticReport.text"), "escaped"),
+    Row("DateTime", ("effectiveDateTime", "valueString"), "start of irradiation or administration; see *Times*"),
+    Row("Date", ("valueString",), "as it is"),
+    Row("Time", ("valueString",), "as it is"),
+    Row("PersonName", ("performer.display",), "observers, and who authorized an irradiation"),
+    Row("UID", ("identifier", "device.identifier"), "tracking and device UIDs"),
+    Row("ObservationUID", ("identifier",), "`urn:dicom:uid`"),
+    Row("ObservationDateTime", ("issued",), "wins over the date of the document"),
+    Row("ReferencedSOPSequence", (), "which image: R4 has no element for it"),
+    Row("ValueType", (), "which of these the item has"),
+    Row("RelationshipType", (), "tells answers from context and modifiers"),
+    Row("ContentSequence", ("hasMember", "component"), "items of items"),
+)
+"""Items of (0040,A730) Content Sequence, to any depth (PS3.3 C.17.3); paths are relative to the Observation."""

@@ -31,6 +31,22 @@ PATIENT_ANIMAL = "http://hl7.org/fhir/StructureDefinition/patient-animal"
 NUMBER_OF_FRAMES = "http://hl7.eu/fhir/imaging/StructureDefinition/NumberOfFrames"
 """HL7 Europe Imaging (R4, draft), in place of a core element that only R6 has."""
 
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+
+IMAGING_CATEGORY = MappingProxyType(
+    {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging", "display": "Imaging"}
+)
+"""R4 value set *Observation Category Codes*."""
+
+RADIATION_DOSE_IDENTIFIER = MappingProxyType(
+    {
+        "system": "http://hl7.org/fhir/uv/radiation-dose-summary/CodeSystem/dicom-identifier-type",
+        "code": "sop-instance-uid",
+    }
+)
+"""HL7 radiation-dose-summary 1.0.0, type of the identifier that is the report's SOP Instance UID."""
+
 DIAGNOSTIC_IMAGING = MappingProxyType(
     {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "IMG", "display": "Diagnostic Imaging"}
 )

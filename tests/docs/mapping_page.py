@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
-from sync.mapping.table import DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
+from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 TEXT = Path(__file__).with_name("mapping_page.md")
 
-_TAGS = {row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED_OF_DOCUMENTS))}
+_TAGS = {row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED_OF_DOCUMENTS, CONTENT))}
 
 
 def page() -> str:
     """Return the page: its text with the tables in their places."""
-    places = {"PATIENT": PATIENT, "STUDY": STUDY, "SERIES": SERIES, "INSTANCE": INSTANCE, "DOCUMENT": DOCUMENT}
+    places = {
+        "PATIENT": PATIENT,
+        "STUDY": STUDY,
+        "SERIES": SERIES,
+        "INSTANCE": INSTANCE,
+        "DOCUMENT": DOCUMENT,
+        "CONTENT_ITEM": CONTENT_ITEM,
+    }
     text = TEXT.read_text("utf-8")
     for name, rows in places.items():
         text = text.replace(f"{{{name}}}", table(rows))

@@ -1,8 +1,14 @@
 """What we may write passes the validator of a real server, also where no file at hand says so."""
 
+from sync.config import HeaderLimits, MappingSettings
+from sync.header import parse_header
 from sync.mapping.bundle import build_bundle
+from sync.mapping.resource import DERIVED_ELEMENTS
 from sync.mapping.terminology import CODING_SCHEMES, LATER_MODALITIES, R4_MODALITIES
+from sync.model import LedgerRow, ObjectKey
+from tests import reports
 from tests.e2e.files import errors
+from tests.headers import CORPUS
 from tests.mapping_rows import SETTINGS, STUDY, row
 from tests.unit.test_mapping_table import BASE, MAPPING, OTHERS
 
@@ -39,3 +45,41 @@ def test_every_element_that_the_mapping_writes_is_valid(hapi_world):
     resources = [entry["resource"] for entry in bundle["entry"]]
     assert [each["resourceType"] for each in resources] == ["Patient", "Device", "ImagingStudy"]
     assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
+
+
+def test_what_reports_make_is_valid(hapi_world):
+    files = [
+        make(sop=f"2.25.{number}")
+        for number, make in enumerate(
+            (
+                reports.ct_dose,
+                reports.projection_dose,
+                reports.nuclear_dose,
+                reports.measurements,
+                reports.text_report,
+                lambda **uids: reports.report(reports.PDF, None, DocumentTitle="Knee", **uids),
+            ),
+            800,
+        )
+    ]
+    files += [path.read_bytes() for folder in REPORT_FOLDERS for path in sorted(CORPUS.glob(folder))]
+    made = [each for data in files for each in derived_of(data)]
+    assert {each["resourceType"] for each in made} == {"Observation", "DiagnosticReport", "DocumentReference"}
+    faults = {each["id"]: found for each in made if (found := errors(hapi_world.fhir, each))}
+    assert faults == {}
+
+
+REPORT_FOLDERS = ("PySkinDose/*", "highdicom/sr_*", "pydicom/test_files/reportsi.dcm", "pydicom/test_files/test-SR.dcm")
+"""More reports, where the corpus is at hand."""
+
+
+def derived_of(data):
+    record = parse_header(data, size=len(data), limits=HeaderLimits())
+    bundle, _ = build_bundle(
+        record.study, [LedgerRow(object_key=ObjectKey("a", "b"), record=record, order="")], WITH_VIEWER
+    )
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    return [each for each in resources if each["resourceType"] in DERIVED_ELEMENTS]
+
+
+WITH_VIEWER = MappingSettings(timezone="Europe/Berlin", dicomweb_url="https://pacs.example/dicom-web")

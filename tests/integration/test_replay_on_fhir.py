@@ -7,8 +7,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from sync.adapters.fhir import HttpFhirServer
+from sync.mapping.resource import derived_id
 from sync.model import FhirWrite, StudyRef
 from sync.telemetry import Telemetry
+from tests.reports import measurements, projection_dose, text_report
 from tests.worlds import MemoryWorld, ehr_study, study_id
 
 EVERYTHING = {
@@ -107,3 +109,29 @@ async def test_what_others_refer_to_is_cancelled_or_deleted_and_never_tried_for_
     assert w.fhir.calls["transact"] == transactions
     await w.arrive("a", study=study.study_instance_uid, PatientID=person)
     assert (await held(w, study))["status"] == "available"
+
+
+async def test_reports_are_written_once_and_go_alone_on_a_real_server(w):
+    study, person = new_study(), uuid.uuid4().hex
+    about = {"study": study.study_instance_uid, "PatientID": person}
+    sops = {name: f"2.25.{uuid.uuid4().int}" for name in ("dose", "measured", "text")}
+    await w.arrive("image", **about)
+    await w.arrive("dose", projection_dose(sop=sops["dose"], **about))
+    await w.arrive("measured", measurements(sop=sops["measured"], **about))
+    await w.arrive("text", text_report(sop=sops["text"], **about))
+    names = w.projection(study).derived
+    before = dict(zip(names, await w.fhir.read_all(list(names)), strict=True))
+    assert len(before) > len(sops)
+    assert None not in before.values()
+    transactions = w.fhir.calls["transact"]
+    await w.replay()
+    assert w.fhir.calls["transact"] == transactions
+    assert dict(zip(names, await w.fhir.read_all(list(names)), strict=True)) == before
+    await w.go("measured")
+    after = dict(zip(names, await w.fhir.read_all(list(names)), strict=True))
+    gone = {name for name, resource in after.items() if resource is None}
+    own = derived_id("Observation", study, sops["measured"])
+    assert gone == {name for name in names if name.startswith(f"Observation/{own}")}
+    assert {name: after[name] for name in names if name not in gone} == {
+        name: before[name] for name in names if name not in gone
+    }

@@ -6,7 +6,7 @@ import json
 import pydicom
 import pytest
 
-from sync.attributes import EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import HeaderLimits
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.header import parse_header, read_json
@@ -18,7 +18,7 @@ UIDS = {
     "0020000D": {"vr": "UI", "Value": [STUDY]},
     "0020000E": {"vr": "UI", "Value": [SERIES]},
 }
-VRS = {row.keyword: row.vr for row in walk()}
+VRS = {row.keyword: row.vr for row in walk((*EXTRACTED_OF_DOCUMENTS, CONTENT))}
 
 
 def read(**elements):
@@ -32,7 +32,7 @@ def codes(record):
 
 def wanted(dataset):
     """Keep the elements that the table has: pydicom's writer stumbles over others."""
-    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY)} | {0x00080005}
+    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY, CONTENT)} | {0x00080005}
     kept = pydicom.Dataset({tag: dataset[tag] for tag in dataset.keys() if int(tag) in tags})  # noqa: SIM118
     kept.decode()
     return kept
@@ -48,6 +48,8 @@ def _plain(vr, value):
         return plain(value)
     if vr == "IS":
         return str(int(float(value))) if value else value
+    if vr == "DS":
+        return str(float(value)) if value else value
     return value.rstrip("=") if vr == "PN" else value
 
 
@@ -210,3 +212,15 @@ def test_a_backslash_parts_values_except_in_a_text_of_one_value():
     record = read(t00101001={"vr": "PN", "Value": ["A\\B"]}, t00420010={"vr": "ST", "Value": ["A\\B"]})
     assert record.attributes["OtherPatientNames"] == ["A", "B"]
     assert record.attributes["DocumentTitle"] == ["A\\B"]
+
+
+def test_a_tree_that_is_too_deep_or_too_large_costs_the_tree_only():
+    sop_class = {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.88.11"]}
+    deep = {"0040A160": {"Value": ["bottom"]}}
+    for _ in range(60):
+        deep = {"0040A730": {"vr": "SQ", "Value": [deep]}}
+    wide = {"0040A730": {"Value": [{"0040A160": {"Value": ["x" * 60_000]}}] * 10}}
+    for tree in (deep, wide):
+        record = read_json({**UIDS, "00080016": sop_class, **tree})
+        assert "ContentSequence" not in record.attributes
+        assert codes(record) == {("ContentSequence", "content.too_large")}

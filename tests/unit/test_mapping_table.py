@@ -2,10 +2,10 @@
 
 import pytest
 
-from sync.attributes import EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.attributes import CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
-from sync.mapping.table import DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
+from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 from sync.model import StudyRef
 from tests import mapping_rows
 
@@ -146,9 +146,12 @@ def test_every_attribute_that_is_read_has_one_row_and_no_row_names_another():
     assert set(keywords) == {row.keyword for row in (*EXTRACTED, *IDENTITY)}
 
 
-def test_what_is_read_of_documents_only_has_its_rows_too():
-    beside = {row.keyword for row in EXTRACTED_OF_DOCUMENTS} - {row.keyword for row in EXTRACTED}
-    assert {row.keyword for row in DOCUMENT} == beside
+def test_every_attribute_of_documents_has_one_row_too():
+    read = {row.keyword for row in (*EXTRACTED_OF_DOCUMENTS, CONTENT)} - {row.keyword for row in EXTRACTED}
+    assert sorted(row.keyword for row in DOCUMENT) == sorted(read)
+    assert sorted(row.keyword for row in CONTENT_ITEM) == sorted(
+        {row.keyword for row in CONTENT.children} | {CONTENT.keyword}
+    )
 
 
 def test_every_item_that_is_read_has_its_rows_and_no_row_names_another():

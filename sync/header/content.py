@@ -1,0 +1,84 @@
+"""
+The content tree of a report (PS3.3 C.17.3): the bytes behind its header in, nested plain data out, or a finding.
+
+It is the only body that is read at all, so it has bounds of its own, and a tree beyond them costs the tree, never the
+instance: values may take as much as a table row can hold beside a header, and elements, depth and bytes are counted
+anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync.attributes import CONTENT
+from sync.config import HeaderLimits
+from sync.errors import HeaderLimit
+from sync.header.structure import Encoding, Malformed, Short, Span, Walk
+from sync.header.text import Flaw
+from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
+from sync.model import Finding
+
+LARGEST_CONTENT = 512 * 1024
+"""Bytes of all values; with a header's `LARGEST_RECORD` they fit a table row even if nothing of them compresses."""
+
+LONGEST_TEXT = 64 * 1024
+MOST_BYTES = 8 * 1024 * 1024
+"""Bytes of the whole tree with its structure and with what is not read: private elements, coordinates."""
+
+CONTENT_ROWS = by_tag((CONTENT,))
+TOO_LARGE: Flaw = ("content.too_large", "instance only")
+_CUT = ("content.truncated", "instance only")
+_BROKEN = ("content.malformed", "instance only")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The tree, as the attribute that it is; nothing when it could not be used, and what was wrong."""
+
+    attributes: Mapping[str, list[Any]]
+    findings: frozenset[Finding]
+
+
+def read_content(
+    data: bytes, position: int, encoding: Encoding, header: Mapping[int, Span], limits: HeaderLimits, *, reach: int
+) -> Content:
+    """
+    Read the tree whose sequence starts at ``position``. Pure.
+
+    Parameters
+    ----------
+    header
+        Spans of the header: the tree inherits its character set.
+    reach
+        Bytes that the object has, or may be read up to.
+
+    Raises
+    ------
+    Short
+        More bytes are needed, and there are more.
+    """
+    reader = Reader(data, Walk(data, limits), room=LARGEST_CONTENT, longest=LONGEST_TEXT)
+    try:
+        span = reader.walk.sequence(position, encoding)
+        if span.stop - position > MOST_BYTES:
+            return _nothing(TOO_LARGE)
+        spans = {tag: header[tag] for tag in (SPECIFIC_CHARACTER_SET,) if tag in header} | {CONTENT.tag: span}
+        attributes = reader.attributes(spans, CONTENT_ROWS, encoding)
+    except Short as short:
+        if short.need - position > MOST_BYTES:
+            return _nothing(TOO_LARGE)
+        if short.need > reach:
+            return _nothing(_CUT)
+        raise
+    except HeaderLimit:
+        return _nothing(TOO_LARGE)
+    except Malformed:
+        return _nothing(_BROKEN)
+    return _nothing(TOO_LARGE) if reader.full else Content(attributes, frozenset(reader.findings))
+
+
+def _nothing(flaw: Flaw) -> Content:
+    code, action = flaw
+    return Content({}, frozenset({Finding(keyword=CONTENT.keyword, code=code, action=action)}))

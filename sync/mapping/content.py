@@ -1,0 +1,219 @@
+"""
+Content items of a report (PS3.3 C.17.3): what they are called, what they say, what they hold.
+
+An item is `sync.model.Attributes`, as the header reader leaves it. Nothing here takes for granted that an item has what
+its value type promises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal, InvalidOperation
+
+from sync.attributes import first_text, items
+from sync.mapping import codes
+from sync.mapping.identifiers import first_item
+from sync.mapping.moments import Keywords, fhir_datetime
+from sync.mapping.names import printable_name
+from sync.mapping.source import Source
+from sync.mapping.terminology import DCM, DCM_BY_OID, UCUM
+from sync.mapping.units import ucum_of
+from sync.mapping.values import filled, one_text, text
+from sync.model import Attributes, Resource
+
+Concept = frozenset[str]
+"""Codes of one concept, each as ``DESIGNATOR:code``."""
+
+_DICOM = (DCM, DCM_BY_OID)
+_RETIRED = {"SNM3": "SRT", "99SDM": "SRT"}
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+_LARGEST = 10**15
+"""Beyond it, and below its inverse, servers do not give numbers back as they were sent."""
+
+_DT = re.compile(r"([0-9]{4,8})([0-9]{2,6}(?:\.[0-9]{1,6})?)?([+-][0-9]{4})?")
+_KEYWORDS = Keywords(date="DateTime", time="Time")
+
+
+def concept(*keys: str) -> Concept:
+    """Name a concept by its codes, SNOMED RT's too, for older reports use them."""
+    return frozenset(keys)
+
+
+def children(item: Attributes) -> tuple[Attributes, ...]:
+    """Items that an item holds, in the order of the file."""
+    return items(item, "ContentSequence")
+
+
+def descendants(item: Attributes, depth: int = 0) -> Iterator[tuple[int, Attributes]]:
+    """Every item below, each with its depth, parents first."""
+    for child in children(item):
+        yield depth, child
+        yield from descendants(child, depth + 1)
+
+
+def kind(item: Attributes) -> str:
+    """(0040,A040) Value Type."""
+    return (first_text(item, "ValueType") or "").strip().upper()
+
+
+def relation(item: Attributes) -> str:
+    """(0040,A010) Relationship Type to what holds it."""
+    return (first_text(item, "RelationshipType") or "").strip().upper()
+
+
+def is_named(item: Attributes, *names: Concept) -> bool:
+    """Whether the item's concept name is one of these."""
+    key = code_key(first_item(item, "ConceptNameCodeSequence"))
+    return any(key in name for name in names)
+
+
+def named(holder: Attributes, name: Concept) -> list[Attributes]:
+    """Items that are called so, among those that an item holds."""
+    return [item for item in children(holder) if is_named(item, name)]
+
+
+def code_key(item: Attributes) -> str:
+    """``DESIGNATOR:code`` of a coded entry; of an empty one, a key that no concept has."""
+    designator = (first_text(item, "CodingSchemeDesignator") or "").strip()
+    value = first_text(item, "CodeValue") or first_text(item, "LongCodeValue") or ""
+    return f"{_RETIRED.get(designator, designator)}:{value.strip()}"
+
+
+def value_key(item: Attributes) -> str:
+    """`code_key` of what an item with a coded value says."""
+    return code_key(first_item(item, "ConceptCodeSequence"))
+
+
+def name_of(item: Attributes, source: Source) -> Resource | None:
+    """CodeableConcept of an item's concept name; None when it has none."""
+    return codeable(first_item(item, "ConceptNameCodeSequence"), "ConceptNameCodeSequence", source)
+
+
+def coded_value(item: Attributes, source: Source) -> Resource | None:
+    """CodeableConcept of an item's coded value; None when it has none."""
+    return codeable(first_item(item, "ConceptCodeSequence"), "ConceptCodeSequence", source)
+
+
+def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None:
+    """
+    CodeableConcept of a coded entry.
+
+    Devices spell the meanings of DICOM's own codes in many ways, which validators refuse beside the code: there they
+    are text only.
+    """
+    stated = codes.concept(entry, keyword, source.settings, source.findings)
+    if stated is None:
+        return None
+    codings = [
+        {k: v for k, v in each.items() if k not in ("display", "version")} if each.get("system") in _DICOM else each
+        for each in stated.get("coding", ())
+    ]
+    return filled({"coding": codings, "text": stated.get("text")})
+
+
+def meaning(codeable_concept: Resource | None) -> str | None:
+    """Return what people read of a CodeableConcept."""
+    if codeable_concept is None:
+        return None
+    found = [str(each["code"]) for each in codeable_concept.get("coding", ())]
+    return codeable_concept.get("text") or next(iter(found), None)
+
+
+def texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
+    """Return the texts, names and UIDs of the items that are called so."""
+    found = [plain_value(item, source) for item in named(holder, name)]
+    return [each for each in found if each]
+
+
+def plain_value(item: Attributes, source: Source) -> str | None:
+    """Return what an item without number or code says, as text."""
+    if "PersonName" in item:
+        return printable_name(first_text(item, "PersonName"), "PersonName", source.findings)
+    for keyword in ("TextValue", "UID", "DateTime", "Date", "Time"):
+        if keyword in item:
+            return text(first_text(item, keyword), keyword, source.findings)
+    return None
+
+
+def shown(measured: Resource) -> str:
+    """Quantity as people read it, small numbers written out."""
+    number, unit = measured["value"], measured.get("unit", "")
+    written = str(number) if isinstance(number, int) else format(Decimal(repr(number)), "f")
+    return written if unit in ("", "1") else f"{written} {unit}"
+
+
+def quantity(item: Attributes, source: Source) -> Resource | None:
+    """
+    FHIR *Quantity* of a NUM item.
+
+    Returns
+    -------
+    dict or None
+        None, with a finding, without a value or with one that is no number. A unit that UCUM does not have is shown
+        without a code. Source: PS3.3 Table C.18.1-1; R4 ``Quantity``.
+    """
+    measured = first_item(item, "MeasuredValueSequence")
+    stated = first_text(measured, "NumericValue")
+    if stated is None:
+        source.findings.note("MeasuredValueSequence", "measurement.empty", "left out")
+        return None
+    number = _decimal(stated)
+    if number is None:
+        source.findings.note("NumericValue", "measurement.invalid", "left out")
+        return None
+    return filled({"value": number, **_unit(first_item(measured, "MeasurementUnitsCodeSequence"), source)})
+
+
+def _decimal(stated: str) -> int | float | None:
+    """Return whole numbers as such, whatever they look like: servers do not keep the difference."""
+    if not _DECIMAL.fullmatch(stated.strip()):
+        return None
+    try:
+        exact = Decimal(stated.strip())
+    except InvalidOperation:
+        return None
+    if exact and not 1 / Decimal(_LARGEST) <= abs(exact) < _LARGEST:
+        return None
+    return int(exact) if exact == exact.to_integral_value() else float(exact)
+
+
+def _unit(entry: Attributes, source: Source) -> Resource:
+    stated = one_text(entry, "CodeValue", source.findings) or ""
+    said = one_text(entry, "CodeMeaning", source.findings) or stated
+    if not said:
+        source.findings.note("MeasurementUnitsCodeSequence", "unit.missing", "number without unit")
+        return {}
+    code = ucum_of(stated or said)
+    if code is None:
+        source.findings.note("MeasurementUnitsCodeSequence", "unit.unknown", "shown without code")
+        return {"unit": said}
+    return {"unit": code, "system": UCUM, "code": code}
+
+
+def moment(raw: str | None, source: Source) -> str | None:
+    """
+    FHIR *dateTime* of a DT value (PS3.5 6.2); its own offset wins over (0008,0201).
+
+    None without a value, and with a finding for what is no DT.
+    """
+    stated = (raw or "").strip(" \x00")
+    if not stated:
+        return None
+    found = _DT.fullmatch(stated)
+    if found is None:
+        source.findings.note("DateTime", "date.invalid", "omitted")
+        return None
+    day, clock, offset = found.groups()
+    said = {
+        "DateTime": [day],
+        "Time": [clock] if clock else [],
+        "TimezoneOffsetFromUTC": [offset] if offset else source.attributes.get("TimezoneOffsetFromUTC", []),
+    }
+    return fhir_datetime(said, _KEYWORDS, source.settings.timezone, source.findings)
+
+
+def moments(holders: Iterable[Attributes], source: Source) -> list[str]:
+    """Return the usable times that DATETIME items say."""
+    found = [moment(first_text(item, "DateTime"), source) for item in holders]
+    return [each for each in found if each]

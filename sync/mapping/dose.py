@@ -1,0 +1,178 @@
+"""
+Radiation dose reports (TID 10001, 10011, 10021) -> one Observation by the HL7 guide *radiation-dose-summary* (R4).
+
+The totals of the accumulated dose become components, in the units of the file, each as it stands: a system with two
+planes, or a mammogram of two breasts, has some of them twice, and their sum would be no dose of anything. Irradiation
+events stay in the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync.attributes import first_text
+from sync.mapping.content import (
+    children,
+    coded_value,
+    concept,
+    descendants,
+    is_named,
+    kind,
+    meaning,
+    moments,
+    name_of,
+    named,
+    plain_value,
+    quantity,
+    shown,
+    value_key,
+)
+from sync.mapping.moments import instant_key
+from sync.mapping.observers import device_of
+from sync.mapping.source import Source, instant
+from sync.mapping.terminology import IMAGING_CATEGORY, LOINC, RADIATION_DOSE_IDENTIFIER
+from sync.model import Attributes, Resource
+
+DOSE_REPORTS = concept("DCM:113701", "DCM:113500")
+"""Titles of X-ray and radiopharmaceutical dose reports."""
+
+_PROCEDURE = concept("DCM:121058")
+_ACCUMULATED = concept("DCM:113702", "DCM:113811")
+_ADMINISTRATION = concept("DCM:113502")
+_ADMINISTERED = (
+    concept("DCM:113507"),
+    concept("DCM:123005", "SRT:G-D705"),
+    concept("SCT:349358000", "SRT:F-61FDB"),
+    concept("SCT:410675002", "SRT:G-C340"),
+)
+_NUCLIDE = concept("SCT:89457008", "SRT:C-10072")
+_PLACES = (concept("DCM:113764"), concept("SCT:272741003", "SRT:G-C171"))
+"""Acquisition plane, laterality: what tells one total from another of the same name."""
+
+_STARTS = (concept("DCM:113809"), concept("DCM:123003"), concept("DCM:111526"))
+_PERSON_ROLE = concept("DCM:113875")
+_AUTHORIZING = "DCM:113850"
+
+
+def build_dose(source: Source) -> Sequence[Resource]:
+    """
+    Observation of a dose report, or nothing, with a finding, when it states no total.
+
+    Source: HL7 ``radiation-dose-summary`` 1.0.0; PS3.16 TID 10002, 10012, 10022.
+    """
+    root = source.attributes
+    totals = [total for item in children(root) for total in _totals(item, source)]
+    if not totals:
+        source.findings.note("ContentSequence", "dose.no_totals", "instance only")
+        return []
+    partial = (first_text(root, "CompletionFlag") or "").strip().upper() == "PARTIAL"
+    observation = {
+        "identifier": [{"type": {"coding": [dict(RADIATION_DOSE_IDENTIFIER)]}, **source.identifier}],
+        "basedOn": source.based_on,
+        "partOf": [source.study],
+        "status": "preliminary" if partial else "final",
+        "category": [{"coding": [dict(IMAGING_CATEGORY)]}],
+        "code": {
+            "coding": [
+                {
+                    "system": LOINC,
+                    "code": "73569-6",
+                    "display": "Radiation exposure and protection information [Description] Document",
+                }
+            ]
+        },
+        "focus": [source.study],
+        "effectiveDateTime": _started(root, source),
+        "issued": instant(source.written),
+        "performer": _authorizing(root, source),
+        "valueString": "; ".join(_shown(total) for total in totals),
+        "device": device_of(root, source),
+        "component": [*_procedure(root, source), *totals],
+    }
+    return [source.resource("Observation", observation)]
+
+
+def _totals(item: Attributes, source: Source) -> list[Resource]:
+    """Components of one container of accumulated dose, or of one administration."""
+    if is_named(item, _ACCUMULATED):
+        stated = [each for each in children(item) if kind(each) == "NUM" and _is_of_dicom(each)]
+        return _components(stated, _places(item, source), source)
+    if is_named(item, _ADMINISTRATION) and kind(item) == "CONTAINER":
+        stated = [each for each in children(item) if is_named(each, *_ADMINISTERED)]
+        nuclides = [inner for each in stated for inner in named(each, _NUCLIDE)]
+        return _components([*stated, *nuclides], [], source)
+    return []
+
+
+def _is_of_dicom(item: Attributes) -> bool:
+    """Whether the concept is DICOM's own: vendors add distances and heights of theirs."""
+    return any((first_text(entry, "CodingSchemeDesignator") or "") == "DCM" for entry in _names(item))
+
+
+def _names(item: Attributes) -> Sequence[Attributes]:
+    return item.get("ConceptNameCodeSequence", ())
+
+
+def _places(item: Attributes, source: Source) -> list[str]:
+    found = [meaning(coded_value(each, source)) for place in _PLACES for each in named(item, place)]
+    return [each for each in found if each]
+
+
+def _components(stated: Sequence[Attributes], places: Sequence[str], source: Source) -> list[Resource]:
+    found = []
+    for item in stated:
+        name, value = name_of(item, source), _value(item, source)
+        if name is not None and value is not None:
+            text = ", ".join([meaning(name) or "", *places, *_places(item, source)])
+            found.append({"code": {**name, "text": text}, **value})
+    return found
+
+
+def _value(item: Attributes, source: Source) -> Resource | None:
+    if kind(item) == "NUM":
+        measured = quantity(item, source)
+        return {"valueQuantity": measured} if measured else None
+    coded = coded_value(item, source)
+    if coded is not None:
+        return {"valueCodeableConcept": coded}
+    said = plain_value(item, source)
+    return {"valueString": said} if said else None
+
+
+def _procedure(root: Attributes, source: Source) -> list[Resource]:
+    found = []
+    for item in named(root, _PROCEDURE)[:1]:
+        name, value = name_of(item, source), coded_value(item, source)
+        if name is not None and value is not None:
+            found.append({"code": name, "valueCodeableConcept": value})
+    return found
+
+
+def _shown(component: Resource) -> str:
+    """Component as people read it."""
+    measured = component.get("valueQuantity")
+    if measured:
+        value = shown(measured)
+    else:
+        value = meaning(component.get("valueCodeableConcept")) or component.get("valueString", "")
+    return f"{component['code']['text']}: {value}"
+
+
+def _started(root: Attributes, source: Source) -> str | None:
+    """When irradiation or administration began, else the earliest event, else the study's own start."""
+    everything = [item for _, item in descendants(root)]
+    for start in _STARTS:
+        said = moments([item for item in everything if is_named(item, start)], source)
+        if said:
+            return min(said, key=instant_key)
+    return source.started
+
+
+def _authorizing(root: Attributes, source: Source) -> list[Resource]:
+    """Name the person who authorized the irradiation; reports seldom do."""
+    found = []
+    for _, item in descendants(root):
+        roles = [value_key(role) for role in named(item, _PERSON_ROLE)] if kind(item) == "PNAME" else []
+        if _AUTHORIZING in roles and (name := plain_value(item, source)):
+            found.append({"type": "Practitioner", "display": name})
+    return [each for index, each in enumerate(found) if each not in found[:index]]

@@ -1,0 +1,233 @@
+"""
+Measurement reports (TID 1500) -> an Observation for each measurement group, and one for each thing said in it.
+
+    Imaging Measurements (126010)
+    + Measurement Group (125007)    ->  Observation, value = what was found, hasMember = those below
+      - NUM                         ->  Observation with a Quantity
+      - CODE, TEXT                  ->  Observation with a concept or a text (qualitative evaluation)
+    Qualitative Evaluations         ->  the same, without a group
+
+This is how human measurements and results of algorithms come back. Regions stay in the object: R4 has no resource for
+them. A member says anew where and how it was measured, so that it can be read by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sync.attributes import first_text
+from sync.mapping.content import (
+    Concept,
+    children,
+    coded_value,
+    concept,
+    is_named,
+    kind,
+    meaning,
+    moment,
+    name_of,
+    named,
+    plain_value,
+    quantity,
+    relation,
+    texts_of,
+)
+from sync.mapping.observers import algorithm_of, device_of, people_of
+from sync.mapping.source import Source, instant
+from sync.mapping.statuses import document_status
+from sync.mapping.terminology import DCM, DICOM_UID_SYSTEM, IMAGING_CATEGORY
+from sync.mapping.values import filled, uid
+from sync.model import Attributes, Resource
+
+MEASUREMENT_REPORT = concept("DCM:126000")
+"""Title of TID 1500."""
+
+MOST_OBSERVATIONS = 2000
+"""Of one report: with more, a study would take longer to write than a message may live."""
+
+_MEASUREMENTS = concept("DCM:126010")
+_EVALUATIONS = concept("UMLS:C0034375", "NCIt:C0034375")
+_GROUP = concept("DCM:125007")
+
+_TRACKING_ID = concept("DCM:112039")
+_TRACKING_UID = concept("DCM:112040")
+_CATEGORY = concept("SCT:276214006", "SRT:G-C0E5")
+_FINDING = concept("DCM:121071")
+_SITE = concept("SCT:363698007", "SRT:G-C0E3")
+_LATERALITY = concept("SCT:272741003", "SRT:G-C171")
+_MODIFIER = concept("SCT:106233006", "SRT:G-A1F8")
+_METHOD = concept("SCT:370129005", "SRT:G-C306", "SRT:G-C036")
+
+_OF_THE_GROUP = (_CATEGORY, _FINDING, _SITE, _LATERALITY, _MODIFIER, _METHOD)
+_SAID_ELSEWHERE = (_SITE, _LATERALITY, _MODIFIER, _METHOD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """Where and how something was measured, as far as the items say; groups hand theirs down."""
+
+    site: Resource | None = None
+    method: Resource | None = None
+    device: Resource | None = None
+    tracking: tuple[Resource, ...] = ()
+
+    def of(self, item: Attributes, source: Source) -> _Setting:
+        """Return what holds for an item: its own say before that of what holds it."""
+        return replace(
+            self,
+            site=_site(item, source) or self.site,
+            method=_first_concept(item, _METHOD, source) or self.method,
+            device=algorithm_of(item, source) or self.device,
+            tracking=_tracking(item, source) or self.tracking,
+        )
+
+
+def build_measurements(source: Source) -> list[Resource]:
+    """
+    Observations of a report's measurements, each group after its members.
+
+    Source: PS3.16 TID 1500, 1501, 1410, 1411, 300, 1419; HL7 ``dicom-sr`` (R5), brought to R4 Observation.
+    """
+    root = source.attributes
+    general = _Setting(device=algorithm_of(root, source) or device_of(root, source))
+    made: list[Resource] = []
+    for number, group in enumerate(_groups(root), 1):
+        made += _group(group, str(number), general, source)
+        if len(made) > MOST_OBSERVATIONS:
+            source.findings.note("ContentSequence", "content.too_many", "further measurements left out")
+            break
+    return made[:MOST_OBSERVATIONS]
+
+
+def _groups(root: Attributes) -> list[Attributes]:
+    """Containers of measurements, 0..n; what is not in a group counts as one."""
+    holders = [holder for holder in children(root) if is_named(holder, _MEASUREMENTS, _EVALUATIONS)]
+    inner = [group for holder in holders for group in named(holder, _GROUP)]
+    loose = [holder for holder in holders if any(kind(each) in ("NUM", "CODE", "TEXT") for each in children(holder))]
+    return [*inner, *loose]
+
+
+def _group(group: Attributes, place: str, general: _Setting, source: Source) -> list[Resource]:
+    setting = general.of(group, source)
+    made: list[Resource] = []
+    for number, item in enumerate(children(group), 1):
+        observation = _member(item, f"{place}.{number}", setting, source)
+        made += [observation] if observation is not None else []
+    if is_named(group, _GROUP):
+        made.append(_head(group, place, setting, made, source))
+    return made
+
+
+def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Resource], source: Source) -> Resource:
+    """Observation of the group itself; more than it may have members are in the object only."""
+    group_code = {"coding": [{"system": DCM, "code": "125007"}], "text": "Measurement Group"}
+    elements = {
+        **_common(group, setting, source),
+        "category": [{"coding": [dict(IMAGING_CATEGORY)]}, group_code],
+        "code": _first_concept(group, _CATEGORY, source) or group_code,
+        "valueCodeableConcept": _first_concept(group, _FINDING, source),
+        "hasMember": [{"reference": f"Observation/{member['id']}"} for member in members],
+    }
+    return source.resource("Observation", elements, place=place)
+
+
+def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> Resource | None:
+    """Observation of a NUM, CODE or TEXT item that is an answer; None for context, for images and for empty ones."""
+    if relation(item) not in ("CONTAINS", "") or is_named(item, *_OF_THE_GROUP, _TRACKING_ID):
+        return None
+    name = name_of(item, source)
+    value = _value(item, source)
+    if value is None:
+        return None
+    if name is None:
+        source.findings.note("ConceptNameCodeSequence", "content.no_name", "left out")
+        return None
+    elements = {
+        **_common(item, setting.of(item, source), source),
+        "category": [{"coding": [dict(IMAGING_CATEGORY)]}],
+        "code": name,
+        **value,
+        "component": _qualifications(item, source),
+    }
+    return source.resource("Observation", elements, place=place)
+
+
+def _common(item: Attributes, setting: _Setting, source: Source) -> Resource:
+    said = moment(first_text(item, "ObservationDateTime"), source) or source.written
+    return {
+        "identifier": [source.identifier, *_observation_uid(item), *setting.tracking],
+        "basedOn": source.based_on,
+        "status": _STATUS.get(document_status(source), "unknown"),
+        "effectiveDateTime": source.started,
+        "issued": instant(said),
+        "performer": people_of(source.attributes, source),
+        "bodySite": setting.site,
+        "method": setting.method,
+        "device": setting.device,
+        "derivedFrom": [source.study],
+    }
+
+
+_STATUS = {"final": "final", "preliminary": "preliminary", "partial": "preliminary", "amended": "amended"}
+"""Status of a document -> Observation.status."""
+
+
+def _value(item: Attributes, source: Source) -> Resource | None:
+    match kind(item):
+        case "NUM":
+            measured = quantity(item, source)
+            return {"valueQuantity": measured} if measured else None
+        case "CODE":
+            coded = coded_value(item, source)
+            return {"valueCodeableConcept": coded} if coded else None
+        case "TEXT" | "DATETIME" | "DATE" | "TIME":
+            said = plain_value(item, source)
+            return {"valueString": said} if said else None
+    return None
+
+
+def _qualifications(item: Attributes, source: Source) -> list[Resource]:
+    """Components: what a derivation, a property or a modifier adds to the value, such as that it is a mean."""
+    found = []
+    for each in children(item):
+        if relation(each) in ("HAS CONCEPT MOD", "HAS PROPERTIES") and not is_named(each, *_SAID_ELSEWHERE):
+            name, value = name_of(each, source), _value(each, source)
+            if name is not None and value is not None:
+                found.append({"code": name, **value})
+    return found
+
+
+def _site(item: Attributes, source: Source) -> Resource | None:
+    """Return the finding site; its side and part can only be told in words, for R4 has one concept here."""
+    for site in named(item, _SITE)[:1]:
+        found = coded_value(site, source)
+        more = [each for holder in (site, item) for name in (_LATERALITY, _MODIFIER) for each in named(holder, name)]
+        words = [meaning(found), *(meaning(coded_value(each, source)) for each in more)]
+        text = ", ".join(dict.fromkeys(word for word in words if word))
+        return filled({**(found or {}), "text": text or None}) or None
+    return None
+
+
+def _first_concept(item: Attributes, name: Concept, source: Source) -> Resource | None:
+    found = [coded_value(each, source) for each in named(item, name)]
+    return next((each for each in found if each), None)
+
+
+def _tracking(item: Attributes, source: Source) -> tuple[Resource, ...]:
+    """Return the identifiers by which a lesion is followed over time (PS3.16 TID 1501)."""
+    said = [({"value": each}, "112039", "Tracking Identifier") for each in texts_of(item, _TRACKING_ID, source)]
+    uids = [each for each in texts_of(item, _TRACKING_UID, source) if uid(each)]
+    said += [
+        ({"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{each}"}, "112040", "Tracking Unique Identifier")
+        for each in uids
+    ]
+    return tuple(
+        {"type": {"coding": [{"system": DCM, "code": code}], "text": text}, **identifier}
+        for identifier, code, text in said
+    )
+
+
+def _observation_uid(item: Attributes) -> list[Resource]:
+    stated = uid(first_text(item, "ObservationUID"))
+    return [{"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{stated}"}] if stated else []

@@ -1,0 +1,96 @@
+"""
+The words of a report: its content tree -> an XHTML narrative (R4 *Narrative*), and the conclusion.
+
+Containers become headings, items paragraphs of their name and what they say. Everything is escaped: a report's text is
+text, whatever it looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from sync.mapping.content import (
+    children,
+    coded_value,
+    concept,
+    descendants,
+    is_named,
+    kind,
+    meaning,
+    name_of,
+    plain_value,
+    quantity,
+    relation,
+    shown,
+)
+from sync.mapping.source import Source
+from sync.mapping.values import MAX_TEXT_BYTES
+from sync.model import Attributes, Resource
+
+_CONCLUSIONS = (
+    concept("DCM:121073", "DCM:121077", "LN:19005-8"),
+    concept("DCM:121072", "DCM:121076", "LN:55110-1"),
+)
+"""Impression, Conclusion; Impressions, Conclusions: items, and the sections that hold them (PS3.16 CID 7000, 7001)."""
+
+_XHTML = "http://www.w3.org/1999/xhtml"
+
+
+def conclusions(source: Source) -> list[str]:
+    """Return the texts of impressions and conclusions, each once, in the order of the file."""
+    found: dict[str, None] = {}
+    for _, item in descendants(source.attributes):
+        if is_named(item, *_CONCLUSIONS):
+            said = [item] if kind(item) == "TEXT" else [each for _, each in descendants(item) if kind(each) == "TEXT"]
+            found.update((words, None) for each in said if (words := plain_value(each, source)))
+    return list(found)
+
+
+def narrative(source: Source) -> Resource | None:
+    """
+    FHIR *Narrative* of everything that a report says in words, codes and numbers.
+
+    Returns
+    -------
+    dict or None
+        None when it says nothing, and, with a finding, when it would be longer than FHIR allows.
+    """
+    body = "".join(_paragraphs(source.attributes, source))
+    if not body:
+        return None
+    div = f'<div xmlns="{_XHTML}">{body}</div>'
+    if len(div.encode()) > MAX_TEXT_BYTES:
+        source.findings.note("TextValue", "text.too_long", "narrative left out")
+        return None
+    return {"status": "generated", "div": div}
+
+
+def _paragraphs(holder: Attributes, source: Source) -> Iterator[str]:
+    for item in children(holder):
+        if relation(item) in ("HAS OBS CONTEXT", "HAS ACQ CONTEXT"):
+            continue
+        name, said = meaning(name_of(item, source)), _said(item, source)
+        inner = "".join(_paragraphs(item, source))
+        if kind(item) == "CONTAINER":
+            if inner and name:
+                yield f"<p><b>{_words(name)}</b></p>"
+        elif said:
+            yield f"<p>{_words(name)}: {_words(said)}</p>" if name else f"<p>{_words(said)}</p>"
+        yield inner
+
+
+def _said(item: Attributes, source: Source) -> str | None:
+    match kind(item):
+        case "CODE":
+            return meaning(coded_value(item, source))
+        case "NUM":
+            measured = quantity(item, source)
+            return shown(measured) if measured else None
+        case "TEXT" | "DATETIME" | "DATE" | "TIME" | "PNAME":
+            return plain_value(item, source)
+    return None
+
+
+def _words(text: str) -> str:
+    return escape(text, quote=False).replace("\r\n", "\n").replace("\r", "\n").replace("\n", "<br/>")

@@ -1,0 +1,41 @@
+"""Who observed (TID 1001-1004) and by which algorithm (TID 4019): logical references, for a name identifies nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync.mapping.content import concept, texts_of
+from sync.mapping.source import Source
+from sync.mapping.terminology import DICOM_UID_SYSTEM
+from sync.mapping.values import filled, one_text, uid
+from sync.model import Attributes, Resource
+
+_ALGORITHM = (concept("DCM:111001"), concept("DCM:111003"))
+_DEVICE_NAMES = (concept("DCM:121014"), concept("DCM:121015"), concept("DCM:121013"))
+_DEVICE_UID = concept("DCM:121012")
+_PERSON = concept("DCM:121008")
+
+
+def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
+    """Device that is an algorithm, by name and version (TID 4019); None when the items name none."""
+    name, version = (texts_of(holder, each, source)[:1] for each in _ALGORITHM)
+    return {"type": "Device", "display": " ".join([*name, *version])} if name else None
+
+
+def device_of(root: Attributes, source: Source) -> Resource | None:
+    """Device observer (TID 1004), else the equipment that made the object."""
+    shown = [said for each in _DEVICE_NAMES for said in texts_of(root, each, source)[:1]]
+    if not shown:
+        stated = [one_text(root, keyword, source.findings) for keyword in ("Manufacturer", "ManufacturerModelName")]
+        shown = [each for each in stated if each]
+    identity = next(iter(filter(None, map(uid, texts_of(root, _DEVICE_UID, source)))), None)
+    identifier = {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{identity}"} if identity else None
+    if not shown and identifier is None:
+        return None
+    return filled({"type": "Device", "identifier": identifier, "display": " ".join(shown) or None})
+
+
+def people_of(root: Attributes, source: Source) -> Sequence[Resource]:
+    """Person observers (TID 1003), by name."""
+    names = texts_of(root, _PERSON, source)
+    return [{"type": "Practitioner", "display": name} for name in dict.fromkeys(names)]

@@ -1,0 +1,385 @@
+"""What reports make: doses, measurements, diagnostic reports."""
+
+import pytest
+from pydicom.dataset import Dataset
+
+from sync.config import HeaderLimits, MappingSettings
+from sync.header import parse_header
+from sync.mapping.imaging_study import build_study
+from sync.mapping.resource import derived_id
+from sync.model import LedgerRow, ObjectKey
+from tests import reports as r
+from tests.reports import code, coded, container, item, number, text
+
+SETTINGS = MappingSettings(timezone="Europe/Berlin")
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+UCUM = "http://unitsofmeasure.org"
+SCT = "http://snomed.info/sct"
+
+
+def study_of(*files, settings=SETTINGS):
+    rows = []
+    for index, data in enumerate(files):
+        record = parse_header(data, size=len(data), limits=HeaderLimits())
+        rows.append(LedgerRow(object_key=ObjectKey("a", str(index)), record=record, order=""))
+    return build_study(rows[0].record.study, rows, settings)
+
+
+def made(data, kind="Observation", settings=SETTINGS):
+    return [each for each in study_of(data, settings=settings).derived if each["resourceType"] == kind]
+
+
+def codes(data):
+    return {finding.code for finding in study_of(data).findings}
+
+
+def component(observation, value):
+    return [each for each in observation["component"] if each["code"]["coding"][0]["code"] == value]
+
+
+def quantity(value, unit):
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+
+
+# Dose
+
+
+def test_a_ct_dose_report_makes_one_observation_with_its_total():
+    [dose] = made(r.ct_dose())
+    [total] = component(dose, "113813")
+    assert total["valueQuantity"] == quantity(412.5, "mGy.cm")
+    assert dose["code"]["coding"][0]["code"] == "73569-6"
+    assert dose["valueString"] == (
+        "Total Number of Irradiation Events: 2 {events}; CT Dose Length Product Total: 412.5 mGy.cm"
+    )
+    assert component(dose, "113830") == []
+
+
+def test_a_dose_says_where_it_is_from():
+    built = study_of(r.ct_dose())
+    [dose] = built.derived
+    study = {"reference": f"ImagingStudy/{built.imaging_study['id']}"}
+    assert dose["focus"] == dose["partOf"] == [study]
+    assert dose["identifier"][0]["value"] == "urn:oid:2.25.100"
+    assert dose["identifier"][0]["type"]["coding"][0]["code"] == "sop-instance-uid"
+    assert dose["basedOn"] == built.imaging_study["basedOn"]
+    assert dose["device"] == {
+        "type": "Device",
+        "identifier": {"system": "urn:dicom:uid", "value": "urn:oid:2.25.777"},
+        "display": "Maker Model X",
+    }
+    assert dose["id"] == derived_id("Observation", study_ref(built), "2.25.100")
+
+
+def study_ref(built):
+    from tests.worlds import STUDY
+
+    assert built.imaging_study["identifier"][0]["value"].endswith(STUDY.study_instance_uid)
+    return STUDY
+
+
+def test_a_dose_was_given_when_irradiation_began():
+    assert made(r.ct_dose())[0]["effectiveDateTime"] == "2026-01-02T09:05:00+01:00"
+    assert made(r.nuclear_dose())[0]["effectiveDateTime"] == "2026-01-02T08:30:00.5-05:00"
+    assert made(r.projection_dose())[0]["effectiveDateTime"] == "2026-01-02T09:00:00+01:00"
+
+
+@pytest.mark.parametrize(("flag", "status"), [("PARTIAL", "preliminary"), ("COMPLETE", "final"), (None, "final")])
+def test_a_partial_dose_is_preliminary(flag, status):
+    assert made(r.ct_dose(CompletionFlag=flag))[0]["status"] == status
+
+
+def test_totals_of_two_planes_stand_side_by_side_and_are_never_summed():
+    [dose] = made(r.projection_dose())
+    totals = component(dose, "113722")
+    assert [each["valueQuantity"] for each in totals] == [quantity(0.00027, "Gy.m2")] * 2
+    assert [each["code"]["text"] for each in totals] == [
+        "Dose Area Product Total, Plane A",
+        "Dose Area Product Total, Plane B",
+    ]
+
+
+def test_an_empty_total_is_left_out_and_found():
+    assert component(made(r.projection_dose())[0], "113725") == []
+    assert "measurement.empty" in codes(r.projection_dose())
+
+
+def test_values_of_a_vendor_are_no_totals():
+    assert "Height" not in made(r.projection_dose())[0]["valueString"]
+
+
+def test_the_doses_of_two_breasts_are_told_apart():
+    sides = [
+        number(
+            code("111637", meaning="Accumulated Average Glandular Dose"),
+            value,
+            "mGy",
+            coded(code("272741003", "SCT"), code(side, "SCT", meaning), rel="HAS CONCEPT MOD"),
+        )
+        for value, side, meaning in (("1.5", "80248007", "Left breast"), ("1.7", "73056007", "Right breast"))
+    ]
+    file = r.report(
+        r.XRAY_DOSE,
+        code("113701"),
+        coded(code("121058"), code("71651007", "SCT", "Mammography"), rel="HAS CONCEPT MOD"),
+        container(code("113702"), *sides),
+    )
+    totals = component(made(file)[0], "111637")
+    assert [(each["valueQuantity"]["value"], each["code"]["text"].rpartition(", ")[2]) for each in totals] == [
+        (1.5, "Left breast"),
+        (1.7, "Right breast"),
+    ]
+
+
+def test_a_radiopharmaceutical_dose_names_agent_nuclide_activity_and_route():
+    [dose] = made(r.nuclear_dose())
+    assert component(dose, "113507")[0]["valueQuantity"] == quantity(210, "MBq")
+    assert component(dose, "123005")[0]["valueQuantity"] == quantity(2.5, "cm3")
+    named = {each["code"]["coding"][0]["code"]: each.get("valueCodeableConcept") for each in dose["component"]}
+    assert named["349358000"]["text"] == "FDG"
+    assert named["89457008"]["text"] == "18F"
+    assert named["410675002"]["text"] == "Intravenous"
+
+
+def test_the_authorizing_person_is_named():
+    assert made(r.projection_dose())[0]["performer"] == [{"type": "Practitioner", "display": "Ina Strahl"}]
+
+
+def test_a_dose_report_without_totals_stays_an_instance():
+    assert made(r.ct_dose(dlp=None)) != []
+    empty = r.report(r.XRAY_DOSE, code("113701"), container(code("113811")))
+    assert made(empty) == []
+    assert "dose.no_totals" in codes(empty)
+
+
+def test_a_dose_report_in_a_comprehensive_one_is_a_dose_too():
+    file = r.report(r.COMPREHENSIVE, code("113701"), container(code("113811"), number(code("113813"), "1", "mGy.cm")))
+    assert len(made(file)) == 1
+    assert made(file, "DiagnosticReport") == []
+
+
+def test_an_unknown_unit_is_shown_without_a_code():
+    [dose] = made(r.ct_dose(unit="furlong"))
+    assert component(dose, "113813")[0]["valueQuantity"] == {"value": 412.5, "unit": "furlong"}
+    assert "unit.unknown" in codes(r.ct_dose(unit="furlong"))
+
+
+@pytest.mark.parametrize("value", ["NaN", "INF", "-inf", "1e400", "1E16", "1e-20", "12,5", "x", "0x10", "1 2"])
+def test_what_is_no_number_that_servers_keep_is_left_out(value):
+    file = r.ct_dose(dlp="12345678").replace(b"12345678", value.ljust(8).encode())
+    assert component(made(file)[0], "113813") == []
+    assert "measurement.invalid" in codes(file)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("8.664e-005", 8.664e-05), ("12.0", 12), ("1E3", 1000), ("-0", 0), ("+.5", 0.5), ("5.", 5), (" 7 ", 7)],
+)
+def test_numbers_are_taken_in_the_forms_that_vendors_write(written, value):
+    found = component(made(r.ct_dose(dlp=written))[0], "113813")[0]["valueQuantity"]["value"]
+    assert (found, type(found)) == (value, type(value))
+
+
+# Measurements
+
+
+def by_id(observations, place):
+    [one] = [each for each in observations if each["id"].endswith(f"-{place}")]
+    return one
+
+
+def test_a_measurement_group_has_its_measurements_as_members():
+    observations = made(r.measurements())
+    group = observations[-1]
+    assert group["id"].endswith("-1")
+    assert group["hasMember"] == [{"reference": f"Observation/{each['id']}"} for each in observations[:-1]]
+    assert group["code"]["text"] == "Morphologically abnormal"
+    assert group["valueCodeableConcept"]["text"] == "Nodule"
+    assert {"coding": [{"system": DCM, "code": "125007"}], "text": "Measurement Group"} in group["category"]
+
+
+def test_a_measurement_has_a_quantity_and_says_how_it_came_about():
+    diameter = by_id(made(r.measurements()), "1.9")
+    assert diameter["valueQuantity"] == quantity(10.5, "mm")
+    assert diameter["code"]["coding"] == [{"system": SCT, "code": "81827009", "display": "Diameter"}]
+    [derivation] = diameter["component"]
+    assert (derivation["code"]["text"], derivation["valueCodeableConcept"]["text"]) == ("Derivation", "Mean")
+
+
+def test_evaluations_in_codes_and_words_are_members_too():
+    observations = made(r.measurements())
+    assert by_id(observations, "1.10")["valueCodeableConcept"]["text"] == "Not significant"
+    assert by_id(observations, "1.11")["valueString"] == "seen before"
+
+
+def test_group_and_members_say_where_how_by_what_and_of_which_lesion():
+    for each in made(r.measurements()):
+        assert each["bodySite"]["coding"][0]["code"] == "39607008"
+        assert each["bodySite"]["text"] == "Lung, Right"
+        assert each["method"]["text"] == "SUV body weight"
+        assert each["device"] == {"type": "Device", "display": "NodeFinder 2.1"}
+        assert each["performer"] == [{"type": "Practitioner", "display": "Rita Lese"}]
+        assert {"urn:oid:2.25.100", "urn:oid:2.25.4711", "Lesion 1"} == {one["value"] for one in each["identifier"]}
+        assert each["derivedFrom"][0]["reference"].startswith("ImagingStudy/is-")
+        assert each["status"] == "final"
+
+
+def test_an_observation_has_its_own_uid_and_time_where_it_states_them():
+    own = number(code("1", "99X", "Own"), "1", "mm")
+    own.ObservationUID, own.ObservationDateTime = "2.25.999", "20260104120000+0200"
+    one = by_id(made(r.measurements(own)), "1.12")
+    assert "urn:oid:2.25.999" in {each["value"] for each in one["identifier"]}
+    assert one["issued"] == "2026-01-04T12:00:00+02:00"
+
+
+def test_an_own_site_wins_over_that_of_the_group():
+    site = coded(code("363698007", "SCT"), code("10200004", "SCT", "Liver"), rel="HAS CONCEPT MOD")
+    assert by_id(made(r.measurements(number(code("1", "99X"), "1", "mm", site))), "1.12")["bodySite"]["text"] == "Liver"
+
+
+def test_an_empty_measurement_is_left_out_and_the_others_stay():
+    file = r.measurements(number(code("1", "99X"), None))
+    assert len(made(file)) == len(made(r.measurements()))
+    assert "measurement.empty" in codes(file)
+
+
+def test_a_measurement_without_a_name_is_left_out():
+    file = r.measurements(number(code("1"), "1", "mm"), item("NUM", None, MeasuredValueSequence=[_one_mm()]))
+    assert "content.no_name" in codes(file)
+    assert len(made(file)) == len(made(r.measurements())) + 1
+
+
+def _one_mm():
+    measured = Dataset()
+    measured.NumericValue, measured.MeasurementUnitsCodeSequence = "1", [code("mm", "UCUM")]
+    return measured
+
+
+def test_more_measurements_than_one_report_may_have_are_cut_with_a_finding(monkeypatch):
+    monkeypatch.setattr("sync.mapping.measurements.MOST_OBSERVATIONS", 3)
+    file = r.report(
+        r.COMPREHENSIVE_3D,
+        code("126000"),
+        container(code("126010"), *(container(code("125007"), number(code("1"), "1", "mm")) for _ in range(5))),
+    )
+    assert len(made(file)) <= 3
+    assert "content.too_many" in codes(file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        ({"CompletionFlag": "PARTIAL"}, "preliminary"),
+        ({"VerificationFlag": "UNVERIFIED"}, "preliminary"),
+        ({"PreliminaryFlag": "PRELIMINARY"}, "preliminary"),
+        ({"PreliminaryFlag": "FINAL", "VerificationFlag": "UNVERIFIED"}, "final"),
+        ({"CompletionFlag": None, "VerificationFlag": None}, "unknown"),
+    ],
+)
+def test_measurements_are_as_final_as_their_report(flags, status):
+    assert {each["status"] for each in made(r.measurements(**flags))} == {status}
+
+
+# Reports
+
+
+def test_a_text_report_makes_a_diagnostic_report_with_its_words_escaped():
+    [report] = made(r.text_report(), "DiagnosticReport")
+    assert report["code"]["coding"] == [
+        {"system": "http://loinc.org", "code": "11528-7", "display": "Radiology Report"}
+    ]
+    assert report["conclusion"] == "Benign.\nNo follow-up."
+    assert "A &lt;b&gt;nodule&lt;/b&gt; &amp; more<br/>seen" in report["text"]["div"]
+    assert report["issued"] == "2026-01-03T10:15:00+01:00"
+    assert report["effectiveDateTime"] == "2026-01-02T09:00:00+01:00"
+
+
+@pytest.mark.parametrize("sop_class", [r.BASIC, r.ENHANCED, r.COMPREHENSIVE, r.COMPREHENSIVE_3D])
+def test_every_kind_of_text_report_makes_one(sop_class):
+    assert [each["resourceType"] for each in study_of(r.text_report(sop_class)).derived] == [
+        "DiagnosticReport",
+        "DocumentReference",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "document"),
+    [
+        ({}, "final", "final"),
+        ({"VerificationFlag": "UNVERIFIED"}, "preliminary", "preliminary"),
+        ({"CompletionFlag": "PARTIAL"}, "partial", "preliminary"),
+        ({"CompletionFlag": None, "VerificationFlag": None}, "unknown", None),
+    ],
+)
+def test_a_report_is_final_only_when_somebody_has_verified_it(flags, status, document):
+    file = r.text_report(**flags)
+    assert made(file, "DiagnosticReport")[0]["status"] == status
+    assert made(file, "DocumentReference")[0].get("docStatus") == document
+
+
+def test_who_verified_a_report_is_named():
+    observer = Dataset()
+    observer.VerifyingObserverName, observer.VerificationDateTime = "Prüf^Paul", "20260103"
+    file = r.text_report(VerifyingObserverSequence=[observer], SpecificCharacterSet="ISO_IR 192")
+    assert made(file, "DiagnosticReport")[0]["resultsInterpreter"] == [{"type": "Practitioner", "display": "Paul Prüf"}]
+
+
+@pytest.mark.parametrize("root", ["https://pacs.example/dicom-web", "https://pacs.example/dicom-web/studies/"])
+def test_the_document_is_where_the_dicomweb_service_has_it(root):
+    [document] = made(r.text_report(), "DocumentReference", MappingSettings(dicomweb_url=root))
+    [content] = document["content"]
+    assert content["attachment"]["url"] == (
+        "https://pacs.example/dicom-web/studies/2.25.1/series/2.25.10/instances/2.25.100"
+    )
+    assert content["attachment"]["contentType"] == "application/dicom"
+
+
+def test_without_a_dicomweb_service_the_document_has_its_uid_and_no_url():
+    [document] = made(r.text_report(), "DocumentReference")
+    assert "url" not in document["content"][0]["attachment"]
+    assert document["masterIdentifier"]["value"] == "urn:oid:2.25.100"
+
+
+@pytest.mark.parametrize("sop_class", [r.PDF, r.CDA])
+def test_an_encapsulated_document_is_known_by_its_title(sop_class):
+    file = r.report(sop_class, None, DocumentTitle="Cardiac report", CompletionFlag=None)
+    assert made(file, "DiagnosticReport")[0]["code"] == {"text": "Cardiac report"}
+    assert made(file, "DocumentReference")[0]["content"][0]["attachment"]["title"] == "Cardiac report"
+
+
+def test_measurements_in_a_report_of_another_title_are_its_results():
+    group = container(code("125007"), number(code("81827009", "SCT", "Diameter"), "3", "cm"))
+    file = r.report(r.COMPREHENSIVE, code("11528-7", "LN"), container(code("126010"), group))
+    observations, [report] = made(file), made(file, "DiagnosticReport")
+    assert report["result"] == [{"reference": f"Observation/{observations[-1]['id']}"}]
+    assert len(observations) == 2
+
+
+def test_key_objects_make_nothing_of_their_own():
+    file = r.report(r.KEY_OBJECTS, code("113000", meaning="Of Interest"), text(code("113012"), "look"))
+    built = study_of(file)
+    assert built.derived == ()
+    assert built.imaging_study["series"][0]["instance"][0]["title"] == "Of Interest"
+
+
+# All
+
+
+FILES = [r.ct_dose, r.projection_dose, r.nuclear_dose, r.measurements, r.text_report]
+
+
+def test_order_and_repeats_change_nothing():
+    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    once = study_of(*files)
+    again = study_of(*reversed(files), *files)
+    assert once.derived == again.derived
+    assert len({(each["resourceType"], each["id"]) for each in once.derived}) == len(once.derived)
+
+
+def test_what_is_referred_to_comes_first():
+    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    seen = set()
+    for each in study_of(*files).derived:
+        for reference in [*each.get("hasMember", ()), *each.get("result", ())]:
+            assert reference["reference"] in seen
+        seen.add(f"{each['resourceType']}/{each['id']}")
