@@ -157,6 +157,7 @@ def connect(settings: Settings) -> Running:
         cursors=tables.cursors,
         series=tables.series,
         audit=tables.audit,
+        history=tables.history,
         study_queue=queues,
         object_queue=queues,
         queues=queues,

@@ -288,6 +288,9 @@ class Settings(MappingSettings):
     series_minutes_kept: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
     """Hours for which measurements are kept minute by minute."""
 
+    history_kept: Annotated[float, Field(ge=1, le=3650)] = 30.0
+    """Days for which is kept, for the dashboard, what came of each study."""
+
     series_hours_kept: Annotated[float, Field(ge=1, le=3650)] = 90.0
     """Days for which measurements are kept hour by hour."""
 

@@ -12,10 +12,11 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
+from sync.controls import projection_pause
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -30,10 +31,10 @@ from sync.errors import (
 from sync.events import Sources, parse_message, parse_study_message
 from sync.instruments import FAILURES, SWEEPS, SWEPT
 from sync.letters import keep_aside, refuse_message, unless_conflict
-from sync.model import Action, Change, Locator, StudyRef
+from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.pipeline import Ingested, Projected, due_at, ingest, park_study, project_study
 from sync.ports import Services
-from sync.waiting import postpone, put_off
+from sync.waiting import let_go, postpone, put_off
 
 T = TypeVar("T")
 
@@ -155,7 +156,10 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
         except PermanentError as refusal:
             await refuse_message(text, refusal, s, queue=STUDIES)
             return
-        await handle_study(study, s, attempt=attempt)
+        if await projection_pause(s) is not None:
+            await let_go(study, s, attempt=attempt)
+        else:
+            await handle_study(study, s, attempt=attempt)
 
 
 async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Projected | None:
@@ -179,7 +183,19 @@ async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Pro
             await postpone(study, outage, s)
             return None
         s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
+        await _remember(study, outcome, s)
         return outcome
+
+
+async def _remember(study: StudyRef, outcome: Projected, s: Services) -> None:
+    """Keep for people what came of a study; nothing depends on it, so nothing fails over it."""
+    if outcome not in (Projected.WRITTEN, Projected.PARKED):
+        return
+    with suppress(SyncError):
+        recorded = await s.projections.read(study)
+        series, instances = (recorded.value.series, recorded.value.instances) if recorded else (0, 0)
+        event = StudyEvent(study=study, at=s.clock.now(), outcome=outcome.value, series=series, instances=instances)
+        await s.history.add(event)
 
 
 async def handle_poison_object(text: str, sources: Sources, s: Services) -> None:
@@ -234,7 +250,7 @@ async def set_aside(change: Change, refusal: PermanentError, s: Services) -> Non
 
 async def sweep(s: Services) -> int:
     """
-    Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned.
+    Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned, a pause.
 
     While the queue holds as many messages as there are dirty studies, they are probably all on their way; but several
     may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor
@@ -247,6 +263,8 @@ async def sweep(s: Services) -> int:
     """
     s.telemetry.measure(SWEEPS)
     async with _ours_only():
+        if await projection_pause(s) is not None:
+            return 0
         outstanding = [dirty async for dirty in s.dirty.all()]
         if not outstanding:
             return 0

@@ -283,6 +283,21 @@ RECONCILE_CURSOR = "reconcile"
 """Cursor of the timer that compares everything in turn; its position holds ``last_round`` (``began``, ``ended``)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEvent:
+    """
+    Something that came of a study, for people to look at: nothing is decided by it.
+
+    ``outcome`` is a word of `sync.pipeline.Projected`; counts are those of the study then. Aware UTC.
+    """
+
+    study: StudyRef
+    at: datetime
+    outcome: str
+    series: int = 0
+    instances: int = 0
+
+
 class SubjectKind(enum.Enum):
     """What a dead letter is about."""
 

@@ -37,6 +37,7 @@ from sync.model import (
     Projection,
     Resource,
     Stored,
+    StudyEvent,
     StudyRef,
     SubjectKind,
 )
@@ -347,6 +348,26 @@ class AuditTrail(Protocol):
         ...
 
 
+class StudyHistory(Protocol):
+    """What came of studies lately, for the dashboard. Nothing depends on it, and a crash may lose an entry."""
+
+    async def add(self, event: StudyEvent) -> None:
+        """Keep an event; the same one again is one."""
+        ...
+
+    async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of a study, newest first."""
+        ...
+
+    async def latest(self, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of all studies, newest first."""
+        ...
+
+    async def discard(self, before: datetime, most: int) -> int:
+        """Delete at most so many events that are older, and return how many; oldest first or not."""
+        ...
+
+
 class Series(Protocol):
     """Measurements over time: a row for each minute of each worker, and one for each hour of all. See `sync.series`."""
 
@@ -478,6 +499,7 @@ class Services:
     cursors: Cursors
     series: Series
     audit: AuditTrail
+    history: StudyHistory
     study_queue: StudyQueue
     object_queue: ObjectQueue
     queues: QueueDepths

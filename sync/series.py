@@ -166,7 +166,9 @@ async def _rows(series: Series, start: datetime, end: datetime, step: int) -> Se
 
 async def keep_series(s: Services) -> None:
     """
-    Put the hours that are over into one row each, and delete what is older than it is kept. Bounded; safe to repeat.
+    Put the hours that are over into one row each, and delete what is older than it is kept.
+
+    The history of studies too. Bounded; safe to repeat.
 
     One worker at a time; minutes go only when their hour is there.
     """
@@ -188,6 +190,7 @@ async def keep_series(s: Services) -> None:
     minutes = min(until, now - timedelta(hours=s.settings.series_minutes_kept))
     await s.series.discard(MINUTE, minutes, DISCARDED_AT_ONCE)
     await s.series.discard(HOUR, now - timedelta(days=s.settings.series_hours_kept), DISCARDED_AT_ONCE)
+    await s.history.discard(now - timedelta(days=s.settings.history_kept), DISCARDED_AT_ONCE)
     await lease.release()
 
 

@@ -3,6 +3,7 @@ What waits for an outage to end, instead of being delivered again until it is po
 
     FHIR does not answer            the study's dirty row counts the attempt; a message comes later
     the object store does not       a message of ours takes the event's place; it comes later
+    an operator paused projection   the message goes, the dirty row stays
 
 The delays grow. What has waited longer than ``DICOM_SYNC_PATIENCE`` becomes a dead letter too, so that somebody sees
 it: an outage of hours, or one study to which FHIR answers 500 for ever. It is tried on all the same, every ten minutes,
@@ -66,6 +67,23 @@ async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None
     await s.study_queue.enqueue(study, delay)
     s.telemetry.measure(FAILURES, code=outage.code)
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
+
+
+async def let_go(study: StudyRef, s: Services, *, attempt: int) -> None:
+    """
+    Let a message go while projection is paused: the sweeper wakes the study afterwards. Safe to repeat.
+
+    That an earlier delivery may have died after it wrote is noted on the dirty row, for the message takes it along.
+    """
+    s.telemetry.event("study.held_back", study=study.key)
+    for _ in range(MAX_ROUNDS if attempt > 1 else 0):
+        dirty = await s.dirty.read(study)
+        if dirty is None:
+            await s.dirty.mark(study, s.clock.now())
+            continue
+        distrusted = replace(dirty.value, attempts=dirty.value.attempts + 1)
+        if await unless_conflict(s.dirty.postpone(distrusted, dirty.etag)):
+            return
 
 
 async def put_off(change: Change, outage: TransientError, s: Services) -> None:

@@ -162,6 +162,7 @@ class MemoryWorld:
             "cursors",
             "series",
             "audit",
+            "history",
             "study_queue",
             "object_queue",
         )

@@ -32,6 +32,7 @@ from sync.model import (
     ObjectRef,
     PatientRow,
     Projection,
+    StudyEvent,
     StudyRef,
     SubjectKind,
     digest,
@@ -49,6 +50,7 @@ DIRTY_SHARDS = 16
 
 CURSOR_PARTITION = "cursors"
 AUDIT_PARTITION = "audit"
+LATEST_PARTITION = "latest"
 
 _END_OF_TIME = 10**17
 """Microseconds since 1970, beyond all that can be: what is counted down from."""
@@ -423,4 +425,40 @@ def series_from(row: Mapping[str, Any]) -> SeriesRow:
     }
     return SeriesRow(
         seconds=row["seconds"], start=datetime.fromisoformat(row["start"]), worker=row["worker"], samples=samples
+    )
+
+
+def history_keys(event: StudyEvent) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return partition and row key of an event's two rows: among those of its study, and among those of all."""
+    age = newest_first(event.at)
+    return (event.study.key, age), (LATEST_PARTITION, f"{age}-{event.study.key}")
+
+
+def newest_first(moment: datetime) -> str:
+    """Text that sorts the later a moment is, the earlier."""
+    return f"{_END_OF_TIME - round(moment.timestamp() * 1_000_000):017d}"
+
+
+def history_row(event: StudyEvent, keys: tuple[str, str]) -> Entity:
+    """Row of table ``history``."""
+    partition, row = keys
+    return {
+        "PartitionKey": partition,
+        "RowKey": row,
+        **_study_columns(event.study),
+        "at": event.at.isoformat(),
+        "outcome": event.outcome,
+        "series": event.series,
+        "instances": event.instances,
+    }
+
+
+def history_from(row: Mapping[str, Any]) -> StudyEvent:
+    """Inverse of `history_row`."""
+    return StudyEvent(
+        study=_study_from(row),
+        at=datetime.fromisoformat(row["at"]),
+        outcome=row["outcome"],
+        series=row["series"],
+        instances=row["instances"],
     )

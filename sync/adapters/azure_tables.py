@@ -22,6 +22,7 @@ from sync.adapters import azure_names as names
 from sync.adapters.azure_batching import LINGER, LONGEST_LINGER, Batcher
 from sync.adapters.azure_drifts import TableDrifts
 from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure_history import TableHistory
 from sync.adapters.azure_letters import TableAuditTrail, TableDeadLetters
 from sync.adapters.azure_rows import (
     CURSOR_PARTITION,
@@ -300,6 +301,7 @@ class TableStore:
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
         self.series = TableSeries(service.get_table_client(names.SERIES))
         self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
+        self.history = TableHistory(service.get_table_client(names.HISTORY))
 
     async def ensure(self) -> None:
         """Create the tables that are missing. Safe to repeat."""

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from sync.adapters.clocks import SystemClock
 from sync.adapters.memory_drifts import MemoryDrifts
+from sync.adapters.memory_history import MemoryHistory
 from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
 from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
 from sync.adapters.memory_table import MemoryTable
@@ -265,6 +266,7 @@ class MemoryStore:
         self.cursors = MemoryCursors()
         self.series = MemorySeries()
         self.audit = MemoryAuditTrail()
+        self.history = MemoryHistory()
         self.study_queue = MemoryStudyQueue(self.clock)
         self.object_queue = MemoryObjectQueue(self.clock)
         self.queues = MemoryDepths(self.study_queue, self.object_queue)

@@ -33,6 +33,7 @@ from sync.ports import (
     PatientRows,
     Projections,
     Series,
+    StudyHistory,
     StudyQueue,
 )
 
@@ -67,6 +68,7 @@ class Storage:
     cursors: Cursors
     series: Series
     audit: AuditTrail
+    history: StudyHistory
     study_queue: StudyQueue
     object_queue: ObjectQueue
     objects: ObjectSource
@@ -144,6 +146,7 @@ def _ports(store: Any) -> dict[str, Any]:
         "cursors",
         "series",
         "audit",
+        "history",
         "study_queue",
         "object_queue",
     )

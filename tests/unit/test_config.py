@@ -41,6 +41,7 @@ WRONG = [
     ("DICOM_SYNC_TIMEZONE", "../etc"),
     ("DICOM_SYNC_DICOMWEB_URL", "pacs.example"),
     ("DICOM_SYNC_OPERATORS", "everybody"),
+    ("DICOM_SYNC_HISTORY_KEPT", "0"),
     ("DICOM_SYNC_PATIENCE", "-1"),
     ("DICOM_SYNC_ISSUERS", "HOSP=https://hospital.example"),
     ("DICOM_SYNC_ISSUERS", '["HOSP"]'),

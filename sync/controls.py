@@ -1,0 +1,64 @@
+"""
+What an operator may hold back: projection, while a FHIR service is moved, restored or investigated.
+
+Ingest goes on, so nothing is lost: studies are marked dirty and wait. Messages that meet a pause are let go, for the
+dirty row is the truth, and the sweeper wakes every study once the pause is over.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync.errors import Contention, StoreConflict
+from sync.model import Cursor
+from sync.ports import Services
+
+PROJECTION = "control.projection"
+"""Name of the row in table ``cursors``."""
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Since when nothing is projected, who said so, and why. Aware UTC."""
+
+    since: datetime
+    who: str
+    why: str
+
+
+async def projection_pause(s: Services) -> Pause | None:
+    """Return the pause of projection; None when there is none."""
+    kept = await s.cursors.read(PROJECTION)
+    if kept is None or "since" not in kept.value.position:
+        return None
+    said = kept.value.position
+    return Pause(since=datetime.fromisoformat(said["since"]), who=said.get("who", ""), why=said.get("why", ""))
+
+
+async def pause_projection(s: Services, *, who: str, why: str) -> Pause:
+    """
+    Hold projection back from now on; what is being written is finished. Safe to repeat: the first pause counts.
+
+    Raises
+    ------
+    Contention
+        Somebody else kept changing it.
+    """
+    for _ in range(_ROUNDS):
+        if (known := await projection_pause(s)) is not None:
+            return known
+        position = {"since": s.clock.now().isoformat(), "who": who, "why": why}
+        with suppress(StoreConflict):  # somebody else pauses: then that one counts
+            await s.cursors.write(Cursor(name=PROJECTION, position=position, advanced_at=s.clock.now()), None)
+            s.telemetry.event("projection.paused")
+    raise Contention("the pause kept changing")
+
+
+async def resume_projection(s: Services) -> None:
+    """Let projection go on; the next sweep wakes what waits. Safe to repeat."""
+    await s.cursors.delete(PROJECTION)
+    s.telemetry.event("projection.resumed")
