@@ -90,6 +90,12 @@ def _containers(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _no_blanks(value: str) -> str:
+    if len(value.split()) > 1:
+        raise ValueError("expected an identifier system, which has no blanks, or none, or issuer")
+    return value
+
+
 def _time_zone(value: str) -> str:
     if value:
         try:
@@ -253,6 +259,13 @@ class Settings(MappingSettings):
     created, several park the study. ``update``: the same, but what the studies say of name, gender, birth date and
     identifiers is written into a linked Patient too, even an EHR's. ``reference-only``: the study names its patient by
     identifier and display; no Patient is read or written. A new policy holds for what changes; replay the others.
+    """
+
+    cast_patient_system: Annotated[str, AfterValidator(_no_blanks)] = ""
+    """
+    Where Microsoft DICOM Cast made Patients: the identifier system that it gave them, its ``Patient:PatientSystemId``;
+    ``none`` if that was empty, ``issuer`` if ``Patient:IsIssuerIdUsed`` was true. A Patient that is not found otherwise
+    is looked for under it, and taken unless its sex or birth date contradicts the images. Empty: nobody looks.
     """
 
     containers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)] = (

@@ -220,7 +220,8 @@ class Projection:
 
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
     none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
-    are the top-level elements that we wrote. ``begun`` is noted before the first write, so that no crash hides one.
+    are the top-level elements that we wrote. ``taken_over`` tells of an adopted resource that its maker has left to us.
+    ``begun`` is noted before the first write, so that no crash hides one.
     ``patient_key`` is the key of the patient row that the study keeps, ``patient_keys`` holds every one that it ever
     had: a pass that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise
     holds, as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or
@@ -230,6 +231,7 @@ class Projection:
     study: StudyRef
     fhir_id: str
     adopted: bool = False
+    taken_over: bool = False
     version: str | None = None
     content_hash: str | None = None
     foreign: bool = False

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
-from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient
+from sync.mapping.dicom_cast import is_wrong_system, known_to_cast_as
+from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient, contradictions
 from sync.mapping.resource import (
     Ownership,
     content_hash,
@@ -29,7 +30,7 @@ from sync.mapping.resource import (
     patient_id,
     version_of,
 )
-from sync.model import FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
+from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Services
 
 _MAX_ROUNDS = 8
@@ -140,7 +141,7 @@ async def link_patient(
     await s.patients.upsert(row)
     held = await _held(target, claim, s)
     if held is not None and held["id"] != target.resource_id:
-        return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, row, s))
+        return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, claim, s))
     rows = await s.patients.read(target.row_key)
     if all(other.study != study for other in rows):
         raise StoreConflict("another pass over the study took the patient row away")
@@ -226,7 +227,8 @@ async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow]
 async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Services) -> bool:
     """Whether somebody else's Patient carries the identifier: then the remaining rows are on their way out."""
     for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
-        return bool(_of_others(await s.fhir.search("Patient", identifier["system"], identifier["value"])))
+        matches = await s.fhir.search("Patient", identifier["system"], identifier["value"])
+        return bool(_of_others(matches) or await _made_by_cast(rows[0].attributes, s))
     return False
 
 
@@ -256,24 +258,40 @@ async def _find(claim: PatientClaim, s: Services) -> Resource | None:
         return await s.fhir.read("Patient", patient_id(claim.key))
     matches = await s.fhir.search("Patient", claim.system, claim.value)
     own = [match for match in matches if match["id"] == patient_id(claim.key)]
-    return _only_one(_of_others(matches)) or next(iter(own), None)
+    return await _only_theirs(matches, claim, s) or next(iter(own), None)
 
 
 async def _find_theirs(claim: PatientClaim, s: Services) -> Resource | None:
     """Return the one Patient of others."""
     if claim.value is None or claim.system is None:
         return None
-    return _only_one(_of_others(await s.fhir.search("Patient", claim.system, claim.value)))
+    return await _only_theirs(await s.fhir.search("Patient", claim.system, claim.value), claim, s)
 
 
-def _only_one(others: Sequence[Resource]) -> Resource | None:
+async def _only_theirs(matches: Sequence[Resource], claim: PatientClaim, s: Services) -> Resource | None:
+    others = _of_others(matches) or await _made_by_cast(claim.attributes, s)
     if len(others) > 1:
         raise AmbiguousMatch(f"{len(others)} Patients carry the identifier", code="fhir.ambiguous_patient")
     return next(iter(others), None)
 
 
+async def _made_by_cast(attributes: Attributes, s: Services) -> list[Resource]:
+    """Look for Patients under the identifier that DICOM Cast gave them; it put those of all issuers together."""
+    known = known_to_cast_as(attributes, s.settings.cast_patient_system)
+    if known is None:
+        return []
+    others = _of_others(await s.fhir.search("Patient", *known))
+    return [each for each in others if not contradictions(each, attributes, s.settings)]
+
+
 def _of_others(matches: Sequence[Resource]) -> list[Resource]:
     return [match for match in matches if not is_our_id(match["id"])]
+
+
+def _wrong_identifiers(rows: Sequence[PatientRow], s: Services) -> frozenset[tuple[str, ...]]:
+    """List identifiers of DICOM Cast without a system, or with one that is none: beside ours they only mislead."""
+    known = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
+    return frozenset(each for each in known if each is not None and is_wrong_system(each[0]))
 
 
 def _write(
@@ -282,7 +300,7 @@ def _write(
     """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
     if held is not None and _is_linked(row_key):
         said = build_linked_patient(rows, s.settings)
-        wanted = overlay_linked(held, said.resource)
+        wanted = overlay_linked(held, said.resource, wrong=_wrong_identifiers(rows, s))
     else:
         said = build_patient(row_key, rows, s.settings)
         wanted = overlay(held, said.resource, Ownership.of_patient()) if held else said.resource
@@ -293,14 +311,11 @@ def _write(
     return write, said.findings
 
 
-def _differences(held: Resource, row: PatientRow, s: Services) -> tuple[Finding, ...]:
+def _differences(held: Resource, claim: PatientClaim, s: Services) -> tuple[Finding, ...]:
     """Find where an EHR's Patient says something else than the images; the resource stays as it is."""
-    built = build_patient(row.patient_key, [row], s.settings).resource
-    keywords = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
     return tuple(
         Finding(keyword=keyword, code="patient.differs_from_ehr", action="kept the EHR's value")
-        for element, keyword in keywords.items()
-        if element in built and element in held and built[element] != held[element]
+        for keyword in contradictions(held, claim.attributes, s.settings)
     )
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from sync.derived import compare_derived, noted, retire
 from sync.errors import AmbiguousMatch, FhirConflict, FhirRejected
 from sync.mapping.derived import with_references
+from sync.mapping.dicom_cast import ELEMENTS as CAST_ELEMENTS
+from sync.mapping.dicom_cast import descriptions, is_made_by_cast, without_notes
 from sync.mapping.imaging_study import StudyResources, build_study, with_subject
 from sync.mapping.resource import (
     IMAGING_STUDY_ELEMENTS,
@@ -42,6 +44,10 @@ class Held:
 
     resource_id: str
     adopted: bool = False
+    taken_over: bool = False
+    """Whether DICOM Cast made it, which is switched off."""
+    notes: frozenset[str] = frozenset()
+    """Texts of notes that are of no use any more."""
     version: str | None = None
     resource: Resource | None = None
 
@@ -73,8 +79,14 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
     if recorded is not None:
         resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
         if resource is not None:
-            return _held(study, resource)
-    return await _look_up(study, s)
+            return _perhaps_taken_over(_held(study, resource), s, known=recorded.value.taken_over)
+    return _perhaps_taken_over(await _look_up(study, s), s)
+
+
+def _perhaps_taken_over(held: Held, s: Services, *, known: bool = False) -> Held:
+    if not held.adopted or held.resource is None:
+        return held
+    return replace(held, taken_over=known or is_made_by_cast(held.resource, s.settings.dicomweb_url))
 
 
 def _tells_enough(known: Projection) -> bool:
@@ -128,6 +140,8 @@ async def write_study(
     built = build_study(study, rows, s.settings) if rows else None
     if built is not None and trust and recorded is not None and held.version is None:
         raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
+    if held.taken_over:
+        held = replace(held, notes=descriptions(rows))
     before = recorded.value if recorded else None
     known = before.derived if before else {}
     if built is None:
@@ -179,12 +193,21 @@ async def _note(
 
     ``finished`` goes false: until the pass ends nobody may trust the record.
     """
-    known = recorded.value if recorded else Projection(study=study, fhir_id=held.resource_id, adopted=held.adopted)
+    known = recorded.value if recorded else Projection(study=study, fhir_id=held.resource_id)
     keys = known.patient_keys | ({row_key} if row_key else frozenset())
     derived = noted(known.derived, built.derived)
-    if recorded is not None and known.begun and (keys, derived) == (known.patient_keys, known.derived):
+    note = replace(
+        known,
+        fhir_id=held.resource_id,
+        adopted=held.adopted,
+        taken_over=held.taken_over,
+        patient_keys=keys,
+        derived=derived,
+        begun=True,
+    )
+    if recorded is not None and note == known:
         return recorded
-    note = replace(known, patient_keys=keys, derived=derived, begun=True, finished=False)
+    note = replace(note, finished=False)
     return Stored(note, await s.projections.write(note, recorded.etag if recorded else None))
 
 
@@ -225,7 +248,8 @@ def _theirs(held: Held, before: Projection | None) -> frozenset[str]:
     if not held.adopted or held.resource is None:
         return frozenset()
     ours = before.elements if before else frozenset[str]()
-    return frozenset(element for element in ("basedOn", "subject") if element in held.resource and element not in ours)
+    kept = ("basedOn",) if held.taken_over else ("basedOn", "subject")
+    return frozenset(element for element in kept if element in held.resource and element not in ours)
 
 
 def _projection(
@@ -235,6 +259,7 @@ def _projection(
         study=study,
         fhir_id=held.resource_id,
         adopted=held.adopted,
+        taken_over=held.taken_over,
         version=version,
         content_hash=change.content_hash,
         foreign=change.foreign,
@@ -256,7 +281,7 @@ async def _remove(
     study: StudyRef, held: Held, before: Projection | None, s: Services, *, known: Mapping[str, str], trust: bool
 ) -> tuple[Projection, bool]:
     """
-    Delete what instances made, and the ImagingStudy that we created.
+    Delete what instances made, and the ImagingStudy that we created or took over.
 
     An adopted one, or one that others refer to, becomes ``cancelled``.
 
@@ -269,14 +294,15 @@ async def _remove(
         study=study,
         fhir_id=held.resource_id,
         adopted=held.adopted,
+        taken_over=held.taken_over,
         patient_keys=keys,
         derived=derived.recorded,
         finished=True,
     )
     absent = held.version is None and held.resource is None
-    if absent or (held.adopted and not _perhaps_written(before)):
+    if absent or (held.adopted and not _perhaps_written(before, held, s)):
         return let_go, retired
-    if not held.adopted:
+    if not held.adopted or held.taken_over:
         try:
             await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
         except (FhirConflict, FhirRejected):
@@ -289,9 +315,10 @@ async def _remove(
     return let_go, retired or cancel is not None
 
 
-def _perhaps_written(before: Projection | None) -> bool:
-    """Tell whether this study's resource may hold something of ours."""
-    return before is not None and before.begun
+def _perhaps_written(before: Projection | None, held: Held, s: Services) -> bool:
+    """Tell whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
+    marked = held.resource is not None and is_made_by_cast(held.resource, s.settings.dicomweb_url)
+    return before is not None and before.begun and not marked
 
 
 async def _cancellation(held: Held, before: Projection | None, s: Services) -> FhirWrite | None:
@@ -323,10 +350,16 @@ async def _study_write(
     if held.resource is None:
         return StudyWrite(write=_put(wanted, held), content_hash=digest, elements=elements)
     written = elements | (before.elements if before else frozenset())
-    owned = Ownership.of_study(adopted=held.adopted, written=written, study_id_system=s.settings.study_id_system)
-    merged = overlay(held.resource, wanted, owned)
+    merged = overlay(without_notes(held.resource, held.notes), wanted, _owned(held, written, s))
     write = _put(merged, held) if differs(held.resource, merged) else None
     return StudyWrite(write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements)
+
+
+def _owned(held: Held, written: frozenset[str], s: Services) -> Ownership:
+    system = s.settings.study_id_system
+    if held.taken_over:
+        return Ownership.of_taken_over(former=CAST_ELEMENTS, written=written, study_id_system=system)
+    return Ownership.of_study(adopted=held.adopted, written=written, study_id_system=system)
 
 
 def _put(resource: Resource, held: Held) -> FhirWrite:

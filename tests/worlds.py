@@ -75,6 +75,37 @@ def ehr_study(resource_id: str, study: StudyRef = STUDY, **elements: Any) -> Res
     }
 
 
+def cast_patient(resource_id: str, value: str = "P1", **elements: Any) -> Resource:
+    """Patient as Microsoft DICOM Cast creates one by default: its identifier has no system."""
+    name = {"use": "usual", "family": "Doe", "given": ["Jane"]}
+    return {"resourceType": "Patient", "id": resource_id, "identifier": [{"value": value}], "name": [name], **elements}
+
+
+def cast_study(
+    resource_id: str, study: StudyRef = STUDY, *, patient: str = "cast-p", descriptions: Sequence[str] = ()
+) -> Resource:
+    """ImagingStudy as Microsoft DICOM Cast creates one: its codings, its notes, its endpoint, nothing counted."""
+    modality = {"system": "DCM", "code": "CT"}
+    instance = {"uid": "2.25.100", "sopClass": {"code": str(CTImageStorage)}, "number": 1}
+    accession = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]}
+    resource = {
+        "resourceType": "ImagingStudy",
+        "id": resource_id,
+        "meta": {"source": "https://dicom.example/v1/"},
+        "identifier": [
+            {"system": "urn:dicom:uid", "value": f"urn:oid:{study.study_instance_uid}"},
+            {"type": accession, "value": "A1"},
+        ],
+        "status": "available",
+        "subject": {"reference": f"Patient/{patient}"},
+        "started": "2026-01-02T10:15:30+00:00",
+        "endpoint": [{"reference": "Endpoint/cast-e"}],
+        "note": [{"text": text} for text in descriptions],
+        "series": [{"uid": "2.25.10", "modality": modality, "instance": [instance]}],
+    }
+    return {element: value for element, value in resource.items() if value}
+
+
 def event(change: Change, **more: Any) -> dict[str, Any]:
     """What Event Grid would say of the change."""
     kind = "BlobCreated" if change.action is Action.CREATED else "BlobDeleted"

@@ -265,7 +265,7 @@ _PROJECTION_TEXTS = (
     "patient_hash",
     "error",
 )
-_PROJECTION_PLAIN = ("fhir_id", "adopted", "foreign", "begun", "series", "instances", "finished")
+_PROJECTION_PLAIN = ("fhir_id", "adopted", "taken_over", "foreign", "begun", "series", "instances", "finished")
 
 
 def projection_from(row: Mapping[str, Any]) -> Projection:

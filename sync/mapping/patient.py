@@ -155,6 +155,17 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
     return BuiltPatient(resource=validated(filled(resource)), findings=findings.all())
 
 
+def contradictions(patient: Resource, attributes: Attributes, settings: MappingSettings) -> tuple[str, ...]:
+    """Attributes of a study that say something else than a Patient of somebody else does."""
+    said = _demographics(attributes, settings, Findings())
+    compared = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
+    return tuple(
+        keyword
+        for element, keyword in compared.items()
+        if element in said and element in patient and said[element] != patient[element]
+    )
+
+
 def build_linked_patient(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
     Build what the studies say of a Patient that somebody else created.

@@ -12,7 +12,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -189,6 +189,12 @@ class Ownership:
         return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
 
     @classmethod
+    def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:
+        """Ownership of an adopted ImagingStudy whose ``former`` elements have no owner but us any more."""
+        ours = cls.of_study(adopted=False, written=written, study_id_system=study_id_system)
+        return replace(ours, elements=(written | former) - {"identifier"})
+
+    @classmethod
     def of_patient(cls) -> Ownership:
         """Ownership of a Patient that we created."""
         return cls(
@@ -241,7 +247,7 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     return {**merged, "meta": meta} if meta else merged
 
 
-def overlay_linked(held: Resource, said: Resource) -> Resource:
+def overlay_linked(held: Resource, said: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
     """
     Our words over a Patient of somebody else: what studies say of him is written, nothing is taken away.
 
@@ -251,6 +257,8 @@ def overlay_linked(held: Resource, said: Resource) -> Resource:
         The Patient as the server has it.
     said
         What `sync.mapping.patient.build_linked_patient` makes of the studies.
+    wrong
+        System and value of identifiers that ours replace.
 
     Returns
     -------
@@ -259,11 +267,11 @@ def overlay_linked(held: Resource, said: Resource) -> Resource:
         are only added. A time of birth goes with the date that it belonged to, a generated text with what it told.
     """
     ours = {k: v for k, v in said.items() if k in PATIENT_ELEMENTS}
-    held_already = {_patient_value(each) for each in held.get("identifier", [])}
-    added = [each for each in ours.pop("identifier", []) if _patient_value(each) not in held_already]
+    known = held.get("identifier", [])
+    added = [each for each in ours.pop("identifier", []) if _patient_value(each) not in map(_patient_value, known)]
     merged = {**{k: v for k, v in held.items() if k != "meta"}, **ours}
     if added:
-        merged["identifier"] = [*held.get("identifier", []), *added]
+        merged["identifier"] = [*(each for each in known if _patient_value(each) not in wrong), *added]
     if merged.get("birthDate") != held.get("birthDate") and "_birthDate" not in ours:
         merged.pop("_birthDate", None)
     if held.get("text", {}).get("status") == "generated" and differs(held, {**merged, "meta": held.get("meta", {})}):

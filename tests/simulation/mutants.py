@@ -263,6 +263,7 @@ MUTANTS = [
         "            if not rows:\n                return  # others",
         "            if isinstance(refusal, FhirConflict):\n                return  # others",
         interleavings.patient_updated_while_left,
+        more=(("built_from=rows if write else None", "built_from=rows if held is None else None"),),
     ),
     Mutant(
         "a Patient of others is written under its version",

@@ -50,6 +50,7 @@ WRONG = [
     ("DICOM_SYNC_CODING_SCHEMES", "{"),
     ("DICOM_SYNC_PATIENT_SYSTEM", "hospital"),
     ("DICOM_SYNC_ACCESSION_SYSTEM", "hospital"),
+    ("DICOM_SYNC_CAST_PATIENT_SYSTEM", "our own numbers"),
     ("DICOM_SYNC_PLACER_SYSTEM", "hospital"),
     ("DICOM_SYNC_FILLER_SYSTEM", "hospital"),
     ("DICOM_SYNC_PATIENT_OTHER_NAMES", "perhaps"),
