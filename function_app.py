@@ -15,7 +15,7 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, handling, series, studies
+from sync import bootstrap, feeds, handling, series, studies
 from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
@@ -33,6 +33,21 @@ async def ingest_object(message: func.QueueMessage) -> None:
     """Look at the objects that an event says were created, overwritten or deleted."""
     running = await bootstrap.running()
     await handling.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
+    await feeds.wake(_text(message), running.services)
+
+
+@app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
+async def read_dicom_feed(timer: func.TimerRequest) -> None:
+    """Read, every five seconds, what is new in the change feed of the DICOM service; events wake it earlier."""
+    running = await bootstrap.running()
+    await feeds.read_dicom_feed(running.services)
+
+
+@app.timer_trigger(schedule="2-59/5 * * * * *", arg_name="timer", run_on_startup=False)
+async def read_orthanc_feed(timer: func.TimerRequest) -> None:
+    """Read, every five seconds, what was stored into the Orthanc and deleted from it."""
+    running = await bootstrap.running()
+    await feeds.read_orthanc_feed(running.services)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)

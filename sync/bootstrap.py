@@ -16,9 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
 from azure.identity.aio import DefaultAzureCredential
@@ -28,10 +26,14 @@ from azure.storage.queue.aio import QueueServiceClient
 from sync.adapters.azure_blobs import AzureBlobs
 from sync.adapters.azure_queues import AzureQueues
 from sync.adapters.azure_tables import TableStore
+from sync.adapters.azure_tokens import CredentialTokens
 from sync.adapters.clocks import SystemClock
+from sync.adapters.dicom_service import SCOPE, DicomService
+from sync.adapters.dicom_web import DicomWeb
 from sync.adapters.fhir import HttpFhirServer
+from sync.adapters.orthanc import Orthanc
 from sync.config import PREFIX, STATE, Settings
-from sync.errors import ConfigError, FhirUnavailable, SyncError
+from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources
 from sync.ports import ObjectListing, Services
 from sync.series import Recorder
@@ -56,6 +58,8 @@ class Running:
     _queues: AzureQueues
     _blobs: AzureBlobs
     _fhir: HttpFhirServer
+    _dicom: DicomService | None
+    _orthanc: Orthanc | None
     _credential: DefaultAzureCredential | None
 
     async def ensure(self) -> None:
@@ -67,6 +71,9 @@ class Running:
         with suppress(SyncError):
             await self.recorder.flush()
         await asyncio.gather(self._tables.close(), self._queues.close(), self._blobs.close(), self._fhir.aclose())
+        for source in (self._dicom, self._orthanc):
+            if source is not None:
+                await source.aclose()
         if self._credential is not None:
             await self._credential.close()
 
@@ -143,6 +150,7 @@ def connect(settings: Settings) -> Running:
     telemetry = Telemetry()
     blobs = _blobs(settings, credential, telemetry)
     fhir = HttpFhirServer(settings.fhir_url, telemetry=telemetry, tokens=_tokens(settings, credential))
+    dicom, orthanc = _dicom_service(settings, credential, telemetry), _orthanc(settings, telemetry)
     services = Services(
         settings=settings,
         clock=SystemClock(),
@@ -163,6 +171,9 @@ def connect(settings: Settings) -> Running:
         queues=queues,
         fhir=fhir,
         telemetry=telemetry,
+        instances={source.account: source for source in (dicom, orthanc) if source is not None},
+        dicom_feed=dicom,
+        orthanc=orthanc,
     )
     sources = Sources(
         account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
@@ -176,6 +187,8 @@ def connect(settings: Settings) -> Running:
         _queues=queues,
         _blobs=blobs,
         _fhir=fhir,
+        _dicom=dicom,
+        _orthanc=orthanc,
         _credential=credential,
     )
 
@@ -186,7 +199,13 @@ def _is_local(url: str) -> bool:
 
 def _needs_identity(settings: Settings) -> bool:
     source_by_identity = settings.source.startswith("https://")
-    return not settings.storage or source_by_identity or not _is_local(settings.fhir_url)
+    by_url = not _is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
+    return not settings.storage or source_by_identity or by_url
+
+
+def _wants_token(url: str) -> bool:
+    """Whether a DICOM service gets a token: never in the clear, and none on this machine does."""
+    return url.startswith("https://") and not _is_local(url)
 
 
 def _connections() -> dict[str, Any]:
@@ -235,26 +254,28 @@ def _connection_string_of(setting: str) -> Iterator[None]:
         raise ConfigError(setting, "expected the connection string of a storage account") from None
 
 
+def _dicom_service(
+    settings: Settings, credential: AsyncTokenCredential | None, telemetry: Telemetry
+) -> DicomService | None:
+    url = settings.dicom_url
+    if not url:
+        return None
+    tokens = None
+    if credential is not None and _wants_token(url):
+        tokens = CredentialTokens(credential, scope=SCOPE, failure=SourceUnavailable)
+    return DicomService(DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=telemetry, tokens=tokens), url)
+
+
+def _orthanc(settings: Settings, telemetry: Telemetry) -> Orthanc | None:
+    url = settings.orthanc_url
+    if not url:
+        return None
+    login = (settings.orthanc_user, settings.orthanc_password) if settings.orthanc_user else None
+    return Orthanc(DicomWeb(url, setting=f"{PREFIX}ORTHANC_URL", telemetry=telemetry, login=login), url)
+
+
 def _tokens(settings: Settings, credential: AsyncTokenCredential | None) -> CredentialTokens | None:
     """Give tokens to a FHIR server elsewhere; one on this machine gets none."""
     if credential is None or _is_local(settings.fhir_url):
         return None
     return CredentialTokens(credential, scope=f"{settings.fhir_url}/.default")
-
-
-class CredentialTokens:
-    """Bearer tokens of an Azure identity; the credential caches them, a refused one is asked for anew."""
-
-    def __init__(self, credential: AsyncTokenCredential, *, scope: str) -> None:
-        self._credential = credential
-        self._scope = scope
-
-    async def token(self, *, refresh: bool = False) -> str:
-        """Return a token; a new one when ``refresh``."""
-        options: dict[str, Any] = {"enable_cae": True} if refresh else {}
-        try:
-            found: AccessToken = await self._credential.get_token(self._scope, **options)
-        except AzureError as problem:
-            hint = "Check the managed identity of the function app, or sign in with `az login`."
-            raise FhirUnavailable(f"no token: {type(problem).__name__}", code="fhir.forbidden", hint=hint) from None
-        return found.token

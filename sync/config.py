@@ -71,6 +71,17 @@ def _given(value: str) -> str:
     return value
 
 
+def _without_version(value: str) -> str:
+    """Drop the version of the API, which people copy along."""
+    return re.sub(r"/v\d+$", "", value)
+
+
+def _user(value: str) -> str:
+    if ":" in value:
+        raise ValueError("expected a user name; HTTP basic authentication allows no colon in one")
+    return value
+
+
 def _source(value: str) -> str:
     """Pass a connection string: its client judges it. With an identity, Azure takes nothing but https."""
     if "://" in value.partition("=")[0] and not (_is_web_root(value) and value.startswith("https:")):
@@ -318,6 +329,18 @@ class Settings(MappingSettings):
     source: Annotated[str, AfterValidator(_source)] = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; empty: same as the state."""
 
+    dicom_url: Annotated[WebRoot, AfterValidator(_without_version)] = ""
+    """Root of the DICOM service whose change feed is read, without ``/v2``; empty: none."""
+
+    orthanc_url: WebRoot = ""
+    """Base URL of the Orthanc whose changes are read; empty: none."""
+
+    orthanc_user: Annotated[str, AfterValidator(_user)] = ""
+    """User of Orthanc's REST API; empty: none is asked for."""
+
+    orthanc_password: str = Field(default="", repr=False)
+    """Password of that user."""
+
     header: Annotated[HeaderLimits, NoDecode] = Field(default_factory=HeaderLimits.load)
     """Bounds of header reading, settings ``DICOM_SYNC_HEADER_*``."""
 
@@ -325,6 +348,8 @@ class Settings(MappingSettings):
     def _fits_together(self) -> Self:
         if not self.storage and not self.storage_account:
             raise ConfigError(STATE, f"is missing; it, or {STATE}__accountName, must name the state account")
+        if bool(self.orthanc_user) != bool(self.orthanc_password):
+            raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"expected together with {PREFIX}ORTHANC_USER, or neither")
         if self.max_wait < self.quiet_period:
             raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self

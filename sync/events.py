@@ -48,6 +48,9 @@ _IGNORED_TYPES = frozenset(
 )
 """Events after which every object is what it was before."""
 
+_FEED_PREFIX = "microsoft.healthcareapis.dicomimage"
+"""Events of a DICOM service: they only wake the reader of its change feed, which has their order and the metadata."""
+
 _UNSUPPORTED_HINT = (
     "The sync acts on blobs created, deleted and renamed. If a directory was renamed or deleted, run a backfill of its "
     "container; otherwise leave this type out of the event subscription."
@@ -93,8 +96,8 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
         The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
         unsupported type; a message that holds no events at all gives one `BadEvent`, one of ours (`object_message`) its
         change. Events after which every object is what it was before (``BlobTierChanged``, the empty file of
-        ``CreateFile``, a handshake) give nothing. ``BlobRenamed`` gives a creation and a deletion, each where it
-        concerns a configured container.
+        ``CreateFile``, a handshake) give nothing, nor do those of a DICOM service, which `feed_sequences` reads.
+        ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container.
         Error texts hold no name.
     """
     try:
@@ -122,6 +125,34 @@ def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime |
     named = {"account": ref.account, "container": ref.container, "name": ref.name}
     since = {"failing_since": failing_since.isoformat()} if failing_since else {}
     return json.dumps({"look_again": named, "waited": waited, **since})
+
+
+def feed_sequences(text: str) -> list[int | None]:
+    """
+    Return the feed sequences that the events of a DICOM service in a message name, None for one that names none.
+
+    Malformed or not, such an event only says that the feed has something to read. Whatever else is in the message is
+    the business of `parse_message`.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    events = document if isinstance(document, list) else [document]
+    return [_sequence(event) for event in events if _is_of_feed(event)]
+
+
+def _is_of_feed(event: Any) -> bool:
+    fields = {key.lower(): value for key, value in event.items()} if isinstance(event, dict) else {}
+    kind = fields.get("type" if "specversion" in fields else "eventtype")
+    return isinstance(kind, str) and kind.casefold().startswith(_FEED_PREFIX)
+
+
+def _sequence(event: Mapping[str, Any]) -> int | None:
+    data = next((part for key, part in event.items() if key.lower() == "data"), None)
+    parts = {key.lower(): part for key, part in data.items()} if isinstance(data, dict) else {}
+    number = parts.get("sequencenumber")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def parse_study_message(text: str) -> StudyRef:
@@ -160,7 +191,7 @@ def _changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
         yield _look_again(event, allowed)
         return
     kind = _text(event, "type" if "specversion" in event else "eventtype").casefold().removeprefix(_TYPE_PREFIX)
-    if kind in _IGNORED_TYPES:
+    if kind in _IGNORED_TYPES or kind.startswith(_FEED_PREFIX):
         return
     if kind not in ("blobcreated", "blobdeleted", "blobrenamed"):
         raise BadEvent("an event of an unsupported type", code="event.unsupported", hint=_UNSUPPORTED_HINT)

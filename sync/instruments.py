@@ -80,7 +80,7 @@ QUEUE = _one_of(
     "queue", "messaging.destination.name", "objects", "studies", "objects-poison", "studies-poison", "events"
 )
 OBJECT_OUTCOME = _one_of(
-    "outcome", "dicom_sync.outcome", "synced", "gone", "rejected", "repeat", "set_aside", "poisoned"
+    "outcome", "dicom_sync.outcome", "synced", "gone", "rejected", "repeat", "overtaken", "set_aside", "poisoned"
 )
 STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "written", "unchanged", "parked", "not_yet", "poisoned")
 METHOD = _one_of("method", "http.request.method", "GET", "POST", "PUT", "DELETE")

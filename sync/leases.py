@@ -57,6 +57,17 @@ class Lease:
         until = self._clock.now() + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, held_until=until))
 
+    async def note(self, position: Mapping[str, Any]) -> None:
+        """
+        Keep something with the position that does not mean that it moved, such as why it does not.
+
+        Raises
+        ------
+        StoreConflict
+            Somebody else holds the lease now: stop.
+        """
+        await self._write(replace(self._held.value, position=position))
+
     async def release(self) -> None:
         """Let the next walker begin at once. Without it the lease runs out by itself."""
         try:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from sync.config import Settings
@@ -137,6 +137,72 @@ class InstanceSource(Protocol):
         SourceUnavailable
             See `metadata`.
         """
+        ...
+
+
+class ChangeFeed(Protocol):
+    """
+    What happened to the instances of a DICOM service, in order: the feed of Azure's, version 2.
+
+    ``state`` and metadata of an entry say what the instance is *now*, when the page is read, not what the entry did.
+    """
+
+    @property
+    def account(self) -> str:
+        """What `ObjectRef.account` of its instances is."""
+        ...
+
+    async def page(
+        self, *, start: str = "", end: str = "", offset: int = 0, limit: int = 200, metadata: bool = True
+    ) -> Sequence[Any]:
+        """
+        Return entries of a window of time, by timestamp and sequence, as the service sent them: nothing is checked.
+
+        Parameters
+        ----------
+        start
+            First timestamp, ISO 8601 with an offset; empty: from the beginning.
+        end
+            First timestamp that is not wanted any more; empty: to the end.
+        offset
+            Entries of the window to skip.
+        limit
+            Entries to return at most, up to 200.
+        metadata
+            Whether the entries carry the metadata of their instances.
+
+        Raises
+        ------
+        SourceUnavailable
+            The service did not answer, refused us, or answered no list.
+        """
+        ...
+
+
+class OrthancServer(InstanceSource, Protocol):
+    """An Orthanc: besides metadata it tells what was stored, and what it holds."""
+
+    async def changes(self, since: int, limit: int) -> Any:
+        """
+        Return the changes after a sequence number as the server sent them: nothing is checked.
+
+        Raises
+        ------
+        SourceUnavailable
+            The server did not answer, or refused us.
+        """
+        ...
+
+    async def count(self) -> int | None:
+        """Return how many instances it holds; None when it does not say. Raises like `changes`."""
+        ...
+
+    def held(self) -> AsyncIterator[ObjectRef]:
+        """Iterate over all its instances, in no particular order. Raises like `changes`."""
+        ...
+
+    def ref(self, instance: str) -> ObjectRef:
+        """Return the reference of an instance by Orthanc's own id; ValueError when it can be none."""
         ...
 
 
@@ -507,6 +573,10 @@ class Services:
     telemetry: Telemetry = field(default_factory=Telemetry)
     instances: Mapping[str, InstanceSource] = field(default_factory=dict)
     """DICOM services by account; an object of any other account is in ``objects``. `sync.looking` chooses."""
+    dicom_feed: ChangeFeed | None = None
+    """Change feed of the DICOM service, where one is configured."""
+    orthanc: OrthancServer | None = None
+    """The Orthanc that is read, where one is configured."""
     verified: set[str] = field(default_factory=set)
     """Hashes of shared resources that this process has seen as they should be, so that not every study reads them."""
     turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sync.model import RECONCILE_CURSOR
+from sync.model import RECONCILE_CURSOR, Cursor
 from sync.ports import Services
+
+FEEDS = ("dicom-feed ", "orthanc-changes ")
+"""How the names of the feeds' cursors begin; see `sync.feeds`."""
 
 
 async def status(s: Services) -> dict[str, Any]:
@@ -17,13 +20,15 @@ async def status(s: Services) -> dict[str, Any]:
     -------
     dict
         ``idle`` (nothing dirty, nothing queued), ``dirty_studies``, ``queued`` (messages of all our queues, invisible
-        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``dead_letters``, ``drift`` (see
-        `drift_by_kind`), and ``counters`` of this process since it started.
+        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``dead_letters``, ``feeds`` (how far
+        each was read, when it last moved or was at its end, and what keeps it), ``drift`` (see `drift_by_kind`), and
+        ``counters`` of this process since it started.
     """
     depths = await s.queues.depths()
     dirty = [study async for study in s.dirty.all()]
     synced = [row async for row in s.projections.all() if row.finished and row.instances]
     letters = await s.dead_letters.entries()
+    cursors = [cursor async for cursor in s.cursors.all()]
     queued = sum(depths.values())
     return {
         "idle": not dirty and not queued,
@@ -33,9 +38,17 @@ async def status(s: Services) -> dict[str, Any]:
         "synced_studies": len(synced),
         "synced_instances": sum(row.instances for row in synced),
         "dead_letters": len(letters),
+        "feeds": {row.name: _feed(row) for row in cursors if row.name.startswith(FEEDS)},
         "drift": await drift_by_kind(s),
         "counters": dict(s.telemetry.counts()),
     }
+
+
+def _feed(row: Cursor) -> dict[str, Any]:
+    shown = {key: row.position[key] for key in ("until", "sequence", "since", "checked") if key in row.position}
+    failing = {key: row.position[key] for key in ("error", "hint", "not_before") if row.position.get(key)}
+    read = row.advanced_at.isoformat() if row.advanced_at else None
+    return {"read_at": read, "position": shown, **failing}
 
 
 async def drift_by_kind(s: Services) -> dict[str, Any]:

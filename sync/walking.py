@@ -74,6 +74,17 @@ class Walk:
             except StoreConflict:
                 raise _held() from None
 
+    async def note(self, **remarks: Any) -> None:
+        """Keep remarks with the position until it moves. Raises like `advance`."""
+        self.position = {**self.position, **remarks}
+        if self._lease is None:
+            return
+        async with self._turn:
+            try:
+                await self._lease.note(self.position)
+            except StoreConflict:
+                raise _held() from None
+
     async def hold(self, lease: Lease) -> None:
         """Keep the lease until cancelled, or until it is lost: then the next `advance` tells."""
         while True:

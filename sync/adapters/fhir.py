@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -26,6 +23,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.retry_after import retry_after
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
 from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.model import FhirPage, FhirWrite, Resource
@@ -297,14 +295,14 @@ def _version(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
 
 def _raise_for_outage(answer: httpx.Response) -> None:
     """Tell what trying again may help from what the caller has to decide."""
-    status, retry_after = answer.status_code, _retry_after(answer.headers)
+    status, wait = answer.status_code, retry_after(answer.headers)
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise Throttled(str(status), retry_after=retry_after)
+        raise Throttled(str(status), retry_after=wait)
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         hint = "Give the function's identity the role FHIR Data Contributor on the FHIR service."
-        raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=retry_after)
+        raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=wait)
     if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        raise FhirUnavailable(str(status), retry_after=retry_after)
+        raise FhirUnavailable(str(status), retry_after=wait)
 
 
 def _raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
@@ -397,17 +395,3 @@ def _mode(entry: Mapping[str, Any]) -> str:
 def _escape(token: str) -> str:
     r"""Escape a search token (R4 search.html, 3.1.1.4.0.1): ``\``, ``,``, ``|`` and ``$``."""
     return _ESCAPED.sub(r"\\\1", token)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks for, in any of its three forms; None for anything else."""
-    try:
-        if milliseconds := headers.get("x-ms-retry-after-ms"):
-            seconds = float(milliseconds) / 1000
-        elif (text := headers.get("Retry-After", "").strip()).isdecimal():
-            seconds = float(text)
-        else:
-            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None

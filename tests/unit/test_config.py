@@ -31,6 +31,12 @@ def refusal():
     return caught.value
 
 
+def test_the_version_of_a_dicom_services_api_is_dropped(monkeypatch):
+    for url in ("https://ws-svc.dicom.azurehealthcareapis.com/v2/", "https://ws-svc.dicom.azurehealthcareapis.com/v1"):
+        monkeypatch.setenv("DICOM_SYNC_DICOM_URL", url)
+        assert Settings.load().dicom_url == "https://ws-svc.dicom.azurehealthcareapis.com"
+
+
 def test_sound_settings_are_taken_and_roots_lose_their_last_slash():
     assert Settings.load().fhir_url == "https://fhir.example/r4"
     assert Settings.load().containers == ("dicom",)
@@ -43,6 +49,10 @@ WRONG = [
     ("DICOM_SYNC_OPERATORS", "everybody"),
     ("DICOM_SYNC_HISTORY_KEPT", "0"),
     ("DICOM_SYNC_PATIENCE", "-1"),
+    ("DICOM_SYNC_DICOM_URL", "pacs.example"),
+    ("DICOM_SYNC_ORTHANC_URL", "http://orthanc:orthanc@localhost:8042"),
+    ("DICOM_SYNC_ORTHANC_USER", "a:b"),
+    ("DICOM_SYNC_ORTHANC_PASSWORD", "without a user"),
     ("DICOM_SYNC_ISSUERS", "HOSP=https://hospital.example"),
     ("DICOM_SYNC_ISSUERS", '["HOSP"]'),
     ("DICOM_SYNC_ISSUERS", '{"HOSP": "not a uri"}'),

@@ -1,0 +1,42 @@
+"""Bearer tokens of an Azure identity, for the services that take them over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError
+
+from sync.errors import FhirUnavailable, TransientError
+
+
+class CredentialTokens:
+    """
+    Bearer tokens for one service; the credential caches them, a refused one is asked for anew.
+
+    Parameters
+    ----------
+    scope
+        What the service wants tokens to be asked for.
+    failure
+        Which error it is when there is no token; its code is ``area.forbidden``.
+    """
+
+    def __init__(
+        self, credential: AsyncTokenCredential, *, scope: str, failure: type[TransientError] = FhirUnavailable
+    ) -> None:
+        self._credential = credential
+        self._scope = scope
+        self._failure = failure
+
+    async def token(self, *, refresh: bool = False) -> str:
+        """Return a token; a new one when ``refresh``."""
+        options: dict[str, Any] = {"enable_cae": True} if refresh else {}
+        try:
+            found: AccessToken = await self._credential.get_token(self._scope, **options)
+        except AzureError as problem:
+            hint = "Check the managed identity of the function app, or sign in with `az login`."
+            code = f"{self._failure.code.partition('.')[0]}.forbidden"
+            raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=hint) from None
+        return found.token

@@ -1,0 +1,130 @@
+"""
+The DICOM service of Azure Health Data Services: its change feed, metadata by WADO-RS, instances of a study by QIDO-RS.
+
+Everything is asked of version 2 of the API; in version 1 the feed pages by sequence numbers instead of rows.
+
+Source: Azure "DICOM change feed overview", "DICOM Conformance Statement v2", "Manage medical imaging data partitions";
+DICOM PS3.18 10.4 (Retrieve Metadata), 10.6 (Search).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from sync.adapters.dicom_web import DicomWeb
+from sync.errors import SourceGone, SourceUnavailable
+from sync.instances import DEFAULT_PARTITION, instance_ref
+from sync.model import InstanceMetadata, ObjectRef, StudyRef
+from sync.ports import ChangeFeed, InstanceSource
+
+SCOPE = "https://dicom.healthcareapis.azure.com/.default"
+"""What a token is asked for."""
+
+_JSON = "application/dicom+json"
+_STUDY_PAGE = 200
+_SERIES_UID, _SOP_UID = "0020000E", "00080018"
+
+
+class DicomService(ChangeFeed, InstanceSource):
+    """
+    One DICOM service.
+
+    Parameters
+    ----------
+    web
+        Asks the root of the service, without the version.
+    url
+        That root; what it names, without the scheme, is the account of its objects.
+    """
+
+    def __init__(self, web: DicomWeb, url: str) -> None:
+        self._web = web
+        self._account = account_of(url)
+
+    @property
+    def account(self) -> str:
+        """Host and path of the service."""
+        return self._account
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._web.aclose()
+
+    async def page(
+        self, *, start: str = "", end: str = "", offset: int = 0, limit: int = 200, metadata: bool = True
+    ) -> Sequence[Any]:
+        """Read entries; see `sync.ports.ChangeFeed.page`."""
+        window = {name: text for name, text in (("startTime", start), ("endTime", end)) if text}
+        with_metadata = "true" if metadata else "false"
+        try:
+            found = await self._web.get(
+                "/v2/changefeed", **window, offset=offset, limit=limit, includeMetadata=with_metadata
+            )
+        except SourceGone:
+            hint = "Check that DICOM_SYNC_DICOM_URL is the root of a DICOM service with version 2 of its API."
+            raise SourceUnavailable("there is no change feed", code="source.refused", hint=hint) from None
+        if found is None:
+            return ()
+        if not isinstance(found, list):
+            raise SourceUnavailable("the change feed answered no list", code="source.garbage")
+        return found
+
+    async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
+        """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
+        found = await self._ask(ref.container, f"/{quote(ref.name)}/metadata")
+        dataset = found[0] if isinstance(found, list) and found else found
+        if not dataset:
+            raise SourceGone("no content")
+        return InstanceMetadata(dataset=dataset, etag="wado")
+
+    async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
+        """Iterate over the instances of a study; see `sync.ports.InstanceSource.objects_of`."""
+        offset, seen = 0, set[ObjectRef]()
+        path = f"/studies/{quote(study.study_instance_uid, safe='')}/instances"
+        while True:
+            try:
+                found = await self._ask(study.partition, path, limit=_STUDY_PAGE, offset=offset)
+            except SourceGone:
+                return
+            if found and not isinstance(found, list):
+                raise SourceUnavailable("the search answered no list", code="source.garbage")
+            refs = {ref for dataset in found or () if (ref := _found(self._account, study, dataset)) is not None}
+            if not refs - seen:
+                return
+            for ref in refs - seen:
+                yield ref
+            seen |= refs
+            offset += len(found)
+
+    async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
+        """Ask within a partition; the default one must be left out or named, depending on how the service is set up."""
+        if partition:
+            return await self._web.get(f"/v2/partitions/{quote(partition, safe='')}{path}", accept=_JSON, **parameters)
+        try:
+            return await self._web.get(f"/v2{path}", accept=_JSON, **parameters)
+        except SourceUnavailable as refusal:
+            if refusal.code != "source.refused":
+                raise
+        return await self._web.get(f"/v2/partitions/{DEFAULT_PARTITION}{path}", accept=_JSON, **parameters)
+
+
+def account_of(url: str) -> str:
+    """Return the account of the objects of a server at this URL; no blob account can be called so, for the slash."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.lower()}{parts.path}/"
+
+
+def _found(account: str, study: StudyRef, dataset: Any) -> ObjectRef | None:
+    series, sop = _value(dataset, _SERIES_UID), _value(dataset, _SOP_UID)
+    try:
+        return instance_ref(account, study.partition, study.study_instance_uid, series, sop)
+    except ValueError:
+        return None
+
+
+def _value(dataset: Any, tag: str) -> str:
+    element = dataset.get(tag, dataset.get(tag.lower())) if isinstance(dataset, Mapping) else None
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return str(values[0]).strip() if isinstance(values, list) and values else ""

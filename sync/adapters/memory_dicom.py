@@ -1,0 +1,194 @@
+"""
+A DICOM service in memory, with the change feed of Azure's and what it says of the past: `local` serves it over HTTP.
+
+Rows of the feed never change, but what they say of their instance is worked out when they are read: ``deleted`` while
+the instance is not there, ``current`` for the row that made it what it is, ``replaced`` for all others. A delete makes
+all older rows ``deleted``; a re-creation makes the delete's own row ``replaced``, with metadata. Sequences may have
+gaps, and a row may be held back to appear late.
+
+Source: microsoft/dicom-server, the SQL of its change feed; Azure "DICOM change feed overview".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sync.adapters.clocks import SystemClock
+from sync.errors import SourceGone, SourceUnavailable
+from sync.instances import DEFAULT_PARTITION, instance_ref
+from sync.model import InstanceMetadata, ObjectRef, StudyRef
+from sync.ports import ChangeFeed, Clock, InstanceSource
+
+Dataset = Mapping[str, Any]
+
+MOST = 200
+"""Rows of a page of version 2."""
+
+
+class InstanceId(NamedTuple):
+    """What names an instance in a service."""
+
+    partition: str
+    study: str
+    series: str
+    sop: str
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of the feed; ``visible`` is false while its transaction is under way."""
+
+    sequence: int
+    instance: InstanceId
+    action: str
+    at: datetime
+    visible: bool = True
+
+
+def id_of(dataset: Dataset, partition: str = "") -> InstanceId:
+    """Return what names the instance of these metadata."""
+    return InstanceId(partition, *(str(dataset[tag]["Value"][0]) for tag in ("0020000D", "0020000E", "00080018")))
+
+
+class MemoryDicomService(ChangeFeed, InstanceSource):
+    """
+    One DICOM service; tests store, update and delete.
+
+    ``names_default`` makes it call its only partition by name, as services with data partitions do.
+    """
+
+    def __init__(
+        self, clock: Clock | None = None, *, account: str = "dicom.example/", names_default: bool = False
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._account = account
+        self._names_default = names_default
+        self._sequence = 0
+        self.rows: list[Row] = []
+        self.instances: dict[InstanceId, tuple[int, Dataset]] = {}
+        self.outages: list[SourceUnavailable] = []
+        """Raised by the next calls, one each."""
+        self.calls = 0
+
+    @property
+    def account(self) -> str:
+        """The account of its instances."""
+        return self._account
+
+    # What the outside does.
+
+    def store(self, dataset: Dataset, partition: str = "", *, visible: bool = True) -> bool:
+        """Store an instance; False, and nothing happens, when it is there already."""
+        instance = id_of(dataset, partition)
+        if instance in self.instances:
+            return False
+        self._write(instance, "create", dataset, visible=visible)
+        return True
+
+    def update(self, partition: str, study: str, changes: Dataset) -> int:
+        """Change attributes of every instance of a study; a row for each. Return how many."""
+        found = [each for each in self.instances if (each.partition, each.study) == (partition, study)]
+        for instance in found:
+            self._write(instance, "update", {**self.instances[instance][1], **changes})
+        return len(found)
+
+    def delete(self, partition: str, study: str, series: str = "", sop: str = "") -> int:
+        """Delete a study, a series or an instance; a row for each instance. Return how many."""
+        wanted = [part for part in (series, sop) if part]
+        found = [
+            each
+            for each in self.instances
+            if (each.partition, each.study) == (partition, study) and wanted == [each.series, each.sop][: len(wanted)]
+        ]
+        for instance in found:
+            del self.instances[instance]
+            self._row(instance, "delete")
+        return len(found)
+
+    def skip(self, sequences: int = 1) -> None:
+        """Leave a gap, as a transaction does that is rolled back."""
+        self._sequence += sequences
+
+    def reveal(self) -> None:
+        """Let rows appear that were held back."""
+        for row in self.rows:
+            row.visible = True
+
+    def _write(self, instance: InstanceId, action: str, dataset: Dataset, *, visible: bool = True) -> None:
+        row = self._row(instance, action, visible=visible)
+        self.instances[instance] = (row.sequence, dict(dataset))
+
+    def _row(self, instance: InstanceId, action: str, *, visible: bool = True) -> Row:
+        self._sequence += 1
+        row = Row(self._sequence, instance, action, self._clock.now(), visible)
+        self.rows.append(row)
+        return row
+
+    # What it answers.
+
+    async def page(
+        self, *, start: str = "", end: str = "", offset: int = 0, limit: int = MOST, metadata: bool = True
+    ) -> Sequence[Any]:
+        """Return entries of a window, by timestamp and sequence."""
+        self._answer()
+        rows = self.window(
+            datetime.fromisoformat(start) if start else None, datetime.fromisoformat(end) if end else None
+        )
+        return [self.entry(row, metadata=metadata) for row in rows[offset : offset + limit]]
+
+    def window(self, start: datetime | None, end: datetime | None) -> list[Row]:
+        """Return the visible rows from ``start`` on and before ``end``, in the order of version 2."""
+        rows = [
+            row
+            for row in self.rows
+            if row.visible and (start is None or row.at >= start) and (end is None or row.at < end)
+        ]
+        return sorted(rows, key=lambda row: (row.at, row.sequence))
+
+    def span(self, offset: int, limit: int) -> list[Row]:
+        """Return the rows whose sequences are after ``offset`` and at most ``limit`` later: the way of version 1."""
+        rows = [row for row in self.rows if row.visible and offset < row.sequence <= offset + limit]
+        return sorted(rows, key=lambda row: row.sequence)
+
+    def entry(self, row: Row, *, metadata: bool = True) -> dict[str, Any]:
+        """Return a row as the service writes it: keys in camel case, nulls left out."""
+        sequence, dataset = self.instances.get(row.instance, (None, None))
+        state = "Deleted" if sequence is None else "Current" if sequence == row.sequence else "Replaced"
+        partition = row.instance.partition or (DEFAULT_PARTITION if self._names_default else "")
+        return {
+            "sequence": row.sequence,
+            **({"partitionName": partition} if partition else {}),
+            "studyInstanceUid": row.instance.study,
+            "seriesInstanceUid": row.instance.series,
+            "sopInstanceUid": row.instance.sop,
+            "action": row.action.capitalize(),
+            "timestamp": row.at.isoformat(timespec="microseconds").replace("+00:00", "0Z"),
+            "state": state,
+            **({"metadata": dataset} if metadata and dataset is not None else {}),
+        }
+
+    async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
+        """Return the metadata of one instance."""
+        self._answer()
+        for instance, (sequence, dataset) in self.instances.items():
+            if self._ref(instance) == ref:
+                return InstanceMetadata(dataset=dataset, etag=f"{sequence}")
+        raise SourceGone("no such instance")
+
+    async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
+        """Iterate over the instances of a study."""
+        self._answer()
+        for instance in list(self.instances):
+            if (instance.study, instance.partition) == (study.study_instance_uid, study.partition):
+                yield self._ref(instance)
+
+    def _ref(self, instance: InstanceId) -> ObjectRef:
+        return instance_ref(self._account, *instance)
+
+    def _answer(self) -> None:
+        self.calls += 1
+        if self.outages:
+            raise self.outages.pop(0)

@@ -1,0 +1,217 @@
+"""
+Orthanc: what was stored by its ``/changes``, attributes by its DICOMweb plugin or, without it, by its own REST API.
+
+Orthanc names instances by ids of its own, hashes of the UIDs; a change tells nothing else. An id that was deleted
+resolves to nothing, and no change tells of a deletion: the changes of what is deleted vanish with it. So what was
+deleted is found by asking what there is. See docs/sources.md.
+
+Source: Orthanc Book, "REST API of Orthanc", "Tracking changes"; DICOMweb plugin; observed with Orthanc 1.10.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from sync.adapters.dicom_service import account_of
+from sync.adapters.dicom_web import DicomWeb
+from sync.errors import SourceGone, SourceUnavailable
+from sync.model import InstanceMetadata, ObjectRef, StudyRef
+from sync.ports import OrthancServer
+
+FOLDER = "instances"
+
+_ID = re.compile(r"[0-9A-Za-z]{1,40}(?:-[0-9A-Za-z]{1,40}){0,8}")
+_TAG = re.compile(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}")
+_PAGE = 1000
+_SERIES_KEPT = 4096
+
+
+class Orthanc(OrthancServer):
+    """
+    One Orthanc server.
+
+    Parameters
+    ----------
+    web
+        Asks its REST API.
+    url
+        Its base URL; what it names, without the scheme, is the account of its objects.
+    """
+
+    def __init__(self, web: DicomWeb, url: str) -> None:
+        self._web = web
+        self._account = account_of(url)
+        self._uids_of_series: dict[str, tuple[str, str]] = {}
+
+    @property
+    def account(self) -> str:
+        """Host and path of the server."""
+        return self._account
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._web.aclose()
+
+    def ref(self, instance: str) -> ObjectRef:
+        """Return the reference of an instance by Orthanc's own id; ValueError when it can be none."""
+        if not _ID.fullmatch(instance):
+            raise ValueError("no id of Orthanc")
+        return ObjectRef(account=self._account, container="", name=f"{FOLDER}/{instance}")
+
+    async def changes(self, since: int, limit: int) -> Any:
+        """Return the changes after a sequence number, unchecked."""
+        try:
+            return await self._web.get("/changes", since=since, limit=limit)
+        except SourceGone:
+            raise _no_orthanc() from None
+
+    async def count(self) -> int | None:
+        """Return how many instances it holds; None when it does not say."""
+        try:
+            found = await self._web.get("/statistics")
+        except SourceGone:
+            return None
+        count = found.get("CountInstances") if isinstance(found, Mapping) else None
+        try:
+            return int(count) if count is not None and not isinstance(count, bool) else None
+        except (TypeError, ValueError):
+            return None
+
+    async def held(self) -> AsyncIterator[ObjectRef]:
+        """Iterate over all its instances."""
+        since, seen = 0, set[ObjectRef]()
+        while True:
+            try:
+                found = await self._web.get(f"/{FOLDER}", since=since, limit=_PAGE)
+            except SourceGone:
+                raise _no_orthanc() from None
+            if not isinstance(found, list):
+                raise SourceUnavailable("the list of instances is no list", code="source.garbage")
+            refs = {ref for each in found if (ref := self._listed(each)) is not None} - seen
+            if not refs:
+                return
+            for ref in refs:
+                yield ref
+            seen |= refs
+            since += len(found)
+
+    async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
+        """Iterate over the instances of a study, which several patients may share in Orthanc."""
+        if study.partition:
+            return
+        try:
+            found = await self._web.post("/tools/lookup", study.study_instance_uid)
+        except SourceGone:
+            raise _no_orthanc() from None
+        for hit in found if isinstance(found, list) else ():
+            identifier = hit.get("ID") if isinstance(hit, Mapping) and hit.get("Type") == "Study" else None
+            if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
+                continue
+            try:
+                inside = await self._web.get(f"/studies/{identifier}/instances")
+            except SourceGone:
+                continue
+            for each in inside if isinstance(inside, list) else ():
+                if (ref := self._listed(each)) is not None:
+                    yield ref
+
+    async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
+        """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
+        found = await self._web.get(f"/{quote(ref.name)}")
+        if not isinstance(found, Mapping):
+            raise SourceUnavailable("an instance is no object", code="source.garbage")
+        dataset = await self._by_dicomweb(found)
+        if dataset is None:
+            dataset = _as_dicom_json(await self._web.get(f"/{quote(ref.name)}/tags"))
+        return InstanceMetadata(dataset=dataset, etag=str(found.get("FileUuid") or "orthanc"), changed=_changed(found))
+
+    async def _by_dicomweb(self, instance: Mapping[str, Any]) -> Any:
+        """Return DICOM JSON of the plugin; None when there is no plugin, or it does not know the instance."""
+        sop = _main_tag(instance, "SOPInstanceUID")
+        uids = await self._uids_of(instance.get("ParentSeries"))
+        if not sop or uids is None:
+            return None
+        study, series = (quote(uid, safe="") for uid in uids)
+        path = f"/dicom-web/studies/{study}/series/{series}/instances/{quote(sop, safe='')}/metadata"
+        try:
+            found = await self._web.get(path, accept="application/dicom+json")
+        except SourceGone:
+            return None
+        return found[0] if isinstance(found, list) and found else found
+
+    async def _uids_of(self, series: Any) -> tuple[str, str] | None:
+        """Return the UIDs of a series' study and itself by Orthanc's id; they never change, for it is their hash."""
+        if not isinstance(series, str) or not _ID.fullmatch(series):
+            return None
+        if (known := self._uids_of_series.get(series)) is not None:
+            return known
+        try:
+            of_series = await self._web.get(f"/series/{series}")
+            parent = of_series.get("ParentStudy") if isinstance(of_series, Mapping) else None
+            if not isinstance(parent, str) or not _ID.fullmatch(parent):
+                return None
+            of_study = await self._web.get(f"/studies/{parent}")
+        except SourceGone:
+            return None
+        uids = _main_tag(of_study, "StudyInstanceUID"), _main_tag(of_series, "SeriesInstanceUID")
+        if not all(uids):
+            return None
+        if len(self._uids_of_series) >= _SERIES_KEPT:
+            self._uids_of_series.clear()
+        self._uids_of_series[series] = uids
+        return uids
+
+    def _listed(self, entry: Any) -> ObjectRef | None:
+        """Return an entry of a list: an id, or an object that holds it."""
+        identifier = entry.get("ID") if isinstance(entry, Mapping) else entry
+        try:
+            return self.ref(identifier) if isinstance(identifier, str) else None
+        except ValueError:
+            return None
+
+
+def _no_orthanc() -> SourceUnavailable:
+    hint = "Check that DICOM_SYNC_ORTHANC_URL is the base URL of an Orthanc server."
+    return SourceUnavailable("there is no Orthanc", code="source.refused", hint=hint)
+
+
+def _main_tag(resource: Any, keyword: str) -> str:
+    tags = resource.get("MainDicomTags") if isinstance(resource, Mapping) else None
+    value = tags.get(keyword) if isinstance(tags, Mapping) else None
+    return value.strip(" \0") if isinstance(value, str) else ""
+
+
+def _changed(instance: Mapping[str, Any]) -> datetime | None:
+    """Return when the instance was stored, if Orthanc says so (it does from 1.11 on)."""
+    text = instance.get("LastUpdate")
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+
+
+def _as_dicom_json(tags: Any) -> Any:
+    """
+    Return ``/instances/{id}/tags`` in the shape of DICOM JSON.
+
+    It has no VR, which is no loss: the table of the attributes has them.
+    """
+    if not isinstance(tags, Mapping):
+        return tags
+    return {key.replace(",", ""): _element(value) for key, value in tags.items() if _TAG.fullmatch(key)}
+
+
+def _element(element: Any) -> Any:
+    if not isinstance(element, Mapping):
+        return element
+    value = element.get("Value")
+    if isinstance(value, list):
+        return {"vr": "SQ", "Value": [_as_dicom_json(item) for item in value]}
+    if value is None and element.get("Type") in ("TooLong", "Binary"):
+        return {"BulkDataURI": "tags"}
+    return {"Value": [value] if value else []}

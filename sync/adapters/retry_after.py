@@ -1,0 +1,22 @@
+"""How long a server asks to be left alone, in whichever form it says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the service asks for, in any of its three forms; None for anything else."""
+    try:
+        if milliseconds := headers.get("x-ms-retry-after-ms"):
+            seconds = float(milliseconds) / 1000
+        elif (text := headers.get("Retry-After", "").strip()).isdecimal():
+            seconds = float(text)
+        else:
+            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -1,0 +1,14 @@
+"""
+Reading the change feeds of DICOM services: what their entries say becomes changes, and a cursor keeps how far it is.
+
+    DICOM service   feed, by windows of time  ->  entries  ->  the highest sequence of each instance  ->  ingest
+    Orthanc         changes, by sequence      ->  ids      ->  a look at each                         ->  ingest
+
+`reading` is how a timer or an event runs a feed: under a lease, a page at a time, the cursor moving only over what is
+done. `replay_window` gives the changes of some time to whoever wants them again; it needs no cursor.
+"""
+
+from sync.feeds.reading import read_dicom_feed, read_orthanc_feed, wake
+from sync.feeds.replaying import replay_window
+
+__all__ = ["read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]

@@ -1,0 +1,98 @@
+"""
+Entries of a DICOM service's change feed (version 2): JSON in, a `Change` with its look out. Pure.
+
+Published samples and the open-source server disagree on the case of keys and values, and leave out what is null; all
+of it is taken. ``state`` and metadata of an entry say what the instance is now, so they are the look at it; where they
+are missing or unheard of, the change has no look, and the instance is asked for.
+
+Source: Azure "DICOM change feed overview"; microsoft/dicom-server, ``ChangeFeedEntry``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sync.errors import BadEvent
+from sync.instances import instance_ref
+from sync.looking import look_from
+from sync.model import Action, Change, InstanceMetadata, Look, ObjectRef
+
+_HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
+_LARGEST_SEQUENCE = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its change, or what is wrong with it; its time, if it has one."""
+
+    change: Change | BadEvent
+    at: datetime | None = None
+    text: str = field(default="", repr=False)
+    """The entry itself, where it names no instance."""
+
+
+def entries_of(page: Iterable[Any], account: str) -> list[Entry]:
+    """Read a page; an entry that is none becomes a `BadEvent`, and nothing is raised."""
+    return [_entry(raw, account) for raw in page]
+
+
+def _entry(raw: Any, account: str) -> Entry:
+    if not isinstance(raw, Mapping):
+        return Entry(BadEvent("an entry of the change feed is no object", hint=_HINT), text=_json(raw))
+    fields = {str(key).lower(): value for key, value in raw.items()}
+    at = _time(fields.get("timestamp"))
+    uids = [_text(fields.get(f"{level}instanceuid")) for level in ("study", "series", "sop")]
+    try:
+        ref = instance_ref(account, _text(fields.get("partitionname")), *uids)
+    except ValueError:
+        problem = BadEvent("an entry of the change feed lacks a UID, or has one that is none", hint=_HINT)
+        return Entry(problem, at, _json(raw))
+    return Entry(_change(fields, ref, at), at)
+
+
+def _change(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None) -> Change:
+    sequence = _sequence(fields.get("sequence"))
+    gone = _text(fields.get("state")).lower() == "deleted"
+    return Change(
+        object=ref,
+        action=Action.DELETED if gone else Action.CREATED,
+        sequence=sequence,
+        look=_look(fields, ref, at, sequence) if sequence is not None else None,
+    )
+
+
+def _look(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, sequence: int) -> Look | None:
+    state, metadata = _text(fields.get("state")).lower(), fields.get("metadata")
+    if state == "deleted":
+        return Look(etag=None, order=at.isoformat(timespec="microseconds") if at else "")
+    if state not in ("current", "replaced") or not metadata:
+        return None
+    return look_from(InstanceMetadata(dataset=metadata, etag=f"sequence-{sequence}", changed=at), ref)
+
+
+def _sequence(value: Any) -> int | None:
+    """Return the sequence; without one an entry is a hint like any event, and its instance is looked at."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:  # noqa: PLR2004 -- digits of 2**63
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_SEQUENCE else None
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a timestamp as aware UTC, cut to microseconds; one without an offset is UTC."""
+    try:
+        found = datetime.fromisoformat(_text(value))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) and "\0" not in value and value.isprintable() else ""
+
+
+def _json(raw: Any) -> str:
+    return json.dumps(raw, sort_keys=True, default=str)

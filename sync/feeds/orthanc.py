@@ -1,0 +1,162 @@
+"""
+How far the changes of an Orthanc were read, and what no change tells: what was deleted.
+
+A change names an instance; what became of it is looked at. The changes of what is deleted vanish with it, and may be
+cleared altogether, so the server's count of instances is compared with what the changes make of it: when there are
+fewer, and now and then in any case, its list of instances is compared with the rows of ours. The numbers of changes
+begin anew when the server's database does: then reading does, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync.errors import SourceUnavailable
+from sync.model import Action, Batch, Change, Locator, ObjectRef
+from sync.ports import OrthancServer, Services
+from sync.walking import AHEAD
+
+LIMIT = 500
+"""Changes a page."""
+
+CHECK_EVERY = timedelta(minutes=10)
+"""How often the list of instances is compared without any sign that it is needed."""
+
+CHECK_WITHOUT_COUNT = timedelta(minutes=1)
+"""The same where the server does not count its instances."""
+
+_BATCH = 200
+_INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One page of changes."""
+
+    changes: tuple[Change, ...]
+    entries: int
+    reached: int
+    last: int | None
+    dates: tuple[str, ...] = ()
+    """The time of each of ``changes`` as the server spells it, in no known zone."""
+
+
+def changes_of(raw: Any, server: OrthancServer, since: int) -> Changes:
+    """
+    Read a page of changes. Pure; what names no instance is passed over.
+
+    Raises
+    ------
+    SourceUnavailable
+        It is no page at all.
+    """
+    fields = _lower(raw)
+    entries = fields.get("changes")
+    if not isinstance(entries, list):
+        raise SourceUnavailable("the changes are no list", code="source.garbage")
+    found: dict[ObjectRef, tuple[Change, str]] = {}
+    reached = since
+    for entry in map(_lower, entries):
+        reached = max(reached, _number(entry.get("seq")) or 0)
+        if (change := _change(entry, server)) is not None:
+            found[change.object] = (change, str(entry.get("date") or ""))
+    changes = tuple(change for change, _ in found.values())
+    return Changes(changes, len(entries), reached, _number(fields.get("last")), tuple(at for _, at in found.values()))
+
+
+def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
+    kind, identifier = str(entry.get("resourcetype") or "").lower(), entry.get("id")
+    if kind != _INSTANCE or not isinstance(identifier, str):
+        return None
+    gone = str(entry.get("changetype") or "").lower() == "deleted"
+    try:
+        return Change(object=server.ref(identifier), action=Action.DELETED if gone else Action.CREATED)
+    except ValueError:
+        return None
+
+
+async def batches(server: OrthancServer, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
+    """Read the changes from a position on, then look for what they do not tell; each batch tells its position."""
+    now = s.clock.now()
+    since, kept = position.get("since") or 0, {key: position.get(key) for key in ("count", "checked")}
+    expected = kept["count"]
+    under_way: deque[ObjectRef] = deque(maxlen=LIMIT * (AHEAD + 1))
+    while True:
+        page = changes_of(await server.changes(since, LIMIT), server, since)
+        if page.last is not None and page.last < since and not (page.last == 0 and await server.count()):
+            s.telemetry.event("feed.restarted", logging.WARNING, at=since)
+            since, kept, expected = 0, {}, None
+            continue
+        if page.reached <= since:
+            break
+        if expected is not None:
+            expected += await _unknown(page.changes, s)
+        under_way.extend(change.object for change in page.changes)
+        since, kept = page.reached, {**kept, "count": expected}
+        passed = page.entries - len(page.changes)
+        yield Batch(changes=page.changes, position={"since": since, **kept}, passed=passed)
+    count = await server.count()
+    if _is_due(kept.get("checked"), expected, count, now):
+        async for batch in _compared(server, s, under_way):
+            yield Batch(changes=batch, position={"since": since, **kept})
+        kept = {"checked": now.isoformat(), "count": count}
+    yield Batch(position={"since": since, **kept})
+
+
+def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime) -> bool:
+    if not isinstance(checked, str) or (count is not None and (expected is None or count < expected)):
+        return True
+    every = CHECK_WITHOUT_COUNT if count is None else CHECK_EVERY
+    return now - datetime.fromisoformat(checked) >= every
+
+
+async def _unknown(changes: Iterable[Change], s: Services) -> int:
+    """Count the changes that make the server hold more than we know of."""
+    known = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
+    return sum(1 for row in known if row is None or not _is_there(row.value))
+
+
+def _is_there(row: Locator) -> bool:
+    return row.study is not None or row.has_dead_letter
+
+
+async def _compared(
+    server: OrthancServer, s: Services, under_way: Iterable[ObjectRef]
+) -> AsyncIterator[tuple[Change, ...]]:
+    """
+    Compare the server's list of instances with our rows: what either lacks is to be looked at.
+
+    The list comes first, so that what is stored meanwhile looks like a deletion at worst; a look tells. What batches
+    before may still be looking at is not looked at twice.
+    """
+    try:
+        held = {ref async for ref in server.held()}
+    except SourceUnavailable as refusal:
+        if refusal.code != "source.refused":
+            raise
+        s.telemetry.event("feed.no_list", logging.WARNING, code=refusal.code)
+        return
+    known = {row.object async for row in s.locators.folder(server.account, "", "instances") if _is_there(row)}
+    gone, missing = known - held, held - known - set(under_way)
+    differing = [(Action.DELETED, ref) for ref in gone] + [(Action.CREATED, ref) for ref in missing]
+    if differing:
+        s.telemetry.event("feed.differs", missing=len(missing), deleted=len(gone))
+    changes = (Change(object=ref, action=action) for action, ref in differing)
+    while batch := tuple(itertools.islice(changes, _BATCH)):
+        yield batch
+
+
+def _lower(value: Any) -> Mapping[str, Any]:
+    return {str(key).lower(): part for key, part in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:  # noqa: PLR2004 -- digits of 2**63
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

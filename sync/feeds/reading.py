@@ -1,0 +1,135 @@
+"""
+Running a feed: a timer or an event wakes it, one process at a time reads it, and what fails is decided here.
+
+What keeps a service from answering is said once a run, kept with the cursor for status, and no failure of the timer:
+the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead letter,
+and the feed goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync.errors import Contention, SourceUnavailable
+from sync.events import feed_sequences
+from sync.feeds import orthanc, windows
+from sync.handling import handle_change, set_aside
+from sync.model import Batch, Change, ObjectKey
+from sync.ports import Services
+from sync.walking import Walk, Work, go, stubborn, walk_of
+
+PARALLEL = 32
+"""Instances of a feed that are dealt with at once."""
+
+BUDGET = 120.0
+"""Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one goes on."""
+
+
+def dicom_cursor(account: str) -> str:
+    """Name of the cursor of a DICOM service's feed."""
+    return f"dicom-feed {account}"
+
+
+def orthanc_cursor(account: str) -> str:
+    """Name of the cursor of an Orthanc's changes."""
+    return f"orthanc-changes {account}"
+
+
+async def read_dicom_feed(s: Services) -> Mapping[str, int] | None:
+    """
+    Read the change feed of the DICOM service from where the last run stood to its end. Safe to repeat and to kill.
+
+    Returns
+    -------
+    Mapping or None
+        How many changes had which outcome in this run; None when no service is configured, or somebody else reads.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer: the position is unknown, so nothing is read.
+    """
+    feed = s.dicom_feed
+    if feed is None:
+        return None
+    return await _run(dicom_cursor(feed.account), lambda position: windows.batches(feed, position, s), s)
+
+
+async def read_orthanc_feed(s: Services) -> Mapping[str, int] | None:
+    """Read the changes of the Orthanc, and compare its instances when needed; like `read_dicom_feed`."""
+    server = s.orthanc
+    if server is None:
+        return None
+    return await _run(orthanc_cursor(server.account), lambda position: orthanc.batches(server, position, s), s)
+
+
+async def wake(text: str, s: Services) -> None:
+    """
+    Read the DICOM service's feed if a message of queue ``objects`` holds an event of it that was not read yet.
+
+    Of many events at once the first reads, and the others find their sequences read. One that cannot read, because
+    another process does, leaves it to the timer.
+    """
+    sequences = feed_sequences(text)
+    if not sequences:
+        return
+    if s.dicom_feed is None:
+        s.telemetry.event("feed.not_configured", logging.WARNING, events=len(sequences))
+        return
+    name = dicom_cursor(s.dicom_feed.account)
+    async with s.turns.setdefault(ObjectKey("feed", name), asyncio.Lock()):
+        known = await s.cursors.read(name)
+        read = (known.value.position.get("sequence") or 0) if known else 0
+        if any(sequence is None or sequence > read for sequence in sequences):
+            await read_dicom_feed(s)
+
+
+async def _run(
+    name: str, batches: Callable[[Mapping[str, Any]], AsyncIterator[Batch]], s: Services
+) -> Mapping[str, int] | None:
+    try:
+        async with walk_of(name, s) as walk:
+            if _is_early(walk.position, s.clock.now()):
+                return {}
+            before = dict(walk.counts)
+            await _read(batches(walk.position), walk, s)
+            return {key: more for key, number in walk.counts.items() if (more := number - before.get(key, 0))}
+    except Contention as held:
+        if held.code == "walk.held":
+            return None
+        raise
+
+
+async def _read(batches: AsyncIterator[Batch], walk: Walk, s: Services) -> None:
+    async def aside(change: Change, refusal: Any) -> None:
+        await set_aside(change, refusal, s)
+
+    try:
+        work = stubborn(_looking(walk, s), walk, aside)
+        await go(batches, work, walk, parallel=PARALLEL, until=time.monotonic() + BUDGET)
+    except SourceUnavailable as outage:
+        s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
+        await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s.clock.now()))
+
+
+def _looking(walk: Walk, s: Services) -> Work:
+    async def work(change: Change) -> None:
+        outcome = await handle_change(change, s)
+        walk.counts[outcome.value if outcome else "object.set_aside"] += 1
+
+    return work
+
+
+def _is_early(position: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the service asked to be left alone for longer."""
+    not_before = position.get("not_before")
+    return isinstance(not_before, str) and now < datetime.fromisoformat(not_before)
+
+
+def _later(outage: SourceUnavailable, now: datetime) -> str | None:
+    return (now + timedelta(seconds=outage.retry_after)).isoformat() if outage.retry_after else None

@@ -1,0 +1,130 @@
+"""
+How far a DICOM service's change feed was read: by time, with an overlap, a page at a time.
+
+Rows are ordered by their timestamps, and a row may appear a little after later ones: its transaction took longer. So
+the position is the highest timestamp seen, of the service's clock and never of ours, and reading begins a while before
+it; what was acted on already is recognised by its sequence. Once such a re-reading, long enough after the last row,
+found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window, which the service has
+to read each time, so the window begins anew after some pages.
+
+A page shorter than was asked for is no end here, only an empty one: services may give less than they were asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync.events import message_digest
+from sync.feeds.entries import Entry, entries_of
+from sync.model import Batch, Change, DeadLetter, ObjectRef, SubjectKind
+from sync.ports import ChangeFeed, Services
+
+LIMIT = 200
+"""Entries a page, the most that the service gives."""
+
+OVERLAP = timedelta(seconds=60)
+"""How much later than later ones a row may appear."""
+
+LONGEST_WINDOW = 2000
+"""Rows to skip at most before the window begins anew."""
+
+
+async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | None) -> AsyncIterator[Sequence[Entry]]:
+    """
+    Read the pages of a window of time, from ``start`` on and before ``end``; None: of the feed's beginning, its end.
+
+    Raises
+    ------
+    SourceUnavailable
+        The service did not answer as it should.
+    """
+    offset, before = 0, None
+    while True:
+        raw = await feed.page(start=_text(start), end=_text(end), offset=offset, limit=LIMIT)
+        if not raw or raw == before:
+            return
+        entries = entries_of(raw, feed.account)
+        yield entries
+        before, offset = raw, offset + len(raw)
+        last = entries[-1].at
+        if offset >= LONGEST_WINDOW and last is not None and (start is None or last > start):
+            start, offset, before = last, 0, None
+
+
+async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
+    """
+    Read the feed from a position on; each batch tells the position once its changes are dealt with.
+
+    Entries that name no instance get their dead letters here.
+    """
+    now = s.clock.now()
+    until = _moment(position.get("until"))
+    reached, sequence = until, position.get("sequence") or 0
+    moving = {"since": now.isoformat(), "closed": False}
+    start = until if until is None or position.get("closed") else until - OVERLAP
+    async for entries in pages(feed, start=start, end=None):
+        await _refuse_bad(entries, s)
+        changes = latest(entries)
+        reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)
+        sequence = max((change.sequence or 0 for change in changes), default=sequence)
+        moved = moving if reached != until else _still(position)
+        yield Batch(changes=changes, position=_position(reached, sequence, moved), passed=len(entries) - len(changes))
+    resting = moving if reached != until else _at_rest(position, now)
+    yield Batch(position=_position(reached, sequence, resting))
+
+
+def latest(entries: Iterable[Entry]) -> list[Change]:
+    """Return the youngest change of each instance: a page is of one moment, so its other entries add nothing."""
+    found: dict[ObjectRef, Change] = {}
+    for entry in entries:
+        change = entry.change
+        if isinstance(change, Change):
+            known = found.get(change.object)
+            if known is None or _rank(known) <= _rank(change):
+                found[change.object] = change
+    return list(found.values())
+
+
+def _rank(change: Change) -> int:
+    """Rank an entry without a sequence highest: it makes its instance be looked at, which is as young as can be."""
+    return change.sequence if change.sequence is not None else 2**63
+
+
+def _times(entries: Iterable[Entry], now: datetime) -> list[datetime]:
+    """Timestamps of the entries; none lies in our future, or one that is wrong would hide all that follow."""
+    return [min(entry.at, now) for entry in entries if entry.at is not None]
+
+
+def _position(reached: datetime | None, sequence: int, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"until": reached.isoformat() if reached else None, "sequence": sequence, **more}
+
+
+def _still(position: Mapping[str, Any]) -> dict[str, Any]:
+    return {"since": position.get("since"), "closed": bool(position.get("closed"))}
+
+
+def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Tell whether the last row was there for so long that no earlier one can appear any more."""
+    since = _moment(position.get("since"))
+    closed = bool(position.get("closed")) or (since is not None and now - since >= OVERLAP)
+    return {"since": position.get("since"), "closed": closed}
+
+
+async def _refuse_bad(entries: Iterable[Entry], s: Services) -> None:
+    for entry in entries:
+        if not isinstance(entry.change, Change):
+            letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(entry.text), entry.change, s.clock.now())
+            await s.dead_letters.put(letter)
+            s.telemetry.event("feed.entry_refused", logging.WARNING, entry=letter.subject, code=letter.code)
+
+
+def _moment(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+def _text(moment: datetime | None) -> str:
+    """Spell a moment as the service wants it, with an offset; without a plus sign, which addresses must escape."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else ""

@@ -1,0 +1,316 @@
+"""DICOM servers over HTTP: what they answer becomes JSON or one of our errors, whatever it is."""
+
+import base64
+import json
+
+import httpx
+import pytest
+
+from sync.adapters.dicom_service import DicomService, account_of
+from sync.adapters.dicom_web import ATTEMPTS, DicomWeb
+from sync.adapters.orthanc import Orthanc
+from sync.errors import SourceGone, SourceUnavailable
+from sync.header import read_json
+from sync.instances import instance_ref
+from sync.model import StudyRef
+from sync.telemetry import Telemetry
+from tests.dicom_services import instance, uid
+
+URL = "http://pacs.example/base"
+
+
+class Server:
+    """Answers as it is told, by path; keeps what it was asked."""
+
+    def __init__(self, answers=()):
+        self.answers = dict(answers)
+        self.requests = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        answer = self.answers.get(request.url.path, httpx.Response(404))
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+
+
+class Tokens:
+    def __init__(self):
+        self.asked = []
+
+    async def token(self, *, refresh=False):
+        self.asked.append(refresh)
+        return f"token-{len(self.asked)}"
+
+
+def web(server, **more):
+    async def soon(seconds):
+        server.slept = [*getattr(server, "slept", []), seconds]
+
+    options = {"setting": "DICOM_SYNC_DICOM_URL", "telemetry": Telemetry(), "sleep": soon, **more}
+    return DicomWeb(URL, transport=httpx.MockTransport(server), **options)
+
+
+def azure(answers=()):
+    server = Server({f"/base{path}": answer for path, answer in dict(answers).items()})
+    return DicomService(web(server), URL), server
+
+
+def orthanc(answers=()):
+    server = Server({f"/base{path}": answer for path, answer in dict(answers).items()})
+    return Orthanc(web(server), URL), server
+
+
+REF = instance_ref(account_of(URL), "", "1.2", "1.3", "1.4")
+FEED = "/v2/changefeed"
+METADATA = "/v2/studies/1.2/series/1.3/instances/1.4/metadata"
+
+
+async def failure(awaitable):
+    with pytest.raises(SourceUnavailable) as caught:
+        await awaitable
+    return caught.value
+
+
+async def test_the_feed_is_asked_for_a_window_of_rows():
+    service, server = azure({FEED: respond([{"Sequence": 1}])})
+    window = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00+01:00"}
+    assert await service.page(**window, offset=200, limit=100) == [{"Sequence": 1}]
+    asked = server.requests[0].url
+    assert dict(asked.params) == {
+        "startTime": "2026-01-01T00:00:00Z",
+        "endTime": "2026-01-02T00:00:00+01:00",
+        "offset": "200",
+        "limit": "100",
+        "includeMetadata": "true",
+    }
+    assert "%2B01" in str(asked), "a plus sign in an address means a space"
+    await service.page()
+    assert "startTime" not in server.requests[1].url.params
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (httpx.Response(401), "source.forbidden"),
+        (httpx.Response(403), "source.forbidden"),
+        (httpx.Response(404), "source.refused"),
+        (httpx.Response(400), "source.refused"),
+        (httpx.Response(302, headers={"Location": "https://login.example"}), "source.refused"),
+        (httpx.Response(429, headers={"Retry-After": "60"}), "source.throttled"),
+        (httpx.Response(408), "source.unavailable"),
+        (httpx.Response(500), "source.unavailable"),
+        (httpx.Response(503), "source.unavailable"),
+        (httpx.ConnectError("refused"), "source.unavailable"),
+        (httpx.ReadTimeout("late"), "source.unavailable"),
+        (httpx.Response(200, text="<html>sign in</html>"), "source.garbage"),
+        (httpx.Response(200, text="[" * 100_000), "source.garbage"),
+        (httpx.Response(200, content=b"\xff\xfe["), "source.garbage"),
+        (httpx.Response(200, json={"error": "x"}), "source.garbage"),
+    ],
+)
+async def test_whatever_is_no_page_is_our_error_without_any_text_of_the_server(answer, code):
+    service, _ = azure({FEED: answer})
+    problem = await failure(service.page())
+    assert problem.code == code
+    assert problem.hint
+    assert "sign in" not in str(problem)
+
+
+async def test_a_pause_that_is_asked_for_is_passed_on_and_a_short_one_is_waited_for():
+    service, _ = azure({FEED: httpx.Response(429, headers={"Retry-After": "60"})})
+    assert (await failure(service.page())).retry_after == 60
+    service, server = azure({FEED: [httpx.Response(429, headers={"Retry-After": "1"}), httpx.Response(200, json=[1])]})
+    assert await service.page() == [1]
+    assert server.slept == [1]
+
+
+async def test_an_outage_is_tried_a_few_times_and_a_refusal_once():
+    for status, tries in ((503, ATTEMPTS), (403, 1), (400, 1)):
+        service, server = azure({FEED: httpx.Response(status)})
+        await failure(service.page())
+        assert len(server.requests) == tries
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(204), httpx.Response(200, text=" "), httpx.Response(200, json=None)])
+async def test_a_feed_without_anything_in_it_is_empty(answer):
+    service, _ = azure({FEED: answer})
+    assert await service.page() == ()
+
+
+async def test_a_number_without_end_spoils_no_page():
+    service, _ = azure(
+        {FEED: httpx.Response(200, text='[{"Sequence": 1, "Metadata": {"x": ' + "9" * 5000 + ', "y": NaN}}]')}
+    )
+    assert (await service.page())[0]["Sequence"] == 1
+
+
+async def test_a_refused_token_is_asked_for_anew_once():
+    server, tokens = Server({"/base/x": [httpx.Response(401), httpx.Response(200, json=1)]}), Tokens()
+    assert await web(server, tokens=tokens).get("/x") == 1
+    assert tokens.asked == [False, True]
+    assert server.requests[1].headers["Authorization"] == "Bearer token-2"
+
+
+async def test_a_password_is_sent_where_there_is_one():
+    server = Server({"/base/x": 1})
+    await web(server, login=("reader", "secret")).get("/x")
+    assert server.requests[0].headers["Authorization"] == "Basic " + base64.b64encode(b"reader:secret").decode()
+
+
+async def test_metadata_are_those_of_the_instance_and_nothing_means_gone():
+    service, server = azure({METADATA: [instance()]})
+    found = await service.metadata(REF)
+    assert found.dataset == instance()
+    assert server.requests[0].headers["Accept"] == "application/dicom+json"
+    for nothing in (httpx.Response(404), httpx.Response(204), httpx.Response(410), []):
+        service, _ = azure({METADATA: [nothing] if nothing == [] else nothing})
+        with pytest.raises(SourceGone):
+            await service.metadata(REF)
+
+
+async def test_data_partitions_are_part_of_the_address():
+    north = instance_ref(account_of(URL), "north wing", "1.2", "1.3", "1.4")
+    service, server = azure({"/v2/partitions/north wing/studies/1.2/series/1.3/instances/1.4/metadata": [instance()]})
+    assert (await service.metadata(north)).dataset
+    assert "north%20wing" in str(server.requests[0].url)
+
+
+async def test_a_service_with_partitions_wants_the_default_one_named():
+    named = METADATA.replace("/v2/", "/v2/partitions/Microsoft.Default/")
+    service, _ = azure({METADATA: httpx.Response(400), named: [instance()]})
+    assert (await service.metadata(REF)).dataset == instance()
+
+
+async def test_the_instances_of_a_study_are_searched_page_by_page():
+    found = [instance(1, sop) for sop in range(5)]
+    pages = [found[:3], [*found[3:], {"no": "instance"}, 7], httpx.Response(204)]
+    service, server = azure({f"/v2/studies/{uid(1)}/instances": [*map(respond, pages)]})
+    refs = [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
+    assert len(refs) == 5
+    assert [request.url.params["offset"] for request in server.requests] == ["0", "3", "7"]
+
+
+def respond(page):
+    return page if isinstance(page, httpx.Response) else httpx.Response(200, json=page)
+
+
+async def test_a_search_that_never_ends_ends():
+    service, _ = azure({f"/v2/studies/{uid(1)}/instances": httpx.Response(200, json=[instance(1, 1)])})
+    assert len([ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]) == 1
+
+
+# Orthanc.
+
+ORTHANC_ID = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
+RESOURCES = {
+    f"/instances/{ORTHANC_ID}": {
+        "FileUuid": "file-1",
+        "ParentSeries": "series-1",
+        "MainDicomTags": {"SOPInstanceUID": "1.4"},
+    },
+    "/series/series-1": {"ParentStudy": "study-1", "MainDicomTags": {"SeriesInstanceUID": "1.3"}},
+    "/studies/study-1": {"MainDicomTags": {"StudyInstanceUID": "1.2"}},
+}
+PLUGIN = {"/dicom-web/studies/1.2/series/1.3/instances/1.4/metadata": [instance()]}
+TAGS = {
+    f"/instances/{ORTHANC_ID}/tags": {
+        "0008,0018": {"Name": "SOPInstanceUID", "Type": "String", "Value": "1.4"},
+        "0020,000d": {"Name": "StudyInstanceUID", "Type": "String", "Value": "1.2"},
+        "0020,000e": {"Name": "SeriesInstanceUID", "Type": "String", "Value": "1.3"},
+        "0008,1030": {"Name": "StudyDescription", "Type": "TooLong", "Value": None},
+        "0008,0050": {"Name": "AccessionNumber", "Type": "Null", "Value": None},
+        "0010,1001": {"Name": "OtherPatientNames", "Type": "String", "Value": "A^B\\C^D"},
+        "0008,1032": {
+            "Name": "ProcedureCodeSequence",
+            "Type": "Sequence",
+            "Value": [{"0008,0100": {"Name": "CodeValue", "Type": "String", "Value": "T-1"}}],
+        },
+        "odd": 5,
+    }
+}
+
+
+async def test_orthancs_plugin_gives_the_metadata_and_its_file_the_etag():
+    server, http = orthanc({**RESOURCES, **PLUGIN})
+    for _ in range(2):
+        found = await server.metadata(server.ref(ORTHANC_ID))
+        assert (found.dataset, found.etag) == (instance(), "file-1")
+    assert len(http.requests) == 4 + 2, "the UIDs of a series are asked for once"
+
+
+async def test_without_the_plugin_orthancs_own_tags_say_the_same():
+    server, _ = orthanc({**RESOURCES, **TAGS})
+    record = read_json((await server.metadata(server.ref(ORTHANC_ID))).dataset)
+    assert (record.study.study_instance_uid, record.sop_instance_uid) == ("1.2", "1.4")
+    assert record.attributes == {
+        "AccessionNumber": [],
+        "OtherPatientNames": ["A^B", "C^D"],
+        "ProcedureCodeSequence": [{"CodeValue": ["T-1"]}],
+    }
+    assert [(finding.keyword, finding.code) for finding in record.findings] == [("StudyDescription", "value.elsewhere")]
+
+
+async def test_an_instance_that_orthanc_lost_on_the_way_is_gone():
+    for answers in ({}, RESOURCES, {next(iter(RESOURCES)): {}}):
+        server, _ = orthanc(answers)
+        with pytest.raises(SourceGone):
+            await server.metadata(server.ref(ORTHANC_ID))
+
+
+async def test_a_change_names_nothing_else_than_an_instance():
+    server, _ = orthanc()
+    for name in ("", "..", "../system", "a/b", "x" * 400, "a?b"):
+        with pytest.raises(ValueError):
+            server.ref(name)
+
+
+async def test_orthancs_lists_are_read_to_their_end():
+    pages = [["a", {"ID": "b"}, 5, "../c"], ["d"], []]
+    server, http = orthanc({"/instances": [respond(page) for page in pages]})
+    assert sorted([ref.name async for ref in server.held()]) == ["instances/a", "instances/b", "instances/d"]
+    assert [request.url.params["since"] for request in http.requests] == ["0", "4", "5"]
+
+
+async def test_the_instances_of_a_study_are_looked_up_under_every_patient():
+    hits = [{"ID": "s1", "Type": "Study"}, {"ID": "s2", "Type": "Study"}, {"ID": "p", "Type": "Patient"}, 5]
+    server, http = orthanc(
+        {
+            "/tools/lookup": respond(hits),
+            "/studies/s1/instances": respond([{"ID": "a"}]),
+            "/studies/s2/instances": respond([{"ID": "b"}]),
+        }
+    )
+    found = [ref.name async for ref in server.objects_of(StudyRef(study_instance_uid="1.2"))]
+    assert found == ["instances/a", "instances/b"]
+    assert http.requests[0].content == b"1.2"
+
+
+async def test_orthanc_is_counted_if_it_counts():
+    for answer, count in (
+        ({"CountInstances": 7}, 7),
+        ({"CountInstances": "7"}, 7),
+        ({}, None),
+        ([], None),
+        ({"CountInstances": True}, None),
+    ):
+        server, _ = orthanc({"/statistics": respond(answer)})
+        assert await server.count() == count
+    server, _ = orthanc()
+    assert await server.count() is None
+
+
+async def test_something_else_than_orthanc_is_named():
+    server, _ = orthanc()
+    assert (await failure(server.changes(0, 10))).code == "source.refused"
+    server, _ = orthanc({"/instances": {"no": "list"}})
+    with pytest.raises(SourceUnavailable):
+        [ref async for ref in server.held()]
+
+
+def test_an_account_is_host_and_path_and_never_that_of_blobs():
+    assert account_of("https://Ws-Svc.dicom.azurehealthcareapis.com") == "ws-svc.dicom.azurehealthcareapis.com/"
+    assert account_of("http://pacs/Base") == "pacs/Base/"
+    assert json.dumps(account_of("http://localhost:8042")) == '"localhost:8042/"'
