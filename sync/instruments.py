@@ -88,6 +88,7 @@ RESOURCE_TYPE = _one_of(
     "type",
     "fhir.resource_type",
     "Bundle",
+    "Device",
     "DiagnosticReport",
     "DocumentReference",
     "Endpoint",

@@ -10,13 +10,14 @@ from sync.handling import handle_object_message, handle_study_message
 from sync.mapping.resource import canonical
 from tests.worlds import SOURCES, UNREADABLE, MemoryWorld, dicom, events
 
+SCANNER = {"Manufacturer": "Maker", "ManufacturerModelName": "Model", "DeviceSerialNumber": "47"}
 CONTENTS = [
-    dicom(),
+    dicom(StationName="CT1", **SCANNER),
     dicom(sop="2.25.101", PatientName="Doe^J", PatientSex="F"),
     dicom(sop="2.25.100", StudyDescription="another copy"),
     dicom(sop="2.25.102", PatientID="P2", AccessionNumber="A1"),
     dicom(study="2.25.2", sop="2.25.200", StudyDate="20260303", PatientName="Roe^Jane", PatientIdentityRemoved="YES"),
-    dicom(study="2.25.2", sop="2.25.201", PatientID="P2", PatientSex="M"),
+    dicom(study="2.25.2", sop="2.25.201", PatientID="P2", PatientSex="M", StationName="CT2", **SCANNER),
     dicom(study="2.25.3", sop="2.25.300", PatientID=None),
     UNREADABLE,
     None,
@@ -44,14 +45,22 @@ async def deliver(w, messages, pauses):
 
 
 def end(w):
-    """Everything that must not depend on the order; one Endpoint stays for all studies there ever were."""
+    """Everything that must not depend on the order; Endpoint and Devices stay for all studies there ever were."""
+    named = {
+        performer["actor"].get("reference") for one in w.server.resources("ImagingStudy") for performer in _made_by(one)
+    }
     return {
         "fhir": [_said(resource) for kind in ("ImagingStudy", "Patient") for resource in w.server.resources(kind)],
+        "devices": [_said(one) for one in w.server.resources("Device") if f"Device/{one['id']}" in named],
         "dead letters": w.dead_letters(),
         "outstanding": w.outstanding(),
         "patient rows": sorted((row.patient_key, row.study) for row in w.store.patients.table.values()),
         "findings": {p.study: _own_findings(p) for p in w.store.projections.table.values() if p.instances},
     }
+
+
+def _made_by(study):
+    return [performer for series in study.get("series", []) for performer in series.get("performer", [])]
 
 
 def _said(resource):
