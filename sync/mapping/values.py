@@ -16,7 +16,8 @@ from typing import Any
 
 from sync.attributes import texts
 from sync.config import SYSTEM_SCHEMES, MappingSettings
-from sync.mapping.terminology import CODING_SCHEMES, DCM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
+from sync.mapping.terminology import CODING_SCHEMES, DCM, UCUM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
+from sync.mapping.units import is_ucum
 from sync.model import Attributes, Finding, Resource
 
 MAX_TEXT_BYTES = 1024 * 1024
@@ -216,6 +217,9 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
         findings.note(keyword, "coding.unknown_scheme", "code without system")
     elif system == DCM:
         system = dcm_system(value)
+    elif system == UCUM and not is_ucum(value):
+        system = None
+        findings.note(keyword, "coding.unknown_unit", "code without system")
     version = None if designator in UNVERSIONED_SCHEMES else one_text(item, "CodingSchemeVersion", findings)
     return filled({"system": system, "version": version, "code": value, "display": display})
 

@@ -73,6 +73,13 @@ def test_codes_of_dicom_that_are_newer_than_r4_go_by_the_oid_of_their_system():
     assert made(item("130001", "DCM"))[0]["coding"][0]["system"] == "urn:oid:1.2.840.10008.2.16.4"
 
 
+def test_what_is_no_unit_is_not_called_one_of_ucum():
+    assert made(item("mGy.cm", "UCUM"))[0]["coding"][0]["system"] == "http://unitsofmeasure.org"
+    found, codes = made(item("LN", "UCUM"))
+    assert "system" not in found["coding"][0]
+    assert codes == ["coding.unknown_unit"]
+
+
 def test_a_long_code_value_is_a_code():
     said = {"LongCodeValue": ["x" * 100], "CodingSchemeDesignator": ["LN"]}
     assert made(said)[0] == {"coding": [{"system": "http://loinc.org", "code": "x" * 100}]}
