@@ -89,7 +89,7 @@ async def keep_series(timer: func.TimerRequest) -> None:
 async def reconcile(timer: func.TimerRequest) -> None:
     """Compare, each minute, some studies with FHIR and the source, and look again at what was found to differ."""
     running = await bootstrap.running()
-    await handling.guarded(reconcile_slice(running.services))
+    await handling.guarded(reconcile_slice(running.services, running.listing))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

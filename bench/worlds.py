@@ -149,7 +149,7 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
             else []
         )
         command = [*_leashed("local"), "up", "--fhir", fhir.relayed]
-        env = {WRAP_SETTING: shlex.join(wrap)}
+        env = {WRAP_SETTING: shlex.join(wrap), "DICOM_SYNC_RECONCILE_STUDIES": "0"}
         with running(command, name="the world", ready=_announced("api"), on_line=log, env=env) as child:
             said = child.announced
             yield BenchWorld(said["storage"], said["container"], said["api"], said["pids"]["host"], fhir, journal)

@@ -71,6 +71,17 @@ class ObjectSource(Protocol):
         """
         ...
 
+    async def etag(self, ref: ObjectRef) -> str:
+        """
+        Return the object's ETag, without quotes, and none of its bytes.
+
+        Raises
+        ------
+        SourceGone, SourceUnavailable
+            See `read`.
+        """
+        ...
+
 
 class ObjectListing(Protocol):
     """What is in a container, page by page."""

@@ -78,6 +78,14 @@ class AzureBlobs(ObjectSource, ObjectListing):
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
 
+    async def etag(self, ref: ObjectRef) -> str:
+        """Return the object's ETag; see `sync.ports.ObjectSource.etag`."""
+        if ref.account != self.account or ref.container not in self._containers:
+            raise ForeignSource("the object is outside the configured account and containers")
+        with source_errors():
+            found = await self._service.get_blob_client(ref.container, ref.name).get_blob_properties()
+        return _bare(found.etag)
+
     async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
         """List a container; see `sync.ports.ObjectListing.page`. The token is the service's marker."""
         if container not in self._containers:

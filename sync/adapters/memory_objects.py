@@ -145,6 +145,10 @@ class MemoryObjects(ObjectSource, ObjectListing):
         data = blob.data[start : start + length]
         return Chunk(data=data, etag=blob.etag, size=len(blob.data), last_modified=blob.last_modified)
 
+    async def etag(self, ref: ObjectRef) -> str:
+        """Return the object's ETag."""
+        return (await self.read(ref, start=0, length=0)).etag
+
     async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
         """List a container; see `sync.ports.ObjectListing`. The token is the name that the next page begins with."""
         if container not in self._containers:

@@ -100,7 +100,7 @@ def _study(text: str) -> StudyRef | str | None:
 
 async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> Outcome:
     with _showing(plan, as_json=as_json) as shown:
-        round_ = Round(plan, running.services, shown)
+        round_ = Round(plan, running.services, running.listing, shown)
         if chosen is None:
             outcome = await round_.over_everything()
         else:

@@ -3,6 +3,7 @@ Whether source, ledger and FHIR agree, and what to do where they do not.
 
     studies    one study: rehearse its pass, look for doubles, look at its objects   ->  drifts
     objects    one study's objects: does the source still hold what the ledger says
+    source     the source's own list: objects that were never looked at
     strangers  FHIR's own list: resources with our kind of id that no record knows
     mending    the ordinary ways: look at the object again, project the study again
     rounds     all of it over all studies, for the command line

@@ -1,14 +1,14 @@
 """
 One study's objects: the source still holds each as the ledger knows it, and no others.
 
-A blob is asked for one byte, whose answer carries its ETag; a DICOM service for the list of the study's instances.
+A blob is asked for its ETag, a DICOM service for the list of the study's instances.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sync.errors import ForeignSource, SourceChanged, SourceGone
+from sync.errors import ForeignSource, SourceGone
 from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
 from sync.ports import InstanceSource, Services
 
@@ -29,7 +29,8 @@ async def look_at_objects(study: StudyRef, s: Services) -> Sequence[Drift] | Non
         if known is None:
             kinds[row.object_key] = DriftKind.OBJECT_GONE
         elif not known.value.settled:
-            return None
+            if not known.value.has_dead_letter:
+                return None
         elif known.value.object.account in s.instances:
             listed[row.object_key] = known.value
         else:
@@ -53,14 +54,12 @@ def object_address(key: ObjectKey) -> str:
 
 async def _kind(locator: Locator, study: StudyRef, s: Services) -> DriftKind | None:
     try:
-        now = await s.objects.read(locator.object, start=0, length=1)
+        now = await s.objects.etag(locator.object)
     except SourceGone:
         return DriftKind.OBJECT_GONE
-    except SourceChanged:
-        return DriftKind.OBJECT_CHANGED
     except ForeignSource:
         return None  # its container is no longer ours to read, so nobody can tell
-    same = now.etag == locator.etag and locator.study == study
+    same = now == locator.etag and locator.study == study
     return None if same else DriftKind.OBJECT_CHANGED
 
 

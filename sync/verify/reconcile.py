@@ -1,7 +1,8 @@
 """
 Verify in small slices, for ever: what the timer does each minute.
 
-    take the lease  ->  what was found before, oldest first  ->  the next studies, or a page of FHIR's list  ->  note
+    take the lease  ->  some of what was found before  ->  a page of the source's list, the next studies, or a page of
+    FHIR's list  ->  note
 
 The cursor ``reconcile`` holds how far the round has come and when the last whole one ended. A run that dies repeats its
 slice; two never run at once, and it would not matter.
@@ -9,21 +10,31 @@ slice; two never run at once, and it would not matter.
 
 from __future__ import annotations
 
-import heapq
 import logging
+import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sync.errors import FhirRejected, FhirUnavailable, Throttled
+from sync.errors import (
+    FhirRejected,
+    FhirUnavailable,
+    ForeignSource,
+    SourceGone,
+    SourceUnavailable,
+    StaleToken,
+    Throttled,
+)
 from sync.instruments import OPEN_DRIFT
 from sync.leases import take
-from sync.model import RECONCILE_CURSOR, Drift, DriftKind, StudyRef
-from sync.ports import Services
+from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
+from sync.ports import ObjectListing, Services
 from sync.verify.looks import Found, Looker
 from sync.verify.mending import Budget, mend_study
+from sync.verify.objects import object_address
+from sync.verify.source import PAGE, look_at_listed, mend_object
 from sync.verify.strangers import LISTED, look_at_stranger
 from sync.verify.studies import look_at_study
 
@@ -36,28 +47,34 @@ AGAIN = 20
 TRIES = 2
 
 _STUDIES = "studies"
-_PHASES = (_STUDIES, *LISTED)
+_SOURCE = "source"
+_PHASES = (_SOURCE, _STUDIES, *LISTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
     """Where a round stands: in which phase, after which study key or at which link; and the round before."""
 
-    phase: str = _STUDIES
+    phase: str = _SOURCE
     after: str = ""
+    container: int = 0
     began: str = ""
     studies: int = 0
     last_round: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, position: Mapping[str, Any], now: datetime) -> _Place:
-        known = {name: position[name] for name in ("after", "began", "studies", "last_round") if name in position}
+        known = {
+            name: position[name]
+            for name in ("after", "container", "began", "studies", "last_round")
+            if name in position
+        }
         phase = position.get("phase")
-        place = cls(**{**known, "phase": phase if phase in _PHASES else _STUDIES})
+        place = cls(**{**known, "phase": phase if phase in _PHASES else _SOURCE})
         return place if place.began else replace(place, began=now.isoformat())
 
     def position(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("phase", "after", "began", "studies", "last_round")}
+        return {name: getattr(self, name) for name in ("phase", "after", "container", "began", "studies", "last_round")}
 
     def next_phase(self, now: datetime) -> _Place:
         index = _PHASES.index(self.phase) + 1
@@ -67,7 +84,7 @@ class _Place:
         return _Place(began=now.isoformat(), last_round=ended)
 
 
-async def reconcile(s: Services, looker: Looker | None = None) -> int:
+async def reconcile(s: Services, listing: ObjectListing, looker: Looker | None = None) -> int:
     """
     Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
 
@@ -89,12 +106,12 @@ async def reconcile(s: Services, looker: Looker | None = None) -> int:
     lease = await take(RECONCILE_CURSOR, s.cursors, s.clock, seconds=LEASE)
     if lease is None:
         return 0
-    run = _Run(s, looker or Looker(tries=TRIES))
+    run = _Run(s, listing, looker or Looker(tries=TRIES))
     place = _Place.of(lease.position, s.clock.now())
     try:
-        await run.again()
+        await run.again(place)
         await lease.advance((await run.go_on(place)).position())
-    except (FhirUnavailable, Throttled) as outage:
+    except (FhirUnavailable, Throttled, SourceUnavailable) as outage:
         s.telemetry.event("reconcile.postponed", logging.WARNING, code=outage.code)
     finally:
         await lease.release()
@@ -106,23 +123,32 @@ async def reconcile(s: Services, looker: Looker | None = None) -> int:
 class _Run:
     """One run of the timer."""
 
-    def __init__(self, s: Services, looker: Looker) -> None:
+    def __init__(self, s: Services, listing: ObjectListing, looker: Looker) -> None:
+        self._source = listing
         self.looked = 0
         self.mended = 0
         self.found: Counter[DriftKind] = Counter()
         self._s = s
         self._looker = looker
+        self._refs: dict[str, ObjectRef] = {}
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
 
-    async def again(self) -> None:
-        """Look again at what was found, the longest unseen first: what is right by now is no drift any more."""
+    async def again(self, place: _Place) -> None:
+        """Look again at some of what was found: what is right by now is no drift any more."""
         async for drift in self._s.drifts.all():
             self._known[drift.subject].append(drift)
-        oldest = heapq.nsmallest(AGAIN, self._known, key=lambda subject: str(self._known[subject][0].last_at))
-        await self._look(oldest, self._subject)
+        subjects = list(self._known)
+        some = random.sample(subjects, min(AGAIN, len(subjects)))  # in no order: some can only wait for their list
+
+        async def look(subject: str) -> Found:
+            return await self._subject(subject, str(place.last_round.get("began", "")))
+
+        await self._look(some, look)
 
     async def go_on(self, place: _Place) -> _Place:
         """Look at the next slice; return where the round stands then."""
+        if place.phase == _SOURCE:
+            return await self._next_objects(place)
         if place.phase == _STUDIES:
             return await self._next_studies(place)
         try:
@@ -145,6 +171,26 @@ class _Run:
         for kind in DriftKind:
             self._s.telemetry.measure(OPEN_DRIFT, kinds[kind], kind=kind.value)
 
+    async def _next_objects(self, place: _Place) -> _Place:
+        containers = self._s.settings.containers
+        if place.container >= len(containers):
+            return place.next_phase(self._s.clock.now())
+        following = replace(place, container=place.container + 1, after="")
+        try:
+            page = await self._source.page(containers[place.container], token=place.after or None, size=PAGE)
+        except StaleToken:
+            return replace(place, after="")
+        except SourceGone:
+            return following  # a container that is not there yet holds nothing
+        listed = {object_address(each.object.key): each for each in page.objects}
+        self._refs.update({address: each.object for address, each in listed.items()})
+
+        async def look(address: str) -> Found:
+            return await look_at_listed(listed[address], self._s)
+
+        await self._look(list(listed), look)
+        return replace(place, after=page.token) if page.token else following
+
     async def _next_studies(self, place: _Place) -> _Place:
         chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies)
         if not chunk:
@@ -157,14 +203,28 @@ class _Run:
         await self._look(list(studies), look)
         return replace(place, after=chunk[-1].study.key, studies=place.studies + len(chunk))
 
-    async def _subject(self, subject: str) -> Found:
-        """Look at a subject of table ``drifts``."""
+    async def _subject(self, subject: str, began: str) -> Found:
+        """Look at a subject of table ``drifts``; what is found by lists only, and was not in a whole round, is gone."""
         resource_type, slash, resource_id = subject.partition("/")
         if not slash:
             record = await self._s.projections.find(subject)
             return await look_at_study(record.study, self._s) if record is not None else []
-        held = await self._s.fhir.read(resource_type, resource_id)
-        return await look_at_stranger(held, self._s) if held is not None else []
+        if resource_type != "object":
+            held = await self._s.fhir.read(resource_type, resource_id)
+            return await look_at_stranger(held, self._s) if held is not None else []
+        known = await self._s.locators.find(ObjectKey.parse(resource_id))
+        if known is None or not known.value.settled:
+            met = self._known[subject][0].last_at
+            return [] if met is not None and met.isoformat() < began else None
+        return await self._object(subject, known.value)
+
+    async def _object(self, subject: str, known: Locator) -> Found:
+        try:
+            now = await self._s.objects.etag(known.object)
+        except (SourceGone, ForeignSource):
+            return []  # what is gone is found with its study
+        self._refs[subject] = known.object
+        return [] if now == known.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
 
     async def _look(self, subjects: Sequence[str], look: Callable[[str], Awaitable[Found]]) -> None:
         self.looked += len(subjects)
@@ -179,7 +239,7 @@ class _Run:
             if (drift.kind, drift.resource) not in known:
                 self.found[drift.kind] += 1
                 self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
-        if self._s.settings.reconcile_repair and not all(drift.kept for drift in left):
+        if left and self._s.settings.reconcile_repair and not all(drift.kept for drift in left):
             left = await self._mend(subject, left)
         if left or known:
             await self._s.drifts.note(subject, left, self._s.clock.now())
@@ -188,14 +248,15 @@ class _Run:
 
     async def _mend(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Mend a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
-        study = await self._study(subject)
-        if study is None:
+        if (ref := self._refs.get(subject)) is not None:
+            await mend_object(ref, self._s)
+            self.mended += len(drifts)
+            return []
+        record = await self._s.projections.find(subject)
+        if record is None:
             return drifts
+        study = record.study
         left = await mend_study(study, drifts, Budget(0), self._s)
         self.mended += max(len(drifts) - len(left), 0)
         self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(left), 0))
         return left
-
-    async def _study(self, subject: str) -> StudyRef | None:
-        record = await self._s.projections.find(subject)
-        return record.study if record is not None else None

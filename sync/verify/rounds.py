@@ -1,5 +1,5 @@
 """
-One round over everything, for the command line: studies by key, then FHIR's own list.
+One round over everything, for the command line: the source's list, studies by key, FHIR's own list.
 
     a chunk of studies at once  ->  the doubtful ones, after a pause, once more  ->  mend, or only note
 
@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from sync.model import Drift, DriftKind, Projection, Resource, StudyRef
-from sync.ports import Services
+from sync.errors import SourceGone
+from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
+from sync.ports import ObjectListing, Services
 from sync.verify.looks import Found, Looker
 from sync.verify.mending import OF_OBJECTS, Budget, mend_study, remove_stranger
+from sync.verify.source import PAGE, look_at_listed, mend_object
 from sync.verify.strangers import LISTED, look_at_stranger, study_of
 from sync.verify.studies import look_at_study
 
@@ -77,10 +79,18 @@ class Outcome:
 class Round:
     """One round; use it once."""
 
-    def __init__(self, plan: Plan, s: Services, audience: Audience, looker: Looker | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        s: Services,
+        listing: ObjectListing,
+        audience: Audience,
+        looker: Looker | None = None,
+    ) -> None:
         self.outcome = Outcome()
         self._plan = plan
         self._s = s
+        self._source = listing
         self._audience = audience
         self._looker = looker or Looker()
         self._budget = Budget(plan.removals)
@@ -89,7 +99,9 @@ class Round:
 
     async def over_everything(self) -> Outcome:
         """
-        Look at all studies, or at a sample, and then at what FHIR lists. Safe to repeat and to interrupt.
+        Look at what the source lists, at all studies, and at what FHIR lists; or at a sample of the studies.
+
+        Safe to repeat and to interrupt.
 
         Raises
         ------
@@ -98,14 +110,17 @@ class Round:
         """
         async for drift in self._s.drifts.all():
             self._known[drift.subject].append(drift)
+        if self._plan.sample is None and self._plan.objects:
+            for container in self._s.settings.containers:
+                await self._container(container)
         async for chunk in self._chunks():
             await self._studies([projection.study for projection in chunk])
             self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))
         if self._plan.sample is None:
             for resource_type in LISTED:
                 await self._strangers(resource_type)
-            for subject in list(self._known):  # not met in a whole round: it is gone
-                await self._s.drifts.note(subject, [], self._s.clock.now())
+            for subject in list(self._known):
+                await self._note(subject, [])  # not met in a whole round: it is gone
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> Outcome:
@@ -116,13 +131,47 @@ class Round:
         await self._studies([study])
         return self.outcome
 
+    async def _container(self, container: str) -> None:
+        async def look(listed: ListedObject) -> Found:
+            return await look_at_listed(listed, self._s)
+
+        done, token = 0, None
+        while True:
+            page = await self._source.page(container, token=token, size=PAGE)
+            for listed, drifts in zip(page.objects, await self._looker.twice(page.objects, look), strict=True):
+                if drifts:
+                    await self._of_source(listed, drifts)
+            done += len(page.objects)
+            self._audience.progress(f"objects of container {container}", done, None)
+            if (token := page.token) is None:
+                return
+
+    async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
+        left = drifts
+        if self._plan.repair:
+            await self._looker.patiently(mend_object, listed.object, self._s)
+            now = replace(listed, etag=await self._etag(listed))
+            left = await look_at_listed(now, self._s) if now.etag else []
+        await self._note(drifts[0].subject, self._tell(drifts, left))
+
+    async def _etag(self, listed: ListedObject) -> str:
+        try:
+            return await self._s.objects.etag(listed.object)
+        except SourceGone:
+            return ""
+
     async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
         """Walk the records by study key. A sample begins anywhere: keys are hashes, so any stretch is as good."""
-        key, left = self._plan.start, self._plan.sample
+        key, left, ends = self._plan.start, self._plan.sample, not self._plan.start
         while left is None or left > 0:
             chunk = await self._s.projections.after(key, CHUNK if left is None else min(CHUNK, left))
-            if not chunk:
+            if ends and self._plan.start:
+                chunk = [each for each in chunk if each.study.key <= self._plan.start]
+            if not chunk and ends:
                 return
+            if not chunk:
+                key, ends = "", True  # round the end of the keys, to where the sample began
+                continue
             yield chunk
             key, left = chunk[-1].study.key, None if left is None else left - len(chunk)
 
@@ -169,9 +218,9 @@ class Round:
 
     async def _note(self, subject: str, left: Sequence[Drift]) -> None:
         known = self._known.pop(subject, [])
-        unseen = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
-        if left or known:
-            await self._s.drifts.note(subject, [*left, *unseen], self._s.clock.now())
+        unasked = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
+        if left or known != unasked:
+            await self._s.drifts.note(subject, [*left, *unasked], self._s.clock.now())
 
     async def _strangers(self, resource_type: str) -> None:
         """List a type; what no record knows is removed at the end of the list, unless there is too much of it."""

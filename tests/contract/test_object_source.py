@@ -38,6 +38,19 @@ async def test_an_empty_object_gives_no_bytes(storage):
     assert (await storage.objects.read(ref, start=0, length=10, etag=chunk.etag)).etag == chunk.etag
 
 
+async def test_the_etag_alone_is_that_of_the_bytes_and_changes_with_them(storage):
+    ref = await held(storage)
+    first = await storage.objects.etag(ref)
+    assert first == (await storage.objects.read(ref, start=0, length=1)).etag
+    await storage.outside.put(ref.name, b"others")
+    assert await storage.objects.etag(ref) != first
+    await storage.outside.delete(ref)
+    with pytest.raises(SourceGone):
+        await storage.objects.etag(ref)
+    with pytest.raises(ForeignSource):
+        await storage.objects.etag(replace(ref, container="others"))
+
+
 async def test_an_object_that_fills_up_while_it_is_read_never_seems_cut_short(storage, monkeypatch):
     ref = await held(storage, b"")
     request = ClientSession._request

@@ -132,8 +132,6 @@ def test_an_export_rebuilds_another_server_byte_for_byte(archive, tmp_path, hapi
     checked = sync(archive.world, "verify", "--fhir-only", "--json", DICOM_SYNC_FHIR_URL=hapi)
     ours = {line["study"] for line in checked.lines if line["event"] == "drift"}
     assert not ours & {StudyRef(study_instance_uid=uid).key for uid in archive.studies}
-    again = sync(archive.world, "export", str(folder))
-    assert (again.code, "not empty" in again.err) == (2, True)
 
 
 def load(folder: Path, base: str) -> None:
@@ -150,9 +148,3 @@ def load(folder: Path, base: str) -> None:
             ]
             bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
             client.post("", json=bundle, headers={"Prefer": "return=minimal"}).raise_for_status()
-
-
-def test_a_wrong_call_says_what_is_right(archive):
-    assert sync(archive.world, "verify", "--study", "not a uid").code == 2
-    away = sync(archive.world, "verify", "--study", archive.studies[0], DICOM_SYNC_FHIR_URL="ftp://nowhere")
-    assert (away.code, "DICOM_SYNC_FHIR_URL" in away.err) == (2, True)

@@ -222,6 +222,13 @@ def test_the_sweep_wakes_a_study_whose_message_was_lost(app, storage):
     assert study_messages(storage)
 
 
+def test_the_timer_compares_and_the_status_tells_what_it_found(app):
+    for _ in range(3):  # the source's list, the studies, FHIR's list
+        assert app.invoke("reconcile", "json", TIMER) == {}
+    code, status = app.get("status")
+    assert (code, status["drift"].keys()) == (200, {"open", "by_kind", "last_round"})
+
+
 def test_a_storage_that_is_away_makes_health_fail_and_messages_come_again():
     away = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;{_endpoints('http://127.0.0.1:1/a')}"
     with indexed(AzureWebJobsStorage=away, DICOM_SYNC_FHIR_URL="http://127.0.0.1:1/fhir") as app:

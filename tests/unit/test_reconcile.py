@@ -6,9 +6,10 @@ from sync.adapters.memory_fhir import MemoryFhirServer
 from sync.errors import FhirUnavailable
 from sync.instruments import OPEN_DRIFT
 from sync.model import RECONCILE_CURSOR as CURSOR
-from sync.model import DriftKind
+from sync.model import DriftKind, StudyRef
 from sync.verify.looks import Looker
 from sync.verify.reconcile import reconcile
+from sync.verify.source import GRACE
 from tests.unit.test_verify import Naps, noted
 from tests.worlds import STUDY, MemoryWorld, patient_of, study_id
 
@@ -26,7 +27,7 @@ async def runs(w, count):
     looked = 0
     for _ in range(count):
         w.clock.advance(60)
-        looked += await reconcile(w.services, Looker(sleep=Naps()))
+        looked += await reconcile(w.services, w.store.objects, Looker(sleep=Naps()))
     return looked
 
 
@@ -64,6 +65,7 @@ async def test_a_few_runs_make_a_whole_round_and_the_next_begins():
 
 async def test_a_run_looks_at_no_more_than_it_is_told():
     w = await world()
+    await runs(w, 2)  # the source's list is one page here
     assert await runs(w, 1) == 2
     w.services = w.process(reconcile_studies=0)
     assert await runs(w, 1) == 0
@@ -110,6 +112,27 @@ async def test_a_study_is_mended_where_that_is_set_and_what_no_record_knows_is_l
     assert w.server.peek("Patient", "pt-" + "0" * 40) is not None
 
 
+async def test_an_object_that_was_never_heard_of_is_noted_and_mended_where_that_is_set():
+    for repair in (False, True):
+        w = await world(reconcile_repair=repair)
+        w.put("unheard", study="2.25.9", sop="2.25.900")
+        w.clock.advance(GRACE)
+        await round_of(w)
+        assert await noted(w) == ({} if repair else {DriftKind.OBJECT_UNSEEN: 1})
+        assert (w.imaging_study(StudyRef(study_instance_uid="2.25.9")) is not None) == repair
+
+
+async def test_an_unseen_object_that_goes_before_anybody_heard_of_it_is_forgotten():
+    w = await world()
+    w.put("unheard", study="2.25.9", sop="2.25.900")
+    w.clock.advance(GRACE)
+    await round_of(w)
+    w.delete("unheard")
+    await round_of(w)
+    await round_of(w)
+    assert await noted(w) == {}
+
+
 async def test_two_runs_at_once_are_one():
     w = await world()
     await runs(w, 1)
@@ -123,7 +146,7 @@ async def test_two_runs_at_once_are_one():
 
 async def test_an_outage_ends_the_run_and_the_next_begins_at_the_same_place():
     w = await world()
-    await runs(w, 1)
+    await runs(w, 3)
     before = place(w)
     w.fhir.outage = FhirUnavailable("away")
     await runs(w, 2)

@@ -7,6 +7,7 @@ import pytest
 from sync.model import DriftKind, StudyRef
 from sync.verify.looks import Looker
 from sync.verify.rounds import Plan, Round
+from sync.verify.source import GRACE
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of, study_id
 
 STRANGER = StudyRef(study_instance_uid="2.25.99")
@@ -44,7 +45,7 @@ def w():
 async def verify(w, *, naps=None, study=None, **plan):
     heard = Heard()
     looker = Looker(sleep=naps or Naps())
-    round_ = Round(Plan(**plan), w.services, heard, looker)
+    round_ = Round(Plan(**plan), w.services, w.store.objects, heard, looker)
     outcome = await (round_.over_one(study) if study else round_.over_everything())
     return outcome, heard
 
@@ -250,6 +251,28 @@ async def test_an_object_that_was_deleted_or_overwritten_unheard_is_named_and_me
     assert outcome.left == 0
     assert w.imaging_study()["numberOfInstances"] == 2
     assert await kinds(w) == {}
+
+
+async def test_an_object_that_was_never_heard_of_is_unseen_once_it_is_old_enough_and_mended(w):
+    await w.arrive("a")
+    w.put("b", sop="2.25.101")
+    w.put("c", study=OTHER.study_instance_uid, sop="2.25.200")
+    w.put("d", b"not a DICOM file")
+    assert await kinds(w) == {}  # their events may be on their way
+    w.clock.advance(GRACE)
+    assert await kinds(w, objects=False) == {}
+    assert await kinds(w) == {DriftKind.OBJECT_UNSEEN: 3}
+    outcome, _ = await verify(w, repair=True)
+    assert (outcome.left, await kinds(w), await noted(w)) == (0, {}, {})
+    assert w.imaging_study()["numberOfInstances"] == 2
+    assert w.imaging_study(OTHER) is not None
+    assert w.dead_letters() == [("object", "header.not_dicom")]
+
+
+async def test_a_sample_goes_round_the_end_of_the_keys_and_meets_no_study_twice(w):
+    await two_studies(w)
+    for start in ("0" * 40, "8" * 40, "f" * 40, STUDY.key, OTHER.key):
+        assert (await verify(w, sample=10, start=start))[0].studies == 2
 
 
 async def test_an_object_that_moved_to_another_study_unheard_brings_both_studies_right(w):

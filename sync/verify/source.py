@@ -1,0 +1,58 @@
+"""
+The source's own list of objects, for those that were never looked at, or not as they are now.
+
+A listing names each object with its ETag, so an object costs one row. Young ones are left to their events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync.model import Action, Change, Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
+from sync.pipeline import ingest, project_study
+from sync.ports import Services
+from sync.verify.objects import object_address
+
+GRACE = 300.0
+"""Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue."""
+
+PAGE = 1000
+"""Objects listed at once."""
+
+
+async def look_at_listed(listed: ListedObject, s: Services) -> Sequence[Drift]:
+    """Compare one listed object with what is known of it. Only reads."""
+    known = await s.locators.read(listed.object)
+    if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
+        return []
+    kind = _kind(listed, known.value if known is not None else None)
+    address = object_address(listed.object.key)
+    return [Drift(subject=address, kind=kind, resource=address)] if kind is not None else []
+
+
+def _kind(listed: ListedObject, known: Locator | None) -> DriftKind | None:
+    if known is None:
+        return DriftKind.OBJECT_UNSEEN
+    if not known.settled:
+        return None if known.has_dead_letter else DriftKind.OBJECT_UNSEEN
+    return None if known.etag == listed.etag else DriftKind.OBJECT_CHANGED
+
+
+async def mend_object(ref: ObjectRef, s: Services) -> None:
+    """
+    Look at an object again, and project every study that it is or was part of. Safe to repeat.
+
+    Raises
+    ------
+    TransientError
+        The source, FHIR or storage did not answer.
+    """
+    before = await s.locators.read(ref)
+    await ingest(Change(object=ref, action=Action.CREATED), s, redelivered=True)
+    after = await s.locators.read(ref)
+    for study in sorted(_studies(before.value if before else None) | _studies(after.value if after else None)):
+        await project_study(study, s, redelivered=True)
+
+
+def _studies(known: Locator | None) -> frozenset[StudyRef]:
+    return known.history | ({known.study} if known.study else frozenset()) if known is not None else frozenset()

@@ -1,0 +1,71 @@
+"""What the commands verify and export refuse before they ask anybody, and how they say what they found."""
+
+import json
+
+import pytest
+from rich.progress import Progress
+from typer.testing import CliRunner
+
+from sync.cli import app
+from sync.cli.verify_all import Shown
+from sync.model import Drift, DriftKind
+from sync.verify.rounds import Outcome, Plan
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def sound(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_FHIR_URL", "http://127.0.0.1:1/fhir")
+    monkeypatch.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--study", "not a uid"), ("--study", "1.2.3", "--sample", "5"), ("--sample", "0"), ("--max-removals", "-1")],
+)
+def test_a_wrong_call_of_verify_reads_nothing(arguments):
+    assert RUNNER.invoke(app, ["verify", *arguments]).exit_code == 2
+
+
+def test_a_wrong_setting_is_named(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_FHIR_URL", "ftp://nowhere")
+    done = RUNNER.invoke(app, ["verify", "--study", "1.2.3"])
+    assert (done.exit_code, "DICOM_SYNC_FHIR_URL" in done.stderr) == (2, True)
+
+
+def test_an_export_into_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    done = RUNNER.invoke(app, ["export", str(tmp_path)])
+    assert (done.exit_code, "not empty" in done.stderr) == (2, True)
+    assert RUNNER.invoke(app, ["export", str(tmp_path / "a.txt")]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_the_help_tells_examples_and_exit_codes(command):
+    told = RUNNER.invoke(app, [command, "--help"]).output
+    assert "Examples" in told
+    assert "Exit codes" in told
+
+
+def said(capsys, *, as_json):
+    drift = Drift(subject="key", kind=DriftKind.STALE, resource="ImagingStudy/is-1", detail="series")
+    shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=as_json)
+    shown.found(drift, mended=False)
+    outcome = Outcome(studies=7, busy=1, kept=0, not_removed=5)
+    outcome.found[DriftKind.STALE] = 1
+    shown.summarise(outcome)
+    return capsys.readouterr().out
+
+
+def test_for_machines_each_drift_and_the_summary_is_a_line(capsys):
+    drift, summary = map(json.loads, said(capsys, as_json=True).splitlines())
+    assert (drift["kind"], drift["resource"], drift["state"]) == ("drift.stale", "ImagingStudy/is-1", "found")
+    assert (summary["event"], summary["studies"], summary["left"]) == ("summary", 7, 1)
+
+
+def test_for_people_there_is_a_table_with_what_helps_and_why_something_was_left_alone(capsys):
+    told = said(capsys, as_json=False)
+    assert "--repair writes the present state" in told
+    assert "AzureWebJobsStorage" in told
+    assert "Drift left: 1" in told
