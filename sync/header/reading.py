@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sync.config import HeaderLimits
 from sync.errors import Contention, HeaderLimit, SourceChanged, SourceGone, SourceUnavailable, UnreadableObject
-from sync.header.record import is_deflated, parse_header
+from sync.header.record import parse_header, takes_long
 from sync.model import InstanceRecord, Look, ObjectRef
 from sync.ports import ObjectSource
 
@@ -56,7 +56,7 @@ async def _look_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits)
     chunk = await source.read(ref, start=0, length=min(limits.first_read, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
     while True:
-        if len(data) > INLINE_BYTES or is_deflated(data):
+        if len(data) > INLINE_BYTES or takes_long(data):
             found = await asyncio.to_thread(_step, data, size, limits)
         else:
             found = _step(data, size, limits)

@@ -74,6 +74,8 @@ _DEFLATED = frozenset({str(DeflatedExplicitVRLittleEndian), str(JPIPHTJ2KReferen
 
 _DEFLATED_BYTES = tuple(uid.encode("ascii") for uid in _DEFLATED)
 _META_REACH = 4096
+_REPORT_ARC = b"1.2.840.10008.5.1.4.1.1.88."
+_SHORT_REPORT = 32 * 1024
 _FIRST_INFLATED = 256 * 1024
 
 
@@ -146,9 +148,10 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
         raise UnreadableObject("a sequence holds something other than items") from None
 
 
-def is_deflated(data: bytes) -> bool:
-    """Whether an object may claim a deflated data set, from its first bytes: parsing can then take long."""
-    return any(uid in data[:_META_REACH] for uid in _DEFLATED_BYTES)
+def takes_long(data: bytes) -> bool:
+    """Whether parsing may take long, from an object's first bytes: deflated data sets do, and trees of reports."""
+    start = data[:_META_REACH]
+    return any(uid in start for uid in _DEFLATED_BYTES) or (len(data) > _SHORT_REPORT and _REPORT_ARC in start)
 
 
 def _read_meta(data: bytes, limits: HeaderLimits, *, whole: bool) -> _Meta:

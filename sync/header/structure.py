@@ -118,6 +118,7 @@ class Walk:
         self._data = data
         self._elements_left = limits.max_elements
         self._max_depth = limits.max_depth
+        self._ends: dict[int, int] = {}
 
     def dataset(  # noqa: C901, PLR0912 -- the one hot loop of the sync: a call an element would double its cost
         self,
@@ -270,10 +271,18 @@ class Walk:
         return value, encoding.long.unpack_from(self._data, position + 8)[0]
 
     def _after_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
-        """Position after the sequence delimiter that closes the value starting at ``position``."""
+        """
+        Position after the sequence delimiter that closes the value starting at ``position``.
+
+        One walk learns the ends of all sequences within: trees of wanted ones are not walked anew at each level.
+        """
+        known = self._ends.get(position)
+        return known if known is not None and known <= stop else self._walk_undefined(position, stop, encoding)
+
+    def _walk_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
         data, read_plain = self._data, encoding.plain.unpack_from
-        outer: list[tuple[Encoding, bool]] = []
-        in_item = False
+        outer: list[tuple[Encoding, bool, int]] = []
+        in_item, began = False, position
         position = self._past_opaque(position, stop, encoding)
         while True:
             self._count_one()
@@ -283,18 +292,19 @@ class Walk:
             tag = group << 16 | element
             if tag == SEQUENCE_DELIMITER and not in_item:
                 position += 8
+                self._ends[began] = position
                 if not outer:
                     return position
-                encoding, in_item = outer.pop()
+                encoding, in_item, began = outer.pop()
             elif tag in _ITEM_ENDS and in_item:
                 # A missing item delimiter is forgiven: the sequence's own closes both.
                 position += 8 if tag == ITEM_DELIMITER else 0
-                encoding, in_item = outer.pop()
+                encoding, in_item, began = outer.pop()
             elif in_item:
                 position, length = self._element(position, stop, encoding)
                 if length == UNDEFINED:
-                    self._descend(outer, encoding, in_item)
-                    in_item = False
+                    self._descend(outer, encoding, in_item, began)
+                    in_item, began = False, position
                     position = self._past_opaque(position, stop, encoding)
                 else:
                     position += length
@@ -302,7 +312,7 @@ class Walk:
                 raise Malformed
             elif length == UNDEFINED:
                 position += 8
-                self._descend(outer, encoding, in_item)
+                self._descend(outer, encoding, in_item, began)
                 encoding, in_item = encoding_at(data, position, encoding, in_item=True), True
             else:
                 position += 8 + length
@@ -329,8 +339,14 @@ class Walk:
             raise Short(stop + 1)
         return delimiter
 
-    def _descend(self, outer: list[tuple[Encoding, bool]], encoding: Encoding, in_item: bool) -> None:  # noqa: FBT001
-        outer.append((encoding, in_item))
+    def _descend(
+        self,
+        outer: list[tuple[Encoding, bool, int]],
+        encoding: Encoding,
+        in_item: bool,  # noqa: FBT001
+        began: int,
+    ) -> None:
+        outer.append((encoding, in_item, began))
         if len(outer) // 2 >= self._max_depth:
             raise HeaderLimit(TOO_DEEP)
 

@@ -10,6 +10,8 @@ from tests.e2e.files import errors
 from tests.e2e.running import World
 from tests.headers import real_files
 
+KINDS = ("ImagingStudy", "Patient", "Device", "Observation", "DiagnosticReport", "DocumentReference")
+
 pytestmark = pytest.mark.timeout(600)  # HAPI is built and started in here, on a machine that has never done so
 
 
@@ -48,10 +50,11 @@ def test_the_same_bytes_again_make_no_new_version(arrived):
 
 
 def test_hapi_finds_no_error_in_any_resource(hapi_world, arrived):
-    resources = [one for kind in ("ImagingStudy", "Patient", "Device") for one in arrived.world.all(kind)]
+    resources = [one for kind in KINDS for one in arrived.world.all(kind)]
     with ThreadPoolExecutor(2) as pool:
         found = [problem for each in pool.map(lambda one: errors(hapi_world.fhir, one), resources) for problem in each]
     assert len(resources) > 50
+    assert {one["resourceType"] for one in resources} == set(KINDS)
     assert not found, f"{len(found)} errors, such as {sorted(set(found))[:8]}"
 
 
