@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from local import demo as demonstration
+from local.browser import ensure_chromium
 from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.processes import StartError
@@ -57,7 +58,11 @@ def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None
 
 
 @app.command()
-def prepare(*, hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False) -> None:
+def prepare(
+    *,
+    hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False,
+    browser: Annotated[bool, typer.Option("--browser", help="install Chromium as well, for tests of pages")] = False,
+) -> None:
     """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
     try:
         ensure_packages()
@@ -65,6 +70,8 @@ def prepare(*, hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI
             from local.hapi import ensure_built  # noqa: PLC0415  # only who wants HAPI needs Java to be looked for
 
             ensure_built()
+        if browser:
+            ensure_chromium()
     except StartError as problem:
         print(problem, file=sys.stderr)
         raise SystemExit(1) from None

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from local.debian import install_or_explain
 from local.fhir_embedded import FhirServer
 from local.processes import StartError, running
 
@@ -166,23 +167,8 @@ def _java_version(program: str) -> int:
 
 
 def _install_or_explain(missing: list[str]) -> None:
-    """Install Debian's packages when we may; otherwise say what is missing and how to get it."""
-    packages = " ".join(_DEBIAN_PACKAGES)
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise StartError(
-            f"HAPI needs {' and '.join(missing)}. Debian and Ubuntu: sudo apt-get install {packages}; "
-            "macOS: brew install openjdk maven; elsewhere: https://adoptium.net and https://maven.apache.org. "
-            "Or use the embedded FHIR server, which needs neither."
-        )
-    print(f"Installing {packages} with apt-get ...", file=sys.stderr, flush=True)
-    for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *_DEBIAN_PACKAGES)):
-        done = subprocess.run(
-            ["apt-get", "-q", *arguments],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode:
-            raise StartError(f"apt-get {arguments[0]} failed ({done.returncode}):\n{done.stderr.strip()[-2000:]}")
+    elsewhere = (
+        "macOS: brew install openjdk maven; elsewhere: https://adoptium.net and https://maven.apache.org. "
+        "Or use the embedded FHIR server, which needs neither."
+    )
+    install_or_explain(_DEBIAN_PACKAGES, why=f"HAPI needs {' and '.join(missing)}", elsewhere=elsewhere)
