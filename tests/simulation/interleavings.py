@@ -215,6 +215,18 @@ def linked_patient_already_right(w: World) -> None:
     settle(w)
 
 
+def linked_patient_edited_meanwhile(w: World) -> None:
+    """The EHR writes into its Patient while a study is about to write there."""
+    beside_an_ehr(w, "update")
+    w.change("a/1", Content("3", "P2", "31"))
+    deliver_objects(w)
+    slow = begin(w, THIRD)
+    until(w, slow, lambda call: call[0] == "transact")
+    w.note()
+    finish(w, slow)
+    settle(w)
+
+
 def named_after_linked(w: World) -> None:
     """A Patient was created; then studies shall only name their patients."""
     w.change("a/1", Content("1", "P1", "11"))
@@ -240,6 +252,7 @@ SCRIPTS = [
     document_written_under_its_return,
     linked_patient_left,
     linked_patient_already_right,
+    linked_patient_edited_meanwhile,
     named_after_linked,
 ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.simulation import interleavings
-from tests.simulation.world import UPDATE, Content, Scenario, World
+from tests.simulation.world import Content, Scenario, World
 
 Script = Callable[[World], None]
 """One interleaving, played call by call."""
@@ -270,7 +270,7 @@ MUTANTS = [
         "sync.patients",
         "    version = version_of(held) if held else None\n",
         "    version = version_of(held) if held and not _is_linked(row_key) else None\n",
-        UPDATE,
+        interleavings.linked_patient_edited_meanwhile,
     ),
     Mutant(
         "a Patient of others is written anew when a study leaves it",
