@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
@@ -30,6 +31,7 @@ from sync.adapters.azure_tokens import CredentialTokens
 from sync.adapters.clocks import SystemClock
 from sync.adapters.dicom_service import SCOPE, DicomService
 from sync.adapters.dicom_web import DicomWeb
+from sync.adapters.event_grid import EventGridTopic
 from sync.adapters.fhir import HttpFhirServer
 from sync.adapters.orthanc import Orthanc
 from sync.config import PREFIX, STATE, Settings
@@ -60,6 +62,7 @@ class Running:
     _fhir: HttpFhirServer
     _dicom: DicomService | None
     _orthanc: Orthanc | None
+    _topic: EventGridTopic | None
     _credential: DefaultAzureCredential | None
 
     async def ensure(self) -> None:
@@ -74,6 +77,8 @@ class Running:
         for source in (self._dicom, self._orthanc):
             if source is not None:
                 await source.aclose()
+        if self._topic is not None:
+            await self._topic.close()
         if self._credential is not None:
             await self._credential.close()
 
@@ -151,6 +156,7 @@ def connect(settings: Settings) -> Running:
     blobs = _blobs(settings, credential, telemetry)
     fhir = HttpFhirServer(settings.fhir_url, telemetry=telemetry, tokens=_tokens(settings, credential))
     dicom, orthanc = _dicom_service(settings, credential, telemetry), _orthanc(settings, telemetry)
+    topic = _topic(settings, credential)
     services = Services(
         settings=settings,
         clock=SystemClock(),
@@ -166,6 +172,7 @@ def connect(settings: Settings) -> Running:
         series=tables.series,
         audit=tables.audit,
         history=tables.history,
+        outbox=tables.outbox,
         study_queue=queues,
         object_queue=queues,
         queues=queues,
@@ -174,6 +181,7 @@ def connect(settings: Settings) -> Running:
         instances={source.account: source for source in (dicom, orthanc) if source is not None},
         dicom_feed=dicom,
         orthanc=orthanc,
+        results=topic,
     )
     sources = Sources(
         account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
@@ -189,6 +197,7 @@ def connect(settings: Settings) -> Running:
         _fhir=fhir,
         _dicom=dicom,
         _orthanc=orthanc,
+        _topic=topic,
         _credential=credential,
     )
 
@@ -200,7 +209,8 @@ def _is_local(url: str) -> bool:
 def _needs_identity(settings: Settings) -> bool:
     source_by_identity = settings.source.startswith("https://")
     by_url = not _is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
-    return not settings.storage or source_by_identity or by_url
+    topic_by_identity = bool(settings.events_topic) and not settings.events_key
+    return not settings.storage or source_by_identity or topic_by_identity or by_url
 
 
 def _wants_token(url: str) -> bool:
@@ -232,6 +242,15 @@ def _queue_service(settings: Settings, credential: AsyncTokenCredential | None) 
             return QueueServiceClient.from_connection_string(settings.storage, **_RETRIES, **_connections())
     url = f"https://{settings.storage_account}.queue.core.windows.net"
     return QueueServiceClient(url, credential=credential, **_RETRIES, **_connections())
+
+
+def _topic(settings: Settings, credential: AsyncTokenCredential | None) -> EventGridTopic | None:
+    if not settings.events_topic:
+        return None
+    by_key = AzureKeyCredential(settings.events_key) if settings.events_key else None
+    sender = by_key or credential
+    assert sender is not None
+    return EventGridTopic(settings.events_topic, sender, source=settings.fhir_url, **_connections())
 
 
 def _blobs(settings: Settings, credential: AsyncTokenCredential | None, telemetry: Telemetry) -> AzureBlobs:

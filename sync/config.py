@@ -65,6 +65,21 @@ def _is_web_root(value: str) -> bool:
     return parts.scheme in ("http", "https") and named and plain and bool(_URI_CHARACTERS.fullmatch(value))
 
 
+def _access_key(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", value):
+        raise ValueError("expected an access key of the topic, which is base64")
+    return value
+
+
+def _topic(value: str) -> str:
+    if not value:
+        return value
+    url = _web_root(value)
+    if not url.startswith("https:") and urlsplit(url).hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise ValueError("expected the https URL of an Event Grid topic (http only on this machine)")
+    return url
+
+
 def _given(value: str) -> str:
     if not value:
         raise ValueError("expected an http(s) URL, got nothing")
@@ -305,6 +320,15 @@ class Settings(MappingSettings):
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
     anybody could claim the role."""
+
+    events_topic: Annotated[str, AfterValidator(_topic)] = ""
+    """URL of the Event Grid topic (``https://…/api/events``) that gets the result events; empty: nobody is told."""
+
+    events_key: Annotated[str, AfterValidator(_access_key)] = Field(default="", repr=False)
+    """Access key of that topic; empty: the identity sends, with the role EventGrid Data Sender."""
+
+    events_uids: bool = False
+    """Whether result events hold Study Instance UIDs. They are no names, but they do identify a patient's study."""
 
     series_interval: Annotated[float, Field(ge=1, le=60)] = 10.0
     """Seconds between two writes of a worker's measurements; so much of them does a crash lose at most."""

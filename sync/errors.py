@@ -7,6 +7,7 @@ Every failure the sync can meet, and who acts on it.
     | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
+    | - EventsUnavailable        the topic of result events did not answer
     | - Contention               the same race was lost too many times in a row
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
     + Conflict                   somebody else wrote in between; look again ("second pass")
@@ -15,6 +16,7 @@ Every failure the sync can meet, and who acts on it.
     + PermanentError             a dead letter at once; trying again changes nothing
     | - BadEvent                 the message is not what the schema promises
     | - ForeignSource            an account or container that is not configured
+    | - EventsRefused            the topic of result events refuses one for good
     | - MessageTooLarge          no queue takes the message
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
@@ -41,6 +43,8 @@ __all__ = [
     "Conflict",
     "Contention",
     "DicomDirectory",
+    "EventsRefused",
+    "EventsUnavailable",
     "FhirConflict",
     "FhirRejected",
     "FhirUnavailable",
@@ -132,6 +136,13 @@ class Throttled(TransientError):
     hint = "The FHIR service is at its limit; raise its capacity or lower the number of function instances."
 
 
+class EventsUnavailable(TransientError):
+    """The topic of result events did not answer."""
+
+    code = "events.unavailable"
+    hint = "Check the Event Grid topic; the events wait in table `outbox`, and the sync goes on meanwhile."
+
+
 class Contention(TransientError):
     """The same optimistic race was lost too many times in a row."""
 
@@ -184,6 +195,13 @@ class ForeignSource(PermanentError):
 
     code = "event.foreign_source"
     hint = "If the container should be synced, add it to DICOM_SYNC_CONTAINERS, then run a backfill of it."
+
+
+class EventsRefused(PermanentError):
+    """The topic of result events answered 400 or 413."""
+
+    code = "events.refused"
+    hint = "Check that the topic's input schema is CloudEvents 1.0."
 
 
 class MessageTooLarge(PermanentError):

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
+from sync.announcing import deliver, sweep_outbox
 from sync.controls import projection_pause
 from sync.errors import (
     Contention,
@@ -118,7 +119,7 @@ async def handle_change(change: Change, s: Services, *, attempt: int = 1) -> Ing
     TransientError
         Try again later.
     """
-    async with _ours_only():
+    async with _ours_only(), _delivering(s):
         try:
             async with _turn(change, s):
                 outcome = await ingest(change, s, redelivered=attempt > 1)
@@ -176,7 +177,7 @@ async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Pro
     TransientError
         Try again later.
     """
-    async with _ours_only():
+    async with _ours_only(), _delivering(s):
         try:
             outcome = await project_study(study, s, redelivered=attempt > 1)
         except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
@@ -204,7 +205,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
 
     Objects of the same message that did get through are left out.
     """
-    async with _ours_only():
+    async with _ours_only(), _delivering(s):
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
                 await refuse_message(text, change, s, queue=OBJECTS)
@@ -217,7 +218,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
 
 async def handle_poison_study(text: str, s: Services) -> None:
     """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
-    async with _ours_only():
+    async with _ours_only(), _delivering(s):
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
@@ -252,6 +253,8 @@ async def sweep(s: Services) -> int:
     """
     Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned, a pause.
 
+    Result events that were left behind are sent too.
+
     While the queue holds as many messages as there are dirty studies, they are probably all on their way; but several
     may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor
     leave one behind for ever.
@@ -263,6 +266,7 @@ async def sweep(s: Services) -> int:
     """
     s.telemetry.measure(SWEEPS)
     async with _ours_only():
+        await sweep_outbox(s)
         if await projection_pause(s) is not None:
             return 0
         outstanding = [dirty async for dirty in s.dirty.all()]
@@ -293,6 +297,17 @@ async def guarded(work: Awaitable[T]) -> T:
     """Do the work of a timer; what it raises is ours, and carries no value from any file."""
     async with _ours_only():
         return await work
+
+
+@asynccontextmanager
+async def _delivering(s: Services) -> AsyncIterator[None]:
+    """Send, in the end, the result events of what was done; not when the process is being stopped, as after a crash."""
+    try:
+        yield
+    except SyncError:
+        await deliver(s)
+        raise
+    await deliver(s)
 
 
 @asynccontextmanager

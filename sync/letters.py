@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 
+from sync.announcing import announce_rejected
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError
 from sync.events import message_digest
 from sync.instruments import DEAD_LETTERS
@@ -29,7 +30,11 @@ async def keep_aside(change: Change, failure: SyncError, s: Services) -> None:
     Its locator is flagged, so that the next delivery of any event for it looks at it and clears the dead letter; after
     the dead letter, so that a delivery in between cannot take the flag and leave the letter.
     """
-    await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(change.object.key), failure, s.clock.now()))
+    key = change.object.key
+    known = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
+    if known is None or known.value.code != failure.code:
+        await announce_rejected(key, change.etag, failure, s)
+    await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()))
     s.telemetry.measure(DEAD_LETTERS, code=failure.code)
     await _flag_locator(change, s)
 

@@ -16,6 +16,7 @@ import enum
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from sync.announcing import announce_failure, announce_rejected
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict, SyncError
 from sync.instruments import DEAD_LETTERS, LATENCY
 from sync.looking import look as look_at
@@ -97,6 +98,8 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
             etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
             await _write_rows(claim, look, s)
             await _mark_studies(claim, s)
+            if look.problem is not None and not (known and _was_rejected(known.value, look)):
+                await announce_rejected(change.object.key, look.etag, look.problem, s)
             await _write_dead_letter(claim, look, s, clear=suspicious or claim.has_dead_letter)
             settled = replace(claim, settled=True, has_dead_letter=look.problem is not None)
             await s.locators.replace(settled, etag)
@@ -104,6 +107,10 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
             continue
         return _outcome(look)
     raise Contention("an object kept changing while it was ingested")
+
+
+def _was_rejected(known: Locator, look: Look) -> bool:
+    return known.settled and known.has_dead_letter and known.etag == look.etag
 
 
 def is_repeat(known: Locator, change: Change) -> bool:
@@ -296,7 +303,7 @@ async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
         recorded = await s.projections.read(study)
         known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
         try:
-            noted = replace(known, error=refusal.code, finished=False)
+            noted = await announce_failure(replace(known, error=refusal.code, finished=False), refusal, s)
             await s.projections.write(noted, recorded.etag if recorded else None)
         except StoreConflict:
             continue

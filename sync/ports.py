@@ -41,6 +41,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
+from sync.results import ResultEvent
 from sync.samples import SeriesRow
 from sync.telemetry import Telemetry
 
@@ -461,6 +462,39 @@ class Series(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Result events that were not delivered yet; few, unless the topic does not answer."""
+
+    async def put(self, event: ResultEvent) -> None:
+        """Insert or replace, by id."""
+        ...
+
+    async def delete(self, event: ResultEvent) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def waiting(self, limit: int) -> Sequence[ResultEvent]:
+        """Return at most so many, in no particular order."""
+        ...
+
+
+class ResultEvents(Protocol):
+    """Where result events go."""
+
+    async def publish(self, events: Sequence[ResultEvent]) -> None:
+        """
+        Send the events, all or none; sent again, they have the same ids.
+
+        Raises
+        ------
+        EventsUnavailable
+            The topic did not answer.
+        EventsRefused
+            It never will take them.
+        """
+        ...
+
+
 class StudyQueue(Protocol):
     """The queue ``studies``: hints that a study is outstanding. The dirty row is the truth."""
 
@@ -577,6 +611,7 @@ class Services:
     series: Series
     audit: AuditTrail
     history: StudyHistory
+    outbox: Outbox
     study_queue: StudyQueue
     object_queue: ObjectQueue
     queues: QueueDepths
@@ -590,5 +625,9 @@ class Services:
     """The Orthanc that is read, where one is configured."""
     verified: set[str] = field(default_factory=set)
     """Hashes of shared resources that this process has seen as they should be, so that not every study reads them."""
+    results: ResultEvents | None = None
+    """None: nobody is told."""
+    announced: dict[str, ResultEvent] = field(default_factory=dict)
+    """Events that this process has put into the outbox and not sent yet, by id."""
     turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is looking at; they go when nobody holds them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sync.announcing import announce_study
 from sync.derived import compare_derived, noted, retire
 from sync.errors import AmbiguousMatch, FhirConflict, FhirRejected
 from sync.mapping.derived import with_references
@@ -154,6 +155,7 @@ async def write_study(
     if not (trust and recorded and _same_patient(recorded.value, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
+    after = await announce_study(after, before, s)
     if wrote or note is None or after != note.value:
         await s.projections.write(after, note.etag if note else None)
     if not trust or (before is not None and before.error):

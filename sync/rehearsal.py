@@ -79,6 +79,7 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
         patients=_PatientsApart(s.patients),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
+        results=None,
         verified=set(),
     )
     record = await s.projections.read(study)

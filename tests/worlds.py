@@ -21,6 +21,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from sync.adapters.clocks import ManualClock
 from sync.adapters.memory import MemoryStore
 from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory_results import MemoryTopic
 from sync.config import Settings
 from sync.events import Sources, study_message
 from sync.handling import handle_study_message
@@ -170,12 +171,15 @@ class WatchedFhir:
 class MemoryWorld:
     """Everything that the sync needs, and what the outside does to it."""
 
-    def __init__(self, server: MemoryFhirServer | None = None, **settings: Any) -> None:
+    def __init__(
+        self, server: MemoryFhirServer | None = None, *, topic: MemoryTopic | None = None, **settings: Any
+    ) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         # The embedded server's way: an unchanged PUT makes a new version, so that a needless write shows.
         self.server = server or MemoryFhirServer(notices_unchanged=False)
         self.fhir = WatchedFhir(self.server)
+        self.topic = topic
         self.services = self.process(**settings)
 
     def process(self, **settings: Any) -> Services:
@@ -194,6 +198,7 @@ class MemoryWorld:
             "series",
             "audit",
             "history",
+            "outbox",
             "study_queue",
             "object_queue",
         )
@@ -203,6 +208,7 @@ class MemoryWorld:
             clock=self.clock,
             queues=self.store.study_queue,
             fhir=self.fhir,
+            results=self.topic,
             **store,
         )
 

@@ -246,7 +246,7 @@ def projection_row(projection: Projection) -> Entity:
         "findings": _findings_list(projection.findings),
         "patient_findings": _findings_list(projection.patient_findings),
     }
-    names = (*_PROJECTION_TEXTS, *_PROJECTION_PLAIN)
+    names = (*_PROJECTION_TEXTS, *_PROJECTION_PLAIN, *_PROJECTION_NEW)
     row = {
         "PartitionKey": projection.study.key,
         "RowKey": "projection",
@@ -265,6 +265,9 @@ _PROJECTION_TEXTS = (
     "patient_hash",
     "error",
 )
+_PROJECTION_NEW = {"announced": "", "announcements": 0}
+"""Columns that a row written before there were result events does not have."""
+
 _PROJECTION_PLAIN = ("fhir_id", "adopted", "taken_over", "foreign", "begun", "series", "instances", "finished")
 
 
@@ -281,6 +284,7 @@ def projection_from(row: Mapping[str, Any]) -> Projection:
         patient_findings=_findings_from(lists.get("patient_findings", [])),
         **dict[str, Any]({name: row.get(name) for name in _PROJECTION_TEXTS}),
         **dict[str, Any]({name: row[name] for name in _PROJECTION_PLAIN}),
+        **dict[str, Any]({name: row.get(name, default) for name, default in _PROJECTION_NEW.items()}),
     )
 
 

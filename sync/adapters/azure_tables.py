@@ -24,6 +24,7 @@ from sync.adapters.azure_drifts import TableDrifts
 from sync.adapters.azure_errors import state_errors
 from sync.adapters.azure_history import TableHistory
 from sync.adapters.azure_letters import TableAuditTrail, TableDeadLetters
+from sync.adapters.azure_outbox import TableOutbox
 from sync.adapters.azure_rows import (
     CURSOR_PARTITION,
     DIRTY_SHARDS,
@@ -300,6 +301,7 @@ class TableStore:
         self.drifts = TableDrifts(service.get_table_client(names.DRIFTS))
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
         self.series = TableSeries(service.get_table_client(names.SERIES))
+        self.outbox = TableOutbox(service.get_table_client(names.OUTBOX))
         self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
         self.history = TableHistory(service.get_table_client(names.HISTORY))
 

@@ -18,6 +18,7 @@ from sync.adapters.memory_drifts import MemoryDrifts
 from sync.adapters.memory_history import MemoryHistory
 from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
 from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
+from sync.adapters.memory_results import MemoryOutbox
 from sync.adapters.memory_table import MemoryTable
 from sync.model import (
     Cursor,
@@ -267,6 +268,7 @@ class MemoryStore:
         self.series = MemorySeries()
         self.audit = MemoryAuditTrail()
         self.history = MemoryHistory()
+        self.outbox = MemoryOutbox()
         self.study_queue = MemoryStudyQueue(self.clock)
         self.object_queue = MemoryObjectQueue(self.clock)
         self.queues = MemoryDepths(self.study_queue, self.object_queue)

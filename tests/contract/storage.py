@@ -30,6 +30,7 @@ from sync.ports import (
     ObjectListing,
     ObjectQueue,
     ObjectSource,
+    Outbox,
     PatientRows,
     Projections,
     Series,
@@ -69,6 +70,7 @@ class Storage:
     series: Series
     audit: AuditTrail
     history: StudyHistory
+    outbox: Outbox
     study_queue: StudyQueue
     object_queue: ObjectQueue
     objects: ObjectSource
@@ -147,6 +149,7 @@ def _ports(store: Any) -> dict[str, Any]:
         "series",
         "audit",
         "history",
+        "outbox",
         "study_queue",
         "object_queue",
     )

@@ -7,6 +7,7 @@ import pytest
 
 from sync.errors import MessageTooLarge, StoreConflict
 from sync.model import AuditEntry, DeadLetter, LetterEntry, SubjectKind
+from sync.results import ResultEvent
 from tests.contract.storage import NOW, fresh, fresh_study
 
 
@@ -137,3 +138,21 @@ async def test_a_message_that_no_queue_takes_is_refused_before_it_is_sent(storag
     with pytest.raises(MessageTooLarge):
         await storage.object_queue.send("é" * 30_000)
     await storage.object_queue.send("x" * 48 * 1024)
+
+
+def result_event(**fields):
+    usual = {"id": fresh(), "type": "org.dicom-fhir-sync.study.synced.v1", "subject": "studies/x", "at": NOW}
+    return ResultEvent(**{**usual, "data": {"study": "x", "instances": 3, "é": None}, **fields})
+
+
+async def test_an_event_in_the_outbox_comes_back_as_it_was_put_once_and_goes(storage):
+    one, other = result_event(), result_event()
+    for each in (one, one, other):
+        await storage.outbox.put(each)
+    waiting = list(await storage.outbox.waiting(1000))
+    assert waiting.count(one) == 1
+    assert other in waiting
+    assert len(await storage.outbox.waiting(1)) == 1
+    for _ in range(2):
+        await storage.outbox.delete(one)
+    assert one not in await storage.outbox.waiting(1000)

@@ -13,6 +13,7 @@ AREAS = {
     "access",
     "config",
     "event",
+    "events",
     "fhir",
     "header",
     "mapping",

@@ -101,6 +101,7 @@ PORTS = (
     "series",
     "cursors",
     "audit",
+    "outbox",
     "study_queue",
     "object_queue",
     "queues",

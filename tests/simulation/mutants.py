@@ -21,6 +21,7 @@ Script = Callable[[World], None]
 """One interleaving, played call by call."""
 
 CHAIN = (
+    "sync.announcing",
     "sync.derived",
     "sync.patients",
     "sync.projection",
@@ -293,5 +294,22 @@ MUTANTS = [
         "    kept = projection.patient_keys if projection.patient_id is None else {projection.patient_key}\n"
         "    return projection.patient_keys - kept\n",
         interleavings.named_after_linked,
+    ),
+    Mutant(
+        "what was announced is compared with what is true",
+        "sync.projection",
+        "    after = await announce_study(after, before, s)\n",
+        "    after = await announce_study(after, before, s) if wrote else after\n",
+    ),
+    Mutant(
+        "a result event is in the outbox before the record says so",
+        "sync.projection",
+        "    after = await announce_study(after, before, s)\n"
+        "    if wrote or note is None or after != note.value:\n"
+        "        await s.projections.write(after, note.etag if note else None)\n",
+        "    told = await announce_study(after, before, replace(s, results=None))\n"
+        "    if wrote or note is None or told != note.value:\n"
+        "        await s.projections.write(told, note.etag if note else None)\n"
+        "    await announce_study(after, before, s)\n",
     ),
 ]

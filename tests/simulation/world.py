@@ -23,15 +23,16 @@ import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
-from sync import handling, pipeline
+from sync import announcing, handling, pipeline
 from sync.adapters.clocks import ManualClock
 from sync.adapters.memory import MemoryStore
 from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory_results import MemoryTopic
 from sync.config import Settings
 from sync.errors import Conflict, FhirRejected, FhirUnavailable, TransientError
 from sync.events import study_message
 from sync.mapping.resource import canonical
-from sync.model import Action, Change, FhirWrite, StudyRef
+from sync.model import Action, Change, FhirWrite, Projection, StudyRef, digest
 from sync.ports import Services
 from sync.verify.strangers import look_at_stranger
 from sync.verify.studies import look_at_study
@@ -194,6 +195,7 @@ class World:
         self.fhir = MemoryFhirServer(checks_references=strict, atomic=atomic)
         for resource in self.ehr.resources() if self.ehr else ():
             self.create(resource)
+        self.topic = MemoryTopic()
         self.next_call: tuple[str, Any] = ("", None)
         self.object_messages: list[tuple[Change, int]] = []
         self.study_messages: list[tuple[StudyRef, int]] = []
@@ -205,7 +207,7 @@ class World:
     def _services(self, *, step: bool) -> Services:
         names = {each.name for each in dataclasses.fields(Services)} & vars(self.store).keys()
         ports = {name: getattr(self.store, name) for name in names - {"clock", "queues"}}
-        ports |= {"fhir": self.fhir, "objects": self.objects}
+        ports |= {"fhir": self.fhir, "objects": self.objects, "results": self.topic}
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
         settings = SETTINGS.model_copy(update={"patient_policy": self.policy})
         return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)
@@ -282,6 +284,7 @@ class World:
     def crash(self, actor: Actor) -> None:
         self.actors.remove(actor)
         actor.steps.close()
+        self.services.announced.clear()  # what a process knows dies with it
         actor.again()
 
     def step(self, actor: Actor) -> None:
@@ -322,7 +325,19 @@ class World:
             },
             "patients": {(row.patient_key, row.study.key) for row in self.store.patients.table.values()},
             "outstanding": len(self.store.dirty.table.values()),
+            "announced": {p.study.key for p in self.store.projections.table.values() if p.announced},
+            "untold": self._untold(),
         }
+
+    def _untold(self) -> set[str]:
+        """Studies of which the last result event did not reach the topic, though all is quiet."""
+        self.clock.advance(100)
+        services = self._services(step=False)
+        while self.store.outbox.table.values():
+            run(announcing.sweep_outbox(services))
+        told = {event.id for event in self.topic.events}
+        rows = [row for row in self.store.projections.table.values() if row.announcements]
+        return {row.study.key for row in rows if _last_event(row) not in told}
 
     def _comparable(self, resource: dict[str, Any]) -> dict[str, Any]:
         meta = {k: v for k, v in resource["meta"].items() if k != "versionId"}
@@ -344,6 +359,10 @@ class World:
             stated.add("gender")
         uncertain = {"name", "gender"} - stated if self.policies != {"link-or-create"} else set()
         return {k: v for k, v in person.items() if k not in uncertain}
+
+
+def _last_event(row: Projection) -> str:
+    return digest("study", row.study.key, str(row.announcements), row.announced)
 
 
 SETTINGS = Settings(

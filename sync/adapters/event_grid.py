@@ -1,0 +1,89 @@
+"""
+Result events as CloudEvents 1.0 to an Event Grid topic, by Microsoft's client.
+
+Source: Azure Event Grid, "Publish events to custom topics" (a batch is taken as a whole; 401 and 403 mean the key or
+the role, 400 and 413 the events).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from azure.core.credentials import AzureKeyCredential
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.messaging import CloudEvent
+from azure.eventgrid.aio import EventGridPublisherClient
+
+from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.errors import EventsRefused, EventsUnavailable, SyncError
+from sync.ports import ResultEvents
+from sync.results import NAMESPACE, ResultEvent
+
+LONGEST = 10.0
+"""Seconds that sending may take; what takes longer is tried again by the sweeper."""
+
+_RETRIES: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.3, "connection_timeout": 5, "read_timeout": 8}
+_DENIED = (401, 403)
+_OUR_FAULT = (400, 413)
+_FORBIDDEN_HINT = "Give the identity the role EventGrid Data Sender on the topic, or set DICOM_SYNC_EVENTS_KEY."
+
+
+class EventGridTopic(ResultEvents):
+    """
+    One topic.
+
+    Parameters
+    ----------
+    source
+        The events' source: base URL of the FHIR service, which their references are relative to.
+    """
+
+    def __init__(
+        self, endpoint: str, credential: AsyncTokenCredential | AzureKeyCredential, *, source: str, **more: Any
+    ) -> None:
+        self._client = EventGridPublisherClient(endpoint, credential, **(_RETRIES | more))
+        self._source = source
+        self._breaker = CircuitBreaker()
+
+    async def publish(self, events: Sequence[ResultEvent]) -> None:
+        """Send the events, all or none; see `sync.ports.ResultEvents`."""
+        if self._breaker.remaining() > 0:
+            raise EventsUnavailable("the topic failed several times in a row")
+        try:
+            async with asyncio.timeout(LONGEST):
+                await self._client.send([self._cloud_event(event) for event in events])
+        except (AzureError, TimeoutError, OSError) as problem:
+            failure = _failure(problem)
+            if not isinstance(failure, EventsRefused):
+                self._breaker.failed()
+            raise failure from None
+        self._breaker.succeeded()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _cloud_event(self, event: ResultEvent) -> CloudEvent[dict[str, Any]]:
+        name = event.type.removeprefix(f"{NAMESPACE}.")
+        return CloudEvent(
+            source=self._source,
+            type=event.type,
+            id=event.id,
+            subject=event.subject,
+            time=event.at,
+            data=dict(event.data),
+            datacontenttype="application/json",
+            dataschema=f"urn:dicom-fhir-sync:events:{name}",
+        )
+
+
+def _failure(problem: Exception) -> SyncError:
+    status = problem.status_code if isinstance(problem, HttpResponseError) else None
+    if status in _DENIED or isinstance(problem, ClientAuthenticationError):
+        return EventsUnavailable(f"{status}", code="events.forbidden", hint=_FORBIDDEN_HINT)
+    if status in _OUR_FAULT:
+        return EventsRefused(f"{status}")
+    return EventsUnavailable(f"{type(problem).__name__} {status or ''}".strip())

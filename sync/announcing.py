@@ -1,0 +1,152 @@
+"""
+Result events, at least once: whoever has something to tell puts it into the outbox first, and delivers it afterwards.
+
+    announce    into the outbox, before the last row goes that would have the work done again after a crash
+    deliver     what this process has announced; what fails stays in the outbox
+    sweep_outbox    what is left there: a crash, or a topic that did not answer
+
+A study is announced by comparing what was last announced of it, which its projection row keeps, with what is true now:
+so a pass that finds the work of a crashed one done announces it all the same, and a replay that changes nothing
+announces nothing. Delivery never fails the work: a topic that is down is the sweeper's trouble, not the study's.
+
+Without a topic nothing is put anywhere; that a study is as it is counts as announced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from sync.errors import PermanentError, SyncError
+from sync.model import ObjectKey, Projection, StudyRef, digest
+from sync.ports import Services
+from sync.results import InstanceRejected, Result, ResultEvent, StudyFailed, StudyRemoved, StudySynced
+
+BATCH = 100
+"""Events sent at once; far below the megabyte that a topic takes."""
+
+SETTLED = timedelta(seconds=30)
+"""What is younger is left to the process that put it."""
+
+
+async def announce(event: ResultEvent, s: Services) -> None:
+    """Put an event into the outbox, to be delivered. Safe to repeat: it is there once, by its id."""
+    if s.results is None:
+        return
+    await s.outbox.put(event)
+    s.announced[event.id] = event
+
+
+async def deliver(s: Services) -> None:
+    """Send what this process has announced. It never raises: what cannot be sent now stays for the sweeper."""
+    if s.results is None or not s.announced:
+        return
+    events = list(s.announced.values())[:BATCH]
+    for event in events:
+        s.announced.pop(event.id, None)
+    await _send(events, s)
+
+
+async def sweep_outbox(s: Services) -> int:
+    """
+    Send what was left in the outbox, and return how many were sent. It never raises.
+
+    One event that the topic refuses holds up no other.
+    """
+    if s.results is None:
+        return 0
+    try:
+        waiting = await s.outbox.waiting(BATCH)
+    except SyncError as failure:
+        s.telemetry.event("events.postponed", logging.WARNING, code=failure.code)
+        return 0
+    latest = s.clock.now() - SETTLED
+    return await _send([event for event in waiting if event.at <= latest], s)
+
+
+async def _send(events: Sequence[ResultEvent], s: Services) -> int:
+    if s.results is None or not events:
+        return 0
+    try:
+        await s.results.publish(events)
+    except PermanentError as refusal:
+        if len(events) > 1:
+            return sum([await _send([event], s) for event in events])
+        s.telemetry.event("events.refused", logging.ERROR, type=events[0].type, code=refusal.code)
+        return 0
+    except SyncError as failure:
+        s.telemetry.event("events.postponed", logging.WARNING, events=len(events), code=failure.code)
+        return 0
+    except Exception as defect:  # noqa: BLE001 -- telling others must never fail the work; its text may hold anything
+        s.telemetry.event("events.postponed", logging.ERROR, events=len(events), type=type(defect).__name__)
+        return 0
+    s.telemetry.event("events.sent", events=len(events))
+    return await _forget(events, s)
+
+
+async def _forget(events: Sequence[ResultEvent], s: Services) -> int:
+    """Take the events out of the outbox; one that stays is sent once more, with the same id."""
+    for event in events:
+        try:
+            await s.outbox.delete(event)
+        except SyncError as failure:
+            s.telemetry.event("events.kept", logging.WARNING, code=failure.code)
+            break
+    return len(events)
+
+
+async def announce_study(after: Projection, before: Projection | None, s: Services) -> Projection:
+    """
+    Announce what became of a study, if that is news, and return the projection row that says so.
+
+    The caller writes the row next; dying in between, its next life announces it again, by the same id.
+    """
+    state, result = _removed(after, s) if after.content_hash is None else _synced(after, s)
+    return await _if_news(after, before, state, result, s)
+
+
+def _removed(after: Projection, s: Services) -> tuple[str, Result]:
+    return "", StudyRemoved(resource=f"ImagingStudy/{after.fhir_id}", **_named(after.study, s))
+
+
+def _synced(after: Projection, s: Services) -> tuple[str, Result]:
+    derived = (f"{name}={what}" for name, what in sorted(after.derived.items()))
+    result = StudySynced(
+        resource=f"ImagingStudy/{after.fhir_id}",
+        series=after.series,
+        instances=after.instances,
+        findings=len(after.findings),
+        **_named(after.study, s),
+    )
+    return digest("synced", after.fhir_id, after.content_hash or "", *derived), result
+
+
+async def announce_failure(noted: Projection, failure: SyncError, s: Services) -> Projection:
+    """Announce that a study could not be written, if that is news; see `announce_study`."""
+    result = StudyFailed(code=failure.code, hint=failure.hint, **_named(noted.study, s))
+    return await _if_news(noted, noted, f"failed {failure.code}", result, s)
+
+
+async def announce_rejected(key: ObjectKey, etag: str | None, failure: SyncError, s: Services) -> None:
+    """Announce that an object can not become an instance as it is."""
+    result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
+    name = digest("rejected", str(key), etag or "", failure.code)
+    await announce(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
+
+
+async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Services) -> Projection:
+    said, times = (before.announced, before.announcements) if before else ("", 0)
+    if said == state:
+        return replace(after, announced=said, announcements=times)
+    name = digest("study", after.study.key, str(times + 1), state)
+    await announce(ResultEvent.of(result, id=name, subject=f"studies/{after.study.key}", at=s.clock.now()), s)
+    return replace(after, announced=state, announcements=times + 1)
+
+
+def _named(study: StudyRef, s: Services) -> dict[str, str]:
+    if not s.settings.events_uids:
+        return {"study": study.key}
+    partition = {"partition": study.partition} if study.partition else {}
+    return {"study": study.key, "study_instance_uid": study.study_instance_uid, **partition}

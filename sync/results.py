@@ -1,0 +1,174 @@
+"""
+What the sync tells others: the events that AI pipelines, worklists and alerting subscribe to.
+
+Each class is the ``data`` of one CloudEvent; docs/events.md and docs/schemas are made of them. A field is never renamed
+or removed, nor its meaning changed: that would be a ``v2`` beside this ``v1``. No patient data: hashed keys, FHIR ids,
+codes and counts; UIDs only where a setting asks for them.
+
+Source: CloudEvents 1.0.2; Azure Event Grid, "CloudEvents v1.0 schema".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+NAMESPACE = "org.dicom-fhir-sync"
+
+
+class Result(BaseModel):
+    """Base of the events' data."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+    name: ClassVar[str]
+
+    @classmethod
+    def type(cls) -> str:
+        """Type of the CloudEvent."""
+        return f"{NAMESPACE}.{cls.name}.v1"
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON, without what is not there."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
+class StudyResult(Result):
+    """Something became of one study."""
+
+    study: str
+    """Hashed key of the study, as `api/status` and the log have it; the same in all its events."""
+    study_instance_uid: str | None = None
+    """Study Instance UID (0020,000D); only with `DICOM_SYNC_EVENTS_UIDS`."""
+    partition: str | None = None
+    """Data partition of the DICOM service, if it has one; only with `DICOM_SYNC_EVENTS_UIDS`."""
+
+
+class StudySynced(StudyResult):
+    """FHIR now says what the store holds of a study: it is new, or what FHIR says of it changed."""
+
+    name: ClassVar[str] = "study.synced"
+
+    resource: str
+    """Reference to the ImagingStudy, relative to the event's source."""
+    series: int
+    """Number of series."""
+    instances: int
+    """Number of instances."""
+    findings: int
+    """Number of attributes that could not be used as they are."""
+
+
+class StudyRemoved(StudyResult):
+    """The last instance of a study is gone, and what we made of it in FHIR with it."""
+
+    name: ClassVar[str] = "study.removed"
+
+    resource: str
+    """Reference that the ImagingStudy had; one that others wrote too is there still, cancelled."""
+
+
+class StudyFailed(StudyResult):
+    """A study could not be written; it has a dead letter. Its success will be a `study.synced`."""
+
+    name: ClassVar[str] = "study.failed"
+
+    code: str
+    """Heading of the runbook."""
+    hint: str
+    """What an operator can do."""
+
+
+class InstanceRejected(Result):
+    """An object can not become an instance as it is now, and has a dead letter."""
+
+    name: ClassVar[str] = "instance.rejected"
+
+    object: str
+    """Hashed key of the object, the subject of its dead letter."""
+    code: str
+    """Heading of the runbook."""
+    hint: str
+    """What an operator can do."""
+
+
+class DriftFound(Result):
+    """Source, ledger and FHIR disagree."""
+
+    name: ClassVar[str] = "drift.found"
+
+    code: str
+    """Kind of drift; a heading of the runbook."""
+    study: str | None = None
+    """Hashed key of the study, where it is about one."""
+    resource: str | None = None
+    """FHIR resource, relative to the event's source, where it is about one."""
+    repaired: bool = False
+    """Whether it was put right at once."""
+
+
+class Alert(Result):
+    """What an alert is about."""
+
+    alert: str
+    """Common to a raising and its clearing."""
+    code: str
+    """Heading of the runbook."""
+    severity: Literal["critical", "warning"]
+    """How urgent it is."""
+    text: str
+    """One sentence for people."""
+    value: float
+    """The figure."""
+    threshold: float
+    """What it should not exceed."""
+
+
+class AlertRaised(Alert):
+    """A figure exceeds its threshold."""
+
+    name: ClassVar[str] = "alert.raised"
+
+
+class AlertCleared(Alert):
+    """It does so no more."""
+
+    name: ClassVar[str] = "alert.cleared"
+
+
+RESULTS: tuple[type[Result], ...] = (
+    StudySynced,
+    StudyRemoved,
+    StudyFailed,
+    InstanceRejected,
+    DriftFound,
+    AlertRaised,
+    AlertCleared,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultEvent:
+    """
+    One event on its way. ``id`` is the same whenever it is sent again; ``subject`` is what it is about.
+
+    Delivered at least once, in no particular order: a subscriber keeps the ids it has seen.
+    """
+
+    id: str
+    type: str
+    subject: str
+    at: datetime
+    data: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, result: Result, *, id: str, subject: str, at: datetime) -> ResultEvent:  # noqa: A002 -- CloudEvents' word
+        """Make the event of a result."""
+        return cls(id=id, type=result.type(), subject=subject, at=at, data=result.data())
