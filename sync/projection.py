@@ -245,12 +245,16 @@ async def _upsert(
     return replace(after, patient_keys=keys, derived=derived.recorded), wrote
 
 
+_OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
+"""What an order system refers to and codes, where a header has names and texts."""
+
+
 def _theirs(held: Held, before: Projection | None) -> frozenset[str]:
-    """Tell what of an adopted study stays as its owner has it: whom it is about, and the order it answers."""
+    """Tell what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
     if not held.adopted or held.resource is None:
         return frozenset()
     ours = before.elements if before else frozenset[str]()
-    kept = ("basedOn",) if held.taken_over else ("basedOn", "subject")
+    kept = _OF_THE_ORDER if held.taken_over else _OF_THE_ORDER | {"subject"}
     return frozenset(element for element in kept if element in held.resource and element not in ours)
 
 

@@ -42,6 +42,27 @@ async def test_an_adopted_study_keeps_its_subject_and_its_order(w):
     assert list(w.server.resources("Patient")) == []
 
 
+@pytest.mark.parametrize(
+    ("element", "theirs", "said"),
+    [
+        ("referrer", {"reference": "Practitioner/7"}, {"ReferringPhysicianName": "Other^One"}),
+        ("interpreter", [{"reference": "Practitioner/8"}], {"NameOfPhysiciansReadingStudy": "Other^One"}),
+        ("location", {"reference": "Location/9"}, {"InstitutionName": "Hospital"}),
+    ],
+)
+async def test_an_adopted_study_keeps_real_references_where_we_have_names_only(w, element, theirs, said):
+    w.create(ehr_study("ris-7", **{element: theirs}))
+    await w.arrive("a", **said)
+    await w.arrive("b", sop="2.25.101", **said)
+    assert w.server.peek("ImagingStudy", "ris-7")[element] == theirs
+
+
+async def test_an_adopted_study_gets_what_its_order_lacks(w):
+    w.create(ehr_study("ris-7"))
+    await w.arrive("a", ReferringPhysicianName="Other^One")
+    assert w.server.peek("ImagingStudy", "ris-7")["referrer"]["display"] == "One Other"
+
+
 async def test_an_adopted_study_without_a_subject_gets_ours(w):
     w.create({k: v for k, v in ehr_study("ris-7").items() if k != "subject"})
     await w.arrive("a")

@@ -12,7 +12,7 @@ from tests import mapping_rows
 ROWS = (*PATIENT, *STUDY, *SERIES, *INSTANCE)
 MAPPING = MappingSettings(
     timezone="Europe/Berlin",
-    study_id_system="urn:oid:1.2.8",
+    study_id_system="urn:oid:2.16.840.8",
     patient_other_names=True,
     patient_species=True,
 )
