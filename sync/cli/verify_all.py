@@ -17,6 +17,7 @@ from rich.table import Table
 from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
+from sync.controls import projection_pause
 from sync.model import Drift, DriftKind, StudyRef
 from sync.ports import Services
 from sync.verify.hints import HINTS
@@ -68,7 +69,7 @@ def verify(
 
     - 1: drift is left
 
-    - 2: wrong usage or setting, nothing was read
+    - 2: wrong usage or setting, or `--repair` while projection is held back; nothing was compared
 
     - 3: a service did not answer; what was mended stays mended, and the command may be repeated
 
@@ -99,6 +100,9 @@ def _study(text: str) -> StudyRef | str | None:
 
 
 async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> Outcome:
+    if plan.repair and await projection_pause(running.services) is not None:
+        console().print("somebody holds projection back, so nothing is repaired; resume it, or verify without --repair")
+        raise typer.Exit(EXIT_USAGE)
     with _showing(plan, as_json=as_json) as shown:
         round_ = Round(plan, running.services, running.listing, shown)
         if chosen is None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sync.controls import projection_pause
 from sync.errors import (
     FhirRejected,
     FhirUnavailable,
@@ -130,11 +131,13 @@ class _Run:
         self.found: Counter[DriftKind] = Counter()
         self._s = s
         self._looker = looker
+        self._repairs = False
         self._refs: dict[str, ObjectRef] = {}
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
 
     async def again(self, place: _Place) -> None:
         """Look again at some of what was found: what is right by now is no drift any more."""
+        self._repairs = self._s.settings.reconcile_repair and await projection_pause(self._s) is None
         async for drift in self._s.drifts.all():
             self._known[drift.subject].append(drift)
         subjects = list(self._known)
@@ -239,7 +242,7 @@ class _Run:
             if (drift.kind, drift.resource) not in known:
                 self.found[drift.kind] += 1
                 self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
-        if left and self._s.settings.reconcile_repair and not all(drift.kept for drift in left):
+        if left and self._repairs and not all(drift.kept for drift in left):
             left = await self._mend(subject, left)
         if left or known:
             await self._s.drifts.note(subject, left, self._s.clock.now())

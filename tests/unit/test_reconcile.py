@@ -3,6 +3,7 @@
 import pytest
 
 from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
 from sync.instruments import OPEN_DRIFT
 from sync.model import RECONCILE_CURSOR as CURSOR
@@ -110,6 +111,17 @@ async def test_a_study_is_mended_where_that_is_set_and_what_no_record_knows_is_l
     assert w.imaging_study() is not None
     assert await noted(w) == {DriftKind.ORPHANED: 1}
     assert w.server.peek("Patient", "pt-" + "0" * 40) is not None
+
+
+async def test_nothing_is_mended_while_an_operator_holds_projection_back():
+    w = await world(reconcile_repair=True)
+    w.erase("ImagingStudy", study_id(STUDY))
+    await pause_projection(w.services, who="o", why="w")
+    await round_of(w)
+    assert (w.imaging_study(), await noted(w)) == (None, {DriftKind.MISSING: 1})
+    await resume_projection(w.services)
+    await runs(w, 1)
+    assert (w.imaging_study() is not None, await noted(w)) == (True, {})
 
 
 async def test_an_object_that_was_never_heard_of_is_noted_and_mended_where_that_is_set():

@@ -4,11 +4,13 @@ from collections import Counter
 
 import pytest
 
+from sync.mapping.resource import derived_id
 from sync.model import DriftKind, StudyRef
 from sync.verify.looks import Looker
 from sync.verify.rounds import Plan, Round
 from sync.verify.source import GRACE
-from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of, study_id
+from tests.unit.test_derived import PDF
+from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, patient_of, study_id
 
 STRANGER = StudyRef(study_instance_uid="2.25.99")
 
@@ -344,6 +346,38 @@ async def test_a_lost_record_is_made_anew(w):
     assert await kinds(w) == {DriftKind.STALE: 1}
     assert (await verify(w, repair=True))[0].left == 0
     assert w.imaging_study()["status"] == "available"
+
+
+async def test_what_an_instance_made_is_compared_like_the_rest(w):
+    await w.arrive("a")
+    await w.arrive("d", sop="2.25.700", **PDF)
+    made = f"DiagnosticReport/{derived_id('DiagnosticReport', STUDY, '2.25.700')}"
+    assert await kinds(w) == {}
+    w.edit(*made.split("/"), conclusion="mine")
+    _, heard = await verify(w)
+    assert [(each.kind, each.resource) for each in heard.drifts] == [(DriftKind.FOREIGN_MODIFIED, made)]
+    right = w.server.peek(*made.split("/"))
+    w.erase("DocumentReference", derived_id("DocumentReference", STUDY, "2.25.700"))
+    assert await kinds(w) == {DriftKind.FOREIGN_MODIFIED: 1, DriftKind.MISSING: 1}
+    assert (await verify(w, repair=True))[0].left == 0
+    await w.go("d")
+    w.create({**right, "imagingStudy": []})
+    assert await kinds(w) == {DriftKind.ORPHANED: 1}
+    assert (await verify(w, repair=True))[0].left == 0
+    assert w.server.peek(*made.split("/")) is None
+
+
+@pytest.mark.parametrize("policy", ["link-or-create", "update", "reference-only"])
+async def test_under_every_patient_policy_a_settled_world_has_no_drift(policy):
+    w = MemoryWorld(patient_policy=policy)
+    w.create(ehr_patient("of-the-ehr", "P2", gender="male"))
+    await two_studies(w)
+    await w.arrive("c", study="2.25.3", sop="2.25.300", PatientID=None)
+    _, heard = await verify(w)
+    assert heard.drifts == []
+    before = w.fhir.calls["transact"]
+    await verify(w, repair=True)
+    assert w.fhir.calls["transact"] == before
 
 
 async def test_a_sample_looks_at_so_many_studies_and_lists_nothing(w):
