@@ -20,6 +20,7 @@ from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
+from sync.ops.watch import watch
 from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dead_letters as letters
 from sync.web import exchange
@@ -76,6 +77,13 @@ async def sweep(timer: func.TimerRequest) -> None:
     """Wake, every 30 seconds, the studies whose wake-up was lost."""
     running = await bootstrap.running()
     await handling.sweep(running.services)
+
+
+@app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
+async def evaluate_alerts(timer: func.TimerRequest) -> None:
+    """Count, look whether events are missing, and raise and clear alerts, every 30 seconds."""
+    running = await bootstrap.running()
+    await watch(running.services, recorder=running.recorder, channels=running.channels, listing=running.listing)
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)

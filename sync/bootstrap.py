@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -34,14 +34,14 @@ from sync.adapters.dicom_web import DicomWeb
 from sync.adapters.event_grid import EventGridTopic
 from sync.adapters.fhir import HttpFhirServer
 from sync.adapters.orthanc import Orthanc
-from sync.config import PREFIX, STATE, Settings
+from sync.adapters.webhook import Webhook
+from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
 from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources
-from sync.ports import ObjectListing, Services
+from sync.ports import AlertChannel, ObjectListing, Services
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
 _RETRIES: dict[str, Any] = {"retry_total": 3, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
@@ -56,6 +56,7 @@ class Running:
     sources: Sources
     listing: ObjectListing
     recorder: Recorder
+    channels: Mapping[str, AlertChannel]
     _tables: TableStore
     _queues: AzureQueues
     _blobs: AzureBlobs
@@ -63,6 +64,7 @@ class Running:
     _dicom: DicomService | None
     _orthanc: Orthanc | None
     _topic: EventGridTopic | None
+    _webhook: Webhook | None
     _credential: DefaultAzureCredential | None
 
     async def ensure(self) -> None:
@@ -79,6 +81,8 @@ class Running:
                 await source.aclose()
         if self._topic is not None:
             await self._topic.close()
+        if self._webhook is not None:
+            await self._webhook.aclose()
         if self._credential is not None:
             await self._credential.close()
 
@@ -173,6 +177,7 @@ def connect(settings: Settings) -> Running:
         audit=tables.audit,
         history=tables.history,
         outbox=tables.outbox,
+        tallies=tables.tallies,
         study_queue=queues,
         object_queue=queues,
         queues=queues,
@@ -186,11 +191,13 @@ def connect(settings: Settings) -> Running:
     sources = Sources(
         account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
     )
+    webhook = _webhook(settings)
     return Running(
         services=services,
         sources=sources,
         listing=blobs,
         recorder=Recorder(telemetry, tables.series, services.clock),
+        channels={"webhook": webhook} if webhook is not None else {},
         _tables=tables,
         _queues=queues,
         _blobs=blobs,
@@ -198,12 +205,18 @@ def connect(settings: Settings) -> Running:
         _dicom=dicom,
         _orthanc=orthanc,
         _topic=topic,
+        _webhook=webhook,
         _credential=credential,
     )
 
 
+def _webhook(settings: Settings) -> Webhook | None:
+    alert = settings.alert
+    return Webhook(alert.webhook, shape=alert.webhook_shape, key=alert.webhook_key) if alert.webhook else None
+
+
 def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in _LOCAL_HOSTS
+    return urlsplit(url).hostname in LOCAL_HOSTS
 
 
 def _needs_identity(settings: Settings) -> bool:

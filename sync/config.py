@@ -40,6 +40,9 @@ SYSTEM_SCHEMES = ("http://", "https://", "urn:")
 _CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 """Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
 
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine: there, and nowhere else, addresses may be plain http without a credential."""
+
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
@@ -78,6 +81,22 @@ def _topic(value: str) -> str:
     if not url.startswith("https:") and urlsplit(url).hostname not in {"localhost", "127.0.0.1", "::1"}:
         raise ValueError("expected the https URL of an Event Grid topic (http only on this machine)")
     return url
+
+
+def _webhook(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    local = parts.hostname in LOCAL_HOSTS
+    if not (parts.scheme == "https" or (parts.scheme == "http" and local)) or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("expected an https URL (http only on this machine) without user name")
+    return value
+
+
+def _plain_key(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", value):
+        raise ValueError("expected letters and digits only")
+    return value
 
 
 def _given(value: str) -> str:
@@ -273,6 +292,67 @@ class HeaderLimits(Section):
     """Data elements, nested ones included."""
 
 
+class AlertSettings(Section):
+    """When alerts are raised, and whom they reach; a figure above its threshold raises."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX + "ALERT_")
+
+    lag: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds that the oldest outstanding study may wait: the service level."""
+
+    queue: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds that the oldest visible message of a queue may wait."""
+
+    fhir_failing: Annotated[float, Field(ge=0)] = 2.0
+    """Studies that may fail to be written within three minutes because FHIR does not answer."""
+
+    fhir_throttling: Annotated[float, Field(ge=0)] = 50.0
+    """Answers 429 that FHIR may give within five minutes."""
+
+    access: Annotated[float, Field(ge=0)] = 0.0
+    """Deliveries that may fail within three minutes for credentials or a certificate."""
+
+    dead_letters: Annotated[float, Field(ge=0)] = 10.0
+    """Dead letters that may be written within ten minutes."""
+
+    poison: Annotated[float, Field(ge=0)] = 0.0
+    """Messages that may be set aside as poison within ten minutes."""
+
+    defect: Annotated[float, Field(ge=0)] = 0.0
+    """Failures by defects of the sync itself that may happen within ten minutes."""
+
+    feed: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds that a change feed may neither move nor be found at its end."""
+
+    silence: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds that an object may be in the source without any event that told of it."""
+
+    drift: Annotated[float, Field(ge=0)] = 0.0
+    """Disagreements between source, ledger and FHIR that may be open."""
+
+    stopped: Annotated[float, Field(gt=0)] = 180.0
+    """Seconds without an evaluation of these alerts after which the status says that the timers do not run."""
+
+    clear_after: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """Seconds that a figure must stay at or below four fifths of its threshold before its alert is cleared."""
+
+    webhook: Annotated[str, AfterValidator(_webhook)] = Field(default="", repr=False)
+    """URL that gets alerts by POST: https, or on this machine; empty: none. It may hold a secret: no log
+    has it."""
+
+    webhook_shape: Literal["cloudevents", "teams", "slack", "pagerduty"] = "cloudevents"
+    """What the webhook understands: a CloudEvent, a card for Teams, a Slack message, PagerDuty's Events API v2."""
+
+    webhook_key: Annotated[str, AfterValidator(_plain_key)] = Field(default="", repr=False)
+    """Integration key of PagerDuty, for that shape only."""
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        if self.webhook and self.webhook_shape == "pagerduty" and not self.webhook_key:
+            raise ConfigError(f"{PREFIX}ALERT_WEBHOOK_KEY", "is missing; PagerDuty needs its integration key")
+        return self
+
+
 class Settings(MappingSettings):
     """Everything the running sync needs."""
 
@@ -367,6 +447,9 @@ class Settings(MappingSettings):
 
     header: Annotated[HeaderLimits, NoDecode] = Field(default_factory=HeaderLimits.load)
     """Bounds of header reading, settings ``DICOM_SYNC_HEADER_*``."""
+
+    alert: Annotated[AlertSettings, NoDecode] = Field(default_factory=AlertSettings.load)
+    """When alerts are raised, settings ``DICOM_SYNC_ALERT_*``."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

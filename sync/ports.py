@@ -9,8 +9,9 @@ an outage is a `TransientError`.
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -492,6 +493,38 @@ class ResultEvents(Protocol):
         EventsRefused
             It never will take them.
         """
+
+
+class Counted(enum.Enum):
+    """What is counted without being read."""
+
+    DIRTY = "dirty"
+    PROJECTIONS = "projections"
+    DEAD_LETTERS = "deadletters"
+    DRIFTS = "drifts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """
+    What one page of a table adds to its counts.
+
+    Words: ``studies`` of outstanding studies; ``studies`` and ``instances`` of those in FHIR; codes of dead letters;
+    kinds of drift, without those that are kept on purpose.
+    """
+
+    counts: Mapping[str, int]
+    oldest: datetime | None = None
+    """When the page's oldest row came, for outstanding studies and dead letters."""
+    token: str | None = None
+    """Where the next page begins; None at the end of the table."""
+
+
+class Tallies(Protocol):
+    """Counts of rows, a page at a time: small and quick however much the rows hold."""
+
+    async def page(self, table: Counted, token: str | None = None) -> Tally:
+        """Count about a thousand rows; from the beginning without a token."""
         ...
 
 
@@ -527,6 +560,10 @@ class QueueDepths(Protocol):
 
     async def depths(self) -> dict[str, int]:
         """Return queue name -> about how many messages, invisible ones included."""
+        ...
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
         ...
 
 
@@ -593,6 +630,51 @@ class FhirServer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """
+    What is sent when an alert is raised or cleared: codes and figures, no name and no key.
+
+    ``id`` is the same whenever this notice is sent again; ``alert`` is common to a raising and its clearing.
+    """
+
+    id: str
+    alert: str
+    step: str
+    """``raised`` or ``cleared``."""
+    code: str
+    severity: str
+    """``critical`` or ``warning``."""
+    text: str
+    at: datetime
+    value: float
+    threshold: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As an outbox keeps it."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Notice:
+        """Inverse of `as_json`."""
+        return cls(**{**kept, "at": datetime.fromisoformat(kept["at"])})
+
+
+class AlertChannel(Protocol):
+    """A way to reach people or programs."""
+
+    async def send(self, notice: Notice) -> None:
+        """
+        Send a notice; sent again, it has the same id.
+
+        Raises
+        ------
+        TransientError
+            Not sent, after the adapter's own short retries.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the pipeline uses, built once a process by `sync.bootstrap`."""
@@ -612,6 +694,7 @@ class Services:
     audit: AuditTrail
     history: StudyHistory
     outbox: Outbox
+    tallies: Tallies
     study_queue: StudyQueue
     object_queue: ObjectQueue
     queues: QueueDepths

@@ -2,46 +2,158 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from sync.figures import FEEDS, Figures, read_figures
+from sync.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
 from sync.model import RECONCILE_CURSOR, Cursor
+from sync.ops import alerts
+from sync.ops.alerts import Alert
+from sync.ops.rules import BY_CODE, Severity
 from sync.ports import Services
+from sync.samples import MINUTE, Sample
+from sync.series import Chart, floor, read_series
 
-FEEDS = ("dicom-feed ", "orthanc-changes ")
-"""How the names of the feeds' cursors begin; see `sync.feeds`."""
+RECENT = 5
+"""Minutes that throughput and latency are told for."""
+
+OVERDUE = 2.0
+"""Waits so many times the longest one that the settings allow are behind, not just on their way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """
+    ``in sync``, ``behind`` or ``failing``, and why: one sentence each, the worst first.
+
+    Failing: a critical alert is raised, or the timers do not run. Behind: any other alert is raised, or studies wait
+    longer than quiet periods explain.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...] = ()
 
 
 async def status(s: Services) -> dict[str, Any]:
     """
-    Tell whether everything that arrived is in FHIR, and what is left.
+    Tell whether everything that arrived is in FHIR, what is left, and how it goes. Takes no longer in a large world.
 
     Returns
     -------
     dict
         ``idle`` (nothing dirty, nothing queued), ``dirty_studies``, ``queued`` (messages of all our queues, invisible
-        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``dead_letters``, ``feeds`` (how far
-        each was read, when it last moved or was at its end, and what keeps it), ``drift`` (see `drift_by_kind`), and
-        ``counters`` of this process since it started.
+        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``synced_instances``, ``dead_letters``,
+        ``feeds`` (how far each was read, when it last moved or was at its end, and what keeps it), ``drift`` (see
+        `drift_by_kind`), and ``counters`` of this process since it started. Then ``health`` (verdict and reasons),
+        ``lag`` (seconds), ``recent`` (the last minutes, of all workers), ``dead_letters_by_code``, ``alerts``; and
+        ``counted_at``, which is null when all counts are exact, as they are up to a thousand rows of a table.
     """
-    depths = await s.queues.depths()
-    dirty = [study async for study in s.dirty.all()]
-    synced = [row async for row in s.projections.all() if row.finished and row.instances]
-    letters = await s.dead_letters.entries()
-    cursors = [cursor async for cursor in s.cursors.all()]
-    queued = sum(depths.values())
+    now = s.clock.now()
+    start = floor(now, MINUTE) - timedelta(minutes=RECENT)
+    names = {each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
+    figures, chart = await asyncio.gather(
+        read_figures(s), read_series(s.series, names, start, now + timedelta(minutes=1))
+    )
+    known = _alerts(figures)
+    health = judge(figures, known, s)
     return {
-        "idle": not dirty and not queued,
-        "dirty_studies": len(dirty),
-        "queued": queued,
-        "queues": depths,
-        "synced_studies": len(synced),
-        "synced_instances": sum(row.instances for row in synced),
-        "dead_letters": len(letters),
-        "feeds": {row.name: _feed(row) for row in cursors if row.name.startswith(FEEDS)},
-        "drift": await drift_by_kind(s),
+        "idle": figures.idle,
+        "dirty_studies": figures.dirty.total,
+        "queued": figures.queued,
+        "queues": dict(figures.queues),
+        "synced_studies": figures.projections.counts.get("studies", 0),
+        "synced_instances": figures.projections.counts.get("instances", 0),
+        "dead_letters": figures.dead_letters.total,
+        "feeds": {row.name: _feed(row) for row in figures.cursors.values() if row.name.startswith(tuple(FEEDS))},
+        "drift": drift_by_kind(figures),
         "counters": dict(s.telemetry.counts()),
+        "at": now.isoformat(),
+        "health": {"verdict": health.verdict, "reasons": list(health.reasons)},
+        "lag": {
+            "oldest_study": round(figures.dirty_age, 1),
+            "queues": {name: round(age, 1) for name, age in figures.queue_ages.items()},
+            "feeds": {name: round(age, 1) for name, age in figures.feeds.items()},
+        },
+        "recent": _recent(chart),
+        "dead_letters_by_code": dict(sorted(figures.dead_letters.counts.items())),
+        "alerts": [_raised(alert, figures) for alert in known.values() if alert.raised],
+        "counted_at": _counted_at(figures),
     }
+
+
+def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
+    """Say in a word how it stands, and why. Pure but for the clock."""
+    raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
+    critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
+    reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
+    stopped = _stopped(figures, s)
+    overdue = OVERDUE * s.settings.max_wait
+    if figures.dirty_age > overdue and "alert.lag" not in {alert.code for alert in raised}:
+        reasons.append(f"The oldest outstanding study waits for {figures.dirty_age:.0f} s.")
+    verdict = "failing" if critical or stopped else "behind" if reasons else "in sync"
+    return Health(verdict=verdict, reasons=(*stopped, *reasons))
+
+
+def _stopped(figures: Figures, s: Services) -> tuple[str, ...]:
+    """Tell that nobody evaluates alerts any more; a world that is just being started is given the time to begin."""
+    kept = figures.cursors.get(alerts.CURSOR)
+    at = kept.position.get("at") if kept is not None else None
+    age = (figures.at - datetime.fromisoformat(at)).total_seconds() if at else figures.dirty_age
+    if age <= s.settings.alert.stopped:
+        return ()
+    return (f"alert.stopped: The timers of the function app have not run for {age:.0f} s.",)
+
+
+def _alerts(figures: Figures) -> Mapping[str, Alert]:
+    kept = figures.cursors.get(alerts.CURSOR)
+    return alerts.states(kept.position) if kept is not None else {}
+
+
+def _raised(alert: Alert, figures: Figures) -> dict[str, Any]:
+    kept = figures.cursors.get(alerts.ACKNOWLEDGED)
+    noted = alerts.acknowledgements(kept.position, {alert.code: alert}) if kept is not None else {}
+    taken = noted.get(alert.code)
+    return {
+        "code": alert.code,
+        "severity": BY_CODE[alert.code].severity.name.lower(),
+        "title": BY_CODE[alert.code].title,
+        "value": alert.value,
+        "raised_at": alert.raised_at.isoformat() if alert.raised_at else None,
+        "acknowledged_by": taken.who if taken is not None else None,
+    }
+
+
+def _recent(chart: Chart) -> dict[str, Any]:
+    latency = _sum(chart, LATENCY.name)
+    return {
+        "minutes": RECENT,
+        "objects": round(_sum(chart, OBJECTS.name).total),
+        "studies_written": round(_sum(chart, STUDIES.name, written=True).total),
+        "latency_median": _rounded(latency.quantile(0.5, LATENCY.bounds)),
+        "latency_95": _rounded(latency.quantile(0.95, LATENCY.bounds)),
+        "fhir_requests": _sum(chart, FHIR_DURATION.name).count,
+        "fhir_seconds_mean": _rounded(_sum(chart, FHIR_DURATION.name).mean, 3),
+        "fhir_throttled": round(_sum(chart, FHIR_THROTTLED.name).total),
+    }
+
+
+def _sum(chart: Chart, name: str, *, written: bool = False) -> Sample:
+    lines = (line for line in chart.of(name) if not written or "written" in dict(line.attributes).values())
+    return sum((point for line in lines for point in line.points if point is not None), Sample())
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return round(value, digits) if value is not None else None
+
+
+def _counted_at(figures: Figures) -> str | None:
+    counts = (figures.dirty, figures.projections, figures.dead_letters, figures.drifts)
+    times = [each.at for each in counts if each.at is not None]
+    return min(times).isoformat() if times else None
 
 
 def _feed(row: Cursor) -> dict[str, Any]:
@@ -51,7 +163,7 @@ def _feed(row: Cursor) -> dict[str, Any]:
     return {"read_at": read, "position": shown, **failing}
 
 
-async def drift_by_kind(s: Services) -> dict[str, Any]:
+def drift_by_kind(figures: Figures) -> dict[str, Any]:
     """
     Count what checks found to disagree and no later one found right.
 
@@ -61,7 +173,7 @@ async def drift_by_kind(s: Services) -> dict[str, Any]:
         ``open``, ``by_kind`` (kind -> count), and ``last_round``: when the last comparison of everything began and
         ended, and over how many studies; None when there was none yet.
     """
-    kinds = Counter([drift.kind.value async for drift in s.drifts.all() if not drift.kept])
-    cursor = await s.cursors.read(RECONCILE_CURSOR)
-    last_round = cursor.value.position.get("last_round") if cursor is not None else None
-    return {"open": kinds.total(), "by_kind": dict(sorted(kinds.items())), "last_round": last_round or None}
+    kept = figures.cursors.get(RECONCILE_CURSOR)
+    last_round = kept.position.get("last_round") if kept is not None else None
+    by_kind = dict(sorted(figures.drifts.counts.items()))
+    return {"open": figures.drifts.total, "by_kind": by_kind, "last_round": last_round or None}

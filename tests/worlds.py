@@ -199,6 +199,7 @@ class MemoryWorld:
             "audit",
             "history",
             "outbox",
+            "tallies",
             "study_queue",
             "object_queue",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import datetime
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import TextBase64EncodePolicy
@@ -77,6 +78,19 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         One after the other: messages move from a queue to its poison queue, so in this order none is overlooked.
         """
         return {name: await self._length(queue) for name, queue in self._queues.items()}
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
+        found = await asyncio.gather(*(self._first_sent(queue) for queue in self._queues.values()))
+        return {name: sent for name, sent in zip(self._queues, found, strict=True) if sent is not None}
+
+    async def _first_sent(self, queue: QueueClient) -> datetime | None:
+        with state_errors():
+            try:
+                waiting = await queue.peek_messages(max_messages=1)
+            except ResourceNotFoundError:
+                return None
+        return waiting[0].inserted_on if waiting else None
 
     async def _length(self, queue: QueueClient) -> int:
         with state_errors():

@@ -45,6 +45,7 @@ from sync.adapters.azure_rows import (
     projection_row,
 )
 from sync.adapters.azure_series import TableSeries
+from sync.adapters.azure_tallies import TableTallies
 from sync.errors import StoreConflict
 from sync.model import (
     Cursor,
@@ -304,6 +305,7 @@ class TableStore:
         self.outbox = TableOutbox(service.get_table_client(names.OUTBOX))
         self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
         self.history = TableHistory(service.get_table_client(names.HISTORY))
+        self.tallies = TableTallies(service)
 
     async def ensure(self) -> None:
         """Create the tables that are missing. Safe to repeat."""

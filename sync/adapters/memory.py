@@ -20,6 +20,7 @@ from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
 from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
 from sync.adapters.memory_results import MemoryOutbox
 from sync.adapters.memory_table import MemoryTable
+from sync.adapters.memory_tallies import MemoryTallies
 from sync.model import (
     Cursor,
     DirtyStudy,
@@ -269,6 +270,7 @@ class MemoryStore:
         self.audit = MemoryAuditTrail()
         self.history = MemoryHistory()
         self.outbox = MemoryOutbox()
+        self.tallies = MemoryTallies(self.dirty, self.projections, self.dead_letters, self.drifts)
         self.study_queue = MemoryStudyQueue(self.clock)
         self.object_queue = MemoryObjectQueue(self.clock)
         self.queues = MemoryDepths(self.study_queue, self.object_queue)

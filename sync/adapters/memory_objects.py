@@ -77,6 +77,12 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
         """Return queue name -> length; this world has only one queue."""
         return {"studies": len(self.messages)}
 
+    async def oldest(self) -> dict[str, datetime]:
+        """Return queue name -> since when its oldest message has been visible."""
+        now = self._clock.now()
+        waiting = [message.visible_at for message in self.messages if message.visible_at <= now]
+        return {"studies": min(waiting)} if waiting else {}
+
     def take(self) -> list[StudyRef]:
         """Remove and return what is visible now, oldest first."""
         now = self._clock.now()
@@ -95,6 +101,10 @@ class MemoryDepths(QueueDepths):
         """Return queue name -> length, of those that hold anything, and of ``studies``."""
         waiting = {"objects": len(self._objects.messages)} if self._objects.messages else {}
         return waiting | await self._studies.depths()
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return since when the oldest study message has been visible; messages of objects have no times here."""
+        return await self._studies.oldest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from sync.ports import (
     Series,
     StudyHistory,
     StudyQueue,
+    Tallies,
 )
 
 CONTAINER = "dicom"
@@ -71,6 +72,7 @@ class Storage:
     audit: AuditTrail
     history: StudyHistory
     outbox: Outbox
+    tallies: Tallies
     study_queue: StudyQueue
     object_queue: ObjectQueue
     objects: ObjectSource
@@ -150,6 +152,7 @@ def _ports(store: Any) -> dict[str, Any]:
         "audit",
         "history",
         "outbox",
+        "tallies",
         "study_queue",
         "object_queue",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from sync.config import STATE, HeaderLimits, MappingSettings, Settings
+from sync.config import STATE, AlertSettings, HeaderLimits, MappingSettings, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -33,6 +33,12 @@ One of the first two and the FHIR service are required.
 
 {sync}
 
+## When alerts are raised, and whom they reach
+
+What each alert means and what to do: [runbook](runbook.md).
+
+{alert}
+
 ## What the mapping must know of the hospital
 
 `python -m sync map` reads these too.
@@ -53,11 +59,12 @@ def page() -> str:
     """Return the page."""
     variables = Settings.variables()
     mapping = MappingSettings.variables()
-    elsewhere = {*_PLACES, *mapping, "DICOM_SYNC_HEADER"}
+    elsewhere = {*_PLACES, *mapping, "DICOM_SYNC_HEADER", "DICOM_SYNC_ALERT"}
     return _TEXT.format(
         places=_table((name, variables[name]) for name in _PLACES),
         sync=_table((name, info) for name, info in variables.items() if name not in elsewhere),
         mapping=_table(mapping.items()),
+        alert=_table(AlertSettings.variables().items()),
         header=_table(HeaderLimits.variables().items()),
     )
 

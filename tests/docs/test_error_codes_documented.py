@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"""(?:\bcode\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a-z_]+)\"""")
 AREAS = {
     "access",
+    "alert",
     "config",
     "event",
     "events",

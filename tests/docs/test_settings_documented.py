@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from local.host.settings import read_host_settings
-from sync.config import HeaderLimits, Settings
+from sync.config import AlertSettings, HeaderLimits, Settings
 from tests.docs.settings_page import PAGE, page
 
 ROOT = Path(__file__).parents[2]
-NAMES = {*Settings.variables(), *HeaderLimits.variables()} - {"DICOM_SYNC_HEADER"}
+NAMES = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()} - {
+    "DICOM_SYNC_HEADER",
+    "DICOM_SYNC_ALERT",
+}
 EXAMPLE = ROOT / "local.settings.json.example"
 
 
@@ -25,7 +28,7 @@ def test_every_setting_is_on_the_page_once():
 
 
 def test_every_setting_says_what_it_means():
-    infos = {**Settings.variables(), **HeaderLimits.variables()}
+    infos = {**Settings.variables(), **HeaderLimits.variables(), **AlertSettings.variables()}
     assert [name for name, info in infos.items() if not info.description] == []
 
 

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from sync.config import HeaderLimits, MappingSettings, Settings
+from sync.config import AlertSettings, HeaderLimits, MappingSettings, Settings
 from sync.errors import ConfigError
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
@@ -92,6 +92,24 @@ WRONG = [
     ("DICOM_SYNC_SOURCE", "http://account.blob.core.windows.net"),
     ("DICOM_SYNC_SOURCE", "https://account.blob.core.windows.net?sv=1&sig=2"),
     ("AzureWebJobsStorage__accountName", "Not_An_Account"),
+    ("DICOM_SYNC_ALERT", '{"lag": 3}'),
+    ("DICOM_SYNC_ALERT_LAG", "0"),
+    ("DICOM_SYNC_ALERT_QUEUE", "0"),
+    ("DICOM_SYNC_ALERT_FHIR_FAILING", "-1"),
+    ("DICOM_SYNC_ALERT_FHIR_THROTTLING", "often"),
+    ("DICOM_SYNC_ALERT_ACCESS", "-1"),
+    ("DICOM_SYNC_ALERT_DEAD_LETTERS", "-1"),
+    ("DICOM_SYNC_ALERT_POISON", "-1"),
+    ("DICOM_SYNC_ALERT_DEFECT", "-1"),
+    ("DICOM_SYNC_ALERT_FEED", "0"),
+    ("DICOM_SYNC_ALERT_SILENCE", "0"),
+    ("DICOM_SYNC_ALERT_DRIFT", "-1"),
+    ("DICOM_SYNC_ALERT_STOPPED", "0"),
+    ("DICOM_SYNC_ALERT_CLEAR_AFTER", "3601"),
+    ("DICOM_SYNC_ALERT_WEBHOOK", "http://hooks.example/secret"),
+    ("DICOM_SYNC_ALERT_WEBHOOK", "https://user:word@hooks.example"),
+    ("DICOM_SYNC_ALERT_WEBHOOK_SHAPE", "fax"),
+    ("DICOM_SYNC_ALERT_WEBHOOK_KEY", "not a key"),
     ("DICOM_SYNC_HEADER", '{"max_depth": 3}'),
     ("DICOM_SYNC_HEADER_FIRST_READ", "511"),
     ("DICOM_SYNC_HEADER_MAX_BYTES", "32 MiB"),
@@ -111,8 +129,10 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(monkeypatch, name,
 
 
 def test_every_setting_that_can_be_wrong_is_tried():
-    every = {*Settings.variables(), *HeaderLimits.variables()}
-    assert every - {name for name, _ in WRONG} == {"AzureWebJobsStorage"}  # its clients judge it, at start
+    every = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()}
+    assert every - {name for name, _ in WRONG} == {
+        "AzureWebJobsStorage",  # its clients judge it, at start
+    }
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -142,7 +162,7 @@ def test_an_account_name_does_instead_of_a_connection_string(monkeypatch):
 
 def test_blank_values_are_as_if_unset(monkeypatch):
     unset = Settings.load()
-    for name in ({*Settings.variables(), *HeaderLimits.variables()}) - SOUND.keys():
+    for name in ({*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()}) - SOUND.keys():
         monkeypatch.setenv(name, " ")
     assert Settings.load() == unset
 
@@ -192,3 +212,11 @@ def test_no_refusal_repeats_a_value_or_a_secret(monkeypatch, name, value):
 def test_settings_cannot_be_changed():
     with pytest.raises((ValueError, dataclasses.FrozenInstanceError)):
         Settings.load().quiet_period = 1
+
+
+def test_pagerduty_needs_its_key(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_ALERT_WEBHOOK", "https://events.pagerduty.com/v2/enqueue")
+    monkeypatch.setenv("DICOM_SYNC_ALERT_WEBHOOK_SHAPE", "pagerduty")
+    assert refusal().setting == "DICOM_SYNC_ALERT_WEBHOOK_KEY"
+    monkeypatch.setenv("DICOM_SYNC_ALERT_WEBHOOK_KEY", "k")
+    assert Settings.load().alert.webhook_key == "k"

@@ -1,0 +1,73 @@
+"""
+Counts of rows in Azure Table Storage: one page a call, and only the columns that are counted.
+
+Source: Azure "Query timeout and pagination" (a page holds a thousand rows at most, and may hold fewer though others
+follow), "Query Entities" ($select).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from azure.data.tables.aio import TableServiceClient
+
+from sync.adapters import azure_names as names
+from sync.adapters.azure_errors import state_errors
+from sync.ports import Counted, Tallies, Tally
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _dirty(rows: Rows) -> Tally:
+    return Tally(counts={"studies": len(rows)} if rows else {}, oldest=_oldest(rows, "first_marked"))
+
+
+def _projections(rows: Rows) -> Tally:
+    held = [row["instances"] for row in rows if row["finished"] and row["instances"]]
+    return Tally(counts={"studies": len(held), "instances": sum(held)})
+
+
+def _dead_letters(rows: Rows) -> Tally:
+    return Tally(counts=Counter(row["code"] for row in rows), oldest=_oldest(rows, "first_at"))
+
+
+def _drifts(rows: Rows) -> Tally:
+    return Tally(counts=Counter(row["kind"] for row in rows if not row["kept"]))
+
+
+def _oldest(rows: Rows, column: str) -> datetime | None:
+    return min((datetime.fromisoformat(row[column]) for row in rows), default=None)
+
+
+_WAYS: Mapping[Counted, tuple[str, list[str], Callable[[Rows], Tally]]] = {
+    Counted.DIRTY: (names.DIRTY, ["first_marked"], _dirty),
+    Counted.PROJECTIONS: (names.PROJECTIONS, ["finished", "instances"], _projections),
+    Counted.DEAD_LETTERS: (names.DEAD_LETTERS, ["code", "first_at"], _dead_letters),
+    Counted.DRIFTS: (names.DRIFTS, ["kind", "kept"], _drifts),
+}
+
+
+class TableTallies(Tallies):
+    """Counts of the tables of one account."""
+
+    def __init__(self, service: TableServiceClient) -> None:
+        self._tables = {table: service.get_table_client(name) for table, (name, _, _) in _WAYS.items()}
+
+    async def page(self, table: Counted, token: str | None = None) -> Tally:
+        """Count about a thousand rows; from the beginning without a token."""
+        _, columns, tallied = _WAYS[table]
+        listed = self._tables[table].list_entities(select=columns)
+        # The library's way to begin in the middle takes a mapping, though its annotation says text.
+        pages: Any = listed.by_page(continuation_token=json.loads(token) if token else None)
+        with state_errors():
+            try:
+                rows = [row async for row in await anext(pages)]
+            except StopAsyncIteration:
+                rows = []
+        tally = tallied(rows)
+        following = pages.continuation_token
+        return Tally(counts=tally.counts, oldest=tally.oldest, token=json.dumps(following) if following else None)

@@ -1,0 +1,289 @@
+"""
+Alerts: raised once, cleared once, whoever evaluates and whatever dies in between.
+
+    evaluate_alerts (timer, each worker)  ->  one holds the lease  ->  figures and series  ->  state of each rule
+        ->  states and unsent notices in one conditional write  ->  send, strike out
+
+The cursor ``alerts`` holds the states, and the notices that are still to be sent: that is the outbox. A worker that
+dies between sending and striking out makes the next one send the same notice again, with the same id; a worker that
+dies before, or whose write loses a race, makes nothing be sent twice or never. Acknowledging is a row of its own, so
+that a person and an evaluation never take each other's write away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync import leases
+from sync.errors import Contention, StoreConflict, SyncError
+from sync.figures import Figures, measure_figures, read_figures
+from sync.instruments import ALERTS, DIRTY_AGE, FEED_LAG, OPEN_DRIFT, QUEUE_AGE, SILENCE
+from sync.model import Cursor, digest
+from sync.ops.rules import BY_CODE, EVALUATED, LONGEST_WINDOW, RELEASE, Figure, Rule
+from sync.ports import AlertChannel, Notice, Services
+from sync.samples import MINUTE
+from sync.series import Chart, Recorder, floor, read_series
+
+CURSOR = "alerts"
+ACKNOWLEDGED = "alerts.acknowledged"
+
+MOST_UNSENT = 200
+"""Notices that wait for a channel that fails; the oldest go first."""
+
+LONGEST_UNSENT = timedelta(hours=1)
+"""How long a notice is tried; after that it would tell of the past."""
+
+_LEASE = 90.0
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """
+    The state of one rule.
+
+    ``raised_at`` is None while it is not raised. ``quiet_since`` is since when a raised one has been mended; only when
+    that lasts is it cleared. ``number`` counts how often it was raised: code and number name one alert for ever.
+    """
+
+    code: str
+    value: float = 0.0
+    worst: float = 0.0
+    number: int = 0
+    raised_at: datetime | None = None
+    quiet_since: datetime | None = None
+    cleared_at: datetime | None = None
+
+    @property
+    def raised(self) -> bool:
+        """Whether it is raised now."""
+        return self.raised_at is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the cursor keeps it."""
+        return {name: each.isoformat() if isinstance(each, datetime) else each for name, each in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Alert:
+        """Inverse of `as_json`."""
+        times = ("raised_at", "quiet_since", "cleared_at")
+        read: dict[str, Any] = {k: datetime.fromisoformat(v) if k in times and v else v for k, v in kept.items()}
+        return cls(**read)
+
+
+def step(alert: Alert, rule: Rule, value: float, s: Services) -> tuple[Alert, Notice | None]:
+    """
+    Move one alert on by one evaluation. Pure but for the clock.
+
+    Returns
+    -------
+    tuple
+        The alert as it is now, and the notice when it was raised or cleared by this step.
+    """
+    limits, now = s.settings.alert, s.clock.now()
+    threshold = rule.threshold(limits)
+    seen = replace(alert, value=value, worst=max(alert.worst, value))
+    if not alert.raised:
+        if value <= threshold:
+            return replace(seen, worst=0.0), None
+        raised = replace(seen, number=alert.number + 1, worst=value, raised_at=now, quiet_since=None)
+        return raised, _notice("raised", raised, rule, s)
+    if value > threshold * RELEASE:
+        return replace(seen, quiet_since=None), None
+    since = alert.quiet_since or now
+    if (now - since).total_seconds() < limits.clear_after:
+        return replace(seen, quiet_since=since), None
+    cleared = replace(seen, raised_at=None, quiet_since=None, cleared_at=now)
+    return cleared, _notice("cleared", replace(cleared, raised_at=alert.raised_at), rule, s)
+
+
+def _notice(kind: str, alert: Alert, rule: Rule, s: Services) -> Notice:
+    s.telemetry.measure(ALERTS, code=rule.code, step=kind)
+    name = digest(s.settings.fhir_url, rule.code, str(alert.number), str(alert.raised_at), length=24)
+    return Notice(
+        id=f"{name}-{kind}",
+        alert=name,
+        step=kind,
+        code=rule.code,
+        severity=rule.severity.name.lower(),
+        text=rule.says(alert.worst if kind == "cleared" else alert.value, s.settings.alert),
+        at=s.clock.now(),
+        value=alert.value,
+        threshold=rule.threshold(s.settings.alert),
+    )
+
+
+async def evaluate_alerts(s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel]) -> Sequence[Notice]:
+    """
+    Evaluate every rule, keep the states, send what was raised and cleared. Safe to repeat, at once and after a crash.
+
+    Returns
+    -------
+    Sequence
+        What was raised or cleared by this call; empty when another worker evaluates.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer: nothing is known, so nothing changes.
+    """
+    lease = await leases.take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
+    if lease is None:
+        return ()
+    try:
+        values = await measured_values(s, recorder)
+        alerts, notices = _evaluated(states(lease.position), values, s)
+        unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
+        await lease.advance(_position(alerts, unsent, s))
+        left = await _send(unsent[-MOST_UNSENT:], channels, s)
+        if left != unsent:
+            await lease.advance(_position(alerts, left, s))
+    except StoreConflict:
+        return ()  # somebody else took over, and will send what we have kept
+    await lease.release()
+    return notices
+
+
+def _evaluated(
+    known: Mapping[str, Alert], values: Mapping[str, float], s: Services
+) -> tuple[Mapping[str, Alert], Sequence[Notice]]:
+    alerts, notices = dict[str, Alert](), list[Notice]()
+    for rule in EVALUATED:
+        before = known.get(rule.code, Alert(code=rule.code))
+        alerts[rule.code], notice = step(before, rule, values.get(rule.code, 0.0), s)
+        if notice is not None:
+            notices.append(notice)
+            level = logging.WARNING if notice.step == "raised" else logging.INFO
+            s.telemetry.event(f"alert.{notice.step}", level, code=rule.code, value=round(notice.value, 1))
+    return alerts, notices
+
+
+async def measured_values(s: Services, recorder: Recorder) -> Mapping[str, float]:
+    """
+    Measure how things stand, and give the figure of every rule that the app evaluates.
+
+    Sums come from the series of all workers: this one's is written first, another's is at most one interval old.
+    """
+    figures = await read_figures(s)
+    measure_figures(figures, s)
+    await recorder.flush()
+    now = s.clock.now()
+    names = {rule.instrument.name for rule in EVALUATED if rule.figure is Figure.SUM}
+    start = floor(now, MINUTE) - timedelta(minutes=LONGEST_WINDOW)
+    chart = await read_series(s.series, names, start, now + timedelta(minutes=1))
+    return {rule.code: _figure(rule, figures, chart) for rule in EVALUATED}
+
+
+def _figure(rule: Rule, figures: Figures, chart: Chart) -> float:
+    if rule.figure is Figure.SUM:
+        return sum(
+            point.total
+            for line in chart.of(rule.instrument.name)
+            if rule.concerns(dict(line.attributes))
+            for point in line.points[-rule.minutes - 1 :]
+            if point is not None
+        )
+    return {
+        DIRTY_AGE.name: figures.dirty_age,
+        QUEUE_AGE.name: max(figures.queue_ages.values(), default=0.0),
+        FEED_LAG.name: max(figures.feeds.values(), default=0.0),
+        SILENCE.name: figures.silence,
+        OPEN_DRIFT.name: float(figures.drifts.total),
+    }[rule.instrument.name]
+
+
+async def _send(
+    unsent: Sequence[tuple[Notice, str]], channels: Mapping[str, AlertChannel], s: Services
+) -> list[tuple[Notice, str]]:
+    """Send each notice by its channel; return those that are still to be sent. A channel that fails is left alone."""
+    left: list[tuple[Notice, str]] = []
+    for notice, name in unsent:
+        if name in {failing for _, failing in left}:
+            left.append((notice, name))
+            continue
+        channel = channels.get(name)
+        if channel is None or s.clock.now() - notice.at > LONGEST_UNSENT:
+            s.telemetry.event("alert.unsent", logging.ERROR, code=notice.code, channel=name)
+            continue
+        try:
+            await channel.send(notice)
+        except SyncError as failure:
+            s.telemetry.event("alert.not_sent", logging.WARNING, code=failure.code, channel=name)
+            left.append((notice, name))
+    return left
+
+
+def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], s: Services) -> Mapping[str, Any]:
+    return {
+        "alerts": [alert.as_json() for alert in alerts.values()],
+        "unsent": [[notice.as_json(), channel] for notice, channel in unsent[-MOST_UNSENT:]],
+        "at": s.clock.now().isoformat(),
+    }
+
+
+def states(position: Mapping[str, Any]) -> Mapping[str, Alert]:
+    """Return the alerts that a cursor's position holds."""
+    found = (Alert.from_json(kept) for kept in position.get("alerts", ()))
+    return {alert.code: alert for alert in found if alert.code in BY_CODE}
+
+
+def _unsent(position: Mapping[str, Any]) -> list[tuple[Notice, str]]:
+    return [(Notice.from_json(kept), channel) for kept, channel in position.get("unsent", ())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Who has taken note of a raised alert, and when; it holds until the alert is raised anew."""
+
+    code: str
+    number: int
+    who: str
+    at: datetime
+
+
+async def acknowledge(code: str, who: str, s: Services) -> Alert | None:
+    """
+    Note that somebody has taken note of an alert. Safe to repeat; the latest counts.
+
+    Returns
+    -------
+    Alert or None
+        None when it is not raised: then nothing is noted.
+
+    Raises
+    ------
+    Contention
+        Too many people at once.
+    """
+    kept = await s.cursors.read(CURSOR)
+    alert = states(kept.value.position).get(code) if kept is not None else None
+    if alert is None or not alert.raised:
+        return None
+    entry = {"number": alert.number, "who": who, "at": s.clock.now().isoformat()}
+    for _ in range(_ROUNDS):
+        known = await s.cursors.read(ACKNOWLEDGED)
+        before = known.value if known is not None else Cursor(name=ACKNOWLEDGED)
+        noted = replace(before, position={**before.position, code: entry})
+        try:
+            await s.cursors.write(noted, known.etag if known is not None else None)
+        except StoreConflict:
+            continue
+        s.telemetry.event("alert.acknowledged", code=code)
+        return alert
+    raise Contention("an acknowledgement kept changing")
+
+
+def acknowledgements(position: Mapping[str, Any], alerts: Mapping[str, Alert]) -> Mapping[str, Acknowledgement]:
+    """Return those that hold: of alerts that are raised and were not raised anew since."""
+    found = (
+        Acknowledgement(code=code, number=kept["number"], who=kept["who"], at=datetime.fromisoformat(kept["at"]))
+        for code, kept in position.items()
+    )
+    held = ((each, alerts.get(each.code)) for each in found)
+    return {
+        each.code: each for each, alert in held if alert is not None and alert.raised and alert.number == each.number
+    }

@@ -1,0 +1,214 @@
+"""
+What an operator is warned of: one table, for our own evaluation, for Azure Monitor and for the runbook.
+
+A rule looks at one instrument of `sync.instruments`: the sum of a counter over some minutes, or the highest of a
+gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``; and
+mended when it is at most four fifths of it, so that a figure that hovers around the threshold does not ring twice.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync.config import AlertSettings
+from sync.instruments import (
+    CODE,
+    DEAD_LETTERS,
+    DIRTY_AGE,
+    FAILURES,
+    FEED_LAG,
+    FHIR_THROTTLED,
+    OPEN_DRIFT,
+    QUEUE_AGE,
+    SILENCE,
+    SWEEPS,
+    Instrument,
+)
+
+RELEASE = 0.8
+"""Share of the threshold at which a rule counts as mended."""
+
+
+class Severity(enum.Enum):
+    """How bad it is; Azure Monitor's numbers."""
+
+    CRITICAL = 1
+    WARNING = 2
+
+
+class Figure(enum.Enum):
+    """What of the instrument is compared."""
+
+    NOW = "now"
+    """The highest of a gauge, as it is now."""
+    SUM = "sum"
+    """The sum of a counter over the window."""
+    ABSENT = "absent"
+    """Nothing was counted in the window. Only somebody outside can tell: Azure Monitor, or who asks for the status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """
+    One line of the table.
+
+    ``where`` limits the instrument to attribute sets: OTel key -> values, one of which it must carry.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    instrument: Instrument
+    figure: Figure
+    setting: str
+    """Field of `sync.config.AlertSettings` with the threshold."""
+    minutes: int = 1
+    """The window of a sum."""
+    unit: str = ""
+    where: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def threshold(self, settings: AlertSettings) -> float:
+        """Return the figure that must not be exceeded."""
+        return float(getattr(settings, self.setting))
+
+    def concerns(self, attributes: Mapping[str, str]) -> bool:
+        """Whether a set of attributes is one that this rule looks at."""
+        return all(attributes.get(key) in values for key, values in self.where.items())
+
+    def says(self, value: float, settings: AlertSettings) -> str:
+        """Say it in one sentence: figure, threshold, and over what time."""
+        over = f" in {self.minutes} minutes" if self.figure is Figure.SUM else ""
+        return f"{self.title}: {value:g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
+
+
+def _codes(*codes: str) -> Mapping[str, frozenset[str]]:
+    return {CODE.key: frozenset(codes)}
+
+
+FORBIDDEN = _codes(
+    "fhir.forbidden", "fhir.certificate", "source.forbidden", "store.forbidden", "dicom.forbidden", "orthanc.forbidden"
+)
+
+RULES = (
+    Rule(
+        code="alert.lag",
+        title="The oldest outstanding study waits",
+        severity=Severity.CRITICAL,
+        instrument=DIRTY_AGE,
+        figure=Figure.NOW,
+        setting="lag",
+        unit=" s",
+    ),
+    Rule(
+        code="alert.queue",
+        title="The oldest message of a queue waits",
+        severity=Severity.CRITICAL,
+        instrument=QUEUE_AGE,
+        figure=Figure.NOW,
+        setting="queue",
+        unit=" s",
+    ),
+    Rule(
+        code="alert.fhir_failing",
+        title="Studies could not be written to FHIR",
+        severity=Severity.CRITICAL,
+        instrument=FAILURES,
+        figure=Figure.SUM,
+        setting="fhir_failing",
+        minutes=3,
+        where=_codes("fhir.unavailable"),
+    ),
+    Rule(
+        code="alert.fhir_throttling",
+        title="The FHIR service answered 429",
+        severity=Severity.WARNING,
+        instrument=FHIR_THROTTLED,
+        figure=Figure.SUM,
+        setting="fhir_throttling",
+        minutes=5,
+    ),
+    Rule(
+        code="alert.access",
+        title="Credentials or a certificate were refused",
+        severity=Severity.CRITICAL,
+        instrument=FAILURES,
+        figure=Figure.SUM,
+        setting="access",
+        minutes=3,
+        where=FORBIDDEN,
+    ),
+    Rule(
+        code="alert.dead_letters",
+        title="Dead letters were written",
+        severity=Severity.WARNING,
+        instrument=DEAD_LETTERS,
+        figure=Figure.SUM,
+        setting="dead_letters",
+        minutes=10,
+    ),
+    Rule(
+        code="alert.poison",
+        title="Messages failed too often and were set aside",
+        severity=Severity.CRITICAL,
+        instrument=DEAD_LETTERS,
+        figure=Figure.SUM,
+        setting="poison",
+        minutes=10,
+        where=_codes("poison.object", "poison.study"),
+    ),
+    Rule(
+        code="alert.defect",
+        title="The sync met a defect of its own",
+        severity=Severity.WARNING,
+        instrument=FAILURES,
+        figure=Figure.SUM,
+        setting="defect",
+        minutes=10,
+        where=_codes("sync.unexpected"),
+    ),
+    Rule(
+        code="alert.feed",
+        title="A change feed stands still",
+        severity=Severity.CRITICAL,
+        instrument=FEED_LAG,
+        figure=Figure.NOW,
+        setting="feed",
+        unit=" s",
+    ),
+    Rule(
+        code="alert.silence",
+        title="An object is in the source and no event told of it",
+        severity=Severity.CRITICAL,
+        instrument=SILENCE,
+        figure=Figure.NOW,
+        setting="silence",
+        unit=" s",
+    ),
+    Rule(
+        code="alert.drift",
+        title="Source, ledger and FHIR disagree in so many places",
+        severity=Severity.WARNING,
+        instrument=OPEN_DRIFT,
+        figure=Figure.NOW,
+        setting="drift",
+    ),
+    Rule(
+        code="alert.stopped",
+        title="The timers of the function app do not run",
+        severity=Severity.CRITICAL,
+        instrument=SWEEPS,
+        figure=Figure.ABSENT,
+        setting="stopped",
+        minutes=10,
+        unit=" s",
+    ),
+)
+
+BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in RULES}
+
+EVALUATED = tuple(rule for rule in RULES if rule.figure is not Figure.ABSENT)
+"""Those that the app evaluates itself."""
+
+LONGEST_WINDOW = max(rule.minutes for rule in RULES)

@@ -1,0 +1,85 @@
+"""
+Events that never came: the one failure that nothing inside the sync can notice by itself.
+
+Each call lists a page of the source and asks, for some of its recent objects, whether the sync has seen them as they
+are. One that it has not seen, though no event waits in the queue, is silence; how old it is, is how long it has lasted.
+The walk goes round and round, one page a call: a container of a million objects is passed within hours, for a few cents
+a month. Recent objects only: what was there before the sync is for a backfill, and what a restart left for a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync import leases
+from sync.errors import SourceGone, StaleToken, StoreConflict
+from sync.figures import SILENCE_CURSOR
+from sync.model import ListedObject, Page
+from sync.ports import ObjectListing, Services
+
+GRACE = timedelta(minutes=2)
+"""An event may take so long."""
+
+RECENT = timedelta(days=1)
+
+LOOKED_AT = 20
+"""Objects of a page whose rows are read at most, spread over the page: silence concerns many."""
+
+_OBJECTS_QUEUE = "objects"
+_LEASE = 60.0
+
+
+async def look_for_silence(s: Services, listing: ObjectListing) -> None:
+    """
+    Go one page on, and keep since when an object has been unseen. Safe to repeat; one worker at a time.
+
+    While events wait in the queue, nobody can tell what was never announced: then the walk rests.
+
+    Raises
+    ------
+    TransientError
+        Storage or the source did not answer.
+    """
+    if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
+        return
+    lease = await leases.take(SILENCE_CURSOR, s.cursors, s.clock, seconds=_LEASE)
+    if lease is None:
+        return
+    try:
+        await lease.advance(await _one_page_on(lease.position, s, listing))
+        await lease.release()
+    except StoreConflict:
+        return
+
+
+async def _one_page_on(position: Mapping[str, Any], s: Services, listing: ObjectListing) -> Mapping[str, Any]:
+    containers = s.settings.containers
+    place, token, found = position.get("container", 0), position.get("token"), position.get("found")
+    if place >= len(containers):
+        place, token, found = 0, None, None
+    try:
+        page = await listing.page(containers[place], token=token)
+    except (SourceGone, StaleToken):
+        page = Page()
+    unseen = await _oldest_unseen(page.objects, s)
+    found = min(filter(None, (found, unseen)), default=None)
+    if page.token is not None:
+        known = min(filter(None, (position.get("unseen_since"), found)), default=None)
+        return {"container": place, "token": page.token, "found": found, "unseen_since": known}
+    if place + 1 < len(containers):
+        known = min(filter(None, (position.get("unseen_since"), found)), default=None)
+        return {"container": place + 1, "token": None, "found": found, "unseen_since": known}
+    return {"container": 0, "token": None, "found": None, "unseen_since": found}
+
+
+async def _oldest_unseen(objects: Sequence[ListedObject], s: Services) -> str | None:
+    now = s.clock.now()
+    recent = [each for each in objects if now - RECENT < each.last_modified < now - GRACE]
+    times: list[datetime] = []
+    for each in recent[:: max(-(-len(recent) // LOOKED_AT), 1)]:
+        known = await s.locators.read(each.object)
+        if known is None or (known.value.etag != each.etag and not known.value.has_dead_letter):
+            times.append(each.last_modified)
+    return min(times).isoformat() if times else None

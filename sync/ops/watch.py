@@ -1,0 +1,32 @@
+"""What the timer does every half minute: count on, look for silence, evaluate the alerts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from sync.errors import SyncError
+from sync.figures import keep_counts
+from sync.ops.alerts import evaluate_alerts
+from sync.ops.silence import look_for_silence
+from sync.ports import AlertChannel, ObjectListing, Services
+from sync.series import Recorder
+
+
+async def watch(
+    s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel], listing: ObjectListing
+) -> None:
+    """
+    Do all three; what fails of the first two keeps nobody from being warned. Safe to repeat and to run in any worker.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer: nobody can be warned. Azure Monitor's own rules are for that.
+    """
+    for work in (keep_counts(s), look_for_silence(s, listing)):
+        try:
+            await work
+        except SyncError as failure:
+            s.telemetry.event("watch.hindered", logging.WARNING, code=failure.code)
+    await evaluate_alerts(s, recorder=recorder, channels=channels)

@@ -1,0 +1,96 @@
+"""Objects that are there and that no event ever told of."""
+
+from datetime import timedelta
+
+import pytest
+
+from sync.figures import read_figures
+from sync.model import Action, Change
+from sync.ops.silence import look_for_silence
+from tests.worlds import UNREADABLE, MemoryWorld
+
+
+@pytest.fixture
+def w():
+    return MemoryWorld()
+
+
+async def silence(w):
+    """Seconds, after enough calls to pass everything once."""
+    for _ in range(3):
+        await look_for_silence(w.services, w.store.objects)
+    return (await read_figures(w.services)).silence
+
+
+async def test_what_an_event_told_of_is_no_silence(w):
+    await w.arrive("a")
+    await w.arrive("b", UNREADABLE)
+    w.clock.advance(1000)
+    assert await silence(w) == 0
+
+
+async def test_an_object_without_an_event_is_silence_as_old_as_it_is_and_ends_when_it_is_seen(w):
+    change = w.put("a")
+    w.clock.advance(1000)
+    assert await silence(w) == 1000
+    await w.ingest(change)
+    assert await silence(w) == 0
+
+
+async def test_an_overwritten_object_without_an_event_is_silence(w):
+    await w.arrive("a")
+    w.put("a", sop="2.25.101")
+    w.clock.advance(1000)
+    assert await silence(w) == 1000
+
+
+async def test_an_event_may_take_its_time(w):
+    w.put("a")
+    w.clock.advance(100)
+    assert await silence(w) == 0
+
+
+async def test_what_was_there_long_before_is_for_a_backfill(w):
+    w.put("a")
+    w.clock.advance(timedelta(days=2).total_seconds())
+    assert await silence(w) == 0
+
+
+async def test_nobody_can_tell_while_events_wait(w):
+    w.put("a")
+    w.clock.advance(1000)
+
+    async def depths():
+        return {"objects": 1}
+
+    w.store.study_queue.depths = depths
+    assert await silence(w) == 0
+
+
+async def test_a_large_container_is_passed_page_by_page_and_few_rows_are_read(w, monkeypatch):
+    reads = []
+    read = w.store.locators.read
+
+    async def counted(ref):
+        reads.append(ref)
+        return await read(ref)
+
+    for n in range(300):
+        w.put(f"{n:03d}", UNREADABLE)
+    monkeypatch.setattr(w.store.locators, "read", counted)
+    listing = w.store.objects
+    page = listing.page
+
+    async def small(container, *, token=None):
+        return await page(container, token=token, size=100)
+
+    monkeypatch.setattr(listing, "page", small)
+    w.clock.advance(1000)
+    await look_for_silence(w.services, listing)
+    assert len(reads) <= 20
+    assert (await read_figures(w.services)).silence > 1000
+    for ref in list(w.store.objects.refs()):
+        await w.ingest(Change(object=ref, action=Action.CREATED))
+    for _ in range(6):
+        await look_for_silence(w.services, listing)
+    assert (await read_figures(w.services)).silence == 0
