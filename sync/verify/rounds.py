@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -112,7 +113,8 @@ class Round:
             self._known[drift.subject].append(drift)
         if self._plan.sample is None and self._plan.objects:
             for container in self._s.settings.containers:
-                await self._container(container)
+                with suppress(SourceGone):  # a container that is not there yet holds nothing
+                    await self._container(container)
         async for chunk in self._chunks():
             await self._studies([projection.study for projection in chunk])
             self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from sync.errors import SourceGone
 from sync.mapping.resource import derived_id
 from sync.model import DriftKind, StudyRef
 from sync.verify.looks import Looker
@@ -269,6 +270,16 @@ async def test_an_object_that_was_never_heard_of_is_unseen_once_it_is_old_enough
     assert w.imaging_study()["numberOfInstances"] == 2
     assert w.imaging_study(OTHER) is not None
     assert w.dead_letters() == [("object", "header.not_dicom")]
+
+
+async def test_a_container_that_is_not_there_yet_holds_nothing(w):
+    await w.arrive("a")
+
+    async def no_container(container, **_):
+        raise SourceGone("no such container")
+
+    w.store.objects.page = no_container
+    assert (await verify(w))[0].studies == 1
 
 
 async def test_a_sample_goes_round_the_end_of_the_keys_and_meets_no_study_twice(w):
