@@ -79,7 +79,10 @@ def with_declared_schemes(
     schemes: dict[str, set[str]] = {}
     for item in declared:
         designator = one_text(item, "CodingSchemeDesignator", findings)
-        scheme = system_uri(f"urn:oid:{one_text(item, 'CodingSchemeUID', findings)}")
+        stated = one_text(item, "CodingSchemeUID", findings)
+        scheme = system_uri(f"urn:oid:{stated}") if stated else None
+        if stated and scheme is None:
+            findings.note("CodingSchemeUID", "uid.unusable", "omitted")
         if designator and scheme and designator not in CODING_SCHEMES and designator not in settings.coding_schemes:
             schemes.setdefault(designator, set()).add(scheme)
     if any(len(uris) > 1 for uris in schemes.values()):

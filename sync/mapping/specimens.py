@@ -27,7 +27,10 @@ def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
     """By (0040,0551) if its issuer is named, else by the UID (0040,0554), else by what there is of the first."""
     value = one_text(item, "SpecimenIdentifier", findings)
-    specimen_uid = uid(first(item, "SpecimenUID", findings))
+    stated = first(item, "SpecimenUID", findings)
+    specimen_uid = uid(stated)
+    if stated is not None and specimen_uid is None:
+        findings.note("SpecimenUID", "uid.unusable", "omitted")
     designator = first_item(item, _ISSUER)
     name = one_text(designator, "LocalNamespaceEntityID", findings)
     issuer = issuer_of(name, designator, settings, findings, keyword=_ISSUER, default="")

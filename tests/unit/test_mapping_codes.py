@@ -121,7 +121,7 @@ def declared(*pairs, settings=SETTINGS):
 
 def test_a_scheme_that_a_file_declares_has_its_uid_as_system():
     schemes, codes = declared(("99LOCAL", "2.16.840.3"), ("99LOCAL", "2.16.840.3"), ("", "1.2"), ("99X", "not a uid"))
-    assert (schemes, codes) == ({"99LOCAL": "urn:oid:2.16.840.3"}, [])
+    assert (schemes, codes) == ({"99LOCAL": "urn:oid:2.16.840.3"}, ["uid.unusable"])
     assert made(item("1", "99LOCAL"), settings=with_declared_schemes(SETTINGS, [], Findings())) != schemes
 
 

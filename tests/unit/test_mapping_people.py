@@ -127,7 +127,8 @@ def test_a_specimen_goes_by_its_identifier_if_the_issuer_is_named():
 
 
 def test_a_specimen_of_an_unnamed_issuer_goes_by_its_uid():
-    items = [specimen(), specimen(SpecimenUID=[]), {}]
+    items = [specimen(), specimen(SpecimenUID=["not a uid"]), {}]
+    assert codes(built(row(SpecimenDescriptionSequence=items))) == [("SpecimenUID", "uid.unusable")]
     assert [one["identifier"] for one in series_of(row(SpecimenDescriptionSequence=items))[0]["specimen"]] == [
         {"system": "urn:dicom:uid", "value": "urn:oid:1.2.3"},
         {"value": "S-1"},
