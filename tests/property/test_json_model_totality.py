@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.attributes import EXTRACTED
+from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, REPORT_CLASSES, walk
 from sync.errors import UnreadableObject
 from sync.header import read_json
 from sync.model import InstanceRecord
@@ -14,7 +14,7 @@ from tests.unit.test_json_model import UIDS
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 ANYTHING = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
-TAGS = st.sampled_from([f"{row.tag:08X}" for row in EXTRACTED])
+TAGS = st.sampled_from([f"{row.tag:08X}" for row in walk((*EXTRACTED_OF_DOCUMENTS, CONTENT))])
 ELEMENTS = st.fixed_dictionaries(
     {},
     optional={
@@ -27,9 +27,12 @@ ELEMENTS = st.fixed_dictionaries(
 )
 
 
-@given(st.dictionaries(TAGS, ELEMENTS | ANYTHING, max_size=3))
-def test_any_elements_become_a_record_that_is_json(elements):
-    record = read_json({**elements, **UIDS})
+REPORT = {"00080016": {"vr": "UI", "Value": [min(REPORT_CLASSES)]}}
+
+
+@given(st.dictionaries(TAGS, ELEMENTS | ANYTHING, max_size=3), st.sampled_from([{}, REPORT]))
+def test_any_elements_become_a_record_that_is_json(elements, of_class):
+    record = read_json({**elements, **UIDS, **of_class})
     assert isinstance(record, InstanceRecord)
     json.dumps(record.attributes, allow_nan=False).encode("utf-8")
 

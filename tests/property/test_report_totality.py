@@ -4,10 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.attributes import CONTENT, REPORT_CLASSES
-from sync.config import MappingSettings
+from sync.config import HeaderLimits, MappingSettings
+from sync.errors import UnreadableObject
+from sync.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.imaging_study import build_study
 from sync.mapping.resource import canonical
+from sync.model import LedgerRow, ObjectKey
+from tests import reports as r
 from tests.mapping_rows import STUDY, row
 
 SENTINEL = "Zzsentinel"
@@ -108,3 +112,24 @@ def test_a_tree_of_the_greatest_depth_is_walked():
     said = {"ContentSequence": [held], "SOPClassUID": [min(REPORT_CLASSES)]}
     report = build_study(STUDY, [row(**said)], MAPPING).derived[0]
     assert "bottom" in report["text"]["div"]
+
+
+FILES = [make() for make in (r.ct_dose, r.projection_dose, r.nuclear_dose, r.measurements, r.text_report)]
+DAMAGE = st.lists(st.tuples(st.floats(0.1, 1, exclude_max=True), st.binary(min_size=1, max_size=4)), max_size=6)
+
+
+@given(st.sampled_from(FILES), DAMAGE, st.floats(0.3, 1))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_report_is_refused_or_mapped(data, damage, kept):
+    broken = bytearray(data)
+    for place, overwritten in damage:
+        at = int(place * len(broken))
+        broken[at : at + len(overwritten)] = overwritten
+    cut = bytes(broken[: int(kept * len(broken))])
+    try:
+        record = parse_header(cut, size=len(cut), limits=HeaderLimits())
+    except UnreadableObject:
+        return
+    ledger_row = LedgerRow(object_key=ObjectKey("a", "b"), record=record, order="")
+    _, findings = build_bundle(record.study, [ledger_row], MAPPING)
+    assert "derived.invalid" not in {finding.code for finding in findings}
