@@ -185,6 +185,9 @@ EXTRACTED: tuple[Extracted, ...] = tuple(
 )
 """Every attribute of a record, in tag order."""
 
+_REFERENCED_SOP = _sequence(
+    "ReferencedSOPSequence", 0x00081199, (Extracted("ReferencedSOPInstanceUID", 0x00081155, "UI"),)
+)
 _DOCUMENT = (
     Extracted("ContentDate", 0x00080023, "DA"),
     Extracted("ContentTime", 0x00080033, "TM"),
@@ -197,6 +200,11 @@ _DOCUMENT = (
             Extracted("VerifyingObserverName", 0x0040A075, "PN"),
         ),
     ),
+    _sequence(
+        "PredecessorDocumentsSequence",
+        0x0040A360,
+        (_sequence("ReferencedSeriesSequence", 0x00081115, (_REFERENCED_SOP,)),),
+    ),
     Extracted("CompletionFlag", 0x0040A491, "CS"),
     Extracted("VerificationFlag", 0x0040A493, "CS"),
     Extracted("PreliminaryFlag", 0x0040A496, "CS"),
@@ -208,7 +216,7 @@ CONTENT = Extracted(
     0x0040A730,
     "SQ",
     (
-        _sequence("ReferencedSOPSequence", 0x00081199, (Extracted("ReferencedSOPInstanceUID", 0x00081155, "UI"),)),
+        _REFERENCED_SOP,
         Extracted("RelationshipType", 0x0040A010, "CS"),
         Extracted("ObservationDateTime", 0x0040A032, "DT"),
         Extracted("ValueType", 0x0040A040, "CS"),

@@ -34,9 +34,9 @@ from sync.mapping.content import (
     texts_of,
 )
 from sync.mapping.observers import algorithm_of, device_of, people_of
-from sync.mapping.source import Source, instant
+from sync.mapping.source import Source, dicom_uid, instant
 from sync.mapping.statuses import document_status
-from sync.mapping.terminology import DCM, DICOM_UID_SYSTEM, IMAGING_CATEGORY
+from sync.mapping.terminology import DCM, IMAGING_CATEGORY
 from sync.mapping.values import filled, uid
 from sync.model import Attributes, Resource
 
@@ -218,10 +218,7 @@ def _tracking(item: Attributes, source: Source) -> tuple[Resource, ...]:
     """Return the identifiers by which a lesion is followed over time (PS3.16 TID 1501)."""
     said = [({"value": each}, "112039", "Tracking Identifier") for each in texts_of(item, _TRACKING_ID, source)]
     uids = [each for each in texts_of(item, _TRACKING_UID, source) if uid(each)]
-    said += [
-        ({"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{each}"}, "112040", "Tracking Unique Identifier")
-        for each in uids
-    ]
+    said += [(dicom_uid(each), "112040", "Tracking Unique Identifier") for each in uids]
     return tuple(
         {"type": {"coding": [{"system": DCM, "code": code}], "text": text}, **identifier}
         for identifier, code, text in said
@@ -230,4 +227,4 @@ def _tracking(item: Attributes, source: Source) -> tuple[Resource, ...]:
 
 def _observation_uid(item: Attributes) -> list[Resource]:
     stated = uid(first_text(item, "ObservationUID"))
-    return [{"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{stated}"}] if stated else []
+    return [dicom_uid(stated)] if stated else []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sync.mapping.content import concept, texts_of
-from sync.mapping.source import Source
-from sync.mapping.terminology import DICOM_UID_SYSTEM
+from sync.mapping.source import Source, dicom_uid
 from sync.mapping.values import filled, one_text, uid
 from sync.model import Attributes, Resource
 
@@ -29,7 +28,7 @@ def device_of(root: Attributes, source: Source) -> Resource | None:
         stated = [one_text(root, keyword, source.findings) for keyword in ("Manufacturer", "ManufacturerModelName")]
         shown = [each for each in stated if each]
     identity = next(iter(filter(None, map(uid, texts_of(root, _DEVICE_UID, source)))), None)
-    identifier = {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{identity}"} if identity else None
+    identifier = dicom_uid(identity) if identity else None
     if not shown and identifier is None:
         return None
     return filled({"type": "Device", "identifier": identifier, "display": " ".join(shown) or None})

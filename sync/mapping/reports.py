@@ -16,13 +16,13 @@ from sync.mapping.measurements import build_measurements
 from sync.mapping.names import printable_name
 from sync.mapping.narrative import conclusions, narrative
 from sync.mapping.sop_classes import sop_class_name
-from sync.mapping.source import Source, instant
-from sync.mapping.statuses import document_status
+from sync.mapping.source import Source, dicom_uid, instant
+from sync.mapping.statuses import document_status, predecessors
 from sync.mapping.terminology import DIAGNOSTIC_IMAGING, URI_SYSTEM
 from sync.mapping.values import filled, first, one_text, text
 from sync.model import Resource
 
-_DOC_STATUS = {"final": "final", "preliminary": "preliminary", "partial": "preliminary"}
+_DOC_STATUS = {"final": "final", "amended": "amended", "preliminary": "preliminary", "partial": "preliminary"}
 """DiagnosticReport.status -> DocumentReference.docStatus."""
 
 
@@ -103,6 +103,10 @@ def build_reference(source: Source, report: Resource) -> Resource:
             "status": "current",
             "docStatus": _DOC_STATUS.get(report["status"]),
             "type": title,
+            "relatesTo": [
+                {"code": "replaces", "target": {"type": "DocumentReference", "identifier": dicom_uid(each)}}
+                for each in predecessors(source)
+            ],
             "date": instant(source.written),
             "content": [{"attachment": filled(attachment), "format": filled(document_format)}],
             "context": {"related": related},

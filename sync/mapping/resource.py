@@ -49,8 +49,8 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
         for kind, elements in {
             "DiagnosticReport": "basedOn category code conclusion effectiveDateTime identifier imagingStudy issued "
             "result resultsInterpreter status subject text",
-            "DocumentReference": "author content context date description docStatus identifier masterIdentifier status "
-            "subject type",
+            "DocumentReference": "author content context date description docStatus identifier masterIdentifier "
+            "relatesTo status subject type",
             "Observation": "basedOn bodySite category code component derivedFrom device effectiveDateTime focus "
             "hasMember identifier issued method partOf performer status subject "
             "valueCodeableConcept valueQuantity valueString",

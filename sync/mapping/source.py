@@ -43,7 +43,7 @@ class Source:
     @property
     def identifier(self) -> Resource:
         """SOP Instance UID in the form that R4 gives to DICOM UIDs."""
-        return {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{clean(self.record.sop_instance_uid)}"}
+        return dicom_uid(clean(self.record.sop_instance_uid))
 
     @property
     def study(self) -> Resource:
@@ -78,6 +78,11 @@ class Source:
         """Make a resource of this instance: elements that are None or empty are left out."""
         resource_id = derived_id(resource_type, self.record.study, self.record.sop_instance_uid, place)
         return filled({"resourceType": resource_type, "id": resource_id, **elements})
+
+
+def dicom_uid(value: str) -> Resource:
+    """FHIR *Identifier* that is a DICOM UID."""
+    return {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{value}"}
 
 
 def instant(moment: str | None) -> str | None:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from sync.attributes import first_text, items
 from sync.mapping.source import Source
-from sync.mapping.values import code, first
+from sync.mapping.values import code, first, uid
+
+
+def predecessors(source: Source) -> list[str]:
+    """SOP Instance UIDs of the documents that this one replaces, (0040,A360), each once."""
+    series = [
+        one for each in items(source.attributes, _PREDECESSORS) for one in items(each, "ReferencedSeriesSequence")
+    ]
+    stated = [one for each in series for one in items(each, "ReferencedSOPSequence")]
+    uids = [uid(first_text(each, "ReferencedSOPInstanceUID")) for each in stated]
+    return list(dict.fromkeys(each for each in uids if each))
+
+
+_PREDECESSORS = "PredecessorDocumentsSequence"
 
 
 def document_status(source: Source) -> str:
@@ -14,7 +28,7 @@ def document_status(source: Source) -> str:
     -------
     str
         ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what somebody has verified, or
-        what its author calls final, is final.
+        what its author calls final, is final; in place of an earlier document it is ``amended``.
     """
     completion, verification, preliminary = (
         (code(first(source.attributes, keyword, source.findings), keyword, source.findings) or "").upper()
@@ -25,5 +39,5 @@ def document_status(source: Source) -> str:
     if preliminary == "PRELIMINARY":
         return "preliminary"
     if verification == "VERIFIED" or preliminary == "FINAL":
-        return "final"
+        return "amended" if predecessors(source) else "final"
     return "preliminary" if verification == "UNVERIFIED" else "unknown"

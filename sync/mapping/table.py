@@ -264,6 +264,11 @@ DOCUMENT = (
     Row("CompletionFlag", _STATUS, "PARTIAL: `partial`, of Observations and documents `preliminary`"),
     Row("VerificationFlag", _STATUS, "VERIFIED: `final`; UNVERIFIED: `preliminary`; without any flag `unknown`"),
     Row("PreliminaryFlag", _STATUS, "PRELIMINARY: `preliminary`; FINAL: `final`"),
+    Row(
+        "PredecessorDocumentsSequence",
+        ("DocumentReference.relatesTo", *_STATUS),
+        "`replaces`, by SOP Instance UID; what would be `final` is `amended`",
+    ),
     Row("VerifyingObserverSequence", ("DiagnosticReport.resultsInterpreter",), "the names, by display"),
     Row("ContentSequence", ("Observation", "DiagnosticReport.text", "DiagnosticReport.conclusion"), "see below"),
 )

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from sync.config import HeaderLimits, MappingSettings
 from sync.header import parse_header
 from sync.mapping.imaging_study import build_study
-from sync.mapping.resource import derived_id
+from sync.mapping.resource import DERIVED_ELEMENTS, derived_id
 from sync.model import LedgerRow, ObjectKey
 from tests import reports as r
 from tests.reports import code, coded, container, item, number, text
@@ -324,6 +324,18 @@ def test_who_verified_a_report_is_named():
     assert made(file, "DiagnosticReport")[0]["resultsInterpreter"] == [{"type": "Practitioner", "display": "Paul Prüf"}]
 
 
+def test_a_report_in_place_of_another_is_amended_and_names_it():
+    reference, series, before = Dataset(), Dataset(), Dataset()
+    reference.ReferencedSOPInstanceUID = "2.25.99"
+    series.ReferencedSOPSequence, before.ReferencedSeriesSequence = [reference], [series]
+    file = r.text_report(PredecessorDocumentsSequence=[before])
+    [report], [document] = made(file, "DiagnosticReport"), made(file, "DocumentReference")
+    assert (report["status"], document["docStatus"]) == ("amended", "amended")
+    assert [(each["code"], each["target"]["identifier"]["value"]) for each in document["relatesTo"]] == [
+        ("replaces", "urn:oid:2.25.99")
+    ]
+
+
 @pytest.mark.parametrize("root", ["https://pacs.example/dicom-web", "https://pacs.example/dicom-web/studies/"])
 def test_the_document_is_where_the_dicomweb_service_has_it(root):
     [document] = made(r.text_report(), "DocumentReference", MappingSettings(dicomweb_url=root))
@@ -374,6 +386,13 @@ def test_order_and_repeats_change_nothing():
     again = study_of(*reversed(files), *files)
     assert once.derived == again.derived
     assert len({(each["resourceType"], each["id"]) for each in once.derived}) == len(once.derived)
+
+
+def test_every_element_that_is_written_is_known_as_ours():
+    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    files.append(r.report(r.PDF, None, DocumentTitle="Knee", sop="2.25.600"))
+    for each in study_of(*files).derived:
+        assert set(each) - {"resourceType", "id"} <= DERIVED_ELEMENTS[each["resourceType"]]
 
 
 def test_what_is_referred_to_comes_first():
