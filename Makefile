@@ -15,7 +15,7 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 	$(BIN)/python -m local demo
 
 test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
-	$(BIN)/python -m local prepare --hapi --browser
+	$(BIN)/python -m local prepare --hapi --browser --orthanc
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest
 

@@ -8,6 +8,7 @@ Ctrl-C or SIGTERM, or a demo where everything arrived; 1 when a part did not sta
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from local import demo as demonstration
 from local.browser import ensure_chromium
 from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
+from local.orthanc import ensure_installed, orthanc_server
 from local.processes import StartError
 from local.world import Plan, World, world
 
@@ -57,11 +59,36 @@ def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None
         raise SystemExit(_run(Plan(fhir=fhir, port=port), log.write, show.run))
 
 
+@app.command(name="dicom-service")
+def serve_dicom(
+    folder: Annotated[Path | None, typer.Argument(help="DICOM files to begin with", exists=True)] = None,
+    *,
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
+) -> None:
+    """Serve DICOM files as a DICOM service with a change feed; set DICOM_SYNC_DICOM_URL to the address it prints."""
+    from local.dicom_service import serve  # noqa: PLC0415  # pydicom takes a moment
+
+    serve(folder, port)
+
+
+@app.command(name="orthanc")
+def run_orthanc() -> None:
+    """Run an empty Orthanc; set DICOM_SYNC_ORTHANC_URL to the address it prints."""
+    try:
+        with orthanc_server() as server:
+            print(json.dumps({"url": server.url}), flush=True)
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    except StartError as problem:
+        print(problem, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 @app.command()
 def prepare(
     *,
     hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False,
     browser: Annotated[bool, typer.Option("--browser", help="install Chromium as well, for tests of pages")] = False,
+    orthanc: Annotated[bool, typer.Option("--orthanc", help="install Orthanc as well")] = False,
 ) -> None:
     """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
     try:
@@ -72,6 +99,8 @@ def prepare(
             ensure_built()
         if browser:
             ensure_chromium()
+        if orthanc:
+            ensure_installed()
     except StartError as problem:
         print(problem, file=sys.stderr)
         raise SystemExit(1) from None

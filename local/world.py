@@ -37,6 +37,13 @@ APP = Path(__file__).parents[1]
 QUEUES = ("objects", "objects-poison", "studies", "studies-poison")
 WRAP_SETTING = "LOCAL_STORAGE_WRAP"
 
+FEEDS = (
+    "DICOM_SYNC_DICOM_URL",
+    "DICOM_SYNC_ORTHANC_URL",
+    "DICOM_SYNC_ORTHANC_USER",
+    "DICOM_SYNC_ORTHANC_PASSWORD",
+)
+
 _LOOK = 0.5
 """Seconds between two looks whether the servers still live."""
 
@@ -121,7 +128,7 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
         connection = await _enter(stack, _wrapped(storage.connection_string))
         await _create(storage.connection_string, containers)
         await stack.enter_async_context(events.delivering(storage.connection_string, public=connection))
-        env = _environment(connection, fhir.url, containers)
+        env = _environment(connection, fhir.url, containers) | _feeds()
         command = plan.host or _our_host
         host = await _enter(stack, Supervised(command, port=plan.port, env=env | _findable(), log=log))
         pids = {"host": host.pid, "azurite": storage.pid, **({"fhir": fhir.pid} if fhir.pid else {})}
@@ -140,6 +147,11 @@ def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[
         # its host asks for no key and listens on this machine only, so whoever reaches it may act
         "DICOM_SYNC_OPERATORS": os.environ.get("DICOM_SYNC_OPERATORS", "key"),
     }
+
+
+def _feeds() -> dict[str, str]:
+    """Return the settings of DICOM services that the world is to read, if any; they run already."""
+    return {name: os.environ[name] for name in FEEDS if os.environ.get(name)}
 
 
 def _findable() -> dict[str, str]:

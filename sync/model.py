@@ -196,6 +196,8 @@ class Locator:
     has_dead_letter: bool = False
     sequence: int | None = None
     """Highest sequence of an ordered feed that was acted on; a lower one is older than what we know."""
+    contested: bool = False
+    """Whether it was ever claimed while an earlier claim was not settled: who made that one may still write its row."""
     order: str = ""
     """`Look.order` of the look that the row is made of."""
 

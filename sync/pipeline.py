@@ -116,12 +116,19 @@ def _was_rejected(known: Locator, look: Look) -> bool:
 def is_repeat(known: Locator, change: Change) -> bool:
     """Whether the object was looked at, to the end, since it became what the change says."""
     if change.sequence is not None:
-        return known.settled and known.sequence == change.sequence
+        return known.settled and known.sequence == change.sequence and not known.contested
     return known.settled and change.etag is not None and known.etag == change.etag
 
 
 def _is_overtaken(known: Locator, change: Change) -> bool:
-    return change.look is not None and _is_lower(known, change) and change.look.order <= known.order
+    """
+    Whether an entry is older than what is known, so that there is nothing to do.
+
+    It is not where claims overlapped: an earlier life of this very entry may have written its row after the younger one
+    did, and died. Then the object is looked at.
+    """
+    older = change.look is not None and _is_lower(known, change) and change.look.order <= known.order
+    return older and not known.contested
 
 
 def _is_lower(known: Locator, change: Change) -> bool:
@@ -154,6 +161,7 @@ def _claim(change: Change, before: Locator | None, look: Look) -> Locator:
         history=frozenset(other for other in ever if other is not None and other != study),
         has_dead_letter=look.problem is not None or (before is not None and before.has_dead_letter),
         sequence=max(sequences, default=None),
+        contested=before is not None and (before.contested or not before.settled),
         order=look.order or (before.order if before else ""),
     )
 

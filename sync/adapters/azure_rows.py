@@ -160,6 +160,7 @@ def locator_row(locator: Locator) -> Entity:
         "has_dead_letter": locator.has_dead_letter,
         "sequence": str(locator.sequence) if locator.sequence is not None else None,
         "order": locator.order or None,
+        "contested": locator.contested or None,
     }
     return check_size(_without_none(row))
 
@@ -177,6 +178,7 @@ def locator_from(row: Mapping[str, Any]) -> Locator:
         has_dead_letter=row["has_dead_letter"],
         sequence=int(row["sequence"]) if "sequence" in row else None,
         order=row.get("order", ""),
+        contested=row.get("contested", False),
     )
 
 

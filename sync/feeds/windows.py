@@ -3,9 +3,10 @@ How far a DICOM service's change feed was read: by time, with an overlap, a page
 
 Rows are ordered by their timestamps, and a row may appear a little after later ones: its transaction took longer. So
 the position is the highest timestamp seen, of the service's clock and never of ours, and reading begins a while before
-it; what was acted on already is recognised by its sequence. Once such a re-reading, long enough after the last row,
-found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window, which the service has
-to read each time, so the window begins anew after some pages.
+it; what was acted on already is recognised by its sequence. A run takes its time, and a row may appear behind it: the
+next one begins a while before the row that was the last when this one *began*. Once such a re-reading, long enough
+after the last row, found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window,
+which the service has to read each time, so the window begins anew after some pages.
 
 A page shorter than was asked for is no end here, only an empty one: services may give less than they were asked for.
 """
@@ -27,6 +28,9 @@ LIMIT = 200
 
 OVERLAP = timedelta(seconds=60)
 """How much later than later ones a row may appear."""
+
+SKEW = timedelta(minutes=5)
+"""How far our clock may be ahead of the service's, and rows be late, in a run over a long backlog."""
 
 LONGEST_WINDOW = 2000
 """Rows to skip at most before the window begins anew."""
@@ -64,16 +68,17 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) ->
     until = _moment(position.get("until"))
     reached, sequence = until, position.get("sequence") or 0
     moving = {"since": now.isoformat(), "closed": False}
-    start = until if until is None or position.get("closed") else until - OVERLAP
+    start = until if position.get("closed") else _moment(position.get("from"))
     async for entries in pages(feed, start=start, end=None):
         await _refuse_bad(entries, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)
         sequence = max((change.sequence or 0 for change in changes), default=sequence)
         moved = moving if reached != until else _still(position)
-        yield Batch(changes=changes, position=_position(reached, sequence, moved), passed=len(entries) - len(changes))
+        following = _position(reached, until, now, sequence)
+        yield Batch(changes=changes, position={**following, **moved}, passed=len(entries) - len(changes))
     resting = moving if reached != until else _at_rest(position, now)
-    yield Batch(position=_position(reached, sequence, resting))
+    yield Batch(position={**_position(reached, until, now, sequence), **resting})
 
 
 def latest(entries: Iterable[Entry]) -> list[Change]:
@@ -98,8 +103,17 @@ def _times(entries: Iterable[Entry], now: datetime) -> list[datetime]:
     return [min(entry.at, now) for entry in entries if entry.at is not None]
 
 
-def _position(reached: datetime | None, sequence: int, more: Mapping[str, Any]) -> dict[str, Any]:
-    return {"until": reached.isoformat() if reached else None, "sequence": sequence, **more}
+def _position(reached: datetime | None, before: datetime | None, began: datetime, sequence: int) -> dict[str, Any]:
+    """
+    Tell where a run that stands at ``reached`` leaves off.
+
+    When it began, the row ``before`` was there already: so nothing can appear behind it that is older by the overlap.
+    """
+    if reached is None:
+        return {"until": None, "from": None, "sequence": sequence}
+    settled = max(before - OVERLAP, began - SKEW) if before is not None else began - SKEW
+    start = min(reached - OVERLAP, settled)
+    return {"until": reached.isoformat(), "from": start.isoformat(), "sequence": sequence}
 
 
 def _still(position: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""A real Orthanc with real files: what it says of them is what the files say, with the plugin and without."""
+
+import warnings
+from collections import Counter
+
+import httpx
+import pytest
+
+from local.orthanc import orthanc_server
+from local.samples import samples
+from sync.adapters.dicom_web import DicomWeb
+from sync.adapters.orthanc import Orthanc
+from sync.config import HeaderLimits
+from sync.errors import SourceGone
+from sync.feeds.orthanc import changes_of
+from sync.header import parse_header, read_json
+from sync.model import StudyRef
+from sync.telemetry import Telemetry
+from tests.unit.test_json_model import plain
+
+LOGIN = ("reader", "secret")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["dicomweb", "rest"])
+def url(request):
+    with orthanc_server(dicomweb=request.param, login=LOGIN) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def stored(url):
+    """Return the files that Orthanc took, by its ids."""
+    found = {}
+    with httpx.Client(base_url=url, auth=LOGIN, timeout=60) as client:
+        for sample in samples():
+            if sample.identity and not sample.name.startswith("ct/"):
+                answer = client.post("/instances", content=sample.content)
+                if answer.status_code == 200:
+                    found[answer.json()["ID"]] = sample
+    assert len(found) > 40
+    return found
+
+
+@pytest.fixture
+async def server(url):
+    web = DicomWeb(url, setting="DICOM_SYNC_ORTHANC_URL", telemetry=Telemetry(), login=LOGIN)
+    yield Orthanc(web, url)
+    await web.aclose()
+
+
+async def test_its_metadata_say_what_the_files_say(server, stored):
+    differing = Counter()
+    for identifier, sample in stored.items():
+        found = read_json((await server.metadata(server.ref(identifier))).dataset)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record = parse_header(sample.content, size=len(sample.content), limits=HeaderLimits())
+        assert (found.study, found.series_instance_uid, found.sop_instance_uid) == (
+            record.study,
+            record.series_instance_uid,
+            record.sop_instance_uid,
+        )
+        if record.findings:
+            continue
+        theirs, ours = comparable(found), comparable(record)
+        differing.update(keyword for keyword in ours.keys() | theirs.keys() if ours.get(keyword) != theirs.get(keyword))
+    assert dict(differing) == {}
+
+
+def comparable(record):
+    """Orthanc drops empty items at the end of values, and knows no empty sequence from an absent one."""
+    return {keyword: values for keyword, values in plain(record.attributes).items() if any(values)}
+
+
+async def test_its_changes_and_its_list_name_what_it_holds(server, stored):
+    named, since = set(), 0
+    while True:
+        page = changes_of(await server.changes(since, 50), server, since)
+        named |= {change.object for change in page.changes}
+        if page.reached == since:
+            break
+        since = page.reached
+    held = {ref async for ref in server.held()}
+    assert named == held == {server.ref(identifier) for identifier in stored}
+    assert await server.count() == len(stored)
+    study = next(iter(stored.values())).identity.study
+    of_study = {ref async for ref in server.objects_of(StudyRef(study_instance_uid=study))}
+    assert of_study == {server.ref(each) for each, sample in stored.items() if sample.identity.study == study}
+
+
+async def test_what_is_deleted_resolves_to_nothing_and_no_change_tells(server, stored, url):
+    identifier = next(iter(stored))
+    etag = (await server.metadata(server.ref(identifier))).etag
+    async with httpx.AsyncClient(base_url=url, auth=LOGIN) as client:
+        (await client.post("/instances", content=stored[identifier].content)).raise_for_status()
+        assert (await server.metadata(server.ref(identifier))).etag != etag
+        (await client.delete(f"/instances/{identifier}")).raise_for_status()
+    with pytest.raises(SourceGone):
+        await server.metadata(server.ref(identifier))
+    page = changes_of(await server.changes(0, 10_000), server, 0)
+    assert server.ref(identifier) not in {change.object for change in page.changes}

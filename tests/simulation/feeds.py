@@ -1,0 +1,247 @@
+"""
+Random schedules over a change feed: two readers and a replay, lookers beside them, and every port call may be the last.
+
+The service is the truth. Somebody stores, updates, deletes and stores again while readers under way hold pages that are
+older than what others wrote already. When all is read, the ledger must be what the service holds, and whoever projects
+by the marks must have seen it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+from sync import pipeline
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory import MemoryStore
+from sync.adapters.memory_dicom import MemoryDicomService
+from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.errors import StoreConflict, TransientError
+from sync.feeds import windows
+from sync.leases import take
+from sync.model import Action, Change, StudyRef
+from sync.ports import Services
+from tests.dicom_services import described, instance, study_ref, uid
+from tests.simulation.world import SETTINGS, Step, run
+
+LEASE = 30.0
+MAX_STEPS = 5_000
+STUDIES, SOPS = (1, 2), (1, 2)
+
+
+class Stepping:
+    """A port whose every coroutine is preceded by a `Step`."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if name in ("account", "all", "folder", "objects_of"):
+            return method
+
+        async def stepped(*args: Any, **kwargs: Any) -> Any:
+            await Step()
+            return await method(*args, **kwargs)
+
+        return stepped
+
+
+@dataclass(eq=False)
+class Actor:
+    """One that is under way; ``again`` begins it anew, None for a reader, whose lease does."""
+
+    steps: Any
+    again: Callable[[], Coroutine[Any, Any, Any]] | None
+    holder: str = "nobody"
+
+
+@dataclass
+class FeedWorld:
+    """A service, the rows we make of it, and who is under way."""
+
+    rng: random.Random
+    pipeline: ModuleType = pipeline
+    windows: ModuleType = windows
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock()
+        self.clock.advance(86_400)
+        self.store = MemoryStore(self.clock)
+        self.service = MemoryDicomService(self.clock)
+        self.actors: list[Actor] = []
+        self.shown: dict[StudyRef, dict[str, str]] = {}
+        self.changes = 0
+        self.services = self._services(step=True)
+
+    def _services(self, *, step: bool) -> Services:
+        wrap: Callable[[Any], Any] = Stepping if step else lambda port: port
+        kept = [each.name for each in fields(Services) if hasattr(self.store, each.name) and each.name != "clock"]
+        service = wrap(self.service)
+        return Services(
+            settings=SETTINGS,
+            clock=self.clock,
+            fhir=MemoryFhirServer(),
+            dicom_feed=service,
+            instances={self.service.account: service},
+            **{name: wrap(getattr(self.store, name)) for name in kept},
+        )
+
+    # Who is under way.
+
+    async def reader(self, actor: Actor) -> None:
+        """Read the feed under the lease, as `sync.feeds.reading` does, one change after the other."""
+        s = self.services
+        lease = await take("feed", s.cursors, s.clock, seconds=LEASE)
+        if lease is None:
+            return
+        actor.holder = lease._held.value.holder
+        async for batch in self.windows.batches(s.dicom_feed, lease.position, s):
+            for change in self.shuffled(batch.changes):
+                await self.pipeline.ingest(change, s)
+            await lease.advance(batch.position)
+        await lease.release()
+
+    async def replay(self) -> None:
+        """Read all of it once more, without a lease."""
+        s = self.services
+        async for entries in self.windows.pages(s.dicom_feed, start=None, end=None):
+            for change in self.shuffled(self.windows.latest(entries)):
+                await self.pipeline.ingest(change, s, redelivered=True)
+
+    async def looker(self) -> None:
+        """Look at every instance there ever was, as retries and checks do."""
+        for each in {row.instance: None for row in self.service.rows}:
+            ref = self.service._ref(each)
+            await self.pipeline.ingest(Change(object=ref, action=Action.CREATED), self.services, redelivered=True)
+
+    async def projector(self) -> None:
+        """Show what the marks ask for, and take them off."""
+        s = self.services
+        for study in [dirty.study for dirty in self.store.dirty.table.values()]:
+            dirty = await s.dirty.read(study)
+            if dirty is None:
+                continue
+            self.shown[study] = rows_of(await s.ledger.read(study))
+            await s.dirty.delete(study, dirty.etag)
+
+    def shuffled(self, changes: Any) -> list[Change]:
+        return self.rng.sample(list(changes), len(changes))
+
+    # What happens.
+
+    def happen(self) -> None:
+        """Somebody does something at the service."""
+        self.pass_time(self.rng.choice((0, 0, 1, 5, 20)))
+        self.changes += 1
+        study, sop = self.rng.choice(STUDIES), self.rng.choice(SOPS)
+        match self.rng.choice(("store", "store", "store late", "update", "delete", "delete study", "skip", "reveal")):
+            case "store":
+                self.service.store(instance(study, sop) | described(f"{self.changes}"))
+            case "store late":
+                self.service.store(instance(study, sop) | described(f"{self.changes}"), visible=False)
+            case "update":
+                self.service.update("", uid(study), described(f"{self.changes}"))
+            case "delete":
+                self.service.delete("", uid(study), uid(study, 1), uid(study, 1, sop))
+            case "delete study":
+                self.service.delete("", uid(study))
+            case "skip":
+                self.service.skip(self.rng.randint(1, 300))
+            case "reveal":
+                self.service.reveal()
+
+    def step(self) -> None:
+        actor = self.rng.choice(self.actors)
+        if self.rng.random() < 0.03 and self.may_die(actor):
+            actor.steps.close()
+            self.actors.remove(actor)
+            if actor.again is not None:
+                self.actors.append(Actor(actor.again(), actor.again))
+            return
+        try:
+            actor.steps.send(None)
+        except (StopIteration, StoreConflict, TransientError):
+            self.actors.remove(actor)
+
+    def may_die(self, actor: Actor) -> bool:
+        """
+        Tell whether somebody takes up what the actor leaves: its message, or the next holder of its lease.
+
+        A reader that stalls for longer than its lease and then dies between two writes is for `verify` to find.
+        """
+        held = self.store.cursors.table.get("feed")
+        return actor.again is not None or (held is not None and held.value.holder == actor.holder)
+
+    def start(self) -> None:
+        kind = self.rng.choice((self.reader, self.reader, self.replay, self.looker, self.projector, self.projector))
+        if kind == self.reader:
+            actor = Actor(None, None)
+            actor.steps = self.reader(actor)
+        else:
+            actor = Actor(kind(), kind)
+        self.actors.append(actor)
+        if self.rng.random() < 0.2:
+            self.pass_time(LEASE)  # somebody presumed dead may go on beside the next one
+
+    def pass_time(self, seconds: float) -> None:
+        """Let rows that are held back appear before they would be later than rows ever are."""
+        self.clock.advance(seconds)
+        latest = self.clock.now() - windows.OVERLAP + timedelta(seconds=LEASE)
+        for row in self.service.rows:
+            row.visible = row.visible or row.at < latest
+
+    def finish(self) -> None:
+        """Let everybody end, and read and project until nothing is left."""
+        while self.actors:
+            self.step()
+        self.service.reveal()
+        self.services = self._services(step=False)
+        for _ in range(2):
+            self.clock.advance(LEASE + 1)
+            run(self.reader(Actor(None, None)))
+        run(self.projector())
+
+    def difference(self) -> str | None:
+        """Compare with the service; None when nothing differs."""
+        for study in map(study_ref, STUDIES):
+            held = {
+                each.sop: dataset["00081030"]["Value"][0]
+                for each, (_, dataset) in self.service.instances.items()
+                if each.study == study.study_instance_uid
+            }
+            rows = rows_of(run(self.store.ledger.read(study)))
+            if rows != held:
+                return f"ledger has {len(rows)} rows instead of {len(held)}, or old ones"
+            if self.shown.get(study, {}) != held:
+                return "nobody was told"
+        return None
+
+
+def rows_of(rows: Any) -> dict[str, str]:
+    return {row.record.sop_instance_uid: row.record.attributes["StudyDescription"][0] for row in rows}
+
+
+def schedule(seed: int, *, pipeline_module: ModuleType = pipeline, windows_module: ModuleType = windows) -> str | None:
+    """Play the schedule of a seed; say what is wrong in the end."""
+    rng = random.Random(seed)
+    world = FeedWorld(rng, pipeline_module, windows_module)
+    left = rng.randint(3, 14)
+    for _ in range(MAX_STEPS):
+        if not left and not world.actors:
+            break
+        choices = ["happen"] * bool(left) + ["start"] * (len(world.actors) < 4 and bool(left))
+        match rng.choice(choices + ["step"] * (6 if world.actors else 0) or ["none"]):
+            case "happen":
+                left -= 1
+                world.happen()
+            case "start":
+                world.start()
+            case "step":
+                world.step()
+    world.finish()
+    return world.difference()

@@ -1,0 +1,117 @@
+"""Whatever two readers, a replay and crashes do to each other, the ledger ends as the service is; a rule less, not."""
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.simulation.feeds import schedule
+from tests.simulation.mutants import Mutant
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+ENOUGH_TO_CATCH = 5_000
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_every_schedule_of_a_feed_ends_as_the_service_is(block):
+    each = SCHEDULES // 5
+    seeds = range(block * each, (block + 1) * each)
+    assert {seed: end for seed in seeds if (end := schedule(seed)) is not None} == {}
+
+
+MUTANTS = [
+    Mutant(
+        "the higher sequence wins",
+        "sync.pipeline",
+        "    return older and not known.contested\n",
+        "    return False\n",
+        more=(
+            (
+                "    if change.look is None or (known is not None and _is_lower(known, change)):\n",
+                "    if change.look is None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "an entry with the stored sequence is done again unless it is settled",
+        "sync.pipeline",
+        "        return known.settled and known.sequence == change.sequence and not known.contested\n",
+        "        return known.sequence == change.sequence and not known.contested\n",
+    ),
+    Mutant(
+        "an older entry counts where claims overlapped",
+        "sync.pipeline",
+        "    return older and not known.contested\n",
+        "    return older\n",
+        more=(
+            (
+                "known.sequence == change.sequence and not known.contested\n",
+                "known.sequence == change.sequence\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the highest sequence is claimed before anything is written",
+        "sync.pipeline",
+        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
+        "            await _write_rows(claim, look, s)\n",
+        "            await _write_rows(claim, look, s)\n"
+        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule.replace(" ", "_"))
+def test_a_feed_without_this_rule_is_caught(mutant):
+    changed, _ = mutant.load()
+    assert any(schedule(seed, pipeline_module=changed) is not None for seed in range(ENOUGH_TO_CATCH))
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A rule of reading, and the edit that removes it."""
+
+    rule: str
+    old: str
+    new: str
+
+    def load(self) -> ModuleType:
+        name = "sync.feeds.windows"
+        spec = find_spec(name)
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        assert source.count(self.old) == 1, self.rule
+        module = ModuleType(name)
+        kept, sys.modules[name] = sys.modules[name], module
+        try:
+            exec(compile(source.replace(self.old, self.new), spec.origin, "exec"), module.__dict__)
+        finally:
+            sys.modules[name] = kept
+        return module
+
+
+EDITS = [
+    Edit(
+        "reading begins before the last row", "    start = min(reached - OVERLAP, settled)\n", "    start = reached\n"
+    ),
+    Edit(
+        "a run may be slower than rows are late",
+        "    start = min(reached - OVERLAP, settled)\n",
+        "    start = reached - OVERLAP\n",
+    ),
+    Edit(
+        "of a page the youngest entry of an instance counts",
+        "_rank(known) <= _rank(change)",
+        "_rank(known) > _rank(change)",
+    ),
+    Edit("the overlap is closed only when it is old", "now - since >= OVERLAP)", "now >= since)"),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.rule.replace(" ", "_"))
+def test_reading_without_this_rule_is_caught(edit):
+    changed = edit.load()
+    assert any(schedule(seed, windows_module=changed) is not None for seed in range(ENOUGH_TO_CATCH))
