@@ -38,6 +38,7 @@ from sync.adapters.webhook import Webhook
 from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
 from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources
+from sync.ops.alert_events import EventChannel
 from sync.ports import AlertChannel, ObjectListing, Services
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
@@ -197,7 +198,7 @@ def connect(settings: Settings) -> Running:
         sources=sources,
         listing=blobs,
         recorder=Recorder(telemetry, tables.series, services.clock),
-        channels={"webhook": webhook} if webhook is not None else {},
+        channels=_channels(services, webhook),
         _tables=tables,
         _queues=queues,
         _blobs=blobs,
@@ -208,6 +209,11 @@ def connect(settings: Settings) -> Running:
         _webhook=webhook,
         _credential=credential,
     )
+
+
+def _channels(s: Services, webhook: Webhook | None) -> Mapping[str, AlertChannel]:
+    events: dict[str, AlertChannel] = {"events": EventChannel(s)} if s.results is not None else {}
+    return events | ({"webhook": webhook} if webhook is not None else {})
 
 
 def _webhook(settings: Settings) -> Webhook | None:

@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from sync import __version__
-from sync.cli import config, dead_letters
+from sync.cli import alerts, config, dead_letters
 from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
+from sync.cli.show_status import status
 from sync.cli.verify_all import verify
 from sync.telemetry import quieten_libraries
 
@@ -40,6 +41,8 @@ def main(
         raise typer.Exit
 
 
+app.command("status")(status)
+app.add_typer(alerts.app)
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
 app.add_typer(dead_letters.app)

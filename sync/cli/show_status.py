@@ -1,0 +1,128 @@
+"""``python -m sync status``: how it stands, once or all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
+from sync.status import status as read_status
+
+EVERY = 2.0
+"""Seconds between two looks."""
+
+_COLORS = {"in sync": "green", "behind": "yellow", "failing": "red"}
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on looking, every two seconds, until Ctrl-C.")] = False,  # noqa: FBT002 - typer
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a look.")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """
+    Tell whether imaging and FHIR agree, what is left, and why.
+
+    The same picture as `GET api/status`, read from the state account: it is told also when the function app is stopped,
+    and then says so.
+
+    **Examples**
+
+    - at a glance: `python -m sync status`
+
+    - on a screen in the reading room: `python -m sync status --watch`
+
+    - for a script: `python -m sync status --json | jq .health.verdict`
+
+    **Exit codes**
+
+    - 0: in sync, or behind and going on
+
+    - 1: failing: a critical alert is raised, or the timers do not run
+
+    - 2: wrong usage or setting
+
+    - 3: the state account did not answer
+
+    - 141: the reader of standard output went away
+    """
+    with quiet_broken_pipe():
+        told = with_services(lambda running: _told(running, watch=watch, as_json=as_json))
+    if told["health"]["verdict"] == "failing":
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _told(running: Running, *, watch: bool, as_json: bool) -> Mapping[str, Any]:
+    told = await read_status(running.services)
+    if as_json or not watch:
+        _say(told, as_json=as_json)
+    if not watch:
+        return told
+    out = Console()
+    with Live(picture(told), console=out, screen=out.is_terminal and not as_json, auto_refresh=False) as live:
+        while True:
+            try:
+                await asyncio.sleep(EVERY)
+            except asyncio.CancelledError:
+                return told
+            told = await read_status(running.services)
+            if as_json:
+                _say(told, as_json=True)
+            else:
+                live.update(picture(told), refresh=True)
+
+
+def _say(told: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+    else:
+        Console().print(picture(told))
+
+
+def picture(told: Mapping[str, Any]) -> Group:
+    """Draw what the status tells: the verdict, why, and the figures behind it."""
+    health = told["health"]
+    head = Text(f" {health['verdict'].upper()} ", style=f"bold reverse {_COLORS[health['verdict']]}")
+    reasons = [Text(f"  {reason}") for reason in health["reasons"]]
+    return Group(head, *reasons, _figures(told))
+
+
+def _figures(told: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, value in _lines(told):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    recent, lag = told["recent"], told["lag"]
+    lines = [
+        ("Studies in FHIR", f"{told['synced_studies']} with {told['synced_instances']} instances"),
+        ("Outstanding", f"{told['dirty_studies']} studies, the oldest for {lag['oldest_study']:.0f} s"),
+        ("Queued", ", ".join(f"{name} {depth}" for name, depth in told["queues"].items() if depth) or "nothing"),
+        (f"Last {recent['minutes']} min", f"{recent['objects']} objects, {recent['studies_written']} studies written"),
+        ("Latency", f"median {_seconds(recent['latency_median'])}, 95 % below {_seconds(recent['latency_95'])}"),
+        ("FHIR", f"{recent['fhir_requests']} requests, {recent['fhir_throttled']} times 429"),
+        ("Dead letters", _by_word(told["dead_letters_by_code"])),
+        ("Drift", _by_word(told["drift"]["by_kind"])),
+    ]
+    lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag["feeds"].items()]
+    return lines
+
+
+def _seconds(value: float | None) -> str:
+    return f"{value:.1f} s" if value is not None else "-"
+
+
+def _by_word(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} {count}" for word, count in counts.items()) or "none"

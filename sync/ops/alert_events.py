@@ -1,0 +1,28 @@
+"""Alerts as result events: through the same outbox and to the same topic as what became of studies."""
+
+from __future__ import annotations
+
+from sync.announcing import announce, deliver
+from sync.ports import AlertChannel, Notice, Services
+from sync.results import AlertCleared, AlertRaised, ResultEvent
+
+
+class EventChannel(AlertChannel):
+    """Puts each notice into the outbox, under its own id: put again, it is there once."""
+
+    def __init__(self, s: Services) -> None:
+        self._s = s
+
+    async def send(self, notice: Notice) -> None:
+        """Announce the notice, and deliver it if the topic answers; otherwise the sweeper does."""
+        kind = AlertRaised if notice.step == "raised" else AlertCleared
+        said = kind(
+            alert=notice.alert,
+            code=notice.code,
+            severity="critical" if notice.severity == "critical" else "warning",
+            text=notice.text,
+            value=notice.value,
+            threshold=notice.threshold,
+        )
+        await announce(ResultEvent.of(said, id=notice.id, subject=notice.code, at=notice.at), self._s)
+        await deliver(self._s)

@@ -1,0 +1,81 @@
+"""The status in the terminal says the verdict, why, and the figures."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from sync.cli import app
+from sync.cli import show_status as command
+from sync.ops.alert_events import EventChannel
+from sync.ops.alerts import evaluate_alerts
+from sync.series import Recorder
+from sync.status import status
+from tests.unit.test_alerts import Watched, old_study
+from tests.worlds import UNREADABLE, MemoryWorld
+
+
+async def told_of(world):
+    return await status(world.services)
+
+
+def drawn(told):
+    out = Console(file=io.StringIO(), width=100)
+    out.print(command.picture(told))
+    return out.file.getvalue()
+
+
+async def test_the_picture_says_verdict_reason_and_dead_letters():
+    w = Watched()
+    await w.w.arrive("x", UNREADABLE)
+    await old_study(w)
+    await w.tick()
+    shown = drawn(await told_of(w.w))
+    assert "FAILING" in shown
+    assert "alert.lag" in shown
+    assert "header.not_dicom 1" in shown
+
+
+@pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
+async def test_the_exit_code_says_whether_it_fails(monkeypatch, failing, code):
+    w = Watched()
+    if failing:
+        await old_study(w)
+    await w.tick()
+    told = await told_of(w.w)
+    monkeypatch.setattr(command, "with_services", lambda _: told)
+    answer = CliRunner().invoke(app, ["status", "--json"])
+    assert answer.exit_code == code
+
+
+def test_the_rules_are_exported_without_any_service():
+    answer = CliRunner().invoke(app, ["alerts", "export", "--format", "workbook"])
+    assert answer.exit_code == 0
+    assert json.loads(answer.output)["version"] == "Notebook/1.0"
+
+
+async def test_an_alert_is_announced_once_as_a_result_event_under_its_own_id():
+    class Topic:
+        def __init__(self):
+            self.got = []
+
+        async def publish(self, events):
+            self.got += events
+
+    from dataclasses import replace
+
+    w = MemoryWorld()
+    s = replace(w.services, results=Topic())
+    world = Watched()
+    world.w, world.s = w, s
+    await old_study(world)
+    recorder = Recorder(s.telemetry, w.store.series, w.clock)
+    for _ in range(3):
+        await evaluate_alerts(s, recorder=recorder, channels={"events": EventChannel(s)})
+        w.clock.advance(30)
+    (event,) = s.results.got
+    assert event.type.endswith("alert.raised.v1")
+    assert event.data["code"] == "alert.lag"
+    assert event.id.endswith("-raised")
