@@ -22,8 +22,9 @@ from sync.events import message_text
 from sync.model import StudyRef
 from sync.ops.watch import watch
 from sync.verify.reconcile import reconcile as reconcile_slice
+from sync.web import dashboard as pages
 from sync.web import dead_letters as letters
-from sync.web import exchange
+from sync.web import exchange, rendering
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -158,6 +159,20 @@ async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     return await _answered(letters.discard_letters(_request(req), running.services))
 
 
+@app.route(route="dashboard/{page?}", methods=["GET", "POST"])
+async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """Show the dashboard, and do what its buttons ask for."""
+    running = await bootstrap.running()
+    page = await pages.dashboard(_request(req), req.url, req.method, running.sources, running.services)
+    return _page(page)
+
+
+@app.route(route="dashboard/static/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer the dashboard's style sheet and script, the same for everybody."""
+    return _page(rendering.file(req.route_params.get("name", "")))
+
+
 def _text(message: func.QueueMessage) -> str:
     return message_text(message.get_body())
 
@@ -169,6 +184,11 @@ def _attempt(message: func.QueueMessage) -> int:
 def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
     headers = {"Cache-Control": "no-store"}
     return func.HttpResponse(json.dumps(body), status_code=code, mimetype="application/json", headers=headers)
+
+
+def _page(page: rendering.Page) -> func.HttpResponse:
+    headers = dict(page.headers)
+    return func.HttpResponse(page.body, status_code=page.status, mimetype=page.mimetype, headers=headers)
 
 
 def _request(req: func.HttpRequest) -> exchange.Request:

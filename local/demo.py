@@ -204,6 +204,7 @@ def _table(summary: Summary, letters: Mapping[str, Any]) -> Table:
 def _addresses(addresses: Addresses) -> str:
     return "\n".join(
         (
+            f"Dashboard     {addresses.api}/dashboard",
             f"Studies       {addresses.fhir}/ImagingStudy",
             f"Patients      {addresses.fhir}/Patient",
             f"Status        {addresses.api}/status",

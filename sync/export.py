@@ -233,7 +233,7 @@ class NewServer(FhirServer):
         """Return None for each but the linked Patient."""
         return [await self.read(*reference.split("/")) for reference in references]
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:  # noqa: ARG002
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:  # noqa: ARG002
         """Return the linked Patient, whatever is looked for."""
         return self._patients if resource_type == "Patient" else []
 

@@ -582,8 +582,8 @@ class FhirServer(Protocol):
         """Read many resources, given as ``Type/id``, with few requests; like `read`, in the order of the references."""
         ...
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
-        """Return the resources that carry the identifier, 0..n, never from a cache."""
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier, 0..n, never from a cache; of any system when it is None."""
         ...
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:

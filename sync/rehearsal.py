@@ -120,7 +120,7 @@ class WatchedFhir(FhirServer):
             self.held[resource_type, resource_id] = resource
         return found
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         """Search the real service."""
         found = await self.server.search(resource_type, system, value)
         self.held.update({(resource_type, each["id"]): each for each in found})

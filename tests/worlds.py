@@ -145,7 +145,7 @@ class WatchedFhir:
         self._before("read_all")
         return await self.server.read_all(references)
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         self._before("search")
         return await self.server.search(resource_type, system, value)
 

@@ -121,9 +121,10 @@ class HttpFhirServer:
             found += await self._batch(references[start : start + MAX_ENTRIES])
         return found
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier, never from a cache; the first page holds enough of them."""
-        form = {"identifier": f"{_escape(system)}|{_escape(value)}", "_count": "10"}
+        wanted = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
+        form = {"identifier": wanted, "_count": "10"}
         answer = await self._send("POST", f"/{resource_type}/_search", data=form, headers={"Cache-Control": "no-cache"})
         _raise_for(answer.status_code, answer)
         return _matches(answer, resource_type)

@@ -68,12 +68,12 @@ class MemoryFhirServer:
         """Return each resource as `read` does."""
         return [self.peek(*reference.split("/")) for reference in references]
 
-    async def search(self, resource_type: str, system: str, value: str) -> Sequence[Resource]:
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         """Return the resources that carry the identifier; an empty system stands for identifiers without one."""
         return [
             _resource(key[1], version)
             for key, version in self._versions.items()
-            if key[0] == resource_type and (system, value) in version.identifiers
+            if key[0] == resource_type and any(system in (None, s) and value == v for s, v in version.identifiers)
         ]
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:

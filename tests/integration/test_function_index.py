@@ -138,7 +138,7 @@ def test_every_queue_function_has_its_poison_function(app):
     assert queues == {"objects", "objects-poison", "studies", "studies-poison"}
 
 
-def test_only_health_answers_without_a_key(app):
+def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
     levels = {name: each["authLevel"] for name, all_ in app.bindings.items() for each in all_ if "authLevel" in each}
     assert {name: level.lower() for name, level in levels.items()} == {
         "health": "anonymous",
@@ -148,6 +148,8 @@ def test_only_health_answers_without_a_key(app):
         "dead_letter": "function",
         "retry_dead_letters": "function",
         "discard_dead_letters": "function",
+        "dashboard": "function",
+        "dashboard_file": "anonymous",
     }
 
 

@@ -1,0 +1,234 @@
+"""
+What the buttons do: each is asked for once more, is kept with who did it, and is refused without the operator role.
+
+    GET  confirm?action=…     says what will happen, and to how many; asks who and why
+    POST act                  does it, and sends the browser back to a page that says so
+
+Both work without script. What a page says afterwards is a word and a number in its address, never a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync.access import operator_of
+from sync.controls import pause_projection, resume_projection
+from sync.errors import AccessRefused
+from sync.events import Sources
+from sync.handling import sweep
+from sync.model import AuditEntry, StudyRef, SubjectKind
+from sync.ops import alerts, letter_actions
+from sync.ops.letter_actions import Selection
+from sync.ops.rules import BY_CODE
+from sync.ports import Services
+from sync.verify.studies import look_at_study
+from sync.web.exchange import Request, RequestRefused, fields_of, text_of
+from sync.web.rendering import Page, Visit, redirect, render
+
+Fields = Mapping[str, str]
+
+_TARGET = ("of", "kind", "subject", "uid", "partition")
+"""Fields that say what is acted on; they travel from the button to the form to the act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Who does what to what, and why."""
+
+    fields: Fields
+    who: str
+    why: str
+    sources: Sources
+
+    @property
+    def study(self) -> StudyRef:
+        """Study that is acted on."""
+        return StudyRef(study_instance_uid=self.fields.get("uid", ""), partition=self.fields.get("partition", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One kind of button. ``does`` returns how many it concerned; ``foresees`` says so beforehand, if it can."""
+
+    question: str
+    explanation: str
+    label: str
+    done: str
+    does: Callable[[Deed, Services], Awaitable[int]]
+    foresees: Callable[[Deed, Services], Awaitable[int]] | None = None
+    grave: bool = False
+    asks_why: bool = False
+    noted: bool = True
+    """Whether the audit trail is written here; what `sync.ops.letter_actions` does is noted there."""
+
+
+async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
+    """Ask once more, saying what will happen."""
+    if not visit.caller.may_operate:
+        raise AccessRefused(f"operators: {s.settings.operators}")
+    name, act = _act(visit.request.query.get("action", ""))
+    fields = {each: visit.request.query.get(each, "") for each in _TARGET}
+    deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
+    concerned = await act.foresees(deed, s) if act.foresees else None
+    many = "" if concerned is None else f" It concerns {concerned:,}."
+    return render(
+        visit,
+        "confirm.html",
+        title=act.label,
+        question=act.question,
+        explanation=act.explanation + many,
+        label=act.label,
+        grave=act.grave,
+        asks_why=act.asks_why,
+        fields={"action": name, **{each: value for each, value in fields.items() if value}},
+        **_way_back(fields),
+    )
+
+
+async def act(visit: Visit, sources: Sources, s: Services) -> Page:
+    """Do it."""
+    form = fields_of(visit.request)
+    caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
+    name, chosen = _act(text_of(form, "action"))
+    fields = {each: text_of(form, each) for each in _TARGET}
+    why = text_of(form, "why")[:1000]
+    if chosen.asks_why and not why:
+        raise RequestRefused("say why")
+    if not caller.name:
+        raise RequestRefused("say who you are")
+    deed = Deed(fields=fields, who=caller.name, why=why, sources=sources)
+    concerned = await chosen.does(deed, s)
+    if chosen.noted:
+        subject = fields["of"] or (deed.study.key if fields["uid"] else "")
+        entry = AuditEntry(at=s.clock.now(), who=caller.name, action=f"dashboard.{name}", subject=subject, why=why)
+        await s.audit.add(entry)
+    back = _way_back(fields)
+    return redirect(visit.link(back["back"], **back["back_query"], did=name, n=concerned))
+
+
+def said(request: Request) -> str:
+    """Return what a page says of the act that led to it; empty when none did, or when it is none of ours."""
+    chosen = ACTS.get(request.query.get("did", ""))
+    number = request.query.get("n", "")
+    if chosen is None or not number.isascii() or not number.isdigit():
+        return ""
+    return chosen.done.format(n=int(number[:9]))
+
+
+def _act(name: str) -> tuple[str, Act]:
+    if name not in ACTS:
+        raise RequestRefused("there is no such action", code="request.not_found")
+    return name, ACTS[name]
+
+
+def _way_back(fields: Fields) -> dict[str, Any]:
+    if fields.get("uid"):
+        return {"back": "study", "back_query": {"uid": fields["uid"], "partition": fields["partition"]}}
+    if fields.get("kind"):
+        return {"back": "letters", "back_query": {}}
+    return {"back": "", "back_query": {}}
+
+
+def _selection(deed: Deed) -> Selection:
+    """Return the letters meant: one, or all of a code; never all there are, for a page has no such button."""
+    if kind := deed.fields["kind"]:
+        if kind not in {each.value for each in SubjectKind}:
+            raise RequestRefused("kind: none of ours")
+        return Selection(kind=SubjectKind(kind), subject=deed.fields["subject"])
+    if not deed.fields["of"]:
+        raise RequestRefused("say which letters")
+    return Selection(code=deed.fields["of"])
+
+
+async def _retry(deed: Deed, s: Services) -> int:
+    report = await letter_actions.retry(_selection(deed), deed.sources, s, who=deed.who)
+    return report.of(letter_actions.Outcome.ASKED)
+
+
+async def _foresee(deed: Deed, s: Services) -> int:
+    return (await letter_actions.retry(_selection(deed), deed.sources, s, dry_run=True)).selected
+
+
+async def _discard(deed: Deed, s: Services) -> int:
+    report = await letter_actions.discard(_selection(deed), s, who=deed.who, why=deed.why)
+    return report.of(letter_actions.Outcome.DISCARDED)
+
+
+async def _pause(deed: Deed, s: Services) -> int:
+    await pause_projection(s, who=deed.who, why=deed.why)
+    return 1
+
+
+async def _resume(_: Deed, s: Services) -> int:
+    await resume_projection(s)
+    return await sweep(s)
+
+
+async def _verify(deed: Deed, s: Services) -> int:
+    found = await look_at_study(deed.study, s)
+    if found is None:
+        raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
+    await s.drifts.note(deed.study.key, found, s.clock.now())
+    return len(found)
+
+
+async def _acknowledge(deed: Deed, s: Services) -> int:
+    if deed.fields["of"] not in BY_CODE:
+        raise RequestRefused("of: no alert of ours")
+    return int(await alerts.acknowledge(deed.fields["of"], deed.who, s) is not None)
+
+
+ACTS: dict[str, Act] = {
+    "retry": Act(
+        question="Retry dead letters?",
+        explanation="Their objects and studies are looked at again, and a letter goes once that succeeds.",
+        label="Retry",
+        done="Another look is on its way; dead letters retried: {n:,}. What succeeds leaves this list within a minute.",
+        does=_retry,
+        foresees=_foresee,
+        noted=False,
+    ),
+    "discard": Act(
+        question="Discard dead letters?",
+        explanation="They go for good, though nothing is mended. One that fails again comes back.",
+        label="Discard",
+        done="Discarded: {n:,}. Who did it, and why, is kept.",
+        does=_discard,
+        foresees=_foresee,
+        grave=True,
+        asks_why=True,
+        noted=False,
+    ),
+    "verify-study": Act(
+        question="Verify this study?",
+        explanation="Source, ledger and FHIR are compared, now. Nothing is written to FHIR.",
+        label="Verify",
+        done="Compared. Disagreements: {n:,}. The overview counts them until they are mended.",
+        does=_verify,
+    ),
+    "pause": Act(
+        question="Pause projection?",
+        explanation="Objects are still taken in and nothing is lost; FHIR is not written until somebody resumes.",
+        label="Pause projection",
+        done="Projection is paused.",
+        does=_pause,
+        grave=True,
+        asks_why=True,
+    ),
+    "resume": Act(
+        question="Resume projection?",
+        explanation="Studies that wait are written to FHIR, the longest waiting first.",
+        label="Resume projection",
+        done="Projection goes on. Studies woken: {n:,}.",
+        does=_resume,
+    ),
+    "acknowledge": Act(
+        question="Acknowledge this alert?",
+        explanation="Others see that you take care of it. It is cleared only when its cause is gone.",
+        label="Acknowledge",
+        done="Alerts acknowledged: {n:,}.",
+        does=_acknowledge,
+    ),
+}

@@ -1,0 +1,89 @@
+"""
+The dashboard: which address is which page, for whom, and what a failure looks like.
+
+    dashboard              overview
+    dashboard/studies      outstanding and recent studies; ``?q=`` finds one
+    dashboard/study        one study, ``?uid=`` and ``?partition=``
+    dashboard/letters      dead letters by code; ``?of=`` lists a code
+    dashboard/confirm, dashboard/act      `sync.web.acting`
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from sync.access import caller_of
+from sync.errors import AccessRefused, SyncError
+from sync.events import Sources
+from sync.ops import dead_letters
+from sync.ports import Services
+from sync.web import acting, study_pages
+from sync.web.exchange import Request, RequestRefused
+from sync.web.overview import letter_trends, overview
+from sync.web.rendering import REFRESH, Page, Visit, render
+
+_LETTERS = 50
+
+
+async def dashboard(request: Request, url: str, method: str, sources: Sources, s: Services) -> Page:
+    """
+    Answer one request for a page. Never raises one of our errors: a failure is a page too.
+
+    Parameters
+    ----------
+    url
+        As the browser asked for it: the dashboard links to itself by the same path.
+    """
+    base = urlsplit(url).path.partition("/dashboard")[0] + "/dashboard"
+    visit = Visit(request=request, base=base, caller=caller_of(request.headers, s.settings), clock=s.clock)
+    try:
+        return await _page(request.params.get("page") or "", method.upper(), visit, sources, s)
+    except SyncError as failure:
+        return _problem(visit, failure)
+
+
+async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Services) -> Page:
+    if method == "POST" or name == "act":
+        if (method, name) != ("POST", "act"):
+            raise RequestRefused("act by POST, look by GET")
+        return await acting.act(visit, sources, s)
+    said = acting.said(visit.request)
+    if name == "":
+        return await overview(visit, s, said=said)
+    if name == "studies":
+        return await study_pages.studies(visit, s)
+    if name == "study" and (page := await study_pages.study(visit, s, said=said)) is not None:
+        return page
+    if name == "letters":
+        return await _letters(visit, s, said=said)
+    if name == "confirm":
+        return await acting.confirm(visit, sources, s)
+    hint = "Check the address. A study that nobody knows has no page: if its objects are in the source, run a backfill."
+    raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
+
+
+async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
+    of = visit.request.query.get("of", "")
+    shared: dict[str, Any] = {"here": "letters", "said": said, "of": of}
+    if of:
+        token = visit.request.query.get("token") or None
+        shared |= {"page": await dead_letters.browse(s, code=of, limit=_LETTERS, token=token)}
+        shared |= {"refresh": 0 if token else REFRESH}
+    else:
+        groups, trends = await asyncio.gather(dead_letters.overview(s, newest=1), letter_trends(s))
+        shared |= {"groups": groups, "trends": trends, "refresh": REFRESH}
+    return render(visit, "letters.html", title="Dead letters", **shared)
+
+
+def _problem(visit: Visit, failure: SyncError) -> Page:
+    if isinstance(failure, AccessRefused):
+        status, heading = 403, "You may not do that"
+    elif isinstance(failure, RequestRefused):
+        found = failure.code == "request.not_found"
+        status, heading = (404, "Not found") if found else (400, "That was not understood")
+    else:
+        status, heading = 503, "A service does not answer"
+    what = f"{failure.code}: {failure.detail}" if failure.detail else failure.code
+    return render(visit, "problem.html", title=heading, status=status, heading=heading, what=what, hint=failure.hint)

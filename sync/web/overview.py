@@ -1,0 +1,219 @@
+"""
+The overview: in five seconds, whether imaging and FHIR agree, and if not, why.
+
+All that is shown is read at once, and each part costs a bounded number of requests, however large the world is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sync.controls import projection_pause
+from sync.instruments import (
+    DEAD_LETTERS,
+    DIRTY_STUDIES,
+    FHIR_DURATION,
+    FHIR_THROTTLED,
+    KEPT_DEAD_LETTERS,
+    LATENCY,
+    OBJECTS,
+    STUDIES,
+)
+from sync.ops import dead_letters
+from sync.ports import Services
+from sync.samples import HOUR, MINUTE, Sample
+from sync.series import Chart, Line, read_series
+from sync.status import status
+from sync.web.charts import Curve, Graph, number_text
+from sync.web.rendering import REFRESH, Page, Visit, render, span
+
+RECENT = 15
+"""Studies in the list of recent ones."""
+
+RANGES = {
+    "hour": ("last hour", HOUR, MINUTE),
+    "day": ("last day", 24 * HOUR, 10 * MINUTE),
+    "week": ("last week", 168 * HOUR, HOUR),
+}
+_NAMES = {
+    each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, DIRTY_STUDIES, KEPT_DEAD_LETTERS)
+}
+_WORDS = {"in sync": ("In sync", "good"), "behind": ("Behind", "warn"), "failing": ("Failing", "bad")}
+_CALM = "Everything that arrived is in FHIR, nothing waits longer than it should, and no alert is raised."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number of the overview."""
+
+    name: str
+    value: str
+    late: bool = False
+
+
+async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
+    """Show the overview."""
+    chosen = visit.request.query.get("range", "hour")
+    chosen = chosen if chosen in RANGES else "hour"
+    _, seconds, step = RANGES[chosen]
+    now = s.clock.now()
+    known, groups, chart, trends, recent, pause = await asyncio.gather(
+        status(s),
+        dead_letters.overview(s, newest=1),
+        read_series(s.series, _NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
+        letter_trends(s),
+        s.history.latest(RECENT),
+        projection_pause(s),
+    )
+    verdict, tone = _WORDS[known["health"]["verdict"]]
+    return render(
+        visit,
+        "overview.html",
+        title=f"{verdict}: overview",
+        here="",
+        refresh=REFRESH,
+        said=said,
+        verdict="Paused" if pause and tone == "good" else verdict,
+        tone="warn" if pause and tone == "good" else tone,
+        reasons=known["health"]["reasons"],
+        calm=_CALM if not pause else "Nothing is wrong, but projection is paused.",
+        pause=pause,
+        figures=figures(known),
+        counted_at=known["counted_at"],
+        alerts=known["alerts"],
+        range=chosen,
+        ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
+        graphs=graphs(chart),
+        groups=groups,
+        trends=trends,
+        waiting=_waiting(known),
+        drift=drift_of(known),
+        recent=recent,
+    )
+
+
+def figures(known: Mapping[str, Any]) -> list[Figure]:
+    """Choose the numbers that say most."""
+    recent, lag = known["recent"], known["lag"]
+    minutes = recent["minutes"]
+    median, slow = recent["latency_median"], recent["latency_95"]
+    latency = "no data" if median is None else f"{span(median)} / {span(slow)}"
+    return [
+        Figure(name="Studies in FHIR", value=number_text(known["synced_studies"])),
+        Figure(name="Instances in FHIR", value=number_text(known["synced_instances"])),
+        Figure(name="Outstanding studies", value=number_text(known["dirty_studies"])),
+        Figure(name="Oldest waits", value=span(lag["oldest_study"]) if known["dirty_studies"] else "none"),
+        Figure(name="Messages queued", value=number_text(known["queued"])),
+        Figure(name=f"Objects, {minutes} min", value=number_text(recent["objects"])),
+        Figure(name=f"Median / 95 % latency, {minutes} min", value=latency),
+        Figure(
+            name=f"FHIR answered 429, {minutes} min",
+            value=number_text(recent["fhir_throttled"]),
+            late=recent["fhir_throttled"] > 0,
+        ),
+        Figure(name="Dead letters", value=number_text(known["dead_letters"]), late=known["dead_letters"] > 0),
+        Figure(name="Drift", value=number_text(drift_of(known)["open"]), late=drift_of(known)["open"] > 0),
+    ]
+
+
+def drift_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what checks found, as the page shows it."""
+    found = known["drift"]
+    ended = (found["last_round"] or {}).get("ended")
+    return {"open": found["open"], "counts": found["by_kind"], "at": ended}
+
+
+def _waiting(known: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    ages = known["lag"]["queues"]
+    queues = [
+        (f"queue {name}", f"{count:,}", span(ages[name]) if ages.get(name) else "")
+        for name, count in known["queues"].items()
+    ]
+    return [*queues, *((f"feed {name}", "", span(age)) for name, age in known["lag"]["feeds"].items())]
+
+
+async def letter_trends(s: Services) -> dict[str, float]:
+    """Count the dead letters written in the last day, by code."""
+    now = s.clock.now()
+    chart = await read_series(
+        s.series, {DEAD_LETTERS.name}, now - timedelta(days=1), now + timedelta(hours=1), step=HOUR
+    )
+    return {
+        dict(line.attributes).get("error.type", ""): sum(point.total for point in line.points if point)
+        for line in chart.of(DEAD_LETTERS.name)
+    }
+
+
+def graphs(chart: Chart) -> list[Graph]:
+    """Return the charts of the page."""
+    written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
+    return [
+        _graph("objects", "Objects looked at", chart, Curve(name="objects", points=_totals(chart, OBJECTS.name))),
+        _graph(
+            "studies", "Studies written", chart, Curve(name="studies", points=_totals(chart, STUDIES.name, written))
+        ),
+        _graph(
+            "latency",
+            "From arrival to FHIR",
+            chart,
+            Curve(name="95 %", points=_quantiles(chart, 0.95)),
+            Curve(name="median", points=_quantiles(chart, 0.5)),
+            unit=" s",
+            gaps=True,
+        ),
+        _graph(
+            "fhir",
+            "FHIR requests",
+            chart,
+            Curve(name="requests", points=_points(chart, FHIR_DURATION.name, lambda sample: float(sample.count))),
+            Curve(name="answered 429", points=_totals(chart, FHIR_THROTTLED.name)),
+        ),
+        _graph(
+            "dirty",
+            "Outstanding studies",
+            chart,
+            Curve(name="studies", points=_highest(chart, DIRTY_STUDIES.name)),
+            gaps=True,
+        ),
+        _graph(
+            "letters",
+            "Dead letters kept",
+            chart,
+            Curve(name="letters", points=_highest(chart, KEPT_DEAD_LETTERS.name)),
+            gaps=True,
+        ),
+    ]
+
+
+def _graph(key: str, title: str, chart: Chart, *curves: Curve, unit: str = "", gaps: bool = False) -> Graph:
+    return Graph(
+        key=key, title=title, unit=unit, start=chart.start, step=chart.step, curves=curves, gaps_are_zero=not gaps
+    )
+
+
+def _totals(chart: Chart, name: str, which: Callable[[Line], bool] = lambda _: True) -> list[float | None]:
+    return _points(chart, name, lambda sample: sample.total, which)
+
+
+def _highest(chart: Chart, name: str) -> list[float | None]:
+    return _points(chart, name, lambda sample: sample.highest)
+
+
+def _quantiles(chart: Chart, share: float) -> list[float | None]:
+    return _points(chart, LATENCY.name, lambda sample: sample.quantile(share, LATENCY.bounds))
+
+
+def _points(
+    chart: Chart,
+    name: str,
+    of: Callable[[Sample], float | None],
+    which: Callable[[Line], bool] = lambda _: True,
+) -> list[float | None]:
+    """Add an instrument's lines up, time by time, and take one number of each sum."""
+    lines = [line.points for line in chart.of(name) if which(line)]
+    sums = [sum((point for point in column if point is not None), Sample()) for column in zip(*lines, strict=True)]
+    return [of(sample) if sample.count else None for sample in sums]

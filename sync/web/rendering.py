@@ -1,0 +1,135 @@
+"""
+Pages as HTML: Jinja2 escapes every value, and the headers let a browser run nothing but our own two files.
+
+A page's links keep the function key that stood in the address of the page, for browsers have no other place to hold it;
+it goes to no other site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sync import __version__
+from sync.access import Caller
+from sync.ports import Clock
+from sync.web import charts
+from sync.web.exchange import Request
+
+REFRESH = 10
+"""Seconds between two refreshes of a page that is looked at."""
+
+_SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_FILES = {"dashboard.css": "text/css", "dashboard.js": "text/javascript"}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What is sent back to a browser."""
+
+    body: str = field(repr=False)
+    status: int = 200
+    mimetype: str = "text/html"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One request for a page: what was asked, by whom, and when."""
+
+    request: Request
+    base: str
+    """Path of the dashboard as the browser sees it, without a slash at the end."""
+    caller: Caller
+    clock: Clock
+
+    def link(self, path: str = "", **query: Any) -> str:
+        """Address of a page of the dashboard, with the key if the visitor came with one; empty values are left out."""
+        given = {name: value for name, value in query.items() if value not in ("", None)}
+        if code := self.request.query.get("code"):
+            given["code"] = code
+        address = f"{self.base}/{path}" if path else self.base
+        return f"{address}?{urlencode(given)}" if given else address
+
+
+def render(visit: Visit, template: str, *, title: str, status: int = 200, **values: Any) -> Page:
+    """Fill a template in."""
+    shared = {
+        "link": visit.link,
+        "code": visit.request.query.get("code", ""),
+        "caller": visit.caller,
+        "version": __version__,
+        "refresh": 0,
+        "here": None,
+        "asked": "",
+        "said": "",
+    }
+    environment = _environment().overlay()
+    environment.filters["ago"] = lambda moment: ago(moment, visit.clock.now())
+    body = environment.get_template(template).render({**shared, "title": title, **values})
+    return Page(body=body, status=status, headers={**_SECURITY, "Cache-Control": "no-store"})
+
+
+def redirect(address: str) -> Page:
+    """Send the browser on, by GET."""
+    return Page(body="", status=303, headers={**_SECURITY, "Location": address, "Cache-Control": "no-store"})
+
+
+def file(name: str) -> Page:
+    """Answer one of our two files; 404 for any other name."""
+    if name not in _FILES:
+        return Page(body="", status=404, mimetype="text/plain", headers=_SECURITY)
+    text = files("sync.web").joinpath("static", name).read_text(encoding="utf-8")
+    return Page(body=text, mimetype=_FILES[name], headers={**_SECURITY, "Cache-Control": "max-age=300"})
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sync.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "drawn": charts.drawn,
+        "legend": charts.legend,
+        "clock": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "outcome": lambda outcome: outcome.rpartition(".")[2],
+        "plus": lambda number: f"+{number:,.0f}" if number else "0",
+    }
+    return environment
+
+
+def ago(moment: str | datetime | None, now: datetime) -> str:
+    """Say how long ago something was, as people do."""
+    if not moment:
+        return ""
+    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{span((now - then).total_seconds())} ago"
+
+
+def span(seconds: float) -> str:
+    """Say a time in its largest sensible unit."""
+    whole = max(round(seconds), 0)
+    if whole < 2 * _MINUTE:
+        return f"{whole} s"
+    if whole < 2 * _HOUR:
+        return f"{whole // _MINUTE} min"
+    return f"{whole // _HOUR} h" if whole < 2 * _DAY else f"{whole // _DAY} days"

@@ -1,0 +1,151 @@
+"""One study: is it in FHIR, as what, what of it could not be used, and what happened to it; and how to find it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sync.mapping.resource import study_identifier
+from sync.model import DirtyStudy, LedgerRow, Resource, StudyEvent, StudyRef
+from sync.ports import Services
+from sync.studies import study_state
+from sync.web.overview import RECENT
+from sync.web.rendering import REFRESH, Page, Visit, render
+
+SHOWN = 100
+"""Outstanding studies, and events of one study, that a page shows."""
+
+_ACTIONS = (("Verify study", "verify-study"),)
+_BURST = 60.0
+"""Seconds: objects that arrive closer together make one line of the timeline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One line of a timeline. Aware UTC."""
+
+    at: datetime
+    text: str
+    bad: bool = False
+
+
+async def studies(visit: Visit, s: Services) -> Page:
+    """Show what is outstanding and recent; or, when something is asked for, what was found."""
+    asked = visit.request.query.get("q", "").strip()[:200]
+    if asked:
+        found = await find(asked, s)
+        return render(visit, "studies.html", title="Search", here="studies", asked=asked, found=found)
+    dirty, recent = await asyncio.gather(_longest_waiting(s), s.history.latest(RECENT * 3))
+    return render(
+        visit,
+        "studies.html",
+        title="Studies",
+        here="studies",
+        refresh=REFRESH,
+        outstanding=dirty,
+        recent=recent,
+        most=SHOWN,
+    )
+
+
+async def find(asked: str, s: Services) -> Sequence[StudyRef]:
+    """
+    Find studies by Study Instance UID or accession number.
+
+    A UID is looked up in our own state; an accession number in FHIR, whatever its issuer: only there it is indexed.
+    """
+    study = StudyRef(study_instance_uid=asked.removeprefix("urn:oid:"))
+    if await study_state(study, s) is not None:
+        return [study]
+    held = await s.fhir.search("ImagingStudy", None, asked)
+    return sorted({found for resource in held if (found := _study_of(resource)) is not None})
+
+
+def _study_of(resource: Resource) -> StudyRef | None:
+    system = study_identifier(StudyRef(study_instance_uid=""))[0]
+    for identifier in resource.get("identifier", []):
+        if identifier.get("system") == system:
+            return StudyRef(study_instance_uid=str(identifier.get("value", "")).removeprefix("urn:oid:"))
+    return None
+
+
+async def _longest_waiting(s: Services) -> Sequence[DirtyStudy]:
+    found: list[DirtyStudy] = []
+    async for dirty in s.dirty.all():
+        found.append(dirty)
+        if len(found) >= SHOWN * 10:
+            break
+    return sorted(found, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
+
+
+async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
+    """Show one study; None when it is not known."""
+    query = visit.request.query
+    ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
+    state = await study_state(ref, s)
+    if state is None:
+        return None
+    rows, events = await asyncio.gather(s.ledger.read(ref), s.history.of_study(ref, SHOWN))
+    return render(
+        visit,
+        "study.html",
+        title="Study",
+        here="studies",
+        refresh=REFRESH,
+        said=said,
+        study=ref,
+        state=state,
+        objects=len(rows),
+        study_actions=_ACTIONS,
+        timeline=timeline(state, rows, events),
+    )
+
+
+def timeline(state: dict[str, Any], rows: Iterable[LedgerRow], events: Iterable[StudyEvent]) -> list[Moment]:
+    """Put together what is known of a study's past, newest first. Pure."""
+    moments = [*_arrivals(rows), *map(_came_of_it, events), *_marks(state), *_letter(state)]
+    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:SHOWN]
+
+
+def _arrivals(rows: Iterable[LedgerRow]) -> Iterable[Moment]:
+    """Objects as the store last changed them, bursts in one line each."""
+    times = sorted(datetime.fromisoformat(row.order).astimezone(UTC) for row in rows if row.order)
+    bursts: list[list[datetime]] = []
+    for moment in times:
+        if bursts and (moment - bursts[-1][-1]).total_seconds() <= _BURST:
+            bursts[-1].append(moment)
+        else:
+            bursts.append([moment])
+    for burst in itertools.islice(reversed(bursts), SHOWN):
+        text = "An object was stored" if len(burst) == 1 else f"{len(burst):,} objects were stored"
+        yield Moment(at=burst[-1], text=f"{text}; each has its row in the ledger.")
+
+
+def _came_of_it(event: StudyEvent) -> Moment:
+    word = event.outcome.rpartition(".")[2]
+    if word == "parked":
+        return Moment(at=event.at, text="Set aside: it was refused, see its dead letter.", bad=True)
+    if not event.instances:
+        return Moment(at=event.at, text="Removed from FHIR: its last instance was gone.")
+    return Moment(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
+
+
+def _marks(state: dict[str, Any]) -> Iterable[Moment]:
+    if marks := state["marks"]:
+        yield Moment(at=_moment(marks["first"]), text="Marked outstanding; it waits to be written.")
+        if marks["last"] != marks["first"]:
+            yield Moment(at=_moment(marks["last"]), text="Marked again: something of it changed.")
+
+
+def _letter(state: dict[str, Any]) -> Iterable[Moment]:
+    if letter := state["dead_letter"]:
+        text = f"Dead letter {letter['code']}, {letter['attempts']} attempts."
+        yield Moment(at=_moment(letter["last_at"]), text=text, bad=True)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

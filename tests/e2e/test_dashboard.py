@@ -1,0 +1,193 @@
+"""
+The dashboard in a real browser: every page and button, light and dark, wide and on a phone, held to axe's rules.
+
+Screenshots are left in ``.local/screenshots`` to look at.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from local.browser import OPTIONS, chromium
+from tests.e2e.running import ROOT
+
+SHOTS = ROOT / ".local" / "screenshots"
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+SOON = 15_000
+"""Milliseconds that a page may take to show what was done, on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed: python -m local prepare --browser")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def filled(embedded_world):
+    """A world with a study and a file that is none."""
+    from tests.e2e.conftest import Place
+
+    place = Place()
+    for instance in (1, 2, 3):
+        embedded_world.upload(
+            place.name(f"{instance}.dcm"), place.file(instance=instance, StudyDescription="<b>CT</b>")
+        )
+    embedded_world.upload(place.name("none.dcm"), b"this is no DICOM file")
+    embedded_world.settle()
+    yield embedded_world, place
+    embedded_world.delete_all(place.token)
+
+
+def dashboard(world, page=""):
+    return f"{world.addresses['api']}/dashboard{page}"
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport=WIDE)
+    opened = context.new_page()
+    complaints = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_every_page_is_usable_by_everybody(browser, filled, scheme, viewport):
+    world, place = filled
+    context = browser.new_context(viewport=viewport, color_scheme=scheme)
+    page = context.new_page()
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    pages = {
+        "overview": "",
+        "studies": "/studies",
+        "search": "/studies?q=nothing",
+        "study": f"/study?uid={place.study()}",
+        "letters": "/letters",
+        "code": "/letters?of=header.not_dicom",
+        "confirm": "/confirm?action=discard&of=header.not_dicom",
+        "problem": "/nowhere",
+    }
+    for name, path in pages.items():
+        page.goto(dashboard(world, path))
+        page.screenshot(path=SHOTS / f"{name}-{scheme}-{viewport['width']}.png", full_page=True)
+        found = Axe().run(page, options=RULES)
+        assert found.violations_count == 0, found.generate_report()
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert beyond <= 0, f"{name} scrolls sideways"
+    context.close()
+
+
+def test_a_study_is_found_by_typing_and_its_values_are_text(page, filled):
+    world, place = filled
+    page.goto(dashboard(world))
+    page.get_by_role("searchbox").fill(place.study())
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=place.study()).click()
+    expect(page.get_by_text("Written to FHIR: 1 series, 3 instances.").first).to_be_visible()
+
+
+def test_the_keyboard_alone_reaches_the_content_and_the_buttons(page, filled):
+    world, _ = filled
+    page.goto(dashboard(world))
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.locator("#pause").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Pause projection?")).to_be_visible()
+
+
+def test_pausing_and_resuming_asks_and_says_who(page, filled):
+    world, _ = filled
+    page.goto(dashboard(world))
+    page.locator("#pause").click()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.get_by_label("Why?").fill("FHIR moves")
+    page.locator("#yes").click()
+    expect(page.get_by_role("heading", name="Projection is paused")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("by Ada: FHIR moves")).to_be_visible()
+    page.locator("#resume").click()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.locator("#yes").click()
+    expect(page.get_by_text("Projection goes on.")).to_be_visible(timeout=SOON)
+    expect(page.locator("#pause")).to_be_visible()
+
+
+def test_a_study_is_verified_by_a_button(page, filled):
+    world, place = filled
+    for button, answer in (("#verify-study", "Disagreements: 0"),):
+        page.goto(dashboard(world, f"/study?uid={place.study()}"))
+        page.locator(button).click()
+        page.get_by_label("Who are you?").fill("Ada")
+        page.locator("#yes").click()
+        expect(page.get_by_role("status")).to_contain_text(answer, timeout=SOON)
+
+
+def test_dead_letters_are_retried_and_discarded_by_buttons(page, filled):
+    world, place = filled
+    world.upload(place.name("other.dcm"), b"neither is this")
+    world.settle()
+    page.goto(dashboard(world, "/letters?of=header.not_dicom"))
+    page.locator("#retry-all").click()
+    expect(page.get_by_text(re.compile(r"It concerns \d"))).to_be_visible()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.locator("#yes").click()
+    expect(page.get_by_role("status")).to_contain_text("retried", timeout=SOON)
+    page.goto(dashboard(world, "/letters?of=header.not_dicom"))
+    page.get_by_role("link", name="Discard", exact=True).first.click()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.get_by_label("Why?").fill("a test file")
+    page.locator("#yes").click()
+    expect(page.get_by_role("status")).to_contain_text("Discarded: 1", timeout=SOON)
+
+
+def test_cancel_changes_nothing(page, filled):
+    world, _ = filled
+    page.goto(dashboard(world, "/confirm?action=pause"))
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.locator("#pause")).to_be_visible()
+
+
+def test_the_page_refreshes_itself_and_stops_when_nobody_looks(page, filled):
+    world, _ = filled
+    page.clock.install()
+    page.goto(dashboard(world))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(11_000)
+    page.wait_for_function("document.getElementById('freshness').textContent.includes('Refreshed at')")
+    assert len(asked) == 1
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(60_000)
+    assert len(asked) == 1
+
+
+def test_without_script_everything_is_there(browser, filled):
+    world, place = filled
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(dashboard(world, f"/study?uid={place.study()}"))
+    page.locator("#verify-study").click()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.locator("#yes").click()
+    expect(page.get_by_role("status")).to_contain_text("Disagreements", timeout=SOON)
+    context.close()
+
+
+def test_screenshots_were_left_to_look_at(filled):
+    assert len(list(Path(SHOTS).glob("*.png"))) >= 1

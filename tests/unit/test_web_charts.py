@@ -1,0 +1,57 @@
+"""Charts say in words what they show, split at gaps, and never leave their frame."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.web.charts import HEIGHT, WIDTH, Curve, Graph, drawn, legend, number_text
+
+START = datetime(2026, 3, 4, tzinfo=UTC)
+FINITE = st.one_of(st.none(), st.floats(min_value=0, max_value=1e12, allow_nan=False))
+
+
+def graph(*curves, **more):
+    return Graph(key="k", title="Objects", unit=" s", start=START, step=60, curves=curves, **more)
+
+
+def test_it_says_the_latest_and_the_highest_value():
+    words = str(drawn(graph(Curve(name="95 %", points=[1.0, 7.0, 3.0]))))
+    assert "95 %: now 3 s, at most 7 s" in words
+    assert 'role="img"' in words
+
+
+def test_nothing_measured_is_said():
+    assert graph(Curve(name="x", points=[])).described() == "Nothing was measured in this time."
+    assert graph(Curve(name="x", points=[None, None])).headline == "no data"
+
+
+def test_a_gap_splits_the_line_unless_it_means_nought():
+    points = [1.0, 2.0, None, 2.0, 1.0]
+    assert str(drawn(graph(Curve(name="x", points=points), gaps_are_zero=False))).count('class="line') == 2
+    assert str(drawn(graph(Curve(name="x", points=points)))).count('class="line') == 1
+
+
+def test_several_curves_have_a_legend_and_names_are_escaped():
+    two = graph(Curve(name="<b>", points=[1.0]), Curve(name="y", points=[2.0]))
+    assert "&lt;b&gt;" in str(legend(two))
+    assert "<b>" not in str(drawn(two))
+    assert str(legend(graph(Curve(name="x", points=[1.0])))) == ""
+
+
+@given(st.lists(FINITE, max_size=30), st.lists(FINITE, max_size=30), st.booleans())
+def test_whatever_was_measured_stays_within_the_frame(one, two, zero):
+    svg = str(drawn(graph(Curve(name="a", points=one), Curve(name="b", points=two), gaps_are_zero=zero)))
+    for path in re.findall(r' d="([^"]+)"', svg):
+        for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path):
+            assert 0 <= float(x) <= WIDTH + 1
+            assert 0 <= float(y) <= HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (7, "7"), (0.256, "0.26"), (1234, "1,234"), (25_000, "25 k"), (3_400_000, "3.4 M")]
+)
+def test_numbers_are_written_as_people_do(number, text):
+    assert number_text(number) == text

@@ -1,0 +1,182 @@
+"""Every page and button over memory: what is shown, to whom, and what hostile values cannot do."""
+
+import re
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+
+from sync.controls import pause_projection, projection_pause
+from sync.errors import StoreUnavailable
+from sync.events import Sources
+from sync.web import rendering
+from sync.web.acting import ACTS
+from sync.web.dashboard import dashboard
+from sync.web.exchange import Request
+from tests.worlds import STUDY, MemoryWorld
+
+SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
+URL = "https://app.example/api/dashboard"
+OUR_OWN = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+HOSTILE = "<script>alert(1)</script>\u202e\"'&" + "x" * 4000
+
+
+@pytest.fixture
+def w():
+    return MemoryWorld(operators="key")
+
+
+async def get(w, page="", **query):
+    request = Request(query={k: str(v) for k, v in query.items()}, params={"page": page})
+    return await dashboard(request, URL, "GET", SOURCES, w.services)
+
+
+async def post(w, headers=OUR_OWN, **fields):
+    request = Request(headers=headers, params={"page": "act"}, body=urlencode(fields).encode())
+    return await dashboard(request, URL, "POST", SOURCES, w.services)
+
+
+async def follow(w, answer):
+    assert answer.status == 303, answer.body
+    target = urlsplit(answer.headers["Location"])
+    return await get(w, target.path.partition("/dashboard")[2].strip("/"), **dict(parse_qsl(target.query)))
+
+
+async def test_an_empty_world_is_in_sync_and_says_what_to_do(w):
+    page = await get(w)
+    assert page.status == 200
+    assert "In sync" in page.body
+    assert "Upload a DICOM file" in page.body
+
+
+async def test_what_waits_too_long_is_behind_with_the_reason(w):
+    await w.ingest(w.put("a.dcm"))
+    w.clock.advance(200)
+    page = await get(w)
+    assert ">Behind<" in page.body or ">Failing<" in page.body
+    assert "waits" in page.body
+
+
+async def test_a_study_shows_state_findings_and_timeline(w):
+    await w.arrive("a.dcm", PatientSex="X")
+    page = await get(w, "study", uid=STUDY.study_instance_uid)
+    assert "synced" in page.body
+    assert "PatientSex" in page.body
+    assert "Written to FHIR: 1 series, 1 instances." in page.body
+    assert "An object was stored" in page.body
+    assert w.imaging_study()["id"] in page.body
+
+
+async def test_a_study_is_found_by_its_uid_and_by_its_accession_number(w):
+    await w.arrive("a.dcm", AccessionNumber="A 77")
+    link = urlencode({"uid": STUDY.study_instance_uid})
+    for asked in (STUDY.study_instance_uid, f"urn:oid:{STUDY.study_instance_uid}", "A 77"):
+        assert link in (await get(w, "studies", q=asked)).body
+    assert "No study is known" in (await get(w, "studies", q="nothing")).body
+
+
+async def test_what_nobody_knows_is_not_found_and_says_so(w):
+    for page, query in (("study", {"uid": "2.25.9"}), ("nowhere", {}), ("confirm", {"action": "explode"})):
+        answer = await get(w, page, **query)
+        assert answer.status == 404
+        assert "Back to the overview" in answer.body
+    assert rendering.file("../rendering.py").status == 404
+
+
+async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
+    await w.ingest(w.put("bad.dcm", b"no dicom at all"))
+    assert "header.not_dicom" in (await get(w)).body
+    listed = await get(w, "letters", of="header.not_dicom")
+    assert "Discard" in listed.body
+    asked = await get(w, "confirm", action="discard", of="header.not_dicom")
+    assert "It concerns 1." in asked.body
+    refused = await post(w, action="discard", of="header.not_dicom", who="Ada")
+    assert refused.status == 400
+    retried = await follow(w, await post(w, action="retry", of="header.not_dicom", who="Ada"))
+    assert "dead letters retried: 1" in retried.body
+    done = await follow(w, await post(w, action="discard", of="header.not_dicom", who="Ada", why="a test file"))
+    assert "Discarded: 1" in done.body
+    assert "None: everything" in done.body
+    assert {entry.who for entry in await w.services.audit.newest(10)} == {"Ada"}
+
+
+async def test_projection_is_paused_and_resumed_with_who_and_why(w):
+    page = await follow(w, await post(w, action="pause", who="Ada", why="FHIR moves"))
+    assert "Projection is paused" in page.body
+    assert "FHIR moves" in page.body
+    assert (await projection_pause(w.services)).who == "Ada"
+    await w.arrive("a.dcm")
+    page = await follow(w, await post(w, action="resume", who="Ada"))
+    assert "Studies woken: 1" in page.body
+    assert await projection_pause(w.services) is None
+
+
+async def test_a_study_is_verified_and_what_is_found_is_counted(w):
+    await w.arrive("a.dcm")
+    w.edit("ImagingStudy", w.projection().fhir_id, description="changed by somebody")
+    uid = STUDY.study_instance_uid
+    page = await follow(w, await post(w, action="verify-study", uid=uid, who="Ada"))
+    assert "Disagreements: 1" in page.body
+
+
+@pytest.mark.parametrize("name", ACTS)
+async def test_every_button_asks_and_is_refused_without_the_operator_role(w, name):
+    target = {"of": "header.not_dicom", "uid": STUDY.study_instance_uid}
+    assert ACTS[name].question in (await get(w, "confirm", action=name, **target)).body
+    reader = MemoryWorld()
+    assert (await get(reader, "confirm", action=name, **target)).status == 403
+    assert (await post(reader, action=name, who="Ada", why="x", **target)).status == 403
+    assert "Pause projection" not in (await get(reader)).body
+
+
+async def test_another_site_cannot_press_a_button(w):
+    cross = {**OUR_OWN, "Sec-Fetch-Site": "cross-site"}
+    assert (await post(w, headers=cross, action="pause", who="Ada", why="x")).status == 403
+    assert await projection_pause(w.services) is None
+    answer = await dashboard(Request(params={"page": "act"}), URL, "GET", SOURCES, w.services)
+    assert answer.status == 400
+
+
+async def test_nobody_acts_without_a_name(w):
+    assert (await post(w, action="pause", who=" ", why="x")).status == 400
+
+
+async def test_hostile_values_are_shown_and_run_nothing(w):
+    await pause_projection(w.services, who=HOSTILE, why=HOSTILE)
+    await w.arrive("a.dcm", StudyDescription=HOSTILE[:60], PatientName=HOSTILE[:60])
+    pages = [
+        await get(w),
+        await get(w, "studies", q=HOSTILE),
+        await get(w, "study", uid=HOSTILE),
+        await get(w, "letters", of=HOSTILE),
+        await get(w, "confirm", action="discard", of=HOSTILE),
+        await get(w, did="pause", n=HOSTILE),
+        await get(w, did=HOSTILE, n="1", range=HOSTILE, code=HOSTILE),
+    ]
+    for page in pages:
+        assert page.status in (200, 404)
+        assert "<script>alert" not in page.body
+        assert not re.search(r"\son\w+=|\sstyle=|<script(?! src=)", page.body)
+
+
+async def test_pages_forbid_the_browser_whatever_they_do_not_need(w):
+    policy = (await get(w)).headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+async def test_links_keep_the_key_that_the_visitor_came_with(w):
+    page = await get(w, code="the key")
+    links = re.findall(r'(?:href|action)="(/api/dashboard[^"]*)"', page.body)
+    assert links
+    assert all("code=the+key" in link for link in links)
+
+
+async def test_when_storage_does_not_answer_the_page_says_so(w, monkeypatch):
+    async def refuse(*_):
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(w.services.history, "latest", refuse)
+    page = await get(w)
+    assert page.status == 503
+    assert "store.unavailable" in page.body
