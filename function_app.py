@@ -20,6 +20,7 @@ from sync import status as operations
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
+from sync.ops.lost_events import recover_if_any
 from sync.ops.watch import watch
 from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dashboard as pages
@@ -85,6 +86,13 @@ async def evaluate_alerts(timer: func.TimerRequest) -> None:
     """Count, look whether events are missing, and raise and clear alerts, every 30 seconds."""
     running = await bootstrap.running()
     await watch(running.services, recorder=running.recorder, channels=running.channels, listing=running.listing)
+
+
+@app.timer_trigger(schedule="35 */5 * * * *", arg_name="timer", run_on_startup=False)
+async def recover_lost_events(timer: func.TimerRequest) -> None:
+    """Have the objects of events that Event Grid could not deliver looked at, every five minutes."""
+    running = await bootstrap.running()
+    await handling.guarded(recover_if_any(running.lost, running.sources, running.services))
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)

@@ -25,6 +25,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from sync.adapters.azure_blobs import AzureBlobs
+from sync.adapters.azure_lost_events import AzureLostEvents
 from sync.adapters.azure_queues import AzureQueues
 from sync.adapters.azure_tables import TableStore
 from sync.adapters.azure_tokens import CredentialTokens
@@ -58,6 +59,7 @@ class Running:
     listing: ObjectListing
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
+    lost: AzureLostEvents
     _tables: TableStore
     _queues: AzureQueues
     _blobs: AzureBlobs
@@ -80,6 +82,7 @@ class Running:
         for source in (self._dicom, self._orthanc):
             if source is not None:
                 await source.aclose()
+        await self.lost.close()
         if self._topic is not None:
             await self._topic.close()
         if self._webhook is not None:
@@ -199,6 +202,7 @@ def connect(settings: Settings) -> Running:
         listing=blobs,
         recorder=Recorder(telemetry, tables.series, services.clock),
         channels=_channels(services, webhook),
+        lost=_lost_events(settings, credential),
         _tables=tables,
         _queues=queues,
         _blobs=blobs,
@@ -261,6 +265,16 @@ def _queue_service(settings: Settings, credential: AsyncTokenCredential | None) 
             return QueueServiceClient.from_connection_string(settings.storage, **_RETRIES, **_connections())
     url = f"https://{settings.storage_account}.queue.core.windows.net"
     return QueueServiceClient(url, credential=credential, **_RETRIES, **_connections())
+
+
+def _lost_events(settings: Settings, credential: AsyncTokenCredential | None) -> AzureLostEvents:
+    if settings.storage:
+        with _connection_string_of(STATE):
+            service = BlobServiceClient.from_connection_string(settings.storage, **_RETRIES, **_connections())
+    else:
+        url = f"https://{settings.storage_account}.blob.core.windows.net"
+        service = BlobServiceClient(url, credential=credential, **_RETRIES, **_connections())
+    return AzureLostEvents(service, settings.lost_events)
 
 
 def _topic(settings: Settings, credential: AsyncTokenCredential | None) -> EventGridTopic | None:

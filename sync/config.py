@@ -141,6 +141,12 @@ def _no_blanks(value: str) -> str:
     return value
 
 
+def _container(name: str) -> str:
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError("expected the name of a container")
+    return name
+
+
 def _time_zone(value: str) -> str:
     if value:
         try:
@@ -400,6 +406,10 @@ class Settings(MappingSettings):
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
     anybody could claim the role."""
+
+    lost_events: Annotated[str, AfterValidator(_container)] = "event-dead-letters"
+    """Container of the state account where Event Grid leaves what it could not deliver: its events are recovered every
+    five minutes. One that does not exist holds nothing."""
 
     events_topic: Annotated[str, AfterValidator(_topic)] = ""
     """URL of the Event Grid topic (``https://…/api/events``) that gets the result events; empty: nobody is told."""

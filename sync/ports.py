@@ -555,6 +555,26 @@ class ObjectQueue(Protocol):
         ...
 
 
+class LostEvents(Protocol):
+    """Event Grid's dead-letter container: blobs with events that it could not deliver."""
+
+    async def names(self, most: int) -> Sequence[str]:
+        """Return at most so many names, of blobs that are not marked; none when there is no container."""
+        ...
+
+    async def read(self, name: str, most: int) -> str | None:
+        """Return the text of a blob, cut at so many bytes; None when it is gone."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing blob is fine."""
+        ...
+
+    async def mark(self, name: str) -> None:
+        """Leave the blob, but out of `names`."""
+        ...
+
+
 class QueueDepths(Protocol):
     """Lengths of all our queues, for status."""
 

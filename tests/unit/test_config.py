@@ -56,6 +56,7 @@ WRONG = [
     ("DICOM_SYNC_EVENTS_TOPIC", "topic.example"),
     ("DICOM_SYNC_EVENTS_TOPIC", "http://topic.example/api/events"),
     ("DICOM_SYNC_EVENTS_UIDS", "some"),
+    ("DICOM_SYNC_LOST_EVENTS", "NO CONTAINER"),
     ("DICOM_SYNC_EVENTS_KEY", "no key"),
     ("DICOM_SYNC_ISSUERS", "HOSP=https://hospital.example"),
     ("DICOM_SYNC_ISSUERS", '["HOSP"]'),

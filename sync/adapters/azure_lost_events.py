@@ -1,0 +1,66 @@
+"""Event Grid's dead-letter container in Blob Storage, in the account of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob.aio import BlobServiceClient
+
+from sync.adapters.azure_errors import state_errors
+from sync.ports import LostEvents
+
+_MARK = "dicom_sync_refused"
+"""Metadata of a blob that holds no events: it was seen, and stays."""
+
+
+class AzureLostEvents(LostEvents):
+    """One container."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._service = service
+        self._container = service.get_container_client(container)
+
+    async def names(self, most: int) -> Sequence[str]:
+        """Return at most so many names, of blobs that are not marked; none when there is no such container."""
+        found: list[str] = []
+        with state_errors():
+            try:
+                async for blob in self._container.list_blobs(include=["metadata"]):
+                    if len(found) >= most:
+                        break
+                    if _MARK not in (blob.metadata or {}):
+                        found.append(str(blob.name))
+            except ResourceNotFoundError:
+                return []
+        return found
+
+    async def read(self, name: str, most: int) -> str | None:
+        """Return the text, cut at so many bytes; None when it is gone."""
+        with state_errors():
+            try:
+                stream = await self._container.download_blob(name, offset=0, length=most)
+                data: bytes = await stream.readall()
+            except ResourceNotFoundError:
+                return None
+        return data.decode("utf-8", "replace")
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing blob is fine."""
+        with state_errors():
+            try:
+                await self._container.delete_blob(name)
+            except ResourceNotFoundError:
+                return
+
+    async def mark(self, name: str) -> None:
+        """Mark, so that `names` leaves it out; a missing blob is fine."""
+        with state_errors():
+            try:
+                await self._container.get_blob_client(name).set_blob_metadata({_MARK: "yes"})
+            except ResourceNotFoundError:
+                return
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._service.close()

@@ -1,0 +1,109 @@
+"""
+What Event Grid could not deliver: its own dead-letter container, read back.
+
+    a blob: an array of events, as they would have come, with why and how often    one queue message for each object
+                                                                                   a dead letter for what is no event
+                                                                                   then the blob goes
+
+An event is a hint, so one that comes days late is as good as any: its object is looked at as it is now. The blob goes
+last; dying before that has its objects looked at once more. A blob that holds no events at all stays, marked.
+
+Source: Azure Event Grid, "Dead letter and retry policies" (``deadLetterReason`` and its companions stand beside the
+event's own attributes, in both schemas).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+from sync.errors import BadEvent, SyncError
+from sync.events import Sources, object_message, parse_message
+from sync.letters import refuse_message
+from sync.model import Change
+from sync.ports import LostEvents, Services
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a blob that is read; Event Grid's batches are of one megabyte at most."""
+
+MOST = 1000
+"""Blobs of one run."""
+
+_PLAIN = re.compile(r"[A-Za-z]{1,40}")
+_POKES = "microsoft.healthcareapis.dicomimage"
+"""Events of a DICOM service only say that its feed has something new; the feed is read anyway."""
+
+
+async def recover_lost_events(lost: LostEvents, sources: Sources, s: Services) -> int:
+    """
+    Have the objects of undelivered events looked at. Safe to repeat and to interrupt.
+
+    Returns
+    -------
+    int
+        How many objects.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer; blobs that were not reached are as they were.
+    """
+    recovered = 0
+    for name in await lost.names(MOST):
+        text = await lost.read(name, LARGEST)
+        if text is not None:
+            recovered += await _recover(name, text, lost, sources, s)
+    return recovered
+
+
+async def _recover(name: str, text: str, lost: LostEvents, sources: Sources, s: Services) -> int:
+    events = _events(text)
+    if events is None:
+        await refuse_message(text, BadEvent("a lost event is not JSON"), s, queue="objects")
+        await lost.mark(name)
+        return 0
+    recovered = 0
+    for event in events:
+        recovered += await _look_again(event, sources, s)
+    await lost.remove(name)
+    reason = str(events[0].get("deadLetterReason") or events[0].get("deadletterreason")) if events else ""
+    said = reason if _PLAIN.fullmatch(reason) else None
+    s.telemetry.event("events.recovered", logging.WARNING, events=len(events), objects=recovered, reason=said)
+    return recovered
+
+
+def _events(text: str) -> list[Any] | None:
+    """Return the events of a blob, an array or one of them; None when it is no such thing."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    events = document if isinstance(document, list) else [document]
+    return events if all(isinstance(event, dict) for event in events) else None
+
+
+async def _look_again(event: Any, sources: Sources, s: Services) -> int:
+    kind = str(event.get("type") or event.get("eventType") or "")
+    if kind.lower().startswith(_POKES):
+        return 0
+    text = json.dumps(event)
+    changes = 0
+    for found in parse_message(text, sources):
+        if isinstance(found, Change):
+            await s.object_queue.send(object_message(found.object))
+            changes += 1
+        else:
+            await refuse_message(text, found, s, queue="objects")
+    return changes
+
+
+async def recover_if_any(lost: LostEvents | None, sources: Sources, s: Services) -> None:
+    """Do it where a container is configured; an outage is logged, and the next run goes on."""
+    if lost is None:
+        return
+    try:
+        await recover_lost_events(lost, sources, s)
+    except SyncError as failure:
+        s.telemetry.event("events.not_recovered", logging.WARNING, code=failure.code)
