@@ -208,3 +208,11 @@ def text_report(sop_class: str = BASIC, **attributes: Any) -> bytes:
         ),
         **attributes,
     )
+
+
+def replacing_report(**attributes: Any) -> bytes:
+    """A report in place of another."""
+    reference, series, before = Dataset(), Dataset(), Dataset()
+    reference.ReferencedSOPInstanceUID = "2.25.99"
+    series.ReferencedSOPSequence, before.ReferencedSeriesSequence = [reference], [series]
+    return text_report(PredecessorDocumentsSequence=[before], **attributes)

@@ -56,6 +56,7 @@ def test_what_reports_make_is_valid(hapi_world):
                 reports.nuclear_dose,
                 reports.measurements,
                 reports.text_report,
+                reports.replacing_report,
                 lambda **uids: reports.report(reports.PDF, None, DocumentTitle="Knee", **uids),
             ),
             800,

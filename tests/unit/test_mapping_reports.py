@@ -325,10 +325,7 @@ def test_who_verified_a_report_is_named():
 
 
 def test_a_report_in_place_of_another_is_amended_and_names_it():
-    reference, series, before = Dataset(), Dataset(), Dataset()
-    reference.ReferencedSOPInstanceUID = "2.25.99"
-    series.ReferencedSOPSequence, before.ReferencedSeriesSequence = [reference], [series]
-    file = r.text_report(PredecessorDocumentsSequence=[before])
+    file = r.replacing_report()
     [report], [document] = made(file, "DiagnosticReport"), made(file, "DocumentReference")
     assert (report["status"], document["docStatus"]) == ("amended", "amended")
     assert [(each["code"], each["target"]["identifier"]["value"]) for each in document["relatesTo"]] == [
