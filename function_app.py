@@ -22,10 +22,11 @@ from sync.events import message_text
 from sync.model import StudyRef
 from sync.ops.lost_events import recover_if_any
 from sync.ops.watch import watch
+from sync.replay import jobs as replaying
 from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dashboard as pages
 from sync.web import dead_letters as letters
-from sync.web import exchange, rendering
+from sync.web import exchange, rendering, replays
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -109,6 +110,13 @@ async def reconcile(timer: func.TimerRequest) -> None:
     await handling.guarded(reconcile_slice(running.services, running.listing))
 
 
+@app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
+async def advance_replays(timer: func.TimerRequest) -> None:
+    """Take the replays that are under way a slice further."""
+    running = await bootstrap.running()
+    await handling.guarded(replaying.advance_all(running.replayed, running.services))
+
+
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 when settings are sound and the state account answers, else 503 with an error code and what to do."""
@@ -179,6 +187,20 @@ async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
 async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the dashboard's style sheet and script, the same for everybody."""
     return _page(rendering.file(req.route_params.get("name", "")))
+
+
+@app.route(route="replay", methods=["GET"])
+async def replay_list(req: func.HttpRequest) -> func.HttpResponse:
+    """List the replays: what was asked, how far they are."""
+    running = await bootstrap.running()
+    return await _answered(replays.list_replays(running.services))
+
+
+@app.route(route="replay", methods=["POST"])
+async def replay(req: func.HttpRequest) -> func.HttpResponse:
+    """Begin a replay, for an operator, and answer at once."""
+    running = await bootstrap.running()
+    return await _answered(replays.start_replay(_request(req), running.replayed, running.services))
 
 
 def _text(message: func.QueueMessage) -> str:

@@ -86,7 +86,7 @@ async def backfill(
     batches = listed(scope, listing, walk.position)
 
     async def aside(change: Change, refusal: PermanentError) -> None:
-        walk.counts["rejected"] += 1
+        walk.count("rejected")
         if not dry_run:
             await set_aside(change, refusal, s)
 
@@ -124,7 +124,7 @@ def _batch(page: Page, scope: Scope) -> Batch:
 def _look(walk: Walk, s: Services) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
-        walk.counts[OUTCOMES[outcome]] += 1
+        walk.count(OUTCOMES[outcome])
 
     return work
 
@@ -133,8 +133,8 @@ def _compare(walk: Walk, s: Services) -> Work:
     async def work(change: Change) -> None:
         known = await s.locators.read(change.object)
         if known is None:
-            walk.counts["new"] += 1
+            walk.count("new")
         else:
-            walk.counts["unchanged" if is_repeat(known.value, change) else "changed"] += 1
+            walk.count("unchanged" if is_repeat(known.value, change) else "changed")
 
     return work

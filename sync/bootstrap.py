@@ -41,6 +41,7 @@ from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources
 from sync.ops.alert_events import EventChannel
 from sync.ports import AlertChannel, ObjectListing, Services
+from sync.replay.sources import Blobs, Source
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
@@ -57,6 +58,7 @@ class Running:
     services: Services
     sources: Sources
     listing: ObjectListing
+    replayed: Mapping[str, Source]
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
     lost: AzureLostEvents
@@ -200,6 +202,7 @@ def connect(settings: Settings) -> Running:
         services=services,
         sources=sources,
         listing=blobs,
+        replayed={"blob": Blobs(feed=blobs.feed, listing=blobs, allowed=sources)},
         recorder=Recorder(telemetry, tables.series, services.clock),
         channels=_channels(services, webhook),
         lost=_lost_events(settings, credential),

@@ -21,11 +21,13 @@ Every failure the sync can meet, and who acts on it.
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
+    | - FeedMalformed            a change feed is not as documented
     | - InvalidResource          our own validation refused what the mapping built
     | - FhirRejected             400 or 422 from the FHIR service
     | - ForeignLink              the FHIR service links to a page that is not its own
     + AccessRefused              the caller of an HTTP function may not do that
     + SourceGone                 the object does not exist now; a truth, not a failure
+    + FeedMissing                the account keeps no change feed; list it instead
     + StaleToken                 a listing cannot go on from where it was; begin it anew
     + SourceChanged              the object was replaced between two ranged reads; read it anew
     ConfigError                  at start only; names the setting and what was expected
@@ -45,6 +47,8 @@ __all__ = [
     "DicomDirectory",
     "EventsRefused",
     "EventsUnavailable",
+    "FeedMalformed",
+    "FeedMissing",
     "FhirConflict",
     "FhirRejected",
     "FhirUnavailable",
@@ -297,6 +301,23 @@ class SourceChanged(SyncError):
     """The object was replaced between two ranged reads."""
 
     code = "source.changed"
+
+
+class FeedMissing(SyncError):
+    """The account of the DICOM files keeps no change feed."""
+
+    code = "feed.missing"
+    hint = (
+        "Turn on the change feed of the storage account; accounts with a hierarchical namespace have none. Until then "
+        "a listing is read instead, which cannot see what was deleted."
+    )
+
+
+class FeedMalformed(PermanentError):
+    """A change feed is not as documented."""
+
+    code = "feed.malformed"
+    hint = "Nothing is lost: run a backfill instead. If it stays, report the detail."
 
 
 class StaleToken(SyncError):

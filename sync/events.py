@@ -104,13 +104,16 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return [BadEvent("the message is not JSON")]
-    found: list[Change | PermanentError] = []
-    for event in document if isinstance(document, list) else [document]:
-        try:
-            found += _changes(_lower_keys(event, "event"), allowed)
-        except PermanentError as problem:
-            found.append(problem)
-    return found
+    events = document if isinstance(document, list) else [document]
+    return [change for event in events for change in parse_event(event, allowed)]
+
+
+def parse_event(event: Any, allowed: Sources) -> list[Change | PermanentError]:
+    """Read one event, or a record of a change feed, which has the same form; as `parse_message` does."""
+    try:
+        return list(_changes(_lower_keys(event, "event"), allowed))
+    except PermanentError as problem:
+        return [problem]
 
 
 def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime | None = None) -> str:

@@ -213,6 +213,8 @@ class DirtyStudy:
     not_before: datetime | None = None
     failing_since: datetime | None = None
     """When the failures began that ``attempts`` counts."""
+    distrust: bool = False
+    """Whether somebody asked for FHIR to be read: no record may stand for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,16 +449,30 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSegment:
+    """
+    About an hour of a blob change feed. Only a ``finished`` one gets no further records.
+
+    ``shards`` are the folders of its chunk files.
+    """
+
+    begin: datetime
+    finished: bool
+    shards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """
     Changes that a walk found, and where it stands once they all are dealt with.
 
-    ``passed`` counts the entries beside them that concern nothing of ours.
+    ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object.
     """
 
     changes: Sequence[Change] = ()
     position: Mapping[str, Any] = field(default_factory=dict)
     passed: int = 0
+    unusable: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,9 +174,25 @@ async def _write_rows(claim: Locator, look: Look, s: Services) -> None:
         await s.ledger.delete(study, key)
 
 
+async def mark_anew(study: StudyRef, s: Services) -> None:
+    """
+    Have a study compared with what FHIR really holds, whatever our records say of it. Safe to repeat.
+
+    The order comes with the mark, in its row: a message may be lost, delivered late or delivered to a pass that is
+    under way, and the row is what a pass takes off only when it was the last to read it.
+    """
+    if await s.dirty.mark(study, s.clock.now(), distrust=True):
+        await s.study_queue.enqueue(study, s.settings.quiet_period)
+
+
+def studies_of(known: Locator) -> frozenset[StudyRef]:
+    """Every study that the object is, or was, part of."""
+    return known.history | ({known.study} if known.study else frozenset())
+
+
 async def _mark_studies(claim: Locator, s: Services) -> None:
     """After the rows, never before: a projector that takes the mark must find the row."""
-    for study in sorted(claim.history | ({claim.study} if claim.study else frozenset())):
+    for study in sorted(studies_of(claim)):
         if await s.dirty.mark(study, s.clock.now()):
             await s.study_queue.enqueue(study, s.settings.quiet_period)
 
@@ -224,7 +240,7 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
         if wait > 0:
             await s.study_queue.enqueue(study, wait)
             return Projected.NOT_YET
-        trust = trust and dirty.value.attempts == 0
+        trust = trust and dirty.value.attempts == 0 and not dirty.value.distrust
         try:
             recorded = await s.projections.read(study)
             trust = trust and (recorded is None or recorded.value.finished)

@@ -24,6 +24,7 @@ from sync.model import (
     DeadLetter,
     DirtyStudy,
     Drift,
+    FeedSegment,
     FhirPage,
     FhirWrite,
     InstanceMetadata,
@@ -111,6 +112,36 @@ class ObjectListing(Protocol):
             The store does not take the token any more: begin anew.
         SourceUnavailable
             The store did not answer.
+        """
+        ...
+
+
+class BlobFeed(Protocol):
+    """The change feed of the account of the DICOM files: every change of its blobs, in segments of about an hour."""
+
+    def segments(self, start: datetime, end: datetime) -> AsyncIterator[FeedSegment]:
+        """
+        Iterate over the segments that begin from ``start`` on and before ``end``, in order, as far as they may be read.
+
+        Raises
+        ------
+        FeedMissing
+            The account has no change feed.
+        FeedMalformed
+            It is not as documented.
+        SourceUnavailable
+            The store did not answer.
+        """
+        ...
+
+    def records(self, segment: FeedSegment) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """
+        Iterate over the records of a segment, some at a time; those of a finished one always in the same portions.
+
+        Raises
+        ------
+        FeedMalformed, SourceUnavailable
+            As `segments`.
         """
         ...
 
@@ -270,9 +301,14 @@ class DirtyStudies(Protocol):
         """Return the row, or None."""
         ...
 
-    async def mark(self, study: StudyRef, now: datetime) -> bool:
+    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
         """
         Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
+
+        Parameters
+        ----------
+        distrust
+            Set ``distrust`` too; a mark without it never takes it away.
 
         Returns
         -------

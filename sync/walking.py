@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
@@ -53,8 +54,20 @@ class Walk:
         self._turn = asyncio.Lock()
         self.position: Mapping[str, Any] = lease.position if lease else {}
         """Where the walk stands; empty at its beginning."""
-        self.counts: Counter[str] = Counter({} if self.position.get("finished") else self.position.get("counts", {}))
+        before = {} if self.position.get("finished") else self.position.get("counts", {})
+        self.counts: Counter[str] = Counter(before)
+        self._done: Counter[str] = Counter(before)
         self.successes = 0
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something; the position gets to know once the batch is done, so that nothing counts twice."""
+        self.counts[what] += number
+        if (tally := _tally.get()) is not None:
+            tally[what] += number
+
+    def settle(self, tally: Counter[str]) -> None:
+        """Take over what was counted in a batch that is done."""
+        self._done += tally
 
     async def advance(self, position: Mapping[str, Any]) -> None:
         """
@@ -65,7 +78,7 @@ class Walk:
         Contention
             Somebody else walks here now.
         """
-        self.position = {**position, "counts": dict(self.counts)}
+        self.position = {**position, "counts": dict(self._done)}
         if self._lease is None:
             return
         async with self._turn:
@@ -153,7 +166,7 @@ async def go(
         From the work, or from the batches. What was done stays done.
     """
     slots = asyncio.Semaphore(parallel)
-    begun: deque[tuple[Batch, asyncio.Task[None]]] = deque()
+    begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]] = deque()
     ended = True
     try:
         async for batch in batches:
@@ -172,22 +185,33 @@ async def go(
     return ended
 
 
-async def _finish(begun: deque[tuple[Batch, asyncio.Task[None]]], walk: Walk) -> None:
+async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk) -> None:
     batch, task = begun[0]
-    await task
+    tally = await task
     begun.popleft()
-    walk.counts["passed"] += batch.passed
+    passed = Counter(passed=batch.passed, unusable=batch.unusable)
+    walk.counts += passed
+    walk.settle(tally + passed)
     await walk.advance(batch.position)
 
 
-async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> None:
+_tally: ContextVar[Counter[str] | None] = ContextVar("tally", default=None)
+"""What is counted in the batch at hand."""
+
+
+async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> Counter[str]:
+    tally = Counter[str]()
+    _tally.set(tally)  # a task has a context of its own
+
     async def one(change: Change) -> None:
         async with slots:
             await work(change)
 
     async with _first_failure(), asyncio.TaskGroup() as group:
-        for change in batch.changes:
-            group.create_task(one(change))
+        tasks = [group.create_task(one(change)) for change in batch.changes]
+    if any(task.cancelled() for task in tasks):  # which a group takes for an end like any other
+        raise asyncio.CancelledError
+    return tally
 
 
 @asynccontextmanager

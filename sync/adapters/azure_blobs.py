@@ -16,6 +16,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
+from sync.adapters.azure_blob_feed import AzureBlobFeed
 from sync.adapters.azure_errors import source_errors
 from sync.errors import ForeignSource, SourceChanged, StaleToken
 from sync.instruments import HEADER_BYTES
@@ -114,6 +115,11 @@ class AzureBlobs(ObjectSource, ObjectListing):
             size=int(blob.size),
             last_modified=blob.last_modified.astimezone(UTC),
         )
+
+    @property
+    def feed(self) -> AzureBlobFeed:
+        """The change feed of the account."""
+        return AzureBlobFeed(self._service)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -222,6 +222,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "attempts": dirty.attempts,
         "not_before": _time(dirty.not_before),
         "failing_since": _time(dirty.failing_since),
+        "distrust": dirty.distrust or None,  # absence is false, so that a touch never takes it away
     }
     return _without_none(row)
 
@@ -235,6 +236,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         attempts=row["attempts"],
         not_before=_time_from(row.get("not_before")),
         failing_since=_time_from(row.get("failing_since")),
+        distrust=row.get("distrust", False),
     )
 
 

@@ -133,14 +133,18 @@ class TableDirtyStudies(DirtyStudies):
         self._next: dict[str, asyncio.Task[bool]] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._seen_dirty: set[str] = set()
+        self._distrusted: set[str] = set()
+        """Studies whose next write has to say so."""
 
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
         """Return the row, or None."""
         found = await _get(self._table, dirty_shard(study), study.key)
         return Stored(dirty_from(found), found.metadata["etag"]) if found is not None else None
 
-    async def mark(self, study: StudyRef, now: datetime) -> bool:
+    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
+        if distrust:
+            self._distrusted.add(study.key)
         shared = self._next.get(study.key)
         if shared is not None:
             await asyncio.shield(shared)
@@ -155,15 +159,18 @@ class TableDirtyStudies(DirtyStudies):
                 await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
                 # The write begins now: who comes later must not share it.
                 del self._next[study.key]
+                distrust = study.key in self._distrusted
+                self._distrusted.discard(study.key)
                 with state_errors():
-                    return await self._mark(study, now)
+                    return await self._mark(study, now, distrust=distrust)
         finally:
             if self._next.get(study.key) is asyncio.current_task():
                 del self._next[study.key]
 
-    async def _mark(self, study: StudyRef, now: datetime) -> bool:
-        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now))
-        touch = {name: fresh[name] for name in ("PartitionKey", "RowKey", "last_marked")}
+    async def _mark(self, study: StudyRef, now: datetime, *, distrust: bool) -> bool:
+        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, distrust=distrust))
+        touched = {"PartitionKey", "RowKey", "last_marked", "distrust"}
+        touch = {name: value for name, value in fresh.items() if name in touched}
         while True:
             if study.key not in self._seen_dirty:
                 try:

@@ -16,6 +16,7 @@ from sync.cli import alerts, config, dead_letters
 from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
+from sync.cli.replay import replay
 from sync.cli.show_status import status
 from sync.cli.verify_all import verify
 from sync.telemetry import quieten_libraries
@@ -47,5 +48,6 @@ app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
 app.add_typer(dead_letters.app)
 app.command("backfill")(backfill)
+app.command("replay")(replay)
 app.command("verify")(verify)
 app.command("export", no_args_is_help=True)(export)

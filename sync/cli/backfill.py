@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -20,10 +19,9 @@ from sync.backfill import backfill as walk_through
 from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
-from sync.cli.walks import Meter, moment, refuse, turn_of
+from sync.cli.walks import Meter, moment, projecting, refuse, tell, turn_of
 from sync.errors import SourceGone, SyncError
 from sync.ports import ObjectListing, Services
-from sync.projecting import HintsHere, Projector
 from sync.walking import Walk
 
 _MOST_AT_ONCE = 256
@@ -114,12 +112,12 @@ async def _run(asked: _Asked, running: Running) -> Counter[str]:
         if name not in allowed:
             refuse(f"--container: {name} is not in DICOM_SYNC_CONTAINERS")
     out, objects, studies = console(), Counter[str](), Counter[str]()
-    async with _projecting(running.services, studies, wanted=asked.project) as services:
+    async with projecting(running.services, studies, wanted=asked.project) as services:
         for name in asked.containers or sorted(allowed):
             scope = Scope(container=name, prefix=asked.prefix, since=asked.since)
             objects += await _one(scope, asked, running.listing, services, out)
     if asked.project:
-        _tell("studies", studies, asked)
+        tell("studies", studies, as_json=asked.as_json)
     return objects + studies
 
 
@@ -136,7 +134,8 @@ async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: Services,
         finally:
             counting.cancel()
     seconds = round(time.monotonic() - began, 1)
-    _tell(f"container {scope.container}", walk.counts, asked, seconds=seconds, per_second=round(meter.rate, 1))
+    measured = {"dry_run": asked.dry_run, "seconds": seconds, "per_second": round(meter.rate, 1)}
+    tell(f"container {scope.container}", walk.counts, as_json=asked.as_json, **measured)
     return walk.counts
 
 
@@ -162,32 +161,3 @@ async def _count(scope: Scope, walk: Walk, listing: ObjectListing, meter: Meter)
             if token is None:
                 meter.total = total
                 return
-
-
-@asynccontextmanager
-async def _projecting(s: Services, counts: Counter[str], *, wanted: bool) -> AsyncIterator[Services]:
-    """Give services whose marks are projected here, and wait in the end until nothing is outstanding."""
-    if not wanted:
-        yield s
-        return
-    hints = HintsHere(s.clock)
-    here, ended = replace(s, study_queue=hints), asyncio.Event()
-    projector = Projector(hints, here, counts)
-    running = asyncio.create_task(projector.run(ended))
-    try:
-        yield here
-        ended.set()
-        await running
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-def _tell(what: str, counted: Counter[str], asked: _Asked, **more: float) -> None:
-    counts = {name: number for name, number in sorted(counted.items()) if number}
-    if asked.as_json:
-        typer.echo(json.dumps({"what": what, "dry_run": asked.dry_run, "counts": counts, **more}))
-        return
-    listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
-    measured = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in more.items())
-    typer.echo(f"{what}: {listed}" + (f" ({measured})" if measured else ""))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -17,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention
 from sync.ports import Services
+from sync.projecting import HintsHere, Projector
 from sync.walking import LEASE, Walk, walk_of
 
 SAY_EVERY = 10.0
@@ -136,4 +139,34 @@ class Meter:
 
 def done(walk: Walk) -> int:
     """Return how many objects or entries a walk has dealt with, in all its runs."""
-    return sum(walk.counts.values())
+    return sum(number for name, number in walk.counts.items() if name != "studies")
+
+
+@asynccontextmanager
+async def projecting(s: Services, counts: Counter[str], *, wanted: bool) -> AsyncIterator[Services]:
+    """Give services whose marks are projected here, and wait in the end until nothing is outstanding."""
+    if not wanted:
+        yield s
+        return
+    hints = HintsHere(s.clock)
+    here, ended = replace(s, study_queue=hints), asyncio.Event()
+    projector = Projector(hints, here, counts)
+    running = asyncio.create_task(projector.run(ended))
+    try:
+        yield here
+        ended.set()
+        await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def tell(what: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
+    """Write a result to standard output."""
+    counts = {name: number for name, number in sorted(counted.items()) if number}
+    if as_json:
+        typer.echo(json.dumps({"what": what, "counts": counts, **more}))
+        return
+    listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
+    measured = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in more.items() if value is not False)
+    typer.echo(f"{what}: {listed}" + (f" ({measured})" if measured else ""))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sync.mapping.resource import patient_id
+from sync.mapping.resource import patient_id, study_id
 from sync.model import PatientRow, StudyRef
 from tests.simulation.world import UNREADABLE, Actor, Content, Ehr, World
 
@@ -227,6 +227,29 @@ def linked_patient_edited_meanwhile(w: World) -> None:
     settle(w)
 
 
+def lost_and_replayed(w: World) -> None:
+    """The server loses a study and its patient that every record of ours calls right, and a replay is asked for."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.lose(("ImagingStudy", study_id(FIRST)), ("Patient", None))
+    replay(w, FIRST)
+    settle(w)
+
+
+def lost_under_a_trusting_pass(w: World) -> None:
+    """A pass that trusts its record is about to take the study off when the server loses it; a replay is asked for."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/1", Content("1", "P1", "11"))
+    deliver_objects(w)
+    slow = begin(w, FIRST)
+    until(w, slow, lambda call: call[0] == "delete")
+    w.lose(("ImagingStudy", study_id(FIRST)))
+    replay(w, FIRST)
+    finish(w, slow)
+    settle(w)
+
+
 def named_after_linked(w: World) -> None:
     """A Patient was created; then studies shall only name their patients."""
     w.change("a/1", Content("1", "P1", "11"))
@@ -254,6 +277,8 @@ SCRIPTS = [
     linked_patient_already_right,
     linked_patient_edited_meanwhile,
     named_after_linked,
+    lost_and_replayed,
+    lost_under_a_trusting_pass,
 ]
 
 
@@ -276,6 +301,12 @@ def begin(w: World, study: StudyRef) -> Actor:
     w.study_messages = [message for message in w.study_messages if message[0] != study]
     w.start_study(study, 1)
     return w.actors[-1]
+
+
+def replay(w: World, study: StudyRef) -> None:
+    """Somebody asks for the study to be compared with what FHIR holds."""
+    w.start_replay(study)
+    finish(w, w.actors[-1])
 
 
 def begin_object(w: World) -> Actor:

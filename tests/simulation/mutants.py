@@ -120,7 +120,7 @@ MUTANTS = [
     Mutant(
         "former studies are marked too",
         "sync.pipeline",
-        "sorted(claim.history | ({claim.study} if claim.study else frozenset()))",
+        "sorted(studies_of(claim))",
         "({claim.study} if claim.study else frozenset())",
     ),
     Mutant(
@@ -153,9 +153,23 @@ MUTANTS = [
     Mutant(
         "a failed pass is remembered on the dirty row",
         "sync.pipeline",
-        "        trust = trust and dirty.value.attempts == 0\n",
-        "",
+        "        trust = trust and dirty.value.attempts == 0 and not dirty.value.distrust\n",
+        "        trust = trust and not dirty.value.distrust\n",
         BACK_AND_FORTH,
+    ),
+    Mutant(
+        "a pass that is asked to distrusts the record",
+        "sync.pipeline",
+        " and not dirty.value.distrust\n",
+        "\n",
+        interleavings.lost_and_replayed,
+    ),
+    Mutant(
+        "the order to distrust stays in the row, not in a message",
+        "sync.pipeline",
+        "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)\n",
+        "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, distrust=False)\n",
+        interleavings.lost_under_a_trusting_pass,
     ),
     Mutant(
         "absence of the dirty row proves nothing",

@@ -233,6 +233,13 @@ class World:
             )
         )
 
+    def lose(self, *lost: tuple[str, str | None]) -> None:
+        """Lose resources of the server; without an id all of a type."""
+        for resource_type, resource_id in lost:
+            for resource in list(self.fhir.resources(resource_type)):
+                if resource_id in (None, resource["id"]):
+                    run(self.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource["id"])]))
+
     def note(self) -> None:
         """Somebody writes a note into each study there is; into the EHR's, and its Patients, it is for good."""
         text = {"text": f"note {self.faults.notes}"}
@@ -280,6 +287,10 @@ class World:
     def start_study(self, study: StudyRef, attempt: int) -> None:
         steps = self.handling.handle_study_message(study_message(study), self.services, attempt=attempt)
         self.actors.append(Actor(steps, lambda: self.study_messages.append((study, attempt + 1))))
+
+    def start_replay(self, study: StudyRef) -> None:
+        steps = self.pipeline.mark_anew(study, self.services)
+        self.actors.append(Actor(steps, lambda: self.start_replay(study)))
 
     def crash(self, actor: Actor) -> None:
         self.actors.remove(actor)

@@ -68,6 +68,7 @@ DIRTY = st.builds(
     last_marked=MOMENTS,
     attempts=NUMBERS,
     not_before=st.none() | MOMENTS,
+    distrust=st.booleans(),
 )
 PROJECTIONS = st.builds(
     Projection,

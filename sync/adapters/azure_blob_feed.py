@@ -1,0 +1,168 @@
+"""
+The change feed of a storage account, read from the blobs it is kept in: container ``$blobchangefeed``.
+
+    meta/Segments.json                          how far the feed may be read: ``lastConsumable``
+    idx/segments/YYYY/MM/DD/hhmm/meta.json      one segment: ``status``, ``chunkFilePaths`` (folders, one a shard)
+    log/<shard>/YYYY/MM/DD/hhmm/00000.avro      its records
+
+A chunk is copied to a temporary file and decoded from there in a thread, so that a large one costs no memory. Source:
+Azure "Change feed support in Azure Blob Storage" (specifications).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import IO, Any
+
+import fastavro
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+
+from sync.adapters.azure_errors import source_errors
+from sync.errors import FeedMalformed, FeedMissing, SourceGone
+from sync.model import FeedSegment
+from sync.ports import BlobFeed
+
+CONTAINER = "$blobchangefeed"
+PORTION = 1000
+"""Records handed over at once."""
+
+IN_MEMORY = 4 * 1024 * 1024
+"""Bytes of a chunk up to which no temporary file is made."""
+
+_LARGEST_MANIFEST = 1024 * 1024
+_SEGMENT = re.compile(r"idx/segments/(\d{4})/(\d{2})/(\d{2})/(\d{2})(\d{2})/meta\.json")
+_NO_FEED = (400, 404, 409)
+"""Answers of accounts that cannot have the feed, or have none (yet)."""
+
+
+class AzureBlobFeed(BlobFeed):
+    """The change feed of one account; the client is closed by who gave it."""
+
+    def __init__(self, service: BlobServiceClient) -> None:
+        self._container: ContainerClient = service.get_container_client(CONTAINER)
+
+    async def segments(self, start: datetime, end: datetime) -> AsyncIterator[FeedSegment]:
+        """Iterate over segments; see `sync.ports.BlobFeed.segments`."""
+        consumable = await self._last_consumable()
+        for day in _days(start, min(end, consumable + timedelta(seconds=1))):
+            for begin, name in await self._segments_of(day):
+                if start <= begin < end and begin <= consumable:
+                    yield _segment(begin, await self._manifest(name))
+
+    async def records(self, segment: FeedSegment) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Iterate over records; see `sync.ports.BlobFeed.records`. A shard without a chunk has none."""
+        for shard in sorted(segment.shards):
+            for name in await self._names(shard):
+                with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as chunk:
+                    await self._copy(name, chunk)
+                    portions = await asyncio.to_thread(_opened, chunk)
+                    while portion := await asyncio.to_thread(_portion, portions):
+                        yield portion
+
+    async def _last_consumable(self) -> datetime:
+        with source_errors():
+            try:
+                data = await self._read("meta/Segments.json")
+            except HttpResponseError as problem:
+                if problem.status_code in _NO_FEED:
+                    raise FeedMissing("there is no change feed") from None
+                raise
+        return _time(_object(data).get("lastConsumable"))
+
+    async def _segments_of(self, day: datetime) -> list[tuple[datetime, str]]:
+        names = await self._names(f"idx/segments/{day:%Y/%m/%d}/")
+        return [(_begin(match), name) for name in names if (match := _SEGMENT.fullmatch(name))]
+
+    async def _manifest(self, name: str) -> Mapping[str, Any]:
+        with source_errors():
+            return _object(await self._read(name))
+
+    async def _read(self, name: str) -> bytes:
+        download = await self._container.download_blob(name, length=_LARGEST_MANIFEST, offset=0)
+        return await download.readall()
+
+    async def _names(self, prefix: str) -> list[str]:
+        with source_errors():
+            return sorted([str(name) async for name in self._container.list_blob_names(name_starts_with=prefix)])
+
+    async def _copy(self, name: str, to: IO[bytes]) -> None:
+        try:
+            with source_errors():
+                download = await self._container.download_blob(name)
+                async for piece in download.chunks():
+                    to.write(piece)
+        except SourceGone:
+            pass  # its retention ended while it was read
+        to.seek(0)
+
+
+def _days(start: datetime, end: datetime) -> Iterable[datetime]:
+    day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    while day < end:
+        yield day
+        day += timedelta(days=1)
+
+
+def _begin(path: re.Match[str]) -> datetime:
+    year, month, day, hour, minute = map(int, path.groups())
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
+
+
+def _segment(begin: datetime, manifest: Mapping[str, Any]) -> FeedSegment:
+    paths = manifest.get("chunkFilePaths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise FeedMalformed("a segment names no chunk files")
+    shards = tuple(path.removeprefix(f"{CONTAINER}/") for path in paths)
+    if any(not shard.startswith("log/") for shard in shards):
+        raise FeedMalformed("a segment names chunk files outside the log")
+    return FeedSegment(begin=begin, finished=manifest.get("status") == "Finalized", shards=shards)
+
+
+def _opened(chunk: IO[bytes]) -> Iterator[Any]:
+    if not chunk.read(1):
+        return iter(())
+    chunk.seek(0)
+    with _decoding():
+        return iter(fastavro.reader(chunk))
+
+
+def _portion(records: Iterator[Any]) -> Sequence[Mapping[str, Any]]:
+    with _decoding():
+        found = list(islice(records, PORTION))
+    if not all(isinstance(record, dict) for record in found):
+        raise FeedMalformed("a record is no object")
+    return found
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001 -- the decoder raises whatever the bytes lead to
+        raise FeedMalformed(f"a chunk file cannot be decoded: {type(problem).__name__}") from None
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise FeedMalformed("a manifest is not JSON") from None
+    if not isinstance(found, dict):
+        raise FeedMalformed("a manifest is no JSON object")
+    return found
+
+
+def _time(text: Any) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise FeedMalformed("lastConsumable is no time") from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

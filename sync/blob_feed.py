@@ -1,0 +1,100 @@
+"""
+The blob change feed as a walk takes it: records of a window of time in, batches of changes out.
+
+The feed covers the whole account and every kind of change; only blobs that were created, overwritten or deleted in our
+containers matter. A segment's time is right to a quarter of an hour, so the hour on either side of the window is read
+too, and each record is judged by its own time. Source: Azure "Change feed support in Azure Blob Storage".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sync.errors import BadEvent
+from sync.events import Sources, parse_event
+from sync.model import Batch, Change, ObjectRef
+from sync.ports import BlobFeed
+
+OVERLAP = timedelta(hours=1)
+"""Read on either side of a window: a segment's records may be of its neighbours' time."""
+
+_KINDS = frozenset({"blobcreated", "blobdeleted", "blobrenamed"})
+
+
+async def feed_batches(
+    feed: BlobFeed, allowed: Sources, start: datetime, end: datetime, position: Mapping[str, Any]
+) -> AsyncIterator[Batch]:
+    """
+    Iterate over the changes of our containers from ``start`` on and before ``end``.
+
+    Within a batch an object occurs once. ``position`` holds the segment that was begun, how many portions of it are
+    done, and whether it is over; only finished segments are counted so, for the others may still grow in the middle.
+
+    Raises
+    ------
+    FeedMissing
+        The account has no change feed.
+    FeedMalformed
+        It is not as documented.
+    SourceUnavailable
+        The store did not answer.
+    """
+    begun, skip = _begun(position)
+    first = begun or _hour(start.astimezone(UTC) - OVERLAP)
+    async for segment in feed.segments(first, end + OVERLAP):
+        if position.get("over") and segment.begin == begun:
+            continue
+        done = 0
+        stands: Mapping[str, Any] = {"segment": segment.begin.isoformat(), "portions": 0}
+        async for records in feed.records(segment):
+            done += 1
+            if segment.finished:
+                stands = {**stands, "portions": done}
+            if segment.begin != begun or done > skip:
+                yield _batch(records, allowed, start, end, stands)
+        yield Batch(position={**stands, "over": segment.finished})
+
+
+def _begun(position: Mapping[str, Any]) -> tuple[datetime | None, int]:
+    if "segment" not in position:
+        return None, 0
+    return datetime.fromisoformat(position["segment"]), int(position["portions"])
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _batch(
+    records: Sequence[Mapping[str, Any]], allowed: Sources, start: datetime, end: datetime, stands: Mapping[str, Any]
+) -> Batch:
+    found: dict[ObjectRef, Change] = {}
+    passed, unusable = 0, 0
+    for record in records:
+        changes = _changes(record, allowed, start, end)
+        unusable += any(isinstance(each, BadEvent) for each in changes)
+        ours = [each for each in changes if isinstance(each, Change)]
+        passed += not ours
+        found.update({change.object: change for change in ours})
+    return Batch(changes=tuple(found.values()), position=stands, passed=passed - unusable, unusable=unusable)
+
+
+def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: datetime) -> Sequence[Any]:
+    """Read one record; its last change of an object wins, for records of one blob are in order."""
+    if str(record.get("eventType", "")).casefold() not in _KINDS:
+        return ()
+    at = _time(record.get("eventTime"))
+    if at is not None and not start <= at < end:
+        return ()
+    return parse_event(record, allowed)
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a record's time; None when it has none, and then it counts as of the window."""
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,184 @@
+"""``python -m sync replay``: what changed in some time, or one study, compared with what FHIR really holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import EXIT_REJECTED, console
+from sync.cli.walks import Meter, projecting, refuse, tell, turn_of
+from sync.ports import Services
+from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
+from sync.replay.preview import Foreseen, counted, foresee
+from sync.replay.requests import BadRequest, Request, parse_request
+from sync.replay.sources import LISTING, ROUTE
+from sync.walking import Walk
+
+_NO_FEED = (
+    "no feed   the account keeps no change feed, so its containers were listed: what was deleted unnoticed is not seen "
+    "(python -m sync verify does)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    fields: dict[str, Any]
+    dry_run: bool
+    project: bool
+    parallel: int
+    as_json: bool
+
+
+def replay(  # noqa: PLR0917 -- a command's options
+    source: Annotated[str, typer.Option(help="Whose changes: `blob`, `dicom` or `orthanc`.")] = "blob",
+    from_: Annotated[
+        str | None, typer.Option("--from", help="From when on, such as 2026-03-04 or 2026-03-04T05:00Z.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Before when; left out: now.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Only the study of this Study Instance UID, all of it; needs no time.")
+    ] = None,
+    partition: Annotated[str, typer.Option(help="Data partition of the study, if a DICOM service has some.")] = "",
+    reread: Annotated[  # noqa: FBT002 -- typer
+        bool, typer.Option("--reread", help="Read also objects that are known as they are, as after an upgrade.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; write nothing.")] = False,  # noqa: FBT002 -- typer
+    project: Annotated[  # noqa: FBT002 -- typer
+        bool, typer.Option("--project", help="Compare with FHIR here; for when no function app is running.")
+    ] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Objects looked at at once.")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object a line.")] = False,  # noqa: FBT002 -- typer
+) -> None:
+    """
+    Compare with FHIR what changed in some time, or one study.
+
+    Reads the change feed of the source, looks at every object that is not known as it is, and has each study compared
+    with what FHIR really holds, whatever the records say. So it repairs what was missed and what the FHIR service lost;
+    where all is right it writes nothing. Running functions do the comparing; without a function app, `--project` does
+    it here. It may run beside everything else, be interrupted and be repeated: killed and started again with the same
+    options, it goes on where it was.
+
+    **Examples**
+
+    - what would change: `python -m sync replay --from 2026-03-01 --dry-run`
+
+    - events were lost for a night: `python -m sync replay --from 2026-03-03T20:00+01:00 --to 2026-03-04T08:00+01:00`
+
+    - the FHIR service was restored from a backup of March 1: `python -m sync replay --from 2026-02-28`
+
+    - one study: `python -m sync replay --study 1.2.840.113619.2.1`
+
+    - changes of the DICOM service: `python -m sync replay --source dicom --from 2026-03-01`
+
+    **Counted**: `synced` (read, and an instance), `unchanged` (known as it is), `gone`, `rejected` (has a dead letter
+    now), `passed` (entries that concern nothing of ours), `unusable` (entries that name no object), `studies` (given to
+    the comparison). With `--project` also what became of the studies: `written`, `unchanged`, `parked` (refused, with a
+    dead letter). A time without a zone is refused; a date begins at midnight UTC.
+
+    **Exit codes**
+
+    - 0: done, or foreseen
+
+    - 1: done, and some objects can never become instances, or some studies were refused, or the study is unknown
+
+    - 2: wrong usage or setting, nothing was begun
+
+    - 3: a service did not answer; run it again, and it goes on where it was
+    """
+    given = {"from": from_, "to": to, "study": study, "partition": partition or None}
+    fields = {"source": source, "reread": reread, **{name: value for name, value in given.items() if value is not None}}
+    asked = _Asked(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
+    if dry_run and project:
+        refuse("--dry-run writes nothing, so there is nothing to --project")
+    if not with_services(lambda running: _run(asked, running)):
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _run(asked: _Asked, running: Running) -> bool:
+    s = running.services
+    try:
+        request = parse_request(asked.fields, configured=running.replayed, now=s.clock.now())
+    except BadRequest as problem:
+        refuse(f"{'' if ':' not in problem.detail else '--'}{problem.detail}")
+    if asked.dry_run:
+        return await _foresee(request, asked, running)
+    return await _replay(request, asked, running)
+
+
+async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
+    out, studies, began = console(), Counter[str](), time.monotonic()
+    async with projecting(running.services, studies, wanted=asked.project) as s:
+        await begin(request, s)
+        async with turn_of(cursor_of(request), s, out) as walk:
+            job = await _advance(walk, asked, running, s, out)
+    seconds = round(time.monotonic() - began, 1)
+    tell(f"replay {request.id}", walk.counts, as_json=asked.as_json, seconds=seconds)
+    if asked.project:
+        tell("studies", studies, as_json=asked.as_json)
+    if job.state != DONE:
+        out.print(f"failed    {job.problem}: see its heading in docs/runbook.md")
+    return job.state == DONE and not (walk.counts["rejected"] or studies["parked"]) and not _unknown(request, walk, out)
+
+
+async def _advance(walk: Walk, asked: _Asked, running: Running, s: Services, out: Console) -> Job:
+    job = Job.of(walk.position)
+    if job.at:
+        out.print(f"going on  {sum(walk.counts.values()):,} changes were dealt with before")
+    async with Meter("Replaying", walk, out, as_json=asked.as_json).shown():
+        await advance(job, walk, running.replayed, s, parallel=asked.parallel)
+    job = Job.of(walk.position)
+    if (job.at or {}).get(ROUTE) == LISTING and not asked.as_json:
+        out.print(_NO_FEED)
+    return job
+
+
+def _unknown(request: Request, walk: Walk, out: Console) -> bool:
+    known = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
+    if request.study is None or known:
+        return False
+    out.print("unknown   no object of this study is known; python -m sync backfill looks at everything there is")
+    return True
+
+
+async def _foresee(request: Request, asked: _Asked, running: Running) -> bool:
+    out, walk, began = console(), Walk(), time.monotonic()
+    found: list[Foreseen] = []
+    async with Meter("Foreseeing", walk, out, as_json=asked.as_json).shown():
+        async for each in foresee(request, walk, running.replayed, running.services, parallel=asked.parallel):
+            found.append(each)
+            _show(each, as_json=asked.as_json)
+    totals = {"objects": {name: number for name, number in sorted(walk.counts.items()) if number}, **counted(found)}
+    seconds = round(time.monotonic() - began, 1)
+    if asked.as_json:
+        typer.echo(json.dumps({"what": "summary", "dry_run": True, **totals, "seconds": seconds}))
+    else:
+        typer.echo(f"would do: {_words(totals['studies'], 'studies')} ({_words(walk.counts, 'objects')}, {seconds} s)")
+        for resource_type, actions in totals["resources"].items():
+            typer.echo(f"  {resource_type}: {_words(actions, '')}")
+    return not (walk.counts["rejected"] or totals["studies"].get("refuse")) and not _unknown(request, walk, out)
+
+
+def _show(each: Foreseen, *, as_json: bool) -> None:
+    """Print one study, unless it is right as it is."""
+    if each.action == "unchanged":
+        return
+    uid = each.study.study_instance_uid
+    if as_json:
+        line = {"what": "study", "study": uid, "action": each.action, "writes": dict(each.writes)}
+        typer.echo(json.dumps({**line, **({"refused": each.refused} if each.refused else {})}))
+        return
+    writes = ", ".join(f"{name} {action}" for name, action in sorted(each.writes.items()))
+    typer.echo(f"{each.action:<9} {uid}  {writes or each.refused}")
+
+
+def _words(counts: dict[str, int] | Counter[str], what: str) -> str:
+    listed = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number) or "nothing"
+    return f"{what} {listed}".strip()

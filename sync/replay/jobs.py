@@ -1,0 +1,237 @@
+"""
+Replays that go on: through kills, in slices, beside events and one another.
+
+A replay is a row of the cursors: what was asked, how far it is, what was counted. Whoever holds its lease takes it
+further, the command to its end, the timer a slice at a time; the row is all that one needs to know of the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sync.backfill import OUTCOMES
+from sync.errors import Contention, PermanentError, SyncError
+from sync.handling import handle_change, set_aside
+from sync.leases import take
+from sync.model import Batch, Change, Cursor, StudyRef
+from sync.pipeline import is_repeat, mark_anew, studies_of
+from sync.ports import Services
+from sync.replay.requests import Request, as_json, parse_kept
+from sync.replay.sources import ROUTE, Source, of_study
+from sync.walking import LEASE, Walk, Work, go, stubborn, walk_of
+
+PREFIX = "replay "
+SLICE = 240.0
+"""Seconds after which a timer's slice begins nothing new; Azure Functions ends it after ten minutes."""
+
+PARALLEL = 24
+REMEMBERED = 20_000
+"""Studies remembered as marked in this run; marking one again costs a row, forgetting costs nothing else."""
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A replay as its row tells it."""
+
+    request: Request
+    state: str = RUNNING
+    at: Mapping[str, Any] | None = None
+    problem: str = ""
+    """Code of what made it fail."""
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """What the cursor keeps, but for the counts."""
+        at = dict(self.at or {})
+        return {"request": as_json(self.request), "state": self.state, "at": at, "problem": self.problem}
+
+    @classmethod
+    def of(cls, position: Mapping[str, Any]) -> Job:
+        """Inverse of `position`."""
+        return cls(
+            request=parse_kept(position["request"]),
+            state=position["state"],
+            at=position["at"],
+            problem=position.get("problem", ""),
+        )
+
+
+def cursor_of(request: Request) -> str:
+    """Name of the replay's cursor."""
+    return PREFIX + request.id
+
+
+async def begin(request: Request, s: Services) -> bool:
+    """
+    Note a replay for the timer. Safe to repeat: one that is under way goes on as it is.
+
+    Returns
+    -------
+    bool
+        False when it is under way already.
+    """
+    lease = await take(cursor_of(request), s.cursors, s.clock, seconds=LEASE)
+    if lease is None:
+        return False
+    try:
+        if lease.position.get("state") == RUNNING:
+            return False
+        await lease.advance(Job(request=request).position)
+    finally:
+        await lease.release()
+    return True
+
+
+async def advance_all(sources: Mapping[str, Source], s: Services, *, seconds: float = SLICE) -> int:
+    """
+    Take every replay that is under way a slice further. Safe to repeat; of two at once each replay has one.
+
+    Returns
+    -------
+    int
+        How many are left.
+    """
+    until = time.monotonic() + seconds
+    left = 0
+    for cursor in [each async for each in s.cursors.all()]:
+        if cursor.name.startswith(PREFIX) and cursor.position.get("state") == RUNNING:
+            left += not await _slice(cursor, sources, s, until)
+    return left
+
+
+async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: Services, until: float) -> bool:
+    try:
+        async with walk_of(cursor.name, s) as walk:
+            return await advance(Job.of(walk.position), walk, sources, s, until=until)
+    except Contention:
+        return False  # somebody is at it
+    except SyncError as failure:
+        # what was done is noted; the next slice tries again
+        s.telemetry.event("replay.interrupted", logging.WARNING, replay=cursor.name, code=failure.code)
+        return False
+
+
+async def advance(
+    job: Job,
+    walk: Walk,
+    sources: Mapping[str, Source],
+    s: Services,
+    *,
+    parallel: int = PARALLEL,
+    until: float | None = None,
+) -> bool:
+    """
+    Take a replay further. Safe to repeat and to interrupt.
+
+    Returns
+    -------
+    bool
+        Whether it is over: done, or failed for good.
+
+    Raises
+    ------
+    TransientError
+        A source or storage did not answer; it goes on from here later.
+    """
+    again = _Again(walk, s, reread=job.request.reread or job.request.study is not None)
+    batches = _noting(job, changes_of(job, sources, s))
+    try:
+        if job.request.study is not None:
+            await mark_anew(job.request.study, s)
+        ended = await go(batches, stubborn(again.look, walk, again.set_aside), walk, parallel=parallel, until=until)
+    except PermanentError as refusal:
+        failed = replace(job, state=FAILED, problem=refusal.code, at=walk.position.get("at"))
+        await walk.advance(failed.position)
+        s.telemetry.event("replay.failed", logging.ERROR, replay=job.request.id, code=refusal.code)
+        return True
+    if ended:
+        at = {ROUTE: (walk.position.get("at") or {}).get(ROUTE, "")}
+        await walk.advance(replace(job, state=DONE, at=at).position)
+        s.telemetry.event("replay.done", replay=job.request.id)
+    return ended
+
+
+def changes_of(job: Job, sources: Mapping[str, Source], s: Services) -> AsyncIterator[Batch]:
+    """Iterate over what the replay has to look at, from where it stands."""
+    if job.request.study is not None:
+        return of_study(job.request.study, s)
+    return sources[job.request.source](job.request, job.at or {})
+
+
+async def _noting(job: Job, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async for batch in batches:
+        yield replace(batch, position=replace(job, at=batch.position).position)
+
+
+class _Again:
+    """Looks at what is not known as it is, and marks every study of it in distrust."""
+
+    def __init__(self, walk: Walk, s: Services, *, reread: bool) -> None:
+        self._walk, self._s, self._reread = walk, s, reread
+        self._marked: set[StudyRef] = set()
+
+    @property
+    def look(self) -> Work:
+        return self._look
+
+    async def _look(self, change: Change) -> None:
+        known = await self._s.locators.read(change.object)
+        outcome = "unchanged"
+        if self._reread or known is None or not is_repeat(known.value, change):
+            outcome = OUTCOMES[await handle_change(change, self._s, attempt=2 if self._reread else 1)]
+            known = await self._s.locators.read(change.object)
+        for study in studies_of(known.value) if known else ():
+            await self._mark(study)
+        self._walk.count(outcome)
+
+    async def set_aside(self, change: Change, refusal: PermanentError) -> None:
+        self._walk.count("rejected")
+        await set_aside(change, refusal, self._s)
+
+    async def _mark(self, study: StudyRef) -> None:
+        if study in self._marked:
+            return
+        if len(self._marked) >= REMEMBERED:
+            self._marked.clear()
+        await mark_anew(study, self._s)
+        if study not in self._marked:
+            self._marked.add(study)
+            self._walk.count("studies")
+
+
+def shown(cursor: Cursor) -> dict[str, Any]:
+    """
+    Return a replay as operators see it: what was asked, how far it is; no token, no UID.
+
+    ``at`` is the segment or container that is being read.
+    """
+    position = cursor.position
+    at, request = position.get("at") or {}, position["request"]
+    return {
+        "id": cursor.name.removeprefix(PREFIX),
+        "state": position["state"],
+        "source": request["source"],
+        "from": request["from"],
+        "to": request["to"],
+        "study": StudyRef(study_instance_uid=request["study"][0], partition=request["study"][1]).key
+        if request["study"]
+        else None,
+        "route": at.get(ROUTE),
+        "at": at.get("segment") or at.get("until") or at.get("container"),
+        "counts": {name: number for name, number in sorted(position.get("counts", {}).items()) if number},
+        "problem": position.get("problem") or None,
+        "advanced_at": cursor.advanced_at.isoformat() if cursor.advanced_at else None,
+    }
+
+
+async def replays(s: Services) -> list[dict[str, Any]]:
+    """List all replays, the latest first."""
+    found = [cursor async for cursor in s.cursors.all() if cursor.name.startswith(PREFIX) and cursor.position]
+    latest = sorted(found, key=lambda each: each.advanced_at.timestamp() if each.advanced_at else 0.0, reverse=True)
+    return [shown(cursor) for cursor in latest]

@@ -1,0 +1,165 @@
+"""
+What a replay would do, without writing anything anywhere.
+
+Objects that are not known as they are are looked at, what they say is kept beside the ledger in memory, and every study
+touched goes through the ordinary projection with its writes kept back (`sync.rehearsal`). Memory grows with what would
+change, not with what is there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sync.errors import Conflict, PermanentError
+from sync.looking import look
+from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
+from sync.pipeline import is_repeat, studies_of
+from sync.ports import Ledger, Services
+from sync.rehearsal import Rehearsal, rehearse
+from sync.replay.jobs import Job, changes_of
+from sync.replay.requests import Request
+from sync.replay.sources import Source
+from sync.walking import Walk, go, stubborn
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What would happen to one study: resource type -> ``create``, ``update`` or ``delete``; a code if refused."""
+
+    study: StudyRef
+    writes: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def action(self) -> str:
+        """In a word: what would become of its ImagingStudy, else of what hangs on it."""
+        if self.refused:
+            return "refuse"
+        return self.writes.get("ImagingStudy") or ("update" if self.writes else "unchanged")
+
+
+@dataclass
+class _Apart(Ledger):
+    """The ledger with what the looks said, unwritten."""
+
+    real: Ledger
+    changes: dict[StudyRef, dict[ObjectKey, LedgerRow | None]] = field(default_factory=lambda: defaultdict(dict))
+
+    async def upsert(self, row: LedgerRow) -> None:
+        self.changes[row.record.study][row.object_key] = row
+
+    async def delete(self, study: StudyRef, key: ObjectKey) -> None:
+        self.changes[study][key] = None
+
+    async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
+        rows: dict[ObjectKey, LedgerRow | None] = {row.object_key: row for row in await self.real.read(study)}
+        rows.update(self.changes.get(study, {}))
+        return [row for row in rows.values() if row is not None]
+
+
+async def foresee(
+    request: Request, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int
+) -> AsyncIterator[Foreseen]:
+    """
+    Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
+
+    Parameters
+    ----------
+    walk
+        Counts the objects; one without a lease.
+
+    Raises
+    ------
+    TransientError
+        A service did not answer.
+    """
+    looks = _Looks(s, walk, _Apart(s.ledger), reread=request.reread or request.study is not None)
+    if request.study is not None:
+        looks.studies.add(request.study)
+    batches = changes_of(Job(request=request), sources, s)
+    await go(batches, stubborn(looks.look, walk, looks.pass_over), walk, parallel=parallel)
+    # an implementation of a port may have more to it than the port, which the rehearsal does not need
+    apart = replace(s, ledger=looks.ledger)
+    for study in sorted(looks.studies):
+        walk.count("studies")
+        yield await _foresee_one(study, apart)
+
+
+async def _foresee_one(study: StudyRef, s: Services) -> Foreseen:
+    for _ in range(ROUNDS):
+        try:
+            return Foreseen(study=study, writes=_writes(await rehearse(study, s)))
+        except Conflict:
+            continue
+        except PermanentError as refusal:
+            return Foreseen(study=study, refused=refusal.code)
+    return Foreseen(study=study, refused="store.contention")
+
+
+def _writes(rehearsed: Rehearsal) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for write in rehearsed.writes:
+        held = rehearsed.held.get((write.resource_type, write.resource_id))
+        found[write.resource_type] = "update" if held is not None else "create"
+    for removal in rehearsed.removals:
+        if rehearsed.held.get((removal.resource_type, removal.resource_id)) is not None:
+            found[removal.resource_type] = "delete"
+    return found
+
+
+@dataclass
+class _Looks:
+    services: Services
+    walk: Walk
+    ledger: _Apart
+    reread: bool
+    studies: set[StudyRef] = field(default_factory=set)
+
+    async def look(self, change: Change) -> None:
+        stored = await self.services.locators.read(change.object)
+        known = stored.value if stored else None
+        if known is not None and not self.reread and is_repeat(known, change):
+            self.walk.count("unchanged")
+            self.studies |= studies_of(known)
+            return
+        found = change.look or await look(change.object, self.services)
+        self.walk.count(_outcome(found))
+        await self._keep(change, found, known)
+
+    async def pass_over(self, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002 -- as a walk calls it
+        self.walk.count("rejected")
+
+    async def _keep(self, change: Change, found: Look, known: Locator | None) -> None:
+        key = change.object.key
+        before = studies_of(known) if known else frozenset[StudyRef]()
+        for study in before:
+            await self.ledger.delete(study, key)
+        if found.record is not None:
+            await self.ledger.upsert(LedgerRow(object_key=key, record=found.record, order=found.order))
+            self.studies.add(found.record.study)
+        self.studies |= before
+
+
+def _outcome(found: Look) -> str:
+    if found.problem is not None:
+        return "rejected"
+    return "synced" if found.record is not None else "gone"
+
+
+def counted(all_foreseen: Sequence[Foreseen]) -> dict[str, Any]:
+    """Return how many studies, and how many resources of each type, would be created, updated and deleted."""
+    studies: defaultdict[str, int] = defaultdict(int)
+    resources: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for each in all_foreseen:
+        studies[each.action] += 1
+        for resource_type, action in each.writes.items():
+            resources[resource_type][action] += 1
+    return {
+        "studies": dict(sorted(studies.items())),
+        "resources": {name: dict(sorted(of.items())) for name, of in sorted(resources.items())},
+    }

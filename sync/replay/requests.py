@@ -1,0 +1,156 @@
+"""What may be asked of a replay, checked before anything begins. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sync.errors import PermanentError
+from sync.model import StudyRef, digest
+
+SOURCES = ("blob", "dicom", "orthanc")
+SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_FIELDS = frozenset({"source", "from", "to", "study", "partition", "reread", "dry_run"})
+_DATE = len("2026-03-04")
+
+
+class BadRequest(PermanentError):
+    """What was asked for cannot be; the detail names the field and what it should hold, never what it does hold."""
+
+    code = "replay.bad_request"
+    hint = "Mend what the detail names; nothing was begun."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """
+    One replay: of a window of time, or of a study.
+
+    Times are aware UTC: from ``start`` on and before ``end``, None: to the end of what there is. ``reread`` looks also
+    at objects that are known as they are: after an upgrade that reads more attributes.
+    """
+
+    source: str
+    start: datetime | None = None
+    end: datetime | None = None
+    study: StudyRef | None = None
+    reread: bool = False
+
+    @property
+    def id(self) -> str:
+        """Name of the replay: equal requests have equal names, so that asking twice begins one."""
+        window = [moment.isoformat() if moment else "" for moment in (self.start, self.end)]
+        return digest(self.source, *window, self.study.key if self.study else "", str(self.reread), length=12)
+
+
+def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> Request:
+    """
+    Check what was asked for, as JSON has it: ``source``, ``from``, ``to``, ``study``, ``partition``, ``reread``.
+
+    Parameters
+    ----------
+    configured
+        The sources that there are.
+    now
+        No window may reach beyond it; one without ``to`` ends where its source does.
+
+    Raises
+    ------
+    BadRequest
+        Naming the first field that is wrong.
+    """
+    if not isinstance(fields, Mapping):
+        raise BadRequest("expected a JSON object with source, from and to")
+    if unknown := sorted(set(map(str, fields)) - _FIELDS):
+        known = ", ".join(sorted(_FIELDS))
+        raise BadRequest(f"{len(unknown)} unknown fields; known are {known}")
+    study = _study(fields)
+    source = _source(fields, configured)
+    start, end = _moment(fields, "from"), _moment(fields, "to")
+    _check_window(start, end, now, needed=study is None)
+    return Request(source=source, start=start, end=end, study=study, reread=_flag(fields, "reread"))
+
+
+def _source(fields: Mapping[str, Any], configured: Collection[str]) -> str:
+    source = fields.get("source", "blob")
+    if source not in SOURCES:
+        raise BadRequest(f"source: expected one of {', '.join(SOURCES)}")
+    if source not in configured:
+        raise BadRequest(f"source: {source} is not configured; set {SETTING[source]}")
+    return str(source)
+
+
+def _study(fields: Mapping[str, Any]) -> StudyRef | None:
+    uid, partition = fields.get("study"), fields.get("partition") or ""
+    if not isinstance(partition, str):
+        raise BadRequest("partition: expected the name of a data partition")
+    if uid is None:
+        return None
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+        raise BadRequest("study: expected a Study Instance UID")
+    return StudyRef(study_instance_uid=uid, partition=partition)
+
+
+def _moment(fields: Mapping[str, Any], name: str) -> datetime | None:
+    text = fields.get(name)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) == _DATE:
+            found = found.replace(tzinfo=UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise BadRequest(f"{name}: expected a time such as 2026-03-04T05:06:07Z, or a date") from None
+    raise BadRequest(f"{name}: the time has no zone; add Z for UTC, or an offset such as +01:00")
+
+
+def _check_window(start: datetime | None, end: datetime | None, now: datetime, *, needed: bool) -> None:
+    if start is None:
+        if needed:
+            raise BadRequest("from: expected the time that the replay begins at, or a study")
+        if end is not None:
+            raise BadRequest("from: is needed together with to")
+        return
+    if start > now:
+        raise BadRequest("from: is in the future")
+    if end is not None and end > now:
+        raise BadRequest("to: is in the future; leave it out for now")
+    if end is not None and start >= end:
+        raise BadRequest("from: is not before to")
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name}: expected true or false")
+    return value
+
+
+def as_json(request: Request) -> dict[str, Any]:
+    """Return the request as it is kept, and as `parse_kept` reads it."""
+    return {
+        "source": request.source,
+        "from": request.start.isoformat() if request.start else None,
+        "to": request.end.isoformat() if request.end else None,
+        "study": [request.study.study_instance_uid, request.study.partition] if request.study else None,
+        "reread": request.reread,
+    }
+
+
+def parse_kept(kept: Mapping[str, Any]) -> Request:
+    """Inverse of `as_json`."""
+    start, end = kept["from"], kept["to"]
+    return Request(
+        source=kept["source"],
+        start=datetime.fromisoformat(start) if start else None,
+        end=datetime.fromisoformat(end) if end else None,
+        study=StudyRef(study_instance_uid=kept["study"][0], partition=kept["study"][1]) if kept["study"] else None,
+        reread=kept["reread"],
+    )

@@ -1,0 +1,80 @@
+"""
+Where the changes of a replay come from: one entry a source, each a function of request and position.
+
+Blobs come from the account's change feed; where there is none, from a listing, which cannot see what was deleted. The
+first batch says which it was: `ROUTE` in its position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sync.backfill import Scope, listed
+from sync.blob_feed import feed_batches
+from sync.errors import FeedMissing, SourceGone
+from sync.events import Sources
+from sync.model import Action, Batch, Change, ObjectRef, StudyRef
+from sync.ports import BlobFeed, ObjectListing, Services
+from sync.replay.requests import Request
+
+ROUTE = "route"
+FEED, LISTING, STUDY = "feed", "listing", "study"
+
+_EVER, _FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
+
+Source = Callable[[Request, Mapping[str, Any]], AsyncIterator[Batch]]
+"""Gives the changes of a request from a position on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blobs:
+    """The blobs of the configured containers."""
+
+    feed: BlobFeed
+    listing: ObjectListing
+    allowed: Sources
+
+    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+        """Iterate over the changes of the window; fall back to a listing when there is no feed."""
+        start, end = request.start or _EVER, request.end or _FOREVER
+        if position.get(ROUTE) != LISTING:
+            try:
+                async for batch in feed_batches(self.feed, self.allowed, start, end, position):
+                    yield replace(batch, position={**batch.position, ROUTE: FEED})
+            except FeedMissing:
+                position = {ROUTE: LISTING}
+                yield Batch(position=position)
+            else:
+                return
+        async for batch in self._listed(start, position):
+            yield batch
+
+    async def _listed(self, start: datetime, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+        """List what changed since ``start``, container by container; later changes come along, and do no harm."""
+        for name in sorted(self.allowed.containers):
+            reached = position.get("container", "")
+            if name < reached or (name == reached and position.get("over")):
+                continue
+            inner = position if name == reached else {}
+            with suppress(SourceGone):  # a container that is configured and not there holds nothing
+                async for batch in listed(Scope(container=name, since=start), self.listing, inner):
+                    over = batch.position["token"] is None
+                    yield replace(batch, position={**batch.position, "container": name, "over": over, ROUTE: LISTING})
+
+
+async def of_study(study: StudyRef, s: Services) -> AsyncIterator[Batch]:
+    """Give every object of a study that we know of, and every one that a DICOM service says it has."""
+    found: dict[ObjectRef, None] = {}
+    for row in await s.ledger.read(study):
+        known = await s.locators.find(row.object_key)
+        if known is not None:
+            found[known.value.object] = None
+    for service in s.instances.values():
+        async for ref in service.objects_of(study):
+            found[ref] = None
+    changes = tuple(Change(object=ref, action=Action.CREATED) for ref in found)
+    yield Batch(changes=changes, position={ROUTE: STUDY})

@@ -1,0 +1,69 @@
+"""
+Replays over HTTP.
+
+    GET  replay    every replay, the latest first: what was asked, how far it is, what was counted
+    POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; for a study ``dry_run``
+
+POST takes JSON or a form and answers 202 at once: a timer takes the replay on, in slices, through restarts. It may be
+repeated: one that is under way goes on as it is, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sync.access import operator_of
+from sync.model import AuditEntry
+from sync.ports import Services
+from sync.replay import jobs
+from sync.replay.preview import foresee
+from sync.replay.requests import BadRequest, parse_request
+from sync.replay.requests import Request as Replay
+from sync.replay.sources import Source
+from sync.walking import Walk
+from sync.web.exchange import Answer, Request, RequestRefused, fields_of, is_set, text_of
+
+_FLAGS = ("reread", "dry_run")
+
+
+async def list_replays(s: Services) -> Answer:
+    """Answer every replay, without any token, name or UID."""
+    return Answer(body={"replays": await jobs.replays(s)})
+
+
+async def start_replay(request: Request, replayed: Mapping[str, Source], s: Services) -> Answer:
+    """Note a replay for the timer, for an operator; for one study, tell instead what it would do."""
+    fields = fields_of(request)
+    who = text_of(fields, "who")
+    caller = operator_of(request.headers, s.settings, says=who)
+    asked = {name: value for name, value in fields.items() if name != "who" and value not in ("", None)}
+    dry_run = is_set(fields, "dry_run")
+    replay = _parsed({**asked, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
+    if dry_run:
+        return await _foreseen(replay, replayed, s)
+    begun = await jobs.begin(replay, s)
+    if begun:
+        entry = AuditEntry(at=s.clock.now(), who=caller.name, action="replay.begin", subject=replay.id)
+        await s.audit.add(entry)
+    stored = await s.cursors.read(jobs.cursor_of(replay))
+    told = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
+    return Answer(body={"begun": begun, "replay": told}, status=202)
+
+
+def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Services) -> Replay:
+    try:
+        return parse_request(fields, configured=replayed, now=s.clock.now())
+    except BadRequest as problem:
+        raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
+
+
+async def _foreseen(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
+    if replay.study is None:
+        hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
+        raise RequestRefused("dry_run: only for one study", hint=hint)
+    walk = Walk()
+    found = [each async for each in foresee(replay, walk, replayed, s, parallel=jobs.PARALLEL)]
+    studies = [{"study": each.study.key, "action": each.action, "writes": dict(each.writes)} for each in found]
+    objects = {name: number for name, number in sorted(walk.counts.items()) if number}
+    return Answer(body={"dry_run": True, "studies": studies, "objects": objects})

@@ -1,0 +1,355 @@
+"""Replays: what was missed is found, what FHIR lost is written again, and where all is right nothing is."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sync import walking
+from sync.adapters.memory_feed import MemoryBlobFeed
+from sync.errors import FeedMalformed, SourceUnavailable
+from sync.model import FhirWrite
+from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
+from sync.replay.preview import counted, foresee
+from sync.replay.requests import Request
+from sync.replay.sources import Blobs
+from sync.walking import Walk, walk_of
+from tests.change_feed import record
+from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id
+
+HOUR = timedelta(hours=1)
+
+
+class World(MemoryWorld):
+    """A memory world whose account keeps a change feed."""
+
+    def __init__(self):
+        super().__init__()
+        self.feed = MemoryBlobFeed(portion=3)
+        self.replayed = {"blob": Blobs(feed=self.feed, listing=self.store.objects, allowed=SOURCES)}
+        self.began = self.clock.now()
+        self.records = {}
+
+    def note(self, change, **more):
+        """The feed notes a change, in the segment of its hour."""
+        at = self.clock.now()
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        kind = "BlobCreated" if change.action.value == "created" else "BlobDeleted"
+        fields = {"account": "memory", "kind": kind, "etag": change.etag or "", **more}
+        noted = record(change.object.name, at, container=change.object.container, **fields)
+        self.records.setdefault(hour, []).append(noted)
+        self.feed.put(hour, {"00": self.records[hour]})
+        return change
+
+    def window(self, **more):
+        return Request(source="blob", start=self.began - HOUR, **more)
+
+    async def compared(self, request, **more):
+        """Replay to the end and let the functions run."""
+        await begin(request, self.services)
+        async with walk_of(cursor_of(request), self.services) as walk:
+            await advance(Job.of(walk.position), walk, self.replayed, self.services, **more)
+            job = Job.of(walk.position)
+        await self.settle()
+        assert self.outstanding() == []
+        return job, {name: number for name, number in walk.counts.items() if number}
+
+    async def foreseen(self, request):
+        walk = Walk()
+        found = [each async for each in foresee(request, walk, self.replayed, self.services, parallel=4)]
+        return {each.study.study_instance_uid: dict(each.writes) for each in found}, counted(found)
+
+    def lose(self, *types):
+        for resource in list(self.server.resources()):
+            if resource["resourceType"] in (types or (resource["resourceType"],)):
+                gone = FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"])
+                run(self.server.transact([gone]))
+
+    def everything(self):
+        bodies = [{k: v for k, v in each.items() if k != "meta"} for each in self.server.resources()]
+        return sorted(json.dumps(each, sort_keys=True) for each in bodies)
+
+
+@pytest.fixture
+def w(monkeypatch):
+    monkeypatch.setattr(walking, "FIRST_PAUSE", 0)
+    return World()
+
+
+async def test_events_that_were_lost_are_made_good(w):
+    w.note(w.put("a"))
+    w.note(w.put("b", sop="2.25.101"))
+    w.note(w.put("c", study="2.25.2", sop="2.25.201"))
+    assert await w.compared(w.window()) == (
+        Job(request=w.window(), state=DONE, at={"route": "feed"}),
+        {"synced": 3, "studies": 2},
+    )
+    assert w.imaging_study()["numberOfInstances"] == 2
+    assert w.imaging_study(OTHER)["numberOfInstances"] == 1
+
+
+async def test_replaying_what_is_right_reads_fhir_and_writes_nothing(w):
+    await w.ingest(w.note(w.put("a")))
+    await w.ingest(w.note(w.put("b", study="2.25.2", sop="2.25.201", PatientID="P2")))
+    await w.settle()
+    writes, reads, versions = w.fhir.calls["transact"], w.fhir.calls["read"], w.versions()
+    assert (await w.compared(w.window()))[1] == {"unchanged": 2, "studies": 2}
+    assert w.fhir.calls["transact"] == writes
+    assert w.fhir.calls["read"] >= reads + 2
+    assert w.versions() == versions
+
+
+async def test_what_fhir_lost_is_written_again_as_it_was(w):
+    await w.ingest(w.note(w.put("a")))
+    await w.ingest(w.note(w.put("b", study="2.25.2", sop="2.25.201")))
+    await w.settle()
+    before = w.everything()
+    w.lose()
+    assert w.everything() == []
+    await w.compared(w.window())
+    assert w.everything() == before
+
+
+async def test_what_a_restored_backup_brought_back_is_put_right(w):
+    await w.ingest(w.note(w.put("a")))
+    await w.settle()
+    old = w.imaging_study()
+    await w.ingest(w.note(w.delete("a")))
+    await w.settle()
+    w.create(old)
+    await w.compared(w.window())
+    assert w.imaging_study() is None
+
+
+async def test_a_deletion_that_was_missed_is_made_good(w):
+    await w.arrive("a")
+    w.note(w.delete("a"))
+    assert (await w.compared(w.window()))[1] == {"gone": 1, "studies": 1}
+    assert w.imaging_study() is None
+
+
+async def test_only_the_window_is_replayed(w):
+    w.note(w.put("early"))
+    w.clock.advance(3 * 3600)
+    start = w.clock.now()
+    w.note(w.put("mine", study="2.25.2", sop="2.25.201"))
+    w.clock.advance(3 * 3600)
+    end = w.clock.now()
+    w.note(w.put("late", study="2.25.3", sop="2.25.301"))
+    await w.compared(Request(source="blob", start=start, end=end))
+    assert (w.imaging_study(), w.imaging_study(OTHER)["numberOfInstances"]) == (None, 1)
+
+
+async def test_a_record_in_the_segment_of_the_hour_beside_is_found(w):
+    change = w.put("a")
+    at = w.clock.now().replace(minute=59)
+    beside = at.replace(minute=0, second=0, microsecond=0) + HOUR
+    w.feed.put(beside, {"00": [record("a", at, account="memory", etag=change.etag)]})
+    w.clock.advance(7200)
+    await w.compared(Request(source="blob", start=at, end=at + timedelta(minutes=1)))
+    assert w.imaging_study()["numberOfInstances"] == 1
+
+
+async def test_what_the_feed_says_beside_is_passed_over(w):
+    hour = w.began.replace(minute=0, second=0, microsecond=0)
+    mine = w.put("a")
+    others = [
+        record("a", w.began, account="memory", kind="Control"),
+        record("a", w.began, account="memory", kind="BlobTierChanged"),
+        record("a", w.began, account="memory", kind="BlobPropertiesUpdated"),
+        record("a", w.began, account="memory", kind="BlobSnapshotCreated"),
+        record("a", w.began, account="memory", kind="RestorePointMarkerCreated"),
+        record("a", w.began, account="memory", container="backups"),
+        record("a", w.began, account="elsewhere"),
+        {"eventType": "BlobCreated", "eventTime": w.began.isoformat()},
+        record("../up", w.began, account="memory"),
+        record("broken\ufffd", w.began, account="memory"),
+        record("a", w.began, account="memory", etag=mine.etag),
+    ]
+    w.feed.put(hour, {"00": others})
+    assert (await w.compared(w.window()))[1] == {"synced": 1, "passed": 7, "unusable": 3, "studies": 1}
+    assert w.dead_letters() == []
+
+
+async def test_hostile_names_are_looked_at_as_they_are(w):
+    names = ["a b/ü.dcm", "100%25.dcm", "x/😀", "a#b?c", "two//slashes", 'q"\\back'.replace("\\", "")]
+    for number, name in enumerate(names):
+        w.note(w.put(name, sop=f"2.25.{500 + number}"))
+    await w.compared(w.window())
+    assert w.imaging_study()["numberOfInstances"] == len(names)
+
+
+async def test_an_account_without_a_feed_is_listed(w):
+    w.put("a")
+    w.feed.present = False
+    job, counts = await w.compared(w.window())
+    assert (job.at, counts) == ({"route": "listing"}, {"synced": 1, "studies": 1})
+
+
+async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
+    async def broken(segment):
+        raise FeedMalformed("a chunk file cannot be decoded")
+        yield
+
+    w.note(w.put("a"))
+    w.feed.records = broken
+    job, _ = await w.compared(w.window())
+    assert (job.state, job.problem) == (FAILED, "feed.malformed")
+    assert [each["problem"] for each in await replays(w.services)] == ["feed.malformed"]
+
+
+async def test_an_unreadable_object_gets_its_dead_letter_and_is_counted(w):
+    w.note(w.put("a", UNREADABLE))
+    assert (await w.compared(w.window()))[1] == {"rejected": 1}
+    assert w.dead_letters() == [("object", "header.not_dicom")]
+
+
+async def test_one_study_is_looked_at_whole_and_compared(w):
+    await w.arrive("a")
+    await w.arrive("b", sop="2.25.101")
+    await w.arrive("c", study="2.25.2", sop="2.25.201")
+    w.store.objects.delete(w.ref("b"))
+    w.put("a", PatientSex="F")
+    w.lose("ImagingStudy")
+    assert (await w.compared(Request(source="blob", study=STUDY)))[1] == {"synced": 1, "gone": 1, "studies": 1}
+    assert w.imaging_study()["numberOfInstances"] == 1
+    assert w.patient()["gender"] == "female"
+    assert w.imaging_study(OTHER) is None, "another study is left alone"
+
+
+async def test_a_study_that_nobody_knows_changes_nothing(w):
+    job, counts = await w.compared(Request(source="blob", study=STUDY))
+    assert (job.state, counts) == (DONE, {})
+    assert w.fhir.written == []
+
+
+async def test_reread_looks_at_what_is_known_as_it_is(w):
+    await w.ingest(w.note(w.put("a")))
+    await w.settle()
+    for row in list(w.store.ledger.studies[STUDY.key].values()):
+        await w.store.ledger.delete(STUDY, row.object_key)
+    assert (await w.compared(w.window(reread=True)))[1] == {"synced": 1, "studies": 1}
+    assert w.imaging_study()["numberOfInstances"] == 1
+
+
+@pytest.mark.parametrize("after", range(1, 14, 2))
+async def test_a_replay_killed_anywhere_goes_on_where_it_was_and_misses_nothing(w, after):
+    for number in range(20):
+        w.clock.advance(600)
+        w.note(w.put(f"{number}", study=f"2.25.{number % 3 + 1}", sop=f"2.25.{1000 + number}"))
+    read, left = w.store.objects.read, [after]
+
+    async def dying(ref, **more):
+        await asyncio.sleep(0)
+        left[0] -= 1
+        if left[0] < 0:
+            raise asyncio.CancelledError
+        return await read(ref, **more)
+
+    w.store.objects.read = dying
+    with pytest.raises(asyncio.CancelledError):
+        await w.compared(w.window(), parallel=2)
+    w.store.objects.read = read
+    w.clock.advance(60)
+    job, _ = await w.compared(w.window(), parallel=2)
+    assert job.state == DONE
+    studies = [w.imaging_study(replace(STUDY, study_instance_uid=f"2.25.{n}")) for n in (1, 2, 3)]
+    assert sum(each["numberOfInstances"] for each in studies) == 20
+
+
+async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(w):
+    hour = w.began.replace(minute=0, second=0, microsecond=0)
+    changes = [w.put(str(number), sop=f"2.25.{700 + number}") for number in range(6)]
+    notes = [record(c.object.name, w.began, account="memory", etag=c.etag) for c in changes]
+    w.feed.put(hour, {"00": notes[:2], "01": notes[3:5]}, finished=False)
+    await begin(w.window(), w.services)
+    async with walk_of(cursor_of(w.window()), w.services) as walk:
+        await advance(Job.of(walk.position), walk, w.replayed, w.services, until=0)
+        assert Job.of(walk.position).at["portions"] == 0
+    w.feed.put(hour, {"00": notes[:3], "01": notes[3:]})
+    await w.compared(w.window())
+    assert w.imaging_study()["numberOfInstances"] == 6
+
+
+async def test_the_timer_takes_a_replay_on_in_slices_to_its_end(w):
+    for number in range(12):
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
+    assert await begin(w.window(), w.services)
+    assert not await begin(w.window(), w.services), "it is under way"
+    slices = 0
+    while await advance_all(w.replayed, w.services, seconds=0):
+        slices += 1
+        assert slices < 20
+    assert slices > 1
+    await w.settle()
+    (told,) = await replays(w.services)
+    assert (told["state"], told["counts"]) == (DONE, {"synced": 12, "studies": 4})
+    assert w.imaging_study()["numberOfInstances"] == 12
+    assert await advance_all(w.replayed, w.services) == 0
+
+
+async def test_an_outage_interrupts_the_timer_and_the_next_one_goes_on(w):
+    w.note(w.put("a"))
+    await begin(w.window(), w.services)
+    read = w.store.objects.read
+
+    async def down(ref, **more):
+        raise SourceUnavailable("no answer")
+
+    w.store.objects.read = down
+    assert await advance_all(w.replayed, w.services) == 1
+    w.store.objects.read = read
+    assert await advance_all(w.replayed, w.services) == 0
+    await w.settle()
+    assert w.imaging_study()["numberOfInstances"] == 1
+
+
+async def test_what_operators_see_names_no_object_and_no_uid(w):
+    w.feed.present = False
+    for number in range(9):
+        w.put(f"Zztestperson/{number}", sop=f"2.25.{1000 + number}")
+    await w.compared(w.window())
+    await w.compared(Request(source="blob", study=STUDY))
+    shown = json.dumps(await replays(w.services))
+    assert "Zztest" not in shown
+    assert STUDY.study_instance_uid not in shown.replace("2026", "")
+
+
+async def test_a_preview_says_what_a_replay_does_and_writes_nothing_anywhere(w):
+    await w.arrive("kept", study="2.25.1")
+    await w.arrive("grown", study="2.25.2", sop="2.25.201", PatientID="P2")
+    await w.arrive("gone", study="2.25.3", sop="2.25.301", PatientID="P3")
+    await w.arrive("lost", study="2.25.4", sop="2.25.401", PatientID="P4")
+    w.note(w.put("kept", study="2.25.1"))
+    w.note(w.put("grown2", study="2.25.2", sop="2.25.202", PatientID="P2"))
+    w.note(w.delete("gone"))
+    w.note(w.put("new", study="2.25.5", sop="2.25.501", PatientID="P5"))
+    w.note(w.put("bad", UNREADABLE))
+    known = w.store.locators.table.get(w.ref("lost").key).value
+    w.note(replace(w.put("x", study="2.25.6"), object=known.object, etag=known.etag))
+    lost = study_id(replace(STUDY, study_instance_uid="2.25.4"))
+    run(w.server.transact([FhirWrite(resource_type="ImagingStudy", resource_id=lost)]))
+
+    def state():
+        tables = ("locators", "dirty", "projections", "patients", "cursors", "dead_letters")
+        rows = {name: getattr(w.store, name).table.values() for name in tables}
+        ledger = {key: table.values() for key, table in w.store.ledger.studies.items()}
+        return rows, ledger, w.store.study_queue.messages, w.versions()
+
+    before = state()
+    studies, totals = await w.foreseen(w.window())
+    assert state() == before
+    assert studies == {
+        "2.25.1": {},
+        "2.25.2": {"ImagingStudy": "update"},
+        "2.25.3": {"ImagingStudy": "delete", "Patient": "delete"},
+        "2.25.4": {"ImagingStudy": "create"},
+        "2.25.5": {"ImagingStudy": "create", "Patient": "create"},
+    }
+    assert totals["studies"] == {"create": 2, "delete": 1, "unchanged": 1, "update": 1}
+    ids = set(w.versions())
+    await w.compared(w.window())
+    assert len(set(w.versions()) ^ ids) >= 4
+    assert (await w.foreseen(w.window()))[1]["studies"] == {"unchanged": 5}
