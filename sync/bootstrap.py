@@ -41,7 +41,7 @@ from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources
 from sync.ops.alert_events import EventChannel
 from sync.ports import AlertChannel, ObjectListing, Services
-from sync.replay.sources import Blobs, Source
+from sync.replay.sources import Blobs, Source, sources_of
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
@@ -202,7 +202,7 @@ def connect(settings: Settings) -> Running:
         services=services,
         sources=sources,
         listing=blobs,
-        replayed={"blob": Blobs(feed=blobs.feed, listing=blobs, allowed=sources)},
+        replayed=sources_of(Blobs(feed=blobs.feed, listing=blobs, allowed=sources), services),
         recorder=Recorder(telemetry, tables.series, services.clock),
         channels=_channels(services, webhook),
         lost=_lost_events(settings, credential),

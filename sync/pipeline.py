@@ -88,7 +88,7 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
         known = await s.locators.read(change.object)
         if known and not suspicious and is_repeat(known.value, change):
             return Ingested.REPEAT
-        if known and _is_overtaken(known.value, change):
+        if known and is_overtaken(known.value, change):
             if redelivered:
                 await _mark_studies(known.value, s)
             return Ingested.OVERTAKEN
@@ -120,7 +120,7 @@ def is_repeat(known: Locator, change: Change) -> bool:
     return known.settled and change.etag is not None and known.etag == change.etag
 
 
-def _is_overtaken(known: Locator, change: Change) -> bool:
+def is_overtaken(known: Locator, change: Change) -> bool:
     """
     Whether an entry is older than what is known, so that there is nothing to do.
 

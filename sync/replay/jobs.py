@@ -21,18 +21,28 @@ from sync.model import Batch, Change, Cursor, StudyRef
 from sync.pipeline import is_repeat, mark_anew, studies_of
 from sync.ports import Services
 from sync.replay.requests import Request, as_json, parse_kept
-from sync.replay.sources import ROUTE, Source, of_study
+from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.walking import LEASE, Walk, Work, go, stubborn, walk_of
 
 PREFIX = "replay "
 SLICE = 240.0
 """Seconds after which a timer's slice begins nothing new; Azure Functions ends it after ten minutes."""
 
+WHOLE = 480.0
+"""Seconds that a source gets which can only be read in one go."""
+
 PARALLEL = 24
 REMEMBERED = 20_000
 """Studies remembered as marked in this run; marking one again costs a row, forgetting costs nothing else."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+class TooLong(PermanentError):
+    """A replay takes longer than a function may, and cannot go on where it was."""
+
+    code = "replay.too_long"
+    hint = "Run it as a command: python -m sync replay has the time that it takes."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +118,10 @@ async def advance_all(sources: Mapping[str, Source], s: Services, *, seconds: fl
 async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: Services, until: float) -> bool:
     try:
         async with walk_of(cursor.name, s) as walk:
-            return await advance(Job.of(walk.position), walk, sources, s, until=until)
+            job = Job.of(walk.position)
+            if job.request.source in IN_ONE_GO:
+                until = time.monotonic() + WHOLE
+            return await advance(job, walk, sources, s, until=until)
     except Contention:
         return False  # somebody is at it
     except SyncError as failure:
@@ -145,6 +158,8 @@ async def advance(
         if job.request.study is not None:
             await mark_anew(job.request.study, s)
         ended = await go(batches, stubborn(again.look, walk, again.set_aside), walk, parallel=parallel, until=until)
+        if not ended and job.request.source in IN_ONE_GO and job.request.study is None:
+            raise TooLong("the source can only be read in one go")
     except PermanentError as refusal:
         failed = replace(job, state=FAILED, problem=refusal.code, at=walk.position.get("at"))
         await walk.advance(failed.position)

@@ -16,7 +16,7 @@ from typing import Any
 from sync.errors import Conflict, PermanentError
 from sync.looking import look
 from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
-from sync.pipeline import is_repeat, studies_of
+from sync.pipeline import is_overtaken, is_repeat, studies_of
 from sync.ports import Ledger, Services
 from sync.rehearsal import Rehearsal, rehearse
 from sync.replay.jobs import Job, changes_of
@@ -123,7 +123,7 @@ class _Looks:
     async def look(self, change: Change) -> None:
         stored = await self.services.locators.read(change.object)
         known = stored.value if stored else None
-        if known is not None and not self.reread and is_repeat(known, change):
+        if known is not None and (is_overtaken(known, change) or (not self.reread and is_repeat(known, change))):
             self.walk.count("unchanged")
             self.studies |= studies_of(known)
             return

@@ -10,19 +10,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sync.backfill import Scope, listed
 from sync.blob_feed import feed_batches
 from sync.errors import FeedMissing, SourceGone
 from sync.events import Sources
+from sync.feeds import replay_window
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, ObjectListing, Services
 from sync.replay.requests import Request
 
 ROUTE = "route"
 FEED, LISTING, STUDY = "feed", "listing", "study"
+
+SPAN = timedelta(hours=6)
+"""Time of a DICOM service's feed that is read as a whole."""
+
+IN_ONE_GO = frozenset({"orthanc"})
+"""Sources whose changes can only be read from their beginning."""
 
 _EVER, _FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 
@@ -64,6 +71,48 @@ class Blobs:
                 async for batch in listed(Scope(container=name, since=start), self.listing, inner):
                     over = batch.position["token"] is None
                     yield replace(batch, position={**batch.position, "container": name, "over": over, ROUTE: LISTING})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomService:
+    """The instances of a DICOM service, by its change feed: a few hours at a time, so that a replay can go on there."""
+
+    services: Services
+
+    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+        """Iterate over the changes of the window."""
+        at = datetime.fromisoformat(position["until"]) if "until" in position else request.start or _EVER
+        skip, end = int(position.get("portions", 0)), request.end or self.services.clock.now() + timedelta(minutes=1)
+        while at < end:
+            until, portions = min(at + SPAN, end), 0
+            async for batch in replay_window("dicom", self.services, start=at, end=until):
+                portions += 1
+                if portions > skip:
+                    yield replace(batch, position={ROUTE: FEED, "until": at.isoformat(), "portions": portions})
+            at, skip = until, 0
+            yield Batch(position={ROUTE: FEED, "until": at.isoformat()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orthanc:
+    """The instances of an Orthanc. Its changes cannot be begun in the middle: each run reads all of them."""
+
+    services: Services
+
+    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:  # noqa: ARG002
+        """Iterate over the changes of the window."""
+        async for batch in replay_window("orthanc", self.services, start=request.start, end=request.end):
+            yield replace(batch, position={ROUTE: FEED})
+
+
+def sources_of(blobs: Blobs, s: Services) -> dict[str, Source]:
+    """Return the sources that are configured, by the names that requests call them."""
+    found: dict[str, Source] = {"blob": blobs}
+    if s.dicom_feed is not None:
+        found["dicom"] = DicomService(services=s)
+    if s.orthanc is not None:
+        found["orthanc"] = Orthanc(services=s)
+    return found
 
 
 async def of_study(study: StudyRef, s: Services) -> AsyncIterator[Batch]:
