@@ -94,7 +94,6 @@ class HandmadeFeed:
 
     def end(self):
         self._container.delete_container()
-        self._service.close()
 
     def write(self, name, data):
         self._container.upload_blob(name, data, overwrite=True)
