@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
+from typer.testing import CliRunner
 
 from local.azurite import azurite as private_azurite
+from sync.cli import app
 from sync.mapping.resource import study_id
 from sync.model import StudyRef
 from tests.change_feed import HandmadeFeed, record
@@ -158,5 +160,5 @@ def test_fhir_is_filled_emptied_and_filled_again_without_any_function_app(place)
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_begins(place, arguments, complaint):
-    refused = place.run(*arguments, status=2)
-    assert (complaint in refused.stderr, refused.stdout) == (True, "")
+    refused = CliRunner().invoke(app, list(arguments), env=place.environment)
+    assert (refused.exit_code, complaint in refused.stderr, refused.stdout) == (2, True, "")
