@@ -169,7 +169,7 @@ def test_the_page_refreshes_itself_and_stops_when_nobody_looks(page, filled):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(11_000)
-    page.wait_for_function("document.getElementById('freshness').textContent.includes('Refreshed at')")
+    expect(page.locator("#freshness")).to_contain_text("Refreshed at")
     assert len(asked) == 1
     page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -1,5 +1,6 @@
 """What the templates promise, and that they speak of the same names as the code."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from sync.adapters import azure_names
 from sync.config import Settings
+from sync.events import Sources, parse_message
 from tests.infra.templates import FILES, INFRA, ROLES, body, of_type, resources, template, variable
 
 ROOT = INFRA.parent
@@ -96,9 +98,14 @@ def test_the_event_types_are_those_that_the_code_understands():
         for subscription in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
         for kind in subscription["properties"]["filter"]["includedEventTypes"]
     ]
-    code = (ROOT / "sync" / "events.py").read_text()
+    sources = Sources(account="memory", containers=frozenset({"dicom"}))
     assert types
-    assert all(kind.rpartition(".")[2] in code for kind in types)
+    for kind in types:
+        said = {"eventType": kind, "subject": "/blobServices/default/containers/dicom/blobs/a", "data": {}, "topic": ""}
+        (refusal,) = parse_message(json.dumps([said]), sources) or [None]
+        assert getattr(refusal, "code", "") != "event.unsupported", kind
+    unknown = json.dumps([{"eventType": "Microsoft.Storage.Nonsense", "subject": "", "data": {}}])
+    assert [each.code for each in parse_message(unknown, sources)] == ["event.unsupported"]
 
 
 def test_no_shared_key_and_no_local_authentication_anywhere():
