@@ -73,6 +73,8 @@ class FeedWorld:
         self.clock.advance(86_400)
         self.store = MemoryStore(self.clock)
         self.service = MemoryDicomService(self.clock)
+        page = self.service.page
+        self.service.page = lambda **window: page(**{**window, "limit": 2})  # many pages, so that runs are slow
         self.actors: list[Actor] = []
         self.shown: dict[StudyRef, dict[str, str]] = {}
         self.changes = 0
@@ -136,7 +138,7 @@ class FeedWorld:
 
     def happen(self) -> None:
         """Somebody does something at the service."""
-        self.pass_time(self.rng.choice((0, 0, 1, 5, 20)))
+        self.pass_time(self.rng.choice((0, 0, 1, 5, 20, 120)))
         self.changes += 1
         study, sop = self.rng.choice(STUDIES), self.rng.choice(SOPS)
         match self.rng.choice(("store", "store", "store late", "update", "delete", "delete study", "skip", "reveal")):

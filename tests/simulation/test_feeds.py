@@ -98,16 +98,10 @@ EDITS = [
         "reading begins before the last row", "    start = min(reached - OVERLAP, settled)\n", "    start = reached\n"
     ),
     Edit(
-        "a run may be slower than rows are late",
-        "    start = min(reached - OVERLAP, settled)\n",
-        "    start = reached - OVERLAP\n",
-    ),
-    Edit(
         "of a page the youngest entry of an instance counts",
         "_rank(known) <= _rank(change)",
         "_rank(known) > _rank(change)",
     ),
-    Edit("the overlap is closed only when it is old", "now - since >= OVERLAP)", "now >= since)"),
 ]
 
 

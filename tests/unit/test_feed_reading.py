@@ -136,6 +136,38 @@ async def test_a_row_that_appears_late_is_read(world):
     assert world.held(1) == {uid(1, 1, 1), uid(1, 1, 2)}
 
 
+async def test_a_row_that_appears_behind_a_slow_run_is_read_by_the_next(world):
+    world.service.store(instance(1, 1), visible=False)
+    world.clock.advance(1)
+    world.service.store(instance(1, 2))
+    page, calls = world.service.page, []
+
+    async def slow(**window):
+        calls.append(window)
+        if len(calls) == 2:
+            world.service.reveal()
+            world.clock.advance(2 * OVERLAP.total_seconds())
+            world.service.store(instance(1, 3))
+        return await page(**window)
+
+    world.service.page = slow
+    await read_dicom_feed(world.services)
+    assert position(world)["until"] < world.service.rows[-1].at.isoformat(), "nothing is behind us that came later"
+    await read(world)
+    assert len(world.held(1)) == 3
+
+
+async def test_the_overlap_is_read_until_no_row_can_be_late_any_more(world):
+    world.service.store(instance(1, 1), visible=False)
+    world.service.store(instance(1, 2))
+    for _ in range(3):
+        await read_dicom_feed(world.services)
+        world.clock.advance(15)
+    world.service.reveal()
+    await read(world)
+    assert len(world.held(1)) == 2
+
+
 async def test_once_the_overlap_was_read_again_reading_begins_at_the_last_row(world):
     world.service.store(instance(1, 1))
     world.clock.advance(1)
