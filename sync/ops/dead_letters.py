@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync.model import DeadLetter, LetterEntry, LetterPage, Locator, ObjectKey, StudyRef, SubjectKind
@@ -57,6 +57,12 @@ async def _group(code: str, entries: list[LetterEntry], newest: int, s: Services
     hint = letters[0].hint if letters else ""
     oldest = min(entries, key=lambda entry: entry.first_at)
     return Group(code=code, count=len(entries), hint=hint, oldest=oldest, newest=letters[:newest])
+
+
+async def samples(codes: Sequence[str], s: Services) -> Mapping[str, DeadLetter]:
+    """Return one letter of each code, for its hint: a request a code, however many letters there are."""
+    pages = await asyncio.gather(*(browse(s, code=code, limit=1) for code in codes))
+    return {code: page.letters[0] for code, page in zip(codes, pages, strict=True) if page.letters}
 
 
 async def browse(s: Services, *, code: str | None = None, limit: int = 50, token: str | None = None) -> LetterPage:

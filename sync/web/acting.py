@@ -23,6 +23,8 @@ from sync.ops import alerts, letter_actions
 from sync.ops.letter_actions import Selection
 from sync.ops.rules import BY_CODE
 from sync.ports import Services
+from sync.replay import jobs
+from sync.replay.requests import Request as Replay
 from sync.verify.studies import look_at_study
 from sync.web.exchange import Request, RequestRefused, fields_of, text_of
 from sync.web.rendering import Page, Visit, redirect, render
@@ -174,6 +176,10 @@ async def _verify(deed: Deed, s: Services) -> int:
     return len(found)
 
 
+async def _replay(deed: Deed, s: Services) -> int:
+    return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s))
+
+
 async def _acknowledge(deed: Deed, s: Services) -> int:
     if deed.fields["of"] not in BY_CODE:
         raise RequestRefused("of: no alert of ours")
@@ -200,6 +206,13 @@ ACTS: dict[str, Act] = {
         grave=True,
         asks_why=True,
         noted=False,
+    ),
+    "replay-study": Act(
+        question="Replay this study?",
+        explanation="All its objects are read again, and FHIR is compared with them; what is right is not written.",
+        label="Replay",
+        done="Replays begun: {n:,}. One that is under way already goes on; the timeline shows what comes of it.",
+        does=_replay,
     ),
     "verify-study": Act(
         question="Verify this study?",

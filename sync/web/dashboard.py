@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 from sync.access import caller_of
 from sync.errors import AccessRefused, SyncError
 from sync.events import Sources
+from sync.figures import read_figures
 from sync.ops import dead_letters
 from sync.ports import Services
 from sync.web import acting, study_pages
 from sync.web.exchange import Request, RequestRefused
-from sync.web.overview import letter_trends, overview
+from sync.web.overview import letter_groups, letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
 
 _LETTERS = 50
@@ -72,7 +73,8 @@ async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
         shared |= {"page": await dead_letters.browse(s, code=of, limit=_LETTERS, token=token)}
         shared |= {"refresh": 0 if token else REFRESH}
     else:
-        groups, trends = await asyncio.gather(dead_letters.overview(s, newest=1), letter_trends(s))
+        known, trends = await asyncio.gather(read_figures(s), letter_trends(s))
+        groups = await letter_groups(known.dead_letters.counts, s)
         shared |= {"groups": groups, "trends": trends, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)
 

@@ -61,9 +61,8 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
     chosen = chosen if chosen in RANGES else "hour"
     _, seconds, step = RANGES[chosen]
     now = s.clock.now()
-    known, groups, chart, trends, recent, pause = await asyncio.gather(
+    known, chart, trends, recent, pause = await asyncio.gather(
         status(s),
-        dead_letters.overview(s, newest=1),
         read_series(s.series, _NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
         letter_trends(s),
         s.history.latest(RECENT),
@@ -88,7 +87,7 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
         graphs=graphs(chart),
-        groups=groups,
+        groups=await letter_groups(known["dead_letters_by_code"], s),
         trends=trends,
         waiting=_waiting(known),
         drift=drift_of(known),
@@ -134,6 +133,22 @@ def _waiting(known: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for name, count in known["queues"].items()
     ]
     return [*queues, *((f"feed {name}", "", span(age)) for name, age in known["lag"]["feeds"].items())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Dead letters of one code."""
+
+    code: str
+    count: int
+    hint: str
+
+
+async def letter_groups(counts: Mapping[str, int], s: Services) -> list[Group]:
+    """Say of each code how many letters there are and what to do, the largest group first."""
+    known = await dead_letters.samples(list(counts), s)
+    groups = [Group(code=code, count=counts[code], hint=letter.hint) for code, letter in known.items()]
+    return sorted(groups, key=lambda group: (-group.count, group.code))
 
 
 async def letter_trends(s: Services) -> dict[str, float]:

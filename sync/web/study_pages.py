@@ -19,7 +19,7 @@ from sync.web.rendering import REFRESH, Page, Visit, render
 SHOWN = 100
 """Outstanding studies, and events of one study, that a page shows."""
 
-_ACTIONS = (("Verify study", "verify-study"),)
+_ACTIONS = (("Replay study", "replay-study"), ("Verify study", "verify-study"))
 _BURST = 60.0
 """Seconds: objects that arrive closer together make one line of the timeline."""
 

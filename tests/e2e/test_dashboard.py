@@ -127,9 +127,9 @@ def test_pausing_and_resuming_asks_and_says_who(page, filled):
     expect(page.locator("#pause")).to_be_visible()
 
 
-def test_a_study_is_verified_by_a_button(page, filled):
+def test_a_study_is_verified_and_replayed_by_buttons(page, filled):
     world, place = filled
-    for button, answer in (("#verify-study", "Disagreements: 0"),):
+    for button, answer in (("#verify-study", "Disagreements: 0"), ("#replay-study", "Replays begun: 1")):
         page.goto(dashboard(world, f"/study?uid={place.study()}"))
         page.locator(button).click()
         page.get_by_label("Who are you?").fill("Ada")
