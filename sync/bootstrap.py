@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -45,6 +45,9 @@ from sync.replay.sources import Blobs, Source, sources_of
 from sync.series import Recorder
 from sync.telemetry import Telemetry, quieten_libraries
 
+if TYPE_CHECKING:
+    from sync.adapters.opentelemetry import OpenTelemetry
+
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
 _RETRIES: dict[str, Any] = {"retry_total": 3, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
@@ -70,6 +73,7 @@ class Running:
     _orthanc: Orthanc | None
     _topic: EventGridTopic | None
     _webhook: Webhook | None
+    _exports: OpenTelemetry | None
     _credential: DefaultAzureCredential | None
 
     async def ensure(self) -> None:
@@ -91,6 +95,8 @@ class Running:
             await self._webhook.aclose()
         if self._credential is not None:
             await self._credential.close()
+        if self._exports is not None:
+            await self._exports.close()
 
 
 _running: asyncio.Task[Running] | None = None
@@ -161,8 +167,8 @@ def connect(settings: Settings) -> Running:
     quieten_libraries()
     credential = DefaultAzureCredential() if _needs_identity(settings) else None
     tables = TableStore(_table_service(settings, credential))
-    queues = AzureQueues(_queue_service(settings, credential))
     telemetry = Telemetry()
+    queues = AzureQueues(_queue_service(settings, credential), traceparent=telemetry.traceparent)
     blobs = _blobs(settings, credential, telemetry)
     fhir = HttpFhirServer(settings.fhir_url, telemetry=telemetry, tokens=_tokens(settings, credential))
     dicom, orthanc = _dicom_service(settings, credential, telemetry), _orthanc(settings, telemetry)
@@ -198,6 +204,9 @@ def connect(settings: Settings) -> Running:
         account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
     )
     webhook = _webhook(settings)
+    exports = _exports(settings)
+    if exports is not None:
+        telemetry.export_to(exports.sink, exports.tracing)
     return Running(
         services=services,
         sources=sources,
@@ -214,8 +223,18 @@ def connect(settings: Settings) -> Running:
         _orthanc=orthanc,
         _topic=topic,
         _webhook=webhook,
+        _exports=exports,
         _credential=credential,
     )
+
+
+def _exports(settings: Settings) -> OpenTelemetry | None:
+    """Export what is measured and traced, if somebody takes it."""
+    if not (settings.insights_connection or settings.otlp_endpoint):
+        return None
+    from sync.adapters import opentelemetry  # noqa: PLC0415 -- loading it takes time that nobody else need wait
+
+    return opentelemetry.exporting(settings)
 
 
 def _channels(s: Services, webhook: Webhook | None) -> Mapping[str, AlertChannel]:

@@ -443,6 +443,14 @@ class Settings(MappingSettings):
     source: Annotated[str, AfterValidator(_source)] = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; empty: same as the state."""
 
+    insights_connection: str = Field(default="", validation_alias="APPLICATIONINSIGHTS_CONNECTION_STRING", repr=False)
+    """Connection string of the Application Insights that gets metrics and traces; empty: none. With
+    ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` (``Authorization=AAD;ClientId=…``) an identity signs in there."""
+
+    otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Root of the collector that gets metrics and traces by OTLP over HTTP (``http://collector:4318``); empty: none.
+    The other ``OTEL_*`` variables hold too: headers, sampler, intervals, service name."""
+
     dicom_url: Annotated[WebRoot, AfterValidator(_without_version)] = ""
     """Root of the DICOM service whose change feed is read, without ``/v2``; empty: none."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import enum
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -31,6 +32,11 @@ _SOUND: Mapping[str, Any] = {
 }
 """Stand in for what is missing or wrong where the default would be neither, so that the rest is judged too."""
 
+_FREE_OF_PATIENT_DATA = frozenset({"otlp_endpoint"})
+"""Addresses that plain http may go to: collectors often stand in the same cluster and take nothing else."""
+
+_INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)")
+_HTTP = re.compile(r"https?://[^\s/@?#]+[^\s@?#]*")
 
 S = TypeVar("S", bound=Section)
 
@@ -69,7 +75,7 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     """
     settings, wrong = _judged()
     found = [*wrong, *_unknown(os.environ if environment is None else environment)]
-    found += [*_open_doors(settings), *_contradictions(settings), *_worth_setting(settings)]
+    found += [*_open_doors(settings), *_contradictions(settings), *_worth_setting(settings), *_unheard(settings)]
     order = list(Severity)
     return tuple(sorted(set(found), key=lambda each: (order.index(each.severity), each.setting, each.text)))
 
@@ -142,7 +148,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
     """Name plain http to another machine, and keys where an identity would do."""
     for name in type(settings).model_fields:
         value = getattr(settings, name, None)
-        if not isinstance(value, str) or value == _SOUND.get(name):
+        if not isinstance(value, str) or value == _SOUND.get(name) or name in _FREE_OF_PATIENT_DATA:
             continue
         variable = Settings.variable(name)
         if value.lower().startswith("http://") and urlsplit(value).hostname not in _HOSTS_ON_THIS_MACHINE:
@@ -173,3 +179,14 @@ def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
     if settings.patient_system == MappingSettings.model_fields["patient_system"].default:
         text = "is not set: a Patient that the EHR made is found only if its identifiers carry the same system"
         yield Remark(setting=f"{PREFIX}PATIENT_SYSTEM", severity=Severity.ADVICE, text=text)
+
+
+def _unheard(settings: Settings) -> Iterator[Remark]:
+    """Name what telemetry cannot be exported to; the sync goes on without, so nothing else would say it."""
+    key = _INSTRUMENTATION_KEY.search(settings.insights_connection)
+    if settings.insights_connection and not key:
+        text = "nothing is exported there: expected a connection string, InstrumentationKey=…;IngestionEndpoint=…"
+        yield Remark(setting=Settings.variable("insights_connection"), severity=Severity.ADVICE, text=text)
+    if settings.otlp_endpoint and not _HTTP.fullmatch(settings.otlp_endpoint):
+        text = "nothing is exported there: expected an http(s) URL such as http://collector:4318"
+        yield Remark(setting=Settings.variable("otlp_endpoint"), severity=Severity.ADVICE, text=text)

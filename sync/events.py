@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from sync.errors import BadEvent, ForeignSource, PermanentError
 from sync.model import Action, Change, ObjectRef, StudyRef, digest
+from sync.spans import is_traceparent
 
 _SUBJECT = re.compile(r"/blobServices/default/containers/(?P<container>[^/]+)/blobs/(?P<name>.+)", re.DOTALL)
 _ACCOUNT_ID = re.compile(r"/subscriptions/.+/providers/microsoft\.storage/storageaccounts/(?P<account>[^/]+)/?")
@@ -178,9 +179,24 @@ def parse_study_message(text: str) -> StudyRef:
     return StudyRef(study_instance_uid=uid, partition=partition)
 
 
-def study_message(ref: StudyRef) -> str:
-    """Text of the message of queue ``studies`` that names the study; equal studies give equal text."""
-    return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition})
+def study_message(ref: StudyRef, traceparent: str = "") -> str:
+    """
+    Text of the message of queue ``studies`` that names the study; equal studies give equal text.
+
+    ``traceparent`` is that of the span that sends it, empty when nothing is traced.
+    """
+    traced = {"traceparent": traceparent} if traceparent else {}
+    return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition, **traced})
+
+
+def study_message_links(text: str) -> tuple[str, ...]:
+    """Return the ``traceparent`` that a message of queue ``studies`` brings; malformed or absent, none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    brought = document.get("traceparent") if isinstance(document, dict) else None
+    return (str(brought),) if is_traceparent(brought) else ()
 
 
 def message_digest(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
@@ -29,12 +29,13 @@ from sync.errors import (
     TransientError,
     UnexpectedFailure,
 )
-from sync.events import Sources, parse_message, parse_study_message
+from sync.events import Sources, parse_message, parse_study_message, study_message_links
 from sync.instruments import FAILURES, SWEEPS, SWEPT
 from sync.letters import keep_aside, refuse_message, unless_conflict
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.pipeline import Ingested, Projected, due_at, ingest, park_study, project_study
 from sync.ports import Services
+from sync.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 from sync.waiting import let_go, postpone, put_off
 
 T = TypeVar("T")
@@ -102,10 +103,12 @@ async def _handle_change(text: str, change: Change | PermanentError, s: Services
     if isinstance(change, PermanentError):
         await refuse_message(text, change, s, queue=OBJECTS)
     else:
-        await handle_change(change, s, attempt=attempt)
+        await handle_change(change, s, attempt=attempt, span=OBJECT_MESSAGE)
 
 
-async def handle_change(change: Change, s: Services, *, attempt: int = 1) -> Ingested | None:
+async def handle_change(
+    change: Change, s: Services, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT
+) -> Ingested | None:
     """
     Look at one object, whoever said that it changed: an event, a feed or a listing. Safe to repeat.
 
@@ -119,15 +122,24 @@ async def handle_change(change: Change, s: Services, *, attempt: int = 1) -> Ing
     TransientError
         Try again later.
     """
-    async with _ours_only(), _delivering(s):
-        try:
-            async with _turn(change, s):
-                outcome = await ingest(change, s, redelivered=attempt > 1)
-        except PermanentError as refusal:
-            await set_aside(change, refusal, s)
-            return None
-        s.telemetry.event(outcome.value, object=str(change.object.key), attempt=attempt)
-        return outcome
+    key = str(change.object.key)
+    with s.telemetry.span(span, object=key, attempt=attempt) as traced:
+        async with _ours_only(), _delivering(s):
+            try:
+                async with _turn(change, s):
+                    outcome = await ingest(change, s, redelivered=attempt > 1)
+            except PermanentError as refusal:
+                await set_aside(change, refusal, s)
+                traced.note(outcome="set_aside", code=refusal.code)
+                return None
+            s.telemetry.event(outcome.value, object=key, attempt=attempt)
+            traced.note(outcome=_word(outcome))
+            return outcome
+
+
+def _word(outcome: Ingested | Projected) -> str:
+    """Tell what came of it as attributes have it: without the ``object.`` or ``study.`` of the log."""
+    return str(outcome.value).rpartition(".")[2]
 
 
 def _turn(change: Change, s: Services) -> asyncio.Lock:
@@ -160,10 +172,18 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
         if await projection_pause(s) is not None:
             await let_go(study, s, attempt=attempt)
         else:
-            await handle_study(study, s, attempt=attempt)
+            links = study_message_links(text)
+            await handle_study(study, s, attempt=attempt, span=STUDY_MESSAGE, links=links)
 
 
-async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Projected | None:
+async def handle_study(
+    study: StudyRef,
+    s: Services,
+    *,
+    attempt: int = 1,
+    span: SpanKind = PROJECT_STUDY,
+    links: Sequence[str] = (),
+) -> Projected | None:
     """
     Project one outstanding study. Safe to repeat.
 
@@ -177,15 +197,18 @@ async def handle_study(study: StudyRef, s: Services, *, attempt: int = 1) -> Pro
     TransientError
         Try again later.
     """
-    async with _ours_only(), _delivering(s):
-        try:
-            outcome = await project_study(study, s, redelivered=attempt > 1)
-        except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
-            await postpone(study, outage, s)
-            return None
-        s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
-        await _remember(study, outcome, s)
-        return outcome
+    with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
+        async with _ours_only(), _delivering(s):
+            try:
+                outcome = await project_study(study, s, redelivered=attempt > 1)
+            except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
+                traced.note(code=outage.code)
+                await postpone(study, outage, s)
+                return None
+            s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
+            traced.note(outcome=_word(outcome))
+            await _remember(study, outcome, s)
+            return outcome
 
 
 async def _remember(study: StudyRef, outcome: Projected, s: Services) -> None:

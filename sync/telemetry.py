@@ -12,10 +12,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
+from sync.errors import SyncError
 from sync.instruments import ACTIONS, OTHER, Instrument
 from sync.samples import Sample, SampleKey, single
+from sync.spans import ERROR, SpanKind
 
 logger = logging.getLogger("sync")
 
@@ -40,29 +43,52 @@ class Sink(Protocol):
         ...
 
 
+class OpenSpan(Protocol):
+    """A span that was opened and not yet closed."""
+
+    def set(self, attributes: Mapping[str, str | int]) -> None:
+        """Give it attributes, by key; one called ``error.type`` makes it a failed one. It must not raise."""
+        ...
+
+
 class Tracing(Protocol):
     """Makes spans; without an exporter there is none, and nothing is done."""
 
     def span(
-        self, name: str, *, links: Sequence[str] = (), attributes: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[None]:
+        self, name: str, kind: SpanKind, *, links: Sequence[str], attributes: Mapping[str, str | int]
+    ) -> AbstractContextManager[OpenSpan]:
         """
-        Open a span for the length of a block.
+        Open a span for the length of a block, as a child of the one that is open.
 
         Parameters
         ----------
         name
-            From a closed set, such as ``project study``.
+            From a closed set, such as ``process studies``.
+        kind
+            What `sync.spans` says of it.
         links
             W3C ``traceparent`` of the spans that led here; text that is none is left out.
         attributes
-            Hashed keys and codes only.
+            Those that the kind allows, by key.
         """
         ...
 
     def traceparent(self) -> str:
         """Return the W3C ``traceparent`` of the open span; empty when there is none."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a block can say of its span while it runs; nobody listens when nothing is traced."""
+
+    kind: SpanKind
+    opened: OpenSpan | None = None
+
+    def note(self, **attributes: object) -> None:
+        """Add attributes, named as in `sync.spans`; what the span does not have is left out."""
+        if self.opened is not None:
+            self.opened.set(self.kind.attributes_of(attributes))
 
 
 class Telemetry:
@@ -73,6 +99,11 @@ class Telemetry:
         self._samples: dict[SampleKey, Sample] = {}
         self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}
         self._sinks = tuple(sinks)
+        self._tracing = tracing
+
+    def export_to(self, sink: Sink, tracing: Tracing) -> None:
+        """Tell one more sink what is measured from now on, and trace."""
+        self._sinks += (sink,)
         self._tracing = tracing
 
     def measure(self, instrument: Instrument, value: float = 1.0, **attributes: object) -> None:
@@ -113,13 +144,22 @@ class Telemetry:
         return taken
 
     @contextmanager
-    def span(self, name: str, *, links: Sequence[str] = (), **attributes: str) -> Iterator[None]:
-        """Open a span for the length of a block; see `Tracing`. Costs nothing without an exporter."""
+    def span(self, kind: SpanKind, *, links: Sequence[str] = (), **attributes: object) -> Iterator[Span]:
+        """
+        Open a span for the length of a block; see `sync.spans`. Costs next to nothing without an exporter.
+
+        What the block raises is noted by its code, or by its type if it is not ours; never by its text.
+        """
         if self._tracing is None:
-            yield
+            yield Span(kind)
             return
-        with self._tracing.span(name, links=links, attributes=attributes):
-            yield
+        carried = kind.attributes_of(attributes)
+        with self._tracing.span(kind.name_of(attributes), kind, links=links, attributes=carried) as opened:
+            try:
+                yield Span(kind, opened)
+            except Exception as failure:
+                opened.set({ERROR: failure.code if isinstance(failure, SyncError) else type(failure).__name__})
+                raise
 
     def traceparent(self) -> str:
         """Return the W3C ``traceparent`` of the open span, for messages; empty when nothing is traced."""

@@ -85,6 +85,9 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
       AZURE_CLIENT_ID: clientId
       APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
+      // The sync exports by itself; the worker would instrument the libraries, and their URLs hold names of blobs.
+      PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'false'
+      PYTHON_ENABLE_OPENTELEMETRY: 'false'
     },
     settings
   )

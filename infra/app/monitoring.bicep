@@ -36,6 +36,20 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
   }
 }
 
+// Made of sync/ops/monitor.py: python -m sync alerts export --format workbook > infra/workbook.json
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(insights.id, 'dicom-fhir-sync')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'DICOM-FHIR Sync'
+    category: 'workbook'
+    sourceId: insights.id
+    serializedData: loadTextContent('../workbook.json')
+  }
+}
+
 resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights
   name: guid(insights.id, principalId, roles.monitoringMetricsPublisher)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from datetime import datetime
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -31,10 +32,20 @@ _NEVER_EXPIRES = -1
 
 
 class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
-    """The queues ``studies`` and ``objects``, and the lengths of all four."""
+    """
+    The queues ``studies`` and ``objects``, and the lengths of all four.
 
-    def __init__(self, service: QueueServiceClient) -> None:
+    Parameters
+    ----------
+    service
+        The queues of the state account.
+    traceparent
+        Names the span that sends; it goes with messages of ``studies``.
+    """
+
+    def __init__(self, service: QueueServiceClient, *, traceparent: Callable[[], str] = str) -> None:
         self._service = service
+        self._traceparent = traceparent
         self._queues = {name: self._client(name) for name in names.QUEUES}
         self._studies = self._queues[names.STUDIES_QUEUE]
 
@@ -54,7 +65,7 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
 
     async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
         """Send a message that becomes visible after ``delay`` seconds, rounded up."""
-        await self._send(self._studies, study_message(study), delay)
+        await self._send(self._studies, study_message(study, self._traceparent()), delay)
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""

@@ -27,6 +27,7 @@ from sync.adapters.retry_after import retry_after
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
 from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.model import FhirPage, FhirWrite, Resource
+from sync.spans import FHIR_REQUEST
 from sync.telemetry import Telemetry
 
 MAX_ENTRIES = 500
@@ -96,6 +97,7 @@ class HttpFhirServer:
         headers = {"Accept": _MEDIA, "Prefer": "return=minimal"}
         self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport)
         self._base = base_url.rstrip("/")
+        self._server = _where(base_url)
         self._telemetry = telemetry
         self._tokens = tokens
         self._breaker = breaker or CircuitBreaker()
@@ -208,8 +210,9 @@ class HttpFhirServer:
         self._telemetry.count("fhir.requests")
         kind, status, began = _resource_type(path), "none", time.perf_counter()
         try:
-            with self._telemetry.span(f"fhir {method}", type=kind):
+            with self._telemetry.span(FHIR_REQUEST, method=method, type=kind, **self._server) as span:
                 answer = await self._client.request(method, f"{self._base}{path}", headers=headers, **request)
+                span.note(status_code=answer.status_code, **_refused(answer))
             status = f"{answer.status_code // 100}xx"
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise _no_answer(problem) from None
@@ -217,6 +220,17 @@ class HttpFhirServer:
             took = time.perf_counter() - began
             self._telemetry.measure(FHIR_DURATION, took, method=method, type=kind, status=status)
         return answer
+
+
+def _refused(answer: httpx.Response) -> dict[str, int]:
+    """Tell the status of an answer that is a failure to whoever traces; that something is not there is none."""
+    return {"refused": answer.status_code} if answer.is_error and answer.status_code not in _GONE else {}
+
+
+def _where(base_url: str) -> dict[str, Any]:
+    """Name the server in spans; OpenTelemetry's ``server.address`` and ``server.port``."""
+    parts = urlsplit(base_url)
+    return {"server": parts.hostname or "", "port": parts.port or (80 if parts.scheme == "http" else 443)}
 
 
 def _resource_type(path: str) -> str:

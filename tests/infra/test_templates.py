@@ -35,8 +35,10 @@ PLATFORM_SETTINGS = {
     "AZURE_CLIENT_ID",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+    "PYTHON_ENABLE_OPENTELEMETRY",
 }
-"""What the Functions host, azure-identity and Application Insights read by themselves."""
+"""What the Functions host and worker, azure-identity and Application Insights read by themselves."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -133,6 +135,20 @@ def test_every_application_setting_is_one_that_somebody_reads():
     given = set(re.findall(r"^\s+(DICOM_SYNC_\w+):", main, re.MULTILINE))
     assert "DICOM_SYNC_FHIR_URL" in given
     assert given <= set(Settings.variables())
+
+
+def test_only_the_sync_itself_exports_from_the_worker():
+    """The worker would instrument the libraries if it were let, and export URLs with names of blobs."""
+    given = template("app/functions")["resources"]["appSettings"]["config"]["properties"]["function"]["parameters"]
+    assert given["arg_1"]["PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"] == "false"
+    assert given["arg_1"]["PYTHON_ENABLE_OPENTELEMETRY"] == "false"
+    assert "telemetryMode" not in json.loads((ROOT / "host.json").read_text())
+
+
+def test_the_rules_and_the_workbook_of_the_table_are_deployed():
+    assert template("main")["modules"]["alerts"]["detail"]["path"] == "alerts.bicep"
+    (workbook,) = of_type("Microsoft.Insights/workbooks")
+    assert workbook["properties"]["serializedData"]["function"]["parameters"]["file_path"] == "../workbook.json"
 
 
 def test_the_runtime_is_the_python_that_the_project_is_made_for():

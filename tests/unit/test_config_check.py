@@ -67,6 +67,14 @@ FREE_TEXT = frozenset({"DICOM_SYNC_SOURCE"})
 """A connection string is judged by its client only; `--connect` names it."""
 
 
+def test_addresses_of_telemetry_that_are_some_need_no_remark(monkeypatch):
+    key = "00000000-0000-0000-0000-000000000001"
+    azure = f"InstrumentationKey={key};IngestionEndpoint=https://westeurope-1.in.applicationinsights.azure.com/"
+    monkeypatch.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", azure)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.monitoring:4318")
+    assert remarks() == ()
+
+
 def test_settings_that_contradict_each_other_are_named(monkeypatch):
     monkeypatch.setenv("DICOM_SYNC_QUIET_PERIOD", "100")
     monkeypatch.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")

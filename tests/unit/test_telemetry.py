@@ -7,6 +7,7 @@ import pytest
 from sync import instruments
 from sync.instruments import ACTIONS, BY_NAME, INSTRUMENTS, Kind
 from sync.samples import SampleKey
+from sync.spans import PROJECT_STUDY
 from sync.telemetry import MOST_ATTRIBUTE_SETS, Telemetry
 
 UNITS = {"s", "By"}
@@ -88,5 +89,6 @@ def test_a_sink_gets_each_measurement_as_it_is_kept():
 
 def test_without_an_exporter_a_span_does_nothing():
     telemetry = Telemetry()
-    with telemetry.span("project study", links=["nonsense"]):
+    with telemetry.span(PROJECT_STUDY, links=["nonsense"]) as span:
+        span.note(outcome="written")
         assert telemetry.traceparent() == ""

@@ -1,0 +1,126 @@
+"""
+The one table of what is traced: names, roles and attributes as OpenTelemetry wants them.
+
+    event or feed  ->  process objects / ingest object   ->  message of queue ``studies``, with its traceparent
+    that message   ->  process studies / project study, linked to what sent it  ->  requests to the FHIR service
+
+A study is projected once for many objects, so its span is linked to the one that sent the message and is no child of
+it. Attributes hold hashed keys, codes and counts: none can hold patient data. Of a request the address is left out:
+it may name the Patient of an EHR.
+
+Source: OpenTelemetry semantic conventions (messaging spans, HTTP client spans, ``error.type``).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync.instruments import CODE, METHOD, OBJECT_OUTCOME, RESOURCE_TYPE, STUDY_OUTCOME, Attribute
+
+ERROR = CODE.key
+"""Key of what went wrong: an error's code, the status of an answer, or the type of an exception; never a text."""
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Role(enum.Enum):
+    """What a span is to others."""
+
+    INTERNAL = "internal"
+    CONSUMER = "consumer"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """An attribute that counts: how the code calls it, and its OpenTelemetry key."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanKind:
+    """One thing that takes time; ``named_after`` are attributes whose values make its name, of closed sets all."""
+
+    role: Role
+    name: str = ""
+    named_after: tuple[Attribute, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    numbers: tuple[Number, ...] = ()
+    always: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, given: Mapping[str, object]) -> str:
+        """Name the span that is opened with these attributes."""
+        parts = (each.value(given[each.name]) for each in self.named_after if each.name in given)
+        return " ".join([self.name, *parts] if self.name else parts)
+
+    def attributes_of(self, given: Mapping[str, object]) -> dict[str, str | int]:
+        """Return those attributes that are ours and given, by key; anything else is left out."""
+        texts = {each.key: each.value(given[each.name]) for each in self.attributes if each.name in given}
+        numbers = {each.key: given.get(each.name) for each in self.numbers}
+        return {**texts, **{key: value for key, value in numbers.items() if isinstance(value, int)}}
+
+
+OBJECT = Attribute(name="object", key="dicom_sync.object", form=re.compile(r"[0-9a-f]{20}-\d\.[0-9a-f]{40}"))
+STUDY = Attribute(name="study", key="dicom_sync.study", form=re.compile(r"[0-9a-f]{40}"))
+SERVER = Attribute(name="server", key="server.address", form=re.compile(r"[A-Za-z0-9.:_-]{1,253}"))
+REFUSED = Attribute(name="refused", key=ERROR, form=re.compile(r"[45]\d\d"))
+ATTEMPT = Number(name="attempt", key="dicom_sync.attempt")
+PORT = Number(name="port", key="server.port")
+STATUS_CODE = Number(name="status_code", key="http.response.status_code")
+
+
+def _of_messages(queue: str) -> Mapping[str, str]:
+    return {
+        "messaging.system": "azure_queue_storage",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": queue,
+    }
+
+
+_INGEST = (OBJECT, OBJECT_OUTCOME, CODE)
+_PROJECT = (STUDY, STUDY_OUTCOME, CODE)
+
+INGEST_OBJECT = SpanKind(role=Role.INTERNAL, name="ingest object", attributes=_INGEST, numbers=(ATTEMPT,))
+"""A look at one object that a feed or a listing named."""
+
+OBJECT_MESSAGE = SpanKind(
+    role=Role.CONSUMER,
+    name="process objects",
+    attributes=_INGEST,
+    numbers=(ATTEMPT,),
+    always=_of_messages("objects"),
+)
+"""A look at one object that a message of queue ``objects`` named."""
+
+PROJECT_STUDY = SpanKind(role=Role.INTERNAL, name="project study", attributes=_PROJECT, numbers=(ATTEMPT,))
+"""A study written to FHIR by a command."""
+
+STUDY_MESSAGE = SpanKind(
+    role=Role.CONSUMER,
+    name="process studies",
+    attributes=_PROJECT,
+    numbers=(ATTEMPT,),
+    always=_of_messages("studies"),
+)
+"""A study written to FHIR because a message of queue ``studies`` named it."""
+
+FHIR_REQUEST = SpanKind(
+    role=Role.CLIENT,
+    named_after=(METHOD, RESOURCE_TYPE),
+    attributes=(METHOD, RESOURCE_TYPE, SERVER, REFUSED),
+    numbers=(PORT, STATUS_CODE),
+)
+"""One request to the FHIR service, such as ``POST Bundle``."""
+
+SPANS = (INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, FHIR_REQUEST)
+
+
+def is_traceparent(text: object) -> bool:
+    """Whether it is a ``traceparent``. Source: W3C Trace Context, version 00."""
+    return isinstance(text, str) and _TRACEPARENT.fullmatch(text) is not None
