@@ -1,0 +1,76 @@
+"""Every command that a page tells people to type exists and takes the options that it is given there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import local.__main__ as local_world
+from sync.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NEEDS_AZURE = "need an Azure subscription"
+CLOUD_TOOLS = ("azd", "az", "docker", "kubectl", "func")
+SHELL = ("cd", "export", "eval", "set", "curl", "git", "jq", "source")
+PLACEHOLDER = re.compile(r"<[^>]+>|\$\(.*?\)|\$\{?\w+\}?|…")
+
+
+def commands():
+    """Give page and line of each command in a shell block, or in the page's running text."""
+    for page in PAGES:
+        text = page.read_text()
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`((?:[\w./]*python |make |[A-Z_]+=\S+ )[^`\n]+)`", text)
+        for line in lines:
+            if stripped := re.sub(r"(^|\s)#.*$", "", line).strip():
+                yield page, stripped
+
+
+COMMANDS = sorted({(page.relative_to(ROOT).as_posix(), line) for page, line in commands()})
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_what_a_page_says_to_type_can_be_typed(page, line):
+    for part in re.split(r"\s*(?:\||&&|;)\s*", line):
+        words = shlex.split(re.sub(r"\s\d?>\S*(\s\S+)?", "", f" {PLACEHOLDER.sub('X', part)} "))
+        while words and re.fullmatch(r"[A-Za-z_]+=.*", words[0]):
+            words = words[1:]
+        if words:
+            check(words, (ROOT / page).read_text())
+
+
+def check(words, text):
+    program, *rest = words
+    if program == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        assert set(rest) <= targets, rest
+    elif program.endswith("python") and rest[:1] == ["-m"]:
+        run_module(rest[1], rest[2:])
+    elif program in CLOUD_TOOLS:
+        assert NEEDS_AZURE in text or program in ("docker", "func"), f"say that the page's commands {NEEDS_AZURE}"
+    else:
+        assert program in SHELL or (ROOT / program).exists(), f"nothing is known of {program}"
+
+
+def run_module(module, arguments):
+    """Parse the arguments as the program would, without running it."""
+    if module == "sync":
+        parse(get_command(app), "sync", arguments)
+    elif module == "local":
+        parse(get_command(local_world.app), "local", arguments)
+    else:
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists() or (ROOT / module).is_dir(), module
+
+
+def parse(command, name, arguments):
+    while getattr(command, "commands", None) and arguments and not arguments[0].startswith("-"):
+        name, command, arguments = arguments[0], command.commands[arguments[0]], arguments[1:]
+    options = {each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)}
+    used = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    assert used <= options | {"--help"}, (name, used - options)
+    if not any(parameter.param_type_name == "argument" for parameter in command.params) and not used:
+        assert not arguments or getattr(command, "commands", None), (name, arguments)
