@@ -1,0 +1,61 @@
+"""
+What the pipeline needs from the world, as Protocols; `sync.adapters` has two of each, in memory and for Azure.
+
+All methods are coroutines and safe to repeat unless they say otherwise. Table rows carry an ETag that changes with
+every write, also one of equal content. Adapters translate every library exception: a lost race is `StoreConflict`,
+an outage is a `TransientError`.
+"""
+
+from __future__ import annotations
+
+from sync.ports.fhir import FhirServer
+from sync.ports.operations import (
+    AlertChannel,
+    AuditTrail,
+    Counted,
+    Notice,
+    Outbox,
+    ResultEvents,
+    Series,
+    StudyHistory,
+    Tallies,
+    Tally,
+)
+from sync.ports.queues import LostEvents, ObjectQueue, QueueDepths, StudyQueue
+from sync.ports.services import Clock, Services
+from sync.ports.sources import BlobFeed, ChangeFeed, InstanceSource, ObjectListing, ObjectSource, OrthancServer
+from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
+
+__all__ = [
+    "AlertChannel",
+    "AuditTrail",
+    "BlobFeed",
+    "ChangeFeed",
+    "Clock",
+    "Counted",
+    "Cursors",
+    "DeadLetters",
+    "DirtyStudies",
+    "Drifts",
+    "FhirServer",
+    "InstanceSource",
+    "Ledger",
+    "Locators",
+    "LostEvents",
+    "Notice",
+    "ObjectListing",
+    "ObjectQueue",
+    "ObjectSource",
+    "OrthancServer",
+    "Outbox",
+    "PatientRows",
+    "Projections",
+    "QueueDepths",
+    "ResultEvents",
+    "Series",
+    "Services",
+    "StudyHistory",
+    "StudyQueue",
+    "Tallies",
+    "Tally",
+]

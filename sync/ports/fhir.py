@@ -1,0 +1,75 @@
+"""A FHIR R4 service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sync.model import (
+    FhirPage,
+    FhirWrite,
+    Resource,
+)
+
+
+class FhirServer(Protocol):
+    """
+    A FHIR R4 service.
+
+    Only updates can be fenced: servers ignore If-Match on DELETE and If-None-Match on PUT.
+    """
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource as it is now with ``meta.versionId``; None when it never was or is deleted."""
+        ...
+
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Read many resources, given as ``Type/id``, with few requests; like `read`, in the order of the references."""
+        ...
+
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier, 0..n, never from a cache; of any system when it is None."""
+        ...
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """
+        List all resources of a type, page by page, each with its id and identifiers at least, never from a cache.
+
+        What is created or deleted meanwhile may be missing, or be there still: read a resource before judging it.
+
+        Parameters
+        ----------
+        link
+            ``following`` of the page before; None for the first one.
+        subject
+            Only resources about this one, ``Type/id``; for the first page, the links go on with it.
+
+        Raises
+        ------
+        FhirRejected
+            The link has expired: begin anew.
+        ForeignLink
+            The service sends us elsewhere.
+        """
+        ...
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """
+        Apply the writes, all or none where the server can; every entry of the answer is checked.
+
+        Returns
+        -------
+        Sequence
+            New version id of each write, in order; None for a DELETE (deleting what is gone is fine).
+
+        Raises
+        ------
+        FhirConflict
+            An If-Match failed, or the server reports a conflict. With a server whose transactions are not atomic
+            some writes may have been applied.
+        FhirRejected
+            400, 404, 422: what was sent is not acceptable.
+        Throttled, FhirUnavailable
+            After the adapter's own short retries.
+        """
+        ...

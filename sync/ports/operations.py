@@ -1,0 +1,175 @@
+"""What people see and are told: measurements, history, counts, notices, events."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sync.model import (
+    AuditEntry,
+    StudyEvent,
+    StudyRef,
+)
+from sync.results import ResultEvent
+from sync.samples import SeriesRow
+
+
+class AuditTrail(Protocol):
+    """What operators did."""
+
+    async def add(self, entry: AuditEntry) -> None:
+        """Keep the entry; one that is equal in all but the reason is replaced, so it may be repeated."""
+        ...
+
+    async def newest(self, limit: int) -> Sequence[AuditEntry]:
+        """Return at most so many, the newest first."""
+        ...
+
+
+class StudyHistory(Protocol):
+    """What came of studies lately, for the dashboard. Nothing depends on it, and a crash may lose an entry."""
+
+    async def add(self, event: StudyEvent) -> None:
+        """Keep an event; the same one again is one."""
+        ...
+
+    async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of a study, newest first."""
+        ...
+
+    async def latest(self, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of all studies, newest first."""
+        ...
+
+    async def discard(self, before: datetime, most: int) -> int:
+        """Delete at most so many events that are older, and return how many; oldest first or not."""
+        ...
+
+
+class Series(Protocol):
+    """Measurements over time: a row for each minute of each worker, and one for each hour of all. See `sync.series`."""
+
+    async def write(self, row: SeriesRow) -> None:
+        """Insert or replace the row of this worker and time."""
+        ...
+
+    def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        ...
+
+    async def discard(self, seconds: int, before: datetime, most: int) -> int:
+        """Delete at most so many rows of that length that start earlier, and return how many; oldest first."""
+        ...
+
+
+class Outbox(Protocol):
+    """Result events that were not delivered yet; few, unless the topic does not answer."""
+
+    async def put(self, event: ResultEvent) -> None:
+        """Insert or replace, by id."""
+        ...
+
+    async def delete(self, event: ResultEvent) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def waiting(self, limit: int) -> Sequence[ResultEvent]:
+        """Return at most so many, in no particular order."""
+        ...
+
+
+class ResultEvents(Protocol):
+    """Where result events go."""
+
+    async def publish(self, events: Sequence[ResultEvent]) -> None:
+        """
+        Send the events, all or none; sent again, they have the same ids.
+
+        Raises
+        ------
+        EventsUnavailable
+            The topic did not answer.
+        EventsRefused
+            It never will take them.
+        """
+
+
+class Counted(enum.Enum):
+    """What is counted without being read."""
+
+    DIRTY = "dirty"
+    PROJECTIONS = "projections"
+    DEAD_LETTERS = "deadletters"
+    DRIFTS = "drifts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """
+    What one page of a table adds to its counts.
+
+    Words: ``studies`` of outstanding studies; ``studies`` and ``instances`` of those in FHIR; codes of dead letters;
+    kinds of drift, without those that are kept on purpose.
+    """
+
+    counts: Mapping[str, int]
+    oldest: datetime | None = None
+    """When the page's oldest row came, for outstanding studies and dead letters."""
+    token: str | None = None
+    """Where the next page begins; None at the end of the table."""
+
+
+class Tallies(Protocol):
+    """Counts of rows, a page at a time: small and quick however much the rows hold."""
+
+    async def page(self, table: Counted, token: str | None = None) -> Tally:
+        """Count about a thousand rows; from the beginning without a token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """
+    What is sent when an alert is raised or cleared: codes and figures, no name and no key.
+
+    ``id`` is the same whenever this notice is sent again; ``alert`` is common to a raising and its clearing.
+    """
+
+    id: str
+    alert: str
+    step: str
+    """``raised`` or ``cleared``."""
+    code: str
+    severity: str
+    """``critical`` or ``warning``."""
+    text: str
+    at: datetime
+    value: float
+    threshold: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As an outbox keeps it."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Notice:
+        """Inverse of `as_json`."""
+        return cls(**{**kept, "at": datetime.fromisoformat(kept["at"])})
+
+
+class AlertChannel(Protocol):
+    """A way to reach people or programs."""
+
+    async def send(self, notice: Notice) -> None:
+        """
+        Send a notice; sent again, it has the same id.
+
+        Raises
+        ------
+        TransientError
+            Not sent, after the adapter's own short retries.
+        """
+        ...

@@ -1,0 +1,70 @@
+"""What still has to be done. Messages are hints; rows are the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from sync.model import (
+    StudyRef,
+)
+
+
+class StudyQueue(Protocol):
+    """The queue ``studies``: hints that a study is outstanding. The dirty row is the truth."""
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds (at most 7 days)."""
+        ...
+
+    async def length(self) -> int:
+        """Return about how many messages there are, invisible ones included."""
+        ...
+
+
+class ObjectQueue(Protocol):
+    """The queue ``objects``, into which Event Grid delivers, and we put what is to be looked at again."""
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """
+        Send a message that becomes visible after ``delay`` seconds (at most 7 days).
+
+        Raises
+        ------
+        MessageTooLarge
+            No queue takes it.
+        """
+        ...
+
+
+class LostEvents(Protocol):
+    """Event Grid's dead-letter container: blobs with events that it could not deliver."""
+
+    async def names(self, most: int) -> Sequence[str]:
+        """Return at most so many names, of blobs that are not marked; none when there is no container."""
+        ...
+
+    async def read(self, name: str, most: int) -> str | None:
+        """Return the text of a blob, cut at so many bytes; None when it is gone."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing blob is fine."""
+        ...
+
+    async def mark(self, name: str) -> None:
+        """Leave the blob, but out of `names`."""
+        ...
+
+
+class QueueDepths(Protocol):
+    """Lengths of all our queues, for status."""
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> about how many messages, invisible ones included."""
+        ...
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
+        ...

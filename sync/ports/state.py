@@ -1,0 +1,226 @@
+"""What the sync knows, a row at a time. Every row carries an ETag that changes with every write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from sync.model import (
+    Cursor,
+    DeadLetter,
+    DirtyStudy,
+    Drift,
+    LedgerRow,
+    LetterEntry,
+    LetterPage,
+    Locator,
+    ObjectKey,
+    ObjectRef,
+    PatientRow,
+    Projection,
+    Stored,
+    StudyRef,
+    SubjectKind,
+)
+
+
+class Locators(Protocol):
+    """One row an object."""
+
+    async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
+        """Return the row, or None."""
+        ...
+
+    async def find(self, key: ObjectKey) -> Stored[Locator] | None:
+        """Return the row by key alone, for retries of dead letters, which hold no name."""
+        ...
+
+    def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """
+        Iterate over the rows of objects whose names are ``folder``, a slash and more without one, in no order.
+
+        Gone and unreadable ones included. It reads the partitions of that folder only.
+        """
+        ...
+
+    async def insert(self, locator: Locator) -> str:
+        """Write a new row and return its ETag; `StoreConflict` when there is one."""
+        ...
+
+    async def replace(self, locator: Locator, etag: str) -> str:
+        """Replace the row and return the new ETag; `StoreConflict` unless its ETag is the given one."""
+        ...
+
+
+class Ledger(Protocol):
+    """One row an object, in the partition of its study."""
+
+    async def upsert(self, row: LedgerRow) -> None:
+        """Insert or replace."""
+        ...
+
+    async def delete(self, study: StudyRef, key: ObjectKey) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
+        """Return all rows of the study, 0..n, in no particular order."""
+        ...
+
+
+class DirtyStudies(Protocol):
+    """The outbox: outstanding studies only."""
+
+    async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
+        """Return the row, or None."""
+        ...
+
+    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
+        """
+        Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
+
+        Parameters
+        ----------
+        distrust
+            Set ``distrust`` too; a mark without it never takes it away.
+
+        Returns
+        -------
+        bool
+            True when the row is new. The ETag changes either way.
+        """
+        ...
+
+    async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
+        """Replace the row (its attempts and ``not_before``); `StoreConflict` unless its ETag is the given one."""
+        ...
+
+    async def delete(self, study: StudyRef, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        ...
+
+    def all(self) -> AsyncIterator[DirtyStudy]:
+        """Iterate over every outstanding study, in no particular order."""
+        ...
+
+
+class Projections(Protocol):
+    """What we last wrote, one row a study."""
+
+    async def read(self, study: StudyRef) -> Stored[Projection] | None:
+        """Return the row, or None."""
+        ...
+
+    async def write(self, projection: Projection, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        ...
+
+    def all(self) -> AsyncIterator[Projection]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+    async def after(self, key: str, limit: int) -> Sequence[Projection]:
+        """Return the next rows beyond a study key, at most so many, by study key; an empty key is the beginning."""
+        ...
+
+    async def find(self, key: str) -> Projection | None:
+        """Return the row by study key alone, which the id of an ImagingStudy of ours holds."""
+        ...
+
+
+class PatientRows(Protocol):
+    """What each study says of its patient, in the partition of the patient key."""
+
+    async def upsert(self, row: PatientRow) -> None:
+        """Insert or replace."""
+        ...
+
+    async def delete(self, patient_key: str, study: StudyRef) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def read(self, patient_key: str) -> Sequence[PatientRow]:
+        """Return all rows of the patient, 0..n, in no particular order."""
+        ...
+
+
+class Cursors(Protocol):
+    """How far each feed, listing and check has come, one row each."""
+
+    async def read(self, name: str) -> Stored[Cursor] | None:
+        """
+        Return the row; None only when there is none.
+
+        Raises
+        ------
+        StoreUnavailable
+            Storage did not answer; that never means "begin at the beginning".
+        """
+        ...
+
+    async def write(self, cursor: Cursor, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    def all(self) -> AsyncIterator[Cursor]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+
+class Drifts(Protocol):
+    """What checks found to disagree, by subject; a subject without rows is right, or was never checked."""
+
+    async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
+        """Make these all the rows of the subject; what was known before keeps its ``first_at``."""
+        ...
+
+    def all(self) -> AsyncIterator[Drift]:
+        """Iterate over all rows, in no particular order."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Permanent failures, one row a subject."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+        ...
+
+    async def clear(self, kind: SubjectKind, subject: str) -> None:
+        """Delete; a missing row is fine."""
+        ...
+
+    async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:
+        """Return the row, or None."""
+        ...
+
+    async def delete(self, letter: DeadLetter, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag, for it may have failed again."""
+        ...
+
+    def all(self) -> AsyncIterator[DeadLetter]:
+        """Iterate over all dead letters, in no particular order."""
+        ...
+
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+        """
+        Return some dead letters, of one code or of all, without reading the others.
+
+        The order is no particular one but lasts: every letter that is there all along comes exactly once. A page may
+        be empty though others follow.
+
+        Parameters
+        ----------
+        token
+            Of the page before; None for the first one. One that is none gives the first page.
+        """
+        ...
+
+    async def entries(self) -> Sequence[LetterEntry]:
+        """Return all of them, in no particular order, with little of each: thousands take a fraction of a second."""
+        ...
