@@ -321,8 +321,8 @@ class DeadLetter:
     A failure that needs somebody, kept until its cause is gone. One per subject: a repeat updates it.
 
     ``subject`` is the object key, the study key or the digest of the message: never a name or a value. What a retry
-    needs is kept beside it and shown to operators only: an object's name in its locator, a study's UID in ``study``,
-    a message itself in ``message``, with the ``queue`` that it came from.
+    needs is kept elsewhere and shown to operators only: an object's name in its locator, a study's UID in its
+    projection row. A message itself is in ``message``, with the ``queue`` that it came from.
     """
 
     kind: SubjectKind
@@ -333,7 +333,6 @@ class DeadLetter:
     first_at: datetime
     last_at: datetime
     attempts: int = 1
-    study: StudyRef | None = field(default=None, repr=False)
     message: str | None = field(default=None, repr=False)
     queue: str = ""
 

@@ -321,7 +321,7 @@ async def _park(study: StudyRef, refusal: PermanentError, etag: str, s: Services
 
 async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
     """Write the study's dead letter and note its code on the projection row, so that success clears it."""
-    await s.dead_letters.put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now(), study=study))
+    await s.dead_letters.put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()))
     s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
     for _ in range(MAX_ROUNDS):
         recorded = await s.projections.read(study)

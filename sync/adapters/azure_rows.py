@@ -330,7 +330,6 @@ def dead_letter_row(letter: DeadLetter) -> Entity:
             "last_at": letter.last_at.isoformat(),
             "attempts": letter.attempts,
             "queue": letter.queue,
-            **(_study_columns(letter.study) if letter.study is not None else {}),
             **(_pack("message", letter.message) if letter.message is not None else {}),
         }
     )
@@ -347,7 +346,6 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         first_at=datetime.fromisoformat(row["first_at"]),
         last_at=datetime.fromisoformat(row["last_at"]),
         attempts=row["attempts"],
-        study=_study_from(row) if "study_uid" in row else None,
         message=_unpack(row, "message") if "message0" in row else None,
         queue=row.get("queue", ""),
     )

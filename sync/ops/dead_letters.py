@@ -81,7 +81,13 @@ async def secrets(letter: DeadLetter, s: Services) -> Secrets:
     if letter.kind is SubjectKind.OBJECT and (known := await locator_of(letter.subject, s)) is not None:
         ref = known.object
         return Secrets(object=f"{ref.account}/{ref.container}/{ref.name}", study=known.study)
-    return Secrets(study=letter.study, message=letter.message)
+    return Secrets(study=await study_of(letter, s), message=letter.message)
+
+
+async def study_of(letter: DeadLetter, s: Services) -> StudyRef | None:
+    """Return the study of a letter, which its projection row names; None when there is none."""
+    known = await s.projections.find(letter.subject) if letter.kind is SubjectKind.STUDY else None
+    return known.study if known is not None else None
 
 
 async def locator_of(subject: str, s: Services) -> Locator | None:

@@ -23,7 +23,7 @@ from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
 from sync.letters import refuse_message
 from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
-from sync.ops.dead_letters import locator_of
+from sync.ops.dead_letters import locator_of, study_of
 from sync.ports import Services
 
 AT_ONCE = 16
@@ -154,7 +154,7 @@ async def retry_one(letter: DeadLetter, sources: Sources, s: Services) -> Outcom
     if letter.kind is SubjectKind.OBJECT:
         return await _retry_object(letter, s)
     if letter.kind is SubjectKind.STUDY:
-        return await _retry_study(stored.value.study, s)
+        return await _retry_study(await study_of(letter, s), s)
     return await _retry_message(stored, sources, s)
 
 

@@ -30,9 +30,9 @@ class Script:
     steps: tuple[bytes | None, ...] = field(repr=False)
 
 
-def scripts_of(files: Sequence[Path], prefix: str, rng: random.Random) -> list[Script]:
-    """Return a script for each file; blob names hold what URLs must escape."""
-    contents = [path.read_bytes() for path in files]
+def scripts_of(files: Sequence[Path], prefix: str, rng: random.Random, more: Sequence[bytes] = ()) -> list[Script]:
+    """Return a script for each file, and for ``more`` made ones; blob names hold what URLs must escape."""
+    contents = [*(path.read_bytes() for path in files), *more]
     return [
         Script(f"{prefix}/ward {number % 5}/{number:04} 50%+ü#.dcm", _steps(content, rng.choice(contents), rng))
         for number, content in enumerate(contents)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests import reports
 from tests.e2e.arrivals import Arrived, Before, Script, play, remaining, scripts_of
 from tests.e2e.files import errors
 from tests.e2e.running import World
@@ -20,11 +21,21 @@ def world(request: pytest.FixtureRequest) -> World:
     return request.getfixturevalue(f"{request.param}_world")
 
 
+def made_reports() -> list[bytes]:
+    """Three of each kind, so that chance cannot delete all of one: few real reports are free to use."""
+    kinds = (reports.ct_dose, reports.measurements, reports.text_report)
+    return [
+        kind(sop=f"2.25.77{number}{copy}", study=f"2.25.88{number}{copy}")
+        for number, kind in enumerate(kinds)
+        for copy in range(3)
+    ]
+
+
 @pytest.fixture(scope="module")
 def arrived(world: World) -> Arrived:
     """All real files at hand, after the world says that it is done with them."""
     before, rng = Before.of(world), random.Random(20260102)
-    scripts = scripts_of(real_files(), "many", rng)
+    scripts = scripts_of(real_files(), "many", rng, made_reports())
     play(world, scripts, rng)
     world.settle(240)
     return Arrived(world, before, remaining(scripts))

@@ -3,7 +3,7 @@
 import json
 import logging
 import traceback
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -48,7 +48,8 @@ class Sync:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.raised: list[str] = []
-        parts = {name: getattr(self.store, name) for name in PORTS}
+        names = {each.name for each in fields(Services)} & vars(self.store).keys() - {"clock"}
+        parts = {name: getattr(self.store, name) for name in names}
         self.whole = Services(settings=SETTINGS, clock=self.clock, fhir=MemoryFhirServer(), **parts)
         self.services = self.whole
 
@@ -87,25 +88,6 @@ class Sync:
             asked = Request(params={"kind": letter.kind.value, "subject": letter.subject})
             answers.append(json.dumps((await show_letter(asked, self.whole)).body))
         return "\n".join([self.caplog.text, *self.raised, *letters, *answers])
-
-
-PORTS = (
-    "objects",
-    "locators",
-    "ledger",
-    "dirty",
-    "projections",
-    "patients",
-    "dead_letters",
-    "drifts",
-    "series",
-    "cursors",
-    "audit",
-    "outbox",
-    "study_queue",
-    "object_queue",
-    "queues",
-)
 
 
 @pytest.fixture

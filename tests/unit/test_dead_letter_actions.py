@@ -55,7 +55,6 @@ async def test_a_study_that_is_refused_again_keeps_its_letter_and_counts(w):
     await run(w)
     (letter,) = letters(w)
     assert letter.attempts == 2
-    assert letter.study == STUDY
 
 
 async def test_the_sweeper_finds_a_retried_study_whose_message_was_lost(w):
