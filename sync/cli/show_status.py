@@ -45,7 +45,7 @@ def status(
 
     **Exit codes**
 
-    - 0: in sync, or behind and going on
+    - 0: in sync, or behind and going on; with `--watch` as it was when Ctrl-C ended it
 
     - 1: failing: a critical alert is raised, or the timers do not run
 
@@ -72,9 +72,9 @@ async def _told(running: Running, *, watch: bool, as_json: bool) -> Mapping[str,
         while True:
             try:
                 await asyncio.sleep(EVERY)
-            except asyncio.CancelledError:
+                told = await read_status(running.services)
+            except asyncio.CancelledError:  # Ctrl-C, whether it waits or looks
                 return told
-            told = await read_status(running.services)
             if as_json:
                 _say(told, as_json=True)
             else:

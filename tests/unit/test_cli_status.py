@@ -1,7 +1,9 @@
 """The status in the terminal says the verdict, why, and the figures."""
 
+import asyncio
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -48,6 +50,28 @@ async def test_the_exit_code_says_whether_it_fails(monkeypatch, failing, code):
     monkeypatch.setattr(command, "with_services", lambda _: told)
     answer = CliRunner().invoke(app, ["status", "--json"])
     assert answer.exit_code == code
+
+
+@pytest.mark.parametrize("while_it", ["waits", "looks"])
+async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, while_it):
+    w, looked, looks = Watched(), asyncio.Event(), iter(range(9))
+    await w.tick()
+
+    async def look(_):
+        there = next(looks) == (2 if while_it == "looks" else 0)
+        if there:
+            looked.set()
+        if there and while_it == "looks":
+            await asyncio.sleep(60)
+        return await told_of(w.w)
+
+    monkeypatch.setattr(command, "read_status", look)
+    monkeypatch.setattr(command, "EVERY", 0.01 if while_it == "looks" else 60)
+    watching = asyncio.create_task(command._told(SimpleNamespace(services=w.w.services), watch=True, as_json=False))
+    await looked.wait()
+    await asyncio.sleep(0.05)
+    watching.cancel()  # what asyncio.run does on Ctrl-C
+    assert (await watching)["health"]["verdict"] == "in sync"
 
 
 def test_the_rules_are_exported_without_any_service():
