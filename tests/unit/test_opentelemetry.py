@@ -9,6 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 from azure.core.settings import settings as azure_settings
+from azure.monitor.opentelemetry.exporter._configuration._state import get_configuration_manager
+from azure.monitor.opentelemetry.exporter.export import _base as azure_base
+from azure.monitor.opentelemetry.exporter.statsbeat._state import is_statsbeat_enabled
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -190,6 +193,22 @@ async def test_both_ways_get_what_was_measured_when_the_process_ends(caplog):
     assert LATENCY.name in {each["metrics"][0]["name"] for each in data if "metrics" in each}
     assert "ingest object" in {each.get("name") for each in data}
     assert {each["tags"]["ai.cloud.role"] for each in collector.envelopes()} == {"dicom-fhir-sync"}
+
+
+def test_application_insights_is_signed_in_to_by_identity_and_nothing_else_is_told_to_microsoft(monkeypatch):
+    asked = []
+    monkeypatch.setattr(azure_base, "ManagedIdentityCredential", lambda **given: asked.append(given) or Credential())
+    monkeypatch.setenv("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "ClientId=c-1;Authorization=AAD")
+    key = "InstrumentationKey=00000000-0000-0000-0000-000000000001;IngestionEndpoint=http://127.0.0.1:9/"
+    assert exporting(settings(insights_connection=key)) is not None
+    assert asked == [{"client_id": "c-1"}] * 2
+    assert not is_statsbeat_enabled()
+    assert get_configuration_manager() is None
+
+
+class Credential:
+    def get_token(self, *_, **__):
+        raise AssertionError("nothing is sent here")
 
 
 @pytest.mark.parametrize("status", [400, 503])
