@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sync.mapping.resource import patient_id, study_id
-from sync.model import PatientRow, StudyRef
+from sync.model import DeadLetter, PatientRow, StudyRef
 from tests.simulation.world import UNREADABLE, Actor, Content, Ehr, World
 
 FIRST, SECOND, THIRD, FOURTH = (StudyRef(study_instance_uid=f"2.25.{n}") for n in "1234")
@@ -73,7 +73,7 @@ def late_dead_letter(w: World) -> None:
     """A delivery writes its dead letter after the object was mended and settled by another, and dies."""
     w.change("a/1", UNREADABLE)
     slow = begin_object(w)
-    until(w, slow, lambda call: call[0] == "put")
+    until(w, slow, lambda call: call[0] == "put" and isinstance(call[1], DeadLetter))  # there is an event before it
     w.change("a/1", Content("1", "P1", "11"))
     deliver_objects(w)
     step(w, slow)
