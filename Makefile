@@ -17,10 +17,10 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
 	$(BIN)/python -m local prepare --hapi --browser --orthanc
 	$(MAKE) --no-print-directory static
-	$(BIN)/python -m pytest
+	scripts/test $(BIN)
 
 check: $(VENV)/.for-development static  ## Quick checks: style, types, import contracts, unit and property tests
-	$(BIN)/python -m pytest tests/unit tests/property tests/docs
+	$(BIN)/python -m pytest -n 2 tests/unit tests/property tests/docs tests/infra
 
 .PHONY: static
 static:
