@@ -20,6 +20,17 @@ pytestmark = pytest.mark.timeout(600)  # HAPI is built and started in here, on a
 STUDIES = 6
 PATIENTS = 2
 
+LOADED_IN_ORDER = (
+    "Patient",
+    "Device",
+    "Endpoint",
+    "ImagingStudy",
+    "Observation",
+    "DiagnosticReport",
+    "DocumentReference",
+)
+"""Each after what it refers to: the world is shared, and others may have left resources of any type in its ledger."""
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -139,7 +150,7 @@ def load(folder: Path, base: str) -> None:
     resources = [
         json.loads(line) for path in sorted(folder.glob("*.ndjson")) for line in path.read_bytes().splitlines()
     ]
-    resources.sort(key=lambda one: ["Patient", "Endpoint", "ImagingStudy"].index(one["resourceType"]))
+    resources.sort(key=lambda one: LOADED_IN_ORDER.index(one["resourceType"]))
     with httpx.Client(base_url=base, timeout=120) as client:
         for start in range(0, len(resources), 100):
             entries = [
