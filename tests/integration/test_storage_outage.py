@@ -11,6 +11,7 @@ from sync.adapters.azure_tables import TableStore
 from sync.config import Settings
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import Locator, ObjectRef
+from sync.telemetry import Telemetry
 
 NOBODY = "http://127.0.0.1:9/someaccount"
 NO_STORAGE = (
@@ -24,7 +25,7 @@ async def test_every_kind_of_storage_gives_up_within_seconds():
     settings = Settings(fhir_url="http://localhost:1/fhir", AzureWebJobsStorage=NO_STORAGE)
     tables = TableStore(bootstrap._table_service(settings, None))
     queues = AzureQueues(bootstrap._queue_service(settings, None))
-    blobs = bootstrap._blobs(settings, None)
+    blobs = bootstrap._blobs(settings, None, Telemetry())
     began = time.monotonic()
     outcomes = await asyncio.gather(
         tables.locators.read(OBJECT),
