@@ -182,10 +182,10 @@ def test_without_script_everything_is_there(browser, filled):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(dashboard(world, f"/study?uid={place.study()}"))
-    page.locator("#verify-study").click()
+    page.locator("#replay-study").click()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()
-    expect(page.get_by_role("status")).to_contain_text("Disagreements", timeout=SOON)
+    expect(page.get_by_role("status")).to_contain_text("Replays begun", timeout=SOON)
     context.close()
 
 
