@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sync.bootstrap import Running
-from sync.errors import SourceGone, SyncError
-from sync.model import Cursor, ObjectRef
+from sync.errors import SyncError
+from sync.model import Cursor, StudyRef
+from sync.ports import InstanceSource
 
 _PROBE = "config-check"
+_NO_STUDY = StudyRef(study_instance_uid="2.25.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Connection:
 
 async def tried(running: Running) -> AsyncIterator[Connection]:
     """
-    Try the state account, the account of the DICOM files and the FHIR service, one after the other.
+    Try the state account, the account of the DICOM files, DICOM services and the FHIR service, one after the other.
 
     Safe to repeat, and beside a running sync. A failure of one does not keep the others from being tried.
     """
@@ -51,12 +54,14 @@ def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:
     s = running.services
     attempts: dict[str, Callable[[], Awaitable[object]]] = {
         "state: queues and tables exist or can be made": running.ensure,
-        "state: rows can be written": lambda: _write_a_row(running),
+        "state: rows can be written": partial(_write_a_row, running),
         "state: queues can be read": s.queues.depths,
     }
     for container in sorted(running.sources.containers):
-        attempts[f"DICOM files: container {container}"] = lambda container=container: _read(running, container)  # type: ignore[misc]
-    return attempts | {"FHIR: ImagingStudy can be read": lambda: s.fhir.read("ImagingStudy", _PROBE)}
+        attempts[f"DICOM files: container {container}"] = partial(running.listing.page, container, size=1)
+    for account, service in sorted(s.instances.items()):
+        attempts[f"DICOM service {account}"] = partial(_ask, service)
+    return attempts | {"FHIR: ImagingStudy can be read": partial(s.fhir.read, "ImagingStudy", _PROBE)}
 
 
 async def _write_a_row(running: Running) -> None:
@@ -66,10 +71,7 @@ async def _write_a_row(running: Running) -> None:
     await cursors.delete(_PROBE)
 
 
-async def _read(running: Running, container: str) -> None:
-    """Read an object that does not exist: being told so is being allowed to look."""
-    ref = ObjectRef(account=running.sources.account, container=container, name=_PROBE)
-    try:
-        await running.services.objects.read(ref, start=0, length=1)
-    except SourceGone:
+async def _ask(service: InstanceSource) -> None:
+    """Ask for the instances of a study that nobody has: being told so is being allowed to ask."""
+    async for _ in service.objects_of(_NO_STUDY):
         return

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from sync.adapters.retry_after import retry_after
+from sync.adapters.tokens import TokenSource
 from sync.errors import SourceGone, SourceUnavailable
 from sync.telemetry import Telemetry
 
@@ -29,14 +30,6 @@ _INLINE_BYTES = 512 * 1024
 
 _GONE = (404, 410)
 _FORBIDDEN = (401, 403)
-
-
-class TokenSource(Protocol):
-    """What gives bearer tokens; see `sync.bootstrap`."""
-
-    async def token(self, *, refresh: bool = False) -> str:
-        """Return a token for the service; a new one when ``refresh``."""
-        ...
 
 
 class DicomWeb:

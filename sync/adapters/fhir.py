@@ -16,7 +16,7 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -24,6 +24,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.retry_after import retry_after
+from sync.adapters.tokens import TokenSource
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
 from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.model import FhirPage, FhirWrite, Resource
@@ -51,14 +52,6 @@ _ELEMENT_PATH = re.compile(
 
 _CONFLICTS = (409, 412)
 _GONE = (404, 410)
-
-
-class TokenSource(Protocol):
-    """What gives bearer tokens; see `sync.bootstrap`."""
-
-    async def token(self, *, refresh: bool = False) -> str:
-        """Return a token for the FHIR service; a new one when ``refresh``."""
-        ...
 
 
 class HttpFhirServer:

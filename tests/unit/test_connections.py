@@ -30,21 +30,32 @@ class Answering:
         return {}
 
 
+class Service:
+    failure = None
+
+    async def objects_of(self, _):
+        if self.failure is not None:
+            raise self.failure
+        return
+        yield
+
+
 @pytest.fixture
 def running():
     store = MemoryStore()
     services = SimpleNamespace(
         cursors=store.cursors,
         queues=Answering(),
-        objects=MemoryObjects(containers=("dicom", "more")),
         fhir=Answering(),
+        instances={"pacs.example": Service()},
     )
 
     async def ensure():
         return None
 
     sources = Sources(account="memory", containers=frozenset({"dicom", "more"}))
-    return SimpleNamespace(services=services, sources=sources, ensure=ensure)
+    listing = MemoryObjects(containers=("dicom", "more"))
+    return SimpleNamespace(services=services, sources=sources, listing=listing, ensure=ensure)
 
 
 async def outcomes(running):
@@ -60,15 +71,23 @@ async def test_when_all_answer_all_is_sound_and_nothing_is_left_behind(running):
 
 async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(running):
     running.services.cursors = Failing(StoreUnavailable("403", code="store.forbidden", hint=ROLES_FOR_STATE))
-    running.services.objects = Failing(SourceUnavailable("403", code="source.forbidden", hint=ROLES_FOR_SOURCE))
+    running.listing = Failing(SourceUnavailable("403", code="source.forbidden", hint=ROLES_FOR_SOURCE))
     running.services.fhir = Failing(FhirUnavailable("no answer"))
+    running.services.instances["pacs.example"].failure = SourceUnavailable("403", code="dicom.forbidden")
     found = await outcomes(running)
     failing = {service: each.code for service, each in found.items() if not each.sound}
     assert failing == {
         "state: rows can be written": "store.forbidden",
         "DICOM files: container dicom": "source.forbidden",
         "DICOM files: container more": "source.forbidden",
+        "DICOM service pacs.example": "dicom.forbidden",
         "FHIR: ImagingStudy can be read": "fhir.unavailable",
     }
     assert "Storage Blob Data Reader" in found["DICOM files: container dicom"].hint
     assert found["state: queues can be read"].sound
+
+
+async def test_a_container_that_is_not_there_is_named(running):
+    running.listing = MemoryObjects(containers=("dicom",))
+    found = await outcomes(running)
+    assert [service for service, each in found.items() if not each.sound] == ["DICOM files: container more"]

@@ -1,0 +1,13 @@
+"""What gives bearer tokens to the adapters that speak HTTP; `sync.bootstrap` has the real one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class TokenSource(Protocol):
+    """Tokens for one service."""
+
+    async def token(self, *, refresh: bool = False) -> str:
+        """Return a token for the service; a new one when ``refresh``."""
+        ...
