@@ -20,7 +20,7 @@ test: $(VENV)/.for-development  ## Run every test, against real servers that are
 	scripts/test $(BIN)
 
 check: $(VENV)/.for-development static  ## Quick checks: style, types, import contracts, unit and property tests
-	$(BIN)/python -m pytest -n 2 tests/unit tests/property tests/docs tests/infra
+	QUICK_CHECK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/property
 
 .PHONY: static
 static:

@@ -1,0 +1,6 @@
+import os
+
+
+def examples(number: int) -> int:
+    """Give the number of examples of a costly property: a third in `make check`, where somebody waits."""
+    return number // 3 if os.environ.get("QUICK_CHECK") else number

@@ -13,6 +13,7 @@ from sync.mapping.resource import DERIVED_ELEMENTS, canonical
 from sync.model import LedgerRow, ObjectKey
 from tests import reports as r
 from tests.mapping_rows import STUDY, row
+from tests.property import examples
 
 SENTINEL = "Zzsentinel"
 MAPPING = MappingSettings(timezone="Europe/Berlin", dicomweb_url="https://pacs.example/dicom-web")
@@ -86,7 +87,7 @@ REPORTS = st.builds(
 
 
 @given(st.lists(REPORTS, min_size=1, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_tree_makes_valid_resources_or_findings(reports):
     rows = [row(n, key=str(n), **said) for n, said in enumerate(reports, 1)]
     bundle, findings = build_bundle(STUDY, rows, MAPPING)
@@ -100,7 +101,7 @@ def test_any_tree_makes_valid_resources_or_findings(reports):
 
 
 @given(st.lists(REPORTS, min_size=2, max_size=3), st.randoms())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_order_and_repeats_give_the_same_bytes(reports, rng):
     rows = [row(n, key=str(n), **said) for n, said in enumerate(reports, 1)]
     again = [*rows, *rows]
@@ -122,7 +123,7 @@ DAMAGE = st.lists(st.tuples(st.floats(0.1, 1, exclude_max=True), st.binary(min_s
 
 
 @given(st.sampled_from(FILES), DAMAGE, st.floats(0.3, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_damaged_report_is_refused_or_mapped(data, damage, kept):
     broken = bytearray(data)
     for place, overwritten in damage:

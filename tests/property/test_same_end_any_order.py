@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sync.events import study_message
 from sync.handling import handle_object_message, handle_study_message
 from sync.mapping.resource import canonical
+from tests.property import examples
 from tests.worlds import SOURCES, UNREADABLE, MemoryWorld, dicom, events
 
 SCANNER = {"Manufacturer": "Maker", "ManufacturerModelName": "Model", "DeviceSerialNumber": "47"}
@@ -82,7 +83,7 @@ async def clean_end(w):
     return end(clean)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(history=HISTORIES, data=st.data())
 def test_any_order_and_any_repeats_end_alike_and_a_second_run_writes_nothing(history, data):
     asyncio.run(_check(history, data))
@@ -112,7 +113,7 @@ async def _redeliver_everything(w):
     await w.settle()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(history=HISTORIES, data=st.data())
 def test_events_that_come_as_things_happen_end_alike(history, data):
     asyncio.run(_check_live(history, data))
