@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from typing import Any
 
@@ -168,6 +168,11 @@ class WatchedFhir:
             raise self.outage
 
 
+def ports_of(store: MemoryStore) -> dict[str, Any]:
+    """Return every port that the store has, by its name in `Services`: a new port is added nowhere else."""
+    return {name: getattr(store, name) for name in {each.name for each in fields(Services)} & vars(store).keys()}
+
+
 class MemoryWorld:
     """Everything that the sync needs, and what the outside does to it."""
 
@@ -185,33 +190,8 @@ class MemoryWorld:
     def process(self, **settings: Any) -> Services:
         """Start a function process on this state; it has seen nothing yet."""
         required = {"fhir_url": "http://localhost/fhir", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
-        ports = (
-            "objects",
-            "locators",
-            "ledger",
-            "dirty",
-            "projections",
-            "patients",
-            "dead_letters",
-            "drifts",
-            "cursors",
-            "series",
-            "audit",
-            "history",
-            "outbox",
-            "tallies",
-            "study_queue",
-            "object_queue",
-        )
-        store = {port: getattr(self.store, port) for port in ports}
-        return Services(
-            settings=Settings(**required, **settings),
-            clock=self.clock,
-            queues=self.store.study_queue,
-            fhir=self.fhir,
-            results=self.topic,
-            **store,
-        )
+        given = {**ports_of(self.store), "clock": self.clock, "queues": self.store.study_queue}
+        return Services(settings=Settings(**required, **settings), fhir=self.fhir, results=self.topic, **given)
 
     # What the outside does.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -139,23 +139,7 @@ async def azure_storage(connection_string: str) -> AsyncIterator[Storage]:
 
 
 def _ports(store: Any) -> dict[str, Any]:
-    names = (
-        "locators",
-        "ledger",
-        "dirty",
-        "projections",
-        "patients",
-        "dead_letters",
-        "drifts",
-        "cursors",
-        "series",
-        "audit",
-        "history",
-        "outbox",
-        "tallies",
-        "study_queue",
-        "object_queue",
-    )
+    names = {each.name for each in fields(Storage)} - {"objects", "listing", "outside", "account"}
     return {name: getattr(store, name) for name in names}
 
 

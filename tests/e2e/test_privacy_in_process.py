@@ -3,7 +3,7 @@
 import json
 import logging
 import traceback
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +21,7 @@ from sync.web.dead_letters import list_letters, show_letter
 from sync.web.exchange import Request
 from tests.e2e.messages import event
 from tests.e2e.sentinels import NAME, PATIENT, STUDIES, blob, file_of, found_in
+from tests.worlds import ports_of
 
 SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
 SETTINGS = Settings(
@@ -48,9 +49,7 @@ class Sync:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.raised: list[str] = []
-        names = {each.name for each in fields(Services)} & vars(self.store).keys() - {"clock"}
-        parts = {name: getattr(self.store, name) for name in names}
-        self.whole = Services(settings=SETTINGS, clock=self.clock, fhir=MemoryFhirServer(), **parts)
+        self.whole = Services(settings=SETTINGS, fhir=MemoryFhirServer(), **ports_of(self.store))
         self.services = self.whole
 
     def breaks(self, port, **failures):

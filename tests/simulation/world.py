@@ -9,7 +9,6 @@ ledger must equal those of a clean world that sees only the objects as they are 
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -36,7 +35,7 @@ from sync.model import Action, Change, FhirWrite, Projection, StudyRef, digest
 from sync.ports import Services
 from sync.verify.strangers import look_at_stranger
 from sync.verify.studies import look_at_study
-from tests.worlds import ehr_patient, ehr_study
+from tests.worlds import ehr_patient, ehr_study, ports_of
 
 MAX_STEPS = 20_000
 UNREADABLE = b"not a DICOM file"
@@ -205,8 +204,7 @@ class World:
         self.services = self._services(step=True)
 
     def _services(self, *, step: bool) -> Services:
-        names = {each.name for each in dataclasses.fields(Services)} & vars(self.store).keys()
-        ports = {name: getattr(self.store, name) for name in names - {"clock", "queues"}}
+        ports = {name: port for name, port in ports_of(self.store).items() if name not in ("clock", "queues")}
         ports |= {"fhir": self.fhir, "objects": self.objects, "results": self.topic}
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
         settings = SETTINGS.model_copy(update={"patient_policy": self.policy})
