@@ -1,0 +1,59 @@
+"""
+The frozen values that travel through the sync, named in the field's words.
+
+Others import them from here; the modules say which belong together.
+"""
+
+from __future__ import annotations
+
+from sync.model.changes import Action, Change
+from sync.model.drifts import Drift, DriftKind
+from sync.model.fhir import FhirPage, FhirWrite, Resource
+from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
+from sync.model.instances import Attributes, Finding, InstanceRecord, Look
+from sync.model.ledger import LedgerRow, Locator
+from sync.model.letters import AuditEntry, DeadLetter, LetterEntry, LetterPage, SubjectKind
+from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
+from sync.model.stored import Stored
+from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
+from sync.model.walks import RECONCILE_CURSOR, Batch, Cursor
+
+__all__ = [
+    "LOCATOR_BUCKETS",
+    "RECONCILE_CURSOR",
+    "Action",
+    "Attributes",
+    "AuditEntry",
+    "Batch",
+    "Change",
+    "Chunk",
+    "Cursor",
+    "DeadLetter",
+    "DirtyStudy",
+    "Drift",
+    "DriftKind",
+    "FeedSegment",
+    "FhirPage",
+    "FhirWrite",
+    "Finding",
+    "InstanceMetadata",
+    "InstanceRecord",
+    "LedgerRow",
+    "LetterEntry",
+    "LetterPage",
+    "ListedObject",
+    "Locator",
+    "Look",
+    "ObjectKey",
+    "ObjectRef",
+    "Page",
+    "PatientRow",
+    "Projection",
+    "Resource",
+    "Stored",
+    "StudyEvent",
+    "StudyRef",
+    "SubjectKind",
+    "digest",
+    "folder_partitions",
+]

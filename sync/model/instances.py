@@ -1,0 +1,60 @@
+"""What a look at an object finds: the record of an instance, a problem, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync.errors import UnreadableObject
+from sync.model.identity import StudyRef
+
+Attributes = Mapping[str, Sequence[Any]]
+"""
+Extracted attributes of one instance: DICOM keyword -> values, as `sync.attributes` lists them.
+
+Values are text as the file has it, decoded and without padding (dates stay ``YYYYMMDD``, person names keep ``^`` and
+``=``), integers for binary VRs, and nested `Attributes` for the items of a sequence. Shape: absent keyword = absent
+attribute; empty sequence = present but empty. It is JSON as it stands.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """
+    An attribute that could not be used as it is. It never holds the value.
+
+    ``keyword`` is the DICOM keyword, ``code`` says what is wrong (``date.impossible``), ``action`` what was done
+    (``omitted``).
+    """
+
+    keyword: str
+    code: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """What one header says: the identity of the instance and its extracted attributes."""
+
+    study: StudyRef
+    series_instance_uid: str
+    sop_instance_uid: str
+    attributes: Attributes
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """
+    The object as it was when looked at; exactly one of three truths.
+
+    A ``record`` (it is an instance), a ``problem`` (it is there and can never become one), or neither: it is gone, and
+    then ``etag`` is None.
+    """
+
+    etag: str | None
+    order: str = ""
+    """When the store last changed the object, ISO 8601 UTC. For people: nothing is decided by it."""
+    record: InstanceRecord | None = None
+    problem: UnreadableObject | None = None

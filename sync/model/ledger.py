@@ -1,0 +1,41 @@
+"""What is known of each object: which study it belongs to, and what its header says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync.model.identity import ObjectKey, ObjectRef, StudyRef
+from sync.model.instances import InstanceRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One object's instance, as the study's ledger keeps it."""
+
+    object_key: ObjectKey
+    record: InstanceRecord
+    order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locator:
+    """
+    What we know of one object; a delete event carries no UID, so this is how it finds its study.
+
+    ``study`` is None while the object is gone or unreadable. ``history`` holds every other study it ever claimed whose
+    ledger row may still be there. ``settled`` means that ledger and marks agree with this row.
+    """
+
+    object: ObjectRef
+    etag: str | None
+    study: StudyRef | None = None
+    sop_instance_uid: str | None = None
+    history: frozenset[StudyRef] = frozenset()
+    settled: bool = False
+    has_dead_letter: bool = False
+    sequence: int | None = None
+    """Highest sequence of an ordered feed that was acted on; a lower one is older than what we know."""
+    contested: bool = False
+    """Whether it was ever claimed while an earlier claim was not settled: who made that one may still write its row."""
+    order: str = ""
+    """`Look.order` of the look that the row is made of."""

@@ -1,0 +1,78 @@
+"""Failures that wait for somebody, and what operators did about them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sync.errors import SyncError
+
+
+class SubjectKind(enum.Enum):
+    """What a dead letter is about."""
+
+    OBJECT = "object"
+    STUDY = "study"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """
+    A failure that needs somebody, kept until its cause is gone. One per subject: a repeat updates it.
+
+    ``subject`` is the object key, the study key or the digest of the message: never a name or a value. What a retry
+    needs is kept elsewhere and shown to operators only: an object's name in its locator, a study's UID in its
+    projection row. A message itself is in ``message``, with the ``queue`` that it came from.
+    """
+
+    kind: SubjectKind
+    subject: str
+    code: str
+    detail: str
+    hint: str
+    first_at: datetime
+    last_at: datetime
+    attempts: int = 1
+    message: str | None = field(default=None, repr=False)
+    queue: str = ""
+
+    @classmethod
+    def of(cls, kind: SubjectKind, subject: str, failure: SyncError, now: datetime, **kept: Any) -> DeadLetter:
+        """Make the letter of a failure that happened now; ``kept`` is what a retry needs."""
+        code, detail, hint = failure.code, failure.detail, failure.hint
+        return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterEntry:
+    """A dead letter as a list of all of them has it: enough to count, group and sort."""
+
+    kind: SubjectKind
+    subject: str
+    code: str
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterPage:
+    """Some dead letters; ``token`` asks for the next ones, None: these were the last."""
+
+    letters: Sequence[DeadLetter] = ()
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """What an operator did: who, what, to which subject (a hashed key, or a code), why."""
+
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    code: str = ""
+    why: str = ""

@@ -1,0 +1,16 @@
+"""A value as a table has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A value with the ETag of the table row that holds it."""
+
+    value: T
+    etag: str

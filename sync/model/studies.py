@@ -1,0 +1,94 @@
+"""What is known of each study: whether it is outstanding, what FHIR was told of it, and of whom it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sync.model.identity import StudyRef
+from sync.model.instances import Attributes, Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyStudy:
+    """An outstanding study: the outbox row. Times are aware UTC."""
+
+    study: StudyRef
+    first_marked: datetime
+    last_marked: datetime
+    attempts: int = 0
+    not_before: datetime | None = None
+    failing_since: datetime | None = None
+    """When the failures began that ``attempts`` counts."""
+    distrust: bool = False
+    """Whether somebody asked for FHIR to be read: no record may stand for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """
+    What we last wrote to FHIR for one study; a cache of the server, and the write-ahead note of patient rows.
+
+    ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
+    none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
+    are the top-level elements that we wrote. ``taken_over`` tells of an adopted resource that its maker has left to us.
+    ``begun`` is noted before the first write, so that no crash hides one.
+    ``patient_key`` is the key of the patient row that the study keeps, ``patient_keys`` holds every one that it ever
+    had: a pass that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise
+    holds, as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or
+    with an empty text when it should not be there.
+    """
+
+    study: StudyRef
+    fhir_id: str
+    adopted: bool = False
+    taken_over: bool = False
+    version: str | None = None
+    content_hash: str | None = None
+    foreign: bool = False
+    elements: frozenset[str] = frozenset()
+    begun: bool = False
+    patient_id: str | None = None
+    patient_key: str | None = None
+    patient_hash: str | None = None
+    patient_keys: frozenset[str] = frozenset()
+    derived: Mapping[str, str] = field(default_factory=dict)
+    shared_hashes: frozenset[str] = frozenset()
+    """Of the resources that it refers to and shares with other studies, as they should be: Endpoint, Devices."""
+    series: int = 0
+    instances: int = 0
+    findings: tuple[Finding, ...] = ()
+    patient_findings: tuple[Finding, ...] = ()
+    """Those of ``findings`` that only a look at the Patient and its other studies can give."""
+    error: str | None = None
+    announced: str = ""
+    """What result events last said of it: a digest, a failure's code, or nothing; see `sync.announcing`."""
+    announcements: int = 0
+    finished: bool = False
+    """False while a pass is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRow:
+    """One study's say about its patient; the Patient resource is built from all rows of its key."""
+
+    patient_key: str
+    study: StudyRef
+    study_date: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEvent:
+    """
+    Something that came of a study, for people to look at: nothing is decided by it.
+
+    ``outcome`` is a word of `sync.pipeline.Projected`; counts are those of the study then. Aware UTC.
+    """
+
+    study: StudyRef
+    at: datetime
+    outcome: str
+    series: int = 0
+    instances: int = 0

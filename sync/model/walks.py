@@ -1,0 +1,45 @@
+"""What walks find, and how far they have come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sync.model.changes import Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """
+    How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
+
+    ``position`` is JSON and the walker's own; it names no patient. ``holder`` is who walks until ``held_until`` (aware
+    UTC), empty when nobody does: see `sync.leases`.
+    """
+
+    name: str
+    position: Mapping[str, Any] = field(default_factory=dict)
+    holder: str = ""
+    held_until: datetime | None = None
+    advanced_at: datetime | None = None
+    """When ``position`` last moved, or was found to be the end."""
+
+
+RECONCILE_CURSOR = "reconcile"
+"""Cursor of the timer that compares everything in turn; its position holds ``last_round`` (``began``, ``ended``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """
+    Changes that a walk found, and where it stands once they all are dealt with.
+
+    ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object.
+    """
+
+    changes: Sequence[Change] = ()
+    position: Mapping[str, Any] = field(default_factory=dict)
+    passed: int = 0
+    unusable: int = 0
