@@ -20,7 +20,8 @@ Environment variables of the function app ("application settings" on Azure), rea
 value is dropped; a blank value is one that is not set. A wrong one is never replaced by a default: `GET api/health`
 answers 503 and names it, the log says `config.invalid`, and messages wait until it is mended.
 
-This page is made from [`sync/config.py`](../sync/config.py): `.venv/bin/python -m tests.docs.settings_page`.
+This page is made from [`sync/config/settings.py`](../sync/config/settings.py) and the files beside it:
+`.venv/bin/python -m tests.docs.settings_page`.
 How queues are read is set in `host.json`: [ADR 0011](adr/0011-queue-settings.md).
 
 ## Where everything is

@@ -1,0 +1,179 @@
+"""
+What the text of a setting must look like.
+
+Each type here takes the text as it was typed, drops what people copy along, and refuses it by a ValueError that says
+what was expected, never what was found: settings hold secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+_URI_CHARACTERS = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
+"""RFC 3986: what a URI may hold; FHIR servers refuse the rest, one study at a time."""
+
+SYSTEM_SCHEMES = ("http://", "https://", "urn:")
+"""How the URI of an identifier or code system may begin; FHIR validators take others for references."""
+
+_CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
+"""Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine: there, and nowhere else, addresses may be plain http without a credential."""
+
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+
+
+def _absolute_uri(value: str) -> str:
+    if value and not (value.startswith(SYSTEM_SCHEMES) and _URI_CHARACTERS.fullmatch(value)):
+        raise ValueError("expected a URI such as https://hospital.example/patient-ids or urn:oid:2.16.840.1.113883")
+    return value
+
+
+def _web_root(value: str) -> str:
+    if value and not _is_web_root(value):
+        raise ValueError("expected an http(s) URL without user name, query or fragment")
+    return value.rstrip("/")
+
+
+def _is_web_root(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, an IPv6 address that is none
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in ("http", "https") and named and plain and bool(_URI_CHARACTERS.fullmatch(value))
+
+
+def _access_key(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", value):
+        raise ValueError("expected an access key of the topic, which is base64")
+    return value
+
+
+def _topic(value: str) -> str:
+    if not value:
+        return value
+    url = _web_root(value)
+    if not url.startswith("https:") and urlsplit(url).hostname not in LOCAL_HOSTS:
+        raise ValueError("expected the https URL of an Event Grid topic (http only on this machine)")
+    return url
+
+
+def _webhook(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    local = parts.hostname in LOCAL_HOSTS
+    if not (parts.scheme == "https" or (parts.scheme == "http" and local)) or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("expected an https URL (http only on this machine) without user name")
+    return value
+
+
+def _plain_key(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", value):
+        raise ValueError("expected letters and digits only")
+    return value
+
+
+def _given(value: str) -> str:
+    if not value:
+        raise ValueError("expected an http(s) URL, got nothing")
+    return value
+
+
+def _without_version(value: str) -> str:
+    """Drop the version of the API, which people copy along."""
+    return re.sub(r"/v\d+$", "", value)
+
+
+def _user(value: str) -> str:
+    if ":" in value:
+        raise ValueError("expected a user name; HTTP basic authentication allows no colon in one")
+    return value
+
+
+def _source(value: str) -> str:
+    """Pass a connection string: its client judges it. With an identity, Azure takes nothing but https."""
+    if "://" in value.partition("=")[0] and not (_is_web_root(value) and value.startswith("https:")):
+        raise ValueError("expected a connection string, or the https URL of an account's blob service")
+    return value
+
+
+def _account(value: str) -> str:
+    if value and not _ACCOUNT.fullmatch(value):
+        raise ValueError("expected the name of a storage account: 3 to 24 lower-case letters and digits")
+    return value
+
+
+def _containers(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or not all(_CONTAINER.fullmatch(each) for each in names):
+        raise ValueError("expected names of containers, separated by commas")
+    return names
+
+
+def _no_blanks(value: str) -> str:
+    if len(value.split()) > 1:
+        raise ValueError("expected an identifier system, which has no blanks, or none, or issuer")
+    return value
+
+
+def _container(name: str) -> str:
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError("expected the name of a container")
+    return name
+
+
+def _time_zone(value: str) -> str:
+    if value:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+            raise ValueError("expected an IANA time zone such as Europe/Berlin") from problem
+    return value
+
+
+def _comma_list(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _json_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        form = '{"HOSPITAL": "https://hospital.example/patient-ids"}'
+        raise ValueError(f"expected a JSON object such as {form}")  # noqa: TRY004 -- pydantic wants ValueError
+    return found
+
+
+Uri = Annotated[str, AfterValidator(_absolute_uri)]
+UrisByName = Annotated[dict[str, Uri], NoDecode, BeforeValidator(_json_object)]
+IdentifierSystem = Annotated[str, AfterValidator(_no_blanks)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+WebRoot = Annotated[str, AfterValidator(_web_root)]
+GivenRoot = Annotated[WebRoot, AfterValidator(_given)]
+RootWithoutVersion = Annotated[WebRoot, AfterValidator(_without_version)]
+Topic = Annotated[str, AfterValidator(_topic)]
+Webhook = Annotated[str, AfterValidator(_webhook)]
+
+Account = Annotated[str, AfterValidator(_account)]
+Source = Annotated[str, AfterValidator(_source)]
+Container = Annotated[str, AfterValidator(_container)]
+Containers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)]
+
+User = Annotated[str, AfterValidator(_user)]
+PlainKey = Annotated[str, AfterValidator(_plain_key)]
+AccessKey = Annotated[str, AfterValidator(_access_key)]

@@ -1,0 +1,75 @@
+"""How settings are read from the environment, and refused."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sync.errors import ConfigError
+
+PREFIX = "DICOM_SYNC_"
+
+
+class _Variables(EnvSettingsSource):
+    """The environment without blank values, for portals and templates like to set them."""
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        self.env_vars = {name: value.strip() for name, value in self.env_vars.items() if value and value.strip()}
+
+
+class Section(BaseSettings):
+    """Settings that share a prefix."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the base class passes all four
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what the caller gives, then the environment."""
+        return init_settings, _Variables(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """
+        Read the environment; overrides win over it.
+
+        Raises
+        ------
+        ConfigError
+            Naming the first setting that is missing or wrong, and what it should hold, never what it holds.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as problem:
+            first = problem.errors(include_input=False, include_url=False, include_context=False)[0]
+            expected = "is missing" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
+            raise ConfigError(cls.variable(str(first["loc"][0])), expected) from None
+
+    @classmethod
+    def variables(cls) -> dict[str, FieldInfo]:
+        """Return the fields by the names of their environment variables."""
+        return {cls.variable(name): info for name, info in cls.model_fields.items()}
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """Return the environment variable of a field, given by its name or alias."""
+        aliases = {info.validation_alias for info in cls.model_fields.values()}
+        alias = name if name in aliases else getattr(cls.model_fields.get(name), "validation_alias", None)
+        return str(alias) if alias else str(cls.model_config["env_prefix"]) + name.upper()
