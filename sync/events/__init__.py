@@ -1,0 +1,26 @@
+"""
+Queue messages as values: Event Grid's blob events become changes, messages of queue ``studies`` become studies.
+
+Text comes in; `Change`, `StudyRef` or a `PermanentError` comes out, and nothing else ever does: a message that could
+raise would be delivered until it is poison. Pure: no request is made.
+"""
+
+from __future__ import annotations
+
+from sync.events.addresses import Sources
+from sync.events.feeds import feed_sequences
+from sync.events.messages import object_message, parse_study_message, study_message, study_message_links
+from sync.events.parsing import message_digest, message_text, parse_event, parse_message
+
+__all__ = [
+    "Sources",
+    "feed_sequences",
+    "message_digest",
+    "message_text",
+    "object_message",
+    "parse_event",
+    "parse_message",
+    "parse_study_message",
+    "study_message",
+    "study_message_links",
+]

@@ -1,0 +1,42 @@
+"""
+Events of a DICOM service: they only wake the reader of its change feed, which has their order and the metadata.
+
+Source: Azure Health Data Services, "DICOM service events".
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from sync.errors import BadEvent
+from sync.events.fields import events_of, fields_of, kind_of
+
+_PREFIX = "microsoft.healthcareapis.dicomimage"
+
+
+def feed_sequences(text: str) -> list[int | None]:
+    """
+    Return the feed sequences that the events of a DICOM service in a message name, None for one that names none.
+
+    Malformed or not, such an event only says that the feed has something to read. Whatever else is in the message is
+    the business of `parse_message`.
+    """
+    with contextlib.suppress(BadEvent):
+        return [_sequence(event) for event in events_of(text) if is_of_feed(event)]
+    return []
+
+
+def is_of_feed(event: Any) -> bool:
+    """Tell whether an event, whatever it is, is one of a DICOM service."""
+    with contextlib.suppress(BadEvent):
+        return kind_of(fields_of(event, "event")).startswith(_PREFIX)
+    return False
+
+
+def _sequence(event: Any) -> int | None:
+    with contextlib.suppress(BadEvent):
+        data = fields_of(fields_of(event, "event").get("data"), "data")
+        number = data.get("sequencenumber")
+        return number if isinstance(number, int) and not isinstance(number, bool) else None
+    return None

@@ -1,0 +1,52 @@
+"""
+JSON of a message, whatever it really is: what cannot be used is a `BadEvent`.
+
+Published samples disagree on how keys are written (``specVersion``), so all are taken in lower case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sync.errors import BadEvent
+
+
+def document_of(text: str, what: str) -> Any:
+    """Return the JSON of a message; ``what`` names it in the error."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    raise BadEvent(f"the {what} is not JSON")
+
+
+def events_of(text: str) -> list[Any]:
+    """Return the events of a message, which holds several in an array, or one bare."""
+    document = document_of(text, "message")
+    return document if isinstance(document, list) else [document]
+
+
+def fields_of(value: Any, what: str) -> dict[str, Any]:
+    """Return the JSON object with its keys in lower case; ``what`` names it in the error."""
+    if not isinstance(value, dict):
+        raise BadEvent(f"the {what} is not a JSON object")
+    return {key.lower(): item for key, item in value.items()}
+
+
+def text_of(fields: Mapping[str, Any], key: str) -> str:
+    """Return a field that has to hold some text."""
+    value = fields.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadEvent(f"{key} is missing or not text")
+    return value
+
+
+def kind_of(fields: Mapping[str, Any]) -> str:
+    """Return the type of an event, in either schema, in lower case."""
+    return text_of(fields, "type" if "specversion" in fields else "eventtype").casefold()
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether the text can be sent: JSON escapes may leave half a surrogate pair, which cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

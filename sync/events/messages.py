@@ -1,0 +1,86 @@
+"""Messages of our own: look at this object again; project this study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sync.errors import BadEvent, ForeignSource
+from sync.events.addresses import Sources, checked_name
+from sync.events.fields import document_of, fields_of, is_unicode, text_of
+from sync.model import Action, Change, ObjectRef, StudyRef
+from sync.spans import is_traceparent
+
+_MOST_WAITS = 1_000_000
+
+
+def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime | None = None) -> str:
+    """
+    Text of a message of ours in queue ``objects``: look at this object again, trusting nothing.
+
+    Parameters
+    ----------
+    waited, failing_since
+        How often an outage put it off already, and since when (aware UTC).
+    """
+    named = {"account": ref.account, "container": ref.container, "name": ref.name}
+    since = {"failing_since": failing_since.isoformat()} if failing_since else {}
+    return json.dumps({"look_again": named, "waited": waited, **since})
+
+
+def look_again(message: Mapping[str, Any], allowed: Sources) -> Change:
+    """Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event."""
+    named = fields_of(message["look_again"], "look_again")
+    account, name, container = text_of(named, "account"), text_of(named, "name"), named.get("container")
+    if not isinstance(container, str):  # empty is a data partition's name
+        raise BadEvent("the container is not text")
+    in_storage = account == allowed.account and container in allowed.containers
+    if not in_storage and account not in allowed.services:
+        raise ForeignSource("a message asks for an account or container that is not configured")
+    waited, since = message.get("waited"), None
+    with contextlib.suppress(TypeError, ValueError):
+        since = datetime.fromisoformat(message.get("failing_since"))  # type: ignore[arg-type]  # what is none raises
+    return Change(
+        object=ObjectRef(account=account, container=container, name=checked_name(name)),
+        action=Action.CREATED,
+        again=True,
+        waited=waited if type(waited) is int and 0 <= waited <= _MOST_WAITS else 0,
+        failing_since=since if since is not None and since.tzinfo is not None else None,
+    )
+
+
+def study_message(ref: StudyRef, traceparent: str = "") -> str:
+    """
+    Text of the message of queue ``studies`` that names the study; equal studies give equal text.
+
+    ``traceparent`` is that of the span that sends it, empty when nothing is traced.
+    """
+    traced = {"traceparent": traceparent} if traceparent else {}
+    return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition, **traced})
+
+
+def parse_study_message(text: str) -> StudyRef:
+    """
+    Read a message of queue ``studies``; inverse of `study_message`.
+
+    Raises
+    ------
+    BadEvent
+        The text is not such a message.
+    """
+    fields = fields_of(document_of(text, "study message"), "study message")
+    uid, partition = text_of(fields, "study_instance_uid"), fields.get("partition", "")
+    if not isinstance(partition, str) or not is_unicode(uid + partition):
+        raise BadEvent("the study message holds something else than text")
+    return StudyRef(study_instance_uid=uid, partition=partition)
+
+
+def study_message_links(text: str) -> tuple[str, ...]:
+    """Return the ``traceparent`` that a message of queue ``studies`` brings; malformed or absent, none."""
+    with contextlib.suppress(BadEvent):
+        brought = fields_of(document_of(text, "study message"), "study message").get("traceparent")
+        return (str(brought),) if is_traceparent(brought) else ()
+    return ()
