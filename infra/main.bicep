@@ -84,6 +84,9 @@ param alertEmails array = []
 @description('Days that logs and metrics are kept.')
 param logRetention int = 30
 
+@description('Client id of the app registration for sign-in to the HTTP functions, in the tenant of this subscription; empty: none.')
+param entraClientId string = ''
+
 @description('Further settings of docs/settings.md, such as { DICOM_SYNC_TIMEZONE: \'Europe/Berlin\' }.')
 param settings object = {}
 
@@ -101,6 +104,7 @@ var existingWorkspace = fhirKind == 'existing'
 var workspaceName = existingWorkspace ? last(split(healthWorkspaceId, '/')) : 'hds${token}'
 var workspaceGroup = existingWorkspace ? split(healthWorkspaceId, '/')[4] : group.name
 var workspaceSubscription = existingWorkspace ? split(healthWorkspaceId, '/')[2] : subscription().subscriptionId
+var signsIn = !empty(entraClientId)
 var usesWorkspace = fhirKind != 'other'
 var usesDicomService = usesWorkspace && !empty(dicomServiceName)
 var serviceRoot = 'azurehealthcareapis.com'
@@ -336,18 +340,29 @@ module functions 'app/functions.bicep' = {
     instanceMemory: instanceMemory
     maximumInstances: maximumInstances
     subnetId: isPrivate ? vnet!.outputs.functionSubnetId : ''
+    signsIn: signsIn
     settings: union(
       {
         DICOM_SYNC_FHIR_URL: usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
         DICOM_SYNC_SOURCE: 'https://${sourceAccountName}.blob.${environment().suffixes.storage}'
         DICOM_SYNC_CONTAINERS: join(dicomContainers, ',')
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
+        DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default, nobody; or what settings say
         DICOM_SYNC_EVENTS_TOPIC: resultEvents ? results!.outputs.endpoint : ''
       },
       settings
     )
   }
   dependsOn: [stateEndpoints, sourceAccess, healthAccess]
+}
+
+module signIn 'app/sign-in.bicep' = if (signsIn) {
+  name: 'sign-in'
+  scope: group
+  params: {
+    appName: functions.outputs.name
+    clientId: entraClientId
+  }
 }
 
 module alerting 'app/alerting.bicep' = {
@@ -375,8 +390,11 @@ module alerts 'alerts.bicep' = {
 }
 
 output AZURE_LOCATION string = location
+output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name
 output FUNCTION_APP_NAME string = functions.outputs.name
+output FUNCTION_APP_PRINCIPAL_ID string = identity.outputs.principalId
 output API_URL string = functions.outputs.apiUrl
+output SIGN_IN_REDIRECT string = functions.outputs.signInRedirect
 output DICOM_ACCOUNT string = sourceAccountName
 output STATE_ACCOUNT string = state.outputs.accountName

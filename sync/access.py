@@ -7,13 +7,14 @@ Who calls an HTTP function, and may they change anything. Pure: headers and sett
 The host has checked the function key before we run; here is what comes on top. With ``DICOM_SYNC_OPERATORS`` = ``none``
 nobody may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
 says it, in a header that the front end sets and that it removes from requests that bring one of their own. That header
-means nothing when App Service authentication is off: anybody could send it.
+means nothing when App Service authentication is off: anybody could send it. So where App Service says that it is off,
+nobody may act.
 
 A browser carries its session, or the key that stands in the address of its page, to us from any site that asks it to.
 So whatever acts must come from our own pages, or from no browser at all: see `operator_of`.
 
-Sources: Azure App Service, "Work with user identities in Azure App Service authentication" (client principal); W3C
-"Fetch Metadata Request Headers"; RFC 6454 (Origin).
+Sources: Azure App Service, "Work with user identities in Azure App Service authentication" (client principal) and
+"Environment variables and app settings" (``WEBSITE_AUTH_*``); W3C "Fetch Metadata Request Headers"; RFC 6454 (Origin).
 """
 
 from __future__ import annotations
@@ -38,8 +39,23 @@ _PRINCIPAL_HEADER = "x-ms-client-principal"
 _LONGEST_PRINCIPAL = 64 * 1024
 _LONGEST_NAME = 100
 _ROLE_CLAIMS = frozenset({"roles", "role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"})
-_NAME_CLAIMS = ("preferred_username", "upn", "name", "appid", "azp")
-"""The first of these that is there names the caller; an application has only the last two."""
+_CLAIMS_2005 = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+_NAME_CLAIMS = (
+    "preferred_username",
+    "upn",
+    f"{_CLAIMS_2005}/upn",
+    f"{_CLAIMS_2005}/name",
+    f"{_CLAIMS_2005}/emailaddress",
+    "name",
+    "appid",
+    "azp",
+)
+"""
+The first of these that is there names the caller; an application has only the last two.
+
+App Service gives some claims longer names than the token does, and which ones depends on its setting
+``WEBSITE_AUTH_USE_LEGACY_CLAIMS``; ``preferred_username`` and ``name`` keep theirs.
+"""
 
 _OUR_OWN = frozenset({"same-origin", "none"})
 
@@ -73,7 +89,7 @@ def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "")
     found = {name.lower(): value for name, value in headers.items()}
     if settings.operators == "key":
         return Caller(kind="key", name=_name(found.get(OPERATOR_HEADER.lower(), "") or says), may_operate=True)
-    if settings.operators == "entra":
+    if settings.operators == "entra" and settings.sign_in.lower() != "false":
         return _signed_in(found.get(_PRINCIPAL_HEADER, ""))
     return Caller()
 

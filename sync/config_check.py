@@ -169,6 +169,9 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
     if settings.storage and settings.storage_account and settings.storage != _SOUND["storage"]:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
+    if settings.operators == "entra" and settings.sign_in.lower() == "false":
+        text = "is entra, and App Service authentication is off: nobody may act; turn it on"
+        yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
 
 
 def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:

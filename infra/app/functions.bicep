@@ -12,10 +12,16 @@ param maximumInstances int
 @description('Subnet to join; empty: none.')
 param subnetId string
 
+@description('Whether App Service authentication is set up beside this module.')
+param signsIn bool
+
 @description('Application settings of the sync, by name.')
 param settings object
 
 var deploymentContainer = 'deployment'
+
+// App Service reads this one: its authentication proves itself to Entra ID with the identity, instead of a secret.
+var signInSettings = signsIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: clientId } : {}
 
 resource state 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
   name: stateAccountName
@@ -89,9 +95,11 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'false'
       PYTHON_ENABLE_OPENTELEMETRY: 'false'
     },
+    signInSettings,
     settings
   )
 }
 
 output name string = app.name
 output apiUrl string = 'https://${app.properties.defaultHostName}/api'
+output signInRedirect string = 'https://${app.properties.defaultHostName}/.auth/login/aad/callback'

@@ -76,6 +76,10 @@ class Settings(MappingSettings):
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
     anybody could claim the role."""
 
+    sign_in: str = Field(default="", validation_alias="WEBSITE_AUTH_ENABLED")
+    """App Service itself says here whether its authentication is on; not to be set. With ``False`` and operators
+    ``entra`` nobody may act."""
+
     lost_events: Container = "event-dead-letters"
     """Container of the state account where Event Grid leaves what it could not deliver: its events are recovered every
     five minutes. One that does not exist holds nothing."""

@@ -15,8 +15,8 @@ from sync.errors import AccessRefused
 READER = Caller()
 
 
-def settings(operators):
-    return Settings(fhir_url="http://localhost/fhir", storage="UseDevelopmentStorage=true", operators=operators)
+def settings(operators, **more):
+    return Settings(fhir_url="http://localhost/fhir", storage="UseDevelopmentStorage=true", operators=operators, **more)
 
 
 NONE, KEY, ENTRA = (settings(mode) for mode in ("none", "key", "entra"))
@@ -58,6 +58,21 @@ def test_with_entra_the_role_makes_an_operator(kind):
 
 def test_with_entra_an_application_is_named_by_its_id():
     assert caller_of(principal(("appid", "11-22"), ("roles", "operator")), ENTRA).name == "11-22"
+
+
+OASIS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+
+
+@pytest.mark.parametrize("kind", ["preferred_username", f"{OASIS}/upn", f"{OASIS}/name", f"{OASIS}/emailaddress"])
+def test_with_entra_a_person_is_named_by_the_sign_in_name_under_each_of_its_names(kind):
+    said = principal((f"{OASIS}/nameidentifier", "x"), ("name", "Jane Doe"), (kind, "jane@hospital.example"))
+    assert caller_of(said, ENTRA).name == "jane@hospital.example"
+
+
+@pytest.mark.parametrize(("said", "acts"), [("", True), ("True", True), ("False", False), ("false", False)])
+def test_with_entra_nobody_acts_where_app_service_says_that_it_asks_nobody_to_sign_in(monkeypatch, said, acts):
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", said)
+    assert caller_of(principal(JANE, ("roles", "operator")), settings("entra")).may_operate is acts
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_every_setting_that_can_be_wrong_is_tried():
         "AzureWebJobsStorage",  # its clients judge it, at start
         "APPLICATIONINSIGHTS_CONNECTION_STRING",  # platforms set these two: the sync goes on without an exporter
         "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "WEBSITE_AUTH_ENABLED",  # App Service sets it: whatever it holds, the sync goes on
     }
 
 

@@ -20,7 +20,7 @@ SOUND = {
 @pytest.fixture(autouse=True)
 def only_sound_settings(monkeypatch):
     for name in list(os.environ):
-        if name.upper().startswith(("DICOM_SYNC_", "AZUREWEBJOBSSTORAGE")):
+        if name.upper().startswith(("DICOM_SYNC_", "AZUREWEBJOBSSTORAGE", "WEBSITE_")):
             monkeypatch.delenv(name)
     for name, value in SOUND.items():
         monkeypatch.setenv(name, value)
@@ -63,8 +63,17 @@ def test_each_setting_broken_alone_is_the_one_that_is_named(monkeypatch, variabl
         assert named() == {variable}
 
 
-FREE_TEXT = frozenset({"DICOM_SYNC_SOURCE"})
-"""A connection string is judged by its client only; `--connect` names it."""
+FREE_TEXT = frozenset({"DICOM_SYNC_SOURCE", "WEBSITE_AUTH_ENABLED"})
+"""A connection string is judged by its client only; `--connect` names it. The other is what App Service says."""
+
+
+def test_sign_in_that_operators_need_must_be_on(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_OPERATORS", "entra")
+    for said in ("", "True"):
+        monkeypatch.setenv("WEBSITE_AUTH_ENABLED", said)
+        assert remarks() == ()
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "False")
+    assert named(Severity.WRONG) == {"DICOM_SYNC_OPERATORS"}
 
 
 def test_addresses_of_telemetry_that_are_some_need_no_remark(monkeypatch):
