@@ -90,7 +90,7 @@ def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
     reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
-    stopped = _stopped(figures, s)
+    stopped = _stopped(figures, s) if alerts.STOPPED not in {alert.code for alert in raised} else ()
     overdue = OVERDUE * s.settings.max_wait
     if figures.dirty_age > overdue and "alert.lag" not in {alert.code for alert in raised}:
         reasons.append(f"The oldest outstanding study waits for {figures.dirty_age:.0f} s.")
@@ -99,13 +99,10 @@ def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
 
 
 def _stopped(figures: Figures, s: Services) -> tuple[str, ...]:
-    """Tell that nobody evaluates alerts any more; a world that is just being started is given the time to begin."""
-    kept = figures.cursors.get(alerts.CURSOR)
-    at = kept.position.get("at") if kept is not None else None
-    age = (figures.at - datetime.fromisoformat(at)).total_seconds() if at else figures.dirty_age
-    if age <= s.settings.alert.stopped:
-        return ()
-    return (f"alert.stopped: The timers of the function app have not run for {age:.0f} s.",)
+    """Tell that the timers do not run, before anybody who watches has raised it, and when nobody does."""
+    age = alerts.stopped_for(figures)
+    rule = BY_CODE[alerts.STOPPED]
+    return (f"{rule.code}: {rule.says(round(age), s.settings.alert)}",) if age > s.settings.alert.stopped else ()
 
 
 def _alerts(figures: Figures) -> Mapping[str, Alert]:

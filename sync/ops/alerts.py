@@ -8,6 +8,10 @@ The cursor ``alerts`` holds the states, and the notices that are still to be sen
 dies between sending and striking out makes the next one send the same notice again, with the same id; a worker that
 dies before, or whose write loses a race, makes nothing be sent twice or never. Acknowledging is a row of its own, so
 that a person and an evaluation never take each other's write away.
+
+Who watches from outside (`python -m sync alerts watch`) does the same with the same cursor, so two who watch ring once.
+When the app itself last evaluated stands there too: by it a stopped app is noticed, by the outside while it lasts, and
+by the app when it is back.
 """
 
 from __future__ import annotations
@@ -23,13 +27,15 @@ from sync.errors import Contention, StoreConflict, SyncError
 from sync.figures import Figures, measure_figures, read_figures
 from sync.instruments import ALERTS, DIRTY_AGE, FEED_LAG, OPEN_DRIFT, QUEUE_AGE, SILENCE
 from sync.model import Cursor, digest
-from sync.ops.rules import BY_CODE, EVALUATED, LONGEST_WINDOW, RELEASE, Figure, Rule
+from sync.ops.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Figure, Rule
 from sync.ports import AlertChannel, Notice, Services
 from sync.samples import MINUTE
 from sync.series import Chart, Recorder, floor, read_series
 
 CURSOR = "alerts"
 ACKNOWLEDGED = "alerts.acknowledged"
+
+STOPPED = "alert.stopped"
 
 MOST_UNSENT = 200
 """Notices that wait for a channel that fails; the oldest go first."""
@@ -117,9 +123,16 @@ def _notice(kind: str, alert: Alert, rule: Rule, s: Services) -> Notice:
     )
 
 
-async def evaluate_alerts(s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel]) -> Sequence[Notice]:
+async def evaluate_alerts(
+    s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel], outside: bool = False
+) -> Sequence[Notice]:
     """
     Evaluate every rule, keep the states, send what was raised and cleared. Safe to repeat, at once and after a crash.
+
+    Parameters
+    ----------
+    outside
+        Somebody else than the app evaluates: it is no sign that the timers run.
 
     Returns
     -------
@@ -135,13 +148,14 @@ async def evaluate_alerts(s: Services, *, recorder: Recorder, channels: Mapping[
     if lease is None:
         return ()
     try:
-        values = await measured_values(s, recorder)
+        values = await measured_values(s, recorder, outside=outside)
+        ran_at = app_ran_at(lease.position) if outside else s.clock.now()
         alerts, notices = _evaluated(states(lease.position), values, s)
         unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
-        await lease.advance(_position(alerts, unsent, s))
+        await lease.advance(_position(alerts, unsent, ran_at, s))
         left = await _send(unsent[-MOST_UNSENT:], channels, s)
         if left != unsent:
-            await lease.advance(_position(alerts, left, s))
+            await lease.advance(_position(alerts, left, ran_at, s))
     except StoreConflict:
         return ()  # somebody else took over, and will send what we have kept
     await lease.release()
@@ -152,7 +166,7 @@ def _evaluated(
     known: Mapping[str, Alert], values: Mapping[str, float], s: Services
 ) -> tuple[Mapping[str, Alert], Sequence[Notice]]:
     alerts, notices = dict[str, Alert](), list[Notice]()
-    for rule in EVALUATED:
+    for rule in RULES:
         before = known.get(rule.code, Alert(code=rule.code))
         alerts[rule.code], notice = step(before, rule, values.get(rule.code, 0.0), s)
         if notice is not None:
@@ -162,9 +176,9 @@ def _evaluated(
     return alerts, notices
 
 
-async def measured_values(s: Services, recorder: Recorder) -> Mapping[str, float]:
+async def measured_values(s: Services, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
     """
-    Measure how things stand, and give the figure of every rule that the app evaluates.
+    Measure how things stand, and give the figure of every rule; ``outside`` as for `evaluate_alerts`.
 
     Sums come from the series of all workers: this one's is written first, another's is at most one interval old.
     """
@@ -172,10 +186,11 @@ async def measured_values(s: Services, recorder: Recorder) -> Mapping[str, float
     measure_figures(figures, s)
     await recorder.flush()
     now = s.clock.now()
-    names = {rule.instrument.name for rule in EVALUATED if rule.figure is Figure.SUM}
+    names = {rule.instrument.name for rule in RULES if rule.figure is Figure.SUM}
     start = floor(now, MINUTE) - timedelta(minutes=LONGEST_WINDOW)
     chart = await read_series(s.series, names, start, now + timedelta(minutes=1))
-    return {rule.code: _figure(rule, figures, chart) for rule in EVALUATED}
+    stopped = stopped_for(figures, runs=not outside)
+    return {rule.code: stopped if rule.figure is Figure.ABSENT else _figure(rule, figures, chart) for rule in RULES}
 
 
 def _figure(rule: Rule, figures: Figures, chart: Chart) -> float:
@@ -217,11 +232,32 @@ async def _send(
     return left
 
 
-def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], s: Services) -> Mapping[str, Any]:
+def stopped_for(figures: Figures, *, runs: bool = False) -> float:
+    """
+    Return for how many seconds the timers of the app did not run.
+
+    When they never ran: since when a study waits for them, and nothing if the app itself asks (``runs``).
+    """
+    kept = figures.cursors.get(CURSOR)
+    at = app_ran_at(kept.position) if kept is not None else None
+    if at is None:
+        return 0.0 if runs else figures.dirty_age
+    return (figures.at - at).total_seconds()
+
+
+def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
+    """Return when the app itself last evaluated; None when it never did."""
+    at = position.get("app_at")
+    return datetime.fromisoformat(at) if at else None
+
+
+def _position(
+    alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime | None, s: Services
+) -> Mapping[str, Any]:
     return {
         "alerts": [alert.as_json() for alert in alerts.values()],
         "unsent": [[notice.as_json(), channel] for notice, channel in unsent[-MOST_UNSENT:]],
-        "at": s.clock.now().isoformat(),
+        "app_at": ran_at.isoformat() if ran_at is not None else None,
     }
 
 

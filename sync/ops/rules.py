@@ -46,7 +46,10 @@ class Figure(enum.Enum):
     SUM = "sum"
     """The sum of a counter over the window."""
     ABSENT = "absent"
-    """Nothing was counted in the window. Only somebody outside can tell: Azure Monitor, or who asks for the status."""
+    """
+    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, somebody outside tells:
+    Azure Monitor, and `python -m sync alerts watch`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +210,5 @@ RULES = (
 )
 
 BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in RULES}
-
-EVALUATED = tuple(rule for rule in RULES if rule.figure is not Figure.ABSENT)
-"""Those that the app evaluates itself."""
 
 LONGEST_WINDOW = max(rule.minutes for rule in RULES)

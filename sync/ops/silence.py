@@ -20,7 +20,7 @@ from sync.model import ListedObject, Page
 from sync.ports import ObjectListing, Services
 
 GRACE = timedelta(minutes=2)
-"""An event may take so long."""
+"""An event may take so long, or as long as the threshold of the alert allows when that is less."""
 
 RECENT = timedelta(days=1)
 
@@ -76,7 +76,8 @@ async def _one_page_on(position: Mapping[str, Any], s: Services, listing: Object
 
 async def _oldest_unseen(objects: Sequence[ListedObject], s: Services) -> str | None:
     now = s.clock.now()
-    recent = [each for each in objects if now - RECENT < each.last_modified < now - GRACE]
+    grace = min(GRACE, timedelta(seconds=s.settings.alert.silence))
+    recent = [each for each in objects if now - RECENT < each.last_modified < now - grace]
     times: list[datetime] = []
     for each in recent[:: max(-(-len(recent) // LOOKED_AT), 1)]:
         known = await s.locators.read(each.object)

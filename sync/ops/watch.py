@@ -1,23 +1,38 @@
-"""What the timer does every half minute: count on, look for silence, evaluate the alerts."""
+"""What whoever stands watch does every half minute: count on, look for silence, evaluate the alerts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sync.errors import SyncError
 from sync.figures import keep_counts
 from sync.ops.alerts import evaluate_alerts
 from sync.ops.silence import look_for_silence
-from sync.ports import AlertChannel, ObjectListing, Services
+from sync.ports import AlertChannel, Notice, ObjectListing, Services
 from sync.series import Recorder
 
 
 async def watch(
-    s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel], listing: ObjectListing
-) -> None:
+    s: Services,
+    *,
+    recorder: Recorder,
+    channels: Mapping[str, AlertChannel],
+    listing: ObjectListing,
+    outside: bool = False,
+) -> Sequence[Notice]:
     """
     Do all three; what fails of the first two keeps nobody from being warned. Safe to repeat and to run in any worker.
+
+    Parameters
+    ----------
+    outside
+        Not the app itself watches: see `evaluate_alerts`.
+
+    Returns
+    -------
+    Sequence
+        What was raised or cleared by this call.
 
     Raises
     ------
@@ -29,4 +44,4 @@ async def watch(
             await work
         except SyncError as failure:
             s.telemetry.event("watch.hindered", logging.WARNING, code=failure.code)
-    await evaluate_alerts(s, recorder=recorder, channels=channels)
+    return await evaluate_alerts(s, recorder=recorder, channels=channels, outside=outside)

@@ -10,7 +10,7 @@ from sync.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED
 from sync.model import Cursor, Drift, DriftKind
 from sync.ops import alerts
 from sync.ops.alerts import acknowledge, evaluate_alerts
-from sync.ops.rules import BY_CODE, EVALUATED, RULES, Figure
+from sync.ops.rules import BY_CODE, RULES, Figure
 from sync.ops.watch import watch
 from sync.series import Recorder
 from sync.status import status
@@ -32,7 +32,11 @@ class Watched:
     async def tick(self, seconds=30, times=1):
         for _ in range(times):
             self.w.clock.advance(seconds)
-            await evaluate_alerts(self.s, recorder=self.recorder, channels={"somebody": self})
+            await self.evaluate()
+
+    async def evaluate(self, *, outside=False):
+        channels = {"somebody": self}
+        return await evaluate_alerts(self.s, recorder=self.recorder, channels=channels, outside=outside)
 
     def told(self):
         return [(notice.step, notice.code) for notice in self.got]
@@ -53,7 +57,7 @@ async def study_done(world):
 
 async def old_message(world):
     await world.w.store.study_queue.enqueue(STUDY)
-    world.w.clock.advance(1000)
+    await world.tick(60, 10)
 
 
 async def message_done(world):
@@ -99,6 +103,10 @@ def counted(instrument, amount, **attributes):
     return count
 
 
+async def no_timer(world):
+    world.w.clock.advance(1000)
+
+
 async def nothing(world):
     return
 
@@ -115,10 +123,11 @@ BROKEN = {
     "alert.poison": (counted(DEAD_LETTERS, 1, code="poison.study"), nothing),
     "alert.defect": (counted(FAILURES, 1, code="sync.unexpected"), nothing),
     "alert.drift": (drifted, agrees),
+    "alert.stopped": (no_timer, nothing),
 }
 
 
-@pytest.mark.parametrize("rule", EVALUATED, ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 async def test_every_rule_is_raised_once_and_cleared_once(rule):
     world = Watched(dicom_url="https://pacs.example")
     break_it, mend_it = BROKEN[rule.code]
@@ -175,6 +184,30 @@ async def test_a_stopped_app_is_told_by_who_asks():
     assert said["reasons"][0].startswith("alert.stopped")
 
 
+async def test_a_stopped_app_is_raised_by_who_watches_from_outside_and_cleared_once_when_it_is_back():
+    world = Watched()
+    await world.tick()
+    for _ in range(12):
+        world.w.clock.advance(30)
+        await world.evaluate(outside=True)
+    assert world.told() == [("raised", "alert.stopped")]
+    assert (await status(world.s))["health"]["reasons"] == [
+        "alert.stopped: The timers of the function app do not run: 360 s, allowed 180 s."
+    ]
+    for _ in range(6):
+        await world.tick()
+        await world.evaluate(outside=True)
+    assert world.told() == [("raised", "alert.stopped"), ("cleared", "alert.stopped")]
+    assert (await status(world.s))["health"]["verdict"] == "in sync"
+
+
+async def test_an_app_that_never_ran_is_not_said_to_run_because_somebody_watches():
+    world = Watched()
+    await old_study(world)
+    await world.evaluate(outside=True)
+    assert ("raised", "alert.stopped") in world.told()
+
+
 async def test_no_storage_changes_nothing():
     world = Watched()
     await old_study(world)
@@ -217,7 +250,7 @@ async def test_a_notice_holds_nothing_of_a_file():
 
 
 async def test_an_outage_of_fhir_raises_within_a_minute_and_clears_after_it():
-    world = Watched(quiet_period=0)
+    world = Watched(quiet_period=0, alert={"stopped": 10_000})
     world.w.fhir.outage = FhirUnavailable("503")
     await world.w.ingest(world.w.put("a"))
     await world.tick(1)
