@@ -25,6 +25,7 @@ from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.orthanc import ensure_installed, orthanc_server
 from local.processes import StartError
+from local.storage_events import Disorder
 from local.world import Plan, World, world
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
@@ -32,6 +33,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on
 Fhir = Annotated[str, typer.Option(help="embedded, hapi, or the base URL of a FHIR R4 server")]
 Port = Annotated[int, typer.Option(help="port of the functions host; 0 takes a free one")]
 Events = Annotated[Literal["cloudevents", "eventgrid"], typer.Option(help="schema of the events")]
+Lost = Annotated[
+    float, typer.Option(help="share of the events that never come, to see what an alert does", min=0, max=1)
+]
 Once = Annotated[bool, typer.Option("--once", help="print the summary as one JSON line and end")]
 
 Visit = Callable[[World], Coroutine[Any, Any, int | None]]
@@ -42,11 +46,12 @@ LOG = CACHE / "demo.log"
 
 
 @app.command()
-def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents") -> None:
+def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents", lose_events: Lost = 0.0) -> None:
     """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
     log = LogStream(sys.stderr.fileno())
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
-    raise SystemExit(_run(Plan(fhir=fhir, port=port, schema=events), log.write, _announce))
+    plan = Plan(fhir=fhir, port=port, schema=events, disorder=Disorder(drop=lose_events))
+    raise SystemExit(_run(plan, log.write, _announce))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
 from sync.cli.replay import replay
+from sync.cli.serve_dashboard import dashboard
 from sync.cli.show_status import status
 from sync.cli.verify_all import verify
 from sync.telemetry import quieten_libraries
@@ -43,6 +44,7 @@ def main(
 
 
 app.command("status")(status)
+app.command("dashboard")(dashboard)
 app.add_typer(alerts.app)
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)

@@ -1,20 +1,31 @@
-"""``python -m sync alerts``: take note of one, or export the rules for Azure Monitor."""
+"""``python -m sync alerts``: stand watch, take note of one, or export the rules for Azure Monitor."""
 
 from __future__ import annotations
 
 import enum
 import getpass
+import json
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from sync.bootstrap import Running
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_REJECTED, console
+from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
+from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
+from sync.errors import SyncError
 from sync.ops import monitor
 from sync.ops.alerts import acknowledge as note
+from sync.ports import Notice
+from sync.status import status as read_status
 
-app = typer.Typer(name="alerts", help="Alerts: acknowledge one, export the rules.", no_args_is_help=True)
+app = typer.Typer(name="alerts", help="Alerts: stand watch, acknowledge one, export the rules.", no_args_is_help=True)
+
+EVERY = 30.0
+"""Seconds between two rounds, as in the function app."""
 
 
 class Format(enum.Enum):
@@ -22,6 +33,65 @@ class Format(enum.Enum):
 
     BICEP = "bicep"
     WORKBOOK = "workbook"
+
+
+@app.command()
+def watch(
+    every: Annotated[float, typer.Option("--every", help="Seconds between two rounds.", min=1, max=600)] = EVERY,
+    once: Annotated[bool, typer.Option("--once", help="One round, for a scheduler of your own.")] = False,  # noqa: FBT002 - typer
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a notice.")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """
+    Stand watch from outside the function app, until Ctrl-C or SIGTERM.
+
+    The same rules, states and channels as in the app, so whoever of them notices first, an alert is raised once and
+    cleared once. It notices what an app that stands still cannot tell of itself: `alert.stopped`, and all that grows
+    while nobody works. Run it where it does not fall together with the app. What is raised and cleared is written to
+    standard output, and sent to the topic and webhook that the settings name.
+
+    **Examples**
+
+    - on a machine of the hospital: `python -m sync alerts watch`
+
+    - from cron, every minute: `python -m sync alerts watch --once`
+
+    **Exit codes**
+
+    - 0: ended by a signal; with `--once`: no critical alert is raised
+
+    - 1: with `--once`: a critical alert is raised
+
+    - 2: wrong usage or setting
+
+    - 3: the state account did not answer: at the start, or with `--once`
+
+    - 141: the reader of standard output went away
+    """
+    with quiet_broken_pipe():
+        failing = with_services(partial(_watched, every=every, once=once, as_json=as_json))
+    if failing:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _watched(running: Running, *, every: float, once: bool, as_json: bool) -> bool:
+    tell = partial(_tell, as_json=as_json)
+    if once:
+        tell(await watch_once(running))
+        return bool((await read_status(running.services))["health"]["verdict"] == "failing")
+    console().print(f"watching every {every:g} s; Ctrl-C ends it")
+    await stand_watch(running, every=every, stop=stop_by_signal(), tell=tell, warn=_warn)
+    return False
+
+
+def _tell(notices: Sequence[Notice], *, as_json: bool) -> None:
+    for notice in notices:
+        line = f"{notice.at:%Y-%m-%dT%H:%M:%SZ}  {notice.step:7}  {notice.severity:8}  {notice.code}  {notice.text}"
+        sys.stdout.write(f"{json.dumps(notice.as_json()) if as_json else line}\n")
+    sys.stdout.flush()
+
+
+def _warn(failure: SyncError) -> None:
+    console().print(f"{failure}; nobody can be warned until it is over. {failure.hint}")
 
 
 @app.command()

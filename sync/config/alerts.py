@@ -51,7 +51,7 @@ class AlertSettings(Section):
     """Disagreements between source, ledger and FHIR that may be open."""
 
     stopped: Annotated[float, Field(gt=0)] = 180.0
-    """Seconds without an evaluation of these alerts after which the status says that the timers do not run."""
+    """Seconds that the function app may go without evaluating these alerts, which it does every half minute."""
 
     clear_after: Annotated[float, Field(ge=0, le=3600)] = 60.0
     """Seconds that a figure must stay at or below four fifths of its threshold before its alert is cleared."""

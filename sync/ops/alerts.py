@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -149,15 +150,19 @@ async def evaluate_alerts(
         return ()
     try:
         values = await measured_values(s, recorder, outside=outside)
-        ran_at = app_ran_at(lease.position) if outside else s.clock.now()
+        ran_at = (app_ran_at(lease.position) if outside else None) or s.clock.now()
         alerts, notices = _evaluated(states(lease.position), values, s)
         unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
-        await lease.advance(_position(alerts, unsent, ran_at, s))
+        await lease.advance(_position(alerts, unsent, ran_at))
         left = await _send(unsent[-MOST_UNSENT:], channels, s)
         if left != unsent:
-            await lease.advance(_position(alerts, left, ran_at, s))
+            await lease.advance(_position(alerts, left, ran_at))
     except StoreConflict:
         return ()  # somebody else took over, and will send what we have kept
+    except SyncError:
+        with suppress(SyncError):
+            await lease.release()  # a hiccup need not silence the next round too
+        raise
     await lease.release()
     return notices
 
@@ -236,7 +241,7 @@ def stopped_for(figures: Figures, *, runs: bool = False) -> float:
     """
     Return for how many seconds the timers of the app did not run.
 
-    When they never ran: since when a study waits for them, and nothing if the app itself asks (``runs``).
+    When they never did: since when a study waits for them, and nothing if the app itself asks (``runs``).
     """
     kept = figures.cursors.get(CURSOR)
     at = app_ran_at(kept.position) if kept is not None else None
@@ -246,18 +251,16 @@ def stopped_for(figures: Figures, *, runs: bool = False) -> float:
 
 
 def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
-    """Return when the app itself last evaluated; None when it never did."""
+    """Return when the app itself last evaluated, or when somebody first watched for it; None before either."""
     at = position.get("app_at")
     return datetime.fromisoformat(at) if at else None
 
 
-def _position(
-    alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime | None, s: Services
-) -> Mapping[str, Any]:
+def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime) -> Mapping[str, Any]:
     return {
         "alerts": [alert.as_json() for alert in alerts.values()],
         "unsent": [[notice.as_json(), channel] for notice, channel in unsent[-MOST_UNSENT:]],
-        "app_at": ran_at.isoformat() if ran_at is not None else None,
+        "app_at": ran_at.isoformat(),
     }
 
 

@@ -47,8 +47,8 @@ class Figure(enum.Enum):
     """The sum of a counter over the window."""
     ABSENT = "absent"
     """
-    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, somebody outside tells:
-    Azure Monitor, and `python -m sync alerts watch`.
+    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, somebody outside
+    tells: Azure Monitor, and `python -m sync alerts watch`.
     """
 
 
@@ -83,7 +83,7 @@ class Rule:
     def says(self, value: float, settings: AlertSettings) -> str:
         """Say it in one sentence: figure, threshold, and over what time."""
         over = f" in {self.minutes} minutes" if self.figure is Figure.SUM else ""
-        return f"{self.title}: {value:g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
+        return f"{self.title}: {round(value, 1):g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
 
 
 def _codes(*codes: str) -> Mapping[str, frozenset[str]]:

@@ -208,7 +208,7 @@ MUTANTS = {
         "[(n, channel) for n in notices for channel in channels]",
     ),
     "a notice is kept before it is sent": (
-        "        await lease.advance(_position(alerts, unsent, ran_at, s))\n        left =",
+        "        await lease.advance(_position(alerts, unsent, ran_at))\n        left =",
         "        left =",
     ),
 }

@@ -201,7 +201,16 @@ async def test_a_stopped_app_is_raised_by_who_watches_from_outside_and_cleared_o
     assert (await status(world.s))["health"]["verdict"] == "in sync"
 
 
-async def test_an_app_that_never_ran_is_not_said_to_run_because_somebody_watches():
+async def test_an_app_that_never_ran_is_noticed_by_who_watches():
+    world = Watched()
+    await world.evaluate(outside=True)
+    for _ in range(7):
+        world.w.clock.advance(30)
+        await world.evaluate(outside=True)
+    assert world.told() == [("raised", "alert.stopped")]
+
+
+async def test_an_app_that_never_ran_is_noticed_at_once_when_a_study_waits_for_it():
     world = Watched()
     await old_study(world)
     await world.evaluate(outside=True)

@@ -1,0 +1,65 @@
+"""``python -m sync dashboard``: the dashboard from this machine, whether the function app runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import webbrowser
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from sync.bootstrap import Running
+from sync.cli.connecting import with_services
+from sync.cli.reporting import console
+from sync.cli.standing_watch import stand_watch, stop_by_signal
+
+PORT = 8710
+EVERY = 30.0
+"""Seconds between two rounds of ``--watch``."""
+
+
+def dashboard(
+    port: Annotated[int, typer.Option("--port", help="Port on this machine.", min=0, max=65535)] = PORT,
+    watch: Annotated[bool, typer.Option("--watch", help="Stand watch too, as `alerts watch` does.")] = False,  # noqa: FBT002 - typer
+    browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,  # noqa: FBT002 - typer
+    who: Annotated[str, typer.Option("--as", help="Who acts by its buttons; your user name by default.")] = "",
+) -> None:
+    """
+    Serve the dashboard on this machine, until Ctrl-C or SIGTERM.
+
+    The same pages and buttons as `api/dashboard`, read from the state account with your own identity: they are there
+    also when the function app is stopped, and then say so. Only this machine can reach it, and only with the address
+    that is printed.
+
+    **Examples**
+
+    - look, and act: `python -m sync dashboard --open`
+
+    - the function app is down, and somebody should be warned meanwhile: `python -m sync dashboard --watch`
+
+    **Exit codes**
+
+    - 0: ended by a signal
+
+    - 2: wrong usage or setting, or the port is taken
+
+    - 3: the state account did not answer at the start
+    """
+    with_services(partial(_served, port=port, watch=watch, browser=browser, who=who or getpass.getuser()))
+
+
+async def _served(running: Running, *, port: int, watch: bool, browser: bool, who: str) -> None:
+    from sync.cli.dashboard_server import serving  # noqa: PLC0415 -- loading it takes time that others need not wait
+
+    stop = stop_by_signal()
+    async with serving(running, port=port, who=who) as door:
+        console().print(f"the dashboard: {door.address}")
+        if browser:
+            await asyncio.to_thread(webbrowser.open, door.address)
+        if watch:
+            await stand_watch(
+                running, every=EVERY, stop=stop, tell=lambda _: None, warn=lambda failure: console().print(str(failure))
+            )
+        await stop.wait()

@@ -1,0 +1,69 @@
+"""Standing watch from outside the function app, for the commands that do."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+from sync.bootstrap import Running
+from sync.errors import SyncError
+from sync.ops.watch import watch
+from sync.ports import Notice
+
+
+def stop_by_signal() -> asyncio.Event:
+    """Return what is set by Ctrl-C or SIGTERM, so that work under way is ended in good order. Needs a running loop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def stand_watch(
+    running: Running,
+    *,
+    every: float,
+    stop: asyncio.Event,
+    tell: Callable[[Sequence[Notice]], object],
+    warn: Callable[[SyncError], object],
+) -> None:
+    """
+    Watch until ``stop`` is set: the first time at once, then every so many seconds. A round under way is ended.
+
+    A failure of storage ends nothing; it is told, and the next round tries again.
+
+    Parameters
+    ----------
+    tell
+        Gets what a round raised or cleared; an empty sequence when nothing, or when somebody else watched meanwhile.
+    warn
+        Gets what kept a round from being done.
+    """
+    while not stop.is_set():
+        try:
+            tell(await watch_once(running))
+        except SyncError as failure:
+            warn(failure)
+        try:
+            await asyncio.wait_for(stop.wait(), every)
+        except TimeoutError:
+            continue
+
+
+async def watch_once(running: Running) -> Sequence[Notice]:
+    """
+    Do one round; return what it raised or cleared. Safe to repeat, and beside others who watch.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    return await watch(
+        running.services,
+        recorder=running.recorder,
+        channels=running.channels,
+        listing=running.listing,
+        outside=True,
+    )

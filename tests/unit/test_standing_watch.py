@@ -1,0 +1,87 @@
+"""Standing watch from outside: round after round, through outages, until a signal."""
+
+import asyncio
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+from typer.testing import CliRunner
+
+from sync.cli import alerts as command
+from sync.cli import app
+from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
+from sync.errors import StoreUnavailable
+from tests.unit.test_alerts import Watched, old_study
+
+
+def running(world):
+    return SimpleNamespace(
+        services=world.s, recorder=world.recorder, channels={"somebody": world}, listing=world.w.store.objects
+    )
+
+
+async def test_a_round_that_storage_prevents_is_told_and_the_next_one_is_done(monkeypatch):
+    world, told, warned = Watched(), [], []
+    await old_study(world)
+    depths = world.w.store.study_queue.depths
+
+    async def down():
+        monkeypatch.setattr(world.w.store.study_queue, "depths", depths)
+        raise StoreUnavailable("503")
+
+    monkeypatch.setattr(world.w.store.study_queue, "depths", down)
+    monkeypatch.setattr("sync.ops.watch.look_for_silence", lambda *_: asyncio.sleep(0))
+    stop = asyncio.Event()
+
+    def tell(notices):
+        told.extend(notices)
+        stop.set()
+
+    await stand_watch(running(world), every=0.01, stop=stop, tell=tell, warn=warned.append)
+    assert [failure.code for failure in warned] == ["store.unavailable"]
+    assert {notice.code for notice in told} == {"alert.lag", "alert.stopped"}
+    assert world.told() == [("raised", notice.code) for notice in told]
+
+
+async def test_a_signal_ends_it_after_the_round_that_is_under_way():
+    world, rounds = Watched(), []
+    stop = stop_by_signal()
+
+    def tell(notices):
+        rounds.append(notices)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    await asyncio.wait_for(
+        stand_watch(running(world), every=600, stop=stop, tell=tell, warn=lambda failure: None), timeout=20
+    )
+    assert [list(notices) for notices in rounds] == [[]]
+    assert not (await world.w.store.cursors.read("alerts")).value.holder
+
+
+async def test_two_who_watch_ring_once():
+    world = Watched()
+    await old_study(world)
+    await world.tick()
+    await asyncio.gather(*(watch_once(running(world)) for _ in range(5)))
+    assert world.told() == [("raised", "alert.lag")]
+
+
+def test_once_says_by_its_exit_code_and_on_standard_output_what_is_raised(monkeypatch):
+    world = Watched()
+
+    def with_services(work):
+        async def broken():
+            await old_study(world)
+            return await work(running(world))
+
+        return asyncio.run(broken())
+
+    monkeypatch.setattr(command, "with_services", with_services)
+    answer = CliRunner().invoke(app, ["alerts", "watch", "--once", "--json"])
+    assert answer.exit_code == 1
+    notices = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert {(notice["step"], notice["code"]) for notice in notices} == {
+        ("raised", "alert.lag"),
+        ("raised", "alert.stopped"),
+    }
