@@ -118,6 +118,7 @@ def _raised(alert: Alert, figures: Figures) -> dict[str, Any]:
         "code": alert.code,
         "severity": BY_CODE[alert.code].severity.name.lower(),
         "title": BY_CODE[alert.code].title,
+        "hint": BY_CODE[alert.code].hint,
         "value": alert.value,
         "raised_at": alert.raised_at.isoformat() if alert.raised_at else None,
         "acknowledged_by": taken.who if taken is not None else None,

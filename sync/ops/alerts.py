@@ -117,11 +117,17 @@ def _notice(kind: str, alert: Alert, rule: Rule, s: Services) -> Notice:
         step=kind,
         code=rule.code,
         severity=rule.severity.name.lower(),
-        text=rule.says(alert.worst if kind == "cleared" else alert.value, s.settings.alert),
+        text=_text(kind, alert, rule, s),
         at=s.clock.now(),
         value=alert.value,
         threshold=rule.threshold(s.settings.alert),
     )
+
+
+def _text(kind: str, alert: Alert, rule: Rule, s: Services) -> str:
+    if kind == "cleared":
+        return rule.says(alert.worst, s.settings.alert)
+    return f"{rule.says(alert.value, s.settings.alert)} {rule.hint}"
 
 
 async def evaluate_alerts(

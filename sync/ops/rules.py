@@ -62,6 +62,8 @@ class Rule:
 
     code: str
     title: str
+    hint: str
+    """What to do first; the runbook says the rest."""
     severity: Severity
     instrument: Instrument
     figure: Figure
@@ -98,6 +100,7 @@ RULES = (
     Rule(
         code="alert.lag",
         title="The oldest outstanding study waits",
+        hint="See what keeps studies waiting: FHIR failing or throttling, projection paused, or too few instances.",
         severity=Severity.CRITICAL,
         instrument=DIRTY_AGE,
         figure=Figure.NOW,
@@ -107,6 +110,7 @@ RULES = (
     Rule(
         code="alert.queue",
         title="The oldest message of a queue waits",
+        hint="See whether the function app runs, and what api/health says.",
         severity=Severity.CRITICAL,
         instrument=QUEUE_AGE,
         figure=Figure.NOW,
@@ -116,6 +120,7 @@ RULES = (
     Rule(
         code="alert.fhir_failing",
         title="Studies could not be written to FHIR",
+        hint="Look at the FHIR service; nothing is lost, and the sync goes on when it is back.",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Figure.SUM,
@@ -126,6 +131,7 @@ RULES = (
     Rule(
         code="alert.fhir_throttling",
         title="The FHIR service answered 429",
+        hint="Raise the capacity of the FHIR service, or lower the number of function instances.",
         severity=Severity.WARNING,
         instrument=FHIR_THROTTLED,
         figure=Figure.SUM,
@@ -135,6 +141,7 @@ RULES = (
     Rule(
         code="alert.access",
         title="Credentials or a certificate were refused",
+        hint="It says which role is missing: python -m sync config check --connect",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Figure.SUM,
@@ -145,6 +152,7 @@ RULES = (
     Rule(
         code="alert.dead_letters",
         title="Dead letters were written",
+        hint="Look at the dead letters by code, mend the cause, then retry them.",
         severity=Severity.WARNING,
         instrument=DEAD_LETTERS,
         figure=Figure.SUM,
@@ -154,6 +162,7 @@ RULES = (
     Rule(
         code="alert.poison",
         title="Messages failed too often and were set aside",
+        hint="Read the log around their time, mend the cause, then retry them.",
         severity=Severity.CRITICAL,
         instrument=DEAD_LETTERS,
         figure=Figure.SUM,
@@ -164,6 +173,7 @@ RULES = (
     Rule(
         code="alert.defect",
         title="The sync met a defect of its own",
+        hint="Report the type and place that the log says under sync.unexpected.",
         severity=Severity.WARNING,
         instrument=FAILURES,
         figure=Figure.SUM,
@@ -174,6 +184,7 @@ RULES = (
     Rule(
         code="alert.feed",
         title="A change feed stands still",
+        hint="See whether the function app runs, and whether the service refuses it.",
         severity=Severity.CRITICAL,
         instrument=FEED_LAG,
         figure=Figure.NOW,
@@ -183,6 +194,7 @@ RULES = (
     Rule(
         code="alert.silence",
         title="An object is in the source and no event told of it",
+        hint="Mend the event subscription, then take in what was missed: python -m sync backfill",
         severity=Severity.CRITICAL,
         instrument=SILENCE,
         figure=Figure.NOW,
@@ -192,6 +204,7 @@ RULES = (
     Rule(
         code="alert.drift",
         title="Source, ledger and FHIR disagree in so many places",
+        hint="If nobody did it on purpose, mend it: python -m sync verify --repair",
         severity=Severity.WARNING,
         instrument=OPEN_DRIFT,
         figure=Figure.NOW,
@@ -200,6 +213,7 @@ RULES = (
     Rule(
         code="alert.stopped",
         title="The timers of the function app do not run",
+        hint="Start the function app; what came meanwhile waits in the queues.",
         severity=Severity.CRITICAL,
         instrument=SWEEPS,
         figure=Figure.ABSENT,

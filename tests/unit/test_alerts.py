@@ -136,6 +136,7 @@ async def test_every_rule_is_raised_once_and_cleared_once(rule):
     await world.tick(times=3)
     assert world.told() == [("raised", rule.code)]
     assert world.got[0].text.startswith(f"{rule.title}: ")
+    assert world.got[0].text.endswith(rule.hint)
     said = (await status(world.s))["health"]
     assert said["verdict"] == ("failing" if rule.severity.value == 1 else "behind")
     assert said["reasons"][0].startswith(rule.code)
