@@ -20,7 +20,8 @@ import pydicom
 import pydicom.data
 
 from bench.goals import Goal, Section
-from sync.adapters.azure_rows import entity_bytes, ledger_row
+from sync.adapters.azure.tables.ledger import ledger_row
+from sync.adapters.azure.tables.rows import entity_bytes
 from sync.config import HeaderLimits
 from sync.header import parse_header
 from sync.model import InstanceRecord, LedgerRow, ObjectKey

@@ -12,7 +12,7 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     POST   /control/fail      {"status": 429, "seconds": 60, "retry_after": 60, "body": "…"}   all answers are that
     POST   /control/skip      {"sequences": 3}      a gap in the sequences
 
-What rows of the feed say of the past is `sync.adapters.memory_dicom`'s: this module is what stands before it. With a
+What rows of the feed say of the past is `sync.adapters.memory.dicom`'s: this module is what stands before it. With a
 token set, requests without it get 401.
 """
 
@@ -36,7 +36,7 @@ from aiohttp import web
 from pydicom.errors import InvalidDicomError
 
 from local.processes import running
-from sync.adapters.memory_dicom import InstanceId, MemoryDicomService, Row
+from sync.adapters.memory.dicom import InstanceId, MemoryDicomService, Row
 from sync.instances import plain_partition
 
 _MOST = {1: 100, 2: 200}

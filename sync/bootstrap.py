@@ -24,18 +24,18 @@ from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
-from sync.adapters.azure_blobs import AzureBlobs
-from sync.adapters.azure_lost_events import AzureLostEvents
-from sync.adapters.azure_queues import AzureQueues
-from sync.adapters.azure_tables import TableStore
-from sync.adapters.azure_tokens import CredentialTokens
+from sync.adapters.azure.blobs import AzureBlobs
+from sync.adapters.azure.event_grid import EventGridTopic
+from sync.adapters.azure.lost_events import AzureLostEvents
+from sync.adapters.azure.queues import AzureQueues
+from sync.adapters.azure.tables.store import TableStore
+from sync.adapters.azure.tokens import CredentialTokens
 from sync.adapters.clocks import SystemClock
-from sync.adapters.dicom_service import SCOPE, DicomService
-from sync.adapters.dicom_web import DicomWeb
-from sync.adapters.event_grid import EventGridTopic
-from sync.adapters.fhir import HttpFhirServer
-from sync.adapters.orthanc import Orthanc
-from sync.adapters.webhook import Webhook
+from sync.adapters.http.dicom_service import SCOPE, DicomService
+from sync.adapters.http.dicom_web import DicomWeb
+from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.orthanc import Orthanc
+from sync.adapters.http.webhook import Webhook
 from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
 from sync.errors import ConfigError, SourceUnavailable, SyncError
 from sync.events import Sources

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync.adapters.memory_dicom import MemoryDicomService
+from sync.adapters.memory.dicom import MemoryDicomService
 from sync.errors import SourceGone, SourceUnavailable
 from sync.mapping.resource import canonical, study_id
 from sync.model import Action, Change, InstanceMetadata, ObjectRef, StudyRef

@@ -19,9 +19,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStore
-from sync.adapters.memory_fhir import MemoryFhirServer
-from sync.adapters.memory_results import MemoryTopic
+from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.results import MemoryTopic
+from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.events import Sources, study_message
 from sync.handling import handle_study_message

@@ -1,5 +1,5 @@
 // The state account: what the sync knows (tables), what it still has to do (queues), what could not be delivered
-// (container). Names as in sync/adapters/azure_names.py; a test compares them.
+// (container). Names as in sync/adapters/azure/names.py; a test compares them.
 param name string
 param location string
 param tags object

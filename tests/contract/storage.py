@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from sync.adapters.memory import MemoryObjects, MemoryStore
+from sync.adapters.memory.objects import MemoryObjects
+from sync.adapters.memory.store import MemoryStore
 from sync.bootstrap import start
 from sync.config import Settings
 from sync.model import DirtyStudy, InstanceRecord, LedgerRow, Locator, ObjectKey, ObjectRef, StudyRef

@@ -7,7 +7,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.data.tables.aio import TableServiceClient
 
-from sync.adapters.azure_batching import Batcher
+from sync.adapters.azure.tables.batching import Batcher
 from sync.errors import StoreConflict, StoreUnavailable
 from tests.contract.storage import fresh
 

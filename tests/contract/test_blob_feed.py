@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sync.adapters import azure_blob_feed
-from sync.adapters.azure_blob_feed import AzureBlobFeed
-from sync.adapters.memory_feed import MemoryBlobFeed
+from sync.adapters.azure import blob_feed as azure_blob_feed
+from sync.adapters.azure.blob_feed import AzureBlobFeed
+from sync.adapters.memory.feed import MemoryBlobFeed
 from sync.errors import FeedMalformed, FeedMissing
 from tests.change_feed import HandmadeFeed, record
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sync.adapters.fhir import HttpFhirServer
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.telemetry import Telemetry
 from tests.contract.fhir_resources import delete, mapped, patient, put
 from tests.contract.storage import fresh

@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
-from sync.adapters.fhir import HttpFhirServer
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.resource import differs, version_of
 from sync.model import FhirWrite

@@ -9,7 +9,7 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStudyQueue
+from sync.adapters.memory.queues import MemoryStudyQueue
 from sync.events import parse_study_message
 from tests.contract.storage import fresh_study
 

@@ -9,8 +9,8 @@ import pytest
 
 from sync import handling
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStore
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncError
 from sync.events import Sources, study_message

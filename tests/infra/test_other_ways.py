@@ -2,7 +2,7 @@
 
 import re
 
-from sync.adapters import azure_names
+from sync.adapters.azure import names as azure_names
 from sync.config import Settings
 from tests.infra.templates import INFRA
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.adapters import azure_names
+from sync.adapters.azure import names as azure_names
 from sync.config import Settings
 from sync.events import Sources, parse_message
 from tests.infra.templates import FILES, INFRA, ROLES, body, of_type, resources, template, variable

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from local.dicom_service import StandIn, metadata_of
 from sync.adapters.clocks import ManualClock
-from sync.adapters.dicom_service import DicomService
-from sync.adapters.dicom_web import DicomWeb
-from sync.adapters.memory_dicom import MemoryDicomService
+from sync.adapters.http.dicom_service import DicomService
+from sync.adapters.http.dicom_web import DicomWeb
+from sync.adapters.memory.dicom import MemoryDicomService
 from sync.errors import SourceGone, SourceUnavailable
 from sync.feeds import windows
 from sync.instances import instance_ref

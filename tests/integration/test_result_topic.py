@@ -6,8 +6,8 @@ import pytest
 from azure.core.credentials import AzureKeyCredential
 
 from local.result_topic import result_topic
+from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.circuit_breaker import FAILURES_TO_OPEN
-from sync.adapters.event_grid import EventGridTopic
 from sync.errors import EventsRefused, EventsUnavailable
 from sync.results import DriftFound, ResultEvent, StudySynced
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from sync import bootstrap
-from sync.adapters.azure_queues import AzureQueues
-from sync.adapters.azure_tables import TableStore
+from sync.adapters.azure.queues import AzureQueues
+from sync.adapters.azure.tables.store import TableStore
 from sync.config import Settings
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import Locator, ObjectRef

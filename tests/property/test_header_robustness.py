@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.multival import MultiValue
 
-from sync.adapters.memory_objects import MemoryObjects
+from sync.adapters.memory.objects import MemoryObjects
 from sync.attributes import CONTENT, REPORT_CLASSES, extracted_of
 from sync.config import HeaderLimits
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject

@@ -17,9 +17,9 @@ from typing import Any
 
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStore
-from sync.adapters.memory_dicom import MemoryDicomService
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory.dicom import MemoryDicomService
+from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.store import MemoryStore
 from sync.errors import StoreConflict, TransientError
 from sync.feeds import windows
 from sync.leases import take

@@ -17,8 +17,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStore
-from sync.adapters.webhook import WebhookUnavailable
+from sync.adapters.http.webhook import WebhookUnavailable
+from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.model import StudyRef
 from sync.ops import alerts

@@ -24,9 +24,9 @@ from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittle
 
 from sync import announcing, handling, pipeline
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemoryStore
-from sync.adapters.memory_fhir import MemoryFhirServer
-from sync.adapters.memory_results import MemoryTopic
+from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.results import MemoryTopic
+from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.errors import Conflict, FhirRejected, FhirUnavailable, TransientError
 from sync.events import study_message

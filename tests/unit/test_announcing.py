@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sync.adapters.memory_results import MemoryTopic
+from sync.adapters.memory.results import MemoryTopic
 from sync.announcing import announce, deliver, sweep_outbox
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
 from sync.handling import handle_change, handle_study, sweep

@@ -12,7 +12,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from sync.adapters.azure_errors import concerns_all, error_code, source_errors, state_errors
+from sync.adapters.azure.errors import concerns_all, error_code, source_errors, state_errors
 from sync.errors import SourceChanged, SourceGone, SourceUnavailable, StoreConflict, StoreUnavailable, SyncError
 
 SENTINEL = "Zztestperson"

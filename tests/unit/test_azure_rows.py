@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.adapters import azure_rows as rows
+from sync.adapters.azure.tables import dirty, ledger, letters, locators, patients, projections, rows
 from sync.errors import PermanentError
 from sync.model import (
     DeadLetter,
@@ -104,12 +104,12 @@ LETTERS = st.builds(
 )
 
 KINDS = [
-    pytest.param(LOCATORS, rows.locator_row, rows.locator_from, id="locator"),
-    pytest.param(LEDGER_ROWS, rows.ledger_row, rows.ledger_from, id="ledger"),
-    pytest.param(DIRTY, rows.dirty_row, rows.dirty_from, id="dirty"),
-    pytest.param(PROJECTIONS, rows.projection_row, rows.projection_from, id="projection"),
-    pytest.param(PATIENTS, rows.patient_row, rows.patient_from, id="patient"),
-    pytest.param(LETTERS, rows.dead_letter_row, rows.dead_letter_from, id="dead letter"),
+    pytest.param(LOCATORS, locators.locator_row, locators.locator_from, id="locator"),
+    pytest.param(LEDGER_ROWS, ledger.ledger_row, ledger.ledger_from, id="ledger"),
+    pytest.param(DIRTY, dirty.dirty_row, dirty.dirty_from, id="dirty"),
+    pytest.param(PROJECTIONS, projections.projection_row, projections.projection_from, id="projection"),
+    pytest.param(PATIENTS, patients.patient_row, patients.patient_from, id="patient"),
+    pytest.param(LETTERS, letters.dead_letter_row, letters.dead_letter_from, id="dead letter"),
 ]
 
 STUDY = StudyRef(study_instance_uid="2.25.1")
@@ -165,29 +165,29 @@ def test_texts_that_can_be_keys_are_kept_as_they_are():
     assert rows.key_of("a/b") != rows.key_of("a?b")
 
 
-def ledger(attributes):
+def ledger_of(attributes):
     record = InstanceRecord(study=STUDY, series_instance_uid="1", sop_instance_uid="2", attributes=attributes)
     return LedgerRow(object_key=ObjectKey("a", "b"), record=record, order="")
 
 
 def test_large_attributes_are_cut_into_properties_of_less_than_64_kib():
-    row = ledger({"A": [os.urandom(300_000).hex()]})
-    entity = rows.ledger_row(row)
+    row = ledger_of({"A": [os.urandom(300_000).hex()]})
+    entity = ledger.ledger_row(row)
     pieces = [value for value in entity.values() if isinstance(value, bytes)]
     assert len(pieces) > 4
     assert max(map(len, pieces)) < 64 * 1024
-    assert rows.ledger_from(entity) == row
+    assert ledger.ledger_from(entity) == row
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda text: rows.ledger_row(ledger({"A": [text]})),
-        lambda text: rows.patient_row(
+        lambda text: ledger.ledger_row(ledger_of({"A": [text]})),
+        lambda text: patients.patient_row(
             PatientRow(patient_key="k", study=STUDY, study_date="", attributes={"A": [text]}),
         ),
-        lambda text: rows.projection_row(Projection(study=STUDY, fhir_id="i", elements=frozenset({text}))),
-        lambda text: rows.locator_row(
+        lambda text: projections.projection_row(Projection(study=STUDY, fhir_id="i", elements=frozenset({text}))),
+        lambda text: locators.locator_row(
             Locator(object=ObjectRef(account="a", container="c", name="n"), etag=text),
         ),
     ],
@@ -212,10 +212,10 @@ def test_the_limit_itself_is_still_accepted():
 
 
 def test_dirty_studies_spread_over_the_shards_that_are_listed():
-    shards = {rows.dirty_shard(StudyRef(study_instance_uid=f"2.25.{i}")) for i in range(500)}
-    assert shards == {f"{i:02d}" for i in range(rows.DIRTY_SHARDS)}
+    shards = {dirty.dirty_shard(StudyRef(study_instance_uid=f"2.25.{i}")) for i in range(500)}
+    assert shards == {f"{i:02d}" for i in range(dirty.DIRTY_SHARDS)}
 
 
 def test_times_keep_their_microseconds():
-    dirty = DirtyStudy(study=STUDY, first_marked=AT.replace(microsecond=1), last_marked=AT)
-    assert rows.dirty_from(rows.dirty_row(dirty)).first_marked.microsecond == 1
+    study = DirtyStudy(study=STUDY, first_marked=AT.replace(microsecond=1), last_marked=AT)
+    assert dirty.dirty_from(dirty.dirty_row(study)).first_marked.microsecond == 1

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.adapters.azure_errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
-from sync.adapters.memory import MemoryObjects, MemoryStore
+from sync.adapters.azure.errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
+from sync.adapters.memory.objects import MemoryObjects
+from sync.adapters.memory.store import MemoryStore
 from sync.connections import tried
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 from sync.events import Sources

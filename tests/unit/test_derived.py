@@ -5,8 +5,9 @@ import random
 import pytest
 from pydicom.uid import EncapsulatedPDFStorage
 
-from sync.adapters.azure_rows import MAX_ENTITY_BYTES, entity_bytes, ledger_row
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.azure.tables.ledger import ledger_row
+from sync.adapters.azure.tables.rows import MAX_ENTITY_BYTES, entity_bytes
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.config import HeaderLimits
 from sync.header import parse_header
 from sync.mapping.resource import derived_id, study_id

@@ -6,9 +6,9 @@ import json
 import httpx
 import pytest
 
-from sync.adapters.dicom_service import DicomService, account_of
-from sync.adapters.dicom_web import ATTEMPTS, DicomWeb
-from sync.adapters.orthanc import Orthanc
+from sync.adapters.http.dicom_service import DicomService, account_of
+from sync.adapters.http.dicom_web import ATTEMPTS, DicomWeb
+from sync.adapters.http.orthanc import Orthanc
 from sync.errors import SourceGone, SourceUnavailable
 from sync.header import read_json
 from sync.instances import instance_ref

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sync.adapters.circuit_breaker import FIRST_PAUSE, CircuitBreaker
-from sync.adapters.fhir import ATTEMPTS, MAX_ENTRIES, HttpFhirServer
+from sync.adapters.http.fhir import ATTEMPTS, MAX_ENTRIES, HttpFhirServer
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
 from sync.model import FhirWrite
 from sync.telemetry import Telemetry

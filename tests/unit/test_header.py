@@ -6,7 +6,7 @@ from struct import pack
 
 import pytest
 
-from sync.adapters.memory_objects import MemoryObjects
+from sync.adapters.memory.objects import MemoryObjects
 from sync.attributes import first_text, items
 from sync.config import HeaderLimits
 from sync.errors import (

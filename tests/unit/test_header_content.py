@@ -3,7 +3,7 @@
 import pytest
 from pydicom.dataset import Dataset
 
-from sync.adapters.memory_objects import MemoryObjects
+from sync.adapters.memory.objects import MemoryObjects
 from sync.attributes import items, texts
 from sync.config import HeaderLimits
 from sync.header import look_at, parse_header

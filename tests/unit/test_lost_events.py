@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sync.adapters.memory_lost_events import MemoryLostEvents
+from sync.adapters.memory.lost_events import MemoryLostEvents
 from sync.errors import StoreUnavailable
 from sync.handling import handle_object_message
 from sync.ops.lost_events import recover_if_any, recover_lost_events

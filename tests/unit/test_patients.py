@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.model import Finding
 from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirRejected, FhirUnavailable
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.resource import study_id

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.memory_fhir import MemoryFhirServer
+from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
 from sync.instruments import OPEN_DRIFT

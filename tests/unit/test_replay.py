@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sync import walking
-from sync.adapters.memory_feed import MemoryBlobFeed
+from sync.adapters.memory.feed import MemoryBlobFeed
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory import MemorySeries
+from sync.adapters.memory.series import MemorySeries
 from sync.errors import StoreUnavailable
 from sync.instruments import LATENCY, QUEUE_AGE, SWEEPS
 from sync.samples import HOUR, MINUTE

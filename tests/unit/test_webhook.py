@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from sync.adapters.webhook import ATTEMPTS, SHAPES, Webhook, WebhookUnavailable
+from sync.adapters.http.webhook import ATTEMPTS, SHAPES, Webhook, WebhookUnavailable
 from sync.ports import Notice
 
 URL = "https://hooks.example/services/SECRET"

@@ -15,8 +15,8 @@ from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
 
-from sync.adapters import azure_names as names
-from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure import names
+from sync.adapters.azure.errors import state_errors
 from sync.ports import Counted, Tallies, Tally
 
 Rows = Sequence[Mapping[str, Any]]

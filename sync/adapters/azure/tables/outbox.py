@@ -1,4 +1,4 @@
-"""Result events on their way, in table ``outbox``: one row an event, gone once it was sent."""
+"""Table ``outbox``: result events on their way, one row an event, gone once it was sent."""
 
 from __future__ import annotations
 
@@ -7,47 +7,33 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure_errors import state_errors
-from sync.adapters.azure_rows import Entity, check_size, key_of
+from sync.adapters.azure.tables.rows import Entity, check_size, key_of
+from sync.adapters.azure.tables.table import Table
 from sync.ports import Outbox
 from sync.results import ResultEvent
 
 _PARTITION = "outbox"
-_MOST = 1000
 
 
 class TableOutbox(Outbox):
     """Table ``outbox``."""
 
     def __init__(self, table: TableClient) -> None:
-        self._table = table
+        self._table = Table(table)
 
     async def put(self, event: ResultEvent) -> None:
         """Insert or replace."""
-        with state_errors():
-            await self._table.upsert_entity(_row(event), mode=UpdateMode.REPLACE)
+        await self._table.upsert(_row(event))
 
     async def delete(self, event: ResultEvent) -> None:
         """Delete; a missing row is fine."""
-        with state_errors():
-            try:
-                await self._table.delete_entity(_PARTITION, key_of(event.id))
-            except ResourceNotFoundError:
-                return
+        await self._table.delete(_PARTITION, key_of(event.id))
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
         """Return at most so many; what was put at other times has other ids, so none stays behind for long."""
-        found: list[ResultEvent] = []
-        with state_errors():
-            async for row in self._table.list_entities(results_per_page=min(limit, _MOST)):
-                if len(found) >= limit:
-                    break
-                found.append(_event(row))
-        return found
+        return [_event(row) for row in await self._table.first(limit)]
 
 
 def _row(event: ResultEvent) -> Entity:

@@ -15,8 +15,8 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from sync.adapters import azure_names as names
-from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure import names
+from sync.adapters.azure.errors import state_errors
 from sync.errors import MessageTooLarge
 from sync.events import study_message
 from sync.model import StudyRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from sync.adapters.memory_table import MemoryTable
+from sync.adapters.memory.table import MemoryTable
 from sync.model import AuditEntry, DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
 from sync.ports import AuditTrail, DeadLetters
 

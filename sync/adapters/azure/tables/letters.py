@@ -1,95 +1,102 @@
 """
-What needs somebody, and what somebody did: tables ``deadletters`` and ``audit``.
+Table ``deadletters``: what needs somebody.
 
 A dead letter's keys are its kind and its subject, so that a repeat finds it; a page of one code is a filter that the
-service applies, and its continuation is the page's token. Keys of the audit trail begin with the time,
-counted backwards, so that the newest entries come first.
+service applies, and its continuation is the page's token.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.data.tables import UpdateMode
+from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure_errors import state_errors
-from sync.adapters.azure_rows import (
-    AUDIT_PARTITION,
-    audit_from,
-    audit_row,
-    dead_letter_from,
-    dead_letter_row,
-    key_of,
-)
-from sync.errors import StoreConflict
-from sync.model import AuditEntry, DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
-from sync.ports import AuditTrail, DeadLetters
+from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, unpack
+from sync.adapters.azure.tables.table import MOST, Table
+from sync.model import DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
+from sync.ports import DeadLetters
 
 _ENTRY_COLUMNS = ["PartitionKey", "subject", "code", "first_at", "last_at"]
 _BAD_REQUEST = 400
-_MOST = 1000
-"""Rows that one answer of the service holds."""
+
+
+def dead_letter_row(letter: DeadLetter) -> Entity:
+    """Row of table ``deadletters``; keeps what a retry needs, which no log and no list shows."""
+    return check_size(
+        {
+            "PartitionKey": letter.kind.value,
+            "RowKey": key_of(letter.subject),
+            "subject": letter.subject,
+            "code": letter.code,
+            "detail": letter.detail,
+            "hint": letter.hint,
+            "first_at": letter.first_at.isoformat(),
+            "last_at": letter.last_at.isoformat(),
+            "attempts": letter.attempts,
+            "queue": letter.queue,
+            **(pack("message", letter.message) if letter.message is not None else {}),
+        }
+    )
+
+
+def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
+    """Inverse of `dead_letter_row`."""
+    return DeadLetter(
+        kind=SubjectKind(row["PartitionKey"]),
+        subject=row["subject"],
+        code=row["code"],
+        detail=row["detail"],
+        hint=row["hint"],
+        first_at=datetime.fromisoformat(row["first_at"]),
+        last_at=datetime.fromisoformat(row["last_at"]),
+        attempts=row["attempts"],
+        message=unpack(row, "message") if "message0" in row else None,
+        queue=row.get("queue", ""),
+    )
 
 
 class TableDeadLetters(DeadLetters):
     """Table ``deadletters``."""
 
     def __init__(self, table: TableClient) -> None:
-        self._table = table
+        self._table = Table(table)
 
     async def put(self, letter: DeadLetter) -> None:
         """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
         if (found := await self.read(letter.kind, letter.subject)) is not None:
             known = found.value
             letter = replace(letter, first_at=known.first_at, attempts=known.attempts + letter.attempts)
-        with state_errors():
-            await self._table.upsert_entity(dead_letter_row(letter), mode=UpdateMode.REPLACE)
+        await self._table.upsert(dead_letter_row(letter))
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
         """Delete; a missing row is fine."""
-        with state_errors():
-            try:
-                await self._table.delete_entity(kind.value, key_of(subject))
-            except ResourceNotFoundError:
-                return
+        await self._table.delete(kind.value, key_of(subject))
 
     async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:
         """Return the row, or None."""
-        with state_errors():
-            try:
-                row = await self._table.get_entity(kind.value, key_of(subject))
-            except ResourceNotFoundError:
-                return None
-        return Stored(dead_letter_from(row), str(row.metadata["etag"]))
+        return await self._table.read(kind.value, key_of(subject), dead_letter_from)
 
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
-        keys = {"PartitionKey": letter.kind.value, "RowKey": key_of(letter.subject)}
-        with state_errors():
-            # The library takes a missing row for success, and for us it is none.
-            await self._table.delete_entity(
-                keys, etag=etag, match_condition=MatchConditions.IfNotModified, raw_response_hook=_refuse_missing
-            )
+        await self._table.delete_unchanged(letter.kind.value, key_of(letter.subject), etag)
 
     async def all(self) -> AsyncIterator[DeadLetter]:
         """Iterate over all dead letters."""
-        with state_errors():
-            async for row in self._table.list_entities():
-                yield dead_letter_from(row)
+        async for row in self._table.every():
+            yield dead_letter_from(row)
 
     async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
         """Return some dead letters, of one code or of all; a token that is none gives the first page."""
-        limit = max(1, min(limit, _MOST))
+        limit = max(1, min(limit, MOST))
         of_code, given = ("code eq @code", {"code": code}) if code is not None else ("", {})
-        found = self._table.query_entities(of_code, parameters=given, results_per_page=limit)
+        found = self._table.client.query_entities(of_code, parameters=given, results_per_page=limit)
         with state_errors():
             pages: Any = found.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
             try:
@@ -104,40 +111,7 @@ class TableDeadLetters(DeadLetters):
 
     async def entries(self) -> Sequence[LetterEntry]:
         """Return little of each; only what is needed travels."""
-        with state_errors():
-            return [_entry(row) async for row in self._table.list_entities(select=_ENTRY_COLUMNS)]
-
-
-class TableAuditTrail(AuditTrail):
-    """Table ``audit``."""
-
-    def __init__(self, table: TableClient) -> None:
-        self._table = table
-
-    async def add(self, entry: AuditEntry) -> None:
-        """Keep the entry."""
-        with state_errors():
-            await self._table.upsert_entity(audit_row(entry), mode=UpdateMode.REPLACE)
-
-    async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most so many, the newest first: rows come by their keys, and these run backwards."""
-        rows = self._table.query_entities(
-            "PartitionKey eq @partition",
-            parameters={"partition": AUDIT_PARTITION},
-            results_per_page=max(1, min(limit, _MOST)),
-        )
-        found: list[AuditEntry] = []
-        with state_errors():
-            async for row in rows:
-                if len(found) >= limit:
-                    break
-                found.append(audit_from(row))
-        return found
-
-
-def _refuse_missing(response: Any) -> None:
-    if response.http_response.status_code == 404:  # noqa: PLR2004 -- HTTP's own
-        raise StoreConflict("the row is gone")
+        return [_entry(row) async for row in self._table.every(columns=_ENTRY_COLUMNS)]
 
 
 def _entry(row: Any) -> LetterEntry:

@@ -22,8 +22,8 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure_errors import concerns_all, state_errors
-from sync.adapters.azure_rows import Entity, entity_bytes
+from sync.adapters.azure.errors import concerns_all, state_errors
+from sync.adapters.azure.tables.rows import Entity, entity_bytes
 from sync.errors import SyncError
 
 MAX_ROWS = 100

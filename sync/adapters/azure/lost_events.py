@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
-from sync.adapters.azure_errors import state_errors
+from sync.adapters.azure.errors import state_errors
 from sync.ports import LostEvents
 
 _MARK = "dicom_sync_refused"

@@ -23,8 +23,8 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.tokens import TokenSource
 from sync.adapters.retry_after import retry_after
-from sync.adapters.tokens import TokenSource
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled, TransientError
 from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.model import FhirPage, FhirWrite, Resource

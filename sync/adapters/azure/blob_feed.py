@@ -25,7 +25,7 @@ import fastavro
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from sync.adapters.azure_errors import source_errors
+from sync.adapters.azure.errors import source_errors
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
 from sync.ports import BlobFeed

@@ -7,12 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure_errors import state_errors
-from sync.adapters.azure_rows import Entity, check_size, key_of
+from sync.adapters.azure.tables.rows import Entity, check_size, key_of
+from sync.adapters.azure.tables.table import Table
 from sync.model import Drift, DriftKind
 from sync.ports import Drifts
 
@@ -50,30 +48,21 @@ class TableDrifts(Drifts):
     """Table ``drifts``."""
 
     def __init__(self, table: TableClient) -> None:
-        self._table = table
+        self._table = Table(table)
 
     async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
         """Make these all the rows of the subject; two that check it at once leave what either found."""
         partition = key_of(subject)
-        with state_errors():
-            mine = self._table.query_entities("PartitionKey eq @partition", parameters={"partition": partition})
-            known = {row["RowKey"]: drift_from(row) async for row in mine}
-            for drift in found:
-                row = drift_row(replace(drift, first_at=now, last_at=now))
-                if (before := known.pop(row["RowKey"], None)) is not None:
-                    row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
-                await self._table.upsert_entity(row, mode=UpdateMode.REPLACE)
-            for gone in known:
-                await self._discard(partition, gone)
+        known = {row["RowKey"]: drift_from(row) async for row in self._table.partition(partition)}
+        for drift in found:
+            row = drift_row(replace(drift, first_at=now, last_at=now))
+            if (before := known.pop(row["RowKey"], None)) is not None:
+                row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
+            await self._table.upsert(row)
+        for gone in known:
+            await self._table.delete(partition, gone)
 
     async def all(self) -> AsyncIterator[Drift]:
         """Iterate over all rows."""
-        with state_errors():
-            async for row in self._table.list_entities():
-                yield drift_from(row)
-
-    async def _discard(self, partition: str, row: str) -> None:
-        try:
-            await self._table.delete_entity(partition, row)
-        except ResourceNotFoundError:
-            return
+        async for row in self._table.every():
+            yield drift_from(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.adapters.memory_table import MemoryTable
+from sync.adapters.memory.table import MemoryTable
 from sync.errors import SyncError
 from sync.ports import Outbox, ResultEvents
 from sync.results import ResultEvent

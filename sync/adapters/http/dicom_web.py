@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from sync.adapters.http.tokens import TokenSource
 from sync.adapters.retry_after import retry_after
-from sync.adapters.tokens import TokenSource
 from sync.errors import SourceGone, SourceUnavailable
 from sync.telemetry import Telemetry
 

@@ -16,8 +16,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
-from sync.adapters.azure_blob_feed import AzureBlobFeed
-from sync.adapters.azure_errors import source_errors
+from sync.adapters.azure.blob_feed import AzureBlobFeed
+from sync.adapters.azure.errors import source_errors
 from sync.errors import ForeignSource, SourceChanged, StaleToken
 from sync.instruments import HEADER_BYTES
 from sync.model import Chunk, ListedObject, ObjectRef, Page

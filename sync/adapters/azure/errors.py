@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
+from sync.adapters.retry_after import retry_after
 from sync.errors import (
     SourceChanged,
     SourceGone,
@@ -74,7 +75,7 @@ def state_error(problem: AzureError) -> SyncError:
     if _is_denied(problem):
         return StoreUnavailable(_what(problem), code="store.forbidden", hint=ROLES_FOR_STATE)
     status = _status(problem)
-    if status in _LOST_RACE and error_code(problem) not in _NOT_YET:
+    if status in _LOST_RACE and not is_outage(problem):
         return StoreConflict(_what(problem))
     return StoreUnavailable(_what(problem), retry_after=_retry_after(problem))
 
@@ -97,10 +98,15 @@ def error_code(problem: AzureError) -> str:
     return str(getattr(code, "value", code) or "")
 
 
+def is_outage(problem: AzureError) -> bool:
+    """Tell whether an answer with the status of a lost race is an outage: what holds the rows is not there."""
+    return error_code(problem) in _NOT_YET
+
+
 def concerns_all(problem: AzureError) -> bool:
     """Tell whether every row of a transaction shares this fate: an outage does, a refusal may be about one row."""
     status = _status(problem)
-    if status is None or _is_denied(problem) or status in _ASK_LATER or error_code(problem) in _NOT_YET:
+    if status is None or _is_denied(problem) or status in _ASK_LATER or is_outage(problem):
         return True
     return not _BAD_REQUEST <= status < _SERVER_ERROR
 
@@ -120,5 +126,4 @@ def _what(problem: AzureError) -> str:
 
 def _retry_after(problem: AzureError) -> float | None:
     response = getattr(problem, "response", None)
-    text = response.headers.get("Retry-After") if response is not None else None
-    return float(text) if text and text.strip().isdecimal() else None  # for a date the caller's own back-off will do
+    return retry_after(response.headers) if response is not None else None

@@ -1,11 +1,4 @@
-"""
-Every storage port in memory, as strict as the tables and queues it stands for.
-
-No method ever suspends, so a scheduler can drive these coroutines step by step without an event loop. Every write
-gives its row a fresh ETag, also one of equal content, and a lost race is `StoreConflict` exactly where Table Storage
-answers 404, 409 or 412. Shipped because tests, the simulation and a first look at the pipeline all need a world
-without servers.
-"""
+"""What the pipeline keeps, in memory: rows as strict as those of Table Storage."""
 
 from __future__ import annotations
 
@@ -13,14 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sync.adapters.clocks import SystemClock
-from sync.adapters.memory_drifts import MemoryDrifts
-from sync.adapters.memory_history import MemoryHistory
-from sync.adapters.memory_letters import MemoryAuditTrail, MemoryDeadLetters
-from sync.adapters.memory_objects import MemoryDepths, MemoryObjectQueue, MemoryObjects, MemoryStudyQueue, QueuedStudy
-from sync.adapters.memory_results import MemoryOutbox
-from sync.adapters.memory_table import MemoryTable
-from sync.adapters.memory_tallies import MemoryTallies
+from sync.adapters.memory.table import MemoryTable
 from sync.model import (
     Cursor,
     DirtyStudy,
@@ -34,37 +20,7 @@ from sync.model import (
     StudyRef,
     folder_partitions,
 )
-from sync.ports import (
-    Clock,
-    Cursors,
-    DirtyStudies,
-    Ledger,
-    Locators,
-    PatientRows,
-    Projections,
-    Series,
-)
-from sync.samples import SeriesRow
-
-__all__ = [
-    "MemoryAuditTrail",
-    "MemoryCursors",
-    "MemoryDeadLetters",
-    "MemoryDepths",
-    "MemoryDirtyStudies",
-    "MemoryDrifts",
-    "MemoryLedger",
-    "MemoryLocators",
-    "MemoryObjectQueue",
-    "MemoryObjects",
-    "MemoryPatientRows",
-    "MemoryProjections",
-    "MemorySeries",
-    "MemoryStore",
-    "MemoryStudyQueue",
-    "MemoryTable",
-    "QueuedStudy",
-]
+from sync.ports import Cursors, DirtyStudies, Ledger, Locators, PatientRows, Projections
 
 
 class MemoryLocators(Locators):
@@ -222,55 +178,3 @@ class MemoryCursors(Cursors):
         """Iterate over all rows."""
         for cursor in self.table.values():
             yield cursor
-
-
-class MemorySeries(Series):
-    """Measurements over time."""
-
-    def __init__(self) -> None:
-        self.table: MemoryTable[tuple[int, datetime, str], SeriesRow] = MemoryTable()
-
-    async def write(self, row: SeriesRow) -> None:
-        """Insert or replace."""
-        self.table.upsert((row.seconds, row.start, row.worker), row)
-
-    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
-        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
-        for row in self._oldest_first(seconds):
-            if start <= row.start < end:
-                yield row
-
-    async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most so many rows of that length that start earlier."""
-        old = [row for row in self._oldest_first(seconds) if row.start < before][:most]
-        for row in old:
-            self.table.discard((row.seconds, row.start, row.worker))
-        return len(old)
-
-    def _oldest_first(self, seconds: int) -> list[SeriesRow]:
-        rows = [row for row in self.table.values() if row.seconds == seconds]
-        return sorted(rows, key=lambda row: (row.start, row.worker))
-
-
-class MemoryStore:
-    """One of each, under the names that `sync.ports.Services` uses."""
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock: Clock = clock or SystemClock()
-        self.objects = MemoryObjects(self.clock)
-        self.locators = MemoryLocators()
-        self.ledger = MemoryLedger()
-        self.dirty = MemoryDirtyStudies()
-        self.projections = MemoryProjections()
-        self.patients = MemoryPatientRows()
-        self.dead_letters = MemoryDeadLetters()
-        self.drifts = MemoryDrifts()
-        self.cursors = MemoryCursors()
-        self.series = MemorySeries()
-        self.audit = MemoryAuditTrail()
-        self.history = MemoryHistory()
-        self.outbox = MemoryOutbox()
-        self.tallies = MemoryTallies(self.dirty, self.projections, self.dead_letters, self.drifts)
-        self.study_queue = MemoryStudyQueue(self.clock)
-        self.object_queue = MemoryObjectQueue(self.clock)
-        self.queues = MemoryDepths(self.study_queue, self.object_queue)

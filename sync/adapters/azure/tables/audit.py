@@ -1,0 +1,58 @@
+"""
+Table ``audit``: what operators did.
+
+Keys begin with the time, counted backwards, so that the newest entries come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.rows import Entity, check_size, newest_first
+from sync.adapters.azure.tables.table import Table
+from sync.model import AuditEntry, digest
+from sync.ports import AuditTrail
+
+_PARTITION = "audit"
+
+
+def audit_row(entry: AuditEntry) -> Entity:
+    """Row of table ``audit``."""
+    author = digest(entry.who, entry.action, entry.subject, entry.code, length=16)
+    return check_size(
+        {
+            "PartitionKey": _PARTITION,
+            "RowKey": f"{newest_first(entry.at)}-{author}",
+            "at": entry.at.isoformat(),
+            "who": entry.who,
+            "action": entry.action,
+            "subject": entry.subject,
+            "code": entry.code,
+            "why": entry.why,
+        }
+    )
+
+
+def audit_from(row: Mapping[str, Any]) -> AuditEntry:
+    """Inverse of `audit_row`."""
+    texts = {name: row[name] for name in ("who", "action", "subject", "code", "why")}
+    return AuditEntry(at=datetime.fromisoformat(row["at"]), **texts)
+
+
+class TableAuditTrail(AuditTrail):
+    """Table ``audit``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+
+    async def add(self, entry: AuditEntry) -> None:
+        """Keep the entry."""
+        await self._table.upsert(audit_row(entry))
+
+    async def newest(self, limit: int) -> Sequence[AuditEntry]:
+        """Return at most so many, the newest first: rows come by their keys, and these run backwards."""
+        return [audit_from(row) for row in await self._table.first(limit)]

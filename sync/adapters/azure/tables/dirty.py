@@ -1,0 +1,148 @@
+"""Table ``dirty``: the outstanding studies."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER
+from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, time_from, time_text, without_none
+from sync.adapters.azure.tables.table import Table
+from sync.model import DirtyStudy, Stored, StudyRef
+from sync.ports import DirtyStudies
+
+DIRTY_SHARDS = 16
+
+
+_REMEMBERED = 10_000
+
+
+def dirty_shard(study: StudyRef) -> str:
+    """Partition of a study's dirty row."""
+    return f"{int(study.key[:4], 16) % DIRTY_SHARDS:02d}"
+
+
+def dirty_row(dirty: DirtyStudy) -> Entity:
+    """Row of table ``dirty``."""
+    row = {
+        "PartitionKey": dirty_shard(dirty.study),
+        "RowKey": dirty.study.key,
+        **study_columns(dirty.study),
+        "first_marked": time_text(dirty.first_marked),
+        "last_marked": time_text(dirty.last_marked),
+        "attempts": dirty.attempts,
+        "not_before": time_text(dirty.not_before),
+        "failing_since": time_text(dirty.failing_since),
+        "distrust": dirty.distrust or None,  # absence is false, so that a touch never takes it away
+    }
+    return without_none(row)
+
+
+def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
+    """Inverse of `dirty_row`."""
+    return DirtyStudy(
+        study=study_from(row),
+        first_marked=datetime.fromisoformat(row["first_marked"]),
+        last_marked=datetime.fromisoformat(row["last_marked"]),
+        attempts=row["attempts"],
+        not_before=time_from(row.get("not_before")),
+        failing_since=time_from(row.get("failing_since")),
+        distrust=row.get("distrust", False),
+    )
+
+
+class TableDirtyStudies(DirtyStudies):
+    """
+    Table ``dirty``.
+
+    Marks of one study that arrive while one is on its way share the next write: hundreds of instances of a study
+    arrive at once, and one fresh ETag after the last of their rows says it all.
+    """
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+        self._next: dict[str, asyncio.Task[bool]] = {}
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._seen_dirty: set[str] = set()
+        self._distrusted: set[str] = set()
+        """Studies whose next write has to say so."""
+
+    async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
+        """Return the row, or None."""
+        return await self._table.read(dirty_shard(study), study.key, dirty_from)
+
+    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
+        """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
+        if distrust:
+            self._distrusted.add(study.key)
+        shared = self._next.get(study.key)
+        if shared is not None:
+            await asyncio.shield(shared)
+            return False
+        shared = self._next[study.key] = asyncio.create_task(self._mark_soon(study, now))
+        return await asyncio.shield(shared)
+
+    async def _mark_soon(self, study: StudyRef, now: datetime) -> bool:
+        lock = self._locks.setdefault(study.key, asyncio.Lock())
+        try:
+            async with lock:
+                await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
+                # The write begins now: who comes later must not share it.
+                del self._next[study.key]
+                distrust = study.key in self._distrusted
+                self._distrusted.discard(study.key)
+                with state_errors():
+                    return await self._mark(study, now, distrust=distrust)
+        finally:
+            if self._next.get(study.key) is asyncio.current_task():
+                del self._next[study.key]
+
+    async def _mark(self, study: StudyRef, now: datetime, *, distrust: bool) -> bool:
+        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, distrust=distrust))
+        touched = {"PartitionKey", "RowKey", "last_marked", "distrust"}
+        touch = {name: value for name, value in fresh.items() if name in touched}
+        while True:
+            if study.key not in self._seen_dirty:
+                try:
+                    await self._table.client.create_entity(fresh)
+                except ResourceExistsError:
+                    pass
+                else:
+                    self._remember(study.key)
+                    return True
+            try:
+                await self._table.client.update_entity(touch, mode=UpdateMode.MERGE)
+            except ResourceNotFoundError:
+                self._seen_dirty.discard(study.key)
+            else:
+                self._remember(study.key)
+                return False
+
+    def _remember(self, key: str) -> None:
+        """Note that a merge is likely to succeed; forgetting costs one request, so the set may be emptied at will."""
+        if len(self._seen_dirty) > _REMEMBERED:
+            self._seen_dirty.clear()
+        self._seen_dirty.add(key)
+
+    async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
+        """Replace the row; `StoreConflict` unless its ETag is the given one."""
+        await self._table.write(dirty_row(dirty), etag)
+
+    async def delete(self, study: StudyRef, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        self._seen_dirty.discard(study.key)
+        await self._table.delete_unchanged(dirty_shard(study), study.key, etag)
+
+    async def all(self) -> AsyncIterator[DirtyStudy]:
+        """Iterate over every outstanding study."""
+        for shard in range(DIRTY_SHARDS):
+            async for row in self._table.partition(f"{shard:02d}"):
+                yield dirty_from(row)

@@ -1,0 +1,90 @@
+"""
+Table ``history``: what came of studies lately.
+
+Each event has two rows, one among those of its study and one among those of all, and both keys begin with the time,
+newest first: the first page is what anybody wants to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.rows import Entity, newest_first, study_columns, study_from
+from sync.adapters.azure.tables.table import Table
+from sync.model import StudyEvent, StudyRef
+from sync.ports import StudyHistory
+
+_LATEST = "latest"
+"""Partition of the events of all studies."""
+
+_AT_ONCE = 20
+_OF = "PartitionKey eq @partition"
+_OLDER = "PartitionKey eq @partition and RowKey gt @age"
+
+
+def history_keys(event: StudyEvent) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return partition and row key of an event's two rows: among those of its study, and among those of all."""
+    age = newest_first(event.at)
+    return (event.study.key, age), (_LATEST, f"{age}-{event.study.key}")
+
+
+def history_row(event: StudyEvent, keys: tuple[str, str]) -> Entity:
+    """Row of table ``history``."""
+    partition, row = keys
+    return {
+        "PartitionKey": partition,
+        "RowKey": row,
+        **study_columns(event.study),
+        "at": event.at.isoformat(),
+        "outcome": event.outcome,
+        "series": event.series,
+        "instances": event.instances,
+    }
+
+
+def history_from(row: Mapping[str, Any]) -> StudyEvent:
+    """Inverse of `history_row`."""
+    return StudyEvent(
+        study=study_from(row),
+        at=datetime.fromisoformat(row["at"]),
+        outcome=row["outcome"],
+        series=row["series"],
+        instances=row["instances"],
+    )
+
+
+class TableHistory(StudyHistory):
+    """Table ``history``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+
+    async def add(self, event: StudyEvent) -> None:
+        """Keep an event; the same one again is one."""
+        await asyncio.gather(*(self._table.upsert(history_row(event, keys)) for keys in history_keys(event)))
+
+    async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of a study."""
+        return [history_from(row) for row in await self._table.first(most, _OF, partition=study.key)]
+
+    async def latest(self, most: int) -> Sequence[StudyEvent]:
+        """Return the newest events of all studies."""
+        return [history_from(row) for row in await self._table.first(most, _OF, partition=_LATEST)]
+
+    async def discard(self, before: datetime, most: int) -> int:
+        """Delete at most so many events that are older, both rows of each."""
+        rows = await self._table.first(most, _OLDER, partition=_LATEST, age=newest_first(before))
+        old = [history_from(row) for row in rows]
+        for start in range(0, len(old), _AT_ONCE):
+            await asyncio.gather(*(self._delete(event) for event in old[start : start + _AT_ONCE]))
+        return len(old)
+
+    async def _delete(self, event: StudyEvent) -> None:
+        """Delete the row by which the event is found last, so that a crash in between leaves it to be found."""
+        for partition, row in history_keys(event):
+            await self._table.delete(partition, row)

@@ -1,0 +1,72 @@
+"""Table ``ledger``: what each instance's header says, in the partition of its study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.batching import Batcher
+from sync.adapters.azure.tables.rows import (
+    Entity,
+    check_size,
+    findings_from,
+    findings_list,
+    pack,
+    study_columns,
+    study_from,
+    unpack,
+)
+from sync.adapters.azure.tables.table import Table
+from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef
+from sync.ports import Ledger
+
+
+def ledger_row(row: LedgerRow) -> Entity:
+    """Row of table ``ledger``."""
+    record = row.record
+    return check_size(
+        {
+            "PartitionKey": record.study.key,
+            "RowKey": str(row.object_key),
+            **study_columns(record.study),
+            "series_uid": record.series_instance_uid,
+            "sop_uid": record.sop_instance_uid,
+            "order": row.order,
+            **pack("record", [record.attributes, findings_list(record.findings)]),
+        }
+    )
+
+
+def ledger_from(row: Mapping[str, Any]) -> LedgerRow:
+    """Inverse of `ledger_row`."""
+    attributes, findings = unpack(row, "record")
+    record = InstanceRecord(
+        study=study_from(row),
+        series_instance_uid=row["series_uid"],
+        sop_instance_uid=row["sop_uid"],
+        attributes=attributes,
+        findings=findings_from(findings),
+    )
+    return LedgerRow(object_key=ObjectKey.parse(row["RowKey"]), record=record, order=row["order"])
+
+
+class TableLedger(Ledger):
+    """Table ``ledger``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+        self._batcher = Batcher(table)
+
+    async def upsert(self, row: LedgerRow) -> None:
+        """Insert or replace."""
+        await self._batcher.write("upsert", ledger_row(row))
+
+    async def delete(self, study: StudyRef, key: ObjectKey) -> None:
+        """Delete; a missing row is fine. Not batched: in a transaction a missing row would fail all."""
+        await self._table.delete(study.key, str(key))
+
+    async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
+        """Return all rows of the study."""
+        return [ledger_from(row) async for row in self._table.partition(study.key)]

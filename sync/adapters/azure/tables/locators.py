@@ -1,0 +1,84 @@
+"""Table ``locators``: what is known of each object."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.batching import Batcher
+from sync.adapters.azure.tables.rows import Entity, check_size, pack, study_columns, study_from, unpack, without_none
+from sync.adapters.azure.tables.table import Table
+from sync.model import Locator, ObjectKey, ObjectRef, Stored, StudyRef, folder_partitions
+from sync.ports import Locators
+
+
+def locator_row(locator: Locator) -> Entity:
+    """Row of table ``locators``; keeps the object's name, so that a dead letter, which has only the key, can retry."""
+    key = locator.object.key
+    history = sorted([study.study_instance_uid, study.partition] for study in locator.history)
+    row = {
+        "PartitionKey": key.partition,
+        "RowKey": key.row,
+        "account": locator.object.account,
+        "container": locator.object.container,
+        "name": locator.object.name,
+        "etag": locator.etag,
+        **(study_columns(locator.study) if locator.study is not None else {}),
+        "sop_uid": locator.sop_instance_uid,
+        **(pack("history", history) if history else {}),
+        "settled": locator.settled,
+        "has_dead_letter": locator.has_dead_letter,
+        "sequence": str(locator.sequence) if locator.sequence is not None else None,
+        "order": locator.order or None,
+        "contested": locator.contested or None,
+    }
+    return check_size(without_none(row))
+
+
+def locator_from(row: Mapping[str, Any]) -> Locator:
+    """Inverse of `locator_row`."""
+    history = unpack(row, "history") if "history0" in row else []
+    return Locator(
+        object=ObjectRef(account=row["account"], container=row["container"], name=row["name"]),
+        etag=row.get("etag"),
+        study=study_from(row) if "study_uid" in row else None,
+        sop_instance_uid=row.get("sop_uid"),
+        history=frozenset(StudyRef(study_instance_uid=uid, partition=partition) for uid, partition in history),
+        settled=row["settled"],
+        has_dead_letter=row["has_dead_letter"],
+        sequence=int(row["sequence"]) if "sequence" in row else None,
+        order=row.get("order", ""),
+        contested=row.get("contested", False),
+    )
+
+
+class TableLocators(Locators):
+    """Table ``locators``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+        self._batcher = Batcher(table)
+
+    async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
+        """Return the row, or None."""
+        return await self.find(ref.key)
+
+    async def find(self, key: ObjectKey) -> Stored[Locator] | None:
+        """Return the row by key alone."""
+        return await self._table.read(key.partition, key.row, locator_from)
+
+    async def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """Iterate over the rows of a folder's objects."""
+        for key in folder_partitions(account, container, folder):
+            async for row in self._table.partition(key):
+                yield locator_from(row)
+
+    async def insert(self, locator: Locator) -> str:
+        """Write a new row; `StoreConflict` when there is one."""
+        return await self._batcher.write("create", locator_row(locator))
+
+    async def replace(self, locator: Locator, etag: str) -> str:
+        """Replace the row; `StoreConflict` unless its ETag is the given one."""
+        return await self._batcher.write("replace", locator_row(locator), etag)

@@ -1,0 +1,125 @@
+"""
+What all our rows have in common: keys, limits, and how big or many values go into one. Pure: no I/O here.
+
+Big parts (attributes, histories) are JSON, compressed, in binary properties of less than 64 KiB each; the whole row
+must stay below 1 MiB. Both limits are checked here, because the service's own answer to a breach names neither the row
+nor a remedy, and the emulator accepts rows that the service refuses. Times are ISO 8601 text, UTC: the service's own
+time type would lose what Python cannot represent, and nobody filters by it.
+
+Source: Azure "Understanding the Table service data model" (property and entity sizes, forbidden characters in keys).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sync.errors import PermanentError
+from sync.model import Finding, StudyRef, digest
+
+Entity = dict[str, Any]
+"""One row as the library takes it: property name -> text, number, truth value or bytes."""
+
+MAX_PROPERTY_BYTES = 63 * 1024
+MAX_ENTITY_BYTES = 1000 * 1024
+"""Below the service's 64 KiB and 1 MiB, for names and types count too."""
+
+
+_SAFE_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_COMPRESSION = 3
+"""Level of zlib: 1-3 differ little in size on such JSON, and higher ones cost more time than the request."""
+
+
+_END_OF_TIME = 10**17
+"""Microseconds since 1970, beyond all that can be: what is counted down from."""
+
+
+class RowTooLarge(PermanentError):
+    """A row would exceed 1 MiB, the limit of Table Storage."""
+
+    code = "store.row_too_large"
+    hint = "The header holds more text than one row can keep; shorten its free-text attributes at the source."
+
+
+def key_of(text: str) -> str:
+    """Return the text itself when it can be a key, else a hash of it."""
+    return text if _SAFE_KEY.fullmatch(text) else f"h-{digest(text)}"
+
+
+def newest_first(moment: datetime) -> str:
+    """Text that sorts the later a moment is, the earlier."""
+    return f"{_END_OF_TIME - round(moment.timestamp() * 1_000_000):017d}"
+
+
+def entity_bytes(entity: Mapping[str, Any]) -> int:
+    """Bytes that the service counts for the row, rounded up."""
+    return sum(8 + 2 * len(name) + _value_bytes(value) for name, value in entity.items()) + 4
+
+
+def check_size(entity: Entity) -> Entity:
+    """Return the row; `RowTooLarge` when the service would refuse it."""
+    size = entity_bytes(entity)
+    if size > MAX_ENTITY_BYTES:
+        raise RowTooLarge(f"a row of {size} bytes exceeds {MAX_ENTITY_BYTES}")
+    return entity
+
+
+def _value_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-16-le", "surrogatepass")) + 4
+    return len(value) + 4 if isinstance(value, bytes) else 8
+
+
+def pack(name: str, value: Any) -> Entity:
+    """Columns that hold a value as compressed JSON: ``name0``, ``name1`` and so on."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    data = zlib.compress(text.encode("utf-8", "surrogatepass"), _COMPRESSION)
+    starts = range(0, len(data), MAX_PROPERTY_BYTES)
+    return {f"{name}{i}": data[start : start + MAX_PROPERTY_BYTES] for i, start in enumerate(starts)}
+
+
+def unpack(entity: Mapping[str, Any], name: str) -> Any:
+    """Inverse of `pack`."""
+    pieces: list[bytes] = []
+    while (piece := entity.get(f"{name}{len(pieces)}")) is not None:
+        pieces.append(piece)
+    return json.loads(zlib.decompress(b"".join(pieces)).decode("utf-8", "surrogatepass"))
+
+
+def without_none(entity: Entity) -> Entity:
+    """Absence stands for None: the service cannot store null."""
+    return {name: value for name, value in entity.items() if value is not None}
+
+
+def study_columns(study: StudyRef) -> Entity:
+    """Columns that name a study."""
+    return {"study_uid": study.study_instance_uid, "study_partition": study.partition}
+
+
+def study_from(entity: Mapping[str, Any]) -> StudyRef:
+    """Inverse of `study_columns`."""
+    return StudyRef(study_instance_uid=entity["study_uid"], partition=entity["study_partition"])
+
+
+def findings_list(findings: Iterable[Finding]) -> list[list[str]]:
+    """Return findings as JSON has them."""
+    return [[finding.keyword, finding.code, finding.action] for finding in findings]
+
+
+def findings_from(items: Iterable[list[str]]) -> tuple[Finding, ...]:
+    """Inverse of `findings_list`."""
+    return tuple(Finding(keyword=keyword, code=code, action=action) for keyword, code, action in items)
+
+
+def time_text(value: datetime | None) -> str | None:
+    """Return a moment as a column has it; None stays out of the row."""
+    return value.isoformat() if value is not None else None
+
+
+def time_from(text: str | None) -> datetime | None:
+    """Inverse of `time_text`."""
+    return datetime.fromisoformat(text) if text else None

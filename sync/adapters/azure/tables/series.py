@@ -1,0 +1,92 @@
+"""
+Table ``series``: measurements over time.
+
+Minutes of an hour share a partition, hours of a month another, and both keys begin with the time: any stretch of time
+is one range query, and the oldest rows come first. A worker overwrites its row of the current minute, so a write that
+is repeated counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.rows import Entity, check_size, pack, unpack
+from sync.adapters.azure.tables.table import Table
+from sync.ports import Series
+from sync.samples import HOUR, MINUTE, Sample, SampleKey, SeriesRow
+
+_PARTITIONS = {MINUTE: "m-%Y%m%d%H", HOUR: "h-%Y%m"}
+"""Length of a row's time -> form of its partition key."""
+
+_AT_ONCE = 20
+
+_BETWEEN = "PartitionKey ge @first and PartitionKey le @last and RowKey ge @start and RowKey lt @end"
+_BEFORE = "PartitionKey ge @first and PartitionKey le @last and RowKey lt @end"
+_BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 -- only its digits are used
+
+
+def _keys(seconds: int, start: datetime) -> tuple[str, str]:
+    """Partition key of a row of table ``series``, and what its row key begins with; both sort by time."""
+    return start.strftime(_PARTITIONS[seconds]), start.strftime("%Y%m%d%H%M")
+
+
+def series_row(row: SeriesRow) -> Entity:
+    """Row of table ``series``."""
+    partition, begins = _keys(row.seconds, row.start)
+    samples = [
+        [key.name, key.attributes, each.count, each.total, each.highest, each.buckets]
+        for key, each in sorted(row.samples.items())
+    ]
+    return check_size(
+        {
+            "PartitionKey": partition,
+            "RowKey": f"{begins}-{row.worker}",
+            "seconds": row.seconds,
+            "start": row.start.isoformat(),
+            "worker": row.worker,
+            **pack("samples", samples),
+        }
+    )
+
+
+def series_from(row: Mapping[str, Any]) -> SeriesRow:
+    """Inverse of `series_row`."""
+    samples = {
+        SampleKey(name, tuple((k, v) for k, v in attributes)): Sample(count, total, highest, tuple(buckets))
+        for name, attributes, count, total, highest, buckets in unpack(row, "samples")
+    }
+    return SeriesRow(
+        seconds=row["seconds"], start=datetime.fromisoformat(row["start"]), worker=row["worker"], samples=samples
+    )
+
+
+class TableSeries(Series):
+    """Table ``series``."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = Table(table)
+
+    async def write(self, row: SeriesRow) -> None:
+        """Insert or replace."""
+        await self._table.upsert(series_row(row))
+
+    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        (first, since), (last, until) = _keys(seconds, start), _keys(seconds, end)
+        async for row in self._table.query(_BETWEEN, first=first, last=last, start=since, end=until):
+            yield series_from(row)
+
+    async def discard(self, seconds: int, before: datetime, most: int) -> int:
+        """Delete at most so many rows of that length that start earlier; a row that is gone already is fine."""
+        (first, _), (last, until) = _keys(seconds, _BEGINNING), _keys(seconds, before)
+        keys = ["PartitionKey", "RowKey"]
+        old = await self._table.first(most, _BEFORE, columns=keys, first=first, last=last, end=until)
+        for start in range(0, len(old), _AT_ONCE):
+            some = old[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._table.delete(row["PartitionKey"], row["RowKey"]) for row in some))
+        return len(old)

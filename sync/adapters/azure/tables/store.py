@@ -1,0 +1,52 @@
+"""All state tables of one account."""
+
+from __future__ import annotations
+
+import asyncio
+
+from azure.data.tables.aio import TableServiceClient
+
+from sync.adapters.azure import names
+from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.tables.audit import TableAuditTrail
+from sync.adapters.azure.tables.cursors import TableCursors
+from sync.adapters.azure.tables.dirty import TableDirtyStudies
+from sync.adapters.azure.tables.drifts import TableDrifts
+from sync.adapters.azure.tables.history import TableHistory
+from sync.adapters.azure.tables.ledger import TableLedger
+from sync.adapters.azure.tables.letters import TableDeadLetters
+from sync.adapters.azure.tables.locators import TableLocators
+from sync.adapters.azure.tables.outbox import TableOutbox
+from sync.adapters.azure.tables.patients import TablePatientRows
+from sync.adapters.azure.tables.projections import TableProjections
+from sync.adapters.azure.tables.series import TableSeries
+from sync.adapters.azure.tables.tallies import TableTallies
+
+
+class TableStore:
+    """All state tables of one account, under the names that `sync.ports.Services` uses."""
+
+    def __init__(self, service: TableServiceClient) -> None:
+        self._service = service
+        self.locators = TableLocators(service.get_table_client(names.LOCATORS))
+        self.ledger = TableLedger(service.get_table_client(names.LEDGER))
+        self.dirty = TableDirtyStudies(service.get_table_client(names.DIRTY))
+        self.projections = TableProjections(service.get_table_client(names.PROJECTIONS))
+        self.patients = TablePatientRows(service.get_table_client(names.PATIENTS))
+        self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
+        self.drifts = TableDrifts(service.get_table_client(names.DRIFTS))
+        self.cursors = TableCursors(service.get_table_client(names.CURSORS))
+        self.series = TableSeries(service.get_table_client(names.SERIES))
+        self.outbox = TableOutbox(service.get_table_client(names.OUTBOX))
+        self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
+        self.history = TableHistory(service.get_table_client(names.HISTORY))
+        self.tallies = TableTallies(service)
+
+    async def ensure(self) -> None:
+        """Create the tables that are missing. Safe to repeat."""
+        with state_errors():
+            await asyncio.gather(*(self._service.create_table_if_not_exists(name) for name in names.TABLES))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._service.close()

@@ -1,0 +1,113 @@
+"""
+One table: how its rows are read and written, and where the library's failures become ours.
+
+Source: Azure "Query timeout and pagination" (an answer holds a thousand rows at most, and may hold fewer, or none,
+though others follow).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.errors import is_outage, state_errors
+from sync.adapters.azure.tables.rows import Entity
+from sync.errors import StoreConflict
+from sync.model import Stored
+
+T = TypeVar("T")
+
+MOST = 1000
+"""Rows that one answer of the service holds at most."""
+
+_NOT_FOUND = 404
+
+
+class Table:
+    """One table, by the library's client of it."""
+
+    def __init__(self, client: TableClient) -> None:
+        self.client = client
+
+    async def read(self, partition: str, row: str, value_from: Callable[[Any], T]) -> Stored[T] | None:
+        """Return the value of a row, and its ETag; None only when there is no such row."""
+        with state_errors():
+            try:
+                found = await self.client.get_entity(partition, row)
+            except ResourceNotFoundError as problem:
+                if is_outage(problem):  # the table itself is not there
+                    raise
+                return None
+        return Stored(value_from(found), str(found.metadata["etag"]))
+
+    async def upsert(self, row: Entity) -> None:
+        """Insert or replace."""
+        with state_errors():
+            await self.client.upsert_entity(row, mode=UpdateMode.REPLACE)
+
+    async def write(self, row: Entity, etag: str | None) -> str:
+        """Insert (``etag`` None) or replace, and return the new ETag; `StoreConflict` when somebody else wrote."""
+        with state_errors():
+            if etag is None:
+                answer = await self.client.create_entity(row)
+            else:
+                answer = await self.client.update_entity(
+                    row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
+                )
+        return str(answer["etag"])
+
+    async def delete(self, partition: str, row: str) -> None:
+        """Delete; the library takes a missing row for success."""
+        with state_errors():
+            await self.client.delete_entity(partition, row)
+
+    async def delete_unchanged(self, partition: str, row: str, etag: str) -> None:
+        """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        with state_errors():
+            await self.client.delete_entity(
+                {"PartitionKey": partition, "RowKey": row},
+                etag=etag,
+                match_condition=MatchConditions.IfNotModified,
+                raw_response_hook=_refuse_missing,
+            )
+
+    async def every(self, *, columns: list[str] | None = None) -> AsyncIterator[Any]:
+        """Iterate over all rows in the order of their keys."""
+        with state_errors():
+            async for row in self.client.list_entities(select=columns):
+                yield row
+
+    def partition(self, key: str) -> AsyncIterator[Any]:
+        """Iterate over the rows of a partition in the order of their keys."""
+        return self.query("PartitionKey eq @partition", partition=key)
+
+    async def query(self, condition: str, **given: str) -> AsyncIterator[Any]:
+        """Iterate over the rows that meet a condition in the order of their keys."""
+        with state_errors():
+            async for row in self.client.query_entities(condition, parameters=given):
+                yield row
+
+    async def first(
+        self, most: int, condition: str = "", *, columns: list[str] | None = None, **given: str
+    ) -> list[Any]:
+        """Return the first so many rows that meet a condition, of all without one."""
+        found: list[Any] = []
+        size = max(1, min(most, MOST))
+        with state_errors():
+            rows = self.client.query_entities(condition, parameters=given, results_per_page=size, select=columns)
+            while len(found) < most:
+                try:
+                    found.append(await anext(rows))
+                except StopAsyncIteration:
+                    break
+        return found
+
+
+def _refuse_missing(response: Any) -> None:
+    if response.http_response.status_code == _NOT_FOUND:
+        raise StoreConflict("the row is gone")

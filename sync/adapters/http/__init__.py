@@ -1,0 +1,1 @@
+"""Ports over HTTP by httpx: FHIR, DICOM servers, webhooks."""

@@ -1,0 +1,104 @@
+"""
+Queues in memory.
+
+What tests do as the outside world (take a message) are plain methods; what the sync does are the coroutines of the
+ports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sync.adapters.clocks import SystemClock
+from sync.errors import MessageTooLarge
+from sync.model import StudyRef
+from sync.ports import Clock, ObjectQueue, QueueDepths, StudyQueue
+
+_LONGEST_MESSAGE = 48 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedStudy:
+    """One message of the queue ``studies``, and when it becomes visible."""
+
+    study: StudyRef
+    visible_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedText:
+    """One message of the queue ``objects``, and when it becomes visible."""
+
+    text: str
+    visible_at: datetime
+
+
+class MemoryObjectQueue(ObjectQueue):
+    """The queue ``objects``; ``messages`` lies open to tests."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.messages: list[QueuedText] = []
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        if len(text.encode("utf-8", "replace")) > _LONGEST_MESSAGE:
+            raise MessageTooLarge(f"more than {_LONGEST_MESSAGE} bytes")
+        self.messages.append(QueuedText(text, self._clock.now() + timedelta(seconds=delay)))
+
+    def take(self) -> list[str]:
+        """Remove and return what is visible now, oldest first."""
+        now = self._clock.now()
+        due = [message for message in self.messages if message.visible_at <= now]
+        self.messages = [message for message in self.messages if message.visible_at > now]
+        return [message.text for message in due]
+
+
+class MemoryStudyQueue(StudyQueue, QueueDepths):
+    """The queue ``studies``; ``messages`` lies open to tests."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.messages: list[QueuedStudy] = []
+
+    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        self.messages.append(QueuedStudy(study, self._clock.now() + timedelta(seconds=delay)))
+
+    async def length(self) -> int:
+        """Return how many messages there are, invisible ones included."""
+        return len(self.messages)
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> length; this world has only one queue."""
+        return {"studies": len(self.messages)}
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return queue name -> since when its oldest message has been visible."""
+        now = self._clock.now()
+        waiting = [message.visible_at for message in self.messages if message.visible_at <= now]
+        return {"studies": min(waiting)} if waiting else {}
+
+    def take(self) -> list[StudyRef]:
+        """Remove and return what is visible now, oldest first."""
+        now = self._clock.now()
+        due = [message for message in self.messages if message.visible_at <= now]
+        self.messages = [message for message in self.messages if message.visible_at > now]
+        return [message.study for message in due]
+
+
+class MemoryDepths(QueueDepths):
+    """Lengths of both."""
+
+    def __init__(self, studies: MemoryStudyQueue, objects: MemoryObjectQueue) -> None:
+        self._studies, self._objects = studies, objects
+
+    async def depths(self) -> dict[str, int]:
+        """Return queue name -> length, of those that hold anything, and of ``studies``."""
+        waiting = {"objects": len(self._objects.messages)} if self._objects.messages else {}
+        return waiting | await self._studies.depths()
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return since when the oldest study message has been visible; messages of objects have no times here."""
+        return await self._studies.oldest()

@@ -1,0 +1,38 @@
+"""Measurements over time, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from sync.adapters.memory.table import MemoryTable
+from sync.ports import Series
+from sync.samples import SeriesRow
+
+
+class MemorySeries(Series):
+    """Measurements over time."""
+
+    def __init__(self) -> None:
+        self.table: MemoryTable[tuple[int, datetime, str], SeriesRow] = MemoryTable()
+
+    async def write(self, row: SeriesRow) -> None:
+        """Insert or replace."""
+        self.table.upsert((row.seconds, row.start, row.worker), row)
+
+    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        for row in self._oldest_first(seconds):
+            if start <= row.start < end:
+                yield row
+
+    async def discard(self, seconds: int, before: datetime, most: int) -> int:
+        """Delete at most so many rows of that length that start earlier."""
+        old = [row for row in self._oldest_first(seconds) if row.start < before][:most]
+        for row in old:
+            self.table.discard((row.seconds, row.start, row.worker))
+        return len(old)
+
+    def _oldest_first(self, seconds: int) -> list[SeriesRow]:
+        rows = [row for row in self.table.values() if row.seconds == seconds]
+        return sorted(rows, key=lambda row: (row.start, row.worker))
