@@ -1,6 +1,8 @@
 """Each failure of the Azure libraries becomes one of ours, and nothing of its text comes along."""
 
 import traceback
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from azure.core.exceptions import (
@@ -112,9 +114,14 @@ def test_a_missing_role_is_named(errors, code, role, status):
     assert role in error.hint
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-3", None)])
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-3", None)])
 def test_the_wait_that_is_asked_for_is_kept(header, seconds):
     assert translated(state_errors, answered(503, Retry_After=header)).retry_after == seconds
+
+
+def test_a_moment_to_wait_for_is_kept_too():
+    header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert 3500 < translated(state_errors, answered(503, Retry_After=header)).retry_after <= 3600
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
