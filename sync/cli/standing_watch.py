@@ -13,10 +13,20 @@ from sync.ports import Notice
 
 
 def stop_by_signal() -> asyncio.Event:
-    """Return what is set by Ctrl-C or SIGTERM, so that work under way is ended in good order. Needs a running loop."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    """
+    Return what Ctrl-C or SIGTERM sets, so that work under way is ended in good order; a second one ends it at once.
+
+    Needs a running loop in the main thread. It asks the interpreter, not the loop, which on Windows takes no signals.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in before:
+        signal.signal(number, ask)
     return stop
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from types import SimpleNamespace
 
+import pytest
 from typer.testing import CliRunner
 
 from sync.cli import alerts as command
@@ -44,6 +45,16 @@ async def test_a_round_that_storage_prevents_is_told_and_the_next_one_is_done(mo
     assert world.told() == [("raised", notice.code) for notice in told]
 
 
+@pytest.fixture
+def handlers():
+    """Signals do afterwards what they did before."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 async def test_a_signal_ends_it_after_the_round_that_is_under_way():
     world, rounds = Watched(), []
     stop = stop_by_signal()
