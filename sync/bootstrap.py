@@ -31,10 +31,10 @@ from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
 from sync.adapters.azure.tokens import CredentialTokens
 from sync.adapters.clocks import SystemClock
-from sync.adapters.http.dicom_service import SCOPE, DicomService
-from sync.adapters.http.dicom_web import DicomWeb
-from sync.adapters.http.fhir import HttpFhirServer
-from sync.adapters.http.orthanc import Orthanc
+from sync.adapters.http.dicom.orthanc import Orthanc
+from sync.adapters.http.dicom.service import SCOPE, DicomService
+from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
 from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
 from sync.errors import ConfigError, SourceUnavailable, SyncError

@@ -8,6 +8,7 @@ Every failure the sync can meet, and who acts on it.
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
     | - EventsUnavailable        the topic of result events did not answer
+    | - WebhookUnavailable       whoever gets the alerts did not answer
     | - Contention               the same race was lost too many times in a row
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
     + Conflict                   somebody else wrote in between; look again ("second pass")
@@ -18,6 +19,7 @@ Every failure the sync can meet, and who acts on it.
     | - ForeignSource            an account or container that is not configured
     | - EventsRefused            the topic of result events refuses one for good
     | - MessageTooLarge          no queue takes the message
+    | - RowTooLarge              no table takes the row
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
@@ -60,6 +62,7 @@ __all__ = [
     "MissingIdentity",
     "NotDicom",
     "PermanentError",
+    "RowTooLarge",
     "SourceChanged",
     "SourceGone",
     "SourceUnavailable",
@@ -72,6 +75,7 @@ __all__ = [
     "TruncatedHeader",
     "UnexpectedFailure",
     "UnreadableObject",
+    "WebhookUnavailable",
 ]
 
 
@@ -147,6 +151,13 @@ class EventsUnavailable(TransientError):
     hint = "Check the Event Grid topic; the events wait in table `outbox`, and the sync goes on meanwhile."
 
 
+class WebhookUnavailable(TransientError):
+    """The webhook of the alerts did not answer, or did not take the notice."""
+
+    code = "alert.webhook"
+    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its shape; the notice is sent again for an hour."
+
+
 class Contention(TransientError):
     """The same optimistic race was lost too many times in a row."""
 
@@ -213,6 +224,13 @@ class MessageTooLarge(PermanentError):
 
     code = "event.too_large"
     hint = "Check which sender writes such events; the objects themselves are found by a backfill."
+
+
+class RowTooLarge(PermanentError):
+    """A row would exceed 1 MiB, the limit of Table Storage."""
+
+    code = "store.row_too_large"
+    hint = "The header holds more text than one row can keep; shorten its free-text attributes at the source."
 
 
 class UnreadableObject(PermanentError):

@@ -1,7 +1,7 @@
 """
 How instances of a DICOM service are named: by data partition and UIDs, as their WADO-RS path has them (PS3.18 10.4.1).
 
-Orthanc has names of its own; see `sync.adapters.http.orthanc`.
+Orthanc has names of its own; see `sync.adapters.http.dicom.orthanc`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.telemetry import Telemetry
 from tests.contract.fhir_resources import delete, mapped, patient, put

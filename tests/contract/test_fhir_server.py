@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.resource import differs, version_of

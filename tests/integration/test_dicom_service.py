@@ -10,8 +10,8 @@ from aiohttp import web
 
 from local.dicom_service import StandIn, metadata_of
 from sync.adapters.clocks import ManualClock
-from sync.adapters.http.dicom_service import DicomService
-from sync.adapters.http.dicom_web import DicomWeb
+from sync.adapters.http.dicom.service import DicomService
+from sync.adapters.http.dicom.web import DicomWeb
 from sync.adapters.memory.dicom import MemoryDicomService
 from sync.errors import SourceGone, SourceUnavailable
 from sync.feeds import windows

@@ -8,8 +8,8 @@ import pytest
 
 from local.orthanc import orthanc_server
 from local.samples import samples
-from sync.adapters.http.dicom_web import DicomWeb
-from sync.adapters.http.orthanc import Orthanc
+from sync.adapters.http.dicom.orthanc import Orthanc
+from sync.adapters.http.dicom.web import DicomWeb
 from sync.config import HeaderLimits
 from sync.errors import SourceGone
 from sync.feeds.orthanc import changes_of

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.mapping.resource import differs, study_id, version_of
 from sync.model import FhirWrite, StudyRef
 from sync.telemetry import Telemetry

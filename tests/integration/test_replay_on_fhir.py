@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydicom.dataset import Dataset
 
-from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.mapping.resource import derived_id
 from sync.model import FhirWrite, StudyRef
 from sync.telemetry import Telemetry

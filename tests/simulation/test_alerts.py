@@ -17,9 +17,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.http.webhook import WebhookUnavailable
 from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
+from sync.errors import WebhookUnavailable
 from sync.model import StudyRef
 from sync.ops import alerts
 from sync.ports import Services

@@ -6,9 +6,10 @@ import json
 import httpx
 import pytest
 
-from sync.adapters.http.dicom_service import DicomService, account_of
-from sync.adapters.http.dicom_web import ATTEMPTS, DicomWeb
-from sync.adapters.http.orthanc import Orthanc
+from sync.adapters.http.dicom.orthanc import Orthanc
+from sync.adapters.http.dicom.service import DicomService, account_of
+from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.retrying import ATTEMPTS
 from sync.errors import SourceGone, SourceUnavailable
 from sync.header import read_json
 from sync.instances import instance_ref

@@ -1,6 +1,7 @@
 """`HttpFhirServer` against answers that no healthy server gives; nothing here waits or leaves the process."""
 
 import json
+import ssl
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,7 +11,8 @@ import httpx
 import pytest
 
 from sync.adapters.circuit_breaker import FIRST_PAUSE, CircuitBreaker
-from sync.adapters.http.fhir import ATTEMPTS, MAX_ENTRIES, HttpFhirServer
+from sync.adapters.http.fhir.server import MAX_ENTRIES, HttpFhirServer
+from sync.adapters.http.retrying import ATTEMPTS
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
 from sync.model import FhirWrite
 from sync.telemetry import Telemetry
@@ -129,6 +131,16 @@ async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(status):
     problem = await failure(read(Service(says(status))))
     assert problem.code == "fhir.forbidden"
     assert "FHIR Data Contributor" in problem.hint
+
+
+async def test_a_certificate_that_is_not_trusted_is_not_tried_again_for_only_the_operator_can_mend_it():
+    refused = httpx.ConnectError(SENTINEL)
+    refused.__cause__ = ssl.SSLCertVerificationError(SENTINEL)
+    service = Service(refused)
+    problem = await failure(read(service))
+    assert (type(problem), problem.code) == (FhirUnavailable, "fhir.certificate")
+    assert SENTINEL not in f"{problem} {problem.hint}"
+    assert len(service.requests) == 1
 
 
 async def test_a_short_outage_is_not_even_noticed():

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from sync import __version__, spans
 from sync.adapters import opentelemetry
-from sync.adapters.http.fhir import HttpFhirServer
+from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.opentelemetry import OpenTelemetry, exporting
 from sync.config import Settings
 from sync.errors import FhirRejected, Throttled

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from sync.adapters.http.webhook import ATTEMPTS, SHAPES, Webhook, WebhookUnavailable
+from sync.adapters.http.retrying import ATTEMPTS
+from sync.adapters.http.webhook import SHAPES, Webhook
+from sync.errors import WebhookUnavailable
 from sync.ports import Notice
 
 URL = "https://hooks.example/services/SECRET"

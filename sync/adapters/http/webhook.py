@@ -9,26 +9,17 @@ The URL may hold a secret: it stands in no log and no error. Sources: CloudEvent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from sync.errors import TransientError
+from sync.adapters.http.retrying import Sleep, short_retries
+from sync.errors import WebhookUnavailable
 from sync.ports import AlertChannel, Notice
-
-ATTEMPTS = 3
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _SOURCE = "dicom-fhir-sync"
-
-
-class WebhookUnavailable(TransientError):
-    """The webhook did not answer, or did not take the notice."""
-
-    code = "alert.webhook"
-    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its shape; the notice is sent again for an hour."
 
 
 class Webhook(AlertChannel):
@@ -52,7 +43,7 @@ class Webhook(AlertChannel):
         shape: str = "cloudevents",
         key: str = "",
         transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._url = url
         self._shaped = SHAPES[shape]
@@ -66,13 +57,7 @@ class Webhook(AlertChannel):
 
     async def send(self, notice: Notice) -> None:
         """Post the notice; after three attempts `WebhookUnavailable`."""
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.5, max=2.0),
-            retry=retry_if_exception_type(WebhookUnavailable),
-            sleep=self._sleep,
-            reraise=True,
-        )
+        retrying = short_retries(lambda _: True, sleep=self._sleep)
         await retrying(self._post, notice)
 
     async def _post(self, notice: Notice) -> None:

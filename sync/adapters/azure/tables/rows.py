@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sync.errors import PermanentError
+from sync.errors import RowTooLarge
 from sync.model import Finding, StudyRef, digest
 
 Entity = dict[str, Any]
@@ -36,13 +36,6 @@ _COMPRESSION = 3
 
 _END_OF_TIME = 10**17
 """Microseconds since 1970, beyond all that can be: what is counted down from."""
-
-
-class RowTooLarge(PermanentError):
-    """A row would exceed 1 MiB, the limit of Table Storage."""
-
-    code = "store.row_too_large"
-    hint = "The header holds more text than one row can keep; shorten its free-text attributes at the source."
 
 
 def key_of(text: str) -> str:

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from sync.adapters.http.dicom_service import account_of
-from sync.adapters.http.dicom_web import DicomWeb
+from sync.adapters.http.dicom.service import account_of
+from sync.adapters.http.dicom.web import DicomWeb
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import OrthancServer

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sync.adapters.http.dicom_web import DicomWeb
+from sync.adapters.http.dicom.web import DicomWeb
 from sync.errors import SourceGone, SourceUnavailable
 from sync.instances import DEFAULT_PARTITION, instance_ref
 from sync.model import InstanceMetadata, ObjectRef, StudyRef

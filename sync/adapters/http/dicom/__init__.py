@@ -1,0 +1,1 @@
+"""DICOM servers over HTTP: the DICOM service of Azure Health Data Services, and Orthanc."""

@@ -1,0 +1,1 @@
+"""A FHIR R4 service over HTTP."""

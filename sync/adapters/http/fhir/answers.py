@@ -1,0 +1,155 @@
+"""
+What a FHIR service answered: statuses as our errors, bodies as resources, whatever they really are.
+
+Texts of the service never leave this module: an OperationOutcome may quote what was sent, so only its issue codes and
+element paths are kept.
+
+Source: FHIR R4 http.html (transaction, conditional requests), search.html 3.1.1.1.9 (paging).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import httpx
+
+from sync.adapters.http.remote import GONE
+from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled
+from sync.model import FhirWrite, Resource
+
+_ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
+_ELEMENT_PATH = re.compile(
+    r"(?:Bundle|Device|DiagnosticReport|DocumentReference|Endpoint|ImagingStudy|Observation|Patient)(?:\.[a-z][A-Za-z]{0,40}(?:\[\d{1,5}\])?){0,10}"
+)
+"""A path of element names and nothing else: a server may put a value into what should be a path."""
+
+_CONFLICTS = (409, 412)
+
+
+def resource_in(entry: Mapping[str, Any]) -> Resource | None:
+    """Take the resource out of one entry of a batch's answer; None when it is not there."""
+    response = part_of(entry, "response")
+    status = _status(response)
+    if status in GONE:
+        return None
+    raise_for(status, response.get("outcome"))
+    resource = dict(part_of(entry, "resource"))
+    if not resource:
+        raise FhirUnavailable("an entry answered without its resource")
+    return resource
+
+
+def _status(response: Mapping[str, Any]) -> int:
+    digits = str(response.get("status") or "")[:3]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
+    """Check one entry of a transaction's answer: not every server's transactions are atomic."""
+    status = _status(response)
+    if write.resource is None:
+        if status not in GONE:
+            raise_for(status, response.get("outcome"))
+        return None
+    raise_for(status, response.get("outcome"), [write])
+    etag = _ETAG.match(str(response.get("etag") or ""))
+    if etag and etag[1]:
+        return etag[1]
+    history = str(response.get("location") or "").partition("/_history/")[2]
+    return history or None
+
+
+def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
+    """Raise our error for a status of an answer, or of one of its entries; nothing for a success."""
+    if httpx.codes.is_success(status):
+        return
+    if status in _CONFLICTS:
+        raise FhirConflict(str(status))
+    if status in GONE and any(write.if_match for write in writes):
+        raise FhirConflict(f"{status}: what was to be updated is gone")
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise Throttled(str(status))
+    if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
+        raise FhirRejected(f"{status} {_issues(answer)}".strip())
+    raise FhirUnavailable(f"status {status}")
+
+
+def _issues(answer: httpx.Response | Any) -> str:
+    """Issue codes and element paths of an OperationOutcome; its texts may quote patient data."""
+    outcome: Any = answer
+    if isinstance(answer, httpx.Response):
+        try:
+            outcome = answer.json()
+        except (ValueError, RecursionError):
+            return ""
+    issues = outcome.get("issue") if isinstance(outcome, dict) else None
+    listed = issues if isinstance(issues, list) else []
+    return "; ".join(_issue(issue) for issue in listed[:10] if isinstance(issue, dict))
+
+
+def _issue(issue: Mapping[str, Any]) -> str:
+    code = str(issue.get("code") or "")
+    stated = issue.get("expression") or issue.get("location")
+    paths = [str(path) for path in stated] if isinstance(stated, list) else []
+    shown = [path for path in paths if _ELEMENT_PATH.fullmatch(path)]
+    return " ".join([code if re.fullmatch(r"[a-z-]{1,40}", code) else "unknown", *shown[:3]])
+
+
+def object_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object that a service answered."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise FhirUnavailable("the answer is no JSON object")
+    return body
+
+
+def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict[str, Any]]:
+    """Return the entries of a Bundle; so many as were ``asked`` for, where each answers one."""
+    entries = object_of(answer).get("entry") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FhirUnavailable("the answer is no Bundle")
+    if asked is not None and len(entries) != asked:
+        raise FhirUnavailable(f"{len(entries)} entries answered {asked}")
+    return entries
+
+
+def matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
+    """Return the resources of a type that a search found."""
+    found = [entry.get("resource") for entry in entries_of(answer) if _mode(entry) == "match"]
+    return [each for each in found if isinstance(each, dict) and each.get("resourceType") == resource_type]
+
+
+def following(answer: httpx.Response, base: str) -> str | None:
+    """Link to the next page, relative to the base URL; one that leads elsewhere gets no request, and no token."""
+    links = object_of(answer).get("link") or []
+    urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
+    if not urls:
+        return None
+    try:
+        target, home = urlsplit(urljoin(f"{base}/", str(urls[0]))), urlsplit(base)
+        below = target.path == home.path or target.path.startswith(f"{home.path}/")
+        if not below or _origin(target) != _origin(home) or ".." in target.path.split("/"):
+            raise ForeignLink("the next page is outside the base URL")
+    except ValueError:
+        raise ForeignLink("the next page has no readable address") from None
+    return f"{target.path[len(home.path) :]}?{target.query}"
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def part_of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of an entry, empty where there is none."""
+    part = entry.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _mode(entry: Mapping[str, Any]) -> str:
+    return str(part_of(entry, "search").get("mode") or "match")

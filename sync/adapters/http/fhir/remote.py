@@ -1,0 +1,80 @@
+"""How a FHIR service is asked: which of its answers are outages, and what is measured of each request."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from sync.adapters.http.remote import GONE, Note, Remote
+from sync.adapters.retry_after import retry_after
+from sync.errors import FhirUnavailable, Throttled
+from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
+from sync.spans import FHIR_REQUEST
+
+
+class FhirRemote(Remote):
+    """A FHIR service at a base URL."""
+
+    area = "fhir"
+    unavailable = FhirUnavailable
+
+    def judge(self, answer: httpx.Response) -> None:
+        """Tell what trying again may help from what the caller has to decide."""
+        status, wait = answer.status_code, retry_after(answer.headers)
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            raise Throttled(str(status), retry_after=wait)
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            hint = "Give the function's identity the role FHIR Data Contributor on the FHIR service."
+            raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=wait)
+        if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise FhirUnavailable(str(status), retry_after=wait)
+
+    def no_answer(self, problem: Exception) -> FhirUnavailable:
+        """Tell a certificate that is not trusted from an outage: nobody but the operator can mend it."""
+        cause: BaseException | None = problem
+        while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            return FhirUnavailable(f"no answer: {type(problem).__name__}")
+        hint = "Renew the certificate of the FHIR service, or let this machine trust its issuer."
+        return FhirUnavailable("its certificate is not trusted", code="fhir.certificate", hint=hint)
+
+    @contextmanager
+    def observed(self, method: str, path: str) -> Iterator[Note]:
+        """Measure a request, and trace it; of its address only the type of resource is told."""
+        kind, status, began = _resource_type(path), "none", time.perf_counter()
+        try:
+            with self.telemetry.span(FHIR_REQUEST, method=method, type=kind, **_where(self.base)) as span:
+
+                def note(answer: httpx.Response) -> None:
+                    nonlocal status
+                    span.note(status_code=answer.status_code, **_refused(answer))
+                    status = f"{answer.status_code // 100}xx"
+
+                yield note
+        finally:
+            took = time.perf_counter() - began
+            self.telemetry.measure(FHIR_DURATION, took, method=method, type=kind, status=status)
+
+
+def _refused(answer: httpx.Response) -> dict[str, int]:
+    """Tell the status of an answer that is a failure to whoever traces; that something is not there is none."""
+    return {"refused": answer.status_code} if answer.is_error and answer.status_code not in GONE else {}
+
+
+def _where(base_url: str) -> dict[str, Any]:
+    """Name the server in spans; OpenTelemetry's ``server.address`` and ``server.port``."""
+    parts = urlsplit(base_url)
+    return {"server": parts.hostname or "", "port": parts.port or (80 if parts.scheme == "http" else 443)}
+
+
+def _resource_type(path: str) -> str:
+    """Tell what a request is about; a page of a search, and a transaction, are Bundles."""
+    first = path.partition("?")[0].split("/")[1:2]
+    return RESOURCE_TYPE.value(first[0]) if first else "Bundle"

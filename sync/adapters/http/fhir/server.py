@@ -1,0 +1,170 @@
+"""
+A FHIR R4 service over HTTP: `sync.ports.FhirServer`.
+
+Look-ups by identifier go by POST, so that no patient id stands in a URL and thereby in access logs. Every request is
+safe to repeat, for ids are chosen by us.
+
+Source: FHIR R4 http.html (transaction, conditional requests, search by POST), Azure Health Data Services FHIR REST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.fhir.answers import (
+    entries_of,
+    following,
+    matches,
+    object_of,
+    part_of,
+    raise_for,
+    resource_in,
+    version_of,
+)
+from sync.adapters.http.fhir.remote import FhirRemote
+from sync.adapters.http.remote import GONE
+from sync.adapters.http.retrying import Sleep
+from sync.adapters.http.tokens import TokenSource
+from sync.errors import ForeignLink
+from sync.model import FhirPage, FhirWrite, Resource
+from sync.telemetry import Telemetry
+
+MAX_ENTRIES = 500
+"""Entries of a bundle that Azure accepts."""
+
+PAGE = 200
+"""Resources of one page of a listing."""
+
+_MEDIA = "application/fhir+json"
+_SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8"}
+_FRESH = {"Cache-Control": "no-cache"}
+_ESCAPED = re.compile(r"([\\,|$])")
+
+
+class HttpFhirServer:
+    """
+    The FHIR service at a base URL.
+
+    Parameters
+    ----------
+    base_url
+        Without a slash at the end.
+    telemetry
+        Learns of each request, retry and 429.
+    tokens
+        Bearer tokens; None for a server on this machine.
+    transport
+        Replaces the network, for tests.
+    breaker
+        Shared by all callers of the service in this process.
+    sleep
+        Waits that many seconds before a short retry; tests wait for nothing.
+    page
+        Resources that a page of a listing is to hold.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        telemetry: Telemetry,
+        tokens: TokenSource | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        breaker: CircuitBreaker | None = None,
+        sleep: Sleep = asyncio.sleep,
+        page: int = PAGE,
+    ) -> None:
+        self._remote = FhirRemote(
+            base_url,
+            telemetry=telemetry,
+            tokens=tokens,
+            headers={"Accept": _MEDIA, "Prefer": "return=minimal"},
+            transport=transport,
+            breaker=breaker or CircuitBreaker(),
+            sleep=sleep,
+        )
+        self._page = page
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._remote.aclose()
+
+    async def read(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource, or None when it never was or is deleted."""
+        answer = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=_FRESH)
+        if answer.status_code in GONE:
+            return None
+        raise_for(answer.status_code, answer)
+        return object_of(answer)
+
+    async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
+        """Return each resource, or None in its place, by batches of at most 500 reads."""
+        found: list[Resource | None] = []
+        for start in range(0, len(references), MAX_ENTRIES):
+            found += await self._batch(references[start : start + MAX_ENTRIES])
+        return found
+
+    async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
+        """Return the resources that carry the identifier, never from a cache; the first page holds enough of them."""
+        wanted = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
+        form = {"identifier": wanted, "_count": "10"}
+        answer = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
+        raise_for(answer.status_code, answer)
+        return matches(answer, resource_type)
+
+    async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
+        """List resources of a type; see `sync.ports.FhirServer.page`. Source: R4 search.html 3.1.1.1.9, paging."""
+        about = f"&subject={subject}" if subject else ""
+        address = link or f"/{resource_type}?_count={self._page}&_elements=identifier{about}"
+        if not address.startswith(("/", "?")):
+            raise ForeignLink("a link that is not relative to the service")
+        answer = await self._remote.ask("GET", address, headers=_FRESH)
+        raise_for(answer.status_code, answer)
+        return FhirPage(resources=matches(answer, resource_type), following=following(answer, self._remote.base))
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
+        versions: list[str | None] = []
+        for start in range(0, len(writes), MAX_ENTRIES):
+            versions += await self._transaction(writes[start : start + MAX_ENTRIES])
+        return versions
+
+    async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
+        requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
+        answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers={**_SENDING, **_FRESH})
+        raise_for(answer.status_code, answer)
+        return [resource_in(entry) for entry in entries_of(answer, asked=len(requests))]
+
+    async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
+        requests = [_entry(write) for write in writes]
+        answer = await self._remote.ask("POST", "", content=_bundle("transaction", requests), headers=_SENDING)
+        raise_for(answer.status_code, answer, writes)
+        entries = entries_of(answer, asked=len(writes))
+        return [version_of(write, part_of(entry, "response")) for write, entry in zip(writes, entries, strict=True)]
+
+
+def _bundle(kind: str, entries: list[dict[str, Any]]) -> bytes:
+    bundle = {"resourceType": "Bundle", "type": kind, "entry": entries}
+    return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _entry(write: FhirWrite) -> dict[str, Any]:
+    url = f"{write.resource_type}/{write.resource_id}"
+    if write.resource is None:
+        return {"request": {"method": "DELETE", "url": url}}
+    request = {"method": "PUT", "url": url}
+    if write.if_match is not None:
+        request["ifMatch"] = f'W/"{write.if_match}"'
+    return {"resource": write.resource, "request": request}
+
+
+def _escape(token: str) -> str:
+    r"""Escape a search token (R4 search.html, 3.1.1.4.0.1): ``\``, ``,``, ``|`` and ``$``."""
+    return _ESCAPED.sub(r"\\\1", token)

@@ -1,0 +1,158 @@
+"""
+One service over HTTP, and how it is asked: tokens, a few short retries, a pause while it is down, its failures as ours.
+
+Who asks says only what is special: which error a status is (`Remote.judge`), which one silence is
+(`Remote.no_answer`), and what is measured (`Remote.observed`). Every request has to be safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import httpx
+
+from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.retrying import Sleep, short_retries
+from sync.adapters.http.tokens import TokenSource
+from sync.errors import TransientError
+from sync.telemetry import Telemetry
+
+GONE = (404, 410)
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+
+Note = Callable[[httpx.Response], None]
+"""Takes down what came of a request."""
+
+
+class Remote(ABC):
+    """
+    A service at a base URL.
+
+    Parameters
+    ----------
+    base_url
+        Without a slash at the end.
+    telemetry
+        Counts ``requests``, ``retries`` and ``throttled`` under the area's name.
+    tokens
+        Bearer tokens; None where none are wanted.
+    login
+        User and password for HTTP basic authentication.
+    headers
+        Of every request.
+    transport
+        Replaces the network, for tests.
+    breaker
+        Shared by all that ask the service in this process; None: it is asked however often it failed.
+    sleep
+        Waits that many seconds before a short retry; tests wait for nothing.
+    """
+
+    area: ClassVar[str]
+    """What error codes and counts begin with."""
+
+    unavailable: ClassVar[type[TransientError]]
+    """What an outage is; its code is ``area.unavailable``."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        telemetry: Telemetry,
+        tokens: TokenSource | None = None,
+        login: tuple[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        breaker: CircuitBreaker | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        auth = httpx.BasicAuth(*login) if login else None
+        self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport, auth=auth)
+        self._tokens = tokens
+        self._breaker = breaker
+        self._sleep = sleep
+        self.base = base_url.rstrip("/")
+        self.telemetry = telemetry
+
+    @abstractmethod
+    def judge(self, answer: httpx.Response) -> None:
+        """Raise our error for an answer, where the caller has nothing to decide."""
+
+    @abstractmethod
+    def no_answer(self, problem: Exception) -> TransientError:
+        """Return our error for a request that got no answer."""
+
+    @contextmanager
+    def observed(self, method: str, path: str) -> Iterator[Note]:  # noqa: ARG002 -- for those who do observe
+        """Observe one request; whatever it raises passes through."""
+        yield lambda _: None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def ask(self, method: str, path: str, *, headers: Mapping[str, str], **request: Any) -> httpx.Response:
+        """
+        Send a request, and repeat it after a short wait where that may help.
+
+        Parameters
+        ----------
+        path
+            Below the base URL.
+        request
+            The rest, as `httpx.AsyncClient.request` takes it.
+
+        Raises
+        ------
+        SyncError
+            What `judge` or `no_answer` makes of it; while the service is left alone, `unavailable` without a request.
+        """
+        retrying = short_retries(
+            self._is_outage, sleep=self._sleep, noted=lambda: self.telemetry.count(f"{self.area}.retries")
+        )
+        answer: httpx.Response = await retrying(self._ask_once, method, path, headers=headers, **request)
+        return answer
+
+    def _is_outage(self, problem: TransientError) -> bool:
+        return problem.code in (f"{self.area}.unavailable", f"{self.area}.throttled")
+
+    async def _ask_once(self, method: str, path: str, **request: Any) -> httpx.Response:
+        if self._breaker and (pause := self._breaker.remaining()) > 0:
+            raise self.unavailable("the service is left alone for a while", retry_after=pause)
+        try:
+            answer = await self._authorized(method, path, **request)
+            self.judge(answer)
+        except TransientError as outage:
+            if self._breaker:
+                self._breaker.failed(outage.retry_after)
+            if outage.code == f"{self.area}.throttled":
+                self.telemetry.count(outage.code)
+            raise
+        if self._breaker:
+            self._breaker.succeeded()
+        return answer
+
+    async def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
+        answer = await self._send(method, path, refresh=False, **request)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and self._tokens is not None:
+            answer = await self._send(method, path, refresh=True, **request)
+        return answer
+
+    async def _send(
+        self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], **request: Any
+    ) -> httpx.Response:
+        if self._tokens is not None:
+            headers = {**headers, "Authorization": f"Bearer {await self._tokens.token(refresh=refresh)}"}
+        self.telemetry.count(f"{self.area}.requests")
+        try:
+            with self.observed(method, path) as note:
+                answer = await self._client.request(method, f"{self.base}{path}", headers=headers, **request)
+                note(answer)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise self.no_answer(problem) from None
+        return answer

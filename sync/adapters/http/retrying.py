@@ -1,0 +1,52 @@
+"""A few short retries of a request, for what passes by itself; whoever has to wait longer waits elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from sync.errors import TransientError
+
+ATTEMPTS = 3
+LONGEST_SHORT_WAIT = 2.0
+"""Seconds; a service that asks for more is left alone, and whoever asked waits in a queue or for the next run."""
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits that many seconds; tests wait for nothing."""
+
+
+def short_retries(
+    is_outage: Callable[[TransientError], bool], *, sleep: Sleep, noted: Callable[[], None] = lambda: None
+) -> AsyncRetrying:
+    """
+    Make what calls a coroutine function again after an outage, with a short and growing wait in between.
+
+    Parameters
+    ----------
+    is_outage
+        Tells what passes by itself from what only an operator can mend.
+    noted
+        Called before each repetition.
+    """
+
+    def is_worth_it(problem: BaseException) -> bool:
+        asked = problem.retry_after if isinstance(problem, TransientError) else None
+        short = asked is None or asked <= LONGEST_SHORT_WAIT
+        return isinstance(problem, TransientError) and short and is_outage(problem)
+
+    return AsyncRetrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=_wait,
+        retry=retry_if_exception(is_worth_it),
+        sleep=sleep,
+        before_sleep=lambda _: noted(),
+        reraise=True,
+    )
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds before the next attempt: what the service asked for, else jittered and growing."""
+    outage = state.outcome.exception() if state.outcome else None
+    asked = outage.retry_after if isinstance(outage, TransientError) else None
+    return asked if asked is not None else wait_random_exponential(multiplier=0.2, max=LONGEST_SHORT_WAIT)(state)
