@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -24,13 +24,14 @@ from sync.errors import StoreConflict, TransientError
 from sync.feeds import windows
 from sync.leases import take
 from sync.model import Action, Change, StudyRef
-from sync.ports import Services
+from sync.ports import Clock, Services
 from tests.dicom_services import described, instance, study_ref, uid
 from tests.simulation.world import SETTINGS, Step, run
 
 LEASE = 30.0
 MAX_STEPS = 5_000
 STUDIES, SOPS = (1, 2), (1, 2)
+FURTHEST_BEHIND = (windows.SKEW - windows.OVERLAP).total_seconds()
 
 
 class Stepping:
@@ -60,6 +61,17 @@ class Actor:
     holder: str = "nobody"
 
 
+@dataclass(frozen=True)
+class Behind(Clock):
+    """A clock that is so many seconds late."""
+
+    clock: ManualClock
+    seconds: float
+
+    def now(self) -> datetime:
+        return self.clock.now() - timedelta(seconds=self.seconds)
+
+
 @dataclass
 class FeedWorld:
     """A service, the rows we make of it, and who is under way."""
@@ -67,12 +79,14 @@ class FeedWorld:
     rng: random.Random
     pipeline: ModuleType = pipeline
     windows: ModuleType = windows
+    behind: float = 0.0
+    """Seconds that the service's clock is behind ours."""
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
         self.clock.advance(86_400)
         self.store = MemoryStore(self.clock)
-        self.service = MemoryDicomService(self.clock)
+        self.service = MemoryDicomService(Behind(self.clock, self.behind))
         page = self.service.page
         self.service.page = lambda **window: page(**{**window, "limit": 2})  # many pages, so that runs are slow
         self.actors: list[Actor] = []
@@ -222,6 +236,34 @@ class FeedWorld:
             if self.shown.get(study, {}) != held:
                 return "nobody was told"
         return None
+
+
+def passed_while_hidden(windows_module: ModuleType = windows) -> str | None:
+    """
+    Play a run over a long backlog that passes a row which only then appears; the service's clock is behind ours.
+
+    What is read next is so much later that a look back by the overlap alone does not reach the row.
+    """
+    world = FeedWorld(random.Random(0), windows=windows_module, behind=FURTHEST_BEHIND)
+    text = described("stored")
+    world.service.store(instance(1, 1) | text)
+    world.service.store(instance(2, 1) | text, visible=False)
+    world.service.store(instance(1, 2) | text)
+    page, late = world.service.page, world.service.rows[1]
+
+    async def read(**window: Any) -> Any:
+        found = await page(**window)
+        if not late.visible:
+            world.clock.advance(windows.OVERLAP.total_seconds())
+            world.service.reveal()
+            world.clock.advance(1)
+            world.service.store(instance(2, 2) | text)
+        return found
+
+    world.service.page = read
+    run(world.reader(Actor(None, None)))
+    world.finish()
+    return world.difference()
 
 
 def rows_of(rows: Any) -> dict[str, str]:
