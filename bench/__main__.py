@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import burst_calls, comparison, goals, header_speed, scale
+from bench import burst_calls, comparison, goals, header_speed, pages, scale
 from bench.worlds import BenchError
 from local.processes import StartError
 
@@ -27,6 +27,7 @@ class Name(enum.StrEnum):
     CAST = "cast"
     SCALE = "scale"
     MEMORY = "memory"
+    PAGES = "pages"
 
 
 SECTIONS: dict[Name, Callable[[bool], goals.Section]] = {
@@ -35,6 +36,7 @@ SECTIONS: dict[Name, Callable[[bool], goals.Section]] = {
     Name.CAST: lambda quick: comparison.measure(quick=quick),
     Name.SCALE: lambda quick: scale.measure(quick=quick),
     Name.MEMORY: lambda quick: scale.measure_memory(quick=quick),
+    Name.PAGES: lambda quick: pages.measure(quick=quick),
 }
 
 

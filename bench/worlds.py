@@ -130,6 +130,16 @@ def relayed_fhir(url: str, *, delay: float = 0.0) -> Iterator[Fhir]:
 
 
 @contextlib.contextmanager
+def relayed_storage(connection: str) -> Iterator[tuple[str, Journal]]:
+    """Put a relay before a storage account."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        journal = Journal(Path(folder) / "relay")
+        command = [*_leashed("bench.relay"), "--control", str(journal.control), "--storage", connection]
+        with running(command, name="the relay", ready=_announced("storage")) as relay:
+            yield relay.announced["storage"], journal
+
+
+@contextlib.contextmanager
 def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Iterator[BenchWorld]:
     """
     Run ``python -m local up`` for the length of the block.

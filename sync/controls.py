@@ -33,9 +33,14 @@ class Pause:
 async def projection_pause(s: Services) -> Pause | None:
     """Return the pause of projection; None when there is none."""
     kept = await s.cursors.read(PROJECTION)
-    if kept is None or "since" not in kept.value.position:
+    return pause_of(kept.value if kept is not None else None)
+
+
+def pause_of(cursor: Cursor | None) -> Pause | None:
+    """Return the pause that the row tells of; None when there is none."""
+    if cursor is None or "since" not in cursor.position:
         return None
-    said = kept.value.position
+    said = cursor.position
     return Pause(since=datetime.fromisoformat(said["since"]), who=said.get("who", ""), why=said.get("why", ""))
 
 

@@ -1,20 +1,21 @@
 """
 How things stand now: what waits, for how long, what is in FHIR, what was set aside. In a time that does not grow.
 
-    read_figures   one page of each table  ->  exact, when that page is all; else the counts that were kept
+    read_figures   one page of a table  ->  exact, when that page is all; else the counts that were kept
     keep_counts    some pages more, each time it is called; the end of the table  ->  new counts are kept
 
-So a world of up to a thousand rows a table is told exactly, and a larger one as it was at most a walk ago. A count
-cannot drift, for it is always counted anew; a crash repeats a few pages.
+So a world of up to a thousand rows a table is told exactly, and a larger one as it was at most a walk ago: of a table
+that had more rows than a page when it was counted lately, no page is read at all. But for outstanding studies, which
+go as quickly as they come, and tell whether anything is left to do. A count cannot drift, for it is always counted
+anew; a crash repeats a few pages.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sync import leases
@@ -30,7 +31,7 @@ from sync.instruments import (
     SYNCED_STUDIES,
 )
 from sync.model import Cursor
-from sync.ports import Counted, Services, Tally
+from sync.ports import Counted, LetterGroup, Services, Tally
 
 PAGES_AT_ONCE = 10
 """Pages of each table that one call of `keep_counts` reads at most: ten thousand rows."""
@@ -39,6 +40,9 @@ FEEDS: Mapping[str, str] = {"dicom-feed ": "dicom", "orthanc-changes ": "orthanc
 """How the names of the feeds' cursors begin (see `sync.feeds`), and what each is called in figures."""
 
 SILENCE_CURSOR = "silence"
+
+LATELY = timedelta(minutes=15)
+"""So old may a count of a large table be that is told without a look at the table; the timer counts far more often."""
 
 _LEASE = 120.0
 
@@ -49,6 +53,7 @@ class Count:
 
     counts: Mapping[str, int]
     oldest: datetime | None = None
+    groups: Mapping[str, LetterGroup] = field(default_factory=dict)
     at: datetime | None = None
 
     @property
@@ -116,14 +121,14 @@ async def read_figures(s: Services) -> Figures:
     StoreUnavailable
         Storage did not answer.
     """
-    queues, oldest = await asyncio.gather(s.queues.depths(), s.queues.oldest())
+    queues, cursors = await asyncio.gather(s.queues.depths(), _cursors(s))
     now = s.clock.now()
-    dirty, projections, letters, drifts, cursors = await asyncio.gather(
-        _count(Counted.DIRTY, s),
-        _count(Counted.PROJECTIONS, s),
-        _count(Counted.DEAD_LETTERS, s),
-        _count(Counted.DRIFTS, s),
-        _cursors(s),
+    oldest, dirty, projections, letters, drifts = await asyncio.gather(
+        s.queues.oldest([name for name, depth in queues.items() if depth]),
+        _count(Counted.DIRTY, cursors.get(_cursor(Counted.DIRTY)), s),
+        _count(Counted.PROJECTIONS, cursors.get(_cursor(Counted.PROJECTIONS)), s),
+        _count(Counted.DEAD_LETTERS, cursors.get(_cursor(Counted.DEAD_LETTERS)), s),
+        _count(Counted.DRIFTS, cursors.get(_cursor(Counted.DRIFTS)), s),
     )
     return Figures(
         at=now,
@@ -152,21 +157,46 @@ def measure_figures(figures: Figures, s: Services) -> None:
     s.telemetry.measure(KEPT_DEAD_LETTERS, figures.dead_letters.total)
 
 
-async def _count(table: Counted, s: Services) -> Count:
+async def read_count(table: Counted, s: Services) -> Count:
+    """Count the rows of one table, as `read_figures` does."""
+    stored = await s.cursors.read(_cursor(table))
+    return await _count(table, stored.value if stored is not None else None, s)
+
+
+async def count_all(table: Counted, s: Services) -> Count:
+    """Count the rows of one table from its first page to its last: for a command, which has the time."""
+    found = Tally(counts={})
+    while True:
+        page = await s.tallies.page(table, found.token)
+        found += page
+        if found.token is None:
+            return Count(counts=found.counts, oldest=found.oldest, groups=found.groups)
+
+
+async def _count(table: Counted, cursor: Cursor | None, s: Services) -> Count:
+    kept = _kept(cursor)
+    if kept is not None and table is not Counted.DIRTY and _stands(cursor, kept, s.clock.now()):
+        return kept
     tally = await s.tallies.page(table)
     if tally.token is None:
-        return Count(counts=tally.counts, oldest=tally.oldest)
-    stored = await s.cursors.read(_cursor(table))
-    kept = stored.value.position.get("kept") if stored is not None else None
-    return _kept(kept, tally, s.clock.now())
+        return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
+    # A table that never was counted to its end has at least what one page says.
+    return kept or Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
 
 
-def _kept(kept: Mapping[str, Any] | None, tally: Tally, now: datetime) -> Count:
-    """Return the counts that were kept; of a table that never was counted to its end, what one page says."""
+def _stands(cursor: Cursor | None, kept: Count, now: datetime) -> bool:
+    """Whether a kept count is told without a look: it was counted lately, and one page was not enough."""
+    pages = cursor.position["kept"].get("pages", 1) if cursor is not None else 1
+    return pages > 1 and kept.at is not None and now - kept.at <= LATELY
+
+
+def _kept(cursor: Cursor | None) -> Count | None:
+    kept = cursor.position.get("kept") if cursor is not None else None
     if kept is None:
-        return Count(counts=tally.counts, oldest=tally.oldest, at=now)
-    oldest = datetime.fromisoformat(kept["oldest"]) if kept.get("oldest") else None
-    return Count(counts=kept["counts"], oldest=oldest, at=datetime.fromisoformat(kept["at"]))
+        return None
+    found = _tally_from(kept)
+    at = datetime.fromisoformat(kept["at"])
+    return Count(counts=found.counts, oldest=found.oldest, groups=found.groups, at=at)
 
 
 async def _cursors(s: Services) -> dict[str, Cursor]:
@@ -176,28 +206,49 @@ async def _cursors(s: Services) -> dict[str, Cursor]:
 async def keep_counts(s: Services) -> None:
     """Count on where the last call stopped, in every table; one worker at a time. Safe to repeat and to interrupt."""
     for table in Counted:
-        lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
-        if lease is None:
-            continue
-        try:
-            await lease.advance(await _counted_on(table, lease.position, s))
-            await lease.release()
-        except StoreConflict:
-            continue
+        await keep_count(table, s)
+
+
+async def keep_count(table: Counted, s: Services) -> None:
+    """Count one table on; see `keep_counts`."""
+    lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
+    if lease is None:
+        return
+    try:
+        await lease.advance(await _counted_on(table, lease.position, s))
+        await lease.release()
+    except StoreConflict:
+        return
 
 
 async def _counted_on(table: Counted, position: Mapping[str, Any], s: Services) -> Mapping[str, Any]:
     walk = position.get("walk") or {}
-    counts, oldest, token = Counter(walk.get("counts", {})), walk.get("oldest"), walk.get("token")
+    found, pages = _tally_from(walk), walk.get("pages", 0)
     for _ in range(PAGES_AT_ONCE):
-        tally = await s.tallies.page(table, token)
-        counts.update(tally.counts)
-        oldest = min(filter(None, (oldest, tally.oldest.isoformat() if tally.oldest else None)), default=None)
-        token = tally.token
-        if token is None:
-            return {"kept": {"counts": dict(counts), "oldest": oldest, "at": s.clock.now().isoformat()}}
+        page = await s.tallies.page(table, found.token)
+        found, pages = found + page, pages + 1
+        if found.token is None:
+            return {"kept": {**_as_json(found), "pages": pages, "at": s.clock.now().isoformat()}}
     kept = {"kept": position["kept"]} if "kept" in position else {}
-    return {**kept, "walk": {"counts": dict(counts), "oldest": oldest, "token": token}}
+    return {**kept, "walk": {**_as_json(found), "pages": pages, "token": found.token}}
+
+
+def _as_json(found: Tally) -> dict[str, Any]:
+    return {
+        "counts": dict(found.counts),
+        "oldest": found.oldest.isoformat() if found.oldest else None,
+        "groups": {code: group.as_json() for code, group in found.groups.items()},
+    }
+
+
+def _tally_from(kept: Mapping[str, Any]) -> Tally:
+    """Inverse of `_as_json`."""
+    return Tally(
+        counts=kept.get("counts", {}),
+        oldest=datetime.fromisoformat(kept["oldest"]) if kept.get("oldest") else None,
+        groups={code: LetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
+        token=kept.get("token"),
+    )
 
 
 def _cursor(table: Counted) -> str:

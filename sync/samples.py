@@ -92,15 +92,15 @@ def added_up(many: Iterable[Samples]) -> dict[SampleKey, Sample]:
     return whole
 
 
-MINUTE, HOUR = 60, 3600
+MINUTE, TENTH, HOUR = 60, 600, 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
     """
-    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in one hour.
+    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in a longer time.
 
-    ``seconds`` is `MINUTE` or `HOUR`; ``start`` is a multiple of it, aware UTC.
+    ``seconds`` is `MINUTE`, `TENTH` (ten minutes) or `HOUR`; ``start`` is a multiple of it, aware UTC.
     """
 
     seconds: int

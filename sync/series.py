@@ -2,19 +2,19 @@
 History without another service: what was measured, minute by minute and hour by hour, in a table.
 
     Telemetry  ->  Recorder.flush, every few seconds: this worker's row of the current minute, overwritten
-    minutes of all workers  ->  keep_series, once the hour is over: one row for the hour; old rows go
-    read_series  ->  lines for charts
+    minutes of all workers  ->  keep_series, once the hour is over: six tenths and the hour itself; old rows go
+    read_past  ->  rows, as long as the steps of a chart allow  ->  Past.chart: lines
 
-Rows of different workers and times add up in any order, and every write may be repeated. A crash loses what one worker
-measured since its last flush, and nothing else. Times are those of the flush, so a measurement may count for the minute
-after its own.
+A day is 144 tenths and a week 168 hours, where it would be thousands of minutes, times the workers. Rows of different
+workers and times add up in any order, and every write may be repeated. A crash loses what one worker measured since its
+last flush, and nothing else. Times are those of the flush, so a measurement may count for the minute after its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -22,7 +22,7 @@ from uuid import uuid4
 from sync import leases
 from sync.errors import StoreConflict, SyncError
 from sync.ports import Clock, Series, Services
-from sync.samples import HOUR, MINUTE, Sample, SampleKey, Samples, SeriesRow, added_up
+from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow, added_up
 from sync.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -123,54 +123,102 @@ class Chart:
         return tuple(line for line in self.lines if line.name == name)
 
 
-async def read_series(
-    series: Series, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
-) -> Chart:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
     """
-    Read what was measured from ``start`` until before ``end``, added up over all workers.
+    Rows of a stretch of time up to now: long ones where there are any, from ``since`` until before ``until``; minutes.
+
+    Minutes in between say the same once more, and are for charts of minutes.
+    """
+
+    length: int
+    long: Sequence[SeriesRow]
+    minutes: Sequence[SeriesRow]
+    since: datetime
+    until: datetime
+
+    def chart(self, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE) -> Chart:
+        """
+        Add up what was measured from ``start`` until before ``end``, over all workers. Pure.
+
+        Parameters
+        ----------
+        names
+            Instruments, as `sync.instruments` names them.
+        step
+            Seconds of one point, a multiple of a minute.
+
+        Returns
+        -------
+        Chart
+            Lines by name and attributes, only those that were measured at all. ``start`` is moved to a multiple of
+            the step.
+        """
+        begin = floor(start, step)
+        number = max(-int(-(end - begin).total_seconds() // step), 0)
+        lines: dict[SampleKey, list[Sample | None]] = {}
+        for row in self._rows(step):
+            place = int((row.start - begin).total_seconds() // step)
+            if not 0 <= place < number:
+                continue
+            for key, sample in row.samples.items():
+                if key.name in names:
+                    points = lines.setdefault(key, [None] * number)
+                    known = points[place]
+                    points[place] = sample if known is None else known + sample
+        found = (Line(name=key.name, attributes=key.attributes, points=tuple(lines[key])) for key in sorted(lines))
+        return Chart(start=begin, step=step, lines=tuple(found))
+
+    def _rows(self, step: int) -> Iterable[SeriesRow]:
+        """Each moment once: the long rows where they fit into the steps, and the minutes that they leave."""
+        if step % self.length:
+            return self.minutes
+        return (*self.long, *(row for row in self.minutes if not self.since <= row.start < self.until))
+
+
+async def read_past(
+    series: Series, start: datetime, end: datetime, *, length: int = MINUTE, minutes: datetime | None = None
+) -> Past:
+    """
+    Read what was measured from ``start`` until before ``end``, which is about now.
 
     Parameters
     ----------
-    names
-        Instruments, as `sync.instruments` names them.
-    step
-        Seconds of one point, a multiple of a minute. From an hour on, the rows of whole hours are read and only for
-        what is younger those of minutes: a month costs a few hundred rows.
-
-    Returns
-    -------
-    Chart
-        Lines by name and attributes, only those that were measured at all. ``start`` is moved to a multiple of the
-        step.
+    length
+        Of the longest rows that will do: `MINUTE`, `TENTH` or `HOUR`.
+    minutes
+        Since when minutes are wanted in any case.
     """
-    begin = floor(start, step)
-    number = max(-int(-(end - begin).total_seconds() // step), 0)
-    lines: dict[SampleKey, list[Sample | None]] = {}
-    for row in await _rows(series, begin, end, step):
-        place = int((row.start - begin).total_seconds() // step)
-        for key, sample in row.samples.items():
-            if key.name in names:
-                points = lines.setdefault(key, [None] * number)
-                points[place] = (points[place] or Sample()) + sample
-    found = (Line(name=key.name, attributes=key.attributes, points=tuple(lines[key])) for key in sorted(lines))
-    return Chart(start=begin, step=step, lines=tuple(found))
+    start = floor(start, length)
+    long = [] if length == MINUTE else [row async for row in series.between(length, start, end)]
+    since = long[0].start if long else start
+    until = long[-1].start + timedelta(seconds=length) if long else start
+    late = min(until, minutes or until)
+    # Before the first long row there may be minutes of a version that wrote no such rows.
+    gaps = ((start, min(since, late)), (late, end))
+    found = await asyncio.gather(*(_minutes(series, *gap) for gap in gaps))
+    return Past(length=length, long=long, minutes=[row for rows in found for row in rows], since=since, until=until)
 
 
-async def _rows(series: Series, start: datetime, end: datetime, step: int) -> Sequence[SeriesRow]:
-    hours: list[SeriesRow] = []
-    if step % HOUR == 0:
-        hours = [row async for row in series.between(HOUR, start, end)]
-    since = hours[-1].start + timedelta(seconds=HOUR) if hours else start
-    return [*hours, *[row async for row in series.between(MINUTE, since, end)]]
+async def _minutes(series: Series, start: datetime, end: datetime) -> list[SeriesRow]:
+    begin = floor(start, MINUTE)
+    return [row async for row in series.between(MINUTE, begin, end)] if begin < end else []
+
+
+async def read_series(
+    series: Series, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
+) -> Chart:
+    """Read a chart of what was measured, from rows as long as its steps allow; see `Past.chart`."""
+    length = max(each for each in (MINUTE, TENTH, HOUR) if step % each == 0)
+    past = await read_past(series, floor(start, step), end, length=length)
+    return past.chart(names, start, end, step=step)
 
 
 async def keep_series(s: Services) -> None:
     """
-    Put the hours that are over into one row each, and delete what is older than it is kept.
+    Add up the hours that are over, and delete what is older than it is kept; the history of studies too.
 
-    The history of studies too. Bounded; safe to repeat.
-
-    One worker at a time; minutes go only when their hour is there.
+    Bounded; safe to repeat. One worker at a time; minutes go only when their hour is there.
     """
     lease = await leases.take(_CURSOR, s.cursors, s.clock, seconds=300)
     if lease is None:
@@ -188,12 +236,17 @@ async def keep_series(s: Services) -> None:
     except StoreConflict:
         return  # somebody else goes on
     minutes = min(until, now - timedelta(hours=s.settings.series_minutes_kept))
-    await s.series.discard(MINUTE, minutes, DISCARDED_AT_ONCE)
+    for length in (MINUTE, TENTH):
+        await s.series.discard(length, minutes, DISCARDED_AT_ONCE)
     await s.series.discard(HOUR, now - timedelta(days=s.settings.series_hours_kept), DISCARDED_AT_ONCE)
     await s.history.discard(now - timedelta(days=s.settings.history_kept), DISCARDED_AT_ONCE)
     await lease.release()
 
 
 async def _roll_up(hour: datetime, series: Series) -> None:
-    rows = [row.samples async for row in series.between(MINUTE, hour, hour + timedelta(hours=1))]
-    await series.write(SeriesRow(seconds=HOUR, start=hour, worker="", samples=added_up(rows)))
+    """Write the tenths of an hour and then the hour, which says that they are there."""
+    rows = [row async for row in series.between(MINUTE, hour, hour + timedelta(hours=1))]
+    for begin in (hour + timedelta(seconds=TENTH * n) for n in range(HOUR // TENTH)):
+        tenth = added_up(row.samples for row in rows if floor(row.start, TENTH) == begin)
+        await series.write(SeriesRow(seconds=TENTH, start=begin, worker="", samples=tenth))
+    await series.write(SeriesRow(seconds=HOUR, start=hour, worker="", samples=added_up(row.samples for row in rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -29,9 +30,10 @@ async def study_state(study: StudyRef, s: Services) -> dict[str, Any] | None:
         when it waits; ``fhir`` what stands for it; ``findings`` which attributes could not be used, never their
         values. All but the UID that was asked for is free of patient data.
     """
-    dirty, recorded = await s.dirty.read(study), await s.projections.read(study)
+    dirty, recorded, kept = await asyncio.gather(
+        s.dirty.read(study), s.projections.read(study), s.dead_letters.read(SubjectKind.STUDY, study.key)
+    )
     marks, known = dirty.value if dirty else None, recorded.value if recorded else None
-    kept = await s.dead_letters.read(SubjectKind.STUDY, study.key)
     letter = kept.value if kept else None
     if marks is None and known is None and letter is None:
         return None

@@ -15,9 +15,11 @@ from rich.table import Table
 from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, shown
+from sync.figures import Count, count_all
 from sync.model import AuditEntry, DeadLetter, SubjectKind
 from sync.ops import dead_letters as letters
 from sync.ops.letter_actions import Outcome, Report, Selection, discard, retry
+from sync.ports import Counted
 from sync.web import dead_letters as told
 
 app = typer.Typer(
@@ -67,8 +69,8 @@ def list_letters(
         _say({"letters": [told.shown(letter) for letter in found]}, _letter_table(found), as_json=as_json)
         count = len(found)
     else:
-        groups = with_services(lambda running: letters.overview(running.services))
-        _say(told.grouped(groups), _group_table(groups), as_json=as_json)
+        known, groups = with_services(_groups)
+        _say(told.grouped(groups, known), _group_table(groups), as_json=as_json)
         count = len(groups)
     if count:
         raise typer.Exit(EXIT_REJECTED)
@@ -200,6 +202,11 @@ def discard_letters(  # noqa: PLR0917 -- a command's options
         raise typer.Exit(EXIT_REJECTED)
 
 
+async def _groups(running: Running) -> tuple[Count, Sequence[letters.Group]]:
+    known = await count_all(Counted.DEAD_LETTERS, running.services)
+    return known, await letters.overview(known, running.services)
+
+
 async def _letters_of(code: str, limit: int, running: Running) -> Sequence[DeadLetter]:
     found: list[DeadLetter] = []
     page = await letters.browse(running.services, code=code, limit=limit)
@@ -256,8 +263,8 @@ def _report(report: Report, verb: str, *, as_json: bool) -> None:
 def _group_table(groups: Sequence[letters.Group]) -> Table:
     table = Table("code", "letters", "oldest", "newest", "what to do", box=None, pad_edge=False)
     for group in groups:
-        newest = group.newest[0].last_at if group.newest else group.oldest.last_at
-        table.add_row(group.code, f"{group.count:,}", _when(group.oldest.first_at), _when(newest), group.hint)
+        newest = group.newest[0].last_at if group.newest else None
+        table.add_row(group.code, f"{group.count:,}", _when(group.oldest_at), _when(newest), group.hint)
     return table
 
 
@@ -268,8 +275,8 @@ def _letter_table(found: Sequence[DeadLetter]) -> Table:
     return table
 
 
-def _when(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%MZ}"
+def _when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%MZ}" if moment else ""
 
 
 def _say(body: dict[str, Any], table: Table, *, as_json: bool) -> None:

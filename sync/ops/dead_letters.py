@@ -1,7 +1,7 @@
 """
 Dead letters as an operator sees them.
 
-    overview   codes, how many of each, the newest            cheap for thousands
+    overview   codes, how many of each, the newest            as cheap for many as for few
     browse     one page of a code                             reads only that page
     show       one letter
     secrets    whose it is: for an operator who asks, and nobody else
@@ -12,23 +12,26 @@ What can be done about them: `sync.ops.letter_actions`.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from sync.figures import Count
 from sync.model import DeadLetter, LetterEntry, LetterPage, Locator, ObjectKey, StudyRef, SubjectKind
 from sync.ports import Services
+from sync.ports.operations import NEWEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The letters of one code."""
+    """The letters of one code; ``newest`` without those that have gone since they were counted."""
 
     code: str
     count: int
-    hint: str
-    oldest: LetterEntry
-    newest: Sequence[DeadLetter]
+    hint: str = ""
+    """What can be done about them; empty when none of those that are named is there any more."""
+    oldest_at: datetime | None = None
+    newest: Sequence[DeadLetter] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,28 +44,37 @@ class Secrets:
     message: str | None = field(default=None, repr=False)
 
 
-async def overview(s: Services, *, newest: int = 3) -> Sequence[Group]:
-    """Group all letters by code, the largest group first, each with its newest letters."""
-    groups: defaultdict[str, list[LetterEntry]] = defaultdict(list)
-    for entry in await s.dead_letters.entries():
-        groups[entry.code].append(entry)
-    found = await asyncio.gather(*(_group(code, entries, newest, s) for code, entries in groups.items()))
+async def overview(known: Count, s: Services, *, newest: int = NEWEST) -> Sequence[Group]:
+    """
+    Group the letters that were counted by code, the largest group first, each with its newest letters.
+
+    Reads so many rows a code, however many letters there are; for the hint one row, once in the life of a process.
+
+    Parameters
+    ----------
+    known
+        The dead letters as `sync.figures` counts them.
+    newest
+        Letters of each code, at most `sync.ports.operations.NEWEST`.
+    """
+    found = await asyncio.gather(*(_group(code, known, newest, s) for code in known.counts))
     return sorted(found, key=lambda group: (-group.count, group.code))
 
 
-async def _group(code: str, entries: list[LetterEntry], newest: int, s: Services) -> Group:
-    entries.sort(key=lambda entry: (entry.last_at, entry.subject), reverse=True)
-    asked = [s.dead_letters.read(entry.kind, entry.subject) for entry in entries[: max(newest, 1)]]
-    letters = [stored.value for stored in await asyncio.gather(*asked) if stored is not None]
-    hint = letters[0].hint if letters else ""
-    oldest = min(entries, key=lambda entry: entry.first_at)
-    return Group(code=code, count=len(entries), hint=hint, oldest=oldest, newest=letters[:newest])
+async def _group(code: str, known: Count, newest: int, s: Services) -> Group:
+    group = known.groups.get(code)
+    if group is None:  # counted by a version that kept no more than the number
+        return Group(code=code, count=known.counts[code], hint=s.hints.get(code, ""))
+    letters = await _there(group.newest[:newest], s)
+    if code not in s.hints and (read := letters or await _there(group.newest[newest:], s)):
+        s.hints[code] = read[0].hint
+    hint = s.hints.get(code, "")
+    return Group(code=code, count=known.counts[code], hint=hint, oldest_at=group.oldest, newest=letters)
 
 
-async def samples(codes: Sequence[str], s: Services) -> Mapping[str, DeadLetter]:
-    """Return one letter of each code, for its hint: a request a code, however many letters there are."""
-    pages = await asyncio.gather(*(browse(s, code=code, limit=1) for code in codes))
-    return {code: page.letters[0] for code, page in zip(codes, pages, strict=True) if page.letters}
+async def _there(entries: Sequence[LetterEntry], s: Services) -> Sequence[DeadLetter]:
+    asked = await asyncio.gather(*(s.dead_letters.read(entry.kind, entry.subject) for entry in entries))
+    return [stored.value for stored in asked if stored is not None]
 
 
 async def browse(s: Services, *, code: str | None = None, limit: int = 50, token: str | None = None) -> LetterPage:

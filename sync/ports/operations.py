@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from sync.model import (
     AuditEntry,
+    LetterEntry,
     StudyEvent,
     StudyRef,
+    SubjectKind,
 )
 from sync.results import ResultEvent
 from sync.samples import SeriesRow
@@ -50,7 +54,7 @@ class StudyHistory(Protocol):
 
 
 class Series(Protocol):
-    """Measurements over time: a row for each minute of each worker, and one for each hour of all. See `sync.series`."""
+    """Measurements over time: a row for each minute of each worker, and rows of longer times. See `sync.series`."""
 
     async def write(self, row: SeriesRow) -> None:
         """Insert or replace the row of this worker and time."""
@@ -106,6 +110,42 @@ class Counted(enum.Enum):
     DRIFTS = "drifts"
 
 
+NEWEST = 3
+"""Letters of a code that a tally names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterGroup:
+    """The letters of one code: when the first of them came, and the newest few, newest first."""
+
+    oldest: datetime
+    newest: tuple[LetterEntry, ...]
+
+    def __add__(self, other: LetterGroup) -> LetterGroup:
+        return LetterGroup(oldest=min(self.oldest, other.oldest), newest=_newest((*self.newest, *other.newest)))
+
+    def as_json(self) -> list[Any]:
+        """As a cursor keeps it."""
+        newest = [[e.kind.value, e.subject, e.first_at.isoformat(), e.last_at.isoformat()] for e in self.newest]
+        return [self.oldest.isoformat(), newest]
+
+    @classmethod
+    def from_json(cls, code: str, kept: Sequence[Any]) -> LetterGroup:
+        """Inverse of `as_json`."""
+        oldest, newest = kept
+        entries = (
+            LetterEntry(
+                kind=SubjectKind(kind),
+                subject=subject,
+                code=code,
+                first_at=datetime.fromisoformat(first),
+                last_at=datetime.fromisoformat(last),
+            )
+            for kind, subject, first, last in newest
+        )
+        return cls(oldest=datetime.fromisoformat(oldest), newest=tuple(entries))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """
@@ -118,8 +158,41 @@ class Tally:
     counts: Mapping[str, int]
     oldest: datetime | None = None
     """When the page's oldest row came, for outstanding studies and dead letters."""
+    groups: Mapping[str, LetterGroup] = field(default_factory=dict)
+    """Of dead letters, by code."""
     token: str | None = None
     """Where the next page begins; None at the end of the table."""
+
+    def __add__(self, following: Tally) -> Tally:
+        """Add the next page, whose token counts."""
+        groups = dict(self.groups)
+        for code, group in following.groups.items():
+            groups[code] = groups[code] + group if code in groups else group
+        return Tally(
+            counts=Counter(self.counts) + Counter(following.counts),
+            oldest=min(filter(None, (self.oldest, following.oldest)), default=None),
+            groups=groups,
+            token=following.token,
+        )
+
+    @classmethod
+    def of_letters(cls, entries: Iterable[LetterEntry], token: str | None = None) -> Tally:
+        """Count some dead letters."""
+        by_code: defaultdict[str, list[LetterEntry]] = defaultdict(list)
+        for entry in entries:
+            by_code[entry.code].append(entry)
+        groups = {
+            code: LetterGroup(oldest=min(each.first_at for each in some), newest=_newest(some))
+            for code, some in by_code.items()
+        }
+        oldest = min((group.oldest for group in groups.values()), default=None)
+        return cls(
+            counts={code: len(some) for code, some in by_code.items()}, oldest=oldest, groups=groups, token=token
+        )
+
+
+def _newest(entries: Iterable[LetterEntry]) -> tuple[LetterEntry, ...]:
+    return tuple(heapq.nlargest(NEWEST, entries, key=lambda entry: (entry.last_at, entry.subject)))
 
 
 class Tallies(Protocol):

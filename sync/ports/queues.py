@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -65,6 +65,13 @@ class QueueDepths(Protocol):
         """Return queue name -> about how many messages, invisible ones included."""
         ...
 
-    async def oldest(self) -> dict[str, datetime]:
-        """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
+        """
+        Return queue name -> when the message that waits first in line was sent; without those where none waits.
+
+        Parameters
+        ----------
+        among
+            Names of the queues that are looked at: those that are not empty, by `depths`.
+        """
         ...

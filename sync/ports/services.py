@@ -74,5 +74,7 @@ class Services:
     """None: nobody is told."""
     announced: dict[str, ResultEvent] = field(default_factory=dict)
     """Events that this process has put into the outbox and not sent yet, by id."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """What can be done about dead letters, by code, as one of each that this process has read says it."""
     turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is looking at; they go when nobody holds them."""

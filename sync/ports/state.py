@@ -12,7 +12,6 @@ from sync.model import (
     DirtyStudy,
     Drift,
     LedgerRow,
-    LetterEntry,
     LetterPage,
     Locator,
     ObjectKey,
@@ -66,6 +65,10 @@ class Ledger(Protocol):
 
     async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
         """Return all rows of the study, 0..n, in no particular order."""
+        ...
+
+    async def orders(self, study: StudyRef) -> Sequence[str]:
+        """Return ``order`` of every row of the study, without reading the rest."""
         ...
 
 
@@ -219,8 +222,4 @@ class DeadLetters(Protocol):
         token
             Of the page before; None for the first one. One that is none gives the first page.
         """
-        ...
-
-    async def entries(self) -> Sequence[LetterEntry]:
-        """Return all of them, in no particular order, with little of each: thousands take a fraction of a second."""
         ...

@@ -61,6 +61,9 @@ class _Apart(Ledger):
         rows.update(self.changes.get(study, {}))
         return [row for row in rows.values() if row is not None]
 
+    async def orders(self, study: StudyRef) -> Sequence[str]:
+        return [row.order for row in await self.read(study)]
+
 
 async def foresee(
     request: Request, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int

@@ -17,17 +17,18 @@ from sync.access import operator_of
 from sync.controls import pause_projection, resume_projection
 from sync.errors import AccessRefused
 from sync.events import Sources
+from sync.figures import keep_count, read_count
 from sync.handling import sweep
 from sync.model import AuditEntry, StudyRef, SubjectKind
 from sync.ops import alerts, letter_actions
 from sync.ops.letter_actions import Selection
 from sync.ops.rules import BY_CODE
-from sync.ports import Services
+from sync.ports import Counted, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
 from sync.verify.studies import look_at_study
 from sync.web.exchange import Request, RequestRefused, fields_of, text_of
-from sync.web.rendering import Page, Visit, redirect, render
+from sync.web.rendering import Page, Visit, ago, redirect, render
 
 Fields = Mapping[str, str]
 
@@ -52,14 +53,14 @@ class Deed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One kind of button. ``does`` returns how many it concerned; ``foresees`` says so beforehand, if it can."""
+    """One kind of button. ``does`` returns how many it concerned; ``foresees`` says it beforehand, in a sentence."""
 
     question: str
     explanation: str
     label: str
     done: str
     does: Callable[[Deed, Services], Awaitable[int]]
-    foresees: Callable[[Deed, Services], Awaitable[int]] | None = None
+    foresees: Callable[[Deed, Services], Awaitable[str]] | None = None
     grave: bool = False
     asks_why: bool = False
     noted: bool = True
@@ -73,8 +74,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
     name, act = _act(visit.request.query.get("action", ""))
     fields = {each: visit.request.query.get(each, "") for each in _TARGET}
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
-    concerned = await act.foresees(deed, s) if act.foresees else None
-    many = "" if concerned is None else f" It concerns {concerned:,}."
+    many = f" {await act.foresees(deed, s)}" if act.foresees else ""
     return render(
         visit,
         "confirm.html",
@@ -149,12 +149,24 @@ async def _retry(deed: Deed, s: Services) -> int:
     return report.of(letter_actions.Outcome.ASKED)
 
 
-async def _foresee(deed: Deed, s: Services) -> int:
-    return (await letter_actions.retry(_selection(deed), deed.sources, s, dry_run=True)).selected
+async def _foresee(deed: Deed, s: Services) -> str:
+    """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
+    which = _selection(deed)
+    if which.kind is not None:
+        there = await s.dead_letters.read(which.kind, which.subject)
+        return f"It concerns {int(there is not None)}."
+    known = await read_count(Counted.DEAD_LETTERS, s)
+    count = known.counts.get(which.code or "", 0)
+    if known.at is None:
+        return f"It concerns {count:,}."
+    return f"It concerns all there are then; {ago(known.at, s.clock.now())} there were {count:,}."
 
 
 async def _discard(deed: Deed, s: Services) -> int:
-    report = await letter_actions.discard(_selection(deed), s, who=deed.who, why=deed.why)
+    which = _selection(deed)
+    report = await letter_actions.discard(which, s, who=deed.who, why=deed.why)
+    if which.code:  # many may be gone, and who sent them away looks at the counts next
+        await keep_count(Counted.DEAD_LETTERS, s)
     return report.of(letter_actions.Outcome.DISCARDED)
 
 

@@ -11,18 +11,21 @@ The dashboard: which address is which page, for whom, and what a failure looks l
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from sync.access import caller_of
 from sync.errors import AccessRefused, SyncError
 from sync.events import Sources
-from sync.figures import read_figures
+from sync.figures import read_count
 from sync.ops import dead_letters
-from sync.ports import Services
+from sync.ports import Counted, Services
+from sync.samples import HOUR
+from sync.series import read_past
 from sync.web import acting, study_pages
 from sync.web.exchange import Request, RequestRefused
-from sync.web.overview import letter_groups, letter_trends, overview
+from sync.web.overview import TREND, letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
 
 _LETTERS = 50
@@ -73,9 +76,14 @@ async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
         shared |= {"page": await dead_letters.browse(s, code=of, limit=_LETTERS, token=token)}
         shared |= {"refresh": 0 if token else REFRESH}
     else:
-        known, trends = await asyncio.gather(read_figures(s), letter_trends(s))
-        groups = await letter_groups(known.dead_letters.counts, s)
-        shared |= {"groups": groups, "trends": trends, "refresh": REFRESH}
+        now = s.clock.now()
+        known, past = await asyncio.gather(
+            read_count(Counted.DEAD_LETTERS, s),
+            read_past(s.series, now - TREND, now + timedelta(minutes=1), length=HOUR),
+        )
+        groups = await dead_letters.overview(known, s, newest=0)
+        trends = letter_trends(past, now)
+        shared |= {"groups": groups, "trends": trends, "counted_at": known.at, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)
 
 

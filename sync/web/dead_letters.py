@@ -1,7 +1,7 @@
 """
 Dead letters over HTTP.
 
-    GET  dead-letters                     groups by code, with the newest of each
+    GET  dead-letters                     groups by code, with the newest few of each
     GET  dead-letters?code=…&limit=…&token=…     one page of a code; ``token`` comes from the page before
     GET  dead-letters/{kind}/{subject}    one letter; ``?secrets=true``, for operators: whose it is
     POST dead-letters/retry               ``kind`` and ``subject``, or ``code``, or ``all``; ``dry_run``
@@ -12,19 +12,19 @@ POST takes JSON or a form. Both may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sync.access import OPERATOR_HEADER, caller_of, operator_of
 from sync.errors import AccessRefused
 from sync.events import Sources
+from sync.figures import Count, read_count
 from sync.model import AuditEntry, DeadLetter, SubjectKind
 from sync.ops import dead_letters as letters
 from sync.ops import letter_actions as actions
-from sync.ports import Services
+from sync.ports import Counted, Services
 from sync.web.exchange import Answer, Request, RequestRefused, fields_of, is_set, number_of, text_of
 
-_SHOWN = 20
 _LARGEST_PAGE = 500
 
 
@@ -32,7 +32,8 @@ async def list_letters(request: Request, s: Services) -> Answer:
     """Answer all groups, or one page of a code."""
     code = text_of(request.query, "code")
     if not code:
-        return Answer(body=grouped(await letters.overview(s, newest=_SHOWN)))
+        known = await read_count(Counted.DEAD_LETTERS, s)
+        return Answer(body=grouped(await letters.overview(known, s), known))
     limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
     page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
     return Answer(body={"letters": [shown(letter) for letter in page.letters], "token": page.token})
@@ -100,18 +101,18 @@ def _kind(text: str) -> SubjectKind:
         raise RequestRefused(f"kind: expected one of {kinds}") from None
 
 
-def grouped(groups: Any) -> dict[str, Any]:
-    """Return the groups as JSON, by code."""
+def grouped(groups: Sequence[letters.Group], known: Count) -> dict[str, Any]:
+    """Return the groups as JSON, by code; ``counted_at`` is null when the counts are those of this moment."""
     by_code = {
         group.code: {
             "count": group.count,
             "hint": group.hint,
-            "oldest_at": group.oldest.first_at.isoformat(),
+            "oldest_at": group.oldest_at.isoformat() if group.oldest_at else None,
             "letters": [shown(letter) for letter in group.newest],
         }
         for group in groups
     }
-    return {"total": sum(group.count for group in groups), "by_code": by_code}
+    return {"total": known.total, "counted_at": known.at.isoformat() if known.at else None, "by_code": by_code}
 
 
 def shown(letter: DeadLetter) -> dict[str, Any]:

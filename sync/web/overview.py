@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sync.controls import projection_pause
+from sync.controls import PROJECTION, pause_of
+from sync.figures import read_figures
 from sync.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,
@@ -25,9 +26,9 @@ from sync.instruments import (
 )
 from sync.ops import dead_letters
 from sync.ports import Services
-from sync.samples import HOUR, MINUTE, Sample
-from sync.series import Chart, Line, read_series
-from sync.status import status
+from sync.samples import HOUR, MINUTE, TENTH, Sample
+from sync.series import Chart, Line, Past, read_past
+from sync.status import recently, told
 from sync.web.charts import Curve, Graph, number_text
 from sync.web.rendering import REFRESH, Page, Visit, render, span
 
@@ -36,9 +37,10 @@ RECENT = 15
 
 RANGES = {
     "hour": ("last hour", HOUR, MINUTE),
-    "day": ("last day", 24 * HOUR, 10 * MINUTE),
+    "day": ("last day", 24 * HOUR, TENTH),
     "week": ("last week", 168 * HOUR, HOUR),
 }
+TREND = timedelta(days=1)
 _NAMES = {
     each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, DIRTY_STUDIES, KEPT_DEAD_LETTERS)
 }
@@ -61,13 +63,9 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
     chosen = chosen if chosen in RANGES else "hour"
     _, seconds, step = RANGES[chosen]
     now = s.clock.now()
-    known, chart, trends, recent, pause = await asyncio.gather(
-        status(s),
-        read_series(s.series, _NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
-        letter_trends(s),
-        s.history.latest(RECENT),
-        projection_pause(s),
-    )
+    stands, past, recent = await asyncio.gather(read_figures(s), _past(now, seconds, step, s), s.history.latest(RECENT))
+    known = told(stands, past, s)
+    pause = pause_of(stands.cursors.get(PROJECTION))
     verdict, tone = _WORDS[known["health"]["verdict"]]
     return render(
         visit,
@@ -86,12 +84,21 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         alerts=known["alerts"],
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
-        graphs=graphs(chart),
-        groups=await letter_groups(known["dead_letters_by_code"], s),
-        trends=trends,
+        graphs=graphs(past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step)),
+        groups=await dead_letters.overview(stands.dead_letters, s, newest=0),
+        trends=letter_trends(past, now),
         waiting=_waiting(known),
         drift=drift_of(known),
         recent=recent,
+    )
+
+
+async def _past(now: datetime, seconds: int, step: int, s: Services) -> Past:
+    """Read once what all parts of the page need: the chart, the last day by the hour, the last minutes."""
+    since = now - timedelta(seconds=seconds)
+    length, minutes = (HOUR, since) if step == MINUTE else (step, recently(now))
+    return await read_past(
+        s.series, min(since, now - TREND), now + timedelta(minutes=1), length=length, minutes=minutes
     )
 
 
@@ -135,28 +142,9 @@ def _waiting(known: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [*queues, *((f"feed {name}", "", span(age)) for name, age in known["lag"]["feeds"].items())]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Dead letters of one code."""
-
-    code: str
-    count: int
-    hint: str
-
-
-async def letter_groups(counts: Mapping[str, int], s: Services) -> list[Group]:
-    """Say of each code how many letters there are and what to do, the largest group first."""
-    known = await dead_letters.samples(list(counts), s)
-    groups = [Group(code=code, count=counts[code], hint=letter.hint) for code, letter in known.items()]
-    return sorted(groups, key=lambda group: (-group.count, group.code))
-
-
-async def letter_trends(s: Services) -> dict[str, float]:
+def letter_trends(past: Past, now: datetime) -> dict[str, float]:
     """Count the dead letters written in the last day, by code."""
-    now = s.clock.now()
-    chart = await read_series(
-        s.series, {DEAD_LETTERS.name}, now - timedelta(days=1), now + timedelta(hours=1), step=HOUR
-    )
+    chart = past.chart({DEAD_LETTERS.name}, now - TREND, now + timedelta(hours=1), step=HOUR)
     return {
         dict(line.attributes).get("error.type", ""): sum(point.total for point in line.points if point)
         for line in chart.of(DEAD_LETTERS.name)

@@ -15,7 +15,8 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 
 from sync import __version__
 from sync.access import Caller
@@ -71,6 +72,7 @@ def render(visit: Visit, template: str, *, title: str, status: int = 200, **valu
     """Fill a template in."""
     shared = {
         "link": visit.link,
+        "now": visit.clock.now(),
         "code": visit.request.query.get("code", ""),
         "caller": visit.caller,
         "version": __version__,
@@ -79,9 +81,7 @@ def render(visit: Visit, template: str, *, title: str, status: int = 200, **valu
         "asked": "",
         "said": "",
     }
-    environment = _environment().overlay()
-    environment.filters["ago"] = lambda moment: ago(moment, visit.clock.now())
-    body = environment.get_template(template).render({**shared, "title": title, **values})
+    body = _environment().get_template(template).render({**shared, "title": title, **values})
     return Page(body=body, status=status, headers={**_SECURITY, "Cache-Control": "no-store"})
 
 
@@ -100,8 +100,10 @@ def file(name: str) -> Page:
 
 @cache
 def _environment() -> Environment:
+    """Return the one environment of this process: it keeps the templates that it has compiled."""
     environment = Environment(
         loader=PackageLoader("sync.web"),
+        auto_reload=False,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -110,11 +112,17 @@ def _environment() -> Environment:
     environment.filters |= {
         "drawn": charts.drawn,
         "legend": charts.legend,
+        "ago": _ago,
         "clock": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "outcome": lambda outcome: outcome.rpartition(".")[2],
         "plus": lambda number: f"+{number:,.0f}" if number else "0",
     }
     return environment
+
+
+@pass_context
+def _ago(context: Context, moment: str | datetime | None) -> str:
+    return ago(moment, context["now"])
 
 
 def ago(moment: str | datetime | None, now: datetime) -> str:

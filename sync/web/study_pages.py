@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync.mapping.resource import study_identifier
-from sync.model import DirtyStudy, LedgerRow, Resource, StudyEvent, StudyRef
+from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
 from sync.ports import Services
 from sync.studies import study_state
 from sync.web.overview import RECENT
@@ -86,10 +86,11 @@ async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
-    state = await study_state(ref, s)
+    state, orders, events = await asyncio.gather(
+        study_state(ref, s), s.ledger.orders(ref), s.history.of_study(ref, SHOWN)
+    )
     if state is None:
         return None
-    rows, events = await asyncio.gather(s.ledger.read(ref), s.history.of_study(ref, SHOWN))
     return render(
         visit,
         "study.html",
@@ -99,21 +100,28 @@ async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
         said=said,
         study=ref,
         state=state,
-        objects=len(rows),
+        objects=len(orders),
         study_actions=_ACTIONS,
-        timeline=timeline(state, rows, events),
+        timeline=timeline(state, orders, events),
     )
 
 
-def timeline(state: dict[str, Any], rows: Iterable[LedgerRow], events: Iterable[StudyEvent]) -> list[Moment]:
-    """Put together what is known of a study's past, newest first. Pure."""
-    moments = [*_arrivals(rows), *map(_came_of_it, events), *_marks(state), *_letter(state)]
+def timeline(state: dict[str, Any], orders: Iterable[str], events: Iterable[StudyEvent]) -> list[Moment]:
+    """
+    Put together what is known of a study's past, newest first. Pure.
+
+    Parameters
+    ----------
+    orders
+        `sync.model.LedgerRow.order` of its objects.
+    """
+    moments = [*_arrivals(orders), *map(_came_of_it, events), *_marks(state), *_letter(state)]
     return sorted(moments, key=lambda moment: moment.at, reverse=True)[:SHOWN]
 
 
-def _arrivals(rows: Iterable[LedgerRow]) -> Iterable[Moment]:
+def _arrivals(orders: Iterable[str]) -> Iterable[Moment]:
     """Objects as the store last changed them, bursts in one line each."""
-    times = sorted(datetime.fromisoformat(row.order).astimezone(UTC) for row in rows if row.order)
+    times = sorted(datetime.fromisoformat(order).astimezone(UTC) for order in orders if order)
     bursts: list[list[datetime]] = []
     for moment in times:
         if bursts and (moment - bursts[-1][-1]).total_seconds() <= _BURST:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sync.errors import MessageTooLarge, StoreConflict
-from sync.model import AuditEntry, DeadLetter, LetterEntry, SubjectKind
+from sync.model import AuditEntry, DeadLetter, SubjectKind
 from sync.results import ResultEvent
 from tests.contract.storage import NOW, fresh
 
@@ -102,13 +102,6 @@ async def test_a_token_that_somebody_made_up_gives_some_page_and_no_error(storag
 async def test_a_code_with_no_letter_has_one_empty_page(storage):
     page = await storage.dead_letters.page(code=f"it's {fresh()}")
     assert (list(page.letters), page.token) == ([], None)
-
-
-async def test_entries_hold_little_of_every_letter(storage):
-    one = letter(kind=SubjectKind.STUDY, last_at=NOW + timedelta(hours=1))
-    await storage.dead_letters.put(one)
-    entry = LetterEntry(kind=one.kind, subject=one.subject, code=one.code, first_at=one.first_at, last_at=one.last_at)
-    assert entry in await storage.dead_letters.entries()
 
 
 def entry(minutes, **fields):

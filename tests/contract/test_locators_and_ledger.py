@@ -89,6 +89,7 @@ async def test_an_upsert_replaces_the_row_of_the_same_object(storage):
     await storage.ledger.upsert(ledger_row(study, "a", {"Modality": ["CT"], "StudyID": ["1"]}))
     await storage.ledger.upsert(newer := ledger_row(study, "a", {"Modality": ["MR"]}))
     assert list(await storage.ledger.read(study)) == [newer]
+    assert list(await storage.ledger.orders(study)) == [newer.order]
 
 
 async def test_a_shorter_row_leaves_nothing_of_a_longer_one(storage):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sync.samples import HOUR, MINUTE, Sample, SampleKey, SeriesRow, single
+from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, SeriesRow, single
 from sync.series import floor
 from tests.contract.storage import NOW
 
@@ -48,11 +48,20 @@ async def test_a_stretch_has_its_beginning_and_not_its_end_and_is_in_order_acros
     assert [each.start for each in found] == sorted(moments)[:-1]
 
 
-async def test_minutes_and_hours_are_apart(storage, epoch):
-    await storage.series.write(row(epoch))
-    await storage.series.write(row(epoch, "", HOUR))
-    assert await rows(storage, HOUR, epoch, epoch + timedelta(hours=1)) == [row(epoch, "", HOUR)]
-    assert await rows(storage, MINUTE, epoch, epoch + timedelta(hours=1)) == [row(epoch)]
+async def test_minutes_tenths_and_hours_are_apart(storage, epoch):
+    written = [row(epoch), row(epoch, "", TENTH), row(epoch, "", HOUR)]
+    for each in written:
+        await storage.series.write(each)
+    for each in written:
+        assert await rows(storage, each.seconds, epoch, epoch + timedelta(hours=1)) == [each]
+
+
+async def test_tenths_of_several_days_come_in_order(storage, epoch):
+    moments = [epoch + timedelta(minutes=10 * n) for n in (144, 0, 143, 1, 289)]
+    for moment in moments:
+        await storage.series.write(row(moment, "", TENTH))
+    found = await rows(storage, TENTH, epoch, epoch + timedelta(days=2))
+    assert [each.start for each in found] == sorted(moments)[:-1]
 
 
 async def test_the_oldest_are_discarded_first_and_no_more_than_asked_for(storage):

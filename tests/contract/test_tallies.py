@@ -3,23 +3,21 @@
 from collections import Counter
 from datetime import timedelta
 
-from sync.model import DeadLetter, Projection, SubjectKind
-from sync.ports import Counted
+from sync.model import DeadLetter, LetterEntry, Projection, SubjectKind
+from sync.ports import Counted, Tally
+from sync.ports.operations import NEWEST
 from tests.contract.storage import NOW, fresh, fresh_study
 
 
 async def counted(storage, table):
-    counts, token, oldest = Counter(), None, []
+    found = Tally(counts={})
     while True:
-        tally = await storage.tallies.page(table, token)
-        counts.update(tally.counts)
-        oldest += [tally.oldest] if tally.oldest else []
-        token = tally.token
-        if token is None:
-            return counts, min(oldest, default=None)
+        found += await storage.tallies.page(table, found.token)
+        if found.token is None:
+            return Counter(found.counts), found
 
 
-def letter(code, age):
+def letter(code, age, **fields):
     return DeadLetter(
         kind=SubjectKind.STUDY,
         subject=fresh(),
@@ -27,7 +25,7 @@ def letter(code, age):
         detail="",
         hint="",
         first_at=NOW - timedelta(days=age),
-        last_at=NOW,
+        **{"last_at": NOW, **fields},
     )
 
 
@@ -40,18 +38,32 @@ async def test_dead_letters_are_counted_by_code_with_the_oldest(storage):
     code = f"made.{fresh()}"
     for age in (3, 40_000, 1):
         await storage.dead_letters.put(letter(code, age))
-    counts, oldest = await counted(storage, Counted.DEAD_LETTERS)
+    counts, found = await counted(storage, Counted.DEAD_LETTERS)
     assert counts[code] == 3
-    assert oldest == NOW - timedelta(days=40_000)
+    assert found.oldest == NOW - timedelta(days=40_000)
+    assert found.groups[code].oldest == NOW - timedelta(days=40_000)
+
+
+async def test_the_newest_dead_letters_of_a_code_are_named(storage):
+    code = f"made.{fresh()}"
+    letters = [letter(code, 9, last_at=NOW - timedelta(hours=hours)) for hours in (5, 1, 4, 2, 3)]
+    for each in letters:
+        await storage.dead_letters.put(each)
+    _, found = await counted(storage, Counted.DEAD_LETTERS)
+    newest = sorted(letters, key=lambda each: each.last_at, reverse=True)[:NEWEST]
+    assert found.groups[code].newest == tuple(
+        LetterEntry(kind=each.kind, subject=each.subject, code=code, first_at=each.first_at, last_at=each.last_at)
+        for each in newest
+    )
 
 
 async def test_outstanding_studies_are_counted_with_the_oldest(storage):
     before, _ = await counted(storage, Counted.DIRTY)
     for age in (0, 40_000):
         await storage.dirty.mark(fresh_study(), NOW - timedelta(days=age))
-    after, oldest = await counted(storage, Counted.DIRTY)
+    after, found = await counted(storage, Counted.DIRTY)
     assert after["studies"] - before["studies"] == 2
-    assert oldest == NOW - timedelta(days=40_000)
+    assert found.oldest == NOW - timedelta(days=40_000)
 
 
 async def test_only_finished_studies_with_instances_are_in_fhir(storage):

@@ -33,7 +33,7 @@ def bad_object(w, name="Doe-Jane.dcm"):
 
 def test_without_letters_the_list_is_empty_and_all_is_well(w):
     done = do("list", "--json")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"total": 0, "by_code": {}})
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"total": 0, "counted_at": None, "by_code": {}})
 
 
 def test_the_list_shows_codes_and_what_to_do_and_no_name(w):

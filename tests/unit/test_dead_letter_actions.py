@@ -7,11 +7,13 @@ import pytest
 
 from sync.errors import FhirRejected, SourceUnavailable, StoreUnavailable
 from sync.events import Sources, study_message
+from sync.figures import read_count
 from sync.handling import handle_object_message, handle_poison_object, handle_poison_study, handle_study_message
 from sync.model import DeadLetter, SubjectKind
 from sync.ops.dead_letters import browse, overview, secrets, show
 from sync.ops.letter_actions import Outcome, Selection, discard, discard_one, retry
 from sync.pipeline import park_study
+from sync.ports import Counted
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
 
 EVERYTHING = Selection()
@@ -285,10 +287,11 @@ async def test_letters_are_grouped_by_code_with_what_to_do_and_the_newest(w):
     for n in range(5):
         await w.arrive(f"Doe-{n}.dcm", UNREADABLE)
     await park_study(STUDY, FhirRejected("422"), w.services)
-    first, second = await overview(w.services, newest=2)
+    first, second = await overview(await read_count(Counted.DEAD_LETTERS, w.services), w.services, newest=2)
     assert (first.code, first.count, len(first.newest)) == ("header.not_dicom", 5, 2)
     assert first.newest[0].subject == str(w.ref("Doe-4.dcm").key)
-    assert first.oldest.subject == str(w.ref("Doe-0.dcm").key)
+    oldest = await show(SubjectKind.OBJECT, str(w.ref("Doe-0.dcm").key), w.services)
+    assert first.oldest_at == oldest.first_at
     assert (second.code, second.count, bool(second.hint)) == ("fhir.rejected", 1, True)
 
 
@@ -300,7 +303,8 @@ async def test_whose_a_letter_is_is_told_to_who_asks_and_shown_by_nothing_else(w
     assert found[0].object == "memory/dicom/Doe-Jane.dcm"
     assert found[1].study == STUDY
     assert found[2].message == "Doe^Jane"
-    shown = repr([letters(w), found, await overview(w.services), await browse(w.services)])
+    groups = await overview(await read_count(Counted.DEAD_LETTERS, w.services), w.services)
+    shown = repr([letters(w), found, groups, await browse(w.services)])
     assert "Doe" not in shown
     assert STUDY.study_instance_uid not in shown.replace(STUDY.key, "")
 

@@ -1,6 +1,7 @@
 """How things stand, told exactly in a small world and quickly in a large one."""
 
-from sync.figures import PAGES_AT_ONCE, keep_counts, read_figures
+from sync.figures import LATELY, PAGES_AT_ONCE, count_all, keep_count, keep_counts, read_count, read_figures
+from sync.model import SubjectKind
 from sync.ports import Counted
 from sync.status import status
 from tests.worlds import UNREADABLE, MemoryWorld
@@ -47,19 +48,75 @@ async def test_a_count_takes_as_many_calls_as_it_needs_and_the_last_one_holds_me
     assert letters == [2, 30, 30, 30]
 
 
-async def test_a_call_makes_so_many_requests_whatever_the_size_of_the_world():
-    calls = []
-    w = await world_of(6, 6, size=2)
-    await keep_counts(w.services)
-    page = w.store.tallies.page
+def pages_read(w):
+    """Tables of which a page is read from now on."""
+    calls, page = [], w.store.tallies.page
 
     async def counted(table, token=None):
         calls.append(table)
         return await page(table, token)
 
     w.store.tallies.page = counted
+    return calls
+
+
+async def test_one_page_of_a_small_table_is_read_and_of_a_large_one_none():
+    w = await world_of(6, 6, size=2)
+    calls = pages_read(w)
     await status(w.services)
     assert sorted(calls, key=lambda each: each.value) == sorted(Counted, key=lambda each: each.value)
+    await keep_counts(w.services)
+    calls.clear()
+    assert (await status(w.services))["dead_letters"] == 6
+    assert set(calls) == {Counted.DIRTY, Counted.DRIFTS}
+
+
+async def test_whether_anything_is_outstanding_is_never_told_from_memory():
+    w = MemoryWorld()
+    for n in range(5):
+        await w.ingest(w.put(f"s{n}", study=f"2.25.{n + 1}", sop=f"2.25.9{n}"))
+    w.store.tallies.size = 2
+    await keep_counts(w.services)
+    await w.settle()
+    told = await status(w.services)
+    assert (told["idle"], told["dirty_studies"]) == (True, 0)
+
+
+async def test_a_count_that_is_old_is_not_told_where_a_look_says_more():
+    w = await world_of(0, 6, size=2)
+    await keep_counts(w.services)
+    for n in range(5):
+        await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref(f"x{n}").key))
+    assert (await status(w.services))["dead_letters"] == 6
+    w.clock.advance(LATELY.total_seconds() + 1)
+    assert (await status(w.services))["dead_letters"] == 1
+
+
+async def test_a_table_that_became_small_is_told_exactly_once_it_was_counted():
+    w = await world_of(0, 6, size=4)
+    await keep_counts(w.services)
+    for n in range(4):
+        await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref(f"x{n}").key))
+    await keep_count(Counted.DEAD_LETTERS, w.services)
+    await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref("x4").key))
+    assert (await status(w.services))["dead_letters"] == 1
+
+
+async def test_a_command_counts_to_the_end_whatever_was_kept():
+    w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
+    await keep_counts(w.services)
+    found = await count_all(Counted.DEAD_LETTERS, w.services)
+    assert (found.total, found.at) == (3 * PAGES_AT_ONCE, None)
+
+
+async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_are():
+    w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
+    for _ in range(3):
+        await keep_counts(w.services)
+    group = (await read_count(Counted.DEAD_LETTERS, w.services)).groups["header.not_dicom"]
+    last = 3 * PAGES_AT_ONCE - 1
+    assert [entry.subject for entry in group.newest] == [str(w.ref(f"x{n}").key) for n in (last, last - 1, last - 2)]
+    assert group == (await count_all(Counted.DEAD_LETTERS, w.services)).groups["header.not_dicom"]
 
 
 async def test_of_two_that_count_one_counts():

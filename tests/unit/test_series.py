@@ -8,8 +8,8 @@ from sync.adapters.clocks import ManualClock
 from sync.adapters.memory.series import MemorySeries
 from sync.errors import StoreUnavailable
 from sync.instruments import LATENCY, QUEUE_AGE, SWEEPS
-from sync.samples import HOUR, MINUTE
-from sync.series import MOST_PENDING, Recorder, keep_series, read_series
+from sync.samples import HOUR, MINUTE, TENTH
+from sync.series import MOST_PENDING, Recorder, keep_series, read_past, read_series
 from sync.telemetry import Telemetry
 from tests.worlds import MemoryWorld
 
@@ -117,25 +117,72 @@ async def test_a_chart_has_a_point_for_every_step_and_none_where_nothing_was_mea
     assert chart.of(QUEUE_AGE.name) == ()
 
 
-async def test_hours_that_are_over_become_one_row_and_charts_of_hours_do_not_change():
+async def measured_hours(hours):
+    """A world in which two workers have measured something each minute of so many hours."""
     w = MemoryWorld()
     workers = [Worker(w.store.series, w.clock) for _ in range(2)]
-    begin = w.clock.now()
     await keep_series(w.services)  # remembers where to begin
-    for _ in range(3 * 60):
+    for _ in range(hours * 60):
         for worker in workers:
             worker.telemetry.measure(SWEEPS)
             await worker.recorder.flush()
         w.clock.advance(60)
+    return w
+
+
+async def rows_of(w, length, begin, end):
+    return [row async for row in w.store.series.between(length, begin, end)]
+
+
+@pytest.mark.parametrize(("length", "points"), [(HOUR, [120, 120, 120]), (TENTH, [20] * 18)])
+async def test_hours_that_are_over_become_one_row_and_charts_do_not_change(length, points):
+    begin = ManualClock().now()
+    w = await measured_hours(3)
     names, end = {SWEEPS.name}, w.clock.now()
-    before = await read_series(w.store.series, names, begin, end, step=HOUR)
+    before = await read_series(w.store.series, names, begin, end, step=length)
     w.clock.advance(600)
     await keep_series(w.services)
     await keep_series(w.services)
-    hours = [row async for row in w.store.series.between(HOUR, begin, end)]
-    assert [row.worker for row in hours] == ["", "", ""]
-    assert await read_series(w.store.series, names, begin, end, step=HOUR) == before
-    assert [point.total for point in before.lines[0].points] == [120, 120, 120]
+    rows = await rows_of(w, length, begin, end)
+    assert [(row.worker, len(row.samples)) for row in rows] == [("", 1)] * len(points)
+    assert await read_series(w.store.series, names, begin, end, step=length) == before
+    assert [point.total for point in before.lines[0].points] == points
+
+
+@pytest.mark.parametrize("length", [TENTH, HOUR])
+async def test_what_is_read_once_serves_charts_of_every_step(length):
+    begin = ManualClock().now()
+    w = await measured_hours(3)
+    w.clock.advance(40 * 60)
+    await keep_series(w.services)
+    names, end = {SWEEPS.name}, w.clock.now()
+    since = end - timedelta(minutes=70)
+    past = await read_past(w.store.series, begin, end, length=length, minutes=since)
+    assert len(past.minutes) == 2 * 30  # of the last 70 minutes 30 were measured, and all of them are long rows too
+    for start, step in ((since, MINUTE), (begin, HOUR), (since, HOUR), *([(begin, TENTH)] if length == TENTH else [])):
+        assert past.chart(names, start, end, step=step) == await read_series(
+            w.store.series, names, start, end, step=step
+        )
+
+
+async def test_minutes_of_a_version_that_wrote_no_tenths_are_in_the_chart():
+    begin = ManualClock().now()
+    w = await measured_hours(3)
+    names, end = {SWEEPS.name}, w.clock.now()
+    w.clock.advance(600)
+    await keep_series(w.services)
+    await w.store.series.discard(TENTH, begin + timedelta(hours=2), 100)
+    chart = await read_series(w.store.series, names, begin, end, step=TENTH)
+    assert [point.total for point in chart.lines[0].points] == [20] * 18
+
+
+async def test_a_chart_of_tenths_costs_no_more_rows_for_more_workers():
+    begin = ManualClock().now()
+    w = await measured_hours(6)
+    w.clock.advance(600)
+    await keep_series(w.services)
+    past = await read_past(w.store.series, begin, w.clock.now(), length=TENTH)
+    assert (len(past.long), len(past.minutes)) == (6 * 6, 0)
 
 
 async def test_old_minutes_go_and_their_hours_stay_until_they_are_old_too():
@@ -148,6 +195,7 @@ async def test_old_minutes_go_and_their_hours_stay_until_they_are_old_too():
     w.clock.advance(4 * HOUR)
     await keep_series(w.services)
     assert [row.seconds for row in w.store.series.table.values() if row.samples] == [HOUR]
+    assert await rows_of(w, TENTH, begin, w.clock.now() - timedelta(hours=2, seconds=TENTH)) == []
     w.clock.advance(30 * HOUR)
     for _ in range(3):
         await keep_series(w.services)

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sync.errors import FhirRejected, StoreUnavailable
+from sync.figures import keep_counts
 from sync.pipeline import park_study
 from sync.web import dead_letters as web
 from sync.web.exchange import Request, answered
@@ -44,8 +45,22 @@ async def test_groups_tell_how_many_and_what_to_do(w):
     answer = await listed(w)
     assert (answer.status, answer.body["total"]) == (200, 26)
     group = answer.body["by_code"]["header.not_dicom"]
-    assert (group["count"], len(group["letters"]), bool(group["hint"])) == (25, 20, True)
+    assert (group["count"], len(group["letters"]), bool(group["hint"])) == (25, 3, True)
     assert "Doe" not in json.dumps(answer.body)
+    assert answer.body["counted_at"] is None
+
+
+async def test_of_very_many_letters_is_told_when_they_were_counted(w):
+    for n in range(9):
+        await w.ingest(w.put(f"{n}", UNREADABLE))
+    w.store.tallies.size = 2
+    await keep_counts(w.services)
+    counted_at = w.clock.now()
+    w.clock.advance(20)
+    answer = (await listed(w)).body
+    assert (answer["total"], answer["counted_at"]) == (9, counted_at.isoformat())
+    newest = answer["by_code"]["header.not_dicom"]["letters"]
+    assert [letter["subject"] for letter in newest] == [str(w.ref(f"{n}").key) for n in (8, 7, 6)]
 
 
 async def test_pages_of_a_code_follow_one_another(w):
@@ -157,9 +172,9 @@ async def test_nobody_discards_without_a_name_and_a_reason(w, fields):
 
 
 async def test_an_outage_of_storage_is_said_so(w):
-    async def away():
+    async def away(_table, _token=None):
         raise StoreUnavailable("no answer")
 
-    w.store.dead_letters.entries = away
+    w.store.tallies.page = away
     answer = await listed(w)
     assert (answer.status, answer.body["code"]) == (503, "store.unavailable")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -86,14 +86,17 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         """
         Return queue name -> about how many messages, invisible ones included.
 
-        One after the other: messages move from a queue to its poison queue, so in this order none is overlooked.
+        Poison queues last: messages move there from the others, so in this order none is overlooked.
         """
-        return {name: await self._length(queue) for name, queue in self._queues.items()}
+        found: dict[str, int] = {}
+        for some in (names.QUEUES[:2], names.QUEUES[2:]):
+            found |= zip(some, await asyncio.gather(*(self._length(self._queues[name]) for name in some)), strict=True)
+        return found
 
-    async def oldest(self) -> dict[str, datetime]:
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
-        found = await asyncio.gather(*(self._first_sent(queue) for queue in self._queues.values()))
-        return {name: sent for name, sent in zip(self._queues, found, strict=True) if sent is not None}
+        found = await asyncio.gather(*(self._first_sent(self._queues[name]) for name in among))
+        return {name: sent for name, sent in zip(among, found, strict=True) if sent is not None}
 
     async def _first_sent(self, queue: QueueClient) -> datetime | None:
         with state_errors():

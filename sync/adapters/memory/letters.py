@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from sync.adapters.memory.table import MemoryTable
-from sync.model import AuditEntry, DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
+from sync.model import AuditEntry, DeadLetter, LetterPage, Stored, SubjectKind
 from sync.ports import AuditTrail, DeadLetters
 
 
@@ -47,13 +47,6 @@ class MemoryDeadLetters(DeadLetters):
         left = [each for each in ordered if code in (None, each.code) and (token is None or _place(each) > token)]
         more = len(left) > limit
         return LetterPage(letters=left[:limit], token=_place(left[limit - 1]) if more else None)
-
-    async def entries(self) -> Sequence[LetterEntry]:
-        """Return little of each."""
-        return [
-            LetterEntry(kind=e.kind, subject=e.subject, code=e.code, first_at=e.first_at, last_at=e.last_at)
-            for e in self.table.values()
-        ]
 
 
 def _place(letter: DeadLetter) -> str:

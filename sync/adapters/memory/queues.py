@@ -7,6 +7,7 @@ ports.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,11 +75,11 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
         """Return queue name -> length; this world has only one queue."""
         return {"studies": len(self.messages)}
 
-    async def oldest(self) -> dict[str, datetime]:
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
         now = self._clock.now()
         waiting = [message.visible_at for message in self.messages if message.visible_at <= now]
-        return {"studies": min(waiting)} if waiting else {}
+        return {"studies": min(waiting)} if waiting and "studies" in among else {}
 
     def take(self) -> list[StudyRef]:
         """Remove and return what is visible now, oldest first."""
@@ -99,6 +100,6 @@ class MemoryDepths(QueueDepths):
         waiting = {"objects": len(self._objects.messages)} if self._objects.messages else {}
         return waiting | await self._studies.depths()
 
-    async def oldest(self) -> dict[str, datetime]:
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return since when the oldest study message has been visible; messages of objects have no times here."""
-        return await self._studies.oldest()
+        return await self._studies.oldest(among)

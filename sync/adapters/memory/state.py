@@ -73,6 +73,10 @@ class MemoryLedger(Ledger):
         rows = self.studies.get(study.key)
         return rows.values() if rows is not None else []
 
+    async def orders(self, study: StudyRef) -> Sequence[str]:
+        """Return ``order`` of every row of the study."""
+        return [row.order for row in await self.read(study)]
+
 
 class MemoryDirtyStudies(DirtyStudies):
     """The outbox."""

@@ -70,3 +70,7 @@ class TableLedger(Ledger):
     async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
         """Return all rows of the study."""
         return [ledger_from(row) async for row in self._table.partition(study.key)]
+
+    async def orders(self, study: StudyRef) -> Sequence[str]:
+        """Return ``order`` of every row of the study; only that travels."""
+        return [row["order"] async for row in self._table.partition(study.key, columns=["order"])]

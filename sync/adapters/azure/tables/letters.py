@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -23,8 +23,11 @@ from sync.adapters.azure.tables.table import MOST, Table
 from sync.model import DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
 from sync.ports import DeadLetters
 
-_ENTRY_COLUMNS = ["PartitionKey", "subject", "code", "first_at", "last_at"]
+LETTER_ENTRY_COLUMNS = ["PartitionKey", "subject", "code", "first_at", "last_at"]
+
 _BAD_REQUEST = 400
+_EMPTY_AT_MOST = 10
+"""Answers without a letter in a row, after which the page is an empty one."""
 
 
 def dead_letter_row(letter: DeadLetter) -> Entity:
@@ -59,6 +62,17 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         attempts=row["attempts"],
         message=unpack(row, "message") if "message0" in row else None,
         queue=row.get("queue", ""),
+    )
+
+
+def letter_entry_from(row: Mapping[str, Any]) -> LetterEntry:
+    """Read little of a row of table ``deadletters``: its `LETTER_ENTRY_COLUMNS`."""
+    return LetterEntry(
+        kind=SubjectKind(row["PartitionKey"]),
+        subject=row["subject"],
+        code=row["code"],
+        first_at=datetime.fromisoformat(row["first_at"]),
+        last_at=datetime.fromisoformat(row["last_at"]),
     )
 
 
@@ -100,28 +114,24 @@ class TableDeadLetters(DeadLetters):
         with state_errors():
             pages: Any = found.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
             try:
-                letters = [dead_letter_from(row) async for row in await anext(pages)]
-            except StopAsyncIteration:
-                return LetterPage()
+                letters = await _first_letters(pages)
             except HttpResponseError as problem:
                 if token is None or problem.status_code != _BAD_REQUEST:
                     raise
                 return await self.page(code=code, limit=limit)
         return LetterPage(letters=letters, token=_token(pages.continuation_token))
 
-    async def entries(self) -> Sequence[LetterEntry]:
-        """Return little of each; only what is needed travels."""
-        return [_entry(row) async for row in self._table.every(columns=_ENTRY_COLUMNS)]
 
-
-def _entry(row: Any) -> LetterEntry:
-    return LetterEntry(
-        kind=SubjectKind(row["PartitionKey"]),
-        subject=row["subject"],
-        code=row["code"],
-        first_at=datetime.fromisoformat(row["first_at"]),
-        last_at=datetime.fromisoformat(row["last_at"]),
-    )
+async def _first_letters(pages: AsyncIterator[AsyncIterator[Any]]) -> list[DeadLetter]:
+    """Return the letters of the first page that has any: the service may send empty ones, at a partition's border."""
+    for _ in range(_EMPTY_AT_MOST):
+        try:
+            page = await anext(pages)
+        except StopAsyncIteration:
+            break
+        if letters := [dead_letter_from(row) async for row in page]:
+            return letters
+    return []
 
 
 def _token(continuation: dict[str, str] | None) -> str | None:

@@ -1,9 +1,9 @@
 """
 Table ``series``: measurements over time.
 
-Minutes of an hour share a partition, hours of a month another, and both keys begin with the time: any stretch of time
-is one range query, and the oldest rows come first. A worker overwrites its row of the current minute, so a write that
-is repeated counts nothing twice.
+Minutes of an hour share a partition, tenths of a day another, hours of a month a third, and both keys begin with the
+time: any stretch of time is one range query, and the oldest rows come first. A worker overwrites its row of the current
+minute, so a write that is repeated counts nothing twice.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, unpack
 from sync.adapters.azure.tables.table import Table
 from sync.ports import Series
-from sync.samples import HOUR, MINUTE, Sample, SampleKey, SeriesRow
+from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, SeriesRow
 
-_PARTITIONS = {MINUTE: "m-%Y%m%d%H", HOUR: "h-%Y%m"}
+_PARTITIONS = {MINUTE: "m-%Y%m%d%H", TENTH: "t-%Y%m%d", HOUR: "h-%Y%m"}
 """Length of a row's time -> form of its partition key."""
 
 _AT_ONCE = 20

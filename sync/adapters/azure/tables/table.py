@@ -82,14 +82,14 @@ class Table:
             async for row in self.client.list_entities(select=columns):
                 yield row
 
-    def partition(self, key: str) -> AsyncIterator[Any]:
+    def partition(self, key: str, *, columns: list[str] | None = None) -> AsyncIterator[Any]:
         """Iterate over the rows of a partition in the order of their keys."""
-        return self.query("PartitionKey eq @partition", partition=key)
+        return self.query("PartitionKey eq @partition", columns=columns, partition=key)
 
-    async def query(self, condition: str, **given: str) -> AsyncIterator[Any]:
+    async def query(self, condition: str, *, columns: list[str] | None = None, **given: str) -> AsyncIterator[Any]:
         """Iterate over the rows that meet a condition in the order of their keys."""
         with state_errors():
-            async for row in self.client.query_entities(condition, parameters=given):
+            async for row in self.client.query_entities(condition, parameters=given, select=columns):
                 yield row
 
     async def first(

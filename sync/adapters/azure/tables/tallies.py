@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.tables.letters import LETTER_ENTRY_COLUMNS, letter_entry_from
 from sync.ports import Counted, Tallies, Tally
 
 Rows = Sequence[Mapping[str, Any]]
@@ -32,7 +34,7 @@ def _projections(rows: Rows) -> Tally:
 
 
 def _dead_letters(rows: Rows) -> Tally:
-    return Tally(counts=Counter(row["code"] for row in rows), oldest=_oldest(rows, "first_at"))
+    return Tally.of_letters(map(letter_entry_from, rows))
 
 
 def _drifts(rows: Rows) -> Tally:
@@ -46,7 +48,7 @@ def _oldest(rows: Rows, column: str) -> datetime | None:
 _WAYS: Mapping[Counted, tuple[str, list[str], Callable[[Rows], Tally]]] = {
     Counted.DIRTY: (names.DIRTY, ["first_marked"], _dirty),
     Counted.PROJECTIONS: (names.PROJECTIONS, ["finished", "instances"], _projections),
-    Counted.DEAD_LETTERS: (names.DEAD_LETTERS, ["code", "first_at"], _dead_letters),
+    Counted.DEAD_LETTERS: (names.DEAD_LETTERS, LETTER_ENTRY_COLUMNS, _dead_letters),
     Counted.DRIFTS: (names.DRIFTS, ["kind", "kept"], _drifts),
 }
 
@@ -68,6 +70,5 @@ class TableTallies(Tallies):
                 rows = [row async for row in await anext(pages)]
             except StopAsyncIteration:
                 rows = []
-        tally = tallied(rows)
         following = pages.continuation_token
-        return Tally(counts=tally.counts, oldest=tally.oldest, token=json.dumps(following) if following else None)
+        return replace(tallied(rows), token=json.dumps(following) if following else None)

@@ -1,0 +1,262 @@
+"""
+A large world, written as the sync itself writes it: through the adapters, into a real Azurite.
+
+Only what pages read is there: rows of the state account. No object and no resource stands behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sync import bootstrap
+from sync.config import Settings
+from sync.figures import keep_counts
+from sync.instruments import (
+    DEAD_LETTERS,
+    DIRTY_STUDIES,
+    FHIR_DURATION,
+    HEADER_BYTES,
+    KEPT_DEAD_LETTERS,
+    LATENCY,
+    OBJECTS,
+    QUEUE_AGE,
+    QUEUE_MESSAGES,
+    STUDIES,
+    SWEEPS,
+    Instrument,
+)
+from sync.mapping.resource import study_id
+from sync.model import (
+    AuditEntry,
+    Cursor,
+    DeadLetter,
+    Drift,
+    DriftKind,
+    Finding,
+    InstanceRecord,
+    LedgerRow,
+    ObjectKey,
+    Projection,
+    StudyEvent,
+    StudyRef,
+    SubjectKind,
+    digest,
+)
+from sync.ports import Counted, Services
+from sync.replay.jobs import DONE, Job, cursor_of
+from sync.replay.requests import Request
+from sync.samples import HOUR, MINUTE, Samples, SeriesRow, added_up
+from sync.series import floor, keep_series
+from sync.telemetry import Telemetry
+
+CODES = {
+    "header.not_dicom": (SubjectKind.OBJECT, 40),
+    "header.truncated": (SubjectKind.OBJECT, 24),
+    "header.missing_identity": (SubjectKind.OBJECT, 16),
+    "event.malformed": (SubjectKind.MESSAGE, 10),
+    "fhir.rejected": (SubjectKind.STUDY, 6),
+    "poison.object": (SubjectKind.OBJECT, 3),
+    "fhir.ambiguous": (SubjectKind.STUDY, 0.9),
+    "store.row_too_large": (SubjectKind.STUDY, 0.1),
+}
+"""Code -> whose letters, and its share in a hundred: one code has thousands, another a handful."""
+
+_AT_ONCE = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large the world is."""
+
+    studies: int
+    dead_letters: int
+    outstanding: int = 300
+    with_ledger: int = 200
+    with_history: int = 3000
+    objects: int = 3000
+    """Of the largest study, which is number 0."""
+    drifts: int = 400
+    replays: int = 30
+    workers: int = 3
+    minutes: int = 24 * 60
+    """For which each worker has a row of every minute."""
+
+
+def study_of(number: int) -> StudyRef:
+    """Return the study of a number."""
+    return StudyRef(study_instance_uid=f"2.25.{10**30 + number}")
+
+
+async def fill(connection: str, size: Size) -> None:
+    """Write all rows, and count them as the timer does."""
+    settings = Settings(fhir_url="http://localhost/fhir", AzureWebJobsStorage=connection)
+    running = await bootstrap.start(settings)
+    try:
+        s, now = running.services, datetime.now(UTC)
+        await _all(_measured(size, s, now))
+        await keep_series(s)
+        await _all(_studies(size, s, now))
+        await _all(_letters(size.dead_letters, s, now))
+        await _all(_rest(size, s, now))
+        await _count(s)
+    finally:
+        await running.close()
+
+
+async def _all(works: Iterable[Awaitable[object]]) -> None:
+    left = iter(works)
+    while some := list(itertools.islice(left, _AT_ONCE)):
+        await asyncio.gather(*some)
+
+
+def _studies(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+    findings = tuple(Finding(keyword=word, code="date.impossible", action="omitted") for word in ("StudyDate", "Age"))
+    for number in range(size.studies):
+        study, instances = study_of(number), 1 + number % 400
+        row = Projection(
+            study=study,
+            fhir_id=study_id(study),
+            version="1",
+            content_hash=digest(study.key),
+            elements=frozenset({"identifier", "series", "started", "status", "subject"}),
+            begun=True,
+            patient_id=digest("patient", study.key),
+            patient_keys=frozenset({f"created.{study.key}"}),
+            series=1 + number % 7,
+            instances=instances,
+            findings=findings[: number % 3],
+            announced=digest("said", study.key),
+            finished=True,
+        )
+        yield s.projections.write(row, None)
+        came = StudyEvent(
+            study=study,
+            at=now - timedelta(seconds=8 * number),
+            outcome="study.written",
+            series=row.series,
+            instances=instances,
+        )
+        if number < size.with_history:
+            yield s.history.add(came)
+    for number in range(size.with_ledger):
+        for place in range(size.objects if number == 0 else 20 + number):
+            yield s.ledger.upsert(_object(study_of(number), place, now))
+    for number in range(size.outstanding):
+        yield s.dirty.mark(study_of(number), now - timedelta(seconds=number))
+
+
+def _object(study: StudyRef, number: int, now: datetime) -> LedgerRow:
+    attributes = {
+        "PatientName": ["Doe^Jane"],
+        "StudyDescription": ["CT of the chest with contrast"],
+        "SOPClassUID": ["1.2.840.10008.5.1.4.1.1.2"],
+        "InstanceNumber": [number],
+        "ContentDate": ["20260102"],
+        **{f"Attribute{n}": [f"value {n} of {number}"] for n in range(30)},
+    }
+    record = InstanceRecord(
+        study=study,
+        series_instance_uid=f"{study.study_instance_uid}.{number // 200}",
+        sop_instance_uid=f"{study.study_instance_uid}.{number // 200}.{number}",
+        attributes=attributes,
+    )
+    key = ObjectKey(digest(study.key, length=20), digest(study.key, str(number)))
+    at = now - timedelta(hours=1 + number // 500, seconds=number % 500 / 50)
+    return LedgerRow(object_key=key, record=record, order=at.isoformat(timespec="microseconds"))
+
+
+def letter_of(code: str, number: int, now: datetime) -> DeadLetter:
+    """Return a dead letter of a code."""
+    kind, _ = CODES[code]
+    key = digest(code, str(number))
+    subject = f"{key[:20]}-0.{key}" if kind is SubjectKind.OBJECT else key
+    return DeadLetter(
+        kind=kind,
+        subject=subject,
+        code=code,
+        detail="preamble and prefix are missing",
+        hint="Look at the object; mend it or take it out of the container, and retry the dead letter then.",
+        first_at=now - timedelta(minutes=number),
+        last_at=now - timedelta(seconds=number),
+        attempts=1 + number % 5,
+        message='{"subject": "/blobServices/default/containers/dicom/blobs/a"}'
+        if kind is SubjectKind.MESSAGE
+        else None,
+        queue="objects" if kind is SubjectKind.MESSAGE else "",
+    )
+
+
+def _letters(most: int, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+    for code, (_, share) in CODES.items():
+        for number in range(math.ceil(most * share / 100)):
+            yield s.dead_letters.put(letter_of(code, number, now))
+
+
+def _rest(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+    kinds = tuple(DriftKind)
+    for number in range(size.drifts):
+        study = study_of(number)
+        drift = Drift(subject=study.key, kind=kinds[number % len(kinds)], resource=f"ImagingStudy/{study_id(study)}")
+        yield s.drifts.note(study.key, [drift], now)
+    for number in range(size.replays):
+        job = Job(request=Request(source="blob", start=now - timedelta(days=number + 2)), state=DONE)
+        position = {**job.position, "counts": {"synced": 100 * number}}
+        yield s.cursors.write(Cursor(name=cursor_of(job.request), position=position, advanced_at=now), None)
+    for number in range(500):
+        action = "dead-letters.retry"
+        yield s.audit.add(AuditEntry(at=now - timedelta(hours=number), who="Ada", action=action, subject=f"{number}"))
+
+
+def _measured(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+    """Six days of hours, and then minutes of every worker, as busy as a hospital."""
+    minute, begin = _minute(), floor(now, MINUTE) - timedelta(minutes=size.minutes)
+    hour = added_up([minute] * 60 * size.workers)
+    first = floor(begin, HOUR)
+    for number in range(1, 145):
+        start = first - timedelta(hours=number)
+        yield s.series.write(SeriesRow(seconds=HOUR, start=start, worker="", samples=hour))
+    yield s.cursors.write(Cursor(name="series", position={"until": first.isoformat()}), None)
+    for number in range(size.minutes):
+        for worker in range(size.workers):
+            start = begin + timedelta(minutes=number)
+            yield s.series.write(SeriesRow(seconds=MINUTE, start=start, worker=f"worker-{worker}", samples=minute))
+
+
+def _minute() -> Samples:
+    telemetry = Telemetry()
+    outcomes: Sequence[tuple[Instrument, str]] = [
+        (OBJECTS, "synced"),
+        (OBJECTS, "repeat"),
+        (OBJECTS, "rejected"),
+        (STUDIES, "written"),
+        (STUDIES, "unchanged"),
+    ]
+    for instrument, outcome in outcomes:
+        telemetry.measure(instrument, 7, outcome=outcome)
+    for number in range(40):
+        telemetry.measure(LATENCY, 1.5 * number)
+        telemetry.measure(HEADER_BYTES, 4000 * number)
+        for method, kind in (("GET", "Patient"), ("GET", "ImagingStudy"), ("POST", "Bundle"), ("GET", "Bundle")):
+            telemetry.measure(FHIR_DURATION, number / 100, method=method, type=kind, status="2xx")
+    for queue in ("objects", "studies", "objects-poison", "studies-poison"):
+        telemetry.measure(QUEUE_MESSAGES, 5, queue=queue)
+        telemetry.measure(QUEUE_AGE, 5, queue=queue)
+    for code in CODES:
+        telemetry.measure(DEAD_LETTERS, code=code)
+    for gauge in (DIRTY_STUDIES, KEPT_DEAD_LETTERS, SWEEPS):
+        telemetry.measure(gauge, 12)
+    return telemetry.take()
+
+
+async def _count(s: Services) -> None:
+    """Count as the timer does, until every table was counted to its end."""
+    while True:
+        await keep_counts(s)
+        found = [await s.cursors.read(f"count:{table.value}") for table in Counted]
+        if all(row is not None and row.value.position.keys() == {"kept"} for row in found):
+            return
