@@ -97,7 +97,7 @@ class Settings(MappingSettings):
     """Seconds between two writes of a worker's measurements; so much of them does a crash lose at most."""
 
     series_minutes_kept: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
-    """Hours for which measurements are kept minute by minute."""
+    """Hours for which measurements are kept minute by minute, and by ten minutes."""
 
     history_kept: Annotated[float, Field(ge=1, le=3650)] = 30.0
     """Days for which is kept, for the dashboard, what came of each study."""

@@ -16,6 +16,7 @@ from bench.large_world import CODES, Size, fill, letter_of, study_of
 from local.azurite import azurite
 from sync import bootstrap, status
 from sync.config import Settings
+from sync.ports.operations import NEWEST
 from sync.web import dashboard, dead_letters, replays
 from sync.web.exchange import Request
 
@@ -92,7 +93,12 @@ def test_a_page_takes_so_many_requests(requests, name):
         assert 0 < made[name] <= most
 
 
-@pytest.mark.parametrize("name", ["status", "replays", "dead letters", *PAGES])
+def test_the_list_of_codes_reads_so_many_letters_of_each(requests):
+    for made in requests:
+        assert 0 < made["dead letters"] <= 2 + NEWEST * len(CODES)
+
+
+@pytest.mark.parametrize("name", ["status", "replays", *PAGES])
 def test_a_large_world_takes_no_more_requests_than_a_small_one(requests, name):
     small, large = requests
     assert 0 < large[name] <= small[name]

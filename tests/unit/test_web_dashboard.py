@@ -8,6 +8,7 @@ import pytest
 from sync.controls import pause_projection, projection_pause
 from sync.errors import StoreUnavailable
 from sync.events import Sources
+from sync.figures import keep_counts
 from sync.web import rendering
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
@@ -97,6 +98,38 @@ async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
     assert "Discarded: 1" in done.body
     assert "None: everything" in done.body
     assert {entry.who for entry in await w.services.audit.newest(10)} == {"Ada"}
+
+
+async def letters_in_a_large_world(w, letters):
+    for n in range(letters):
+        await w.ingest(w.put(f"{n}", b"no dicom at all"))
+    w.store.tallies.size = 2
+    await keep_counts(w.services)
+
+
+async def test_of_very_many_letters_the_pages_say_when_they_were_counted_and_read_none_of_them(w):
+    await letters_in_a_large_world(w, 9)
+    await get(w)  # now this process knows what to do about the code
+    w.clock.advance(20)
+
+    def unread(*_, **__):
+        raise AssertionError("a letter was read")
+
+    w.store.dead_letters.page = w.store.dead_letters.read = unread
+    asked = await get(w, "confirm", action="discard", of="header.not_dicom")
+    assert "20 s ago there were 9." in asked.body
+    for page in ("", "letters"):
+        shown = (await get(w, page)).body
+        assert '<td class="number">9</td>' in shown
+        assert "counted in turns" in shown
+        assert "Replace or delete" in shown
+
+
+async def test_who_discards_very_many_letters_sees_them_gone(w):
+    await letters_in_a_large_world(w, 9)
+    done = await follow(w, await post(w, action="discard", of="header.not_dicom", who="Ada", why="a test"))
+    assert "Discarded: 9" in done.body
+    assert "header.not_dicom" not in (await get(w)).body
 
 
 async def test_projection_is_paused_and_resumed_with_who_and_why(w):

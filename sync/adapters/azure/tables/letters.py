@@ -20,10 +20,8 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, unpack
 from sync.adapters.azure.tables.table import MOST, Table
-from sync.model import DeadLetter, LetterEntry, LetterPage, Stored, SubjectKind
+from sync.model import DeadLetter, LetterPage, Stored, SubjectKind
 from sync.ports import DeadLetters
-
-LETTER_ENTRY_COLUMNS = ["PartitionKey", "subject", "code", "first_at", "last_at"]
 
 _BAD_REQUEST = 400
 _EMPTY_AT_MOST = 10
@@ -62,17 +60,6 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         attempts=row["attempts"],
         message=unpack(row, "message") if "message0" in row else None,
         queue=row.get("queue", ""),
-    )
-
-
-def letter_entry_from(row: Mapping[str, Any]) -> LetterEntry:
-    """Read little of a row of table ``deadletters``: its `LETTER_ENTRY_COLUMNS`."""
-    return LetterEntry(
-        kind=SubjectKind(row["PartitionKey"]),
-        subject=row["subject"],
-        code=row["code"],
-        first_at=datetime.fromisoformat(row["first_at"]),
-        last_at=datetime.fromisoformat(row["last_at"]),
     )
 
 

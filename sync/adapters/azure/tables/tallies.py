@@ -18,7 +18,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
-from sync.adapters.azure.tables.letters import LETTER_ENTRY_COLUMNS, letter_entry_from
+from sync.model import LetterEntry, SubjectKind
 from sync.ports import Counted, Tallies, Tally
 
 Rows = Sequence[Mapping[str, Any]]
@@ -34,7 +34,16 @@ def _projections(rows: Rows) -> Tally:
 
 
 def _dead_letters(rows: Rows) -> Tally:
-    return Tally.of_letters(map(letter_entry_from, rows))
+    return Tally.of_letters(
+        LetterEntry(
+            kind=SubjectKind(row["PartitionKey"]),
+            subject=row["subject"],
+            code=row["code"],
+            first_at=datetime.fromisoformat(row["first_at"]),
+            last_at=datetime.fromisoformat(row["last_at"]),
+        )
+        for row in rows
+    )
 
 
 def _drifts(rows: Rows) -> Tally:
@@ -48,7 +57,11 @@ def _oldest(rows: Rows, column: str) -> datetime | None:
 _WAYS: Mapping[Counted, tuple[str, list[str], Callable[[Rows], Tally]]] = {
     Counted.DIRTY: (names.DIRTY, ["first_marked"], _dirty),
     Counted.PROJECTIONS: (names.PROJECTIONS, ["finished", "instances"], _projections),
-    Counted.DEAD_LETTERS: (names.DEAD_LETTERS, LETTER_ENTRY_COLUMNS, _dead_letters),
+    Counted.DEAD_LETTERS: (
+        names.DEAD_LETTERS,
+        ["PartitionKey", "subject", "code", "first_at", "last_at"],
+        _dead_letters,
+    ),
     Counted.DRIFTS: (names.DRIFTS, ["kind", "kept"], _drifts),
 }
 
