@@ -8,7 +8,8 @@ What the sync costs, measured: ``python -m bench`` prints goal, measured and met
     memory   what the functions host holds at its peak                                 scale
     pages    milliseconds and requests of every page, in a world of thousands          pages
 
-The parts under them: `studies` makes the files, `large_world` the rows, `worlds` starts the local world and sends bursts through it, `relay`
-stands before its servers, counts requests and may add a network's latency, `traffic` tells whose requests they were.
+The parts under them: `studies` makes the files, `large_world` the rows, `worlds` starts the local world and sends
+bursts through it, `relay` stands before its servers, counts requests and may add a network's latency, `traffic` tells
+whose requests they were.
 Figures are ratios within one run wherever there is something to compare with: machines differ, and so does their load.
 """
