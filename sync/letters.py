@@ -1,75 +1,116 @@
 """
-How dead letters of objects and messages are written, once for whoever finds out that one is needed.
+How dead letters are written, once for whoever finds out that one is needed.
 
-A study's letter is written where the study is projected (`sync.pipeline.park_study`), since its projection row has to
-know of it; an unreadable object's where it is ingested, since it is part of what the object is.
+    an object can never become an instance      `note_rejection`, part of what the object is
+    an object could not be looked at            `keep_aside`
+    a study could not be written                `park_study`, which its projection row has to know of
+    a message cannot be acted on                `refuse_message`
+
+Each is one per subject: written again, it counts one more attempt. Safe to repeat, all of them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
 from dataclasses import replace
 
-from sync.announcing import announce_rejected
-from sync.errors import Contention, PermanentError, StoreConflict, SyncError
+from sync.announcing import announce_failure, announce_rejected
+from sync.errors import Contention, PermanentError, SyncError
 from sync.events import message_digest
 from sync.instruments import DEAD_LETTERS
-from sync.model import Change, DeadLetter, Locator, SubjectKind
-from sync.pipeline import MAX_ROUNDS
+from sync.mapping.resource import study_id
+from sync.model import Change, DeadLetter, Locator, Look, Projection, StudyRef, SubjectKind
 from sync.ports import Services
+from sync.races import MAX_ROUNDS, unless_conflict
 
 MOST_KEPT = 64 * 1024
 """Characters; a longer message cannot come from a queue, and is not kept in its letter."""
 
 
+async def note_rejection(look: Look, claim: Locator, before: Locator | None, s: Services, *, clear: bool) -> None:
+    """
+    Keep the letter of an object that can never become an instance; whatever else it becomes clears it.
+
+    Parameters
+    ----------
+    claim, before
+        The object's row as it is now, and as it was.
+    clear
+        Whether there may be a letter to clear.
+    """
+    key = claim.object.key
+    if look.problem is None:
+        if clear:
+            await s.dead_letters.clear(SubjectKind.OBJECT, str(key))
+        return
+    if before is None or not (before.settled and before.has_dead_letter and before.etag == look.etag):
+        await announce_rejected(key, look.etag, look.problem, s)
+    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), look.problem, s.clock.now()), s)
+
+
 async def keep_aside(change: Change, failure: SyncError, s: Services) -> None:
     """
-    Keep a dead letter of an object that could not be ingested. Safe to repeat.
+    Keep the letter of an object that could not be ingested.
 
     Its locator is flagged, so that the next delivery of any event for it looks at it and clears the dead letter; after
     the dead letter, so that a delivery in between cannot take the flag and leave the letter.
+
+    Raises
+    ------
+    Contention
+        The locator kept changing.
     """
     key = change.object.key
     known = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
     if known is None or known.value.code != failure.code:
         await announce_rejected(key, change.etag, failure, s)
-    await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()))
-    s.telemetry.measure(DEAD_LETTERS, code=failure.code)
+    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
     await _flag_locator(change, s)
+
+
+async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
+    """
+    Keep the letter of a study and note its code on the projection row, so that success clears it.
+
+    Raises
+    ------
+    Contention
+        The projection row kept changing.
+    """
+    await _keep(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()), s)
+    for _ in range(MAX_ROUNDS):
+        recorded = await s.projections.read(study)
+        known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
+        noted = await announce_failure(replace(known, error=refusal.code, finished=False), refusal, s)
+        if await unless_conflict(s.projections.write(noted, recorded.etag if recorded else None)):
+            return
+    raise Contention("a projection row kept changing")
 
 
 async def refuse_message(text: str, refusal: PermanentError, s: Services, *, queue: str) -> None:
     """
-    Keep a dead letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
+    Keep the letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
 
     The message itself is kept in the letter, for a retry and for the operator who asks; nothing else ever shows it.
     """
     kept = text if len(text) <= MOST_KEPT else None
     letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(text), refusal, s.clock.now(), message=kept, queue=queue)
-    await s.dead_letters.put(letter)
-    s.telemetry.measure(DEAD_LETTERS, code=refusal.code)
+    await _keep(letter, s)
     s.telemetry.event("message.refused", logging.WARNING, message=letter.subject, code=refusal.code)
+
+
+async def _keep(letter: DeadLetter, s: Services) -> None:
+    await s.dead_letters.put(letter)
+    s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 
 
 async def _flag_locator(change: Change, s: Services) -> None:
     for _ in range(MAX_ROUNDS):
         known = await s.locators.read(change.object)
         if known is None:
-            fresh = Locator(object=change.object, etag=None, has_dead_letter=True)
-            if await unless_conflict(s.locators.insert(fresh)):
-                return
+            write = s.locators.insert(Locator(object=change.object, etag=None, has_dead_letter=True))
         else:
-            flagged = replace(known.value, has_dead_letter=True, settled=False)
-            if await unless_conflict(s.locators.replace(flagged, known.etag)):
-                return
+            write = s.locators.replace(replace(known.value, has_dead_letter=True, settled=False), known.etag)
+        if await unless_conflict(write):
+            return
     raise Contention("a locator kept changing")
-
-
-async def unless_conflict(write: Awaitable[object]) -> bool:
-    """Make the write; False when somebody else wrote in between."""
-    try:
-        await write
-    except StoreConflict:
-        return False
-    return True

@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 
 from sync.errors import FhirUnavailable
 from sync.handling import handle_study
+from sync.marks import due_at
 from sync.model import StudyRef
-from sync.pipeline import Projected, due_at
+from sync.pipeline import Projected
 from sync.ports import Clock, Services, StudyQueue
 
 AT_ONCE = 8

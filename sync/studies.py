@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from sync.marks import due_at
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
-from sync.pipeline import due_at
 from sync.ports import Services
 
 UNKNOWN = {

@@ -19,10 +19,10 @@ from datetime import datetime, timedelta
 from sync.errors import TransientError
 from sync.events import object_message
 from sync.instruments import FAILURES
-from sync.letters import keep_aside, unless_conflict
+from sync.letters import keep_aside, park_study
 from sync.model import Change, StudyRef
-from sync.pipeline import MAX_ROUNDS, park_study
 from sync.ports import Services
+from sync.races import MAX_ROUNDS, unless_conflict
 
 FIRST_BACK_OFF = 5.0
 """Seconds before what met an outage is tried again; doubles each time."""

@@ -48,7 +48,16 @@ def check_account(event: Mapping[str, Any], data: Mapping[str, Any], allowed: So
 
 
 def subject_object(event: Mapping[str, Any], url: Any, allowed: Sources) -> ObjectRef:
-    """Return the object that the subject names, which is the truth: samples exist whose URL names another container."""
+    """
+    Return the object that the subject names, which is the truth: samples exist whose URL names another container.
+
+    Raises
+    ------
+    BadEvent
+        It names none, or a name that was damaged on its way.
+    ForeignSource
+        Its container is not configured.
+    """
     match = _SUBJECT.fullmatch(text_of(event, "subject"))
     if not match:
         raise BadEvent("the subject names no blob")
@@ -95,7 +104,7 @@ def _path_in_account(url: str, allowed: Sources) -> str:
 
 def checked_name(name: str) -> str:
     """
-    Return the blob name if it can be one.
+    Return the blob name if it can be one; `BadEvent` when not.
 
     Dot segments are refused: HTTP clients resolve them, and the request would leave the container that was checked.
     """

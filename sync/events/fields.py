@@ -15,7 +15,7 @@ from sync.errors import BadEvent
 
 
 def document_of(text: str, what: str) -> Any:
-    """Return the JSON of a message; ``what`` names it in the error."""
+    """Return the JSON of a message, or raise `BadEvent`; ``what`` names it there."""
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text)
     raise BadEvent(f"the {what} is not JSON")
@@ -28,14 +28,14 @@ def events_of(text: str) -> list[Any]:
 
 
 def fields_of(value: Any, what: str) -> dict[str, Any]:
-    """Return the JSON object with its keys in lower case; ``what`` names it in the error."""
+    """Return the JSON object with its keys in lower case, or raise `BadEvent`; ``what`` names it there."""
     if not isinstance(value, dict):
         raise BadEvent(f"the {what} is not a JSON object")
     return {key.lower(): item for key, item in value.items()}
 
 
 def text_of(fields: Mapping[str, Any], key: str) -> str:
-    """Return a field that has to hold some text."""
+    """Return a field that has to hold some text; `BadEvent` when it does not."""
     value = fields.get(key)
     if not isinstance(value, str) or not value:
         raise BadEvent(f"{key} is missing or not text")

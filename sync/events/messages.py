@@ -32,7 +32,16 @@ def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime |
 
 
 def look_again(message: Mapping[str, Any], allowed: Sources) -> Change:
-    """Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event."""
+    """
+    Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event.
+
+    Raises
+    ------
+    BadEvent
+        The message is none that we send.
+    ForeignSource
+        It names an account or container that is not configured.
+    """
     named = fields_of(message["look_again"], "look_again")
     account, name, container = text_of(named, "account"), text_of(named, "name"), named.get("container")
     if not isinstance(container, str):  # empty is a data partition's name

@@ -41,7 +41,16 @@ _UNSUPPORTED_HINT = (
 
 
 def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
-    """Yield the changes that one event, its keys in lower case, speaks of."""
+    """
+    Yield the changes that one event, its keys in lower case, speaks of.
+
+    Raises
+    ------
+    BadEvent
+        It is malformed, or of a type that is not supported.
+    ForeignSource
+        It is of an account or container that is not configured.
+    """
     kind = kind_of(event).removeprefix(_TYPE_PREFIX)
     if kind in _IGNORED_TYPES:
         return

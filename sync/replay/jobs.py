@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sync.backfill import OUTCOMES
+from sync.claims import is_repeat, studies_of
 from sync.errors import Contention, PermanentError, SyncError
 from sync.handling import handle_change, set_aside
 from sync.leases import take
+from sync.marks import mark_anew
 from sync.model import Batch, Change, Cursor, StudyRef
-from sync.pipeline import is_repeat, mark_anew, studies_of
 from sync.ports import Services
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sync.claims import is_overtaken, is_repeat, studies_of
 from sync.errors import Conflict, PermanentError
 from sync.looking import look
 from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
-from sync.pipeline import is_overtaken, is_repeat, studies_of
 from sync.ports import Ledger, Services
 from sync.rehearsal import Rehearsal, rehearse
 from sync.replay.jobs import Job, changes_of

@@ -24,9 +24,16 @@ CHAIN = (
     "sync.announcing",
     "sync.derived",
     "sync.patients",
+    "sync.claims",
+    "sync.letters",
+    "sync.marks",
+    "sync.projection.beginning",
+    "sync.projection.imaging_study",
+    "sync.projection.shared",
+    "sync.projection.removing",
+    "sync.projection.writing",
     "sync.projection",
     "sync.pipeline",
-    "sync.letters",
     "sync.waiting",
     "sync.handling",
 )
@@ -107,9 +114,9 @@ MUTANTS = [
     ),
     Mutant(
         "the history holds every study ever claimed",
-        "sync.pipeline",
-        "(before.history | {before.study})",
-        "frozenset({before.study})",
+        "sync.claims",
+        "    ever = studies_of(known) if known else frozenset[StudyRef]()\n",
+        "    ever = frozenset({known.study} - {None}) if known else frozenset()\n",
     ),
     Mutant(
         "rows of former studies are deleted",
@@ -120,14 +127,14 @@ MUTANTS = [
     Mutant(
         "former studies are marked too",
         "sync.pipeline",
-        "sorted(studies_of(claim))",
-        "({claim.study} if claim.study else frozenset())",
+        "await mark(studies_of(claim), s)",
+        "await mark({claim.study} - {None}, s)",
     ),
     Mutant(
         "rows before marks",
         "sync.pipeline",
-        "            await _write_rows(claim, look, s)\n            await _mark_studies(claim, s)\n",
-        "            await _mark_studies(claim, s)\n            await _write_rows(claim, look, s)\n",
+        "            await _write_rows(claim, look, s)\n            await mark(studies_of(claim), s)\n",
+        "            await mark(studies_of(claim), s)\n            await _write_rows(claim, look, s)\n",
     ),
     Mutant(
         "settling is conditional",
@@ -166,7 +173,7 @@ MUTANTS = [
     ),
     Mutant(
         "the order to distrust stays in the row, not in a message",
-        "sync.pipeline",
+        "sync.marks",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)\n",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, distrust=False)\n",
         interleavings.lost_under_a_trusting_pass,
@@ -174,16 +181,16 @@ MUTANTS = [
     Mutant(
         "absence of the dirty row proves nothing",
         "sync.pipeline",
-        "        dirty, found = await _outstanding(study, s)\n",
+        "        dirty, found = await read_mark(study, s)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
-        "        dirty, found = await _outstanding(study, s)\n",
+        "        dirty, found = await read_mark(study, s)\n",
         interleavings.deleted_under_a_return,
     ),
     Mutant(
         "the mark is read before the ledger",
         "sync.pipeline",
-        "            await _take_off(study, dirty.etag, s)\n",
-        "            await _take_off(study, (await _outstanding(study, s))[0].etag, s)\n",
+        "            await take_off(study, dirty.etag, s)\n",
+        "            await take_off(study, (await read_mark(study, s))[0].etag, s)\n",
     ),
     Mutant(
         "a mark that is gone means another pass",
@@ -202,13 +209,13 @@ MUTANTS = [
     ),
     Mutant(
         "a new patient key is noted before its row is written",
-        "sync.projection",
+        "sync.projection.writing",
         "    keys = known.patient_keys | ({row_key} if row_key else frozenset())\n",
         "    keys = known.patient_keys\n",
     ),
     Mutant(
         "derived resources are noted before they are written",
-        "sync.projection",
+        "sync.projection.writing",
         "    derived = noted(known.derived, built.derived)\n",
         "    derived = known.derived\n",
         DOCUMENTS,
@@ -229,20 +236,20 @@ MUTANTS = [
     ),
     Mutant(
         "derived resources go with their instances",
-        "sync.projection",
+        "sync.projection.writing",
         "    wrote = await retire(derived.gone, s) or bool(writes)\n",
         "    wrote = bool(writes)\n",
         DOCUMENTS,
     ),
     Mutant(
         "the former patient is left",
-        "sync.projection",
+        "sync.projection.writing",
         "        await leave_patient(key, study, s)\n",
         "        pass\n",
     ),
     Mutant(
         "a created Patient's rows are read once more",
-        "sync.projection",
+        "sync.projection.writing",
         "    await confirm_written(link, s)\n",
         "",
         interleavings.two_creators_of_a_patient,
@@ -303,7 +310,7 @@ MUTANTS = [
     ),
     Mutant(
         "a study that only names its patient leaves the rows of former policies",
-        "sync.projection",
+        "sync.projection.writing",
         "    return projection.patient_keys - {projection.patient_key}\n",
         "    kept = projection.patient_keys if projection.patient_id is None else {projection.patient_key}\n"
         "    return projection.patient_keys - kept\n",
@@ -311,19 +318,19 @@ MUTANTS = [
     ),
     Mutant(
         "what was announced is compared with what is true",
-        "sync.projection",
-        "    after = await announce_study(after, before, s)\n",
-        "    after = await announce_study(after, before, s) if wrote else after\n",
+        "sync.projection.writing",
+        "    after = await announce_study(after, p.before, s)\n",
+        "    after = await announce_study(after, p.before, s) if wrote else after\n",
     ),
     Mutant(
         "a result event is in the outbox before the record says so",
-        "sync.projection",
-        "    after = await announce_study(after, before, s)\n"
+        "sync.projection.writing",
+        "    after = await announce_study(after, p.before, s)\n"
         "    if wrote or note is None or after != note.value:\n"
         "        await s.projections.write(after, note.etag if note else None)\n",
-        "    told = await announce_study(after, before, replace(s, results=None))\n"
+        "    told = await announce_study(after, p.before, replace(s, results=None))\n"
         "    if wrote or note is None or told != note.value:\n"
         "        await s.projections.write(told, note.etag if note else None)\n"
-        "    await announce_study(after, before, s)\n",
+        "    await announce_study(after, p.before, s)\n",
     ),
 ]

@@ -27,25 +27,25 @@ def test_every_schedule_of_a_feed_ends_as_the_service_is(block):
 MUTANTS = [
     Mutant(
         "the higher sequence wins",
-        "sync.pipeline",
+        "sync.claims",
         "    return older and not known.contested\n",
         "    return False\n",
         more=(
             (
-                "    if change.look is None or (known is not None and _is_lower(known, change)):\n",
-                "    if change.look is None:\n",
+                "    return None if known is not None and _is_lower(known, change) else change.look\n",
+                "    return change.look\n",
             ),
         ),
     ),
     Mutant(
         "an entry with the stored sequence is done again unless it is settled",
-        "sync.pipeline",
+        "sync.claims",
         "        return known.settled and known.sequence == change.sequence and not known.contested\n",
         "        return known.sequence == change.sequence and not known.contested\n",
     ),
     Mutant(
         "an older entry counts where claims overlapped",
-        "sync.pipeline",
+        "sync.claims",
         "    return older and not known.contested\n",
         "    return older\n",
         more=(

@@ -31,6 +31,7 @@ from sync.config import Settings
 from sync.errors import Conflict, FhirRejected, FhirUnavailable, TransientError
 from sync.events import study_message
 from sync.mapping.resource import canonical
+from sync.marks import mark_anew
 from sync.model import Action, Change, FhirWrite, Projection, StudyRef, digest
 from sync.ports import Services
 from sync.verify.strangers import look_at_stranger
@@ -287,7 +288,7 @@ class World:
         self.actors.append(Actor(steps, lambda: self.study_messages.append((study, attempt + 1))))
 
     def start_replay(self, study: StudyRef) -> None:
-        steps = self.pipeline.mark_anew(study, self.services)
+        steps = mark_anew(study, self.services)
         self.actors.append(Actor(steps, lambda: self.start_replay(study)))
 
     def crash(self, actor: Actor) -> None:

@@ -81,7 +81,7 @@ class DicomWeb(Remote):
         return SourceUnavailable(f"no answer: {type(problem).__name__}", hint=hint)
 
     def judge(self, answer: httpx.Response) -> None:
-        """Raise our error for everything that is no success."""
+        """Raise `SourceGone` for 404 and 410, and `SourceUnavailable` for all else that is no success."""
         status, wait = answer.status_code, retry_after(answer.headers)
         if httpx.codes.is_success(status):
             return

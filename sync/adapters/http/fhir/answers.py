@@ -30,7 +30,14 @@ _CONFLICTS = (409, 412)
 
 
 def resource_in(entry: Mapping[str, Any]) -> Resource | None:
-    """Take the resource out of one entry of a batch's answer; None when it is not there."""
+    """
+    Take the resource out of one entry of a batch's answer; None when it is not there.
+
+    Raises
+    ------
+    FhirUnavailable
+        The entry answered without it; other statuses as in `raise_for`.
+    """
     response = part_of(entry, "response")
     status = _status(response)
     if status in GONE:
@@ -63,7 +70,25 @@ def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
 
 
 def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
-    """Raise our error for a status of an answer, or of one of its entries; nothing for a success."""
+    """
+    Raise our error for a status of an answer, or of one of its entries; nothing for a success.
+
+    Parameters
+    ----------
+    answer
+        The answer, or the OperationOutcome of the entry.
+    writes
+        What was sent: whoever updates a version expects it to be there.
+
+    Raises
+    ------
+    FhirConflict
+        409, 412, or 404 and 410 where a version was to be updated.
+    FhirRejected
+        Other statuses from 400 on, with codes and element paths of the issues.
+    Throttled, FhirUnavailable
+        429; all the rest.
+    """
     if httpx.codes.is_success(status):
         return
     if status in _CONFLICTS:
@@ -99,7 +124,7 @@ def _issue(issue: Mapping[str, Any]) -> str:
 
 
 def object_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object that a service answered."""
+    """Return the JSON object that a service answered; `FhirUnavailable` when it is none."""
     try:
         body = answer.json()
     except (ValueError, RecursionError):
@@ -110,7 +135,14 @@ def object_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict[str, Any]]:
-    """Return the entries of a Bundle; so many as were ``asked`` for, where each answers one."""
+    """
+    Return the entries of a Bundle; so many as were ``asked`` for, where each answers one.
+
+    Raises
+    ------
+    FhirUnavailable
+        The answer is no Bundle, or has another number of entries.
+    """
     entries = object_of(answer).get("entry") or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FhirUnavailable("the answer is no Bundle")
@@ -126,7 +158,14 @@ def matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
 
 
 def following(answer: httpx.Response, base: str) -> str | None:
-    """Link to the next page, relative to the base URL; one that leads elsewhere gets no request, and no token."""
+    """
+    Link to the next page, relative to the base URL; None after the last.
+
+    Raises
+    ------
+    ForeignLink
+        It leads elsewhere: it gets no request, and no token.
+    """
     links = object_of(answer).get("link") or []
     urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
     if not urls:

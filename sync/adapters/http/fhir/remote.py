@@ -25,7 +25,7 @@ class FhirRemote(Remote):
     unavailable = FhirUnavailable
 
     def judge(self, answer: httpx.Response) -> None:
-        """Tell what trying again may help from what the caller has to decide."""
+        """Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide."""
         status, wait = answer.status_code, retry_after(answer.headers)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise Throttled(str(status), retry_after=wait)

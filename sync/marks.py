@@ -1,0 +1,94 @@
+"""
+The list of outstanding studies.
+
+Each is marked when a row of it was written, and taken off once FHIR says what its rows say. The mark is a row, the
+message about it only a hint: one may be lost, delivered late, or delivered to a pass that is under way. A pass takes
+the row off only if it is still the one that it has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sync.errors import Contention, StoreConflict
+from sync.model import DirtyStudy, Stored, StudyRef
+from sync.ports import Services
+from sync.races import MAX_ROUNDS
+
+
+async def mark(studies: Iterable[StudyRef], s: Services) -> None:
+    """
+    Mark studies as outstanding. Safe to repeat.
+
+    After their rows, never before: a projector that takes the mark must find the row.
+    """
+    for study in sorted(studies):
+        if await s.dirty.mark(study, s.clock.now()):
+            await s.study_queue.enqueue(study, s.settings.quiet_period)
+
+
+async def mark_anew(study: StudyRef, s: Services) -> None:
+    """
+    Have a study compared with what FHIR really holds, whatever our records say of it. Safe to repeat.
+
+    The order comes with the mark, in its row, which a pass takes off only when it was the last to read it.
+    """
+    if await s.dirty.mark(study, s.clock.now(), distrust=True):
+        await s.study_queue.enqueue(study, s.settings.quiet_period)
+
+
+async def read_mark(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
+    """
+    Read a study's mark, and tell whether it was there; one that was not is made.
+
+    Its absence proves nothing to a redelivered message: the first delivery may have taken it off and died.
+
+    Raises
+    ------
+    Contention
+        It kept vanishing.
+    """
+    for _ in range(MAX_ROUNDS):
+        if (marked := await s.dirty.read(study)) is not None:
+            return marked, True
+        await s.dirty.mark(study, s.clock.now())
+        if (marked := await s.dirty.read(study)) is not None:
+            return marked, False
+    raise Contention("a dirty row kept vanishing")
+
+
+async def take_off(study: StudyRef, etag: str, s: Services) -> None:
+    """
+    Take the study off the list. One that was marked meanwhile, as any that still grows, waits anew.
+
+    The record is sound by then: it was written under its ETag, after FHIR. So the next pass may trust it, unless the
+    row says that some pass failed.
+
+    Raises
+    ------
+    StoreConflict
+        Another pass took it off: this one may have undone what that one did, so there has to be one more.
+    """
+    try:
+        await s.dirty.delete(study, etag)
+    except StoreConflict:
+        if (marked := await s.dirty.read(study)) is None:
+            raise
+        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
+        await s.dirty.postpone(waiting, marked.etag)
+        await s.study_queue.enqueue(study, s.settings.quiet_period)
+
+
+def due_at(dirty: DirtyStudy, s: Services) -> datetime:
+    """When a study is to be projected: after the quiet period, at the latest max_wait after its first mark."""
+    quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period)
+    latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)
+    due = min(quiet, latest)
+    return max(due, dirty.not_before) if dirty.not_before else due
+
+
+def seconds_until_due(dirty: DirtyStudy, s: Services) -> float:
+    """Seconds from now until `due_at`; not positive when it is time."""
+    return (due_at(dirty, s) - s.clock.now()).total_seconds()

@@ -1,0 +1,13 @@
+"""
+One study's resources against what FHIR holds: what to write, and what to remember of it.
+
+The pipeline decides when; here is what. Two ways to know what FHIR holds: trust the projection row (the usual case,
+no request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.
+"""
+
+from __future__ import annotations
+
+from sync.projection.beginning import what_fhir_holds
+from sync.projection.writing import write_study
+
+__all__ = ["what_fhir_holds", "write_study"]

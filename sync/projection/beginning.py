@@ -1,0 +1,110 @@
+"""What a pass over a study begins with: its record, and what FHIR holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sync.errors import AmbiguousMatch
+from sync.mapping.dicom_cast import is_made_by_cast
+from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
+from sync.model import Projection, Resource, Stored, StudyRef
+from sync.ports import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """
+    The ImagingStudy as FHIR holds it, as far as we know.
+
+    Both None: there is none. Only ``resource`` None: known from the projection row only. Only ``version`` None: the
+    server keeps no versions.
+    """
+
+    resource_id: str
+    adopted: bool = False
+    taken_over: bool = False
+    """Whether DICOM Cast made it, which is switched off."""
+    notes: frozenset[str] = frozenset()
+    """Texts of notes that are of no use any more."""
+    version: str | None = None
+    resource: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One pass over a study; ``trust`` is whether the record may stand for the server."""
+
+    study: StudyRef
+    held: Held
+    recorded: Stored[Projection] | None
+    trust: bool
+
+    @property
+    def before(self) -> Projection | None:
+        """What the record said when the pass began."""
+        return self.recorded.value if self.recorded else None
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Elements of the ImagingStudy that we wrote, as far as we know."""
+        return self.recorded.value.elements if self.recorded else frozenset()
+
+    @property
+    def derived(self) -> Mapping[str, str]:
+        """Derived resources that the record knows of."""
+        return self.recorded.value.derived if self.recorded else {}
+
+
+async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool) -> Held:
+    """
+    Tell what FHIR holds of the study, from the record or from the server. Only reads; safe to repeat.
+
+    A study without a usable record is looked up by identifier once: a resource of somebody else is adopted. An
+    adopted one is read each time, for its owner goes on writing it.
+
+    Raises
+    ------
+    AmbiguousMatch
+        Several ImagingStudies of others carry the Study Instance UID and none is ours.
+    TransientError
+        FHIR did not answer.
+    """
+    if recorded is not None and trust and _tells_enough(recorded.value):
+        return Held(resource_id=recorded.value.fhir_id, version=recorded.value.version)
+    if recorded is not None:
+        resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
+        if resource is not None:
+            return _perhaps_taken_over(held_as(study, resource), s, known=recorded.value.taken_over)
+    return _perhaps_taken_over(await _look_up(study, s), s)
+
+
+def held_as(study: StudyRef, resource: Resource) -> Held:
+    """Return what is held, given the resource; one with another id than ours is somebody else's."""
+    return Held(
+        resource_id=resource["id"],
+        adopted=resource["id"] != study_id(study),
+        version=version_of(resource),
+        resource=resource,
+    )
+
+
+def _perhaps_taken_over(held: Held, s: Services, *, known: bool = False) -> Held:
+    if not held.adopted or held.resource is None:
+        return held
+    return replace(held, taken_over=known or is_made_by_cast(held.resource, s.settings.dicomweb_url))
+
+
+def _tells_enough(known: Projection) -> bool:
+    """Whether the record can stand for the server: it must not have another owner, and a version if it is there."""
+    return not known.adopted and (known.version is not None or known.instances == 0)
+
+
+async def _look_up(study: StudyRef, s: Services) -> Held:
+    matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
+    own = [match for match in matches if match["id"] == study_id(study)]
+    candidates = own or [match for match in matches if not is_our_id(match["id"])]
+    if len(candidates) > 1:
+        detail = f"{len(candidates)} ImagingStudies carry the Study Instance UID"
+        raise AmbiguousMatch(detail, code="fhir.ambiguous_study")
+    return held_as(study, candidates[0]) if candidates else Held(resource_id=study_id(study))

@@ -1,0 +1,65 @@
+"""The ImagingStudy: what of the held one is ours, and whether it says what it should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sync.mapping.dicom_cast import ELEMENTS as CAST_ELEMENTS
+from sync.mapping.dicom_cast import without_notes
+from sync.mapping.resource import Ownership, content_hash, differs, has_foreign, overlay
+from sync.model import FhirWrite, Resource
+from sync.ports import Services
+from sync.projection.beginning import Held, Pass, held_as
+
+_OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
+"""What an order system refers to and codes, where a header has names and texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyWrite:
+    """The write a study needs (None: it is right as it is), and what is then true of the ImagingStudy."""
+
+    write: FhirWrite | None
+    content_hash: str | None
+    foreign: bool = False
+    elements: frozenset[str] = frozenset()
+
+
+def elements_of_owner(p: Pass) -> frozenset[str]:
+    """Tell what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
+    if not p.held.adopted or p.held.resource is None:
+        return frozenset()
+    kept = _OF_THE_ORDER if p.held.taken_over else _OF_THE_ORDER | {"subject"}
+    return frozenset(element for element in kept if element in p.held.resource and element not in p.elements)
+
+
+async def compare_study(p: Pass, wanted: Resource, s: Services) -> StudyWrite:
+    """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
+    digest = content_hash(wanted)
+    elements = frozenset(wanted) - {"resourceType", "id", "meta"}
+    held = p.held
+    if held.resource is None and p.before is not None and held.version is not None:
+        if p.before.content_hash == digest:
+            return StudyWrite(write=None, content_hash=digest, foreign=p.before.foreign, elements=elements)
+        if not p.before.foreign:
+            return StudyWrite(write=put(wanted, held), content_hash=digest, elements=elements)
+        resource = await s.fhir.read("ImagingStudy", held.resource_id)
+        held = held_as(p.study, resource) if resource is not None else replace(held, version=None)
+    if held.resource is None:
+        return StudyWrite(write=put(wanted, held), content_hash=digest, elements=elements)
+    merged = overlay(without_notes(held.resource, held.notes), wanted, _owned(held, elements | p.elements, s))
+    write = put(merged, held) if differs(held.resource, merged) else None
+    return StudyWrite(write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements)
+
+
+def put(resource: Resource, held: Held) -> FhirWrite:
+    """Write the ImagingStudy over the held one, if it still is that one."""
+    body = {**resource, "id": held.resource_id}
+    return FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version)
+
+
+def _owned(held: Held, written: frozenset[str], s: Services) -> Ownership:
+    system = s.settings.study_id_system
+    if held.taken_over:
+        return Ownership.of_taken_over(former=CAST_ELEMENTS, written=written, study_id_system=system)
+    return Ownership.of_study(adopted=held.adopted, written=written, study_id_system=system)

@@ -1,0 +1,76 @@
+"""A study without instances: what becomes of its ImagingStudy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sync.derived import compare_derived, retire
+from sync.errors import FhirConflict, FhirRejected
+from sync.mapping.dicom_cast import is_made_by_cast
+from sync.mapping.resource import IMAGING_STUDY_ELEMENTS, Ownership, differs, overlay, version_of
+from sync.model import FhirWrite, Projection, Resource
+from sync.ports import Services
+from sync.projection.beginning import Pass
+from sync.projection.imaging_study import put
+
+
+async def remove_study(p: Pass, s: Services) -> tuple[Projection, bool]:
+    """
+    Delete what instances made, and the ImagingStudy that we created or took over. Safe to repeat.
+
+    An adopted one, or one that others refer to, becomes ``cancelled``.
+
+    One that we never wrote stays as it is. What is left is recorded as none of ours: whoever comes next looks it up.
+
+    Returns
+    -------
+    Projection
+        What is to be recorded.
+    bool
+        Whether anything was written to FHIR.
+    """
+    held = p.held
+    derived = await compare_derived([], p.derived, s, trust=p.trust)
+    retired = await retire(derived.gone, s)
+    let_go = Projection(
+        study=p.study,
+        fhir_id=held.resource_id,
+        adopted=held.adopted,
+        taken_over=held.taken_over,
+        patient_keys=p.before.patient_keys if p.before else frozenset(),
+        derived=derived.recorded,
+        finished=True,
+    )
+    absent = held.version is None and held.resource is None
+    if absent or (held.adopted and not _perhaps_written(p, s)):
+        return let_go, retired
+    if not held.adopted or held.taken_over:
+        try:
+            await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
+        except (FhirConflict, FhirRejected):
+            pass  # others refer to it, so it has to stay
+        else:
+            return let_go, True
+    cancel = await _cancellation(p, s)
+    if cancel is not None:
+        await s.fhir.transact([cancel])
+    return let_go, retired or cancel is not None
+
+
+def _perhaps_written(p: Pass, s: Services) -> bool:
+    """Tell whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
+    marked = p.held.resource is not None and is_made_by_cast(p.held.resource, s.settings.dicomweb_url)
+    return p.before is not None and p.before.begun and not marked
+
+
+async def _cancellation(p: Pass, s: Services) -> FhirWrite | None:
+    """Take out what we wrote, but for what tells which study of whom it was."""
+    resource = p.held.resource or await s.fhir.read("ImagingStudy", p.held.resource_id)
+    if resource is None:
+        return None
+    status: Resource = {"status": "cancelled", "numberOfSeries": 0, "numberOfInstances": 0}
+    written = p.elements if p.held.adopted else IMAGING_STUDY_ELEMENTS
+    ours = (written | {"series", "modality", "started"}) - {"identifier", "subject"}
+    merged = overlay(resource, status, Ownership(elements=ours))
+    held = replace(p.held, version=version_of(resource))
+    return put(merged, held) if differs(resource, merged) else None

@@ -1,0 +1,35 @@
+"""
+What many studies refer to: the Endpoint and the Devices.
+
+Every study builds the same bytes of them, so no two can undo each other's. Each is read once a process, and whenever
+nothing is trusted; it stays when the study goes, for nobody knows who else refers to it.
+"""
+
+from __future__ import annotations
+
+from sync.mapping.imaging_study import StudyResources
+from sync.mapping.resource import Ownership, content_hash, differs, overlay, version_of
+from sync.model import FhirWrite, Resource
+from sync.ports import Services
+from sync.projection.beginning import Pass
+
+
+async def shared_writes(p: Pass, built: StudyResources, s: Services) -> list[FhirWrite]:
+    """Return the writes that shared resources need. Only reads."""
+    writes = [await _write_of(resource, s) for resource in built.shared if not _is_known(p, content_hash(resource), s)]
+    return [write for write in writes if write is not None]
+
+
+def _is_known(p: Pass, digest: str, s: Services) -> bool:
+    return p.trust and (digest in s.verified or (p.before is not None and digest in p.before.shared_hashes))
+
+
+async def _write_of(resource: Resource, s: Services) -> FhirWrite | None:
+    kind, resource_id = resource["resourceType"], resource["id"]
+    held = await s.fhir.read(kind, resource_id)
+    if held is None:
+        return FhirWrite(resource_type=kind, resource_id=resource_id, resource=resource)
+    wanted = overlay(held, resource, Ownership.of_exactly(resource))
+    if not differs(held, wanted):
+        return None
+    return FhirWrite(resource_type=kind, resource_id=resource_id, resource=wanted, if_match=version_of(held))
