@@ -10,5 +10,6 @@ done. `replay_window` gives the changes of some time to whoever wants them again
 
 from sync.feeds.reading import read_dicom_feed, read_orthanc_feed, wake
 from sync.feeds.replaying import replay_window
+from sync.feeds.windows import next_moment
 
-__all__ = ["read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]
+__all__ = ["next_moment", "read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]

@@ -58,6 +58,22 @@ async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | Non
             start, offset, before = last, 0, None
 
 
+async def next_moment(feed: ChangeFeed, start: datetime, end: datetime) -> datetime:
+    """
+    Return when the first entry from ``start`` on is, and ``end`` if there is none before it.
+
+    Raises
+    ------
+    SourceUnavailable
+        The service did not answer as it should.
+    """
+    raw = await feed.page(start=_text(start), end=_text(end), limit=1, metadata=False)
+    if not raw:
+        return end
+    at = entries_of(raw, feed.account)[0].at
+    return start if at is None else max(start, at)
+
+
 async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
     """
     Read the feed from a position on; each batch tells the position once its changes are dealt with.

@@ -17,7 +17,7 @@ from sync.backfill import Scope, listed
 from sync.blob_feed import feed_batches
 from sync.errors import FeedMissing, SourceGone
 from sync.events import Sources
-from sync.feeds import replay_window
+from sync.feeds import next_moment, replay_window
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, ObjectListing, Services
 from sync.replay.requests import Request
@@ -75,22 +75,35 @@ class Blobs:
 
 @dataclass(frozen=True, kw_only=True)
 class DicomService:
-    """The instances of a DICOM service, by its change feed: a few hours at a time, so that a replay can go on there."""
+    """
+    The instances of a DICOM service, by its change feed: a few hours at a time, so that a replay can go on there.
+
+    Hours in which nothing happened cost one request, however many they are.
+    """
 
     services: Services
 
     async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
         """Iterate over the changes of the window."""
         at = datetime.fromisoformat(position["until"]) if "until" in position else request.start or _EVER
-        skip, end = int(position.get("portions", 0)), request.end or self.services.clock.now() + timedelta(minutes=1)
+        end = request.end or self.services.clock.now() + timedelta(minutes=1)
+        # hours that were left in the middle are those of then: the last portion may have grown since
+        until = datetime.fromisoformat(position["to"]) if "to" in position else min(at + SPAN, end)
+        skip = int(position.get("portions", 0))
         while at < end:
-            until, portions = min(at + SPAN, end), 0
+            portions, silent = 0, True
             async for batch in replay_window("dicom", self.services, start=at, end=until):
-                portions += 1
+                portions, silent = portions + 1, silent and not batch.changes
                 if portions > skip:
-                    yield replace(batch, position={ROUTE: FEED, "until": at.isoformat(), "portions": portions})
-            at, skip = until, 0
+                    left = {"until": at.isoformat(), "to": until.isoformat(), "portions": portions}
+                    yield replace(batch, position={ROUTE: FEED, **left})
+            at, skip = await self._next(until, end) if silent else until, 0
+            until = min(at + SPAN, end)
             yield Batch(position={ROUTE: FEED, "until": at.isoformat()})
+
+    async def _next(self, at: datetime, end: datetime) -> datetime:
+        feed = self.services.dicom_feed
+        return at if feed is None or at >= end else await next_moment(feed, at, end)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,19 @@ async def test_one_study_is_asked_for_by_the_service_itself(w):
     assert (w.held(1), w.imaging_study(study_ref(2))) == ({uid(1, 1, 1)}, None)
 
 
+async def test_months_of_silence_cost_a_request_and_not_one_for_each_few_hours(w):
+    w.service.store(instance(1, 1))
+    w.clock.advance(200 * DAY.total_seconds())
+    w.service.store(instance(2, 1))
+    w.clock.advance(200 * DAY.total_seconds())
+    asked, page = [], w.service.page
+    w.service.page = lambda **window: asked.append(window) or page(**window)
+    job, counts = await w.compared(w.request())
+    assert (job.state, counts["synced"]) == (DONE, 2)
+    assert len(asked) < 15
+    await w.source_equals_fhir()
+
+
 async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
     for sop in range(450):
         w.service.store(instance(sop % 3, sop))
@@ -95,8 +108,20 @@ async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
     while await advance_all(w.replayed, w.services, seconds=0):
         slices += 1
         assert slices < 40
-    assert slices > 8
+    assert slices > 5
     await w.settle()
     (told,) = await replays(w.services)
     assert (told["state"], told["counts"]["synced"]) == (DONE, 451)
+    await w.source_equals_fhir()
+
+
+async def test_what_comes_while_a_replay_is_interrupted_is_looked_at_when_it_goes_on(w):
+    w.service.store(instance(1, 1))
+    await begin(w.request(), w.services)
+    await advance_all(w.replayed, w.services, seconds=0)  # the one portion of these hours is dealt with
+    w.clock.advance(60)
+    w.service.store(instance(2, 1))
+    while await advance_all(w.replayed, w.services, seconds=0):
+        pass
+    await w.settle()
     await w.source_equals_fhir()
