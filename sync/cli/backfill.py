@@ -9,20 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sync.backfill import Scope
 from sync.backfill import backfill as walk_through
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, moment, projecting, refuse, tell, turn_of
 from sync.errors import SourceGone, SyncError
 from sync.ports import ObjectListing, Services
 from sync.walking import Walk
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 _MOST_AT_ONCE = 256
 _COUNTED_AT_ONCE = 1000

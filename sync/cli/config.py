@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sync.bootstrap import connect
 from sync.cli.connecting import reported
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.config import Settings
 from sync.config_check import Remark, Severity, remarks
-from sync.connections import Connection, tried
+
+if TYPE_CHECKING:
+    from sync.connections import Connection
 
 app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -42,7 +43,8 @@ def check(
 
     - before a deployment, with the settings in the environment: `python -m sync config check`
 
-    - in the function app's own place, or signed in with `az login`: `python -m sync config check --connect`
+    - in the function app's own place, or signed in with `az login` to an Azure subscription:
+      `python -m sync config check --connect`
 
     **Exit codes**
 
@@ -67,6 +69,9 @@ def check(
 
 
 async def _try_all() -> list[Connection]:
+    from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
+    from sync.connections import tried  # noqa: PLC0415
+
     running = connect(Settings.load())
     try:
         return [each async for each in tried(running)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from sync.bootstrap import Running, start
 from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console
 from sync.config import Settings
 from sync.errors import ConfigError, SyncError
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 T = TypeVar("T")
 
@@ -25,6 +27,7 @@ def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
     typer.Exit
         As `reported` says.
     """
+    from sync.bootstrap import start  # noqa: PLC0415 -- Azure's clients take a second to load; --help need not wait
 
     async def connected() -> T:
         running = await start(Settings.load())

@@ -6,21 +6,22 @@ import getpass
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, shown
+from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
 from sync.figures import Count, count_all
 from sync.model import AuditEntry, DeadLetter, SubjectKind
 from sync.ops import dead_letters as letters
 from sync.ops.letter_actions import Outcome, Report, Selection, discard, retry
 from sync.ports import Counted
 from sync.web import dead_letters as told
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 app = typer.Typer(
     name="dead-letters",
@@ -34,6 +35,9 @@ Subject = Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it
 Code = Annotated[str, typer.Option("--code", help="All letters of this code, such as `fhir.rejected`.")]
 Everything = Annotated[bool, typer.Option("--all", help="All letters of every code.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many it would be; change nothing.")]
+_LEAST = 110
+"""Columns that a key takes beside what is said of its letter; a narrower terminal wraps the lines."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
 
 
@@ -261,7 +265,7 @@ def _report(report: Report, verb: str, *, as_json: bool) -> None:
 
 
 def _group_table(groups: Sequence[letters.Group]) -> Table:
-    table = Table("code", "letters", "oldest", "newest", "what to do", box=None, pad_edge=False)
+    table = Table(_whole("code"), "letters", "oldest", "newest", "what to do", box=None, pad_edge=False)
     for group in groups:
         newest = group.newest[0].last_at if group.newest else None
         table.add_row(group.code, f"{group.count:,}", _when(group.oldest_at), _when(newest), group.hint)
@@ -269,10 +273,15 @@ def _group_table(groups: Sequence[letters.Group]) -> Table:
 
 
 def _letter_table(found: Sequence[DeadLetter]) -> Table:
-    table = Table("kind", "subject", "times", "last", "detail", box=None, pad_edge=False)
+    table = Table("kind", _whole("subject"), "times", "last", "detail", box=None, pad_edge=False)
     for letter in found:
         table.add_row(letter.kind.value, letter.subject, f"{letter.attempts:,}", _when(letter.last_at), letter.detail)
     return table
+
+
+def _whole(name: str) -> Column:
+    """Return a column whose cells are copied into the next command, so that none is cut."""
+    return Column(name, no_wrap=True)
 
 
 def _when(moment: datetime | None) -> str:
@@ -283,4 +292,4 @@ def _say(body: dict[str, Any], table: Table, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(body))
     else:
-        Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        results(_LEAST).print(table)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_USAGE, console, results
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 _MEGABYTE = 1_000_000
 

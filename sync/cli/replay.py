@@ -6,12 +6,11 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, projecting, refuse, tell, turn_of
@@ -21,6 +20,9 @@ from sync.replay.preview import Foreseen, counted, foresee
 from sync.replay.requests import BadRequest, Request, parse_request
 from sync.replay.sources import LISTING, ROUTE
 from sync.walking import Walk
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 _NO_FEED = (
     "no feed   the account keeps no change feed, so its containers were listed: what was deleted unnoticed is not seen "

@@ -31,9 +31,14 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def results() -> Console:
-    """Return standard output for what people read as the result: tables and sentences."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+_WIDTH = 120
+"""Columns of a table that goes to no terminal."""
+
+
+def results(least: int = 0) -> Console:
+    """Return standard output for what people read as the result: tables, as wide as they must be, and sentences."""
+    usual = Console().width if sys.stdout.isatty() else _WIDTH
+    return Console(highlight=False, markup=False, soft_wrap=True, width=max(usual, least))
 
 
 class Report:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -14,10 +14,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
 from sync.status import status as read_status
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 EVERY = 2.0
 """Seconds between two looks."""

@@ -8,13 +8,12 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
 from sync.controls import projection_pause
@@ -22,6 +21,9 @@ from sync.model import Drift, DriftKind, StudyRef
 from sync.ports import Services
 from sync.verify.hints import HINTS
 from sync.verify.rounds import Outcome, Plan, Round
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 _KEY = re.compile(r"(?:ImagingStudy/)?(?:is-)?([0-9a-f]{40})")
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -67,7 +69,7 @@ def verify(
 
     - 0: no drift, or with `--repair` all of it mended
 
-    - 1: drift is left
+    - 1: drift is left, or the study is unknown
 
     - 2: wrong usage or setting, or `--repair` while projection is held back; nothing was compared
 
@@ -108,9 +110,19 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
         if chosen is None:
             outcome = await round_.over_everything()
         else:
-            outcome = await round_.over_one(await _known(chosen, running.services))
+            study = await _known(chosen, running.services)
+            outcome = await round_.over_one(study)
+            if not outcome.found and await _never_seen(study, running.services):
+                console().print(
+                    "unknown   no object of this study is known; python -m sync backfill looks at everything"
+                )
+                raise typer.Exit(EXIT_REJECTED)
     shown.summarise(outcome)
     return outcome
+
+
+async def _never_seen(study: StudyRef, s: Services) -> bool:
+    return await s.projections.read(study) is None and not await s.ledger.read(study)
 
 
 async def _known(chosen: StudyRef | str, s: Services) -> StudyRef:
@@ -197,7 +209,8 @@ def _table(outcome: Outcome) -> Table:
 
 
 def _closing(outcome: Outcome, plan: Plan) -> Iterator[str]:
-    yield f"{outcome.studies} studies compared, {outcome.busy} left to the sync, which is at work on them."
+    studies = "1 study" if outcome.studies == 1 else f"{outcome.studies} studies"
+    yield f"{studies} compared, {outcome.busy} left to the sync, which is at work on them."
     if outcome.kept:
         yield f"{outcome.kept} resources have to stay: others refer to them, and FHIR would not delete them."
     if outcome.not_removed:

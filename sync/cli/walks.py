@@ -168,5 +168,9 @@ def tell(what: str, counted: Counter[str], *, as_json: bool, **more: float) -> N
         typer.echo(json.dumps({"what": what, "counts": counts, **more}))
         return
     listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
-    measured = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in more.items() if value is not False)
+    measured = ", ".join(_measured(name.replace("_", " "), value) for name, value in more.items() if value is not False)
     typer.echo(f"{what}: {listed}" + (f" ({measured})" if measured else ""))
+
+
+def _measured(name: str, value: float) -> str:
+    return name if value is True else f"{value} {name}"

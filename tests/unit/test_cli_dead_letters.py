@@ -53,6 +53,13 @@ def test_the_list_of_a_code_shows_its_letters(w):
     assert len(json.loads(do("list", "--code", "header.not_dicom", "--limit", "2", "--json").stdout)["letters"]) == 2
 
 
+def test_keys_and_codes_are_whole_on_a_narrow_terminal_for_they_are_typed_next(w):
+    key = bad_object(w)
+    narrow = {"COLUMNS": "60"}
+    assert key in CliRunner().invoke(app, ["dead-letters", "list", "--code", "header.not_dicom"], env=narrow).stdout
+    assert "header.not_dicom" in CliRunner().invoke(app, ["dead-letters", "list"], env=narrow).stdout
+
+
 def test_one_is_shown_without_its_name_unless_asked_for(w):
     key = bad_object(w)
     done = do("show", "object", key)

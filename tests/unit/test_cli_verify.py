@@ -1,15 +1,18 @@
 """What the commands verify and export refuse before they ask anybody, and how they say what they found."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from sync.cli import app
+from sync.cli import app, verify_all
 from sync.cli.verify_all import Shown
 from sync.model import Drift, DriftKind
 from sync.verify.rounds import Outcome, Plan
+from tests.worlds import MemoryWorld
 
 RUNNER = CliRunner()
 
@@ -46,6 +49,17 @@ def test_the_help_tells_examples_and_exit_codes(command):
     told = RUNNER.invoke(app, [command, "--help"]).output
     assert "Examples" in told
     assert "Exit codes" in told
+
+
+def test_a_study_that_nobody_knows_is_not_called_right(monkeypatch):
+    world = MemoryWorld()
+    running = SimpleNamespace(services=world.services, listing=None)
+    monkeypatch.setattr(verify_all, "with_services", lambda work: asyncio.run(work(running)))
+    done = RUNNER.invoke(app, ["verify", "--study", "2.25.404"])
+    assert (done.exit_code, "No drift" in done.stdout, "unknown" in done.stderr) == (1, False, True)
+    asyncio.run(world.arrive("a.dcm", study="2.25.404"))
+    done = RUNNER.invoke(app, ["verify", "--study", "2.25.404"])
+    assert (done.exit_code, "1 study compared" in done.stdout) == (0, True), done.output
 
 
 def said(capsys, *, as_json):
