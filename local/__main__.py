@@ -1,8 +1,10 @@
 """
 ``python -m local up`` and ``demo``: the world, empty or with sample studies in it; ``prepare`` only downloads.
 
-Standard output carries JSON only, one line; progress and logs go to standard error. Exit status: 0 after a stop by
-Ctrl-C or SIGTERM, or a demo where everything arrived; 1 when a part did not start or died, or something did not arrive.
+Standard output of both carries JSON only, one line; progress and logs go to standard error. Exit status: 0 after a stop
+by Ctrl-C or SIGTERM, or a demo where everything arrived; 1 when a part did not start or died, or something did not
+arrive. ``samples``, ``upload`` and ``delete`` are for playing with a world in another terminal, by the settings that it
+has written into a file (`local.settings_file`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.orthanc import ensure_installed, orthanc_server
 from local.processes import StartError
+from local.settings_file import settings_file
 from local.storage_events import Disorder
 from local.world import Plan, World, world
 
@@ -89,6 +92,38 @@ def run_orthanc() -> None:
 
 
 @app.command()
+def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_okay=False)]) -> None:
+    """Write the sample files of the demo into a folder."""
+    from local.blobs import write_samples  # noqa: PLC0415  # pydicom takes a moment
+
+    print(f"{write_samples(folder)} files")
+
+
+@app.command()
+def upload(paths: Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]) -> None:
+    """Upload files into the world that AzureWebJobsStorage names; a file of the same name is overwritten."""
+    from local import blobs  # noqa: PLC0415  # pydicom takes a moment
+
+    _told(lambda: blobs.upload(paths), "uploaded")
+
+
+@app.command()
+def delete(names: Annotated[list[str], typer.Argument(help="names as they were uploaded")]) -> None:
+    """Delete files from the world that AzureWebJobsStorage names."""
+    from local import blobs  # noqa: PLC0415  # pydicom takes a moment
+
+    _told(lambda: blobs.delete(names), "deleted")
+
+
+def _told(work: Callable[[], int], verb: str) -> None:
+    try:
+        print(f"{work()} {verb}")
+    except StartError as problem:
+        print(problem, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@app.command()
 def prepare(
     *,
     hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False,
@@ -134,7 +169,8 @@ async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
     async with world(plan, log) as running:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        return await _stay(running, visit, stop)
+        with settings_file(running.addresses):
+            return await _stay(running, visit, stop)
 
 
 async def _stay(running: World, visit: Visit, stop: asyncio.Event) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from local.readback import Held, differences, read_back
 from local.samples import Expectation, Sample, expectation, samples
+from local.settings_file import SETTINGS
 from local.world import Addresses, World
 
 DEADLINE = 180.0
@@ -107,6 +109,8 @@ class Demonstration:
         self._console.print(_table(summary, letters))
         if not self._once:
             self._console.print(Panel(_addresses(addresses), title="Look around; Ctrl-C ends it", expand=False))
+            # whole, on a line of its own: somebody will copy it
+            self._console.print(f"Storage, container {addresses.container!r}:", addresses.storage, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:
@@ -209,7 +213,6 @@ def _addresses(addresses: Addresses) -> str:
             f"Patients      {addresses.fhir}/Patient",
             f"Status        {addresses.api}/status",
             f"Dead letters  {addresses.api}/dead-letters",
-            f"Storage       container {addresses.container!r} of",
-            addresses.storage,
+            f"Settings      . {os.path.relpath(SETTINGS)}     in another terminal, for python -m sync",
         )
     )

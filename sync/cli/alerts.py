@@ -8,11 +8,10 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
@@ -21,6 +20,9 @@ from sync.ops import monitor
 from sync.ops.alerts import acknowledge as note
 from sync.ports import Notice
 from sync.status import status as read_status
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 app = typer.Typer(name="alerts", help="Alerts: stand watch, acknowledge one, export the rules.", no_args_is_help=True)
 

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 from aiohttp import web
 
 from sync.access import OPERATOR_HEADER
-from sync.bootstrap import Running
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.web import dashboard as pages
 from sync.web import rendering
 from sync.web.exchange import LARGEST_BODY, Request
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 HOST = "127.0.0.1"
 

@@ -6,14 +6,16 @@ import asyncio
 import getpass
 import webbrowser
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sync.bootstrap import Running
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.standing_watch import stand_watch, stop_by_signal
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 PORT = 8710
 EVERY = 30.0

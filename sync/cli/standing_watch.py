@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from sync.bootstrap import Running
 from sync.errors import SyncError
 from sync.ops.watch import watch
 from sync.ports import Notice
+
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
 
 
 def stop_by_signal() -> asyncio.Event:

@@ -18,9 +18,17 @@ _HEAD = """\
 # Commands
 
 `python -m sync` is the command line. Standard output carries results only; what is for people goes to standard error.
+Commands that need services read the [settings](settings.md) from the environment. In a clone, beside the world that
+`make demo` or `python -m local up` runs on this machine:
+
+```sh
+. .venv/bin/activate      # python is that of this folder now
+. .local/world.env        # the settings of the world that runs
+python -m sync status
+```
+
 `--help` after any command shows the same as this page, which is made from it:
-`.venv/bin/python -m tests.docs.commands_page`. Commands that need services read the [settings](settings.md) from the
-environment; `python -m local up` prints those of the world on this machine.
+`.venv/bin/python -m tests.docs.commands_page`.
 """
 
 

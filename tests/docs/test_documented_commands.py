@@ -2,35 +2,26 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 import local.__main__ as local_world
 from sync.cli import app
+from tests.docs.typed import NEEDED, ROOT, strays, typed
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-NEEDS_AZURE = "need an Azure subscription"
-CLOUD_TOOLS = ("azd", "az", "docker", "kubectl", "func")
-SHELL = ("cd", "export", "eval", "set", "curl", "git", "jq", "source")
+SHELL = ("cd", "export", "eval", "set", "curl", "git", "jq")
+SOURCED = (".venv/bin/activate", ".local/world.env")
 PLACEHOLDER = re.compile(r"<[^>]+>|\$\(.*?\)|\$\{?\w+\}?|…")
+COMMANDS = sorted({(each.page, each.line) for each in typed()})
 
 
-def commands():
-    """Give page and line of each command in a shell block, or in the page's running text."""
-    for page in PAGES:
-        text = page.read_text()
-        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-        lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-        lines += re.findall(r"`((?:[\w./]*python |make |[A-Z_]+=\S+ )[^`\n]+)`", text)
-        for line in lines:
-            if stripped := re.sub(r"(^|\s)#.*$", "", line).strip():
-                yield page, stripped
+def test_the_pages_tell_people_to_type_something():
+    assert len(COMMANDS) > 120
 
 
-COMMANDS = sorted({(page.relative_to(ROOT).as_posix(), line) for page, line in commands()})
+def test_no_command_stands_where_nobody_looks_for_one():
+    assert list(strays()) == [], "put it into a block of its own, ```sh"
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
@@ -50,8 +41,10 @@ def check(words, text):
         assert set(rest) <= targets, rest
     elif program.endswith("python") and rest[:1] == ["-m"]:
         run_module(rest[1], rest[2:])
-    elif program in CLOUD_TOOLS:
-        assert NEEDS_AZURE in text or program in ("docker", "func"), f"say that the page's commands {NEEDS_AZURE}"
+    elif program in NEEDED:
+        assert NEEDED[program] in " ".join(text.split()), f"say on the page that it takes {NEEDED[program]}"
+    elif program == ".":
+        assert rest[0] in SOURCED
     else:
         assert program in SHELL or (ROOT / program).exists(), f"nothing is known of {program}"
 

@@ -1,0 +1,92 @@
+"""Files into the container of a running world and out of it, as a scanner or anybody's Azure tool would do it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from local.processes import StartError
+from local.samples import samples
+from sync.config import STATE
+
+
+def upload(paths: Iterable[Path]) -> int:
+    """
+    Upload files under their names, and those below folders under their names within them.
+
+    Returns
+    -------
+    int
+        How many files.
+
+    Raises
+    ------
+    StartError
+        The settings name no storage, or it does not answer.
+    """
+    count = 0
+    with _container() as container:
+        for name, path in _named(paths):
+            container.upload_blob(name, path.read_bytes(), overwrite=True)
+            count += 1
+    return count
+
+
+def delete(names: Iterable[str]) -> int:
+    """
+    Delete blobs by their names; one that is not there is passed over.
+
+    Returns
+    -------
+    int
+        How many were there.
+
+    Raises
+    ------
+    StartError
+        The settings name no storage, or it does not answer.
+    """
+    count = 0
+    with _container() as container:
+        for name in names:
+            with contextlib.suppress(ResourceNotFoundError):
+                container.delete_blob(name)
+                count += 1
+    return count
+
+
+def write_samples(folder: Path) -> int:
+    """Write the files that the demo uploads into a folder, under the same names; return how many."""
+    count = 0
+    for sample in samples():
+        path = folder / sample.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.content)
+        count += 1
+    return count
+
+
+def _named(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    for path in paths:
+        if path.is_dir():
+            yield from ((each.relative_to(path).as_posix(), each) for each in sorted(path.rglob("*")) if each.is_file())
+        else:
+            yield path.name, path
+
+
+@contextlib.contextmanager
+def _container() -> Iterator[ContainerClient]:
+    connection = os.environ.get(STATE, "")
+    if not connection:
+        raise StartError(f"{STATE} is not set: start a world, then type  . .local/world.env")
+    container = os.environ.get("DICOM_SYNC_CONTAINERS", "dicom").split(",")[0].strip()
+    try:
+        with BlobServiceClient.from_connection_string(connection, retry_total=0) as service:
+            yield service.get_container_client(container)
+    except (AzureError, ValueError) as problem:
+        raise StartError(f"the storage of {STATE}: {type(problem).__name__}; does its world run?") from None
