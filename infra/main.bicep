@@ -8,7 +8,7 @@ targetScope = 'subscription'
 param environmentName string
 
 @minLength(1)
-@description('Region of everything that is made here. An existing account of DICOM files must be in it too.')
+@description('Region of everything that is made here.')
 param location string
 
 @description('Object id of a person or group that may look into the state and operate the sync; empty: nobody.')
@@ -64,6 +64,10 @@ param fhirUrl string = ''
 @description('private: a virtual network with private endpoints for the storage accounts; the function app joins it.')
 param network string = 'public'
 
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
+@description('How the storage accounts that are made here keep their copies. ZRS wants a region with availability zones.')
+param storageRedundancy string = 'Standard_ZRS'
+
 @allowed([2048, 4096])
 @description('Memory of one function instance, MB.')
 param instanceMemory int = 2048
@@ -108,6 +112,7 @@ var signsIn = !empty(entraClientId)
 var usesWorkspace = fhirKind != 'other'
 var usesDicomService = usesWorkspace && !empty(dicomServiceName)
 var serviceRoot = 'azurehealthcareapis.com'
+var fhirRoot = usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${environmentName}'
@@ -155,6 +160,7 @@ module state 'app/state.bicep' = {
     name: 'sync${token}'
     location: location
     tags: allTags
+    redundancy: storageRedundancy
     isPrivate: isPrivate
     principalId: identity.outputs.principalId
     logsId: monitoring.outputs.logsId
@@ -192,6 +198,7 @@ module source 'app/source.bicep' = if (newSource) {
     name: sourceAccountName
     location: location
     tags: allTags
+    redundancy: storageRedundancy
     containers: dicomContainers
     changeFeedDays: changeFeedDays
     isPrivate: isPrivate
@@ -199,11 +206,12 @@ module source 'app/source.bicep' = if (newSource) {
   }
 }
 
-module sourceEndpoints 'app/private-endpoints.bicep' = if (isPrivate && newSource) {
+// Of an existing account too: the zones hide from the network every endpoint that it has elsewhere.
+module sourceEndpoints 'app/private-endpoints.bicep' = if (isPrivate) {
   name: 'source-endpoints'
   scope: group
   params: {
-    accountId: source!.outputs.accountId
+    accountId: newSource ? source!.outputs.accountId : dicomStorageAccountId
     accountName: sourceAccountName
     services: ['blob']
     subnetId: vnet!.outputs.endpointSubnetId
@@ -231,7 +239,7 @@ module storageTopic 'app/topic.bicep' = {
     existingName: existingStorageTopicName
     sourceId: newSource ? source!.outputs.accountId : dicomStorageAccountId
     topicType: 'Microsoft.Storage.StorageAccounts'
-    location: location
+    location: sourceAccess.outputs.location
     tags: allTags
   }
 }
@@ -290,7 +298,7 @@ module workspaceTopic 'app/topic.bicep' = if (usesDicomService) {
     existingName: existingWorkspaceTopicName
     sourceId: healthAccess!.outputs.workspaceId
     topicType: 'Microsoft.HealthcareApis.Workspaces'
-    location: location
+    location: healthAccess!.outputs.location
     tags: allTags
   }
 }
@@ -343,7 +351,7 @@ module functions 'app/functions.bicep' = {
     signsIn: signsIn
     settings: union(
       {
-        DICOM_SYNC_FHIR_URL: usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
+        DICOM_SYNC_FHIR_URL: fhirRoot
         DICOM_SYNC_SOURCE: 'https://${sourceAccountName}.blob.${environment().suffixes.storage}'
         DICOM_SYNC_CONTAINERS: join(dicomContainers, ',')
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
@@ -353,7 +361,7 @@ module functions 'app/functions.bicep' = {
       settings
     )
   }
-  dependsOn: [stateEndpoints, sourceAccess, healthAccess]
+  dependsOn: [stateEndpoints, sourceEndpoints, sourceAccess, healthAccess]
 }
 
 module signIn 'app/sign-in.bicep' = if (signsIn) {
@@ -369,9 +377,7 @@ module alerting 'app/alerting.bicep' = {
   name: 'alerting'
   scope: group
   params: {
-    location: location
     tags: allTags
-    insightsId: monitoring.outputs.insightsId
     actionGroupId: monitoring.outputs.actionGroupId
     storageTopicId: storageTopic.outputs.id
     stateAccountId: state.outputs.accountId
@@ -396,5 +402,6 @@ output FUNCTION_APP_NAME string = functions.outputs.name
 output FUNCTION_APP_PRINCIPAL_ID string = identity.outputs.principalId
 output API_URL string = functions.outputs.apiUrl
 output SIGN_IN_REDIRECT string = functions.outputs.signInRedirect
+output FHIR_URL string = fhirRoot
 output DICOM_ACCOUNT string = sourceAccountName
 output STATE_ACCOUNT string = state.outputs.accountName

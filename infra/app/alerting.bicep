@@ -1,7 +1,5 @@
 // Alerts that only the platform can raise: they hold when the function app itself is down.
-param location string
 param tags object
-param insightsId string
 param actionGroupId string
 param storageTopicId string
 param stateAccountId string

@@ -14,7 +14,8 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = [
   for container in containers: {
     parent: topic
-    name: 'dicom-fhir-sync-${container}'
+    // Unique among those of other environments that read the same account; names of containers are longer than Azure takes.
+    name: '${take('dicom-fhir-sync-${replace(container, '$', '')}', 50)}-${uniqueString(stateAccountId, container)}'
     properties: {
       eventDeliverySchema: 'CloudEventSchemaV1_0'
       deliveryWithResourceIdentity: {

@@ -80,6 +80,15 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
+// Who publishes signs in at Entra ID: passwords of the site are for older tools.
+resource passwords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
+  for door in ['scm', 'ftp']: {
+    parent: app
+    name: door
+    properties: { allow: false }
+  }
+]
+
 resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: app
   name: 'appsettings'
@@ -98,6 +107,7 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
     signInSettings,
     settings
   )
+  dependsOn: [passwords] // two changes of a site at once may be refused
 }
 
 output name string = app.name

@@ -43,3 +43,4 @@ resource dicomRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!e
 }
 
 output workspaceId string = workspace.id
+output location string = workspace.location

@@ -11,7 +11,7 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
 
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = {
   parent: topic
-  name: 'dicom-fhir-sync-service'
+  name: 'dicom-fhir-sync-service-${uniqueString(stateAccountId)}'
   properties: {
     eventDeliverySchema: 'CloudEventSchemaV1_0'
     deliveryWithResourceIdentity: {

@@ -17,3 +17,5 @@ resource reader 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalType: 'ServicePrincipal'
   }
 }
+
+output location string = account.location

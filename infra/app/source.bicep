@@ -2,6 +2,7 @@
 param name string
 param location string
 param tags object
+param redundancy string
 param containers array
 
 @description('Days; 0: no change feed.')
@@ -15,7 +16,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   location: location
   tags: tags
   kind: 'StorageV2'
-  sku: { name: 'Standard_ZRS' }
+  sku: { name: redundancy }
   properties: {
     allowSharedKeyAccess: false
     allowBlobPublicAccess: false

@@ -1,10 +1,13 @@
-// A system topic with an identity of its own. A source can have one only: one that exists already is used as it is,
-// and must have a system-assigned identity.
+// A system topic with an identity of its own. A source can have one only: one that exists already, in the group of its
+// source, is used as it is, and must have a system-assigned identity.
 param name string
 param existingName string
 param sourceId string
 param topicType string
+
+@description('Region of the source: a system topic must be there too.')
 param location string
+
 param tags object
 
 resource made 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(existingName)) {
