@@ -76,6 +76,8 @@ async def retry(which: Selection, sources: Sources, s: Services, *, who: str = "
     """
     Ask for another look at the subjects of these letters. Safe to repeat and to interrupt.
 
+    The trail comes first, as for `discard`: who asked is known even if the command dies half-way.
+
     Parameters
     ----------
     sources
@@ -92,9 +94,8 @@ async def retry(which: Selection, sources: Sources, s: Services, *, who: str = "
     async def act(letter: DeadLetter) -> Outcome:
         return await retry_one(letter, sources, s)
 
-    report = await _each(which, act, dry_run=dry_run, s=s)
+    report = await _each(which, act, lambda: _note("dead-letters.retry", which, s, who=who), dry_run=dry_run, s=s)
     if report.selected and not dry_run:
-        await _note("dead-letters.retry", which, s, who=who)
         s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=which.code)
     return report
 
@@ -114,20 +115,28 @@ async def discard(which: Selection, s: Services, *, who: str, why: str, dry_run:
     async def act(letter: DeadLetter) -> Outcome:
         return await discard_one(letter, s, who=who, why=why)
 
-    report = await _each(which, act, dry_run=dry_run, s=s)
+    report = await _each(which, act, None, dry_run=dry_run, s=s)
     if not dry_run:
         s.telemetry.event("letters.discarded", letters=report.of(Outcome.DISCARDED), code=which.code)
     return report
 
 
 async def _each(
-    which: Selection, act: Callable[[DeadLetter], Coroutine[Any, Any, Outcome]], *, dry_run: bool, s: Services
+    which: Selection,
+    act: Callable[[DeadLetter], Coroutine[Any, Any, Outcome]],
+    note: Callable[[], Coroutine[Any, Any, None]] | None,
+    *,
+    dry_run: bool,
+    s: Services,
 ) -> Report:
-    """Do it to each selected letter, a few at a time."""
+    """Do it to each selected letter, a few at a time; note it once, before the first."""
     codes: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
     async for page in _selected(which, s):
         codes.update(letter.code for letter in page)
+        if note is not None and page and not dry_run:
+            await note()
+            note = None
         for start in range(0, 0 if dry_run else len(page), AT_ONCE):
             outcomes.update(await asyncio.gather(*map(act, page[start : start + AT_ONCE])))
     return Report(dry_run=dry_run, selected=codes.total(), by_code=dict(sorted(codes.items())), outcomes=dict(outcomes))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,7 @@ CHAIN = (
     "sync.pipeline",
     "sync.waiting",
     "sync.handling",
+    "sync.ops.letter_actions",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
 
@@ -53,11 +55,16 @@ class Mutant:
 
     def load(self) -> tuple[ModuleType, ModuleType]:
         """Return pipeline and handling with the rule removed; the real modules stay as they are."""
-        kept = {name: sys.modules[name] for name in CHAIN}
+        modules = self.modules()
+        return modules["sync.pipeline"], modules["sync.handling"]
+
+    def modules(self) -> dict[str, ModuleType]:
+        """Return all modules of the chain with the rule removed, by name."""
+        kept = {name: import_module(name) for name in CHAIN}
         try:
             for name in CHAIN[CHAIN.index(self.module) :]:
                 sys.modules[name] = self._copy(name)
-            return sys.modules["sync.pipeline"], sys.modules["sync.handling"]
+            return {name: sys.modules[name] for name in CHAIN}
         finally:
             sys.modules.update(kept)
 

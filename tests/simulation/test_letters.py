@@ -1,0 +1,143 @@
+"""Whatever fails, is retried, discarded and dies at once, nothing is lost without a letter; a rule less, it is."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.letter_scripts import SCRIPTS, died_discarding, poison_overtaken, refused_again
+from tests.simulation.letters import Script, interleaving, schedule
+from tests.simulation.mutants import Mutant
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
+ENOUGH_TO_CATCH = 3_000
+ACTIONS = "sync.ops.letter_actions"
+
+
+@pytest.mark.parametrize("discards", [False, True], ids=["retries", "discards"])
+@pytest.mark.parametrize("block", range(5))
+def test_every_schedule_leaves_a_letter_of_what_fails_and_none_of_what_is_mended(block, discards):
+    seeds = range(block * SCHEDULES // 5, (block + 1) * SCHEDULES // 5)
+    assert {seed: wrong for seed in seeds if (wrong := schedule(seed, discards=discards))} == {}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_a_rare_interleaving_leaves_all_as_it_should_be(script):
+    assert interleaving(script) == []
+
+
+@dataclass(frozen=True)
+class Removed(Mutant):
+    """A rule of dead letters; ``discards`` or a script says which schedules show that it is gone."""
+
+    discards: bool = False
+    script: Script | None = None
+
+
+_REPORT = "    return Report(dry_run=dry_run, selected"
+_SEND = "    await s.object_queue.send(object_message(known.object))\n    return Outcome.ASKED\n"
+_AUDIT = (
+    "    await s.audit.add("
+    "AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))\n"
+)
+_DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
+_PUT = "    await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()))\n"
+
+MUTANTS = [
+    Removed(
+        "a letter of a message goes after all that the message asks for was sent",
+        ACTIONS,
+        "    found = _read(letter, sources)\n",
+        "    found = _read(letter, sources)\n"
+        "    if not any(isinstance(each, PermanentError) for each in found):\n"
+        "        with suppress(StoreConflict):\n"
+        "            await s.dead_letters.delete(letter, stored.etag)\n",
+    ),
+    Removed(
+        "a letter of a message stays while anything of the message is refused",
+        ACTIONS,
+        "    if refusals:\n",
+        "    if len(refusals) == len(found):\n",
+    ),
+    Removed(
+        "a letter of a message that failed again meanwhile stays",
+        ACTIONS,
+        "        await s.dead_letters.delete(letter, stored.etag)\n    return Outcome.ASKED\n",
+        "        await s.dead_letters.clear(letter.kind, letter.subject)\n    return Outcome.ASKED\n",
+        script=refused_again,
+    ),
+    Removed(
+        "asking for another look takes no letter away",
+        ACTIONS,
+        _SEND,
+        _SEND.replace("    return", "    await s.dead_letters.clear(letter.kind, letter.subject)\n    return"),
+    ),
+    Removed(
+        "the trail of a retry comes first",
+        ACTIONS,
+        "            await note()\n            note = None\n",
+        "            kept, note = note, None\n",
+        more=((_REPORT, "    if codes and not dry_run and 'kept' in locals():\n        await kept()\n" + _REPORT),),
+    ),
+    Removed(
+        "the trail of a discard comes first",
+        ACTIONS,
+        _AUDIT,
+        "",
+        more=(
+            (_DISCARDED, _DISCARDED.replace("    return Outcome.DISCARDED", _AUDIT + "    return Outcome.DISCARDED")),
+        ),
+        script=died_discarding,
+    ),
+    Removed(
+        "a letter that was written again since it was seen is not discarded",
+        ACTIONS,
+        "    if stored.value.attempts != letter.attempts:\n        return Outcome.CHANGED\n",
+        "",
+        discards=True,
+    ),
+    Removed(
+        "a letter is discarded only as it was read",
+        ACTIONS,
+        "        await s.dead_letters.delete(letter, stored.etag)\n    except StoreConflict:\n",
+        "        await s.dead_letters.clear(letter.kind, letter.subject)\n    except StoreConflict:\n",
+        discards=True,
+    ),
+    Removed(
+        "an object's row is flagged after its letter was written",
+        "sync.letters",
+        _PUT,
+        "    await _flag_locator(change, s)\n" + _PUT,
+        more=(("    await _flag_locator(change, s)\n\n", "\n"),),
+        script=poison_overtaken,
+    ),
+    Removed(
+        "a study's row knows of its letter",
+        "sync.pipeline",
+        "replace(known, error=refusal.code, finished=False)",
+        "replace(known, finished=False)",
+    ),
+    Removed(
+        "a letter of an object goes when its object succeeds",
+        "sync.pipeline",
+        "    elif clear:\n        await s.dead_letters.clear(SubjectKind.OBJECT, subject)\n",
+        "",
+    ),
+    Removed(
+        "what is poison has a letter",
+        "sync.handling",
+        '                await keep_aside(change, _poison("poison.object"), s)\n',
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule.replace(" ", "_"))
+def test_dead_letters_without_this_rule_are_caught(mutant):
+    modules = mutant.modules()
+    changed = {"actions": modules[ACTIONS], "handlers": modules["sync.handling"]}
+    if mutant.script is not None:
+        assert interleaving(mutant.script, **changed)
+        return
+    seeds = range(ENOUGH_TO_CATCH)
+    assert any(schedule(seed, discards=mutant.discards, **changed) for seed in seeds), mutant.rule
