@@ -26,7 +26,8 @@ from sync.leases import take
 from sync.model import Action, Change, StudyRef
 from sync.ports import Clock, Services
 from tests.dicom_services import described, instance, study_ref, uid
-from tests.simulation.world import SETTINGS, Step, run
+from tests.simulation.stepping import Step, run
+from tests.simulation.world import SETTINGS
 
 LEASE = 30.0
 MAX_STEPS = 5_000

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from sync.mapping.resource import patient_id, study_id
 from sync.model import DeadLetter, PatientRow, StudyRef
-from tests.simulation.world import UNREADABLE, Actor, Content, Ehr, World
+from tests.simulation.contents import UNREADABLE, Content
+from tests.simulation.ehr import Ehr
+from tests.simulation.world import Actor, World
 
 FIRST, SECOND, THIRD, FOURTH = (StudyRef(study_instance_uid=f"2.25.{n}") for n in "1234")
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.simulation import interleavings
-from tests.simulation.world import Content, Scenario, World
+from tests.simulation.contents import Content
+from tests.simulation.schedules import Scenario
+from tests.simulation.world import World
 
 Script = Callable[[World], None]
 """One interleaving, played call by call."""

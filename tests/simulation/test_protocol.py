@@ -7,9 +7,11 @@ import random
 
 import pytest
 
+from tests.simulation.end_state import difference
 from tests.simulation.interleavings import SCRIPTS
 from tests.simulation.mutants import MUTANTS, Mutant
-from tests.simulation.world import REFERENCE_ONLY, SHARED, SWITCH, UPDATE, Faults, Scenario, World, difference, schedule
+from tests.simulation.schedules import REFERENCE_ONLY, SHARED, SWITCH, UPDATE, Scenario, schedule
+from tests.simulation.world import Faults, World
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 """How many random schedules the unmutated protocol has to survive; raise it for a long night."""

@@ -1,0 +1,64 @@
+"""Ports that hand control back before each call, and coroutines that are driven by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol
+
+from sync.errors import FhirRejected, FhirUnavailable
+from sync.model import FhirWrite
+
+
+class Step:
+    """Awaiting it hands control back to the scheduler, once."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+class Chance(Protocol):
+    """What may happen to a call."""
+
+    next_call: tuple[str, Any]
+    """Name and first argument of the call that comes next."""
+
+    def refuses(self, writes: list[FhirWrite]) -> bool:
+        """Whether FHIR refuses this transaction."""
+        ...
+
+    def times_out(self) -> bool:
+        """Whether the answer to this transaction is lost."""
+        ...
+
+
+class Stepping:
+    """A port whose every coroutine is preceded by a `Step`."""
+
+    def __init__(self, port: Any, chance: Chance) -> None:
+        self._port, self._chance = port, chance
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if name == "all":
+            return method
+
+        async def stepped(*args: Any, **kwargs: Any) -> Any:
+            self._chance.next_call = (name, args[0])
+            await Step()
+            if name == "transact" and self._chance.refuses(args[0]):
+                raise FhirRejected("refused for once")
+            result = await method(*args, **kwargs)
+            if name == "transact" and self._chance.times_out():
+                raise FhirUnavailable("the answer was lost, the write was not")
+            return result
+
+        return stepped
+
+
+def run(steps: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never waits for anything."""
+    try:
+        while True:
+            steps.send(None)
+    except StopIteration as done:
+        return done.value
