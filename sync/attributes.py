@@ -265,9 +265,6 @@ def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:
 LAST_TAG = EXTRACTED[-1].tag
 """A header that was read beyond this tag has all there is to read."""
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
-_REAL = re.compile(r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,2})?")
-
 
 def texts(attributes: Attributes, keyword: str) -> tuple[str, ...]:
     """Values that are not blank, 0..n, in the order of the file; numbers as the text they would be."""
@@ -278,22 +275,6 @@ def first_text(attributes: Attributes, keyword: str) -> str | None:
     """Value 1, or None when the attribute is absent, empty, or its value 1 is blank."""
     values = attributes.get(keyword)
     return str(values[0]) if values and _is_text(values[0]) else None
-
-
-def first_int(attributes: Attributes, keyword: str) -> int | None:
-    """
-    Value 1 as an integer; None when it is absent or blank, or no integer.
-
-    Vendors write IS values such as ``1.0`` and ``1E1`` (PS3.5 6.2 forbids them): whole numbers in any form will do.
-    """
-    text = first_text(attributes, keyword)
-    if text is None:
-        return None
-    text = text.strip()
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    number = float(text) if _REAL.fullmatch(text) else 0.5
-    return int(number) if number.is_integer() else None
 
 
 def items(attributes: Attributes, keyword: str) -> tuple[Attributes, ...]:

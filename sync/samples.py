@@ -22,10 +22,6 @@ class SampleKey(NamedTuple):
     name: str
     attributes: tuple[tuple[str, str], ...] = ()
 
-    def carries(self, wanted: Mapping[str, str]) -> bool:
-        """Whether every wanted attribute is there with that value."""
-        return set(wanted.items()) <= set(self.attributes)
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -237,6 +237,13 @@ class MemoryWorld:
         self.clock.advance(100)
         return await project_study(study, self.services, redelivered=redelivered)
 
+    async def project_and_die(self) -> None:
+        """Project; the pass dies after it wrote, before it recorded what."""
+        rows, noted = self.store.projections.table._rows, {}
+        self.fhir.meanwhile["transact"] = lambda: noted.update(rows)
+        await self.project()
+        rows.update(noted)
+
     async def arrive(self, name: str, data: bytes | None = None, **attributes: Any) -> None:
         """Put an object and let everything run."""
         await self.ingest(self.put(name, data, **attributes))

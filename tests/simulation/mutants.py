@@ -8,7 +8,7 @@ than testing nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -65,25 +65,25 @@ class Mutant:
         kept = {name: import_module(name) for name in CHAIN}
         try:
             for name in CHAIN[CHAIN.index(self.module) :]:
-                sys.modules[name] = self._copy(name)
+                copied(name, ((self.old, self.new), *self.more) if name == self.module else (), rule=self.rule)
             return {name: sys.modules[name] for name in CHAIN}
         finally:
             sys.modules.update(kept)
 
-    def _copy(self, name: str) -> ModuleType:
-        spec = find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        if name == self.module:
-            for old, new in ((self.old, self.new), *self.more):
-                assert source.count(old) == 1, f"{self.rule}: the text to replace occurs {source.count(old)} times"
-                source = source.replace(old, new)
-        module = ModuleType(name)
-        module.__file__ = spec.origin
-        sys.modules[name] = module
-        exec(compile(source, spec.origin, "exec"), module.__dict__)
-        return module
+
+def copied(name: str, edits: Sequence[tuple[str, str]], *, rule: str) -> ModuleType:
+    """Put an edited copy of a module in its place, and return it."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    for old, new in edits:
+        assert source.count(old) == 1, f"{rule}: the text to replace occurs {source.count(old)} times"
+        source = source.replace(old, new)
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = spec.origin
+    exec(compile(source, spec.origin, "exec"), module.__dict__)
+    return module
 
 
 BACK_AND_FORTH = Scenario(

@@ -4,14 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.simulation.feeds import passed_while_hidden, schedule
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutants import Mutant, copied
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 ENOUGH_TO_CATCH = 5_000
@@ -83,16 +81,11 @@ class Edit:
 
     def load(self) -> ModuleType:
         name = "sync.feeds.windows"
-        spec = find_spec(name)
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        assert source.count(self.old) == 1, self.rule
-        module = ModuleType(name)
-        kept, sys.modules[name] = sys.modules[name], module
+        kept = sys.modules[name]
         try:
-            exec(compile(source.replace(self.old, self.new), spec.origin, "exec"), module.__dict__)
+            return copied(name, [(self.old, self.new)], rule=self.rule)
         finally:
             sys.modules[name] = kept
-        return module
 
 
 EDITS = [

@@ -1,6 +1,6 @@
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
-from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_int, first_text, items, texts, walk
+from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_text, items, texts, walk
 
 
 def test_every_row_agrees_with_the_dictionary_of_the_standard():
@@ -35,14 +35,6 @@ def test_first_text_is_the_first_value_and_none_when_there_is_nothing_to_say():
 def test_texts_leave_out_blank_values():
     assert texts({"OperatorsName": ["A^B", "", " ", "C"]}, "OperatorsName") == ("A^B", "C")
     assert texts({}, "OperatorsName") == ()
-
-
-def test_first_int_takes_whole_numbers_in_the_forms_that_vendors_write():
-    def read(value):
-        return first_int({"SeriesNumber": [value]}, "SeriesNumber")
-
-    assert [read(value) for value in ("7", " 7 ", "+7", "-7", "007", "7.0", "1E1", 7)] == [7, 7, 7, -7, 7, 7, 10, 7]
-    assert [read(value) for value in ("", "7.5", "x", "7 8", "1E99x", "0x10", "9" * 40, "nan", "inf")] == [None] * 9
 
 
 def test_items_are_those_of_a_sequence_only():
