@@ -113,9 +113,14 @@ def operator_of(headers: Mapping[str, str], settings: Settings, *, says: str = "
         hint = "Act from the dashboard itself, or without a browser."
         raise AccessRefused("the request comes from another site", code="access.cross_site", hint=hint)
     caller = caller_of(headers, settings, says=says)
+    refuse_readers(caller, settings)
+    return caller
+
+
+def refuse_readers(caller: Caller, settings: Settings) -> None:
+    """Raise `AccessRefused` when the caller may only look."""
     if not caller.may_operate:
         raise AccessRefused(f"operators: {settings.operators}")
-    return caller
 
 
 def _is_from_here(headers: Mapping[str, str]) -> bool:

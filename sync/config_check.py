@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from sync.config import PREFIX, STATE, MappingSettings, Section, Settings, sections
+from sync.config import LOCAL_HOSTS, PREFIX, STATE, MappingSettings, Section, Settings, sections
 from sync.errors import ConfigError
 
-_HOSTS_ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS = ("accountkey=", "sharedaccesssignature=", "sharedaccesskey=", "sig=")
 _SOUND: Mapping[str, Any] = {
     "fhir_url": "https://fhir.invalid",
@@ -98,7 +97,7 @@ def _load(section: type[S], replaced: dict[str, Any]) -> tuple[S, list[Remark]]:
         try:
             return section(**replaced), found
         except ValidationError as problem:
-            faults = {str(error["loc"][0]): _expected(error) for error in problem.errors(include_input=False)}
+            faults = {str(error["loc"][0]): section.expected(error) for error in problem.errors(include_input=False)}
         except ConfigError as problem:
             faults = {problem.setting: problem.expected}
         for place, expected in faults.items():
@@ -106,10 +105,6 @@ def _load(section: type[S], replaced: dict[str, Any]) -> tuple[S, list[Remark]]:
             found.append(Remark(setting=section.variable(field), severity=Severity.WRONG, text=expected))
             replaced = {**replaced, field: _sound(section, field)}
     return cast("S", section.model_construct(**replaced)), found
-
-
-def _expected(error: Any) -> str:
-    return "is missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
 
 
 def _field(settings: type[Section], place: str) -> str:
@@ -151,7 +146,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
         if not isinstance(value, str) or value == _SOUND.get(name) or name in _FREE_OF_PATIENT_DATA:
             continue
         variable = Settings.variable(name)
-        if value.lower().startswith("http://") and urlsplit(value).hostname not in _HOSTS_ON_THIS_MACHINE:
+        if value.lower().startswith("http://") and urlsplit(value).hostname not in LOCAL_HOSTS:
             text = "is plain http: patient data would cross the network in the clear; use https"
             yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
         elif _holds_secret(value):

@@ -27,7 +27,10 @@ Every failure the sync can meet, and who acts on it.
     | - InvalidResource          our own validation refused what the mapping built
     | - FhirRejected             400 or 422 from the FHIR service
     | - ForeignLink              the FHIR service links to a page that is not its own
+    | - BadReplay                the replay that was asked for cannot be
+    | - ReplayTooLong            a replay takes longer than a function may
     + AccessRefused              the caller of an HTTP function may not do that
+    + RequestRefused             what the caller of an HTTP function asks for is not understood, or not there
     + SourceGone                 the object does not exist now; a truth, not a failure
     + FeedMissing                the account keeps no change feed; list it instead
     + StaleToken                 a listing cannot go on from where it was; begin it anew
@@ -38,45 +41,6 @@ A bad optional value is none of these: it becomes a `Finding` on the record.
 """
 
 from __future__ import annotations
-
-__all__ = [
-    "AccessRefused",
-    "AmbiguousMatch",
-    "BadEvent",
-    "ConfigError",
-    "Conflict",
-    "Contention",
-    "DicomDirectory",
-    "EventsRefused",
-    "EventsUnavailable",
-    "FeedMalformed",
-    "FeedMissing",
-    "FhirConflict",
-    "FhirRejected",
-    "FhirUnavailable",
-    "ForeignLink",
-    "ForeignSource",
-    "HeaderLimit",
-    "InvalidResource",
-    "MessageTooLarge",
-    "MissingIdentity",
-    "NotDicom",
-    "PermanentError",
-    "RowTooLarge",
-    "SourceChanged",
-    "SourceGone",
-    "SourceUnavailable",
-    "StaleToken",
-    "StoreConflict",
-    "StoreUnavailable",
-    "SyncError",
-    "Throttled",
-    "TransientError",
-    "TruncatedHeader",
-    "UnexpectedFailure",
-    "UnreadableObject",
-    "WebhookUnavailable",
-]
 
 
 class SyncError(Exception):
@@ -300,6 +264,27 @@ class AccessRefused(SyncError):
 
     code = "access.not_operator"
     hint = "Ask for the operator role, or see DICOM_SYNC_OPERATORS."
+
+
+class RequestRefused(SyncError):
+    """What the caller of an HTTP function asks for is not understood, or is not there; nothing was done."""
+
+    code = "request.malformed"
+    hint = "See the documentation of this address."
+
+
+class BadReplay(PermanentError):
+    """The replay that was asked for cannot be; the detail names the field and what it should hold, never its value."""
+
+    code = "replay.bad_request"
+    hint = "Mend what the detail names; nothing was begun."
+
+
+class ReplayTooLong(PermanentError):
+    """A replay takes longer than a function may, and cannot go on where it was."""
+
+    code = "replay.too_long"
+    hint = "Run it as a command: python -m sync replay has the time that it takes."
 
 
 class ForeignLink(PermanentError):

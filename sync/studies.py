@@ -45,7 +45,7 @@ async def study_state(study: StudyRef, s: Services) -> dict[str, Any] | None:
         "counts": {"series": known.series if known else 0, "instances": known.instances if known else 0},
         "fhir": _in_fhir(known, s) if known else None,
         "findings": grouped(known.findings if known else ()),
-        "dead_letter": _letter(letter) if letter else None,
+        "dead_letter": letter.shown() if letter else None,
         "marks": _marks(marks, s) if marks else None,
     }
 
@@ -91,17 +91,6 @@ def grouped(findings: Iterable[Finding]) -> dict[str, Any]:
         for code, keywords in sorted(by_code.items())
     }
     return {"total": sum(each["count"] for each in counted.values()), "by_code": counted}
-
-
-def _letter(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "code": letter.code,
-        "detail": letter.detail,
-        "hint": letter.hint,
-        "first_at": letter.first_at.isoformat(),
-        "last_at": letter.last_at.isoformat(),
-        "attempts": letter.attempts,
-    }
 
 
 def _marks(marks: DirtyStudy, s: Services) -> dict[str, Any]:

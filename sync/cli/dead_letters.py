@@ -70,7 +70,7 @@ def list_letters(
     """
     if code:
         found = with_services(lambda running: _letters_of(code, limit, running))
-        _say({"letters": [told.shown(letter) for letter in found]}, _letter_table(found), as_json=as_json)
+        _say({"letters": [letter.shown() for letter in found]}, _letter_table(found), as_json=as_json)
         count = len(found)
     else:
         known, groups = with_services(_groups)
@@ -226,7 +226,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
     letter = await letters.show(kind, subject, s)
     if letter is None:
         return None
-    body = told.shown(letter)
+    body = letter.shown()
     if secrets:
         about = f"{kind.value} {subject}"
         await s.audit.add(AuditEntry(at=s.clock.now(), who=_user(), action="dead-letters.secrets", subject=about))

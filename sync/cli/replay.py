@@ -14,10 +14,11 @@ from rich.console import Console
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, projecting, refuse, tell, turn_of
+from sync.errors import BadReplay
 from sync.ports import Services
 from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
 from sync.replay.preview import Foreseen, counted, foresee
-from sync.replay.requests import BadRequest, Request, parse_request
+from sync.replay.requests import Request, parse_request
 from sync.replay.sources import LISTING, ROUTE
 from sync.walking import Walk
 
@@ -108,7 +109,7 @@ async def _run(asked: _Asked, running: Running) -> bool:
     s = running.services
     try:
         request = parse_request(asked.fields, configured=running.replayed, now=s.clock.now())
-    except BadRequest as problem:
+    except BadReplay as problem:
         refuse(f"{'' if ':' not in problem.detail else '--'}{problem.detail}")
     if asked.dry_run:
         return await _foresee(request, asked, running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -59,8 +60,12 @@ class Section(BaseSettings):
             return cls(**overrides)
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False, include_context=False)[0]
-            expected = "is missing" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
-            raise ConfigError(cls.variable(str(first["loc"][0])), expected) from None
+            raise ConfigError(cls.variable(str(first["loc"][0])), cls.expected(first)) from None
+
+    @staticmethod
+    def expected(fault: Mapping[str, Any]) -> str:
+        """Return what a setting should hold, given one of pydantic's errors; never what it holds."""
+        return "is missing" if fault["type"] == "missing" else str(fault["msg"]).removeprefix("Value error, ")
 
     @classmethod
     def variables(cls) -> dict[str, FieldInfo]:

@@ -240,7 +240,8 @@ class Walk:
         """
         Spans of the wanted elements of each item of a sequence (PS3.5 7.5), each with the item's own encoding.
 
-        ``depth`` is 1 for a sequence of the root. Raises Malformed (or Short) when the sequence is not one.
+        ``depth`` is 1 for a sequence of the root. Raises Malformed (or Short) when the sequence is not one, and
+        `HeaderLimit` when it lies too deep.
         """
         if depth > self._max_depth:
             raise HeaderLimit(TOO_DEEP)

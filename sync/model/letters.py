@@ -46,6 +46,19 @@ class DeadLetter:
         code, detail, hint = failure.code, failure.detail, failure.hint
         return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **kept)
 
+    def shown(self) -> dict[str, Any]:
+        """Return it as JSON, without anything that may hold patient data."""
+        return {
+            "kind": self.kind.value,
+            "subject": self.subject,
+            "code": self.code,
+            "detail": self.detail,
+            "hint": self.hint,
+            "first_at": self.first_at.isoformat(),
+            "last_at": self.last_at.isoformat(),
+            "attempts": self.attempts,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterEntry:

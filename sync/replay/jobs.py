@@ -15,7 +15,7 @@ from typing import Any
 
 from sync.backfill import OUTCOMES
 from sync.claims import is_repeat, studies_of
-from sync.errors import Contention, PermanentError, SyncError
+from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.handling import handle_change, set_aside
 from sync.leases import take
 from sync.marks import mark_anew
@@ -37,13 +37,6 @@ REMEMBERED = 20_000
 """Studies remembered as marked in this run; marking one again costs a row, forgetting costs nothing else."""
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
-
-
-class TooLong(PermanentError):
-    """A replay takes longer than a function may, and cannot go on where it was."""
-
-    code = "replay.too_long"
-    hint = "Run it as a command: python -m sync replay has the time that it takes."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +139,7 @@ async def advance(
     Returns
     -------
     bool
-        Whether it is over: done, or failed for good.
+        Whether it is over: done, or failed for good, as by `ReplayTooLong`.
 
     Raises
     ------
@@ -160,7 +153,7 @@ async def advance(
             await mark_anew(job.request.study, s)
         ended = await go(batches, stubborn(again.look, walk, again.set_aside), walk, parallel=parallel, until=until)
         if not ended and job.request.source in IN_ONE_GO and job.request.study is None:
-            raise TooLong("the source can only be read in one go")
+            raise ReplayTooLong("the source can only be read in one go")
     except PermanentError as refusal:
         failed = replace(job, state=FAILED, problem=refusal.code, at=walk.position.get("at"))
         await walk.advance(failed.position)

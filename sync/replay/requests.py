@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sync.errors import PermanentError
+from sync.errors import BadReplay
 from sync.model import StudyRef, digest
 
 SOURCES = ("blob", "dicom", "orthanc")
@@ -17,13 +17,6 @@ SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
 _UID = re.compile(r"[0-9.]{1,64}")
 _FIELDS = frozenset({"source", "from", "to", "study", "partition", "reread", "dry_run"})
 _DATE = len("2026-03-04")
-
-
-class BadRequest(PermanentError):
-    """What was asked for cannot be; the detail names the field and what it should hold, never what it does hold."""
-
-    code = "replay.bad_request"
-    hint = "Mend what the detail names; nothing was begun."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +54,14 @@ def parse_request(fields: Any, *, configured: Collection[str], now: datetime) ->
 
     Raises
     ------
-    BadRequest
+    BadReplay
         Naming the first field that is wrong.
     """
     if not isinstance(fields, Mapping):
-        raise BadRequest("expected a JSON object with source, from and to")
+        raise BadReplay("expected a JSON object with source, from and to")
     if unknown := sorted(set(map(str, fields)) - _FIELDS):
         known = ", ".join(sorted(_FIELDS))
-        raise BadRequest(f"{len(unknown)} unknown fields; known are {known}")
+        raise BadReplay(f"{len(unknown)} unknown fields; known are {known}")
     study = _study(fields)
     source = _source(fields, configured)
     start, end = _moment(fields, "from"), _moment(fields, "to")
@@ -79,20 +72,20 @@ def parse_request(fields: Any, *, configured: Collection[str], now: datetime) ->
 def _source(fields: Mapping[str, Any], configured: Collection[str]) -> str:
     source = fields.get("source", "blob")
     if source not in SOURCES:
-        raise BadRequest(f"source: expected one of {', '.join(SOURCES)}")
+        raise BadReplay(f"source: expected one of {', '.join(SOURCES)}")
     if source not in configured:
-        raise BadRequest(f"source: {source} is not configured; set {SETTING[source]}")
+        raise BadReplay(f"source: {source} is not configured; set {SETTING[source]}")
     return str(source)
 
 
 def _study(fields: Mapping[str, Any]) -> StudyRef | None:
     uid, partition = fields.get("study"), fields.get("partition") or ""
     if not isinstance(partition, str):
-        raise BadRequest("partition: expected the name of a data partition")
+        raise BadReplay("partition: expected the name of a data partition")
     if uid is None:
         return None
     if not isinstance(uid, str) or not _UID.fullmatch(uid):
-        raise BadRequest("study: expected a Study Instance UID")
+        raise BadReplay("study: expected a Study Instance UID")
     return StudyRef(study_instance_uid=uid, partition=partition)
 
 
@@ -107,29 +100,29 @@ def _moment(fields: Mapping[str, Any], name: str) -> datetime | None:
         if found.tzinfo is not None:
             return found.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        raise BadRequest(f"{name}: expected a time such as 2026-03-04T05:06:07Z, or a date") from None
-    raise BadRequest(f"{name}: the time has no zone; add Z for UTC, or an offset such as +01:00")
+        raise BadReplay(f"{name}: expected a time such as 2026-03-04T05:06:07Z, or a date") from None
+    raise BadReplay(f"{name}: the time has no zone; add Z for UTC, or an offset such as +01:00")
 
 
 def _check_window(start: datetime | None, end: datetime | None, now: datetime, *, needed: bool) -> None:
     if start is None:
         if needed:
-            raise BadRequest("from: expected the time that the replay begins at, or a study")
+            raise BadReplay("from: expected the time that the replay begins at, or a study")
         if end is not None:
-            raise BadRequest("from: is needed together with to")
+            raise BadReplay("from: is needed together with to")
         return
     if start > now:
-        raise BadRequest("from: is in the future")
+        raise BadReplay("from: is in the future")
     if end is not None and end > now:
-        raise BadRequest("to: is in the future; leave it out for now")
+        raise BadReplay("to: is in the future; leave it out for now")
     if end is not None and start >= end:
-        raise BadRequest("from: is not before to")
+        raise BadReplay("from: is not before to")
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise BadRequest(f"{name}: expected true or false")
+        raise BadReplay(f"{name}: expected true or false")
     return value
 
 

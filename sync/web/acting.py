@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync.access import operator_of
+from sync.access import operator_of, refuse_readers
 from sync.controls import pause_projection, resume_projection
-from sync.errors import AccessRefused
+from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.figures import keep_count, read_count
 from sync.handling import sweep
@@ -27,7 +27,7 @@ from sync.ports import Counted, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
 from sync.verify.studies import look_at_study
-from sync.web.exchange import Request, RequestRefused, fields_of, text_of
+from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import Page, Visit, ago, redirect, render
 
 Fields = Mapping[str, str]
@@ -68,9 +68,17 @@ class Act:
 
 
 async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
-    """Ask once more, saying what will happen."""
-    if not visit.caller.may_operate:
-        raise AccessRefused(f"operators: {s.settings.operators}")
+    """
+    Ask once more, saying what will happen. Nothing is done.
+
+    Raises
+    ------
+    AccessRefused
+        The visitor may only look.
+    RequestRefused
+        There is no such action.
+    """
+    refuse_readers(visit.caller, s.settings)
     name, act = _act(visit.request.query.get("action", ""))
     fields = {each: visit.request.query.get(each, "") for each in _TARGET}
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
@@ -90,7 +98,16 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
 
 
 async def act(visit: Visit, sources: Sources, s: Services) -> Page:
-    """Do it."""
+    """
+    Do it, note it in the audit trail, and lead back. Safe to repeat, as each of the actions is.
+
+    Raises
+    ------
+    AccessRefused
+        Whoever sent the form may only look, or another site sent it.
+    RequestRefused
+        There is no such action, or it is not said who wants it, or why.
+    """
     form = fields_of(visit.request)
     caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
     name, chosen = _act(text_of(form, "action"))

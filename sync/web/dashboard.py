@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sync.access import caller_of
-from sync.errors import AccessRefused, SyncError
+from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.figures import read_count
 from sync.ops import dead_letters
@@ -24,7 +24,7 @@ from sync.ports import Counted, Services
 from sync.samples import HOUR
 from sync.series import read_past
 from sync.web import acting, study_pages
-from sync.web.exchange import Request, RequestRefused
+from sync.web.exchange import Request
 from sync.web.overview import TREND, letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sync.access import OPERATOR_HEADER, caller_of, operator_of
-from sync.errors import AccessRefused
+from sync.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
+from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.figures import Count, read_count
-from sync.model import AuditEntry, DeadLetter, SubjectKind
+from sync.model import AuditEntry, SubjectKind
 from sync.ops import dead_letters as letters
 from sync.ops import letter_actions as actions
 from sync.ports import Counted, Services
-from sync.web.exchange import Answer, Request, RequestRefused, fields_of, is_set, number_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of
 
 _LARGEST_PAGE = 500
 
@@ -36,20 +36,28 @@ async def list_letters(request: Request, s: Services) -> Answer:
         return Answer(body=grouped(await letters.overview(known, s), known))
     limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
     page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
-    return Answer(body={"letters": [shown(letter) for letter in page.letters], "token": page.token})
+    return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
 
 
 async def show_letter(request: Request, s: Services) -> Answer:
-    """Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted."""
+    """
+    Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted.
+
+    Raises
+    ------
+    AccessRefused
+        Somebody who may only look asked for more.
+    RequestRefused
+        There is no such letter.
+    """
     kind, subject = _kind(request.params.get("kind", "")), request.params.get("subject", "")
     letter = await letters.show(kind, subject, s)
     if letter is None:
         raise RequestRefused("there is no such dead letter", code="request.not_found", hint="It may have healed.")
-    body = shown(letter)
+    body = letter.shown()
     if is_set(request.query, "secrets"):
         caller = caller_of(request.headers, s.settings)
-        if not caller.may_operate:
-            raise AccessRefused(f"operators: {s.settings.operators}")
+        refuse_readers(caller, s.settings)
         subject = f"{kind.value} {subject}"
         await s.audit.add(AuditEntry(at=s.clock.now(), who=caller.name, action="dead-letters.secrets", subject=subject))
         body["secrets"] = told(await letters.secrets(letter, s))
@@ -66,7 +74,16 @@ async def retry_letters(request: Request, sources: Sources, s: Services) -> Answ
 
 
 async def discard_letters(request: Request, s: Services) -> Answer:
-    """Discard the selected letters, for an operator who says why."""
+    """
+    Discard the selected letters, for an operator who says why. Safe to repeat.
+
+    Raises
+    ------
+    AccessRefused
+        The caller may only look.
+    RequestRefused
+        It is not said which letters, who wants it, or why.
+    """
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     why, which, dry_run = text_of(fields, "why"), selection(fields), is_set(fields, "dry_run")
@@ -108,25 +125,11 @@ def grouped(groups: Sequence[letters.Group], known: Count) -> dict[str, Any]:
             "count": group.count,
             "hint": group.hint,
             "oldest_at": group.oldest_at.isoformat() if group.oldest_at else None,
-            "letters": [shown(letter) for letter in group.newest],
+            "letters": [letter.shown() for letter in group.newest],
         }
         for group in groups
     }
     return {"total": known.total, "counted_at": known.at.isoformat() if known.at else None, "by_code": by_code}
-
-
-def shown(letter: DeadLetter) -> dict[str, Any]:
-    """Return a letter as JSON, without anything that may hold patient data."""
-    return {
-        "kind": letter.kind.value,
-        "subject": letter.subject,
-        "code": letter.code,
-        "detail": letter.detail,
-        "hint": letter.hint,
-        "first_at": letter.first_at.isoformat(),
-        "last_at": letter.last_at.isoformat(),
-        "attempts": letter.attempts,
-    }
 
 
 def told(secrets: letters.Secrets) -> dict[str, Any]:

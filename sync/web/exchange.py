@@ -17,20 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sync.errors import AccessRefused, SyncError
+from sync.errors import AccessRefused, RequestRefused, SyncError
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
 
 _FORM = "application/x-www-form-urlencoded"
 _TRUE = frozenset({"1", "true", "yes", "on"})
-
-
-class RequestRefused(SyncError):
-    """What was asked for is not understood, or is not there."""
-
-    code = "request.malformed"
-    hint = "See the documentation of this address."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync.access import operator_of
+from sync.errors import BadReplay, RequestRefused
 from sync.model import AuditEntry
 from sync.ports import Services
 from sync.replay import jobs
 from sync.replay.preview import foresee
-from sync.replay.requests import BadRequest, parse_request
 from sync.replay.requests import Request as Replay
+from sync.replay.requests import parse_request
 from sync.replay.sources import Source
 from sync.walking import Walk
-from sync.web.exchange import Answer, Request, RequestRefused, fields_of, is_set, text_of
+from sync.web.exchange import Answer, Request, fields_of, is_set, text_of
 
 _FLAGS = ("reread", "dry_run")
 
@@ -54,7 +55,7 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
 def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Services) -> Replay:
     try:
         return parse_request(fields, configured=replayed, now=s.clock.now())
-    except BadRequest as problem:
+    except BadReplay as problem:
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
 
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sync.errors import BadReplay
 from sync.model import StudyRef
-from sync.replay.requests import BadRequest, Request, as_json, parse_kept, parse_request
+from sync.replay.requests import Request, as_json, parse_kept, parse_request
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def test_times_are_taken_with_their_zone_and_dates_begin_at_midnight_utc():
     ],
 )
 def test_what_cannot_be_is_refused_with_the_field_and_never_its_value(fields, complaint):
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadReplay) as refused:
         parsed(**fields)
     assert complaint in refused.value.detail
     assert "abc" not in str(refused.value)
@@ -58,7 +59,7 @@ def test_what_cannot_be_is_refused_with_the_field_and_never_its_value(fields, co
 
 @pytest.mark.parametrize("body", [None, [], "x", 3])
 def test_a_body_that_is_no_object_is_refused(body):
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadReplay):
         parse_request(body, configured=("blob",), now=NOW)
 
 

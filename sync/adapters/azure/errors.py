@@ -50,7 +50,7 @@ _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBein
 
 @contextmanager
 def state_errors() -> Iterator[None]:
-    """Translate what Table and Queue Storage raise; 404, 409 and 412 become `StoreConflict`."""
+    """Translate what tables and queues raise: 404, 409 and 412 become `StoreConflict`, the rest `StoreUnavailable`."""
     try:
         yield
     except AzureError as problem:
@@ -61,7 +61,7 @@ def state_errors() -> Iterator[None]:
 
 @contextmanager
 def source_errors() -> Iterator[None]:
-    """Translate what Blob Storage raises when an object is read."""
+    """Translate what Blob Storage raises when an object is read: `SourceGone`, `SourceChanged`, `SourceUnavailable`."""
     try:
         yield
     except AzureError as problem:
