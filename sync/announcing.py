@@ -101,7 +101,7 @@ async def announce_study(after: Projection, before: Projection | None, s: Servic
     """
     Announce what became of a study, if that is news, and return the projection row that says so.
 
-    The caller writes the row next; dying in between, its next life announces it again, by the same id.
+    Safe to repeat: the caller writes the row next; dying in between, its next life announces it again, by the same id.
     """
     state, result = _removed(after, s) if after.content_hash is None else _synced(after, s)
     return await _if_news(after, before, state, result, s)
@@ -130,7 +130,7 @@ async def announce_failure(noted: Projection, failure: SyncError, s: Services) -
 
 
 async def announce_rejected(key: ObjectKey, etag: str | None, failure: SyncError, s: Services) -> None:
-    """Announce that an object can not become an instance as it is."""
+    """Announce that an object can not become an instance as it is. Safe to repeat: the event has the same id."""
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
     await announce(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)

@@ -101,7 +101,7 @@ async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, An
     """
     List the scope from a position on, a page a batch; a token that the store no longer takes begins anew.
 
-    What was not changed since ``scope.since`` is passed over.
+    What was not changed since ``scope.since`` is passed over. Only reads.
     """
     token = None if position.get("finished") else position.get("token")
     while True:

@@ -27,7 +27,7 @@ async def feed_batches(
     feed: BlobFeed, allowed: Sources, start: datetime, end: datetime, position: Mapping[str, Any]
 ) -> AsyncIterator[Batch]:
     """
-    Iterate over the changes of our containers from ``start`` on and before ``end``.
+    Iterate over the changes of our containers from ``start`` on and before ``end``. Only reads.
 
     Within a batch an object occurs once. ``position`` holds the segment that was begun, how many portions of it are
     done, and whether it is over; only finished segments are counted so, for the others may still grow in the middle.

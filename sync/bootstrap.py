@@ -137,7 +137,7 @@ async def _start() -> Running:
 
 async def start(settings: Settings) -> Running:
     """
-    Build the services for these settings, and create tables and queues that are missing.
+    Build the services for these settings, and create tables and queues that are missing. Safe to repeat.
 
     Raises
     ------

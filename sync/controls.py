@@ -31,7 +31,7 @@ class Pause:
 
 
 async def projection_pause(s: Services) -> Pause | None:
-    """Return the pause of projection; None when there is none."""
+    """Return the pause of projection; None when there is none. Only reads."""
     kept = await s.cursors.read(PROJECTION)
     return pause_of(kept.value if kept is not None else None)
 

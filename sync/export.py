@@ -84,7 +84,7 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
 
 async def export(folder: Path, max_bytes: int, s: Services, progress: Callable[[int, float], None]) -> Exported:
     """
-    Write all resources of ours below a folder that `prepare` has made; the manifest comes last.
+    Write all resources of ours below a folder that `prepare` has made; the manifest comes last. Changes nothing else.
 
     Memory is that of a chunk of studies, and some bytes a patient. Studies that change meanwhile may be in it as they
     were or as they are; verify afterwards.

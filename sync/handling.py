@@ -54,7 +54,7 @@ FEW = 32
 
 async def handle_object_message(text: str, sources: Sources, s: Services, *, attempt: int = 1) -> None:
     """
-    Handle one message of the queue ``objects``: one event, or a batch of them.
+    Handle one message of the queue ``objects``: one event, or a batch of them. Safe to repeat.
 
     Each event is tried, whatever became of those before it: one bad object must not hold up the others. An outage of
     the object store does not raise, for that would poison everything in minutes: the object waits with a growing
@@ -155,7 +155,7 @@ def _turn(change: Change, s: Services) -> asyncio.Lock:
 
 async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:
     """
-    Handle one message of the queue ``studies``.
+    Handle one message of the queue ``studies``. Safe to repeat.
 
     An outage of the FHIR service does not raise, for that would poison everything in minutes: the study waits with a
     growing delay, and its dirty row remembers that a pass may have died half-way.
@@ -278,7 +278,7 @@ async def sweep(s: Services) -> int:
     """
     Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned, a pause.
 
-    Result events that were left behind are sent too.
+    Result events that were left behind are sent too. Safe to repeat.
 
     While the queue holds as many messages as there are dirty studies, they are probably all on their way; but several
     may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor

@@ -41,7 +41,7 @@ async def mark_anew(study: StudyRef, s: Services) -> None:
 
 async def read_mark(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
     """
-    Read a study's mark, and tell whether it was there; one that was not is made.
+    Read a study's mark, and tell whether it was there; one that was not is made. Safe to repeat.
 
     Its absence proves nothing to a redelivered message: the first delivery may have taken it off and died.
 

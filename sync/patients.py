@@ -151,7 +151,7 @@ async def link_patient(
 
 async def confirm_written(link: PatientLink, s: Services) -> None:
     """
-    Read the rows once more after a write.
+    Read the rows once more after a write. Only reads.
 
     No server fences a create; and a study that came in between may have found right what this write replaced.
 

@@ -56,7 +56,7 @@ class Rehearsal:
 
 async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = None) -> Rehearsal:
     """
-    Find out what projecting the study now, trusting no record, would write.
+    Find out what projecting the study now, trusting no record, would write. Only reads.
 
     Parameters
     ----------

@@ -41,6 +41,8 @@ async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None
     """
     Note the failure on the dirty row, then send a message for later; either alone is enough to get there.
 
+    Safe to repeat: the study waits longer.
+
     Raises
     ------
     TransientError
@@ -91,6 +93,7 @@ async def put_off(change: Change, outage: TransientError, s: Services) -> None:
     Have an object looked at later, trusting nothing, by a message that takes the place of this one.
 
     Exactly one message is sent, and it is sent last: otherwise messages would multiply for as long as the outage lasts.
+    So a repeat of this call sends another one; who is delivered again has not sent it.
 
     Raises
     ------

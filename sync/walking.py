@@ -146,7 +146,7 @@ async def go(
     batches: AsyncIterator[Batch], work: Work, walk: Walk, *, parallel: int, until: float | None = None
 ) -> bool:
     """
-    Deal with every change of every batch, in no order, and move the position over what is done.
+    Deal with every change of every batch, in no order, and move the position over what is done. Safe to interrupt.
 
     Parameters
     ----------

@@ -82,7 +82,16 @@ def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
 
 
 async def batches(server: OrthancServer, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
-    """Read the changes from a position on, then look for what they do not tell; each batch tells its position."""
+    """
+    Read the changes from a position on, then look for what they do not tell; each batch tells its position.
+
+    Safe to repeat from any position that it told: what was dealt with already is looked at once more.
+
+    Raises
+    ------
+    SourceUnavailable
+        The server did not answer as it should.
+    """
     now = s.clock.now()
     since, kept = position.get("since") or 0, {key: position.get(key) for key in ("count", "checked")}
     expected = kept["count"]

@@ -40,6 +40,8 @@ async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | Non
     """
     Read the pages of a window of time, from ``start`` on and before ``end``; None: of the feed's beginning, its end.
 
+    Only reads.
+
     Raises
     ------
     SourceUnavailable
@@ -78,7 +80,12 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) ->
     """
     Read the feed from a position on; each batch tells the position once its changes are dealt with.
 
-    Entries that name no instance get their dead letters here.
+    Entries that name no instance get their dead letters here. Safe to repeat from any position that it told.
+
+    Raises
+    ------
+    SourceUnavailable
+        The service did not answer as it should.
     """
     now = s.clock.now()
     until = _moment(position.get("until"))

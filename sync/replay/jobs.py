@@ -240,7 +240,7 @@ def shown(cursor: Cursor) -> dict[str, Any]:
 
 
 async def replays(s: Services) -> list[dict[str, Any]]:
-    """List all replays, the latest first."""
+    """List all replays, the latest first. Only reads."""
     found = [cursor async for cursor in s.cursors.all() if cursor.name.startswith(PREFIX) and cursor.position]
     latest = sorted(found, key=lambda each: each.advanced_at.timestamp() if each.advanced_at else 0.0, reverse=True)
     return [shown(cursor) for cursor in latest]

@@ -129,7 +129,7 @@ def sources_of(blobs: Blobs, s: Services) -> dict[str, Source]:
 
 
 async def of_study(study: StudyRef, s: Services) -> AsyncIterator[Batch]:
-    """Give every object of a study that we know of, and every one that a DICOM service says it has."""
+    """Give every object of a study that we know of, and every one that a DICOM service says it has. Only reads."""
     found: dict[ObjectRef, None] = {}
     for row in await s.ledger.read(study):
         known = await s.locators.find(row.object_key)

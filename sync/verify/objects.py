@@ -79,7 +79,7 @@ async def _of_service(
 
 
 async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Services) -> Sequence[ObjectRef]:
-    """Return the names of objects that drifted: a locator knows them, or the service's list of the study does."""
+    """Return the names of objects that drifted, as locators or lists of services know them. Only reads."""
     found = [known.value.object for key in keys if (known := await s.locators.find(key)) is not None]
     missing = set(keys) - {ref.key for ref in found}
     if missing:

@@ -104,7 +104,7 @@ class Remote(ABC):
         ----------
         path
             Below the base URL.
-        request
+        **request
             The rest, as `httpx.AsyncClient.request` takes it.
 
         Raises

@@ -35,7 +35,7 @@ class DicomWeb(Remote):
     ----------
     setting
         Name of the setting that holds the URL, for error texts.
-    more
+    **more
         As `sync.adapters.http.remote.Remote` takes them.
     """
 
