@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sync.ops.letter_actions import Selection
+from tests.simulation.contents import Content
 from tests.simulation.letters import CONTAINERS, GARBAGE, REFS, LetterWorld
-from tests.simulation.world import Content
 from tests.worlds import events
 
 

@@ -33,9 +33,10 @@ from sync.ops.letter_actions import Selection
 from sync.pipeline import mark_anew
 from sync.ports import Services
 from sync.verify.studies import look_at_study
+from tests.simulation.contents import UNREADABLE, Content, dicom_file
 from tests.simulation.letter_ports import Fhir, Key, Objects, Operator
 from tests.simulation.scheduling import Stepping, Turns
-from tests.simulation.world import SETTINGS, UNREADABLE, Content, dicom_file
+from tests.simulation.world import SETTINGS
 from tests.worlds import events, ports_of
 
 MAX_STEPS = 6_000

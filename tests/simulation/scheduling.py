@@ -1,7 +1,7 @@
 """
 Tasks of one event loop, held back at every port call until a seeded scheduler lets one of them go on, or kills it.
 
-For what runs things side by side itself, and so needs a loop. Simpler coroutines are driven by hand: see `world`.
+For what runs things side by side itself, and so needs a loop. Simpler coroutines are driven by hand: see `stepping`.
 """
 
 from __future__ import annotations
