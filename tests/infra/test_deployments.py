@@ -10,7 +10,7 @@ from tests.infra.bicep.evaluate import Module, Resource
 from tests.infra.bicep.modules import waits_for
 from tests.infra.bicep.reader import read
 from tests.infra.deployments import NEEDED, bodies, deployments, resources
-from tests.infra.templates import INFRA
+from tests.infra.templates import INFRA, ROLES
 
 MAIN = INFRA / "main.bicep"
 
@@ -105,6 +105,68 @@ def test_alerts_of_the_platform_look_at_metrics_that_there_are():
         for condition in each.body["properties"]["criteria"]["allOf"]
     }
     assert looked_at == {"DeadLetteredCount": "systemTopics", "Availability": "storageAccounts"}
+
+
+CATEGORIES = {
+    "fhirservices": {"AllMetrics"},
+    "topics": {"PublishFailures", "AllMetrics"},
+    "blobServices": {"Transaction"},
+    "queueServices": {"Transaction"},
+    "tableServices": {"Transaction"},
+}
+"""Azure Monitor, "Supported metrics" and "Supported resource logs": what is kept of each, by kind."""
+
+
+def test_what_is_kept_of_a_resource_is_something_that_it_has():
+    kept = {}
+    for each in resources():
+        if each.type == "Microsoft.Insights/diagnosticSettings":
+            said = each.body["properties"]
+            kind = each.id.split("/providers/Microsoft.Insights/")[0].split("/")[-2]
+            kept.setdefault(kind, set()).update(one["category"] for one in (*said.get("logs", []), *said["metrics"]))
+    assert kept == CATEGORIES
+
+
+def test_the_plan_is_flex_consumption():
+    """Azure Functions, "Flex Consumption plan"; both words are free text to the interface."""
+    plans = [each.body["sku"] for each in resources() if each.type == "Microsoft.Web/serverfarms"]
+    assert plans
+    assert all(sku == {"name": "FC1", "tier": "FlexConsumption"} for sku in plans)
+
+
+def test_what_can_have_tags_is_somewhere():
+    """The models of some services do not ask for the location that the service asks for."""
+    nowhere = {each.type for each in resources() if "tags" in each.body and not each.body.get("location")}
+    assert nowhere == set()
+
+
+ROLES_ON = {
+    "state account": "Microsoft.Storage/storageAccounts/sync",
+    "account of the DICOM files": "Microsoft.Storage/storageAccounts/",
+    "FHIR service": "/fhirservices/",
+    "DICOM service, if used": "/dicomservices/",
+    "the project's own topic": "Microsoft.EventGrid/topics/",
+    "Application Insights": "Microsoft.Insights/components/",
+}
+"""What the page of the deployment calls the places of roles, and how their ids go."""
+
+
+def test_the_page_lists_the_roles_of_the_function_app():
+    page = (INFRA.parent / "docs" / "deploy.md").read_text()
+    listed = {
+        (role.lower(), place) for role, place in re.findall(r"^\| (\w.*?) \| (.*?) \| [^|]+ \|$", page, re.MULTILINE)
+    }
+    listed = {(role, place) for role, place in listed if place in ROLES_ON}
+    names = {guid: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower() for key, guid in ROLES.items()}
+    given = set()
+    for each in resources():
+        if (
+            each.type == "Microsoft.Authorization/roleAssignments"
+            and "id-dicom-fhir-sync" in each.body["properties"]["principalId"]
+        ):
+            place = next(name for name, part in ROLES_ON.items() if part in each.id)
+            given.add((names[each.body["properties"]["roleDefinitionId"].rpartition("/")[2]], place))
+    assert {(role.replace("eventgrid", "event grid"), place) for role, place in listed} == given
 
 
 def named(value):
