@@ -13,29 +13,50 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from sync.config import LOCAL_HOSTS, PREFIX, STATE, MappingSettings, Section, Settings, sections
+from sync.config import LOCAL_HOSTS, PREFIX, STATE, MappingSettings, Section, Settings, Uri, is_web_root, sections
 from sync.errors import ConfigError
 
 _SECRETS = ("accountkey=", "sharedaccesssignature=", "sharedaccesskey=", "sig=")
 _SOUND: Mapping[str, Any] = {
     "fhir_url": "https://fhir.invalid",
-    "storage": "AccountName=sound;AccountKey=sound",
+    "storage": "AccountName=sound;AccountKey=c291bmQ=",
     "storage_account": "sound",
     "max_wait": 3600.0,
+    "orthanc_user": "sound",
+    "orthanc_password": "sound",
+    "webhook_key": "sound",
 }
 """Stand in for what is missing or wrong where the default would be neither, so that the rest is judged too."""
 
-_FREE_OF_PATIENT_DATA = frozenset({"otlp_endpoint"})
+_FREE_OF_PATIENT_DATA = frozenset({"OTEL_EXPORTER_OTLP_ENDPOINT"})
 """Addresses that plain http may go to: collectors often stand in the same cluster and take nothing else."""
 
+_SECRET_BY_NATURE = frozenset({f"{PREFIX}ALERT_WEBHOOK"})
+"""Addresses that hold a key because nothing else lets anybody in there."""
+
+USELESS_WITHOUT: Mapping[str, str] = {
+    f"{PREFIX}EVENTS_KEY": f"{PREFIX}EVENTS_TOPIC",
+    f"{PREFIX}EVENTS_UIDS": f"{PREFIX}EVENTS_TOPIC",
+    f"{PREFIX}ORTHANC_USER": f"{PREFIX}ORTHANC_URL",
+    f"{PREFIX}ORTHANC_PASSWORD": f"{PREFIX}ORTHANC_URL",
+    f"{PREFIX}RECONCILE_REPAIR": f"{PREFIX}RECONCILE_STUDIES",
+    f"{PREFIX}ALERT_WEBHOOK_SHAPE": f"{PREFIX}ALERT_WEBHOOK",
+    f"{PREFIX}ALERT_WEBHOOK_KEY": f"{PREFIX}ALERT_WEBHOOK",
+}
+"""Settings that do nothing while the other is empty, or 0: whoever sets them believes that they do."""
+
+_EVALUATED_EVERY = 30.0
+"""Seconds between two evaluations of the alerts."""
+
+_HOURS = 24
+
 _INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)")
-_HTTP = re.compile(r"https?://[^\s/@?#]+[^\s@?#]*")
 
 S = TypeVar("S", bound=Section)
 
@@ -74,9 +95,25 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     """
     settings, wrong = _judged()
     found = [*wrong, *_unknown(os.environ if environment is None else environment)]
-    found += [*_open_doors(settings), *_contradictions(settings), *_worth_setting(settings), *_unheard(settings)]
+    faulty = {each.setting for each in wrong}
+    found += [each for each in _second_thoughts(settings) if not any(_concerns(each, name) for name in faulty)]
     order = list(Severity)
     return tuple(sorted(set(found), key=lambda each: (order.index(each.severity), each.setting, each.text)))
+
+
+def _concerns(remark: Remark, variable: str) -> bool:
+    """Whether a remark is about a setting, or about another beside it."""
+    return re.search(rf"\b{variable}\b", f"{remark.setting} {remark.text}") is not None
+
+
+def _second_thoughts(settings: Settings) -> Iterator[Remark]:
+    """Judge settings that are right each by itself."""
+    yield from _open_doors(settings)
+    yield from _useless(settings)
+    yield from _contradictions(settings)
+    yield from _unwise(settings)
+    yield from _worth_setting(settings)
+    yield from _unheard(settings)
 
 
 def _judged() -> tuple[Settings, list[Remark]]:
@@ -139,19 +176,57 @@ def all_variables() -> dict[str, FieldInfo]:
     return found
 
 
+def _values(settings: Settings) -> dict[str, tuple[Any, FieldInfo]]:
+    """Return the value of every setting, those of sections too, by the name of its variable."""
+    found: dict[str, tuple[Any, FieldInfo]] = {}
+    for owner in (settings, *(getattr(settings, name) for name in sections())):
+        for name, info in type(owner).model_fields.items():
+            if name not in sections():
+                found[owner.variable(name)] = getattr(owner, name), info
+    return found
+
+
 def _open_doors(settings: Settings) -> Iterator[Remark]:
     """Name plain http to another machine, and keys where an identity would do."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name, None)
-        if not isinstance(value, str) or value == _SOUND.get(name) or name in _FREE_OF_PATIENT_DATA:
+    for variable, (value, info) in _values(settings).items():
+        if not isinstance(value, str) or _names_a_system(info):
             continue
-        variable = Settings.variable(name)
-        if value.lower().startswith("http://") and urlsplit(value).hostname not in LOCAL_HOSTS:
+        if variable not in _FREE_OF_PATIENT_DATA and any(_is_open(each) for each in _addresses(value)):
             text = "is plain http: patient data would cross the network in the clear; use https"
             yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
-        elif _holds_secret(value):
+        if variable not in _SECRET_BY_NATURE and _holds_secret(value):
             text = "holds a key; use a managed identity and switch shared keys off"
             yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
+    if settings.events_key and not _is_local(settings.events_topic):
+        text = "is a key; leave it out, and give the identity the role EventGrid Data Sender"
+        yield Remark(setting=Settings.variable("events_key"), severity=Severity.INSECURE, text=text)
+
+
+def _names_a_system(info: FieldInfo) -> bool:
+    """Whether it is the URI of a system of identifiers, which nobody calls."""
+    return any(each in info.metadata for each in get_args(Uri)[1:])
+
+
+def _addresses(value: str) -> Iterator[str]:
+    """Give the addresses that a setting holds: itself, or those in a connection string."""
+    parts = [part.partition("=") for part in value.split(";")]
+    if value.lower().startswith("http"):
+        yield value
+        return
+    yield from (address for name, _, address in parts if name.lower().endswith("endpoint"))
+    if any((name.lower(), text.lower()) == ("defaultendpointsprotocol", "http") for name, _, text in parts):
+        yield from (f"http://{account}.remote" for name, _, account in parts if name.lower() == "accountname")
+
+
+def _is_open(address: str) -> bool:
+    return address.lower().startswith("http://") and not _is_local(address)
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in LOCAL_HOSTS
+    except ValueError:  # an IPv6 address that is none
+        return False
 
 
 def _holds_secret(value: str) -> bool:
@@ -160,13 +235,44 @@ def _holds_secret(value: str) -> bool:
     return not local and any(mark in lowered for mark in _SECRETS)
 
 
+def _useless(settings: Settings) -> Iterator[Remark]:
+    values = _values(settings)
+    for variable, other in USELESS_WITHOUT.items():
+        value, info = values[variable]
+        if value != info.default and not values[other][0]:
+            text = f"has no effect without {other}: set that, or remove this"
+            yield Remark(setting=variable, severity=Severity.WRONG, text=text)
+
+
 def _contradictions(settings: Settings) -> Iterator[Remark]:
-    if settings.storage and settings.storage_account and settings.storage != _SOUND["storage"]:
+    if settings.storage and settings.storage_account:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
     if settings.operators == "entra" and settings.sign_in.lower() == "false":
         text = "is entra, and App Service authentication is off: nobody may act; turn it on"
         yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
+    if settings.header.first_read > settings.header.max_bytes:
+        text = f"expected at most {PREFIX}HEADER_MAX_BYTES"
+        yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ", severity=Severity.WRONG, text=text)
+    if settings.cast_patient_system and settings.patient_policy == "reference-only":
+        text = f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which looks for no Patient: remove one"
+        yield Remark(setting=Settings.variable("cast_patient_system"), severity=Severity.WRONG, text=text)
+    if settings.alert.webhook_key and settings.alert.webhook and settings.alert.webhook_shape != "pagerduty":
+        text = f"has no effect unless {PREFIX}ALERT_WEBHOOK_SHAPE is pagerduty: set that, or remove this"
+        yield Remark(setting=f"{PREFIX}ALERT_WEBHOOK_KEY", severity=Severity.WRONG, text=text)
+
+
+def _unwise(settings: Settings) -> Iterator[Remark]:
+    """Name limits that would be passed while all is well."""
+    if settings.alert.lag <= settings.max_wait:
+        text = f"expected more than {PREFIX}MAX_WAIT, or a study that merely grows raises the alert"
+        yield Remark(setting=f"{PREFIX}ALERT_LAG", severity=Severity.ADVICE, text=text)
+    if settings.alert.stopped <= _EVALUATED_EVERY:
+        text = f"expected more than {_EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
+        yield Remark(setting=f"{PREFIX}ALERT_STOPPED", severity=Severity.ADVICE, text=text)
+    if settings.series_minutes_kept > settings.series_hours_kept * _HOURS:
+        text = f"expected at most {PREFIX}SERIES_HOURS_KEPT, which is in days: hours are kept for longer than minutes"
+        yield Remark(setting=Settings.variable("series_minutes_kept"), severity=Severity.ADVICE, text=text)
 
 
 def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
@@ -185,6 +291,6 @@ def _unheard(settings: Settings) -> Iterator[Remark]:
     if settings.insights_connection and not key:
         text = "nothing is exported there: expected a connection string, InstrumentationKey=…;IngestionEndpoint=…"
         yield Remark(setting=Settings.variable("insights_connection"), severity=Severity.ADVICE, text=text)
-    if settings.otlp_endpoint and not _HTTP.fullmatch(settings.otlp_endpoint):
+    if settings.otlp_endpoint and not is_web_root(settings.otlp_endpoint):
         text = "nothing is exported there: expected an http(s) URL such as http://collector:4318"
         yield Remark(setting=Settings.variable("otlp_endpoint"), severity=Severity.ADVICE, text=text)

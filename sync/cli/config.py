@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sync.cli.connecting import reported
-from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
+from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console, shown
 from sync.config import Settings
 from sync.config_check import Remark, Severity, remarks
 
@@ -82,7 +82,7 @@ async def _try_all() -> list[Connection]:
 def _print(found: Iterable[Remark], connections: Iterable[Connection], *, skipped: bool) -> None:
     out = console()
     for each in found:
-        out.print(f"{each.severity.value:<9} {each.setting} {each.text}")
+        out.print(f"{each.severity.value:<9} {shown(each.setting)} {each.text}")
     if not found:
         out.print("sound     every setting")
     for connection in connections:

@@ -9,7 +9,7 @@ a setting means is said here, once: docs/settings.md is made of it.
 from __future__ import annotations
 
 from sync.config.alerts import AlertSettings
-from sync.config.forms import LOCAL_HOSTS, SYSTEM_SCHEMES
+from sync.config.forms import LOCAL_HOSTS, SYSTEM_SCHEMES, Uri, is_web_root
 from sync.config.header import HeaderLimits
 from sync.config.mapping import MappingSettings
 from sync.config.section import PREFIX, Section
@@ -25,5 +25,7 @@ __all__ = [
     "MappingSettings",
     "Section",
     "Settings",
+    "Uri",
+    "is_web_root",
     "sections",
 ]

@@ -29,6 +29,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names of this machine: there, and nowhere else, addresses may be plain http without a credential."""
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+|(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")
 
 
 def _absolute_uri(value: str) -> str:
@@ -38,12 +39,13 @@ def _absolute_uri(value: str) -> str:
 
 
 def _web_root(value: str) -> str:
-    if value and not _is_web_root(value):
+    if value and not is_web_root(value):
         raise ValueError("expected an http(s) URL without user name, query or fragment")
     return value.rstrip("/")
 
 
-def _is_web_root(value: str) -> bool:
+def is_web_root(value: str) -> bool:
+    """Whether it is an http(s) URL of a host, with nothing but a path behind it."""
     try:
         parts = urlsplit(value)
         named = bool(parts.hostname) and parts.port != 0
@@ -54,7 +56,7 @@ def _is_web_root(value: str) -> bool:
 
 
 def _access_key(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", value):
+    if value and not _BASE64.fullmatch(value):
         raise ValueError("expected an access key of the topic, which is base64")
     return value
 
@@ -69,11 +71,12 @@ def _topic(value: str) -> str:
 
 
 def _webhook(value: str) -> str:
-    if not value:
-        return value
-    parts = urlsplit(value)
-    local = parts.hostname in LOCAL_HOSTS
-    if not (parts.scheme == "https" or (parts.scheme == "http" and local)) or not parts.hostname or "@" in parts.netloc:
+    """Pass an address with a query too: that is where the secret of most webhooks is."""
+    root = value.partition("#")[0].partition("?")[0]
+    local = root.startswith("http://") and is_web_root(root) and urlsplit(root).hostname in LOCAL_HOSTS
+    if value and not (
+        (local or (root.startswith("https://") and is_web_root(root))) and _URI_CHARACTERS.fullmatch(value)
+    ):
         raise ValueError("expected an https URL (http only on this machine) without user name")
     return value
 
@@ -101,9 +104,26 @@ def _user(value: str) -> str:
     return value
 
 
+def _connection_string(value: str) -> str:
+    if value and not _is_connection_string(value):
+        raise ValueError("expected a connection string of a storage account, such as AccountName=…;AccountKey=…")
+    return value
+
+
+def _is_connection_string(value: str) -> bool:
+    """Whether Azure's clients can read it: they fail on another at start, or at their first request."""
+    parts = {name.lower(): part for name, _, part in (each.partition("=") for each in value.rstrip(";").split(";"))}
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return True
+    account = parts.get("accountname", "")
+    key = account and _BASE64.fullmatch(parts.get("accountkey", ""))
+    place = account or any(parts.get(f"{service}endpoint") for service in ("blob", "queue", "table"))
+    return bool(key or (place and parts.get("sharedaccesssignature")))
+
+
 def _source(value: str) -> str:
-    """Pass a connection string: its client judges it. With an identity, Azure takes nothing but https."""
-    if "://" in value.partition("=")[0] and not (_is_web_root(value) and value.startswith("https:")):
+    """With an identity, Azure takes nothing but https."""
+    if value and not (_is_connection_string(value) or (is_web_root(value) and value.startswith("https:"))):
         raise ValueError("expected a connection string, or the https URL of an account's blob service")
     return value
 
@@ -170,6 +190,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 Webhook = Annotated[str, AfterValidator(_webhook)]
 
 Account = Annotated[str, AfterValidator(_account)]
+ConnectionString = Annotated[str, AfterValidator(_connection_string)]
 Source = Annotated[str, AfterValidator(_source)]
 Container = Annotated[str, AfterValidator(_container)]
 Containers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)]

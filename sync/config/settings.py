@@ -11,6 +11,7 @@ from sync.config.alerts import AlertSettings
 from sync.config.forms import (
     AccessKey,
     Account,
+    ConnectionString,
     Container,
     Containers,
     GivenRoot,
@@ -105,7 +106,7 @@ class Settings(MappingSettings):
     series_hours_kept: Annotated[float, Field(ge=1, le=3650)] = 90.0
     """Days for which measurements are kept hour by hour."""
 
-    storage: str = Field(default="", validation_alias=STATE, repr=False)
+    storage: ConnectionString = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty when an identity is used instead."""
 
     storage_account: Account = Field(default="", validation_alias=f"{STATE}__accountName")
@@ -144,8 +145,10 @@ class Settings(MappingSettings):
     def _fits_together(self) -> Self:
         if not self.storage and not self.storage_account:
             raise ConfigError(STATE, f"is missing; it, or {STATE}__accountName, must name the state account")
-        if bool(self.orthanc_user) != bool(self.orthanc_password):
-            raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"expected together with {PREFIX}ORTHANC_USER, or neither")
+        if self.orthanc_user and not self.orthanc_password:
+            raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"is missing; expected together with {PREFIX}ORTHANC_USER")
+        if self.orthanc_password and not self.orthanc_user:
+            raise ConfigError(f"{PREFIX}ORTHANC_USER", f"is missing; expected together with {PREFIX}ORTHANC_PASSWORD")
         if self.max_wait < self.quiet_period:
             raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self

@@ -52,7 +52,6 @@ WRONG = [
     ("DICOM_SYNC_DICOM_URL", "pacs.example"),
     ("DICOM_SYNC_ORTHANC_URL", "http://orthanc:orthanc@localhost:8042"),
     ("DICOM_SYNC_ORTHANC_USER", "a:b"),
-    ("DICOM_SYNC_ORTHANC_PASSWORD", "without a user"),
     ("DICOM_SYNC_EVENTS_TOPIC", "topic.example"),
     ("DICOM_SYNC_EVENTS_TOPIC", "http://topic.example/api/events"),
     ("DICOM_SYNC_EVENTS_UIDS", "some"),
@@ -93,6 +92,8 @@ WRONG = [
     ("DICOM_SYNC_SOURCE", "http://account.blob.core.windows.net"),
     ("DICOM_SYNC_SOURCE", "https://account.blob.core.windows.net?sv=1&sig=2"),
     ("AzureWebJobsStorage__accountName", "Not_An_Account"),
+    ("AzureWebJobsStorage", "AccountName=state"),
+    ("AzureWebJobsStorage", "AccountName=state;AccountKey=no key"),
     ("DICOM_SYNC_ALERT", '{"lag": 3}'),
     ("DICOM_SYNC_ALERT_LAG", "0"),
     ("DICOM_SYNC_ALERT_QUEUE", "0"),
@@ -132,11 +133,17 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(monkeypatch, name,
 def test_every_setting_that_can_be_wrong_is_tried():
     every = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()}
     assert every - {name for name, _ in WRONG} == {
-        "AzureWebJobsStorage",  # its clients judge it, at start
+        "DICOM_SYNC_ORTHANC_PASSWORD",  # any text may be one
         "APPLICATIONINSIGHTS_CONNECTION_STRING",  # platforms set these two: the sync goes on without an exporter
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "WEBSITE_AUTH_ENABLED",  # App Service sets it: whatever it holds, the sync goes on
     }
+
+
+@pytest.mark.parametrize(("given", "missing"), [("USER", "PASSWORD"), ("PASSWORD", "USER")])
+def test_of_a_user_and_a_password_the_one_that_is_missing_is_named(monkeypatch, given, missing):
+    monkeypatch.setenv(f"DICOM_SYNC_ORTHANC_{given}", "orthanc")
+    assert refusal().setting == f"DICOM_SYNC_ORTHANC_{missing}"
 
 
 @pytest.mark.parametrize("name", SOUND)

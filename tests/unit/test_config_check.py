@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app
-from sync.config_check import Severity, all_variables, remarks
+from sync.config_check import Severity, remarks
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
 SOUND = {
@@ -53,27 +53,6 @@ def test_what_is_missing_is_named_and_the_rest_is_judged_all_the_same(monkeypatc
     monkeypatch.delenv("AzureWebJobsStorage__accountName")
     monkeypatch.setenv("DICOM_SYNC_CONTAINERS", "NOT A CONTAINER")
     assert named(Severity.WRONG) == {"DICOM_SYNC_FHIR_URL", "AzureWebJobsStorage", "DICOM_SYNC_CONTAINERS"}
-
-
-@pytest.mark.parametrize("variable", sorted(set(all_variables()) - {"AzureWebJobsStorage"}))
-def test_each_setting_broken_alone_is_the_one_that_is_named(monkeypatch, variable):
-    monkeypatch.setenv(variable, "\x7f not {a value: of anything")
-    assert named() in ({variable}, set()), "somebody else is blamed"
-    if variable not in FREE_TEXT:
-        assert named() == {variable}
-
-
-FREE_TEXT = frozenset({"DICOM_SYNC_SOURCE", "WEBSITE_AUTH_ENABLED"})
-"""A connection string is judged by its client only; `--connect` names it. The other is what App Service says."""
-
-
-def test_sign_in_that_operators_need_must_be_on(monkeypatch):
-    monkeypatch.setenv("DICOM_SYNC_OPERATORS", "entra")
-    for said in ("", "True"):
-        monkeypatch.setenv("WEBSITE_AUTH_ENABLED", said)
-        assert remarks() == ()
-    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "False")
-    assert named(Severity.WRONG) == {"DICOM_SYNC_OPERATORS"}
 
 
 def test_addresses_of_telemetry_that_are_some_need_no_remark(monkeypatch):
