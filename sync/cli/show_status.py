@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,22 +65,24 @@ def status(
 
 async def _told(running: Running, *, watch: bool, as_json: bool) -> Mapping[str, Any]:
     told = await read_status(running.services)
-    if as_json or not watch:
-        _say(told, as_json=as_json)
-    if not watch:
-        return told
     out = Console()
-    with Live(picture(told), console=out, screen=out.is_terminal and not as_json, auto_refresh=False) as live:
-        while True:
-            try:
-                await asyncio.sleep(EVERY)
-                told = await read_status(running.services)
-            except asyncio.CancelledError:  # Ctrl-C, whether it waits or looks
-                return told
-            if as_json:
-                _say(told, as_json=True)
-            else:
-                live.update(picture(told), refresh=True)
+    if not watch or as_json or not out.is_terminal:
+        _say(told, as_json=as_json)
+        return await _watched(running, told, lambda now: _say(now, as_json=as_json)) if watch else told
+    with Live(picture(told), console=out, screen=True, auto_refresh=False) as live:
+        return await _watched(running, told, lambda now: live.update(picture(now), refresh=True))
+
+
+async def _watched(
+    running: Running, told: Mapping[str, Any], show: Callable[[Mapping[str, Any]], object]
+) -> Mapping[str, Any]:
+    while True:
+        try:
+            await asyncio.sleep(EVERY)
+            told = await read_status(running.services)
+        except asyncio.CancelledError:  # Ctrl-C, whether it waits or looks
+            return told
+        show(told)
 
 
 def _say(told: Mapping[str, Any], *, as_json: bool) -> None:

@@ -53,7 +53,7 @@ async def test_the_exit_code_says_whether_it_fails(monkeypatch, failing, code):
 
 
 @pytest.mark.parametrize("while_it", ["waits", "looks"])
-async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, while_it):
+async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, capsys, while_it):
     w, looked, looks = Watched(), asyncio.Event(), iter(range(9))
     await w.tick()
 
@@ -72,6 +72,7 @@ async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, while_
     await asyncio.sleep(0.05)
     watching.cancel()  # what asyncio.run does on Ctrl-C
     assert (await watching)["health"]["verdict"] == "in sync"
+    assert capsys.readouterr().out.count("IN SYNC") == (2 if while_it == "looks" else 1)  # it goes to no terminal
 
 
 def test_the_rules_are_exported_without_any_service():
