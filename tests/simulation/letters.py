@@ -27,10 +27,10 @@ from sync.adapters.memory.objects import MemoryObjects
 from sync.adapters.memory.store import MemoryStore
 from sync.errors import SyncError
 from sync.events import Sources, study_message
+from sync.marks import mark_anew
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
 from sync.ops import letter_actions
 from sync.ops.letter_actions import Selection
-from sync.pipeline import mark_anew
 from sync.ports import Services
 from sync.verify.studies import look_at_study
 from tests.simulation.contents import UNREADABLE, Content, dicom_file

@@ -86,6 +86,15 @@ def copied(name: str, edits: Sequence[tuple[str, str]], *, rule: str) -> ModuleT
     return module
 
 
+def apart(name: str, *edits: tuple[str, str], rule: str) -> ModuleType:
+    """Return an edited copy of a module that others get to know only by being given it."""
+    kept = import_module(name)
+    try:
+        return copied(name, edits, rule=rule)
+    finally:
+        sys.modules[name] = kept
+
+
 BACK_AND_FORTH = Scenario(
     contents=(Content("1", "P1", "11"), Content("1", "P1", "12"), None),
     names=(1, 2),

@@ -7,12 +7,9 @@ notice with the same id, and that only after a death; between two breakages noth
 
 import asyncio
 import random
-import sys
 from collections import Counter
 from datetime import timedelta
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +22,7 @@ from sync.ops import alerts
 from sync.ports import Services
 from sync.series import Recorder
 from sync.telemetry import Telemetry
+from tests.simulation.mutants import apart
 
 STUDY = StudyRef(study_instance_uid="2.25.1")
 SEEDS = 12
@@ -216,24 +214,9 @@ MUTANTS = {
 
 @pytest.mark.parametrize("rule", list(MUTANTS))
 async def test_without_the_rule_something_is_lost_or_doubled(rule):
-    module = mutated(*MUTANTS[rule])
+    module = apart("sync.ops.alerts", MUTANTS[rule], rule=rule)
     for seed in range(10 * SEEDS):
         _, notices = await history(seed, crash_rate=0.03, fail_rate=0.3, module=module)
         if [notice.step for notice in notices] != EXPECTED:
             return
     pytest.fail(f"nobody noticed that this rule was gone: {rule}")
-
-
-def mutated(old, new):
-    spec = find_spec("sync.ops.alerts")
-    source = Path(spec.origin).read_text("utf-8")
-    assert source.count(old) == 1
-    module = ModuleType("sync.ops.alerts")
-    module.__file__ = spec.origin
-    kept = sys.modules["sync.ops.alerts"]
-    sys.modules["sync.ops.alerts"] = module
-    try:
-        exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
-    finally:
-        sys.modules["sync.ops.alerts"] = kept
-    return module

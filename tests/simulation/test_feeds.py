@@ -1,7 +1,6 @@
 """Whatever two readers, a replay and crashes do to each other, the ledger ends as the service is; a rule less, not."""
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -9,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.simulation.feeds import passed_while_hidden, schedule
-from tests.simulation.mutants import Mutant, copied
+from tests.simulation.mutants import Mutant, apart
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 ENOUGH_TO_CATCH = 5_000
@@ -80,12 +79,7 @@ class Edit:
     script: Callable[[ModuleType], str | None] | None = None
 
     def load(self) -> ModuleType:
-        name = "sync.feeds.windows"
-        kept = sys.modules[name]
-        try:
-            return copied(name, [(self.old, self.new)], rule=self.rule)
-        finally:
-            sys.modules[name] = kept
+        return apart("sync.feeds.windows", (self.old, self.new), rule=self.rule)
 
 
 EDITS = [

@@ -41,7 +41,7 @@ _AUDIT = (
     "AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))\n"
 )
 _DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
-_PUT = "    await s.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()))\n"
+_PUT = "    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
 
 MUTANTS = [
     Removed(
@@ -113,15 +113,15 @@ MUTANTS = [
     ),
     Removed(
         "a study's row knows of its letter",
-        "sync.pipeline",
+        "sync.letters",
         "replace(known, error=refusal.code, finished=False)",
         "replace(known, finished=False)",
     ),
     Removed(
         "a letter of an object goes when its object succeeds",
-        "sync.pipeline",
-        "    elif clear:\n        await s.dead_letters.clear(SubjectKind.OBJECT, subject)\n",
-        "",
+        "sync.letters",
+        "            await s.dead_letters.clear(SubjectKind.OBJECT, str(key))\n",
+        "            pass\n",
     ),
     Removed(
         "what is poison has a letter",
