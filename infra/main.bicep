@@ -402,6 +402,6 @@ output FUNCTION_APP_NAME string = functions.outputs.name
 output FUNCTION_APP_PRINCIPAL_ID string = identity.outputs.principalId
 output API_URL string = functions.outputs.apiUrl
 output SIGN_IN_REDIRECT string = functions.outputs.signInRedirect
-output FHIR_URL string = fhirRoot
+output FHIR_ROOT string = fhirRoot
 output DICOM_ACCOUNT string = sourceAccountName
 output STATE_ACCOUNT string = state.outputs.accountName

@@ -204,5 +204,8 @@ def test_azd_sets_only_parameters_that_there_are_to_values_that_they_may_have():
     for name, said in given.items():
         variable = re.fullmatch(r"\$\{[A-Z_]+(?:=(.*))?\}", said["value"])
         assert variable, name
+        assert variable[0][2:].partition("=")[0].rstrip("}") not in set(read(MAIN).of("output")) - {"AZURE_LOCATION"}, (
+            name
+        )
         default = params[name].value
         assert default is None or variable[1] == getattr(default, "plain", None), name
