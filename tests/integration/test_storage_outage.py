@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from sync import bootstrap
-from sync.adapters.azure.queues import AzureQueues
-from sync.adapters.azure.tables.store import TableStore
+from sync.bootstrap.clients import Clients, connections
 from sync.config import Settings
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import Locator, ObjectRef
@@ -23,9 +21,8 @@ OBJECT = ObjectRef(account="someaccount", container="dicom", name="x")
 
 async def test_every_kind_of_storage_gives_up_within_seconds():
     settings = Settings(fhir_url="http://localhost:1/fhir", AzureWebJobsStorage=NO_STORAGE)
-    tables = TableStore(bootstrap._table_service(settings, None))
-    queues = AzureQueues(bootstrap._queue_service(settings, None))
-    blobs = bootstrap._blobs(settings, None, Telemetry())
+    clients = Clients(settings, Telemetry())
+    tables, queues, blobs = clients.tables(), clients.queues(), clients.blobs()
     began = time.monotonic()
     outcomes = await asyncio.gather(
         tables.locators.read(OBJECT),
@@ -35,7 +32,7 @@ async def test_every_kind_of_storage_gives_up_within_seconds():
         return_exceptions=True,
     )
     took = time.monotonic() - began
-    await asyncio.gather(tables.close(), queues.close(), blobs.close())
+    await clients.close()
     assert [type(outcome) for outcome in outcomes] == [*[StoreUnavailable] * 3, SourceUnavailable]
     assert took < 15
 
@@ -47,5 +44,5 @@ async def test_a_proxy_of_the_environment_is_heeded(monkeypatch, proxy):
         monkeypatch.delenv(name.upper(), raising=False)
     if proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-    async with bootstrap._connections()["transport"] as transport:
+    async with connections()["transport"] as transport:
         assert transport.session.trust_env is bool(proxy)

@@ -1,0 +1,13 @@
+"""
+Settings in, running services out, once a process.
+
+Azure Functions calls every function of a worker process on one event loop; the services are built on the first call and
+shared by all, which is what lets concurrent invocations share connections and table transactions.
+"""
+
+from __future__ import annotations
+
+from sync.bootstrap.process import running
+from sync.bootstrap.wiring import Running, connect, start
+
+__all__ = ["Running", "connect", "running", "start"]

@@ -1,0 +1,203 @@
+"""
+What speaks to each service, as the settings say; None where they name none.
+
+An identity signs in where there is no key, and nothing on this machine, or in the clear, gets its tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from azure.core.credentials import AzureKeyCredential
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.data.tables.aio import TableServiceClient
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue.aio import QueueServiceClient
+
+from sync.adapters.azure.blobs import AzureBlobs
+from sync.adapters.azure.event_grid import EventGridTopic
+from sync.adapters.azure.lost_events import AzureLostEvents
+from sync.adapters.azure.queues import AzureQueues
+from sync.adapters.azure.tables.store import TableStore
+from sync.adapters.azure.tokens import CredentialTokens
+from sync.adapters.http.dicom.orthanc import Orthanc
+from sync.adapters.http.dicom.service import SCOPE, DicomService
+from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.fhir.server import HttpFhirServer
+from sync.adapters.http.webhook import Webhook
+from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
+from sync.errors import ConfigError, SourceUnavailable
+from sync.telemetry import Telemetry
+
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
+_TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
+_RETRIES: dict[str, Any] = {"retry_total": 3, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
+"""Three short retries, for tables and for queues and blobs; whatever lasts longer is for the queue to wait out."""
+
+Client = TypeVar("Client", TableServiceClient, QueueServiceClient, BlobServiceClient)
+
+
+class Clients:
+    """
+    Makes what speaks to the services, and closes all of it in the end.
+
+    Each method raises `ConfigError` when a connection string is none. Nothing is asked of any service yet; a running
+    event loop is needed.
+    """
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._closing = AsyncExitStack()
+        self._credential = DefaultAzureCredential() if _needs_identity(settings) else None
+        if self._credential is not None:
+            self._closing.push_async_callback(self._credential.close)
+
+    async def close(self) -> None:
+        """Close all connections, whatever closing one of them raises."""
+        await self._closing.aclose()
+
+    def tables(self) -> TableStore:
+        """Return the state's tables."""
+        tables = TableStore(self._of_state(TableServiceClient, "table", _TABLE_RETRIES))
+        self._closing.push_async_callback(tables.close)
+        return tables
+
+    def queues(self) -> AzureQueues:
+        """Return the queues."""
+        service = self._of_state(QueueServiceClient, "queue", _RETRIES)
+        queues = AzureQueues(service, traceparent=self._telemetry.traceparent)
+        self._closing.push_async_callback(queues.close)
+        return queues
+
+    def lost_events(self) -> AzureLostEvents:
+        """Return the container of events that could not be delivered."""
+        lost = AzureLostEvents(self._of_state(BlobServiceClient, "blob", _RETRIES), self._settings.lost_events)
+        self._closing.push_async_callback(lost.close)
+        return lost
+
+    def blobs(self) -> AzureBlobs:
+        """Return the account of the DICOM files."""
+        settings = self._settings
+        where = settings.source or settings.storage or f"https://{settings.storage_account}.blob.core.windows.net"
+        if where.startswith("https://"):
+            service = BlobServiceClient(where, credential=self._credential, **_RETRIES, **connections())
+        else:
+            with _connection_string_of(f"{PREFIX}SOURCE" if settings.source else STATE):
+                service = BlobServiceClient.from_connection_string(where, **_RETRIES, **connections())
+        account = str(service.account_name)
+        blobs = AzureBlobs(service, account=account, containers=settings.containers, telemetry=self._telemetry)
+        self._closing.push_async_callback(blobs.close)
+        return blobs
+
+    def topic(self) -> EventGridTopic | None:
+        """Return the topic of result events."""
+        settings = self._settings
+        if not settings.events_topic:
+            return None
+        by_key = AzureKeyCredential(settings.events_key) if settings.events_key else None
+        sender = by_key or self._credential
+        assert sender is not None
+        topic = EventGridTopic(settings.events_topic, sender, source=settings.fhir_url, **connections())
+        self._closing.push_async_callback(topic.close)
+        return topic
+
+    def fhir(self) -> HttpFhirServer:
+        """Return the FHIR service; one on this machine gets no tokens."""
+        url, tokens = self._settings.fhir_url, None
+        if self._credential is not None and not _is_local(url):
+            tokens = CredentialTokens(self._credential, scope=f"{url}/.default")
+        fhir = HttpFhirServer(url, telemetry=self._telemetry, tokens=tokens)
+        self._closing.push_async_callback(fhir.aclose)
+        return fhir
+
+    def dicom_service(self) -> DicomService | None:
+        """Return the DICOM service of Azure Health Data Services."""
+        url, tokens = self._settings.dicom_url, None
+        if not url:
+            return None
+        if self._credential is not None and _wants_token(url):
+            tokens = CredentialTokens(self._credential, scope=SCOPE, failure=SourceUnavailable)
+        web = DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=self._telemetry, tokens=tokens)
+        self._closing.push_async_callback(web.aclose)
+        return DicomService(web, url)
+
+    def orthanc(self) -> Orthanc | None:
+        """Return the Orthanc."""
+        settings = self._settings
+        if not settings.orthanc_url:
+            return None
+        login = (settings.orthanc_user, settings.orthanc_password) if settings.orthanc_user else None
+        url = settings.orthanc_url
+        web = DicomWeb(url, setting=f"{PREFIX}ORTHANC_URL", telemetry=self._telemetry, login=login)
+        self._closing.push_async_callback(web.aclose)
+        return Orthanc(web, url)
+
+    def webhook(self) -> Webhook | None:
+        """Return the webhook of the alerts."""
+        alert = self._settings.alert
+        if not alert.webhook:
+            return None
+        webhook = Webhook(alert.webhook, shape=alert.webhook_shape, key=alert.webhook_key)
+        self._closing.push_async_callback(webhook.aclose)
+        return webhook
+
+    def export(self) -> None:
+        """Export what is measured and traced, if somebody takes it."""
+        if not (self._settings.insights_connection or self._settings.otlp_endpoint):
+            return
+        from sync.adapters import opentelemetry  # noqa: PLC0415 -- loading it takes time that nobody else need wait
+
+        exports = opentelemetry.exporting(self._settings)
+        if exports is not None:
+            self._telemetry.export_to(exports.sink, exports.tracing)
+            self._closing.push_async_callback(exports.close)
+
+    def _of_state(self, client: type[Client], service: str, retries: dict[str, Any]) -> Client:
+        """Make a client of the state account, by its connection string or by identity."""
+        settings = self._settings
+        if settings.storage:
+            with _connection_string_of(STATE):
+                return client.from_connection_string(settings.storage, **retries, **connections())
+        url = f"https://{settings.storage_account}.{service}.core.windows.net"
+        return client(url, credential=self._credential, **retries, **connections())
+
+
+def connections() -> dict[str, Any]:
+    """
+    Give one client connections of its own, with time-outs.
+
+    Without a proxy in the environment the library need not look there: it would look for a ``.netrc`` at every
+    request too, on a thread, for a quarter of what a small request costs.
+    """
+    return {"transport": AioHttpTransport(use_env_settings=bool(getproxies()), **_TIMEOUTS)}
+
+
+@contextmanager
+def _connection_string_of(setting: str) -> Iterator[None]:
+    """Blame the setting for what a client cannot read; the client's text might quote it."""
+    try:
+        yield
+    except ValueError:
+        raise ConfigError(setting, "expected the connection string of a storage account") from None
+
+
+def _needs_identity(settings: Settings) -> bool:
+    source_by_identity = settings.source.startswith("https://")
+    by_url = not _is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
+    topic_by_identity = bool(settings.events_topic) and not settings.events_key
+    return not settings.storage or source_by_identity or topic_by_identity or by_url
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in LOCAL_HOSTS
+
+
+def _wants_token(url: str) -> bool:
+    """Whether a DICOM service gets a token: never in the clear, and none on this machine does."""
+    return url.startswith("https://") and not _is_local(url)

@@ -1,0 +1,130 @@
+"""Ports and adapters put together; the only place that names both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sync.adapters.azure.lost_events import AzureLostEvents
+from sync.adapters.clocks import SystemClock
+from sync.bootstrap.clients import Clients
+from sync.config import Settings
+from sync.errors import SyncError
+from sync.events import Sources
+from sync.ops.alert_events import EventChannel
+from sync.ports import AlertChannel, ObjectListing, Services
+from sync.replay.sources import Blobs, Source, sources_of
+from sync.series import Recorder
+from sync.telemetry import Telemetry, quieten_libraries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The services of this process, what its events may name, and what is done at the beginning and the end."""
+
+    services: Services
+    sources: Sources
+    listing: ObjectListing
+    replayed: Mapping[str, Source]
+    recorder: Recorder
+    channels: Mapping[str, AlertChannel]
+    lost: AzureLostEvents
+    ensure: Callable[[], Awaitable[None]]
+    """Creates tables and queues that are missing. Safe to repeat."""
+    disconnect: Callable[[], Awaitable[None]]
+    """Closes all connections."""
+
+    async def close(self) -> None:
+        """Write what was measured and not yet written, and close all connections."""
+        with suppress(SyncError):
+            await self.recorder.flush()
+        await self.disconnect()
+
+
+async def start(settings: Settings) -> Running:
+    """
+    Build the services for these settings, and create tables and queues that are missing. Safe to repeat.
+
+    Raises
+    ------
+    ConfigError
+        A connection string is none.
+    StoreUnavailable
+        The state account did not answer.
+    """
+    built = connect(settings)
+    try:
+        await built.ensure()
+    except BaseException:
+        await built.close()
+        raise
+    return built
+
+
+def connect(settings: Settings) -> Running:
+    """
+    Build the services for these settings; nothing is asked of any of them yet. Needs a running event loop.
+
+    Raises
+    ------
+    ConfigError
+        A connection string is none.
+    """
+    quieten_libraries()
+    telemetry, clock = Telemetry(), SystemClock()
+    clients = Clients(settings, telemetry)
+    tables, queues, blobs = clients.tables(), clients.queues(), clients.blobs()
+    dicom, orthanc = clients.dicom_service(), clients.orthanc()
+    services = Services(
+        settings=settings,
+        clock=clock,
+        objects=blobs,
+        locators=tables.locators,
+        ledger=tables.ledger,
+        dirty=tables.dirty,
+        projections=tables.projections,
+        patients=tables.patients,
+        dead_letters=tables.dead_letters,
+        drifts=tables.drifts,
+        cursors=tables.cursors,
+        series=tables.series,
+        audit=tables.audit,
+        history=tables.history,
+        outbox=tables.outbox,
+        tallies=tables.tallies,
+        study_queue=queues,
+        object_queue=queues,
+        queues=queues,
+        fhir=clients.fhir(),
+        telemetry=telemetry,
+        instances={source.account: source for source in (dicom, orthanc) if source is not None},
+        dicom_feed=dicom,
+        orthanc=orthanc,
+        results=clients.topic(),
+    )
+    clients.export()
+    sources = Sources(
+        account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
+    )
+
+    async def ensure() -> None:
+        await asyncio.gather(tables.ensure(), queues.ensure())
+
+    return Running(
+        services=services,
+        sources=sources,
+        listing=blobs,
+        replayed=sources_of(Blobs(feed=blobs.feed, listing=blobs, allowed=sources), services),
+        recorder=Recorder(telemetry, tables.series, clock),
+        channels=_channels(services, clients.webhook()),
+        lost=clients.lost_events(),
+        ensure=ensure,
+        disconnect=clients.close,
+    )
+
+
+def _channels(s: Services, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:
+    events: dict[str, AlertChannel] = {"events": EventChannel(s)} if s.results is not None else {}
+    return events | ({"webhook": webhook} if webhook is not None else {})
