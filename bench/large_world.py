@@ -99,7 +99,8 @@ async def fill(connection: str, size: Size) -> None:
     try:
         s, now = running.services, datetime.now(UTC)
         await _all(_measured(size, s, now))
-        await keep_series(s)
+        for _ in range(2):
+            await keep_series(s)
         await _all(_studies(size, s, now))
         await _all(_letters(size.dead_letters, s, now))
         await _all(_rest(size, s, now))

@@ -13,6 +13,7 @@ anew; a crash repeats a few pages.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,9 @@ from sync.ports import Counted, LetterGroup, Services, Tally
 
 PAGES_AT_ONCE = 10
 """Pages of each table that one call of `keep_counts` reads at most: ten thousand rows."""
+
+_FEWEST, _CALLS = 2, 10
+"""Pages that a call reads at least, and calls that a walk should take: reading comes in no bursts."""
 
 FEEDS: Mapping[str, str] = {"dicom-feed ": "dicom", "orthanc-changes ": "orthanc"}
 """How the names of the feeds' cursors begin (see `sync.feeds`), and what each is called in figures."""
@@ -209,22 +213,32 @@ async def keep_counts(s: Services) -> None:
         await keep_count(table, s)
 
 
-async def keep_count(table: Counted, s: Services) -> None:
-    """Count one table on; see `keep_counts`."""
+async def keep_count(table: Counted, s: Services, *, anew: bool = False) -> None:
+    """Count one table on, or ``anew`` and as much of it as one call may; see `keep_counts`."""
     lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
         return
+    known = lease.position
+    position = {name: value for name, value in known.items() if name != "walk"} if anew else known
     try:
-        await lease.advance(await _counted_on(table, lease.position, s))
+        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if anew else _pace(known), s))
         await lease.release()
     except StoreConflict:
         return
 
 
-async def _counted_on(table: Counted, position: Mapping[str, Any], s: Services) -> Mapping[str, Any]:
+def _pace(position: Mapping[str, Any]) -> int:
+    """Return how many pages to read in one call: few, unless nothing was counted yet or there are very many."""
+    if "kept" not in position:
+        return PAGES_AT_ONCE
+    pages = int(position["kept"].get("pages", 1))
+    return min(max(math.ceil(pages / _CALLS), _FEWEST), PAGES_AT_ONCE)
+
+
+async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s: Services) -> Mapping[str, Any]:
     walk = position.get("walk") or {}
     found, pages = _tally_from(walk), walk.get("pages", 0)
-    for _ in range(PAGES_AT_ONCE):
+    for _ in range(most):
         page = await s.tallies.page(table, found.token)
         found, pages = found + page, pages + 1
         if found.token is None:

@@ -94,7 +94,7 @@ MINUTE, TENTH, HOUR = 60, 600, 3600
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
     """
-    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in a longer time.
+    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in it, or longer.
 
     ``seconds`` is `MINUTE`, `TENTH` (ten minutes) or `HOUR`; ``start`` is a multiple of it, aware UTC.
     """

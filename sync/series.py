@@ -2,7 +2,7 @@
 History without another service: what was measured, minute by minute and hour by hour, in a table.
 
     Telemetry  ->  Recorder.flush, every few seconds: this worker's row of the current minute, overwritten
-    minutes of all workers  ->  keep_series, once the hour is over: six tenths and the hour itself; old rows go
+    rows of all workers  ->  keep_series, soon after: one for each minute, each tenth, each hour; old rows go
     read_past  ->  rows, as long as the steps of a chart allow  ->  Past.chart: lines
 
 A day is 144 tenths and a week 168 hours, where it would be thousands of minutes, times the workers. Rows of different
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,11 +32,11 @@ MOST_PENDING = 30
 """Minutes that a worker keeps in hand while storage is away; of a longer outage the oldest are lost."""
 
 SETTLED = timedelta(minutes=5)
-"""After the end of an hour, until every worker's last row of it is there."""
+"""After the end of a tenth, until every worker's last row of it is there."""
 
-ROLLED_AT_ONCE = 24
+ROLLED_AT_ONCE = 144
 DISCARDED_AT_ONCE = 200
-"""Bounds of one run of `keep_series`: hours, and rows of each length."""
+"""Bounds of one run of `keep_series`: tenths, and rows of each length."""
 
 _CURSOR = "series"
 
@@ -202,7 +203,13 @@ async def read_past(
 
 async def _minutes(series: Series, start: datetime, end: datetime) -> list[SeriesRow]:
     begin = floor(start, MINUTE)
-    return [row async for row in series.between(MINUTE, begin, end)] if begin < end else []
+    return _once([row async for row in series.between(MINUTE, begin, end)]) if begin < end else []
+
+
+def _once(rows: Sequence[SeriesRow]) -> list[SeriesRow]:
+    """Where there is a row of all workers, it stands for theirs, which may not be gone yet."""
+    added = {row.start for row in rows if not row.worker}
+    return [row for row in rows if not row.worker or row.start not in added]
 
 
 async def read_series(
@@ -216,26 +223,28 @@ async def read_series(
 
 async def keep_series(s: Services) -> None:
     """
-    Add up the hours that are over, and delete what is older than it is kept; the history of studies too.
+    Add up the times that are over, and delete what is older than it is kept; the history of studies too.
 
-    Bounded; safe to repeat. One worker at a time; minutes go only when their hour is there.
+    Bounded; safe to repeat. One worker at a time; rows go only when what they add up to is there.
     """
     lease = await leases.take(_CURSOR, s.cursors, s.clock, seconds=300)
     if lease is None:
         return
     now = s.clock.now()
-    over = floor(now - SETTLED, HOUR)
-    until = datetime.fromisoformat(lease.position["until"]) if lease.position else over - timedelta(hours=1)
+    over = floor(now - SETTLED, TENTH)
+    until = floor(over, HOUR) - timedelta(hours=1)
+    if lease.position:
+        until = datetime.fromisoformat(lease.position["until"])
     try:
         for _ in range(ROLLED_AT_ONCE):
             if until >= over:
                 break
-            await _roll_up(until, s.series)
-            until += timedelta(hours=1)
+            await _add_up(until, s.series)
+            until += timedelta(seconds=TENTH)
             await lease.advance({"until": until.isoformat()})
     except StoreConflict:
         return  # somebody else goes on
-    minutes = min(until, now - timedelta(hours=s.settings.series_minutes_kept))
+    minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.series_minutes_kept))
     for length in (MINUTE, TENTH):
         await s.series.discard(length, minutes, DISCARDED_AT_ONCE)
     await s.series.discard(HOUR, now - timedelta(days=s.settings.series_hours_kept), DISCARDED_AT_ONCE)
@@ -243,10 +252,25 @@ async def keep_series(s: Services) -> None:
     await lease.release()
 
 
-async def _roll_up(hour: datetime, series: Series) -> None:
-    """Write the tenths of an hour and then the hour, which says that they are there."""
-    rows = [row async for row in series.between(MINUTE, hour, hour + timedelta(hours=1))]
-    for begin in (hour + timedelta(seconds=TENTH * n) for n in range(HOUR // TENTH)):
-        tenth = added_up(row.samples for row in rows if floor(row.start, TENTH) == begin)
-        await series.write(SeriesRow(seconds=TENTH, start=begin, worker="", samples=tenth))
-    await series.write(SeriesRow(seconds=HOUR, start=hour, worker="", samples=added_up(row.samples for row in rows)))
+async def _add_up(begin: datetime, series: Series) -> None:
+    """
+    Add a tenth up: a row for each of its minutes, one for itself, and for the hour if it is the hour's last.
+
+    Those of single workers go last. A repeat finds the rows of all, or theirs, and writes the same.
+    """
+    end = begin + timedelta(seconds=TENTH)
+    found = [row async for row in series.between(MINUTE, begin, end)]
+    rows = _once(found)
+    by_minute: defaultdict[datetime, list[Samples]] = defaultdict(list)
+    for row in rows:
+        by_minute[row.start].append(row.samples)
+    await asyncio.gather(*(_write(series, MINUTE, start, some) for start, some in by_minute.items()))
+    await _write(series, TENTH, begin, [row.samples for row in rows])
+    if floor(end, HOUR) == end:
+        hour = end - timedelta(hours=1)
+        await _write(series, HOUR, hour, [row.samples async for row in series.between(TENTH, hour, end)])
+    await series.drop([row for row in found if row.worker])
+
+
+async def _write(series: Series, seconds: int, start: datetime, many: Iterable[Samples]) -> None:
+    await series.write(SeriesRow(seconds=seconds, start=start, worker="", samples=added_up(many)))

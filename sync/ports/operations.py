@@ -64,6 +64,10 @@ class Series(Protocol):
         """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
         ...
 
+    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+        """Delete these rows; one that is gone already is fine."""
+        ...
+
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
         """Delete at most so many rows of that length that start earlier, and return how many; oldest first."""
         ...

@@ -183,7 +183,7 @@ async def _discard(deed: Deed, s: Services) -> int:
     which = _selection(deed)
     report = await letter_actions.discard(which, s, who=deed.who, why=deed.why)
     if which.code:  # many may be gone, and who sent them away looks at the counts next
-        await keep_count(Counted.DEAD_LETTERS, s)
+        await keep_count(Counted.DEAD_LETTERS, s, anew=True)
     return report.of(letter_actions.Outcome.DISCARDED)
 
 

@@ -64,6 +64,14 @@ async def test_tenths_of_several_days_come_in_order(storage, epoch):
     assert [each.start for each in found] == sorted(moments)[:-1]
 
 
+async def test_rows_that_are_dropped_are_gone_and_no_others(storage, epoch):
+    one, other, gone = (row(epoch, worker) for worker in ("w1", "w2", "w3"))
+    for each in (one, other):
+        await storage.series.write(each)
+    await storage.series.drop([one, gone])
+    assert await rows(storage, MINUTE, epoch, epoch + timedelta(hours=1)) == [other]
+
+
 async def test_the_oldest_are_discarded_first_and_no_more_than_asked_for(storage):
     epoch = floor(NOW, HOUR) - timedelta(days=15_000)  # older than any other test's
     for n in range(5):

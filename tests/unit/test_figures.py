@@ -35,7 +35,8 @@ async def test_a_large_world_is_told_as_it_was_counted_last():
     told = await status(w.services)
     assert (told["synced_studies"], told["dead_letters"]) == (7, 5)
     assert told["counted_at"] == counted_at.isoformat()
-    await keep_counts(w.services)
+    for _ in range(2):
+        await keep_counts(w.services)
     assert (await status(w.services))["dead_letters"] == 6
 
 
@@ -117,6 +118,17 @@ async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_a
     last = 3 * PAGES_AT_ONCE - 1
     assert [entry.subject for entry in group.newest] == [str(w.ref(f"x{n}").key) for n in (last, last - 1, last - 2)]
     assert group == (await count_all(Counted.DEAD_LETTERS, w.services)).groups["header.not_dicom"]
+
+
+async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_once_when_somebody_waits():
+    w = await world_of(0, 12, size=2)
+    await keep_counts(w.services)
+    calls = pages_read(w)
+    await keep_counts(w.services)
+    assert calls.count(Counted.DEAD_LETTERS) == 2
+    calls.clear()
+    await keep_count(Counted.DEAD_LETTERS, w.services, anew=True)
+    assert calls.count(Counted.DEAD_LETTERS) == 6
 
 
 async def test_of_two_that_count_one_counts():

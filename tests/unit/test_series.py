@@ -1,5 +1,6 @@
 """History: what workers measured adds up, survives them, and is kept for its time."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -158,7 +159,7 @@ async def test_what_is_read_once_serves_charts_of_every_step(length):
     names, end = {SWEEPS.name}, w.clock.now()
     since = end - timedelta(minutes=70)
     past = await read_past(w.store.series, begin, end, length=length, minutes=since)
-    assert len(past.minutes) == 2 * 30  # of the last 70 minutes 30 were measured, and all of them are long rows too
+    assert len(past.minutes) == 30  # of the last 70 minutes 30 were measured, and all of them are long rows too
     for start, step in ((since, MINUTE), (begin, HOUR), (since, HOUR), *([(begin, TENTH)] if length == TENTH else [])):
         assert past.chart(names, start, end, step=step) == await read_series(
             w.store.series, names, start, end, step=step
@@ -174,6 +175,65 @@ async def test_minutes_of_a_version_that_wrote_no_tenths_are_in_the_chart():
     await w.store.series.discard(TENTH, begin + timedelta(hours=2), 100)
     chart = await read_series(w.store.series, names, begin, end, step=TENTH)
     assert [point.total for point in chart.lines[0].points] == [20] * 18
+
+
+async def test_soon_all_workers_share_the_rows_of_their_minutes():
+    w = await measured_hours(1)
+    begin, end = ManualClock().now(), w.clock.now() + timedelta(minutes=1)
+    before = await read_series(w.store.series, {SWEEPS.name}, begin, end)
+    await keep_series(w.services)
+    rows = await rows_of(w, MINUTE, begin, end)
+    assert [row.worker for row in rows[:50]] == [""] * 50
+    assert len(rows) == 50 + 2 * 10  # the last ten minutes are not settled
+    assert await read_series(w.store.series, {SWEEPS.name}, begin, end) == before
+
+
+class Dying(MemorySeries):
+    """Ends at a call, as the process that makes it does."""
+
+    left = 10**9
+
+    async def write(self, row):
+        self._spend()
+        await super().write(row)
+
+    async def drop(self, rows):
+        for row in rows:
+            self._spend()
+            await super().drop([row])
+
+    def _spend(self):
+        self.left -= 1
+        if self.left < 0:
+            raise StoreUnavailable("gone")
+
+
+@pytest.mark.parametrize("step", [MINUTE, TENTH, HOUR])
+async def test_whoever_dies_while_adding_up_changes_no_chart(step):
+    for calls in range(0, 45, 2):
+        w = MemoryWorld()
+        series = Dying()
+        object.__setattr__(w.services, "series", series)
+        workers = [Worker(series, w.clock) for _ in range(2)]
+        begin = w.clock.now()
+        await keep_series(w.services)
+        for minute in range(60):
+            for worker in workers:
+                worker.telemetry.measure(SWEEPS, minute)
+                await worker.recorder.flush()
+            w.clock.advance(60)
+        w.clock.advance(600)
+        end = begin + timedelta(hours=1)
+        before = await read_series(series, {SWEEPS.name}, begin, end, step=step)
+        series.left = calls
+        with suppress(StoreUnavailable):
+            await keep_series(w.services)
+        assert await read_series(series, {SWEEPS.name}, begin, end, step=step) == before
+        series.left = 10**9
+        w.clock.advance(600)  # until the lease of the dead is over
+        await keep_series(w.services)
+        assert await read_series(series, {SWEEPS.name}, begin, end, step=step) == before
+        assert all(not row.worker for row in series.table.values() if row.start < end - timedelta(minutes=10))
 
 
 async def test_a_chart_of_tenths_costs_no_more_rows_for_more_workers():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from sync.adapters.memory.table import MemoryTable
@@ -29,9 +29,13 @@ class MemorySeries(Series):
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
         """Delete at most so many rows of that length that start earlier."""
         old = [row for row in self._oldest_first(seconds) if row.start < before][:most]
-        for row in old:
-            self.table.discard((row.seconds, row.start, row.worker))
+        await self.drop(old)
         return len(old)
+
+    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+        """Delete these rows; one that is gone already is fine."""
+        for row in rows:
+            self.table.discard((row.seconds, row.start, row.worker))
 
     def _oldest_first(self, seconds: int) -> list[SeriesRow]:
         rows = [row for row in self.table.values() if row.seconds == seconds]

@@ -9,7 +9,7 @@ minute, so a write that is repeated counts nothing twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,9 +35,14 @@ def _keys(seconds: int, start: datetime) -> tuple[str, str]:
     return start.strftime(_PARTITIONS[seconds]), start.strftime("%Y%m%d%H%M")
 
 
+def _row_keys(row: SeriesRow) -> tuple[str, str]:
+    partition, begins = _keys(row.seconds, row.start)
+    return partition, f"{begins}-{row.worker}"
+
+
 def series_row(row: SeriesRow) -> Entity:
     """Row of table ``series``."""
-    partition, begins = _keys(row.seconds, row.start)
+    partition, key = _row_keys(row)
     samples = [
         [key.name, key.attributes, each.count, each.total, each.highest, each.buckets]
         for key, each in sorted(row.samples.items())
@@ -45,7 +50,7 @@ def series_row(row: SeriesRow) -> Entity:
     return check_size(
         {
             "PartitionKey": partition,
-            "RowKey": f"{begins}-{row.worker}",
+            "RowKey": key,
             "seconds": row.seconds,
             "start": row.start.isoformat(),
             "worker": row.worker,
@@ -86,7 +91,13 @@ class TableSeries(Series):
         (first, _), (last, until) = _keys(seconds, _BEGINNING), _keys(seconds, before)
         keys = ["PartitionKey", "RowKey"]
         old = await self._table.first(most, _BEFORE, columns=keys, first=first, last=last, end=until)
-        for start in range(0, len(old), _AT_ONCE):
-            some = old[start : start + _AT_ONCE]
-            await asyncio.gather(*(self._table.delete(row["PartitionKey"], row["RowKey"]) for row in some))
+        await self._delete([(row["PartitionKey"], row["RowKey"]) for row in old])
         return len(old)
+
+    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+        """Delete these rows; one that is gone already is fine."""
+        await self._delete([_row_keys(row) for row in rows])
+
+    async def _delete(self, keys: Sequence[tuple[str, str]]) -> None:
+        for start in range(0, len(keys), _AT_ONCE):
+            await asyncio.gather(*(self._table.delete(*each) for each in keys[start : start + _AT_ONCE]))
