@@ -42,19 +42,22 @@ async def look_for_silence(s: Services, listing: ObjectListing) -> None:
     TransientError
         Storage or the source did not answer.
     """
+    began = s.clock.now()  # before the queue is looked at: an object must have been without an event for long then
     if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
         return
     lease = await leases.take(SILENCE_CURSOR, s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
         return
     try:
-        await lease.advance(await _one_page_on(lease.position, s, listing))
+        await lease.advance(await _one_page_on(lease.position, began, s, listing))
         await lease.release()
     except StoreConflict:
         return
 
 
-async def _one_page_on(position: Mapping[str, Any], s: Services, listing: ObjectListing) -> Mapping[str, Any]:
+async def _one_page_on(
+    position: Mapping[str, Any], began: datetime, s: Services, listing: ObjectListing
+) -> Mapping[str, Any]:
     containers = s.settings.containers
     place, token, found = position.get("container", 0), position.get("token"), position.get("found")
     if place >= len(containers):
@@ -63,7 +66,7 @@ async def _one_page_on(position: Mapping[str, Any], s: Services, listing: Object
         page = await listing.page(containers[place], token=token)
     except (SourceGone, StaleToken):
         page = Page()
-    unseen = await _oldest_unseen(page.objects, s)
+    unseen = await _oldest_unseen(page.objects, began, s)
     found = min(filter(None, (found, unseen)), default=None)
     if page.token is not None:
         known = min(filter(None, (position.get("unseen_since"), found)), default=None)
@@ -74,13 +77,21 @@ async def _one_page_on(position: Mapping[str, Any], s: Services, listing: Object
     return {"container": 0, "token": None, "found": None, "unseen_since": found}
 
 
-async def _oldest_unseen(objects: Sequence[ListedObject], s: Services) -> str | None:
-    now = s.clock.now()
+async def _oldest_unseen(objects: Sequence[ListedObject], now: datetime, s: Services) -> str | None:
     grace = min(GRACE, timedelta(seconds=s.settings.alert.silence))
     recent = [each for each in objects if now - RECENT < each.last_modified < now - grace]
     times: list[datetime] = []
     for each in recent[:: max(-(-len(recent) // LOOKED_AT), 1)]:
         known = await s.locators.read(each.object)
-        if known is None or (known.value.etag != each.etag and not known.value.has_dead_letter):
+        unseen = known is None or (known.value.etag != each.etag and not known.value.has_dead_letter)
+        if unseen and await _is_as_listed(each, s):
             times.append(each.last_modified)
     return min(times).isoformat() if times else None
+
+
+async def _is_as_listed(each: ListedObject, s: Services) -> bool:
+    """Ask the source: what was changed or deleted since it was listed may have been seen as it is now."""
+    try:
+        return await s.objects.etag(each.object) == each.etag
+    except SourceGone:
+        return False

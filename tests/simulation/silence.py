@@ -1,0 +1,210 @@
+"""
+Random schedules over the walk that looks for silence: events are late or lost, walkers die, objects come and go.
+
+Whoever knows everything says when an object is silent: it has been there for longer than an event may take, nothing
+waits that would tell of it, and the sync knows neither it as it is nor a letter of it. What the walk tells must have
+been so; what is so must be told within one walk, and no longer when one more has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+from sync import pipeline
+from sync.adapters.clocks import ManualClock
+from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.objects import MemoryObjects
+from sync.adapters.memory.store import MemoryStore
+from sync.figures import SILENCE_CURSOR
+from sync.model import Action, Change, ObjectRef
+from sync.ops import silence
+from sync.ports import Services
+from tests.simulation.scheduling import Stepping, Turns
+from tests.simulation.world import SETTINGS, UNREADABLE, Content, dicom_file
+from tests.worlds import ports_of
+
+CONTAINERS = ("dicom", "more")
+NAMES = ("a", "b", "c", "d", "e")
+PAGE = 2
+MAX_STEPS = 3_000
+LEASE = 61.0
+
+
+class Listing:
+    """The listing, a few objects a page."""
+
+    def __init__(self, objects: MemoryObjects) -> None:
+        self._objects = objects
+
+    async def page(self, container: str, *, token: str | None = None) -> Any:
+        return await self._objects.page(container, token=token, size=PAGE)
+
+
+class SilenceWorld:
+    """Objects, events on their way, and a sync that looks at what it is told of."""
+
+    def __init__(self, seed: int, module: ModuleType) -> None:
+        self.rng = random.Random(seed)
+        self.turns = Turns(self.rng)
+        self.module = module
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.objects = self.store.objects = MemoryObjects(self.clock, containers=CONTAINERS)
+        self.settings = SETTINGS.model_copy(update={"containers": CONTAINERS})
+        self.on_their_way: list[Change] = []
+        """Events that nobody has put into the queue yet."""
+        self.waiting: list[Change] = []
+        """Events in the queue, and those that are being dealt with."""
+        self.ever: set[str] = set()
+        """Since when objects were silent that ever were."""
+        self.wrong: list[str] = []
+
+    def services(self, *, step: bool) -> Services:
+        wrap = (lambda port: Stepping(port, self.turns)) if step else (lambda port: port)
+        ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(), "queues": self}
+        wrapped = {name: wrap(port) for name, port in ports.items() if name != "clock"}
+        return Services(settings=self.settings, clock=self.clock, **wrapped)
+
+    async def depths(self) -> dict[str, int]:
+        return {"objects": len(self.waiting)}
+
+    # What happens.
+
+    def change(self) -> None:
+        """Somebody puts or deletes an object; the event that tells of it may be lost."""
+        self.clock.advance(1)
+        container = self.rng.choice(CONTAINERS)
+        ref = ObjectRef(account="memory", container=container, name=self.rng.choice(NAMES))
+        if ref in self.objects.refs() and self.rng.random() < 0.3:
+            self.objects.delete(ref)
+            change = Change(object=ref, action=Action.DELETED)
+        else:
+            data = self.rng.choice((UNREADABLE, dicom_file(Content("1", "P1", "11"))))
+            change = Change(object=ref, action=Action.CREATED, etag=self.objects.put(ref, data))
+        if self.rng.random() < 0.7:
+            self.on_their_way.append(change)
+
+    def arrive(self) -> None:
+        self.waiting.append(self.on_their_way.pop(self.rng.randrange(len(self.on_their_way))))
+
+    def deliver(self) -> None:
+        """Deal with an event; it is in the queue until that is done."""
+        change = self.rng.choice(self.waiting)
+
+        def ended(failure: BaseException | None) -> None:
+            if failure is None and change in self.waiting:
+                self.waiting.remove(change)
+
+        self.turns.start(pipeline.ingest(change, self.services(step=True)), ended)
+
+    def walk(self) -> None:
+        self.turns.start(self._walk(step=True), lambda _: None)
+
+    async def _walk(self, *, step: bool) -> None:
+        listing = Listing(self.objects)
+        await self.module.look_for_silence(self.services(step=step), Stepping(listing, self.turns) if step else listing)
+
+    def tick(self) -> None:
+        self.clock.advance(self.rng.choice((5, 30, 100, 200)))
+
+    # What is so, and what is told.
+
+    def silent(self) -> set[str]:
+        """Since when objects are silent that are."""
+        now, told_of = self.clock.now(), {change.object for change in self.waiting}
+        return {
+            blob.last_modified.isoformat()
+            for ref, blob in self.objects._blobs.items()
+            if now - silence.RECENT < blob.last_modified < now - silence.GRACE
+            and ref not in told_of
+            and not self._is_known(ref, blob.etag)
+        }
+
+    def _is_known(self, ref: ObjectRef, etag: str) -> bool:
+        known = self.store.locators.table.get(ref.key)
+        return known is not None and (known.value.etag == etag or known.value.has_dead_letter)
+
+    def told(self) -> str | None:
+        row = self.store.cursors.table.get(SILENCE_CURSOR)
+        return row.value.position.get("unseen_since") if row is not None else None
+
+    def look(self) -> None:
+        """Note what is silent, and whether what is told ever was."""
+        self.ever |= self.silent()
+        if self.told() not in {None, *self.ever}:
+            self.wrong.append("silence is told of an object that never was silent")
+
+    def pages(self) -> int:
+        """Calls that a whole walk takes."""
+        counts = [sum(ref.container == container for ref in self.objects.refs()) for container in CONTAINERS]
+        return sum(max(-(-count // PAGE), 1) for count in counts)
+
+    # A schedule.
+
+    async def chaos(self) -> None:
+        left = {"change": self.rng.randint(3, 12), "walk": self.rng.randint(5, 30), "tick": self.rng.randint(2, 12)}
+        crash_rate = self.rng.choice((0.0, 0.02, 0.1))
+        for _ in range(MAX_STEPS):
+            choices = [what for what, number in left.items() if number and len(self.turns.actors) < 4]
+            choices += ["arrive"] * bool(self.on_their_way)
+            choices += ["deliver"] * (2 if self.waiting and len(self.turns.actors) < 4 else 0)
+            if not choices and not self.turns.actors:
+                return
+            what = self.rng.choice(choices + ["step"] * (4 if self.turns.actors else 0))
+            if what == "step" and self.rng.random() < crash_rate:
+                await self.turns.kill(self.rng.choice(self.turns.actors))
+            elif what == "step":
+                await self.turns.step()
+            else:
+                if what in left:
+                    left[what] -= 1
+                getattr(self, what)()
+                await self.turns.rest()
+            self.look()
+        raise AssertionError("no progress")
+
+    async def walks(self, calls: int) -> None:
+        """Let a walker go on in peace."""
+        for _ in range(calls):
+            self.clock.advance(LEASE)
+            self.ever |= self.silent()
+            await self._walk(step=False)
+            self.look()
+
+    async def see_all(self) -> None:
+        """Have every object looked at, and every one that is gone."""
+        s = self.services(step=False)
+        known = [row.object for row in self.store.locators.table.values()]
+        for ref in {*self.objects.refs(), *known}:
+            await pipeline.ingest(Change(object=ref, action=Action.CREATED, again=True), s)
+
+
+async def _play(world: SilenceWorld) -> list[str]:
+    await world.chaos()
+    world.clock.advance(silence.GRACE.total_seconds() + 1)
+    silent = world.silent()
+    await world.walks(world.pages())
+    if silent and world.told() is None:
+        world.wrong.append("an object is silent, and a walk does not tell of it")
+    await world.walks(world.pages())
+    if world.told() != min(silent, default=None):
+        world.wrong.append("two walks do not tell of the object that has been silent for longest")
+    await world.see_all()
+    await world.walks(2 * world.pages())
+    if world.told() is not None:
+        world.wrong.append("silence is told though all was seen")
+    world.change()
+    world.clock.advance((silence.RECENT + timedelta(hours=1)).total_seconds())
+    await world.walks(2 * world.pages())
+    if world.told() is not None:
+        world.wrong.append("silence is told of what was there long before")
+    return world.wrong
+
+
+def schedule(seed: int, *, module: ModuleType = silence) -> list[str]:
+    """Play the schedule of a seed; say what is wrong."""
+    return asyncio.run(_play(SilenceWorld(seed, module)))
