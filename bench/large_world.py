@@ -1,7 +1,8 @@
 """
 A large world, written as the sync itself writes it: through the adapters, into a real Azurite.
 
-Only what pages read is there: rows of the state account. No object and no resource stands behind them.
+Only what pages read is there: rows of the state account. No object and no resource stands behind them, and
+projection is paused: a host that is busy with the studies that wait would be measured with the pages.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from bench.worlds import BenchError
 from sync import bootstrap
 from sync.config import Settings
+from sync.controls import pause_projection
+from sync.errors import StoreConflict, TransientError
 from sync.figures import keep_counts
 from sync.instruments import (
     DEAD_LETTERS,
@@ -66,7 +71,7 @@ CODES = {
 }
 """Code -> whose letters, and its share in a hundred: one code has thousands, another a handful."""
 
-_AT_ONCE = 24
+_AT_ONCE, _TRIES = 24, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +109,36 @@ async def fill(connection: str, size: Size) -> None:
         await _all(_studies(size, s, now))
         await _all(_letters(size.dead_letters, s, now))
         await _all(_rest(size, s, now))
+        await pause_projection(s, who="bench", why="Only pages are at work.")
         await _count(s)
     finally:
         await running.close()
 
 
-async def _all(works: Iterable[Awaitable[object]]) -> None:
+Work = Callable[[], Awaitable[object]]
+
+
+async def _all(works: Iterable[Work]) -> None:
     left = iter(works)
     while some := list(itertools.islice(left, _AT_ONCE)):
-        await asyncio.gather(*some)
+        await asyncio.gather(*map(_insisting, some))
 
 
-def _studies(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+async def _insisting(work: Work) -> None:
+    """Write, and write again: a busy emulator drops connections. What is there already was written by a lost answer."""
+    for _ in range(_TRIES):
+        try:
+            await work()
+        except TransientError:
+            await asyncio.sleep(1)
+        except StoreConflict:
+            return
+        else:
+            return
+    raise BenchError("the storage does not take what the world is filled with")
+
+
+def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     findings = tuple(Finding(keyword=word, code="date.impossible", action="omitted") for word in ("StudyDate", "Age"))
     for number in range(size.studies):
         study, instances = study_of(number), 1 + number % 400
@@ -134,7 +157,7 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[objec
             announced=digest("said", study.key),
             finished=True,
         )
-        yield s.projections.write(row, None)
+        yield partial(s.projections.write, row, None)
         came = StudyEvent(
             study=study,
             at=now - timedelta(seconds=8 * number),
@@ -143,12 +166,12 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[objec
             instances=instances,
         )
         if number < size.with_history:
-            yield s.history.add(came)
+            yield partial(s.history.add, came)
     for number in range(size.with_ledger):
         for place in range(size.objects if number == 0 else 20 + number):
-            yield s.ledger.upsert(_object(study_of(number), place, now))
+            yield partial(s.ledger.upsert, _object(study_of(number), place, now))
     for number in range(size.outstanding):
-        yield s.dirty.mark(study_of(number), now - timedelta(seconds=number))
+        yield partial(s.dirty.mark, study_of(number), now - timedelta(seconds=number))
 
 
 def _object(study: StudyRef, number: int, now: datetime) -> LedgerRow:
@@ -192,40 +215,44 @@ def letter_of(code: str, number: int, now: datetime) -> DeadLetter:
     )
 
 
-def _letters(most: int, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+def _letters(most: int, s: Services, now: datetime) -> Iterable[Work]:
     for code, (_, share) in CODES.items():
         for number in range(math.ceil(most * share / 100)):
-            yield s.dead_letters.put(letter_of(code, number, now))
+            yield partial(s.dead_letters.put, letter_of(code, number, now))
 
 
-def _rest(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+def _rest(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     kinds = tuple(DriftKind)
     for number in range(size.drifts):
         study = study_of(number)
         drift = Drift(subject=study.key, kind=kinds[number % len(kinds)], resource=f"ImagingStudy/{study_id(study)}")
-        yield s.drifts.note(study.key, [drift], now)
+        yield partial(s.drifts.note, study.key, [drift], now)
     for number in range(size.replays):
         job = Job(request=Request(source="blob", start=now - timedelta(days=number + 2)), state=DONE)
         position = {**job.position, "counts": {"synced": 100 * number}}
-        yield s.cursors.write(Cursor(name=cursor_of(job.request), position=position, advanced_at=now), None)
+        yield partial(s.cursors.write, Cursor(name=cursor_of(job.request), position=position, advanced_at=now), None)
     for number in range(500):
         action = "dead-letters.retry"
-        yield s.audit.add(AuditEntry(at=now - timedelta(hours=number), who="Ada", action=action, subject=f"{number}"))
+        yield partial(
+            s.audit.add, AuditEntry(at=now - timedelta(hours=number), who="Ada", action=action, subject=f"{number}")
+        )
 
 
-def _measured(size: Size, s: Services, now: datetime) -> Iterable[Awaitable[object]]:
+def _measured(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     """Six days of hours, and then minutes of every worker, as busy as a hospital."""
     minute, begin = _minute(), floor(now, MINUTE) - timedelta(minutes=size.minutes)
     hour = added_up([minute] * 60 * size.workers)
     first = floor(begin, HOUR)
     for number in range(1, 145):
         start = first - timedelta(hours=number)
-        yield s.series.write(SeriesRow(seconds=HOUR, start=start, worker="", samples=hour))
-    yield s.cursors.write(Cursor(name="series", position={"until": first.isoformat()}), None)
+        yield partial(s.series.write, SeriesRow(seconds=HOUR, start=start, worker="", samples=hour))
+    yield partial(s.cursors.write, Cursor(name="series", position={"until": first.isoformat()}), None)
     for number in range(size.minutes):
         for worker in range(size.workers):
             start = begin + timedelta(minutes=number)
-            yield s.series.write(SeriesRow(seconds=MINUTE, start=start, worker=f"worker-{worker}", samples=minute))
+            yield partial(
+                s.series.write, SeriesRow(seconds=MINUTE, start=start, worker=f"worker-{worker}", samples=minute)
+            )
 
 
 def _minute() -> Samples:

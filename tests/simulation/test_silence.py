@@ -1,0 +1,76 @@
+"""What is told of silence was so, and what is so is told, whoever dies and whatever is late; a rule less, not."""
+
+import os
+
+import pytest
+
+from tests.simulation.mutants import apart
+from tests.simulation.silence import overtaken, schedule
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 5
+ENOUGH_TO_CATCH = 4_000
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_every_schedule_tells_of_what_is_silent_and_of_nothing_else(block):
+    seeds = range(block * SCHEDULES // 4, (block + 1) * SCHEDULES // 4)
+    assert {seed: wrong for seed in seeds if (wrong := schedule(seed))} == {}
+
+
+def test_what_is_changed_while_it_is_looked_for_is_not_silent():
+    assert overtaken() == []
+
+
+LISTED = "what changed since it was listed is not judged by the list"
+MUTANTS = {
+    "an event may take its time": (
+        "now - RECENT < each.last_modified < now - grace",
+        "now - RECENT < each.last_modified",
+    ),
+    "what was there long before is for a backfill": (
+        "now - RECENT < each.last_modified < now - grace",
+        "each.last_modified < now - grace",
+    ),
+    "nobody can tell while events wait": (
+        "    if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):\n        return\n",
+        "",
+    ),
+    "an object must have been there for long when the queue was empty": (
+        "_one_page_on(lease.position, began, s, listing)",
+        "_one_page_on(lease.position, s.clock.now(), s, listing)",
+    ),
+    "an object with a dead letter is known": (" and not known.value.has_dead_letter", ""),
+    "an object is known only as it is": (
+        "known is None or (known.value.etag != each.etag and not known.value.has_dead_letter)",
+        "known is None",
+    ),
+    LISTED: (
+        "if unseen and await _is_as_listed(each, s):",
+        "if unseen:",
+    ),
+    "silence is told as soon as its page is passed": (
+        '"token": page.token, "found": found, "unseen_since": known}',
+        '"token": page.token, "found": found, "unseen_since": position.get("unseen_since")}',
+    ),
+    "a walk keeps what its earlier pages found": (
+        "    found = min(filter(None, (found, unseen)), default=None)\n",
+        "    found = unseen\n",
+    ),
+    "a walk that finds nothing ends what was told": (
+        '"token": None, "found": None, "unseen_since": found}',
+        '"token": None, "found": None, "unseen_since": found or position.get("unseen_since")}',
+    ),
+    "a container follows the other": (
+        "    if place + 1 < len(containers):\n",
+        "    if place + 2 < len(containers):\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_a_walk_without_this_rule_is_caught(rule):
+    changed = apart("sync.ops.silence", MUTANTS[rule], rule=rule)
+    if rule == LISTED:
+        assert overtaken(module=changed)
+        return
+    assert any(schedule(seed, module=changed) for seed in range(ENOUGH_TO_CATCH)), rule
