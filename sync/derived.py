@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.errors import FhirConflict, FhirRejected
-from sync.mapping.resource import Ownership, content_hash, differs, overlay, version_of
+from sync.mapping.ownership import Ownership, differs, overlay
+from sync.mapping.resource import content_hash, version_of
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
 

@@ -19,17 +19,9 @@ from dataclasses import dataclass, replace
 
 from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
 from sync.mapping.dicom_cast import is_wrong_system, known_to_cast_as
+from sync.mapping.ownership import Ownership, differs, overlay, overlay_linked
 from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient, contradictions
-from sync.mapping.resource import (
-    Ownership,
-    content_hash,
-    differs,
-    is_our_id,
-    overlay,
-    overlay_linked,
-    patient_id,
-    version_of,
-)
+from sync.mapping.resource import content_hash, is_our_id, patient_id, version_of
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Services
 

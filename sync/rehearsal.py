@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync.errors import FhirConflict
-from sync.mapping.resource import DERIVED_ELEMENTS
+from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.model import (
     DeadLetter,
     FhirPage,

@@ -9,11 +9,15 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.azurite import azurite as run_azurite
 from local.fhir_embedded import embedded_fhir_server
 from local.hapi import hapi_server, missing_tools
 from local.processes import StartError
+
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # how fast a machine is says nothing
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -1,76 +1,21 @@
 """
-Ids, comparison and ownership of FHIR resources.
+Ids of FHIR resources, and when two are equal.
 
 Ids are derived from what the resource is about, so that a plain ``PUT`` is the upsert and no race can create two.
-We own the elements that we write and keep the others: `overlay` is the one place that decides which is which.
 """
 
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
+from sync.mapping.terminology import DICOM_UID_SYSTEM
 from sync.model import Resource, StudyRef, digest
 
-IMAGING_STUDY_ELEMENTS = frozenset(
-    {
-        "basedOn",
-        "description",
-        "endpoint",
-        "identifier",
-        "interpreter",
-        "location",
-        "modality",
-        "numberOfInstances",
-        "numberOfSeries",
-        "procedureCode",
-        "reasonCode",
-        "referrer",
-        "series",
-        "started",
-        "status",
-        "subject",
-    }
-)
-"""Top-level elements that the mapping can write: of an ImagingStudy that we created they are ours, present or not."""
-
-PATIENT_ELEMENTS = frozenset({"birthDate", "_birthDate", "gender", "identifier", "name"})
-"""The same of a Patient that we created."""
-
-DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        kind: frozenset(elements.split())
-        for kind, elements in {
-            "DiagnosticReport": "basedOn category code conclusion effectiveDateTime identifier imagingStudy issued "
-            "result resultsInterpreter status subject text",
-            "DocumentReference": "author content context date description docStatus identifier masterIdentifier "
-            "relatesTo status subject type",
-            "Observation": "basedOn bodySite category code component derivedFrom device effectiveDateTime focus "
-            "hasMember identifier issued method partOf performer status subject "
-            "valueCodeableConcept valueQuantity valueString",
-        }.items()
-    }
-)
-"""The same of resources that single instances make, by their type."""
-
-_DICOM_UID_SYSTEM = "urn:dicom:uid"
-_PATIENT_ANIMAL = "http://hl7.org/fhir/StructureDefinition/patient-animal"
-_OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 _PREFIXES = {"DiagnosticReport": "dr", "DocumentReference": "df", "Observation": "ob"}
 _OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
-
-_Slot = tuple[str, ...]
-_UID_SLOT: _Slot = ("uid",)
-_ACCESSION_SLOT: _Slot = ("accession",)
-_SECONDARY_SLOT: _Slot = ("secondary",)
-_IDENTITY_REMOVED: frozenset[_Slot] = frozenset({(_OBSERVATION_VALUE, "PSEUDED"), (_OBSERVATION_VALUE, "ANONYED")})
-"""Security labels that the mapping sets on a Patient, and therefore takes away again."""
 
 
 def study_id(study: StudyRef) -> str:
@@ -115,7 +60,7 @@ def endpoint_id(root: str) -> str:
 
 def study_identifier(study: StudyRef) -> tuple[str, str]:
     """System and value under which a study is looked up (FHIR R4 ImagingStudy.identifier)."""
-    return _DICOM_UID_SYSTEM, f"urn:oid:{study.study_instance_uid}"
+    return DICOM_UID_SYSTEM, f"urn:oid:{study.study_instance_uid}"
 
 
 def canonical(value: Any) -> bytes:
@@ -132,198 +77,3 @@ def version_of(resource: Resource) -> str | None:
     """``meta.versionId`` as the server gave it."""
     version = resource.get("meta", {}).get("versionId")
     return str(version) if version is not None else None
-
-
-def _study_slot(identifier: Resource) -> _Slot:
-    """
-    Slot of an identifier of a study that we created: ours replace those of the same slot.
-
-    A study has one UID and one accession number, whatever their values; others are told apart by system.
-    """
-    if identifier.get("system") == _DICOM_UID_SYSTEM:
-        return _UID_SLOT
-    codes = [c.get("code", "") for c in identifier.get("type", {}).get("coding", [])]
-    return _ACCESSION_SLOT if "ACSN" in codes else _system_slot(identifier)
-
-
-def _system_slot(identifier: Resource) -> _Slot:
-    return ("system", str(identifier.get("system", "")))
-
-
-def _patient_slot(identifier: Resource) -> _Slot:
-    """Slot of an identifier of a Patient: many of one system may be right, *secondary* is what studies say beside."""
-    if identifier.get("use") == "secondary":
-        return _SECONDARY_SLOT
-    return (*_system_slot(identifier), str(identifier.get("value", "")))
-
-
-def _extension_slot(extension: Resource) -> _Slot:
-    return (str(extension.get("url", "")),)
-
-
-def _label_slot(label: Resource) -> _Slot:
-    return str(label.get("system", "")), str(label.get("code", ""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ownership:
-    """
-    What of a held resource is ours: top-level elements, slots within ``identifier``, extensions, security labels.
-
-    Of a resource that we created every element that we could write is ours, present or not. Of an adopted one only
-    what we write now, or wrote before.
-    """
-
-    elements: frozenset[str]
-    identifier_slot: Callable[[Resource], _Slot] = _system_slot
-    identifier_slots: frozenset[_Slot] = frozenset()
-    extensions: frozenset[_Slot] = frozenset()
-    labels: frozenset[_Slot] = frozenset()
-
-    @classmethod
-    def of_study(cls, *, adopted: bool, written: frozenset[str], study_id_system: str) -> Ownership:
-        """Ownership of an ImagingStudy."""
-        if adopted:
-            return cls(elements=written - {"identifier"})
-        slots = {_UID_SLOT, _ACCESSION_SLOT} | ({("system", study_id_system)} if study_id_system else set())
-        return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
-
-    @classmethod
-    def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:
-        """Ownership of an adopted ImagingStudy whose ``former`` elements have no owner but us any more."""
-        ours = cls.of_study(adopted=False, written=written, study_id_system=study_id_system)
-        return replace(ours, elements=(written | former) - {"identifier"})
-
-    @classmethod
-    def of_patient(cls) -> Ownership:
-        """Ownership of a Patient that we created."""
-        return cls(
-            elements=PATIENT_ELEMENTS,
-            identifier_slot=_patient_slot,
-            identifier_slots=frozenset({_SECONDARY_SLOT}),
-            extensions=frozenset({(_PATIENT_ANIMAL,)}),
-            labels=_IDENTITY_REMOVED,
-        )
-
-    @classmethod
-    def of_derived(cls, resource_type: str) -> Ownership:
-        """Ownership of a resource that an instance made; whoever else names it adds an identifier of another system."""
-        slots = frozenset({("system", _DICOM_UID_SYSTEM)})
-        return cls(elements=DERIVED_ELEMENTS[resource_type] - {"identifier"}, identifier_slots=slots)
-
-    @classmethod
-    def of_exactly(cls, ours: Resource) -> Ownership:
-        """Ownership of what ``ours`` says and of nothing else."""
-        return cls(elements=frozenset(ours) - {"identifier"})
-
-
-def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
-    """
-    Our elements over what the server holds; elements of others stay.
-
-    Parameters
-    ----------
-    held
-        The resource as the server has it; its id stays, its ``meta`` keeps profile, tag and security.
-    ours
-        What we want it to say.
-    owned
-        What is ours: it goes when ``ours`` lacks it.
-
-    Returns
-    -------
-    Resource
-        What to PUT. Identifiers of other slots and extensions with other URLs survive beside ours.
-    """
-    merged = {k: v for k, v in held.items() if k not in owned.elements}
-    merged.update({k: v for k, v in ours.items() if k not in ("id", "meta")})
-    identifiers = _keep_foreign(held, ours, "identifier", owned.identifier_slot, owned.identifier_slots)
-    extensions = _keep_foreign(held, ours, "extension", _extension_slot, owned.extensions)
-    merged.update(identifier=identifiers, extension=extensions)
-    merged = {k: v for k, v in merged.items() if v != []}
-    merged["id"] = held.get("id", ours.get("id"))
-    merged.pop("meta", None)
-    meta = _merged_meta(held.get("meta", {}), ours.get("meta", {}), owned)
-    return {**merged, "meta": meta} if meta else merged
-
-
-def overlay_linked(held: Resource, said: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
-    """
-    Our words over a Patient of somebody else: what studies say of him is written, nothing is taken away.
-
-    Parameters
-    ----------
-    held
-        The Patient as the server has it.
-    said
-        What `sync.mapping.patient.build_linked_patient` makes of the studies.
-    wrong
-        System and value of identifiers that ours replace.
-
-    Returns
-    -------
-    Resource
-        What to PUT: name, gender and birth date as the studies say, each as it was when they say nothing. Identifiers
-        are only added. A time of birth goes with the date that it belonged to, a generated text with what it told.
-    """
-    ours = {k: v for k, v in said.items() if k in PATIENT_ELEMENTS}
-    known = held.get("identifier", [])
-    added = [each for each in ours.pop("identifier", []) if _patient_value(each) not in map(_patient_value, known)]
-    merged = {**{k: v for k, v in held.items() if k != "meta"}, **ours}
-    if added:
-        merged["identifier"] = [*(each for each in known if _patient_value(each) not in wrong), *added]
-    if merged.get("birthDate") != held.get("birthDate") and "_birthDate" not in ours:
-        merged.pop("_birthDate", None)
-    if held.get("text", {}).get("status") == "generated" and differs(held, {**merged, "meta": held.get("meta", {})}):
-        merged.pop("text")
-    meta = _merged_meta(held.get("meta", {}), {}, Ownership(elements=frozenset()))
-    return {**merged, "meta": meta} if meta else merged
-
-
-def _patient_value(identifier: Resource) -> _Slot:
-    return str(identifier.get("system", "")), str(identifier.get("value", ""))
-
-
-def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
-    kept = {k: v for k, v in held.items() if k not in ("versionId", "lastUpdated", "source")}
-    security = _keep_foreign(held, ours, "security", _label_slot, owned.labels)
-    return {k: v for k, v in {**kept, **ours, "security": security}.items() if v != []}
-
-
-def differs(held: Resource, wanted: Resource) -> bool:
-    """
-    Whether a PUT of ``wanted`` would change what the server holds; what servers stamp themselves is left out.
-
-    Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count.
-    """
-    if canonical(_comparable(held)) != canonical(_comparable(wanted)):
-        return True
-    return "text" in wanted and _words(held) != _words(wanted)
-
-
-def _words(resource: Resource) -> list[str]:
-    div = str(resource.get("text", {}).get("div", ""))
-    return html.unescape(re.sub("<[^>]*>", " ", div)).split()
-
-
-def has_foreign(merged: Resource, ours: Resource) -> bool:
-    """Whether ``merged`` carries anything beyond ``ours``, so that an update has to read before it writes."""
-    return "text" in merged or differs(merged, ours)
-
-
-def _comparable(resource: Resource) -> Resource:
-    body = {k: v for k, v in resource.items() if k not in ("id", "meta", "text")}
-    meta = {k: resource["meta"][k] for k in ("profile", "security", "tag") if k in resource.get("meta", {})}
-    return {**body, "meta": meta} if meta else body
-
-
-def _keep_foreign(
-    held: Resource,
-    ours: Resource,
-    element: str,
-    slot: Callable[[Resource], _Slot],
-    owned: frozenset[_Slot],
-) -> list[Resource]:
-    own: list[Resource] = ours.get(element, [])
-    taken = owned | {slot(item) for item in own}
-    return [*own, *(item for item in held.get(element, []) if slot(item) not in taken)]

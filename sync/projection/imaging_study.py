@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from sync.mapping.dicom_cast import ELEMENTS as CAST_ELEMENTS
 from sync.mapping.dicom_cast import without_notes
-from sync.mapping.resource import Ownership, content_hash, differs, has_foreign, overlay
+from sync.mapping.ownership import Ownership, differs, has_foreign, overlay
+from sync.mapping.resource import content_hash
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
 from sync.projection.beginning import Held, Pass, held_as

@@ -8,7 +8,8 @@ nothing is trusted; it stays when the study goes, for nobody knows who else refe
 from __future__ import annotations
 
 from sync.mapping.imaging_study import StudyResources
-from sync.mapping.resource import Ownership, content_hash, differs, overlay, version_of
+from sync.mapping.ownership import Ownership, differs, overlay
+from sync.mapping.resource import content_hash, version_of
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
 from sync.projection.beginning import Pass

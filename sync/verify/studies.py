@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 
 from sync.errors import Conflict, PermanentError
-from sync.mapping.resource import differs, is_our_id, study_id, study_identifier, version_of
+from sync.mapping.ownership import differs
+from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
 from sync.ports import Services
 from sync.rehearsal import Rehearsal, rehearse

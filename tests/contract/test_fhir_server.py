@@ -9,7 +9,8 @@ import pytest
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirConflict, FhirRejected
-from sync.mapping.resource import differs, version_of
+from sync.mapping.ownership import differs
+from sync.mapping.resource import version_of
 from sync.model import FhirWrite
 from sync.telemetry import Telemetry
 from tests.contract.fhir_resources import ODD_VALUE, SYSTEM, delete, mapped, patient, put

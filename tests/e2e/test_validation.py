@@ -3,7 +3,7 @@
 from sync.config import HeaderLimits, MappingSettings
 from sync.header import parse_header
 from sync.mapping.bundle import build_bundle
-from sync.mapping.resource import DERIVED_ELEMENTS
+from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.terminology import CODING_SCHEMES, LATER_MODALITIES, R4_MODALITIES
 from sync.model import LedgerRow, ObjectKey
 from tests import reports

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.mapping.resource import differs, study_id, version_of
+from sync.mapping.ownership import differs
+from sync.mapping.resource import study_id, version_of
 from sync.model import FhirWrite, StudyRef
 from sync.telemetry import Telemetry
 from tests.worlds import (

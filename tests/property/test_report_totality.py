@@ -9,7 +9,8 @@ from sync.errors import UnreadableObject
 from sync.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.imaging_study import build_study
-from sync.mapping.resource import DERIVED_ELEMENTS, canonical
+from sync.mapping.ownership import DERIVED_ELEMENTS
+from sync.mapping.resource import canonical
 from sync.model import LedgerRow, ObjectKey
 from tests import reports as r
 from tests.mapping_rows import STUDY, row

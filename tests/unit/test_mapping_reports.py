@@ -6,7 +6,8 @@ from pydicom.dataset import Dataset
 from sync.config import HeaderLimits, MappingSettings
 from sync.header import parse_header
 from sync.mapping.imaging_study import build_study
-from sync.mapping.resource import DERIVED_ELEMENTS, derived_id
+from sync.mapping.ownership import DERIVED_ELEMENTS
+from sync.mapping.resource import derived_id
 from sync.model import LedgerRow, ObjectKey
 from tests import reports as r
 from tests.reports import code, coded, container, item, number, text

@@ -4,17 +4,8 @@ import pytest
 
 from sync.config import MappingSettings
 from sync.mapping.imaging_study import build_study, with_subject
-from sync.mapping.resource import (
-    IMAGING_STUDY_ELEMENTS,
-    Ownership,
-    content_hash,
-    differs,
-    has_foreign,
-    is_our_id,
-    overlay,
-    patient_id,
-    study_id,
-)
+from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, has_foreign, overlay
+from sync.mapping.resource import content_hash, is_our_id, patient_id, study_id
 from sync.model import StudyRef
 from tests.mapping_rows import row
 
