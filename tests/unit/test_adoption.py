@@ -3,7 +3,7 @@
 import pytest
 
 from sync.mapping.terminology import STUDY_INSTANCE_UID
-from tests.worlds import MemoryWorld, ehr_study, patient_of
+from tests.worlds import ehr_study, patient_of
 
 UID_OF_OURS = {
     "use": "official",
@@ -12,11 +12,6 @@ UID_OF_OURS = {
     "value": "urn:oid:2.25.1",
 }
 NOTE = [{"text": "seen by somebody"}]
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
 
 
 async def test_somebody_elses_study_is_adopted_by_its_identifier(w):

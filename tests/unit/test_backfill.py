@@ -12,14 +12,9 @@ from sync.backfill import Scope, backfill
 from sync.errors import Contention, SourceUnavailable, StaleToken
 from sync.model import Page
 from sync.walking import Walk, walk_of
-from tests.worlds import STUDY, UNREADABLE, MemoryWorld
+from tests.worlds import STUDY, UNREADABLE
 
 SCOPE = Scope(container="dicom")
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,9 @@
 """A pause holds studies back and loses none, and what a message knew does not go with it."""
 
-import pytest
-
 from sync.controls import pause_projection, projection_pause, resume_projection
 from sync.events import study_message
 from sync.handling import handle_study_message, sweep
-from tests.worlds import STUDY, MemoryWorld
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
+from tests.worlds import STUDY
 
 
 async def test_while_paused_objects_are_taken_in_and_nothing_is_written(w):

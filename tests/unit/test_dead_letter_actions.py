@@ -19,11 +19,6 @@ from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, 
 EVERYTHING = Selection()
 
 
-@pytest.fixture
-def w():
-    return MemoryWorld()
-
-
 async def run(w, sources=SOURCES):
     """Let everything happen that is on its way."""
     for text in w.store.object_queue.take():

@@ -2,7 +2,6 @@
 
 import random
 
-import pytest
 from pydicom.uid import EncapsulatedPDFStorage
 
 from sync.adapters.azure.tables.ledger import ledger_row
@@ -24,11 +23,6 @@ PDF = {
 }
 SOP, SECOND = "2.25.700", "2.25.701"
 KINDS = ("DiagnosticReport", "DocumentReference")
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
 
 
 def report_of(w, sop=SOP, study=STUDY):

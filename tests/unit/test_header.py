@@ -1,26 +1,18 @@
+"""Whatever bytes come, they are a record or one of our errors, whole and within bounds."""
+
+from __future__ import annotations
+
 import csv
 import tracemalloc
 import zlib
-from dataclasses import replace
 from struct import pack
 
 import pytest
 
-from sync.adapters.memory.objects import MemoryObjects
-from sync.attributes import first_text, items
-from sync.config import HeaderLimits
-from sync.errors import (
-    Contention,
-    DicomDirectory,
-    HeaderLimit,
-    MissingIdentity,
-    NotDicom,
-    SourceUnavailable,
-    TruncatedHeader,
-    UnreadableObject,
-)
-from sync.header import NeedMore, look_at, parse_header, read_file
-from sync.model import Finding, InstanceRecord
+from sync.attributes import first_text
+from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
+from sync.header import NeedMore, parse_header, read_file
+from sync.model import InstanceRecord
 from tests.headers import (
     BIG_ENDIAN,
     CORPUS,
@@ -41,23 +33,7 @@ from tests.headers import (
     wheel_file,
     wheel_files,
 )
-
-LIMITS = HeaderLimits()
-NAME = element(0x00100010, "PN", "Doe^Jane")
-
-
-def parse(data: bytes, limits: HeaderLimits = LIMITS) -> InstanceRecord:
-    record = parse_header(data, size=len(data), limits=limits)
-    assert isinstance(record, InstanceRecord)
-    return record
-
-
-def attributes(between: bytes, transfer_syntax: str | None = EXPLICIT, **form):
-    return parse(dicom_file(identity(between=between, **form), transfer_syntax)).attributes
-
-
-def codes(record: InstanceRecord) -> set[tuple[str, str]]:
-    return {(finding.keyword, finding.code) for finding in record.findings}
+from tests.parsing import LIMITS, NAME, attributes, codes, parse
 
 
 class TestTransferSyntaxes:
@@ -311,129 +287,6 @@ class TestStructure:
         assert (read["ProcedureCodeSequence"], read["AnatomicRegionSequence"]) == ([], [{}])
 
 
-class TestValues:
-    def test_text_is_as_the_file_has_it_without_padding(self):
-        between = (
-            element(0x00080020, "DA", "20041301")
-            + element(0x00080060, "CS", " CT\\ PT ")
-            + element(0x00100010, "PN", "Doe^Jane^^=x=")
-            + element(0x00100020, "LO", "")
-            + element(0x00100021, "LO", "  ")
-            + element(0x00101001, "PN", "A\\\\B")
-            + element(0x00181002, "UI", "1.2\0")
-        )
-        assert attributes(between) == {
-            "SOPClassUID": ["1.2.840.10008.5.1.4.1.1.2"],
-            "StudyDate": ["20041301"],
-            "Modality": ["CT", "PT"],
-            "PatientName": ["Doe^Jane^^=x="],
-            "PatientID": [],
-            "IssuerOfPatientID": [],
-            "OtherPatientNames": ["A", "", "B"],
-            "DeviceUID": ["1.2"],
-        }
-
-    def test_backslashes_of_single_valued_text_and_its_leading_blanks_are_text(self):
-        assert attributes(b"", EXPLICIT) == {"SOPClassUID": ["1.2.840.10008.5.1.4.1.1.2"]}
-        title = element(0x00420010, "ST", "  a\\b \0")
-        assert parse(dicom_file(identity() + title)).attributes["DocumentTitle"] == ["  a\\b"]
-
-    @pytest.mark.parametrize("form", [{}, {"big": True}])
-    def test_binary_integers_are_numbers(self, form):
-        order = ">" if form else "<"
-        numbers = element(0x00200013, "SS", pack(order + "hh", -7, 300), **form)
-        record = parse(dicom_file(identity(**form) + numbers, BIG_ENDIAN if form else EXPLICIT))
-        assert record.attributes["InstanceNumber"] == [-7, 300]
-
-    def test_a_number_of_broken_length_costs_only_itself(self):
-        record = parse(dicom_file(identity() + element(0x00200013, "US", b"abc")))
-        assert codes(record) == {("InstanceNumber", "value.length")}
-        assert "InstanceNumber" not in record.attributes
-
-    @pytest.mark.parametrize("vr", ["OB", "SQ", "FD"])
-    def test_a_vr_that_cannot_stand_for_the_expected_one_costs_only_its_value(self, vr):
-        record = parse(dicom_file(identity(between=element(0x00100020, vr, b"12345678"))))
-        assert codes(record) == {("PatientID", "vr.unexpected")}
-        assert "PatientID" not in record.attributes
-
-    @pytest.mark.parametrize("vr", ["UN", "SH", "XX", "??"])
-    def test_a_mistaken_vr_that_still_is_text_does_no_harm(self, vr):
-        form = {"implicit": True} if vr == "??" else {}
-        assert attributes(element(0x00100020, vr, "P1", **form))["PatientID"] == ["P1"]
-
-    def test_control_characters_are_dropped_except_tab_and_line_ends(self):
-        record = parse(dicom_file(identity(between=element(0x00100020, "LO", b"\x07A\tB\r\nC\x0bD\x7f"))))
-        assert record.attributes["PatientID"] == ["A\tB\r\nCD"]
-        assert codes(record) == {("PatientID", "text.control")}
-
-    def test_a_value_beyond_reason_costs_only_itself(self):
-        record = parse(dicom_file(identity(between=element(0x00100020, "UT", b"A" * 20_000) + NAME)))
-        assert codes(record) == {("PatientID", "value.too_long")}
-        assert record.attributes["PatientName"] == ["Doe^Jane"]
-
-    def test_a_record_stays_small_whatever_the_header_holds(self):
-        code = element(0x00080104, "LO", b"M" * 1000)
-        record = parse(dicom_file(identity(between=sequence(0x00081032, *[code] * 1000, undefined=False)), EXPLICIT))
-        assert codes(record) == {("CodeMeaning", "value.too_long")}
-        assert sum("CodeMeaning" in item for item in items(record.attributes, "ProcedureCodeSequence")) < 140
-
-
-class TestCharacterSets:
-    @staticmethod
-    def name(charset: str | None, raw: bytes):
-        between = element(0x00100010, "PN", raw)
-        if charset is not None:
-            between = element(0x00080005, "CS", charset) + between
-        return parse(dicom_file(identity(between=between)))
-
-    @pytest.mark.parametrize(
-        ("charset", "raw", "text"),
-        [
-            ("ISO_IR 192", "Жук^Ян".encode(), "Жук^Ян"),
-            ("ISO_IR 100", b"M\xfcller", "Müller"),
-            ("ISO-IR 100", b"M\xfcller", "Müller"),
-            ("ISO_IR 144", "Жук".encode("iso8859_5"), "Жук"),
-            ("GB18030", "王^小".encode("gb18030"), "王^小"),
-            ("ISO_IR 192\\ISO 2022 IR 87", "é".encode(), "é"),
-            ("\\ISO 2022 IR 87", b"Y^T=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "Y^T=山田^太郎"),
-            ("\\ISO 2022 IR 149", b"H^G=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", "H^G=洪^吉洞"),
-            ("\\ISO 2022 IR 58", b"W=\x1b$)A\xcd\xf5", "W=王"),
-            ("ISO 2022 IR 6\\ISO 2022 IR 144", b"A^\x1b-L\xb6^\xe9", "A^Ж^é"),
-        ],
-    )
-    def test_names_are_decoded(self, charset, raw, text):
-        record = self.name(charset, raw)
-        assert record.attributes["PatientName"] == [text]
-        assert record.findings == ()
-
-    def test_undecodable_bytes_are_replaced_and_found(self):
-        record = self.name("ISO_IR 192", b"M\xfcller")
-        assert record.attributes["PatientName"] == ["M\ufffdller"]
-        assert record.findings == (Finding(keyword="PatientName", code="text.undecodable", action="replaced"),)
-
-    def test_an_unknown_escape_sequence_is_replaced_and_found(self):
-        record = self.name("ISO 2022 IR 6", b"A\x1b%GB")
-        assert record.attributes["PatientName"] == ["A\ufffdB"]
-        assert codes(record) == {("PatientName", "text.undecodable")}
-
-    def test_an_unknown_character_set_is_read_as_latin_1_and_found(self):
-        record = self.name("KLINGON", b"M\xfcller")
-        assert record.attributes["PatientName"] == ["Müller"]
-        assert codes(record) == {("SpecificCharacterSet", "charset.unknown")}
-
-    def test_text_beyond_ascii_without_a_character_set_is_found(self):
-        record = self.name(None, b"M\xfcller")
-        assert record.attributes["PatientName"] == ["Müller"]
-        assert codes(record) == {("PatientName", "charset.undeclared")}
-
-    def test_items_inherit_the_character_set_or_have_their_own(self):
-        greek = element(0x00080005, "CS", "ISO_IR 126") + element(0x00080104, "LO", "λ".encode("iso8859_7"))
-        inherits = element(0x00080104, "LO", "λ".encode())
-        between = element(0x00080005, "CS", "ISO_IR 192") + sequence(0x00081032, greek, inherits)
-        meanings = [item["CodeMeaning"] for item in items(attributes(between), "ProcedureCodeSequence")]
-        assert meanings == [["λ"], ["λ"]]
-
-
 class TestLimits:
     def test_depth_is_bounded_for_sequences_nobody_wants(self):
         nested = b""
@@ -489,130 +342,6 @@ class TestLimits:
         finally:
             tracemalloc.stop()
         assert peak < 4 * limits.max_inflated
-
-
-class CountingObjects(MemoryObjects):
-    """Notes every range that is read; ``before_read`` may play the outside world."""
-
-    def __init__(self, before_read=lambda number: None):
-        super().__init__()
-        self.ranges = []
-        self._before_read = before_read
-
-    async def read(self, ref, *, start, length, etag=None):
-        self._before_read(len(self.ranges))
-        self.ranges.append((start, length, etag))
-        return await super().read(ref, start=start, length=length, etag=etag)
-
-
-class TestRangedReads:
-    @staticmethod
-    def big_header(size: int) -> bytes:
-        return dicom_file(identity(between=element(0x00091001, "OB", bytes(size)) + NAME) + PIXELS)
-
-    async def test_one_range_is_enough_for_a_usual_object(self):
-        objects = CountingObjects()
-        etag = objects.put(objects.ref("a"), wheel_file("CT_small.dcm"))
-        look = await look_at(objects, objects.ref("a"), LIMITS)
-        assert objects.ranges == [(0, 65536, None)]
-        assert look.record
-        assert look.etag == etag
-        assert look.problem is None
-
-    async def test_further_ranges_bring_only_missing_bytes_of_the_same_version(self):
-        objects = CountingObjects()
-        etag = objects.put(objects.ref("a"), self.big_header(2_000_000) + bytes(10_000_000))
-        look = await look_at(objects, objects.ref("a"), LIMITS)
-        assert first_text(look.record.attributes, "PatientName") == "Doe^Jane"
-        assert objects.ranges[0] == (0, 65536, None)
-        assert [start for start, _, _ in objects.ranges[1:]] == [65536]
-        assert {given for _, _, given in objects.ranges[1:]} == {etag}
-        assert 2_000_000 < sum(length for _, length, _ in objects.ranges) < 2_100_000
-
-    async def test_the_time_of_the_last_change_gives_an_order_that_sorts(self):
-        objects = MemoryObjects()
-        orders = []
-        for _ in range(3):
-            objects.put(objects.ref("a"), wheel_file("CT_small.dcm"))
-            orders.append((await look_at(objects, objects.ref("a"), LIMITS)).order)
-        assert orders == sorted(orders)
-        assert {len(order) for order in orders} == {32}
-        assert all(order.endswith("+00:00") for order in orders)
-
-    async def test_an_object_that_is_gone_is_a_truth(self):
-        objects = MemoryObjects()
-        look = await look_at(objects, objects.ref("a"), LIMITS)
-        assert (look.etag, look.record, look.problem) == (None, None, None)
-
-    async def test_an_object_that_goes_between_two_ranges_is_gone(self):
-        objects = CountingObjects(lambda number: number == 1 and objects.delete(objects.ref("a")))
-        objects.put(objects.ref("a"), self.big_header(100_000))
-        assert (await look_at(objects, objects.ref("a"), LIMITS)).etag is None
-
-    async def test_an_object_that_changes_between_two_ranges_is_read_anew(self):
-        objects = CountingObjects(
-            lambda number: number == 1 and objects.put(objects.ref("a"), dicom_file(identity(sop="2.25.99")))
-        )
-        objects.put(objects.ref("a"), self.big_header(100_000))
-        look = await look_at(objects, objects.ref("a"), LIMITS)
-        assert look.record.sop_instance_uid == "2.25.99"
-        assert [start for start, _, _ in objects.ranges] == [0, 65536, 0]
-
-    async def test_an_object_that_never_stops_changing_is_left_for_later(self):
-        objects = CountingObjects(lambda _: objects.put(objects.ref("a"), self.big_header(100_000)))
-        with pytest.raises(Contention):
-            await look_at(objects, objects.ref("a"), LIMITS)
-        assert len(objects.ranges) == 10
-
-    async def test_an_unreadable_object_is_a_problem_with_an_etag(self):
-        objects = MemoryObjects()
-        etag = objects.put(objects.ref("a"), b"hello")
-        look = await look_at(objects, objects.ref("a"), LIMITS)
-        assert isinstance(look.problem, NotDicom)
-        assert look.etag == etag
-        assert look.problem.__traceback__ is None
-
-    async def test_an_empty_object_is_not_dicom(self):
-        objects = MemoryObjects()
-        objects.put(objects.ref("a"), b"")
-        assert isinstance((await look_at(objects, objects.ref("a"), LIMITS)).problem, NotDicom)
-
-    async def test_a_header_beyond_the_bound_is_not_fetched(self):
-        objects = CountingObjects()
-        objects.put(objects.ref("a"), self.big_header(300_000))
-        limits = LIMITS.model_copy(update={"max_bytes": 200_000})
-        look = await look_at(objects, objects.ref("a"), limits)
-        assert isinstance(look.problem, HeaderLimit)
-        assert "DICOM_SYNC_HEADER_MAX_BYTES" in str(look.problem)
-        assert sum(length for _, length, _ in objects.ranges) <= 200_000
-
-    async def test_a_store_that_gives_no_bytes_where_there_are_some_is_unavailable(self):
-        class Empty(MemoryObjects):
-            async def read(self, ref, *, start, length, etag=None):
-                chunk = await super().read(ref, start=start, length=length, etag=etag)
-                return replace(chunk, data=b"" if start else chunk.data)
-
-        objects = Empty()
-        objects.put(objects.ref("a"), self.big_header(100_000))
-        with pytest.raises(SourceUnavailable):
-            await look_at(objects, objects.ref("a"), LIMITS)
-
-    async def test_large_and_deflated_headers_are_read_too(self):
-        objects = MemoryObjects()
-        objects.put(objects.ref("a"), self.big_header(3_000_000))
-        objects.put(objects.ref("b"), wheel_file("image_dfl.dcm"))
-        assert (await look_at(objects, objects.ref("a"), LIMITS)).record
-        assert (await look_at(objects, objects.ref("b"), LIMITS)).record
-
-    def test_a_small_header_is_read_without_an_event_loop(self):
-        objects = MemoryObjects()
-        objects.put(objects.ref("a"), wheel_file("CT_small.dcm"))
-        with pytest.raises(StopIteration) as done:
-            look_at(objects, objects.ref("a"), LIMITS).send(None)
-        assert done.value.value.record
-
-    def test_a_missing_file_is_gone(self, tmp_path):
-        assert read_file(tmp_path / "nothing", LIMITS).etag is None
 
 
 class TestPrivacy:

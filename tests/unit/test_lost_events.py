@@ -8,14 +8,9 @@ from sync.adapters.memory.lost_events import MemoryLostEvents
 from sync.errors import StoreUnavailable
 from sync.handling import handle_object_message
 from sync.ops.lost_events import recover_if_any, recover_lost_events
-from tests.worlds import SOURCES, MemoryWorld, event
+from tests.worlds import SOURCES, event
 
 WHY = {"deadLetterReason": "MaxDeliveryAttemptsExceeded", "deliveryAttempts": 30, "lastDeliveryOutcome": "NotFound"}
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
 
 
 @pytest.fixture

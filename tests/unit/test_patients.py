@@ -1,16 +1,8 @@
 """The Patient of a study: linked, created, rebuilt, left; and what never happens to somebody else's."""
 
-import pytest
-
 from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.model import Finding
 from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
-
 
 # Of somebody else
 

@@ -7,12 +7,7 @@ from sync.events import study_message
 from sync.handling import handle_study_message
 from sync.model import Action, Change
 from sync.pipeline import Ingested, Projected, project_study
-from tests.worlds import OTHER, STUDY, UNREADABLE, MemoryWorld, run
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
+from tests.worlds import OTHER, STUDY, UNREADABLE, run
 
 
 def count(port, name):

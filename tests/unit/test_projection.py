@@ -14,11 +14,6 @@ NOTE = [{"text": "seen by somebody"}]
 OWN_ID = study_id(STUDY)
 
 
-@pytest.fixture
-def w():
-    return MemoryWorld()
-
-
 # Ours
 
 

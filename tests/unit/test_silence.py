@@ -2,17 +2,10 @@
 
 from datetime import timedelta
 
-import pytest
-
 from sync.figures import read_figures
 from sync.model import Action, Change
 from sync.ops.silence import look_for_silence
-from tests.worlds import UNREADABLE, MemoryWorld
-
-
-@pytest.fixture
-def w():
-    return MemoryWorld()
+from tests.worlds import UNREADABLE
 
 
 async def silence(w):

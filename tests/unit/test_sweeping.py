@@ -1,0 +1,64 @@
+"""Studies whose message was lost are found again, without flooding the queue."""
+
+from __future__ import annotations
+
+from sync.errors import Throttled
+from sync.handling import FEW, sweep
+from tests.deliveries import objects, studies
+from tests.worlds import OTHER
+
+
+async def test_a_study_whose_message_was_lost_is_swept(w):
+    await objects(w, w.put("a"))
+    w.store.study_queue.messages.clear()
+    w.clock.advance(100)
+    assert await sweep(w.services) == 1
+    await w.settle()
+    assert w.imaging_study() is not None
+
+
+async def test_a_study_within_its_quiet_period_is_not_swept(w):
+    await objects(w, w.put("a"))
+    w.store.study_queue.messages.clear()
+    w.clock.advance(w.services.settings.quiet_period + 1)
+    assert await sweep(w.services) == 0
+
+
+async def test_a_postponed_study_is_not_swept_before_its_time(w):
+    await objects(w, w.put("a"))
+    w.fhir.outage = Throttled("429", retry_after=50)
+    await studies(w)
+    w.store.study_queue.messages.clear()
+    w.clock.advance(40)
+    assert await sweep(w.services) == 0
+    w.clock.advance(20)
+    assert await sweep(w.services) == 1
+
+
+async def test_nothing_outstanding_means_nothing_to_sweep(w):
+    assert await sweep(w.services) == 0
+
+
+async def test_studies_that_merely_wait_their_turn_are_not_swept(w):
+    await objects(w, w.put("a"), w.put("b", study="2.25.2"))
+    w.clock.advance(100)
+    assert await sweep(w.services) == 0
+
+
+async def test_a_lost_study_is_swept_in_the_end_though_others_keep_the_queue_full(w):
+    await objects(w, w.put("a"), w.put("b", study="2.25.2"))
+    w.store.study_queue.messages = [m for m in w.store.study_queue.messages if m.study != OTHER] * 3
+    w.clock.advance(100)
+    assert await sweep(w.services) == 0
+    w.clock.advance(600)
+    await sweep(w.services)
+    assert OTHER in {message.study for message in w.store.study_queue.messages}
+
+
+async def test_a_long_queue_is_not_flooded_by_the_sweeper(w):
+    for n in range(3 * FEW):
+        await objects(w, w.put(f"a{n}", study=f"2.25.{n + 1}"))
+    w.clock.advance(10_000)
+    assert await sweep(w.services) == FEW
+    w.store.study_queue.messages.clear()
+    assert await sweep(w.services) == 3 * FEW
