@@ -213,9 +213,10 @@ def _addresses(value: str) -> Iterator[str]:
     if value.lower().startswith("http"):
         yield value
         return
-    yield from (address for name, _, address in parts if name.lower().endswith("endpoint"))
+    endpoints = [address for name, _, address in parts if name.lower().endswith("endpoint")]
     if any((name.lower(), text.lower()) == ("defaultendpointsprotocol", "http") for name, _, text in parts):
-        yield from (f"http://{account}.remote" for name, _, account in parts if name.lower() == "accountname")
+        endpoints = endpoints or ["http://the-account-in-azure"]
+    yield from endpoints
 
 
 def _is_open(address: str) -> bool:

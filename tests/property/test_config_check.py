@@ -308,6 +308,13 @@ def test_keys_and_plain_http_to_other_machines_are_insecure(variable, value):
     assert ("http:" in value or "Protocol=http;" in value) == any("plain http" in each.text for each in found)
 
 
+def test_the_emulator_on_this_machine_is_no_open_door():
+    ends = ";".join(f"{each}Endpoint=http://127.0.0.1:1/devstoreaccount1" for each in ("Blob", "Queue", "Table"))
+    emulator = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={SECRET};{ends}"
+    with environment({"AzureWebJobsStorage__accountName": None, "AzureWebJobsStorage": emulator}):
+        assert remarks() == ()
+
+
 @pytest.mark.parametrize("system", ["http://hospital.example/ids", "https://hospital.example/ids", "urn:oid:1.2.3"])
 def test_the_uri_of_a_system_of_identifiers_is_no_address_that_anybody_calls(system):
     with environment({"DICOM_SYNC_PATIENT_SYSTEM": system, "DICOM_SYNC_ISSUERS": f'{{"A": "{system}"}}'}):
