@@ -1,5 +1,6 @@
 """Every command that a page tells people to type exists and takes the options that it is given there."""
 
+import ast
 import re
 import shlex
 
@@ -32,6 +33,29 @@ def test_what_a_page_says_to_type_can_be_typed(page, line):
             words = words[1:]
         if words:
             check(words, (ROOT / page).read_text())
+
+
+HINTS = sorted(
+    {
+        hint
+        for folder in ("sync", "local")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for hint in re.findall(r"python -m (?:sync|local)(?: [a-z][a-z-]+)+(?: --[a-z-]+)*", node.value)
+    }
+)
+
+
+@pytest.mark.parametrize("hint", HINTS)
+def test_what_the_program_itself_tells_people_to_type_exists(hint):
+    _, _, module, *words = hint.split()
+    command = get_command(app if module == "sync" else local_world.app)
+    assert words[0] in command.commands
+    while getattr(command, "commands", None) and words and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    options = {each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= options | {"--help"}
 
 
 def check(words, text):

@@ -1,0 +1,63 @@
+"""The pages tell which functions run, on what, and how often they do when nothing happens."""
+
+import ast
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from croniter import croniter
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+COST = (ROOT / "docs" / "scaling-and-cost.md").read_text("utf-8")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTES = 5
+
+
+def functions():
+    """Give name, trigger and first sentence of each function, as `function_app.py` has them."""
+    for node in ast.parse((ROOT / "function_app.py").read_text("utf-8")).body:
+        if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list:
+            (call,) = node.decorator_list
+            given = {
+                each.arg: ast.literal_eval(each.value)
+                for each in call.keywords
+                if each.arg in ("schedule", "queue_name", "route", "methods")
+            }
+            yield node.name, given, ast.get_docstring(node)
+
+
+def runs_on(given):
+    if "schedule" in given:
+        return "timer"
+    if "queue_name" in given:
+        return f"queue `{given['queue_name']}`"
+    return f"`{'`, `'.join(given['methods'])}` `api/{given['route']}`"
+
+
+def test_every_function_is_in_the_table():
+    rows = [f"| `{name}` | {runs_on(given)} | {text} |".replace("``", "`") for name, given, text in functions()]
+    shown = re.findall(r"^\| `\w+` \| (?:timer|queue|`).*$", ARCHITECTURE, re.MULTILINE)
+    assert shown == rows, "\n".join(rows)
+
+
+def busy(but=()):
+    """Seconds of a minute in which a timer begins something, on average."""
+    end, seconds = START + timedelta(minutes=MINUTES), set()
+    for name, given, _ in functions():
+        if "schedule" in given and name not in but:
+            second, *others = given["schedule"].split()
+            each = croniter(" ".join([*others, second]), START - timedelta(seconds=1))
+            while (at := each.get_next(datetime)) < end:
+                seconds.add(at)
+    return len(seconds) / MINUTES
+
+
+def test_the_page_of_cost_counts_the_timers():
+    told = [int(number) for number in re.findall(r"about (\d+) seconds of each minute", COST)]
+    assert told == [round(busy())]
+    month = 2 * 60 * 24 * 30  # GB, minutes
+    assert round(busy() * month / 1e6, 1) == 2.1
+    feeds = ("read_dicom_feed", "read_orthanc_feed")
+    assert round(busy(feeds) * month / 1e6, 1) == 0.5
+    assert all(f"`{name}`" in COST for name in feeds)
