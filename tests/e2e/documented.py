@@ -1,0 +1,148 @@
+"""
+How the commands of the pages are run: what stands for what, which end otherwise than with 0, and which are not run.
+
+Every command that is in none of these tables is run as it stands and must end with 0, so a new one in a page needs
+nothing here unless it is special.
+"""
+
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.docs.typed import NEEDED
+
+NOT_RUN: Mapping[str, str] = {
+    "make test": "starts the tests, this one among them",
+    "make check": "starts the quick tests, which have been run by whoever runs this one",
+    "make bench": "measures for ten minutes",
+    "make lock": "asks the package index",
+    "make docs": "tests/docs/test_site.py builds the same site",
+    "make release-check": "asks the package index, and refuses until there is something to release",
+    "python -m local demo --once": "tests/e2e/test_demo.py runs it and reads its summary",
+    "python -m local prepare --orthanc": "installs packages; make test begins with it",
+}
+"""Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
+
+DEPLOYED = ("$TOKEN", "$API_URL")
+"""Variables that lines before have from Azure."""
+
+STAYING: Mapping[str, str] = {
+    "make demo": r"(?s)Dashboard +http.*AccountName=",
+    "python -m local dicom-service DIR": r'"url"',
+    "python -m local up": r'"storage"',
+    "python -m sync status --watch": r"IN SYNC|BEHIND",
+    "python -m sync alerts watch": r"watching every",
+    "python -m sync dashboard": r"the dashboard: http",
+    "python -m sync dashboard --open": r"the dashboard: http",
+    "python -m sync dashboard --watch": r"the dashboard: http",
+}
+"""Commands that go on until Ctrl-C, with what they say when they are ready; then they must end well."""
+
+ENDS: Mapping[str, int] = {
+    "make demo": -signal.SIGINT,  # Ctrl-C ends make itself, when the demo has ended
+    "python -m sync": 2,  # without a command it shows its help, as the next does
+    "python -m sync map": 2,
+    "python -m sync replay": 2,  # it asks from when on
+    "python -m sync dead-letters list": 1,  # there are some, in this world
+    "python -m sync dead-letters list --code CODE": 1,
+    "python -m sync dead-letters list --code header.not_dicom": 1,
+    "python -m sync dead-letters retry --code event.foreign_source": 1,  # its container is foreign still
+    "python -m sync dead-letters retry --all": 1,  # among them that one
+    "python -m sync replay --from 2020-01-01 --reread": 1,  # some objects are no DICOM files
+}
+"""Exit status where it is not 0, each as the page of commands has it."""
+
+SAYS: Mapping[str, str] = {
+    "python -m sync status": r"(?s)IN SYNC.*Studies in FHIR +\d+ with \d+ instances",
+    "python -m sync verify": r"\d+ studies compared, .*\n(No drift\.|No drift is left\.)",
+    "python -m sync verify --repair": r"No drift",
+    "python -m sync verify --study UID": r"1 study compared",
+    "python -m sync alerts watch": r"watching every \d+ s; Ctrl-C ends it",
+    "python -m sync dead-letters list": r"header\.not_dicom +\d",
+    "python -m sync dead-letters list --json | jq .by_code": r'"header\.not_dicom": \{',
+    "python -m sync dead-letters show object KEY --secrets": r"devstoreaccount1/dicom/single/cut short\.dcm",
+    "python -m sync dead-letters show study KEY": r"fhir\.ambiguous_patient",
+    "python -m sync dead-letters retry --all --dry-run": r"would be asked",
+    "python -m sync config check --connect": r"sound +FHIR",
+    "python -m sync backfill --dry-run": r"container dicom: \d+ unchanged \(dry run, ",
+    "python -m sync replay --source dicom --from 2026-03-01": r"replay \w+: .*1 studies",
+    "python -m sync status --json | jq .health.verdict": r'"(in sync|behind)"',
+    "python -m sync map scan.dcm | jq .": r'"resourceType": "Bundle"',
+    "python -m sync map scan.dcm": r'^\{"entry":\[.*"type":"transaction"\}',
+    "python -m sync verify --json | jq 'select(.event == \"summary\")'": r'"left": 0',
+    "python -m sync --version": r"^\d+\.\d+\.\d+$",
+    "python -m local up": r'^\{"storage": ".*\}$',
+}
+"""What a command says, on either output, where its page says what one will see; a regular expression."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What stands in this world for what the pages leave open."""
+
+    study: str
+    """Study Instance UID."""
+
+    parked: str
+    """Key of a study with a dead letter."""
+
+    unreadable: str
+    """Key of an object with a dead letter."""
+
+    unwanted: tuple[str, str]
+    """Keys of two others, whose letters may go."""
+
+    folder: str
+    """Where files may be written; ``studies`` in it holds DICOM files."""
+
+    def filled(self, line: str) -> str:
+        """
+        Return a line as one would type it here.
+
+        Raises
+        ------
+        AssertionError
+            It leaves something open that this does not know.
+        """
+        for pattern, value in self._table(line):
+            line = re.sub(pattern, value, line)
+        left = _OPEN.findall(re.sub(r"'[^']*'|\"[^\"]*\"", "", line))
+        assert not left, f"what stands for {left} in {line!r}?"
+        return line
+
+    def _table(self, line: str) -> tuple[tuple[str, str], ...]:
+        one, other = self.unwanted if " discard " in line else (self.unreadable, self.unreadable)
+        return (
+            (r"\bstudy KEY\b", f"study {self.parked}"),
+            (r"\bobject KEY\b", f"object {one}"),
+            (r"\bKIND SUBJECT\b", f"object {other}"),
+            (r"\backnowledge CODE\b", "acknowledge alert.lag"),
+            (r"\bCODE\b", "header.not_dicom"),
+            (r"\bREASON\b", "'a file of nobody'"),
+            (r"\bUID\b", self.study),
+            (r"\b1\.2\.840\.113619[.\d]*", self.study),
+            (r"\bDIR\b", f"{self.folder}/studies" if "dicom-service" in line else f"{self.folder}/exported"),
+            (r"\bPATH…", "scan.dcm"),
+            (r"/data/studies\b", f"{self.folder}/studies"),
+            (r"/data/export\b", f"{self.folder}/export"),
+        )
+
+
+def plain(line: str) -> str:
+    """Return a command as the tables have it: the program without its folder."""
+    return line.removeprefix(".venv/bin/")
+
+
+def not_run(line: str) -> str | None:
+    """Say why a command is not run; None when it is."""
+    if plain(line) in NOT_RUN:
+        return NOT_RUN[plain(line)]
+    if any(variable in line for variable in DEPLOYED):
+        return "takes what only a deployment gives"
+    missing = (needed for name, needed in NEEDED.items() if re.search(rf"(?:^|[|;&(]\s*)(?:\w+=\S* )*{name}\s", line))
+    return next((f"takes {each}" for each in missing), None)
+
+
+_OPEN = re.compile(r"<[^>]+>|…|(?<![\w$])(?!README|CT_|DICOM_SYNC|POST\b)[A-Z]{2}[A-Z_]*\b")
+"""What looks like something that one has to fill in."""
