@@ -20,9 +20,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sync.errors import PermanentError, SyncError
-from sync.model import ObjectKey, Projection, StudyRef, digest
+from sync.model import Drift, ObjectKey, Projection, StudyRef, digest
 from sync.ports import Services
-from sync.results import InstanceRejected, Result, ResultEvent, StudyFailed, StudyRemoved, StudySynced
+from sync.results import DriftFound, InstanceRejected, Result, ResultEvent, StudyFailed, StudyRemoved, StudySynced
 
 BATCH = 100
 """Events sent at once; far below the megabyte that a topic takes."""
@@ -134,6 +134,29 @@ async def announce_rejected(key: ObjectKey, etag: str | None, failure: SyncError
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
     await announce(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
+
+
+async def announce_drift(drift: Drift, s: Services, *, found_in: str, repaired: bool) -> None:
+    """
+    Announce that source, ledger and FHIR disagree. Safe to repeat: the event has the same id.
+
+    Parameters
+    ----------
+    found_in
+        Names the round of checks that found it: found once more in a later round, it is news again.
+    repaired
+        Whether it was put right at once.
+    """
+    study = drift.subject if "/" not in drift.subject else None
+    result = DriftFound(
+        code=drift.kind.value,
+        study=study,
+        resource=None if drift.resource.startswith("object/") else drift.resource,
+        repaired=repaired,
+    )
+    name = digest("drift", drift.subject, drift.kind.value, drift.resource, found_in)
+    about = f"studies/{study}" if study else drift.subject.replace("object/", "objects/", 1)
+    await announce(ResultEvent.of(result, id=name, subject=about, at=s.clock.now()), s)
 
 
 async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Services) -> Projection:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sync.announcing import announce_drift
 from sync.controls import projection_pause
 from sync.errors import (
     FhirRejected,
@@ -132,12 +133,14 @@ class _Run:
         self._s = s
         self._looker = looker
         self._repairs = False
+        self._began = ""
         self._refs: dict[str, ObjectRef] = {}
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
 
     async def again(self, place: _Place) -> None:
         """Look again at some of what was found: what is right by now is no drift any more."""
         self._repairs = self._s.settings.reconcile_repair and await projection_pause(self._s) is None
+        self._began = place.began
         async for drift in self._s.drifts.all():
             self._known[drift.subject].append(drift)
         subjects = list(self._known)
@@ -238,12 +241,16 @@ class _Run:
     async def _conclude(self, subject: str, drifts: Sequence[Drift]) -> None:
         known = {(drift.kind, drift.resource): drift.kept for drift in self._known.pop(subject, [])}
         left: Sequence[Drift] = [replace(each, kept=known.get((each.kind, each.resource), False)) for each in drifts]
-        for drift in left:
-            if (drift.kind, drift.resource) not in known:
-                self.found[drift.kind] += 1
-                self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
+        news = [drift for drift in left if (drift.kind, drift.resource) not in known]
+        for drift in news:
+            self.found[drift.kind] += 1
+            self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
         if left and self._repairs and not all(drift.kept for drift in left):
             left = await self._mend(subject, left)
+        still = {(drift.kind, drift.resource) for drift in left}
+        for drift in news:
+            repaired = (drift.kind, drift.resource) not in still
+            await announce_drift(drift, self._s, found_in=self._began, repaired=repaired)
         if left or known:
             await self._s.drifts.note(subject, left, self._s.clock.now())
         if left:

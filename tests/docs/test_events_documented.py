@@ -1,10 +1,13 @@
 """The page of the result events and their schemas say what the code sends."""
 
+import ast
 import json
+from pathlib import Path
 
 from sync.results import RESULTS
 from tests.docs.events_page import PAGE, SCHEMAS, page, schema_text
 
+SYNC = Path(__file__).parents[2] / "sync"
 AGAIN = "run: python -m tests.docs.events_page"
 
 
@@ -21,3 +24,9 @@ def test_every_field_says_what_it_means():
     for result in RESULTS:
         fields = json.loads(schema_text(result))["properties"]
         assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_every_event_that_is_documented_is_made_by_somebody():
+    trees = [ast.parse(path.read_text("utf-8")) for path in SYNC.rglob("*.py") if path.name != "results.py"]
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert {result.__name__ for result in RESULTS} - used == set()

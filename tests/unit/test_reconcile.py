@@ -3,11 +3,14 @@
 import pytest
 
 from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.adapters.memory.results import MemoryTopic
+from sync.announcing import sweep_outbox
 from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
 from sync.instruments import OPEN_DRIFT
 from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
+from sync.results import DriftFound
 from sync.verify.looks import Looker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE
@@ -17,8 +20,8 @@ from tests.worlds import STUDY, MemoryWorld, patient_of, study_id
 STUDIES = 5
 
 
-async def world(**settings):
-    w = MemoryWorld(MemoryFhirServer(page=2), reconcile_studies=2, **settings)
+async def world(topic=None, **settings):
+    w = MemoryWorld(MemoryFhirServer(page=2), topic=topic, reconcile_studies=2, **settings)
     for number in range(STUDIES):
         await w.arrive(f"{number}", study=f"2.25.{number + 1}", sop=f"2.25.{number + 1}00")
     return w
@@ -90,6 +93,28 @@ async def test_what_drifts_is_noted_and_counted_once_and_not_mended_unless_told(
     assert w.services.telemetry.counts()["drift.found"] == 2
     assert open_drift(w) == {"drift.missing": 1, "drift.orphaned": 1}
     assert w.imaging_study() is None
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+async def test_what_drifts_is_announced_once(repaired):
+    w = await world(MemoryTopic(), reconcile_repair=repaired)
+    await sweep_outbox(w.services)
+    w.erase("ImagingStudy", study_id(STUDY))
+    w.delete("4")  # nobody told of it
+    for _ in range(3):
+        await round_of(w)
+    w.clock.advance(60)
+    await sweep_outbox(w.services)
+    told = [event for event in w.topic.events if event.type == DriftFound.type()]
+    missing, gone = sorted(told, key=lambda event: event.data["code"])
+    assert missing.subject == f"studies/{STUDY.key}"
+    assert missing.data == {
+        "code": "drift.missing",
+        "study": STUDY.key,
+        "resource": f"ImagingStudy/{study_id(STUDY)}",
+        "repaired": repaired,
+    }
+    assert (gone.data["code"], "resource" in gone.data) == ("drift.object_gone", False)
 
 
 async def test_what_is_right_again_is_seen_by_the_next_run_wherever_the_round_is():
