@@ -162,7 +162,7 @@ def test_health_status_and_dead_letters_answer(app):
     assert status.keys() >= {"idle", "dirty_studies", "queued", "synced_studies", "dead_letters"}
     code, letters = app.get("dead_letters")
     assert code == 200
-    assert letters.keys() == {"total", "by_code"}
+    assert letters.keys() == {"total", "by_code", "counted_at"}
 
 
 def test_an_object_becomes_a_study_in_fhir(app, storage, fhir_embedded):
