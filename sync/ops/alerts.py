@@ -35,6 +35,8 @@ from sync.series import Chart, Recorder, floor, read_series
 
 CURSOR = "alerts"
 ACKNOWLEDGED = "alerts.acknowledged"
+RAN = "alerts.ran"
+"""Row by which an app says that it runs while somebody else evaluates, who may be there first every time."""
 
 STOPPED = "alert.stopped"
 
@@ -153,6 +155,8 @@ async def evaluate_alerts(
     """
     lease = await leases.take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
+        if not outside:
+            await _sign(s)
         return ()
     try:
         values = await measured_values(s, recorder, outside=outside)
@@ -185,6 +189,14 @@ def _evaluated(
             level = logging.WARNING if notice.step == "raised" else logging.INFO
             s.telemetry.event(f"alert.{notice.step}", level, code=rule.code, value=round(notice.value, 1))
     return alerts, notices
+
+
+async def _sign(s: Services) -> None:
+    """Note that the app runs. Safe to repeat; one of several that do it at once is enough."""
+    known = await s.cursors.read(RAN)
+    row = Cursor(name=RAN, position={"app_at": s.clock.now().isoformat()}, advanced_at=s.clock.now())
+    with suppress(StoreConflict):
+        await s.cursors.write(row, known.etag if known is not None else None)
 
 
 async def measured_values(s: Services, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
@@ -249,8 +261,8 @@ def stopped_for(figures: Figures, *, runs: bool = False) -> float:
 
     When they never did: since when a study waits for them, and nothing if the app itself asks (``runs``).
     """
-    kept = figures.cursors.get(CURSOR)
-    at = app_ran_at(kept.position) if kept is not None else None
+    rows = (figures.cursors.get(name) for name in (CURSOR, RAN))
+    at = max((at for row in rows if row is not None and (at := app_ran_at(row.position))), default=None)
     if at is None:
         return 0.0 if runs else figures.dirty_age
     return (figures.at - at).total_seconds()
