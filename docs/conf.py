@@ -6,7 +6,7 @@ from pathlib import Path
 project = "DICOM\N{EN DASH}FHIR Sync"
 author = f"the {project} project"
 copyright = author  # noqa: A001 -- Sphinx's name for it
-release = re.search(r'"(.+)"', Path(__file__).parents[1].joinpath("sync/__init__.py").read_text())[1]
+release = re.search(r'__version__ = "(.+)"', Path(__file__).parents[1].joinpath("sync/__init__.py").read_text())[1]
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -16,5 +16,6 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
