@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench docs sbom release-check fmt lock clean
+.PHONY: help demo test check commands bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
@@ -28,6 +28,9 @@ static:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+commands: $(VENV)/.for-development  ## Type every command of the pages, as one who follows them (some minutes)
+	TYPE_COMMANDS=1 $(BIN)/python -m pytest tests/e2e/test_documented_commands.py
 
 bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
 	$(BIN)/python -m local prepare --hapi
