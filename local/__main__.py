@@ -10,14 +10,15 @@ has written into a file (`local.settings_file`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -54,7 +55,7 @@ def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents
     log = LogStream(sys.stderr.fileno())
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
     plan = Plan(fhir=fhir, port=port, schema=events, disorder=Disorder(drop=lose_events))
-    raise SystemExit(_run(plan, log.write, _announce))
+    _run(plan, log.write, _announce)
 
 
 @app.command()
@@ -64,7 +65,7 @@ def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None
     with LOG.open("w", buffering=1, encoding="utf-8") as log:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
         show = demonstration.Demonstration(once=once, log=Path(os.path.relpath(LOG)))
-        raise SystemExit(_run(Plan(fhir=fhir, port=port), log.write, show.run))
+        _run(Plan(fhir=fhir, port=port), log.write, show.run)
 
 
 @app.command(name="dicom-service")
@@ -82,13 +83,9 @@ def serve_dicom(
 @app.command(name="orthanc")
 def run_orthanc() -> None:
     """Run an empty Orthanc; set DICOM_SYNC_ORTHANC_URL to the address it prints."""
-    try:
-        with orthanc_server() as server:
-            print(json.dumps({"url": server.url}), flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    except StartError as problem:
-        print(problem, file=sys.stderr)
-        raise SystemExit(1) from None
+    with _ending_in_a_line(), orthanc_server() as server:
+        print(json.dumps({"url": server.url}), flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 @app.command()
@@ -104,7 +101,8 @@ def upload(paths: Annotated[list[Path], typer.Argument(help="files, or folders o
     """Upload files into the world that AzureWebJobsStorage names; a file of the same name is overwritten."""
     from local import blobs  # noqa: PLC0415  # pydicom takes a moment
 
-    _told(lambda: blobs.upload(paths), "uploaded")
+    with _ending_in_a_line():
+        print(f"{blobs.upload(paths)} uploaded")
 
 
 @app.command()
@@ -112,15 +110,8 @@ def delete(names: Annotated[list[str], typer.Argument(help="names as they were u
     """Delete files from the world that AzureWebJobsStorage names."""
     from local import blobs  # noqa: PLC0415  # pydicom takes a moment
 
-    _told(lambda: blobs.delete(names), "deleted")
-
-
-def _told(work: Callable[[], int], verb: str) -> None:
-    try:
-        print(f"{work()} {verb}")
-    except StartError as problem:
-        print(problem, file=sys.stderr)
-        raise SystemExit(1) from None
+    with _ending_in_a_line():
+        print(f"{blobs.delete(names)} deleted")
 
 
 @app.command()
@@ -131,7 +122,7 @@ def prepare(
     orthanc: Annotated[bool, typer.Option("--orthanc", help="install Orthanc as well")] = False,
 ) -> None:
     """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
-    try:
+    with _ending_in_a_line():
         ensure_packages()
         if hapi:
             from local.hapi import ensure_built  # noqa: PLC0415  # only who wants HAPI needs Java to be looked for
@@ -141,6 +132,13 @@ def prepare(
             ensure_chromium()
         if orthanc:
             ensure_installed()
+
+
+@contextlib.contextmanager
+def _ending_in_a_line() -> Iterator[None]:
+    """End the command with a line that says why, where something is missing or did not start."""
+    try:
+        yield
     except StartError as problem:
         print(problem, file=sys.stderr)
         raise SystemExit(1) from None
@@ -151,12 +149,9 @@ async def _announce(running: World) -> int | None:
     return None
 
 
-def _run(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
-    try:
-        return asyncio.run(_visit(plan, log, visit))
-    except StartError as problem:
-        print(problem, file=sys.stderr)
-        return 1
+def _run(plan: Plan, log: Callable[[str], object], visit: Visit) -> NoReturn:
+    with _ending_in_a_line():
+        raise SystemExit(asyncio.run(_visit(plan, log, visit)))
 
 
 async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:

@@ -12,6 +12,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local.processes import StartError
 from local.samples import samples
+from local.world import source_containers
 from sync.config import STATE
 
 
@@ -84,9 +85,8 @@ def _container() -> Iterator[ContainerClient]:
     connection = os.environ.get(STATE, "")
     if not connection:
         raise StartError(f"{STATE} is not set: start a world, then type  . .local/world.env")
-    container = os.environ.get("DICOM_SYNC_CONTAINERS", "dicom").split(",")[0].strip()
     try:
         with BlobServiceClient.from_connection_string(connection, retry_total=0) as service:
-            yield service.get_container_client(container)
+            yield service.get_container_client(source_containers()[0])
     except (AzureError, ValueError) as problem:
         raise StartError(f"the storage of {STATE}: {type(problem).__name__}; does its world run?") from None

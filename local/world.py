@@ -119,7 +119,7 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
     StartError
         A part did not start.
     """
-    containers = [name.strip() for name in os.environ.get("DICOM_SYNC_CONTAINERS", "dicom").split(",") if name.strip()]
+    containers = source_containers()
     events = StorageEvents(containers, schema=plan.schema, disorder=plan.disorder)
     async with AsyncExitStack() as stack:
         storage, fhir = await _both(
@@ -137,6 +137,12 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
         )
         parts = {"the storage": storage.ended, "the FHIR server": fhir.ended, "the delivery of events": events.ended}
         yield World(addresses, events, host, parts)
+
+
+def source_containers() -> list[str]:
+    """Return the containers that the environment names; the first is where files are put."""
+    named = os.environ.get("DICOM_SYNC_CONTAINERS", "").split(",")
+    return [name.strip() for name in named if name.strip()] or ["dicom"]
 
 
 def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[str, str]:

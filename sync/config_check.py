@@ -14,12 +14,22 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_args
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from sync.config import LOCAL_HOSTS, PREFIX, STATE, MappingSettings, Section, Settings, Uri, is_web_root, sections
+from sync.config import (
+    EVALUATED_EVERY,
+    PREFIX,
+    STATE,
+    MappingSettings,
+    Section,
+    Settings,
+    Uri,
+    is_local,
+    is_web_root,
+    sections,
+)
 from sync.errors import ConfigError
 
 _SECRETS = ("accountkey=", "sharedaccesssignature=", "sharedaccesskey=", "sig=")
@@ -50,9 +60,6 @@ USELESS_WITHOUT: Mapping[str, str] = {
     f"{PREFIX}ALERT_WEBHOOK_KEY": f"{PREFIX}ALERT_WEBHOOK",
 }
 """Settings that do nothing while the other is empty, or 0: whoever sets them believes that they do."""
-
-_EVALUATED_EVERY = 30.0
-"""Seconds between two evaluations of the alerts."""
 
 _HOURS = 24
 
@@ -197,7 +204,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
         if variable not in _SECRET_BY_NATURE and _holds_secret(value):
             text = "holds a key; use a managed identity and switch shared keys off"
             yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
-    if settings.events_key and not _is_local(settings.events_topic):
+    if settings.events_key and not is_local(settings.events_topic):
         text = "is a key; leave it out, and give the identity the role EventGrid Data Sender"
         yield Remark(setting=Settings.variable("events_key"), severity=Severity.INSECURE, text=text)
 
@@ -220,14 +227,7 @@ def _addresses(value: str) -> Iterator[str]:
 
 
 def _is_open(address: str) -> bool:
-    return address.lower().startswith("http://") and not _is_local(address)
-
-
-def _is_local(address: str) -> bool:
-    try:
-        return urlsplit(address).hostname in LOCAL_HOSTS
-    except ValueError:  # an IPv6 address that is none
-        return False
+    return address.lower().startswith("http://") and not is_local(address)
 
 
 def _holds_secret(value: str) -> bool:
@@ -268,8 +268,8 @@ def _unwise(settings: Settings) -> Iterator[Remark]:
     if settings.alert.lag <= settings.max_wait:
         text = f"expected more than {PREFIX}MAX_WAIT, or a study that merely grows raises the alert"
         yield Remark(setting=f"{PREFIX}ALERT_LAG", severity=Severity.ADVICE, text=text)
-    if settings.alert.stopped <= _EVALUATED_EVERY:
-        text = f"expected more than {_EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
+    if settings.alert.stopped <= EVALUATED_EVERY:
+        text = f"expected more than {EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
         yield Remark(setting=f"{PREFIX}ALERT_STOPPED", severity=Severity.ADVICE, text=text)
     if settings.series_minutes_kept > settings.series_hours_kept * _HOURS:
         text = f"expected at most {PREFIX}SERIES_HOURS_KEPT, which is in days: hours are kept for longer than minutes"

@@ -129,10 +129,10 @@ async def read_figures(s: Services) -> Figures:
     now = s.clock.now()
     oldest, dirty, projections, letters, drifts = await asyncio.gather(
         s.queues.oldest([name for name, depth in queues.items() if depth]),
-        _count(Counted.DIRTY, cursors.get(_cursor(Counted.DIRTY)), s),
-        _count(Counted.PROJECTIONS, cursors.get(_cursor(Counted.PROJECTIONS)), s),
-        _count(Counted.DEAD_LETTERS, cursors.get(_cursor(Counted.DEAD_LETTERS)), s),
-        _count(Counted.DRIFTS, cursors.get(_cursor(Counted.DRIFTS)), s),
+        _count(Counted.DIRTY, cursors, s),
+        _count(Counted.PROJECTIONS, cursors, s),
+        _count(Counted.DEAD_LETTERS, cursors, s),
+        _count(Counted.DRIFTS, cursors, s),
     )
     return Figures(
         at=now,
@@ -164,7 +164,7 @@ def measure_figures(figures: Figures, s: Services) -> None:
 async def read_count(table: Counted, s: Services) -> Count:
     """Count the rows of one table, as `read_figures` does."""
     stored = await s.cursors.read(_cursor(table))
-    return await _count(table, stored.value if stored is not None else None, s)
+    return await _count(table, {_cursor(table): stored.value} if stored is not None else {}, s)
 
 
 async def count_all(table: Counted, s: Services) -> Count:
@@ -177,7 +177,8 @@ async def count_all(table: Counted, s: Services) -> Count:
             return Count(counts=found.counts, oldest=found.oldest, groups=found.groups)
 
 
-async def _count(table: Counted, cursor: Cursor | None, s: Services) -> Count:
+async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Services) -> Count:
+    cursor = cursors.get(_cursor(table))
     kept = _kept(cursor)
     if kept is not None and table is not Counted.DIRTY and _stands(cursor, kept, s.clock.now()):
         return kept

@@ -99,11 +99,12 @@ def told(figures: Figures, past: Past, s: Services) -> dict[str, Any]:
 def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
     """Say in a word how it stands, and why. Pure but for the clock."""
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
+    codes = {alert.code for alert in raised}
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
     reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
-    stopped = _stopped(figures, s) if alerts.STOPPED not in {alert.code for alert in raised} else ()
+    stopped = _stopped(figures, s) if alerts.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
-    if figures.dirty_age > overdue and "alert.lag" not in {alert.code for alert in raised}:
+    if figures.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {figures.dirty_age:.0f} s.")
     verdict = "failing" if critical or stopped else "behind" if reasons else "in sync"
     return Health(verdict=verdict, reasons=(*stopped, *reasons))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from azure.core.credentials import AzureKeyCredential
@@ -30,7 +29,7 @@ from sync.adapters.http.dicom.service import SCOPE, DicomService
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
-from sync.config import LOCAL_HOSTS, PREFIX, STATE, Settings
+from sync.config import PREFIX, STATE, Settings, is_local
 from sync.errors import ConfigError, SourceUnavailable
 from sync.telemetry import Telemetry
 
@@ -110,7 +109,7 @@ class Clients:
     def fhir(self) -> HttpFhirServer:
         """Return the FHIR service; one on this machine gets no tokens."""
         url, tokens = self._settings.fhir_url, None
-        if self._credential is not None and not _is_local(url):
+        if self._credential is not None and not is_local(url):
             tokens = CredentialTokens(self._credential, scope=f"{url}/.default")
         fhir = HttpFhirServer(url, telemetry=self._telemetry, tokens=tokens)
         self._closing.push_async_callback(fhir.aclose)
@@ -189,15 +188,11 @@ def _connection_string_of(setting: str) -> Iterator[None]:
 
 def _needs_identity(settings: Settings) -> bool:
     source_by_identity = settings.source.startswith("https://")
-    by_url = not _is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
+    by_url = not is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
     topic_by_identity = bool(settings.events_topic) and not settings.events_key
     return not settings.storage or source_by_identity or topic_by_identity or by_url
 
 
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in LOCAL_HOSTS
-
-
 def _wants_token(url: str) -> bool:
     """Whether a DICOM service gets a token: never in the clear, and none on this machine does."""
-    return url.startswith("https://") and not _is_local(url)
+    return url.startswith("https://") and not is_local(url)

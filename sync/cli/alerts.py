@@ -15,6 +15,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
+from sync.config import EVALUATED_EVERY
 from sync.errors import SyncError
 from sync.ops import monitor
 from sync.ops.alerts import acknowledge as note
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="alerts", help="Alerts: stand watch, acknowledge one, export the rules.", no_args_is_help=True)
 
-EVERY = 30.0
-"""Seconds between two rounds, as in the function app."""
+Seconds = Annotated[float, typer.Option("--every", help="Seconds between two rounds.", min=1, max=600)]
 
 
 class Format(enum.Enum):
@@ -39,7 +39,7 @@ class Format(enum.Enum):
 
 @app.command()
 def watch(
-    every: Annotated[float, typer.Option("--every", help="Seconds between two rounds.", min=1, max=600)] = EVERY,
+    every: Seconds = EVALUATED_EVERY,
     once: Annotated[bool, typer.Option("--once", help="One round, for a scheduler of your own.")] = False,  # noqa: FBT002 - typer
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a notice.")] = False,  # noqa: FBT002 - typer
 ) -> None:

@@ -35,10 +35,10 @@ Subject = Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it
 Code = Annotated[str, typer.Option("--code", help="All letters of this code, such as `fhir.rejected`.")]
 Everything = Annotated[bool, typer.Option("--all", help="All letters of every code.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many it would be; change nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
+
 _LEAST = 110
 """Columns that a key takes beside what is said of its letter; a narrower terminal wraps the lines."""
-
-AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
 
 
 @app.command("list")

@@ -13,13 +13,12 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.standing_watch import stand_watch, stop_by_signal
+from sync.config import EVALUATED_EVERY
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 PORT = 8710
-EVERY = 30.0
-"""Seconds between two rounds of ``--watch``."""
 
 
 def dashboard(
@@ -62,6 +61,6 @@ async def _served(running: Running, *, port: int, watch: bool, browser: bool, wh
             await asyncio.to_thread(webbrowser.open, door.address)
         if watch:
             await stand_watch(
-                running, every=EVERY, stop=stop, tell=lambda _: None, warn=lambda failure: console().print(str(failure))
+                running, every=EVALUATED_EVERY, stop=stop, tell=lambda _: None, warn=lambda f: console().print(str(f))
             )
         await stop.wait()

@@ -8,15 +8,15 @@ a setting means is said here, once: docs/settings.md is made of it.
 
 from __future__ import annotations
 
-from sync.config.alerts import AlertSettings
-from sync.config.forms import LOCAL_HOSTS, SYSTEM_SCHEMES, Uri, is_web_root
+from sync.config.alerts import EVALUATED_EVERY, AlertSettings
+from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
 from sync.config.mapping import MappingSettings
 from sync.config.section import PREFIX, Section
 from sync.config.settings import STATE, Settings, sections
 
 __all__ = [
-    "LOCAL_HOSTS",
+    "EVALUATED_EVERY",
     "PREFIX",
     "STATE",
     "SYSTEM_SCHEMES",
@@ -26,6 +26,7 @@ __all__ = [
     "Section",
     "Settings",
     "Uri",
+    "is_local",
     "is_web_root",
     "sections",
 ]

@@ -11,6 +11,9 @@ from sync.config.forms import PlainKey, Webhook
 from sync.config.section import PREFIX, Section
 from sync.errors import ConfigError
 
+EVALUATED_EVERY = 30.0
+"""Seconds between two evaluations of the alerts, by the timer of the app and by whoever watches from outside."""
+
 
 class AlertSettings(Section):
     """When alerts are raised, and whom they reach; a figure above its threshold raises."""

@@ -25,8 +25,7 @@ SYSTEM_SCHEMES = ("http://", "https://", "urn:")
 _CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 """Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
 
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Names of this machine: there, and nowhere else, addresses may be plain http without a credential."""
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+|(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")
@@ -55,6 +54,14 @@ def is_web_root(value: str) -> bool:
     return parts.scheme in ("http", "https") and named and plain and bool(_URI_CHARACTERS.fullmatch(value))
 
 
+def is_local(address: str) -> bool:
+    """Whether it is on this machine: there, and nowhere else, it may be plain http without a credential."""
+    try:
+        return urlsplit(address).hostname in _LOCAL_HOSTS
+    except ValueError:  # an IPv6 address that is none
+        return False
+
+
 def _access_key(value: str) -> str:
     if value and not _BASE64.fullmatch(value):
         raise ValueError("expected an access key of the topic, which is base64")
@@ -65,7 +72,7 @@ def _topic(value: str) -> str:
     if not value:
         return value
     url = _web_root(value)
-    if not url.startswith("https:") and urlsplit(url).hostname not in LOCAL_HOSTS:
+    if not url.startswith("https:") and not is_local(url):
         raise ValueError("expected the https URL of an Event Grid topic (http only on this machine)")
     return url
 
@@ -73,7 +80,7 @@ def _topic(value: str) -> str:
 def _webhook(value: str) -> str:
     """Pass an address with a query too: that is where the secret of most webhooks is."""
     root = value.partition("#")[0].partition("?")[0]
-    local = root.startswith("http://") and is_web_root(root) and urlsplit(root).hostname in LOCAL_HOSTS
+    local = root.startswith("http://") and is_web_root(root) and is_local(root)
     if value and not (
         (local or (root.startswith("https://") and is_web_root(root))) and _URI_CHARACTERS.fullmatch(value)
     ):

@@ -4,16 +4,24 @@ import asyncio
 import json
 import os
 import signal
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+from local.host.timers import Schedule
 from sync.cli import alerts as command
 from sync.cli import app
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
+from sync.config import EVALUATED_EVERY
 from sync.errors import StoreUnavailable
 from tests.unit.test_alerts import Watched, old_study
+
+BINDINGS = Path(__file__).parents[1] / "data" / "bindings.json"
+"""What the app binds to, which `test_function_index` holds."""
 
 
 def running(world):
@@ -96,3 +104,11 @@ def test_once_says_by_its_exit_code_and_on_standard_output_what_is_raised(monkey
         ("raised", "alert.lag"),
         ("raised", "alert.stopped"),
     }
+
+
+def test_who_watches_from_outside_does_it_as_often_as_the_app():
+    (timer,) = json.loads(BINDINGS.read_text(encoding="utf-8"))["evaluate_alerts"]
+    schedule, times = Schedule(timer["schedule"]), [datetime(2026, 3, 31, 12, 0, 5, tzinfo=UTC)]
+    for _ in range(4):
+        times.append(schedule.next(times[-1]))
+    assert {(after - before).total_seconds() for before, after in pairwise(times[1:])} == {EVALUATED_EVERY}
