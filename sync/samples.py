@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
+from operator import add
 from typing import NamedTuple
 
 
@@ -34,13 +35,11 @@ class Sample:
     """Of a histogram: how many fell at or below each of its bounds, and above the last. Not cumulative."""
 
     def __add__(self, other: Sample) -> Sample:
-        pairs = zip_longest(self.buckets, other.buckets, fillvalue=0)
-        return Sample(
-            count=self.count + other.count,
-            total=self.total + other.total,
-            highest=max(self.highest, other.highest),
-            buckets=tuple(one + two for one, two in pairs),
-        )
+        if len(self.buckets) == len(other.buckets):
+            buckets = tuple(map(add, self.buckets, other.buckets))
+        else:
+            buckets = tuple(map(sum, zip_longest(self.buckets, other.buckets, fillvalue=0)))
+        return Sample(self.count + other.count, self.total + other.total, max(self.highest, other.highest), buckets)
 
     @property
     def mean(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 
 from sync.bootstrap.wiring import Running, start
@@ -41,5 +42,6 @@ async def _start() -> Running:
     except ConfigError as problem:
         logger.critical("%s %s: nothing is synced and no message is lost until it is mended", problem.code, problem)
         raise
+    gc.freeze()  # what is loaded by now stays: looking through it for garbage took 130 ms, in the middle of any message
     _background.add(asyncio.create_task(built.recorder.run(built.services.settings.series_interval)))
     return built

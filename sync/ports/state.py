@@ -67,8 +67,8 @@ class Ledger(Protocol):
         """Return all rows of the study, 0..n, in no particular order."""
         ...
 
-    async def orders(self, study: StudyRef) -> Sequence[str]:
-        """Return ``order`` of every row of the study, without reading the rest."""
+    async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
+        """Return ``order`` of the rows of the study, of any ``most`` of them if there are more, and nothing else."""
         ...
 
 

@@ -61,8 +61,8 @@ class _Apart(Ledger):
         rows.update(self.changes.get(study, {}))
         return [row for row in rows.values() if row is not None]
 
-    async def orders(self, study: StudyRef) -> Sequence[str]:
-        return [row.order for row in await self.read(study)]
+    async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
+        return [row.order for row in (await self.read(study))[:most]]
 
 
 async def foresee(

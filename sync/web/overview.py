@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 from sync.controls import PROJECTION, pause_of
@@ -218,5 +220,5 @@ def _points(
 ) -> list[float | None]:
     """Add an instrument's lines up, time by time, and take one number of each sum."""
     lines = [line.points for line in chart.of(name) if which(line)]
-    sums = [sum((point for point in column if point is not None), Sample()) for column in zip(*lines, strict=True)]
-    return [of(sample) if sample.count else None for sample in sums]
+    measured = ([point for point in column if point is not None] for column in zip(*lines, strict=True))
+    return [of(reduce(add, points)) if points else None for points in measured]

@@ -19,6 +19,9 @@ from sync.web.rendering import REFRESH, Page, Visit, render
 SHOWN = 100
 """Outstanding studies, and events of one study, that a page shows."""
 
+MOST_OBJECTS = 1000
+"""Objects of one study whose arrivals a page looks at: one answer of Table Storage."""
+
 _ACTIONS = (("Replay study", "replay-study"), ("Verify study", "verify-study"))
 _BURST = 60.0
 """Seconds: objects that arrive closer together make one line of the timeline."""
@@ -87,7 +90,7 @@ async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
     state, orders, events = await asyncio.gather(
-        study_state(ref, s), s.ledger.orders(ref), s.history.of_study(ref, SHOWN)
+        study_state(ref, s), s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN)
     )
     if state is None:
         return None
@@ -100,27 +103,28 @@ async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
         said=said,
         study=ref,
         state=state,
-        objects=len(orders),
+        objects=f"{len(orders):,} or more" if len(orders) >= MOST_OBJECTS else f"{len(orders):,}",
         study_actions=_ACTIONS,
         timeline=timeline(state, orders, events),
     )
 
 
-def timeline(state: dict[str, Any], orders: Iterable[str], events: Iterable[StudyEvent]) -> list[Moment]:
+def timeline(state: dict[str, Any], orders: Sequence[str], events: Iterable[StudyEvent]) -> list[Moment]:
     """
     Put together what is known of a study's past, newest first. Pure.
 
     Parameters
     ----------
     orders
-        `sync.model.LedgerRow.order` of its objects.
+        `sync.model.LedgerRow.order` of its objects, of `MOST_OBJECTS` at most.
     """
     moments = [*_arrivals(orders), *map(_came_of_it, events), *_marks(state), *_letter(state)]
     return sorted(moments, key=lambda moment: moment.at, reverse=True)[:SHOWN]
 
 
-def _arrivals(orders: Iterable[str]) -> Iterable[Moment]:
-    """Objects as the store last changed them, bursts in one line each."""
+def _arrivals(orders: Sequence[str]) -> Iterable[Moment]:
+    """Objects as the store last changed them, bursts in one line each; of a very large study those that were read."""
+    at_least = "At least " if len(orders) >= MOST_OBJECTS else ""
     times = sorted(datetime.fromisoformat(order).astimezone(UTC) for order in orders if order)
     bursts: list[list[datetime]] = []
     for moment in times:
@@ -129,7 +133,7 @@ def _arrivals(orders: Iterable[str]) -> Iterable[Moment]:
         else:
             bursts.append([moment])
     for burst in itertools.islice(reversed(bursts), SHOWN):
-        text = "An object was stored" if len(burst) == 1 else f"{len(burst):,} objects were stored"
+        text = "An object was stored" if len(burst) == 1 else f"{at_least}{len(burst):,} objects were stored"
         yield Moment(at=burst[-1], text=f"{text}; each has its row in the ledger.")
 
 

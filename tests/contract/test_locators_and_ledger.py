@@ -89,7 +89,14 @@ async def test_an_upsert_replaces_the_row_of_the_same_object(storage):
     await storage.ledger.upsert(ledger_row(study, "a", {"Modality": ["CT"], "StudyID": ["1"]}))
     await storage.ledger.upsert(newer := ledger_row(study, "a", {"Modality": ["MR"]}))
     assert list(await storage.ledger.read(study)) == [newer]
-    assert list(await storage.ledger.orders(study)) == [newer.order]
+    assert list(await storage.ledger.orders(study, 2)) == [newer.order]
+
+
+async def test_of_a_large_study_no_more_orders_are_read_than_asked_for(storage):
+    study = fresh_study()
+    for name in "abc":
+        await storage.ledger.upsert(ledger_row(study, name))
+    assert [len(await storage.ledger.orders(study, most)) for most in (1, 2, 3, 4)] == [1, 2, 3, 3]
 
 
 async def test_a_shorter_row_leaves_nothing_of_a_longer_one(storage):

@@ -9,7 +9,7 @@ from sync.controls import pause_projection, projection_pause
 from sync.errors import StoreUnavailable
 from sync.events import Sources
 from sync.figures import keep_counts
-from sync.web import rendering
+from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
@@ -65,6 +65,16 @@ async def test_a_study_shows_state_findings_and_timeline(w):
     assert "Written to FHIR: 1 series, 1 instances." in page.body
     assert "An object was stored" in page.body
     assert w.imaging_study()["id"] in page.body
+
+
+async def test_of_a_study_with_very_many_objects_the_page_says_that_it_did_not_look_at_all(w, monkeypatch):
+    for name in "abc":
+        await w.ingest(w.put(f"{name}.dcm"))
+    assert "<dd>3</dd>" in (await get(w, "study", uid=STUDY.study_instance_uid)).body
+    monkeypatch.setattr(study_pages, "MOST_OBJECTS", 2)
+    page = await get(w, "study", uid=STUDY.study_instance_uid)
+    assert "<dd>2 or more</dd>" in page.body
+    assert "At least 2 objects were stored" in page.body
 
 
 async def test_a_study_is_found_by_its_uid_and_by_its_accession_number(w):

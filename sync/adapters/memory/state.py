@@ -73,9 +73,9 @@ class MemoryLedger(Ledger):
         rows = self.studies.get(study.key)
         return rows.values() if rows is not None else []
 
-    async def orders(self, study: StudyRef) -> Sequence[str]:
-        """Return ``order`` of every row of the study."""
-        return [row.order for row in await self.read(study)]
+    async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
+        """Return ``order`` of so many rows of the study."""
+        return [row.order for row in (await self.read(study))[:most]]
 
 
 class MemoryDirtyStudies(DirtyStudies):

@@ -71,6 +71,7 @@ class TableLedger(Ledger):
         """Return all rows of the study."""
         return [ledger_from(row) async for row in self._table.partition(study.key)]
 
-    async def orders(self, study: StudyRef) -> Sequence[str]:
-        """Return ``order`` of every row of the study; only that travels."""
-        return [row["order"] async for row in self._table.partition(study.key, columns=["order"])]
+    async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
+        """Return ``order`` of so many rows of the study; only that travels."""
+        rows = await self._table.first(most, "PartitionKey eq @partition", columns=["order"], partition=study.key)
+        return [row["order"] for row in rows]

@@ -77,10 +77,20 @@ def pack(name: str, value: Any) -> Entity:
 
 def unpack(entity: Mapping[str, Any], name: str) -> Any:
     """Inverse of `pack`."""
+    return unpacked(packed(entity, name))
+
+
+def packed(entity: Mapping[str, Any], name: str) -> bytes:
+    """Return what `pack` made, in one piece."""
     pieces: list[bytes] = []
     while (piece := entity.get(f"{name}{len(pieces)}")) is not None:
         pieces.append(piece)
-    return json.loads(zlib.decompress(b"".join(pieces)).decode("utf-8", "surrogatepass"))
+    return b"".join(pieces)
+
+
+def unpacked(data: bytes) -> Any:
+    """Return the value of `packed`."""
+    return json.loads(zlib.decompress(data).decode("utf-8", "surrogatepass"))
 
 
 def without_none(entity: Entity) -> Entity:
