@@ -111,6 +111,7 @@ var workspaceSubscription = existingWorkspace ? split(healthWorkspaceId, '/')[2]
 var signsIn = !empty(entraClientId)
 var usesWorkspace = fhirKind != 'other'
 var usesDicomService = usesWorkspace && !empty(dicomServiceName)
+var readsDicomFeed = usesDicomService || contains(settings, 'DICOM_SYNC_DICOM_URL')
 var serviceRoot = 'azurehealthcareapis.com'
 var fhirRoot = usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
 
@@ -357,6 +358,9 @@ module functions 'app/functions.bicep' = {
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
         DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default, nobody; or what settings say
         DICOM_SYNC_EVENTS_TOPIC: resultEvents ? results!.outputs.endpoint : ''
+        // The timer of a feed that is not read would keep an instance awake: docs/scaling-and-cost.md.
+        'AzureWebJobs.read_dicom_feed.Disabled': readsDicomFeed ? 'false' : 'true'
+        'AzureWebJobs.read_orthanc_feed.Disabled': contains(settings, 'DICOM_SYNC_ORTHANC_URL') ? 'false' : 'true'
       },
       settings
     )

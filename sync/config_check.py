@@ -61,6 +61,12 @@ USELESS_WITHOUT: Mapping[str, str] = {
 }
 """Settings that do nothing while the other is empty, or 0: whoever sets them believes that they do."""
 
+FEED_TIMERS: Mapping[str, str] = {
+    f"{PREFIX}DICOM_URL": "AzureWebJobs.read_dicom_feed.Disabled",
+    f"{PREFIX}ORTHANC_URL": "AzureWebJobs.read_orthanc_feed.Disabled",
+}
+"""Setting of a feed -> setting that switches its timer off, as the templates do where there is no such feed."""
+
 _HOURS = 24
 
 _INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)")
@@ -101,7 +107,8 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
         The worst first, then by setting. Empty: nothing to say.
     """
     settings, wrong = _judged()
-    found = [*wrong, *_unknown(os.environ if environment is None else environment)]
+    environment = os.environ if environment is None else environment
+    found = [*wrong, *_unknown(environment), *_asleep(settings, environment)]
     faulty = {each.setting for each in wrong}
     found += [each for each in _second_thoughts(settings) if not any(_concerns(each, name) for name in faulty)]
     order = list(Severity)
@@ -173,6 +180,16 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; {known[near[0]]} is one" if near else ""
             yield Remark(setting=name, severity=Severity.WRONG, text=f"nobody reads a setting of this name{hint}")
+
+
+def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Remark]:
+    """Name feeds that are set and whose timers are switched off: nothing would be read, and nothing fail."""
+    values = _values(settings)
+    given = {name.replace("__", ".").lower(): value.strip().lower() for name, value in environment.items()}
+    for variable, switch in FEED_TIMERS.items():
+        if values[variable][0] and given.get(switch.lower()) in {"true", "1"}:
+            text = f"keeps the feed of {variable} from being read: set false, or remove that"
+            yield Remark(setting=switch, severity=Severity.WRONG, text=text)
 
 
 def all_variables() -> dict[str, FieldInfo]:

@@ -112,3 +112,16 @@ def test_the_command_names_what_is_wrong_and_repeats_no_value(monkeypatch):
         assert "DICOM_SYNC_TIMEZONE" in result.output
         assert "DICOM_SYNC_SOURCE" in result.output
         assert SECRET not in result.output
+
+
+@pytest.mark.parametrize(
+    "switch", ["AzureWebJobs.read_orthanc_feed.Disabled", "AzureWebJobs__read_orthanc_feed__Disabled"]
+)
+def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, switch):
+    monkeypatch.setenv(switch, "True")
+    assert remarks() == ()
+    for name, value in (("URL", "https://orthanc.example"), ("USER", "sync"), ("PASSWORD", "p")):
+        monkeypatch.setenv(f"DICOM_SYNC_ORTHANC_{name}", value)
+    assert named(Severity.WRONG) == {"AzureWebJobs.read_orthanc_feed.Disabled"}
+    monkeypatch.setenv(switch, "false")
+    assert named(Severity.WRONG) == set()

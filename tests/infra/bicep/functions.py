@@ -47,6 +47,11 @@ def _union(*parts: Any) -> Any:
     return list(dict.fromkeys(item for part in parts for item in part))
 
 
+def _contains(whole: Any, part: Any) -> bool:
+    """Names of an object's properties are the same in any case."""
+    return str(part).lower() in {name.lower() for name in whole} if isinstance(whole, dict) else part in whole
+
+
 def _role_or_other(kind: str, *names: str) -> str:
     return f"/subscriptions/{SUBSCRIPTION}/providers/{kind}/{'/'.join(names)}"
 
@@ -58,6 +63,7 @@ _ENVIRONMENT = {
 
 PURE: Mapping[str, tuple[int, int, Callable[..., Any]]] = {
     "empty": (1, 1, lambda value: not value),
+    "contains": (2, 2, _contains),
     "length": (1, 1, len),
     "toLower": (1, 1, lambda value: value.lower()),
     "replace": (3, 3, lambda value, old, new: value.replace(old, new)),
@@ -85,7 +91,7 @@ FILES: Mapping[str, Callable[[Path], Any]] = {
 DECORATORS = frozenset({"description", "allowed", "minLength", "maxLength", "minValue", "maxValue"})
 
 RESULTS: Mapping[str, str] = {
-    "empty": "bool",
+    **dict.fromkeys(("empty", "contains"), "bool"),
     "length": "int",
     **dict.fromkeys(("toLower", "replace", "uniqueString", "guid", "join", "subscriptionResourceId"), "string"),
     "split": "array",
