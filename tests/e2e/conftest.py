@@ -1,5 +1,6 @@
 """Worlds that are started once a run, and a place of its own in one of them for each test."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -11,6 +12,12 @@ from tests.e2e.running import World, up
 
 SOON = {"DICOM_SYNC_QUIET_PERIOD": "1", "DICOM_SYNC_MAX_WAIT": "15"}
 """Tests wait for each quiet period."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_arrives() -> None:
+    """Undo what the background of a script does: there Ctrl-C is ignored, and by every program that is started."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
