@@ -30,7 +30,7 @@ static:
 	$(BIN)/lint-imports
 
 commands: $(VENV)/.for-development  ## Type every command of the pages, as one who follows them (some minutes)
-	TYPE_COMMANDS=1 $(BIN)/python -m pytest tests/e2e/test_documented_commands.py
+	$(BIN)/python -m pytest tests/e2e/test_documented_commands.py
 
 bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
 	$(BIN)/python -m local prepare --hapi

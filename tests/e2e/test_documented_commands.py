@@ -9,7 +9,6 @@ Blocks are typed as they stand, `python` and all; what the running text names go
 import asyncio
 import filecmp
 import json
-import os
 import re
 import shlex
 import shutil
@@ -37,10 +36,6 @@ from tests.e2e.messages import event, packed
 from tests.e2e.running import World, until
 from tests.e2e.terminal import Ended, Terminal, clone
 from tests.e2e.warm_python import warm_python
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TYPE_COMMANDS") != "1", reason="types some ninety commands, for minutes: make commands"
-)
 
 PROFILE = (". .venv/bin/activate", ". .local/world.env")
 """What the pages have people type first in each terminal."""
