@@ -30,6 +30,7 @@ DEPLOYED = ("$TOKEN", "$API_URL")
 STAYING: Mapping[str, str] = {
     "make demo": r"(?s)Dashboard +http.*AccountName=",
     "python -m local dicom-service DIR": r'"url"',
+    'curl -s "$DICOM_SYNC_FHIR_URL/ImagingStudy?modality=CT&_summary=count" | jq .total': r"^[1-9]\d*$",
     "python -m local up": r'"storage"',
     "python -m sync status --watch": r"IN SYNC|BEHIND",
     "python -m sync alerts watch": r"watching every",
