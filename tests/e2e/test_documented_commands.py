@@ -15,10 +15,11 @@ import shutil
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock, Semaphore
 
 import pydicom.data
 import pytest
@@ -52,6 +53,11 @@ LACKING = {line: name for name in ("curl", "jq") for line in RUN if shutil.which
 ACTS = (" retry ", " discard ", " acknowledge ", " backfill", " replay", " --repair", "make ")
 AWRY = (" dead-letters ", " alerts acknowledge ")
 """Commands about what is wrong."""
+
+STIRS = ("python -m local upload ", "python -m local delete ")
+"""Commands after which objects are looked at: nobody else types meanwhile, for a walk would find them changed."""
+
+PEOPLE = 2
 
 QUICK = {
     "DICOM_SYNC_QUIET_PERIOD": "1",
@@ -107,6 +113,7 @@ class Desk:
         self.settings = self.clone / ".local" / "world.env"
         self.settings_stayed = False
         self._by_typing: dict[str, Ended] = {}
+        self._hands, self._stirring = Semaphore(PEOPLE), Lock()
         (folder / "studies").mkdir()
         for target in (self.clone / "scan.dcm", folder / "studies" / "scan.dcm"):
             shutil.copyfile(Path(pydicom.data.__file__).parent / "test_files" / "CT_small.dcm", target)
@@ -120,14 +127,27 @@ class Desk:
 
         def person(terminal: Terminal, lines: Iterable[str]) -> None:
             for line in lines:
-                self.type(line, places, terminal)
+                self.take_turn(line, places, terminal)
             with suppress(IndexError):
                 while True:
-                    self.type(free.popleft(), places, single)
+                    self.take_turn(free.popleft(), places, single)
 
-        with ThreadPoolExecutor(2) as people:
+        with ThreadPoolExecutor(PEOPLE) as people:
             for work in [people.submit(person, block, plan.blocks), people.submit(person, single, plan.acting)]:
                 work.result()
+
+    def take_turn(self, line: str, places: Places, terminal: Terminal) -> None:
+        """Type a line beside others; one that stirs the world alone, and until all of it is in FHIR."""
+        if not line.startswith(STIRS):
+            with self._hands:
+                self.type(line, places, terminal)
+            return
+        with self._stirring, ExitStack() as hands:
+            for _ in range(PEOPLE):
+                hands.enter_context(self._hands)
+            self.type(line, places, terminal)
+            with closing(self.world()) as world:
+                world.settle()
 
     def type(self, line: str, places: Places, terminal: Terminal) -> None:
         """Type a line; one of the running text that comes to what was typed before is not typed again."""
