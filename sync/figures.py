@@ -45,6 +45,9 @@ FEEDS: Mapping[str, str] = {"dicom-feed ": "dicom", "orthanc-changes ": "orthanc
 
 SILENCE_CURSOR = "silence"
 
+UNREAD_CURSOR = "feeds.unread"
+"""Cursor of a feed that never was read -> since when that is known; `sync.ops.unread_feeds` keeps it."""
+
 LATELY = timedelta(minutes=15)
 """So old may a count of a large table be that is told without a look at the table; the timer counts far more often."""
 
@@ -78,8 +81,8 @@ class Figures:
     dead_letters: Count
     drifts: Count
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
-    read_feeds: frozenset[str] = frozenset()
-    """Feeds that the settings name; the cursor of one that is read no more stands still for ever."""
+    read_feeds: Mapping[str, str] = field(default_factory=dict)
+    """`feeds_of`; the cursor of a feed that is read no more stands still for ever."""
 
     @property
     def dirty_age(self) -> float:
@@ -88,13 +91,16 @@ class Figures:
 
     @property
     def feeds(self) -> Mapping[str, float]:
-        """Feed -> seconds since it last moved or was found to be at its end; of several of one name the longest."""
-        lags: dict[str, float] = {}
-        for cursor in self.cursors.values():
-            feed = next((name for begins, name in FEEDS.items() if cursor.name.startswith(begins)), None)
-            if feed in self.read_feeds and feed is not None and cursor.advanced_at is not None:
-                lags[feed] = max(lags.get(feed, 0.0), (self.at - cursor.advanced_at).total_seconds())
-        return lags
+        """Feed -> seconds since it last moved or was found to be at its end, or since it is missed."""
+        read = ((feed, self._read_at(name)) for name, feed in self.read_feeds.items())
+        return {feed: (self.at - at).total_seconds() for feed, at in read if at is not None}
+
+    def _read_at(self, name: str) -> datetime | None:
+        cursor, unread = self.cursors.get(name), self.cursors.get(UNREAD_CURSOR)
+        if cursor is not None and cursor.advanced_at is not None:
+            return cursor.advanced_at
+        since = unread.position.get(name) if unread is not None else None
+        return datetime.fromisoformat(since) if since else None
 
     @property
     def silence(self) -> float:
@@ -143,8 +149,15 @@ async def read_figures(s: Services) -> Figures:
         dead_letters=letters,
         drifts=drifts,
         cursors=cursors,
-        read_feeds=frozenset(name for name in FEEDS.values() if getattr(s.settings, f"{name}_url", "")),
+        read_feeds=feeds_of(s),
     )
+
+
+def feeds_of(s: Services) -> Mapping[str, str]:
+    """Return the feeds that are configured: name of the cursor -> feed."""
+    servers = {"dicom": s.dicom_feed, "orthanc": s.orthanc}
+    named = ((begins, feed, servers[feed]) for begins, feed in FEEDS.items())
+    return {f"{begins}{server.account}": feed for begins, feed, server in named if server is not None}
 
 
 def measure_figures(figures: Figures, s: Services) -> None:

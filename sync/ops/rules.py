@@ -184,7 +184,7 @@ RULES = (
     Rule(
         code="alert.feed",
         title="A change feed stands still",
-        hint="See whether the function app runs, and whether the service refuses it.",
+        hint="See whether the function app runs, whether the service refuses it, whether its timer is switched off.",
         severity=Severity.CRITICAL,
         instrument=FEED_LAG,
         figure=Figure.NOW,

@@ -1,4 +1,4 @@
-"""What whoever stands watch does every half minute: count on, look for silence, evaluate the alerts."""
+"""What whoever stands watch does every half minute: count on, look for unread feeds and silence, evaluate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sync.errors import SyncError
 from sync.figures import keep_counts
 from sync.ops.alerts import evaluate_alerts
 from sync.ops.silence import look_for_silence
+from sync.ops.unread_feeds import note_unread_feeds
 from sync.ports import AlertChannel, Notice, ObjectListing, Services
 from sync.series import Recorder
 
@@ -22,7 +23,7 @@ async def watch(
     outside: bool = False,
 ) -> Sequence[Notice]:
     """
-    Do all three; what fails of the first two keeps nobody from being warned. Safe to repeat and to run in any worker.
+    Do all four; what fails of the first three keeps nobody from being warned. Safe to repeat and to run in any worker.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ async def watch(
     StoreUnavailable
         Storage did not answer: nobody can be warned. Azure Monitor's own rules are for that.
     """
-    for work in (keep_counts(s), look_for_silence(s, listing)):
+    for work in (keep_counts(s), note_unread_feeds(s), look_for_silence(s, listing)):
         try:
             await work
         except SyncError as failure:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -129,7 +130,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 async def test_every_rule_is_raised_once_and_cleared_once(rule):
-    world = Watched(dicom_url="https://pacs.example")
+    world = Watched()
+    object.__setattr__(world.s, "dicom_feed", SimpleNamespace(account="pacs"))
     break_it, mend_it = BROKEN[rule.code]
     await world.tick()
     await break_it(world)
