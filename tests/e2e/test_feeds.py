@@ -100,10 +100,11 @@ def test_what_two_servers_hold_is_in_fhir_through_stores_overwrites_deletions_an
     until(lambda: (feeds.world.study(changed) or {}).get("description") == "CHANGED IN BULK", "the update is in FHIR")
 
     # The service throttles, then answers rubbish; meanwhile a study is deleted.
-    feeds.service.post("/control/fail", json={"status": 429, "seconds": 4, "retry_after": 4})
+    feeds.service.post("/control/fail", json={"status": 429, "seconds": 60, "retry_after": 4})
     until(lambda: "source.throttled" in _errors(feeds), "the throttling is told")
-    feeds.service.post("/control/fail", json={"status": 200, "seconds": 8, "body": "<html>sign in</html>"})
+    feeds.service.post("/control/fail", json={"status": 200, "seconds": 60, "body": "<html>sign in</html>"})
     until(lambda: "source.garbage" in _errors(feeds), "the rubbish is told")
+    feeds.service.post("/control/fail", json={"status": 200, "seconds": 0})
     feeds.in_service = {uids: content for uids, content in feeds.in_service.items() if uids.study != changed}
     until(lambda: feeds.service.delete(f"/v2/studies/{changed}").status_code == 204, "the service answers again")
     feeds.agree()
