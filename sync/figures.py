@@ -31,7 +31,7 @@ from sync.instruments import (
     SILENCE,
     SYNCED_STUDIES,
 )
-from sync.model import Cursor
+from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.ports import Counted, LetterGroup, Services, Tally
 
 PAGES_AT_ONCE = 10
@@ -40,8 +40,8 @@ PAGES_AT_ONCE = 10
 _FEWEST, _CALLS = 2, 10
 """Pages that a call reads at least, and calls that a walk should take: reading comes in no bursts."""
 
-FEEDS: Mapping[str, str] = {"dicom-feed ": "dicom", "orthanc-changes ": "orthanc"}
-"""How the names of the feeds' cursors begin (see `sync.feeds`), and what each is called in figures."""
+FEEDS: Mapping[str, str] = {dicom_cursor(""): "dicom", orthanc_cursor(""): "orthanc"}
+"""How the names of the feeds' cursors begin, and what each is called in figures."""
 
 SILENCE_CURSOR = "silence"
 
@@ -155,9 +155,9 @@ async def read_figures(s: Services) -> Figures:
 
 def feeds_of(s: Services) -> Mapping[str, str]:
     """Return the feeds that are configured: name of the cursor -> feed."""
-    servers = {"dicom": s.dicom_feed, "orthanc": s.orthanc}
-    named = ((begins, feed, servers[feed]) for begins, feed in FEEDS.items())
-    return {f"{begins}{server.account}": feed for begins, feed, server in named if server is not None}
+    dicom = {dicom_cursor(s.dicom_feed.account): "dicom"} if s.dicom_feed is not None else {}
+    orthanc = {orthanc_cursor(s.orthanc.account): "orthanc"} if s.orthanc is not None else {}
+    return dicom | orthanc
 
 
 def measure_figures(figures: Figures, s: Services) -> None:

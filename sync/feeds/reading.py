@@ -19,7 +19,7 @@ from sync.errors import Contention, SourceUnavailable
 from sync.events import feed_sequences
 from sync.feeds import orthanc, windows
 from sync.handling import handle_change, set_aside
-from sync.model import Batch, Change, ObjectKey
+from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Services
 from sync.walking import Walk, Work, go, stubborn, walk_of
 
@@ -28,16 +28,6 @@ PARALLEL = 32
 
 BUDGET = 120.0
 """Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one goes on."""
-
-
-def dicom_cursor(account: str) -> str:
-    """Name of the cursor of a DICOM service's feed."""
-    return f"dicom-feed {account}"
-
-
-def orthanc_cursor(account: str) -> str:
-    """Name of the cursor of an Orthanc's changes."""
-    return f"orthanc-changes {account}"
 
 
 async def read_dicom_feed(s: Services) -> Mapping[str, int] | None:

@@ -16,7 +16,7 @@ from sync.model.letters import AuditEntry, DeadLetter, LetterEntry, LetterPage, 
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
-from sync.model.walks import RECONCILE_CURSOR, Batch, Cursor
+from sync.model.walks import RECONCILE_CURSOR, Batch, Cursor, dicom_cursor, orthanc_cursor
 
 __all__ = [
     "LOCATOR_BUCKETS",
@@ -54,6 +54,8 @@ __all__ = [
     "StudyEvent",
     "StudyRef",
     "SubjectKind",
+    "dicom_cursor",
     "digest",
     "folder_partitions",
+    "orthanc_cursor",
 ]

@@ -31,6 +31,16 @@ RECONCILE_CURSOR = "reconcile"
 """Cursor of the timer that compares everything in turn; its position holds ``last_round`` (``began``, ``ended``)."""
 
 
+def dicom_cursor(account: str) -> str:
+    """Name of the cursor of a DICOM service's feed; of any such cursor, how its name begins, without an account."""
+    return f"dicom-feed {account}"
+
+
+def orthanc_cursor(account: str) -> str:
+    """Name of the cursor of an Orthanc's changes; without an account as for `dicom_cursor`."""
+    return f"orthanc-changes {account}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """

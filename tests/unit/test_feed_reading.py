@@ -7,10 +7,9 @@ import pytest
 
 from sync.errors import ConfigError, SourceUnavailable, StoreUnavailable
 from sync.feeds import read_dicom_feed, replay_window, wake, windows
-from sync.feeds.reading import dicom_cursor
 from sync.feeds.windows import LIMIT, OVERLAP
 from sync.handling import handle_change
-from sync.model import SubjectKind
+from sync.model import SubjectKind, dicom_cursor
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
 
 LONGEST = 2 * LIMIT

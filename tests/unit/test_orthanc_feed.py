@@ -7,8 +7,8 @@ import pytest
 from sync.errors import SourceUnavailable
 from sync.feeds import read_orthanc_feed, replay_window
 from sync.feeds.orthanc import CHECK_EVERY, LIMIT, changes_of
-from sync.feeds.reading import orthanc_cursor
 from sync.handling import handle_change
+from sync.model import orthanc_cursor
 from tests.dicom_services import MemoryOrthanc, described, instance, study_ref, uid
 from tests.worlds import MemoryWorld
 

@@ -6,9 +6,8 @@ import pytest
 
 from sync.errors import SourceUnavailable, StoreConflict
 from sync.feeds import read_dicom_feed
-from sync.feeds.reading import dicom_cursor, orthanc_cursor
 from sync.figures import UNREAD_CURSOR, feeds_of, read_figures
-from sync.model import Cursor
+from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.ops.unread_feeds import note_unread_feeds
 from tests.worlds import MemoryWorld
 
