@@ -32,7 +32,7 @@ static:
 commands: $(VENV)/.for-development  ## Type every command of the pages, as one who follows them (some minutes)
 	$(BIN)/python -m pytest tests/e2e/test_documented_commands.py
 
-bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
+bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about a quarter of an hour)
 	$(BIN)/python -m local prepare --hapi
 	$(BIN)/python -m bench
 

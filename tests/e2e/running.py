@@ -127,8 +127,12 @@ class World:
 
     def all(self, resource_type: str) -> list[dict[str, Any]]:
         """Return every resource of a type, page by page."""
+        return self.search(f"{resource_type}?_count=100")
+
+    def search(self, search: str) -> list[dict[str, Any]]:
+        """Return every resource that a search finds, page by page."""
         found: list[dict[str, Any]] = []
-        answer = self.fhir.get(resource_type, params={"_count": "100"})
+        answer = self.fhir.get(search)
         while True:
             page = answer.raise_for_status().json()
             found += [entry["resource"] for entry in page.get("entry", [])]

@@ -94,15 +94,8 @@ class Hospital:
 
 
 def found(world, search):
-    """Return the references of what a search finds, of all its pages."""
-    references, answer = [], world.fhir.get(search)
-    while True:
-        page = answer.raise_for_status().json()
-        references += [f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in page.get("entry", [])]
-        following = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), None)
-        if following is None:
-            return references
-        answer = world.fhir.get(following)
+    """Return the references of what a search finds."""
+    return [f"{one['resourceType']}/{one['id']}" for one in world.search(search)]
 
 
 @pytest.fixture(scope="module")
