@@ -21,20 +21,6 @@ from sync.config import Settings
 from sync.controls import pause_projection
 from sync.errors import StoreConflict, TransientError
 from sync.figures import keep_counts
-from sync.instruments import (
-    DEAD_LETTERS,
-    DIRTY_STUDIES,
-    FHIR_DURATION,
-    HEADER_BYTES,
-    KEPT_DEAD_LETTERS,
-    LATENCY,
-    OBJECTS,
-    QUEUE_AGE,
-    QUEUE_MESSAGES,
-    STUDIES,
-    SWEEPS,
-    Instrument,
-)
 from sync.mapping.resource import study_id
 from sync.model import (
     AuditEntry,
@@ -55,9 +41,23 @@ from sync.model import (
 from sync.ports import Counted, Services
 from sync.replay.jobs import DONE, Job, cursor_of
 from sync.replay.requests import Request
-from sync.samples import HOUR, MINUTE, Samples, SeriesRow, added_up
 from sync.series import floor, keep_series
-from sync.telemetry import Telemetry
+from sync.telemetry.instruments import (
+    DEAD_LETTERS,
+    DIRTY_STUDIES,
+    FHIR_DURATION,
+    HEADER_BYTES,
+    KEPT_DEAD_LETTERS,
+    LATENCY,
+    OBJECTS,
+    QUEUE_AGE,
+    QUEUE_MESSAGES,
+    STUDIES,
+    SWEEPS,
+    Instrument,
+)
+from sync.telemetry.measurements import HOUR, MINUTE, Samples, SeriesRow, added_up
+from sync.telemetry.telemetry import Telemetry
 
 CODES = {
     "header.not_dicom": (SubjectKind.OBJECT, 40),

@@ -21,7 +21,9 @@ from typing import Any
 
 from sync import leases
 from sync.errors import StoreConflict
-from sync.instruments import (
+from sync.model import Cursor, dicom_cursor, orthanc_cursor
+from sync.ports import Counted, LetterGroup, Services, Tally
+from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,
     FEED_LAG,
@@ -31,8 +33,6 @@ from sync.instruments import (
     SILENCE,
     SYNCED_STUDIES,
 )
-from sync.model import Cursor, dicom_cursor, orthanc_cursor
-from sync.ports import Counted, LetterGroup, Services, Tally
 
 PAGES_AT_ONCE = 10
 """Pages of each table that one call of `keep_counts` reads at most: ten thousand rows."""

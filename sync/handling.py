@@ -30,14 +30,14 @@ from sync.errors import (
     UnexpectedFailure,
 )
 from sync.events import Sources, parse_message, parse_study_message, study_message_links
-from sync.instruments import FAILURES, SWEEPS, SWEPT
 from sync.letters import keep_aside, park_study, refuse_message
 from sync.marks import due_at
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
 from sync.races import unless_conflict
-from sync.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
+from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
+from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 from sync.waiting import let_go, postpone, put_off
 
 T = TypeVar("T")

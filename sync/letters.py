@@ -17,11 +17,11 @@ from dataclasses import replace
 from sync.announcing import announce_failure, announce_rejected
 from sync.errors import Contention, PermanentError, SyncError
 from sync.events import message_digest
-from sync.instruments import DEAD_LETTERS
 from sync.mapping.resource import study_id
 from sync.model import Change, DeadLetter, Locator, Look, Projection, StudyRef, SubjectKind
 from sync.ports import Services
 from sync.races import MAX_ROUNDS, unless_conflict
+from sync.telemetry.instruments import DEAD_LETTERS
 
 MOST_KEPT = 64 * 1024
 """Characters; a longer message cannot come from a queue, and is not kept in its letter."""

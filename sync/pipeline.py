@@ -20,7 +20,6 @@ from dataclasses import replace
 
 from sync.claims import claim_of, is_overtaken, is_repeat, look_of, studies_of
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict
-from sync.instruments import LATENCY
 from sync.letters import note_rejection, park_study
 from sync.looking import look as look_at
 from sync.marks import mark, read_mark, seconds_until_due, take_off
@@ -28,6 +27,7 @@ from sync.model import Change, LedgerRow, Locator, Look, StudyRef
 from sync.ports import Services
 from sync.projection import what_fhir_holds, write_study
 from sync.races import MAX_ROUNDS, unless_conflict
+from sync.telemetry.instruments import LATENCY
 
 
 class Ingested(enum.Enum):

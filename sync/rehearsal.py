@@ -29,7 +29,7 @@ from sync.model import (
 )
 from sync.ports import DeadLetters, FhirServer, PatientRows, Projections, Services
 from sync.projection import what_fhir_holds, write_study
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
 """Types whose removal a server may refuse, because others refer to them; the sync then leaves what has to stay."""

@@ -23,8 +23,8 @@ from uuid import uuid4
 from sync import leases
 from sync.errors import StoreConflict, SyncError
 from sync.ports import Clock, Series, Services
-from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow, added_up
-from sync.telemetry import Telemetry
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow, added_up
+from sync.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Past:
         Parameters
         ----------
         names
-            Instruments, as `sync.instruments` names them.
+            Instruments, as `sync.telemetry.instruments` names them.
         step
             Seconds of one point, a multiple of a minute.
 

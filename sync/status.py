@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.figures import FEEDS, Figures, read_figures
-from sync.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
 from sync.model import RECONCILE_CURSOR, Cursor
 from sync.ops import alerts
 from sync.ops.alerts import Alert
 from sync.ops.rules import BY_CODE, Severity
 from sync.ports import Services
-from sync.samples import MINUTE, Sample
 from sync.series import Chart, Past, floor, read_past
+from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
+from sync.telemetry.measurements import MINUTE, Sample
 
 RECENT = 5
 """Minutes that throughput and latency are told for."""

@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 
 from sync.errors import TransientError
 from sync.events import object_message
-from sync.instruments import FAILURES
 from sync.letters import keep_aside, park_study
 from sync.model import Change, StudyRef
 from sync.ports import Services
 from sync.races import MAX_ROUNDS, unless_conflict
+from sync.telemetry.instruments import FAILURES
 
 FIRST_BACK_OFF = 5.0
 """Seconds before what met an outage is tried again; doubles each time."""

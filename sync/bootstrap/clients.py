@@ -31,7 +31,7 @@ from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
 from sync.config import PREFIX, STATE, Settings, is_local
 from sync.errors import ConfigError, SourceUnavailable
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}

@@ -17,7 +17,7 @@ from sync.ops.alert_events import EventChannel
 from sync.ports import AlertChannel, ObjectListing, Services
 from sync.replay.sources import Blobs, Source, sources_of
 from sync.series import Recorder
-from sync.telemetry import Telemetry, quieten_libraries
+from sync.telemetry.telemetry import Telemetry, quieten_libraries
 
 
 @dataclass(frozen=True, kw_only=True)

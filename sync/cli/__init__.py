@@ -20,7 +20,7 @@ from sync.cli.replay import replay
 from sync.cli.serve_dashboard import dashboard
 from sync.cli.show_status import status
 from sync.cli.verify_all import verify
-from sync.telemetry import quieten_libraries
+from sync.telemetry.telemetry import quieten_libraries
 
 app = typer.Typer(
     name="sync",

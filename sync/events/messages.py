@@ -12,7 +12,7 @@ from sync.errors import BadEvent, ForeignSource
 from sync.events.addresses import Sources, checked_name
 from sync.events.fields import document_of, fields_of, is_unicode, text_of
 from sync.model import Action, Change, ObjectRef, StudyRef
-from sync.spans import is_traceparent
+from sync.telemetry.spans import is_traceparent
 
 _MOST_WAITS = 1_000_000
 

@@ -2,7 +2,7 @@
 The alert rules for Azure Monitor: the same table, as Bicep and as a workbook, for when the app itself cannot speak.
 
 Pure text: ``python -m sync alerts export``. The queries read ``customMetrics``, where Application Insights keeps what
-OpenTelemetry exports, under the names of `sync.instruments`. Sources: Azure "Microsoft.Insights/scheduledQueryRules"
+OpenTelemetry exports, under the names of `sync.telemetry.instruments`. Sources: Azure "Microsoft.Insights/scheduledQueryRules"
 (2023-03-15-preview), "Azure Workbooks" (Notebook/1.0), "Application Insights telemetry data model" (customMetrics).
 """
 
@@ -12,7 +12,8 @@ import json
 from typing import Any
 
 from sync.config import AlertSettings
-from sync.instruments import (
+from sync.ops.rules import RULES, Figure, Rule
+from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_AGE,
     FHIR_DURATION,
@@ -23,7 +24,6 @@ from sync.instruments import (
     Instrument,
     Kind,
 )
-from sync.ops.rules import RULES, Figure, Rule
 
 _HEAD = """\
 // Made of sync/ops/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep

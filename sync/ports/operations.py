@@ -18,7 +18,7 @@ from sync.model import (
     SubjectKind,
 )
 from sync.results import ResultEvent
-from sync.samples import SeriesRow
+from sync.telemetry.measurements import SeriesRow
 
 
 class AuditTrail(Protocol):

@@ -26,7 +26,7 @@ from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue
 from sync.ports.sources import ChangeFeed, InstanceSource, ObjectSource, OrthancServer
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
 from sync.results import ResultEvent
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 
 class Clock(Protocol):

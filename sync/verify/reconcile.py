@@ -29,10 +29,10 @@ from sync.errors import (
     StaleToken,
     Throttled,
 )
-from sync.instruments import OPEN_DRIFT
 from sync.leases import take
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
 from sync.ports import ObjectListing, Services
+from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.looks import Found, Looker
 from sync.verify.mending import Budget, mend_study
 from sync.verify.objects import object_address

@@ -21,8 +21,8 @@ from sync.events import Sources
 from sync.figures import read_count
 from sync.ops import dead_letters
 from sync.ports import Counted, Services
-from sync.samples import HOUR
 from sync.series import read_past
+from sync.telemetry.measurements import HOUR
 from sync.web import acting, study_pages
 from sync.web.exchange import Request
 from sync.web.overview import TREND, letter_trends, overview

@@ -16,7 +16,11 @@ from typing import Any
 
 from sync.controls import PROJECTION, pause_of
 from sync.figures import read_figures
-from sync.instruments import (
+from sync.ops import dead_letters
+from sync.ports import Services
+from sync.series import Chart, Line, Past, read_past
+from sync.status import recently, told
+from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,
     FHIR_DURATION,
@@ -26,11 +30,7 @@ from sync.instruments import (
     OBJECTS,
     STUDIES,
 )
-from sync.ops import dead_letters
-from sync.ports import Services
-from sync.samples import HOUR, MINUTE, TENTH, Sample
-from sync.series import Chart, Line, Past, read_past
-from sync.status import recently, told
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample
 from sync.web.charts import Curve, Graph, number_text
 from sync.web.rendering import REFRESH, Page, Visit, render, span
 

@@ -4,7 +4,7 @@ import pytest
 
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.contract.fhir_resources import delete, mapped, patient, put
 from tests.contract.storage import fresh
 

@@ -12,7 +12,7 @@ from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.ownership import differs
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.contract.fhir_resources import ODD_VALUE, SYSTEM, delete, mapped, patient, put
 from tests.contract.storage import fresh
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, SeriesRow, single
 from sync.series import floor
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, SeriesRow, single
 from tests.contract.storage import NOW
 
 SAMPLES = {

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from sync.instruments import BY_NAME
 from sync.ops import monitor
 from sync.ops.rules import RULES
+from sync.telemetry.instruments import BY_NAME
 from tests.infra.templates import INFRA, template
 
 

@@ -17,7 +17,7 @@ from sync.errors import SourceGone, SourceUnavailable
 from sync.feeds import windows
 from sync.instances import instance_ref
 from sync.model import StudyRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.dicom_services import described, instance, uid
 from tests.e2e.files import made
 

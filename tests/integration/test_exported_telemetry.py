@@ -13,8 +13,8 @@ from sync import bootstrap, handling
 from sync.config import Settings
 from sync.errors import SyncError
 from sync.events import parse_study_message
-from sync.instruments import BY_NAME
 from sync.model import StudyRef
+from sync.telemetry.instruments import BY_NAME
 from tests.collector import attributes, collecting
 from tests.e2e.sentinels import STUDIES, blob, file_of, found_in
 

@@ -15,7 +15,7 @@ from sync.errors import SourceGone
 from sync.feeds.orthanc import changes_of
 from sync.header import parse_header, read_json
 from sync.model import StudyRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.unit.test_json_model import plain
 
 LOGIN = ("reader", "secret")

@@ -9,7 +9,7 @@ from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.mapping.ownership import differs
 from sync.mapping.resource import study_id, version_of
 from sync.model import FhirWrite, StudyRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.worlds import (
     PATIENT_SYSTEM,
     MemoryWorld,

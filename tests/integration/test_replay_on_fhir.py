@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.mapping.resource import derived_id
 from sync.model import FhirWrite, StudyRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.reports import measurements, projection_dose, text_report
 from tests.worlds import MemoryWorld, ehr_study, study_id
 

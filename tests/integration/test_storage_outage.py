@@ -9,7 +9,7 @@ from sync.bootstrap.clients import Clients, connections
 from sync.config import Settings
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import Locator, ObjectRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 NOBODY = "http://127.0.0.1:9/someaccount"
 NO_STORAGE = (

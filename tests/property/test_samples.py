@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.samples import Sample, SampleKey, added_up, single
+from sync.telemetry.measurements import Sample, SampleKey, added_up, single
 
 BOUNDS = (1.0, 10.0, 100.0)
 values = st.lists(st.integers(0, 1000), max_size=30)

@@ -22,7 +22,7 @@ from sync.model import Drift, DriftKind, StudyRef
 from sync.ops import alerts
 from sync.ports import Notice, Services
 from sync.series import Recorder
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.simulation.scheduling import Stepping, Turns
 from tests.worlds import ports_of
 

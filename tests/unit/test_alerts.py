@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from sync.errors import FhirUnavailable, StoreUnavailable
-from sync.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED
 from sync.model import Cursor, Drift, DriftKind
 from sync.ops import alerts
 from sync.ops.alerts import acknowledge, evaluate_alerts
@@ -15,6 +14,7 @@ from sync.ops.rules import BY_CODE, RULES, Figure
 from sync.ops.watch import watch
 from sync.series import Recorder
 from sync.status import status
+from sync.telemetry.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
 

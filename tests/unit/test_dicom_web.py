@@ -14,7 +14,7 @@ from sync.errors import SourceGone, SourceUnavailable
 from sync.header import read_json
 from sync.instances import instance_ref
 from sync.model import StudyRef
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 from tests.dicom_services import instance, uid
 
 URL = "http://pacs.example/base"

@@ -15,7 +15,7 @@ from sync.adapters.http.fhir.server import MAX_ENTRIES, HttpFhirServer
 from sync.adapters.http.retrying import ATTEMPTS
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
 from sync.model import FhirWrite
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 BASE = "https://fhir.example/r4"
 SENTINEL = "Zztestperson"

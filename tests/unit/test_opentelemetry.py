@@ -17,14 +17,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from sync import __version__, spans
+from sync import __version__
 from sync.adapters import opentelemetry
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.opentelemetry import OpenTelemetry, exporting
 from sync.config import Settings
 from sync.errors import FhirRejected, Throttled
-from sync.instruments import BY_NAME, INSTRUMENTS, LATENCY, QUEUE_AGE, STUDIES, Kind
-from sync.telemetry import Telemetry
+from sync.telemetry import spans
+from sync.telemetry.instruments import BY_NAME, INSTRUMENTS, LATENCY, QUEUE_AGE, STUDIES, Kind
+from sync.telemetry.telemetry import Telemetry
 from tests.collector import collecting
 
 ROOT = Path(__file__).parents[2]

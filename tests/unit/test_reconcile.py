@@ -7,10 +7,10 @@ from sync.adapters.memory.results import MemoryTopic
 from sync.announcing import sweep_outbox
 from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
-from sync.instruments import OPEN_DRIFT
 from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
 from sync.results import DriftFound
+from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.looks import Looker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE

@@ -8,10 +8,10 @@ import pytest
 from sync.adapters.clocks import ManualClock
 from sync.adapters.memory.series import MemorySeries
 from sync.errors import StoreUnavailable
-from sync.instruments import LATENCY, QUEUE_AGE, SWEEPS
-from sync.samples import HOUR, MINUTE, TENTH
 from sync.series import MOST_PENDING, Recorder, keep_series, read_past, read_series
-from sync.telemetry import Telemetry
+from sync.telemetry.instruments import LATENCY, QUEUE_AGE, SWEEPS
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH
+from sync.telemetry.telemetry import Telemetry
 from tests.worlds import MemoryWorld
 
 

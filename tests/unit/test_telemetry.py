@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from sync import instruments
-from sync.instruments import ACTIONS, BY_NAME, INSTRUMENTS, Kind
-from sync.samples import SampleKey
-from sync.spans import PROJECT_STUDY
-from sync.telemetry import MOST_ATTRIBUTE_SETS, Telemetry
+from sync.telemetry import instruments
+from sync.telemetry.instruments import ACTIONS, BY_NAME, INSTRUMENTS, Kind
+from sync.telemetry.measurements import SampleKey
+from sync.telemetry.spans import PROJECT_STUDY
+from sync.telemetry.telemetry import MOST_ATTRIBUTE_SETS, Telemetry
 
 UNITS = {"s", "By"}
 

@@ -19,10 +19,10 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from sync.adapters.azure.blob_feed import AzureBlobFeed
 from sync.adapters.azure.errors import source_errors
 from sync.errors import ForeignSource, SourceChanged, StaleToken
-from sync.instruments import HEADER_BYTES
 from sync.model import Chunk, ListedObject, ObjectRef, Page
 from sync.ports import ObjectListing, ObjectSource
-from sync.telemetry import Telemetry
+from sync.telemetry.instruments import HEADER_BYTES
+from sync.telemetry.telemetry import Telemetry
 
 _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416

@@ -19,7 +19,7 @@ from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import TransientError
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 GONE = (404, 410)
 

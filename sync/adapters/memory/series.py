@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sync.adapters.memory.table import MemoryTable
 from sync.ports import Series
-from sync.samples import SeriesRow
+from sync.telemetry.measurements import SeriesRow
 
 
 class MemorySeries(Series):

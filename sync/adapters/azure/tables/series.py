@@ -20,7 +20,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, packed, unpacked
 from sync.adapters.azure.tables.table import Table
 from sync.ports import Series
-from sync.samples import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow
 
 _PARTITIONS = {MINUTE: "m-%Y%m%d%H", TENTH: "t-%Y%m%d", HOUR: "h-%Y%m"}
 """Length of a row's time -> form of its partition key."""

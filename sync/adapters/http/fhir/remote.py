@@ -14,8 +14,8 @@ import httpx
 from sync.adapters.http.remote import GONE, Note, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import FhirUnavailable, Throttled
-from sync.instruments import FHIR_DURATION, RESOURCE_TYPE
-from sync.spans import FHIR_REQUEST
+from sync.telemetry.instruments import FHIR_DURATION, RESOURCE_TYPE
+from sync.telemetry.spans import FHIR_REQUEST
 
 
 class FhirRemote(Remote):

@@ -34,7 +34,7 @@ from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import ForeignLink
 from sync.model import FhirPage, FhirWrite, Resource
-from sync.telemetry import Telemetry
+from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
 """Entries of a bundle that Azure accepts."""

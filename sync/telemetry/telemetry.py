@@ -2,7 +2,7 @@
 What the sync tells about itself: measurements and structured log lines, free of patient data by construction.
 
 Log fields are hashed keys, codes, counts and seconds. What is measured, and with which attributes, stands in
-`sync.instruments`. Measuring costs a few dictionary operations: samples gather in the process until `sync.recording`
+`sync.telemetry.instruments`. Measuring costs a few dictionary operations: samples gather in the process until `sync.recording`
 takes them to the time series, and sinks such as OpenTelemetry get each one at once.
 """
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sync.errors import SyncError
-from sync.instruments import ACTIONS, OTHER, Instrument
-from sync.samples import Sample, SampleKey, single
-from sync.spans import ERROR, SpanKind
+from sync.telemetry.instruments import ACTIONS, OTHER, Instrument
+from sync.telemetry.measurements import Sample, SampleKey, single
+from sync.telemetry.spans import ERROR, SpanKind
 
 logger = logging.getLogger("sync")
 
@@ -65,7 +65,7 @@ class Tracing(Protocol):
         name
             From a closed set, such as ``process studies``.
         kind
-            What `sync.spans` says of it.
+            What `sync.telemetry.spans` says of it.
         links
             W3C ``traceparent`` of the spans that led here; text that is none is left out.
         attributes
@@ -86,7 +86,7 @@ class Span:
     opened: OpenSpan | None = None
 
     def note(self, **attributes: object) -> None:
-        """Add attributes, named as in `sync.spans`; what the span does not have is left out."""
+        """Add attributes, named as in `sync.telemetry.spans`; what the span does not have is left out."""
         if self.opened is not None:
             self.opened.set(self.kind.attributes_of(attributes))
 
@@ -110,7 +110,7 @@ class Telemetry:
         """
         Take one measurement: add to a counter, tell a gauge's value, put into a histogram.
 
-        Attributes are named as in `sync.instruments`; one that the instrument does not have is left out, and a value
+        Attributes are named as in `sync.telemetry.instruments`; one that the instrument does not have is left out, and a value
         outside its set becomes ``other``.
         """
         self._measure(instrument, value, attributes)
@@ -125,7 +125,7 @@ class Telemetry:
             sink.measured(instrument, value, carried)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Count an action, and measure it if `sync.instruments.ACTIONS` says what it means."""
+        """Count an action, and measure it if `sync.telemetry.instruments.ACTIONS` says what it means."""
         self._count(name, amount, {})
 
     def counts(self) -> Mapping[str, int]:
@@ -146,7 +146,7 @@ class Telemetry:
     @contextmanager
     def span(self, kind: SpanKind, *, links: Sequence[str] = (), **attributes: object) -> Iterator[Span]:
         """
-        Open a span for the length of a block; see `sync.spans`. Costs next to nothing without an exporter.
+        Open a span for the length of a block; see `sync.telemetry.spans`. Costs next to nothing without an exporter.
 
         What the block raises is noted by its code, or by its type if it is not ours; never by its text.
         """

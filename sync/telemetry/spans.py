@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sync.instruments import CODE, METHOD, OBJECT_OUTCOME, RESOURCE_TYPE, STUDY_OUTCOME, Attribute
+from sync.telemetry.instruments import CODE, METHOD, OBJECT_OUTCOME, RESOURCE_TYPE, STUDY_OUTCOME, Attribute
 
 ERROR = CODE.key
 """Key of what went wrong: an error's code, the status of an answer, or the type of an exception; never a text."""

@@ -1,0 +1,1 @@
+"""Measurements, spans and structured logs, free of patient data by construction."""
