@@ -12,7 +12,7 @@ import typer
 from sync.cli.connecting import reported
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console, shown
 from sync.config import Settings
-from sync.config_check import Remark, Severity, remarks
+from sync.config.check import Remark, Severity, remarks
 
 if TYPE_CHECKING:
     from sync.connections import Connection

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.config_check import FEED_TIMERS
+from sync.config.check import FEED_TIMERS
 from tests.infra.bicep.evaluate import Resource, deploy
 from tests.infra.deployments import NEEDED, deployments
 from tests.infra.templates import INFRA

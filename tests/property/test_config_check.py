@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from sync.cli import app
 from sync.config import Settings
-from sync.config_check import USELESS_WITHOUT, Severity, all_variables, remarks
+from sync.config.check import USELESS_WITHOUT, Severity, all_variables, remarks
 from sync.errors import ConfigError
 from tests.property import examples
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app
-from sync.config_check import Severity, remarks
+from sync.config.check import Severity, remarks
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
 SOUND = {
