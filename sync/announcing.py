@@ -21,8 +21,16 @@ from datetime import timedelta
 
 from sync.errors import PermanentError, SyncError
 from sync.model import Drift, ObjectKey, Projection, StudyRef, digest
+from sync.model.result_events import (
+    DriftFound,
+    InstanceRejected,
+    Result,
+    ResultEvent,
+    StudyFailed,
+    StudyRemoved,
+    StudySynced,
+)
 from sync.ports import Services
-from sync.results import DriftFound, InstanceRejected, Result, ResultEvent, StudyFailed, StudyRemoved, StudySynced
 
 BATCH = 100
 """Events sent at once; far below the megabyte that a topic takes."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sync.announcing import announce, deliver
+from sync.model.result_events import AlertCleared, AlertRaised, ResultEvent
 from sync.ports import AlertChannel, Notice, Services
-from sync.results import AlertCleared, AlertRaised, ResultEvent
 
 
 class EventChannel(AlertChannel):

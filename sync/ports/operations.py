@@ -17,7 +17,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
-from sync.results import ResultEvent
+from sync.model.result_events import ResultEvent
 from sync.telemetry.measurements import SeriesRow
 
 

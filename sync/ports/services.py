@@ -13,6 +13,7 @@ from sync.config import Settings
 from sync.model import (
     ObjectKey,
 )
+from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
     AuditTrail,
@@ -25,7 +26,6 @@ from sync.ports.operations import (
 from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue
 from sync.ports.sources import ChangeFeed, InstanceSource, ObjectSource, OrthancServer
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
-from sync.results import ResultEvent
 from sync.telemetry.telemetry import Telemetry
 
 

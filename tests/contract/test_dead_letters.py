@@ -7,7 +7,7 @@ import pytest
 
 from sync.errors import MessageTooLarge, StoreConflict
 from sync.model import AuditEntry, DeadLetter, SubjectKind
-from sync.results import ResultEvent
+from sync.model.result_events import ResultEvent
 from tests.contract.storage import NOW, fresh
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/events.md and docs/schemas from `sync.results`: ``python -m tests.docs.events_page``."""
+"""Writes docs/events.md and docs/schemas from `sync.model.result_events`: ``python -m tests.docs.events_page``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sync.results import RESULTS, Result
+from sync.model.result_events import RESULTS, Result
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "events.md"

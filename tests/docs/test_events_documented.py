@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-from sync.results import RESULTS
+from sync.model.result_events import RESULTS
 from tests.docs.events_page import PAGE, SCHEMAS, page, schema_text
 
 SYNC = Path(__file__).parents[2] / "sync"

@@ -9,7 +9,7 @@ from local.result_topic import result_topic
 from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.circuit_breaker import FAILURES_TO_OPEN
 from sync.errors import EventsRefused, EventsUnavailable
-from sync.results import DriftFound, ResultEvent, StudySynced
+from sync.model.result_events import DriftFound, ResultEvent, StudySynced
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 SOURCE = "https://fhir.example/r4"

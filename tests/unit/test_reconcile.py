@@ -9,7 +9,7 @@ from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
 from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
-from sync.results import DriftFound
+from sync.model.result_events import DriftFound
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.looks import Looker
 from sync.verify.reconcile import reconcile

@@ -19,8 +19,8 @@ from azure.eventgrid.aio import EventGridPublisherClient
 
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.errors import EventsRefused, EventsUnavailable, SyncError
+from sync.model.result_events import NAMESPACE, ResultEvent
 from sync.ports import ResultEvents
-from sync.results import NAMESPACE, ResultEvent
 
 LONGEST = 10.0
 """Seconds that sending may take; what takes longer is tried again by the sweeper."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sync.adapters.memory.table import MemoryTable
 from sync.errors import SyncError
+from sync.model.result_events import ResultEvent
 from sync.ports import Outbox, ResultEvents
-from sync.results import ResultEvent
 
 
 class MemoryOutbox(Outbox):

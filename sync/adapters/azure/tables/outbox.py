@@ -11,8 +11,8 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of
 from sync.adapters.azure.tables.table import Table
+from sync.model.result_events import ResultEvent
 from sync.ports import Outbox
-from sync.results import ResultEvent
 
 _PARTITION = "outbox"
 
