@@ -23,7 +23,7 @@ from bench.goals import Goal, Section
 from sync.adapters.azure.tables.ledger import ledger_row
 from sync.adapters.azure.tables.rows import entity_bytes
 from sync.config import HeaderLimits
-from sync.header import parse_header
+from sync.dicom.header import parse_header
 from sync.model import InstanceRecord, LedgerRow, ObjectKey
 
 WHEEL = Path(pydicom.data.__file__).parent

@@ -37,7 +37,7 @@ from pydicom.errors import InvalidDicomError
 
 from local.processes import running
 from sync.adapters.memory.dicom import InstanceId, MemoryDicomService, Row
-from sync.instances import plain_partition
+from sync.dicom.instance_names import plain_partition
 
 _MOST = {1: 100, 2: 200}
 _USUAL = {1: 10, 2: 100}

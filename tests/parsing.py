@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync.config import HeaderLimits
-from sync.header import parse_header
+from sync.dicom.header import parse_header
 from sync.model import InstanceRecord
 from tests.headers import EXPLICIT, dicom_file, element, identity
 

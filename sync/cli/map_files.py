@@ -15,8 +15,8 @@ from rich.progress import track
 
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, Report, quiet_broken_pipe
 from sync.config import HeaderLimits, MappingSettings
+from sync.dicom.header import read_file
 from sync.errors import ConfigError, InvalidResource
-from sync.header import read_file
 from sync.mapping.bundle import build_bundle
 from sync.mapping.patient import claim_patient
 from sync.mapping.resource import canonical

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sync.dicom.inspect import look_from
+from sync.dicom.instance_names import instance_ref
 from sync.errors import BadEvent
-from sync.instances import instance_ref
-from sync.looking import look_from
 from sync.model import Action, Change, InstanceMetadata, Look, ObjectRef
 
 _HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from sync.dicom.instance_names import uids_of
 from sync.errors import ConfigError
 from sync.feeds import orthanc, windows
-from sync.instances import uids_of
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, InstanceSource, OrthancServer, Services
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.attributes import items
 from sync.config import MappingSettings
+from sync.dicom.attributes import items
 from sync.mapping.standards import snomed_ct_of_rt
 from sync.mapping.terminology import CODING_SCHEMES, SNOMED_CT, SNOMED_RT
 from sync.mapping.values import Findings, coding, filled, one_text, system_uri

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 
-from sync.attributes import first_text, items
+from sync.dicom.attributes import first_text, items
 from sync.mapping import codes
 from sync.mapping.identifiers import first_item
 from sync.mapping.moments import Keywords, fhir_datetime

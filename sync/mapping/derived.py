@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sync.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF, REPORT_CLASSES
 from sync.config import MappingSettings
+from sync.dicom.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF, REPORT_CLASSES
 from sync.errors import InvalidResource
 from sync.mapping.content import is_named
 from sync.mapping.dose import DOSE_REPORTS, build_dose

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sync.attributes import texts
+from sync.dicom.attributes import texts
 from sync.mapping.values import Findings, absolute_uri, one_text
 from sync.model import Attributes, LedgerRow, Resource
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.attributes import first_text
+from sync.dicom.attributes import first_text
 from sync.mapping.content import (
     children,
     coded_value,

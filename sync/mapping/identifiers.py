@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from sync.attributes import items
 from sync.config import MappingSettings
+from sync.dicom.attributes import items
 from sync.mapping.terminology import IDENTIFIER_TYPE, MEDICAL_RECORD_NUMBER, PATIENT_IDENTIFIER_TYPES
 from sync.mapping.values import Findings, filled, one_text, system_uri
 from sync.model import Attributes, Resource, digest

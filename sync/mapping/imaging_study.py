@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.attributes import items, texts
 from sync.config import MappingSettings
+from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances
 from sync.mapping.codes import concepts, with_declared_schemes
 from sync.mapping.derived import build_derived

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sync.attributes import first_text
+from sync.dicom.attributes import first_text
 from sync.mapping.content import (
     Concept,
     children,

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.attributes import items, texts
 from sync.config import MappingSettings
+from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances
 from sync.mapping.codes import concepts
 from sync.mapping.identifiers import patient_identifier

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from sync.attributes import first_text, items, texts
 from sync.config import MappingSettings
+from sync.dicom.attributes import first_text, items, texts
 from sync.mapping.agreement import Witnesses
 from sync.mapping.names import printable_name
 from sync.mapping.values import Findings, coding, filled, one_text

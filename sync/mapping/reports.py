@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.attributes import items
+from sync.dicom.attributes import items
 from sync.mapping.content import name_of
 from sync.mapping.measurements import build_measurements
 from sync.mapping.names import printable_name

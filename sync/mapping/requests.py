@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sync.attributes import items
 from sync.config import MappingSettings
+from sync.dicom.attributes import items
 from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import concepts
 from sync.mapping.identifiers import first_item, identifier, issuer_of

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.attributes import items, texts
 from sync.config import MappingSettings
+from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import best_coding
 from sync.mapping.device import Equipment, equipment

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.attributes import texts
 from sync.config import MappingSettings
+from sync.dicom.attributes import texts
 from sync.mapping.endpoint import dicomweb_root
 from sync.mapping.moments import Keywords, fhir_datetime
 from sync.mapping.resource import derived_id

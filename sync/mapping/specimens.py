@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sync.attributes import items
 from sync.config import MappingSettings
+from sync.dicom.attributes import items
 from sync.mapping.agreement import Witnesses
 from sync.mapping.identifiers import first_item, issuer_of
 from sync.mapping.resource import canonical

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.attributes import first_text, items
+from sync.dicom.attributes import first_text, items
 from sync.mapping.source import Source
 from sync.mapping.values import code, first, uid
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sync.attributes import texts
 from sync.config import SYSTEM_SCHEMES, MappingSettings
+from sync.dicom.attributes import texts
 from sync.mapping.terminology import CODING_SCHEMES, DCM, UCUM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
 from sync.mapping.units import is_ucum
 from sync.model import Attributes, Finding, Resource

@@ -11,7 +11,7 @@ from sync.model.identity import StudyRef
 
 Attributes = Mapping[str, Sequence[Any]]
 """
-Extracted attributes of one instance: DICOM keyword -> values, as `sync.attributes` lists them.
+Extracted attributes of one instance: DICOM keyword -> values, as `sync.dicom.attributes` lists them.
 
 Values are text as the file has it, decoded and without padding (dates stay ``YYYYMMDD``, person names keep ``^`` and
 ``=``), integers for binary VRs, and nested `Attributes` for the items of a sequence. Shape: absent keyword = absent

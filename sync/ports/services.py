@@ -63,7 +63,7 @@ class Services:
     fhir: FhirServer
     telemetry: Telemetry = field(default_factory=Telemetry)
     instances: Mapping[str, InstanceSource] = field(default_factory=dict)
-    """DICOM services by account; an object of any other account is in ``objects``. `sync.looking` chooses."""
+    """DICOM services by account; an object of any other account is in ``objects``. `sync.dicom.inspect` chooses."""
     dicom_feed: ChangeFeed | None = None
     """Change feed of the DICOM service, where one is configured."""
     orthanc: OrthancServer | None = None

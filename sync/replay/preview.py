@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync.claims import is_overtaken, is_repeat, studies_of
+from sync.dicom.inspect import look
 from sync.errors import Conflict, PermanentError
-from sync.looking import look
 from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
 from sync.ports import Ledger, Services
 from sync.rehearsal import Rehearsal, rehearse

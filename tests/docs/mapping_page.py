@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"

@@ -1,7 +1,7 @@
 """What we may write passes the validator of a real server, also where no file at hand says so."""
 
 from sync.config import HeaderLimits, MappingSettings
-from sync.header import parse_header
+from sync.dicom.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.terminology import CODING_SCHEMES, LATER_MODALITIES, R4_MODALITIES

@@ -13,9 +13,9 @@ from sync.adapters.clocks import ManualClock
 from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.adapters.memory.dicom import MemoryDicomService
+from sync.dicom.instance_names import instance_ref
 from sync.errors import SourceGone, SourceUnavailable
 from sync.feeds import windows
-from sync.instances import instance_ref
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
 from tests.dicom_services import described, instance, uid

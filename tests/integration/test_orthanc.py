@@ -11,9 +11,9 @@ from local.samples import samples
 from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.config import HeaderLimits
+from sync.dicom.header import parse_header, read_json
 from sync.errors import SourceGone
 from sync.feeds.orthanc import changes_of
-from sync.header import parse_header, read_json
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
 from tests.unit.test_json_model import plain

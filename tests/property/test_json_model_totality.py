@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, REPORT_CLASSES, walk
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, REPORT_CLASSES, walk
+from sync.dicom.header import read_json
 from sync.errors import UnreadableObject
-from sync.header import read_json
 from sync.model import InstanceRecord
 from tests.unit.test_json_model import UIDS
 

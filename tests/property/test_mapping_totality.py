@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.attributes import EXTRACTED
 from sync.config import MappingSettings
+from sync.dicom.attributes import EXTRACTED
 from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef

@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.attributes import CONTENT, REPORT_CLASSES
 from sync.config import HeaderLimits, MappingSettings
+from sync.dicom.attributes import CONTENT, REPORT_CLASSES
+from sync.dicom.header import parse_header
 from sync.errors import UnreadableObject
-from sync.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.imaging_study import build_study
 from sync.mapping.ownership import DERIVED_ELEMENTS

@@ -1,6 +1,6 @@
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
-from sync.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_text, items, texts, walk
+from sync.dicom.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_text, items, texts, walk
 
 
 def test_every_row_agrees_with_the_dictionary_of_the_standard():

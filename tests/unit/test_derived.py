@@ -8,7 +8,7 @@ from sync.adapters.azure.tables.ledger import ledger_row
 from sync.adapters.azure.tables.rows import MAX_ENTITY_BYTES, entity_bytes
 from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.config import HeaderLimits
-from sync.header import parse_header
+from sync.dicom.header import parse_header
 from sync.mapping.resource import derived_id, study_id
 from sync.model import LedgerRow, ObjectKey
 from sync.rehearsal import rehearse

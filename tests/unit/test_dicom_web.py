@@ -10,9 +10,9 @@ from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.service import DicomService, account_of
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.adapters.http.retrying import ATTEMPTS
+from sync.dicom.header import read_json
+from sync.dicom.instance_names import instance_ref
 from sync.errors import SourceGone, SourceUnavailable
-from sync.header import read_json
-from sync.instances import instance_ref
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
 from tests.dicom_services import instance, uid

@@ -9,9 +9,9 @@ from struct import pack
 
 import pytest
 
-from sync.attributes import first_text
+from sync.dicom.attributes import first_text
+from sync.dicom.header import NeedMore, parse_header, read_file
 from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
-from sync.header import NeedMore, parse_header, read_file
 from sync.model import InstanceRecord
 from tests.headers import (
     BIG_ENDIAN,

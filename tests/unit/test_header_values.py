@@ -6,7 +6,7 @@ from struct import pack
 
 import pytest
 
-from sync.attributes import items
+from sync.dicom.attributes import items
 from sync.model import Finding
 from tests.headers import BIG_ENDIAN, EXPLICIT, dicom_file, element, identity, sequence
 from tests.parsing import NAME, attributes, codes, parse

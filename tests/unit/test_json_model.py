@@ -6,10 +6,10 @@ import json
 import pydicom
 import pytest
 
-from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import HeaderLimits
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.dicom.header import parse_header, read_json
 from sync.errors import MissingIdentity, UnreadableObject
-from sync.header import parse_header, read_json
 from sync.model import InstanceRecord, StudyRef
 from tests.headers import SERIES, SOP, STUDY, real_files
 

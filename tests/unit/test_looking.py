@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sync.dicom.inspect import look, look_from
+from sync.dicom.instance_names import instance_ref, plain_partition, uids_of
 from sync.errors import ForeignSource, SourceGone
-from sync.instances import instance_ref, plain_partition, uids_of
-from sync.looking import look, look_from
 from sync.model import Action, Change, InstanceMetadata, Look, ObjectRef, StudyRef
 from sync.pipeline import Ingested, ingest
 from tests.worlds import MemoryWorld

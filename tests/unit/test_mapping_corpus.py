@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sync.config import HeaderLimits, MappingSettings
-from sync.header import read_file
+from sync.dicom.header import read_file
 from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import LedgerRow, ObjectRef

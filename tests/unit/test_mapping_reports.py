@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from sync.config import HeaderLimits, MappingSettings
-from sync.header import parse_header
+from sync.dicom.header import parse_header
 from sync.mapping.imaging_study import build_study
 from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.resource import derived_id

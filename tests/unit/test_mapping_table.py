@@ -2,8 +2,8 @@
 
 import pytest
 
-from sync.attributes import CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.config import MappingSettings
+from sync.dicom.attributes import CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.mapping.bundle import build_bundle
 from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 from sync.model import StudyRef

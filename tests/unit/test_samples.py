@@ -4,7 +4,7 @@ import pytest
 
 from local.samples import expectation, generated_study, samples
 from sync.config import HeaderLimits
-from sync.header import read_file
+from sync.dicom.header import read_file
 
 SAMPLES = list(samples())
 LIMITS = HeaderLimits()

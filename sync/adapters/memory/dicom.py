@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sync.adapters.clocks import SystemClock
+from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref
 from sync.errors import SourceGone, SourceUnavailable
-from sync.instances import DEFAULT_PARTITION, instance_ref
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, Clock, InstanceSource
 

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sync.adapters.http.dicom.web import DicomWeb
+from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref
 from sync.errors import SourceGone, SourceUnavailable
-from sync.instances import DEFAULT_PARTITION, instance_ref
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, InstanceSource
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sync.attributes import DOCUMENT_CLASSES, EXTRACTED, Extracted, extracted_of
-from sync.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
-from sync.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
+from sync.dicom.attributes import DOCUMENT_CLASSES, EXTRACTED, Extracted, extracted_of
+from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
+from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
 from sync.model import Finding
 
 SPECIFIC_CHARACTER_SET = 0x00080005

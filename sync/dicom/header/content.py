@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync.attributes import CONTENT
 from sync.config import HeaderLimits
+from sync.dicom.attributes import CONTENT
+from sync.dicom.header.structure import Encoding, Malformed, Short, Span, Walk
+from sync.dicom.header.text import Flaw
+from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
 from sync.errors import HeaderLimit
-from sync.header.structure import Encoding, Malformed, Short, Span, Walk
-from sync.header.text import Flaw
-from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
 from sync.model import Finding
 
 LARGEST_CONTENT = 512 * 1024

@@ -20,11 +20,10 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from sync.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, REPORT_CLASSES, USABLE_UID
 from sync.config import HeaderLimits
-from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
-from sync.header.content import read_content
-from sync.header.structure import (
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, REPORT_CLASSES, USABLE_UID
+from sync.dicom.header.content import read_content
+from sync.dicom.header.structure import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
@@ -38,7 +37,8 @@ from sync.header.structure import (
     Walk,
     encoding_at,
 )
-from sync.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag, rows_of
+from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag, rows_of
+from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
 
 PREAMBLE = 128

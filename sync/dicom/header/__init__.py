@@ -3,14 +3,14 @@ The header reader: ranged reads of an object go in, an `InstanceRecord` or the r
 
 Bytes flow through four steps, each a module: `structure` walks data elements without copying (and so knows a header
 that is whole from one that was cut, which pydicom cannot tell), `text` decodes character sets, `values` turns the few
-attributes of `sync.attributes.EXTRACTED` into plain data, `record` knows the file format around them. `reading` fetches
+attributes of `sync.dicom.attributes.EXTRACTED` into plain data, `record` knows the file format around them. `reading` fetches
 only as many bytes as the walk asks for. pydicom's tables define what the bytes mean; tests compare with its reader.
 
 `json_model` reads the same attributes from DICOM JSON, which is how DICOM services tell them.
 """
 
-from sync.header.json_model import read_json
-from sync.header.reading import look_at, read_file
-from sync.header.record import NeedMore, parse_header
+from sync.dicom.header.json_model import read_json
+from sync.dicom.header.reading import look_at, read_file
+from sync.dicom.header.record import NeedMore, parse_header
 
 __all__ = ["NeedMore", "look_at", "parse_header", "read_file", "read_json"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from sync.dicom.header import look_at, read_json
+from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, UnreadableObject
-from sync.header import look_at, read_json
-from sync.instances import uids_of
 from sync.model import InstanceMetadata, Look, ObjectRef
 from sync.ports import Services
 

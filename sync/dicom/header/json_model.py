@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync.attributes import CONTENT, IDENTITY, REPORT_CLASSES, USABLE_UID
-from sync.errors import MissingIdentity, UnreadableObject
-from sync.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
-from sync.header.structure import LONG_VRS, SHORT_VRS
-from sync.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
-from sync.header.values import (
+from sync.dicom.attributes import CONTENT, IDENTITY, REPORT_CLASSES, USABLE_UID
+from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
+from sync.dicom.header.structure import LONG_VRS, SHORT_VRS
+from sync.dicom.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
+from sync.dicom.header.values import (
     INTEGERS,
     KINDS,
     LARGEST_RECORD,
@@ -31,6 +30,7 @@ from sync.header.values import (
     Row,
     rows_of,
 )
+from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import Finding, InstanceRecord, StudyRef
 
 _SOP_CLASS = 0x00080016

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sync.attributes import USABLE_UID
+from sync.dicom.attributes import USABLE_UID
 from sync.model import ObjectRef
 
 DEFAULT_PARTITION = "Microsoft.Default"

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sync.config import HeaderLimits
+from sync.dicom.header.record import parse_header, takes_long
 from sync.errors import Contention, HeaderLimit, SourceChanged, SourceGone, SourceUnavailable, UnreadableObject
-from sync.header.record import parse_header, takes_long
 from sync.model import InstanceRecord, Look, ObjectRef
 from sync.ports import ObjectSource
 

@@ -1,0 +1,1 @@
+"""DICOM objects: which attributes are read, how an object is inspected, how its header is parsed."""
