@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
-from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
+from tests.docs.mapping_table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 TEXT = Path(__file__).with_name("mapping_page.md")

@@ -5,9 +5,9 @@ import pytest
 from sync.config import MappingSettings
 from sync.dicom.attributes import CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.mapping.bundle import build_bundle
-from sync.mapping.table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 from sync.model import StudyRef
 from tests import mapping_rows
+from tests.docs.mapping_table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 
 ROWS = (*PATIENT, *STUDY, *SERIES, *INSTANCE)
 MAPPING = MappingSettings(
