@@ -12,7 +12,7 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     POST   /control/fail      {"status": 429, "seconds": 60, "retry_after": 60, "body": "…"}   all answers are that
     POST   /control/skip      {"sequences": 3}      a gap in the sequences
 
-What rows of the feed say of the past is `sync.adapters.memory.dicom`'s: this module is what stands before it. With a
+What rows of the feed say of the past is `sync.testing.dicom`'s: this module is what stands before it. With a
 token set, requests without it get 401.
 """
 
@@ -36,8 +36,8 @@ from aiohttp import web
 from pydicom.errors import InvalidDicomError
 
 from local.processes import running
-from sync.adapters.memory.dicom import InstanceId, MemoryDicomService, Row
 from sync.dicom.instance_names import plain_partition
+from sync.testing.dicom import InstanceId, MemoryDicomService, Row
 
 _MOST = {1: 100, 2: 200}
 _USUAL = {1: 10, 2: 100}

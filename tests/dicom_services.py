@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync.adapters.memory.dicom import MemoryDicomService
 from sync.errors import SourceGone, SourceUnavailable
 from sync.mapping.resource import canonical, study_id
 from sync.model import Action, Change, InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import OrthancServer
+from sync.testing.dicom import MemoryDicomService
 from tests.worlds import MemoryWorld
 
 

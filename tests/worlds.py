@@ -19,9 +19,6 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.results import MemoryTopic
-from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.events import Sources, study_message
 from sync.handling import handle_study_message
@@ -29,6 +26,9 @@ from sync.mapping.resource import patient_id, study_id
 from sync.model import Action, Change, FhirPage, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.results import MemoryTopic
+from sync.testing.store import MemoryStore
 
 STUDY = StudyRef(study_instance_uid="2.25.1")
 OTHER = StudyRef(study_instance_uid="2.25.2")

@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from sync.adapters.memory.objects import MemoryObjects
-from sync.adapters.memory.store import MemoryStore
 from sync.bootstrap import start
 from sync.config import Settings
 from sync.model import DirtyStudy, InstanceRecord, LedgerRow, Locator, ObjectKey, ObjectRef, StudyRef
@@ -39,6 +37,8 @@ from sync.ports import (
     StudyQueue,
     Tallies,
 )
+from sync.testing.objects import MemoryObjects
+from sync.testing.store import MemoryStore
 
 CONTAINER = "dicom"
 MISSING_CONTAINER = "never-created"

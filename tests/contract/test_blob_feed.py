@@ -6,8 +6,8 @@ import pytest
 
 from sync.adapters.azure import blob_feed as azure_blob_feed
 from sync.adapters.azure.blob_feed import AzureBlobFeed
-from sync.adapters.memory.feed import MemoryBlobFeed
 from sync.errors import FeedMalformed, FeedMissing
+from sync.testing.feed import MemoryBlobFeed
 from tests.change_feed import HandmadeFeed, record
 
 HOUR = timedelta(hours=1)

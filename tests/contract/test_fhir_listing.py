@@ -3,8 +3,8 @@
 import pytest
 
 from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.fhir import MemoryFhirServer
 from tests.contract.fhir_resources import delete, mapped, patient, put
 from tests.contract.storage import fresh
 

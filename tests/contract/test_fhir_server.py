@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.ownership import differs
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.fhir import MemoryFhirServer
 from tests.contract.fhir_resources import ODD_VALUE, SYSTEM, delete, mapped, patient, put
 from tests.contract.storage import fresh
 

@@ -9,8 +9,8 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.queues import MemoryStudyQueue
 from sync.events import parse_study_message
+from sync.testing.queues import MemoryStudyQueue
 from tests.contract.storage import fresh_study
 
 WEEK = 7 * 24 * 3600

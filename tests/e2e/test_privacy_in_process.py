@@ -9,14 +9,14 @@ import pytest
 
 from sync import handling
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncError
 from sync.events import Sources, study_message
 from sync.model import StudyRef
 from sync.ports import Services
 from sync.status import status
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.store import MemoryStore
 from sync.web.dead_letters import list_letters, show_letter
 from sync.web.exchange import Request
 from tests.e2e.messages import event

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.multival import MultiValue
 
-from sync.adapters.memory.objects import MemoryObjects
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT, REPORT_CLASSES, extracted_of
 from sync.dicom.header import NeedMore, look_at, parse_header, read_file
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord
+from sync.testing.objects import MemoryObjects
 from tests.headers import deflate, dicom_file, element, identity, real_files, sequence, wheel_file, wheel_files
 
 LIMITS = HeaderLimits()

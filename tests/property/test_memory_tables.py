@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import integers, sampled_from
 
-from sync.adapters.memory.state import MemoryDirtyStudies, MemoryLocators
 from sync.errors import StoreConflict
 from sync.model import DirtyStudy, Locator, ObjectRef, Stored, StudyRef
+from sync.testing.state import MemoryDirtyStudies, MemoryLocators
 
 NAMES = sampled_from(["a", "b"])
 STALE = "never given"

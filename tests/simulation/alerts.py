@@ -15,7 +15,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.errors import StoreUnavailable, SyncError, WebhookUnavailable
 from sync.model import Drift, DriftKind, StudyRef
@@ -23,6 +22,7 @@ from sync.ops import alerts
 from sync.ports import Notice, Services
 from sync.series import Recorder
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.store import MemoryStore
 from tests.simulation.scheduling import Stepping, Turns
 from tests.worlds import ports_of
 

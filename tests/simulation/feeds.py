@@ -17,14 +17,14 @@ from typing import Any
 
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.dicom import MemoryDicomService
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.store import MemoryStore
 from sync.errors import StoreConflict, TransientError
 from sync.feeds import windows
 from sync.leases import take
 from sync.model import Action, Change, StudyRef
 from sync.ports import Clock, Services
+from sync.testing.dicom import MemoryDicomService
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.store import MemoryStore
 from tests.dicom_services import described, instance, study_ref, uid
 from tests.simulation.stepping import Step, run
 from tests.simulation.world import SETTINGS

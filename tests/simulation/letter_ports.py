@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.objects import MemoryObjects
 from sync.errors import FhirRejected
 from sync.mapping.resource import study_id
 from sync.model import DeadLetter, ObjectRef, StudyRef, SubjectKind
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.objects import MemoryObjects
 
 Key = tuple[SubjectKind, str]
 

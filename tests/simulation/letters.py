@@ -22,9 +22,6 @@ from typing import Any
 
 from sync import handling
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.objects import MemoryObjects
-from sync.adapters.memory.store import MemoryStore
 from sync.errors import SyncError
 from sync.events import Sources, study_message
 from sync.marks import mark_anew
@@ -32,6 +29,9 @@ from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectK
 from sync.ops import letter_actions
 from sync.ops.letter_actions import Selection
 from sync.ports import Services
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.objects import MemoryObjects
+from sync.testing.store import MemoryStore
 from sync.verify.studies import look_at_study
 from tests.simulation.contents import UNREADABLE, Content, dicom_file
 from tests.simulation.letter_ports import Fhir, Key, Objects, Operator

@@ -16,13 +16,13 @@ from typing import Any
 
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.objects import MemoryObjects
-from sync.adapters.memory.store import MemoryStore
 from sync.figures import SILENCE_CURSOR
 from sync.model import Action, Change, ObjectRef
 from sync.ops import silence
 from sync.ports import Services
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.objects import MemoryObjects
+from sync.testing.store import MemoryStore
 from tests.simulation.contents import UNREADABLE, Content, dicom_file
 from tests.simulation.scheduling import Stepping, Turns
 from tests.simulation.world import SETTINGS

@@ -15,15 +15,15 @@ from typing import Any
 
 from sync import handling, pipeline
 from sync.adapters.clocks import ManualClock
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.results import MemoryTopic
-from sync.adapters.memory.store import MemoryStore
 from sync.config import Settings
 from sync.errors import Conflict, TransientError
 from sync.events import study_message
 from sync.marks import mark_anew
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.results import MemoryTopic
+from sync.testing.store import MemoryStore
 from tests.simulation.contents import Content, dicom_file
 from tests.simulation.ehr import Ehr
 from tests.simulation.stepping import Stepping, run

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from sync.adapters.memory.results import MemoryTopic
 from sync.announcing import announce, deliver, sweep_outbox
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
 from sync.handling import handle_change, handle_study, sweep
@@ -12,6 +11,7 @@ from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
 from sync.ops.letter_actions import Selection, retry
 from sync.rehearsal import rehearse
+from sync.testing.results import MemoryTopic
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from sync.adapters.azure.errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
-from sync.adapters.memory.objects import MemoryObjects
-from sync.adapters.memory.store import MemoryStore
 from sync.connections import tried
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 from sync.events import Sources
+from sync.testing.objects import MemoryObjects
+from sync.testing.store import MemoryStore
 
 
 class Failing:

@@ -6,12 +6,12 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from sync.adapters.azure.tables.ledger import ledger_row
 from sync.adapters.azure.tables.rows import MAX_ENTITY_BYTES, entity_bytes
-from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.config import HeaderLimits
 from sync.dicom.header import parse_header
 from sync.mapping.resource import derived_id, study_id
 from sync.model import LedgerRow, ObjectKey
 from sync.rehearsal import rehearse
+from sync.testing.fhir import MemoryFhirServer
 from tests.reports import BASIC, code, ct_dose, measurements, number, report, text
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study
 

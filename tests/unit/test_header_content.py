@@ -3,13 +3,13 @@
 import pytest
 from pydicom.dataset import Dataset
 
-from sync.adapters.memory.objects import MemoryObjects
 from sync.config import HeaderLimits
 from sync.dicom.attributes import items, texts
 from sync.dicom.header import look_at, parse_header
 from sync.dicom.header.content import LARGEST_CONTENT, LONGEST_TEXT
 from sync.dicom.header.record import NeedMore
 from sync.model import InstanceRecord
+from sync.testing.objects import MemoryObjects
 from tests.headers import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, deflate, dicom_file, element, identity, sequence
 from tests.reports import BASIC, KEY_OBJECTS, code, container, item, measurements, report, text, text_report
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from sync.adapters.memory.objects import MemoryObjects
 from sync.dicom.attributes import first_text
 from sync.dicom.header import look_at, read_file
 from sync.errors import Contention, HeaderLimit, NotDicom, SourceUnavailable
+from sync.testing.objects import MemoryObjects
 from tests.headers import PIXELS, dicom_file, element, identity, wheel_file
 from tests.parsing import LIMITS, NAME
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from sync.adapters.memory.lost_events import MemoryLostEvents
 from sync.errors import StoreUnavailable
 from sync.handling import handle_object_message
 from sync.ops.lost_events import recover_if_any, recover_lost_events
+from sync.testing.lost_events import MemoryLostEvents
 from tests.worlds import SOURCES, event
 
 WHY = {"deadLetterReason": "MaxDeliveryAttemptsExceeded", "deliveryAttempts": 30, "lastDeliveryOutcome": "NotFound"}

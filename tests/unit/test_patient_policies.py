@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.memory.fhir import MemoryFhirServer
+from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import (
     OTHER,
     PATIENT_SYSTEM,

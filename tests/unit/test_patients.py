@@ -1,7 +1,7 @@
 """The Patient of a study: linked, created, rebuilt, left; and what never happens to somebody else's."""
 
-from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.model import Finding
+from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
 
 # Of somebody else

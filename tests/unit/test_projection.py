@@ -2,12 +2,12 @@
 
 import pytest
 
-from sync.adapters.memory.fhir import MemoryFhirServer
 from sync.errors import FhirRejected, FhirUnavailable
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.resource import study_id
 from sync.model import StudyRef
 from sync.pipeline import Projected
+from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of
 
 NOTE = [{"text": "seen by somebody"}]

@@ -2,8 +2,6 @@
 
 import pytest
 
-from sync.adapters.memory.fhir import MemoryFhirServer
-from sync.adapters.memory.results import MemoryTopic
 from sync.announcing import sweep_outbox
 from sync.controls import pause_projection, resume_projection
 from sync.errors import FhirUnavailable
@@ -11,6 +9,8 @@ from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
 from sync.model.result_events import DriftFound
 from sync.telemetry.instruments import OPEN_DRIFT
+from sync.testing.fhir import MemoryFhirServer
+from sync.testing.results import MemoryTopic
 from sync.verify.looks import Looker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE

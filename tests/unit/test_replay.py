@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from sync import walking
-from sync.adapters.memory.feed import MemoryBlobFeed
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
 from sync.replay.preview import counted, foresee
 from sync.replay.requests import Request
 from sync.replay.sources import Blobs
+from sync.testing.feed import MemoryBlobFeed
 from sync.walking import Walk, walk_of
 from tests.change_feed import record
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id

@@ -312,7 +312,7 @@ async def test_what_is_found_is_noted_until_it_is_right_again(w):
 
 
 async def test_what_others_refer_to_has_to_stay_and_is_no_alarm_twice():
-    from sync.adapters.memory.fhir import MemoryFhirServer
+    from sync.testing.fhir import MemoryFhirServer
 
     w = MemoryWorld(MemoryFhirServer(checks_references=True))
     await w.arrive("a")
@@ -331,7 +331,7 @@ async def test_what_others_refer_to_has_to_stay_and_is_no_alarm_twice():
 
 
 async def test_a_study_that_was_cancelled_because_others_refer_to_it_is_as_it_should_be():
-    from sync.adapters.memory.fhir import MemoryFhirServer
+    from sync.testing.fhir import MemoryFhirServer
 
     w = MemoryWorld(MemoryFhirServer(checks_references=True))
     await w.arrive("a")

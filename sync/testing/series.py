@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from sync.adapters.memory.table import MemoryTable
 from sync.ports import Series
 from sync.telemetry.measurements import SeriesRow
+from sync.testing.table import MemoryTable
 
 
 class MemorySeries(Series):

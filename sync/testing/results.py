@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.adapters.memory.table import MemoryTable
 from sync.errors import SyncError
 from sync.model.result_events import ResultEvent
 from sync.ports import Outbox, ResultEvents
+from sync.testing.table import MemoryTable
 
 
 class MemoryOutbox(Outbox):

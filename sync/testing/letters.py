@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from sync.adapters.memory.table import MemoryTable
 from sync.model import AuditEntry, DeadLetter, LetterPage, Stored, SubjectKind
 from sync.ports import AuditTrail, DeadLetters
+from sync.testing.table import MemoryTable
 
 
 class MemoryDeadLetters(DeadLetters):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from sync.adapters.clocks import SystemClock
-from sync.adapters.memory.drifts import MemoryDrifts
-from sync.adapters.memory.history import MemoryHistory
-from sync.adapters.memory.letters import MemoryAuditTrail, MemoryDeadLetters
-from sync.adapters.memory.objects import MemoryObjects
-from sync.adapters.memory.queues import MemoryDepths, MemoryObjectQueue, MemoryStudyQueue
-from sync.adapters.memory.results import MemoryOutbox
-from sync.adapters.memory.series import MemorySeries
-from sync.adapters.memory.state import (
+from sync.ports import Clock
+from sync.testing.drifts import MemoryDrifts
+from sync.testing.history import MemoryHistory
+from sync.testing.letters import MemoryAuditTrail, MemoryDeadLetters
+from sync.testing.objects import MemoryObjects
+from sync.testing.queues import MemoryDepths, MemoryObjectQueue, MemoryStudyQueue
+from sync.testing.results import MemoryOutbox
+from sync.testing.series import MemorySeries
+from sync.testing.state import (
     MemoryCursors,
     MemoryDirtyStudies,
     MemoryLedger,
@@ -18,8 +19,7 @@ from sync.adapters.memory.state import (
     MemoryPatientRows,
     MemoryProjections,
 )
-from sync.adapters.memory.tallies import MemoryTallies
-from sync.ports import Clock
+from sync.testing.tallies import MemoryTallies
 
 
 class MemoryStore:

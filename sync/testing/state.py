@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sync.adapters.memory.table import MemoryTable
 from sync.model import (
     Cursor,
     DirtyStudy,
@@ -21,6 +20,7 @@ from sync.model import (
     folder_partitions,
 )
 from sync.ports import Cursors, DirtyStudies, Ledger, Locators, PatientRows, Projections
+from sync.testing.table import MemoryTable
 
 
 class MemoryLocators(Locators):
