@@ -18,7 +18,6 @@ from functools import partial
 from bench.worlds import BenchError
 from sync import bootstrap
 from sync.config import Settings
-from sync.controls import pause_projection
 from sync.errors import StoreConflict, TransientError
 from sync.figures import keep_counts
 from sync.mapping.resource import study_id
@@ -38,6 +37,7 @@ from sync.model import (
     SubjectKind,
     digest,
 )
+from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
 from sync.replay.jobs import DONE, Job, cursor_of
 from sync.replay.requests import Request

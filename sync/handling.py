@@ -17,7 +17,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 from sync.announcing import deliver, sweep_outbox
-from sync.controls import projection_pause
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -33,6 +32,7 @@ from sync.events import Sources, parse_message, parse_study_message, study_messa
 from sync.letters import keep_aside, park_study, refuse_message
 from sync.marks import due_at
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
+from sync.operators.pause import projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
 from sync.races import unless_conflict

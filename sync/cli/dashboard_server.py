@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 from aiohttp import web
 
-from sync.access import OPERATOR_HEADER
 from sync.cli.reporting import EXIT_USAGE, console
+from sync.operators.access import OPERATOR_HEADER
 from sync.web import dashboard as pages
 from sync.web import rendering
 from sync.web.exchange import LARGEST_BODY, Request

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
-from sync.controls import projection_pause
 from sync.model import Drift, DriftKind, StudyRef
+from sync.operators.pause import projection_pause
 from sync.ports import Services
 from sync.verify.hints import HINTS
 from sync.verify.rounds import Outcome, Plan, Round

@@ -19,7 +19,6 @@ from datetime import datetime
 from typing import Any
 
 from sync.announcing import announce_drift
-from sync.controls import projection_pause
 from sync.errors import (
     FhirRejected,
     FhirUnavailable,
@@ -31,6 +30,7 @@ from sync.errors import (
 )
 from sync.leases import take
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
+from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Services
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.looks import Found, Looker

@@ -15,10 +15,10 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sync.access import caller_of
 from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.figures import read_count
+from sync.operators.access import caller_of
 from sync.ops import dead_letters
 from sync.ports import Counted, Services
 from sync.series import read_past

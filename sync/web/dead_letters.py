@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sync.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.figures import Count, read_count
 from sync.model import AuditEntry, SubjectKind
+from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.ops import dead_letters as letters
 from sync.ops import letter_actions as actions
 from sync.ports import Counted, Services

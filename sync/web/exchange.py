@@ -2,7 +2,7 @@
 A request in, an answer out, and which failure becomes which status.
 
     400 request.malformed      what was asked for is not understood
-    403 access.*               `sync.access`
+    403 access.*               `sync.operators.access`
     404 request.not_found
     503 *                      storage or FHIR does not answer; ask again
 

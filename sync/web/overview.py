@@ -14,8 +14,8 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from sync.controls import PROJECTION, pause_of
 from sync.figures import read_figures
+from sync.operators.pause import PROJECTION, pause_of
 from sync.ops import dead_letters
 from sync.ports import Services
 from sync.series import Chart, Line, Past, read_past

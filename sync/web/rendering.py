@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from sync import __version__
-from sync.access import Caller
+from sync.operators.access import Caller
 from sync.ports import Clock
 from sync.web import charts
 from sync.web.exchange import Request

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sync.access import operator_of
 from sync.errors import BadReplay, RequestRefused
 from sync.model import AuditEntry
+from sync.operators.access import operator_of
 from sync.ports import Services
 from sync.replay import jobs
 from sync.replay.preview import foresee

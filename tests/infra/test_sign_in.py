@@ -6,7 +6,7 @@ import azure.functions as func
 import pytest
 
 from function_app import app
-from sync.access import ROLE
+from sync.operators.access import ROLE
 from sync.web.rendering import file
 from tests.infra.templates import INFRA, body, template, variable
 

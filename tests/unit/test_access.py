@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.access import OPERATOR_HEADER, Caller, caller_of, operator_of
 from sync.config import Settings
 from sync.errors import AccessRefused
+from sync.operators.access import OPERATOR_HEADER, Caller, caller_of, operator_of
 
 READER = Caller()
 

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from sync.cli.dashboard_server import HOST, serving
-from sync.controls import projection_pause
 from sync.events import Sources
+from sync.operators.pause import projection_pause
 from tests.worlds import MemoryWorld
 
 PAUSE = {"action": "pause", "why": "FHIR moves"}

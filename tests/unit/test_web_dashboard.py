@@ -5,10 +5,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from sync.controls import pause_projection, projection_pause
 from sync.errors import StoreUnavailable
 from sync.events import Sources
 from sync.figures import keep_counts
+from sync.operators.pause import pause_projection, projection_pause
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard

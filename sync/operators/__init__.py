@@ -1,0 +1,1 @@
+"""What operators may do: access and the pause of projection."""
