@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sync.claims import is_repeat
 from sync.errors import PermanentError, StaleToken
 from sync.handling import handle_change, set_aside
 from sync.model import Action, Batch, Change, Page, digest
 from sync.pipeline import Ingested
 from sync.ports import ObjectListing, Services
+from sync.protocol.claims import is_repeat
 from sync.walking import Walk, Work, go, stubborn
 
 PAGE = 1000

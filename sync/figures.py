@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync import leases
 from sync.errors import StoreConflict
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.ports import Counted, LetterGroup, Services, Tally
+from sync.protocol import leases
 from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,

@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from sync.announcing import deliver, sweep_outbox
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -29,13 +28,14 @@ from sync.errors import (
     UnexpectedFailure,
 )
 from sync.events import Sources, parse_message, parse_study_message, study_message_links
-from sync.letters import keep_aside, park_study, refuse_message
-from sync.marks import due_at
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.operators.pause import projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
-from sync.races import unless_conflict
+from sync.protocol.dead_letters import keep_aside, park_study, refuse_message
+from sync.protocol.dirty_studies import due_at
+from sync.protocol.optimistic import unless_conflict
+from sync.protocol.outbox import deliver, sweep_outbox
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 from sync.waiting import let_go, postpone, put_off

@@ -9,8 +9,8 @@ events are harmless. A study is projected from all its rows at once, so arrival 
 repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
 ``tests/simulation`` shows for each rule that dropping it is caught.
 
-Where each step is told: looking `sync.dicom.inspect`, the object's row `sync.claims`, the list of dirty studies `sync.marks`,
-dead letters `sync.letters`, what is written to FHIR `sync.projection`. Who acts on failures: `sync.handling`.
+Where each step is told: looking `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty studies `sync.protocol.dirty_studies`,
+dead letters `sync.protocol.dead_letters`, what is written to FHIR `sync.projection`. Who acts on failures: `sync.handling`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 
-from sync.claims import claim_of, is_overtaken, is_repeat, look_of, studies_of
 from sync.dicom.inspect import look as look_at
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict
-from sync.letters import note_rejection, park_study
-from sync.marks import mark, read_mark, seconds_until_due, take_off
 from sync.model import Change, LedgerRow, Locator, Look, StudyRef
 from sync.ports import Services
 from sync.projection import what_fhir_holds, write_study
-from sync.races import MAX_ROUNDS, unless_conflict
+from sync.protocol.claims import claim_of, is_overtaken, is_repeat, look_of, studies_of
+from sync.protocol.dead_letters import note_rejection, park_study
+from sync.protocol.dirty_studies import mark, read_mark, seconds_until_due, take_off
+from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import LATENCY
 
 

@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 
 from sync.errors import FhirUnavailable
 from sync.handling import handle_study
-from sync.marks import due_at
 from sync.model import StudyRef
 from sync.pipeline import Projected
 from sync.ports import Clock, Services, StudyQueue
+from sync.protocol.dirty_studies import due_at
 
 AT_ONCE = 8
 """Studies projected at once; a FHIR service answers more only more slowly."""

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sync import leases
 from sync.errors import StoreConflict, SyncError
 from sync.ports import Clock, Series, Services
+from sync.protocol import leases
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow, added_up
 from sync.telemetry.telemetry import Telemetry
 

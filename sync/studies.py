@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sync.marks import due_at
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
 from sync.ports import Services
+from sync.protocol.dirty_studies import due_at
 
 UNKNOWN = {
     "code": "study.unknown",

@@ -18,10 +18,10 @@ from datetime import datetime, timedelta
 
 from sync.errors import TransientError
 from sync.events import object_message
-from sync.letters import keep_aside, park_study
 from sync.model import Change, StudyRef
 from sync.ports import Services
-from sync.races import MAX_ROUNDS, unless_conflict
+from sync.protocol.dead_letters import keep_aside, park_study
+from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import FAILURES
 
 FIRST_BACK_OFF = 5.0

@@ -18,9 +18,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
-from sync.leases import Lease, take
 from sync.model import Batch, Change
 from sync.ports import Services
+from sync.protocol.leases import Lease, take
 
 LEASE = 30.0
 """Seconds for which a walk holds its cursor; it renews it three times as often, and one that was killed blocks the

@@ -63,7 +63,7 @@ class Projection:
     """Those of ``findings`` that only a look at the Patient and its other studies can give."""
     error: str | None = None
     announced: str = ""
-    """What result events last said of it: a digest, a failure's code, or nothing; see `sync.announcing`."""
+    """What result events last said of it: a digest, a failure's code, or nothing; see `sync.protocol.outbox`."""
     announcements: int = 0
     finished: bool = False
     """False while a pass is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""

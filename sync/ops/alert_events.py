@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sync.announcing import announce, deliver
 from sync.model.result_events import AlertCleared, AlertRaised, ResultEvent
 from sync.ports import AlertChannel, Notice, Services
+from sync.protocol.outbox import announce, deliver
 
 
 class EventChannel(AlertChannel):

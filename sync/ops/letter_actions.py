@@ -21,10 +21,10 @@ from typing import Any
 
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
-from sync.letters import refuse_message
 from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
 from sync.ops.dead_letters import locator_of, study_of
 from sync.ports import Services
+from sync.protocol.dead_letters import refuse_message
 
 AT_ONCE = 16
 """Letters of one command that are on their way at the same time."""

@@ -21,9 +21,9 @@ from typing import Any
 
 from sync.errors import BadEvent, SyncError
 from sync.events import Sources, object_message, parse_message
-from sync.letters import refuse_message
 from sync.model import Change
 from sync.ports import LostEvents, Services
+from sync.protocol.dead_letters import refuse_message
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a blob that is read; Event Grid's batches are of one megabyte at most."""

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync import leases
 from sync.errors import SourceGone, StaleToken, StoreConflict
 from sync.figures import SILENCE_CURSOR
 from sync.model import ListedObject, Page
 from sync.ports import ObjectListing, Services
+from sync.protocol import leases
 
 GRACE = timedelta(minutes=2)
 """An event may take so long, or as long as the threshold of the alert allows when that is less."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sync.announcing import announce_study
 from sync.derived import compare_derived, noted, retire
 from sync.errors import FhirConflict
 from sync.mapping.derived import with_references
@@ -24,6 +23,7 @@ from sync.projection.beginning import Held, Pass
 from sync.projection.imaging_study import StudyWrite, compare_study, elements_of_owner
 from sync.projection.removing import remove_study
 from sync.projection.shared import shared_writes
+from sync.protocol.outbox import announce_study
 
 
 async def write_study(

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sync.backfill import OUTCOMES
-from sync.claims import is_repeat, studies_of
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.handling import handle_change, set_aside
-from sync.leases import take
-from sync.marks import mark_anew
 from sync.model import Batch, Change, Cursor, StudyRef
 from sync.ports import Services
+from sync.protocol.claims import is_repeat, studies_of
+from sync.protocol.dirty_studies import mark_anew
+from sync.protocol.leases import take
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.walking import LEASE, Walk, Work, go, stubborn, walk_of

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync.claims import is_overtaken, is_repeat, studies_of
 from sync.dicom.inspect import look
 from sync.errors import Conflict, PermanentError
 from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
 from sync.ports import Ledger, Services
+from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.rehearsal import Rehearsal, rehearse
 from sync.replay.jobs import Job, changes_of
 from sync.replay.requests import Request

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sync.announcing import announce_drift
 from sync.errors import (
     FhirRejected,
     FhirUnavailable,
@@ -28,10 +27,11 @@ from sync.errors import (
     StaleToken,
     Throttled,
 )
-from sync.leases import take
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Services
+from sync.protocol.leases import take
+from sync.protocol.outbox import announce_drift
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.looks import Found, Looker
 from sync.verify.mending import Budget, mend_study

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from sync.errors import StoreConflict
-from sync.leases import take
 from sync.model import Cursor, Stored
+from sync.protocol.leases import take
 from tests.contract.storage import NOW, fresh
 
 

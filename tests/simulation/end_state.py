@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from sync import announcing, handling, pipeline
+from sync import handling, pipeline
 from sync.events import study_message
 from sync.mapping.resource import canonical
 from sync.model import Action, Change, Projection, StudyRef, digest
+from sync.protocol import outbox
 from sync.verify.strangers import look_at_stranger
 from sync.verify.studies import look_at_study
 from tests.simulation.stepping import run
@@ -37,7 +38,7 @@ def _untold(w: World) -> set[str]:
     w.clock.advance(100)
     services = w.new_services(step=False)
     while w.store.outbox.table.values():
-        run(announcing.sweep_outbox(services))
+        run(outbox.sweep_outbox(services))
     told = {event.id for event in w.topic.events}
     rows = [row for row in w.store.projections.table.values() if row.announcements]
     return {row.study.key for row in rows if _last_event(row) not in told}

@@ -19,9 +19,9 @@ from sync import pipeline
 from sync.adapters.clocks import ManualClock
 from sync.errors import StoreConflict, TransientError
 from sync.feeds import windows
-from sync.leases import take
 from sync.model import Action, Change, StudyRef
 from sync.ports import Clock, Services
+from sync.protocol.leases import take
 from sync.testing.dicom import MemoryDicomService
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore

@@ -24,11 +24,11 @@ from sync import handling
 from sync.adapters.clocks import ManualClock
 from sync.errors import SyncError
 from sync.events import Sources, study_message
-from sync.marks import mark_anew
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
 from sync.ops import letter_actions
 from sync.ops.letter_actions import Selection
 from sync.ports import Services
+from sync.protocol.dirty_studies import mark_anew
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore

@@ -24,12 +24,12 @@ Script = Callable[[World], None]
 """One interleaving, played call by call."""
 
 CHAIN = (
-    "sync.announcing",
+    "sync.protocol.outbox",
     "sync.derived",
     "sync.patients",
-    "sync.claims",
-    "sync.letters",
-    "sync.marks",
+    "sync.protocol.claims",
+    "sync.protocol.dead_letters",
+    "sync.protocol.dirty_studies",
     "sync.projection.beginning",
     "sync.projection.imaging_study",
     "sync.projection.shared",
@@ -132,7 +132,7 @@ MUTANTS = [
     ),
     Mutant(
         "the history holds every study ever claimed",
-        "sync.claims",
+        "sync.protocol.claims",
         "    ever = studies_of(known) if known else frozenset[StudyRef]()\n",
         "    ever = frozenset({known.study} - {None}) if known else frozenset()\n",
     ),
@@ -191,7 +191,7 @@ MUTANTS = [
     ),
     Mutant(
         "the order to distrust stays in the row, not in a message",
-        "sync.marks",
+        "sync.protocol.dirty_studies",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)\n",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, distrust=False)\n",
         interleavings.lost_under_a_trusting_pass,

@@ -24,7 +24,7 @@ def test_every_schedule_of_a_feed_ends_as_the_service_is(block):
 MUTANTS = [
     Mutant(
         "the higher sequence wins",
-        "sync.claims",
+        "sync.protocol.claims",
         "    return older and not known.contested\n",
         "    return False\n",
         more=(
@@ -36,13 +36,13 @@ MUTANTS = [
     ),
     Mutant(
         "an entry with the stored sequence is done again unless it is settled",
-        "sync.claims",
+        "sync.protocol.claims",
         "        return known.settled and known.sequence == change.sequence and not known.contested\n",
         "        return known.sequence == change.sequence and not known.contested\n",
     ),
     Mutant(
         "an older entry counts where claims overlapped",
-        "sync.claims",
+        "sync.protocol.claims",
         "    return older and not known.contested\n",
         "    return older\n",
         more=(

@@ -105,7 +105,7 @@ MUTANTS = [
     ),
     Removed(
         "an object's row is flagged after its letter was written",
-        "sync.letters",
+        "sync.protocol.dead_letters",
         _PUT,
         "    await _flag_locator(change, s)\n" + _PUT,
         more=(("    await _flag_locator(change, s)\n\n", "\n"),),
@@ -113,13 +113,13 @@ MUTANTS = [
     ),
     Removed(
         "a study's row knows of its letter",
-        "sync.letters",
+        "sync.protocol.dead_letters",
         "replace(known, error=refusal.code, finished=False)",
         "replace(known, finished=False)",
     ),
     Removed(
         "a letter of an object goes when its object succeeds",
-        "sync.letters",
+        "sync.protocol.dead_letters",
         "            await s.dead_letters.clear(SubjectKind.OBJECT, str(key))\n",
         "            pass\n",
     ),

@@ -18,9 +18,9 @@ from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.errors import Conflict, TransientError
 from sync.events import study_message
-from sync.marks import mark_anew
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
+from sync.protocol.dirty_studies import mark_anew
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
 from sync.testing.store import MemoryStore

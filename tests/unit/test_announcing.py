@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from sync.announcing import announce, deliver, sweep_outbox
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
 from sync.handling import handle_change, handle_study, sweep
 from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
 from sync.ops.letter_actions import Selection, retry
+from sync.protocol.outbox import announce, deliver, sweep_outbox
 from sync.rehearsal import rehearse
 from sync.testing.results import MemoryTopic
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld

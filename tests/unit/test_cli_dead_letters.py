@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sync.cli import app
 from sync.cli import dead_letters as command
 from sync.errors import FhirRejected
-from sync.letters import park_study
+from sync.protocol.dead_letters import park_study
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 
 

@@ -134,7 +134,7 @@ async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_on
 async def test_of_two_that_count_one_counts():
     w = await world_of(0, 4, size=2)
     key = f"count:{Counted.DEAD_LETTERS.value}"
-    from sync.leases import take
+    from sync.protocol.leases import take
 
     assert await take(key, w.store.cursors, w.clock, seconds=60) is not None
     await keep_counts(w.services)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from sync.announcing import sweep_outbox
 from sync.errors import FhirUnavailable
 from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
 from sync.model.result_events import DriftFound
 from sync.operators.pause import pause_projection, resume_projection
+from sync.protocol.outbox import sweep_outbox
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic

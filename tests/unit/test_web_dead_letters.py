@@ -7,7 +7,7 @@ import pytest
 
 from sync.errors import FhirRejected, StoreUnavailable
 from sync.figures import keep_counts
-from sync.letters import park_study
+from sync.protocol.dead_letters import park_study
 from sync.web import dead_letters as web
 from sync.web.exchange import Request, answered
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sync.errors import Contention, StoreConflict
 from sync.model import DirtyStudy, Stored, StudyRef
 from sync.ports import Services
-from sync.races import MAX_ROUNDS
+from sync.protocol.optimistic import MAX_ROUNDS
 
 
 async def mark(studies: Iterable[StudyRef], s: Services) -> None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from sync.announcing import announce_failure, announce_rejected
 from sync.errors import Contention, PermanentError, SyncError
 from sync.events import message_digest
 from sync.mapping.resource import study_id
 from sync.model import Change, DeadLetter, Locator, Look, Projection, StudyRef, SubjectKind
 from sync.ports import Services
-from sync.races import MAX_ROUNDS, unless_conflict
+from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
+from sync.protocol.outbox import announce_failure, announce_rejected
 from sync.telemetry.instruments import DEAD_LETTERS
 
 MOST_KEPT = 64 * 1024

@@ -1,0 +1,1 @@
+"""The steps of the sync protocol: claims, dirty studies, dead letters, leases and the outbox."""
