@@ -24,7 +24,7 @@ from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
 from sync.model import FhirPage, FhirWrite, Projection, Resource, digest
 from sync.ports import FhirServer, Services
-from sync.rehearsal import rehearse
+from sync.projection.dry_run import rehearse
 
 CHUNK = 200
 """Studies fetched at once."""

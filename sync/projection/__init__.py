@@ -7,7 +7,7 @@ no request) or read the server (after a redelivery, a conflict, a failure). Both
 
 from __future__ import annotations
 
-from sync.projection.beginning import what_fhir_holds
-from sync.projection.writing import write_study
+from sync.projection.held import what_fhir_holds
+from sync.projection.upsert import write_study
 
 __all__ = ["what_fhir_holds", "write_study"]

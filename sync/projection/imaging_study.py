@@ -10,7 +10,7 @@ from sync.mapping.ownership import Ownership, differs, has_foreign, overlay
 from sync.mapping.resource import content_hash
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
-from sync.projection.beginning import Held, Pass, held_as
+from sync.projection.held import Held, Pass, held_as
 
 _OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
 """What an order system refers to and codes, where a header has names and texts."""

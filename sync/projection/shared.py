@@ -12,7 +12,7 @@ from sync.mapping.ownership import Ownership, differs, overlay
 from sync.mapping.resource import content_hash, version_of
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
-from sync.projection.beginning import Pass
+from sync.projection.held import Pass
 
 
 async def shared_writes(p: Pass, built: StudyResources, s: Services) -> list[FhirWrite]:

@@ -2,7 +2,7 @@
 What a replay would do, without writing anything anywhere.
 
 Objects that are not known as they are are looked at, what they say is kept beside the ledger in memory, and every study
-touched goes through the ordinary projection with its writes kept back (`sync.rehearsal`). Memory grows with what would
+touched goes through the ordinary projection with its writes kept back (`sync.projection.dry_run`). Memory grows with what would
 change, not with what is there.
 """
 
@@ -17,8 +17,8 @@ from sync.dicom.inspect import look
 from sync.errors import Conflict, PermanentError
 from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
 from sync.ports import Ledger, Services
+from sync.projection.dry_run import Rehearsal, rehearse
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
-from sync.rehearsal import Rehearsal, rehearse
 from sync.replay.jobs import Job, changes_of
 from sync.replay.requests import Request
 from sync.replay.sources import Source

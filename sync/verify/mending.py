@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from sync.errors import FhirConflict, FhirRejected
 from sync.model import Action, Change, Drift, DriftKind, FhirWrite, ObjectKey, StudyRef
-from sync.patients import leave_patient
 from sync.pipeline import ingest, project_study
 from sync.ports import Services
+from sync.projection.patient import leave_patient
 from sync.verify.objects import find_objects
 from sync.verify.studies import look_at_study
 

@@ -17,7 +17,7 @@ from sync.mapping.ownership import differs
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
 from sync.ports import Services
-from sync.rehearsal import Rehearsal, rehearse
+from sync.projection.dry_run import Rehearsal, rehearse
 from sync.verify.objects import look_at_objects
 
 _ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")

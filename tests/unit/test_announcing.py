@@ -9,8 +9,8 @@ from sync.handling import handle_change, handle_study, sweep
 from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
 from sync.ops.letter_actions import Selection, retry
+from sync.projection.dry_run import rehearse
 from sync.protocol.outbox import announce, deliver, sweep_outbox
-from sync.rehearsal import rehearse
 from sync.testing.results import MemoryTopic
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 

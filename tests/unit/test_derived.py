@@ -10,7 +10,7 @@ from sync.config import HeaderLimits
 from sync.dicom.header import parse_header
 from sync.mapping.resource import derived_id, study_id
 from sync.model import LedgerRow, ObjectKey
-from sync.rehearsal import rehearse
+from sync.projection.dry_run import rehearse
 from sync.testing.fhir import MemoryFhirServer
 from tests.reports import BASIC, code, ct_dose, measurements, number, report, text
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from sync.errors import AmbiguousMatch
-from sync.rehearsal import rehearse
+from sync.projection.dry_run import rehearse
 from tests.worlds import STUDY, MemoryWorld, ehr_patient, patient_of, study_id
 
 

@@ -10,18 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sync.derived import compare_derived, noted, retire
 from sync.errors import FhirConflict
 from sync.mapping.derived import with_references
 from sync.mapping.dicom_cast import descriptions
 from sync.mapping.imaging_study import StudyResources, build_study, with_subject
 from sync.mapping.resource import content_hash
 from sync.model import LedgerRow, Projection, Stored, StudyRef, SubjectKind
-from sync.patients import PatientLink, PatientTarget, choose_patient, confirm_written, leave_patient, link_patient
 from sync.ports import Services
-from sync.projection.beginning import Held, Pass
+from sync.projection.derived import compare_derived, noted, retire
+from sync.projection.held import Held, Pass
 from sync.projection.imaging_study import StudyWrite, compare_study, elements_of_owner
-from sync.projection.removing import remove_study
+from sync.projection.patient import (
+    PatientLink,
+    PatientTarget,
+    choose_patient,
+    confirm_written,
+    leave_patient,
+    link_patient,
+)
+from sync.projection.removal import remove_study
 from sync.projection.shared import shared_writes
 from sync.protocol.outbox import announce_study
 

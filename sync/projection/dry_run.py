@@ -2,7 +2,7 @@
 What projecting a study would write, without writing anything.
 
 The ordinary pass runs on ports that read the real world and keep every write to themselves. So whatever decides in
-`sync.projection` and `sync.patients` decides here too: a check can neither know less than the sync nor disagree with
+`sync.projection` and `sync.projection.patient` decides here too: a check can neither know less than the sync nor disagree with
 it.
 """
 

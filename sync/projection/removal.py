@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sync.derived import compare_derived, retire
 from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.dicom_cast import is_made_by_cast
 from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, overlay
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite, Projection, Resource
 from sync.ports import Services
-from sync.projection.beginning import Pass
+from sync.projection.derived import compare_derived, retire
+from sync.projection.held import Pass
 from sync.projection.imaging_study import put
 
 
