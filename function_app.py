@@ -15,12 +15,13 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, feeds, handling, series, studies
+from sync import bootstrap, feeds, series, studies
 from sync import status as operations
+from sync.delivery import handlers
+from sync.delivery.undelivered_events import recover_if_any
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
-from sync.ops.lost_events import recover_if_any
 from sync.ops.watch import watch
 from sync.replay import jobs as replaying
 from sync.verify.reconcile import reconcile as reconcile_slice
@@ -36,7 +37,7 @@ STORAGE = "AzureWebJobsStorage"
 async def ingest_object(message: func.QueueMessage) -> None:
     """Look at the objects that an event says were created, overwritten or deleted."""
     running = await bootstrap.running()
-    await handling.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
+    await handlers.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
     await feeds.wake(_text(message), running.services)
 
 
@@ -58,28 +59,28 @@ async def read_orthanc_feed(timer: func.TimerRequest) -> None:
 async def project_study(message: func.QueueMessage) -> None:
     """Write an outstanding study to FHIR."""
     running = await bootstrap.running()
-    await handling.handle_study_message(_text(message), running.services, attempt=_attempt(message))
+    await handlers.handle_study_message(_text(message), running.services, attempt=_attempt(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
     """Keep a dead letter for a message of ``objects`` that failed too often."""
     running = await bootstrap.running()
-    await handling.handle_poison_object(_text(message), running.sources, running.services)
+    await handlers.handle_poison_object(_text(message), running.sources, running.services)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
     """Keep a dead letter for a message of ``studies`` that failed too often."""
     running = await bootstrap.running()
-    await handling.handle_poison_study(_text(message), running.services)
+    await handlers.handle_poison_study(_text(message), running.services)
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
     """Wake, every 30 seconds, the studies whose wake-up was lost."""
     running = await bootstrap.running()
-    await handling.sweep(running.services)
+    await handlers.sweep(running.services)
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
@@ -93,7 +94,7 @@ async def evaluate_alerts(timer: func.TimerRequest) -> None:
 async def recover_lost_events(timer: func.TimerRequest) -> None:
     """Have the objects of events that Event Grid could not deliver looked at, every five minutes."""
     running = await bootstrap.running()
-    await handling.guarded(recover_if_any(running.lost, running.sources, running.services))
+    await handlers.guarded(recover_if_any(running.lost, running.sources, running.services))
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
@@ -107,14 +108,14 @@ async def keep_series(timer: func.TimerRequest) -> None:
 async def reconcile(timer: func.TimerRequest) -> None:
     """Compare, each minute, some studies with FHIR and the source, and look again at what was found to differ."""
     running = await bootstrap.running()
-    await handling.guarded(reconcile_slice(running.services, running.listing))
+    await handlers.guarded(reconcile_slice(running.services, running.listing))
 
 
 @app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
 async def advance_replays(timer: func.TimerRequest) -> None:
     """Take the replays that are under way a slice further."""
     running = await bootstrap.running()
-    await handling.guarded(replaying.advance_all(running.replayed, running.services))
+    await handlers.guarded(replaying.advance_all(running.replayed, running.services))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sync.delivery.handlers import handle_change, set_aside
 from sync.errors import PermanentError, StaleToken
-from sync.handling import handle_change, set_aside
 from sync.model import Action, Batch, Change, Page, digest
 from sync.pipeline import Ingested
 from sync.ports import ObjectListing, Services

@@ -14,8 +14,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sync.delivery.handlers import handle_study
 from sync.errors import FhirUnavailable
-from sync.handling import handle_study
 from sync.model import StudyRef
 from sync.pipeline import Projected
 from sync.ports import Clock, Services, StudyQueue

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sync.delivery.handlers import handle_object_message, handle_study_message
 from sync.events import study_message
-from sync.handling import handle_object_message, handle_study_message
 from tests.worlds import SOURCES, STUDY, events
 
 

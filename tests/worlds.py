@@ -20,8 +20,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from sync.adapters.clocks import ManualClock
 from sync.config import Settings
+from sync.delivery.handlers import handle_study_message
 from sync.events import Sources, study_message
-from sync.handling import handle_study_message
 from sync.mapping.resource import patient_id, study_id
 from sync.model import Action, Change, FhirPage, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
 from sync.pipeline import Ingested, Projected, ingest, project_study

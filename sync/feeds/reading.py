@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from sync.delivery.handlers import handle_change, set_aside
 from sync.errors import Contention, SourceUnavailable
 from sync.events import feed_sequences
 from sync.feeds import orthanc, windows
-from sync.handling import handle_change, set_aside
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Services
 from sync.walking import Walk, Work, go, stubborn, walk_of

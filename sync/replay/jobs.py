@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sync.backfill import OUTCOMES
+from sync.delivery.handlers import handle_change, set_aside
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
-from sync.handling import handle_change, set_aside
 from sync.model import Batch, Change, Cursor, StudyRef
 from sync.ports import Services
 from sync.protocol.claims import is_repeat, studies_of

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sync.delivery.handlers import sweep
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.figures import keep_count, read_count
-from sync.handling import sweep
 from sync.model import AuditEntry, StudyRef, SubjectKind
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.pause import pause_projection, resume_projection

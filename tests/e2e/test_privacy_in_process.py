@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from sync import handling
 from sync.adapters.clocks import ManualClock
 from sync.config import Settings
+from sync.delivery import handlers
 from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncError
 from sync.events import Sources, study_message
 from sync.model import StudyRef
@@ -60,18 +60,18 @@ class Sync:
         await self.object_message(json.dumps(event(name, account="memory")))
 
     async def object_message(self, text, attempt=1):
-        await self._listening(handling.handle_object_message(text, SOURCES, self.services, attempt=attempt))
+        await self._listening(handlers.handle_object_message(text, SOURCES, self.services, attempt=attempt))
 
     async def project(self, *, attempt=1):
         self.clock.advance(1000)
         for study in self.store.study_queue.take():
-            await self._listening(handling.handle_study_message(study_message(study), self.services, attempt=attempt))
+            await self._listening(handlers.handle_study_message(study_message(study), self.services, attempt=attempt))
 
     async def poison(self, name, study):
         message = json.dumps(event(name, account="memory"))
-        await self._listening(handling.handle_poison_object(message, SOURCES, self.services))
+        await self._listening(handlers.handle_poison_object(message, SOURCES, self.services))
         text = study_message(StudyRef(study_instance_uid=study))
-        await self._listening(handling.handle_poison_study(text, self.services))
+        await self._listening(handlers.handle_poison_study(text, self.services))
 
     async def _listening(self, handled):
         try:

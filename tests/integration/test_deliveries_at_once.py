@@ -7,8 +7,9 @@ import uuid
 from azure.storage.blob.aio import BlobServiceClient
 
 from local.storage_events import envelope
-from sync import bootstrap, handling
+from sync import bootstrap
 from sync.config import Settings
+from sync.delivery import handlers
 from tests.headers import dicom_file, identity
 
 DELIVERIES = 12
@@ -32,7 +33,7 @@ async def test_none_of_many_deliveries_for_one_object_gives_up(azurite):
         message = json.dumps(event)
         async with asyncio.TaskGroup() as tasks:  # fails with the first that raises Contention
             for _ in range(DELIVERIES):
-                tasks.create_task(handling.handle_object_message(message, running.sources, running.services))
+                tasks.create_task(handlers.handle_object_message(message, running.sources, running.services))
         counts = running.services.telemetry.counts()
         assert counts == {"object.synced": DELIVERIES}
         assert not running.services.turns

@@ -9,8 +9,9 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueClient
 
 from local.storage_events import envelope
-from sync import bootstrap, handling
+from sync import bootstrap
 from sync.config import Settings
+from sync.delivery import handlers
 from sync.errors import SyncError
 from sync.events import parse_study_message
 from sync.model import StudyRef
@@ -58,9 +59,9 @@ async def test_a_collector_sees_the_way_of_a_study_and_no_patient(azurite, fhir_
             running = await bootstrap.start(Settings(fhir_url=fhir_embedded, **given, **exported))
             try:
                 for message in messages:
-                    await handling.handle_object_message(message, running.sources, running.services)
+                    await handlers.handle_object_message(message, running.sources, running.services)
                 text = await sent_study_message(azurite, study)
-                await handling.handle_study_message(text, running.services, attempt=1)
+                await handlers.handle_study_message(text, running.services, attempt=1)
                 projection = await running.services.projections.read(study)
                 assert projection is not None
                 assert projection.value.finished
@@ -99,7 +100,7 @@ async def test_a_collector_that_is_not_there_disturbs_nothing(azurite, fhir_embe
     async with uploaded(azurite, container) as messages:
         running = await bootstrap.start(Settings(fhir_url=fhir_embedded, **given))
         try:
-            await handling.handle_object_message(messages[0], running.sources, running.services)
+            await handlers.handle_object_message(messages[0], running.sources, running.services)
             assert running.services.telemetry.counts()["object.synced"] == 1
         except SyncError as failure:
             raise AssertionError(failure.code) from failure

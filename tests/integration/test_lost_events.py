@@ -6,7 +6,7 @@ import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.lost_events import AzureLostEvents
-from sync.ops.lost_events import recover_lost_events
+from sync.delivery.undelivered_events import recover_lost_events
 from tests.contract.storage import fresh
 from tests.unit.test_lost_events import WHY, cloud_event
 from tests.worlds import SOURCES, MemoryWorld, event

@@ -5,8 +5,8 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sync.delivery.handlers import handle_object_message, handle_study_message
 from sync.events import study_message
-from sync.handling import handle_object_message, handle_study_message
 from sync.mapping.resource import canonical
 from tests.property import examples
 from tests.worlds import SOURCES, UNREADABLE, MemoryWorld, dicom, events

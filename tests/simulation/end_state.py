@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from sync import handling, pipeline
+from sync import pipeline
+from sync.delivery import handlers
 from sync.events import study_message
 from sync.mapping.resource import canonical
 from sync.model import Action, Change, Projection, StudyRef, digest
@@ -81,7 +82,7 @@ def clean_state(world: World) -> dict[str, Any]:
         run(pipeline.ingest(Change(object=ref, action=Action.CREATED), services))
     for study in [dirty.study for dirty in clean.store.dirty.table.values()]:
         clean.clock.advance(100)
-        run(handling.handle_study_message(study_message(study), services))
+        run(handlers.handle_study_message(study_message(study), services))
     return state(clean)
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from sync import handling
 from sync.adapters.clocks import ManualClock
+from sync.delivery import handlers
 from sync.errors import SyncError
 from sync.events import Sources, study_message
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
@@ -355,14 +355,14 @@ async def _play(world: LetterWorld) -> list[str]:
 
 
 def schedule(
-    seed: int, *, discards: bool, actions: ModuleType = letter_actions, handlers: ModuleType = handling
+    seed: int, *, discards: bool, actions: ModuleType = letter_actions, handlers: ModuleType = handlers
 ) -> list[str]:
     """Play the schedule of a seed; say what is wrong in the end."""
     world = LetterWorld(seed, discards=discards, actions=actions, handlers=handlers)
     return asyncio.run(_play(world))
 
 
-def interleaving(script: Script, *, actions: ModuleType = letter_actions, handlers: ModuleType = handling) -> list[str]:
+def interleaving(script: Script, *, actions: ModuleType = letter_actions, handlers: ModuleType = handlers) -> list[str]:
     """Play a single interleaving, too rare for random schedules to meet soon; say what is wrong in the end."""
 
     async def played() -> list[str]:

@@ -37,8 +37,8 @@ CHAIN = (
     "sync.projection.upsert",
     "sync.projection",
     "sync.pipeline",
-    "sync.waiting",
-    "sync.handling",
+    "sync.delivery.backoff",
+    "sync.delivery.handlers",
     "sync.ops.letter_actions",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
@@ -58,7 +58,7 @@ class Mutant:
     def load(self) -> tuple[ModuleType, ModuleType]:
         """Return pipeline and handling with the rule removed; the real modules stay as they are."""
         modules = self.modules()
-        return modules["sync.pipeline"], modules["sync.handling"]
+        return modules["sync.pipeline"], modules["sync.delivery.handlers"]
 
     def modules(self) -> dict[str, ModuleType]:
         """Return all modules of the chain with the rule removed, by name."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from sync import handling, pipeline
+from sync import pipeline
+from sync.delivery import handlers
 from tests.simulation.contents import CONTENTS, Content
 from tests.simulation.ehr import Ehr
 from tests.simulation.end_state import difference
@@ -122,7 +123,7 @@ def schedule(
     scenario: Scenario = Scenario(),
     *,
     pipeline_module: ModuleType = pipeline,
-    handling_module: ModuleType = handling,
+    handling_module: ModuleType = handlers,
 ) -> str | None:
     """Build the world of a seed, play it, and say what is wrong in the end."""
     rng = random.Random(seed)

@@ -125,7 +125,7 @@ MUTANTS = [
     ),
     Removed(
         "what is poison has a letter",
-        "sync.handling",
+        "sync.delivery.handlers",
         '                await keep_aside(change, _poison("poison.object"), s)\n',
         "",
     ),
@@ -135,7 +135,7 @@ MUTANTS = [
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule.replace(" ", "_"))
 def test_dead_letters_without_this_rule_are_caught(mutant):
     modules = mutant.modules()
-    changed = {"actions": modules[ACTIONS], "handlers": modules["sync.handling"]}
+    changed = {"actions": modules[ACTIONS], "handlers": modules["sync.delivery.handlers"]}
     if mutant.script is not None:
         assert interleaving(mutant.script, **changed)
         return

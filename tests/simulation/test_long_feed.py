@@ -4,8 +4,8 @@ import asyncio
 import random
 from dataclasses import fields, replace
 
+from sync.delivery.handlers import handle_change
 from sync.feeds import read_dicom_feed, replay_window
-from sync.handling import handle_change
 from sync.ports import Services
 from tests.dicom_services import FeedWorld, described, instance, uid
 

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
-from sync import handling, pipeline
+from sync import pipeline
 from sync.adapters.clocks import ManualClock
 from sync.config import Settings
+from sync.delivery import handlers
 from sync.errors import Conflict, TransientError
 from sync.events import study_message
 from sync.model import Action, Change, FhirWrite, StudyRef
@@ -67,7 +68,7 @@ class World:
     rng: random.Random
     faults: Faults
     pipeline: ModuleType = pipeline
-    handling: ModuleType = handling
+    handling: ModuleType = handlers
     varied: bool = False
     """Whether the FHIR server may also check references, or not be atomic."""
     ehr: Ehr | None = None

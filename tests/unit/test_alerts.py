@@ -268,8 +268,8 @@ async def test_an_outage_of_fhir_raises_within_a_minute_and_clears_after_it():
     await world.tick(1)
     for _ in range(12):
         for study in world.w.store.study_queue.take():
+            from sync.delivery.handlers import handle_study_message
             from sync.events import study_message
-            from sync.handling import handle_study_message
 
             await handle_study_message(study_message(study), world.s)
         await world.tick(5)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from sync.delivery.handlers import handle_change, handle_study, sweep
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
-from sync.handling import handle_change, handle_study, sweep
 from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
 from sync.ops.letter_actions import Selection, retry

@@ -87,7 +87,7 @@ def test_a_dry_run_says_how_many_and_does_nothing(w):
 
 
 def test_what_cannot_be_retried_shows_in_the_exit_code(w):
-    from sync.handling import handle_object_message
+    from sync.delivery.handlers import handle_object_message
 
     asyncio.run(handle_object_message("no event", SOURCES, w.services))
     done = do("retry", "--all")

@@ -1,7 +1,7 @@
 """A pause holds studies back and loses none, and what a message knew does not go with it."""
 
+from sync.delivery.handlers import handle_study_message, sweep
 from sync.events import study_message
-from sync.handling import handle_study_message, sweep
 from sync.operators.pause import pause_projection, projection_pause, resume_projection
 from tests.worlds import STUDY
 

@@ -5,10 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from sync.delivery.handlers import (
+    handle_object_message,
+    handle_poison_object,
+    handle_poison_study,
+    handle_study_message,
+)
 from sync.errors import FhirRejected, SourceUnavailable, StoreUnavailable
 from sync.events import Sources, study_message
 from sync.figures import read_count
-from sync.handling import handle_object_message, handle_poison_object, handle_poison_study, handle_study_message
 from sync.model import DeadLetter, SubjectKind
 from sync.ops.dead_letters import browse, overview, secrets, show
 from sync.ops.letter_actions import Outcome, Selection, discard, discard_one, retry

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from sync.delivery.handlers import handle_change
 from sync.errors import ConfigError, SourceUnavailable, StoreUnavailable
 from sync.feeds import read_dicom_feed, replay_window, wake, windows
 from sync.feeds.windows import LIMIT, OVERLAP
-from sync.handling import handle_change
 from sync.model import SubjectKind, dicom_cursor
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
 

@@ -7,11 +7,11 @@ import traceback
 
 import pytest
 
+from sync.delivery.backoff import SLOW
+from sync.delivery.handlers import handle_object_message, handle_poison_object, handle_poison_study
 from sync.errors import PermanentError, SourceUnavailable, StoreUnavailable, UnexpectedFailure
 from sync.events import object_message
-from sync.handling import handle_object_message, handle_poison_object, handle_poison_study
 from sync.model import Action, Change, ObjectRef
-from sync.waiting import SLOW
 from tests.deliveries import later, objects, raising
 from tests.worlds import OTHER, SOURCES, event, events
 

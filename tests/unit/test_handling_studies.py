@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from sync.delivery.backoff import LONGEST_BACK_OFF, SLOW
+from sync.delivery.handlers import handle_poison_study, handle_study_message, sweep
 from sync.errors import Contention, FhirRejected, FhirUnavailable, StoreUnavailable, Throttled, UnexpectedFailure
 from sync.events import study_message
-from sync.handling import handle_poison_study, handle_study_message, sweep
 from sync.model import StudyRef
-from sync.waiting import LONGEST_BACK_OFF, SLOW
 from tests.deliveries import objects, raising, studies
 from tests.worlds import OTHER, STUDY, UNREADABLE
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from sync.delivery.handlers import handle_object_message
+from sync.delivery.undelivered_events import recover_if_any, recover_lost_events
 from sync.errors import StoreUnavailable
-from sync.handling import handle_object_message
-from sync.ops.lost_events import recover_if_any, recover_lost_events
 from sync.testing.lost_events import MemoryLostEvents
 from tests.worlds import SOURCES, event
 

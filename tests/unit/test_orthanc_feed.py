@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from sync.delivery.handlers import handle_change
 from sync.errors import SourceUnavailable
 from sync.feeds import read_orthanc_feed, replay_window
 from sync.feeds.orthanc import CHECK_EVERY, LIMIT, changes_of
-from sync.handling import handle_change
 from sync.model import orthanc_cursor
 from tests.dicom_services import MemoryOrthanc, described, instance, study_ref, uid
 from tests.worlds import MemoryWorld

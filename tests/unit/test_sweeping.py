@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sync.delivery.handlers import FEW, sweep
 from sync.errors import Throttled
-from sync.handling import FEW, sweep
 from tests.deliveries import objects, studies
 from tests.worlds import OTHER
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
+from sync.delivery.backoff import let_go, postpone, put_off
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -38,7 +39,6 @@ from sync.protocol.optimistic import unless_conflict
 from sync.protocol.outbox import deliver, sweep_outbox
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
-from sync.waiting import let_go, postpone, put_off
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Queue messages in, pipeline steps out: handlers, backoff and undelivered events."""
