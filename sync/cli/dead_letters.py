@@ -13,10 +13,10 @@ from rich.table import Column, Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
+from sync.dead_letters import queries as letters
+from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry
 from sync.figures import Count, count_all
 from sync.model import AuditEntry, DeadLetter, SubjectKind
-from sync.ops import dead_letters as letters
-from sync.ops.letter_actions import Outcome, Report, Selection, discard, retry
 from sync.ports import Counted
 from sync.web import dead_letters as told
 

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sync.dead_letters import actions
+from sync.dead_letters.actions import Selection
 from sync.delivery.handlers import sweep
 from sync.errors import RequestRefused
 from sync.events import Sources
@@ -20,8 +22,7 @@ from sync.figures import keep_count, read_count
 from sync.model import AuditEntry, StudyRef, SubjectKind
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.pause import pause_projection, resume_projection
-from sync.ops import alerts, letter_actions
-from sync.ops.letter_actions import Selection
+from sync.ops import alerts
 from sync.ops.rules import BY_CODE
 from sync.ports import Counted, Services
 from sync.replay import jobs
@@ -64,7 +65,7 @@ class Act:
     grave: bool = False
     asks_why: bool = False
     noted: bool = True
-    """Whether the audit trail is written here; what `sync.ops.letter_actions` does is noted there."""
+    """Whether the audit trail is written here; what `sync.dead_letters.actions` does is noted there."""
 
 
 async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
@@ -162,8 +163,8 @@ def _selection(deed: Deed) -> Selection:
 
 
 async def _retry(deed: Deed, s: Services) -> int:
-    report = await letter_actions.retry(_selection(deed), deed.sources, s, who=deed.who)
-    return report.of(letter_actions.Outcome.ASKED)
+    report = await actions.retry(_selection(deed), deed.sources, s, who=deed.who)
+    return report.of(actions.Outcome.ASKED)
 
 
 async def _foresee(deed: Deed, s: Services) -> str:
@@ -181,10 +182,10 @@ async def _foresee(deed: Deed, s: Services) -> str:
 
 async def _discard(deed: Deed, s: Services) -> int:
     which = _selection(deed)
-    report = await letter_actions.discard(which, s, who=deed.who, why=deed.why)
+    report = await actions.discard(which, s, who=deed.who, why=deed.why)
     if which.code:  # many may be gone, and who sent them away looks at the counts next
         await keep_count(Counted.DEAD_LETTERS, s, anew=True)
-    return report.of(letter_actions.Outcome.DISCARDED)
+    return report.of(actions.Outcome.DISCARDED)
 
 
 async def _pause(deed: Deed, s: Services) -> int:

@@ -15,11 +15,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from sync.dead_letters import queries
 from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.figures import read_count
 from sync.operators.access import caller_of
-from sync.ops import dead_letters
 from sync.ports import Counted, Services
 from sync.series import read_past
 from sync.telemetry.measurements import HOUR
@@ -73,7 +73,7 @@ async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
     shared: dict[str, Any] = {"here": "letters", "said": said, "of": of}
     if of:
         token = visit.request.query.get("token") or None
-        shared |= {"page": await dead_letters.browse(s, code=of, limit=_LETTERS, token=token)}
+        shared |= {"page": await queries.browse(s, code=of, limit=_LETTERS, token=token)}
         shared |= {"refresh": 0 if token else REFRESH}
     else:
         now = s.clock.now()
@@ -81,7 +81,7 @@ async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
             read_count(Counted.DEAD_LETTERS, s),
             read_past(s.series, now - TREND, now + timedelta(minutes=1), length=HOUR),
         )
-        groups = await dead_letters.overview(known, s, newest=0)
+        groups = await queries.overview(known, s, newest=0)
         trends = letter_trends(past, now)
         shared |= {"groups": groups, "trends": trends, "counted_at": known.at, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)

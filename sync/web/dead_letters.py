@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sync.dead_letters import actions as actions
+from sync.dead_letters import queries as letters
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.figures import Count, read_count
 from sync.model import AuditEntry, SubjectKind
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
-from sync.ops import dead_letters as letters
-from sync.ops import letter_actions as actions
 from sync.ports import Counted, Services
 from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of
 

@@ -14,9 +14,9 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from sync.dead_letters import queries
 from sync.figures import read_figures
 from sync.operators.pause import PROJECTION, pause_of
-from sync.ops import dead_letters
 from sync.ports import Services
 from sync.series import Chart, Line, Past, read_past
 from sync.status import recently, told
@@ -87,7 +87,7 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
         graphs=graphs(past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step)),
-        groups=await dead_letters.overview(stands.dead_letters, s, newest=0),
+        groups=await queries.overview(stands.dead_letters, s, newest=0),
         trends=letter_trends(past, now),
         waiting=_waiting(known),
         drift=drift_of(known),

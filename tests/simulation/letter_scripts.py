@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.ops.letter_actions import Selection
+from sync.dead_letters.actions import Selection
 from tests.simulation.contents import Content
 from tests.simulation.letters import CONTAINERS, GARBAGE, REFS, LetterWorld
 from tests.worlds import events

@@ -21,12 +21,12 @@ from types import ModuleType
 from typing import Any
 
 from sync.adapters.clocks import ManualClock
+from sync.dead_letters import actions
+from sync.dead_letters.actions import Selection
 from sync.delivery import handlers
 from sync.errors import SyncError
 from sync.events import Sources, study_message
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
-from sync.ops import letter_actions
-from sync.ops.letter_actions import Selection
 from sync.ports import Services
 from sync.protocol.dirty_studies import mark_anew
 from sync.testing.fhir import MemoryFhirServer
@@ -354,15 +354,13 @@ async def _play(world: LetterWorld) -> list[str]:
     return wrong + world.wrong + await world.untraced()
 
 
-def schedule(
-    seed: int, *, discards: bool, actions: ModuleType = letter_actions, handlers: ModuleType = handlers
-) -> list[str]:
+def schedule(seed: int, *, discards: bool, actions: ModuleType = actions, handlers: ModuleType = handlers) -> list[str]:
     """Play the schedule of a seed; say what is wrong in the end."""
     world = LetterWorld(seed, discards=discards, actions=actions, handlers=handlers)
     return asyncio.run(_play(world))
 
 
-def interleaving(script: Script, *, actions: ModuleType = letter_actions, handlers: ModuleType = handlers) -> list[str]:
+def interleaving(script: Script, *, actions: ModuleType = actions, handlers: ModuleType = handlers) -> list[str]:
     """Play a single interleaving, too rare for random schedules to meet soon; say what is wrong in the end."""
 
     async def played() -> list[str]:

@@ -39,7 +39,7 @@ CHAIN = (
     "sync.pipeline",
     "sync.delivery.backoff",
     "sync.delivery.handlers",
-    "sync.ops.letter_actions",
+    "sync.dead_letters.actions",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""
 

@@ -11,7 +11,7 @@ from tests.simulation.mutants import Mutant
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
 ENOUGH_TO_CATCH = 3_000
-ACTIONS = "sync.ops.letter_actions"
+ACTIONS = "sync.dead_letters.actions"
 
 
 @pytest.mark.parametrize("discards", [False, True], ids=["retries", "discards"])

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from sync.dead_letters.actions import Selection, retry
 from sync.delivery.handlers import handle_change, handle_study, sweep
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
 from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
-from sync.ops.letter_actions import Selection, retry
 from sync.projection.dry_run import rehearse
 from sync.protocol.outbox import announce, deliver, sweep_outbox
 from sync.testing.results import MemoryTopic

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from sync.dead_letters.actions import Outcome, Selection, discard, discard_one, retry
+from sync.dead_letters.queries import browse, overview, secrets, show
 from sync.delivery.handlers import (
     handle_object_message,
     handle_poison_object,
@@ -15,8 +17,6 @@ from sync.errors import FhirRejected, SourceUnavailable, StoreUnavailable
 from sync.events import Sources, study_message
 from sync.figures import read_count
 from sync.model import DeadLetter, SubjectKind
-from sync.ops.dead_letters import browse, overview, secrets, show
-from sync.ops.letter_actions import Outcome, Selection, discard, discard_one, retry
 from sync.ports import Counted
 from sync.protocol.dead_letters import park_study
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events

@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sync.dead_letters.queries import locator_of, study_of
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
 from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
-from sync.ops.dead_letters import locator_of, study_of
 from sync.ports import Services
 from sync.protocol.dead_letters import refuse_message
 

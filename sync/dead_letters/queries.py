@@ -6,7 +6,7 @@ Dead letters as an operator sees them.
     show       one letter
     secrets    whose it is: for an operator who asks, and nobody else
 
-What can be done about them: `sync.ops.letter_actions`.
+What can be done about them: `sync.dead_letters.actions`.
 """
 
 from __future__ import annotations
