@@ -15,14 +15,15 @@ from typing import Any
 
 import azure.functions as func
 
-from sync import bootstrap, feeds, series, studies
-from sync import status as operations
+from sync import bootstrap, feeds
 from sync.delivery import handlers
 from sync.delivery.undelivered_events import recover_if_any
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
-from sync.ops.watch import watch
+from sync.monitoring import history, study_state
+from sync.monitoring import status as operations
+from sync.monitoring.alerts.watch import watch
 from sync.replay import jobs as replaying
 from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dashboard as pages
@@ -101,7 +102,7 @@ async def recover_lost_events(timer: func.TimerRequest) -> None:
 async def keep_series(timer: func.TimerRequest) -> None:
     """Add up, every five minutes, the measurements of hours that are over, and delete the oldest."""
     running = await bootstrap.running()
-    await series.keep_series(running.services)
+    await history.keep_series(running.services)
 
 
 @app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
@@ -144,8 +145,8 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
     """Tell what is known of a study: its state, what stands for it in FHIR, what of it could not be used."""
     running = await bootstrap.running()
     asked = StudyRef(study_instance_uid=req.route_params["uid"], partition=req.params.get("partition", ""))
-    found = await studies.study_state(asked, running.services)
-    return _json(found) if found else _json(studies.UNKNOWN, code=404)
+    found = await study_state.study_state(asked, running.services)
+    return _json(found) if found else _json(study_state.UNKNOWN, code=404)
 
 
 @app.route(route="dead-letters", methods=["GET"])

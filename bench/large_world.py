@@ -19,7 +19,6 @@ from bench.worlds import BenchError
 from sync import bootstrap
 from sync.config import Settings
 from sync.errors import StoreConflict, TransientError
-from sync.figures import keep_counts
 from sync.mapping.resource import study_id
 from sync.model import (
     AuditEntry,
@@ -37,11 +36,12 @@ from sync.model import (
     SubjectKind,
     digest,
 )
+from sync.monitoring.counts import keep_counts
+from sync.monitoring.history import floor, keep_series
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
 from sync.replay.jobs import DONE, Job, cursor_of
 from sync.replay.requests import Request
-from sync.series import floor, keep_series
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,

@@ -1,4 +1,4 @@
-// Made of sync/ops/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
+// Made of sync/monitoring/alerts/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
 param location string
 param tags object
 param insightsId string

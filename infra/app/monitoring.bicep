@@ -36,7 +36,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
   }
 }
 
-// Made of sync/ops/monitor.py: python -m sync alerts export --format workbook > infra/workbook.json
+// Made of sync/monitoring/alerts/azure_monitor.py: python -m sync alerts export --format workbook > infra/workbook.json
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(insights.id, 'dicom-fhir-sync')
   location: location

@@ -46,7 +46,7 @@ LAST_EXPORT = 5.0
 """Seconds that the end of a process waits for what is not yet exported."""
 
 FRESH = 90.0
-"""Seconds that a gauge is exported after it was told; `sync.ops.watch` tells them twice a minute."""
+"""Seconds that a gauge is exported after it was told; `sync.monitoring.alerts.watch` tells them twice a minute."""
 
 _NOT_FOR_MICROSOFT = (
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",

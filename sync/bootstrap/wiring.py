@@ -13,10 +13,10 @@ from sync.bootstrap.clients import Clients
 from sync.config import Settings
 from sync.errors import SyncError
 from sync.events import Sources
-from sync.ops.alert_events import EventChannel
+from sync.monitoring.alerts.event_channel import EventChannel
+from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, ObjectListing, Services
 from sync.replay.sources import Blobs, Source, sources_of
-from sync.series import Recorder
 from sync.telemetry.telemetry import Telemetry, quieten_libraries
 
 

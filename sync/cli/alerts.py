@@ -17,10 +17,10 @@ from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
 from sync.config import EVALUATED_EVERY
 from sync.errors import SyncError
-from sync.ops import monitor
-from sync.ops.alerts import acknowledge as note
+from sync.monitoring.alerts import azure_monitor
+from sync.monitoring.alerts.evaluation import acknowledge as note
+from sync.monitoring.status import status as read_status
 from sync.ports import Notice
-from sync.status import status as read_status
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -141,4 +141,4 @@ def export(
 
     - 2: wrong usage
     """
-    sys.stdout.write(monitor.bicep() if form is Format.BICEP else monitor.workbook())
+    sys.stdout.write(azure_monitor.bicep() if form is Format.BICEP else azure_monitor.workbook())

@@ -15,8 +15,8 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
 from sync.dead_letters import queries as letters
 from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry
-from sync.figures import Count, count_all
 from sync.model import AuditEntry, DeadLetter, SubjectKind
+from sync.monitoring.counts import Count, count_all
 from sync.ports import Counted
 from sync.web import dead_letters as told
 

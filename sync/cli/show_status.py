@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
-from sync.status import status as read_status
+from sync.monitoring.status import status as read_status
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sync.errors import SyncError
-from sync.ops.watch import watch
+from sync.monitoring.alerts.watch import watch
 from sync.ports import Notice
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sync.figures import Count
 from sync.model import DeadLetter, LetterEntry, LetterPage, Locator, ObjectKey, StudyRef, SubjectKind
+from sync.monitoring.counts import Count
 from sync.ports import Services
 from sync.ports.operations import NEWEST
 
@@ -53,7 +53,7 @@ async def overview(known: Count, s: Services, *, newest: int = NEWEST) -> Sequen
     Parameters
     ----------
     known
-        The dead letters as `sync.figures` counts them.
+        The dead letters as `sync.monitoring.counts` counts them.
     newest
         Letters of each code, at most `sync.ports.operations.NEWEST`.
     """

@@ -1,7 +1,7 @@
 """
 The one table of what is measured: names, units and attributes as OpenTelemetry wants them.
 
-    the sync  ->  Telemetry.measure(instrument, value, attribute=…)  ->  time series in Table Storage (`sync.series`)
+    the sync  ->  Telemetry.measure(instrument, value, attribute=…)  ->  time series in Table Storage (`sync.monitoring.history`)
                                                                      ->  OpenTelemetry, if there is an exporter
 
 Attribute values come from closed sets, or are error codes: none can hold patient data, and there are few of them. A

@@ -2,7 +2,7 @@
 What was measured, in a form that adds up: over time, over attributes, over worker processes, in any order.
 
 One `Sample` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the same,
-and ``buckets``). Pure values; who measures is `sync.telemetry.telemetry`, who keeps them `sync.series`.
+and ``buckets``). Pure values; who measures is `sync.telemetry.telemetry`, who keeps them `sync.monitoring.history`.
 """
 
 from __future__ import annotations

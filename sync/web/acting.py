@@ -18,12 +18,12 @@ from sync.dead_letters.actions import Selection
 from sync.delivery.handlers import sweep
 from sync.errors import RequestRefused
 from sync.events import Sources
-from sync.figures import keep_count, read_count
 from sync.model import AuditEntry, StudyRef, SubjectKind
+from sync.monitoring.alerts import evaluation
+from sync.monitoring.alerts.rules import BY_CODE
+from sync.monitoring.counts import keep_count, read_count
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.pause import pause_projection, resume_projection
-from sync.ops import alerts
-from sync.ops.rules import BY_CODE
 from sync.ports import Counted, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
@@ -213,7 +213,7 @@ async def _replay(deed: Deed, s: Services) -> int:
 async def _acknowledge(deed: Deed, s: Services) -> int:
     if deed.fields["of"] not in BY_CODE:
         raise RequestRefused("of: no alert of ours")
-    return int(await alerts.acknowledge(deed.fields["of"], deed.who, s) is not None)
+    return int(await evaluation.acknowledge(deed.fields["of"], deed.who, s) is not None)
 
 
 ACTS: dict[str, Act] = {

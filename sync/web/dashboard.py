@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from sync.dead_letters import queries
 from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
-from sync.figures import read_count
+from sync.monitoring.counts import read_count
+from sync.monitoring.history import read_past
 from sync.operators.access import caller_of
 from sync.ports import Counted, Services
-from sync.series import read_past
 from sync.telemetry.measurements import HOUR
 from sync.web import acting, study_pages
 from sync.web.exchange import Request

@@ -19,8 +19,8 @@ from sync.dead_letters import actions as actions
 from sync.dead_letters import queries as letters
 from sync.errors import RequestRefused
 from sync.events import Sources
-from sync.figures import Count, read_count
 from sync.model import AuditEntry, SubjectKind
+from sync.monitoring.counts import Count, read_count
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.ports import Counted, Services
 from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of

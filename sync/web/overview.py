@@ -15,11 +15,11 @@ from operator import add
 from typing import Any
 
 from sync.dead_letters import queries
-from sync.figures import read_figures
+from sync.monitoring.counts import read_figures
+from sync.monitoring.history import Chart, Line, Past, read_past
+from sync.monitoring.status import recently, told
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Services
-from sync.series import Chart, Line, Past, read_past
-from sync.status import recently, told
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,

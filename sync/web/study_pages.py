@@ -11,8 +11,8 @@ from typing import Any
 
 from sync.mapping.resource import study_identifier
 from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
+from sync.monitoring.study_state import study_state
 from sync.ports import Services
-from sync.studies import study_state
 from sync.web.overview import RECENT
 from sync.web.rendering import REFRESH, Page, Visit, render
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sync.series import floor
+from sync.monitoring.history import floor
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, SeriesRow, single
 from tests.contract.storage import NOW
 

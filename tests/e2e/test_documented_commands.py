@@ -29,7 +29,7 @@ from sync.bootstrap import start
 from sync.config import Settings
 from sync.errors import StoreConflict
 from sync.model import Cursor
-from sync.ops.alerts import CURSOR, Alert
+from sync.monitoring.alerts.evaluation import CURSOR, Alert
 from tests.docs.typed import ROOT, typed
 from tests.e2e.conftest import Place
 from tests.e2e.documented import ENDS, NOT_RUN, SAYS, STAYING, Places, not_run, plain

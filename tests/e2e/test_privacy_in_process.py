@@ -13,8 +13,8 @@ from sync.delivery import handlers
 from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncError
 from sync.events import Sources, study_message
 from sync.model import StudyRef
+from sync.monitoring.status import status
 from sync.ports import Services
-from sync.status import status
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore
 from sync.web.dead_letters import list_letters, show_letter

@@ -5,13 +5,15 @@ import re
 
 import pytest
 
-from sync.ops import monitor
-from sync.ops.rules import RULES
+from sync.monitoring.alerts import azure_monitor
+from sync.monitoring.alerts.rules import RULES
 from sync.telemetry.instruments import BY_NAME
 from tests.infra.templates import INFRA, template
 
 
-@pytest.mark.parametrize(("file", "text"), [("alerts.bicep", monitor.bicep()), ("workbook.json", monitor.workbook())])
+@pytest.mark.parametrize(
+    ("file", "text"), [("alerts.bicep", azure_monitor.bicep()), ("workbook.json", azure_monitor.workbook())]
+)
 def test_the_committed_file_is_in_step(file, text):
     form = file.rpartition(".")[2].replace("json", "workbook")
     hint = f"run: python -m sync alerts export --format {form} > infra/{file}"
@@ -26,12 +28,12 @@ def test_every_rule_is_a_resource_that_parses():
 def test_every_query_names_an_instrument_and_attributes_that_it_has():
     text = (INFRA / "alerts.bicep").read_text() + (INFRA / "workbook.json").read_text().replace('\\"', '"')
     names = re.findall(r'name == "([^"]+)"', text)
-    assert len(names) == len(RULES) + len(monitor.CHARTS)
+    assert len(names) == len(RULES) + len(azure_monitor.CHARTS)
     assert set(names) <= set(BY_NAME)
     keys = {attribute.key for each in BY_NAME.values() for attribute in each.attributes}
     assert set(re.findall(r'customDimensions\["([^"]+)"\]', text)) <= keys
 
 
 def test_the_workbook_is_json_with_a_chart_for_each_figure():
-    items = json.loads(monitor.workbook())["items"]
-    assert len(items) == 1 + len(monitor.CHARTS)
+    items = json.loads(azure_monitor.workbook())["items"]
+    assert len(items) == 1 + len(azure_monitor.CHARTS)

@@ -14,8 +14,9 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 from bench.large_world import CODES, Size, fill, letter_of, study_of
 from local.azurite import azurite
-from sync import bootstrap, status
+from sync import bootstrap
 from sync.config import Settings
+from sync.monitoring import status
 from sync.ports.operations import NEWEST
 from sync.web import dashboard, dead_letters, replays
 from sync.web.exchange import Request

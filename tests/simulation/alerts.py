@@ -18,9 +18,9 @@ from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.errors import StoreUnavailable, SyncError, WebhookUnavailable
 from sync.model import Drift, DriftKind, StudyRef
-from sync.ops import alerts
+from sync.monitoring.alerts import evaluation
+from sync.monitoring.history import Recorder
 from sync.ports import Notice, Services
-from sync.series import Recorder
 from sync.telemetry.telemetry import Telemetry
 from sync.testing.store import MemoryStore
 from tests.simulation.scheduling import Stepping, Turns
@@ -98,7 +98,7 @@ class AlertWorld:
         fail_rate: float = 0.0,
         outage_rate: float = 0.0,
         settings: Settings = SETTINGS,
-        module: ModuleType = alerts,
+        module: ModuleType = evaluation,
     ) -> None:
         self.rng = random.Random(seed)
         self.turns = Turns(self.rng)

@@ -16,9 +16,9 @@ from typing import Any
 
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
-from sync.figures import SILENCE_CURSOR
 from sync.model import Action, Change, ObjectRef
-from sync.ops import silence
+from sync.monitoring.alerts import missing_events
+from sync.monitoring.counts import SILENCE_CURSOR
 from sync.ports import Services
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
@@ -120,7 +120,7 @@ class SilenceWorld:
         return {
             blob.last_modified.isoformat()
             for ref, blob in self.objects._blobs.items()
-            if now - silence.RECENT < blob.last_modified < now - silence.GRACE
+            if now - missing_events.RECENT < blob.last_modified < now - missing_events.GRACE
             and ref not in told_of
             and not self._is_known(ref, blob.etag)
         }
@@ -186,7 +186,7 @@ class SilenceWorld:
 
 async def _play(world: SilenceWorld) -> list[str]:
     await world.chaos()
-    world.clock.advance(silence.GRACE.total_seconds() + 1)
+    world.clock.advance(missing_events.GRACE.total_seconds() + 1)
     silent = world.silent()
     await world.walks(world.pages())
     if silent and world.told() is None:
@@ -199,7 +199,7 @@ async def _play(world: SilenceWorld) -> list[str]:
     if world.told() is not None:
         world.wrong.append("silence is told though all was seen")
     world.change()
-    world.clock.advance((silence.RECENT + timedelta(hours=1)).total_seconds())
+    world.clock.advance((missing_events.RECENT + timedelta(hours=1)).total_seconds())
     await world.walks(2 * world.pages())
     if world.told() is not None:
         world.wrong.append("silence is told of what was there long before")
@@ -211,7 +211,7 @@ async def _overtaken(world: SilenceWorld) -> list[str]:
     ref = world.objects.ref("a")
     world.objects.put(ref, dicom_file(Content("1", "P1", "11")))
     await world.see_all()
-    world.clock.advance(silence.GRACE.total_seconds() + 1)
+    world.clock.advance(missing_events.GRACE.total_seconds() + 1)
     walker = world.walk()
     await world.turns.go(walker, "page")
     await world.turns.go(walker, calls=1)
@@ -222,11 +222,11 @@ async def _overtaken(world: SilenceWorld) -> list[str]:
     return world.wrong
 
 
-def overtaken(*, module: ModuleType = silence) -> list[str]:
+def overtaken(*, module: ModuleType = missing_events) -> list[str]:
     """Play the one interleaving that random schedules seldom meet; say what is wrong."""
     return asyncio.run(_overtaken(SilenceWorld(0, module)))
 
 
-def schedule(seed: int, *, module: ModuleType = silence) -> list[str]:
+def schedule(seed: int, *, module: ModuleType = missing_events) -> list[str]:
     """Play the schedule of a seed; say what is wrong."""
     return asyncio.run(_play(SilenceWorld(seed, module)))

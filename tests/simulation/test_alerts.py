@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from sync.ops import alerts
+from sync.monitoring.alerts import evaluation
 from tests.simulation.alerts import AlertWorld, always_second, history, stoppages
 from tests.simulation.mutants import apart
 
@@ -51,7 +51,7 @@ async def test_a_channel_that_fails_alone_sends_nothing_twice():
         assert all(len(channel.got) == len(EXPECTED) for channel in world.channels.values())
 
 
-async def failing_webhook(seed, module=alerts):
+async def failing_webhook(seed, module=evaluation):
     """One channel fails for good while a study is late and is not any more; then it is back, within the hour."""
     world = AlertWorld(seed, module=module)
     world.channels["webhook"].fail_rate = 1.0
@@ -81,7 +81,7 @@ async def test_an_app_that_always_finds_somebody_else_at_it_is_not_taken_for_sto
     assert told(await always_second(alerts), "alert.stopped") == [[], []]
 
 
-async def acknowledging(seed, module=alerts):
+async def acknowledging(seed, module=evaluation):
     """Two people take note of two alerts while both are evaluated, and one of the alerts is raised anew later."""
     world = AlertWorld(seed, module=module)
     await world.late(broken=True)
@@ -96,7 +96,7 @@ async def acknowledging(seed, module=alerts):
     return world
 
 
-async def taken(world, module=alerts):
+async def taken(world, module=evaluation):
     cursors = {row.name: row.position for row in world.store.cursors.table.values()}
     raised = module.states(cursors[module.CURSOR])
     noted = module.acknowledgements(cursors.get(module.ACKNOWLEDGED, {}), raised)
@@ -223,7 +223,7 @@ MUTANTS = {
 @pytest.mark.parametrize("rule", MUTANTS)
 async def test_without_the_rule_something_is_lost_or_made_up(rule):
     old, new, shows = MUTANTS[rule]
-    module = apart("sync.ops.alerts", (old, new), rule=rule)
+    module = apart("sync.monitoring.alerts.evaluation", (old, new), rule=rule)
     for seed in range(10 * SEEDS):
         if await shows(seed, module):
             return

@@ -69,7 +69,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize("rule", MUTANTS)
 def test_a_walk_without_this_rule_is_caught(rule):
-    changed = apart("sync.ops.silence", MUTANTS[rule], rule=rule)
+    changed = apart("sync.monitoring.alerts.missing_events", MUTANTS[rule], rule=rule)
     if rule == LISTED:
         assert overtaken(module=changed)
         return

@@ -8,12 +8,12 @@ import pytest
 
 from sync.errors import FhirUnavailable, StoreUnavailable
 from sync.model import Cursor, Drift, DriftKind
-from sync.ops import alerts
-from sync.ops.alerts import acknowledge, evaluate_alerts
-from sync.ops.rules import BY_CODE, RULES, Figure
-from sync.ops.watch import watch
-from sync.series import Recorder
-from sync.status import status
+from sync.monitoring.alerts import evaluation
+from sync.monitoring.alerts.evaluation import acknowledge, evaluate_alerts
+from sync.monitoring.alerts.rules import BY_CODE, RULES, Figure
+from sync.monitoring.alerts.watch import watch
+from sync.monitoring.history import Recorder
+from sync.monitoring.status import status
 from sync.telemetry.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
@@ -224,7 +224,7 @@ async def test_no_storage_changes_nothing():
     world = Watched()
     await old_study(world)
     await world.tick()
-    kept = await world.w.store.cursors.read(alerts.CURSOR)
+    kept = await world.w.store.cursors.read(evaluation.CURSOR)
 
     async def down(*_):
         raise StoreUnavailable("503")
@@ -232,7 +232,7 @@ async def test_no_storage_changes_nothing():
     world.w.store.study_queue.depths = down
     with pytest.raises(StoreUnavailable):
         await world.tick(100)
-    after = await world.w.store.cursors.read(alerts.CURSOR)
+    after = await world.w.store.cursors.read(evaluation.CURSOR)
     assert after.value.position == kept.value.position
 
 

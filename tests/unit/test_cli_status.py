@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from sync.cli import app
 from sync.cli import show_status as command
-from sync.ops.alert_events import EventChannel
-from sync.ops.alerts import evaluate_alerts
-from sync.series import Recorder
-from sync.status import status
+from sync.monitoring.alerts.evaluation import evaluate_alerts
+from sync.monitoring.alerts.event_channel import EventChannel
+from sync.monitoring.history import Recorder
+from sync.monitoring.status import status
 from tests.unit.test_alerts import Watched, old_study
 from tests.worlds import UNREADABLE, MemoryWorld
 

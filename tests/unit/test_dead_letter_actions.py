@@ -15,8 +15,8 @@ from sync.delivery.handlers import (
 )
 from sync.errors import FhirRejected, SourceUnavailable, StoreUnavailable
 from sync.events import Sources, study_message
-from sync.figures import read_count
 from sync.model import DeadLetter, SubjectKind
+from sync.monitoring.counts import read_count
 from sync.ports import Counted
 from sync.protocol.dead_letters import park_study
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events

@@ -1,9 +1,9 @@
 """How things stand, told exactly in a small world and quickly in a large one."""
 
-from sync.figures import LATELY, PAGES_AT_ONCE, count_all, keep_count, keep_counts, read_count, read_figures
 from sync.model import SubjectKind
+from sync.monitoring.counts import LATELY, PAGES_AT_ONCE, count_all, keep_count, keep_counts, read_count, read_figures
+from sync.monitoring.status import status
 from sync.ports import Counted
-from sync.status import status
 from tests.worlds import UNREADABLE, MemoryWorld
 
 

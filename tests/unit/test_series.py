@@ -7,7 +7,7 @@ import pytest
 
 from sync.adapters.clocks import ManualClock
 from sync.errors import StoreUnavailable
-from sync.series import MOST_PENDING, Recorder, keep_series, read_past, read_series
+from sync.monitoring.history import MOST_PENDING, Recorder, keep_series, read_past, read_series
 from sync.telemetry.instruments import LATENCY, QUEUE_AGE, SWEEPS
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH
 from sync.telemetry.telemetry import Telemetry

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from sync.figures import read_figures
 from sync.model import Action, Change
-from sync.ops.silence import look_for_silence
+from sync.monitoring.alerts.missing_events import look_for_silence
+from sync.monitoring.counts import read_figures
 from tests.worlds import UNREADABLE
 
 

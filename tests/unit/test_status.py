@@ -1,7 +1,7 @@
 """What an operator is told: whether all is in FHIR, and what is left, without a name or a value."""
 
 from sync.errors import FhirRejected
-from sync.status import status
+from sync.monitoring.status import status
 from tests.worlds import STUDY, MemoryWorld
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sync.errors import FhirRejected
 from sync.model import Finding, StudyRef
-from sync.studies import grouped, study_state
+from sync.monitoring.study_state import grouped, study_state
 from tests.worlds import STUDY, MemoryWorld
 
 

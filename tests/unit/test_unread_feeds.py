@@ -6,9 +6,9 @@ import pytest
 
 from sync.errors import SourceUnavailable, StoreConflict
 from sync.feeds import read_dicom_feed
-from sync.figures import UNREAD_CURSOR, feeds_of, read_figures
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
-from sync.ops.unread_feeds import note_unread_feeds
+from sync.monitoring.alerts.unread_feeds import note_unread_feeds
+from sync.monitoring.counts import UNREAD_CURSOR, feeds_of, read_figures
 from tests.worlds import MemoryWorld
 
 

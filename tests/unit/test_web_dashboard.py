@@ -7,7 +7,7 @@ import pytest
 
 from sync.errors import StoreUnavailable
 from sync.events import Sources
-from sync.figures import keep_counts
+from sync.monitoring.counts import keep_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS

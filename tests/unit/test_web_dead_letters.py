@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sync.errors import FhirRejected, StoreUnavailable
-from sync.figures import keep_counts
+from sync.monitoring.counts import keep_counts
 from sync.protocol.dead_letters import park_study
 from sync.web import dead_letters as web
 from sync.web.exchange import Request, answered

@@ -46,7 +46,7 @@ FEEDS: Mapping[str, str] = {dicom_cursor(""): "dicom", orthanc_cursor(""): "orth
 SILENCE_CURSOR = "silence"
 
 UNREAD_CURSOR = "feeds.unread"
-"""Cursor of a feed that never was read -> since when that is known; `sync.ops.unread_feeds` keeps it."""
+"""Cursor of a feed that never was read -> since when that is known; `sync.monitoring.alerts.unread_feeds` keeps it."""
 
 LATELY = timedelta(minutes=15)
 """So old may a count of a large table be that is told without a look at the table; the timer counts far more often."""

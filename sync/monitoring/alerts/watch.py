@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from sync.errors import SyncError
-from sync.figures import keep_counts
-from sync.ops.alerts import evaluate_alerts
-from sync.ops.silence import look_for_silence
-from sync.ops.unread_feeds import note_unread_feeds
+from sync.monitoring.alerts.evaluation import evaluate_alerts
+from sync.monitoring.alerts.missing_events import look_for_silence
+from sync.monitoring.alerts.unread_feeds import note_unread_feeds
+from sync.monitoring.counts import keep_counts
+from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, Notice, ObjectListing, Services
-from sync.series import Recorder
 
 
 async def watch(

@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from sync.errors import StoreConflict
-from sync.figures import UNREAD_CURSOR, feeds_of
 from sync.model import Cursor
+from sync.monitoring.counts import UNREAD_CURSOR, feeds_of
 from sync.ports import Services
 
 

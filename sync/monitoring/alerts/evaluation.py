@@ -24,12 +24,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.errors import Contention, StoreConflict, SyncError
-from sync.figures import Figures, measure_figures, read_figures
 from sync.model import Cursor, digest
-from sync.ops.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Figure, Rule
+from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Figure, Rule
+from sync.monitoring.counts import Figures, measure_figures, read_figures
+from sync.monitoring.history import Chart, Recorder, floor, read_series
 from sync.ports import AlertChannel, Notice, Services
 from sync.protocol import leases
-from sync.series import Chart, Recorder, floor, read_series
 from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, OPEN_DRIFT, QUEUE_AGE, SILENCE
 from sync.telemetry.measurements import MINUTE
 

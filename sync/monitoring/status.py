@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.figures import FEEDS, Figures, read_figures
 from sync.model import RECONCILE_CURSOR, Cursor
-from sync.ops import alerts
-from sync.ops.alerts import Alert
-from sync.ops.rules import BY_CODE, Severity
+from sync.monitoring.alerts import evaluation
+from sync.monitoring.alerts.evaluation import Alert
+from sync.monitoring.alerts.rules import BY_CODE, Severity
+from sync.monitoring.counts import FEEDS, Figures, read_figures
+from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.ports import Services
-from sync.series import Chart, Past, floor, read_past
 from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
 from sync.telemetry.measurements import MINUTE, Sample
 
@@ -102,7 +102,7 @@ def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
     codes = {alert.code for alert in raised}
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
     reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
-    stopped = _stopped(figures, s) if alerts.STOPPED not in codes else ()
+    stopped = _stopped(figures, s) if evaluation.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
     if figures.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {figures.dirty_age:.0f} s.")
@@ -112,19 +112,19 @@ def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
 
 def _stopped(figures: Figures, s: Services) -> tuple[str, ...]:
     """Tell that the timers do not run, before anybody who watches has raised it, and when nobody does."""
-    age = alerts.stopped_for(figures)
-    rule = BY_CODE[alerts.STOPPED]
+    age = evaluation.stopped_for(figures)
+    rule = BY_CODE[evaluation.STOPPED]
     return (f"{rule.code}: {rule.says(round(age), s.settings.alert)}",) if age > s.settings.alert.stopped else ()
 
 
 def _alerts(figures: Figures) -> Mapping[str, Alert]:
-    kept = figures.cursors.get(alerts.CURSOR)
-    return alerts.states(kept.position) if kept is not None else {}
+    kept = figures.cursors.get(evaluation.CURSOR)
+    return evaluation.states(kept.position) if kept is not None else {}
 
 
 def _raised(alert: Alert, figures: Figures) -> dict[str, Any]:
-    kept = figures.cursors.get(alerts.ACKNOWLEDGED)
-    noted = alerts.acknowledgements(kept.position, {alert.code: alert}) if kept is not None else {}
+    kept = figures.cursors.get(evaluation.ACKNOWLEDGED)
+    noted = evaluation.acknowledgements(kept.position, {alert.code: alert}) if kept is not None else {}
     taken = noted.get(alert.code)
     return {
         "code": alert.code,

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from sync.config import AlertSettings
-from sync.ops.rules import RULES, Figure, Rule
+from sync.monitoring.alerts.rules import RULES, Figure, Rule
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_AGE,
@@ -26,7 +26,7 @@ from sync.telemetry.instruments import (
 )
 
 _HEAD = """\
-// Made of sync/ops/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
+// Made of sync/monitoring/alerts/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
 param location string
 param tags object
 param insightsId string

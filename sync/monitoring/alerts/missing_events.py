@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.errors import SourceGone, StaleToken, StoreConflict
-from sync.figures import SILENCE_CURSOR
 from sync.model import ListedObject, Page
+from sync.monitoring.counts import SILENCE_CURSOR
 from sync.ports import ObjectListing, Services
 from sync.protocol import leases
 

@@ -1,0 +1,1 @@
+"""What operators see: counts, metric history, status, study state and alerts."""
