@@ -19,8 +19,8 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_
 from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.pause import projection_pause
 from sync.ports import Services
+from sync.verify.full_scan import Outcome, Plan, Round
 from sync.verify.hints import HINTS
-from sync.verify.rounds import Outcome, Plan, Round
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -33,11 +33,11 @@ from sync.ports import ObjectListing, Services
 from sync.protocol.leases import take
 from sync.protocol.outbox import announce_drift
 from sync.telemetry.instruments import OPEN_DRIFT
-from sync.verify.looks import Found, Looker
-from sync.verify.mending import Budget, mend_study
+from sync.verify.checking import Found, Looker
 from sync.verify.objects import object_address
+from sync.verify.orphans import LISTED, look_at_stranger
+from sync.verify.repair import Budget, mend_study
 from sync.verify.source import PAGE, look_at_listed, mend_object
-from sync.verify.strangers import LISTED, look_at_stranger
 from sync.verify.studies import look_at_study
 
 LEASE = 300.0

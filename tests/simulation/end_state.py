@@ -11,7 +11,7 @@ from sync.events import study_message
 from sync.mapping.resource import canonical
 from sync.model import Action, Change, Projection, StudyRef, digest
 from sync.protocol import outbox
-from sync.verify.strangers import look_at_stranger
+from sync.verify.orphans import look_at_stranger
 from sync.verify.studies import look_at_study
 from tests.simulation.stepping import run
 from tests.simulation.world import Faults, World

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sync.cli import app, verify_all
 from sync.cli.verify_all import Shown
 from sync.model import Drift, DriftKind
-from sync.verify.rounds import Outcome, Plan
+from sync.verify.full_scan import Outcome, Plan
 from tests.worlds import MemoryWorld
 
 RUNNER = CliRunner()

@@ -11,7 +11,7 @@ from sync.protocol.outbox import sweep_outbox
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
-from sync.verify.looks import Looker
+from sync.verify.checking import Looker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE
 from tests.unit.test_verify import Naps, noted

@@ -7,8 +7,8 @@ import pytest
 from sync.errors import SourceGone
 from sync.mapping.resource import derived_id
 from sync.model import DriftKind, StudyRef
-from sync.verify.looks import Looker
-from sync.verify.rounds import Plan, Round
+from sync.verify.checking import Looker
+from sync.verify.full_scan import Plan, Round
 from sync.verify.source import GRACE
 from tests.unit.test_derived import PDF
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, patient_of, study_id

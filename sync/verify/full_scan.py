@@ -18,10 +18,10 @@ from typing import Protocol
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Services
-from sync.verify.looks import Found, Looker
-from sync.verify.mending import OF_OBJECTS, Budget, mend_study, remove_stranger
+from sync.verify.checking import Found, Looker
+from sync.verify.orphans import LISTED, look_at_stranger, study_of
+from sync.verify.repair import OF_OBJECTS, Budget, mend_study, remove_stranger
 from sync.verify.source import PAGE, look_at_listed, mend_object
-from sync.verify.strangers import LISTED, look_at_stranger, study_of
 from sync.verify.studies import look_at_study
 
 CHUNK = 200
