@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sync.backfill import Scope
-from sync.backfill import backfill as walk_through
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, moment, projecting, refuse, tell, turn_of
 from sync.errors import SourceGone, SyncError
 from sync.ports import ObjectListing, Services
-from sync.walking import Walk
+from sync.walks.backfill import Scope
+from sync.walks.backfill import backfill as walk_through
+from sync.walks.walk import Walk
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -20,7 +20,7 @@ from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
 from sync.replay.preview import Foreseen, counted, foresee
 from sync.replay.requests import Request, parse_request
 from sync.replay.sources import LISTING, ROUTE
-from sync.walking import Walk
+from sync.walks.walk import Walk
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

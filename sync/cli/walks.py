@@ -19,8 +19,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention
 from sync.ports import Services
-from sync.projecting import HintsHere, Projector
-from sync.walking import LEASE, Walk, walk_of
+from sync.walks.inline_projection import HintsHere, Projector
+from sync.walks.walk import LEASE, Walk, walk_of
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""

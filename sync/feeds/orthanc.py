@@ -20,7 +20,7 @@ from typing import Any
 from sync.errors import SourceUnavailable
 from sync.model import Action, Batch, Change, Locator, ObjectRef
 from sync.ports import OrthancServer, Services
-from sync.walking import AHEAD
+from sync.walks.walk import AHEAD
 
 LIMIT = 500
 """Changes a page."""

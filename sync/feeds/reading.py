@@ -21,7 +21,7 @@ from sync.events import feed_sequences
 from sync.feeds import orthanc, windows
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Services
-from sync.walking import Walk, Work, go, stubborn, walk_of
+from sync.walks.walk import Walk, Work, go, stubborn, walk_of
 
 PARALLEL = 32
 """Instances of a feed that are dealt with at once."""

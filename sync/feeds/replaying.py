@@ -36,7 +36,7 @@ async def replay_window(
     study: StudyRef | None = None,
 ) -> AsyncIterator[Batch]:
     """
-    Iterate over what changed in a DICOM service or an Orthanc, as batches for `sync.walking.go`.
+    Iterate over what changed in a DICOM service or an Orthanc, as batches for `sync.walks.walk.go`.
 
     Nothing is written here. Whoever replays gives each change to ``handle_change(change, s, attempt=2)``: with
     ``attempt`` above 1 a change that is known already marks its study dirty all the same. For a dry run compare

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sync.backfill import OUTCOMES
 from sync.delivery.handlers import handle_change, set_aside
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.model import Batch, Change, Cursor, StudyRef
@@ -23,7 +22,8 @@ from sync.protocol.dirty_studies import mark_anew
 from sync.protocol.leases import take
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
-from sync.walking import LEASE, Walk, Work, go, stubborn, walk_of
+from sync.walks.backfill import OUTCOMES
+from sync.walks.walk import LEASE, Walk, Work, go, stubborn, walk_of
 
 PREFIX = "replay "
 SLICE = 240.0

@@ -22,7 +22,7 @@ from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.replay.jobs import Job, changes_of
 from sync.replay.requests import Request
 from sync.replay.sources import Source
-from sync.walking import Walk, go, stubborn
+from sync.walks.walk import Walk, go, stubborn
 
 ROUNDS = 5
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync.backfill import Scope, listed
 from sync.blob_feed import feed_batches
 from sync.errors import FeedMissing, SourceGone
 from sync.events import Sources
@@ -21,6 +20,7 @@ from sync.feeds import next_moment, replay_window
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, ObjectListing, Services
 from sync.replay.requests import Request
+from sync.walks.backfill import Scope, listed
 
 ROUTE = "route"
 FEED, LISTING, STUDY = "feed", "listing", "study"

@@ -22,7 +22,7 @@ from sync.replay.preview import foresee
 from sync.replay.requests import Request as Replay
 from sync.replay.requests import parse_request
 from sync.replay.sources import Source
-from sync.walking import Walk
+from sync.walks.walk import Walk
 from sync.web.exchange import Answer, Request, fields_of, is_set, text_of
 
 _FLAGS = ("reread", "dry_run")

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from sync import walking
-from sync.backfill import Scope, backfill
 from sync.errors import Contention, SourceUnavailable, StaleToken
 from sync.model import Page
-from sync.walking import Walk, walk_of
+from sync.walks import walk
+from sync.walks.backfill import Scope, backfill
+from sync.walks.walk import Walk, walk_of
 from tests.worlds import STUDY, UNREADABLE
 
 SCOPE = Scope(container="dicom")
@@ -19,8 +19,8 @@ SCOPE = Scope(container="dicom")
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
-    monkeypatch.setattr("sync.backfill.PAGE", 3)
-    monkeypatch.setattr(walking, "FIRST_PAUSE", 0)
+    monkeypatch.setattr("sync.walks.backfill.PAGE", 3)
+    monkeypatch.setattr(walk, "FIRST_PAUSE", 0)
 
 
 def filled(w, count):

@@ -23,7 +23,7 @@ def no_waiting(monkeypatch):
     import asyncio
 
     real = asyncio.sleep
-    monkeypatch.setattr("sync.walking.asyncio.sleep", soon)
+    monkeypatch.setattr("sync.walks.walk.asyncio.sleep", soon)
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ async def test_a_cursor_that_cannot_be_read_is_no_beginning(world, monkeypatch):
 
 
 async def test_only_one_reads_at_a_time(world):
-    from sync.walking import walk_of
+    from sync.walks.walk import walk_of
 
     async with walk_of(dicom_cursor(world.service.account), world.services):
         assert await read_dicom_feed(world.services) is None

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sync import projecting
 from sync.errors import FhirRejected, FhirUnavailable
-from sync.projecting import HintsHere, Projector
+from sync.walks import inline_projection
+from sync.walks.inline_projection import HintsHere, Projector
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -24,7 +24,7 @@ class Passing:
 
 @pytest.fixture
 def w(monkeypatch):
-    monkeypatch.setattr(projecting, "_LOOK", 0)
+    monkeypatch.setattr(inline_projection, "_LOOK", 0)
     world = MemoryWorld()
     hints = HintsHere(Passing(world.clock))
     world.services = replace(world.services, clock=Passing(world.clock), study_queue=hints)
@@ -68,7 +68,7 @@ async def test_a_short_outage_is_waited_out(w):
 
 
 async def test_a_long_outage_ends_it_and_the_study_stays_outstanding(w, monkeypatch):
-    monkeypatch.setattr(projecting, "PATIENCE", 0.1)
+    monkeypatch.setattr(inline_projection, "PATIENCE", 0.1)
     await w.ingest(w.put("a"))
     w.fhir.outage = FhirUnavailable("no")
     with pytest.raises(FhirUnavailable):

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from sync import walking
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
@@ -15,7 +14,8 @@ from sync.replay.preview import counted, foresee
 from sync.replay.requests import Request
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
-from sync.walking import Walk, walk_of
+from sync.walks import walk
+from sync.walks.walk import Walk, walk_of
 from tests.change_feed import record
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id
 
@@ -74,7 +74,7 @@ class World(MemoryWorld):
 
 @pytest.fixture
 def w(monkeypatch):
-    monkeypatch.setattr(walking, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(walk, "FIRST_PAUSE", 0)
     return World()
 
 

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from sync import walking
 from sync.feeds import read_dicom_feed
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, Job, advance, advance_all, begin, cursor_of, replays
 from sync.replay.preview import counted, foresee
 from sync.replay.requests import Request
 from sync.replay.sources import DicomService
-from sync.walking import Walk, walk_of
+from sync.walks import walk
+from sync.walks.walk import Walk, walk_of
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
 from tests.worlds import run
 
@@ -46,7 +46,7 @@ class World(FeedWorld):
 
 @pytest.fixture
 def w(monkeypatch):
-    monkeypatch.setattr(walking, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(walk, "FIRST_PAUSE", 0)
     return World()
 
 

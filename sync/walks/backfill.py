@@ -3,7 +3,7 @@ Everything that a container holds, looked at: to begin with, or after events wer
 
 A listing names each object with its ETag, so one that is known as it is costs one table row read and no byte of the
 object. The walk's cursor keeps the listing's token: killed and started again, it goes on where it was. What FHIR then
-has to show is for the projection, in the running functions or in this process (`sync.projecting`).
+has to show is for the projection, in the running functions or in this process (`sync.walks.inline_projection`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sync.model import Action, Batch, Change, Page, digest
 from sync.pipeline import Ingested
 from sync.ports import ObjectListing, Services
 from sync.protocol.claims import is_repeat
-from sync.walking import Walk, Work, go, stubborn
+from sync.walks.walk import Walk, Work, go, stubborn
 
 PAGE = 1000
 """Objects a page: the position moves a page at a time, so this many are looked at again at most twice after a kill."""
@@ -66,7 +66,7 @@ async def backfill(
     Parameters
     ----------
     walk
-        Of `sync.walking.walk_of`; counts by outcome are added to it, and its position is moved. A finished walk
+        Of `sync.walks.walk.walk_of`; counts by outcome are added to it, and its position is moved. A finished walk
         begins anew.
     dry_run
         Only count what would be looked at, ``new`` and ``changed``. The walk should then be one of its own.
