@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync.blob_feed import feed_batches
 from sync.errors import FeedMissing, SourceGone
 from sync.events import Sources
 from sync.feeds import next_moment, replay_window
+from sync.feeds.blob import feed_batches
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, ObjectListing, Services
 from sync.replay.requests import Request

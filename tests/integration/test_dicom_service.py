@@ -14,7 +14,7 @@ from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import instance_ref
 from sync.errors import SourceGone, SourceUnavailable
-from sync.feeds import windows
+from sync.feeds import dicom_windows
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
 from sync.testing.dicom import MemoryDicomService
@@ -130,10 +130,14 @@ async def test_our_client_reads_metadata_and_studies_of_it(served):
 
 async def test_our_client_walks_a_feed_of_many_pages(served):
     fill(served.service, 450)
-    seen = [entry.change.sequence async for page in windows.pages(served.ours, start=None, end=None) for entry in page]
+    seen = [
+        entry.change.sequence async for page in dicom_windows.pages(served.ours, start=None, end=None) for entry in page
+    ]
     assert seen == list(range(1, 451))
     start, end = served.service.rows[100].at, served.service.rows[200].at
-    seen = [entry.change.sequence async for page in windows.pages(served.ours, start=start, end=end) for entry in page]
+    seen = [
+        entry.change.sequence async for page in dicom_windows.pages(served.ours, start=start, end=end) for entry in page
+    ]
     assert seen == list(range(101, 201))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
 from sync.errors import StoreConflict, TransientError
-from sync.feeds import windows
+from sync.feeds import dicom_windows
 from sync.model import Action, Change, StudyRef
 from sync.ports import Clock, Services
 from sync.protocol.leases import take
@@ -32,7 +32,7 @@ from tests.simulation.world import SETTINGS
 LEASE = 30.0
 MAX_STEPS = 5_000
 STUDIES, SOPS = (1, 2), (1, 2)
-FURTHEST_BEHIND = (windows.SKEW - windows.OVERLAP).total_seconds()
+FURTHEST_BEHIND = (dicom_windows.SKEW - dicom_windows.OVERLAP).total_seconds()
 
 
 class Stepping:
@@ -79,7 +79,7 @@ class FeedWorld:
 
     rng: random.Random
     pipeline: ModuleType = pipeline
-    windows: ModuleType = windows
+    windows: ModuleType = dicom_windows
     behind: float = 0.0
     """Seconds that the service's clock is behind ours."""
 
@@ -111,7 +111,7 @@ class FeedWorld:
     # Who is under way.
 
     async def reader(self, actor: Actor) -> None:
-        """Read the feed under the lease, as `sync.feeds.reading` does, one change after the other."""
+        """Read the feed under the lease, as `sync.feeds.reader` does, one change after the other."""
         s = self.services
         lease = await take("feed", s.cursors, s.clock, seconds=LEASE)
         if lease is None:
@@ -208,7 +208,7 @@ class FeedWorld:
     def pass_time(self, seconds: float) -> None:
         """Let rows that are held back appear before they would be later than rows ever are."""
         self.clock.advance(seconds)
-        latest = self.clock.now() - windows.OVERLAP + timedelta(seconds=LEASE)
+        latest = self.clock.now() - dicom_windows.OVERLAP + timedelta(seconds=LEASE)
         for row in self.service.rows:
             row.visible = row.visible or row.at < latest
 
@@ -239,7 +239,7 @@ class FeedWorld:
         return None
 
 
-def passed_while_hidden(windows_module: ModuleType = windows) -> str | None:
+def passed_while_hidden(windows_module: ModuleType = dicom_windows) -> str | None:
     """
     Play a run over a long backlog that passes a row which only then appears; the service's clock is behind ours.
 
@@ -255,7 +255,7 @@ def passed_while_hidden(windows_module: ModuleType = windows) -> str | None:
     async def read(**window: Any) -> Any:
         found = await page(**window)
         if not late.visible:
-            world.clock.advance(windows.OVERLAP.total_seconds())
+            world.clock.advance(dicom_windows.OVERLAP.total_seconds())
             world.service.reveal()
             world.clock.advance(1)
             world.service.store(instance(2, 2) | text)
@@ -271,7 +271,9 @@ def rows_of(rows: Any) -> dict[str, str]:
     return {row.record.sop_instance_uid: row.record.attributes["StudyDescription"][0] for row in rows}
 
 
-def schedule(seed: int, *, pipeline_module: ModuleType = pipeline, windows_module: ModuleType = windows) -> str | None:
+def schedule(
+    seed: int, *, pipeline_module: ModuleType = pipeline, windows_module: ModuleType = dicom_windows
+) -> str | None:
     """Play the schedule of a seed; say what is wrong in the end."""
     rng = random.Random(seed)
     world = FeedWorld(rng, pipeline_module, windows_module)

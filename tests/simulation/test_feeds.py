@@ -79,7 +79,7 @@ class Edit:
     script: Callable[[ModuleType], str | None] | None = None
 
     def load(self) -> ModuleType:
-        return apart("sync.feeds.windows", (self.old, self.new), rule=self.rule)
+        return apart("sync.feeds.dicom_windows", (self.old, self.new), rule=self.rule)
 
 
 EDITS = [

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from sync.errors import BadEvent
-from sync.feeds.entries import entries_of
-from sync.feeds.windows import latest
+from sync.feeds.dicom_entries import entries_of
+from sync.feeds.dicom_windows import latest
 from sync.model import Action, Change, Look
 from tests.dicom_services import instance, uid
 

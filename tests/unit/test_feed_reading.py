@@ -7,8 +7,8 @@ import pytest
 
 from sync.delivery.handlers import handle_change
 from sync.errors import ConfigError, SourceUnavailable, StoreUnavailable
-from sync.feeds import read_dicom_feed, replay_window, wake, windows
-from sync.feeds.windows import LIMIT, OVERLAP
+from sync.feeds import dicom_windows, read_dicom_feed, replay_window, wake
+from sync.feeds.dicom_windows import LIMIT, OVERLAP
 from sync.model import SubjectKind, dicom_cursor
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
 
@@ -80,7 +80,7 @@ async def test_reading_again_writes_nothing_and_marks_nothing(world):
 
 
 async def test_many_pages_are_read_with_windows_that_begin_anew(world, monkeypatch):
-    monkeypatch.setattr(windows, "LONGEST_WINDOW", LONGEST)
+    monkeypatch.setattr(dicom_windows, "LONGEST_WINDOW", LONGEST)
     for sop in range(LONGEST + 3 * LIMIT):
         world.service.skip(sop % 3)
         world.clock.advance(0.01)
@@ -100,7 +100,7 @@ async def test_many_pages_are_read_with_windows_that_begin_anew(world, monkeypat
 
 
 async def test_rows_of_one_and_the_same_time_are_all_read(world, monkeypatch):
-    monkeypatch.setattr(windows, "LONGEST_WINDOW", LONGEST)
+    monkeypatch.setattr(dicom_windows, "LONGEST_WINDOW", LONGEST)
     for sop in range(LONGEST + 2 * LIMIT):
         world.service.store(instance(1, sop))
     counts = await read_dicom_feed(world.services)

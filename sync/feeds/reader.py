@@ -18,7 +18,7 @@ from typing import Any
 from sync.delivery.handlers import handle_change, set_aside
 from sync.errors import Contention, SourceUnavailable
 from sync.events import feed_sequences
-from sync.feeds import orthanc, windows
+from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Services
 from sync.walks.walk import Walk, Work, go, stubborn, walk_of
@@ -47,7 +47,7 @@ async def read_dicom_feed(s: Services) -> Mapping[str, int] | None:
     feed = s.dicom_feed
     if feed is None:
         return None
-    return await _run(dicom_cursor(feed.account), lambda position: windows.batches(feed, position, s), s)
+    return await _run(dicom_cursor(feed.account), lambda position: dicom_windows.batches(feed, position, s), s)
 
 
 async def read_orthanc_feed(s: Services) -> Mapping[str, int] | None:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.events import message_digest
-from sync.feeds.entries import Entry, entries_of
+from sync.feeds.dicom_entries import Entry, entries_of
 from sync.model import Batch, Change, DeadLetter, ObjectRef, SubjectKind
 from sync.ports import ChangeFeed, Services
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from sync.dicom.instance_names import uids_of
 from sync.errors import ConfigError
-from sync.feeds import orthanc, windows
+from sync.feeds import dicom_windows, orthanc
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, InstanceSource, OrthancServer, Services
 
@@ -88,8 +88,8 @@ async def replay_window(
 async def _of_feed(
     feed: ChangeFeed, start: datetime | None, end: datetime | None, study: StudyRef | None
 ) -> AsyncIterator[Change]:
-    async for entries in windows.pages(feed, start=start, end=end):
-        for change in windows.latest(entries):
+    async for entries in dicom_windows.pages(feed, start=start, end=end):
+        for change in dicom_windows.latest(entries):
             if study is None or _is_of(change.object, study):
                 yield change
 
