@@ -15,7 +15,7 @@ from sync.config import Settings
 from sync.config.check import Remark, Severity, remarks
 
 if TYPE_CHECKING:
-    from sync.connections import Connection
+    from sync.bootstrap.connections import Connection
 
 app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -70,7 +70,7 @@ def check(
 
 async def _try_all() -> list[Connection]:
     from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
-    from sync.connections import tried  # noqa: PLC0415
+    from sync.bootstrap.connections import tried  # noqa: PLC0415
 
     running = connect(Settings.load())
     try:

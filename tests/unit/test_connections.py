@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sync.adapters.azure.errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
-from sync.connections import tried
+from sync.bootstrap.connections import tried
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 from sync.events import Sources
 from sync.testing.objects import MemoryObjects
