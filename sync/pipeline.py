@@ -9,8 +9,9 @@ events are harmless. A study is projected from all its rows at once, so arrival 
 repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
 ``tests/simulation`` shows for each rule that dropping it is caught.
 
-Where each step is told: looking `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty studies `sync.protocol.dirty_studies`,
-dead letters `sync.protocol.dead_letters`, what is written to FHIR `sync.projection`. Who acts on failures: `sync.delivery.handlers`.
+Where each step is told: looking `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty
+studies `sync.protocol.dirty_studies`, dead letters `sync.protocol.dead_letters`, what is written to FHIR
+`sync.projection`. Who acts on failures: `sync.delivery.handlers`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-OpenTelemetry: `sync.telemetry.telemetry.Sink` and `sync.telemetry.telemetry.Tracing` with its SDK, to Azure Monitor, by OTLP, or both.
+OpenTelemetry: the `Sink` and `Tracing` of `sync.telemetry.telemetry` by its SDK, to Azure Monitor, by OTLP, or both.
 
     Telemetry.measure  ->  instruments of the SDK  ->  every minute, on a thread of its own  ->  exporters
     Telemetry.span     ->  spans of the SDK        ->  in batches, on a thread of its own    ->  exporters
@@ -127,7 +127,7 @@ class Traces:
     def span(
         self, name: str, kind: SpanKind, *, links: Sequence[str], attributes: Mapping[str, str | int]
     ) -> Iterator[_Opened]:
-        """Open a span; see `sync.telemetry.telemetry.Tracing`. Exceptions are not recorded: their texts may quote a file."""
+        """Open a span as `Tracing` asks. Exceptions are not recorded: their texts may quote a file."""
         with self._tracer.start_as_current_span(
             name,
             kind=_ROLES[kind.role],

@@ -54,7 +54,7 @@ class StudyHistory(Protocol):
 
 
 class Series(Protocol):
-    """Measurements over time: a row for each minute of each worker, and rows of longer times. See `sync.monitoring.history`."""
+    """Measurements over time: a row for each minute of each worker, and rows of longer times."""
 
     async def write(self, row: SeriesRow) -> None:
         """Insert or replace the row of this worker and time."""

@@ -2,8 +2,8 @@
 What projecting a study would write, without writing anything.
 
 The ordinary pass runs on ports that read the real world and keep every write to themselves. So whatever decides in
-`sync.projection` and `sync.projection.patient` decides here too: a check can neither know less than the sync nor disagree with
-it.
+`sync.projection` and `sync.projection.patient` decides here too: a check can neither know less than the sync nor
+disagree with it.
 """
 
 from __future__ import annotations

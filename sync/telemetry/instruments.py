@@ -1,7 +1,7 @@
 """
 The one table of what is measured: names, units and attributes as OpenTelemetry wants them.
 
-    the sync  ->  Telemetry.measure(instrument, value, attribute=…)  ->  time series in Table Storage (`sync.monitoring.history`)
+    the sync  ->  Telemetry.measure(instrument, value, attribute=…)  ->  metric history in Table Storage
                                                                      ->  OpenTelemetry, if there is an exporter
 
 Attribute values come from closed sets, or are error codes: none can hold patient data, and there are few of them. A
@@ -196,4 +196,5 @@ ACTIONS: Mapping[str, Measured] = {
     "fhir.throttled": _measured(FHIR_THROTTLED),
     "fhir.retries": _measured(FHIR_RETRIES),
 }
-"""Actions of `sync.telemetry.telemetry.Telemetry.event` and ``count`` that are measured; others are counted by name only."""
+"""Actions of `sync.telemetry.telemetry.Telemetry.event` and ``count`` that are measured; others are counted by name
+only."""

@@ -9,7 +9,7 @@ Whether source, ledger and FHIR agree, and what to do where they do not.
     rounds     all of it over all studies, for the command line
     reconcile  a small slice of it again and again, for the timer
 
-Nothing here knows what a resource should look like: a pass over the study is rehearsed (`sync.projection.dry_run`), and what it
-would write is what drifts. A study that is outstanding is left to the sync, and a drift counts only when two looks,
-some time apart, have seen it while nobody was at work on the study.
+Nothing here knows what a resource should look like: a pass over the study is rehearsed (`sync.projection.dry_run`),
+and what it would write is what drifts. A study that is outstanding is left to the sync, and a drift counts only when
+two looks, some time apart, have seen it while nobody was at work on the study.
 """

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sync.dead_letters import actions as actions
+from sync.dead_letters import actions
 from sync.dead_letters import queries as letters
 from sync.errors import RequestRefused
 from sync.events import Sources

@@ -1,8 +1,8 @@
 """
 The mapping as a table: every attribute that is read, where in FHIR it goes, and by which rule.
 
-docs/mapping.md is made from it. Tests keep it true: each row of `sync.dicom.attributes.EXTRACTED` has exactly one here, and
-an attribute that is changed in a study changes what its row names in the resources, and nothing else.
+docs/mapping.md is made from it. Tests keep it true: each row of `sync.dicom.attributes.EXTRACTED` has exactly one
+here, and an attribute that is changed in a study changes what its row names in the resources, and nothing else.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ async def test_who_watches_from_outside_rings_once_when_the_app_stops_and_once_w
 
 
 async def test_an_app_that_always_finds_somebody_else_at_it_is_not_taken_for_stopped():
-    assert told(await always_second(alerts), "alert.stopped") == [[], []]
+    assert told(await always_second(evaluation), "alert.stopped") == [[], []]
 
 
 async def acknowledging(seed, module=evaluation):

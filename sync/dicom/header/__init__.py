@@ -3,8 +3,9 @@ The header reader: ranged reads of an object go in, an `InstanceRecord` or the r
 
 Bytes flow through four steps, each a module: `structure` walks data elements without copying (and so knows a header
 that is whole from one that was cut, which pydicom cannot tell), `text` decodes character sets, `values` turns the few
-attributes of `sync.dicom.attributes.EXTRACTED` into plain data, `record` knows the file format around them. `reading` fetches
-only as many bytes as the walk asks for. pydicom's tables define what the bytes mean; tests compare with its reader.
+attributes of `sync.dicom.attributes.EXTRACTED` into plain data, `record` knows the file format around them. `reading`
+fetches only as many bytes as the walk asks for. pydicom's tables define what the bytes mean; tests compare with its
+reader.
 
 `json_model` reads the same attributes from DICOM JSON, which is how DICOM services tell them.
 """

@@ -2,8 +2,9 @@
 The alert rules for Azure Monitor: the same table, as Bicep and as a workbook, for when the app itself cannot speak.
 
 Pure text: ``python -m sync alerts export``. The queries read ``customMetrics``, where Application Insights keeps what
-OpenTelemetry exports, under the names of `sync.telemetry.instruments`. Sources: Azure "Microsoft.Insights/scheduledQueryRules"
-(2023-03-15-preview), "Azure Workbooks" (Notebook/1.0), "Application Insights telemetry data model" (customMetrics).
+OpenTelemetry exports, under the names of `sync.telemetry.instruments`. Sources: Azure
+"Microsoft.Insights/scheduledQueryRules" (2023-03-15-preview), "Azure Workbooks" (Notebook/1.0), "Application Insights
+telemetry data model" (customMetrics).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 What an operator is warned of: one table, for our own evaluation, for Azure Monitor and for the runbook.
 
-A rule looks at one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest of a
-gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``; and
-mended when it is at most four fifths of it, so that a figure that hovers around the threshold does not ring twice.
+A rule looks at one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
+of a gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``;
+and mended when it is at most four fifths of it, so that a figure that hovers around the threshold does not ring twice.
 """
 
 from __future__ import annotations
