@@ -1,0 +1,59 @@
+"""The failures of `insights`: a code, a text without patient data, and what to do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_REJECTED = 1
+"""The question is understood, but the answer is incomplete or withheld."""
+
+EXIT_USAGE = 2
+"""The command line, a setting, a definition or an input file is wrong; nothing was written."""
+
+EXIT_UNAVAILABLE = 3
+"""A service did not answer; the command may be repeated and continues where it stopped."""
+
+
+class InsightsError(Exception):
+    """
+    A failure with a code that the runbook explains.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and where; never a value of a patient.
+    code
+        ``area.reason``.
+    hint
+        What to do; empty if the message says it.
+    """
+
+    exit_code: ClassVar[int] = EXIT_USAGE
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return code, message and hint as one line."""
+        return f"{self.code}: {self.message}" + (f" {self.hint}" if self.hint else "")
+
+
+class ViewError(InsightsError):
+    """A ViewDefinition is invalid, uses an element that is not supported, or met data that it does not allow."""
+
+
+class DataError(InsightsError):
+    """An input file is torn, too large or not what its name says."""
+
+
+class CollectError(InsightsError):
+    """Data cannot be collected as asked."""
+
+
+class Unavailable(InsightsError):
+    """A service did not answer; repeat the command."""
+
+    exit_code = EXIT_UNAVAILABLE

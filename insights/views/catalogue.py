@@ -1,0 +1,60 @@
+"""The views that are shipped, and how those over one type of resource are read together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+from insights.views.compiler import CompiledView, compile_view, recursive_names
+from insights.views.definition import ViewDefinition, parse_view
+from insights.views.shape import Shape
+
+
+def shipped_views() -> tuple[ViewDefinition, ...]:
+    """Return the shipped views, by name."""
+    folder = files("insights.views") / "shipped"
+    texts = (entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return tuple(sorted((parse_view(json.loads(text)) for text in texts), key=lambda view: view.name))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """
+    Views that are run together: one read of each type's files serves all its views.
+
+    Parameters
+    ----------
+    definitions
+        With unique names.
+    """
+
+    definitions: tuple[ViewDefinition, ...]
+
+    @classmethod
+    def shipped(cls, more: Iterable[ViewDefinition] = ()) -> Catalogue:
+        """Return the shipped views, and more that replace those of the same name."""
+        by_name = {view.name: view for view in (*shipped_views(), *more)}
+        return cls(tuple(by_name[name] for name in sorted(by_name)))
+
+    @cached_property
+    def views(self) -> dict[str, CompiledView]:
+        """Return the compiled views by name; views over one type share a shape."""
+        shapes: dict[str, Shape] = {}
+        recursive: dict[str, frozenset[str]] = {}
+        for view in self.definitions:
+            recursive[view.resource] = recursive.get(view.resource, frozenset()) | recursive_names(view)
+        return {
+            view.name: compile_view(
+                view, shapes.setdefault(view.resource, Shape(view.resource)), recursive=recursive[view.resource]
+            )
+            for view in self.definitions
+        }
+
+    @cached_property
+    def by_resource(self) -> dict[str, tuple[CompiledView, ...]]:
+        """Return the compiled views by the type of resource that they read."""
+        types = sorted({view.resource for view in self.views.values()})
+        return {kind: tuple(view for view in self.views.values() if view.resource == kind) for kind in types}

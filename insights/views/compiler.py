@@ -1,0 +1,124 @@
+"""A ViewDefinition to one SELECT, and the shape of what it reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from insights.views import fhirpath
+from insights.views.definition import Select, ViewDefinition
+from insights.views.fhirpath import Call, Expression, Index, Member
+from insights.views.paths import Paths
+from insights.views.rows import OutputColumn, product, select_rows
+from insights.views.scope import Scope
+from insights.views.shape import Shape, quoted
+from insights.views.values import Value, condition
+
+_STRUCTURE = re.compile(r"@structure:(\w+)@")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledView:
+    """
+    A view that is ready to run.
+
+    Attributes
+    ----------
+    name, resource
+        Of the definition.
+    columns
+        Of the table, in order.
+    shape
+        What a relation must hold for `select` to read it; shared by all views that were compiled into it.
+    """
+
+    name: str
+    resource: str
+    columns: tuple[OutputColumn, ...]
+    shape: Shape
+    _template: str
+
+    def select(self, source: str) -> str:
+        """
+        Return the query.
+
+        Parameters
+        ----------
+        source
+            A relation with the columns of `shape`, one row a resource: a table, or a table function.
+        """
+        return self._template.replace("@source@", source)
+
+
+def recursive_names(view: ViewDefinition) -> frozenset[str]:
+    """Return the elements that the repeats of a view descend into."""
+
+    def of(selects: Iterable[Select]) -> Iterable[str]:
+        for select in selects:
+            for path in select.repeat:
+                yield from _members(fhirpath.parse(path))
+            yield from of(select.select)
+            yield from of(select.union_all)
+
+    return frozenset(of(view.select))
+
+
+def _members(expression: Expression) -> Iterable[str]:
+    match expression:
+        case Member(base, name):
+            yield from _members(base)
+            yield name
+        case Call(base, _, _) | Index(base, _):
+            yield from _members(base)
+        case _:
+            return
+
+
+def compile_view(
+    view: ViewDefinition, shape: Shape | None = None, *, recursive: frozenset[str] = frozenset()
+) -> CompiledView:
+    """
+    Compile a view.
+
+    Parameters
+    ----------
+    shape
+        Of other views over the same type, to be read together; it grows by what this view reads.
+    recursive
+        Elements that those other views repeat over.
+
+    Raises
+    ------
+    ViewError
+        Naming what is wrong or not supported; nothing is compiled partly.
+    """
+    shape = shape if shape is not None else Shape(view.resource)
+    paths = Paths({constant.name: constant for constant in view.constant}, recursive | recursive_names(view))
+    scope = Scope(Value("TRUE", view.resource, shape=shape, root=True))
+    conditions = [f"coalesce({condition(paths.compile(where.path, scope))}, FALSE)" for where in view.where]
+    rows = product(paths, [select_rows(paths, select, scope) for select in view.select])
+    if not shape.parts:
+        shape.use("id", "id", many=False)
+    filtered = " WHERE " + " AND ".join(conditions) if conditions else ""
+    names = [column.name for column in rows.columns]
+    if rows.fields is not None:
+        listing = ", ".join(f"{rows.fields[name]} AS {quoted(name)}" for name in names)
+        template = f"SELECT {listing} FROM @source@ AS r{filtered}"
+    else:
+        listing = ", ".join(f"(u).{quoted(name)} AS {quoted(name)}" for name in names)
+        template = f"SELECT {listing} FROM (SELECT unnest({rows.sql}) AS u FROM @source@ AS r{filtered})"
+    template = _STRUCTURE.sub(lambda match: json.dumps(structure(paths.recursive_shapes[match.group(1)])), template)
+    return CompiledView(view.name, view.resource, rows.columns, shape, template)
+
+
+def structure(shape: Shape) -> object:
+    """Return the structure of an element as DuckDB's ``from_json`` takes it."""
+    parts = {name: _part(part) for name, part in sorted(shape.parts.items())}
+    return parts or "JSON"
+
+
+def _part(shape: Shape) -> object:
+    one = "JSON" if shape.raw else structure(shape) if shape.parts else Shape(shape.type).sql()
+    return [one] if shape.many else one

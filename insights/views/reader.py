@@ -1,0 +1,85 @@
+"""NDJSON files as relations of a shape, and DuckDB's errors as ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from insights.errors import DataError, InsightsError, ViewError
+from insights.views.shape import Shape, literal
+from insights.views.values import MANY_VALUES, TOO_DEEP
+
+MAX_OBJECT_BYTES = 16 * 1024 * 1024
+"""Size of one resource; DuckDB allocates twice that for each thread."""
+
+_RAISED = re.compile(rf"({re.escape(MANY_VALUES)}|{re.escape(TOO_DEEP)})\|([^\n]*)")
+_MALFORMED = re.compile(r'(?:in file|file) "([^"]+)"')
+_LINE = re.compile(r"(?:line|record/value) (\d+)")
+
+
+def connect(
+    database: Path | None = None, *, memory_mb: int = 700, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """
+    Open DuckDB without network, extensions or a file of its own settings.
+
+    Parameters
+    ----------
+    database
+        File; None for a database in memory.
+    memory_mb
+        What DuckDB may hold before it spills.
+    spill
+        Folder to spill to; None forbids it.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": f"{memory_mb}MB",
+        "temp_directory": str(spill or ""),
+        "preserve_insertion_order": "false",
+    }
+    connection = duckdb.connect(str(database or ":memory:"), config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def ndjson(files: Sequence[Path], shape: Shape, *, extra: Sequence[str] = ()) -> str:
+    """
+    Return a relation of the resources in files, of the shape's columns only.
+
+    Parameters
+    ----------
+    extra
+        More options of ``read_json``.
+    """
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in shape.columns().items())
+    paths = ", ".join(literal(str(file)) for file in files)
+    options = [
+        f"columns = {{{columns}}}",
+        "format = 'newline_delimited'",
+        f"maximum_object_size = {MAX_OBJECT_BYTES}",
+        *extra,
+    ]
+    return f"read_json([{paths}], {', '.join(options)})"
+
+
+def view_error(problem: duckdb.Error, name: str) -> InsightsError:
+    """Return our error for one of DuckDB's, without values of the data."""
+    text = str(problem)
+    raised = _RAISED.search(text)
+    if raised and raised.group(1) == MANY_VALUES:
+        message = f"view {name!r}: {raised.group(2)!r} has more than one value in some resource"
+        return ViewError(message, code=MANY_VALUES, hint="Use first(), forEach, or collection: true.")
+    if raised:
+        return ViewError(f"view {name!r}: a repeat is deeper than {raised.group(2)} levels", code=TOO_DEEP)
+    file, line = _MALFORMED.search(text), _LINE.search(text)
+    where = f"{file.group(1)}:{line.group(1) if line else '?'}" if file else f"view {name!r}"
+    if "maximum_object_size" in text:
+        return DataError(f"{where}: a resource exceeds {MAX_OBJECT_BYTES >> 20} MB", code="data.too_large")
+    if file:
+        return DataError(f"{where}: not a FHIR resource on one line", code="data.malformed")
+    return ViewError(f"view {name!r}: {type(problem).__name__}", code="view.failed")

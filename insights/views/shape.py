@@ -1,0 +1,78 @@
+"""
+Which parts of a resource are read: a tree that the compiler fills and that becomes the types of DuckDB's reader.
+
+Inferred schemas fail when an element is absent from a file, and cost a second read; a shape is exact and skips the rest
+of every resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from insights.views.elements import MOMENTS, STRINGS, WHOLE
+
+
+@dataclass(slots=True)
+class Shape:
+    """
+    The used part of one element.
+
+    Attributes
+    ----------
+    type
+        FHIR type.
+    many
+        Whether the element repeats.
+    parts
+        Used children; none for a primitive.
+    raw
+        The element is kept as JSON text, for a recursion.
+    """
+
+    type: str
+    many: bool = False
+    parts: dict[str, Shape] = field(default_factory=dict)
+    raw: bool = False
+
+    def use(self, name: str, type_name: str, *, many: bool) -> Shape:
+        """Note that a child is read, and return it."""
+        return self.parts.setdefault(name, Shape(type_name, many))
+
+    def sql(self) -> str:
+        """Return the DuckDB type."""
+        if self.raw:
+            one = "JSON"
+        elif self.parts:
+            one = (
+                "STRUCT(" + ", ".join(f"{quoted(name)} {part.sql()}" for name, part in sorted(self.parts.items())) + ")"
+            )
+        else:
+            one = sql_type(self.type)
+        return f"{one}[]" if self.many else one
+
+    def columns(self) -> dict[str, str]:
+        """Return the DuckDB types of the columns of a resource."""
+        return {name: part.sql() for name, part in sorted(self.parts.items())}
+
+
+def sql_type(fhir_type: str) -> str:
+    """
+    Return the DuckDB type of a primitive.
+
+    Dates stay text as they were written: ``2024-03`` is an interval of 31 days and no day.
+    """
+    if fhir_type in STRINGS or fhir_type in MOMENTS:
+        return "VARCHAR"
+    if fhir_type in WHOLE:
+        return "BIGINT"
+    return {"boolean": "BOOLEAN", "decimal": "DOUBLE"}.get(fhir_type, "JSON")
+
+
+def quoted(name: str) -> str:
+    """Quote an identifier: ``at`` and others are reserved in DuckDB."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text."""
+    return "'" + text.replace("'", "''") + "'"
