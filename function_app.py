@@ -92,17 +92,17 @@ async def evaluate_alerts(timer: func.TimerRequest) -> None:
 
 
 @app.timer_trigger(schedule="35 */5 * * * *", arg_name="timer", run_on_startup=False)
-async def recover_lost_events(timer: func.TimerRequest) -> None:
+async def recover_undelivered_events(timer: func.TimerRequest) -> None:
     """Have the objects of events that Event Grid could not deliver looked at, every five minutes."""
     running = await bootstrap.running()
     await handlers.guarded(recover_if_any(running.lost, running.sources, running.services))
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
-async def keep_series(timer: func.TimerRequest) -> None:
+async def compact_metrics(timer: func.TimerRequest) -> None:
     """Add up, every five minutes, the measurements of hours that are over, and delete the oldest."""
     running = await bootstrap.running()
-    await history.keep_series(running.services)
+    await history.compact_metrics(running.services)
 
 
 @app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
@@ -153,28 +153,28 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """List the dead letters: by code, or one page of a code."""
     running = await bootstrap.running()
-    return await _answered(letters.list_letters(_request(req), running.services))
+    return await _answered(letters.list_dead_letters(_request(req), running.services))
 
 
 @app.route(route="dead-letters/{kind}/{subject}", methods=["GET"])
 async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
     """Show one dead letter."""
     running = await bootstrap.running()
-    return await _answered(letters.show_letter(_request(req), running.services))
+    return await _answered(letters.show_dead_letter(_request(req), running.services))
 
 
 @app.route(route="dead-letters/retry", methods=["POST"])
 async def retry_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Have the subjects of dead letters looked at again, for an operator."""
     running = await bootstrap.running()
-    return await _answered(letters.retry_letters(_request(req), running.sources, running.services))
+    return await _answered(letters.retry_selected(_request(req), running.sources, running.services))
 
 
 @app.route(route="dead-letters/discard", methods=["POST"])
 async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Take dead letters away, for an operator who says why."""
     running = await bootstrap.running()
-    return await _answered(letters.discard_letters(_request(req), running.services))
+    return await _answered(letters.discard_selected(_request(req), running.services))
 
 
 @app.route(route="dashboard/{page?}", methods=["GET", "POST"])

@@ -36,8 +36,8 @@ from sync.model import (
     SubjectKind,
     digest,
 )
-from sync.monitoring.counts import keep_counts
-from sync.monitoring.history import floor, keep_series
+from sync.monitoring.counts import store_counts
+from sync.monitoring.history import compact_metrics, floor
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
 from sync.replay.jobs import DONE, Job, cursor_of
@@ -56,7 +56,7 @@ from sync.telemetry.instruments import (
     SWEEPS,
     Instrument,
 )
-from sync.telemetry.measurements import HOUR, MINUTE, Samples, SeriesRow, added_up
+from sync.telemetry.measurements import HOUR, MINUTE, Measurements, MetricRow, added_up
 from sync.telemetry.telemetry import Telemetry
 
 CODES = {
@@ -105,7 +105,7 @@ async def fill(connection: str, size: Size) -> None:
         s, now = running.services, datetime.now(UTC)
         await _all(_measured(size, s, now))
         for _ in range(2):
-            await keep_series(s)
+            await compact_metrics(s)
         await _all(_studies(size, s, now))
         await _all(_letters(size.dead_letters, s, now))
         await _all(_rest(size, s, now))
@@ -245,17 +245,17 @@ def _measured(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     first = floor(begin, HOUR)
     for number in range(1, 145):
         start = first - timedelta(hours=number)
-        yield partial(s.series.write, SeriesRow(seconds=HOUR, start=start, worker="", samples=hour))
+        yield partial(s.metrics.write, MetricRow(seconds=HOUR, start=start, worker="", samples=hour))
     yield partial(s.cursors.write, Cursor(name="series", position={"until": first.isoformat()}), None)
     for number in range(size.minutes):
         for worker in range(size.workers):
             start = begin + timedelta(minutes=number)
             yield partial(
-                s.series.write, SeriesRow(seconds=MINUTE, start=start, worker=f"worker-{worker}", samples=minute)
+                s.metrics.write, MetricRow(seconds=MINUTE, start=start, worker=f"worker-{worker}", samples=minute)
             )
 
 
-def _minute() -> Samples:
+def _minute() -> Measurements:
     telemetry = Telemetry()
     outcomes: Sequence[tuple[Instrument, str]] = [
         (OBJECTS, "synced"),
@@ -284,7 +284,7 @@ def _minute() -> Samples:
 async def _count(s: Services) -> None:
     """Count as the timer does, until every table was counted to its end."""
     while True:
-        await keep_counts(s)
+        await store_counts(s)
         found = [await s.cursors.read(f"count:{table.value}") for table in Counted]
         if all(row is not None and row.value.position.keys() == {"kept"} for row in found):
             return

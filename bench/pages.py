@@ -103,8 +103,8 @@ def _host(storage: str, fhir: str) -> Iterator[tuple[str, int]]:
         "AzureWebJobsStorage": storage,
         "DICOM_SYNC_FHIR_URL": fhir,
         "DICOM_SYNC_OPERATORS": "key",
-        "DICOM_SYNC_RECONCILE_STUDIES": "0",
-        "DICOM_SYNC_ALERT_LAG": "1000000",
+        "DICOM_SYNC_RECONCILE_STUDIES_PER_MINUTE": "0",
+        "DICOM_SYNC_ALERT_LAG_SECONDS": "1000000",
     }
     with Supervised(_command, port=0, env=env, log=lambda _: None) as host:
         yield f"{host.url}/api", host.pid

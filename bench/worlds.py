@@ -37,7 +37,7 @@ from sync.config import Settings
 AT_ONCE = 16
 QUIET_PERIOD = float(Settings.model_fields["quiet_period"].default)
 
-_LOOK = 0.1
+_POLL_SECONDS = 0.1
 _LOG = CACHE / "bench.log"
 _PATIENCE = 300.0
 _SYSTEM = "urn:dicom:uid"
@@ -125,7 +125,7 @@ def relayed_fhir(url: str, *, delay: float = 0.0) -> Iterator[Fhir]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         journal = Journal(Path(folder) / "relay")
         command = [*_leashed("bench.relay"), "--control", journal.control, "--delay", delay, "--fhir", url]
-        with running(list(map(str, command)), name="the relay", ready=_announced("fhir")) as relay:
+        with running(list(map(str, command)), name="the relay", ready=_published("fhir")) as relay:
             yield Fhir(url, relay.announced["fhir"], journal)
 
 
@@ -135,7 +135,7 @@ def relayed_storage(connection: str) -> Iterator[tuple[str, Journal]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         journal = Journal(Path(folder) / "relay")
         command = [*_leashed("bench.relay"), "--control", str(journal.control), "--storage", connection]
-        with running(command, name="the relay", ready=_announced("storage")) as relay:
+        with running(command, name="the relay", ready=_published("storage")) as relay:
             yield relay.announced["storage"], journal
 
 
@@ -159,8 +159,8 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
             else []
         )
         command = [*_leashed("local"), "up", "--fhir", fhir.relayed]
-        env = {WRAP_SETTING: shlex.join(wrap), "DICOM_SYNC_RECONCILE_STUDIES": "0"}
-        with running(command, name="the world", ready=_announced("api"), on_line=log, env=env) as child:
+        env = {WRAP_SETTING: shlex.join(wrap), "DICOM_SYNC_RECONCILE_STUDIES_PER_MINUTE": "0"}
+        with running(command, name="the world", ready=_published("api"), on_line=log, env=env) as child:
             said = child.announced
             yield BenchWorld(said["storage"], said["container"], said["api"], said["pids"]["host"], fhir, journal)
 
@@ -214,7 +214,7 @@ def _wait_for(fhir: Fhir, study: Study, first: int) -> float:
             seen = len(answered)
             if fhir.holds(study):
                 return _writes_answered(fhir, first)[-1]  # one may have been answered since
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     raise BenchError(f"a burst of {len(study.instances)} instances did not arrive; see {os.path.relpath(_LOG)}")
 
 
@@ -227,7 +227,7 @@ def _wait_until_idle(world: BenchWorld) -> None:
     while time.monotonic() < deadline:
         if httpx.get(f"{world.api}/status", timeout=60).raise_for_status().json()["idle"]:
             return
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     raise BenchError(f"the world did not come to rest; see {os.path.relpath(_LOG)}")
 
 
@@ -235,7 +235,7 @@ def _leashed(module: str) -> list[str]:
     return [sys.executable, "-m", "local.leash", "-m", module]
 
 
-def _announced(key: str) -> Callable[[str], dict[str, Any] | None]:
+def _published(key: str) -> Callable[[str], dict[str, Any] | None]:
     """Return what tells the JSON line that holds the key from all others."""
 
     def ready(line: str) -> dict[str, Any] | None:

@@ -292,13 +292,13 @@ resource feed 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   }
 }
 
-resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-silence'
+resource missingEvents 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: 'dicom-fhir-sync-missing-events'
   location: location
   tags: tags
   properties: {
-    displayName: 'DICOM-FHIR Sync: alert.silence'
-    description: 'An object is in the source and no event told of it. See alert.silence in the runbook.'
+    displayName: 'DICOM-FHIR Sync: alert.missing_events'
+    description: 'An object is in the source and no event told of it. See alert.missing_events in the runbook.'
     severity: 1
     enabled: true
     autoMitigate: true
@@ -308,7 +308,7 @@ resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     criteria: {
       allOf: [
         {
-          query: 'customMetrics | where name == "dicom_sync.source.silence" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
+          query: 'customMetrics | where name == "dicom_sync.source.missing_event_age" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
           timeAggregation: 'Maximum'
           metricMeasureColumn: 'value'
           operator: 'GreaterThan'

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from local.readback import Held, differences, read_back
-from local.samples import Expectation, Sample, expectation, samples
+from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
 from local.world import Addresses, World
 
@@ -34,7 +34,7 @@ DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""
 
 _AT_ONCE = 16
-_LOOK = 0.25
+_POLL_SECONDS = 0.25
 """Seconds between two looks at the status."""
 
 
@@ -97,7 +97,7 @@ class Demonstration:
                 progress.update(task, completed=status.get("synced_studies", 0), description=_described(status))
                 if not world.events.pending and _arrived(status, expected):
                     break
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_SECONDS)
             return await _ask(api, "dead-letters")
 
     def _tell(self, summary: Summary, letters: Mapping[str, Any], addresses: Addresses) -> None:
@@ -124,13 +124,13 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console)
 
 
-async def _upload(files: Sequence[Sample], addresses: Addresses, progress: Progress) -> None:
+async def _upload(files: Sequence[Measurement], addresses: Addresses, progress: Progress) -> None:
     task = progress.add_task("Uploading files", total=len(files))
     gate = asyncio.Semaphore(_AT_ONCE)
     async with BlobServiceClient.from_connection_string(addresses.storage) as service, asyncio.TaskGroup() as tasks:
         container = service.get_container_client(addresses.container)
 
-        async def upload(sample: Sample) -> None:
+        async def upload(sample: Measurement) -> None:
             async with gate:
                 await container.upload_blob(sample.name, sample.content, overwrite=True)
             progress.advance(task)

@@ -99,7 +99,7 @@ class StandIn:
         return web.json_response([self.service.entry(row, metadata=_wants_metadata(request)) for row in rows])
 
     def _window(self, request: web.Request) -> list[Row]:
-        start, end = (_moment(request, name) for name in ("startTime", "endTime"))
+        start, end = (_timestamp(request, name) for name in ("startTime", "endTime"))
         if start is not None and end is not None and end <= start:
             raise ValueError("endTime must be after startTime")
         return self.service.window(start, end)
@@ -209,14 +209,14 @@ def _whole(request: web.Request, name: str, usual: int, least: int, most: int) -
     return int(text)
 
 
-def _moment(request: web.Request, name: str) -> datetime | None:
+def _timestamp(request: web.Request, name: str) -> datetime | None:
     text = request.query.get(name)
     if text is None:
         return None
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    timestamp = datetime.fromisoformat(text)
+    if timestamp.tzinfo is None:
         raise ValueError(f"{name} must have an offset")
-    return moment
+    return timestamp
 
 
 def _filled(folder: Path | None) -> StandIn:

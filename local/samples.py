@@ -59,7 +59,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Measurement:
     """
     One blob to upload.
 
@@ -94,7 +94,7 @@ class Expectation:
         return sum(len(sops) for series in self.studies.values() for sops in series.values())
 
 
-def expectation(samples: Iterable[Sample]) -> Expectation:
+def expectation(samples: Iterable[Measurement]) -> Expectation:
     """Compute from the samples what must come of them; a Patient is a Patient ID, or a study that has none."""
     studies: dict[str, dict[str, set[str]]] = {}
     patients: set[str] = set()
@@ -109,7 +109,7 @@ def expectation(samples: Iterable[Sample]) -> Expectation:
     return Expectation(frozen, len(patients), dict(rejected))
 
 
-def samples() -> Iterator[Sample]:
+def samples() -> Iterator[Measurement]:
     """Yield all samples: those of discs, single ones, the generated study, those to be rejected."""
     yield from _disc_samples()
     yield from (_real(f"single/{Path(path).name}", _WHEEL / path) for path in _SINGLES)
@@ -117,7 +117,7 @@ def samples() -> Iterator[Sample]:
     yield from _rejected_samples()
 
 
-def generated_study(seed: str, series: Iterable[str], instances: int) -> Iterator[Sample]:
+def generated_study(seed: str, series: Iterable[str], instances: int) -> Iterator[Measurement]:
     """
     Yield a CT study: a real header without pixel data, with UIDs made from the seed.
 
@@ -148,35 +148,37 @@ def uid_of(*parts: object) -> str:
     return f"2.25.{int(hashlib.sha256(repr(parts).encode()).hexdigest()[:32], 16)}"
 
 
-def _disc_samples() -> Iterator[Sample]:
+def _disc_samples() -> Iterator[Measurement]:
     root = _WHEEL / "test_files" / "dicomdirtests"
     for disc in _DISCS:
         files = sorted(path for path in (root / disc).rglob("*") if path.is_file())
         yield from (_real(f"discs/{path.relative_to(root).as_posix()}", path) for path in files)
 
 
-def _rejected_samples() -> Iterator[Sample]:
+def _rejected_samples() -> Iterator[Measurement]:
     whole = (_WHEEL / "test_files" / "CT_small.dcm").read_bytes()
     disc = _WHEEL / "test_files" / "dicomdirtests" / "DICOMDIR"
-    yield Sample("discs/DICOMDIR", disc.read_bytes(), rejected_as="header.dicomdir")
-    yield Sample("notes/read me.txt", b"Scans of this week, see the folders.\n" * 20, rejected_as="header.not_dicom")
-    yield Sample("single/cut short.dcm", whole[:1500], rejected_as="header.truncated")
-    yield Sample("single/empty.dcm", b"", rejected_as="header.not_dicom")
+    yield Measurement("discs/DICOMDIR", disc.read_bytes(), rejected_as="header.dicomdir")
+    yield Measurement(
+        "notes/read me.txt", b"Scans of this week, see the folders.\n" * 20, rejected_as="header.not_dicom"
+    )
+    yield Measurement("single/cut short.dcm", whole[:1500], rejected_as="header.truncated")
+    yield Measurement("single/empty.dcm", b"", rejected_as="header.not_dicom")
     nameless = pydicom.dcmread(io.BytesIO(_ct_header()))
     del nameless.StudyInstanceUID
-    yield Sample("single/without study.dcm", _bytes_of(nameless), rejected_as="header.missing_identity")
+    yield Measurement("single/without study.dcm", _bytes_of(nameless), rejected_as="header.missing_identity")
 
 
-def _real(name: str, path: Path) -> Sample:
+def _real(name: str, path: Path) -> Measurement:
     return _sample(name, path.read_bytes())
 
 
-def _sample(name: str, content: bytes) -> Sample:
+def _sample(name: str, content: bytes) -> Measurement:
     header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)  # some have no preamble
     number, issuer = (str(header.get(keyword) or "").strip() for keyword in ("PatientID", "IssuerOfPatientID"))
     patient = f"{issuer}|{number}" if number else ""
     uids = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID
-    return Sample(name, content, Identity(str(uids[0]), str(uids[1]), str(uids[2]), patient))
+    return Measurement(name, content, Identity(str(uids[0]), str(uids[1]), str(uids[2]), patient))
 
 
 @cache

@@ -198,10 +198,10 @@ class StorageEvents:
         try:
             if isinstance(change, BlobChange):
                 self._remember(storage.known[change.container], change)
-                await self._announce(storage, change)
+                await self._publish(storage, change)
             else:
                 for deleted in await self._deleted_by(storage, change):
-                    await self._announce(storage, deleted)
+                    await self._publish(storage, deleted)
         finally:
             with self._lock:
                 self._pending -= 1
@@ -226,7 +226,7 @@ class StorageEvents:
                     del known[name]
         return gone
 
-    async def _announce(self, storage: _Storage, change: BlobChange) -> None:
+    async def _publish(self, storage: _Storage, change: BlobChange) -> None:
         properties = None if change.happened is Happened.DELETED else await _properties(storage, change)
         created = properties is not None if change.happened is Happened.UNKNOWN else change.happened is Happened.CREATED
         event = self._event(storage.public_url, change, properties or {}, created=created)

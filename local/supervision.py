@@ -24,7 +24,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _YOUNG = 10.0
 """Seconds; who lived longer gets the shortest pause again."""
 
-_LOOK = 0.05
+_POLL_SECONDS = 0.05
 """Seconds between two looks whether it still lives."""
 
 
@@ -111,7 +111,7 @@ class Supervised:
             if self.starts > 1:
                 self._log(f"the functions host is back on port {self._port}, process {child.pid}\n")
             self._settled.set()
-            while not (child.ended or self._stopping.wait(_LOOK)):
+            while not (child.ended or self._stopping.wait(_POLL_SECONDS)):
                 pass
             if child.ended and not self._stopping.is_set():
                 self._log(f"the functions host ended ({child.process.returncode}); starting it again\n")

@@ -44,7 +44,7 @@ FEEDS = (
     "DICOM_SYNC_ORTHANC_PASSWORD",
 )
 
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 """Seconds between two looks whether the servers still live."""
 
 
@@ -99,7 +99,7 @@ class World:
             for name, ended in self._parts.items():
                 if ended():
                     return name
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -185,11 +185,11 @@ def _wrapped(connection: str) -> AbstractContextManager[str]:
     if not command:
         return contextlib.nullcontext(connection)
     leashed = [sys.executable, "-m", "local.leash", *command, "--storage", connection]
-    return _announced(running(leashed, name=WRAP_SETTING, ready=_storage_of, env=_findable(), errors_too=False))
+    return _published(running(leashed, name=WRAP_SETTING, ready=_storage_of, env=_findable(), errors_too=False))
 
 
 @contextlib.contextmanager
-def _announced(child: Any) -> Any:
+def _published(child: Any) -> Any:
     with child as started:
         yield started.announced
 

@@ -24,7 +24,7 @@ from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
 from sync.model import FhirPage, FhirWrite, Projection, Resource, digest
 from sync.ports import FhirServer, Services
-from sync.projection.dry_run import rehearse
+from sync.projection.dry_run import dry_run_study
 
 CHUNK = 200
 """Studies fetched at once."""
@@ -137,10 +137,10 @@ async def _chunks(s: Services) -> AsyncIterator[Sequence[Projection]]:
 
 async def _resources(chunk: Sequence[Projection], exported: Exported, s: Services) -> list[Resource]:
     """Return what the studies consist of, in the order of the studies."""
-    turns = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(projection: Projection) -> list[Resource]:
-        async with turns:
+        async with slots:
             return await _of_study(projection, exported, s)
 
     return [resource for found in await asyncio.gather(*map(one, chunk)) for resource in found]
@@ -151,9 +151,9 @@ async def _of_study(projection: Projection, exported: Exported, s: Services) -> 
         exported.left_out["adopted"] += 1
         return []
     try:
-        would = await rehearse(projection.study, s, fhir=NewServer(projection.patient_id))
+        would = await dry_run_study(projection.study, s, fhir=NewServer(projection.patient_id))
     except PermanentError:
-        exported.left_out["set_aside"] += 1
+        exported.left_out["dead_lettered"] += 1
         return []
     ours = [write for write in would.writes if write.resource_type != "Patient" or is_our_id(write.resource_id)]
     return [write.resource for write in ours if write.resource is not None]

@@ -19,14 +19,14 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 
-from sync.dicom.inspect import look as look_at
+from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict
-from sync.model import Change, LedgerRow, Locator, Look, StudyRef
+from sync.model import Change, Inspection, LedgerRow, Locator, StudyRef
 from sync.ports import Services
-from sync.projection import what_fhir_holds, write_study
-from sync.protocol.claims import claim_of, is_overtaken, is_repeat, look_of, studies_of
-from sync.protocol.dead_letters import note_rejection, park_study
-from sync.protocol.dirty_studies import mark, read_mark, seconds_until_due, take_off
+from sync.projection import read_fhir_state, write_study
+from sync.protocol.claims import claim_of, inspection_of, is_overtaken, is_repeat, studies_of
+from sync.protocol.dead_letters import dead_letter_study, record_rejection
+from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_until_due
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import LATENCY
 
@@ -47,8 +47,8 @@ class Projected(enum.Enum):
 
     WRITTEN = "study.written"
     UNCHANGED = "study.unchanged"
-    PARKED = "study.parked"
-    NOT_YET = "study.not_yet"
+    DEAD_LETTERED = "study.dead_lettered"
+    NOT_DUE = "study.not_due"
 
 
 async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> Ingested:
@@ -75,43 +75,43 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
         Storage did not answer, or every round was lost; deliver again.
     """
     for round_number in range(MAX_ROUNDS):
-        suspicious = redelivered or change.again or round_number > 0
+        thorough = redelivered or change.again or round_number > 0
         known = await s.locators.read(change.object)
         before = known.value if known else None
-        if before and not suspicious and is_repeat(before, change):
+        if before and not thorough and is_repeat(before, change):
             return Ingested.REPEAT
         if before and is_overtaken(before, change):
             if redelivered:
-                await mark(studies_of(before), s)
+                await mark_dirty(studies_of(before), s)
             return Ingested.OVERTAKEN
-        look = look_of(change, before) or await look_at(change.object, s)
-        claim = claim_of(change, before, look)
+        inspection = inspection_of(change, before) or await inspect_object(change.object, s)
+        claim = claim_of(change, before, inspection)
         try:
             etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
-            await _write_rows(claim, look, s)
-            await mark(studies_of(claim), s)
-            await note_rejection(look, claim, before, s, clear=suspicious or claim.has_dead_letter)
-            settled = replace(claim, settled=True, has_dead_letter=look.problem is not None)
+            await _write_rows(claim, inspection, s)
+            await mark_dirty(studies_of(claim), s)
+            await record_rejection(inspection, claim, before, s, clear=thorough or claim.has_dead_letter)
+            settled = replace(claim, settled=True, has_dead_letter=inspection.problem is not None)
             await s.locators.replace(settled, etag)
         except StoreConflict:
             continue
-        return _outcome(look)
+        return _outcome(inspection)
     raise Contention("an object kept changing while it was ingested")
 
 
-async def _write_rows(claim: Locator, look: Look, s: Services) -> None:
+async def _write_rows(claim: Locator, inspection: Inspection, s: Services) -> None:
     """Write the row into the ledger of the study that the object is part of, and take it out of all others."""
     key = claim.object.key
-    if look.record is not None:
-        await s.ledger.upsert(LedgerRow(object_key=key, record=look.record, order=look.order))
+    if inspection.record is not None:
+        await s.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
     for study in sorted(claim.history):
         await s.ledger.delete(study, key)
 
 
-def _outcome(look: Look) -> Ingested:
-    if look.problem is not None:
+def _outcome(inspection: Inspection) -> Ingested:
+    if inspection.problem is not None:
         return Ingested.REJECTED
-    return Ingested.SYNCED if look.record is not None else Ingested.GONE
+    return Ingested.SYNCED if inspection.record is not None else Ingested.GONE
 
 
 async def project_study(study: StudyRef, s: Services, *, redelivered: bool = False) -> Projected:
@@ -135,32 +135,32 @@ async def project_study(study: StudyRef, s: Services, *, redelivered: bool = Fal
     """
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
-        dirty, found = await read_mark(study, s)
+        dirty, found = await read_dirty_study(study, s)
         # A new message starts with trust, so only a pass that has nothing to distrust may hand over to one.
         wait = seconds_until_due(dirty.value, s) if found and not redelivered and round_number == 0 else 0.0
         if wait > 0:
             await s.study_queue.enqueue(study, wait)
-            return Projected.NOT_YET
-        trust = trust and dirty.value.attempts == 0 and not dirty.value.distrust
+            return Projected.NOT_DUE
+        trust = trust and dirty.value.attempts == 0 and not dirty.value.bypass_cache
         try:
             recorded = await s.projections.read(study)
             trust = trust and (recorded is None or recorded.value.finished)
-            held = await what_fhir_holds(study, recorded, s, trust=trust)
+            held = await read_fhir_state(study, recorded, s, trust=trust)
             rows = await s.ledger.read(study)
             wrote = await write_study(study, rows, held, recorded, s, trust=trust)
-            await take_off(study, dirty.etag, s)
+            await clear_mark(study, dirty.etag, s)
         except Conflict:
             trust = False
         except PermanentError as refusal:
             if isinstance(refusal, FhirRejected) and trust:
                 trust = False
                 continue
-            await park_study(study, refusal, s)
+            await dead_letter_study(study, refusal, s)
             if await unless_conflict(s.dirty.delete(study, dirty.etag)):
-                return Projected.PARKED
+                return Projected.DEAD_LETTERED
         else:
             if wrote:
-                waited = s.clock.now() - dirty.value.first_marked
-                s.telemetry.measure(LATENCY, waited.total_seconds())
+                postponements = s.clock.now() - dirty.value.first_marked
+                s.telemetry.measure(LATENCY, postponements.total_seconds())
             return Projected.WRITTEN if wrote else Projected.UNCHANGED
     raise Contention("a study kept changing while it was projected")

@@ -94,7 +94,7 @@ class MemoryOrthanc(OrthancServer):
     last: int = 0
     counts: bool = True
     outages: list[SourceUnavailable] = field(default_factory=list)
-    looks: int = 0
+    inspections: int = 0
     lists: int = 0
 
     def ref(self, instance: str) -> ObjectRef:
@@ -136,7 +136,7 @@ class MemoryOrthanc(OrthancServer):
             yield self.ref(identifier)
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
-        self.looks += 1
+        self.inspections += 1
         found = self.instances.get(ref.name.removeprefix("instances/"))
         if found is None:
             raise SourceGone("no such instance")

@@ -1,7 +1,7 @@
 """
 A whole sync in memory with a clock turned by hand: what tests of the core start from.
 
-The adapters are the real ones for memory. `WatchedFhir` passes everything on; it counts, lets somebody else act just
+The adapters are the real ones for memory. `ReadOnlyFhir` passes everything on; it counts, lets somebody else act just
 before a call, and breaks when told to.
 """
 
@@ -124,7 +124,7 @@ def events(*changes: Change) -> str:
 
 
 @dataclass
-class WatchedFhir:
+class ReadOnlyFhir:
     """The FHIR service, watched."""
 
     server: MemoryFhirServer
@@ -183,7 +183,7 @@ class MemoryWorld:
         self.store = MemoryStore(self.clock)
         # The embedded server's way: an unchanged PUT makes a new version, so that a needless write shows.
         self.server = server or MemoryFhirServer(notices_unchanged=False)
-        self.fhir = WatchedFhir(self.server)
+        self.fhir = ReadOnlyFhir(self.server)
         self.topic = topic
         self.services = self.process(**settings)
 

@@ -13,7 +13,7 @@ param logsId string
 
 var roles = loadJsonContent('../roles.json')
 
-var tables = ['locators', 'ledger', 'dirty', 'projections', 'patients', 'deadletters', 'cursors', 'drifts', 'series', 'audit', 'history', 'outbox']
+var tables = ['locators', 'ledger', 'dirty', 'projections', 'patients', 'deadletters', 'cursors', 'drifts', 'metrics', 'audit', 'history', 'outbox']
 
 var queues = ['objects', 'studies', 'objects-poison', 'studies-poison']
 

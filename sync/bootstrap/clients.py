@@ -20,10 +20,10 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.event_grid import EventGridTopic
-from sync.adapters.azure.lost_events import AzureLostEvents
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
 from sync.adapters.azure.tokens import CredentialTokens
+from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.service import SCOPE, DicomService
 from sync.adapters.http.dicom.web import DicomWeb
@@ -74,9 +74,11 @@ class Clients:
         self._closing.push_async_callback(queues.close)
         return queues
 
-    def lost_events(self) -> AzureLostEvents:
+    def undelivered_events(self) -> AzureUndeliveredEvents:
         """Return the container of events that could not be delivered."""
-        lost = AzureLostEvents(self._of_state(BlobServiceClient, "blob", _RETRIES), self._settings.lost_events)
+        lost = AzureUndeliveredEvents(
+            self._of_state(BlobServiceClient, "blob", _RETRIES), self._settings.undelivered_events
+        )
         self._closing.push_async_callback(lost.close)
         return lost
 

@@ -43,5 +43,5 @@ async def _start() -> Running:
         logger.critical("%s %s: nothing is synced and no message is lost until it is mended", problem.code, problem)
         raise
     gc.freeze()  # what is loaded by now stays: looking through it for garbage took 130 ms, in the middle of any message
-    _background.add(asyncio.create_task(built.recorder.run(built.services.settings.series_interval)))
+    _background.add(asyncio.create_task(built.recorder.run(built.services.settings.metrics_interval_seconds)))
     return built

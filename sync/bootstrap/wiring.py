@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sync.adapters.azure.lost_events import AzureLostEvents
+from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.clocks import SystemClock
 from sync.bootstrap.clients import Clients
 from sync.config import Settings
@@ -30,7 +30,7 @@ class Running:
     replayed: Mapping[str, Source]
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
-    lost: AzureLostEvents
+    lost: AzureUndeliveredEvents
     ensure: Callable[[], Awaitable[None]]
     """Creates tables and queues that are missing. Safe to repeat."""
     disconnect: Callable[[], Awaitable[None]]
@@ -89,7 +89,7 @@ def connect(settings: Settings) -> Running:
         dead_letters=tables.dead_letters,
         drifts=tables.drifts,
         cursors=tables.cursors,
-        series=tables.series,
+        metrics=tables.metrics,
         audit=tables.audit,
         history=tables.history,
         outbox=tables.outbox,
@@ -117,9 +117,9 @@ def connect(settings: Settings) -> Running:
         sources=sources,
         listing=blobs,
         replayed=sources_of(Blobs(feed=blobs.feed, listing=blobs, allowed=sources), services),
-        recorder=Recorder(telemetry, tables.series, clock),
+        recorder=Recorder(telemetry, tables.metrics, clock),
         channels=_channels(services, clients.webhook()),
-        lost=clients.lost_events(),
+        lost=clients.undelivered_events(),
         ensure=ensure,
         disconnect=clients.close,
     )

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
-from sync.cli.walks import Meter, moment, projecting, refuse, tell, turn_of
+from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse, timestamp
 from sync.errors import SourceGone, SyncError
 from sync.ports import ObjectListing, Services
 from sync.walks.backfill import Scope
@@ -95,7 +95,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
     asked = _Asked(
         containers=tuple(container or ()),
         prefix=prefix,
-        since=moment(since, "--since"),
+        since=timestamp(since, "--since"),
         dry_run=dry_run,
         project=project,
         parallel=parallel,
@@ -104,7 +104,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
     counts = with_services(lambda running: _run(asked, running))
-    if counts["rejected"] or counts["parked"]:
+    if counts["rejected"] or counts["dead_lettered"]:
         raise typer.Exit(EXIT_REJECTED)
 
 
@@ -119,7 +119,7 @@ async def _run(asked: _Asked, running: Running) -> Counter[str]:
             scope = Scope(container=name, prefix=asked.prefix, since=asked.since)
             objects += await _one(scope, asked, running.listing, services, out)
     if asked.project:
-        tell("studies", studies, as_json=asked.as_json)
+        print_line("studies", studies, as_json=asked.as_json)
     return objects + studies
 
 
@@ -137,7 +137,7 @@ async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: Services,
             counting.cancel()
     seconds = round(time.monotonic() - began, 1)
     measured = {"dry_run": asked.dry_run, "seconds": seconds, "per_second": round(meter.rate, 1)}
-    tell(f"container {scope.container}", walk.counts, as_json=asked.as_json, **measured)
+    print_line(f"container {scope.container}", walk.counts, as_json=asked.as_json, **measured)
     return walk.counts
 
 
@@ -146,7 +146,7 @@ async def _walk(scope: Scope, asked: _Asked, s: Services, out: Console) -> Async
     if asked.dry_run:
         yield Walk()
         return
-    async with turn_of(scope.cursor, s, out) as walk:
+    async with leased_walk(scope.cursor, s, out) as walk:
         if walk.position and not walk.position.get("finished"):
             out.print(f"going on  {sum(walk.counts.values()):,} objects were dealt with before")
         yield walk

@@ -42,7 +42,7 @@ _LEAST = 110
 
 
 @app.command("list")
-def list_letters(
+def list_dead_letters(
     code: Annotated[str, typer.Option("--code", help="List the letters of this code instead of the codes.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Letters of a code to list at most.")] = 100,
     as_json: AsJson = False,  # noqa: FBT002 -- typer
@@ -69,8 +69,8 @@ def list_letters(
     - 3: storage did not answer
     """
     if code:
-        found = with_services(lambda running: _letters_of(code, limit, running))
-        _say({"letters": [letter.shown() for letter in found]}, _letter_table(found), as_json=as_json)
+        found = with_services(lambda running: _dead_letters_of(code, limit, running))
+        _say({"letters": [letter.shown() for letter in found]}, _dead_letter_table(found), as_json=as_json)
         count = len(found)
     else:
         known, groups = with_services(_groups)
@@ -81,7 +81,7 @@ def list_letters(
 
 
 @app.command("show", no_args_is_help=True)
-def show_letter(
+def show_dead_letter(
     kind: Annotated[SubjectKind, typer.Argument(help="What it is about.", show_default=False)],
     subject: Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it.", show_default=False)],
     secrets: Annotated[  # noqa: FBT002 -- typer
@@ -119,7 +119,7 @@ def show_letter(
 
 
 @app.command("retry", no_args_is_help=True)
-def retry_letters(  # noqa: PLR0917 -- a command's options
+def retry_selected(  # noqa: PLR0917 -- a command's options
     kind: Kind = None,
     subject: Subject = "",
     code: Code = "",
@@ -164,7 +164,7 @@ def retry_letters(  # noqa: PLR0917 -- a command's options
 
 
 @app.command("discard", no_args_is_help=True)
-def discard_letters(  # noqa: PLR0917 -- a command's options
+def discard_selected(  # noqa: PLR0917 -- a command's options
     why: Annotated[str, typer.Option("--why", help="The reason, kept in the audit trail; no patient data.")],
     kind: Kind = None,
     subject: Subject = "",
@@ -211,7 +211,7 @@ async def _groups(running: Running) -> tuple[Count, Sequence[letters.Group]]:
     return known, await letters.overview(known, running.services)
 
 
-async def _letters_of(code: str, limit: int, running: Running) -> Sequence[DeadLetter]:
+async def _dead_letters_of(code: str, limit: int, running: Running) -> Sequence[DeadLetter]:
     found: list[DeadLetter] = []
     page = await letters.browse(running.services, code=code, limit=limit)
     found += page.letters
@@ -272,7 +272,7 @@ def _group_table(groups: Sequence[letters.Group]) -> Table:
     return table
 
 
-def _letter_table(found: Sequence[DeadLetter]) -> Table:
+def _dead_letter_table(found: Sequence[DeadLetter]) -> Table:
     table = Table("kind", _whole("subject"), "times", "last", "detail", box=None, pad_edge=False)
     for letter in found:
         table.add_row(letter.kind.value, letter.subject, f"{letter.attempts:,}", _when(letter.last_at), letter.detail)
@@ -284,8 +284,8 @@ def _whole(name: str) -> Column:
     return Column(name, no_wrap=True)
 
 
-def _when(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%MZ}" if moment else ""
+def _when(timestamp: datetime | None) -> str:
+    return f"{timestamp:%Y-%m-%d %H:%MZ}" if timestamp else ""
 
 
 def _say(body: dict[str, Any], table: Table, *, as_json: bool) -> None:

@@ -111,15 +111,17 @@ def _read(files: Sequence[Path], limits: HeaderLimits, report: Report) -> Mappin
     progress = report.console.is_terminal and not report.as_json
     for path in track(files, "Reading", console=report.console, transient=True, disable=not progress):
         try:
-            look = read_file(path, limits)
+            inspection = read_file(path, limits)
         except OSError as problem:
             report.reject(str(path), "file.unreadable", problem.strerror or type(problem).__name__)
             continue
-        if look.record is not None:
+        if inspection.record is not None:
             key = ObjectRef(account="file", container="", name=str(path)).key
-            studies[look.record.study].append(LedgerRow(object_key=key, record=look.record, order=look.order))
-        elif look.problem is not None:
-            report.reject(str(path), look.problem.code, look.problem.detail)
+            studies[inspection.record.study].append(
+                LedgerRow(object_key=key, record=inspection.record, order=inspection.order)
+            )
+        elif inspection.problem is not None:
+            report.reject(str(path), inspection.problem.code, inspection.problem.detail)
         else:
             report.reject(str(path), "file.gone", "It was removed meanwhile.")
     return studies

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
-from sync.cli.walks import Meter, projecting, refuse, tell, turn_of
+from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
 from sync.errors import BadReplay
 from sync.ports import Services
 from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
-from sync.replay.preview import Foreseen, counted, foresee
+from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import Request, parse_request
 from sync.replay.sources import LISTING, ROUTE
 from sync.walks.walk import Walk
@@ -112,7 +112,7 @@ async def _run(asked: _Asked, running: Running) -> bool:
     except BadReplay as problem:
         refuse(f"{'' if ':' not in problem.detail else '--'}{problem.detail}")
     if asked.dry_run:
-        return await _foresee(request, asked, running)
+        return await _preview(request, asked, running)
     return await _replay(request, asked, running)
 
 
@@ -120,15 +120,19 @@ async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
     out, studies, began = console(), Counter[str](), time.monotonic()
     async with projecting(running.services, studies, wanted=asked.project) as s:
         await begin(request, s)
-        async with turn_of(cursor_of(request), s, out) as walk:
+        async with leased_walk(cursor_of(request), s, out) as walk:
             job = await _advance(walk, asked, running, s, out)
     seconds = round(time.monotonic() - began, 1)
-    tell(f"replay {request.id}", walk.counts, as_json=asked.as_json, seconds=seconds)
+    print_line(f"replay {request.id}", walk.counts, as_json=asked.as_json, seconds=seconds)
     if asked.project:
-        tell("studies", studies, as_json=asked.as_json)
+        print_line("studies", studies, as_json=asked.as_json)
     if job.state != DONE:
         out.print(f"failed    {job.problem}: see its heading in docs/runbook.md")
-    return job.state == DONE and not (walk.counts["rejected"] or studies["parked"]) and not _unknown(request, walk, out)
+    return (
+        job.state == DONE
+        and not (walk.counts["rejected"] or studies["dead_lettered"])
+        and not _unknown(request, walk, out)
+    )
 
 
 async def _advance(walk: Walk, asked: _Asked, running: Running, s: Services, out: Console) -> Job:
@@ -151,11 +155,11 @@ def _unknown(request: Request, walk: Walk, out: Console) -> bool:
     return True
 
 
-async def _foresee(request: Request, asked: _Asked, running: Running) -> bool:
+async def _preview(request: Request, asked: _Asked, running: Running) -> bool:
     out, walk, began = console(), Walk(), time.monotonic()
-    found: list[Foreseen] = []
+    found: list[StudyPreview] = []
     async with Meter("Foreseeing", walk, out, as_json=asked.as_json).shown():
-        async for each in foresee(request, walk, running.replayed, running.services, parallel=asked.parallel):
+        async for each in preview_replay(request, walk, running.replayed, running.services, parallel=asked.parallel):
             found.append(each)
             _show(each, as_json=asked.as_json)
     totals = {"objects": {name: number for name, number in sorted(walk.counts.items()) if number}, **counted(found)}
@@ -169,7 +173,7 @@ async def _foresee(request: Request, asked: _Asked, running: Running) -> bool:
     return not (walk.counts["rejected"] or totals["studies"].get("refuse")) and not _unknown(request, walk, out)
 
 
-def _show(each: Foreseen, *, as_json: bool) -> None:
+def _show(each: StudyPreview, *, as_json: bool) -> None:
     """Print one study, unless it is right as it is."""
     if each.action == "unchanged":
         return

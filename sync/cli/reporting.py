@@ -67,10 +67,10 @@ class Report:
             line = f"finding   {shown(uid)}  {keyword}  {code}: {action}"
             self._say(line, event="finding", study=uid, keyword=keyword, code=code, action=action)
 
-    def summarise(self, **figures: float) -> None:
+    def summarise(self, **counts: float) -> None:
         """Say how much there was."""
-        counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures.items())
-        self._say(f"mapped    {counted}", event="summary", **figures)
+        counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items())
+        self._say(f"mapped    {counted}", event="summary", **counts)
         if self.times_dropped and not self.as_json:
             self.console.print("hint      set DICOM_SYNC_TIMEZONE, such as Europe/Berlin, to keep the times of day")
 

@@ -112,7 +112,7 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
         else:
             study = await _known(chosen, running.services)
             outcome = await round_.over_one(study)
-            if not outcome.found and await _never_seen(study, running.services):
+            if not outcome.found and await _never_inspected(study, running.services):
                 console().print(
                     "unknown   no object of this study is known; python -m sync backfill looks at everything"
                 )
@@ -121,7 +121,7 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
     return outcome
 
 
-async def _never_seen(study: StudyRef, s: Services) -> bool:
+async def _never_inspected(study: StudyRef, s: Services) -> bool:
     return await s.projections.read(study) is None and not await s.ledger.read(study)
 
 
@@ -153,9 +153,9 @@ class Shown:
         self._tasks: dict[str, TaskID] = {}
         self._listed = 0
 
-    def found(self, drift: Drift, *, mended: bool) -> None:
+    def found(self, drift: Drift, *, repaired: bool) -> None:
         """Say one drift."""
-        state = "mended" if mended else "kept" if drift.kept else "found"
+        state = "mended" if repaired else "kept" if drift.kept else "found"
         if self._as_json:
             line = {"event": "drift", "kind": drift.kind.value, "resource": drift.resource, "state": state}
             _write(json.dumps({**line, "study": drift.subject, "detail": drift.detail}))
@@ -193,7 +193,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "studies": outcome.studies,
         "busy": outcome.busy,
         "found": {kind.value: count for kind, count in outcome.found.items()},
-        "mended": {kind.value: count for kind, count in outcome.mended.items() if count},
+        "mended": {kind.value: count for kind, count in outcome.repaired.items() if count},
         "kept": outcome.kept,
         "left": outcome.left,
     }
@@ -204,7 +204,7 @@ def _table(outcome: Outcome) -> Table:
     for kind in DriftKind:
         if outcome.found[kind]:
             name = kind.value.removeprefix("drift.")
-            table.add_row(name, str(outcome.found[kind]), str(outcome.mended[kind]), HINTS[kind])
+            table.add_row(name, str(outcome.found[kind]), str(outcome.repaired[kind]), HINTS[kind])
     return table
 
 

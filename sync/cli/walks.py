@@ -28,7 +28,7 @@ SAY_EVERY = 10.0
 _DRAW_EVERY = 0.5
 
 
-def moment(text: str | None, option: str) -> datetime | None:
+def timestamp(text: str | None, option: str) -> datetime | None:
     """
     Read a time with its zone, ISO 8601, or a date, which begins at midnight UTC.
 
@@ -57,7 +57,7 @@ def refuse(problem: str) -> NoReturn:
 
 
 @asynccontextmanager
-async def turn_of(name: str, s: Services, out: Console) -> AsyncIterator[Walk]:
+async def leased_walk(name: str, s: Services, out: Console) -> AsyncIterator[Walk]:
     """
     Hold a walk's cursor; wait, as long as a killed walker would keep it, for one who holds it.
 
@@ -161,7 +161,7 @@ async def projecting(s: Services, counts: Counter[str], *, wanted: bool) -> Asyn
         await asyncio.gather(running, return_exceptions=True)
 
 
-def tell(what: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
+def print_line(what: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
     """Write a result to standard output."""
     counts = {name: number for name, number in sorted(counted.items()) if number}
     if as_json:

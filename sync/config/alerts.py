@@ -20,10 +20,10 @@ class AlertSettings(Section):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX + "ALERT_")
 
-    lag: Annotated[float, Field(gt=0)] = 300.0
+    lag_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Seconds that the oldest outstanding study may wait: the service level."""
 
-    queue: Annotated[float, Field(gt=0)] = 300.0
+    queue_age_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Seconds that the oldest visible message of a queue may wait."""
 
     fhir_failing: Annotated[float, Field(ge=0)] = 2.0
@@ -44,19 +44,19 @@ class AlertSettings(Section):
     defect: Annotated[float, Field(ge=0)] = 0.0
     """Failures by defects of the sync itself that may happen within ten minutes."""
 
-    feed: Annotated[float, Field(gt=0)] = 900.0
+    feed_lag_seconds: Annotated[float, Field(gt=0)] = 900.0
     """Seconds that a change feed may neither move nor be found at its end."""
 
-    silence: Annotated[float, Field(gt=0)] = 900.0
+    missing_events_seconds: Annotated[float, Field(gt=0)] = 900.0
     """Seconds that an object may be in the source without any event that told of it."""
 
     drift: Annotated[float, Field(ge=0)] = 0.0
     """Disagreements between source, ledger and FHIR that may be open."""
 
-    stopped: Annotated[float, Field(gt=0)] = 180.0
+    stopped_seconds: Annotated[float, Field(gt=0)] = 180.0
     """Seconds that the function app may go without evaluating these alerts, which it does every half minute."""
 
-    clear_after: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    clear_after_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     """Seconds that a figure must stay at or below four fifths of its threshold before its alert is cleared."""
 
     webhook: Webhook = Field(default="", repr=False)

@@ -55,7 +55,7 @@ USELESS_WITHOUT: Mapping[str, str] = {
     f"{PREFIX}EVENTS_UIDS": f"{PREFIX}EVENTS_TOPIC",
     f"{PREFIX}ORTHANC_USER": f"{PREFIX}ORTHANC_URL",
     f"{PREFIX}ORTHANC_PASSWORD": f"{PREFIX}ORTHANC_URL",
-    f"{PREFIX}RECONCILE_REPAIR": f"{PREFIX}RECONCILE_STUDIES",
+    f"{PREFIX}RECONCILE_REPAIR": f"{PREFIX}RECONCILE_STUDIES_PER_MINUTE",
     f"{PREFIX}ALERT_WEBHOOK_SHAPE": f"{PREFIX}ALERT_WEBHOOK",
     f"{PREFIX}ALERT_WEBHOOK_KEY": f"{PREFIX}ALERT_WEBHOOK",
 }
@@ -269,9 +269,9 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
     if settings.operators == "entra" and settings.sign_in.lower() == "false":
         text = "is entra, and App Service authentication is off: nobody may act; turn it on"
         yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
-    if settings.header.first_read > settings.header.max_bytes:
+    if settings.header.first_read_bytes > settings.header.max_bytes:
         text = f"expected at most {PREFIX}HEADER_MAX_BYTES"
-        yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ", severity=Severity.WRONG, text=text)
+        yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ_BYTES", severity=Severity.WRONG, text=text)
     if settings.cast_patient_system and settings.patient_policy == "reference-only":
         text = f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which looks for no Patient: remove one"
         yield Remark(setting=Settings.variable("cast_patient_system"), severity=Severity.WRONG, text=text)
@@ -282,15 +282,15 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
 
 def _unwise(settings: Settings) -> Iterator[Remark]:
     """Name limits that would be passed while all is well."""
-    if settings.alert.lag <= settings.max_wait:
+    if settings.alert.lag_seconds <= settings.max_wait:
         text = f"expected more than {PREFIX}MAX_WAIT, or a study that merely grows raises the alert"
-        yield Remark(setting=f"{PREFIX}ALERT_LAG", severity=Severity.ADVICE, text=text)
-    if settings.alert.stopped <= EVALUATED_EVERY:
+        yield Remark(setting=f"{PREFIX}ALERT_LAG_SECONDS", severity=Severity.ADVICE, text=text)
+    if settings.alert.stopped_seconds <= EVALUATED_EVERY:
         text = f"expected more than {EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
-        yield Remark(setting=f"{PREFIX}ALERT_STOPPED", severity=Severity.ADVICE, text=text)
-    if settings.series_minutes_kept > settings.series_hours_kept * _HOURS:
-        text = f"expected at most {PREFIX}SERIES_HOURS_KEPT, which is in days: hours are kept for longer than minutes"
-        yield Remark(setting=Settings.variable("series_minutes_kept"), severity=Severity.ADVICE, text=text)
+        yield Remark(setting=f"{PREFIX}ALERT_STOPPED_SECONDS", severity=Severity.ADVICE, text=text)
+    if settings.metrics_by_minute_kept_hours > settings.metrics_by_hour_kept_days * _HOURS:
+        text = f"expected at most {PREFIX}METRICS_BY_HOUR_KEPT_DAYS (in days): hourly rows outlive rows by the minute"
+        yield Remark(setting=Settings.variable("metrics_by_minute_kept_hours"), severity=Severity.ADVICE, text=text)
 
 
 def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:

@@ -15,13 +15,13 @@ class HeaderLimits(Section):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX + "HEADER_")
 
-    first_read: Annotated[int, Field(ge=512)] = 64 * 1024
+    first_read_bytes: Annotated[int, Field(ge=512)] = 64 * 1024
     """Bytes of the first ranged read; 95 % of headers fit in 64 KiB."""
 
     max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     """Bytes of one object that are read at most in search of its header's end."""
 
-    max_inflated: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    max_inflated_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
     """Bytes that a deflated data set may inflate to."""
 
     max_depth: Annotated[int, Field(ge=1)] = 32

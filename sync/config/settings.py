@@ -62,11 +62,11 @@ class Settings(MappingSettings):
     """Seconds after its first change at which a study is projected even while it still grows; not less than the quiet
     period."""
 
-    patience: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 3600.0
+    dead_letter_after_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 3600.0
     """Seconds that an outage may keep a study or object waiting before it becomes a dead letter too; it is tried on all
     the same."""
 
-    reconcile_studies: Annotated[int, Field(ge=0, le=1000)] = 50
+    reconcile_studies_per_minute: Annotated[int, Field(ge=0, le=1000)] = 50
     """Studies that are compared with FHIR and the source each minute, one after the other and round again; 0: none."""
 
     reconcile_repair: bool = False
@@ -81,7 +81,7 @@ class Settings(MappingSettings):
     """App Service itself says here whether its authentication is on; not to be set. With ``False`` and operators
     ``entra`` nobody may act."""
 
-    lost_events: Container = "event-dead-letters"
+    undelivered_events: Container = "event-dead-letters"
     """Container of the state account where Event Grid leaves what it could not deliver: its events are recovered every
     five minutes. One that does not exist holds nothing."""
 
@@ -94,16 +94,16 @@ class Settings(MappingSettings):
     events_uids: bool = False
     """Whether result events hold Study Instance UIDs. They are no names, but they do identify a patient's study."""
 
-    series_interval: Annotated[float, Field(ge=1, le=60)] = 10.0
+    metrics_interval_seconds: Annotated[float, Field(ge=1, le=60)] = 10.0
     """Seconds between two writes of a worker's measurements; so much of them does a crash lose at most."""
 
-    series_minutes_kept: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
+    metrics_by_minute_kept_hours: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
     """Hours for which measurements are kept minute by minute, and by ten minutes."""
 
-    history_kept: Annotated[float, Field(ge=1, le=3650)] = 30.0
+    study_history_kept_days: Annotated[float, Field(ge=1, le=3650)] = 30.0
     """Days for which is kept, for the dashboard, what came of each study."""
 
-    series_hours_kept: Annotated[float, Field(ge=1, le=3650)] = 90.0
+    metrics_by_hour_kept_days: Annotated[float, Field(ge=1, le=3650)] = 90.0
     """Days for which measurements are kept hour by hour."""
 
     storage: ConnectionString = Field(default="", validation_alias=STATE, repr=False)

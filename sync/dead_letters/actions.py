@@ -24,7 +24,7 @@ from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
 from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
 from sync.ports import Services
-from sync.protocol.dead_letters import refuse_message
+from sync.protocol.dead_letters import dead_letter_message
 
 AT_ONCE = 16
 """Letters of one command that are on their way at the same time."""
@@ -209,7 +209,7 @@ async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Servic
             await _retry_study(each, s)
     refusals = [each for each in found if isinstance(each, PermanentError)]
     if refusals:
-        await refuse_message(letter.message, refusals[0], s, queue=letter.queue)
+        await dead_letter_message(letter.message, refusals[0], s, queue=letter.queue)
         return Outcome.REFUSED
     with suppress(StoreConflict):  # it failed again meanwhile, and may be retried again
         await s.dead_letters.delete(letter, stored.etag)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sync.model import DeadLetter, LetterEntry, LetterPage, Locator, ObjectKey, StudyRef, SubjectKind
+from sync.model import DeadLetter, DeadLetterEntry, DeadLetterPage, Locator, ObjectKey, StudyRef, SubjectKind
 from sync.monitoring.counts import Count
 from sync.ports import Services
 from sync.ports.operations import NEWEST
@@ -72,12 +72,12 @@ async def _group(code: str, known: Count, newest: int, s: Services) -> Group:
     return Group(code=code, count=known.counts[code], hint=hint, oldest_at=group.oldest, newest=letters)
 
 
-async def _there(entries: Sequence[LetterEntry], s: Services) -> Sequence[DeadLetter]:
+async def _there(entries: Sequence[DeadLetterEntry], s: Services) -> Sequence[DeadLetter]:
     asked = await asyncio.gather(*(s.dead_letters.read(entry.kind, entry.subject) for entry in entries))
     return [stored.value for stored in asked if stored is not None]
 
 
-async def browse(s: Services, *, code: str | None = None, limit: int = 50, token: str | None = None) -> LetterPage:
+async def browse(s: Services, *, code: str | None = None, limit: int = 50, token: str | None = None) -> DeadLetterPage:
     """Return one page of letters, of a code or of all; see `sync.ports.DeadLetters.page`."""
     return await s.dead_letters.page(code=code, limit=limit, token=token)
 

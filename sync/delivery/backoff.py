@@ -5,9 +5,9 @@ What waits for an outage to end, instead of being delivered again until it is po
     the object store does not       a message of ours takes the event's place; it comes later
     an operator paused projection   the message goes, the dirty row stays
 
-The delays grow. What has waited longer than ``DICOM_SYNC_PATIENCE`` becomes a dead letter too, so that somebody sees
-it: an outage of hours, or one study to which FHIR answers 500 for ever. It is tried on all the same, every ten minutes,
-and the first success clears its letter.
+The delays grow. Work that an outage delays for longer than ``DICOM_SYNC_DEAD_LETTER_AFTER_SECONDS`` becomes a dead
+letter too, so that operators see it: an outage of hours, or one study to which FHIR always answers 500. It is still
+tried every ten minutes, and the first success clears the dead letter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sync.errors import TransientError
 from sync.events import object_message
 from sync.model import Change, StudyRef
 from sync.ports import Services
-from sync.protocol.dead_letters import keep_aside, park_study
+from sync.protocol.dead_letters import dead_letter_object, dead_letter_study
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import FAILURES
 
@@ -34,7 +34,7 @@ LONGEST_OBJECT_BACK_OFF = 300.0
 """Seconds: the same of an object once its store is back."""
 
 SLOW = 600.0
-"""Seconds between two tries of what has exhausted patience."""
+"""Seconds between two tries of what has exhausted dead_letter_after_seconds."""
 
 
 async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
@@ -56,10 +56,10 @@ async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None
             continue
         attempts = dirty.value.attempts + 1
         since = dirty.value.failing_since or s.clock.now()
-        tired = _is_tired(since, s)
-        if tired:
-            await park_study(study, outage, s)
-        delay = _delay(attempts, outage, longest=SLOW if tired else LONGEST_BACK_OFF)
+        out_of_patience = _is_out_of_patience(since, s)
+        if out_of_patience:
+            await dead_letter_study(study, outage, s)
+        delay = _delay(attempts, outage, longest=SLOW if out_of_patience else LONGEST_BACK_OFF)
         not_before = s.clock.now() + timedelta(seconds=delay)
         waiting = replace(dirty.value, attempts=attempts, not_before=not_before, failing_since=since)
         if await unless_conflict(s.dirty.postpone(waiting, dirty.etag)):
@@ -71,7 +71,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
 
 
-async def let_go(study: StudyRef, s: Services, *, attempt: int) -> None:
+async def release_while_paused(study: StudyRef, s: Services, *, attempt: int) -> None:
     """
     Let a message go while projection is paused: the sweeper wakes the study afterwards. Safe to repeat.
 
@@ -83,12 +83,12 @@ async def let_go(study: StudyRef, s: Services, *, attempt: int) -> None:
         if dirty is None:
             await s.dirty.mark(study, s.clock.now())
             continue
-        distrusted = replace(dirty.value, attempts=dirty.value.attempts + 1)
-        if await unless_conflict(s.dirty.postpone(distrusted, dirty.etag)):
+        bypassing = replace(dirty.value, attempts=dirty.value.attempts + 1)
+        if await unless_conflict(s.dirty.postpone(bypassing, dirty.etag)):
             return
 
 
-async def put_off(change: Change, outage: TransientError, s: Services) -> None:
+async def postpone_object(change: Change, outage: TransientError, s: Services) -> None:
     """
     Have an object looked at later, trusting nothing, by a message that takes the place of this one.
 
@@ -101,11 +101,13 @@ async def put_off(change: Change, outage: TransientError, s: Services) -> None:
         The queue does not answer either; deliver this one again.
     """
     since = change.failing_since or s.clock.now()
-    tired = _is_tired(since, s)
-    if tired:
+    out_of_patience = _is_out_of_patience(since, s)
+    if out_of_patience:
         await _show(change, outage, s)
-    delay = _delay(change.waited + 1, outage, longest=SLOW if tired else LONGEST_OBJECT_BACK_OFF)
-    await s.object_queue.send(object_message(change.object, waited=change.waited + 1, failing_since=since), delay)
+    delay = _delay(change.postponements + 1, outage, longest=SLOW if out_of_patience else LONGEST_OBJECT_BACK_OFF)
+    await s.object_queue.send(
+        object_message(change.object, postponements=change.postponements + 1, failing_since=since), delay
+    )
     key = str(change.object.key)
     s.telemetry.measure(FAILURES, code=outage.code)
     s.telemetry.event("object.postponed", logging.WARNING, object=key, code=outage.code, seconds=round(delay, 1))
@@ -114,13 +116,13 @@ async def put_off(change: Change, outage: TransientError, s: Services) -> None:
 async def _show(change: Change, outage: TransientError, s: Services) -> None:
     """Write the dead letter if the state can be written; if not, the next try will."""
     try:
-        await keep_aside(change, outage, s)
+        await dead_letter_object(change, outage, s)
     except TransientError as other:
         s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=other.code)
 
 
-def _is_tired(since: datetime, s: Services) -> bool:
-    return (s.clock.now() - since).total_seconds() >= s.settings.patience
+def _is_out_of_patience(since: datetime, s: Services) -> bool:
+    return (s.clock.now() - since).total_seconds() >= s.settings.dead_letter_after_seconds
 
 
 def _delay(attempts: int, outage: TransientError, *, longest: float) -> float:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from sync.delivery.backoff import let_go, postpone, put_off
+from sync.delivery.backoff import postpone, postpone_object, release_while_paused
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -33,10 +33,10 @@ from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.operators.pause import projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
 from sync.ports import Services
-from sync.protocol.dead_letters import keep_aside, park_study, refuse_message
+from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
 from sync.protocol.dirty_studies import due_at
 from sync.protocol.optimistic import unless_conflict
-from sync.protocol.outbox import deliver, sweep_outbox
+from sync.protocol.outbox import publish_pending, sweep_outbox
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 
@@ -75,13 +75,13 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
         Deliver it again.
     """
     failures: list[SyncError] = []
-    async with _ours_only():
+    async with _only_sync_errors():
         for change in parse_message(text, sources):
             try:
-                async with _ours_only():
+                async with _only_sync_errors():
                     await _handle_change(text, change, s, attempt)
             except (SourceUnavailable, StoreUnavailable) as outage:
-                failures += await _put_off(change, outage, s)
+                failures += await _postpone_object(change, outage, s)
             except SyncError as failure:
                 s.telemetry.measure(FAILURES, code=failure.code)
                 failures.append(failure)
@@ -89,13 +89,13 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
         raise failures[0]
 
 
-async def _put_off(change: Change | PermanentError, outage: TransientError, s: Services) -> list[SyncError]:
+async def _postpone_object(change: Change | PermanentError, outage: TransientError, s: Services) -> list[SyncError]:
     """Let the object wait; the outage is a failure of the message only when nothing can be sent either."""
     if isinstance(change, PermanentError):
         return [outage]
     try:
-        async with _ours_only():
-            await put_off(change, outage, s)
+        async with _only_sync_errors():
+            await postpone_object(change, outage, s)
     except SyncError as failure:
         return [failure]
     return []
@@ -103,7 +103,7 @@ async def _put_off(change: Change | PermanentError, outage: TransientError, s: S
 
 async def _handle_change(text: str, change: Change | PermanentError, s: Services, attempt: int) -> None:
     if isinstance(change, PermanentError):
-        await refuse_message(text, change, s, queue=OBJECTS)
+        await dead_letter_message(text, change, s, queue=OBJECTS)
     else:
         await handle_change(change, s, attempt=attempt, span=OBJECT_MESSAGE)
 
@@ -126,13 +126,13 @@ async def handle_change(
     """
     key = str(change.object.key)
     with s.telemetry.span(span, object=key, attempt=attempt) as traced:
-        async with _ours_only(), _delivering(s):
+        async with _only_sync_errors(), _delivering(s):
             try:
-                async with _turn(change, s):
+                async with _object_lock(change, s):
                     outcome = await ingest(change, s, redelivered=attempt > 1)
             except PermanentError as refusal:
-                await set_aside(change, refusal, s)
-                traced.note(outcome="set_aside", code=refusal.code)
+                await dead_letter_delivery(change, refusal, s)
+                traced.note(outcome="dead_lettered", code=refusal.code)
                 return None
             s.telemetry.event(outcome.value, object=key, attempt=attempt)
             traced.note(outcome=_word(outcome))
@@ -144,13 +144,13 @@ def _word(outcome: Ingested | Projected) -> str:
     return str(outcome.value).rpartition(".")[2]
 
 
-def _turn(change: Change, s: Services) -> asyncio.Lock:
+def _object_lock(change: Change, s: Services) -> asyncio.Lock:
     """
     Let the deliveries of one object take turns within this process.
 
     Nothing depends on it but time: at once, each would take the other's claim away, round after round.
     """
-    return s.turns.setdefault(change.object.key, asyncio.Lock())
+    return s.object_locks.setdefault(change.object.key, asyncio.Lock())
 
 
 async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:
@@ -165,14 +165,14 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
     TransientError
         Deliver it again.
     """
-    async with _failures_measured(s), _ours_only():
+    async with _failures_measured(s), _only_sync_errors():
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
-            await refuse_message(text, refusal, s, queue=STUDIES)
+            await dead_letter_message(text, refusal, s, queue=STUDIES)
             return
         if await projection_pause(s) is not None:
-            await let_go(study, s, attempt=attempt)
+            await release_while_paused(study, s, attempt=attempt)
         else:
             links = study_message_links(text)
             await handle_study(study, s, attempt=attempt, span=STUDY_MESSAGE, links=links)
@@ -200,7 +200,7 @@ async def handle_study(
         Try again later.
     """
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
-        async with _ours_only(), _delivering(s):
+        async with _only_sync_errors(), _delivering(s):
             try:
                 outcome = await project_study(study, s, redelivered=attempt > 1)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
@@ -215,7 +215,7 @@ async def handle_study(
 
 async def _remember(study: StudyRef, outcome: Projected, s: Services) -> None:
     """Keep for people what came of a study; nothing depends on it, so nothing fails over it."""
-    if outcome not in (Projected.WRITTEN, Projected.PARKED):
+    if outcome not in (Projected.WRITTEN, Projected.DEAD_LETTERED):
         return
     with suppress(SyncError):
         recorded = await s.projections.read(study)
@@ -230,27 +230,27 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
 
     Objects of the same message that did get through are left out.
     """
-    async with _ours_only(), _delivering(s):
+    async with _only_sync_errors(), _delivering(s):
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
-                await refuse_message(text, change, s, queue=OBJECTS)
+                await dead_letter_message(text, change, s, queue=OBJECTS)
                 continue
             known = await s.locators.read(change.object)
             if known is None or not _is_done(change, known.value):
-                await keep_aside(change, _poison("poison.object"), s)
+                await dead_letter_object(change, _poison("poison.object"), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
 async def handle_poison_study(text: str, s: Services) -> None:
     """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
-    async with _ours_only(), _delivering(s):
+    async with _only_sync_errors(), _delivering(s):
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
-            await refuse_message(text, refusal, s, queue=STUDIES)
+            await dead_letter_message(text, refusal, s, queue=STUDIES)
             return
         dirty = await s.dirty.read(study)
-        await park_study(study, _poison("poison.study"), s)
+        await dead_letter_study(study, _poison("poison.study"), s)
         if dirty is not None:
             # Marked meanwhile: then it is not set aside after all, and that is right.
             await unless_conflict(s.dirty.delete(study, dirty.etag))
@@ -268,10 +268,10 @@ def _is_done(change: Change, known: Locator) -> bool:
     return known.settled and known.etag == change.etag and seen
 
 
-async def set_aside(change: Change, refusal: PermanentError, s: Services) -> None:
+async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Services) -> None:
     """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
-    await keep_aside(change, refusal, s)
-    s.telemetry.event("object.set_aside", logging.ERROR, object=str(change.object.key), code=refusal.code)
+    await dead_letter_object(change, refusal, s)
+    s.telemetry.event("object.dead_lettered", logging.ERROR, object=str(change.object.key), code=refusal.code)
 
 
 async def sweep(s: Services) -> int:
@@ -290,7 +290,7 @@ async def sweep(s: Services) -> int:
         How many were enqueued.
     """
     s.telemetry.measure(SWEEPS)
-    async with _ours_only():
+    async with _only_sync_errors():
         await sweep_outbox(s)
         if await projection_pause(s) is not None:
             return 0
@@ -320,7 +320,7 @@ async def _failures_measured(s: Services) -> AsyncIterator[None]:
 
 async def guarded(work: Awaitable[T]) -> T:
     """Do the work of a timer; what it raises is ours, and carries no value from any file."""
-    async with _ours_only():
+    async with _only_sync_errors():
         return await work
 
 
@@ -330,13 +330,13 @@ async def _delivering(s: Services) -> AsyncIterator[None]:
     try:
         yield
     except SyncError:
-        await deliver(s)
+        await publish_pending(s)
         raise
-    await deliver(s)
+    await publish_pending(s)
 
 
 @asynccontextmanager
-async def _ours_only() -> AsyncIterator[None]:
+async def _only_sync_errors() -> AsyncIterator[None]:
     """Let our own errors pass; replace any other by its type and place, for its text may hold a patient's name."""
     try:
         yield

@@ -22,8 +22,8 @@ from typing import Any
 from sync.errors import BadEvent, SyncError
 from sync.events import Sources, object_message, parse_message
 from sync.model import Change
-from sync.ports import LostEvents, Services
-from sync.protocol.dead_letters import refuse_message
+from sync.ports import Services, UndeliveredEvents
+from sync.protocol.dead_letters import dead_letter_message
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a blob that is read; Event Grid's batches are of one megabyte at most."""
@@ -36,7 +36,7 @@ _POKES = "microsoft.healthcareapis.dicomimage"
 """Events of a DICOM service only say that its feed has something new; the feed is read anyway."""
 
 
-async def recover_lost_events(lost: LostEvents, sources: Sources, s: Services) -> int:
+async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Services) -> int:
     """
     Have the objects of undelivered events looked at. Safe to repeat and to interrupt.
 
@@ -58,15 +58,15 @@ async def recover_lost_events(lost: LostEvents, sources: Sources, s: Services) -
     return recovered
 
 
-async def _recover(name: str, text: str, lost: LostEvents, sources: Sources, s: Services) -> int:
+async def _recover(name: str, text: str, lost: UndeliveredEvents, sources: Sources, s: Services) -> int:
     events = _events(text)
     if events is None:
-        await refuse_message(text, BadEvent("a lost event is not JSON"), s, queue="objects")
+        await dead_letter_message(text, BadEvent("a lost event is not JSON"), s, queue="objects")
         await lost.mark(name)
         return 0
     recovered = 0
     for event in events:
-        recovered += await _look_again(event, sources, s)
+        recovered += await _reinspect(event, sources, s)
     await lost.remove(name)
     reason = str(events[0].get("deadLetterReason") or events[0].get("deadletterreason")) if events else ""
     said = reason if _PLAIN.fullmatch(reason) else None
@@ -84,7 +84,7 @@ def _events(text: str) -> list[Any] | None:
     return events if all(isinstance(event, dict) for event in events) else None
 
 
-async def _look_again(event: Any, sources: Sources, s: Services) -> int:
+async def _reinspect(event: Any, sources: Sources, s: Services) -> int:
     kind = str(event.get("type") or event.get("eventType") or "")
     if kind.lower().startswith(_POKES):
         return 0
@@ -95,15 +95,15 @@ async def _look_again(event: Any, sources: Sources, s: Services) -> int:
             await s.object_queue.send(object_message(found.object))
             changes += 1
         else:
-            await refuse_message(text, found, s, queue="objects")
+            await dead_letter_message(text, found, s, queue="objects")
     return changes
 
 
-async def recover_if_any(lost: LostEvents | None, sources: Sources, s: Services) -> None:
+async def recover_if_any(lost: UndeliveredEvents | None, sources: Sources, s: Services) -> None:
     """Do it where a container is configured; an outage is logged, and the next run goes on."""
     if lost is None:
         return
     try:
-        await recover_lost_events(lost, sources, s)
+        await recover_undelivered_events(lost, sources, s)
     except SyncError as failure:
         s.telemetry.event("events.not_recovered", logging.WARNING, code=failure.code)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from sync.dicom.header import look_at, read_json
+from sync.dicom.header import inspect_header, read_json
 from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, UnreadableObject
-from sync.model import InstanceMetadata, Look, ObjectRef
+from sync.model import Inspection, InstanceMetadata, ObjectRef
 from sync.ports import Services
 
 
-async def look(ref: ObjectRef, s: Services) -> Look:
+async def inspect_object(ref: ObjectRef, s: Services) -> Inspection:
     """
     Look at one object. Only reads; safe to repeat.
 
@@ -34,20 +34,20 @@ async def look(ref: ObjectRef, s: Services) -> Look:
     """
     source = s.instances.get(ref.account)
     if source is None:
-        return await look_at(s.objects, ref, s.settings.header)
+        return await inspect_header(s.objects, ref, s.settings.header)
     try:
         metadata = await source.metadata(ref)
     except SourceGone:
-        return Look(etag=None)
-    return look_from(metadata, ref)
+        return Inspection(etag=None)
+    return inspection_from(metadata, ref)
 
 
-def look_from(metadata: InstanceMetadata, ref: ObjectRef) -> Look:
+def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
     """Return the look that metadata of a DICOM service gives. Pure; whatever the metadata are, nothing is raised."""
     order = metadata.changed.astimezone(UTC).isoformat(timespec="microseconds") if metadata.changed else ""
     try:
         record = read_json(metadata.dataset, partition=ref.container, identity=uids_of(ref))
     except UnreadableObject as problem:
         problem.__context__ = None
-        return Look(etag=metadata.etag, order=order, problem=problem.with_traceback(None))
-    return Look(etag=metadata.etag, order=order, record=record)
+        return Inspection(etag=metadata.etag, order=order, problem=problem.with_traceback(None))
+    return Inspection(etag=metadata.etag, order=order, record=record)

@@ -17,7 +17,7 @@ from sync.telemetry.spans import is_traceparent
 _MOST_WAITS = 1_000_000
 
 
-def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime | None = None) -> str:
+def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: datetime | None = None) -> str:
     """
     Text of a message of ours in queue ``objects``: look at this object again, trusting nothing.
 
@@ -28,10 +28,10 @@ def object_message(ref: ObjectRef, *, waited: int = 0, failing_since: datetime |
     """
     named = {"account": ref.account, "container": ref.container, "name": ref.name}
     since = {"failing_since": failing_since.isoformat()} if failing_since else {}
-    return json.dumps({"look_again": named, "waited": waited, **since})
+    return json.dumps({"look_again": named, "waited": postponements, **since})
 
 
-def look_again(message: Mapping[str, Any], allowed: Sources) -> Change:
+def reinspect_message(message: Mapping[str, Any], allowed: Sources) -> Change:
     """
     Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event.
 
@@ -49,14 +49,14 @@ def look_again(message: Mapping[str, Any], allowed: Sources) -> Change:
     in_storage = account == allowed.account and container in allowed.containers
     if not in_storage and account not in allowed.services:
         raise ForeignSource("a message asks for an account or container that is not configured")
-    waited, since = message.get("waited"), None
+    postponements, since = message.get("waited"), None
     with contextlib.suppress(TypeError, ValueError):
         since = datetime.fromisoformat(message.get("failing_since"))  # type: ignore[arg-type]  # what is none raises
     return Change(
         object=ObjectRef(account=account, container=container, name=checked_name(name)),
         action=Action.CREATED,
         again=True,
-        waited=waited if type(waited) is int and 0 <= waited <= _MOST_WAITS else 0,
+        postponements=postponements if type(postponements) is int and 0 <= postponements <= _MOST_WAITS else 0,
         failing_since=since if since is not None and since.tzinfo is not None else None,
     )
 

@@ -11,7 +11,7 @@ from sync.errors import BadEvent, PermanentError
 from sync.events.addresses import Sources
 from sync.events.feeds import is_of_feed
 from sync.events.fields import events_of, fields_of
-from sync.events.messages import look_again
+from sync.events.messages import reinspect_message
 from sync.events.storage import storage_changes
 from sync.model import Change, digest
 
@@ -66,7 +66,7 @@ def parse_event(event: Any, allowed: Sources) -> list[Change | PermanentError]:
 
 def _changes(event: Mapping[str, Any], allowed: Sources) -> Iterable[Change]:
     if "look_again" in event:
-        return [look_again(event, allowed)]
+        return [reinspect_message(event, allowed)]
     return [] if is_of_feed(event) else storage_changes(event, allowed)
 
 

@@ -8,8 +8,8 @@ Reading the change feeds of DICOM services: what their entries say becomes chang
 done. `replay_window` gives the changes of some time to whoever wants them again; it needs no cursor.
 """
 
-from sync.feeds.dicom_windows import next_moment
+from sync.feeds.dicom_windows import next_timestamp
 from sync.feeds.reader import read_dicom_feed, read_orthanc_feed, wake
 from sync.feeds.replay_window import replay_window
 
-__all__ = ["next_moment", "read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]
+__all__ = ["next_timestamp", "read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]

@@ -63,8 +63,8 @@ def _begun(position: Mapping[str, Any]) -> tuple[datetime | None, int]:
     return datetime.fromisoformat(position["segment"]), int(position["portions"])
 
 
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
+def _hour(timestamp: datetime) -> datetime:
+    return timestamp.replace(minute=0, second=0, microsecond=0)
 
 
 def _batch(

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sync.dicom.inspect import look_from
+from sync.dicom.inspect import inspection_from
 from sync.dicom.instance_names import instance_ref
 from sync.errors import BadEvent
-from sync.model import Action, Change, InstanceMetadata, Look, ObjectRef
+from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
 
 _HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
 _LARGEST_SEQUENCE = 2**63
@@ -61,17 +61,17 @@ def _change(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None) -> C
         object=ref,
         action=Action.DELETED if gone else Action.CREATED,
         sequence=sequence,
-        look=_look(fields, ref, at, sequence) if sequence is not None else None,
+        inspection=_inspect(fields, ref, at, sequence) if sequence is not None else None,
     )
 
 
-def _look(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, sequence: int) -> Look | None:
+def _inspect(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, sequence: int) -> Inspection | None:
     state, metadata = _text(fields.get("state")).lower(), fields.get("metadata")
     if state == "deleted":
-        return Look(etag=None, order=at.isoformat(timespec="microseconds") if at else "")
+        return Inspection(etag=None, order=at.isoformat(timespec="microseconds") if at else "")
     if state not in ("current", "replaced") or not metadata:
         return None
-    return look_from(InstanceMetadata(dataset=metadata, etag=f"sequence-{sequence}", changed=at), ref)
+    return inspection_from(InstanceMetadata(dataset=metadata, etag=f"sequence-{sequence}", changed=at), ref)
 
 
 def _sequence(value: Any) -> int | None:

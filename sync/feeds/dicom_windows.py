@@ -60,7 +60,7 @@ async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | Non
             start, offset, before = last, 0, None
 
 
-async def next_moment(feed: ChangeFeed, start: datetime, end: datetime) -> datetime:
+async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> datetime:
     """
     Return when the first entry from ``start`` on is, and ``end`` if there is none before it.
 
@@ -88,10 +88,10 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) ->
         The service did not answer as it should.
     """
     now = s.clock.now()
-    until = _moment(position.get("until"))
+    until = _timestamp(position.get("until"))
     reached, sequence = until, position.get("sequence") or 0
     moving = {"since": now.isoformat(), "closed": False}
-    start = until if position.get("closed") else _moment(position.get("from"))
+    start = until if position.get("closed") else _timestamp(position.get("from"))
     async for entries in pages(feed, start=start, end=None):
         await _refuse_bad(entries, s)
         changes = latest(entries)
@@ -145,7 +145,7 @@ def _still(position: Mapping[str, Any]) -> dict[str, Any]:
 
 def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Tell whether the last row was there for so long that no earlier one can appear any more."""
-    since = _moment(position.get("since"))
+    since = _timestamp(position.get("since"))
     closed = bool(position.get("closed")) or (since is not None and now - since >= OVERLAP)
     return {"since": position.get("since"), "closed": closed}
 
@@ -158,10 +158,10 @@ async def _refuse_bad(entries: Iterable[Entry], s: Services) -> None:
             s.telemetry.event("feed.entry_refused", logging.WARNING, entry=letter.subject, code=letter.code)
 
 
-def _moment(text: Any) -> datetime | None:
+def _timestamp(text: Any) -> datetime | None:
     return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
-def _text(moment: datetime | None) -> str:
+def _text(timestamp: datetime | None) -> str:
     """Spell a moment as the service wants it, with an offset; without a plus sign, which addresses must escape."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else ""
+    return timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z") if timestamp else ""

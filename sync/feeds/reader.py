@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.delivery.handlers import handle_change, set_aside
+from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, SourceUnavailable
 from sync.events import feed_sequences
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Services
-from sync.walks.walk import Walk, Work, go, stubborn, walk_of
+from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 32
 """Instances of a feed that are dealt with at once."""
@@ -72,7 +72,7 @@ async def wake(text: str, s: Services) -> None:
         s.telemetry.event("feed.not_configured", logging.WARNING, events=len(sequences))
         return
     name = dicom_cursor(s.dicom_feed.account)
-    async with s.turns.setdefault(ObjectKey("feed", name), asyncio.Lock()):
+    async with s.object_locks.setdefault(ObjectKey("feed", name), asyncio.Lock()):
         known = await s.cursors.read(name)
         read = (known.value.position.get("sequence") or 0) if known else 0
         if any(sequence is None or sequence > read for sequence in sequences):
@@ -84,7 +84,7 @@ async def _run(
 ) -> Mapping[str, int] | None:
     try:
         async with walk_of(name, s) as walk:
-            if _is_early(walk.position, s.clock.now()):
+            if _is_before_start(walk.position, s.clock.now()):
                 return {}
             before = dict(walk.counts)
             await _read(batches(walk.position), walk, s)
@@ -97,25 +97,25 @@ async def _run(
 
 async def _read(batches: AsyncIterator[Batch], walk: Walk, s: Services) -> None:
     async def aside(change: Change, refusal: Any) -> None:
-        await set_aside(change, refusal, s)
+        await dead_letter_delivery(change, refusal, s)
 
     try:
-        work = stubborn(_looking(walk, s), walk, aside)
-        await go(batches, work, walk, parallel=PARALLEL, until=time.monotonic() + BUDGET)
+        work = retry_then_dead_letter(_inspecting(walk, s), walk, aside)
+        await run_walk(batches, work, walk, parallel=PARALLEL, until=time.monotonic() + BUDGET)
     except SourceUnavailable as outage:
         s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
         await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s.clock.now()))
 
 
-def _looking(walk: Walk, s: Services) -> Work:
+def _inspecting(walk: Walk, s: Services) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
-        walk.counts[outcome.value if outcome else "object.set_aside"] += 1
+        walk.counts[outcome.value if outcome else "object.dead_lettered"] += 1
 
     return work
 
 
-def _is_early(position: Mapping[str, Any], now: datetime) -> bool:
+def _is_before_start(position: Mapping[str, Any], now: datetime) -> bool:
     """Whether the service asked to be left alone for longer."""
     not_before = position.get("not_before")
     return isinstance(not_before, str) and now < datetime.fromisoformat(not_before)

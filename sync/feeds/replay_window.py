@@ -134,7 +134,7 @@ async def _changed(server: OrthancServer, start: datetime | None, end: datetime 
     while True:
         page = orthanc.changes_of(await server.changes(since, orthanc.LIMIT), server, since)
         for change, date in zip(page.changes, page.dates, strict=True):
-            at = _moment(date)
+            at = _timestamp(date)
             if at is None or ((not start or at >= start - _ZONES) and (not end or at < end + _ZONES)):
                 yield change
         if page.reached <= since:
@@ -142,7 +142,7 @@ async def _changed(server: OrthancServer, start: datetime | None, end: datetime 
         since = page.reached
 
 
-def _moment(date: str) -> datetime | None:
+def _timestamp(date: str) -> datetime | None:
     """Return the time of a change, ``20240131T235959``; None when it is none, and then it counts as in the window."""
     if not _DATE.fullmatch(date):
         return None

@@ -14,10 +14,10 @@ from decimal import Decimal, InvalidOperation
 from sync.dicom.attributes import first_text, items
 from sync.mapping import codes
 from sync.mapping.identifiers import first_item
-from sync.mapping.moments import Keywords, fhir_datetime
 from sync.mapping.names import printable_name
 from sync.mapping.source import Source
 from sync.mapping.terminology import DCM, DCM_BY_OID, UCUM
+from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.units import ucum_of
 from sync.mapping.values import filled, one_text, text
 from sync.model import Attributes, Resource
@@ -191,7 +191,7 @@ def _unit(entry: Attributes, source: Source) -> Resource:
     return {"unit": code, "system": UCUM, "code": code}
 
 
-def moment(raw: str | None, source: Source) -> str | None:
+def timestamp(raw: str | None, source: Source) -> str | None:
     """
     FHIR *dateTime* of a DT value (PS3.5 6.2); its own offset wins over (0008,0201).
 
@@ -213,7 +213,7 @@ def moment(raw: str | None, source: Source) -> str | None:
     return fhir_datetime(said, _KEYWORDS, source.settings.timezone, source.findings)
 
 
-def moments(holders: Iterable[Attributes], source: Source) -> list[str]:
+def timestamps(holders: Iterable[Attributes], source: Source) -> list[str]:
     """Return the usable times that DATETIME items say."""
-    found = [moment(first_text(item, "DateTime"), source) for item in holders]
+    found = [timestamp(first_text(item, "DateTime"), source) for item in holders]
     return [each for each in found if each]

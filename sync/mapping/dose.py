@@ -19,18 +19,18 @@ from sync.mapping.content import (
     is_named,
     kind,
     meaning,
-    moments,
     name_of,
     named,
     plain_value,
     quantity,
     shown,
+    timestamps,
     value_key,
 )
-from sync.mapping.moments import instant_key
 from sync.mapping.observers import device_of
 from sync.mapping.source import Source, instant
 from sync.mapping.terminology import IMAGING_CATEGORY, LOINC, RADIATION_DOSE_IDENTIFIER
+from sync.mapping.timestamps import instant_key
 from sync.model import Attributes, Resource
 
 DOSE_REPORTS = concept("DCM:113701", "DCM:113500")
@@ -162,7 +162,7 @@ def _started(root: Attributes, source: Source) -> str | None:
     """When irradiation or administration began, else the earliest event, else the study's own start."""
     everything = [item for _, item in descendants(root)]
     for start in _STARTS:
-        said = moments([item for item in everything if is_named(item, start)], source)
+        said = timestamps([item for item in everything if is_named(item, start)], source)
         if said:
             return min(said, key=instant_key)
     return source.started

@@ -16,7 +16,6 @@ from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import best_coding
 from sync.mapping.device import Equipment, equipment
 from sync.mapping.identifiers import first_item
-from sync.mapping.moments import Keywords, fhir_datetime, instant_key
 from sync.mapping.people import Role, people
 from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.specimens import specimens
@@ -31,6 +30,7 @@ from sync.mapping.terminology import (
     URI_SYSTEM,
     modality_system,
 )
+from sync.mapping.timestamps import Keywords, fhir_datetime, instant_key
 from sync.mapping.values import Findings, code, filled, first, number, one_text, uid
 from sync.model import Attributes, InstanceRecord, Resource
 
@@ -173,8 +173,8 @@ def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
     """Take the earliest of what the instances say."""
     said = witnesses.distinct(*_STARTED)
-    moments = [fhir_datetime(each, _STARTED, settings.timezone, findings) for each in said]
-    return min((moment for moment in moments if moment), key=instant_key, default=None)
+    timestamps = [fhir_datetime(each, _STARTED, settings.timezone, findings) for each in said]
+    return min((timestamp for timestamp in timestamps if timestamp), key=instant_key, default=None)
 
 
 def _instances(members: Sequence[tuple[str, Attributes]], findings: Findings) -> list[Resource]:

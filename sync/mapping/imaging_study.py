@@ -18,12 +18,12 @@ from sync.mapping.codes import concepts, with_declared_schemes
 from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.imaging_series import Series, build_series
-from sync.mapping.moments import Keywords, fhir_datetime
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
 from sync.mapping.requests import accession_of, based_on, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
+from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, clean, filled, is_strict_uid, one_text
 from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef

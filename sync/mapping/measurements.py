@@ -25,13 +25,13 @@ from sync.mapping.content import (
     is_named,
     kind,
     meaning,
-    moment,
     name_of,
     named,
     plain_value,
     quantity,
     relation,
     texts_of,
+    timestamp,
 )
 from sync.mapping.observers import algorithm_of, device_of, people_of
 from sync.mapping.source import Source, dicom_uid, instant
@@ -154,7 +154,7 @@ def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> 
 
 
 def _common(item: Attributes, setting: _Setting, source: Source) -> Resource:
-    said = moment(first_text(item, "ObservationDateTime"), source) or source.written
+    said = timestamp(first_text(item, "ObservationDateTime"), source) or source.written
     return {
         "identifier": [source.identifier, *_observation_uid(item), *setting.tracking],
         "basedOn": source.based_on,

@@ -19,10 +19,10 @@ from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances
 from sync.mapping.codes import concepts
 from sync.mapping.identifiers import patient_identifier
-from sync.mapping.moments import Keywords, fhir_date, fhir_datetime
 from sync.mapping.names import human_names, printable_name
 from sync.mapping.resource import patient_id
 from sync.mapping.terminology import OBSERVATION_VALUE, PATIENT_ANIMAL, PATIENT_BIRTH_TIME
+from sync.mapping.timestamps import Keywords, fhir_date, fhir_datetime
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, code, filled, first
 from sync.model import Attributes, Finding, LedgerRow, PatientRow, Resource, StudyRef, digest
@@ -217,10 +217,10 @@ def _birth_time(attributes: Attributes, settings: MappingSettings, findings: Fin
     """R4 extension *patient-birthTime*, which a time without offset cannot fill."""
     if not texts(attributes, _BIRTH.time):
         return None
-    moment = fhir_datetime(attributes, _BIRTH, settings.timezone, findings)
-    if moment is None or "T" not in moment:
+    timestamp = fhir_datetime(attributes, _BIRTH, settings.timezone, findings)
+    if timestamp is None or "T" not in timestamp:
         return None
-    return {"extension": [{"url": PATIENT_BIRTH_TIME, "valueDateTime": moment}]}
+    return {"extension": [{"url": PATIENT_BIRTH_TIME, "valueDateTime": timestamp}]}
 
 
 def _animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:

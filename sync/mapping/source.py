@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sync.config import MappingSettings
 from sync.dicom.attributes import texts
 from sync.mapping.endpoint import dicomweb_root
-from sync.mapping.moments import Keywords, fhir_datetime
 from sync.mapping.resource import derived_id
 from sync.mapping.terminology import DICOM_UID_SYSTEM
+from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.values import Findings, clean, filled
 from sync.model import Attributes, InstanceRecord, Resource
 
@@ -85,6 +85,6 @@ def dicom_uid(value: str) -> Resource:
     return {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{value}"}
 
 
-def instant(moment: str | None) -> str | None:
+def instant(timestamp: str | None) -> str | None:
     """FHIR *instant* of a dateTime: one with a time; a bare date is none."""
-    return moment if moment and "T" in moment else None
+    return timestamp if timestamp and "T" in timestamp else None

@@ -3,7 +3,7 @@ DICOM values -> FHIR primitives, or a `Finding` and nothing.
 
 In: values as the file has them (text, decoded, perhaps with blanks, control characters or nonsense). Out: strings,
 codes, numbers and URIs that satisfy FHIR R4's rules for their datatypes (R4 *Data Types*), whatever came in. Nothing
-here raises on a value and no finding ever holds one. Dates are in `sync.mapping.moments`, person names in
+here raises on a value and no finding ever holds one. Dates are in `sync.mapping.timestamps`, person names in
 `sync.mapping.names`.
 """
 

@@ -7,12 +7,12 @@ Others import them from here; the modules say which belong together.
 from __future__ import annotations
 
 from sync.model.changes import Action, Change
+from sync.model.dead_letters import AuditEntry, DeadLetter, DeadLetterEntry, DeadLetterPage, SubjectKind
 from sync.model.drifts import Drift, DriftKind
 from sync.model.fhir import FhirPage, FhirWrite, Resource
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
-from sync.model.instances import Attributes, Finding, InstanceRecord, Look
+from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
 from sync.model.ledger import LedgerRow, Locator
-from sync.model.letters import AuditEntry, DeadLetter, LetterEntry, LetterPage, SubjectKind
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
@@ -29,6 +29,8 @@ __all__ = [
     "Chunk",
     "Cursor",
     "DeadLetter",
+    "DeadLetterEntry",
+    "DeadLetterPage",
     "DirtyStudy",
     "Drift",
     "DriftKind",
@@ -36,14 +38,12 @@ __all__ = [
     "FhirPage",
     "FhirWrite",
     "Finding",
+    "Inspection",
     "InstanceMetadata",
     "InstanceRecord",
     "LedgerRow",
-    "LetterEntry",
-    "LetterPage",
     "ListedObject",
     "Locator",
-    "Look",
     "ObjectKey",
     "ObjectRef",
     "Page",

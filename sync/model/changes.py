@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.model.identity import ObjectRef
-from sync.model.instances import Look
+from sync.model.instances import Inspection
 
 
 class Action(enum.Enum):
@@ -22,11 +22,11 @@ class Change:
     """
     One normalised happening: look at this object. ``etag`` (without quotes) is None when the event has none.
 
-    An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``look`` with it. Such a look
-    is as old as the page it came in: of two, that of the higher sequence is the younger one.
+    An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``inspection`` with it. Such an
+    inspection is as old as the page it came in: of two, the one with the higher sequence is the younger.
 
     ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
-    have died half-way. ``waited`` is how often it was put off, ``failing_since`` when that began.
+    have died half-way. ``postponements`` is how often it was put off, ``failing_since`` when that began.
     """
 
     object: ObjectRef
@@ -34,7 +34,7 @@ class Change:
     etag: str | None = None
     event_id: str = ""
     sequence: int | None = None
-    look: Look | None = None
+    inspection: Inspection | None = None
     again: bool = False
-    waited: int = 0
+    postponements: int = 0
     failing_since: datetime | None = None

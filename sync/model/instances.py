@@ -45,7 +45,7 @@ class InstanceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Inspection:
     """
     The object as it was when looked at; exactly one of three truths.
 

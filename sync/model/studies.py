@@ -21,7 +21,7 @@ class DirtyStudy:
     not_before: datetime | None = None
     failing_since: datetime | None = None
     """When the failures began that ``attempts`` counts."""
-    distrust: bool = False
+    bypass_cache: bool = False
     """Whether somebody asked for FHIR to be read: no record may stand for it."""
 
 
@@ -62,9 +62,9 @@ class Projection:
     patient_findings: tuple[Finding, ...] = ()
     """Those of ``findings`` that only a look at the Patient and its other studies can give."""
     error: str | None = None
-    announced: str = ""
+    published_state: str = ""
     """What result events last said of it: a digest, a failure's code, or nothing; see `sync.protocol.outbox`."""
-    announcements: int = 0
+    published_count: int = 0
     finished: bool = False
     """False while a pass is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
 

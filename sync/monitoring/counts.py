@@ -21,21 +21,21 @@ from typing import Any
 
 from sync.errors import StoreConflict
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
-from sync.ports import Counted, LetterGroup, Services, Tally
+from sync.ports import Counted, DeadLetterGroup, Services, Tally
 from sync.protocol import leases
 from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,
     FEED_LAG,
     KEPT_DEAD_LETTERS,
+    MISSING_EVENT_AGE,
     QUEUE_AGE,
     QUEUE_MESSAGES,
-    SILENCE,
     SYNCED_STUDIES,
 )
 
 PAGES_AT_ONCE = 10
-"""Pages of each table that one call of `keep_counts` reads at most: ten thousand rows."""
+"""Pages of each table that one call of `store_counts` reads at most: ten thousand rows."""
 
 _FEWEST, _CALLS = 2, 10
 """Pages that a call reads at least, and calls that a walk should take: reading comes in no bursts."""
@@ -43,7 +43,7 @@ _FEWEST, _CALLS = 2, 10
 FEEDS: Mapping[str, str] = {dicom_cursor(""): "dicom", orthanc_cursor(""): "orthanc"}
 """How the names of the feeds' cursors begin, and what each is called in figures."""
 
-SILENCE_CURSOR = "silence"
+MISSING_EVENTS_CURSOR = "missing_events"
 
 UNREAD_CURSOR = "feeds.unread"
 """Cursor of a feed that never was read -> since when that is known; `sync.monitoring.alerts.unread_feeds` keeps it."""
@@ -60,7 +60,7 @@ class Count:
 
     counts: Mapping[str, int]
     oldest: datetime | None = None
-    groups: Mapping[str, LetterGroup] = field(default_factory=dict)
+    groups: Mapping[str, DeadLetterGroup] = field(default_factory=dict)
     at: datetime | None = None
 
     @property
@@ -70,7 +70,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class SystemCounts:
     """How things stand at one moment; ages in seconds."""
 
     at: datetime
@@ -103,9 +103,9 @@ class Figures:
         return datetime.fromisoformat(since) if since else None
 
     @property
-    def silence(self) -> float:
+    def missing_event_age(self) -> float:
         """How long an object has been in the source without any event that told of it."""
-        kept = self.cursors.get(SILENCE_CURSOR)
+        kept = self.cursors.get(MISSING_EVENTS_CURSOR)
         since = kept.position.get("unseen_since") if kept is not None else None
         return max((self.at - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0
 
@@ -120,7 +120,7 @@ class Figures:
         return not self.dirty.total and not self.queued
 
 
-async def read_figures(s: Services) -> Figures:
+async def read_counts(s: Services) -> SystemCounts:
     """
     Tell how things stand. Only reads.
 
@@ -140,7 +140,7 @@ async def read_figures(s: Services) -> Figures:
         _count(Counted.DEAD_LETTERS, cursors, s),
         _count(Counted.DRIFTS, cursors, s),
     )
-    return Figures(
+    return SystemCounts(
         at=now,
         queues=queues,
         queue_ages={name: max((now - since).total_seconds(), 0.0) for name, since in oldest.items()},
@@ -160,22 +160,22 @@ def feeds_of(s: Services) -> Mapping[str, str]:
     return dicom | orthanc
 
 
-def measure_figures(figures: Figures, s: Services) -> None:
+def measure_counts(counts: SystemCounts, s: Services) -> None:
     """Tell the gauges how things stand, for charts and exporters."""
-    for queue, depth in figures.queues.items():
+    for queue, depth in counts.queues.items():
         s.telemetry.measure(QUEUE_MESSAGES, depth, queue=queue)
-        s.telemetry.measure(QUEUE_AGE, figures.queue_ages.get(queue, 0.0), queue=queue)
-    for feed, lag in figures.feeds.items():
+        s.telemetry.measure(QUEUE_AGE, counts.queue_ages.get(queue, 0.0), queue=queue)
+    for feed, lag in counts.feeds.items():
         s.telemetry.measure(FEED_LAG, lag, feed=feed)
-    s.telemetry.measure(DIRTY_STUDIES, figures.dirty.total)
-    s.telemetry.measure(DIRTY_AGE, figures.dirty_age)
-    s.telemetry.measure(SYNCED_STUDIES, figures.projections.counts.get("studies", 0))
-    s.telemetry.measure(SILENCE, figures.silence)
-    s.telemetry.measure(KEPT_DEAD_LETTERS, figures.dead_letters.total)
+    s.telemetry.measure(DIRTY_STUDIES, counts.dirty.total)
+    s.telemetry.measure(DIRTY_AGE, counts.dirty_age)
+    s.telemetry.measure(SYNCED_STUDIES, counts.projections.counts.get("studies", 0))
+    s.telemetry.measure(MISSING_EVENT_AGE, counts.missing_event_age)
+    s.telemetry.measure(KEPT_DEAD_LETTERS, counts.dead_letters.total)
 
 
 async def read_count(table: Counted, s: Services) -> Count:
-    """Count the rows of one table, as `read_figures` does."""
+    """Count the rows of one table, as `read_counts` does."""
     stored = await s.cursors.read(_cursor(table))
     return await _count(table, {_cursor(table): stored.value} if stored is not None else {}, s)
 
@@ -221,14 +221,14 @@ async def _cursors(s: Services) -> dict[str, Cursor]:
     return {cursor.name: cursor async for cursor in s.cursors.all()}
 
 
-async def keep_counts(s: Services) -> None:
+async def store_counts(s: Services) -> None:
     """Count on where the last call stopped, in every table; one worker at a time. Safe to repeat and to interrupt."""
     for table in Counted:
-        await keep_count(table, s)
+        await store_count(table, s)
 
 
-async def keep_count(table: Counted, s: Services, *, anew: bool = False) -> None:
-    """Count one table on, or ``anew`` and as much of it as one call may; see `keep_counts`."""
+async def store_count(table: Counted, s: Services, *, anew: bool = False) -> None:
+    """Count one table on, or ``anew`` and as much of it as one call may; see `store_counts`."""
     lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
         return
@@ -274,7 +274,7 @@ def _tally_from(kept: Mapping[str, Any]) -> Tally:
     return Tally(
         counts=kept.get("counts", {}),
         oldest=datetime.fromisoformat(kept["oldest"]) if kept.get("oldest") else None,
-        groups={code: LetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
+        groups={code: DeadLetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
         token=kept.get("token"),
     )
 

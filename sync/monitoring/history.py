@@ -2,7 +2,7 @@
 History without another service: what was measured, minute by minute and hour by hour, in a table.
 
     Telemetry  ->  Recorder.flush, every few seconds: this worker's row of the current minute, overwritten
-    rows of all workers  ->  keep_series, soon after: one for each minute, each tenth, each hour; old rows go
+    rows of all workers  ->  compact_metrics, soon after: one for each minute, each tenth, each hour; old rows go
     read_past  ->  rows, as long as the steps of a chart allow  ->  Past.chart: lines
 
 A day is 144 tenths and a week 168 hours, where it would be thousands of minutes, times the workers. Rows of different
@@ -21,9 +21,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from sync.errors import StoreConflict, SyncError
-from sync.ports import Clock, Series, Services
+from sync.ports import Clock, MetricHistory, Services
 from sync.protocol import leases
-from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow, added_up
+from sync.telemetry.measurements import (
+    HOUR,
+    MINUTE,
+    TENTH,
+    Measurement,
+    MeasurementKey,
+    Measurements,
+    MetricRow,
+    added_up,
+)
 from sync.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -36,25 +45,25 @@ SETTLED = timedelta(minutes=5)
 
 ROLLED_AT_ONCE = 144
 DISCARDED_AT_ONCE = 200
-"""Bounds of one run of `keep_series`: tenths, and rows of each length."""
+"""Bounds of one run of `compact_metrics`: tenths, and rows of each length."""
 
-_CURSOR = "series"
+_CURSOR = "metrics"
 
 
-def floor(moment: datetime, seconds: int) -> datetime:
+def floor(timestamp: datetime, seconds: int) -> datetime:
     """Return the last multiple of so many seconds since 1970, UTC."""
-    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
+    return datetime.fromtimestamp(timestamp.timestamp() // seconds * seconds, UTC)
 
 
 class Recorder:
     """Takes the measurements of this process to the table."""
 
-    def __init__(self, telemetry: Telemetry, series: Series, clock: Clock, *, worker: str = "") -> None:
+    def __init__(self, telemetry: Telemetry, metrics: MetricHistory, clock: Clock, *, worker: str = "") -> None:
         self._telemetry = telemetry
-        self._series = series
+        self._metrics = metrics
         self._clock = clock
         self._worker = worker or uuid4().hex[:16]
-        self._minutes: dict[datetime, Samples] = {}
+        self._minutes: dict[datetime, Measurements] = {}
         self._unwritten: set[datetime] = set()
         self._turn = asyncio.Lock()
 
@@ -71,7 +80,7 @@ class Recorder:
             self._gather()
             for minute in sorted(self._unwritten):
                 samples = self._minutes[minute]
-                await self._series.write(SeriesRow(seconds=MINUTE, start=minute, worker=self._worker, samples=samples))
+                await self._metrics.write(MetricRow(seconds=MINUTE, start=minute, worker=self._worker, samples=samples))
                 self._unwritten.discard(minute)
 
     def _gather(self) -> None:
@@ -103,7 +112,7 @@ class Line:
 
     name: str
     attributes: tuple[tuple[str, str], ...]
-    points: tuple[Sample | None, ...]
+    points: tuple[Measurement | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +142,8 @@ class Past:
     """
 
     length: int
-    long: Sequence[SeriesRow]
-    minutes: Sequence[SeriesRow]
+    long: Sequence[MetricRow]
+    minutes: Sequence[MetricRow]
     since: datetime
     until: datetime
 
@@ -157,7 +166,7 @@ class Past:
         """
         begin = floor(start, step)
         number = max(-int(-(end - begin).total_seconds() // step), 0)
-        lines: dict[SampleKey, list[Sample | None]] = {}
+        lines: dict[MeasurementKey, list[Measurement | None]] = {}
         for row in self._rows(step):
             place = int((row.start - begin).total_seconds() // step)
             if not 0 <= place < number:
@@ -170,7 +179,7 @@ class Past:
         found = (Line(name=key.name, attributes=key.attributes, points=tuple(lines[key])) for key in sorted(lines))
         return Chart(start=begin, step=step, lines=tuple(found))
 
-    def _rows(self, step: int) -> Iterable[SeriesRow]:
+    def _rows(self, step: int) -> Iterable[MetricRow]:
         """Each moment once: the long rows where they fit into the steps, and the minutes that they leave."""
         if step % self.length:
             return self.minutes
@@ -178,7 +187,7 @@ class Past:
 
 
 async def read_past(
-    series: Series, start: datetime, end: datetime, *, length: int = MINUTE, minutes: datetime | None = None
+    metrics: MetricHistory, start: datetime, end: datetime, *, length: int = MINUTE, minutes: datetime | None = None
 ) -> Past:
     """
     Read what was measured from ``start`` until before ``end``, which is about now.
@@ -191,37 +200,37 @@ async def read_past(
         Since when minutes are wanted in any case.
     """
     start = floor(start, length)
-    long = [] if length == MINUTE else [row async for row in series.between(length, start, end)]
+    long = [] if length == MINUTE else [row async for row in metrics.between(length, start, end)]
     since = long[0].start if long else start
     until = long[-1].start + timedelta(seconds=length) if long else start
     late = min(until, minutes or until)
     # Before the first long row there may be minutes of a version that wrote no such rows.
     gaps = ((start, min(since, late)), (late, end))
-    found = await asyncio.gather(*(_minutes(series, *gap) for gap in gaps))
+    found = await asyncio.gather(*(_minutes(metrics, *gap) for gap in gaps))
     return Past(length=length, long=long, minutes=[row for rows in found for row in rows], since=since, until=until)
 
 
-async def _minutes(series: Series, start: datetime, end: datetime) -> list[SeriesRow]:
+async def _minutes(metrics: MetricHistory, start: datetime, end: datetime) -> list[MetricRow]:
     begin = floor(start, MINUTE)
-    return _once([row async for row in series.between(MINUTE, begin, end)]) if begin < end else []
+    return _once([row async for row in metrics.between(MINUTE, begin, end)]) if begin < end else []
 
 
-def _once(rows: Sequence[SeriesRow]) -> list[SeriesRow]:
+def _once(rows: Sequence[MetricRow]) -> list[MetricRow]:
     """Where there is a row of all workers, it stands for theirs, which may not be gone yet."""
     added = {row.start for row in rows if not row.worker}
     return [row for row in rows if not row.worker or row.start not in added]
 
 
-async def read_series(
-    series: Series, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
+async def read_metrics(
+    metrics: MetricHistory, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
 ) -> Chart:
     """Read a chart of what was measured, from rows as long as its steps allow; see `Past.chart`."""
     length = max(each for each in (MINUTE, TENTH, HOUR) if step % each == 0)
-    past = await read_past(series, floor(start, step), end, length=length)
+    past = await read_past(metrics, floor(start, step), end, length=length)
     return past.chart(names, start, end, step=step)
 
 
-async def keep_series(s: Services) -> None:
+async def compact_metrics(s: Services) -> None:
     """
     Add up the times that are over, and delete what is older than it is kept; the history of studies too.
 
@@ -239,38 +248,38 @@ async def keep_series(s: Services) -> None:
         for _ in range(ROLLED_AT_ONCE):
             if until >= over:
                 break
-            await _add_up(until, s.series)
+            await _add_up(until, s.metrics)
             until += timedelta(seconds=TENTH)
             await lease.advance({"until": until.isoformat()})
     except StoreConflict:
         return  # somebody else goes on
-    minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.series_minutes_kept))
+    minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.metrics_by_minute_kept_hours))
     for length in (MINUTE, TENTH):
-        await s.series.discard(length, minutes, DISCARDED_AT_ONCE)
-    await s.series.discard(HOUR, now - timedelta(days=s.settings.series_hours_kept), DISCARDED_AT_ONCE)
-    await s.history.discard(now - timedelta(days=s.settings.history_kept), DISCARDED_AT_ONCE)
+        await s.metrics.discard(length, minutes, DISCARDED_AT_ONCE)
+    await s.metrics.discard(HOUR, now - timedelta(days=s.settings.metrics_by_hour_kept_days), DISCARDED_AT_ONCE)
+    await s.history.discard(now - timedelta(days=s.settings.study_history_kept_days), DISCARDED_AT_ONCE)
     await lease.release()
 
 
-async def _add_up(begin: datetime, series: Series) -> None:
+async def _add_up(begin: datetime, metrics: MetricHistory) -> None:
     """
     Add a tenth up: a row for each of its minutes, one for itself, and for the hour if it is the hour's last.
 
     Those of single workers go last. A repeat finds the rows of all, or theirs, and writes the same.
     """
     end = begin + timedelta(seconds=TENTH)
-    found = [row async for row in series.between(MINUTE, begin, end)]
+    found = [row async for row in metrics.between(MINUTE, begin, end)]
     rows = _once(found)
-    by_minute: defaultdict[datetime, list[Samples]] = defaultdict(list)
+    by_minute: defaultdict[datetime, list[Measurements]] = defaultdict(list)
     for row in rows:
         by_minute[row.start].append(row.samples)
-    await asyncio.gather(*(_write(series, MINUTE, start, some) for start, some in by_minute.items()))
-    await _write(series, TENTH, begin, [row.samples for row in rows])
+    await asyncio.gather(*(_write(metrics, MINUTE, start, some) for start, some in by_minute.items()))
+    await _write(metrics, TENTH, begin, [row.samples for row in rows])
     if floor(end, HOUR) == end:
         hour = end - timedelta(hours=1)
-        await _write(series, HOUR, hour, [row.samples async for row in series.between(TENTH, hour, end)])
-    await series.drop([row for row in found if row.worker])
+        await _write(metrics, HOUR, hour, [row.samples async for row in metrics.between(TENTH, hour, end)])
+    await metrics.drop([row for row in found if row.worker])
 
 
-async def _write(series: Series, seconds: int, start: datetime, many: Iterable[Samples]) -> None:
-    await series.write(SeriesRow(seconds=seconds, start=start, worker="", samples=added_up(many)))
+async def _write(metrics: MetricHistory, seconds: int, start: datetime, many: Iterable[Measurements]) -> None:
+    await metrics.write(MetricRow(seconds=seconds, start=start, worker="", samples=added_up(many)))

@@ -12,11 +12,11 @@ from sync.model import RECONCILE_CURSOR, Cursor
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
-from sync.monitoring.counts import FEEDS, Figures, read_figures
+from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.ports import Services
 from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
-from sync.telemetry.measurements import MINUTE, Sample
+from sync.telemetry.measurements import MINUTE, Measurement
 
 RECENT = 5
 """Minutes that throughput and latency are told for."""
@@ -53,10 +53,8 @@ async def status(s: Services) -> dict[str, Any]:
         ``counted_at``, which is null when all counts are exact, as they are up to a thousand rows of a table.
     """
     now = s.clock.now()
-    figures, past = await asyncio.gather(
-        read_figures(s), read_past(s.series, recently(now), now + timedelta(minutes=1))
-    )
-    return told(figures, past, s)
+    counts, past = await asyncio.gather(read_counts(s), read_past(s.metrics, recently(now), now + timedelta(minutes=1)))
+    return verdict_in_words(counts, past, s)
 
 
 def recently(now: datetime) -> datetime:
@@ -64,66 +62,68 @@ def recently(now: datetime) -> datetime:
     return floor(now, MINUTE) - timedelta(minutes=RECENT)
 
 
-def told(figures: Figures, past: Past, s: Services) -> dict[str, Any]:
+def verdict_in_words(counts: SystemCounts, past: Past, s: Services) -> dict[str, Any]:
     """Put `status` together from what was read; of the past at least the minutes that are recent."""
     now = s.clock.now()
     names = {each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
     chart = past.chart(names, recently(now), now + timedelta(minutes=1))
-    known = _alerts(figures)
-    health = judge(figures, known, s)
+    known = _alerts(counts)
+    health = judge(counts, known, s)
     return {
-        "idle": figures.idle,
-        "dirty_studies": figures.dirty.total,
-        "queued": figures.queued,
-        "queues": dict(figures.queues),
-        "synced_studies": figures.projections.counts.get("studies", 0),
-        "synced_instances": figures.projections.counts.get("instances", 0),
-        "dead_letters": figures.dead_letters.total,
-        "feeds": {row.name: _feed(row) for row in figures.cursors.values() if row.name.startswith(tuple(FEEDS))},
-        "drift": drift_by_kind(figures),
+        "idle": counts.idle,
+        "dirty_studies": counts.dirty.total,
+        "queued": counts.queued,
+        "queues": dict(counts.queues),
+        "synced_studies": counts.projections.counts.get("studies", 0),
+        "synced_instances": counts.projections.counts.get("instances", 0),
+        "dead_letters": counts.dead_letters.total,
+        "feeds": {row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
+        "drift": drift_by_kind(counts),
         "counters": dict(s.telemetry.counts()),
         "at": now.isoformat(),
         "health": {"verdict": health.verdict, "reasons": list(health.reasons)},
         "lag": {
-            "oldest_study": round(figures.dirty_age, 1),
-            "queues": {name: round(age, 1) for name, age in figures.queue_ages.items()},
-            "feeds": {name: round(age, 1) for name, age in figures.feeds.items()},
+            "oldest_study": round(counts.dirty_age, 1),
+            "queues": {name: round(age, 1) for name, age in counts.queue_ages.items()},
+            "feeds": {name: round(age, 1) for name, age in counts.feeds.items()},
         },
         "recent": _recent(chart),
-        "dead_letters_by_code": dict(sorted(figures.dead_letters.counts.items())),
-        "alerts": [_raised(alert, figures) for alert in known.values() if alert.raised],
-        "counted_at": _counted_at(figures),
+        "dead_letters_by_code": dict(sorted(counts.dead_letters.counts.items())),
+        "alerts": [_raised(alert, counts) for alert in known.values() if alert.raised],
+        "counted_at": _counted_at(counts),
     }
 
 
-def judge(figures: Figures, known: Mapping[str, Alert], s: Services) -> Health:
+def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Services) -> Health:
     """Say in a word how it stands, and why. Pure but for the clock."""
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
     reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
-    stopped = _stopped(figures, s) if evaluation.STOPPED not in codes else ()
+    stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
-    if figures.dirty_age > overdue and "alert.lag" not in codes:
-        reasons.append(f"The oldest outstanding study waits for {figures.dirty_age:.0f} s.")
+    if counts.dirty_age > overdue and "alert.lag" not in codes:
+        reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
     verdict = "failing" if critical or stopped else "behind" if reasons else "in sync"
     return Health(verdict=verdict, reasons=(*stopped, *reasons))
 
 
-def _stopped(figures: Figures, s: Services) -> tuple[str, ...]:
+def _stopped(counts: SystemCounts, s: Services) -> tuple[str, ...]:
     """Tell that the timers do not run, before anybody who watches has raised it, and when nobody does."""
-    age = evaluation.stopped_for(figures)
+    age = evaluation.stopped_for(counts)
     rule = BY_CODE[evaluation.STOPPED]
-    return (f"{rule.code}: {rule.says(round(age), s.settings.alert)}",) if age > s.settings.alert.stopped else ()
+    return (
+        (f"{rule.code}: {rule.says(round(age), s.settings.alert)}",) if age > s.settings.alert.stopped_seconds else ()
+    )
 
 
-def _alerts(figures: Figures) -> Mapping[str, Alert]:
-    kept = figures.cursors.get(evaluation.CURSOR)
+def _alerts(counts: SystemCounts) -> Mapping[str, Alert]:
+    kept = counts.cursors.get(evaluation.CURSOR)
     return evaluation.states(kept.position) if kept is not None else {}
 
 
-def _raised(alert: Alert, figures: Figures) -> dict[str, Any]:
-    kept = figures.cursors.get(evaluation.ACKNOWLEDGED)
+def _raised(alert: Alert, counts: SystemCounts) -> dict[str, Any]:
+    kept = counts.cursors.get(evaluation.ACKNOWLEDGED)
     noted = evaluation.acknowledgements(kept.position, {alert.code: alert}) if kept is not None else {}
     taken = noted.get(alert.code)
     return {
@@ -151,18 +151,18 @@ def _recent(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _sum(chart: Chart, name: str, *, written: bool = False) -> Sample:
+def _sum(chart: Chart, name: str, *, written: bool = False) -> Measurement:
     lines = (line for line in chart.of(name) if not written or "written" in dict(line.attributes).values())
-    return sum((point for line in lines for point in line.points if point is not None), Sample())
+    return sum((point for line in lines for point in line.points if point is not None), Measurement())
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:
     return round(value, digits) if value is not None else None
 
 
-def _counted_at(figures: Figures) -> str | None:
-    counts = (figures.dirty, figures.projections, figures.dead_letters, figures.drifts)
-    times = [each.at for each in counts if each.at is not None]
+def _counted_at(counts: SystemCounts) -> str | None:
+    tables = (counts.dirty, counts.projections, counts.dead_letters, counts.drifts)
+    times = [count.at for count in tables if count.at is not None]
     return min(times).isoformat() if times else None
 
 
@@ -173,7 +173,7 @@ def _feed(row: Cursor) -> dict[str, Any]:
     return {"read_at": read, "position": shown, **failing}
 
 
-def drift_by_kind(figures: Figures) -> dict[str, Any]:
+def drift_by_kind(counts: SystemCounts) -> dict[str, Any]:
     """
     Count what checks found to disagree and no later one found right.
 
@@ -183,7 +183,7 @@ def drift_by_kind(figures: Figures) -> dict[str, Any]:
         ``open``, ``by_kind`` (kind -> count), and ``last_round``: when the last comparison of everything began and
         ended, and over how many studies; None when there was none yet.
     """
-    kept = figures.cursors.get(RECONCILE_CURSOR)
+    kept = counts.cursors.get(RECONCILE_CURSOR)
     last_round = kept.position.get("last_round") if kept is not None else None
-    by_kind = dict(sorted(figures.drifts.counts.items()))
-    return {"open": figures.drifts.total, "by_kind": by_kind, "last_round": last_round or None}
+    by_kind = dict(sorted(counts.drifts.counts.items()))
+    return {"open": counts.drifts.total, "by_kind": by_kind, "last_round": last_round or None}

@@ -54,7 +54,7 @@ def _state(marks: DirtyStudy | None, known: Projection | None, letter: DeadLette
     if marks is not None:
         return "dirty"
     if letter is not None or (known is not None and known.error):
-        return "parked"
+        return "dead_lettered"
     if known is None or not known.finished:
         return "dirty"
     return "synced" if known.instances else "removed"
@@ -103,5 +103,5 @@ def _marks(marks: DirtyStudy, s: Services) -> dict[str, Any]:
     }
 
 
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _text(timestamp: datetime | None) -> str | None:
+    return timestamp.isoformat() if timestamp else None

@@ -13,16 +13,16 @@ from sync.ports.operations import (
     AlertChannel,
     AuditTrail,
     Counted,
-    LetterGroup,
+    DeadLetterGroup,
+    MetricHistory,
     Notice,
     Outbox,
     ResultEvents,
-    Series,
     StudyHistory,
     Tallies,
     Tally,
 )
-from sync.ports.queues import LostEvents, ObjectQueue, QueueDepths, StudyQueue
+from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue, UndeliveredEvents
 from sync.ports.services import Clock, Services
 from sync.ports.sources import BlobFeed, ChangeFeed, InstanceSource, ObjectListing, ObjectSource, OrthancServer
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
@@ -35,15 +35,15 @@ __all__ = [
     "Clock",
     "Counted",
     "Cursors",
+    "DeadLetterGroup",
     "DeadLetters",
     "DirtyStudies",
     "Drifts",
     "FhirServer",
     "InstanceSource",
     "Ledger",
-    "LetterGroup",
     "Locators",
-    "LostEvents",
+    "MetricHistory",
     "Notice",
     "ObjectListing",
     "ObjectQueue",
@@ -54,10 +54,10 @@ __all__ = [
     "Projections",
     "QueueDepths",
     "ResultEvents",
-    "Series",
     "Services",
     "StudyHistory",
     "StudyQueue",
     "Tallies",
     "Tally",
+    "UndeliveredEvents",
 ]

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 from sync.model import (
     AuditEntry,
-    LetterEntry,
+    DeadLetterEntry,
     StudyEvent,
     StudyRef,
     SubjectKind,
 )
 from sync.model.result_events import ResultEvent
-from sync.telemetry.measurements import SeriesRow
+from sync.telemetry.measurements import MetricRow
 
 
 class AuditTrail(Protocol):
@@ -53,18 +53,18 @@ class StudyHistory(Protocol):
         ...
 
 
-class Series(Protocol):
+class MetricHistory(Protocol):
     """Measurements over time: a row for each minute of each worker, and rows of longer times."""
 
-    async def write(self, row: SeriesRow) -> None:
+    async def write(self, row: MetricRow) -> None:
         """Insert or replace the row of this worker and time."""
         ...
 
-    def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+    def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[MetricRow]:
         """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
         ...
 
-    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+    async def drop(self, rows: Sequence[MetricRow]) -> None:
         """Delete these rows; one that is gone already is fine."""
         ...
 
@@ -119,14 +119,14 @@ NEWEST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterGroup:
+class DeadLetterGroup:
     """The letters of one code: when the first of them came, and the newest few, newest first."""
 
     oldest: datetime
-    newest: tuple[LetterEntry, ...]
+    newest: tuple[DeadLetterEntry, ...]
 
-    def __add__(self, other: LetterGroup) -> LetterGroup:
-        return LetterGroup(oldest=min(self.oldest, other.oldest), newest=_newest((*self.newest, *other.newest)))
+    def __add__(self, other: DeadLetterGroup) -> DeadLetterGroup:
+        return DeadLetterGroup(oldest=min(self.oldest, other.oldest), newest=_newest((*self.newest, *other.newest)))
 
     def as_json(self) -> list[Any]:
         """As a cursor keeps it."""
@@ -134,11 +134,11 @@ class LetterGroup:
         return [self.oldest.isoformat(), newest]
 
     @classmethod
-    def from_json(cls, code: str, kept: Sequence[Any]) -> LetterGroup:
+    def from_json(cls, code: str, kept: Sequence[Any]) -> DeadLetterGroup:
         """Inverse of `as_json`."""
         oldest, newest = kept
         entries = (
-            LetterEntry(
+            DeadLetterEntry(
                 kind=SubjectKind(kind),
                 subject=subject,
                 code=code,
@@ -162,7 +162,7 @@ class Tally:
     counts: Mapping[str, int]
     oldest: datetime | None = None
     """When the page's oldest row came, for outstanding studies and dead letters."""
-    groups: Mapping[str, LetterGroup] = field(default_factory=dict)
+    groups: Mapping[str, DeadLetterGroup] = field(default_factory=dict)
     """Of dead letters, by code."""
     token: str | None = None
     """Where the next page begins; None at the end of the table."""
@@ -180,13 +180,13 @@ class Tally:
         )
 
     @classmethod
-    def of_letters(cls, entries: Iterable[LetterEntry], token: str | None = None) -> Tally:
+    def of_letters(cls, entries: Iterable[DeadLetterEntry], token: str | None = None) -> Tally:
         """Count some dead letters."""
-        by_code: defaultdict[str, list[LetterEntry]] = defaultdict(list)
+        by_code: defaultdict[str, list[DeadLetterEntry]] = defaultdict(list)
         for entry in entries:
             by_code[entry.code].append(entry)
         groups = {
-            code: LetterGroup(oldest=min(each.first_at for each in some), newest=_newest(some))
+            code: DeadLetterGroup(oldest=min(each.first_at for each in some), newest=_newest(some))
             for code, some in by_code.items()
         }
         oldest = min((group.oldest for group in groups.values()), default=None)
@@ -195,7 +195,7 @@ class Tally:
         )
 
 
-def _newest(entries: Iterable[LetterEntry]) -> tuple[LetterEntry, ...]:
+def _newest(entries: Iterable[DeadLetterEntry]) -> tuple[DeadLetterEntry, ...]:
     return tuple(heapq.nlargest(NEWEST, entries, key=lambda entry: (entry.last_at, entry.subject)))
 
 

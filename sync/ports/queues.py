@@ -38,7 +38,7 @@ class ObjectQueue(Protocol):
         ...
 
 
-class LostEvents(Protocol):
+class UndeliveredEvents(Protocol):
     """Event Grid's dead-letter container: blobs with events that it could not deliver."""
 
     async def names(self, most: int) -> Sequence[str]:

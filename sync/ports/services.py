@@ -17,9 +17,9 @@ from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
     AuditTrail,
+    MetricHistory,
     Outbox,
     ResultEvents,
-    Series,
     StudyHistory,
     Tallies,
 )
@@ -52,7 +52,7 @@ class Services:
     dead_letters: DeadLetters
     drifts: Drifts
     cursors: Cursors
-    series: Series
+    metrics: MetricHistory
     audit: AuditTrail
     history: StudyHistory
     outbox: Outbox
@@ -72,9 +72,9 @@ class Services:
     """Hashes of shared resources that this process has seen as they should be, so that not every study reads them."""
     results: ResultEvents | None = None
     """None: nobody is told."""
-    announced: dict[str, ResultEvent] = field(default_factory=dict)
+    unsent_events: dict[str, ResultEvent] = field(default_factory=dict)
     """Events that this process has put into the outbox and not sent yet, by id."""
     hints: dict[str, str] = field(default_factory=dict)
     """What can be done about dead letters, by code, as one of each that this process has read says it."""
-    turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is looking at; they go when nobody holds them."""

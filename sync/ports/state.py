@@ -9,10 +9,10 @@ from typing import Protocol
 from sync.model import (
     Cursor,
     DeadLetter,
+    DeadLetterPage,
     DirtyStudy,
     Drift,
     LedgerRow,
-    LetterPage,
     Locator,
     ObjectKey,
     ObjectRef,
@@ -79,14 +79,14 @@ class DirtyStudies(Protocol):
         """Return the row, or None."""
         ...
 
-    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
+    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
         """
         Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
 
         Parameters
         ----------
         distrust
-            Set ``distrust`` too; a mark without it never takes it away.
+            Set ``bypass_cache`` too; a mark without it never takes it away.
 
         Returns
         -------
@@ -210,7 +210,7 @@ class DeadLetters(Protocol):
         """Iterate over all dead letters, in no particular order."""
         ...
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
         """
         Return some dead letters, of one code or of all, without reading the others.
 

@@ -7,7 +7,7 @@ no request) or read the server (after a redelivery, a conflict, a failure). Both
 
 from __future__ import annotations
 
-from sync.projection.held import what_fhir_holds
+from sync.projection.held import read_fhir_state
 from sync.projection.upsert import write_study
 
-__all__ = ["what_fhir_holds", "write_study"]
+__all__ = ["read_fhir_state", "write_study"]

@@ -15,11 +15,11 @@ from sync.errors import FhirConflict
 from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.model import (
     DeadLetter,
+    DeadLetterEntry,
+    DeadLetterPage,
     FhirPage,
     FhirWrite,
     LedgerRow,
-    LetterEntry,
-    LetterPage,
     PatientRow,
     Projection,
     Resource,
@@ -28,7 +28,7 @@ from sync.model import (
     SubjectKind,
 )
 from sync.ports import DeadLetters, FhirServer, PatientRows, Projections, Services
-from sync.projection import what_fhir_holds, write_study
+from sync.projection import read_fhir_state, write_study
 from sync.telemetry.telemetry import Telemetry
 
 _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
@@ -36,7 +36,7 @@ _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class DryRun:
     """
     One pass that was not made.
 
@@ -54,7 +54,7 @@ class Rehearsal:
     held: dict[tuple[str, str], Resource | None]
 
 
-async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = None) -> Rehearsal:
+async def dry_run_study(study: StudyRef, s: Services, *, fhir: FhirServer | None = None) -> DryRun:
     """
     Find out what projecting the study now, trusting no record, would write. Only reads.
 
@@ -70,23 +70,23 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
     PermanentError
         The pass would set the study aside.
     """
-    watched = WatchedFhir(fhir or s.fhir)
+    watched = ReadOnlyFhir(fhir or s.fhir)
     projections = _Unwritten(s.projections)
     apart = replace(
         s,
         fhir=watched,
         projections=projections,
-        patients=_PatientsApart(s.patients),
+        patients=_PatientRowsApart(s.patients),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
         results=None,
         verified=set(),
     )
     record = await s.projections.read(study)
-    held = await what_fhir_holds(study, record, apart, trust=False)
+    held = await read_fhir_state(study, record, apart, trust=False)
     rows = await s.ledger.read(study)
     await write_study(study, rows, held, record, apart, trust=False)
-    return Rehearsal(
+    return DryRun(
         study=study,
         record=record.value if record else None,
         after=projections.last or (record.value if record else None),
@@ -98,7 +98,7 @@ async def rehearse(study: StudyRef, s: Services, *, fhir: FhirServer | None = No
 
 
 @dataclass
-class WatchedFhir(FhirServer):
+class ReadOnlyFhir(FhirServer):
     """A FHIR service that is read and never written; it remembers what was seen and what would be written."""
 
     server: FhirServer
@@ -170,7 +170,7 @@ class _Unwritten(Projections):
         return await self._real.find(key)
 
 
-class _PatientsApart(PatientRows):
+class _PatientRowsApart(PatientRows):
     """Rows of the real table with the changes of one pass over them."""
 
     def __init__(self, real: PatientRows) -> None:
@@ -202,10 +202,10 @@ class _NoDeadLetters(DeadLetters):
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         pass
 
-    async def page(self, **_which: object) -> LetterPage:
-        return LetterPage()
+    async def page(self, **_which: object) -> DeadLetterPage:
+        return DeadLetterPage()
 
-    async def entries(self) -> Sequence[LetterEntry]:
+    async def entries(self) -> Sequence[DeadLetterEntry]:
         return ()
 
     async def all(self) -> AsyncIterator[DeadLetter]:

@@ -32,7 +32,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class ProjectionAttempt:
     """One pass over a study; ``trust`` is whether the record may stand for the server."""
 
     study: StudyRef
@@ -56,7 +56,7 @@ class Pass:
         return self.recorded.value.derived if self.recorded else {}
 
 
-async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool) -> Held:
+async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool) -> Held:
     """
     Tell what FHIR holds of the study, from the record or from the server. Only reads; safe to repeat.
 
@@ -70,7 +70,7 @@ async def what_fhir_holds(study: StudyRef, recorded: Stored[Projection] | None, 
     TransientError
         FHIR did not answer.
     """
-    if recorded is not None and trust and _tells_enough(recorded.value):
+    if recorded is not None and trust and _is_sufficient(recorded.value):
         return Held(resource_id=recorded.value.fhir_id, version=recorded.value.version)
     if recorded is not None:
         resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
@@ -95,7 +95,7 @@ def _perhaps_taken_over(held: Held, s: Services, *, known: bool = False) -> Held
     return replace(held, taken_over=known or is_made_by_cast(held.resource, s.settings.dicomweb_url))
 
 
-def _tells_enough(known: Projection) -> bool:
+def _is_sufficient(known: Projection) -> bool:
     """Whether the record can stand for the server: it must not have another owner, and a version if it is there."""
     return not known.adopted and (known.version is not None or known.instances == 0)
 

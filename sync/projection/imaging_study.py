@@ -10,7 +10,7 @@ from sync.mapping.ownership import Ownership, differs, has_foreign, overlay
 from sync.mapping.resource import content_hash
 from sync.model import FhirWrite, Resource
 from sync.ports import Services
-from sync.projection.held import Held, Pass, held_as
+from sync.projection.held import Held, ProjectionAttempt, held_as
 
 _OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
 """What an order system refers to and codes, where a header has names and texts."""
@@ -26,7 +26,7 @@ class StudyWrite:
     elements: frozenset[str] = frozenset()
 
 
-def elements_of_owner(p: Pass) -> frozenset[str]:
+def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
     """Tell what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
     if not p.held.adopted or p.held.resource is None:
         return frozenset()
@@ -34,7 +34,7 @@ def elements_of_owner(p: Pass) -> frozenset[str]:
     return frozenset(element for element in kept if element in p.held.resource and element not in p.elements)
 
 
-async def compare_study(p: Pass, wanted: Resource, s: Services) -> StudyWrite:
+async def compare_study(p: ProjectionAttempt, wanted: Resource, s: Services) -> StudyWrite:
     """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
     digest = content_hash(wanted)
     elements = frozenset(wanted) - {"resourceType", "id", "meta"}

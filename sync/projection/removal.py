@@ -11,11 +11,11 @@ from sync.mapping.resource import version_of
 from sync.model import FhirWrite, Projection, Resource
 from sync.ports import Services
 from sync.projection.derived import compare_derived, retire
-from sync.projection.held import Pass
+from sync.projection.held import ProjectionAttempt
 from sync.projection.imaging_study import put
 
 
-async def remove_study(p: Pass, s: Services) -> tuple[Projection, bool]:
+async def remove_study(p: ProjectionAttempt, s: Services) -> tuple[Projection, bool]:
     """
     Delete what instances made, and the ImagingStudy that we created or took over. Safe to repeat.
 
@@ -33,7 +33,7 @@ async def remove_study(p: Pass, s: Services) -> tuple[Projection, bool]:
     held = p.held
     derived = await compare_derived([], p.derived, s, trust=p.trust)
     retired = await retire(derived.gone, s)
-    let_go = Projection(
+    release_while_paused = Projection(
         study=p.study,
         fhir_id=held.resource_id,
         adopted=held.adopted,
@@ -44,27 +44,27 @@ async def remove_study(p: Pass, s: Services) -> tuple[Projection, bool]:
     )
     absent = held.version is None and held.resource is None
     if absent or (held.adopted and not _perhaps_written(p, s)):
-        return let_go, retired
+        return release_while_paused, retired
     if not held.adopted or held.taken_over:
         try:
             await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
         except (FhirConflict, FhirRejected):
             pass  # others refer to it, so it has to stay
         else:
-            return let_go, True
+            return release_while_paused, True
     cancel = await _cancellation(p, s)
     if cancel is not None:
         await s.fhir.transact([cancel])
-    return let_go, retired or cancel is not None
+    return release_while_paused, retired or cancel is not None
 
 
-def _perhaps_written(p: Pass, s: Services) -> bool:
+def _perhaps_written(p: ProjectionAttempt, s: Services) -> bool:
     """Tell whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
     marked = p.held.resource is not None and is_made_by_cast(p.held.resource, s.settings.dicomweb_url)
     return p.before is not None and p.before.begun and not marked
 
 
-async def _cancellation(p: Pass, s: Services) -> FhirWrite | None:
+async def _cancellation(p: ProjectionAttempt, s: Services) -> FhirWrite | None:
     """Take out what we wrote, but for what tells which study of whom it was."""
     resource = p.held.resource or await s.fhir.read("ImagingStudy", p.held.resource_id)
     if resource is None:

@@ -18,7 +18,7 @@ from sync.mapping.resource import content_hash
 from sync.model import LedgerRow, Projection, Stored, StudyRef, SubjectKind
 from sync.ports import Services
 from sync.projection.derived import compare_derived, noted, retire
-from sync.projection.held import Held, Pass
+from sync.projection.held import Held, ProjectionAttempt
 from sync.projection.imaging_study import StudyWrite, compare_study, elements_of_owner
 from sync.projection.patient import (
     PatientLink,
@@ -30,7 +30,7 @@ from sync.projection.patient import (
 )
 from sync.projection.removal import remove_study
 from sync.projection.shared import shared_writes
-from sync.protocol.outbox import announce_study
+from sync.protocol.outbox import add_study_event
 
 
 async def write_study(
@@ -64,7 +64,7 @@ async def write_study(
         raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
     if held.taken_over:
         held = replace(held, notes=descriptions(rows))
-    p = Pass(study=study, held=held, recorded=recorded, trust=trust)
+    p = ProjectionAttempt(study=study, held=held, recorded=recorded, trust=trust)
     if built is None:
         note = recorded
         after, wrote = await remove_study(p, s)
@@ -75,7 +75,7 @@ async def write_study(
     if not (trust and p.before and _same_patient(p.before, after)):
         for key in sorted(_left(after)):
             await leave_patient(key, study, s)
-    after = await announce_study(after, p.before, s)
+    after = await add_study_event(after, p.before, s)
     if wrote or note is None or after != note.value:
         await s.projections.write(after, note.etag if note else None)
     if not trust or (p.before is not None and p.before.error):
@@ -93,13 +93,13 @@ def _left(projection: Projection) -> frozenset[str]:
     return projection.patient_keys - {projection.patient_key}
 
 
-async def _target(p: Pass, built: StudyResources, s: Services) -> PatientTarget:
+async def _target(p: ProjectionAttempt, built: StudyResources, s: Services) -> PatientTarget:
     if "subject" in elements_of_owner(p):
         return PatientTarget()
     return await choose_patient(built.patient, p.before, s, trust=p.trust)
 
 
-async def _note(p: Pass, built: StudyResources, row_key: str | None, s: Services) -> Stored[Projection]:
+async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None, s: Services) -> Stored[Projection]:
     """
     Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
 
@@ -124,7 +124,7 @@ async def _note(p: Pass, built: StudyResources, row_key: str | None, s: Services
 
 
 async def _upsert(
-    p: Pass, built: StudyResources, target: PatientTarget, note: Projection, s: Services
+    p: ProjectionAttempt, built: StudyResources, target: PatientTarget, note: Projection, s: Services
 ) -> tuple[Projection, bool]:
     """Write the study, its patient, and what instances made, in one transaction; return what is then to be recorded."""
     theirs = elements_of_owner(p)
@@ -149,7 +149,7 @@ async def _upsert(
 
 
 def _record(
-    p: Pass, built: StudyResources, link: PatientLink, change: StudyWrite, *, version: str | None
+    p: ProjectionAttempt, built: StudyResources, link: PatientLink, change: StudyWrite, *, version: str | None
 ) -> Projection:
     return Projection(
         study=p.study,

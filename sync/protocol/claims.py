@@ -8,7 +8,7 @@ still write.
 
 from __future__ import annotations
 
-from sync.model import Change, Locator, Look, StudyRef
+from sync.model import Change, Inspection, Locator, StudyRef
 
 
 def is_repeat(known: Locator, change: Change) -> bool:
@@ -25,35 +25,35 @@ def is_overtaken(known: Locator, change: Change) -> bool:
     It is not where claims overlapped: an earlier life of this very entry may have written its row after the younger one
     did, and died. Then the object is looked at.
     """
-    older = change.look is not None and _is_lower(known, change) and change.look.order <= known.order
+    older = change.inspection is not None and _is_lower(known, change) and change.inspection.order <= known.order
     return older and not known.contested
 
 
-def look_of(change: Change, known: Locator | None) -> Look | None:
+def inspection_of(change: Change, known: Locator | None) -> Inspection | None:
     """
     Return the look that the change brings, if it is as good as a look now.
 
     A lower sequence with a later time contradicts itself: the service was made anew under the same address, and counts
     from the beginning. Then only the object can tell.
     """
-    return None if known is not None and _is_lower(known, change) else change.look
+    return None if known is not None and _is_lower(known, change) else change.inspection
 
 
-def claim_of(change: Change, known: Locator | None, look: Look) -> Locator:
+def claim_of(change: Change, known: Locator | None, inspection: Inspection) -> Locator:
     """Take the object: who it is now, and every other study it ever was part of."""
-    study = look.record.study if look.record else None
+    study = inspection.record.study if inspection.record else None
     ever = studies_of(known) if known else frozenset[StudyRef]()
     seen = (change.sequence, known.sequence if known else None)
     return Locator(
         object=change.object,
-        etag=look.etag,
+        etag=inspection.etag,
         study=study,
-        sop_instance_uid=look.record.sop_instance_uid if look.record else None,
+        sop_instance_uid=inspection.record.sop_instance_uid if inspection.record else None,
         history=frozenset(other for other in ever if other != study),
-        has_dead_letter=look.problem is not None or (known is not None and known.has_dead_letter),
+        has_dead_letter=inspection.problem is not None or (known is not None and known.has_dead_letter),
         sequence=max((each for each in seen if each is not None), default=None),
         contested=known is not None and (known.contested or not known.settled),
-        order=look.order or (known.order if known else ""),
+        order=inspection.order or (known.order if known else ""),
     )
 
 

@@ -1,10 +1,10 @@
 """
 How dead letters are written, once for whoever finds out that one is needed.
 
-    an object can never become an instance      `note_rejection`, part of what the object is
-    an object could not be looked at            `keep_aside`
-    a study could not be written                `park_study`, which its projection row has to know of
-    a message cannot be acted on                `refuse_message`
+    an object can never become an instance      `record_rejection`, part of what the object is
+    an object could not be looked at            `dead_letter_object`
+    a study could not be written                `dead_letter_study`, which its projection row has to know of
+    a message cannot be acted on                `dead_letter_message`
 
 Each is one per subject: written again, it counts one more attempt. Safe to repeat, all of them.
 """
@@ -17,17 +17,19 @@ from dataclasses import replace
 from sync.errors import Contention, PermanentError, SyncError
 from sync.events import message_digest
 from sync.mapping.resource import study_id
-from sync.model import Change, DeadLetter, Locator, Look, Projection, StudyRef, SubjectKind
+from sync.model import Change, DeadLetter, Inspection, Locator, Projection, StudyRef, SubjectKind
 from sync.ports import Services
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
-from sync.protocol.outbox import announce_failure, announce_rejected
+from sync.protocol.outbox import add_failure_event, add_rejection_event
 from sync.telemetry.instruments import DEAD_LETTERS
 
-MOST_KEPT = 64 * 1024
+MAX_MESSAGE_CHARACTERS = 64 * 1024
 """Characters; a longer message cannot come from a queue, and is not kept in its letter."""
 
 
-async def note_rejection(look: Look, claim: Locator, before: Locator | None, s: Services, *, clear: bool) -> None:
+async def record_rejection(
+    inspection: Inspection, claim: Locator, before: Locator | None, s: Services, *, clear: bool
+) -> None:
     """
     Keep the letter of an object that can never become an instance; whatever else it becomes clears it.
 
@@ -39,16 +41,16 @@ async def note_rejection(look: Look, claim: Locator, before: Locator | None, s: 
         Whether there may be a letter to clear.
     """
     key = claim.object.key
-    if look.problem is None:
+    if inspection.problem is None:
         if clear:
             await s.dead_letters.clear(SubjectKind.OBJECT, str(key))
         return
-    if before is None or not (before.settled and before.has_dead_letter and before.etag == look.etag):
-        await announce_rejected(key, look.etag, look.problem, s)
-    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), look.problem, s.clock.now()), s)
+    if before is None or not (before.settled and before.has_dead_letter and before.etag == inspection.etag):
+        await add_rejection_event(key, inspection.etag, inspection.problem, s)
+    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), inspection.problem, s.clock.now()), s)
 
 
-async def keep_aside(change: Change, failure: SyncError, s: Services) -> None:
+async def dead_letter_object(change: Change, failure: SyncError, s: Services) -> None:
     """
     Keep the letter of an object that could not be ingested.
 
@@ -63,12 +65,12 @@ async def keep_aside(change: Change, failure: SyncError, s: Services) -> None:
     key = change.object.key
     known = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
     if known is None or known.value.code != failure.code:
-        await announce_rejected(key, change.etag, failure, s)
-    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
+        await add_rejection_event(key, change.etag, failure, s)
+    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
     await _flag_locator(change, s)
 
 
-async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
+async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
     """
     Keep the letter of a study and note its code on the projection row, so that success clears it.
 
@@ -77,29 +79,29 @@ async def park_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
     Contention
         The projection row kept changing.
     """
-    await _keep(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()), s)
+    await _put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()), s)
     for _ in range(MAX_ROUNDS):
         recorded = await s.projections.read(study)
         known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
-        noted = await announce_failure(replace(known, error=refusal.code, finished=False), refusal, s)
+        noted = await add_failure_event(replace(known, error=refusal.code, finished=False), refusal, s)
         if await unless_conflict(s.projections.write(noted, recorded.etag if recorded else None)):
             return
     raise Contention("a projection row kept changing")
 
 
-async def refuse_message(text: str, refusal: PermanentError, s: Services, *, queue: str) -> None:
+async def dead_letter_message(text: str, refusal: PermanentError, s: Services, *, queue: str) -> None:
     """
     Keep the letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
 
     The message itself is kept in the letter, for a retry and for the operator who asks; nothing else ever shows it.
     """
-    kept = text if len(text) <= MOST_KEPT else None
+    kept = text if len(text) <= MAX_MESSAGE_CHARACTERS else None
     letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(text), refusal, s.clock.now(), message=kept, queue=queue)
-    await _keep(letter, s)
+    await _put(letter, s)
     s.telemetry.event("message.refused", logging.WARNING, message=letter.subject, code=refusal.code)
 
 
-async def _keep(letter: DeadLetter, s: Services) -> None:
+async def _put(letter: DeadLetter, s: Services) -> None:
     await s.dead_letters.put(letter)
     s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 

@@ -18,7 +18,7 @@ from sync.ports import Services
 from sync.protocol.optimistic import MAX_ROUNDS
 
 
-async def mark(studies: Iterable[StudyRef], s: Services) -> None:
+async def mark_dirty(studies: Iterable[StudyRef], s: Services) -> None:
     """
     Mark studies as outstanding. Safe to repeat.
 
@@ -29,17 +29,17 @@ async def mark(studies: Iterable[StudyRef], s: Services) -> None:
             await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-async def mark_anew(study: StudyRef, s: Services) -> None:
+async def mark_bypassing_cache(study: StudyRef, s: Services) -> None:
     """
     Have a study compared with what FHIR really holds, whatever our records say of it. Safe to repeat.
 
     The order comes with the mark, in its row, which a pass takes off only when it was the last to read it.
     """
-    if await s.dirty.mark(study, s.clock.now(), distrust=True):
+    if await s.dirty.mark(study, s.clock.now(), bypass_cache=True):
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-async def read_mark(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
+async def read_dirty_study(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
     """
     Read a study's mark, and tell whether it was there; one that was not is made. Safe to repeat.
 
@@ -59,7 +59,7 @@ async def read_mark(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], b
     raise Contention("a dirty row kept vanishing")
 
 
-async def take_off(study: StudyRef, etag: str, s: Services) -> None:
+async def clear_mark(study: StudyRef, etag: str, s: Services) -> None:
     """
     Take the study off the list. One that was marked meanwhile, as any that still grows, waits anew.
 

@@ -39,21 +39,21 @@ SETTLED = timedelta(seconds=30)
 """What is younger is left to the process that put it."""
 
 
-async def announce(event: ResultEvent, s: Services) -> None:
+async def add_event(event: ResultEvent, s: Services) -> None:
     """Put an event into the outbox, to be delivered. Safe to repeat: it is there once, by its id."""
     if s.results is None:
         return
     await s.outbox.put(event)
-    s.announced[event.id] = event
+    s.unsent_events[event.id] = event
 
 
-async def deliver(s: Services) -> None:
+async def publish_pending(s: Services) -> None:
     """Send what this process has announced. It never raises: what cannot be sent now stays for the sweeper."""
-    if s.results is None or not s.announced:
+    if s.results is None or not s.unsent_events:
         return
-    events = list(s.announced.values())[:BATCH]
+    events = list(s.unsent_events.values())[:BATCH]
     for event in events:
-        s.announced.pop(event.id, None)
+        s.unsent_events.pop(event.id, None)
     await _send(events, s)
 
 
@@ -105,7 +105,7 @@ async def _forget(events: Sequence[ResultEvent], s: Services) -> int:
     return len(events)
 
 
-async def announce_study(after: Projection, before: Projection | None, s: Services) -> Projection:
+async def add_study_event(after: Projection, before: Projection | None, s: Services) -> Projection:
     """
     Announce what became of a study, if that is news, and return the projection row that says so.
 
@@ -131,20 +131,20 @@ def _synced(after: Projection, s: Services) -> tuple[str, Result]:
     return digest("synced", after.fhir_id, after.content_hash or "", *derived), result
 
 
-async def announce_failure(noted: Projection, failure: SyncError, s: Services) -> Projection:
-    """Announce that a study could not be written, if that is news; see `announce_study`."""
+async def add_failure_event(noted: Projection, failure: SyncError, s: Services) -> Projection:
+    """Announce that a study could not be written, if that is news; see `add_study_event`."""
     result = StudyFailed(code=failure.code, hint=failure.hint, **_named(noted.study, s))
     return await _if_news(noted, noted, f"failed {failure.code}", result, s)
 
 
-async def announce_rejected(key: ObjectKey, etag: str | None, failure: SyncError, s: Services) -> None:
+async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncError, s: Services) -> None:
     """Announce that an object can not become an instance as it is. Safe to repeat: the event has the same id."""
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
-    await announce(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
+    await add_event(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
 
 
-async def announce_drift(drift: Drift, s: Services, *, found_in: str, repaired: bool) -> None:
+async def add_drift_event(drift: Drift, s: Services, *, found_in: str, repaired: bool) -> None:
     """
     Announce that source, ledger and FHIR disagree. Safe to repeat: the event has the same id.
 
@@ -164,16 +164,16 @@ async def announce_drift(drift: Drift, s: Services, *, found_in: str, repaired: 
     )
     name = digest("drift", drift.subject, drift.kind.value, drift.resource, found_in)
     about = f"studies/{study}" if study else drift.subject.replace("object/", "objects/", 1)
-    await announce(ResultEvent.of(result, id=name, subject=about, at=s.clock.now()), s)
+    await add_event(ResultEvent.of(result, id=name, subject=about, at=s.clock.now()), s)
 
 
 async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Services) -> Projection:
-    said, times = (before.announced, before.announcements) if before else ("", 0)
+    said, times = (before.published_state, before.published_count) if before else ("", 0)
     if said == state:
-        return replace(after, announced=said, announcements=times)
+        return replace(after, published_state=said, published_count=times)
     name = digest("study", after.study.key, str(times + 1), state)
-    await announce(ResultEvent.of(result, id=name, subject=f"studies/{after.study.key}", at=s.clock.now()), s)
-    return replace(after, announced=state, announcements=times + 1)
+    await add_event(ResultEvent.of(result, id=name, subject=f"studies/{after.study.key}", at=s.clock.now()), s)
+    return replace(after, published_state=state, published_count=times + 1)
 
 
 def _named(study: StudyRef, s: Services) -> dict[str, str]:

@@ -13,17 +13,17 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sync.delivery.handlers import handle_change, set_aside
+from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.model import Batch, Change, Cursor, StudyRef
 from sync.ports import Services
 from sync.protocol.claims import is_repeat, studies_of
-from sync.protocol.dirty_studies import mark_anew
+from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import take
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.walks.backfill import OUTCOMES
-from sync.walks.walk import LEASE, Walk, Work, go, stubborn, walk_of
+from sync.walks.walk import LEASE, Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PREFIX = "replay "
 SLICE = 240.0
@@ -150,8 +150,14 @@ async def advance(
     batches = _noting(job, changes_of(job, sources, s))
     try:
         if job.request.study is not None:
-            await mark_anew(job.request.study, s)
-        ended = await go(batches, stubborn(again.look, walk, again.set_aside), walk, parallel=parallel, until=until)
+            await mark_bypassing_cache(job.request.study, s)
+        ended = await run_walk(
+            batches,
+            retry_then_dead_letter(again.inspect, walk, again.dead_letter),
+            walk,
+            parallel=parallel,
+            until=until,
+        )
         if not ended and job.request.source in IN_ONE_GO and job.request.study is None:
             raise ReplayTooLong("the source can only be read in one go")
     except PermanentError as refusal:
@@ -186,10 +192,10 @@ class _Again:
         self._marked: set[StudyRef] = set()
 
     @property
-    def look(self) -> Work:
-        return self._look
+    def inspect(self) -> Work:
+        return self._inspect
 
-    async def _look(self, change: Change) -> None:
+    async def _inspect(self, change: Change) -> None:
         known = await self._s.locators.read(change.object)
         outcome = "unchanged"
         if self._reread or known is None or not is_repeat(known.value, change):
@@ -199,16 +205,16 @@ class _Again:
             await self._mark(study)
         self._walk.count(outcome)
 
-    async def set_aside(self, change: Change, refusal: PermanentError) -> None:
+    async def dead_letter(self, change: Change, refusal: PermanentError) -> None:
         self._walk.count("rejected")
-        await set_aside(change, refusal, self._s)
+        await dead_letter_delivery(change, refusal, self._s)
 
     async def _mark(self, study: StudyRef) -> None:
         if study in self._marked:
             return
         if len(self._marked) >= REMEMBERED:
             self._marked.clear()
-        await mark_anew(study, self._s)
+        await mark_bypassing_cache(study, self._s)
         if study not in self._marked:
             self._marked.add(study)
             self._walk.count("studies")

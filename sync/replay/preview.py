@@ -13,22 +13,22 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync.dicom.inspect import look
+from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, PermanentError
-from sync.model import Change, LedgerRow, Locator, Look, ObjectKey, StudyRef
+from sync.model import Change, Inspection, LedgerRow, Locator, ObjectKey, StudyRef
 from sync.ports import Ledger, Services
-from sync.projection.dry_run import Rehearsal, rehearse
+from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.replay.jobs import Job, changes_of
 from sync.replay.requests import Request
 from sync.replay.sources import Source
-from sync.walks.walk import Walk, go, stubborn
+from sync.walks.walk import Walk, retry_then_dead_letter, run_walk
 
 ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
+class StudyPreview:
     """What would happen to one study: resource type -> ``create``, ``update`` or ``delete``; a code if refused."""
 
     study: StudyRef
@@ -65,9 +65,9 @@ class _Apart(Ledger):
         return [row.order for row in (await self.read(study))[:most]]
 
 
-async def foresee(
+async def preview_replay(
     request: Request, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int
-) -> AsyncIterator[Foreseen]:
+) -> AsyncIterator[StudyPreview]:
     """
     Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
 
@@ -81,63 +81,65 @@ async def foresee(
     TransientError
         A service did not answer.
     """
-    looks = _Looks(s, walk, _Apart(s.ledger), reread=request.reread or request.study is not None)
+    inspections = _Inspections(s, walk, _Apart(s.ledger), reread=request.reread or request.study is not None)
     if request.study is not None:
-        looks.studies.add(request.study)
+        inspections.studies.add(request.study)
     batches = changes_of(Job(request=request), sources, s)
-    await go(batches, stubborn(looks.look, walk, looks.pass_over), walk, parallel=parallel)
+    await run_walk(
+        batches, retry_then_dead_letter(inspections.inspect, walk, inspections.pass_over), walk, parallel=parallel
+    )
     # an implementation of a port may have more to it than the port, which the rehearsal does not need
-    apart = replace(s, ledger=looks.ledger)
-    for study in sorted(looks.studies):
+    apart = replace(s, ledger=inspections.ledger)
+    for study in sorted(inspections.studies):
         walk.count("studies")
-        yield await _foresee_one(study, apart)
+        yield await _preview_study(study, apart)
 
 
-async def _foresee_one(study: StudyRef, s: Services) -> Foreseen:
+async def _preview_study(study: StudyRef, s: Services) -> StudyPreview:
     for _ in range(ROUNDS):
         try:
-            return Foreseen(study=study, writes=_writes(await rehearse(study, s)))
+            return StudyPreview(study=study, writes=_writes(await dry_run_study(study, s)))
         except Conflict:
             continue
         except PermanentError as refusal:
-            return Foreseen(study=study, refused=refusal.code)
-    return Foreseen(study=study, refused="store.contention")
+            return StudyPreview(study=study, refused=refusal.code)
+    return StudyPreview(study=study, refused="store.contention")
 
 
-def _writes(rehearsed: Rehearsal) -> dict[str, str]:
+def _writes(planned: DryRun) -> dict[str, str]:
     found: dict[str, str] = {}
-    for write in rehearsed.writes:
-        held = rehearsed.held.get((write.resource_type, write.resource_id))
+    for write in planned.writes:
+        held = planned.held.get((write.resource_type, write.resource_id))
         found[write.resource_type] = "update" if held is not None else "create"
-    for removal in rehearsed.removals:
-        if rehearsed.held.get((removal.resource_type, removal.resource_id)) is not None:
+    for removal in planned.removals:
+        if planned.held.get((removal.resource_type, removal.resource_id)) is not None:
             found[removal.resource_type] = "delete"
     return found
 
 
 @dataclass
-class _Looks:
+class _Inspections:
     services: Services
     walk: Walk
     ledger: _Apart
     reread: bool
     studies: set[StudyRef] = field(default_factory=set)
 
-    async def look(self, change: Change) -> None:
+    async def inspect(self, change: Change) -> None:
         stored = await self.services.locators.read(change.object)
         known = stored.value if stored else None
         if known is not None and (is_overtaken(known, change) or (not self.reread and is_repeat(known, change))):
             self.walk.count("unchanged")
             self.studies |= studies_of(known)
             return
-        found = change.look or await look(change.object, self.services)
+        found = change.inspection or await inspect_object(change.object, self.services)
         self.walk.count(_outcome(found))
         await self._keep(change, found, known)
 
     async def pass_over(self, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002 -- as a walk calls it
         self.walk.count("rejected")
 
-    async def _keep(self, change: Change, found: Look, known: Locator | None) -> None:
+    async def _keep(self, change: Change, found: Inspection, known: Locator | None) -> None:
         key = change.object.key
         before = studies_of(known) if known else frozenset[StudyRef]()
         for study in before:
@@ -148,17 +150,17 @@ class _Looks:
         self.studies |= before
 
 
-def _outcome(found: Look) -> str:
+def _outcome(found: Inspection) -> str:
     if found.problem is not None:
         return "rejected"
     return "synced" if found.record is not None else "gone"
 
 
-def counted(all_foreseen: Sequence[Foreseen]) -> dict[str, Any]:
+def counted(previews: Sequence[StudyPreview]) -> dict[str, Any]:
     """Return how many studies, and how many resources of each type, would be created, updated and deleted."""
     studies: defaultdict[str, int] = defaultdict(int)
     resources: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for each in all_foreseen:
+    for each in previews:
         studies[each.action] += 1
         for resource_type, action in each.writes.items():
             resources[resource_type][action] += 1

@@ -37,7 +37,7 @@ class Request:
     @property
     def id(self) -> str:
         """Name of the replay: equal requests have equal names, so that asking twice begins one."""
-        window = [moment.isoformat() if moment else "" for moment in (self.start, self.end)]
+        window = [timestamp.isoformat() if timestamp else "" for timestamp in (self.start, self.end)]
         return digest(self.source, *window, self.study.key if self.study else "", str(self.reread), length=12)
 
 
@@ -64,7 +64,7 @@ def parse_request(fields: Any, *, configured: Collection[str], now: datetime) ->
         raise BadReplay(f"{len(unknown)} unknown fields; known are {known}")
     study = _study(fields)
     source = _source(fields, configured)
-    start, end = _moment(fields, "from"), _moment(fields, "to")
+    start, end = _timestamp(fields, "from"), _timestamp(fields, "to")
     _check_window(start, end, now, needed=study is None)
     return Request(source=source, start=start, end=end, study=study, reread=_flag(fields, "reread"))
 
@@ -89,7 +89,7 @@ def _study(fields: Mapping[str, Any]) -> StudyRef | None:
     return StudyRef(study_instance_uid=uid, partition=partition)
 
 
-def _moment(fields: Mapping[str, Any], name: str) -> datetime | None:
+def _timestamp(fields: Mapping[str, Any], name: str) -> datetime | None:
     text = fields.get(name)
     if text is None:
         return None

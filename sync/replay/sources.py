@@ -15,7 +15,7 @@ from typing import Any
 
 from sync.errors import FeedMissing, SourceGone
 from sync.events import Sources
-from sync.feeds import next_moment, replay_window
+from sync.feeds import next_timestamp, replay_window
 from sync.feeds.blob import feed_batches
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, ObjectListing, Services
@@ -103,7 +103,7 @@ class DicomService:
 
     async def _next(self, at: datetime, end: datetime) -> datetime:
         feed = self.services.dicom_feed
-        return at if feed is None or at >= end else await next_moment(feed, at, end)
+        return at if feed is None or at >= end else await next_timestamp(feed, at, end)
 
 
 @dataclass(frozen=True, kw_only=True)

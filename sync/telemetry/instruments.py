@@ -80,9 +80,9 @@ QUEUE = _one_of(
     "queue", "messaging.destination.name", "objects", "studies", "objects-poison", "studies-poison", "events"
 )
 OBJECT_OUTCOME = _one_of(
-    "outcome", "dicom_sync.outcome", "synced", "gone", "rejected", "repeat", "overtaken", "set_aside", "poisoned"
+    "outcome", "dicom_sync.outcome", "synced", "gone", "rejected", "repeat", "overtaken", "dead_lettered", "poisoned"
 )
-STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "written", "unchanged", "parked", "not_yet", "poisoned")
+STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "written", "unchanged", "dead_lettered", "not_due", "poisoned")
 METHOD = _one_of("method", "http.request.method", "GET", "POST", "PUT", "DELETE")
 RESOURCE_TYPE = _one_of(
     "type",
@@ -145,7 +145,9 @@ FEED_LAG = _gauge("dicom_sync.feed.lag", "s", "Since a feed last moved, or was f
 SYNCED_STUDIES = _gauge("dicom_sync.synced.studies", "{study}", "Studies that are in FHIR.")
 KEPT_DEAD_LETTERS = _gauge("dicom_sync.dead_letters.kept", "{dead_letter}", "Dead letters that wait for somebody.")
 OPEN_DRIFT = _gauge("dicom_sync.drift.open", "{resource}", "Disagreements found and not gone yet.", DRIFT_KIND)
-SILENCE = _gauge("dicom_sync.source.silence", "s", "Age of an object in the source that no event has told of.")
+MISSING_EVENT_AGE = _gauge(
+    "dicom_sync.source.missing_event_age", "s", "Age of an object in the source that no event has told of."
+)
 
 INSTRUMENTS = (
     OBJECTS,
@@ -170,7 +172,7 @@ INSTRUMENTS = (
     SYNCED_STUDIES,
     KEPT_DEAD_LETTERS,
     OPEN_DRIFT,
-    SILENCE,
+    MISSING_EVENT_AGE,
 )
 
 BY_NAME: Mapping[str, Instrument] = {each.name: each for each in INSTRUMENTS}

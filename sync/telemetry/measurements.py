@@ -1,8 +1,8 @@
 """
 What was measured, in a form that adds up: over time, over attributes, over worker processes, in any order.
 
-One `Sample` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the same,
-and ``buckets``). Pure values; who measures is `sync.telemetry.telemetry`, who keeps them `sync.monitoring.history`.
+One `Measurement` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the
+same, and ``buckets``). Pure values: `sync.telemetry.telemetry` measures, `sync.monitoring.history` keeps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from operator import add
 from typing import NamedTuple
 
 
-class SampleKey(NamedTuple):
+class MeasurementKey(NamedTuple):
     """An instrument's name and the attributes it was measured with, sorted by key."""
 
     name: str
@@ -25,8 +25,8 @@ class SampleKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Some measurements of one instrument, added up. The empty sample is ``Sample()``."""
+class Measurement:
+    """Some measurements of one instrument, added up. The empty sample is ``Measurement()``."""
 
     count: int = 0
     total: float = 0.0
@@ -34,12 +34,14 @@ class Sample:
     buckets: tuple[int, ...] = ()
     """Of a histogram: how many fell at or below each of its bounds, and above the last. Not cumulative."""
 
-    def __add__(self, other: Sample) -> Sample:
+    def __add__(self, other: Measurement) -> Measurement:
         if len(self.buckets) == len(other.buckets):
             buckets = tuple(map(add, self.buckets, other.buckets))
         else:
             buckets = tuple(map(sum, zip_longest(self.buckets, other.buckets, fillvalue=0)))
-        return Sample(self.count + other.count, self.total + other.total, max(self.highest, other.highest), buckets)
+        return Measurement(
+            self.count + other.count, self.total + other.total, max(self.highest, other.highest), buckets
+        )
 
     @property
     def mean(self) -> float | None:
@@ -67,20 +69,20 @@ class Sample:
         return self.highest
 
 
-Samples = Mapping[SampleKey, Sample]
+Measurements = Mapping[MeasurementKey, Measurement]
 
 
-def single(value: float, bounds: Sequence[float] = ()) -> Sample:
+def single(value: float, bounds: Sequence[float] = ()) -> Measurement:
     """Return the sample of one measurement."""
     if not bounds:
-        return Sample(1, value, value)
+        return Measurement(1, value, value)
     place = bisect_left(bounds, value)
-    return Sample(1, value, value, tuple(int(n == place) for n in range(len(bounds) + 1)))
+    return Measurement(1, value, value, tuple(int(n == place) for n in range(len(bounds) + 1)))
 
 
-def added_up(many: Iterable[Samples]) -> dict[SampleKey, Sample]:
+def added_up(many: Iterable[Measurements]) -> dict[MeasurementKey, Measurement]:
     """Add samples up, key by key."""
-    whole: dict[SampleKey, Sample] = {}
+    whole: dict[MeasurementKey, Measurement] = {}
     for samples in many:
         for key, sample in samples.items():
             whole[key] = whole[key] + sample if key in whole else sample
@@ -91,7 +93,7 @@ MINUTE, TENTH, HOUR = 60, 600, 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesRow:
+class MetricRow:
     """
     What one worker process measured in one minute; or, with an empty ``worker``, what all measured in it, or longer.
 
@@ -101,4 +103,4 @@ class SeriesRow:
     seconds: int
     start: datetime
     worker: str
-    samples: Samples
+    samples: Measurements

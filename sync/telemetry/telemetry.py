@@ -17,7 +17,7 @@ from typing import Protocol
 
 from sync.errors import SyncError
 from sync.telemetry.instruments import ACTIONS, OTHER, Instrument
-from sync.telemetry.measurements import Sample, SampleKey, single
+from sync.telemetry.measurements import Measurement, MeasurementKey, single
 from sync.telemetry.spans import ERROR, SpanKind
 
 logger = logging.getLogger("sync")
@@ -96,7 +96,7 @@ class Telemetry:
 
     def __init__(self, *, sinks: Sequence[Sink] = (), tracing: Tracing | None = None) -> None:
         self._counts: Counter[str] = Counter()
-        self._samples: dict[SampleKey, Sample] = {}
+        self._samples: dict[MeasurementKey, Measurement] = {}
         self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}
         self._sinks = tuple(sinks)
         self._tracing = tracing
@@ -117,7 +117,7 @@ class Telemetry:
 
     def _measure(self, instrument: Instrument, value: float, attributes: Mapping[str, object]) -> None:
         carried = self._bounded(instrument, instrument.attributes_of(attributes))
-        key = SampleKey(instrument.name, carried)
+        key = MeasurementKey(instrument.name, carried)
         fresh = single(value, instrument.bounds)
         known = self._samples.get(key)
         self._samples[key] = fresh if known is None else known + fresh
@@ -138,7 +138,7 @@ class Telemetry:
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
 
-    def take(self) -> Mapping[SampleKey, Sample]:
+    def take(self) -> Mapping[MeasurementKey, Measurement]:
         """Return what was measured since the last call, and begin anew."""
         taken, self._samples = self._samples, {}
         return taken

@@ -88,11 +88,11 @@ class MemoryDirtyStudies(DirtyStudies):
         """Return the row, or None."""
         return self.table.get(study.key)
 
-    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
+    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
         """Insert the row, or set ``last_marked`` on it, keeping the rest; True when the row is new."""
         stored = self.table.get(study.key)
         known = stored.value if stored else DirtyStudy(study=study, first_marked=now, last_marked=now)
-        self.table.upsert(study.key, replace(known, last_marked=now, distrust=known.distrust or distrust))
+        self.table.upsert(study.key, replace(known, last_marked=now, bypass_cache=known.bypass_cache or bypass_cache))
         return stored is None
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:

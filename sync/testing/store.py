@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sync.adapters.clocks import SystemClock
 from sync.ports import Clock
+from sync.testing.dead_letters import MemoryAuditTrail, MemoryDeadLetters
 from sync.testing.drifts import MemoryDrifts
 from sync.testing.history import MemoryHistory
-from sync.testing.letters import MemoryAuditTrail, MemoryDeadLetters
+from sync.testing.metric_history import MemoryMetricHistory
 from sync.testing.objects import MemoryObjects
 from sync.testing.queues import MemoryDepths, MemoryObjectQueue, MemoryStudyQueue
 from sync.testing.results import MemoryOutbox
-from sync.testing.series import MemorySeries
 from sync.testing.state import (
     MemoryCursors,
     MemoryDirtyStudies,
@@ -36,7 +36,7 @@ class MemoryStore:
         self.dead_letters = MemoryDeadLetters()
         self.drifts = MemoryDrifts()
         self.cursors = MemoryCursors()
-        self.series = MemorySeries()
+        self.metrics = MemoryMetricHistory()
         self.audit = MemoryAuditTrail()
         self.history = MemoryHistory()
         self.outbox = MemoryOutbox()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from sync.model import DeadLetter, LetterEntry
+from sync.model import DeadLetter, DeadLetterEntry
 from sync.ports import Counted, DeadLetters, DirtyStudies, Drifts, Projections, Tallies, Tally
 
 _Row = tuple[Mapping[str, int], datetime | None]
@@ -64,7 +64,7 @@ class MemoryTallies(Tallies):
         ]
 
 
-def _entry(each: DeadLetter) -> LetterEntry:
-    return LetterEntry(
+def _entry(each: DeadLetter) -> DeadLetterEntry:
+    return DeadLetterEntry(
         kind=each.kind, subject=each.subject, code=each.code, first_at=each.first_at, last_at=each.last_at
     )

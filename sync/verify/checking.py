@@ -1,4 +1,4 @@
-"""Many looks at once, the doubtful ones twice, and patience with a FHIR service that does not answer."""
+"""Many looks at once, the doubtful ones twice, and retries against a FHIR service that does not answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRIES = 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looker:
+class Checker:
     """
     Looks at things.
 
@@ -48,7 +48,7 @@ class Looker:
     tries: int = TRIES
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    async def twice(self, items: Sequence[Item], look: Callable[[Item], Awaitable[Found]]) -> list[Found]:
+    async def twice(self, items: Sequence[Item], inspection: Callable[[Item], Awaitable[Found]]) -> list[Found]:
         """
         Look at each; after a pause again at those that are not right. Only what both looks saw is a drift.
 
@@ -57,25 +57,25 @@ class Looker:
         TransientError
             A service did not answer for longer than the tries take.
         """
-        found = await self._all(items, look)
+        found = await self._all(items, inspection)
         doubtful = [index for index, drifts in enumerate(found) if drifts is None or drifts]
         if doubtful:
             await self.sleep(self.pause)
-            again = await self._all([items[index] for index in doubtful], look)
+            again = await self._all([items[index] for index in doubtful], inspection)
             for index, drifts in zip(doubtful, again, strict=True):
                 found[index] = drifts
         return found
 
-    async def _all(self, items: Sequence[Item], look: Callable[[Item], Awaitable[Found]]) -> list[Found]:
-        turns = asyncio.Semaphore(AT_ONCE)
+    async def _all(self, items: Sequence[Item], inspection: Callable[[Item], Awaitable[Found]]) -> list[Found]:
+        slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(item: Item) -> Found:
-            async with turns:
-                return await self.patiently(look, item)
+            async with slots:
+                return await self.with_retries(inspection, item)
 
         return await asyncio.gather(*(one(item) for item in items))
 
-    async def patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def with_retries(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call, and again while the FHIR service does not answer, or races are lost; each call must be repeatable."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.tries),

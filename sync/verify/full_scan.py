@@ -18,11 +18,11 @@ from typing import Protocol
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Services
-from sync.verify.checking import Found, Looker
-from sync.verify.orphans import LISTED, look_at_stranger, study_of
-from sync.verify.repair import OF_OBJECTS, Budget, mend_study, remove_stranger
-from sync.verify.source import PAGE, look_at_listed, mend_object
-from sync.verify.studies import look_at_study
+from sync.verify.checking import Checker, Found
+from sync.verify.orphans import LISTED, check_orphan, study_of
+from sync.verify.repair import OF_OBJECTS, Budget, remove_orphan, repair_study
+from sync.verify.source import PAGE, check_listed_object, repair_object
+from sync.verify.studies import check_study
 
 CHUNK = 200
 """Studies looked at before the next are fetched."""
@@ -31,10 +31,10 @@ _KEY_DIGITS = 8
 _KEYS = 16.0**_KEY_DIGITS
 
 
-class Audience(Protocol):
+class ScanObserver(Protocol):
     """Who hears of it while it goes on."""
 
-    def found(self, drift: Drift, *, mended: bool) -> None:
+    def found(self, drift: Drift, *, repaired: bool) -> None:
         """Hear of a drift, and whether it is mended by now."""
         ...
 
@@ -66,7 +66,7 @@ class Outcome:
     studies: int = 0
     busy: int = 0
     found: Counter[DriftKind] = field(default_factory=Counter)
-    mended: Counter[DriftKind] = field(default_factory=Counter)
+    repaired: Counter[DriftKind] = field(default_factory=Counter)
     kept: int = 0
     not_removed: int = 0
     """Resources without a record that were left alone, because there were more of them than may be removed."""
@@ -74,7 +74,7 @@ class Outcome:
     @property
     def left(self) -> int:
         """Drifts that are there still, but for what has to stay."""
-        return self.found.total() - self.mended.total() - self.kept
+        return self.found.total() - self.repaired.total() - self.kept
 
 
 class Round:
@@ -85,15 +85,15 @@ class Round:
         plan: Plan,
         s: Services,
         listing: ObjectListing,
-        audience: Audience,
-        looker: Looker | None = None,
+        audience: ScanObserver,
+        checker: Checker | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._plan = plan
         self._s = s
         self._source = listing
         self._audience = audience
-        self._looker = looker or Looker()
+        self._looker = checker or Checker()
         self._budget = Budget(plan.removals)
         self._told: set[int] = set()
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
@@ -120,7 +120,7 @@ class Round:
             self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))
         if self._plan.sample is None:
             for resource_type in LISTED:
-                await self._strangers(resource_type)
+                await self._orphans(resource_type)
             for subject in list(self._known):
                 await self._note(subject, [])  # not met in a whole round: it is gone
         return self.outcome
@@ -134,13 +134,13 @@ class Round:
         return self.outcome
 
     async def _container(self, container: str) -> None:
-        async def look(listed: ListedObject) -> Found:
-            return await look_at_listed(listed, self._s)
+        async def inspection(listed: ListedObject) -> Found:
+            return await check_listed_object(listed, self._s)
 
         done, token = 0, None
         while True:
             page = await self._source.page(container, token=token, size=PAGE)
-            for listed, drifts in zip(page.objects, await self._looker.twice(page.objects, look), strict=True):
+            for listed, drifts in zip(page.objects, await self._looker.twice(page.objects, inspection), strict=True):
                 if drifts:
                     await self._of_source(listed, drifts)
             done += len(page.objects)
@@ -151,9 +151,9 @@ class Round:
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         left = drifts
         if self._plan.repair:
-            await self._looker.patiently(mend_object, listed.object, self._s)
+            await self._looker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
-            left = await look_at_listed(now, self._s) if now.etag else []
+            left = await check_listed_object(now, self._s) if now.etag else []
         await self._note(drifts[0].subject, self._tell(drifts, left))
 
     async def _etag(self, listed: ListedObject) -> str:
@@ -183,10 +183,10 @@ class Round:
         return int(key[:_KEY_DIGITS], 16) / _KEYS
 
     async def _studies(self, studies: Sequence[StudyRef]) -> None:
-        async def look(study: StudyRef) -> Found:
-            return await look_at_study(study, self._s, objects=self._plan.objects)
+        async def inspection(study: StudyRef) -> Found:
+            return await check_study(study, self._s, objects=self._plan.objects)
 
-        found = await self._looker.twice(studies, look)
+        found = await self._looker.twice(studies, inspection)
         self.outcome.studies += len(studies)
         for study, drifts in zip(studies, found, strict=True):
             await self._conclude(study, drifts)
@@ -197,7 +197,7 @@ class Round:
             return
         left = self._judged(drifts)
         if left and self._plan.repair:
-            left = await self._looker.patiently(mend_study, study, drifts, self._budget, self._s)
+            left = await self._looker.with_retries(repair_study, study, drifts, self._budget, self._s)
         await self._note(study.key, self._tell(drifts, left))
 
     def _judged(self, drifts: Sequence[Drift]) -> Sequence[Drift]:
@@ -213,9 +213,9 @@ class Round:
         for key, drift in new.items():
             self._told.add(hash(key))
             self.outcome.found[drift.kind] += 1
-            self.outcome.mended[drift.kind] += key not in remaining
+            self.outcome.repaired[drift.kind] += key not in remaining
             self.outcome.kept += drift.kept
-            self._audience.found(drift, mended=key not in remaining)
+            self._audience.found(drift, repaired=key not in remaining)
         return [drift for key, drift in new.items() if key in remaining]
 
     async def _note(self, subject: str, left: Sequence[Drift]) -> None:
@@ -224,47 +224,47 @@ class Round:
         if left or known != unasked:
             await self._s.drifts.note(subject, [*left, *unasked], self._s.clock.now())
 
-    async def _strangers(self, resource_type: str) -> None:
+    async def _orphans(self, resource_type: str) -> None:
         """List a type; what no record knows is removed at the end of the list, unless there is too much of it."""
 
-        async def look(listed: Resource) -> Found:
-            return await look_at_stranger(listed, self._s, objects=self._plan.objects)
+        async def inspection(listed: Resource) -> Found:
+            return await check_orphan(listed, self._s, objects=self._plan.objects)
 
-        strangers: list[tuple[Drift, StudyRef | None]] = []
+        orphans: list[tuple[Drift, StudyRef | None]] = []
         done = 0
         async for listed in self._listing(resource_type):
-            for resource, drifts in zip(listed, await self._looker.twice(listed, look), strict=True):
-                await self._of_listed(resource, drifts, strangers)
+            for resource, drifts in zip(listed, await self._looker.twice(listed, inspection), strict=True):
+                await self._of_listed(resource, drifts, orphans)
             done += len(listed)
             self._audience.progress(resource_type, done, None)
-        await self._remove(strangers)
+        await self._remove(orphans)
 
     async def _listing(self, resource_type: str) -> AsyncIterator[Sequence[Resource]]:
         link: str | None = None
         while True:
-            page = await self._looker.patiently(self._s.fhir.page, resource_type, link)
+            page = await self._looker.with_retries(self._s.fhir.page, resource_type, link)
             yield page.resources
             if (link := page.following) is None:
                 return
 
-    async def _of_listed(self, listed: Resource, drifts: Found, strangers: list[tuple[Drift, StudyRef | None]]) -> None:
+    async def _of_listed(self, listed: Resource, drifts: Found, orphans: list[tuple[Drift, StudyRef | None]]) -> None:
         if not drifts:
             self.outcome.busy += drifts is None
             return
         [first, *_] = drifts
         if first.subject != first.resource:
             await self._conclude(_known_study(listed), drifts)  # its record was lost, its ledger was not
-        elif self._plan.repair and len(strangers) <= self._plan.removals:
-            strangers.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
+        elif self._plan.repair and len(orphans) <= self._plan.removals:
+            orphans.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
         else:
             await self._note(first.subject, self._tell(drifts, self._judged(drifts)))
 
-    async def _remove(self, strangers: Sequence[tuple[Drift, StudyRef | None]]) -> None:
-        many = len(strangers) > max(self._budget.left, 0)
-        for drift, study in strangers:
+    async def _remove(self, orphans: Sequence[tuple[Drift, StudyRef | None]]) -> None:
+        many = len(orphans) > max(self._budget.left, 0)
+        for drift, study in orphans:
             left = self._judged([drift])
             if not many and self._budget.take():
-                kept = await self._looker.patiently(remove_stranger, drift, study, self._s)
+                kept = await self._looker.with_retries(remove_orphan, drift, study, self._s)
                 left = [kept] if kept is not None else []
             self.outcome.not_removed += many
             await self._note(drift.subject, self._tell([drift], left))

@@ -13,7 +13,7 @@ from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
 from sync.ports import InstanceSource, Services
 
 
-async def look_at_objects(study: StudyRef, s: Services) -> Sequence[Drift] | None:
+async def check_objects(study: StudyRef, s: Services) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from sync.mapping.resource import study_id
 from sync.model import Drift, DriftKind, Resource, StudyRef
 from sync.ports import Services
-from sync.verify.studies import look_at_study
+from sync.verify.studies import check_study
 
 LISTED = ("ImagingStudy", "Patient")
 """Types that hold resources with ids of ours, in the order in which they may go: a study before its Patient."""
@@ -22,7 +22,7 @@ _OURS = re.compile(r"(?:is|pt)-([0-9a-f]{40})")
 _UID = re.compile(r"urn:oid:(.+)", re.DOTALL)
 
 
-async def look_at_stranger(listed: Resource, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+async def check_orphan(listed: Resource, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
     """
     Look at one listed resource once. Writes nothing.
 
@@ -53,11 +53,11 @@ async def _study(listed: Resource, key: str, s: Services, *, objects: bool) -> S
         return []
     study = study_of(listed)
     if study is not None and (await s.dirty.read(study) is not None or await s.ledger.read(study)):
-        return await look_at_study(study, s, objects=objects)
+        return await check_study(study, s, objects=objects)
     held = await s.fhir.read("ImagingStudy", listed["id"])
     if held is None or await s.projections.find(key) is not None:
         return []
-    return [_stranger(listed["id"], "ImagingStudy")]
+    return [_orphan(listed["id"], "ImagingStudy")]
 
 
 async def _patient(resource_id: str, key: str, s: Services) -> Sequence[Drift]:
@@ -68,9 +68,9 @@ async def _patient(resource_id: str, key: str, s: Services) -> Sequence[Drift]:
         return []
     if await s.fhir.read("Patient", resource_id) is None or await s.patients.read(key):
         return []
-    return [_stranger(resource_id, "Patient")]
+    return [_orphan(resource_id, "Patient")]
 
 
-def _stranger(resource_id: str, resource_type: str) -> Drift:
+def _orphan(resource_id: str, resource_type: str) -> Drift:
     address = f"{resource_type}/{resource_id}"
     return Drift(subject=address, kind=DriftKind.ORPHANED, resource=address, detail="no record")

@@ -31,14 +31,14 @@ from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, O
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Services
 from sync.protocol.leases import take
-from sync.protocol.outbox import announce_drift
+from sync.protocol.outbox import add_drift_event
 from sync.telemetry.instruments import OPEN_DRIFT
-from sync.verify.checking import Found, Looker
+from sync.verify.checking import Checker, Found
 from sync.verify.objects import object_address
-from sync.verify.orphans import LISTED, look_at_stranger
-from sync.verify.repair import Budget, mend_study
-from sync.verify.source import PAGE, look_at_listed, mend_object
-from sync.verify.studies import look_at_study
+from sync.verify.orphans import LISTED, check_orphan
+from sync.verify.repair import Budget, repair_study
+from sync.verify.source import PAGE, check_listed_object, repair_object
+from sync.verify.studies import check_study
 
 LEASE = 300.0
 """Seconds; a run takes far less, and one that died holds up the next for so long."""
@@ -86,7 +86,7 @@ class _Place:
         return _Place(began=now.isoformat(), last_round=ended)
 
 
-async def reconcile(s: Services, listing: ObjectListing, looker: Looker | None = None) -> int:
+async def reconcile(s: Services, listing: ObjectListing, checker: Checker | None = None) -> int:
     """
     Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
 
@@ -103,12 +103,12 @@ async def reconcile(s: Services, listing: ObjectListing, looker: Looker | None =
     StoreUnavailable
         Storage did not answer.
     """
-    if not s.settings.reconcile_studies:
+    if not s.settings.reconcile_studies_per_minute:
         return 0
     lease = await take(RECONCILE_CURSOR, s.cursors, s.clock, seconds=LEASE)
     if lease is None:
         return 0
-    run = _Run(s, listing, looker or Looker(tries=TRIES))
+    run = _Run(s, listing, checker or Checker(tries=TRIES))
     place = _Place.of(lease.position, s.clock.now())
     try:
         await run.again(place)
@@ -118,20 +118,22 @@ async def reconcile(s: Services, listing: ObjectListing, looker: Looker | None =
     finally:
         await lease.release()
     run.measure()
-    s.telemetry.event("reconcile.looked", logging.DEBUG, looked=run.looked, found=run.found.total(), mended=run.mended)
+    s.telemetry.event(
+        "reconcile.looked", logging.DEBUG, looked=run.looked, found=run.found.total(), repaired=run.repaired
+    )
     return run.looked
 
 
 class _Run:
     """One run of the timer."""
 
-    def __init__(self, s: Services, listing: ObjectListing, looker: Looker) -> None:
+    def __init__(self, s: Services, listing: ObjectListing, checker: Checker) -> None:
         self._source = listing
         self.looked = 0
-        self.mended = 0
+        self.repaired = 0
         self.found: Counter[DriftKind] = Counter()
         self._s = s
-        self._looker = looker
+        self._looker = checker
         self._repairs = False
         self._began = ""
         self._refs: dict[str, ObjectRef] = {}
@@ -146,10 +148,10 @@ class _Run:
         subjects = list(self._known)
         some = random.sample(subjects, min(AGAIN, len(subjects)))  # in no order: some can only wait for their list
 
-        async def look(subject: str) -> Found:
+        async def inspection(subject: str) -> Found:
             return await self._subject(subject, str(place.last_round.get("began", "")))
 
-        await self._look(some, look)
+        await self._inspect(some, inspection)
 
     async def go_on(self, place: _Place) -> _Place:
         """Look at the next slice; return where the round stands then."""
@@ -165,10 +167,10 @@ class _Run:
             return replace(place, after="")  # the link has expired: from the beginning of the list
         listed = {f"{each['resourceType']}/{each['id']}": each for each in page.resources}
 
-        async def look(address: str) -> Found:
-            return await look_at_stranger(listed[address], self._s)
+        async def inspection(address: str) -> Found:
+            return await check_orphan(listed[address], self._s)
 
-        await self._look(list(listed), look)
+        await self._inspect(list(listed), inspection)
         return replace(place, after=page.following) if page.following else place.next_phase(self._s.clock.now())
 
     def measure(self) -> None:
@@ -191,22 +193,22 @@ class _Run:
         listed = {object_address(each.object.key): each for each in page.objects}
         self._refs.update({address: each.object for address, each in listed.items()})
 
-        async def look(address: str) -> Found:
-            return await look_at_listed(listed[address], self._s)
+        async def inspection(address: str) -> Found:
+            return await check_listed_object(listed[address], self._s)
 
-        await self._look(list(listed), look)
+        await self._inspect(list(listed), inspection)
         return replace(place, after=page.token) if page.token else following
 
     async def _next_studies(self, place: _Place) -> _Place:
-        chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies)
+        chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies_per_minute)
         if not chunk:
             return place.next_phase(self._s.clock.now())
         studies = {projection.study.key: projection.study for projection in chunk}
 
-        async def look(key: str) -> Found:
-            return await look_at_study(studies[key], self._s)
+        async def inspection(key: str) -> Found:
+            return await check_study(studies[key], self._s)
 
-        await self._look(list(studies), look)
+        await self._inspect(list(studies), inspection)
         return replace(place, after=chunk[-1].study.key, studies=place.studies + len(chunk))
 
     async def _subject(self, subject: str, began: str) -> Found:
@@ -214,10 +216,10 @@ class _Run:
         resource_type, slash, resource_id = subject.partition("/")
         if not slash:
             record = await self._s.projections.find(subject)
-            return await look_at_study(record.study, self._s) if record is not None else []
+            return await check_study(record.study, self._s) if record is not None else []
         if resource_type != "object":
             held = await self._s.fhir.read(resource_type, resource_id)
-            return await look_at_stranger(held, self._s) if held is not None else []
+            return await check_orphan(held, self._s) if held is not None else []
         known = await self._s.locators.find(ObjectKey.parse(resource_id))
         if known is None or not known.value.settled:
             met = self._known[subject][0].last_at
@@ -232,9 +234,9 @@ class _Run:
         self._refs[subject] = known.object
         return [] if now == known.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
 
-    async def _look(self, subjects: Sequence[str], look: Callable[[str], Awaitable[Found]]) -> None:
+    async def _inspect(self, subjects: Sequence[str], inspection: Callable[[str], Awaitable[Found]]) -> None:
         self.looked += len(subjects)
-        for subject, drifts in zip(subjects, await self._looker.twice(subjects, look), strict=True):
+        for subject, drifts in zip(subjects, await self._looker.twice(subjects, inspection), strict=True):
             if drifts is not None:
                 await self._conclude(drifts[0].subject if drifts else subject, drifts)
 
@@ -246,27 +248,27 @@ class _Run:
             self.found[drift.kind] += 1
             self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
         if left and self._repairs and not all(drift.kept for drift in left):
-            left = await self._mend(subject, left)
+            left = await self._repair(subject, left)
         still = {(drift.kind, drift.resource) for drift in left}
         for drift in news:
             repaired = (drift.kind, drift.resource) not in still
-            await announce_drift(drift, self._s, found_in=self._began, repaired=repaired)
+            await add_drift_event(drift, self._s, found_in=self._began, repaired=repaired)
         if left or known:
             await self._s.drifts.note(subject, left, self._s.clock.now())
         if left:
             self._known[subject] = list(left)
 
-    async def _mend(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
+    async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Mend a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
         if (ref := self._refs.get(subject)) is not None:
-            await mend_object(ref, self._s)
-            self.mended += len(drifts)
+            await repair_object(ref, self._s)
+            self.repaired += len(drifts)
             return []
         record = await self._s.projections.find(subject)
         if record is None:
             return drifts
         study = record.study
-        left = await mend_study(study, drifts, Budget(0), self._s)
-        self.mended += max(len(drifts) - len(left), 0)
+        left = await repair_study(study, drifts, Budget(0), self._s)
+        self.repaired += max(len(drifts) - len(left), 0)
         self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(left), 0))
         return left

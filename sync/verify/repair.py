@@ -17,9 +17,9 @@ from sync.pipeline import ingest, project_study
 from sync.ports import Services
 from sync.projection.patient import leave_patient
 from sync.verify.objects import find_objects
-from sync.verify.studies import look_at_study
+from sync.verify.studies import check_study
 
-_NOBODY = StudyRef(study_instance_uid="")
+_NO_OWNER = StudyRef(study_instance_uid="")
 """Leaves no row anywhere: to leave a patient as nobody is to make the Patient agree with the rows there are."""
 
 OF_OBJECTS = frozenset({DriftKind.OBJECT_GONE, DriftKind.OBJECT_CHANGED, DriftKind.OBJECT_UNSEEN})
@@ -38,7 +38,7 @@ class Budget:
         return self.left >= 0
 
 
-async def mend_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Services) -> Sequence[Drift]:
+async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Services) -> Sequence[Drift]:
     """
     Mend one study and look again. Safe to repeat and to interrupt: the study is marked before anything is done.
 
@@ -53,17 +53,17 @@ async def mend_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s
         FHIR or storage did not answer; the study stays outstanding, and the sync goes on with it.
     """
     await s.dirty.mark(study, s.clock.now())
-    await _look_again({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s)
+    await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s)
     await project_study(study, s, redelivered=True)
     for drift in drifts:
         if drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE and budget.take():
             await _delete(drift.resource, s)
-    left = await look_at_study(study, s) or []
+    left = await check_study(study, s) or []
     before = {(drift.kind, drift.resource) for drift in drifts}
-    return [_kept(drift) if (drift.kind, drift.resource) in before else drift for drift in left]
+    return [_open_drifts(drift) if (drift.kind, drift.resource) in before else drift for drift in left]
 
 
-def _kept(drift: Drift) -> Drift:
+def _open_drifts(drift: Drift) -> Drift:
     """Note that others refer to what the ordinary ways tried to remove and could not."""
     return replace(drift, kept=drift.kind is DriftKind.ORPHANED)
 
@@ -73,7 +73,7 @@ def key_of(drift: Drift) -> ObjectKey:
     return ObjectKey.parse(drift.resource.removeprefix("object/"))
 
 
-async def _look_again(keys: Collection[ObjectKey], study: StudyRef, s: Services) -> None:
+async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Services) -> None:
     """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
     refs = await find_objects(study, keys, s)
     for key in set(keys) - {ref.key for ref in refs}:
@@ -85,7 +85,7 @@ async def _look_again(keys: Collection[ObjectKey], study: StudyRef, s: Services)
             await project_study(now.value.study, s, redelivered=True)
 
 
-async def remove_stranger(drift: Drift, study: StudyRef | None, s: Services) -> Drift | None:
+async def remove_orphan(drift: Drift, study: StudyRef | None, s: Services) -> Drift | None:
     """
     Remove a resource that no record knows. Safe to repeat.
 
@@ -104,7 +104,7 @@ async def remove_stranger(drift: Drift, study: StudyRef | None, s: Services) -> 
         await s.dirty.mark(study, s.clock.now())
         await project_study(study, s, redelivered=True)
     elif resource_type == "Patient":
-        await leave_patient(resource_id.removeprefix("pt-"), _NOBODY, s)
+        await leave_patient(resource_id.removeprefix("pt-"), _NO_OWNER, s)
     else:
         await _delete(drift.resource, s)
     return replace(drift, kept=True) if await s.fhir.read(resource_type, resource_id) is not None else None

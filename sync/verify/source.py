@@ -20,7 +20,7 @@ PAGE = 1000
 """Objects listed at once."""
 
 
-async def look_at_listed(listed: ListedObject, s: Services) -> Sequence[Drift]:
+async def check_listed_object(listed: ListedObject, s: Services) -> Sequence[Drift]:
     """Compare one listed object with what is known of it. Only reads."""
     known = await s.locators.read(listed.object)
     if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
@@ -38,7 +38,7 @@ def _kind(listed: ListedObject, known: Locator | None) -> DriftKind | None:
     return None if known.etag == listed.etag else DriftKind.OBJECT_CHANGED
 
 
-async def mend_object(ref: ObjectRef, s: Services) -> None:
+async def repair_object(ref: ObjectRef, s: Services) -> None:
     """
     Look at an object again, and project every study that it is or was part of. Safe to repeat.
 

@@ -17,14 +17,14 @@ from sync.mapping.ownership import differs
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
 from sync.ports import Services
-from sync.projection.dry_run import Rehearsal, rehearse
-from sync.verify.objects import look_at_objects
+from sync.projection.dry_run import DryRun, dry_run_study
+from sync.verify.objects import check_objects
 
 _ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")
 _PATIENT = re.compile(r"pt-([0-9a-f]{40})")
 
 
-async def look_at_study(study: StudyRef, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+async def check_study(study: StudyRef, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
     """
     Look at one study once. Writes nothing.
 
@@ -46,11 +46,11 @@ async def look_at_study(study: StudyRef, s: Services, *, objects: bool = True) -
     except Conflict:
         return None
     except PermanentError as refusal:
-        found = [_drift(study, DriftKind.SET_ASIDE, f"ImagingStudy/{study_id(study)}", refusal.code)]
+        found = [_drift(study, DriftKind.DEAD_LETTERED, f"ImagingStudy/{study_id(study)}", refusal.code)]
     if found is None:
         return None
     if objects:
-        of_objects = await look_at_objects(study, s)
+        of_objects = await check_objects(study, s)
         if of_objects is None:
             return None
         found = [*found, *of_objects]
@@ -60,16 +60,16 @@ async def look_at_study(study: StudyRef, s: Services, *, objects: bool = True) -
 
 
 async def _compare(study: StudyRef, s: Services) -> list[Drift] | None:
-    rehearsal = await rehearse(study, s)
-    for write in rehearsal.writes:
+    planned = await dry_run_study(study, s)
+    for write in planned.writes:
         if await _others_at_work(write, study, s):
             return None
-    drifts = [_of_write(write, rehearsal) for write in rehearsal.writes]
-    drifts += _left_patients(rehearsal)
-    drifts += await _doubles(rehearsal, s)
-    if rehearsal.record is not None and rehearsal.record.error is not None and drifts:
+    drifts = [_of_write(write, planned) for write in planned.writes]
+    drifts += _left_patients(planned)
+    drifts += await _doubles(planned, s)
+    if planned.record is not None and planned.record.error is not None and drifts:
         address = f"ImagingStudy/{study_id(study)}"
-        return [_drift(study, DriftKind.SET_ASIDE, address, rehearsal.record.error)]
+        return [_drift(study, DriftKind.DEAD_LETTERED, address, planned.record.error)]
     return drifts
 
 
@@ -86,29 +86,29 @@ async def _others_at_work(write: FhirWrite, study: StudyRef, s: Services) -> boo
     return any([row.study != study and await s.dirty.read(row.study) is not None for row in rows])
 
 
-def _of_write(write: FhirWrite, rehearsal: Rehearsal) -> Drift:
-    held = rehearsal.held.get((write.resource_type, write.resource_id))
+def _of_write(write: FhirWrite, planned: DryRun) -> Drift:
+    held = planned.held.get((write.resource_type, write.resource_id))
     address = _address(write)
     if held is None:
-        return _drift(rehearsal.study, DriftKind.MISSING, address)
-    if address in {_address(removal) for removal in rehearsal.removals}:
-        return _drift(rehearsal.study, DriftKind.ORPHANED, address)  # what the pass falls back to
-    kind = _stale_or_foreign(address, held, rehearsal)
-    return _drift(rehearsal.study, kind, address, ", ".join(_differing(held, write.resource or {})))
+        return _drift(planned.study, DriftKind.MISSING, address)
+    if address in {_address(removal) for removal in planned.removals}:
+        return _drift(planned.study, DriftKind.ORPHANED, address)  # what the pass falls back to
+    kind = _stale_or_foreign(address, held, planned)
+    return _drift(planned.study, kind, address, ", ".join(_differing(held, write.resource or {})))
 
 
 def _address(write: FhirWrite) -> str:
     return f"{write.resource_type}/{write.resource_id}"
 
 
-def _stale_or_foreign(address: str, held: Resource, rehearsal: Rehearsal) -> DriftKind:
+def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKind:
     """
     Tell who is behind: FHIR, or somebody who wrote into what is ours.
 
     What we recorded last is still what the ledger says, and FHIR holds another version of it: somebody else wrote. A
     version number below ours is a server that was set back.
     """
-    record, after = rehearsal.record, rehearsal.after
+    record, after = planned.record, planned.after
     if record is None or after is None or not record.finished or _say(record, address) != _say(after, address):
         return DriftKind.STALE
     if address.startswith("ImagingStudy/") and not _is_newer(held, record):
@@ -136,22 +136,22 @@ def _differing(held: Resource, wanted: Resource) -> list[str]:
     return [name for name in names if _ELEMENT.fullmatch(name)] or ["meta"]
 
 
-def _left_patients(rehearsal: Rehearsal) -> list[Drift]:
+def _left_patients(planned: DryRun) -> list[Drift]:
     """
     Find Patients without rows that the pass would remove, but for the one that a cancelled study is about.
 
     Other removals show by what the pass falls back to: if that changes nothing, others refer to the resource.
     """
-    studies = [held for (kind, _), held in rehearsal.held.items() if kind == "ImagingStudy" and held is not None]
-    about = {str(held.get("subject", {}).get("reference")) for held in studies} if not rehearsal.rows else set[str]()
-    patients = {_address(removal) for removal in rehearsal.removals if removal.resource_type == "Patient"}
-    return [_drift(rehearsal.study, DriftKind.ORPHANED, address) for address in sorted(patients - about)]
+    studies = [held for (kind, _), held in planned.held.items() if kind == "ImagingStudy" and held is not None]
+    about = {str(held.get("subject", {}).get("reference")) for held in studies} if not planned.rows else set[str]()
+    patients = {_address(removal) for removal in planned.removals if removal.resource_type == "Patient"}
+    return [_drift(planned.study, DriftKind.ORPHANED, address) for address in sorted(patients - about)]
 
 
-async def _doubles(rehearsal: Rehearsal, s: Services) -> list[Drift]:
+async def _doubles(planned: DryRun, s: Services) -> list[Drift]:
     """Find other ImagingStudies with the UID of a study that FHIR should hold; data partitions may share one."""
-    study, after = rehearsal.study, rehearsal.after
-    if not rehearsal.rows or after is None:
+    study, after = planned.study, planned.after
+    if not planned.rows or after is None:
         return []
     matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
     own = next((match for match in matches if match["id"] == after.fhir_id), None)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sync.delivery.handlers import handle_change, set_aside
+from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
 from sync.model import Action, Batch, Change, Page, digest
 from sync.pipeline import Ingested
 from sync.ports import ObjectListing, Services
 from sync.protocol.claims import is_repeat
-from sync.walks.walk import Walk, Work, go, stubborn
+from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
 PAGE = 1000
 """Objects a page: the position moves a page at a time, so this many are looked at again at most twice after a kill."""
@@ -83,15 +83,15 @@ async def backfill(
     TransientError
         Storage did not answer; start again, and it goes on from here.
     """
-    work = _compare(walk, s) if dry_run else _look(walk, s)
+    work = _compare(walk, s) if dry_run else _inspect(walk, s)
     batches = listed(scope, listing, walk.position)
 
     async def aside(change: Change, refusal: PermanentError) -> None:
         walk.count("rejected")
         if not dry_run:
-            await set_aside(change, refusal, s)
+            await dead_letter_delivery(change, refusal, s)
 
-    ended = await go(batches, stubborn(work, walk, aside), walk, parallel=parallel, until=until)
+    ended = await run_walk(batches, retry_then_dead_letter(work, walk, aside), walk, parallel=parallel, until=until)
     if ended:
         await walk.advance({"finished": True})
     return ended
@@ -122,7 +122,7 @@ def _batch(page: Page, scope: Scope) -> Batch:
     return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(wanted))
 
 
-def _look(walk: Walk, s: Services) -> Work:
+def _inspect(walk: Walk, s: Services) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
         walk.count(OUTCOMES[outcome])

@@ -27,7 +27,7 @@ AT_ONCE = 8
 PATIENCE = 180.0
 """Seconds without any success after which an outage of the FHIR service ends the command."""
 
-_LOOK = 0.2
+_POLL_SECONDS = 0.2
 """Seconds between two looks whether something is due."""
 
 
@@ -88,15 +88,15 @@ class Projector:
         """
         await self._leftovers()
         while True:
-            last_look = ended.is_set()
+            last_check = ended.is_set()
             due = self.hints.take(AT_ONCE)
             await asyncio.gather(*(self._project(study) for study in due))
             if due:
                 continue
-            if last_look and await self._nothing_left():
+            if last_check and await self._nothing_left():
                 return
             self._give_up_in_time()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _project(self, study: StudyRef) -> None:
         outcome = await handle_study(study, self.services)
@@ -104,7 +104,7 @@ class Projector:
             self._postponed = True
             return
         self._postponed, self._last_success = False, time.monotonic()
-        if outcome is not Projected.NOT_YET:
+        if outcome is not Projected.NOT_DUE:
             self.counts[outcome.value.removeprefix("study.")] += 1
 
     async def _nothing_left(self) -> bool:

@@ -142,7 +142,7 @@ def _held() -> Contention:
     return Contention("somebody else holds the cursor", code="walk.held", hint=HELD)
 
 
-async def go(
+async def run_walk(
     batches: AsyncIterator[Batch], work: Work, walk: Walk, *, parallel: int, until: float | None = None
 ) -> bool:
     """
@@ -223,7 +223,7 @@ async def _first_failure() -> AsyncIterator[None]:
         raise failures.exceptions[0] from None
 
 
-def stubborn(
+def retry_then_dead_letter(
     work: Work,
     walk: Walk,
     set_aside: Callable[[Change, PermanentError], Awaitable[None]],

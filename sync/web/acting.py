@@ -21,13 +21,13 @@ from sync.events import Sources
 from sync.model import AuditEntry, StudyRef, SubjectKind
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
-from sync.monitoring.counts import keep_count, read_count
+from sync.monitoring.counts import read_count, store_count
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Counted, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
-from sync.verify.studies import look_at_study
+from sync.verify.studies import check_study
 from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import Page, Visit, ago, redirect, render
 
@@ -54,14 +54,14 @@ class Deed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One kind of button. ``does`` returns how many it concerned; ``foresees`` says it beforehand, in a sentence."""
+    """One kind of button. ``does`` returns how many it concerned; ``previews`` says it beforehand, in a sentence."""
 
     question: str
     explanation: str
     label: str
     done: str
     does: Callable[[Deed, Services], Awaitable[int]]
-    foresees: Callable[[Deed, Services], Awaitable[str]] | None = None
+    previews: Callable[[Deed, Services], Awaitable[str]] | None = None
     grave: bool = False
     asks_why: bool = False
     noted: bool = True
@@ -83,7 +83,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
     name, act = _act(visit.request.query.get("action", ""))
     fields = {each: visit.request.query.get(each, "") for each in _TARGET}
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
-    many = f" {await act.foresees(deed, s)}" if act.foresees else ""
+    many = f" {await act.previews(deed, s)}" if act.previews else ""
     return render(
         visit,
         "confirm.html",
@@ -128,7 +128,7 @@ async def act(visit: Visit, sources: Sources, s: Services) -> Page:
     return redirect(visit.link(back["back"], **back["back_query"], did=name, n=concerned))
 
 
-def said(request: Request) -> str:
+def confirmation_text(request: Request) -> str:
     """Return what a page says of the act that led to it; empty when none did, or when it is none of ours."""
     chosen = ACTS.get(request.query.get("did", ""))
     number = request.query.get("n", "")
@@ -167,7 +167,7 @@ async def _retry(deed: Deed, s: Services) -> int:
     return report.of(actions.Outcome.ASKED)
 
 
-async def _foresee(deed: Deed, s: Services) -> str:
+async def _preview(deed: Deed, s: Services) -> str:
     """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
     which = _selection(deed)
     if which.kind is not None:
@@ -184,7 +184,7 @@ async def _discard(deed: Deed, s: Services) -> int:
     which = _selection(deed)
     report = await actions.discard(which, s, who=deed.who, why=deed.why)
     if which.code:  # many may be gone, and who sent them away looks at the counts next
-        await keep_count(Counted.DEAD_LETTERS, s, anew=True)
+        await store_count(Counted.DEAD_LETTERS, s, anew=True)
     return report.of(actions.Outcome.DISCARDED)
 
 
@@ -199,7 +199,7 @@ async def _resume(_: Deed, s: Services) -> int:
 
 
 async def _verify(deed: Deed, s: Services) -> int:
-    found = await look_at_study(deed.study, s)
+    found = await check_study(deed.study, s)
     if found is None:
         raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
     await s.drifts.note(deed.study.key, found, s.clock.now())
@@ -223,7 +223,7 @@ ACTS: dict[str, Act] = {
         label="Retry",
         done="Another look is on its way; dead letters retried: {n:,}. What succeeds leaves this list within a minute.",
         does=_retry,
-        foresees=_foresee,
+        previews=_preview,
         noted=False,
     ),
     "discard": Act(
@@ -232,7 +232,7 @@ ACTS: dict[str, Act] = {
         label="Discard",
         done="Discarded: {n:,}. Who did it, and why, is kept.",
         does=_discard,
-        foresees=_foresee,
+        previews=_preview,
         grave=True,
         asks_why=True,
         noted=False,

@@ -25,7 +25,7 @@ from sync.ports import Counted, Services
 from sync.telemetry.measurements import HOUR
 from sync.web import acting, study_pages
 from sync.web.exchange import Request
-from sync.web.overview import TREND, letter_trends, overview
+from sync.web.overview import TREND, dead_letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
 
 _LETTERS = 50
@@ -53,7 +53,7 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
         return await acting.act(visit, sources, s)
-    said = acting.said(visit.request)
+    said = acting.confirmation_text(visit.request)
     if name == "":
         return await overview(visit, s, said=said)
     if name == "studies":
@@ -79,10 +79,10 @@ async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
         now = s.clock.now()
         known, past = await asyncio.gather(
             read_count(Counted.DEAD_LETTERS, s),
-            read_past(s.series, now - TREND, now + timedelta(minutes=1), length=HOUR),
+            read_past(s.metrics, now - TREND, now + timedelta(minutes=1), length=HOUR),
         )
         groups = await queries.overview(known, s, newest=0)
-        trends = letter_trends(past, now)
+        trends = dead_letter_trends(past, now)
         shared |= {"groups": groups, "trends": trends, "counted_at": known.at, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)
 

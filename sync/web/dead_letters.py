@@ -28,7 +28,7 @@ from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, tex
 _LARGEST_PAGE = 500
 
 
-async def list_letters(request: Request, s: Services) -> Answer:
+async def list_dead_letters(request: Request, s: Services) -> Answer:
     """Answer all groups, or one page of a code."""
     code = text_of(request.query, "code")
     if not code:
@@ -39,7 +39,7 @@ async def list_letters(request: Request, s: Services) -> Answer:
     return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
 
 
-async def show_letter(request: Request, s: Services) -> Answer:
+async def show_dead_letter(request: Request, s: Services) -> Answer:
     """
     Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted.
 
@@ -64,7 +64,7 @@ async def show_letter(request: Request, s: Services) -> Answer:
     return Answer(body=body)
 
 
-async def retry_letters(request: Request, sources: Sources, s: Services) -> Answer:
+async def retry_selected(request: Request, sources: Sources, s: Services) -> Answer:
     """Retry the selected letters, for an operator."""
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
@@ -73,7 +73,7 @@ async def retry_letters(request: Request, sources: Sources, s: Services) -> Answ
     return Answer(body=counted(report))
 
 
-async def discard_letters(request: Request, s: Services) -> Answer:
+async def discard_selected(request: Request, s: Services) -> Answer:
     """
     Discard the selected letters, for an operator who says why. Safe to repeat.
 

@@ -15,9 +15,9 @@ from operator import add
 from typing import Any
 
 from sync.dead_letters import queries
-from sync.monitoring.counts import read_figures
+from sync.monitoring.counts import read_counts
 from sync.monitoring.history import Chart, Line, Past, read_past
-from sync.monitoring.status import recently, told
+from sync.monitoring.status import recently, verdict_in_words
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Services
 from sync.telemetry.instruments import (
@@ -30,7 +30,7 @@ from sync.telemetry.instruments import (
     OBJECTS,
     STUDIES,
 )
-from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
 from sync.web.charts import Curve, Graph, number_text
 from sync.web.rendering import REFRESH, Page, Visit, render, span
 
@@ -51,7 +51,7 @@ _CALM = "Everything that arrived is in FHIR, nothing waits longer than it should
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Tile:
     """One number of the overview."""
 
     name: str
@@ -65,8 +65,8 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
     chosen = chosen if chosen in RANGES else "hour"
     _, seconds, step = RANGES[chosen]
     now = s.clock.now()
-    stands, past, recent = await asyncio.gather(read_figures(s), _past(now, seconds, step, s), s.history.latest(RECENT))
-    known = told(stands, past, s)
+    stands, past, recent = await asyncio.gather(read_counts(s), _past(now, seconds, step, s), s.history.latest(RECENT))
+    known = verdict_in_words(stands, past, s)
     pause = pause_of(stands.cursors.get(PROJECTION))
     verdict, tone = _WORDS[known["health"]["verdict"]]
     return render(
@@ -81,14 +81,14 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         reasons=known["health"]["reasons"],
         calm=_CALM if not pause else "Nothing is wrong, but projection is paused.",
         pause=pause,
-        figures=figures(known),
+        tiles=tiles(known),
         counted_at=known["counted_at"],
         alerts=known["alerts"],
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
         graphs=graphs(past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step)),
         groups=await queries.overview(stands.dead_letters, s, newest=0),
-        trends=letter_trends(past, now),
+        trends=dead_letter_trends(past, now),
         waiting=_waiting(known),
         drift=drift_of(known),
         recent=recent,
@@ -100,31 +100,31 @@ async def _past(now: datetime, seconds: int, step: int, s: Services) -> Past:
     since = now - timedelta(seconds=seconds)
     length, minutes = (HOUR, since) if step == MINUTE else (step, recently(now))
     return await read_past(
-        s.series, min(since, now - TREND), now + timedelta(minutes=1), length=length, minutes=minutes
+        s.metrics, min(since, now - TREND), now + timedelta(minutes=1), length=length, minutes=minutes
     )
 
 
-def figures(known: Mapping[str, Any]) -> list[Figure]:
+def tiles(known: Mapping[str, Any]) -> list[Tile]:
     """Choose the numbers that say most."""
     recent, lag = known["recent"], known["lag"]
     minutes = recent["minutes"]
     median, slow = recent["latency_median"], recent["latency_95"]
     latency = "no data" if median is None else f"{span(median)} / {span(slow)}"
     return [
-        Figure(name="Studies in FHIR", value=number_text(known["synced_studies"])),
-        Figure(name="Instances in FHIR", value=number_text(known["synced_instances"])),
-        Figure(name="Outstanding studies", value=number_text(known["dirty_studies"])),
-        Figure(name="Oldest waits", value=span(lag["oldest_study"]) if known["dirty_studies"] else "none"),
-        Figure(name="Messages queued", value=number_text(known["queued"])),
-        Figure(name=f"Objects, {minutes} min", value=number_text(recent["objects"])),
-        Figure(name=f"Median / 95 % latency, {minutes} min", value=latency),
-        Figure(
+        Tile(name="Studies in FHIR", value=number_text(known["synced_studies"])),
+        Tile(name="Instances in FHIR", value=number_text(known["synced_instances"])),
+        Tile(name="Outstanding studies", value=number_text(known["dirty_studies"])),
+        Tile(name="Oldest waits", value=span(lag["oldest_study"]) if known["dirty_studies"] else "none"),
+        Tile(name="Messages queued", value=number_text(known["queued"])),
+        Tile(name=f"Objects, {minutes} min", value=number_text(recent["objects"])),
+        Tile(name=f"Median / 95 % latency, {minutes} min", value=latency),
+        Tile(
             name=f"FHIR answered 429, {minutes} min",
             value=number_text(recent["fhir_throttled"]),
             late=recent["fhir_throttled"] > 0,
         ),
-        Figure(name="Dead letters", value=number_text(known["dead_letters"]), late=known["dead_letters"] > 0),
-        Figure(name="Drift", value=number_text(drift_of(known)["open"]), late=drift_of(known)["open"] > 0),
+        Tile(name="Dead letters", value=number_text(known["dead_letters"]), late=known["dead_letters"] > 0),
+        Tile(name="Drift", value=number_text(drift_of(known)["open"]), late=drift_of(known)["open"] > 0),
     ]
 
 
@@ -144,7 +144,7 @@ def _waiting(known: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [*queues, *((f"feed {name}", "", span(age)) for name, age in known["lag"]["feeds"].items())]
 
 
-def letter_trends(past: Past, now: datetime) -> dict[str, float]:
+def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:
     """Count the dead letters written in the last day, by code."""
     chart = past.chart({DEAD_LETTERS.name}, now - TREND, now + timedelta(hours=1), step=HOUR)
     return {
@@ -215,7 +215,7 @@ def _quantiles(chart: Chart, share: float) -> list[float | None]:
 def _points(
     chart: Chart,
     name: str,
-    of: Callable[[Sample], float | None],
+    of: Callable[[Measurement], float | None],
     which: Callable[[Line], bool] = lambda _: True,
 ) -> list[float | None]:
     """Add an instrument's lines up, time by time, and take one number of each sum."""

@@ -113,7 +113,7 @@ def _environment() -> Environment:
         "drawn": charts.drawn,
         "legend": charts.legend,
         "ago": _ago,
-        "clock": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "clock": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "outcome": lambda outcome: outcome.rpartition(".")[2],
         "plus": lambda number: f"+{number:,.0f}" if number else "0",
     }
@@ -121,15 +121,15 @@ def _environment() -> Environment:
 
 
 @pass_context
-def _ago(context: Context, moment: str | datetime | None) -> str:
-    return ago(moment, context["now"])
+def _ago(context: Context, timestamp: str | datetime | None) -> str:
+    return ago(timestamp, context["now"])
 
 
-def ago(moment: str | datetime | None, now: datetime) -> str:
+def ago(timestamp: str | datetime | None, now: datetime) -> str:
     """Say how long ago something was, as people do."""
-    if not moment:
+    if not timestamp:
         return ""
-    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    then = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
     return f"{span((now - then).total_seconds())} ago"
 
 

@@ -18,7 +18,7 @@ from sync.model import AuditEntry
 from sync.operators.access import operator_of
 from sync.ports import Services
 from sync.replay import jobs
-from sync.replay.preview import foresee
+from sync.replay.preview import preview_replay
 from sync.replay.requests import Request as Replay
 from sync.replay.requests import parse_request
 from sync.replay.sources import Source
@@ -42,7 +42,7 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
     dry_run = is_set(fields, "dry_run")
     replay = _parsed({**asked, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
     if dry_run:
-        return await _foreseen(replay, replayed, s)
+        return await _previewed(replay, replayed, s)
     begun = await jobs.begin(replay, s)
     if begun:
         entry = AuditEntry(at=s.clock.now(), who=caller.name, action="replay.begin", subject=replay.id)
@@ -59,12 +59,12 @@ def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Servic
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
 
 
-async def _foreseen(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
+async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
     if replay.study is None:
         hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
         raise RequestRefused("dry_run: only for one study", hint=hint)
     walk = Walk()
-    found = [each async for each in foresee(replay, walk, replayed, s, parallel=jobs.PARALLEL)]
+    found = [each async for each in preview_replay(replay, walk, replayed, s, parallel=jobs.PARALLEL)]
     studies = [{"study": each.study.key, "action": each.action, "writes": dict(each.writes)} for each in found]
     objects = {name: number for name, number in sorted(walk.counts.items()) if number}
     return Answer(body={"dry_run": True, "studies": studies, "objects": objects})

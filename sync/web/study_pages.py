@@ -28,7 +28,7 @@ _BURST = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class TimelineEntry:
     """One line of a timeline. Aware UTC."""
 
     at: datetime
@@ -109,7 +109,7 @@ async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
     )
 
 
-def timeline(state: dict[str, Any], orders: Sequence[str], events: Iterable[StudyEvent]) -> list[Moment]:
+def timeline(state: dict[str, Any], orders: Sequence[str], events: Iterable[StudyEvent]) -> list[TimelineEntry]:
     """
     Put together what is known of a study's past, newest first. Pure.
 
@@ -118,46 +118,46 @@ def timeline(state: dict[str, Any], orders: Sequence[str], events: Iterable[Stud
     orders
         `sync.model.LedgerRow.order` of its objects, of `MOST_OBJECTS` at most.
     """
-    moments = [*_arrivals(orders), *map(_came_of_it, events), *_marks(state), *_letter(state)]
-    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:SHOWN]
+    entries = [*_arrivals(orders), *map(_came_of_it, events), *_marks(state), *_letter(state)]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)[:SHOWN]
 
 
-def _arrivals(orders: Sequence[str]) -> Iterable[Moment]:
+def _arrivals(orders: Sequence[str]) -> Iterable[TimelineEntry]:
     """Objects as the store last changed them, bursts in one line each; of a very large study those that were read."""
     at_least = "At least " if len(orders) >= MOST_OBJECTS else ""
     times = sorted(datetime.fromisoformat(order).astimezone(UTC) for order in orders if order)
     bursts: list[list[datetime]] = []
-    for moment in times:
-        if bursts and (moment - bursts[-1][-1]).total_seconds() <= _BURST:
-            bursts[-1].append(moment)
+    for timestamp in times:
+        if bursts and (timestamp - bursts[-1][-1]).total_seconds() <= _BURST:
+            bursts[-1].append(timestamp)
         else:
-            bursts.append([moment])
+            bursts.append([timestamp])
     for burst in itertools.islice(reversed(bursts), SHOWN):
         text = "An object was stored" if len(burst) == 1 else f"{at_least}{len(burst):,} objects were stored"
-        yield Moment(at=burst[-1], text=f"{text}; each has its row in the ledger.")
+        yield TimelineEntry(at=burst[-1], text=f"{text}; each has its row in the ledger.")
 
 
-def _came_of_it(event: StudyEvent) -> Moment:
+def _came_of_it(event: StudyEvent) -> TimelineEntry:
     word = event.outcome.rpartition(".")[2]
-    if word == "parked":
-        return Moment(at=event.at, text="Set aside: it was refused, see its dead letter.", bad=True)
+    if word == "dead_lettered":
+        return TimelineEntry(at=event.at, text="Set aside: it was refused, see its dead letter.", bad=True)
     if not event.instances:
-        return Moment(at=event.at, text="Removed from FHIR: its last instance was gone.")
-    return Moment(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
+        return TimelineEntry(at=event.at, text="Removed from FHIR: its last instance was gone.")
+    return TimelineEntry(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
 
 
-def _marks(state: dict[str, Any]) -> Iterable[Moment]:
+def _marks(state: dict[str, Any]) -> Iterable[TimelineEntry]:
     if marks := state["marks"]:
-        yield Moment(at=_moment(marks["first"]), text="Marked outstanding; it waits to be written.")
+        yield TimelineEntry(at=_timestamp(marks["first"]), text="Marked outstanding; it waits to be written.")
         if marks["last"] != marks["first"]:
-            yield Moment(at=_moment(marks["last"]), text="Marked again: something of it changed.")
+            yield TimelineEntry(at=_timestamp(marks["last"]), text="Marked again: something of it changed.")
 
 
-def _letter(state: dict[str, Any]) -> Iterable[Moment]:
+def _letter(state: dict[str, Any]) -> Iterable[TimelineEntry]:
     if letter := state["dead_letter"]:
         text = f"Dead letter {letter['code']}, {letter['attempts']} attempts."
-        yield Moment(at=_moment(letter["last_at"]), text=text, bad=True)
+        yield TimelineEntry(at=_timestamp(letter["last_at"]), text=text, bad=True)
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -26,13 +26,13 @@ from sync.ports import (
     Drifts,
     Ledger,
     Locators,
+    MetricHistory,
     ObjectListing,
     ObjectQueue,
     ObjectSource,
     Outbox,
     PatientRows,
     Projections,
-    Series,
     StudyHistory,
     StudyQueue,
     Tallies,
@@ -69,7 +69,7 @@ class Storage:
     dead_letters: DeadLetters
     drifts: Drifts
     cursors: Cursors
-    series: Series
+    metrics: MetricHistory
     audit: AuditTrail
     history: StudyHistory
     outbox: Outbox

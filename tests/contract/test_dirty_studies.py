@@ -57,32 +57,32 @@ async def test_a_mark_keeps_everything_but_the_time_of_the_last_one(storage):
 
 async def test_a_mark_in_distrust_is_kept_by_later_marks(storage):
     study = fresh_study()
-    for distrust in (False, True, False):
-        await storage.dirty.mark(study, NOW, distrust=distrust)
-    assert (await storage.dirty.read(study)).value.distrust
+    for bypass_cache in (False, True, False):
+        await storage.dirty.mark(study, NOW, bypass_cache=bypass_cache)
+    assert (await storage.dirty.read(study)).value.bypass_cache
     await asyncio.gather(*(storage.dirty.mark(study, LATER) for _ in range(5)))
-    assert (await storage.dirty.read(study)).value.distrust
+    assert (await storage.dirty.read(study)).value.bypass_cache
     fresh = fresh_study()
-    await storage.dirty.mark(fresh, NOW, distrust=True)
-    assert (await storage.dirty.read(fresh)).value.distrust
+    await storage.dirty.mark(fresh, NOW, bypass_cache=True)
+    assert (await storage.dirty.read(fresh)).value.bypass_cache
 
 
 async def test_one_mark_in_distrust_among_many_at_once_is_never_swallowed(storage):
     study = fresh_study()
-    await asyncio.gather(*(storage.dirty.mark(study, NOW, distrust=number == 7) for number in range(20)))
-    assert (await storage.dirty.read(study)).value.distrust
+    await asyncio.gather(*(storage.dirty.mark(study, NOW, bypass_cache=number == 7) for number in range(20)))
+    assert (await storage.dirty.read(study)).value.bypass_cache
 
 
 async def test_distrust_ends_with_the_row_and_by_postponing_without_it(storage):
     study = fresh_study()
-    await storage.dirty.mark(study, NOW, distrust=True)
+    await storage.dirty.mark(study, NOW, bypass_cache=True)
     marked = await storage.dirty.read(study)
-    await storage.dirty.postpone(replace(marked.value, distrust=False), marked.etag)
-    assert not (await storage.dirty.read(study)).value.distrust
-    await storage.dirty.mark(study, NOW, distrust=True)
+    await storage.dirty.postpone(replace(marked.value, bypass_cache=False), marked.etag)
+    assert not (await storage.dirty.read(study)).value.bypass_cache
+    await storage.dirty.mark(study, NOW, bypass_cache=True)
     await storage.dirty.delete(study, (await storage.dirty.read(study)).etag)
     await storage.dirty.mark(study, NOW)
-    assert not (await storage.dirty.read(study)).value.distrust
+    assert not (await storage.dirty.read(study)).value.bypass_cache
 
 
 async def test_postponing_needs_the_right_etag(storage):

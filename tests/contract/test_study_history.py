@@ -24,7 +24,7 @@ async def test_events_come_back_newest_first(storage, later):
     events = [event(study, later + timedelta(seconds=n), series=n, instances=n * 10) for n in range(4)]
     for each in (events[2], events[0], events[3], events[1], events[1]):
         await storage.history.add(each)
-    await storage.history.add(event(other, later + timedelta(seconds=9), "study.parked"))
+    await storage.history.add(event(other, later + timedelta(seconds=9), "study.dead_lettered"))
     assert list(await storage.history.of_study(study, 10)) == events[::-1]
     assert list(await storage.history.of_study(study, 2)) == [events[3], events[2]]
     assert [each.study for each in await storage.history.latest(3)] == [other, study, study]

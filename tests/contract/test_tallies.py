@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
-from sync.model import DeadLetter, LetterEntry, Projection, SubjectKind
+from sync.model import DeadLetter, DeadLetterEntry, Projection, SubjectKind
 from sync.ports import Counted, Tally
 from sync.ports.operations import NEWEST
 from tests.contract.storage import NOW, fresh, fresh_study
@@ -52,7 +52,7 @@ async def test_the_newest_dead_letters_of_a_code_are_named(storage):
     _, found = await counted(storage, Counted.DEAD_LETTERS)
     newest = sorted(letters, key=lambda each: each.last_at, reverse=True)[:NEWEST]
     assert found.groups[code].newest == tuple(
-        LetterEntry(kind=each.kind, subject=each.subject, code=code, first_at=each.first_at, last_at=each.last_at)
+        DeadLetterEntry(kind=each.kind, subject=each.subject, code=code, first_at=each.first_at, last_at=each.last_at)
         for each in newest
     )
 

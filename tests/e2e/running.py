@@ -85,9 +85,9 @@ class World:
     def letters(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
         """Return the dead letters: subject -> code and the letter itself."""
         groups = self.api.get("dead-letters").raise_for_status().json()["by_code"]
-        return {one["subject"]: (code, one) for code in groups for one in self._letters_of(code)}
+        return {one["subject"]: (code, one) for code in groups for one in self._dead_letters_of(code)}
 
-    def _letters_of(self, code: str) -> Iterator[dict[str, Any]]:
+    def _dead_letters_of(self, code: str) -> Iterator[dict[str, Any]]:
         asked: dict[str, str] = {"code": code, "limit": "100"}
         while True:
             page = self.api.get("dead-letters", params=asked).raise_for_status().json()

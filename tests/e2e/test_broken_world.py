@@ -31,12 +31,12 @@ STOPPED = 45.0
 """Seconds; more than the half minute between two rounds of the host's own timers."""
 
 LIMITS = {
-    "DICOM_SYNC_ALERT_STOPPED": str(STOPPED),
-    "DICOM_SYNC_ALERT_SILENCE": "10",
-    "DICOM_SYNC_ALERT_LAG": "10",
+    "DICOM_SYNC_ALERT_STOPPED_SECONDS": str(STOPPED),
+    "DICOM_SYNC_ALERT_MISSING_EVENTS_SECONDS": "10",
+    "DICOM_SYNC_ALERT_LAG_SECONDS": "10",
     "DICOM_SYNC_ALERT_FHIR_FAILING": "0",
     "DICOM_SYNC_ALERT_DEAD_LETTERS": "3",
-    "DICOM_SYNC_ALERT_CLEAR_AFTER": "2",
+    "DICOM_SYNC_ALERT_CLEAR_AFTER_SECONDS": "2",
 }
 BAD_FILES = 4
 
@@ -145,18 +145,18 @@ def test_whatever_breaks_is_seen_told_once_and_cleared_once(broken, place):
             world.upload(place.name("2.dcm"), place.file(2))
             fhir.unplug()
 
-        for code in ("alert.dead_letters", "alert.lag", "alert.fhir_failing", "alert.silence"):
+        for code in ("alert.dead_letters", "alert.lag", "alert.fhir_failing", "alert.missing_events"):
             hook.until("raised", code)
         hook.until("cleared", "alert.stopped")
         for page in (world.api.get("dashboard").text, outside.get(address).text):
             assert "Failing" in page
-            assert all(code in page for code in ("alert.lag: ", "alert.fhir_failing: ", "alert.silence: "))
+            assert all(code in page for code in ("alert.lag: ", "alert.fhir_failing: ", "alert.missing_events: "))
 
         fhir.plug_in()
         hook.until("cleared", "alert.lag")
         assert world.study(waiting) is not None
         assert sync(world, "backfill").code == 0
-        hook.until("cleared", "alert.silence")
+        hook.until("cleared", "alert.missing_events")
         world.settle()
         assert world.study(unheard) is not None
 
@@ -169,8 +169,15 @@ def test_whatever_breaks_is_seen_told_once_and_cleared_once(broken, place):
         world.settle()
         assert world.study(changed) is not None
 
-    raised = {"alert.stopped", "alert.dead_letters", "alert.lag", "alert.fhir_failing", "alert.silence", "alert.drift"}
-    cleared = {"alert.stopped", "alert.lag", "alert.silence", "alert.drift"}
+    raised = {
+        "alert.stopped",
+        "alert.dead_letters",
+        "alert.lag",
+        "alert.fhir_failing",
+        "alert.missing_events",
+        "alert.drift",
+    }
+    cleared = {"alert.stopped", "alert.lag", "alert.missing_events", "alert.drift"}
     told = hook.told()
     assert {code for step, code in told if step == "raised"} == raised
     assert cleared <= {

@@ -12,7 +12,7 @@ STUDIES = (1, 2, 3)
 
 
 @pytest.fixture
-def mended(faulty_fhir):
+def repaired(faulty_fhir):
     """Whatever a test breaks is mended after it."""
     yield
     faulty_fhir.fault = None

@@ -17,7 +17,7 @@ from sync.monitoring.status import status
 from sync.ports import Services
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore
-from sync.web.dead_letters import list_letters, show_letter
+from sync.web.dead_letters import list_dead_letters, show_dead_letter
 from sync.web.exchange import Request
 from tests.e2e.messages import event
 from tests.e2e.sentinels import NAME, PATIENT, STUDIES, blob, file_of, found_in
@@ -82,10 +82,13 @@ class Sync:
 
     async def said(self):
         letters = [repr(letter) async for letter in self.store.dead_letters.all()]
-        answers = [json.dumps(await status(self.whole)), json.dumps((await list_letters(Request(), self.whole)).body)]
+        answers = [
+            json.dumps(await status(self.whole)),
+            json.dumps((await list_dead_letters(Request(), self.whole)).body),
+        ]
         async for letter in self.store.dead_letters.all():
             asked = Request(params={"kind": letter.kind.value, "subject": letter.subject})
-            answers.append(json.dumps((await show_letter(asked, self.whole)).body))
+            answers.append(json.dumps((await show_dead_letter(asked, self.whole)).body))
         return "\n".join([self.caplog.text, *self.raised, *letters, *answers])
 
 
@@ -166,7 +169,7 @@ async def test_a_study_that_fhir_refuses_names_nobody(sync):
     await sync.upload(blob("good"), file_of("good"))
     sync.breaks("fhir", transact=FhirRejected("422"))
     await sync.project()
-    assert "study.parked" in sync.caplog.text
+    assert "study.dead_lettered" in sync.caplog.text
     assert found_in(await sync.said()) == []
 
 

@@ -112,9 +112,9 @@ def test_verify_names_what_was_damaged_deleted_doubled_and_orphaned_and_repair_m
         f"ImagingStudy/{orphan['id']}": "drift.orphaned",
     }
 
-    mended = sync(world, "verify", "--repair")
-    assert mended.code == 0, mended.out + mended.err
-    assert "No drift is left." in mended.out
+    repaired = sync(world, "verify", "--repair")
+    assert repaired.code == 0, repaired.out + repaired.err
+    assert "No drift is left." in repaired.out
     assert sync(world, "verify", "--json").code == 0
     assert archive.resources() == before
     gone = [world.read(f"ImagingStudy/{each['id']}") for each in (copy, orphan)]

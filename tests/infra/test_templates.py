@@ -77,7 +77,7 @@ def test_role_assignments_name_a_principal_and_are_named_after_what_they_give():
 
 def test_events_go_to_our_queue_for_ever_and_what_cannot_be_delivered_is_kept():
     files = ("app/file-events", "app/service-events")
-    assert variable("app/state", "deadLetterContainer") == Settings.model_fields["lost_events"].default
+    assert variable("app/state", "deadLetterContainer") == Settings.model_fields["undelivered_events"].default
     for file in files:
         assert variable(file, "objectsQueue") == azure_names.OBJECTS_QUEUE
         assert variable(file, "deadLetterContainer") == variable("app/state", "deadLetterContainer")

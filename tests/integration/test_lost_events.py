@@ -5,8 +5,8 @@ import json
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
-from sync.adapters.azure.lost_events import AzureLostEvents
-from sync.delivery.undelivered_events import recover_lost_events
+from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
+from sync.delivery.undelivered_events import recover_undelivered_events
 from tests.contract.storage import fresh
 from tests.unit.test_lost_events import WHY, cloud_event
 from tests.worlds import SOURCES, MemoryWorld, event
@@ -14,7 +14,7 @@ from tests.worlds import SOURCES, MemoryWorld, event
 
 @pytest.fixture
 async def lost(azurite):
-    lost = AzureLostEvents(BlobServiceClient.from_connection_string(azurite), fresh())
+    lost = AzureUndeliveredEvents(BlobServiceClient.from_connection_string(azurite), fresh())
     yield lost
     await lost.close()
 
@@ -33,7 +33,7 @@ async def test_events_come_back_and_only_what_is_none_stays(lost, azurite):
     }
     for name, text in blobs.items():
         await lost._container.upload_blob(name, text.encode())
-    assert await recover_lost_events(lost, SOURCES, w.services) == 2
+    assert await recover_undelivered_events(lost, SOURCES, w.services) == 2
     assert await lost.names(10) == []
     assert [blob.name async for blob in lost._container.list_blobs()] == ["topic/sub/2026/11/25/20/c.json"]
     assert len(w.store.object_queue.messages) == 2

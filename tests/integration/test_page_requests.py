@@ -59,18 +59,18 @@ async def visits(connection):
         answer = await dashboard.dashboard(asked, "http://app/api/dashboard", "GET", sources, s)
         assert answer.status == 200, answer.body
 
-    looks = {name: partial(show, page, query) for name, (_, page, query) in PAGES.items()} | {
+    inspections = {name: partial(show, page, query) for name, (_, page, query) in PAGES.items()} | {
         "status": partial(status.status, s),
         "replays": partial(replays.list_replays, s),
-        "dead letters": partial(dead_letters.list_letters, Request(), s),
+        "dead letters": partial(dead_letters.list_dead_letters, Request(), s),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AioHttpTransport, "send", counted)
         for _ in range(2):
             made.clear()
-            for name, look in looks.items():
+            for name, inspection in inspections.items():
                 now.append(name)
-                await look()
+                await inspection()
     await running.close()
     return made
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from local.readback import differences, read_back
-from local.samples import Identity, Sample, expectation, samples
+from local.samples import Identity, Measurement, expectation, samples
 
 SAMPLES = list(samples())
 EXPECTED = expectation(SAMPLES)
@@ -40,7 +40,7 @@ async def test_mapped_samples_are_read_back_as_complete(filled):
 
 
 async def test_missing_studies_wrong_instances_patients_and_dead_letters_are_told(filled):
-    fuller = expectation([*SAMPLES, Sample("more", b"", Identity("1.2", "1.3", "1.4", "somebody else"))])
+    fuller = expectation([*SAMPLES, Measurement("more", b"", Identity("1.2", "1.3", "1.4", "somebody else"))])
     held = await read_back(filled, fuller)
     assert differences(fuller, held, {}) == [
         f"1 of {len(fuller.studies)} studies are not in FHIR",

@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT, REPORT_CLASSES, extracted_of
-from sync.dicom.header import NeedMore, look_at, parse_header, read_file
+from sync.dicom.header import NeedMore, inspect_header, parse_header, read_file
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord
 from sync.testing.objects import MemoryObjects
@@ -158,12 +158,12 @@ class Ranges(MemoryObjects):
 
 
 async def test_small_ranges_give_what_one_range_gives():
-    tiny = LIMITS.model_copy(update={"first_read": 512})
+    tiny = LIMITS.model_copy(update={"first_read_bytes": 512})
     for path in wheel_files():
         objects = Ranges()
         objects.put(objects.ref("a"), path.read_bytes())
-        by_ranges = await look_at(objects, objects.ref("a"), tiny)
-        at_once = read_file(path, LIMITS.model_copy(update={"first_read": 10_000_000}))
+        by_ranges = await inspect_header(objects, objects.ref("a"), tiny)
+        at_once = read_file(path, LIMITS.model_copy(update={"first_read_bytes": 10_000_000}))
         assert by_ranges.record == at_once.record, path.name
         assert type(by_ranges.problem) is type(at_once.problem), path.name
         ends = [start + length for start, length in objects.ranges]

@@ -5,11 +5,11 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.telemetry.measurements import Sample, SampleKey, added_up, single
+from sync.telemetry.measurements import Measurement, MeasurementKey, added_up, single
 
 BOUNDS = (1.0, 10.0, 100.0)
 values = st.lists(st.integers(0, 1000), max_size=30)
-keys = st.sampled_from([SampleKey("a"), SampleKey("a", (("k", "v"),)), SampleKey("b")])
+keys = st.sampled_from([MeasurementKey("a"), MeasurementKey("a", (("k", "v"),)), MeasurementKey("b")])
 rows = st.lists(st.dictionaries(keys, st.integers(0, 1000).map(lambda n: single(n, BOUNDS))), max_size=8)
 
 
@@ -26,7 +26,7 @@ def test_grouping_does_not_matter(many, cut):
 
 @given(values)
 def test_a_sample_tells_count_sum_and_highest_and_every_measurement_is_in_one_bucket(numbers):
-    whole = sum((single(n, BOUNDS) for n in numbers), Sample())
+    whole = sum((single(n, BOUNDS) for n in numbers), Measurement())
     assert (whole.count, whole.total) == (len(numbers), sum(numbers))
     assert sum(whole.buckets) == len(numbers)
     if numbers:
@@ -37,7 +37,7 @@ def test_a_sample_tells_count_sum_and_highest_and_every_measurement_is_in_one_bu
 
 @given(values.filter(bool), st.floats(0, 1))
 def test_a_quantile_is_within_the_bucket_of_the_true_one(numbers, share):
-    whole = sum((single(n, BOUNDS) for n in numbers), Sample())
+    whole = sum((single(n, BOUNDS) for n in numbers), Measurement())
     found = whole.quantile(share, BOUNDS)
     rank = max(-int(-share * len(numbers) // 1), 1)
     true = sorted(numbers)[rank - 1]

@@ -32,7 +32,7 @@ def fields(draw: st.DrawFn, index: int) -> tuple[str, frozenset[int]]:
 
 
 schedules = st.tuples(*(fields(index) for index in range(6)))
-moments = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda when: when.replace(tzinfo=UTC))  # noqa: DTZ001
+timestamps = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda when: when.replace(tzinfo=UTC))  # noqa: DTZ001
 
 
 def matches(when: datetime, allowed: list[frozenset[int]]) -> bool:
@@ -58,7 +58,7 @@ def first_match(after: datetime, allowed: list[frozenset[int]]) -> datetime:
     return when
 
 
-@given(schedules, moments)
+@given(schedules, timestamps)
 def test_the_next_time_is_the_first_later_second_at_which_every_field_matches(
     schedule: tuple[tuple[str, frozenset[int]], ...], after: datetime
 ) -> None:

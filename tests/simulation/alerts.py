@@ -30,16 +30,16 @@ STUDY = StudyRef(study_instance_uid="2.25.1")
 SETTINGS = Settings(
     fhir_url="http://localhost/fhir",
     AzureWebJobsStorage="UseDevelopmentStorage=true",
-    alert={"stopped": 100_000, "clear_after": 60},  # the clock leaps here further than timers ever rest
+    alert={"stopped_seconds": 100_000, "clear_after_seconds": 60},  # the clock leaps here further than timers ever rest
 )
-WATCHED = ("cursors", "series", "tallies")
+WATCHED = ("cursors", "metrics", "tallies")
 
 
 class Failing(Stepping):
     """A port of which a call may fail, before it had its effect or after."""
 
     def __init__(self, port: Any, world: AlertWorld) -> None:
-        super().__init__(port, world.turns)
+        super().__init__(port, world.slots)
         self._world = world
 
     def __getattr__(self, name: str) -> Any:
@@ -69,11 +69,11 @@ class Channel:
         self._world = world
 
     async def send(self, notice: Notice) -> None:
-        await self._world.turns.pause("send")
+        await self._world.slots.pause("send")
         if self._world.rng.random() < self.fail_rate:
             raise WebhookUnavailable("503")
         self.got.append(notice)
-        await self._world.turns.pause("sent")
+        await self._world.slots.pause("sent")
 
     def distinct(self, code: str = "alert.lag") -> list[Notice]:
         """Each notice of an alert once, in the order of its first arrival; a repeat must be equal."""
@@ -101,7 +101,7 @@ class AlertWorld:
         module: ModuleType = evaluation,
     ) -> None:
         self.rng = random.Random(seed)
-        self.turns = Turns(self.rng)
+        self.slots = Turns(self.rng)
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.crash_rate, self.outage_rate = crash_rate, outage_rate
@@ -126,21 +126,21 @@ class AlertWorld:
     def worker(self, *, outside: bool = False) -> Coroutine[Any, Any, Any]:
         """Return the evaluation of a fresh process: of the app, or of somebody who watches from outside."""
         s = self.services()
-        recorder = Recorder(s.telemetry, s.series, self.clock)
+        recorder = Recorder(s.telemetry, s.metrics, self.clock)
         return self.module.evaluate_alerts(s, recorder=recorder, channels=self.channels, outside=outside)
 
     async def run(self, *works: Coroutine[Any, Any, Any]) -> None:
         """Let all of them go on in any order, to their ends."""
         for work in works:
-            self.turns.start(work, self._ended)
-        await self.turns.rest()
-        while self.turns.actors:
+            self.slots.start(work, self._ended)
+        await self.slots.rest()
+        while self.slots.actors:
             if self.may_die and self.rng.random() < self.crash_rate:
                 self.may_die -= 1
                 self.crashes += 1
-                await self.turns.kill(self.rng.choice(self.turns.actors))
+                await self.slots.kill(self.rng.choice(self.slots.actors))
             else:
-                await self.turns.step()
+                await self.slots.step()
         if self.defects:
             raise self.defects[0]
 
@@ -216,17 +216,17 @@ async def history(seed: int, **faults: Any) -> AlertWorld:
 
 def with_stops() -> Settings:
     """Return settings by which a stopped app is noticed."""
-    return SETTINGS.model_copy(update={"alert": SETTINGS.alert.model_copy(update={"stopped": 180.0})})
+    return SETTINGS.model_copy(update={"alert": SETTINGS.alert.model_copy(update={"stopped_seconds": 180.0})})
 
 
 async def always_second(module: ModuleType) -> AlertWorld:
     """Let somebody outside begin just before the app, every time."""
     world = AlertWorld(0, settings=with_stops(), module=module)
     for _ in range(12):
-        first = world.turns.start(world.worker(outside=True), world._ended)
-        await world.turns.go(first, "page")
-        await world.turns.go(world.turns.start(world.worker(), world._ended))
-        await world.turns.go(first)
+        first = world.slots.start(world.worker(outside=True), world._ended)
+        await world.slots.go(first, "page")
+        await world.slots.go(world.slots.start(world.worker(), world._ended))
+        await world.slots.go(first)
         world.clock.advance(30)
     return world
 

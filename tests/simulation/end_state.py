@@ -11,8 +11,8 @@ from sync.events import study_message
 from sync.mapping.resource import canonical
 from sync.model import Action, Change, Projection, StudyRef, digest
 from sync.protocol import outbox
-from sync.verify.orphans import look_at_stranger
-from sync.verify.studies import look_at_study
+from sync.verify.orphans import check_orphan
+from sync.verify.studies import check_study
 from tests.simulation.stepping import run
 from tests.simulation.world import Faults, World
 
@@ -29,7 +29,7 @@ def state(w: World) -> dict[str, Any]:
         },
         "patients": {(row.patient_key, row.study.key) for row in w.store.patients.table.values()},
         "outstanding": len(w.store.dirty.table.values()),
-        "announced": {p.study.key for p in w.store.projections.table.values() if p.announced},
+        "announced": {p.study.key for p in w.store.projections.table.values() if p.published_state},
         "untold": _untold(w),
     }
 
@@ -41,7 +41,7 @@ def _untold(w: World) -> set[str]:
     while w.store.outbox.table.values():
         run(outbox.sweep_outbox(services))
     told = {event.id for event in w.topic.events}
-    rows = [row for row in w.store.projections.table.values() if row.announcements]
+    rows = [row for row in w.store.projections.table.values() if row.published_count]
     return {row.study.key for row in rows if _last_event(row) not in told}
 
 
@@ -69,7 +69,7 @@ def _comparable_person(w: World, person: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_event(row: Projection) -> str:
-    return digest("study", row.study.key, str(row.announcements), row.announced)
+    return digest("study", row.study.key, str(row.published_count), row.published_state)
 
 
 def clean_state(world: World) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def drift(world: World) -> str | None:
     """Verify the world as it is; None when every study and everything that FHIR lists is as it should be."""
     services = world.new_services(step=False)
     studies = [projection.study for projection in world.store.projections.table.values()]
-    found = [run(look_at_study(study, services)) for study in studies]
-    found += [run(look_at_stranger(listed, services)) for listed in world.fhir.resources()]
+    found = [run(check_study(study, services)) for study in studies]
+    found += [run(check_orphan(listed, services)) for listed in world.fhir.resources()]
     wrong = [each for each in found if each is None or each]
     return f"drift: {wrong}" if wrong else None

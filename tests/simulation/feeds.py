@@ -130,7 +130,7 @@ class FeedWorld:
             for change in self.shuffled(self.windows.latest(entries)):
                 await self.pipeline.ingest(change, s, redelivered=True)
 
-    async def looker(self) -> None:
+    async def checker(self) -> None:
         """Look at every instance there ever was, as retries and checks do."""
         for each in {row.instance: None for row in self.service.rows}:
             ref = self.service._ref(each)
@@ -195,7 +195,7 @@ class FeedWorld:
         return actor.again is not None or (held is not None and held.value.holder == actor.holder)
 
     def start(self) -> None:
-        kind = self.rng.choice((self.reader, self.reader, self.replay, self.looker, self.projector, self.projector))
+        kind = self.rng.choice((self.reader, self.reader, self.replay, self.checker, self.projector, self.projector))
         if kind == self.reader:
             actor = Actor(None, None)
             actor.steps = self.reader(actor)

@@ -126,8 +126,8 @@ MUTANTS = [
         "claim before writing",
         "sync.pipeline",
         "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
-        "            await _write_rows(claim, look, s)\n",
-        "            await _write_rows(claim, look, s)\n"
+        "            await _write_rows(claim, inspection, s)\n",
+        "            await _write_rows(claim, inspection, s)\n"
         "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
     ),
     Mutant(
@@ -145,14 +145,14 @@ MUTANTS = [
     Mutant(
         "former studies are marked too",
         "sync.pipeline",
-        "await mark(studies_of(claim), s)",
-        "await mark({claim.study} - {None}, s)",
+        "await mark_dirty(studies_of(claim), s)",
+        "await mark_dirty({claim.study} - {None}, s)",
     ),
     Mutant(
         "rows before marks",
         "sync.pipeline",
-        "            await _write_rows(claim, look, s)\n            await mark(studies_of(claim), s)\n",
-        "            await mark(studies_of(claim), s)\n            await _write_rows(claim, look, s)\n",
+        "            await _write_rows(claim, inspection, s)\n            await mark_dirty(studies_of(claim), s)\n",
+        "            await mark_dirty(studies_of(claim), s)\n            await _write_rows(claim, inspection, s)\n",
     ),
     Mutant(
         "settling is conditional",
@@ -164,7 +164,7 @@ MUTANTS = [
     Mutant(
         "a redelivery clears what its first life may have left",
         "sync.pipeline",
-        "clear=suspicious or claim.has_dead_letter",
+        "clear=thorough or claim.has_dead_letter",
         "clear=claim.has_dead_letter",
         interleavings.late_dead_letter,
     ),
@@ -178,14 +178,14 @@ MUTANTS = [
     Mutant(
         "a failed pass is remembered on the dirty row",
         "sync.pipeline",
-        "        trust = trust and dirty.value.attempts == 0 and not dirty.value.distrust\n",
-        "        trust = trust and not dirty.value.distrust\n",
+        "        trust = trust and dirty.value.attempts == 0 and not dirty.value.bypass_cache\n",
+        "        trust = trust and not dirty.value.bypass_cache\n",
         BACK_AND_FORTH,
     ),
     Mutant(
         "a pass that is asked to distrusts the record",
         "sync.pipeline",
-        " and not dirty.value.distrust\n",
+        " and not dirty.value.bypass_cache\n",
         "\n",
         interleavings.lost_and_replayed,
     ),
@@ -193,22 +193,22 @@ MUTANTS = [
         "the order to distrust stays in the row, not in a message",
         "sync.protocol.dirty_studies",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)\n",
-        "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, distrust=False)\n",
+        "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, bypass_cache=False)\n",
         interleavings.lost_under_a_trusting_pass,
     ),
     Mutant(
         "absence of the dirty row proves nothing",
         "sync.pipeline",
-        "        dirty, found = await read_mark(study, s)\n",
+        "        dirty, found = await read_dirty_study(study, s)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
-        "        dirty, found = await read_mark(study, s)\n",
+        "        dirty, found = await read_dirty_study(study, s)\n",
         interleavings.deleted_under_a_return,
     ),
     Mutant(
         "the mark is read before the ledger",
         "sync.pipeline",
-        "            await take_off(study, dirty.etag, s)\n",
-        "            await take_off(study, (await read_mark(study, s))[0].etag, s)\n",
+        "            await clear_mark(study, dirty.etag, s)\n",
+        "            await clear_mark(study, (await read_dirty_study(study, s))[0].etag, s)\n",
     ),
     Mutant(
         "a mark that is gone means another pass",
@@ -337,18 +337,18 @@ MUTANTS = [
     Mutant(
         "what was announced is compared with what is true",
         "sync.projection.upsert",
-        "    after = await announce_study(after, p.before, s)\n",
-        "    after = await announce_study(after, p.before, s) if wrote else after\n",
+        "    after = await add_study_event(after, p.before, s)\n",
+        "    after = await add_study_event(after, p.before, s) if wrote else after\n",
     ),
     Mutant(
         "a result event is in the outbox before the record says so",
         "sync.projection.upsert",
-        "    after = await announce_study(after, p.before, s)\n"
+        "    after = await add_study_event(after, p.before, s)\n"
         "    if wrote or note is None or after != note.value:\n"
         "        await s.projections.write(after, note.etag if note else None)\n",
-        "    told = await announce_study(after, p.before, replace(s, results=None))\n"
+        "    told = await add_study_event(after, p.before, replace(s, results=None))\n"
         "    if wrote or note is None or told != note.value:\n"
         "        await s.projections.write(told, note.etag if note else None)\n"
-        "    await announce_study(after, p.before, s)\n",
+        "    await add_study_event(after, p.before, s)\n",
     ),
 ]

@@ -96,8 +96,8 @@ class Turns:
 class Stepping:
     """A port whose every coroutine waits for a turn first."""
 
-    def __init__(self, port: Any, turns: Turns) -> None:
-        self._port, self._turns = port, turns
+    def __init__(self, port: Any, slots: Turns) -> None:
+        self._port, self._turns = port, slots
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._port, name)

@@ -173,7 +173,7 @@ MUTANTS = {
         _something_is_sent_twice,
     ),
     "an alert is cleared only when its cause is gone for a while": (
-        "    if (now - since).total_seconds() < limits.clear_after:\n",
+        "    if (now - since).total_seconds() < limits.clear_after_seconds:\n",
         "    if False:\n",
         _history_is_wrong,
     ),

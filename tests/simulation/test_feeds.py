@@ -29,8 +29,8 @@ MUTANTS = [
         "    return False\n",
         more=(
             (
-                "    return None if known is not None and _is_lower(known, change) else change.look\n",
-                "    return change.look\n",
+                "    return None if known is not None and _is_lower(known, change) else change.inspection\n",
+                "    return change.inspection\n",
             ),
         ),
     ),
@@ -56,8 +56,8 @@ MUTANTS = [
         "the highest sequence is claimed before anything is written",
         "sync.pipeline",
         "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
-        "            await _write_rows(claim, look, s)\n",
-        "            await _write_rows(claim, look, s)\n"
+        "            await _write_rows(claim, inspection, s)\n",
+        "            await _write_rows(claim, inspection, s)\n"
         "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
     ),
 ]

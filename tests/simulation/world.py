@@ -21,7 +21,7 @@ from sync.errors import Conflict, TransientError
 from sync.events import study_message
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
-from sync.protocol.dirty_studies import mark_anew
+from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
 from sync.testing.store import MemoryStore
@@ -180,13 +180,13 @@ class World:
         self.actors.append(Actor(steps, lambda: self.study_messages.append((study, attempt + 1))))
 
     def start_replay(self, study: StudyRef) -> None:
-        steps = mark_anew(study, self.services)
+        steps = mark_bypassing_cache(study, self.services)
         self.actors.append(Actor(steps, lambda: self.start_replay(study)))
 
     def crash(self, actor: Actor) -> None:
         self.actors.remove(actor)
         actor.steps.close()
-        self.services.announced.clear()  # what a process knows dies with it
+        self.services.unsent_events.clear()  # what a process knows dies with it
         actor.again()
 
     def step(self, actor: Actor) -> None:

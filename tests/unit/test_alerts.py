@@ -10,7 +10,7 @@ from sync.errors import FhirUnavailable, StoreUnavailable
 from sync.model import Cursor, Drift, DriftKind
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import acknowledge, evaluate_alerts
-from sync.monitoring.alerts.rules import BY_CODE, RULES, Figure
+from sync.monitoring.alerts.rules import BY_CODE, RULES, Aggregation
 from sync.monitoring.alerts.watch import watch
 from sync.monitoring.history import Recorder
 from sync.monitoring.status import status
@@ -24,7 +24,7 @@ class Watched:
     def __init__(self, **settings):
         self.w = MemoryWorld(**settings)
         self.s = self.w.services
-        self.recorder = Recorder(self.s.telemetry, self.w.store.series, self.w.clock)
+        self.recorder = Recorder(self.s.telemetry, self.w.store.metrics, self.w.clock)
         self.got = []
 
     async def send(self, notice):
@@ -79,13 +79,15 @@ async def feed_moves(world):
 
 
 async def unseen(world):
-    silent = Cursor(name="silence", position={"unseen_since": (world.w.clock.now() - timedelta(hours=1)).isoformat()})
+    silent = Cursor(
+        name="missing_events", position={"unseen_since": (world.w.clock.now() - timedelta(hours=1)).isoformat()}
+    )
     await world.w.store.cursors.write(silent, None)
 
 
 async def seen(world):
-    row = await world.w.store.cursors.read("silence")
-    await world.w.store.cursors.write(Cursor(name="silence"), row.etag)
+    row = await world.w.store.cursors.read("missing_events")
+    await world.w.store.cursors.write(Cursor(name="missing_events"), row.etag)
 
 
 async def drifted(world):
@@ -116,7 +118,7 @@ BROKEN = {
     "alert.lag": (old_study, study_done),
     "alert.queue": (old_message, message_done),
     "alert.feed": (old_feed, feed_moves),
-    "alert.silence": (unseen, seen),
+    "alert.missing_events": (unseen, seen),
     "alert.fhir_failing": (counted(FAILURES, 3, code="fhir.unavailable"), nothing),
     "alert.fhir_throttling": (counted(FHIR_THROTTLED, 51), nothing),
     "alert.access": (counted(FAILURES, 1, code="fhir.forbidden"), nothing),
@@ -153,7 +155,7 @@ def test_the_table_is_sound():
     for rule in RULES:
         keys = {attribute.key for attribute in rule.instrument.attributes}
         assert set(rule.where) <= keys
-    assert [rule.code for rule in RULES if rule.figure is Figure.ABSENT] == ["alert.stopped"]
+    assert [rule.code for rule in RULES if rule.figure is Aggregation.ABSENT] == ["alert.stopped"]
 
 
 async def test_a_figure_that_hovers_around_its_threshold_rings_once():
@@ -250,7 +252,11 @@ async def test_an_acknowledgement_holds_until_the_alert_is_raised_anew():
     await old_study(world)
     await world.tick()
     assert (await status(world.s))["alerts"][0]["acknowledged_by"] is None
-    assert world.told() == [("raised", "alert.lag"), ("cleared", "alert.lag"), ("raised", "alert.lag")]
+    assert world.told() == [
+        ("raised", "alert.lag"),
+        ("cleared", "alert.lag"),
+        ("raised", "alert.lag"),
+    ]
 
 
 async def test_a_notice_holds_nothing_of_a_file():
@@ -262,7 +268,7 @@ async def test_a_notice_holds_nothing_of_a_file():
 
 
 async def test_an_outage_of_fhir_raises_within_a_minute_and_clears_after_it():
-    world = Watched(quiet_period=0, alert={"stopped": 10_000})
+    world = Watched(quiet_period=0, alert={"stopped_seconds": 10_000})
     world.w.fhir.outage = FhirUnavailable("503")
     await world.w.ingest(world.w.put("a"))
     await world.tick(1)

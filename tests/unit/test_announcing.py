@@ -9,8 +9,8 @@ from sync.delivery.handlers import handle_change, handle_study, sweep
 from sync.errors import EventsRefused, EventsUnavailable, FhirRejected, FhirUnavailable, PermanentError
 from sync.mapping.resource import study_id
 from sync.model.result_events import NAMESPACE, RESULTS, ResultEvent, StudySynced
-from sync.projection.dry_run import rehearse
-from sync.protocol.outbox import announce, deliver, sweep_outbox
+from sync.projection.dry_run import dry_run_study
+from sync.protocol.outbox import add_event, publish_pending, sweep_outbox
 from sync.testing.results import MemoryTopic
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 
@@ -147,7 +147,7 @@ async def test_a_defect_of_the_sender_holds_up_nothing(w, caplog):
 
 
 async def test_the_sweeper_leaves_what_is_just_being_sent(w):
-    await announce(event(w, "1"), w.services)
+    await add_event(event(w, "1"), w.services)
     assert await sweep_outbox(w.services) == 0
     w.clock.advance(60)
     assert await sweep_outbox(w.services) == 1
@@ -160,17 +160,17 @@ def event(w, name):
 
 async def test_one_event_that_is_refused_holds_up_no_other(w):
     for name in "123":
-        await announce(event(w, name), w.services)
+        await add_event(event(w, name), w.services)
     w.topic.failures = [EventsRefused(), EventsRefused()]
-    await deliver(w.services)
+    await publish_pending(w.services)
     assert [each.id for each in w.topic.events] == ["2", "3"]
     assert [each.id for each in w.store.outbox.table.values()] == ["1"]
 
 
 async def test_an_event_that_is_announced_again_is_there_once(w):
     for _ in range(2):
-        await announce(event(w, "1"), w.services)
-    await deliver(w.services)
+        await add_event(event(w, "1"), w.services)
+    await publish_pending(w.services)
     assert len(w.topic.events) == 1
 
 
@@ -186,8 +186,8 @@ async def test_without_a_topic_nothing_is_kept_and_what_is_there_is_not_told_lat
 
 async def test_a_rehearsal_tells_nothing(w):
     await handle_change(w.put("a"), w.services)
-    await rehearse(STUDY, w.services)
-    assert (w.store.outbox.table.values(), w.services.announced) == ([], {})
+    await dry_run_study(STUDY, w.services)
+    assert (w.store.outbox.table.values(), w.services.unsent_events) == ([], {})
 
 
 @pytest.mark.parametrize("uids", [False, True])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.adapters.azure.tables.letters import TableDeadLetters, dead_letter_row
+from sync.adapters.azure.tables.dead_letters import TableDeadLetters, dead_letter_row
 from sync.model import DeadLetter, SubjectKind
 from tests.contract.storage import NOW
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.adapters.azure.tables import dirty, ledger, letters, locators, patients, projections, rows
+from sync.adapters.azure.tables import dead_letters, dirty, ledger, locators, patients, projections, rows
 from sync.errors import PermanentError, RowTooLarge
 from sync.model import (
     DeadLetter,
@@ -68,7 +68,7 @@ DIRTY = st.builds(
     last_marked=MOMENTS,
     attempts=NUMBERS,
     not_before=st.none() | MOMENTS,
-    distrust=st.booleans(),
+    bypass_cache=st.booleans(),
 )
 PROJECTIONS = st.builds(
     Projection,
@@ -109,7 +109,7 @@ KINDS = [
     pytest.param(DIRTY, dirty.dirty_row, dirty.dirty_from, id="dirty"),
     pytest.param(PROJECTIONS, projections.projection_row, projections.projection_from, id="projection"),
     pytest.param(PATIENTS, patients.patient_row, patients.patient_from, id="patient"),
-    pytest.param(LETTERS, letters.dead_letter_row, letters.dead_letter_from, id="dead letter"),
+    pytest.param(LETTERS, dead_letters.dead_letter_row, dead_letters.dead_letter_from, id="dead letter"),
 ]
 
 STUDY = StudyRef(study_instance_uid="2.25.1")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sync.cli import app
 from sync.cli import dead_letters as command
 from sync.errors import FhirRejected
-from sync.protocol.dead_letters import park_study
+from sync.protocol.dead_letters import dead_letter_study
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 
 
@@ -80,7 +80,7 @@ def test_a_retry_asks_for_another_look(w):
 
 def test_a_dry_run_says_how_many_and_does_nothing(w):
     bad_object(w)
-    asyncio.run(park_study(STUDY, FhirRejected("422"), w.services))
+    asyncio.run(dead_letter_study(STUDY, FhirRejected("422"), w.services))
     done = do("retry", "--all", "--dry-run")
     assert (done.exit_code, done.stdout.count("would be asked")) == (0, 2)
     assert w.store.object_queue.messages == []

@@ -54,18 +54,18 @@ async def test_the_exit_code_says_whether_it_fails(monkeypatch, failing, code):
 
 @pytest.mark.parametrize("while_it", ["waits", "looks"])
 async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, capsys, while_it):
-    w, looked, looks = Watched(), asyncio.Event(), iter(range(9))
+    w, looked, inspections = Watched(), asyncio.Event(), iter(range(9))
     await w.tick()
 
-    async def look(_):
-        there = next(looks) == (2 if while_it == "looks" else 0)
+    async def inspection(_):
+        there = next(inspections) == (2 if while_it == "looks" else 0)
         if there:
             looked.set()
         if there and while_it == "looks":
             await asyncio.sleep(60)
         return await told_of(w.w)
 
-    monkeypatch.setattr(command, "read_status", look)
+    monkeypatch.setattr(command, "read_status", inspection)
     monkeypatch.setattr(command, "EVERY", 0.01 if while_it == "looks" else 60)
     watching = asyncio.create_task(command._told(SimpleNamespace(services=w.w.services), watch=True, as_json=False))
     await looked.wait()
@@ -96,7 +96,7 @@ async def test_an_alert_is_announced_once_as_a_result_event_under_its_own_id():
     world = Watched()
     world.w, world.s = w, s
     await old_study(world)
-    recorder = Recorder(s.telemetry, w.store.series, w.clock)
+    recorder = Recorder(s.telemetry, w.store.metrics, w.clock)
     for _ in range(3):
         await evaluate_alerts(s, recorder=recorder, channels={"events": EventChannel(s)})
         w.clock.advance(30)

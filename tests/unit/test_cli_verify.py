@@ -65,7 +65,7 @@ def test_a_study_that_nobody_knows_is_not_called_right(monkeypatch):
 def said(capsys, *, as_json):
     drift = Drift(subject="key", kind=DriftKind.STALE, resource="ImagingStudy/is-1", detail="series")
     shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=as_json)
-    shown.found(drift, mended=False)
+    shown.found(drift, repaired=False)
     outcome = Outcome(studies=7, busy=1, kept=0, not_removed=5)
     outcome.found[DriftKind.STALE] = 1
     shown.summarise(outcome)

@@ -18,7 +18,7 @@ from sync.events import Sources, study_message
 from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import read_count
 from sync.ports import Counted
-from sync.protocol.dead_letters import park_study
+from sync.protocol.dead_letters import dead_letter_study
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
 
 EVERYTHING = Selection()
@@ -69,7 +69,7 @@ async def test_the_sweeper_finds_a_retried_study_whose_message_was_lost(w):
 
 async def test_a_retried_study_that_waits_for_an_outage_waits_no_longer(w):
     await w.ingest(w.put("a"))
-    await park_study(STUDY, SourceUnavailable("503", code="fhir.unavailable"), w.services)
+    await dead_letter_study(STUDY, SourceUnavailable("503", code="fhir.unavailable"), w.services)
     stored = await w.store.dirty.read(STUDY)
     waiting = replace(stored.value, attempts=9, not_before=w.clock.now().replace(year=2100))
     await w.store.dirty.postpone(waiting, stored.etag)
@@ -185,7 +185,7 @@ def _bare(kind, subject):
 async def test_a_retry_may_be_repeated_and_changes_nothing_more(w):
     await w.arrive("a")
     versions = w.versions()
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     for _ in range(3):
         await retry(EVERYTHING, SOURCES, w.services)
     await run(w)
@@ -209,7 +209,7 @@ async def test_a_dry_run_counts_and_touches_nothing(w):
 
 async def test_only_the_selected_letters_are_retried(w):
     await w.arrive("a", UNREADABLE)
-    await park_study(OTHER, FhirRejected("422"), w.services)
+    await dead_letter_study(OTHER, FhirRejected("422"), w.services)
     assert (await retry(Selection(code="fhir.rejected"), SOURCES, w.services)).selected == 1
     one = Selection(kind=SubjectKind.OBJECT, subject=str(w.ref("a").key))
     assert (await retry(one, SOURCES, w.services)).by_code == {"header.not_dicom": 1}
@@ -266,9 +266,9 @@ async def test_an_object_whose_letter_was_discarded_still_syncs_when_it_is_mende
 
 
 async def test_a_letter_that_failed_again_meanwhile_is_not_discarded(w):
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     (seen,) = letters(w)
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     assert await discard_one(seen, w.services, who="Jane", why="x") is Outcome.CHANGED
     assert w.dead_letters() == [("study", "fhir.rejected")]
 
@@ -286,7 +286,7 @@ async def test_retries_are_in_the_trail_too(w):
 async def test_letters_are_grouped_by_code_with_what_to_do_and_the_newest(w):
     for n in range(5):
         await w.arrive(f"Doe-{n}.dcm", UNREADABLE)
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     first, second = await overview(await read_count(Counted.DEAD_LETTERS, w.services), w.services, newest=2)
     assert (first.code, first.count, len(first.newest)) == ("header.not_dicom", 5, 2)
     assert first.newest[0].subject == str(w.ref("Doe-4.dcm").key)
@@ -297,7 +297,7 @@ async def test_letters_are_grouped_by_code_with_what_to_do_and_the_newest(w):
 
 async def test_whose_a_letter_is_is_told_to_who_asks_and_shown_by_nothing_else(w):
     await w.arrive("Doe-Jane.dcm", UNREADABLE)
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     await handle_object_message("Doe^Jane", SOURCES, w.services)
     found = [await secrets(letter, w.services) for letter in letters(w)]
     assert found[0].object == "memory/dicom/Doe-Jane.dcm"

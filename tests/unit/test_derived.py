@@ -10,7 +10,7 @@ from sync.config import HeaderLimits
 from sync.dicom.header import parse_header
 from sync.mapping.resource import derived_id, study_id
 from sync.model import LedgerRow, ObjectKey
-from sync.projection.dry_run import rehearse
+from sync.projection.dry_run import dry_run_study
 from sync.testing.fhir import MemoryFhirServer
 from tests.reports import BASIC, code, ct_dose, measurements, number, report, text
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study
@@ -215,10 +215,10 @@ async def test_a_measurement_report_that_is_sent_again_with_less_loses_what_it_n
 
 async def test_a_check_sees_what_somebody_did_to_a_derived_resource_and_writes_nothing(w):
     await w.arrive("m", measurements(sop=SOP))
-    assert not (await rehearse(STUDY, w.services)).writes
+    assert not (await dry_run_study(STUDY, w.services)).writes
     w.erase("Observation", derived_id("Observation", STUDY, SOP, "1"))
     before = w.versions()
-    assert [write.resource_id for write in (await rehearse(STUDY, w.services)).writes] == [
+    assert [write.resource_id for write in (await dry_run_study(STUDY, w.services)).writes] == [
         derived_id("Observation", STUDY, SOP, "1")
     ]
     assert w.versions() == before

@@ -7,7 +7,7 @@ import pytest
 from sync.errors import BadEvent
 from sync.feeds.dicom_entries import entries_of
 from sync.feeds.dicom_windows import latest
-from sync.model import Action, Change, Look
+from sync.model import Action, Change, Inspection
 from tests.dicom_services import instance, uid
 
 PASCAL = {
@@ -38,30 +38,33 @@ def test_keys_and_values_of_any_case_say_the_same(raw):
     (entry,) = entries_of([raw], "pacs/")
     change = entry.change
     assert (change.sequence, change.action, change.object.container) == (7, Action.CREATED, "")
-    assert (change.look.record.sop_instance_uid, change.look.etag) == (uid(1, 1, 1), "sequence-7")
+    assert (change.inspection.record.sop_instance_uid, change.inspection.etag) == (uid(1, 1, 1), "sequence-7")
     assert entry.at == AT
-    assert change.look.order == "2026-01-01T12:00:00.123456+00:00"
+    assert change.inspection.order == "2026-01-01T12:00:00.123456+00:00"
 
 
 @pytest.mark.parametrize("action", ["create", "update", "delete"])
 def test_state_and_metadata_say_what_the_instance_is_now_whatever_the_entry_did(action):
     for state in ("current", "replaced"):
-        assert only(Action=action, State=state).change.look.record is not None
+        assert only(Action=action, State=state).change.inspection.record is not None
     gone = only(Action=action, State="deleted").change
-    assert (gone.action, gone.look) == (Action.DELETED, Look(etag=None, order="2026-01-01T12:00:00.123456+00:00"))
+    assert (gone.action, gone.inspection) == (
+        Action.DELETED,
+        Inspection(etag=None, order="2026-01-01T12:00:00.123456+00:00"),
+    )
 
 
 @pytest.mark.parametrize(
     "changes", [{"Metadata": None}, {"Metadata": ...}, {"State": ...}, {"State": "archived"}, {"State": 1}]
 )
 def test_without_metadata_or_with_a_state_unheard_of_the_instance_is_asked_for(changes):
-    assert only(**changes).change.look is None
+    assert only(**changes).change.inspection is None
 
 
 @pytest.mark.parametrize("sequence", [..., None, "seven", -1, 2**63, 1.5, True, [7]])
 def test_an_entry_without_a_sequence_is_a_hint_to_look(sequence):
     change = only(Sequence=sequence).change
-    assert (change.sequence, change.look) == (None, None)
+    assert (change.sequence, change.inspection) == (None, None)
 
 
 def test_a_sequence_may_be_text():
@@ -105,8 +108,8 @@ def test_times_are_read_with_and_without_offset(text, at):
 
 def test_metadata_that_are_none_are_a_problem_of_their_instance():
     for metadata in ([instance()], "text", 5, {"00100010": 5}):
-        look = only(Metadata=metadata).change.look
-        assert (look.record is None) == (look.problem is not None)
+        inspection = only(Metadata=metadata).change.inspection
+        assert (inspection.record is None) == (inspection.problem is not None)
 
 
 def test_of_one_page_only_the_youngest_entry_of_each_instance_counts():

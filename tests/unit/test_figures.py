@@ -1,7 +1,7 @@
 """How things stand, told exactly in a small world and quickly in a large one."""
 
 from sync.model import SubjectKind
-from sync.monitoring.counts import LATELY, PAGES_AT_ONCE, count_all, keep_count, keep_counts, read_count, read_figures
+from sync.monitoring.counts import LATELY, PAGES_AT_ONCE, count_all, read_count, read_counts, store_count, store_counts
 from sync.monitoring.status import status
 from sync.ports import Counted
 from tests.worlds import UNREADABLE, MemoryWorld
@@ -28,7 +28,7 @@ async def test_a_small_world_is_told_exactly_without_anything_that_was_kept():
 
 async def test_a_large_world_is_told_as_it_was_counted_last():
     w = await world_of(7, 5, size=2)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     counted_at = w.clock.now()
     w.clock.advance(10)
     await w.ingest(w.put("late", UNREADABLE))
@@ -36,7 +36,7 @@ async def test_a_large_world_is_told_as_it_was_counted_last():
     assert (told["synced_studies"], told["dead_letters"]) == (7, 5)
     assert told["counted_at"] == counted_at.isoformat()
     for _ in range(2):
-        await keep_counts(w.services)
+        await store_counts(w.services)
     assert (await status(w.services))["dead_letters"] == 6
 
 
@@ -44,8 +44,8 @@ async def test_a_count_takes_as_many_calls_as_it_needs_and_the_last_one_holds_me
     w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
     letters = []
     for _ in range(4):
-        await keep_counts(w.services)
-        letters.append((await read_figures(w.services)).dead_letters.total)
+        await store_counts(w.services)
+        letters.append((await read_counts(w.services)).dead_letters.total)
     assert letters == [2, 30, 30, 30]
 
 
@@ -66,7 +66,7 @@ async def test_one_page_of_a_small_table_is_read_and_of_a_large_one_none():
     calls = pages_read(w)
     await status(w.services)
     assert sorted(calls, key=lambda each: each.value) == sorted(Counted, key=lambda each: each.value)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     calls.clear()
     assert (await status(w.services))["dead_letters"] == 6
     assert set(calls) == {Counted.DIRTY, Counted.DRIFTS}
@@ -77,7 +77,7 @@ async def test_whether_anything_is_outstanding_is_never_told_from_memory():
     for n in range(5):
         await w.ingest(w.put(f"s{n}", study=f"2.25.{n + 1}", sop=f"2.25.9{n}"))
     w.store.tallies.size = 2
-    await keep_counts(w.services)
+    await store_counts(w.services)
     await w.settle()
     told = await status(w.services)
     assert (told["idle"], told["dirty_studies"]) == (True, 0)
@@ -85,7 +85,7 @@ async def test_whether_anything_is_outstanding_is_never_told_from_memory():
 
 async def test_a_count_that_is_old_is_not_told_where_a_look_says_more():
     w = await world_of(0, 6, size=2)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     for n in range(5):
         await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref(f"x{n}").key))
     assert (await status(w.services))["dead_letters"] == 6
@@ -95,17 +95,17 @@ async def test_a_count_that_is_old_is_not_told_where_a_look_says_more():
 
 async def test_a_table_that_became_small_is_told_exactly_once_it_was_counted():
     w = await world_of(0, 6, size=4)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     for n in range(4):
         await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref(f"x{n}").key))
-    await keep_count(Counted.DEAD_LETTERS, w.services)
+    await store_count(Counted.DEAD_LETTERS, w.services)
     await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref("x4").key))
     assert (await status(w.services))["dead_letters"] == 1
 
 
 async def test_a_command_counts_to_the_end_whatever_was_kept():
     w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     found = await count_all(Counted.DEAD_LETTERS, w.services)
     assert (found.total, found.at) == (3 * PAGES_AT_ONCE, None)
 
@@ -113,7 +113,7 @@ async def test_a_command_counts_to_the_end_whatever_was_kept():
 async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_are():
     w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
     for _ in range(3):
-        await keep_counts(w.services)
+        await store_counts(w.services)
     group = (await read_count(Counted.DEAD_LETTERS, w.services)).groups["header.not_dicom"]
     last = 3 * PAGES_AT_ONCE - 1
     assert [entry.subject for entry in group.newest] == [str(w.ref(f"x{n}").key) for n in (last, last - 1, last - 2)]
@@ -122,12 +122,12 @@ async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_a
 
 async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_once_when_somebody_waits():
     w = await world_of(0, 12, size=2)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     calls = pages_read(w)
-    await keep_counts(w.services)
+    await store_counts(w.services)
     assert calls.count(Counted.DEAD_LETTERS) == 2
     calls.clear()
-    await keep_count(Counted.DEAD_LETTERS, w.services, anew=True)
+    await store_count(Counted.DEAD_LETTERS, w.services, anew=True)
     assert calls.count(Counted.DEAD_LETTERS) == 6
 
 
@@ -137,7 +137,7 @@ async def test_of_two_that_count_one_counts():
     from sync.protocol.leases import take
 
     assert await take(key, w.store.cursors, w.clock, seconds=60) is not None
-    await keep_counts(w.services)
+    await store_counts(w.services)
     assert "kept" not in (await w.store.cursors.read(key)).value.position
 
 

@@ -324,7 +324,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("shape", ["one huge value", "many values"])
     def test_a_tiny_file_that_inflates_to_gigabytes_is_rejected_in_little_memory(self, shape):
-        limits = LIMITS.model_copy(update={"max_inflated": 4 * 1024 * 1024})
+        limits = LIMITS.model_copy(update={"max_inflated_bytes": 4 * 1024 * 1024})
         packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         bomb = packer.compress(element(0x00080005, "CS", "ISO_IR 100"))
         chunk = element(0x00091001, "OB", bytes(1024 * 1024))
@@ -336,12 +336,12 @@ class TestLimits:
         data = dicom_file(bomb + packer.flush(), DEFLATED)
         tracemalloc.start()
         try:
-            with pytest.raises(HeaderLimit, match="DICOM_SYNC_HEADER_MAX_INFLATED"):
+            with pytest.raises(HeaderLimit, match="DICOM_SYNC_HEADER_MAX_INFLATED_BYTES"):
                 parse(data, limits)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert peak < 4 * limits.max_inflated
+        assert peak < 4 * limits.max_inflated_bytes
 
 
 class TestPrivacy:
@@ -359,7 +359,9 @@ class TestPrivacy:
 
 def test_the_wheels_files_end_as_they_should():
     problems = {
-        path.name: look.problem.code for path in wheel_files() if (look := read_file(path, LIMITS)).problem is not None
+        path.name: inspection.problem.code
+        for path in wheel_files()
+        if (inspection := read_file(path, LIMITS)).problem is not None
     }
     assert {name for name, code in problems.items() if code == "header.dicomdir"} >= {"DICOMDIR", "DICOMDIR-bigEnd"}
     assert {name for name, code in problems.items() if code == "header.missing_identity"} >= {"UN_sequence.dcm"}
@@ -380,11 +382,11 @@ def test_the_corpus_ends_as_its_manifest_says():
         "no-study-uid": "header.missing_identity",
     }
     for row in rows:
-        look = read_file(CORPUS / row["path"], LIMITS)
-        code = look.problem and look.problem.code
+        inspection = read_file(CORPUS / row["path"], LIMITS)
+        code = inspection.problem and inspection.problem.code
         cut = row["path"].endswith("truncated_in_header.dcm")
         assert code == ("header.truncated" if cut else expected[row["class"]]), row["path"]
-        if look.record:
-            record = look.record
+        if inspection.record:
+            record = inspection.record
             uids = (record.study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid)
             assert uids == (row["study_uid"], row["series_uid"], row["sop_uid"]), row["path"]

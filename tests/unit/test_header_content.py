@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 
 from sync.config import HeaderLimits
 from sync.dicom.attributes import items, texts
-from sync.dicom.header import look_at, parse_header
+from sync.dicom.header import inspect_header, parse_header
 from sync.dicom.header.content import LARGEST_CONTENT, LONGEST_TEXT
 from sync.dicom.header.record import NeedMore
 from sync.model import InstanceRecord
@@ -88,8 +88,8 @@ async def test_a_tree_beyond_the_first_range_is_fetched():
     store = MemoryObjects()
     ref = store.ref("a")
     store.put(ref, data)
-    look = await look_at(store, ref, HeaderLimits(first_read=2048))
-    assert len(tree(look.record)) == 100
+    inspection = await inspect_header(store, ref, HeaderLimits(first_read_bytes=2048))
+    assert len(tree(inspection.record)) == 100
 
 
 def deep(levels):
@@ -125,8 +125,8 @@ async def test_a_tree_that_ends_beyond_the_readable_bytes_costs_the_tree_only():
     store = MemoryObjects()
     ref = store.ref("a")
     store.put(ref, data)
-    look = await look_at(store, ref, HeaderLimits(first_read=2048, max_bytes=8192))
-    assert codes(look.record) == {"content.truncated"}
+    inspection = await inspect_header(store, ref, HeaderLimits(first_read_bytes=2048, max_bytes=8192))
+    assert codes(inspection.record) == {"content.truncated"}
 
 
 def test_one_long_text_costs_itself_only():

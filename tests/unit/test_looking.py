@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sync.dicom.inspect import look, look_from
+from sync.dicom.inspect import inspect_object, inspection_from
 from sync.dicom.instance_names import instance_ref, plain_partition, uids_of
 from sync.errors import ForeignSource, SourceGone
-from sync.model import Action, Change, InstanceMetadata, Look, ObjectRef, StudyRef
+from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef, StudyRef
 from sync.pipeline import Ingested, ingest
 from tests.worlds import MemoryWorld
 
@@ -23,10 +23,10 @@ class Service:
 
     account: str = "pacs.example"
     held: dict[str, dict] = field(default_factory=dict)
-    looks: int = 0
+    inspections: int = 0
 
     async def metadata(self, ref):
-        self.looks += 1
+        self.inspections += 1
         if ref.name not in self.held:
             raise SourceGone
         return InstanceMetadata(dataset=self.held[ref.name], etag="1", changed=WHEN)
@@ -56,10 +56,12 @@ def entry(sequence, value=None, at="2026-01-01"):
     """An entry of the feed as it was read: the instance with this modality, or gone."""
     order = f"{at}T00:00:00.000000+00:00"
     if value is None:
-        return Change(object=REF, action=Action.DELETED, sequence=sequence, look=Look(etag=None, order=order))
+        return Change(
+            object=REF, action=Action.DELETED, sequence=sequence, inspection=Inspection(etag=None, order=order)
+        )
     when = datetime.fromisoformat(order)
-    seen = look_from(InstanceMetadata(dataset=modality(value), etag=str(sequence), changed=when), REF)
-    return Change(object=REF, action=Action.CREATED, sequence=sequence, look=seen)
+    seen = inspection_from(InstanceMetadata(dataset=modality(value), etag=str(sequence), changed=when), REF)
+    return Change(object=REF, action=Action.CREATED, sequence=sequence, inspection=seen)
 
 
 async def modality_of(world):
@@ -70,25 +72,25 @@ async def modality_of(world):
 async def test_the_account_of_an_object_chooses_its_source(world, service):
     service.held[REF.name] = modality("MR")
     blob = world.put("a")
-    seen = await look(REF, world.services)
+    seen = await inspect_object(REF, world.services)
     assert (seen.record.study, seen.record.sop_instance_uid) == (STUDY, "2.25.100")
     assert (seen.etag, seen.order) == ("1", "2026-01-01T00:00:00.000000+00:00")
-    assert (await look(blob.object, world.services)).record.attributes["Modality"] == ["CT"]
+    assert (await inspect_object(blob.object, world.services)).record.attributes["Modality"] == ["CT"]
 
 
 async def test_an_instance_that_is_gone_is_a_truth_and_not_a_failure(world):
-    assert await look(REF, world.services) == Look(etag=None)
+    assert await inspect_object(REF, world.services) == Inspection(etag=None)
 
 
 async def test_an_unknown_account_is_refused(world):
     with pytest.raises(ForeignSource):
-        await look(ObjectRef(account="elsewhere", container="", name=REF.name), world.services)
+        await inspect_object(ObjectRef(account="elsewhere", container="", name=REF.name), world.services)
 
 
 def test_metadata_that_are_none_are_a_problem_of_the_object():
-    assert look_from(InstanceMetadata(dataset=[]), REF).problem.code == "header.unreadable"
+    assert inspection_from(InstanceMetadata(dataset=[]), REF).problem.code == "header.unreadable"
     nameless = ObjectRef(account="pacs.example", container="", name="instances/1")
-    assert look_from(InstanceMetadata(dataset={}), nameless).problem.code == "header.missing_identity"
+    assert inspection_from(InstanceMetadata(dataset={}), nameless).problem.code == "header.missing_identity"
 
 
 @pytest.mark.parametrize("uid", ["", "..", "1/2", "1?x", "a b", "." * 64, "1" * 65])
@@ -114,7 +116,7 @@ async def test_the_highest_sequence_wins_in_any_order(world, service):
     assert await modality_of(world) == []
     assert await ingest(entry(12, "US"), world.services) is Ingested.SYNCED
     assert await modality_of(world) == ["US"]
-    assert service.looks == 0
+    assert service.inspections == 0
 
 
 async def test_a_settled_entry_is_a_repeat_and_a_replayed_one_marks_its_study_again(world):
@@ -133,7 +135,7 @@ async def test_a_service_that_counts_anew_is_looked_at(world, service):
     await ingest(entry(7000, "MR"), world.services)
     assert await ingest(entry(3, "PX", at="2026-02-01"), world.services) is Ingested.SYNCED
     assert await modality_of(world) == ["US"], "the page is not trusted where sequence and time contradict each other"
-    assert service.looks == 1
+    assert service.inspections == 1
 
 
 async def test_a_look_in_between_keeps_the_sequence(world, service):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sync.delivery.handlers import handle_object_message
-from sync.delivery.undelivered_events import recover_if_any, recover_lost_events
+from sync.delivery.undelivered_events import recover_if_any, recover_undelivered_events
 from sync.errors import StoreUnavailable
-from sync.testing.lost_events import MemoryLostEvents
+from sync.testing.undelivered_events import MemoryUndeliveredEvents
 from tests.worlds import SOURCES, event
 
 WHY = {"deadLetterReason": "MaxDeliveryAttemptsExceeded", "deliveryAttempts": 30, "lastDeliveryOutcome": "NotFound"}
@@ -15,7 +15,7 @@ WHY = {"deadLetterReason": "MaxDeliveryAttemptsExceeded", "deliveryAttempts": 30
 
 @pytest.fixture
 def lost():
-    return MemoryLostEvents()
+    return MemoryUndeliveredEvents()
 
 
 def cloud_event(change):
@@ -38,7 +38,7 @@ async def run(w):
 
 
 async def recover(w, lost):
-    return await recover_lost_events(lost, SOURCES, w.services)
+    return await recover_undelivered_events(lost, SOURCES, w.services)
 
 
 @pytest.mark.parametrize("envelope", [lambda change: event(change) | WHY, cloud_event])

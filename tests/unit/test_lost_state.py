@@ -58,6 +58,6 @@ async def test_a_setting_of_the_mapping_holds_for_what_is_there_without_another_
     await w.arrive("a.dcm", StudyTime="101530")
     assert w.imaging_study(STUDY)["started"] == "2026-01-02"
     w.services = w.process(timezone="Europe/Berlin")
-    await w.services.dirty.mark(STUDY, w.clock.now(), distrust=True)
+    await w.services.dirty.mark(STUDY, w.clock.now(), bypass_cache=True)
     await w.project(STUDY)
     assert w.imaging_study(STUDY)["started"] == "2026-01-02T10:15:30+01:00"

@@ -24,11 +24,11 @@ def studies():
     """Rows of every instance, by study."""
     found = {}
     for path in real_files():
-        look = read_file(path, HeaderLimits())
-        if look.record is not None:
+        inspection = read_file(path, HeaderLimits())
+        if inspection.record is not None:
             key = ObjectRef(account="file", container="", name=str(path)).key
-            found.setdefault(look.record.study, []).append(
-                LedgerRow(object_key=key, record=look.record, order=look.order)
+            found.setdefault(inspection.record.study, []).append(
+                LedgerRow(object_key=key, record=inspection.record, order=inspection.order)
             )
     return found
 
@@ -72,13 +72,13 @@ def test_every_system_is_an_absolute_uri_and_nothing_is_empty(mapped):
 
 
 def test_no_time_is_without_an_offset(mapped):
-    moments = [
+    timestamps = [
         value
         for one in resources(mapped)
         for path, value in leaves(one)
         if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value)
     ]
-    assert [moment for moment in moments if not re.search(r"(Z|[+-]\d\d:\d\d)$", moment)] == []
+    assert [timestamp for timestamp in timestamps if not re.search(r"(Z|[+-]\d\d:\d\d)$", timestamp)] == []
 
 
 def test_shuffled_and_doubled_rows_make_the_same_bytes(studies):

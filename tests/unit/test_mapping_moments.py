@@ -1,12 +1,12 @@
 import pytest
 
-from sync.mapping.moments import Keywords, fhir_date, fhir_datetime, instant_key
+from sync.mapping.timestamps import Keywords, fhir_date, fhir_datetime, instant_key
 from sync.mapping.values import Findings
 
 STUDY = Keywords(date="StudyDate", time="StudyTime")
 
 
-def moment(day="20240117", clock="101530", offset=None, zone=""):
+def timestamp(day="20240117", clock="101530", offset=None, zone=""):
     findings = Findings()
     said = {k: [v] for k, v in zip(STUDY, (day, clock, offset), strict=True) if v is not None}
     return fhir_datetime(said, STUDY, zone, findings), [(f.keyword, f.code) for f in findings.all()]
@@ -60,12 +60,12 @@ def test_days_of_no_calendar_are_left_out_with_a_finding(raw, code):
     ],
 )
 def test_times_are_filled_up_and_keep_their_fraction(clock, expected):
-    assert moment(clock=clock, offset="+0100") == (f"2024-01-17T{expected}+01:00", [])
+    assert timestamp(clock=clock, offset="+0100") == (f"2024-01-17T{expected}+01:00", [])
 
 
 @pytest.mark.parametrize("clock", ["24", "1060", "101561", "noon", "101530.1234567", "1", "10153"])
 def test_a_time_that_is_none_leaves_the_date(clock):
-    assert moment(clock=clock, offset="+0100") == ("2024-01-17", [("StudyTime", "time.invalid")])
+    assert timestamp(clock=clock, offset="+0100") == ("2024-01-17", [("StudyTime", "time.invalid")])
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_a_time_that_is_none_leaves_the_date(clock):
     ],
 )
 def test_the_offset_of_the_file_is_used_in_every_form_that_files_have(offset, expected):
-    assert moment(offset=offset, zone="Europe/Berlin") == (f"2024-01-17T10:15:30{expected}", [])
+    assert timestamp(offset=offset, zone="Europe/Berlin") == (f"2024-01-17T10:15:30{expected}", [])
 
 
 @pytest.mark.parametrize("offset", ["+1401", "-1230", "+0160", "0100", "Z", "MEZ"])
 def test_an_offset_that_is_none_is_ignored_with_a_finding(offset):
-    assert moment(offset=offset, zone="Europe/Berlin") == (
+    assert timestamp(offset=offset, zone="Europe/Berlin") == (
         "2024-01-17T10:15:30+01:00",
         [("TimezoneOffsetFromUTC", "offset.invalid")],
     )
 
 
 def test_without_any_offset_there_is_no_time():
-    assert moment() == ("2024-01-17", [("StudyTime", "time.no_offset")])
+    assert timestamp() == ("2024-01-17", [("StudyTime", "time.no_offset")])
 
 
 @pytest.mark.parametrize(
@@ -107,29 +107,29 @@ def test_without_any_offset_there_is_no_time():
     ],
 )
 def test_the_configured_zone_is_right_on_both_sides_of_a_change_of_clocks(day, clock, expected):
-    assert moment(day, clock, zone="Europe/Berlin") == (expected, [])
+    assert timestamp(day, clock, zone="Europe/Berlin") == (expected, [])
 
 
 @pytest.mark.parametrize(
     ("day", "clock"), [("20240331", "023000"), ("20241027", "023000"), ("18800101", "1200"), ("0001", "")]
 )
 def test_an_hour_that_a_zone_skips_repeats_or_keeps_by_the_sun_has_no_offset(day, clock):
-    written, _ = moment(day, clock, zone="Europe/Berlin")
+    written, _ = timestamp(day, clock, zone="Europe/Berlin")
     assert "T" not in written
 
 
 def test_the_first_day_of_the_calendar_does_not_overflow():
-    assert moment("00010101", "0000", zone="Pacific/Kiritimati")[0].startswith("0001-01-01")
+    assert timestamp("00010101", "0000", zone="Pacific/Kiritimati")[0].startswith("0001-01-01")
     assert instant_key("0001-01-01T00:00:00+14:00")
 
 
 def test_a_time_without_a_date_says_nothing():
-    assert moment(day=None) == (None, [])
-    assert moment(day="20230229") == (None, [("StudyDate", "date.impossible")])
+    assert timestamp(day=None) == (None, [])
+    assert timestamp(day="20230229") == (None, [("StudyDate", "date.impossible")])
 
 
 def test_a_partial_date_takes_no_time():
-    assert moment(day="2024", offset="+0100") == ("2024", [])
+    assert timestamp(day="2024", offset="+0100") == ("2024", [])
 
 
 def test_moments_sort_by_instant_whatever_their_offset():

@@ -14,8 +14,8 @@ def test_snomed_rt_is_translated_as_pydicom_does():
 
 def test_every_body_part_has_a_code_that_dicom_knows():
     known = {code for meanings in concepts["SCT"].values() for code in meanings}
-    strangers = {term for term, part in body_parts().items() if part.code not in known}
-    assert strangers == {"LOWERTRUNK", "UPPERTRUNK"}
+    orphans = {term for term, part in body_parts().items() if part.code not in known}
+    assert orphans == {"LOWERTRUNK", "UPPERTRUNK"}
     assert len(body_parts()) == 317
     assert all(term == term.upper().strip() and len(term) <= 16 and part.meaning for term, part in body_parts().items())
 

@@ -91,10 +91,10 @@ async def test_an_instance_that_went_before_it_was_looked_at_leaves_nothing(worl
 async def test_nothing_new_costs_one_page_and_a_count(world):
     world.orthanc.store("a", instance(1, 1))
     await world.read()
-    looks, lists = world.orthanc.looks, world.orthanc.lists
+    inspections, lists = world.orthanc.inspections, world.orthanc.lists
     for _ in range(5):
         assert await read_orthanc_feed(world.services) == {}
-    assert (world.orthanc.looks, world.orthanc.lists) == (looks, lists)
+    assert (world.orthanc.inspections, world.orthanc.lists) == (inspections, lists)
 
 
 async def test_the_lists_are_compared_now_and_then_in_any_case(world):

@@ -45,10 +45,10 @@ async def test_more_instances_of_a_dirty_study_send_no_more_messages(w):
 async def test_a_repeated_event_costs_one_read_and_nothing_else(w):
     change = w.put("a")
     await w.ingest(change)
-    reads, looks = count(w.store.locators, "read"), count(w.store.objects, "read")
+    reads, inspections = count(w.store.locators, "read"), count(w.store.objects, "read")
     claims, marks = count(w.store.locators, "replace"), count(w.store.dirty, "mark")
     assert await w.ingest(change) is Ingested.REPEAT
-    assert [len(calls) for calls in (reads, looks, claims, marks)] == [1, 0, 0, 0]
+    assert [len(calls) for calls in (reads, inspections, claims, marks)] == [1, 0, 0, 0]
 
 
 async def test_a_redelivered_event_is_never_taken_for_a_repeat(w):
@@ -194,9 +194,9 @@ async def project(w, study=STUDY):
 
 async def test_a_study_waits_for_its_quiet_period(w):
     await w.ingest(w.put("a"))
-    assert await project(w) is Projected.NOT_YET
+    assert await project(w) is Projected.NOT_DUE
     w.clock.advance(4.9)
-    assert await project(w) is Projected.NOT_YET
+    assert await project(w) is Projected.NOT_DUE
     w.clock.advance(0.2)
     assert await project(w) is Projected.WRITTEN
 
@@ -206,7 +206,7 @@ async def test_each_mark_begins_the_quiet_period_anew(w):
     w.clock.advance(3)
     await w.ingest(w.put("b", sop="2.25.101"))
     w.clock.advance(3)
-    assert await project(w) is Projected.NOT_YET
+    assert await project(w) is Projected.NOT_DUE
     w.clock.advance(2)
     assert await project(w) is Projected.WRITTEN
 
@@ -215,7 +215,7 @@ async def test_a_study_that_never_rests_is_projected_after_max_wait(w):
     began = w.clock.now()
     for n in range(100):
         await w.ingest(w.put(f"a{n}", sop=f"2.25.{1000 + n}"))
-        if await project(w) is not Projected.NOT_YET:
+        if await project(w) is not Projected.NOT_DUE:
             break
     assert (w.clock.now() - began).total_seconds() == pytest.approx(w.services.settings.max_wait, abs=2)
     assert w.imaging_study() is not None
@@ -239,7 +239,7 @@ async def test_a_study_marked_while_it_is_projected_waits_for_its_quiet_period_a
     w.fhir.meanwhile["transact"] = lambda: _mark(w)
     assert await w.project() is Projected.WRITTEN
     assert w.fhir.calls["transact"] == 1
-    assert await project(w) is Projected.NOT_YET
+    assert await project(w) is Projected.NOT_DUE
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 2
     assert w.outstanding() == []

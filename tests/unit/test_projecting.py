@@ -24,7 +24,7 @@ class Passing:
 
 @pytest.fixture
 def w(monkeypatch):
-    monkeypatch.setattr(inline_projection, "_LOOK", 0)
+    monkeypatch.setattr(inline_projection, "_POLL_SECONDS", 0)
     world = MemoryWorld()
     hints = HintsHere(Passing(world.clock))
     world.services = replace(world.services, clock=Passing(world.clock), study_queue=hints)
@@ -57,7 +57,7 @@ async def test_what_an_earlier_run_left_behind_is_written_too(w):
 async def test_a_refused_study_is_counted_and_holds_nothing_up(w):
     await w.ingest(w.put("a"))
     w.fhir.failures = [FhirRejected("no"), FhirRejected("no")]
-    assert await projected(w) == {"parked": 1}
+    assert await projected(w) == {"dead_lettered": 1}
     assert w.dead_letters() == [("study", "fhir.rejected")]
 
 

@@ -11,7 +11,7 @@ from sync.protocol.outbox import sweep_outbox
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
-from sync.verify.checking import Looker
+from sync.verify.checking import Checker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE
 from tests.unit.test_verify import Naps, noted
@@ -21,7 +21,7 @@ STUDIES = 5
 
 
 async def world(topic=None, **settings):
-    w = MemoryWorld(MemoryFhirServer(page=2), topic=topic, reconcile_studies=2, **settings)
+    w = MemoryWorld(MemoryFhirServer(page=2), topic=topic, reconcile_studies_per_minute=2, **settings)
     for number in range(STUDIES):
         await w.arrive(f"{number}", study=f"2.25.{number + 1}", sop=f"2.25.{number + 1}00")
     return w
@@ -31,7 +31,7 @@ async def runs(w, count):
     looked = 0
     for _ in range(count):
         w.clock.advance(60)
-        looked += await reconcile(w.services, w.store.objects, Looker(sleep=Naps()))
+        looked += await reconcile(w.services, w.store.objects, Checker(sleep=Naps()))
     return looked
 
 
@@ -71,7 +71,7 @@ async def test_a_run_looks_at_no_more_than_it_is_told():
     w = await world()
     await runs(w, 2)  # the source's list is one page here
     assert await runs(w, 1) == 2
-    w.services = w.process(reconcile_studies=0)
+    w.services = w.process(reconcile_studies_per_minute=0)
     assert await runs(w, 1) == 0
 
 

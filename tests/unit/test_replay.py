@@ -10,7 +10,7 @@ import pytest
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
-from sync.replay.preview import counted, foresee
+from sync.replay.preview import counted, preview_replay
 from sync.replay.requests import Request
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
@@ -58,7 +58,7 @@ class World(MemoryWorld):
 
     async def foreseen(self, request):
         walk = Walk()
-        found = [each async for each in foresee(request, walk, self.replayed, self.services, parallel=4)]
+        found = [each async for each in preview_replay(request, walk, self.replayed, self.services, parallel=4)]
         return {each.study.study_instance_uid: dict(each.writes) for each in found}, counted(found)
 
     def lose(self, *types):

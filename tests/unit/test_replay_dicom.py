@@ -7,7 +7,7 @@ import pytest
 from sync.feeds import read_dicom_feed
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, Job, advance, advance_all, begin, cursor_of, replays
-from sync.replay.preview import counted, foresee
+from sync.replay.preview import counted, preview_replay
 from sync.replay.requests import Request
 from sync.replay.sources import DicomService
 from sync.walks import walk
@@ -36,7 +36,7 @@ class World(FeedWorld):
         return job, {name: number for name, number in walk.counts.items() if number}
 
     async def foreseen(self, request):
-        found = [each async for each in foresee(request, Walk(), self.replayed, self.services, parallel=4)]
+        found = [each async for each in preview_replay(request, Walk(), self.replayed, self.services, parallel=4)]
         return counted(found)["studies"]
 
     def lose_everything(self):

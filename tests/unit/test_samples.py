@@ -14,12 +14,12 @@ LIMITS = HeaderLimits()
 def test_the_header_reader_finds_what_is_expected(sample, tmp_path):
     path = tmp_path / "x"
     path.write_bytes(sample.content)
-    look = read_file(path, LIMITS)
+    inspection = read_file(path, LIMITS)
     if sample.identity is None:
-        assert look.record is None
-        assert look.problem.code == sample.rejected_as
+        assert inspection.record is None
+        assert inspection.problem.code == sample.rejected_as
     else:
-        record = look.record
+        record = inspection.record
         found = (record.study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid)
         assert found == (sample.identity.study, sample.identity.series, sample.identity.sop)
 

@@ -3,16 +3,16 @@
 from datetime import timedelta
 
 from sync.model import Action, Change
-from sync.monitoring.alerts.missing_events import look_for_silence
-from sync.monitoring.counts import read_figures
+from sync.monitoring.alerts.missing_events import find_missing_events
+from sync.monitoring.counts import read_counts
 from tests.worlds import UNREADABLE
 
 
 async def silence(w):
     """Seconds, after enough calls to pass everything once."""
     for _ in range(3):
-        await look_for_silence(w.services, w.store.objects)
-    return (await read_figures(w.services)).silence
+        await find_missing_events(w.services, w.store.objects)
+    return (await read_counts(w.services)).missing_event_age
 
 
 async def test_what_an_event_told_of_is_no_silence(w):
@@ -79,11 +79,11 @@ async def test_a_large_container_is_passed_page_by_page_and_few_rows_are_read(w,
 
     monkeypatch.setattr(listing, "page", small)
     w.clock.advance(1000)
-    await look_for_silence(w.services, listing)
+    await find_missing_events(w.services, listing)
     assert len(reads) <= 20
-    assert (await read_figures(w.services)).silence > 1000
+    assert (await read_counts(w.services)).missing_event_age > 1000
     for ref in list(w.store.objects.refs()):
         await w.ingest(Change(object=ref, action=Action.CREATED))
     for _ in range(6):
-        await look_for_silence(w.services, listing)
-    assert (await read_figures(w.services)).silence == 0
+        await find_missing_events(w.services, listing)
+    assert (await read_counts(w.services)).missing_event_age == 0

@@ -40,7 +40,7 @@ async def test_a_round_that_storage_prevents_is_told_and_the_next_one_is_done(mo
         raise StoreUnavailable("503")
 
     monkeypatch.setattr(world.w.store.study_queue, "depths", down)
-    monkeypatch.setattr("sync.monitoring.alerts.watch.look_for_silence", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr("sync.monitoring.alerts.watch.find_missing_events", lambda *_: asyncio.sleep(0))
     stop = asyncio.Event()
 
     def tell(notices):

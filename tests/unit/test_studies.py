@@ -53,7 +53,7 @@ async def test_a_parked_study_has_its_dead_letter():
     w.fhir.failures = [FhirRejected("422")] * 2
     await w.arrive("a")
     found = await told(w)
-    assert (found["state"], found["fhir"]["reference"]) == ("parked", None)
+    assert (found["state"], found["fhir"]["reference"]) == ("dead_lettered", None)
     assert found["dead_letter"]["code"] == "fhir.rejected"
     assert found["dead_letter"]["hint"]
     await w.arrive("b", sop="2.25.101")

@@ -6,7 +6,7 @@ import pytest
 
 from sync.telemetry import instruments
 from sync.telemetry.instruments import ACTIONS, BY_NAME, INSTRUMENTS, Kind
-from sync.telemetry.measurements import SampleKey
+from sync.telemetry.measurements import MeasurementKey
 from sync.telemetry.spans import PROJECT_STUDY
 from sync.telemetry.telemetry import MOST_ATTRIBUTE_SETS, Telemetry
 
@@ -43,8 +43,8 @@ def test_an_action_is_counted_by_name_and_measured():
     telemetry.event("nothing.known")
     assert telemetry.counts() == {"nothing.known": 1, "object.synced": 1, "study.postponed": 1}
     assert set(telemetry.take()) == {
-        SampleKey("dicom_sync.studies.postponed", (("error.type", "fhir.throttled"),)),
-        SampleKey("dicom_sync.objects", (("dicom_sync.outcome", "synced"),)),
+        MeasurementKey("dicom_sync.studies.postponed", (("error.type", "fhir.throttled"),)),
+        MeasurementKey("dicom_sync.objects", (("dicom_sync.outcome", "synced"),)),
     }
 
 
@@ -58,7 +58,7 @@ def test_every_action_gives_attributes_that_its_instrument_takes():
 def test_what_was_taken_is_not_taken_again_and_counts_go_on():
     telemetry = Telemetry()
     telemetry.count("fhir.retries", 2)
-    assert telemetry.take()[SampleKey("dicom_sync.fhir.retries")].total == 2
+    assert telemetry.take()[MeasurementKey("dicom_sync.fhir.retries")].total == 2
     assert telemetry.take() == {}
     telemetry.count("fhir.retries")
     assert telemetry.counts() == {"fhir.retries": 3}

@@ -8,7 +8,7 @@ from sync.errors import SourceUnavailable, StoreConflict
 from sync.feeds import read_dicom_feed
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
-from sync.monitoring.counts import UNREAD_CURSOR, feeds_of, read_figures
+from sync.monitoring.counts import UNREAD_CURSOR, feeds_of, read_counts
 from tests.worlds import MemoryWorld
 
 
@@ -30,7 +30,7 @@ def w():
 
 async def lag(w):
     await note_unread_feeds(w.services)
-    return (await read_figures(w.services)).feeds
+    return (await read_counts(w.services)).feeds
 
 
 async def read(w, name):

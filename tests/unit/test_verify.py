@@ -7,7 +7,7 @@ import pytest
 from sync.errors import SourceGone
 from sync.mapping.resource import derived_id
 from sync.model import DriftKind, StudyRef
-from sync.verify.checking import Looker
+from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, Round
 from sync.verify.source import GRACE
 from tests.unit.test_derived import PDF
@@ -18,10 +18,10 @@ STRANGER = StudyRef(study_instance_uid="2.25.99")
 
 class Heard:
     def __init__(self):
-        self.drifts, self.mended, self.phases = [], [], []
+        self.drifts, self.repaired, self.phases = [], [], []
 
-    def found(self, drift, *, mended):
-        (self.mended if mended else self.drifts).append(drift)
+    def found(self, drift, *, repaired):
+        (self.repaired if repaired else self.drifts).append(drift)
 
     def progress(self, phase, done, fraction):
         self.phases.append((phase, done, fraction))
@@ -47,8 +47,8 @@ def w():
 
 async def verify(w, *, naps=None, study=None, **plan):
     heard = Heard()
-    looker = Looker(sleep=naps or Naps())
-    round_ = Round(Plan(**plan), w.services, w.store.objects, heard, looker)
+    checker = Checker(sleep=naps or Naps())
+    round_ = Round(Plan(**plan), w.services, w.store.objects, heard, checker)
     outcome = await (round_.over_one(study) if study else round_.over_everything())
     return outcome, heard
 
@@ -87,7 +87,7 @@ async def test_a_deleted_study_is_missing_and_mended(w):
     w.erase("ImagingStudy", study_id(STUDY))
     assert await kinds(w) == {DriftKind.MISSING: 1}
     outcome, _ = await verify(w, repair=True)
-    assert (outcome.left, outcome.mended.total()) == (0, 1)
+    assert (outcome.left, outcome.repaired.total()) == (0, 1)
     assert w.imaging_study() is not None
     assert await kinds(w) == {}
 

@@ -7,7 +7,7 @@ import pytest
 
 from sync.errors import StoreUnavailable
 from sync.events import Sources
-from sync.monitoring.counts import keep_counts
+from sync.monitoring.counts import store_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
@@ -114,7 +114,7 @@ async def letters_in_a_large_world(w, letters):
     for n in range(letters):
         await w.ingest(w.put(f"{n}", b"no dicom at all"))
     w.store.tallies.size = 2
-    await keep_counts(w.services)
+    await store_counts(w.services)
 
 
 async def test_of_very_many_letters_the_pages_say_when_they_were_counted_and_read_none_of_them(w):

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import pytest
 
 from sync.errors import FhirRejected, StoreUnavailable
-from sync.monitoring.counts import keep_counts
-from sync.protocol.dead_letters import park_study
+from sync.monitoring.counts import store_counts
+from sync.protocol.dead_letters import dead_letter_study
 from sync.web import dead_letters as web
 from sync.web.exchange import Request, answered
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
@@ -21,27 +21,27 @@ def w():
 
 
 async def listed(w, **query):
-    return await answered(web.list_letters(Request(query=query), w.services))
+    return await answered(web.list_dead_letters(Request(query=query), w.services))
 
 
 async def shown(w, kind, subject, *, headers=None, **query):
     request = Request(params={"kind": kind, "subject": subject}, query=query, headers=headers or {})
-    return await answered(web.show_letter(request, w.services))
+    return await answered(web.show_dead_letter(request, w.services))
 
 
 async def retried(w, *, headers=None, **fields):
     request = Request(headers=headers or {}, body=json.dumps(fields).encode())
-    return await answered(web.retry_letters(request, SOURCES, w.services))
+    return await answered(web.retry_selected(request, SOURCES, w.services))
 
 
 async def discarded(w, body, headers=None):
-    return await answered(web.discard_letters(Request(headers=headers or {}, body=body), w.services))
+    return await answered(web.discard_selected(Request(headers=headers or {}, body=body), w.services))
 
 
 async def test_groups_tell_how_many_and_what_to_do(w):
     for n in range(25):
         await w.ingest(w.put(f"Doe-{n}.dcm", UNREADABLE))
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     answer = await listed(w)
     assert (answer.status, answer.body["total"]) == (200, 26)
     group = answer.body["by_code"]["header.not_dicom"]
@@ -54,7 +54,7 @@ async def test_of_very_many_letters_is_told_when_they_were_counted(w):
     for n in range(9):
         await w.ingest(w.put(f"{n}", UNREADABLE))
     w.store.tallies.size = 2
-    await keep_counts(w.services)
+    await store_counts(w.services)
     counted_at = w.clock.now()
     w.clock.advance(20)
     answer = (await listed(w)).body
@@ -78,13 +78,13 @@ async def test_a_limit_that_is_none_is_refused(w, limit):
 
 
 async def test_a_letter_is_shown_without_saying_whose_it_is(w):
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     answer = await shown(w, "study", STUDY.key)
     assert (answer.status, answer.body["code"], "secrets" in answer.body) == (200, "fhir.rejected", False)
 
 
 async def test_whose_it_is_is_told_to_an_operator_and_noted(w):
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     answer = await shown(w, "study", STUDY.key, secrets="true", headers={"X-DICOM-Sync-Operator": "Jane"})
     assert answer.body["secrets"] == {"study_instance_uid": STUDY.study_instance_uid}
     (entry,) = await w.store.audit.newest(9)
@@ -93,7 +93,7 @@ async def test_whose_it_is_is_told_to_an_operator_and_noted(w):
 
 async def test_whose_it_is_is_told_to_nobody_else():
     w = MemoryWorld()
-    await park_study(STUDY, FhirRejected("422"), w.services)
+    await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     answer = await shown(w, "study", STUDY.key, secrets="true")
     assert (answer.status, answer.body["code"]) == (403, "access.not_operator")
 
@@ -132,7 +132,7 @@ async def test_nothing_is_taken_for_all_by_mistake(w, fields):
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"\xff", b"[" * 60_000, b" " * 70_000])
 async def test_a_body_that_is_none_is_refused(w, body):
-    answer = await answered(web.retry_letters(Request(body=body), SOURCES, w.services))
+    answer = await answered(web.retry_selected(Request(body=body), SOURCES, w.services))
     assert answer.status == 400
 
 

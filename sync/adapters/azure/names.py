@@ -10,12 +10,25 @@ PATIENTS = "patients"
 DEAD_LETTERS = "deadletters"
 DRIFTS = "drifts"
 CURSORS = "cursors"
-SERIES = "series"
+METRICS = "metrics"
 AUDIT = "audit"
 HISTORY = "history"
 OUTBOX = "outbox"
 
-TABLES = (LOCATORS, LEDGER, DIRTY, PROJECTIONS, PATIENTS, DEAD_LETTERS, DRIFTS, CURSORS, SERIES, AUDIT, HISTORY, OUTBOX)
+TABLES = (
+    LOCATORS,
+    LEDGER,
+    DIRTY,
+    PROJECTIONS,
+    PATIENTS,
+    DEAD_LETTERS,
+    DRIFTS,
+    CURSORS,
+    METRICS,
+    AUDIT,
+    HISTORY,
+    OUTBOX,
+)
 
 OBJECTS_QUEUE = "objects"
 STUDIES_QUEUE = "studies"

@@ -11,7 +11,7 @@ reader.
 """
 
 from sync.dicom.header.json_model import read_json
-from sync.dicom.header.reading import look_at, read_file
+from sync.dicom.header.reading import inspect_header, read_file
 from sync.dicom.header.record import NeedMore, parse_header
 
-__all__ = ["NeedMore", "look_at", "parse_header", "read_file", "read_json"]
+__all__ = ["NeedMore", "inspect_header", "parse_header", "read_file", "read_json"]

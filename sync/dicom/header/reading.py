@@ -1,5 +1,5 @@
 """
-Ranged reads: an object of a store (or a local file) in, a `Look` at it out, for no more bytes than its header takes.
+Ranged reads: an object of a store (or a local file) in, its `Inspection` out, for the bytes of its header only.
 
 Parsing starts anew with every range, instead of keeping its state: one range is enough for nearly all objects.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from sync.config import HeaderLimits
 from sync.dicom.header.record import parse_header, takes_long
 from sync.errors import Contention, HeaderLimit, SourceChanged, SourceGone, SourceUnavailable, UnreadableObject
-from sync.model import InstanceRecord, Look, ObjectRef
+from sync.model import Inspection, InstanceRecord, ObjectRef
 from sync.ports import ObjectSource
 
 GROWTH = 4
@@ -26,7 +26,7 @@ INLINE_BYTES = 512 * 1024
 _ATTEMPTS = 5
 
 
-async def look_at(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Look:
+async def inspect_header(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Inspection:
     """
     Look at an object as it is now. Only reads; safe to repeat.
 
@@ -44,16 +44,16 @@ async def look_at(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) ->
     """
     for _ in range(_ATTEMPTS):
         try:
-            return await _look_once(source, ref, limits)
+            return await _inspect_once(source, ref, limits)
         except SourceGone:
-            return Look(etag=None)
+            return Inspection(etag=None)
         except SourceChanged:
             continue
     raise Contention(f"an object changed during {_ATTEMPTS} reads in a row")
 
 
-async def _look_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Look:
-    chunk = await source.read(ref, start=0, length=min(limits.first_read, limits.max_bytes))
+async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Inspection:
+    chunk = await source.read(ref, start=0, length=min(limits.first_read_bytes, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
     while True:
         if len(data) > INLINE_BYTES or takes_long(data):
@@ -61,33 +61,34 @@ async def _look_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits)
         else:
             found = _step(data, size, limits)
         if not isinstance(found, int):
-            return _look(found, etag, order)
+            return _inspect(found, etag, order)
         chunk = await source.read(ref, start=len(data), length=found - len(data), etag=etag)
         if not chunk.data:
             raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
         data += chunk.data
 
 
-def read_file(path: Path, limits: HeaderLimits) -> Look:
+def read_file(path: Path, limits: HeaderLimits) -> Inspection:
     """
     Look at a local file, reading only what its header takes.
 
-    The same truths as `look_at`; the ETag is made of size and time. OSError other than a missing file passes through.
+    Returns the same as `inspect_header`; the ETag is made of size and time. A missing file is gone; any other OSError
+    passes through.
     """
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return Look(etag=None)
+        return Inspection(etag=None)
     with file:
         status = os.fstat(file.fileno())
         etag, size = f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size
         order = _order(datetime.fromtimestamp(status.st_mtime, UTC))
-        data = file.read(min(limits.first_read, limits.max_bytes))
+        data = file.read(min(limits.first_read_bytes, limits.max_bytes))
         while isinstance(found := _step(data, size, limits), int):
             more = file.read(found - len(data))
             size = size if more else len(data)
             data += more
-    return _look(found, etag, order)
+    return _inspect(found, etag, order)
 
 
 def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
@@ -103,13 +104,13 @@ def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | Unre
         problem.__context__ = None
         return problem.with_traceback(None)
     # Something follows whatever is missing: a little more spares a third read.
-    return min(max(parsed.size + limits.first_read, GROWTH * len(data)), size, limits.max_bytes)
+    return min(max(parsed.size + limits.first_read_bytes, GROWTH * len(data)), size, limits.max_bytes)
 
 
-def _look(found: InstanceRecord | UnreadableObject, etag: str, order: str) -> Look:
+def _inspect(found: InstanceRecord | UnreadableObject, etag: str, order: str) -> Inspection:
     if isinstance(found, UnreadableObject):
-        return Look(etag=etag, order=order, problem=found)
-    return Look(etag=etag, order=order, record=found)
+        return Inspection(etag=etag, order=order, problem=found)
+    return Inspection(etag=etag, order=order, record=found)
 
 
 def _order(changed: datetime) -> str:

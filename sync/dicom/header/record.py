@@ -196,21 +196,21 @@ def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceR
     rest, plain = data[meta.end :], b""
     target = _FIRST_INFLATED
     while True:
-        target = min(target, limits.max_inflated)
+        target = min(target, limits.max_inflated_bytes)
         try:
             plain += inflater.decompress(rest, target - len(plain))
         except zlib.error:
             raise UnreadableObject("the deflated data set is damaged") from None
         rest = inflater.unconsumed_tail
         try:
-            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof, reach=limits.max_inflated)
+            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof, reach=limits.max_inflated_bytes)
         except Short as short:
             if inflater.eof:
                 raise TruncatedHeader("the deflated data set ends early") from None
             if len(plain) < target:
                 raise Short(len(data) + 1) from None
-            if max(target, short.need - 1) >= limits.max_inflated:
-                raise HeaderLimit("inflates beyond DICOM_SYNC_HEADER_MAX_INFLATED") from None
+            if max(target, short.need - 1) >= limits.max_inflated_bytes:
+                raise HeaderLimit("inflates beyond DICOM_SYNC_HEADER_MAX_INFLATED_BYTES") from None
             target = max(2 * target, short.need)
 
 

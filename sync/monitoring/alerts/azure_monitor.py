@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from sync.config import AlertSettings
-from sync.monitoring.alerts.rules import RULES, Figure, Rule
+from sync.monitoring.alerts.rules import RULES, Aggregation, Rule
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_AGE,
@@ -88,7 +88,7 @@ def query(rule: Rule) -> str:
         f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(each) for each in sorted(values))})'
         for key, values in rule.where.items()
     )
-    column = "max(valueMax)" if rule.figure is Figure.NOW else "sum(valueSum)"
+    column = "max(valueMax)" if rule.figure is Aggregation.NOW else "sum(valueSum)"
     found = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {column}'
     return f"{found} | extend value = coalesce(value, 0.0)"
 
@@ -100,7 +100,7 @@ def bicep() -> str:
 
 def _bicep_rule(rule: Rule) -> str:
     name = rule.code.partition(".")[2]
-    absent = rule.figure is Figure.ABSENT
+    absent = rule.figure is Aggregation.ABSENT
     threshold = 1.0 if absent else rule.threshold(AlertSettings.model_construct())
     return _RULE.format(
         symbol="".join(part.title() if place else part for place, part in enumerate(name.split("_"))),

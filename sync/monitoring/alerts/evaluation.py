@@ -25,12 +25,12 @@ from typing import Any
 
 from sync.errors import Contention, StoreConflict, SyncError
 from sync.model import Cursor, digest
-from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Figure, Rule
-from sync.monitoring.counts import Figures, measure_figures, read_figures
-from sync.monitoring.history import Chart, Recorder, floor, read_series
+from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
+from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
+from sync.monitoring.history import Chart, Recorder, floor, read_metrics
 from sync.ports import AlertChannel, Notice, Services
 from sync.protocol import leases
-from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, OPEN_DRIFT, QUEUE_AGE, SILENCE
+from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, MISSING_EVENT_AGE, OPEN_DRIFT, QUEUE_AGE
 from sync.telemetry.measurements import MINUTE
 
 CURSOR = "alerts"
@@ -104,7 +104,7 @@ def step(alert: Alert, rule: Rule, value: float, s: Services) -> tuple[Alert, No
     if value > threshold * RELEASE:
         return replace(seen, quiet_since=None), None
     since = alert.quiet_since or now
-    if (now - since).total_seconds() < limits.clear_after:
+    if (now - since).total_seconds() < limits.clear_after_seconds:
         return replace(seen, quiet_since=since), None
     cleared = replace(seen, raised_at=None, quiet_since=None, cleared_at=now)
     return cleared, _notice("cleared", replace(cleared, raised_at=alert.raised_at), rule, s)
@@ -205,19 +205,19 @@ async def measured_values(s: Services, recorder: Recorder, *, outside: bool = Fa
 
     Sums come from the series of all workers: this one's is written first, another's is at most one interval old.
     """
-    figures = await read_figures(s)
-    measure_figures(figures, s)
+    counts = await read_counts(s)
+    measure_counts(counts, s)
     await recorder.flush()
     now = s.clock.now()
-    names = {rule.instrument.name for rule in RULES if rule.figure is Figure.SUM}
+    names = {rule.instrument.name for rule in RULES if rule.figure is Aggregation.SUM}
     start = floor(now, MINUTE) - timedelta(minutes=LONGEST_WINDOW)
-    chart = await read_series(s.series, names, start, now + timedelta(minutes=1))
-    stopped = stopped_for(figures, runs=not outside)
-    return {rule.code: stopped if rule.figure is Figure.ABSENT else _figure(rule, figures, chart) for rule in RULES}
+    chart = await read_metrics(s.metrics, names, start, now + timedelta(minutes=1))
+    stopped = stopped_for(counts, runs=not outside)
+    return {rule.code: stopped if rule.figure is Aggregation.ABSENT else _figure(rule, counts, chart) for rule in RULES}
 
 
-def _figure(rule: Rule, figures: Figures, chart: Chart) -> float:
-    if rule.figure is Figure.SUM:
+def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
+    if rule.figure is Aggregation.SUM:
         return sum(
             point.total
             for line in chart.of(rule.instrument.name)
@@ -226,11 +226,11 @@ def _figure(rule: Rule, figures: Figures, chart: Chart) -> float:
             if point is not None
         )
     return {
-        DIRTY_AGE.name: figures.dirty_age,
-        QUEUE_AGE.name: max(figures.queue_ages.values(), default=0.0),
-        FEED_LAG.name: max(figures.feeds.values(), default=0.0),
-        SILENCE.name: figures.silence,
-        OPEN_DRIFT.name: float(figures.drifts.total),
+        DIRTY_AGE.name: counts.dirty_age,
+        QUEUE_AGE.name: max(counts.queue_ages.values(), default=0.0),
+        FEED_LAG.name: max(counts.feeds.values(), default=0.0),
+        MISSING_EVENT_AGE.name: counts.missing_event_age,
+        OPEN_DRIFT.name: float(counts.drifts.total),
     }[rule.instrument.name]
 
 
@@ -255,17 +255,17 @@ async def _send(
     return left
 
 
-def stopped_for(figures: Figures, *, runs: bool = False) -> float:
+def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
     """
     Return for how many seconds the timers of the app did not run.
 
     When they never did: since when a study waits for them, and nothing if the app itself asks (``runs``).
     """
-    rows = (figures.cursors.get(name) for name in (CURSOR, RAN))
+    rows = (counts.cursors.get(name) for name in (CURSOR, RAN))
     at = max((at for row in rows if row is not None and (at := app_ran_at(row.position))), default=None)
     if at is None:
-        return 0.0 if runs else figures.dirty_age
-    return (figures.at - at).total_seconds()
+        return 0.0 if runs else counts.dirty_age
+    return (counts.at - at).total_seconds()
 
 
 def app_ran_at(position: Mapping[str, Any]) -> datetime | None:

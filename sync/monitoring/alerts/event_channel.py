@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sync.model.result_events import AlertCleared, AlertRaised, ResultEvent
 from sync.ports import AlertChannel, Notice, Services
-from sync.protocol.outbox import announce, deliver
+from sync.protocol.outbox import add_event, publish_pending
 
 
 class EventChannel(AlertChannel):
@@ -24,5 +24,5 @@ class EventChannel(AlertChannel):
             value=notice.value,
             threshold=notice.threshold,
         )
-        await announce(ResultEvent.of(said, id=notice.id, subject=notice.code, at=notice.at), self._s)
-        await deliver(self._s)
+        await add_event(ResultEvent.of(said, id=notice.id, subject=notice.code, at=notice.at), self._s)
+        await publish_pending(self._s)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sync.errors import SourceGone, StaleToken, StoreConflict
 from sync.model import ListedObject, Page
-from sync.monitoring.counts import SILENCE_CURSOR
+from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import ObjectListing, Services
 from sync.protocol import leases
 
@@ -24,14 +24,14 @@ GRACE = timedelta(minutes=2)
 
 RECENT = timedelta(days=1)
 
-LOOKED_AT = 20
+INSPECTED = 20
 """Objects of a page whose rows are read at most, spread over the page: silence concerns many."""
 
 _OBJECTS_QUEUE = "objects"
 _LEASE = 60.0
 
 
-async def look_for_silence(s: Services, listing: ObjectListing) -> None:
+async def find_missing_events(s: Services, listing: ObjectListing) -> None:
     """
     Go one page on, and keep since when an object has been unseen. Safe to repeat; one worker at a time.
 
@@ -45,7 +45,7 @@ async def look_for_silence(s: Services, listing: ObjectListing) -> None:
     began = s.clock.now()  # before the queue is looked at: an object must have been without an event for long then
     if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
         return
-    lease = await leases.take(SILENCE_CURSOR, s.cursors, s.clock, seconds=_LEASE)
+    lease = await leases.take(MISSING_EVENTS_CURSOR, s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
         return
     try:
@@ -66,7 +66,7 @@ async def _one_page_on(
         page = await listing.page(containers[place], token=token)
     except (SourceGone, StaleToken):
         page = Page()
-    unseen = await _oldest_unseen(page.objects, began, s)
+    unseen = await _oldest_without_event(page.objects, began, s)
     found = min(filter(None, (found, unseen)), default=None)
     if page.token is not None:
         known = min(filter(None, (position.get("unseen_since"), found)), default=None)
@@ -77,11 +77,11 @@ async def _one_page_on(
     return {"container": 0, "token": None, "found": None, "unseen_since": found}
 
 
-async def _oldest_unseen(objects: Sequence[ListedObject], now: datetime, s: Services) -> str | None:
-    grace = min(GRACE, timedelta(seconds=s.settings.alert.silence))
+async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Services) -> str | None:
+    grace = min(GRACE, timedelta(seconds=s.settings.alert.missing_events_seconds))
     recent = [each for each in objects if now - RECENT < each.last_modified < now - grace]
     times: list[datetime] = []
-    for each in recent[:: max(-(-len(recent) // LOOKED_AT), 1)]:
+    for each in recent[:: max(-(-len(recent) // INSPECTED), 1)]:
         known = await s.locators.read(each.object)
         unseen = known is None or (known.value.etag != each.etag and not known.value.has_dead_letter)
         if unseen and await _is_as_listed(each, s):

@@ -20,9 +20,9 @@ from sync.telemetry.instruments import (
     FAILURES,
     FEED_LAG,
     FHIR_THROTTLED,
+    MISSING_EVENT_AGE,
     OPEN_DRIFT,
     QUEUE_AGE,
-    SILENCE,
     SWEEPS,
     Instrument,
 )
@@ -38,7 +38,7 @@ class Severity(enum.Enum):
     WARNING = 2
 
 
-class Figure(enum.Enum):
+class Aggregation(enum.Enum):
     """What of the instrument is compared."""
 
     NOW = "now"
@@ -66,7 +66,7 @@ class Rule:
     """What to do first; the runbook says the rest."""
     severity: Severity
     instrument: Instrument
-    figure: Figure
+    figure: Aggregation
     setting: str
     """Field of `sync.config.AlertSettings` with the threshold."""
     minutes: int = 1
@@ -84,7 +84,7 @@ class Rule:
 
     def says(self, value: float, settings: AlertSettings) -> str:
         """Say it in one sentence: figure, threshold, and over what time."""
-        over = f" in {self.minutes} minutes" if self.figure is Figure.SUM else ""
+        over = f" in {self.minutes} minutes" if self.figure is Aggregation.SUM else ""
         return f"{self.title}: {round(value, 1):g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
 
 
@@ -103,8 +103,8 @@ RULES = (
         hint="See what keeps studies waiting: FHIR failing or throttling, projection paused, or too few instances.",
         severity=Severity.CRITICAL,
         instrument=DIRTY_AGE,
-        figure=Figure.NOW,
-        setting="lag",
+        figure=Aggregation.NOW,
+        setting="lag_seconds",
         unit=" s",
     ),
     Rule(
@@ -113,8 +113,8 @@ RULES = (
         hint="See whether the function app runs, and what api/health says.",
         severity=Severity.CRITICAL,
         instrument=QUEUE_AGE,
-        figure=Figure.NOW,
-        setting="queue",
+        figure=Aggregation.NOW,
+        setting="queue_age_seconds",
         unit=" s",
     ),
     Rule(
@@ -123,7 +123,7 @@ RULES = (
         hint="Look at the FHIR service; nothing is lost, and the sync goes on when it is back.",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="fhir_failing",
         minutes=3,
         where=_codes("fhir.unavailable"),
@@ -134,7 +134,7 @@ RULES = (
         hint="Raise the capacity of the FHIR service, or lower the number of function instances.",
         severity=Severity.WARNING,
         instrument=FHIR_THROTTLED,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="fhir_throttling",
         minutes=5,
     ),
@@ -144,7 +144,7 @@ RULES = (
         hint="It says which role is missing: python -m sync config check --connect",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="access",
         minutes=3,
         where=FORBIDDEN,
@@ -155,7 +155,7 @@ RULES = (
         hint="Look at the dead letters by code, mend the cause, then retry them.",
         severity=Severity.WARNING,
         instrument=DEAD_LETTERS,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="dead_letters",
         minutes=10,
     ),
@@ -165,7 +165,7 @@ RULES = (
         hint="Read the log around their time, mend the cause, then retry them.",
         severity=Severity.CRITICAL,
         instrument=DEAD_LETTERS,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="poison",
         minutes=10,
         where=_codes("poison.object", "poison.study"),
@@ -176,7 +176,7 @@ RULES = (
         hint="Report the type and place that the log says under sync.unexpected.",
         severity=Severity.WARNING,
         instrument=FAILURES,
-        figure=Figure.SUM,
+        figure=Aggregation.SUM,
         setting="defect",
         minutes=10,
         where=_codes("sync.unexpected"),
@@ -187,18 +187,18 @@ RULES = (
         hint="See whether the function app runs, whether the service refuses it, whether its timer is switched off.",
         severity=Severity.CRITICAL,
         instrument=FEED_LAG,
-        figure=Figure.NOW,
-        setting="feed",
+        figure=Aggregation.NOW,
+        setting="feed_lag_seconds",
         unit=" s",
     ),
     Rule(
-        code="alert.silence",
+        code="alert.missing_events",
         title="An object is in the source and no event told of it",
         hint="Mend the event subscription, then take in what was missed: python -m sync backfill",
         severity=Severity.CRITICAL,
-        instrument=SILENCE,
-        figure=Figure.NOW,
-        setting="silence",
+        instrument=MISSING_EVENT_AGE,
+        figure=Aggregation.NOW,
+        setting="missing_events_seconds",
         unit=" s",
     ),
     Rule(
@@ -207,7 +207,7 @@ RULES = (
         hint="If nobody did it on purpose, mend it: python -m sync verify --repair",
         severity=Severity.WARNING,
         instrument=OPEN_DRIFT,
-        figure=Figure.NOW,
+        figure=Aggregation.NOW,
         setting="drift",
     ),
     Rule(
@@ -216,8 +216,8 @@ RULES = (
         hint="Start the function app; what came meanwhile waits in the queues.",
         severity=Severity.CRITICAL,
         instrument=SWEEPS,
-        figure=Figure.ABSENT,
-        setting="stopped",
+        figure=Aggregation.ABSENT,
+        setting="stopped_seconds",
         minutes=10,
         unit=" s",
     ),

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from sync.errors import SyncError
 from sync.monitoring.alerts.evaluation import evaluate_alerts
-from sync.monitoring.alerts.missing_events import look_for_silence
+from sync.monitoring.alerts.missing_events import find_missing_events
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
-from sync.monitoring.counts import keep_counts
+from sync.monitoring.counts import store_counts
 from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, Notice, ObjectListing, Services
 
@@ -40,7 +40,7 @@ async def watch(
     StoreUnavailable
         Storage did not answer: nobody can be warned. Azure Monitor's own rules are for that.
     """
-    for work in (keep_counts(s), note_unread_feeds(s), look_for_silence(s, listing)):
+    for work in (store_counts(s), note_unread_feeds(s), find_missing_events(s, listing)):
         try:
             await work
         except SyncError as failure:

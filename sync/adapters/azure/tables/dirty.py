@@ -41,7 +41,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "attempts": dirty.attempts,
         "not_before": time_text(dirty.not_before),
         "failing_since": time_text(dirty.failing_since),
-        "distrust": dirty.distrust or None,  # absence is false, so that a touch never takes it away
+        "distrust": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
     }
     return without_none(row)
 
@@ -55,7 +55,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         attempts=row["attempts"],
         not_before=time_from(row.get("not_before")),
         failing_since=time_from(row.get("failing_since")),
-        distrust=row.get("distrust", False),
+        bypass_cache=row.get("distrust", False),
     )
 
 
@@ -79,34 +79,34 @@ class TableDirtyStudies(DirtyStudies):
         """Return the row, or None."""
         return await self._table.read(dirty_shard(study), study.key, dirty_from)
 
-    async def mark(self, study: StudyRef, now: datetime, *, distrust: bool = False) -> bool:
+    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
-        if distrust:
+        if bypass_cache:
             self._distrusted.add(study.key)
         shared = self._next.get(study.key)
         if shared is not None:
             await asyncio.shield(shared)
             return False
-        shared = self._next[study.key] = asyncio.create_task(self._mark_soon(study, now))
+        shared = self._next[study.key] = asyncio.create_task(self._mark_batched(study, now))
         return await asyncio.shield(shared)
 
-    async def _mark_soon(self, study: StudyRef, now: datetime) -> bool:
+    async def _mark_batched(self, study: StudyRef, now: datetime) -> bool:
         lock = self._locks.setdefault(study.key, asyncio.Lock())
         try:
             async with lock:
                 await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
                 # The write begins now: who comes later must not share it.
                 del self._next[study.key]
-                distrust = study.key in self._distrusted
+                bypass_cache = study.key in self._distrusted
                 self._distrusted.discard(study.key)
                 with state_errors():
-                    return await self._mark(study, now, distrust=distrust)
+                    return await self._mark(study, now, bypass_cache=bypass_cache)
         finally:
             if self._next.get(study.key) is asyncio.current_task():
                 del self._next[study.key]
 
-    async def _mark(self, study: StudyRef, now: datetime, *, distrust: bool) -> bool:
-        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, distrust=distrust))
+    async def _mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool) -> bool:
+        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, bypass_cache=bypass_cache))
         touched = {"PartitionKey", "RowKey", "last_marked", "distrust"}
         touch = {name: value for name, value in fresh.items() if name in touched}
         while True:

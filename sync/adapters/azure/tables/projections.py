@@ -25,7 +25,7 @@ from sync.ports import Projections
 _ROW = "projection"
 _TEXTS = ("version", "content_hash", "patient_id", "patient_key", "patient_hash", "error")
 _PLAIN = ("fhir_id", "adopted", "taken_over", "foreign", "begun", "series", "instances", "finished")
-_NEW = {"announced": "", "announcements": 0}
+_NEW = {"published_state": "", "published_count": 0}
 """Columns that a row written before there were result events does not have."""
 
 

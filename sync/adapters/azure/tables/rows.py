@@ -43,9 +43,9 @@ def key_of(text: str) -> str:
     return text if _SAFE_KEY.fullmatch(text) else f"h-{digest(text)}"
 
 
-def newest_first(moment: datetime) -> str:
-    """Text that sorts the later a moment is, the earlier."""
-    return f"{_END_OF_TIME - round(moment.timestamp() * 1_000_000):017d}"
+def newest_first(timestamp: datetime) -> str:
+    """Text that sorts the later a timestamp is, the earlier."""
+    return f"{_END_OF_TIME - round(timestamp.timestamp() * 1_000_000):017d}"
 
 
 def entity_bytes(entity: Mapping[str, Any]) -> int:

@@ -10,16 +10,16 @@ from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.audit import TableAuditTrail
 from sync.adapters.azure.tables.cursors import TableCursors
+from sync.adapters.azure.tables.dead_letters import TableDeadLetters
 from sync.adapters.azure.tables.dirty import TableDirtyStudies
 from sync.adapters.azure.tables.drifts import TableDrifts
 from sync.adapters.azure.tables.history import TableHistory
 from sync.adapters.azure.tables.ledger import TableLedger
-from sync.adapters.azure.tables.letters import TableDeadLetters
 from sync.adapters.azure.tables.locators import TableLocators
+from sync.adapters.azure.tables.metric_history import TableMetricHistory
 from sync.adapters.azure.tables.outbox import TableOutbox
 from sync.adapters.azure.tables.patients import TablePatientRows
 from sync.adapters.azure.tables.projections import TableProjections
-from sync.adapters.azure.tables.series import TableSeries
 from sync.adapters.azure.tables.tallies import TableTallies
 
 
@@ -36,7 +36,7 @@ class TableStore:
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
         self.drifts = TableDrifts(service.get_table_client(names.DRIFTS))
         self.cursors = TableCursors(service.get_table_client(names.CURSORS))
-        self.series = TableSeries(service.get_table_client(names.SERIES))
+        self.metrics = TableMetricHistory(service.get_table_client(names.METRICS))
         self.outbox = TableOutbox(service.get_table_client(names.OUTBOX))
         self.audit = TableAuditTrail(service.get_table_client(names.AUDIT))
         self.history = TableHistory(service.get_table_client(names.HISTORY))

@@ -18,7 +18,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
-from sync.model import LetterEntry, SubjectKind
+from sync.model import DeadLetterEntry, SubjectKind
 from sync.ports import Counted, Tallies, Tally
 
 Rows = Sequence[Mapping[str, Any]]
@@ -35,7 +35,7 @@ def _projections(rows: Rows) -> Tally:
 
 def _dead_letters(rows: Rows) -> Tally:
     return Tally.of_letters(
-        LetterEntry(
+        DeadLetterEntry(
             kind=SubjectKind(row["PartitionKey"]),
             subject=row["subject"],
             code=row["code"],

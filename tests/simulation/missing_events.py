@@ -18,7 +18,7 @@ from sync import pipeline
 from sync.adapters.clocks import ManualClock
 from sync.model import Action, Change, ObjectRef
 from sync.monitoring.alerts import missing_events
-from sync.monitoring.counts import SILENCE_CURSOR
+from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import Services
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
@@ -50,7 +50,7 @@ class SilenceWorld:
 
     def __init__(self, seed: int, module: ModuleType) -> None:
         self.rng = random.Random(seed)
-        self.turns = Turns(self.rng)
+        self.slots = Turns(self.rng)
         self.module = module
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
@@ -65,7 +65,7 @@ class SilenceWorld:
         self.wrong: list[str] = []
 
     def services(self, *, step: bool) -> Services:
-        wrap = (lambda port: Stepping(port, self.turns)) if step else (lambda port: port)
+        wrap = (lambda port: Stepping(port, self.slots)) if step else (lambda port: port)
         ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(), "queues": self}
         wrapped = {name: wrap(port) for name, port in ports.items() if name != "clock"}
         return Services(settings=self.settings, clock=self.clock, **wrapped)
@@ -100,14 +100,16 @@ class SilenceWorld:
             if failure is None and change in self.waiting:
                 self.waiting.remove(change)
 
-        self.turns.start(pipeline.ingest(change, self.services(step=True)), ended)
+        self.slots.start(pipeline.ingest(change, self.services(step=True)), ended)
 
     def walk(self) -> int:
-        return self.turns.start(self._walk(step=True), lambda _: None)
+        return self.slots.start(self._walk(step=True), lambda _: None)
 
     async def _walk(self, *, step: bool) -> None:
         listing = Listing(self.objects)
-        await self.module.look_for_silence(self.services(step=step), Stepping(listing, self.turns) if step else listing)
+        await self.module.find_missing_events(
+            self.services(step=step), Stepping(listing, self.slots) if step else listing
+        )
 
     def tick(self) -> None:
         self.clock.advance(self.rng.choice((5, 30, 100, 200)))
@@ -130,10 +132,10 @@ class SilenceWorld:
         return known is not None and (known.value.etag == etag or known.value.has_dead_letter)
 
     def told(self) -> str | None:
-        row = self.store.cursors.table.get(SILENCE_CURSOR)
+        row = self.store.cursors.table.get(MISSING_EVENTS_CURSOR)
         return row.value.position.get("unseen_since") if row is not None else None
 
-    def look(self) -> None:
+    def inspection(self) -> None:
         """Note what is silent, and whether what is told ever was."""
         self.ever |= self.silent()
         if self.told() not in {None, *self.ever}:
@@ -150,22 +152,22 @@ class SilenceWorld:
         left = {"change": self.rng.randint(3, 12), "walk": self.rng.randint(5, 30), "tick": self.rng.randint(2, 12)}
         crash_rate = self.rng.choice((0.0, 0.02, 0.1))
         for _ in range(MAX_STEPS):
-            choices = [what for what, number in left.items() if number and len(self.turns.actors) < 4]
+            choices = [what for what, number in left.items() if number and len(self.slots.actors) < 4]
             choices += ["arrive"] * bool(self.on_their_way)
-            choices += ["deliver"] * (2 if self.waiting and len(self.turns.actors) < 4 else 0)
-            if not choices and not self.turns.actors:
+            choices += ["deliver"] * (2 if self.waiting and len(self.slots.actors) < 4 else 0)
+            if not choices and not self.slots.actors:
                 return
-            what = self.rng.choice(choices + ["step"] * (4 if self.turns.actors else 0))
+            what = self.rng.choice(choices + ["step"] * (4 if self.slots.actors else 0))
             if what == "step" and self.rng.random() < crash_rate:
-                await self.turns.kill(self.rng.choice(self.turns.actors))
+                await self.slots.kill(self.rng.choice(self.slots.actors))
             elif what == "step":
-                await self.turns.step()
+                await self.slots.step()
             else:
                 if what in left:
                     left[what] -= 1
                 getattr(self, what)()
-                await self.turns.rest()
-            self.look()
+                await self.slots.rest()
+            self.inspection()
         raise AssertionError("no progress")
 
     async def walks(self, calls: int) -> None:
@@ -174,7 +176,7 @@ class SilenceWorld:
             self.clock.advance(LEASE)
             self.ever |= self.silent()
             await self._walk(step=False)
-            self.look()
+            self.inspection()
 
     async def see_all(self) -> None:
         """Have every object looked at, and every one that is gone."""
@@ -213,12 +215,12 @@ async def _overtaken(world: SilenceWorld) -> list[str]:
     await world.see_all()
     world.clock.advance(missing_events.GRACE.total_seconds() + 1)
     walker = world.walk()
-    await world.turns.go(walker, "page")
-    await world.turns.go(walker, calls=1)
+    await world.slots.go(walker, "page")
+    await world.slots.go(walker, calls=1)
     world.objects.put(ref, dicom_file(Content("1", "P1", "11")))
     await world.see_all()
-    await world.turns.go(walker)
-    world.look()
+    await world.slots.go(walker)
+    world.inspection()
     return world.wrong
 
 

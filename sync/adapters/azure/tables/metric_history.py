@@ -19,8 +19,8 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, packed, unpacked
 from sync.adapters.azure.tables.table import Table
-from sync.ports import Series
-from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Sample, SampleKey, Samples, SeriesRow
+from sync.ports import MetricHistory
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement, MeasurementKey, Measurements, MetricRow
 
 _PARTITIONS = {MINUTE: "m-%Y%m%d%H", TENTH: "t-%Y%m%d", HOUR: "h-%Y%m"}
 """Length of a row's time -> form of its partition key."""
@@ -40,12 +40,12 @@ def _keys(seconds: int, start: datetime) -> tuple[str, str]:
     return start.strftime(_PARTITIONS[seconds]), start.strftime("%Y%m%d%H%M")
 
 
-def _row_keys(row: SeriesRow) -> tuple[str, str]:
+def _row_keys(row: MetricRow) -> tuple[str, str]:
     partition, begins = _keys(row.seconds, row.start)
     return partition, f"{begins}-{row.worker}"
 
 
-def series_row(row: SeriesRow) -> Entity:
+def metric_row(row: MetricRow) -> Entity:
     """Row of table ``series``."""
     partition, key = _row_keys(row)
     samples = [
@@ -64,41 +64,41 @@ def series_row(row: SeriesRow) -> Entity:
     )
 
 
-def series_from(row: Mapping[str, Any]) -> SeriesRow:
-    """Inverse of `series_row`."""
-    return SeriesRow(
+def metric_row_from(row: Mapping[str, Any]) -> MetricRow:
+    """Inverse of `metric_row`."""
+    return MetricRow(
         seconds=row["seconds"],
         start=datetime.fromisoformat(row["start"]),
         worker=row["worker"],
-        samples=_samples_from(packed(row, "samples")),
+        samples=_measurements_from(packed(row, "samples")),
     )
 
 
 @lru_cache(maxsize=_READ_LATELY)
-def _samples_from(data: bytes) -> Samples:
+def _measurements_from(data: bytes) -> Measurements:
     """Read what a row holds: the dearest part of a chart, and nearly all of it is what the last look found."""
     samples = {
-        SampleKey(name, tuple((k, v) for k, v in attributes)): Sample(count, total, highest, tuple(buckets))
+        MeasurementKey(name, tuple((k, v) for k, v in attributes)): Measurement(count, total, highest, tuple(buckets))
         for name, attributes, count, total, highest, buckets in unpacked(data)
     }
     return MappingProxyType(samples)
 
 
-class TableSeries(Series):
+class TableMetricHistory(MetricHistory):
     """Table ``series``."""
 
     def __init__(self, table: TableClient) -> None:
         self._table = Table(table)
 
-    async def write(self, row: SeriesRow) -> None:
+    async def write(self, row: MetricRow) -> None:
         """Insert or replace."""
-        await self._table.upsert(series_row(row))
+        await self._table.upsert(metric_row(row))
 
-    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[MetricRow]:
         """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
         (first, since), (last, until) = _keys(seconds, start), _keys(seconds, end)
         async for row in self._table.query(_BETWEEN, first=first, last=last, start=since, end=until):
-            yield series_from(row)
+            yield metric_row_from(row)
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
         """Delete at most so many rows of that length that start earlier; a row that is gone already is fine."""
@@ -108,7 +108,7 @@ class TableSeries(Series):
         await self._delete([(row["PartitionKey"], row["RowKey"]) for row in old])
         return len(old)
 
-    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+    async def drop(self, rows: Sequence[MetricRow]) -> None:
         """Delete these rows; one that is gone already is fine."""
         await self._delete([_row_keys(row) for row in rows])
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from sync.ports import Series
-from sync.telemetry.measurements import SeriesRow
+from sync.ports import MetricHistory
+from sync.telemetry.measurements import MetricRow
 from sync.testing.table import MemoryTable
 
 
-class MemorySeries(Series):
+class MemoryMetricHistory(MetricHistory):
     """Measurements over time."""
 
     def __init__(self) -> None:
-        self.table: MemoryTable[tuple[int, datetime, str], SeriesRow] = MemoryTable()
+        self.table: MemoryTable[tuple[int, datetime, str], MetricRow] = MemoryTable()
 
-    async def write(self, row: SeriesRow) -> None:
+    async def write(self, row: MetricRow) -> None:
         """Insert or replace."""
         self.table.upsert((row.seconds, row.start, row.worker), row)
 
-    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[SeriesRow]:
+    async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[MetricRow]:
         """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
         for row in self._oldest_first(seconds):
             if start <= row.start < end:
@@ -32,11 +32,11 @@ class MemorySeries(Series):
         await self.drop(old)
         return len(old)
 
-    async def drop(self, rows: Sequence[SeriesRow]) -> None:
+    async def drop(self, rows: Sequence[MetricRow]) -> None:
         """Delete these rows; one that is gone already is fine."""
         for row in rows:
             self.table.discard((row.seconds, row.start, row.worker))
 
-    def _oldest_first(self, seconds: int) -> list[SeriesRow]:
+    def _oldest_first(self, seconds: int) -> list[MetricRow]:
         rows = [row for row in self.table.values() if row.seconds == seconds]
         return sorted(rows, key=lambda row: (row.start, row.worker))

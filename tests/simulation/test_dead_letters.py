@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.simulation.letter_scripts import SCRIPTS, died_discarding, poison_overtaken, refused_again
-from tests.simulation.letters import Script, interleaving, schedule
+from tests.simulation.dead_letter_scripts import SCRIPTS, died_discarding, poison_overtaken, refused_again
+from tests.simulation.dead_letters import Script, interleaving, schedule
 from tests.simulation.mutants import Mutant
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
@@ -41,7 +41,7 @@ _AUDIT = (
     "AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))\n"
 )
 _DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
-_PUT = "    await _keep(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
+_PUT = "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
 
 MUTANTS = [
     Removed(
@@ -126,7 +126,7 @@ MUTANTS = [
     Removed(
         "what is poison has a letter",
         "sync.delivery.handlers",
-        '                await keep_aside(change, _poison("poison.object"), s)\n',
+        '                await dead_letter_object(change, _poison("poison.object"), s)\n',
         "",
     ),
 ]

@@ -8,13 +8,13 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.errors import state_errors
-from sync.ports import LostEvents
+from sync.ports import UndeliveredEvents
 
 _MARK = "dicom_sync_refused"
 """Metadata of a blob that holds no events: it was seen, and stays."""
 
 
-class AzureLostEvents(LostEvents):
+class AzureUndeliveredEvents(UndeliveredEvents):
     """One container."""
 
     def __init__(self, service: BlobServiceClient, container: str) -> None:

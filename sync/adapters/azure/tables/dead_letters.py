@@ -20,7 +20,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, unpack
 from sync.adapters.azure.tables.table import MOST, Table
-from sync.model import DeadLetter, LetterPage, Stored, SubjectKind
+from sync.model import DeadLetter, DeadLetterPage, Stored, SubjectKind
 from sync.ports import DeadLetters
 
 _BAD_REQUEST = 400
@@ -93,7 +93,7 @@ class TableDeadLetters(DeadLetters):
         async for row in self._table.every():
             yield dead_letter_from(row)
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
         """Return some dead letters, of one code or of all; a token that is none gives the first page."""
         limit = max(1, min(limit, MOST))
         of_code, given = ("code eq @code", {"code": code}) if code is not None else ("", {})
@@ -101,15 +101,15 @@ class TableDeadLetters(DeadLetters):
         with state_errors():
             pages: Any = found.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
             try:
-                letters = await _first_letters(pages)
+                letters = await _first_dead_letters(pages)
             except HttpResponseError as problem:
                 if token is None or problem.status_code != _BAD_REQUEST:
                     raise
                 return await self.page(code=code, limit=limit)
-        return LetterPage(letters=letters, token=_token(pages.continuation_token))
+        return DeadLetterPage(letters=letters, token=_token(pages.continuation_token))
 
 
-async def _first_letters(pages: AsyncIterator[AsyncIterator[Any]]) -> list[DeadLetter]:
+async def _first_dead_letters(pages: AsyncIterator[AsyncIterator[Any]]) -> list[DeadLetter]:
     """Return the letters of the first page that has any: the service may send empty ones, at a partition's border."""
     for _ in range(_EMPTY_AT_MOST):
         try:

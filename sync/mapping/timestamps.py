@@ -98,16 +98,16 @@ def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Fin
     return f"{dated}T{timed}{shift}" if shift else dated
 
 
-def instant_key(moment: str) -> tuple[str, str]:
-    """Order moments of unlike precision and offset: by the instant in UTC, a bare date after the times of its day."""
-    if "T" not in moment:
-        return f"{moment}~", moment
+def instant_key(timestamp: str) -> tuple[str, str]:
+    """Order timestamps of any precision and offset by their instant in UTC, a bare date after the times of its day."""
+    if "T" not in timestamp:
+        return f"{timestamp}~", timestamp
     try:
         # a leap second has no datetime; the second before it sorts as well
-        instant = datetime.fromisoformat(re.sub(r"(T..:..):60", r"\1:59", moment)).astimezone(UTC).isoformat()
+        instant = datetime.fromisoformat(re.sub(r"(T..:..):60", r"\1:59", timestamp)).astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
-        return moment, moment
-    return instant, moment
+        return timestamp, timestamp
+    return instant, timestamp
 
 
 def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:

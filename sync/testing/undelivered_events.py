@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.ports import LostEvents
+from sync.ports import UndeliveredEvents
 
 
-class MemoryLostEvents(LostEvents):
+class MemoryUndeliveredEvents(UndeliveredEvents):
     """``blobs`` and ``marked`` lie open to tests."""
 
     def __init__(self) -> None:

@@ -67,28 +67,28 @@ class Operator:
         return {"dead_letters": self, "object_queue": self, "study_queue": self}
 
     async def put(self, letter: DeadLetter) -> None:
-        await self.world.turns.pause("put")
+        await self.world.slots.pause("put")
         await self._port.put(letter)
 
     async def send(self, text: str, delay: float = 0.0) -> None:
-        await self.world.turns.pause("send")
+        await self.world.slots.pause("send")
         await self.world.store.object_queue.send(text, delay)
         self.world.asked.add(self.who)
 
     async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
-        await self.world.turns.pause("enqueue")
+        await self.world.slots.pause("enqueue")
         await self.world.store.study_queue.enqueue(study, delay)
         self.world.asked.add(self.who)
 
     async def page(self, **which: Any) -> Any:
-        await self.world.turns.pause("page")
+        await self.world.slots.pause("page")
         found = await self._port.page(**which)
         for letter in found.letters:
             self._sees(letter)
         return found
 
     async def read(self, kind: SubjectKind, subject: str) -> Any:
-        await self.world.turns.pause("read")
+        await self.world.slots.pause("read")
         found = await self._port.read(kind, subject)
         if found is not None:
             self._sees(found.value)
@@ -100,14 +100,14 @@ class Operator:
             self.shown[key_of(letter)] = letter
 
     async def delete(self, letter: DeadLetter, etag: str) -> None:
-        await self.world.turns.pause("delete")
+        await self.world.slots.pause("delete")
         there = self._port.table.get(key_of(letter))
         await self._port.delete(letter, etag)
         assert there is not None
         self._gone(there.value)
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
-        await self.world.turns.pause("clear")
+        await self.world.slots.pause("clear")
         there = self._port.table.get((kind, subject))
         await self._port.clear(kind, subject)
         if there is not None:

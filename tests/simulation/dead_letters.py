@@ -28,13 +28,13 @@ from sync.errors import SyncError
 from sync.events import Sources, study_message
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
 from sync.ports import Services
-from sync.protocol.dirty_studies import mark_anew
+from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore
-from sync.verify.studies import look_at_study
+from sync.verify.studies import check_study
 from tests.simulation.contents import UNREADABLE, Content, dicom_file
-from tests.simulation.letter_ports import Fhir, Key, Objects, Operator
+from tests.simulation.dead_letter_ports import Fhir, Key, Objects, Operator
 from tests.simulation.scheduling import Stepping, Turns
 from tests.simulation.world import SETTINGS
 from tests.worlds import events, ports_of
@@ -54,7 +54,7 @@ class LetterWorld:
 
     def __init__(self, seed: int, *, discards: bool, actions: ModuleType, handlers: ModuleType) -> None:
         self.rng = random.Random(seed)
-        self.turns = Turns(self.rng)
+        self.slots = Turns(self.rng)
         self.actions, self.handlers, self.discards = actions, handlers, discards
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
@@ -80,7 +80,7 @@ class LetterWorld:
         """Start a process on this state: every delivery may be one of another worker."""
         ports = {name: port for name, port in ports_of(self.store).items() if name not in ("clock", "queues")}
         ports |= {"objects": Objects(self.objects, self.defects), "fhir": Fhir(self.server, self.refused, self.stuck)}
-        stepped = {name: Stepping(port, self.turns) for name, port in ports.items()}
+        stepped = {name: Stepping(port, self.slots) for name, port in ports.items()}
         return Services(settings=SETTINGS, clock=self.clock, queues=self.store.queues, **{**stepped, **own})
 
     def plain(self) -> Services:
@@ -137,12 +137,12 @@ class LetterWorld:
     def deliver_object(self) -> int:
         text, attempt = self.object_messages.pop(self.rng.randrange(len(self.object_messages)))
         work = self.handlers.handle_object_message(text, self.sources, self.process(), attempt=attempt)
-        return self.turns.start(work, lambda failure: self._again("objects", text, attempt, failure))
+        return self.slots.start(work, lambda failure: self._again("objects", text, attempt, failure))
 
     def deliver_study(self) -> None:
         text, attempt = self.study_messages.pop(self.rng.randrange(len(self.study_messages)))
         work = self.handlers.handle_study_message(text, self.process(), attempt=attempt)
-        self.turns.start(work, lambda failure: self._again("studies", text, attempt, failure))
+        self.slots.start(work, lambda failure: self._again("studies", text, attempt, failure))
 
     def deliver_poison(self) -> int:
         queue, text = self.poison.pop(self.rng.randrange(len(self.poison)))
@@ -151,7 +151,7 @@ class LetterWorld:
             work = self.handlers.handle_poison_object(text, self.sources, self.process())
         else:
             work = self.handlers.handle_poison_study(text, self.process())
-        return self.turns.start(work, lambda failure: self.poison.append((queue, text)) if failure else None)
+        return self.slots.start(work, lambda failure: self.poison.append((queue, text)) if failure else None)
 
     def _again(self, queue: str, text: str, attempt: int, failure: BaseException | None) -> None:
         if failure is None:
@@ -178,7 +178,7 @@ class LetterWorld:
             work = self.actions.discard(which, s, who=who, why="x")
         else:
             work = self.actions.retry(which, self.sources, s, who=who)
-        return self.turns.start(work, self._over)
+        return self.slots.start(work, self._over)
 
     def _over(self, failure: BaseException | None) -> None:
         if failure is not None and not isinstance(failure, (SyncError, asyncio.CancelledError)):
@@ -195,7 +195,7 @@ class LetterWorld:
 
     def replay(self) -> None:
         study = self.rng.choice(STUDIES)
-        self.turns.start(mark_anew(study, self.process()), self._over)
+        self.slots.start(mark_bypassing_cache(study, self.process()), self._over)
 
     def sweep(self) -> None:
         self.study_messages += [(study_message(dirty.study), 1) for dirty in self.store.dirty.table.values()]
@@ -220,9 +220,9 @@ class LetterWorld:
         for _ in range(MAX_STEPS):
             self.collect()
             choices = [what for what, number in left.items() if number] + self._deliveries()
-            if not choices and not self.turns.actors:
+            if not choices and not self.slots.actors:
                 return
-            what = self.rng.choice(choices + ["step"] * (8 if self.turns.actors else 0))
+            what = self.rng.choice(choices + ["step"] * (8 if self.slots.actors else 0))
             if what in left:
                 left[what] -= 1
             await self._do(what, crash_rate)
@@ -232,15 +232,15 @@ class LetterWorld:
         """Deliver until nothing is left, studies that wait included."""
         for _ in range(MAX_STEPS):
             self.collect()
-            if not self.turns.actors and not self._deliveries():
+            if not self.slots.actors and not self._deliveries():
                 if not self.store.dirty.table.values():
                     return
                 self.sweep()
-            await self._do(self.rng.choice(self._deliveries() + ["step"] * (8 if self.turns.actors else 0)), crash_rate)
+            await self._do(self.rng.choice(self._deliveries() + ["step"] * (8 if self.slots.actors else 0)), crash_rate)
         raise AssertionError("no progress")
 
     def _deliveries(self) -> list[str]:
-        if len(self.turns.actors) >= 4:
+        if len(self.slots.actors) >= 4:
             return []
         waiting = {"object": self.object_messages, "study": self.study_messages, "poison": self.poison}
         return [what for what, messages in waiting.items() if messages]
@@ -249,9 +249,9 @@ class LetterWorld:
         match what:
             case "step":
                 if self.rng.random() < crash_rate:
-                    await self.turns.kill(self.rng.choice(self.turns.actors))
+                    await self.slots.kill(self.rng.choice(self.slots.actors))
                 else:
-                    await self.turns.step()
+                    await self.slots.step()
                 return
             case "garbage":
                 self.object_messages.append((GARBAGE, 1))
@@ -265,7 +265,7 @@ class LetterWorld:
                 self.deliver_poison()
             case other:
                 getattr(self, other)()
-        await self.turns.rest()
+        await self.slots.rest()
 
     # What must be so.
 
@@ -286,7 +286,7 @@ class LetterWorld:
         for key in self._studies() - told:
             projection = await self.store.projections.find(key)
             study = projection.study if projection else next(ref for ref in STUDIES if ref.key == key)
-            if await look_at_study(study, s, objects=False):
+            if await check_study(study, s, objects=False):
                 found.append(f"study {study.study_instance_uid} has no letter")
         return found + [f"nothing would clear a letter of {each.code}" for each in letters if not self._is_known(each)]
 
@@ -346,7 +346,7 @@ async def _play(world: LetterWorld) -> list[str]:
     world.mend()
     for round_number in range(6):
         world.retry_all()
-        await world.turns.rest()
+        await world.slots.rest()
         await world.calm(crash_rate=0.03 if round_number < 2 else 0.0)
     wrong += await world.unaccounted()
     left = {letter.code for letter in world.store.dead_letters.table.values() if letter.message != GARBAGE}

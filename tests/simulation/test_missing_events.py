@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from tests.simulation.missing_events import overtaken, schedule
 from tests.simulation.mutants import apart
-from tests.simulation.silence import overtaken, schedule
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 5
 ENOUGH_TO_CATCH = 4_000

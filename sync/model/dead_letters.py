@@ -61,7 +61,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterEntry:
+class DeadLetterEntry:
     """A dead letter as a list of all of them has it: enough to count, group and sort."""
 
     kind: SubjectKind
@@ -72,7 +72,7 @@ class LetterEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterPage:
+class DeadLetterPage:
     """Some dead letters; ``token`` asks for the next ones, None: these were the last."""
 
     letters: Sequence[DeadLetter] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from sync.model import AuditEntry, DeadLetter, LetterPage, Stored, SubjectKind
+from sync.model import AuditEntry, DeadLetter, DeadLetterPage, Stored, SubjectKind
 from sync.ports import AuditTrail, DeadLetters
 from sync.testing.table import MemoryTable
 
@@ -41,12 +41,12 @@ class MemoryDeadLetters(DeadLetters):
         for letter in self.table.values():
             yield letter
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> LetterPage:
+    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
         """Return some dead letters by kind and subject; the token is the last one's."""
         ordered = sorted(self.table.values(), key=_place)
         left = [each for each in ordered if code in (None, each.code) and (token is None or _place(each) > token)]
         more = len(left) > limit
-        return LetterPage(letters=left[:limit], token=_place(left[limit - 1]) if more else None)
+        return DeadLetterPage(letters=left[:limit], token=_place(left[limit - 1]) if more else None)
 
 
 def _place(letter: DeadLetter) -> str:
