@@ -10,7 +10,7 @@ from tests import reports
 from tests.e2e.files import errors
 from tests.headers import CORPUS
 from tests.mapping_rows import SETTINGS, STUDY, row
-from tests.unit.test_mapping_table import BASE, MAPPING, OTHERS
+from tests.unit.mapping.test_table import BASE, MAPPING, OTHERS
 
 
 def test_every_modality_and_unknown_ones_are_valid(hapi_world):

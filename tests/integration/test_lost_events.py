@@ -8,7 +8,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.delivery.undelivered_events import recover_undelivered_events
 from tests.contract.storage import fresh
-from tests.unit.test_lost_events import WHY, cloud_event
+from tests.unit.delivery.test_undelivered_events import WHY, cloud_event
 from tests.worlds import SOURCES, MemoryWorld, event
 
 

@@ -16,7 +16,7 @@ from sync.errors import SourceGone
 from sync.feeds.orthanc import changes_of
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
-from tests.unit.test_json_model import plain
+from tests.unit.dicom.header.test_json_model import plain
 
 LOGIN = ("reader", "secret")
 

@@ -10,7 +10,7 @@ from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, REPORT_CLASSE
 from sync.dicom.header import read_json
 from sync.errors import UnreadableObject
 from sync.model import InstanceRecord
-from tests.unit.test_json_model import UIDS
+from tests.unit.dicom.header.test_json_model import UIDS
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 ANYTHING = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)

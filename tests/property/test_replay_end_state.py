@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sync.model import Action, Change
-from tests.unit.test_replay import World
+from tests.unit.replay.test_jobs import World
 from tests.worlds import UNREADABLE
 
 OPERATIONS = 40

@@ -121,7 +121,7 @@ async def test_an_outage_leaves_no_manifest(w, tmp_path):
 
 
 async def test_loading_the_files_into_an_empty_service_leaves_verify_nothing_to_do(w, tmp_path):
-    from tests.unit.test_verify import kinds
+    from tests.unit.verify.test_full_scan import kinds
 
     before = without_meta(w.server.resources())
     await exported(w, tmp_path)

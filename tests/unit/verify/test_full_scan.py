@@ -10,7 +10,7 @@ from sync.model import DriftKind, StudyRef
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, Round
 from sync.verify.source import GRACE
-from tests.unit.test_derived import PDF
+from tests.unit.projection.test_derived import PDF
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, patient_of, study_id
 
 STRANGER = StudyRef(study_instance_uid="2.25.99")

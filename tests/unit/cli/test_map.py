@@ -15,7 +15,7 @@ from sync.cli import app
 from sync.mapping.names import human_names
 from sync.mapping.values import Findings
 
-DATA = Path(os.environ.get("DICOM_SYNC_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data" / "dicom"))
+DATA = Path(os.environ.get("DICOM_SYNC_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data" / "dicom"))
 
 TWO_STUDIES = ("CT_small.dcm", "MR_small.dcm")
 

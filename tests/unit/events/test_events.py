@@ -21,7 +21,7 @@ from sync.events import (
 )
 from sync.model import Action, Change, ObjectRef, StudyRef
 
-MESSAGES = Path(__file__).parents[1] / "data" / "events"
+MESSAGES = Path(__file__).parents[2] / "data" / "events"
 SOURCES = Sources(account="imagestore", containers=frozenset({"dicom", "archive"}))
 SLICE = ObjectRef(account="imagestore", container="dicom", name="ct/slice 1.dcm")
 EVENT_ID = "831e1650-001e-001b-66ab-eeb76e069631"

@@ -18,9 +18,9 @@ from sync.cli import app
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
 from sync.config import EVALUATED_EVERY
 from sync.errors import StoreUnavailable
-from tests.unit.test_alerts import Watched, old_study
+from tests.unit.monitoring.test_alerts import Watched, old_study
 
-BINDINGS = Path(__file__).parents[1] / "data" / "bindings.json"
+BINDINGS = Path(__file__).parents[2] / "data" / "bindings.json"
 """What the app binds to, which `test_function_index` holds."""
 
 

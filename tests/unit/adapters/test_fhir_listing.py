@@ -3,7 +3,7 @@
 import pytest
 
 from sync.errors import FhirRejected, ForeignLink
-from tests.unit.test_fhir_adapter import BASE, Service, says
+from tests.unit.adapters.test_fhir_server import BASE, Service, says
 
 
 def page_of(*links):

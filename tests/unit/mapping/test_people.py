@@ -3,7 +3,7 @@
 import pytest
 
 from tests.mapping_rows import row
-from tests.unit.test_mapping_imaging_study import built, codes, series_of, study_of
+from tests.unit.mapping.test_imaging_study import built, codes, series_of, study_of
 
 ROLE = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 

@@ -4,7 +4,7 @@ import pytest
 
 from sync.config import MappingSettings
 from tests.mapping_rows import row
-from tests.unit.test_mapping_imaging_study import ACCESSION, built, codes, study_of
+from tests.unit.mapping.test_imaging_study import ACCESSION, built, codes, study_of
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 RIS = [{"LocalNamespaceEntityID": ["RIS"], "UniversalEntityID": ["2.16.840.9"], "UniversalEntityIDType": ["ISO"]}]

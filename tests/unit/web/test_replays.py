@@ -7,7 +7,7 @@ import pytest
 from sync.replay.jobs import advance_all
 from sync.web import replays as web
 from sync.web.exchange import Request, answered
-from tests.unit.test_replay import World
+from tests.unit.replay.test_jobs import World
 from tests.worlds import STUDY, MemoryWorld
 
 

@@ -14,7 +14,7 @@ from sync.testing.results import MemoryTopic
 from sync.verify.checking import Checker
 from sync.verify.reconcile import reconcile
 from sync.verify.source import GRACE
-from tests.unit.test_verify import Naps, noted
+from tests.unit.verify.test_full_scan import Naps, noted
 from tests.worlds import STUDY, MemoryWorld, patient_of, study_id
 
 STUDIES = 5

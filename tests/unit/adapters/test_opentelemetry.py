@@ -28,7 +28,7 @@ from sync.telemetry.instruments import BY_NAME, INSTRUMENTS, LATENCY, QUEUE_AGE,
 from sync.telemetry.telemetry import Telemetry
 from tests.collector import collecting
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STUDY = "a" * 40
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -15,7 +15,7 @@ from sync.monitoring.alerts.evaluation import evaluate_alerts
 from sync.monitoring.alerts.event_channel import EventChannel
 from sync.monitoring.history import Recorder
 from sync.monitoring.status import status
-from tests.unit.test_alerts import Watched, old_study
+from tests.unit.monitoring.test_alerts import Watched, old_study
 from tests.worlds import UNREADABLE, MemoryWorld
 
 
