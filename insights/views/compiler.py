@@ -32,12 +32,15 @@ class CompiledView:
         Of the table, in order.
     shape
         What a relation must hold for `select` to read it; shared by all views that were compiled into it.
+    key
+        Column with the id of the resource (path ``getResourceKey()``); None if there is none.
     """
 
     name: str
     resource: str
     columns: tuple[OutputColumn, ...]
     shape: Shape
+    key: str | None
     _template: str
 
     def select(self, source: str) -> str:
@@ -110,7 +113,14 @@ def compile_view(
         listing = ", ".join(f"(u).{quoted(name)} AS {quoted(name)}" for name in names)
         template = f"SELECT {listing} FROM (SELECT unnest({rows.sql}) AS u FROM @source@ AS r{filtered})"
     template = _STRUCTURE.sub(lambda match: json.dumps(structure(paths.recursive_shapes[match.group(1)])), template)
-    return CompiledView(view.name, view.resource, rows.columns, shape, template)
+    return CompiledView(view.name, view.resource, rows.columns, shape, _key(view), template)
+
+
+def _key(view: ViewDefinition) -> str | None:
+    """Return the column with the resource's id; it stands in a select that does not iterate."""
+    plain = (select for select in view.select if not (select.for_each or select.for_each_or_null or select.repeat))
+    names = (column.name for select in plain for column in select.column if column.path == "getResourceKey()")
+    return next(names, None)
 
 
 def structure(shape: Shape) -> object:

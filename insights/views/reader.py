@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,12 +18,12 @@ MAX_OBJECT_BYTES = 16 * 1024 * 1024
 """Size of one resource; DuckDB allocates twice that for each thread."""
 
 _RAISED = re.compile(rf"({re.escape(MANY_VALUES)}|{re.escape(TOO_DEEP)})\|([^\n]*)")
-_MALFORMED = re.compile(r'(?:in file|file) "([^"]+)"')
+_FILE = re.compile(r'(?:in file|file) "([^"]+)"')
 _LINE = re.compile(r"(?:line|record/value) (\d+)")
 
 
 def connect(
-    database: Path | None = None, *, memory_mb: int = 700, spill: Path | None = None
+    database: Path | None = None, *, memory_mb: int = 700, spill: Path | None = None, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """
     Open DuckDB without network, extensions or a file of its own settings.
@@ -34,6 +36,8 @@ def connect(
         What DuckDB may hold before it spills.
     spill
         Folder to spill to; None forbids it.
+    read_only
+        Several processes may read a file at once.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
@@ -42,7 +46,7 @@ def connect(
         "temp_directory": str(spill or ""),
         "preserve_insertion_order": "false",
     }
-    connection = duckdb.connect(str(database or ":memory:"), config=config)
+    connection = duckdb.connect(str(database or ":memory:"), read_only=read_only, config=config)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -76,10 +80,26 @@ def view_error(problem: duckdb.Error, name: str) -> InsightsError:
         return ViewError(message, code=MANY_VALUES, hint="Use first(), forEach, or collection: true.")
     if raised:
         return ViewError(f"view {name!r}: a repeat is deeper than {raised.group(2)} levels", code=TOO_DEEP)
-    file, line = _MALFORMED.search(text), _LINE.search(text)
-    where = f"{file.group(1)}:{line.group(1) if line else '?'}" if file else f"view {name!r}"
+    file, line = _FILE.search(text), _LINE.search(text)
+    if file is None:
+        return ViewError(f"view {name!r}: {type(problem).__name__}", code="view.failed")
+    path = Path(file.group(1))
     if "maximum_object_size" in text:
+        where = f"{path}:{_first(path, lambda text: len(text) > MAX_OBJECT_BYTES) or '?'}"
         return DataError(f"{where}: a resource exceeds {MAX_OBJECT_BYTES >> 20} MB", code="data.too_large")
-    if file:
-        return DataError(f"{where}: not a FHIR resource on one line", code="data.malformed")
-    return ViewError(f"view {name!r}: {type(problem).__name__}", code="view.failed")
+    # DuckDB counts the lines before a torn one wrongly, those before a wrong value rightly.
+    number = _first(path, lambda text: not _is_object(text)) or (line.group(1) if line else "?")
+    return DataError(f"{path}:{number}: not a FHIR resource on one line", code="data.malformed")
+
+
+def _first(path: Path, fault: Callable[[bytes], bool]) -> int | None:
+    """Return the first line of a file that has a fault."""
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as lines:
+        return next((number for number, text in enumerate(lines, start=1) if text.strip() and fault(text)), None)
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sync import __version__
-from sync.cli import alerts, config, dead_letters
+from sync.cli import added, alerts, config, dead_letters
 from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
@@ -53,3 +53,4 @@ app.command("backfill")(backfill)
 app.command("replay")(replay)
 app.command("verify")(verify)
 app.command("export", no_args_is_help=True)(export)
+added.add_commands(app)

@@ -1,0 +1,282 @@
+"""
+NDJSON files to tables: a full build, or a refresh of what changed.
+
+Each type is read once, into a table of the columns that views read; then each view of the type is run. A refresh
+deletes the rows of changed and deleted resources and inserts those of the changed, in one transaction, and leaves the
+same tables as a full build of the same resources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from insights.collect import staging
+from insights.collect.files import Input, size_of
+from insights.collect.store import Collected, Store, read_collected, views_hash, write_collected
+from insights.errors import CollectError, InsightsError
+from insights.views import Catalogue, CompiledView
+from insights.views.reader import view_error
+from insights.views.shape import literal, quoted
+
+KEY = "getResourceKey()"
+
+Progress = Callable[[str, int], None]
+"""Told the type that was loaded, and the bytes of its files."""
+
+
+_BOOKS = (
+    "CREATE TABLE IF NOT EXISTS _loaded (type VARCHAR, fingerprint VARCHAR, resources BIGINT)",
+    "CREATE TABLE IF NOT EXISTS _resource (type VARCHAR, id VARCHAR, version VARCHAR, updated VARCHAR)",
+)
+"""What a full build has done so far, and which resources the tables are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """
+    What a build did.
+
+    Attributes
+    ----------
+    known
+        The state now.
+    changed, deleted
+        Resources by type that were written, and that went.
+    resumed
+        Types that a build before the kill had loaded already.
+    """
+
+    known: Collected
+    changed: dict[str, int]
+    deleted: dict[str, int]
+    resumed: tuple[str, ...] = ()
+
+
+def build(
+    store: Store,
+    data: Input,
+    catalogue: Catalogue,
+    *,
+    source: str,
+    refresh: bool = False,
+    deletions: str = "all",
+    memory_mb: int = 700,
+    progress: Progress = lambda _, __: None,
+) -> Built:
+    """
+    Load files into the store. Idempotent; nothing is visible before it is whole.
+
+    Parameters
+    ----------
+    refresh
+        The files hold only what changed, `data.deleted` what went; else they hold everything.
+    memory_mb
+        What DuckDB may hold.
+
+    Raises
+    ------
+    CollectError, DataError, ViewError
+        The store keeps its former state.
+    """
+    store.prepare()
+    load = _Load(store, data, catalogue, source, deletions, memory_mb, progress)
+    try:
+        return load.refresh() if refresh else load.full()
+    except duckdb.Error as problem:
+        raise _storage(problem, store) from None
+
+
+def key_of(view: CompiledView) -> str:
+    """
+    Return the column of a view that holds the id of its resource, by which its rows are replaced.
+
+    Raises
+    ------
+    CollectError
+        ``collect.no_key``: it has none.
+    """
+    if view.key is None:
+        raise CollectError(
+            f"view {view.name!r} has no column with the path {KEY}",
+            code="collect.no_key",
+            hint="Add one: rows are replaced by it.",
+        )
+    return view.key
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """One build: what is loaded, from where, and who is told."""
+
+    store: Store
+    data: Input
+    catalogue: Catalogue
+    source: str
+    deletions: str
+    memory_mb: int
+    progress: Progress
+
+    def full(self) -> Built:
+        changed, resumed = {}, []
+        with self.store.open(self.store.building, memory_mb=self.memory_mb) as connection:
+            for table in _BOOKS:
+                connection.execute(table)
+            for kind, compiled in self.catalogue.by_resource.items():
+                files = self.data.by_type.get(kind, ())
+                mark = _fingerprint(files, self._views())
+                done = connection.execute(
+                    "SELECT resources FROM _loaded WHERE type = ? AND fingerprint = ?", [kind, mark]
+                ).fetchone()
+                if done is None:
+                    connection.begin()
+                    changed[kind] = _load_type(connection, kind, files, compiled)
+                    connection.execute("DELETE FROM _loaded WHERE type = ?", [kind])
+                    connection.execute("INSERT INTO _loaded VALUES (?, ?, ?)", [kind, mark, changed[kind]])
+                    connection.commit()
+                else:
+                    changed[kind] = done[0]
+                    resumed.append(kind)
+                self.progress(kind, size_of(files))
+            known = self._describe(connection, "all", self.data.time)
+            connection.execute("DROP TABLE _loaded")
+            connection.execute("CHECKPOINT")
+        os.replace(self.store.building, self.store.tables)  # noqa: PTH105 -- the one step that makes it visible
+        return Built(known, _some(changed), {}, tuple(resumed))
+
+    def refresh(self) -> Built:
+        changed, deleted = {}, {}
+        keys = {name: key_of(view) for name, view in self.catalogue.views.items()}
+        with self.store.open(self._existing(), memory_mb=self.memory_mb) as connection:
+            former = read_collected(connection)
+            if former.views != self._views():
+                raise CollectError(
+                    "the views changed since the data was collected",
+                    code="collect.format",
+                    hint="Collect everything anew.",
+                )
+            connection.begin()
+            for kind, compiled in self.catalogue.by_resource.items():
+                files = self.data.by_type.get(kind, ())
+                gone = sorted(identity for of, identity in self.data.deleted if of == kind)
+                if files or gone:
+                    changed[kind], deleted[kind] = _refresh_type(connection, kind, files, gone, compiled, keys)
+                self.progress(kind, size_of(files))
+            known = self._describe(connection, self.deletions, self.data.time or former.data_time)
+            connection.commit()
+        return Built(known, _some(changed), _some(deleted))
+
+    def _existing(self) -> Path:
+        if not self.store.tables.exists():
+            raise CollectError(
+                f"{self.store.folder} holds nothing to refresh",
+                code="collect.nothing",
+                hint="Collect everything first.",
+            )
+        return self.store.tables
+
+    def _views(self) -> str:
+        return views_hash(self.catalogue.definitions)
+
+    def _describe(self, connection: duckdb.DuckDBPyConnection, deletions: str, time: str | None) -> Collected:
+        counts = connection.execute("SELECT type, count(*) FROM _resource GROUP BY type ORDER BY type").fetchall()
+        known = Collected(
+            data_version=_data_version(connection),
+            data_time=time or _latest_update(connection),
+            views=self._views(),
+            source=self.source,
+            deletions=deletions,
+            resources=dict(counts),
+        )
+        write_collected(connection, known)
+        return known
+
+
+def _load_type(
+    connection: duckdb.DuckDBPyConnection, kind: str, files: tuple[Path, ...], views: tuple[CompiledView, ...]
+) -> int:
+    count = staging.stage(connection, kind, files, views[0].shape)
+    for view in views:
+        name = quoted(view.name)
+        _run(connection, view, f"CREATE OR REPLACE TABLE {name} AS {view.select(staging.STAGE)}")
+    connection.execute("DELETE FROM _resource WHERE type = ?", [kind])
+    connection.execute(f"INSERT INTO _resource {staging.versions(kind)}")
+    connection.execute(f"DROP TABLE {staging.STAGE}")
+    return count
+
+
+def _some(counts: dict[str, int]) -> dict[str, int]:
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _refresh_type(  # noqa: PLR0917 -- all are of one type
+    connection: duckdb.DuckDBPyConnection,
+    kind: str,
+    files: tuple[Path, ...],
+    gone: list[str],
+    views: tuple[CompiledView, ...],
+    keys: dict[str, str],
+) -> tuple[int, int]:
+    count = staging.stage(connection, kind, files, views[0].shape)
+    connection.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(CAST(? AS VARCHAR[])) AS id", [gone])
+    # What was deleted and came back within one export is in both: it is there.
+    connection.execute(f"DELETE FROM gone WHERE id IN (SELECT id FROM {staging.STAGE})")
+    there = connection.execute(
+        "SELECT count(*) FROM _resource WHERE type = ? AND id IN (SELECT id FROM gone)", [kind]
+    ).fetchone()
+    touched = f"(SELECT id FROM {staging.STAGE} UNION ALL SELECT id FROM gone)"
+    for view in views:
+        name = quoted(view.name)
+        connection.execute(f"DELETE FROM {name} WHERE {quoted(keys[view.name])} IN {touched}")
+        if files:
+            _run(connection, view, f"INSERT INTO {name} {view.select(staging.STAGE)}")
+    connection.execute(f"DELETE FROM _resource WHERE type = {literal(kind)} AND id IN {touched}")
+    connection.execute(f"INSERT INTO _resource {staging.versions(kind)}")
+    connection.execute(f"DROP TABLE {staging.STAGE}")
+    assert there is not None
+    return count, int(there[0])
+
+
+def _run(connection: duckdb.DuckDBPyConnection, view: CompiledView, sql: str) -> None:
+    try:
+        connection.execute(sql)
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as problem:
+        raise view_error(problem, view.name) from None
+
+
+def _latest_update(connection: duckdb.DuckDBPyConnection) -> str | None:
+    row = connection.execute(
+        "SELECT updated FROM _resource WHERE updated IS NOT NULL "
+        "ORDER BY try_cast(updated AS TIMESTAMPTZ) DESC, updated LIMIT 1"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _data_version(connection: duckdb.DuckDBPyConnection) -> str:
+    row = connection.execute(
+        "SELECT coalesce(sha256(string_agg(line, chr(10) ORDER BY line)), sha256('')) "
+        "FROM (SELECT type || '/' || id || '/' || version AS line FROM _resource)"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _fingerprint(files: tuple[Path, ...], views: str) -> str:
+    parts = [views, *(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _storage(problem: duckdb.Error, store: Store) -> InsightsError:
+    text = str(problem).lower()
+    if "no space" in text or "disk" in text:
+        return CollectError(f"no space left below {store.folder}", code="collect.disk_full", hint="Free some; repeat.")
+    if isinstance(problem, duckdb.OutOfMemoryException):
+        return CollectError("memory is exhausted", code="collect.memory", hint="Raise --memory-mb.")
+    return CollectError(f"the tables could not be written: {type(problem).__name__}", code="collect.failed")

@@ -1,0 +1,170 @@
+"""
+Which NDJSON files a folder holds, of which types, and which resources they say are deleted.
+
+Source: FHIR Bulk Data Access 2.0 (https://hl7.org/fhir/uv/bulkdata/export.html), output, deleted and error files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from insights.errors import CollectError, DataError
+
+MANIFEST = "manifest.json"
+
+_TYPED = re.compile(r"^([A-Z][A-Za-z]+)(?:[.\-_ ].*)?\.ndjson(?:\.gz)?$")
+_REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
+
+
+@dataclass(frozen=True)
+class Input:
+    """
+    Files to load.
+
+    Attributes
+    ----------
+    by_type
+        NDJSON files by type of resource, sorted.
+    deleted
+        Resources that are gone, as (type, id).
+    time
+        Transaction time of the export, as it stated; None if it did not.
+    """
+
+    by_type: dict[str, tuple[Path, ...]]
+    deleted: frozenset[tuple[str, str]] = frozenset()
+    time: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(size_of(files) for files in self.by_type.values())
+
+
+def size_of(files: Iterable[Path]) -> int:
+    """Return the bytes of files."""
+    return sum(file.stat().st_size for file in files)
+
+
+def read_folder(folder: Path) -> Input:
+    """
+    List a folder with the output of a Bulk Data export, or of ``python -m sync export``.
+
+    Raises
+    ------
+    CollectError
+        ``collect.no_folder``, ``collect.no_files``; ``collect.incomplete`` when the manifest names files that are not
+        there, or errors.
+    DataError
+        ``data.malformed`` when the manifest or a deletion is not readable.
+    """
+    if not folder.is_dir():
+        raise CollectError(f"{folder} is no folder", code="collect.no_folder")
+    manifest = _manifest(folder)
+    _check_complete(folder, manifest)
+    deletions = [*sorted(folder.glob("deleted/*.ndjson*")), *sorted(folder.glob("deleted*.ndjson*"))]
+    others = {folder / name for name in _names(manifest.get("error"))} | set(deletions)
+    deletions += [folder / name for name in _names(manifest.get("deleted")) if folder / name not in deletions]
+    files = [file for file in sorted(folder.glob("*.ndjson*")) if file not in others and file not in deletions]
+    by_type: dict[str, list[Path]] = {}
+    for file in files:
+        kind = _type_of(file)
+        if kind is not None:
+            by_type.setdefault(kind, []).append(file)
+    if not by_type and not deletions:
+        raise CollectError(f"{folder} has no NDJSON files", code="collect.no_files")
+    gone = frozenset(reference for file in deletions for reference in _deleted(file))
+    time = manifest.get("transactionTime")
+    ordered = {kind: tuple(by_type[kind]) for kind in sorted(by_type)}
+    return Input(ordered, gone, time if isinstance(time, str) else None)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST
+    if not file.exists():
+        return {}
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        raise DataError(f"{file}: not JSON", code="data.malformed") from None
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _names(listed: Any) -> list[str]:
+    """Return the names of the files that a part of the manifest lists."""
+    entries = listed if isinstance(listed, list) else []
+    urls = [entry.get("url") for entry in entries if isinstance(entry, dict)]
+    return [PurePosixPath(unquote(urlsplit(url).path)).name for url in urls if isinstance(url, str)]
+
+
+def _check_complete(folder: Path, manifest: dict[str, Any]) -> None:
+    names = [*_names(manifest.get("output")), *_names(manifest.get("deleted"))]
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        message = f"{folder / MANIFEST} names {len(missing)} files that are not there, the first is {missing[0]}"
+        raise CollectError(message, code="collect.incomplete", hint="Download them, or export again.")
+    failed = [name for name in _names(manifest.get("error")) if _has_errors(folder / name)]
+    if failed:
+        message = f"the export reports errors, the first file is {folder / failed[0]}"
+        raise CollectError(
+            message, code="collect.incomplete", hint="Export again; a partial export gives wrong counts."
+        )
+
+
+def _has_errors(file: Path) -> bool:
+    if not file.exists():
+        return True
+    severe = ('"error"', '"fatal"')
+    with _opened(file) as lines:
+        return any(severity in line for line in lines for severity in severe)
+
+
+def _type_of(file: Path) -> str | None:
+    """Return the type of a file's resources: by its name, else by its first line; None if it is empty."""
+    named = _TYPED.match(file.name)
+    if named:
+        return named.group(1) if file.stat().st_size else None
+    for _, resource in _lines(file):
+        kind = resource.get("resourceType")
+        if isinstance(kind, str):
+            return kind
+        raise DataError(f"{file}:1: not a FHIR resource", code="data.malformed")
+    return None
+
+
+def _deleted(file: Path) -> Iterator[tuple[str, str]]:
+    for number, bundle in _lines(file):
+        for entry in bundle.get("entry") or []:
+            request = entry.get("request") if isinstance(entry, dict) else None
+            found = _REFERENCE.search(str((request or {}).get("url") or ""))
+            if found is None or (request or {}).get("method") != "DELETE":
+                raise DataError(f"{file}:{number}: not a deletion", code="data.malformed")
+            yield found.group(1), found.group(2)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _opened(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                resource = json.loads(line)
+            except ValueError:
+                raise DataError(f"{file}:{number}: not JSON", code="data.malformed") from None
+            if not isinstance(resource, dict):
+                raise DataError(f"{file}:{number}: not a FHIR resource", code="data.malformed")
+            yield number, resource
+
+
+def _opened(file: Path) -> Any:
+    if file.name.endswith(".gz"):
+        return gzip.open(file, "rt", encoding="utf-8")
+    return file.open(encoding="utf-8")

@@ -1,0 +1,221 @@
+"""
+The folder of collected data: one DuckDB file with a table a view, and what is known of the data.
+
+The folder is readable by its owner only. A full build goes to a file of its own and takes the place of the former when
+it is whole; a refresh is one transaction. So whatever is read is either the former state or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+
+from insights.errors import CollectError
+from insights.views import Catalogue
+from insights.views.definition import ViewDefinition
+from insights.views.reader import connect
+
+TABLES = "tables.duckdb"
+BUILDING = "tables.building.duckdb"
+INCOMING = "incoming"
+SPILL = "spill"
+FORMAT = 1
+"""Of the file; another number means to collect anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """
+    What is known of the data.
+
+    Attributes
+    ----------
+    data_version
+        SHA-256 over the sorted lines ``type/id/versionId``.
+    data_time
+        Until when the data is complete: transaction time of the export, else the latest ``meta.lastUpdated``.
+    views
+        SHA-256 of the view definitions.
+    source
+        Base URL or folder.
+    deletions
+        How deleted resources were found: ``all`` (a full build has none), ``deleted-files`` or ``listing``.
+    resources
+        How many, by type.
+    """
+
+    data_version: str
+    data_time: str | None
+    views: str
+    source: str
+    deletions: str
+    resources: dict[str, int]
+    format: int = FORMAT
+
+
+def views_hash(definitions: Sequence[ViewDefinition]) -> str:
+    """Return the SHA-256 of view definitions."""
+    text = json.dumps([view.model_dump(mode="json") for view in definitions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """
+    The folder.
+
+    Parameters
+    ----------
+    folder
+        Made if missing, with mode 0700.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def tables(self) -> Path:
+        """Return the file with the tables."""
+        return self.folder / TABLES
+
+    @property
+    def building(self) -> Path:
+        """Return the file that a full build writes."""
+        return self.folder / BUILDING
+
+    @property
+    def incoming(self) -> Path:
+        """Return the folder of downloads."""
+        return self.folder / INCOMING
+
+    def prepare(self) -> None:
+        """
+        Make the folder, and close it to others; idempotent.
+
+        Raises
+        ------
+        CollectError
+            ``collect.folder`` when that is not possible, or the folder holds something else.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            known = {TABLES, BUILDING, INCOMING, SPILL, f"{TABLES}.wal", f"{BUILDING}.wal"}
+            strange = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in known)
+            if strange:
+                raise CollectError(
+                    f"{self.folder} holds other files, such as {strange[0]}",
+                    code="collect.folder",
+                    hint="Choose an empty folder.",
+                )
+            self.folder.chmod(0o700)
+        except OSError as problem:
+            raise CollectError(f"{self.folder}: {problem.strerror}", code="collect.folder") from None
+
+    @contextmanager
+    def open(self, file: Path, *, read_only: bool = False, memory_mb: int = 700) -> Iterator[duckdb.DuckDBPyConnection]:
+        """
+        Open a database of the folder.
+
+        Raises
+        ------
+        CollectError
+            ``collect.busy`` while another process writes it; ``collect.disk_full``.
+        """
+        try:
+            connection = connect(file, memory_mb=memory_mb, spill=self.folder / SPILL, read_only=read_only)
+        except duckdb.IOException as problem:
+            if "lock" in str(problem).lower():
+                raise CollectError(f"{file} is used by another process", code="collect.busy") from None
+            raise CollectError(f"{file} cannot be opened", code="collect.folder") from None
+        try:
+            if not read_only:
+                os.chmod(file, 0o600)  # noqa: PTH101 -- the path is a database's
+            yield connection
+        finally:
+            connection.close()
+
+    def collected(self) -> Collected | None:
+        """
+        Return what is known of the data; None if there is none.
+
+        Raises
+        ------
+        CollectError
+            ``collect.busy``; ``collect.format`` when another version wrote it.
+        """
+        if not self.tables.exists():
+            return None
+        with self.open(self.tables, read_only=True) as connection:
+            return read_collected(connection)
+
+    @contextmanager
+    def reading(self, catalogue: Catalogue | None = None, *, memory_mb: int = 700) -> Iterator[Reading]:
+        """
+        Open the tables to ask them.
+
+        Parameters
+        ----------
+        catalogue
+            The views that are expected; tables of others are refused.
+
+        Raises
+        ------
+        CollectError
+            ``collect.nothing``, ``collect.format``, ``collect.busy``.
+        """
+        if not self.tables.exists():
+            raise CollectError(
+                f"{self.folder} holds no collected data", code="collect.nothing", hint="Run collect first."
+            )
+        with self.open(self.tables, read_only=True, memory_mb=memory_mb) as connection:
+            known = read_collected(connection)
+            if catalogue is not None and known.views != views_hash(catalogue.definitions):
+                raise _other_format(self.folder)
+            yield Reading(connection, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Open tables, and what is known of them."""
+
+    connection: duckdb.DuckDBPyConnection
+    collected: Collected
+
+
+def write_collected(connection: duckdb.DuckDBPyConnection, known: Collected) -> None:
+    """Replace what is known of the data."""
+    connection.execute("CREATE OR REPLACE TABLE _collected AS SELECT ? AS known", [json.dumps(asdict(known))])
+
+
+def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
+    """
+    Read what is known of the data.
+
+    Raises
+    ------
+    CollectError
+        ``collect.format``.
+    """
+    try:
+        row = connection.execute("SELECT known FROM _collected").fetchone()
+        assert row is not None
+        known = Collected(**json.loads(row[0]))
+    except (duckdb.CatalogException, TypeError, ValueError):
+        raise _other_format("the folder") from None
+    if known.format != FORMAT:
+        raise _other_format("the folder")
+    return known
+
+
+def _other_format(place: object) -> CollectError:
+    return CollectError(
+        f"{place} was collected by another version, or with other views",
+        code="collect.format",
+        hint="Collect again without --since.",
+    )
