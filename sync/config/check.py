@@ -266,8 +266,8 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
     if settings.storage and settings.storage_account:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
-    if settings.operators == "entra" and settings.sign_in.lower() == "false":
-        text = "is entra, and App Service authentication is off: nobody may act; turn it on"
+    if settings.operators == "entra" and not settings.signs_in:
+        text = "is entra, and App Service does not say that its authentication is on: nobody may act; turn it on there"
         yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
     if settings.header.first_read_bytes > settings.header.max_bytes:
         text = f"expected at most {PREFIX}HEADER_MAX_BYTES"

@@ -75,11 +75,11 @@ class Settings(MappingSettings):
     operators: Literal["none", "key", "entra"] = "none"
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
     ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
-    anybody could claim the role."""
+    anybody could claim the role, so nobody may act."""
 
     sign_in: str = Field(default="", validation_alias="WEBSITE_AUTH_ENABLED")
-    """App Service itself says here whether its authentication is on; not to be set. With ``False`` and operators
-    ``entra`` nobody may act."""
+    """App Service itself says here whether its authentication is on; not to be set. With operators ``entra`` nobody may
+    act unless it is ``True``: in a container or pod, where no front end removes a forged header, it is not there."""
 
     undelivered_events: Container = "event-dead-letters"
     """Container of the state account where Event Grid leaves what it could not deliver: its events are recovered every
@@ -140,6 +140,11 @@ class Settings(MappingSettings):
 
     alert: Annotated[AlertSettings, NoDecode] = Field(default_factory=AlertSettings.load)
     """When alerts are raised, settings ``DICOM_SYNC_ALERT_*``."""
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether App Service says that its authentication is on; silence is a no."""
+        return self.sign_in.lower() == "true"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -6,9 +6,9 @@ Who calls an HTTP function, and may they change anything. Pure: headers and sett
 
 The host has checked the function key before we run; here is what comes on top. With ``DICOM_SYNC_OPERATORS`` = ``none``
 nobody may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
-says it, in a header that the front end sets and that it removes from requests that bring one of their own. That header
-means nothing when App Service authentication is off: anybody could send it. So where App Service says that it is off,
-nobody may act.
+says it, in a header that the front end sets and that it removes from requests that bring one of their own. Where no
+such front end stands before us the header proves nothing: any holder of the key could send it, and a container or a pod
+gets no front end. So the role counts only where App Service says ``WEBSITE_AUTH_ENABLED=True``; silence is a no.
 
 A browser carries its session, or the key that stands in the address of its page, to us from any site that asks it to.
 So whatever acts must come from our own pages, or from no browser at all: see `operator_of`.
@@ -89,7 +89,7 @@ def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "")
     found = {name.lower(): value for name, value in headers.items()}
     if settings.operators == "key":
         return Caller(kind="key", name=_name(found.get(OPERATOR_HEADER.lower(), "") or says), may_operate=True)
-    if settings.operators == "entra" and settings.sign_in.lower() != "false":
+    if settings.operators == "entra" and settings.signs_in:
         return _signed_in(found.get(_PRINCIPAL_HEADER, ""))
     return Caller()
 

@@ -15,8 +15,14 @@ from sync.operators.access import OPERATOR_HEADER, Caller, caller_of, operator_o
 READER = Caller()
 
 
-def settings(operators, **more):
-    return Settings(fhir_url="http://localhost/fhir", storage="UseDevelopmentStorage=true", operators=operators, **more)
+def settings(operators, sign_in="True", **more):
+    return Settings(
+        fhir_url="http://localhost/fhir",
+        storage="UseDevelopmentStorage=true",
+        operators=operators,
+        sign_in=sign_in,
+        **more,
+    )
 
 
 NONE, KEY, ENTRA = (settings(mode) for mode in ("none", "key", "entra"))
@@ -69,10 +75,22 @@ def test_with_entra_a_person_is_named_by_the_sign_in_name_under_each_of_its_name
     assert caller_of(said, ENTRA).name == "jane@hospital.example"
 
 
-@pytest.mark.parametrize(("said", "acts"), [("", True), ("True", True), ("False", False), ("false", False)])
-def test_with_entra_nobody_acts_where_app_service_says_that_it_asks_nobody_to_sign_in(monkeypatch, said, acts):
-    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", said)
-    assert caller_of(principal(JANE, ("roles", "operator")), settings("entra")).may_operate is acts
+@pytest.mark.parametrize(
+    ("said", "acts"),
+    [("True", True), ("true", True), (None, False), ("", False), ("False", False), ("1", False), ("yes", False)],
+)
+def test_with_entra_a_role_counts_only_where_app_service_says_that_it_signs_people_in(monkeypatch, said, acts):
+    """A container without App Service in front of it lets a holder of the key send any principal."""
+    if said is None:
+        monkeypatch.delenv("WEBSITE_AUTH_ENABLED", raising=False)
+    else:
+        monkeypatch.setenv("WEBSITE_AUTH_ENABLED", said)
+    loaded = Settings.load(fhir_url="http://localhost/fhir", storage="UseDevelopmentStorage=true", operators="entra")
+    forged = principal(JANE, ("roles", "operator"))
+    assert caller_of(forged, loaded).may_operate is acts
+    if not acts:
+        with pytest.raises(AccessRefused):
+            operator_of(forged, loaded)
 
 
 @pytest.mark.parametrize(
