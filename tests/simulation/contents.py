@@ -22,6 +22,8 @@ class Content:
     sop: str
     document: bool = False
     """An encapsulated document, which makes resources of its own; else an image."""
+    verified: bool = False
+    """Whether the document says that it was verified, which is news of its report alone."""
 
 
 @cache
@@ -37,6 +39,8 @@ def dicom_file(content: Content) -> bytes:
     file.SOPClassUID, file.SOPInstanceUID = sop_class, f"2.25.{content.sop}"
     if content.document:
         file.DocumentTitle = f"of {content.patient}"
+        if content.verified:
+            file.CompletionFlag, file.VerificationFlag = "COMPLETE", "VERIFIED"
     file.StudyInstanceUID, file.SeriesInstanceUID = f"2.25.{content.study}", f"2.25.{content.study}0"
     file.Modality, file.StudyDate = "CT", f"2026010{content.study}"
     file.PatientID, file.PatientName = content.patient, _name(content)

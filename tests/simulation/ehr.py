@@ -20,6 +20,8 @@ class Ehr:
     """What it has written into its study."""
     telecom: list[dict[str, str]] = field(default_factory=list)
     """What it has written into its Patients."""
+    deleted: set[str] = field(default_factory=set)
+    """Ids of Patients that it keeps no more."""
 
     def resources(self) -> list[dict[str, Any]]:
         """Everything it keeps, none of it seen by us yet."""
@@ -32,4 +34,8 @@ class Ehr:
         """Its Patients, none of them written by us yet."""
         known = {"ehr": "E", "ehr-2": "P2", **({"ehr-1": "P1"} if self.knows_p1 else {})}
         contact = {"telecom": list(self.telecom)} if self.telecom else {}
-        return [ehr_patient(resource_id, value, **contact) for resource_id, value in known.items()]
+        return [
+            ehr_patient(resource_id, value, **contact)
+            for resource_id, value in known.items()
+            if resource_id not in self.deleted
+        ]

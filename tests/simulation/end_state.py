@@ -74,7 +74,7 @@ def _last_event(row: Projection) -> str:
 
 def clean_state(world: World) -> dict[str, Any]:
     """Return the state of a new world that sees the final objects once, without any fault."""
-    clean = World(random.Random(0), Faults(), ehr=world.ehr, policy=world.policy)
+    clean = World(random.Random(0), Faults(), ehr=world.ehr, policy=world.policy, quiet=world.quiet)
     clean.policies = world.policies
     clean.objects = world.objects
     services = clean.new_services(step=False)
@@ -90,7 +90,7 @@ def difference(world: World) -> str | None:
     """Compare with a clean world that sees only the objects as they are now; None when nothing differs."""
     got, wanted = state(world), clean_state(world)
     wrong = [f"{part}: {got[part]} instead of {wanted[part]}" for part in wanted if got[part] != wanted[part]]
-    return "; ".join(wrong) or drift(world)
+    return "; ".join(wrong + world.never) or drift(world)
 
 
 def drift(world: World) -> str | None:

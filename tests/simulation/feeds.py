@@ -267,6 +267,21 @@ def passed_while_hidden(windows_module: ModuleType = dicom_windows) -> str | Non
     return world.difference()
 
 
+def appeared_after_a_rest(windows_module: ModuleType = dicom_windows) -> str | None:
+    """Play two runs over a row before which another appears only then, later than both by less than rows ever are."""
+    world = FeedWorld(random.Random(0), windows=windows_module)
+    text = described("stored")
+    world.service.store(instance(1, 1) | text, visible=False)
+    world.clock.advance(1)
+    world.service.store(instance(2, 1) | text)
+    for _ in range(2):
+        world.clock.advance(1)
+        run(world.reader(Actor(None, None)))
+    world.service.reveal()
+    world.finish()
+    return world.difference()
+
+
 def rows_of(rows: Any) -> dict[str, str]:
     return {row.record.sop_instance_uid: row.record.attributes["StudyDescription"][0] for row in rows}
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.simulation.feeds import passed_while_hidden, schedule
+from tests.simulation.feeds import appeared_after_a_rest, passed_while_hidden, schedule
 from tests.simulation.mutants import Mutant, apart
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
@@ -103,7 +103,17 @@ EDITS = [
         "_rank(known) <= _rank(change)",
         "_rank(known) > _rank(change)",
     ),
+    Edit(
+        "a feed rests only once no row can appear before its last one",
+        "(since is not None and now - since >= OVERLAP)",
+        "since is not None",
+        script=appeared_after_a_rest,
+    ),
 ]
+
+
+def test_a_row_that_appears_once_the_feed_rests_is_read_by_the_next():
+    assert appeared_after_a_rest() is None
 
 
 def test_a_row_that_a_run_passed_while_it_was_hidden_is_read_by_the_next():

@@ -9,7 +9,9 @@ import pytest
 
 from tests.simulation.end_state import difference
 from tests.simulation.interleavings import SCRIPTS
+from tests.simulation.lost_answers import SCRIPTS as LOST_ANSWERS
 from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutants_of_answers import MUTANTS as OF_ANSWERS
 from tests.simulation.schedules import REFERENCE_ONLY, SHARED, SWITCH, UPDATE, Scenario, schedule
 from tests.simulation.world import Faults, World
 
@@ -39,14 +41,14 @@ def test_every_schedule_of_another_patient_policy_ends_as_if_nothing_had_happene
     assert {seed: end for seed in seeds if (end := schedule(seed, scenario)) is not None} == {}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", [*SCRIPTS, *LOST_ANSWERS], ids=lambda script: script.__name__)
 def test_a_rare_interleaving_ends_as_if_nothing_had_happened(script):
     world = World(random.Random(0), Faults())
     script(world)
     assert difference(world) is None
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule.replace(" ", "_"))
+@pytest.mark.parametrize("mutant", [*MUTANTS, *OF_ANSWERS], ids=lambda mutant: mutant.rule.replace(" ", "_"))
 def test_a_protocol_without_this_rule_is_caught(mutant: Mutant):
     assert _is_caught(mutant), f"nobody noticed the missing rule: {mutant.rule}"
 

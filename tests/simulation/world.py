@@ -34,6 +34,9 @@ SETTINGS = Settings(
     fhir_url="http://localhost/fhir", AzureWebJobsStorage="UseDevelopmentStorage=true", quiet_period=0, max_wait=0
 )
 
+LONG_PACE = 100.0
+"""Seconds between two steps of a schedule: longer than anything waits."""
+
 
 @dataclass
 class Faults:
@@ -76,6 +79,14 @@ class World:
     policy: str = "link-or-create"
     next_policy: str | None = None
     """What somebody will set the policy to while deliveries are under way."""
+    quiet: float = 0.0
+    """Quiet period in seconds; above 0 a study may be found not due yet."""
+    pace: float = LONG_PACE
+    """Seconds that pass before each step."""
+    lost_answers: int = 0
+    """Transactions that are applied next although their answers are lost."""
+    never: list[str] = field(default_factory=list)
+    """What was seen that must never be, however it ends."""
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
     def __post_init__(self) -> None:
@@ -100,10 +111,14 @@ class World:
         ports = {name: port for name, port in ports_of(self.store).items() if name not in ("clock", "queues")}
         ports |= {"fhir": self.fhir, "objects": self.objects, "results": self.topic}
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
-        settings = SETTINGS.model_copy(update={"patient_policy": self.policy})
+        timing = {"quiet_period": self.quiet, "max_wait": 4 * self.quiet}
+        settings = SETTINGS.model_copy(update={"patient_policy": self.policy, **timing})
         return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)
 
     def times_out(self) -> bool:
+        if self.lost_answers:
+            self.lost_answers -= 1
+            return True
         if self.faults.timeouts and self.rng.random() < 0.2:
             self.faults.timeouts -= 1
             return True
@@ -199,7 +214,7 @@ class World:
             actor.again()
 
     def collect_messages(self) -> None:
-        self.clock.advance(100)
+        self.clock.advance(self.pace)
         self.study_messages += [(study, 1) for study in self.store.study_queue.take()]
 
     def sweep(self) -> None:

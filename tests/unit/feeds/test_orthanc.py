@@ -233,6 +233,19 @@ async def replayed(world, **window):
     return sorted(names)
 
 
+@pytest.mark.parametrize("bounded", [False, True])
+async def test_a_replay_brings_deletions_along_though_nobody_knows_when_they_were(world, bounded):
+    world.orthanc.store("a", instance(1, 1))
+    world.orthanc.store("b", instance(2, 1))
+    await world.read()
+    world.orthanc.delete("b")
+    now = world.clock.now()
+    window = {"start": now - timedelta(days=1), "end": now + timedelta(days=1)} if bounded else {}
+    assert "b" in await replayed(world, **window)
+    assert world.imaging_study(study_ref(2)) is None
+    assert world.held(1) == {uid(1, 1, 1)}
+
+
 async def test_a_replay_covers_everything_one_study_or_some_days(world):
     world.orthanc.store("a", instance(1, 1))
     world.orthanc.store("b", instance(2, 1))

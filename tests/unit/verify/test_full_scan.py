@@ -7,6 +7,7 @@ import pytest
 from sync.errors import SourceGone
 from sync.mapping.resource import derived_id
 from sync.model import DriftKind, StudyRef
+from sync.testing.fhir import MemoryFhirServer
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, Round
 from sync.verify.source import GRACE
@@ -216,6 +217,26 @@ async def test_a_plain_copy_is_doubled_and_removed(w):
     assert (outcome.left, w.server.peek("ImagingStudy", "copy")) == (0, None)
 
 
+async def test_no_more_copies_are_removed_than_may_be(w):
+    await w.arrive("a")
+    for name in ("copy-1", "copy-2"):
+        w.create({**w.imaging_study(), "id": name})
+    outcome, _ = await verify(w, repair=True, removals=1)
+    left = [name for name in ("copy-1", "copy-2") if w.server.peek("ImagingStudy", name)]
+    assert (outcome.left, len(left)) == (1, 1)
+    await verify(w, repair=True, removals=0)
+    assert w.server.peek("ImagingStudy", left[0]) is not None
+
+
+async def test_an_orphan_that_has_to_stay_is_not_told_as_repaired():
+    w = MemoryWorld(MemoryFhirServer(checks_references=True))
+    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
+    w.create({"resourceType": "Observation", "id": "o", "subject": {"reference": f"Patient/{patient_of('nobody')}"}})
+    outcome, heard = await verify(w, repair=True)
+    assert (outcome.kept, outcome.repaired.total(), heard.repaired) == (1, 0, [])
+    assert w.server.peek("Patient", patient_of("nobody")) is not None
+
+
 async def test_a_double_that_says_more_is_somebody_elses_and_only_reported(w):
     await w.arrive("a")
     w.create(ehr_study("theirs", note=[{"text": "seen"}]))
@@ -312,8 +333,6 @@ async def test_what_is_found_is_noted_until_it_is_right_again(w):
 
 
 async def test_what_others_refer_to_has_to_stay_and_is_no_alarm_twice():
-    from sync.testing.fhir import MemoryFhirServer
-
     w = MemoryWorld(MemoryFhirServer(checks_references=True))
     await w.arrive("a")
     report = {"resourceType": "DiagnosticReport", "id": "r", "subject": {"reference": f"Patient/{patient_of('P1')}"}}
@@ -331,8 +350,6 @@ async def test_what_others_refer_to_has_to_stay_and_is_no_alarm_twice():
 
 
 async def test_a_study_that_was_cancelled_because_others_refer_to_it_is_as_it_should_be():
-    from sync.testing.fhir import MemoryFhirServer
-
     w = MemoryWorld(MemoryFhirServer(checks_references=True))
     await w.arrive("a")
     reference = {"reference": f"ImagingStudy/{study_id(STUDY)}"}
