@@ -36,7 +36,7 @@ STORAGE = "AzureWebJobsStorage"
 
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
 async def ingest_object(message: func.QueueMessage) -> None:
-    """Look at the objects that an event says were created, overwritten or deleted."""
+    """Inspect the objects that an event reports as created, overwritten or deleted."""
     running = await bootstrap.running()
     await handlers.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
     await feeds.wake(_text(message), running.services)
@@ -44,84 +44,84 @@ async def ingest_object(message: func.QueueMessage) -> None:
 
 @app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def read_dicom_feed(timer: func.TimerRequest) -> None:
-    """Read, every five seconds, what is new in the change feed of the DICOM service; events wake it earlier."""
+    """Read new entries of the DICOM service's change feed, every five seconds; events start it earlier."""
     running = await bootstrap.running()
     await feeds.read_dicom_feed(running.services)
 
 
 @app.timer_trigger(schedule="2-59/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def read_orthanc_feed(timer: func.TimerRequest) -> None:
-    """Read, every five seconds, what was stored into the Orthanc and deleted from it."""
+    """Read new changes of the Orthanc server, every five seconds."""
     running = await bootstrap.running()
     await feeds.read_orthanc_feed(running.services)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
 async def project_study(message: func.QueueMessage) -> None:
-    """Write an outstanding study to FHIR."""
+    """Project one dirty study to FHIR."""
     running = await bootstrap.running()
     await handlers.handle_study_message(_text(message), running.services, attempt=_attempt(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
-    """Keep a dead letter for a message of ``objects`` that failed too often."""
+    """Write a dead letter for a poison message of ``objects``."""
     running = await bootstrap.running()
     await handlers.handle_poison_object(_text(message), running.sources, running.services)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
-    """Keep a dead letter for a message of ``studies`` that failed too often."""
+    """Write a dead letter for a poison message of ``studies``."""
     running = await bootstrap.running()
     await handlers.handle_poison_study(_text(message), running.services)
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Wake, every 30 seconds, the studies whose wake-up was lost."""
+    """Enqueue dirty studies whose message was lost, every 30 seconds."""
     running = await bootstrap.running()
     await handlers.sweep(running.services)
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
 async def evaluate_alerts(timer: func.TimerRequest) -> None:
-    """Count, look whether events are missing, and raise and clear alerts, every 30 seconds."""
+    """Count, detect missing events, and raise and clear alerts, every 30 seconds."""
     running = await bootstrap.running()
     await watch(running.services, recorder=running.recorder, channels=running.channels, listing=running.listing)
 
 
 @app.timer_trigger(schedule="35 */5 * * * *", arg_name="timer", run_on_startup=False)
 async def recover_undelivered_events(timer: func.TimerRequest) -> None:
-    """Have the objects of events that Event Grid could not deliver looked at, every five minutes."""
+    """Inspect the objects of events that Event Grid could not deliver, every five minutes."""
     running = await bootstrap.running()
     await handlers.guarded(recover_if_any(running.lost, running.sources, running.services))
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
 async def compact_metrics(timer: func.TimerRequest) -> None:
-    """Add up, every five minutes, the measurements of hours that are over, and delete the oldest."""
+    """Roll up the measurements of past hours and delete expired ones, every five minutes."""
     running = await bootstrap.running()
     await history.compact_metrics(running.services)
 
 
 @app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
 async def reconcile(timer: func.TimerRequest) -> None:
-    """Compare, each minute, some studies with FHIR and the source, and look again at what was found to differ."""
+    """Compare some studies with FHIR and the source, every minute, and check earlier differences again."""
     running = await bootstrap.running()
     await handlers.guarded(reconcile_slice(running.services, running.listing))
 
 
 @app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
 async def advance_replays(timer: func.TimerRequest) -> None:
-    """Take the replays that are under way a slice further."""
+    """Advance each running replay by one time slice."""
     running = await bootstrap.running()
     await handlers.guarded(replaying.advance_all(running.replayed, running.services))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer 200 when settings are sound and the state account answers, else 503 with an error code and what to do."""
+    """Answer 200 if the settings are valid and the state account responds, else 503 with code and hint."""
     try:
         running = await bootstrap.running()
         await running.services.queues.depths()
@@ -135,14 +135,14 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="status", methods=["GET"])
 async def status(req: func.HttpRequest) -> func.HttpResponse:
-    """Tell whether everything that arrived is in FHIR, and what is left."""
+    """Return the sync status: verdict, reasons, counts and alerts."""
     running = await bootstrap.running()
     return _json(await operations.status(running.services))
 
 
 @app.route(route="studies/{uid}", methods=["GET"])
 async def study(req: func.HttpRequest) -> func.HttpResponse:
-    """Tell what is known of a study: its state, what stands for it in FHIR, what of it could not be used."""
+    """Return one study: its state, its FHIR resources and its findings."""
     running = await bootstrap.running()
     asked = StudyRef(study_instance_uid=req.route_params["uid"], partition=req.params.get("partition", ""))
     found = await study_state.study_state(asked, running.services)
@@ -151,35 +151,35 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="dead-letters", methods=["GET"])
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """List the dead letters: by code, or one page of a code."""
+    """List dead letters, grouped by code or one page of a code."""
     running = await bootstrap.running()
     return await _answered(letters.list_dead_letters(_request(req), running.services))
 
 
 @app.route(route="dead-letters/{kind}/{subject}", methods=["GET"])
 async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
-    """Show one dead letter."""
+    """Return one dead letter."""
     running = await bootstrap.running()
     return await _answered(letters.show_dead_letter(_request(req), running.services))
 
 
 @app.route(route="dead-letters/retry", methods=["POST"])
 async def retry_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """Have the subjects of dead letters looked at again, for an operator."""
+    """Requeue dead-lettered items, for an operator."""
     running = await bootstrap.running()
     return await _answered(letters.retry_selected(_request(req), running.sources, running.services))
 
 
 @app.route(route="dead-letters/discard", methods=["POST"])
 async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """Take dead letters away, for an operator who says why."""
+    """Discard dead letters, for an operator who gives a reason."""
     running = await bootstrap.running()
     return await _answered(letters.discard_selected(_request(req), running.services))
 
 
 @app.route(route="dashboard/{page?}", methods=["GET", "POST"])
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
-    """Show the dashboard, and do what its buttons ask for."""
+    """Serve the dashboard and its actions."""
     running = await bootstrap.running()
     page = await pages.dashboard(_request(req), req.url, req.method, running.sources, running.services)
     return _page(page)
@@ -187,20 +187,20 @@ async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="dashboard/static/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer the dashboard's style sheet and script, the same for everybody."""
+    """Serve the dashboard's style sheet and script."""
     return _page(rendering.file(req.route_params.get("name", "")))
 
 
 @app.route(route="replay", methods=["GET"])
 async def replay_list(req: func.HttpRequest) -> func.HttpResponse:
-    """List the replays: what was asked, how far they are."""
+    """List replays with their request and progress."""
     running = await bootstrap.running()
     return await _answered(replays.list_replays(running.services))
 
 
 @app.route(route="replay", methods=["POST"])
 async def replay(req: func.HttpRequest) -> func.HttpResponse:
-    """Begin a replay, for an operator, and answer at once."""
+    """Start a replay, for an operator, and return at once."""
     running = await bootstrap.running()
     return await _answered(replays.start_replay(_request(req), running.replayed, running.services))
 
