@@ -24,7 +24,7 @@ from sync.telemetry.telemetry import quieten_libraries
 
 app = typer.Typer(
     name="sync",
-    help="Keep a FHIR R4 service in step with a DICOM store.",
+    help="Keep a FHIR R4 service in sync with a DICOM store.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -36,7 +36,7 @@ app = typer.Typer(
 def main(
     version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,  # noqa: FBT002 - typer
 ) -> None:
-    """Keep a FHIR R4 service in step with a DICOM store."""
+    """Keep a FHIR R4 service in sync with a DICOM store."""
     quieten_libraries()
     if version:
         typer.echo(__version__)

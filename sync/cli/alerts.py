@@ -25,9 +25,9 @@ from sync.ports import Notice
 if TYPE_CHECKING:
     from sync.bootstrap import Running
 
-app = typer.Typer(name="alerts", help="Alerts: stand watch, acknowledge one, export the rules.", no_args_is_help=True)
+app = typer.Typer(name="alerts", help="Alerts: watch, acknowledge, export the rules.", no_args_is_help=True)
 
-Seconds = Annotated[float, typer.Option("--every", help="Seconds between two rounds.", min=1, max=600)]
+Seconds = Annotated[float, typer.Option("--every", help="Seconds between two evaluations.", min=1, max=600)]
 
 
 class Format(enum.Enum):
@@ -40,34 +40,34 @@ class Format(enum.Enum):
 @app.command()
 def watch(
     every: Seconds = EVALUATED_EVERY,
-    once: Annotated[bool, typer.Option("--once", help="One round, for a scheduler of your own.")] = False,  # noqa: FBT002 - typer
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a notice.")] = False,  # noqa: FBT002 - typer
+    once: Annotated[bool, typer.Option("--once", help="Evaluate once, for use from a scheduler.")] = False,  # noqa: FBT002 - typer
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per notification.")] = False,  # noqa: FBT002 - typer
 ) -> None:
     """
-    Stand watch from outside the function app, until Ctrl-C or SIGTERM.
+    Evaluate alerts from outside the function app until Ctrl-C or SIGTERM.
 
-    The same rules, states and channels as in the app, so whoever of them notices first, an alert is raised once and
-    cleared once. It notices what an app that stands still cannot tell of itself: `alert.stopped`, and all that grows
-    while nobody works. Run it where it does not fall together with the app. What is raised and cleared is written to
-    standard output, and sent to the topic and webhook that the settings name.
+    Uses the same rules, states and channels as the app, so each alert is raised and cleared once, whichever notices
+    first. It also detects a stopped app (`alert.stopped`) and work that accumulates meanwhile. Run it on a machine
+    that does not fail together with the app. Notifications go to standard output, and to the topic and webhook of the
+    settings.
 
     **Examples**
 
-    - on a machine of the hospital: `python -m sync alerts watch`
+    - on a hospital machine: `python -m sync alerts watch`
 
     - from cron, every minute: `python -m sync alerts watch --once`
 
     **Exit codes**
 
-    - 0: ended by a signal; with `--once`: no critical alert is raised
+    - 0: ended by a signal; with `--once`: no critical alert is active
 
-    - 1: with `--once`: a critical alert is raised
+    - 1: with `--once`: a critical alert is active
 
     - 2: wrong usage or setting
 
-    - 3: the state account did not answer: at the start, or with `--once`
+    - 3: the state account did not answer at the start, or with `--once`
 
-    - 141: the reader of standard output went away
+    - 141: the reader of standard output closed it
     """
     with quiet_broken_pipe():
         failing = with_services(partial(_watched, every=every, once=once, as_json=as_json))
@@ -98,11 +98,11 @@ def _warn(failure: SyncError) -> None:
 
 @app.command()
 def acknowledge(
-    code: Annotated[str, typer.Argument(help="Code of a raised alert, such as alert.lag.")],
-    who: Annotated[str, typer.Option("--as", help="Who takes note of it; your user name by default.")] = "",
+    code: Annotated[str, typer.Argument(help="Code of an active alert, such as alert.lag.")],
+    who: Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")] = "",
 ) -> None:
     """
-    Note that somebody has taken note of a raised alert, until it is raised anew. Safe to repeat.
+    Acknowledge an active alert until it fires again. Idempotent.
 
     **Examples**
 
@@ -110,9 +110,9 @@ def acknowledge(
 
     **Exit codes**
 
-    - 0: noted
+    - 0: acknowledged
 
-    - 1: no such alert is raised
+    - 1: no such alert is active
 
     - 2: wrong usage or setting
 
@@ -129,7 +129,7 @@ def export(
     form: Annotated[Format, typer.Option("--format", help="Alert rules as Bicep, or a workbook.")] = Format.BICEP,
 ) -> None:
     """
-    Write the alert rules for Azure Monitor, or its workbook, to standard output. Needs no service and no setting.
+    Write the alert rules for Azure Monitor, or its workbook, to standard output. Needs no service or setting.
 
     **Examples**
 

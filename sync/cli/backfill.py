@@ -45,52 +45,53 @@ class _Asked:
 def backfill(  # noqa: PLR0917 -- a command's options
     container: Annotated[
         list[str] | None,
-        typer.Option(help="Only this container, one of `DICOM_SYNC_CONTAINERS`; may be given several times."),
+        typer.Option(help="Only this container, one of `DICOM_SYNC_CONTAINERS`; repeatable."),
     ] = None,
-    prefix: Annotated[str, typer.Option(help="Only objects whose names begin so.")] = "",
+    prefix: Annotated[str, typer.Option(help="Only objects whose names start with this prefix.")] = "",
     since: Annotated[
-        str | None, typer.Option(help="Only objects that changed since then, such as 2026-03-04 or 2026-03-04T05:00Z.")
+        str | None, typer.Option(help="Only objects changed since this time, e.g. 2026-03-04 or 2026-03-04T05:00Z.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be looked at; write nothing.")] = False,  # noqa: FBT002 -- typer
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Dry run: count the objects; write nothing.")] = False,  # noqa: FBT002 -- typer
     project: Annotated[  # noqa: FBT002 -- typer
-        bool, typer.Option("--project", help="Write the studies to FHIR here; for when no function app is running.")
+        bool,
+        typer.Option("--project", help="Project the studies in this command; use it if no function app is running."),
     ] = False,
-    parallel: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="Objects looked at at once.")] = 32,
+    parallel: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="Objects to inspect concurrently.")] = 32,
     as_json: Annotated[  # noqa: FBT002 -- typer
-        bool, typer.Option("--json", help="Write the result as one JSON object, progress as one a line.")
+        bool, typer.Option("--json", help="Write the result as one JSON object, and progress as one per line.")
     ] = False,
 ) -> None:
     """
-    Look at every object that is in the containers now.
+    Inspect every object that is in the containers now.
 
-    To begin with, or after events were lost. Objects that are known as they are cost one look at a table and are not
-    read. Running functions then write the studies to FHIR; without a function app, `--project` does it here. It may run
-    beside everything else, be interrupted and be repeated: killed and started again with the same options, it goes on
-    where it was. What was deleted unnoticed it cannot see: `python -m sync verify` does.
+    Use it for the first sync, or after events were lost. Unchanged objects cost one table read and are not downloaded.
+    Running functions then project the studies; without a function app, add `--project`. It may run beside all other
+    work. It is idempotent and resumable: after an interruption, start it again with the same options to continue.
+    It does not see deletions; use `python -m sync verify` for these.
 
     **Examples**
 
-    - what is there to do: `python -m sync backfill --dry-run`
+    - show what would be done: `python -m sync backfill --dry-run`
 
     - everything, with functions running: `python -m sync backfill`
 
     - everything, without a function app: `python -m sync backfill --project`
 
-    - one folder, what changed since yesterday: `python -m sync backfill --prefix 2026/03/ --since 2026-03-03`
+    - one folder, objects changed since yesterday: `python -m sync backfill --prefix 2026/03/ --since 2026-03-03`
 
-    **Counted**: `synced` (read, and an instance), `rejected` (has a dead letter now), `gone` (deleted meanwhile),
-    `unchanged` (known as it is), `passed` (not changed since `--since`); with `--dry-run` `new`, `changed`,
-    `unchanged`. With `--project` also studies: `written`, `unchanged`, `parked` (refused, with a dead letter).
+    **Counted**: `synced` (inspected, an instance), `rejected` (now a dead letter), `gone` (deleted in the meantime),
+    `unchanged` (not inspected), `passed` (unchanged since `--since`); with `--dry-run` `new`, `changed`, `unchanged`.
+    With `--project` also studies: `written`, `unchanged`, `dead_lettered`.
 
     **Exit codes**
 
-    - 0: all was looked at
+    - 0: all objects were inspected
 
-    - 1: all was looked at, and some objects can never become instances, or some studies were refused
+    - 1: all objects were inspected; some objects or studies became dead letters
 
-    - 2: wrong usage or setting, nothing was read
+    - 2: wrong usage or setting; nothing was read
 
-    - 3: a service did not answer; run it again, and it goes on where it was
+    - 3: a service did not answer; run it again to continue
     """
     asked = _Asked(
         containers=tuple(container or ()),

@@ -17,27 +17,27 @@ from sync.config.check import Remark, Severity, remarks
 if TYPE_CHECKING:
     from sync.bootstrap.connections import Connection
 
-app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(name="config", help="Check the settings.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.callback()
 def settings() -> None:
-    """Look at the settings."""
+    """Check the settings."""
 
 
 @app.command("check")
 def check(
     *,
     connect_too: Annotated[
-        bool, typer.Option("--connect", help="Try each service with the identity that the sync would use.")
+        bool, typer.Option("--connect", help="Test the connection to each service with the identity of the sync.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")] = False,
 ) -> None:
     """
-    Name every setting that is missing, wrong, contradictory, insecure, or that nobody reads.
+    List settings that are missing, invalid, contradictory, insecure or unknown.
 
-    Values are never shown: settings hold secrets. With `--connect` each service is tried, and what is refused is named
-    with the role that is missing; one row is written to the state account and deleted again.
+    Values are never shown, because settings hold secrets. `--connect` tests each service and names the missing role if
+    access is refused; it writes one row to the state account and deletes it again.
 
     **Examples**
 
@@ -48,11 +48,11 @@ def check(
 
     **Exit codes**
 
-    - 0: nothing is wrong; there may be advice
+    - 0: all settings are valid; there may be advice
 
-    - 1: a setting is wrong or insecure
+    - 1: a setting is invalid or insecure
 
-    - 3: settings are sound, but a service does not answer or does not let us
+    - 3: the settings are valid, but a service did not answer or refused access
     """
     found = remarks()
     faulty = any(each.severity is not Severity.ADVICE for each in found)

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="dead-letters",
-    help="What could not be synced: look, retry, discard.",
+    help="Dead letters: list, show, retry, discard.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
-Kind = Annotated[SubjectKind | None, typer.Argument(help="What it is about.", show_default=False)]
-Subject = Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it.", show_default=False)]
-Code = Annotated[str, typer.Option("--code", help="All letters of this code, such as `fhir.rejected`.")]
-Everything = Annotated[bool, typer.Option("--all", help="All letters of every code.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many it would be; change nothing.")]
+Kind = Annotated[SubjectKind | None, typer.Argument(help="Kind of the subject.", show_default=False)]
+Subject = Annotated[str, typer.Argument(help="Hashed key of the subject, as shown by `list`.", show_default=False)]
+Code = Annotated[str, typer.Option("--code", help="All dead letters of this code, such as `fhir.rejected`.")]
+Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Dry run: count what would be changed; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
 
 _LEAST = 110
@@ -43,26 +43,26 @@ _LEAST = 110
 
 @app.command("list")
 def list_dead_letters(
-    code: Annotated[str, typer.Option("--code", help="List the letters of this code instead of the codes.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Letters of a code to list at most.")] = 100,
+    code: Annotated[str, typer.Option("--code", help="List the items of this code instead of the counts.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of items to list.")] = 100,
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
-    List the codes with how many letters each has, or the letters of one code.
+    List dead letters: counts by code, or the items of one code.
 
     **Examples**
 
-    - what is there: `python -m sync dead-letters list`
+    - counts by code: `python -m sync dead-letters list`
 
-    - which ones: `python -m sync dead-letters list --code header.not_dicom`
+    - items of one code: `python -m sync dead-letters list --code header.not_dicom`
 
     - for a script: `python -m sync dead-letters list --json | jq .by_code`
 
     **Exit codes**
 
-    - 0: there are none
+    - 0: there are no dead letters
 
-    - 1: there are some
+    - 1: there are dead letters
 
     - 2: wrong usage or setting
 
@@ -82,27 +82,27 @@ def list_dead_letters(
 
 @app.command("show", no_args_is_help=True)
 def show_dead_letter(
-    kind: Annotated[SubjectKind, typer.Argument(help="What it is about.", show_default=False)],
-    subject: Annotated[str, typer.Argument(help="Its hashed key, as `list` shows it.", show_default=False)],
+    kind: Annotated[SubjectKind, typer.Argument(help="Kind of the subject.", show_default=False)],
+    subject: Annotated[str, typer.Argument(help="Hashed key of the subject, as shown by `list`.", show_default=False)],
     secrets: Annotated[  # noqa: FBT002 -- typer
-        bool, typer.Option("--secrets", help="Also say whose it is: object name, study UID, message. **Patient data.**")
+        bool, typer.Option("--secrets", help="Also show object name, study UID and message. **Patient data.**")
     ] = False,
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
-    Show one letter.
+    Show one dead letter.
 
     **Examples**
 
     - why a study is not in FHIR: `python -m sync dead-letters show study KEY`
 
-    - the name of the file behind a letter: `python -m sync dead-letters show object KEY --secrets`
+    - the file name of a dead letter: `python -m sync dead-letters show object KEY --secrets`
 
     **Exit codes**
 
-    - 0: here it is
+    - 0: shown
 
-    - 1: there is no such letter; it may have healed
+    - 1: there is no such dead letter; it may have been resolved
 
     - 2: wrong usage or setting
 
@@ -128,29 +128,29 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
-    Have the subjects of letters looked at again, once their cause is mended.
+    Requeue dead-lettered items after the cause is fixed.
 
-    Running functions do the work, through the ordinary queues; a letter goes away by its subject's success and by
-    nothing else. It may be repeated, and be interrupted at any time.
+    Running functions do the work through the ordinary queues. A dead letter is cleared only when its subject succeeds.
+    Idempotent; it may be interrupted at any time.
 
     **Examples**
 
-    - one: `python -m sync dead-letters retry study KEY`
+    - one item: `python -m sync dead-letters retry study KEY`
 
-    - all that FHIR refused: `python -m sync dead-letters retry --code fhir.rejected`
+    - all studies that FHIR rejected: `python -m sync dead-letters retry --code fhir.rejected`
 
-    - how many would it be: `python -m sync dead-letters retry --all --dry-run`
+    - count them first: `python -m sync dead-letters retry --all --dry-run`
 
-    **Counted**: `asked` (another look is on its way), `refused` (the message still cannot be acted on), `not_kept`
-    (what a retry needs is gone; run a backfill), `gone` (it healed meanwhile).
+    **Counted**: `asked` (requeued), `refused` (the message is still invalid), `not_kept` (the data for a retry is
+    gone; run a backfill), `gone` (resolved in the meantime).
 
     **Exit codes**
 
-    - 0: all were asked for, or healed meanwhile
+    - 0: all were requeued, or resolved in the meantime
 
-    - 1: some can not be retried
+    - 1: some cannot be retried
 
-    - 2: wrong usage or setting, nothing was done
+    - 2: wrong usage or setting; nothing was done
 
     - 3: storage did not answer; run it again
     """
@@ -165,35 +165,35 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
 
 @app.command("discard", no_args_is_help=True)
 def discard_selected(  # noqa: PLR0917 -- a command's options
-    why: Annotated[str, typer.Option("--why", help="The reason, kept in the audit trail; no patient data.")],
+    why: Annotated[str, typer.Option("--why", help="Reason for the audit trail; no patient data.")],
     kind: Kind = None,
     subject: Subject = "",
     code: Code = "",
     everything: Everything = False,  # noqa: FBT002 -- typer
-    who: Annotated[str, typer.Option("--who", help="Who does it; else the user of this machine.")] = "",
+    who: Annotated[str, typer.Option("--who", help="Name to record; default: your user name.")] = "",
     dry_run: DryRun = False,  # noqa: FBT002 -- typer
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
-    Take letters away for good. Who did it, when and why stays in table `audit`.
+    Discard dead letters permanently. Table `audit` keeps who, when and why.
 
-    Nothing else is changed: the object or study stays as it is, and a letter comes back if its subject fails again.
+    Nothing else changes: the object or study stays as it is, and a new dead letter is written if it fails again.
 
     **Examples**
 
-    - one: `python -m sync dead-letters discard object KEY --why "a text file, deleted at its source"`
+    - one item: `python -m sync dead-letters discard object KEY --why "a text file, deleted at its source"`
 
-    - a kind: `python -m sync dead-letters discard --code header.dicomdir --why "the files they list are here"`
+    - all of one code: `python -m sync dead-letters discard --code header.dicomdir --why "the files they list are here"`
 
-    **Counted**: `discarded`, `changed` (failed again just now, and kept), `gone` (healed meanwhile).
+    **Counted**: `discarded`, `changed` (failed again in the meantime, and kept), `gone` (resolved in the meantime).
 
     **Exit codes**
 
-    - 0: none of them is left
+    - 0: all were discarded
 
-    - 1: some failed again meanwhile, and were kept
+    - 1: some failed again in the meantime and were kept
 
-    - 2: wrong usage or setting, nothing was done
+    - 2: wrong usage or setting; nothing was done
 
     - 3: storage did not answer; run it again
     """

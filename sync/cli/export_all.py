@@ -24,21 +24,21 @@ def export(
     folder: Annotated[
         Path,
         typer.Argument(
-            file_okay=False, metavar="DIR", help="Folder for the files; made if missing.", show_default=False
+            file_okay=False, metavar="DIR", help="Folder for the files; created if missing.", show_default=False
         ),
     ],
     *,
-    max_mb: Annotated[int, typer.Option(min=1, metavar="MB", help="Size that a file does not exceed.")] = 200,
+    max_mb: Annotated[int, typer.Option(min=1, metavar="MB", help="Maximum size of a file.")] = 200,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the manifest to standard output.")] = False,
 ) -> None:
     """
-    Write Patient, Endpoint, ImagingStudy and derived resources as NDJSON, one type a file, for a new FHIR service.
+    Export all resources as NDJSON, one type per file, to bulk-load a FHIR service.
 
-    The files are made from the ledger alone and FHIR is not asked; the same ledger gives the same bytes. They hold what
-    the sync itself would write to an empty service, under the same ids. `manifest.json` is written last and names each
-    file with its count, size and SHA-256. ImagingStudies that were adopted from somebody else are left out, for their
-    owner has them; studies that stay linked to somebody else's Patient need that Patient in the new service.
+    Reads the ledger only, not FHIR; the same ledger gives the same bytes. The resources and ids are those that the
+    sync would write to an empty service. `manifest.json` is written last and lists each file with its count, size and
+    SHA-256. Adopted ImagingStudies are left out, because their owner has them. Studies linked to a Patient of another
+    system need that Patient in the new service.
 
     **Examples**
 
@@ -51,11 +51,11 @@ def export(
 
     **Exit codes**
 
-    - 0: all is written
+    - 0: everything was written
 
     - 2: wrong usage or setting, or the folder is not empty; nothing was written
 
-    - 3: storage did not answer; there is no manifest, so repeat it with `--overwrite`
+    - 3: storage did not answer; there is no manifest, repeat with `--overwrite`
     """
     try:
         prepare(folder, overwrite=overwrite)

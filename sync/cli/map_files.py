@@ -31,26 +31,26 @@ def map_files(
         ),
     ],
     as_json: Annotated[  # noqa: FBT002 - typer's way to declare a flag
-        bool, typer.Option("--json", help="Write standard error as one JSON object a line.")
+        bool, typer.Option("--json", help="Write standard error as JSON, one object per line.")
     ] = False,
 ) -> None:
     """
     Map DICOM files to FHIR, without any service.
 
-    Writes one transaction Bundle for each study (Patient, Endpoint if configured, Devices, ImagingStudy, and what
-    reports and measurements make) as NDJSON to standard output, by Study Instance UID. Standard error names the
-    rejected files with the reason, and each attribute that could not be used as it is. The output is the same for the
-    same files in any order.
+    Writes one transaction Bundle per study (Patient, Endpoint if configured, Devices, ImagingStudy, and the resources
+    of reports and measurements) as NDJSON to standard output, ordered by Study Instance UID. Standard error lists
+    rejected files with the reason, and attributes that could not be used. The output does not depend on the order of
+    the files.
 
     **Examples**
 
-    - one file, to look at: `python -m sync map scan.dcm | jq .`
+    - one file, to inspect: `python -m sync map scan.dcm | jq .`
 
     - a folder, into a file: `python -m sync map /data/studies > bundles.ndjson`
 
-    - findings for a machine: `python -m sync map --json /data/studies 2> findings.jsonl > bundles.ndjson`
+    - findings as JSON: `python -m sync map --json /data/studies 2> findings.jsonl > bundles.ndjson`
 
-    - times of day, for scanners that do not state their offset:
+    - scanners that do not state their time zone offset:
       `DICOM_SYNC_TIMEZONE=Europe/Berlin python -m sync map scan.dcm`
 
     **Settings**, all optional, each with the prefix `DICOM_SYNC_`: `TIMEZONE`, `DICOMWEB_URL`, `ISSUERS`,
@@ -61,11 +61,11 @@ def map_files(
 
     - 0: every file was mapped
 
-    - 1: some files were rejected, all others are mapped
+    - 1: some files were rejected; all others were mapped
 
-    - 2: wrong usage or setting, nothing was read
+    - 2: wrong usage or setting; nothing was read
 
-    - 141: the reader of standard output went away
+    - 141: the reader of standard output closed it
     """
     report = Report(as_json=as_json)
     try:

@@ -41,37 +41,37 @@ class _Asked:
 
 
 def replay(  # noqa: PLR0917 -- a command's options
-    source: Annotated[str, typer.Option(help="Whose changes: `blob`, `dicom` or `orthanc`.")] = "blob",
+    source: Annotated[str, typer.Option(help="Source of the changes: `blob`, `dicom` or `orthanc`.")] = "blob",
     from_: Annotated[
-        str | None, typer.Option("--from", help="From when on, such as 2026-03-04 or 2026-03-04T05:00Z.")
+        str | None, typer.Option("--from", help="Start of the period, e.g. 2026-03-04 or 2026-03-04T05:00Z.")
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Before when; left out: now.")] = None,
-    study: Annotated[
-        str | None, typer.Option(help="Only the study of this Study Instance UID, all of it; needs no time.")
-    ] = None,
-    partition: Annotated[str, typer.Option(help="Data partition of the study, if a DICOM service has some.")] = "",
+    to: Annotated[str | None, typer.Option("--to", help="End of the period, exclusive; default: now.")] = None,
+    study: Annotated[str | None, typer.Option(help="Only this study, by Study Instance UID; needs no period.")] = None,
+    partition: Annotated[
+        str, typer.Option(help="Data partition of the study, for a DICOM service with partitions.")
+    ] = "",
     reread: Annotated[  # noqa: FBT002 -- typer
-        bool, typer.Option("--reread", help="Read also objects that are known as they are, as after an upgrade.")
+        bool, typer.Option("--reread", help="Read unchanged objects too, e.g. after an upgrade.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; write nothing.")] = False,  # noqa: FBT002 -- typer
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Dry run: show what would change; write nothing.")] = False,  # noqa: FBT002 -- typer
     project: Annotated[  # noqa: FBT002 -- typer
-        bool, typer.Option("--project", help="Compare with FHIR here; for when no function app is running.")
+        bool,
+        typer.Option("--project", help="Project the studies in this command; use it if no function app is running."),
     ] = False,
-    parallel: Annotated[int, typer.Option(min=1, max=256, help="Objects looked at at once.")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object a line.")] = False,  # noqa: FBT002 -- typer
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Objects to inspect concurrently.")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object per line.")] = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
-    Compare with FHIR what changed in some time, or one study.
+    Compare the changes of a period, or one study, with FHIR.
 
-    Reads the change feed of the source, looks at every object that is not known as it is, and has each study compared
-    with what FHIR really holds, whatever the records say. So it repairs what was missed and what the FHIR service lost;
-    where all is right it writes nothing. Running functions do the comparing; without a function app, `--project` does
-    it here. It may run beside everything else, be interrupted and be repeated: killed and started again with the same
-    options, it goes on where it was.
+    Reads the change feed of the source, inspects every changed object, and compares each study with the actual content
+    of FHIR, bypassing cached records. It repairs missed changes and data lost by the FHIR service; correct resources
+    are not written again. Running functions do the comparison; without a function app, add `--project`. It is
+    idempotent and resumable: after an interruption, start it again with the same options to continue.
 
     **Examples**
 
-    - what would change: `python -m sync replay --from 2026-03-01 --dry-run`
+    - preview the changes: `python -m sync replay --from 2026-03-01 --dry-run`
 
     - events were lost for a night: `python -m sync replay --from 2026-03-03T20:00+01:00 --to 2026-03-04T08:00+01:00`
 
@@ -81,20 +81,20 @@ def replay(  # noqa: PLR0917 -- a command's options
 
     - changes of the DICOM service: `python -m sync replay --source dicom --from 2026-03-01`
 
-    **Counted**: `synced` (read, and an instance), `unchanged` (known as it is), `gone`, `rejected` (has a dead letter
-    now), `passed` (entries that concern nothing of ours), `unusable` (entries that name no object), `studies` (given to
-    the comparison). With `--project` also what became of the studies: `written`, `unchanged`, `parked` (refused, with a
-    dead letter). A time without a zone is refused; a date begins at midnight UTC.
+    **Counted**: `synced` (inspected, an instance), `unchanged` (not inspected), `gone`, `rejected` (now a dead
+    letter), `passed` (entries outside the configured sources), `unusable` (entries that name no object), `studies` (to
+    be compared). With `--project` also studies: `written`, `unchanged`, `dead_lettered`. A time needs a zone; a date
+    starts at midnight UTC.
 
     **Exit codes**
 
-    - 0: done, or foreseen
+    - 0: done, or dry run finished
 
-    - 1: done, and some objects can never become instances, or some studies were refused, or the study is unknown
+    - 1: done; some objects or studies became dead letters, or the study is unknown
 
-    - 2: wrong usage or setting, nothing was begun
+    - 2: wrong usage or setting; nothing was started
 
-    - 3: a service did not answer; run it again, and it goes on where it was
+    - 3: a service did not answer; run it again to continue
     """
     given = {"from": from_, "to": to, "study": study, "partition": partition or None}
     fields = {"source": source, "reread": reread, **{name: value for name, value in given.items() if value is not None}}

@@ -22,29 +22,28 @@ PORT = 8710
 
 
 def dashboard(
-    port: Annotated[int, typer.Option("--port", help="Port on this machine.", min=0, max=65535)] = PORT,
-    watch: Annotated[bool, typer.Option("--watch", help="Stand watch too, as `alerts watch` does.")] = False,  # noqa: FBT002 - typer
-    browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,  # noqa: FBT002 - typer
-    who: Annotated[str, typer.Option("--as", help="Who acts by its buttons; your user name by default.")] = "",
+    port: Annotated[int, typer.Option("--port", help="Local port; 0 chooses a free one.", min=0, max=65535)] = PORT,
+    watch: Annotated[bool, typer.Option("--watch", help="Evaluate alerts too, as `alerts watch` does.")] = False,  # noqa: FBT002 - typer
+    browser: Annotated[bool, typer.Option("--open", help="Open the dashboard in a browser.")] = False,  # noqa: FBT002 - typer
+    who: Annotated[str, typer.Option("--as", help="Name to record for actions; default: your user name.")] = "",
 ) -> None:
     """
-    Serve the dashboard on this machine, until Ctrl-C or SIGTERM.
+    Serve the dashboard on this machine until Ctrl-C or SIGTERM.
 
-    The same pages and buttons as `api/dashboard`, read from the state account with your own identity: they are there
-    also when the function app is stopped, and then say so. Only this machine can reach it, and only with the address
-    that is printed.
+    Shows the pages and actions of `api/dashboard`, read from the state account with your identity. It also works while
+    the function app is stopped, and then says so. Only this machine can reach it, and only with the printed address.
 
     **Examples**
 
-    - look, and act: `python -m sync dashboard --open`
+    - view and operate: `python -m sync dashboard --open`
 
-    - the function app is down, and somebody should be warned meanwhile: `python -m sync dashboard --watch`
+    - the function app is down, and alerts must continue: `python -m sync dashboard --watch`
 
     **Exit codes**
 
     - 0: ended by a signal
 
-    - 2: wrong usage or setting, or the port is taken
+    - 2: wrong usage or setting, or the port is in use
 
     - 3: the state account did not answer at the start
     """

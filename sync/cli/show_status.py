@@ -28,34 +28,34 @@ _COLORS = {"in sync": "green", "behind": "yellow", "failing": "red"}
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Go on looking, every two seconds, until Ctrl-C.")] = False,  # noqa: FBT002 - typer
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a look.")] = False,  # noqa: FBT002 - typer
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,  # noqa: FBT002 - typer
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per refresh.")] = False,  # noqa: FBT002 - typer
 ) -> None:
     """
-    Tell whether imaging and FHIR agree, what is left, and why.
+    Show whether imaging and FHIR agree, what is pending, and why.
 
-    The same picture as `GET api/status`, read from the state account: it is told also when the function app is stopped,
+    Shows the same as `GET api/status`, read from the state account. It also works while the function app is stopped,
     and then says so.
 
     **Examples**
 
-    - at a glance: `python -m sync status`
+    - once: `python -m sync status`
 
-    - on a screen in the reading room: `python -m sync status --watch`
+    - on a wall screen: `python -m sync status --watch`
 
     - for a script: `python -m sync status --json | jq .health.verdict`
 
     **Exit codes**
 
-    - 0: in sync, or behind and going on; with `--watch` as it was when Ctrl-C ended it
+    - 0: in sync, or behind and progressing; with `--watch`: the state when Ctrl-C ended it
 
-    - 1: failing: a critical alert is raised, or the timers do not run
+    - 1: failing: a critical alert is active, or the timers do not run
 
     - 2: wrong usage or setting
 
     - 3: the state account did not answer
 
-    - 141: the reader of standard output went away
+    - 141: the reader of standard output closed it
     """
     with quiet_broken_pipe():
         told = with_services(lambda running: _told(running, watch=watch, as_json=as_json))

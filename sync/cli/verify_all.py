@@ -34,48 +34,51 @@ _SHOWN = 100
 def verify(
     *,
     study: Annotated[
-        str | None, typer.Option(metavar="UID", help="Only this study: its Study Instance UID, or the id in FHIR.")
+        str | None, typer.Option(metavar="UID", help="Only this study, by Study Instance UID or FHIR id.")
     ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what drifts.")] = False,
-    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only so many studies, anywhere.")] = None,
-    fhir_only: Annotated[bool, typer.Option("--fhir-only", help="Do not ask the source for each object.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair the differences.")] = False,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Check a random sample of this many studies.")
+    ] = None,
+    fhir_only: Annotated[
+        bool, typer.Option("--fhir-only", help="Skip the source; compare ledger and FHIR only.")
+    ] = False,
     max_removals: Annotated[
-        int, typer.Option(min=0, metavar="N", help="With --repair: so many resources without a record may be deleted.")
+        int, typer.Option(min=0, metavar="N", help="With --repair: maximum number of orphaned resources to delete.")
     ] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")] = False,
 ) -> None:
     """
-    Compare source, ledger and FHIR, study by study, and name what drifts.
+    Compare source, ledger and FHIR for each study, and list the differences.
 
-    Every study's ledger is compared with what FHIR holds (ImagingStudy, Patient, Endpoint), every object of the ledger
-    with the source, and FHIR is searched for second copies and for resources that nothing stands behind. A study that
-    is being synced just now is left alone. Nothing is written without `--repair`, and `--repair` writes by the same way
-    as the sync: it marks the study, looks at its objects again and projects it anew.
+    Compares each study's ledger with its ImagingStudy, Patient and Endpoint in FHIR, and each object with the source,
+    and searches FHIR for duplicates and orphaned resources. Studies with pending work are skipped. Nothing is written
+    without `--repair`; repairs use the ordinary path: mark the study, inspect its objects, project it.
 
     **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, set_aside, object_gone, object_changed,
-    object_unseen. The table at the end tells what each means; docs/runbook.md tells more.
+    object_unseen. The summary explains each kind; docs/runbook.md has the details.
 
     **Examples**
 
     - everything: `python -m sync verify`
 
-    - a quick look at a thousand studies: `python -m sync verify --sample 1000 --fhir-only`
+    - a sample of a thousand studies: `python -m sync verify --sample 1000 --fhir-only`
 
-    - one study, and mend it: `python -m sync verify --study 1.2.840.113619.2.55 --repair`
+    - repair one study: `python -m sync verify --study 1.2.840.113619.2.55 --repair`
 
-    - for a machine: `python -m sync verify --json | jq 'select(.event == "summary")'`
+    - as JSON: `python -m sync verify --json | jq 'select(.event == "summary")'`
 
     **Exit codes**
 
-    - 0: no drift, or with `--repair` all of it mended
+    - 0: no drift, or with `--repair` all of it repaired
 
-    - 1: drift is left, or the study is unknown
+    - 1: drift remains, or the study is unknown
 
     - 2: wrong usage or setting, or `--repair` while projection is held back; nothing was compared
 
-    - 3: a service did not answer; what was mended stays mended, and the command may be repeated
+    - 3: a service did not answer; completed repairs stay, repeat the command
 
-    - 141: the reader of standard output went away
+    - 141: the reader of standard output closed it
     """
     chosen = _study(study) if study is not None else None
     if study is not None and (chosen is None or sample is not None):

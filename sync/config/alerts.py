@@ -1,4 +1,4 @@
-"""When alerts are raised."""
+"""Settings of the alerts: thresholds and channels."""
 
 from __future__ import annotations
 
@@ -12,62 +12,63 @@ from sync.config.section import PREFIX, Section
 from sync.errors import ConfigError
 
 EVALUATED_EVERY = 30.0
-"""Seconds between two evaluations of the alerts, by the timer of the app and by whoever watches from outside."""
+"""Seconds between two evaluations of the alerts, by the app's timer and by `alerts watch`."""
 
 
 class AlertSettings(Section):
-    """When alerts are raised, and whom they reach; a figure above its threshold raises."""
+    """Alert thresholds and channels; a value above its threshold raises the alert."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX + "ALERT_")
 
     lag_seconds: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds that the oldest outstanding study may wait: the service level."""
+    """Maximum age in seconds of the oldest dirty study: the service level."""
 
     queue_age_seconds: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds that the oldest visible message of a queue may wait."""
+    """Maximum age in seconds of the oldest message in a queue."""
 
     fhir_failing: Annotated[float, Field(ge=0)] = 2.0
-    """Studies that may fail to be written within three minutes because FHIR does not answer."""
+    """Studies that may fail within three minutes because FHIR does not answer."""
 
     fhir_throttling: Annotated[float, Field(ge=0)] = 50.0
-    """Answers 429 that FHIR may give within five minutes."""
+    """Number of 429 answers from FHIR allowed within five minutes."""
 
     access: Annotated[float, Field(ge=0)] = 0.0
-    """Deliveries that may fail within three minutes for credentials or a certificate."""
+    """Deliveries that may fail within three minutes because of credentials or a certificate."""
 
     dead_letters: Annotated[float, Field(ge=0)] = 10.0
-    """Dead letters that may be written within ten minutes."""
+    """Dead letters allowed within ten minutes."""
 
     poison: Annotated[float, Field(ge=0)] = 0.0
-    """Messages that may be set aside as poison within ten minutes."""
+    """Poison messages allowed within ten minutes."""
 
     defect: Annotated[float, Field(ge=0)] = 0.0
-    """Failures by defects of the sync itself that may happen within ten minutes."""
+    """Failures by defects of the sync itself allowed within ten minutes."""
 
     feed_lag_seconds: Annotated[float, Field(gt=0)] = 900.0
-    """Seconds that a change feed may neither move nor be found at its end."""
+    """Maximum seconds since a change feed last moved or was found at its end."""
 
     missing_events_seconds: Annotated[float, Field(gt=0)] = 900.0
-    """Seconds that an object may be in the source without any event that told of it."""
+    """Maximum age in seconds of a source object for which no event arrived."""
 
     drift: Annotated[float, Field(ge=0)] = 0.0
-    """Disagreements between source, ledger and FHIR that may be open."""
+    """Open differences between source, ledger and FHIR that are allowed."""
 
     stopped_seconds: Annotated[float, Field(gt=0)] = 180.0
-    """Seconds that the function app may go without evaluating these alerts, which it does every half minute."""
+    """Maximum seconds since the app last evaluated alerts; it does so every 30 seconds."""
 
     clear_after_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    """Seconds that a figure must stay at or below four fifths of its threshold before its alert is cleared."""
+    """Seconds that a value must stay at or below 80 % of its threshold before its alert clears."""
 
     webhook: Webhook = Field(default="", repr=False)
-    """URL that gets alerts by POST: https, or on this machine; empty: none. It may hold a secret: no log
-    has it."""
+    """URL that receives alerts by POST: https, or a local address; if empty, none are sent. Never logged, because it
+    may
+    hold a secret."""
 
     webhook_shape: Literal["cloudevents", "teams", "slack", "pagerduty"] = "cloudevents"
-    """What the webhook understands: a CloudEvent, a card for Teams, a Slack message, PagerDuty's Events API v2."""
+    """Format of the webhook: CloudEvent, Teams card, Slack message, or PagerDuty Events API v2."""
 
     webhook_key: PlainKey = Field(default="", repr=False)
-    """Integration key of PagerDuty, for that shape only."""
+    """PagerDuty integration key, for the format ``pagerduty`` only."""
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:

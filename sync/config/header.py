@@ -1,4 +1,4 @@
-"""What a header may cost."""
+"""Limits of header reading."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sync.config.section import PREFIX, Section
 
 
 class HeaderLimits(Section):
-    """Bounds of what a header may cost; a file beyond one becomes a dead letter ``header.limit``."""
+    """Limits of header reading; a file beyond one becomes a dead letter ``header.limit``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX + "HEADER_")
 
     first_read_bytes: Annotated[int, Field(ge=512)] = 64 * 1024
-    """Bytes of the first ranged read; 95 % of headers fit in 64 KiB."""
+    """Size of the first ranged read; 95 % of headers fit in 64 KiB."""
 
     max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    """Bytes of one object that are read at most in search of its header's end."""
+    """Maximum bytes of one object to read until the end of its header."""
 
     max_inflated_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Bytes that a deflated data set may inflate to."""
+    """Maximum size of a deflated data set after inflation."""
 
     max_depth: Annotated[int, Field(ge=1)] = 32
-    """Sequences within sequences."""
+    """Maximum nesting depth of sequences."""
 
     max_elements: Annotated[int, Field(ge=1)] = 200_000
-    """Data elements, nested ones included."""
+    """Maximum number of data elements, including nested ones."""

@@ -1,4 +1,4 @@
-"""What the mapping must know of the hospital."""
+"""Settings of the mapping: identifier systems, time zone, coding schemes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from sync.config.section import Section
 
 
 class MappingSettings(Section):
-    """What the mapping needs to know of the hospital."""
+    """Hospital-specific settings of the mapping."""
 
     timezone: TimeZone = ""
-    """IANA zone of the scanners, for files without (0008,0201); empty: such times become dates."""
+    """IANA time zone of the scanners, for files without (0008,0201); if empty, such times are mapped as dates."""
 
     dicomweb_url: WebRoot = ""
-    """Root of the DICOMweb service that viewers use, for the Endpoint; empty: no Endpoint."""
+    """Root URL of the DICOMweb service for viewers, written to the Endpoint; if empty, no Endpoint is written."""
 
     issuers: UrisByName = Field(default_factory=dict)
-    """JSON object: issuer string, as (0010,0021) spells it -> URI of its identifier system."""
+    """JSON object: issuer as spelled in (0010,0021) -> URI of its identifier system."""
 
     patient_system: Uri = "urn:dicom-fhir-sync:patient-id"
-    """Identifier system of Patient IDs without any issuer; a named issuer always gets a system of its own."""
+    """Identifier system of Patient IDs without an issuer; each named issuer gets a system of its own."""
 
     accession_system: Uri = "urn:dicom-fhir-sync:accession-number"
-    """Identifier system of accession numbers without any issuer."""
+    """Identifier system of accession numbers without an issuer."""
 
     placer_system: Uri = "urn:dicom-fhir-sync:placer-order-number"
-    """Identifier system of placer order numbers without any issuer."""
+    """Identifier system of placer order numbers without an issuer."""
 
     filler_system: Uri = "urn:dicom-fhir-sync:filler-order-number"
-    """Identifier system of filler order numbers without any issuer."""
+    """Identifier system of filler order numbers without an issuer."""
 
     study_id_system: Uri = ""
-    """Identifier system of Study IDs (0020,0010); empty: they are not mapped."""
+    """Identifier system of Study IDs (0020,0010); if empty, they are not mapped."""
 
     coding_schemes: UrisByName = Field(default_factory=dict)
     """JSON object: coding scheme designator -> URI of the code system, for private schemes."""
 
     patient_other_names: bool = False
-    """Whether Other Patient Names (0010,1001) and Patient's Birth Name (0010,1005) are mapped."""
+    """Map Other Patient Names (0010,1001) and Patient's Birth Name (0010,1005)."""
 
     patient_species: bool = False
-    """Whether Patient Species (0010,2202) is mapped, for veterinary images."""
+    """Map Patient Species (0010,2202), for veterinary images."""

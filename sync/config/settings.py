@@ -1,4 +1,4 @@
-"""All that the running sync needs."""
+"""Settings of the running sync: environment variables, read once at start."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ from sync.config.section import PREFIX, Section
 from sync.errors import ConfigError
 
 STATE = "AzureWebJobsStorage"
-"""Setting of the state account; Azure Functions gives it its name, and uses it for the triggers too."""
+"""Setting of the state account. Azure Functions defines the name and uses the account for the triggers too."""
 
 
 class Settings(MappingSettings):
-    """Everything the running sync needs."""
+    """Settings of the function app and of the commands that use its services."""
 
     fhir_url: GivenRoot
     """Base URL of the FHIR R4 service."""
 
     patient_policy: Literal["link-or-create", "reference-only", "update"] = "link-or-create"
     """
-    How studies find their Patient. ``link-or-create``: one match by identifier is linked and stays as it is, none is
-    created, several park the study. ``update``: the same, but what the studies say of name, gender, birth date and
-    identifiers is written into a linked Patient too, even an EHR's. ``reference-only``: the study names its patient by
-    identifier and display; no Patient is read or written. A new policy holds for what changes; replay the others.
+    How a study gets its Patient. ``link-or-create``: search by identifier; link one match without changing it, create
+    a Patient if there is none, dead-letter the study if there are several. ``update``: the same, and also write name,
+    gender, birth date and identifiers from the studies into a linked Patient, even one of the EHR. ``reference-only``:
+    refer to the patient by identifier and display; read and write no Patient. A new policy applies to studies that
+    change; replay the others.
     """
 
     cast_patient_system: IdentifierSystem = ""
     """
-    Where Microsoft DICOM Cast made Patients: the identifier system that it gave them, its ``Patient:PatientSystemId``;
-    ``none`` if that was empty, ``issuer`` if ``Patient:IsIssuerIdUsed`` was true. A Patient that is not found otherwise
-    is looked for under it, and taken unless its sex or birth date contradicts the images. Empty: nobody looks.
+    Identifier system of Patients that Microsoft DICOM Cast created: its ``Patient:PatientSystemId``; ``none`` if that
+    was empty, ``issuer`` if ``Patient:IsIssuerIdUsed`` was true. If no Patient matches otherwise, the sync searches in
+    this system and adopts the match, unless its sex or birth date contradicts the images. Empty: no such search.
     """
 
     containers: Containers = ("dicom",)
-    """Comma-separated allow-list of the containers that hold DICOM files."""
+    """Comma-separated list of the containers that hold DICOM files; all others are ignored."""
 
     quiet_period: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """Seconds without a change after which a study is projected."""
+    """Seconds without a change before a study is projected."""
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    """Seconds after its first change at which a study is projected even while it still grows; not less than the quiet
+    """Seconds after the first change at which a study is projected even if it is still changing; at least the quiet
     period."""
 
     dead_letter_after_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 3600.0
-    """Seconds that an outage may keep a study or object waiting before it becomes a dead letter too; it is tried on all
-    the same."""
+    """Seconds that an outage may delay a study or object before it also becomes a dead letter. Retries continue."""
 
     reconcile_studies_per_minute: Annotated[int, Field(ge=0, le=1000)] = 50
-    """Studies that are compared with FHIR and the source each minute, one after the other and round again; 0: none."""
+    """Studies to compare with FHIR and the source each minute, in a continuous cycle; 0: off."""
 
     reconcile_repair: bool = False
-    """Whether what the comparison finds is mended at once; without it, it is only counted and shown."""
+    """Repair differences that the comparison finds; if false, they are only counted and shown."""
 
     operators: Literal["none", "key", "entra"] = "none"
     """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
@@ -82,64 +82,65 @@ class Settings(MappingSettings):
     act unless it is ``True``: in a container or pod, where no front end removes a forged header, it is not there."""
 
     undelivered_events: Container = "event-dead-letters"
-    """Container of the state account where Event Grid leaves what it could not deliver: its events are recovered every
-    five minutes. One that does not exist holds nothing."""
+    """Container of the state account for events that Event Grid could not deliver; they are recovered every five
+    minutes. It may be absent."""
 
     events_topic: Topic = ""
-    """URL of the Event Grid topic (``https://…/api/events``) that gets the result events; empty: nobody is told."""
+    """URL of the Event Grid topic (``https://…/api/events``) for result events; if empty, none are published."""
 
     events_key: AccessKey = Field(default="", repr=False)
-    """Access key of that topic; empty: the identity sends, with the role EventGrid Data Sender."""
+    """Access key of that topic; if empty, the managed identity sends and needs the role EventGrid Data Sender."""
 
     events_uids: bool = False
-    """Whether result events hold Study Instance UIDs. They are no names, but they do identify a patient's study."""
+    """Include Study Instance UIDs in result events. A UID is not a name, but it identifies a patient's study."""
 
     metrics_interval_seconds: Annotated[float, Field(ge=1, le=60)] = 10.0
-    """Seconds between two writes of a worker's measurements; so much of them does a crash lose at most."""
+    """Seconds between writes of a worker's measurements; a crash loses at most that much."""
 
     metrics_by_minute_kept_hours: Annotated[float, Field(ge=2, le=14 * 24)] = 48.0
-    """Hours for which measurements are kept minute by minute, and by ten minutes."""
+    """Hours to keep measurements by the minute and by ten minutes."""
 
     study_history_kept_days: Annotated[float, Field(ge=1, le=3650)] = 30.0
-    """Days for which is kept, for the dashboard, what came of each study."""
+    """Days to keep each study's processing history."""
 
     metrics_by_hour_kept_days: Annotated[float, Field(ge=1, le=3650)] = 90.0
-    """Days for which measurements are kept hour by hour."""
+    """Days to keep measurements by the hour."""
 
     storage: ConnectionString = Field(default="", validation_alias=STATE, repr=False)
-    """Connection string of the account for queues and tables; empty when an identity is used instead."""
+    """Connection string of the account for queues and tables; empty if a managed identity is used."""
 
     storage_account: Account = Field(default="", validation_alias=f"{STATE}__accountName")
-    """Name of the account for queues and tables when an identity is used."""
+    """Name of the account for queues and tables if a managed identity is used."""
 
     source: Source = Field(default="", repr=False)
-    """Account of the DICOM files: connection string, or blob service URL with an identity; empty: same as the state."""
+    """Account of the DICOM files: connection string, or blob service URL with an identity; if empty, the state
+    account."""
 
     insights_connection: str = Field(default="", validation_alias="APPLICATIONINSIGHTS_CONNECTION_STRING", repr=False)
-    """Connection string of the Application Insights that gets metrics and traces; empty: none. With
-    ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` (``Authorization=AAD;ClientId=…``) an identity signs in there."""
+    """Connection string of the Application Insights for metrics and traces; if empty, none are sent. With
+    ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` (``Authorization=AAD;ClientId=…``), a managed identity signs in."""
 
     otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    """Root of the collector that gets metrics and traces by OTLP over HTTP (``http://collector:4318``); empty: none.
-    The other ``OTEL_*`` variables hold too: headers, sampler, intervals, service name."""
+    """Root URL of an OTLP collector for metrics and traces over HTTP (``http://collector:4318``); if empty, none are
+    sent. The other ``OTEL_*`` variables apply too: headers, sampler, intervals, service name."""
 
     dicom_url: RootWithoutVersion = ""
-    """Root of the DICOM service whose change feed is read, without ``/v2``; empty: none."""
+    """Root URL of the DICOM service whose change feed is read, without ``/v2``; if empty, none is read."""
 
     orthanc_url: WebRoot = ""
-    """Base URL of the Orthanc whose changes are read; empty: none."""
+    """Base URL of the Orthanc server whose changes are read; if empty, none is read."""
 
     orthanc_user: User = ""
-    """User of Orthanc's REST API; empty: none is asked for."""
+    """User of Orthanc's REST API; if empty, requests carry no credentials."""
 
     orthanc_password: str = Field(default="", repr=False)
     """Password of that user."""
 
     header: Annotated[HeaderLimits, NoDecode] = Field(default_factory=HeaderLimits.load)
-    """Bounds of header reading, settings ``DICOM_SYNC_HEADER_*``."""
+    """Limits of header reading, settings ``DICOM_SYNC_HEADER_*``."""
 
     alert: Annotated[AlertSettings, NoDecode] = Field(default_factory=AlertSettings.load)
-    """When alerts are raised, settings ``DICOM_SYNC_ALERT_*``."""
+    """Alert thresholds and channels, settings ``DICOM_SYNC_ALERT_*``."""
 
     @property
     def signs_in(self) -> bool:

@@ -17,13 +17,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _HEAD = """\
 # Commands
 
-`python -m sync` is the command line. Standard output carries results only; what is for people goes to standard error.
+`python -m sync` is the command line. Standard output carries results only; messages go to standard error.
 Commands that need services read the [settings](settings.md) from the environment. In a clone, beside the world that
 `make demo` or `python -m local up` runs on this machine:
 
 ```sh
-. .venv/bin/activate      # python is that of this folder now
-. .local/world.env        # the settings of the world that runs
+. .venv/bin/activate      # use this folder's Python
+. .local/world.env        # the settings of the running world
 python -m sync status
 ```
 

@@ -16,39 +16,39 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 _TEXT = """\
 # Settings
 
-Environment variables of the function app ("application settings" on Azure), read once at start. White space around a
-value is dropped; a blank value is one that is not set. A wrong one is never replaced by a default: `GET api/health`
-answers 503 and names it, the log says `config.invalid`, and messages wait until it is mended.
+Environment variables of the function app ("application settings" on Azure), read once at start. Surrounding white
+space is removed; a blank value counts as unset. An invalid value is never replaced by a default: `GET api/health`
+answers 503 and names the setting, the log says `config.invalid`, and messages wait until it is corrected.
 
-This page is made from [`sync/config/settings.py`](../sync/config/settings.py) and the files beside it:
-`.venv/bin/python -m tests.docs.settings_page`.
-How queues are read is set in `host.json`: [ADR 0011](adr/0011-queue-settings.md).
+This page is generated from [`sync/config/settings.py`](../sync/config/settings.py) and the files beside it by
+`.venv/bin/python -m tests.docs.settings_page`. `host.json` controls how queues are read: [ADR
+0011](adr/0011-queue-settings.md).
 
-## Where everything is
+## Connections
 
-One of the first two and the FHIR service are required.
+The FHIR service and one of the first two settings are required.
 
 {places}
 
-## How it is synced
+## Sync
 
 {sync}
 
-## When alerts are raised, and whom they reach
+## Alerts
 
-What each alert means and what to do: [runbook](runbook.md).
+The [runbook](runbook.md) explains each alert and its remedy.
 
 {alert}
 
-## What the mapping must know of the hospital
+## Mapping
 
 `python -m sync map` reads these too.
 
 {mapping}
 
-## What a header may cost
+## Header limits
 
-A file beyond one of these becomes a dead letter `header.limit`. `python -m sync map` reads these too.
+A file beyond one of these limits becomes a dead letter `header.limit`. `python -m sync map` reads these too.
 
 {header}
 """
