@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
 from sync.model import FhirPage, FhirWrite, Projection, Resource, digest
-from sync.ports import FhirServer, Services
+from sync.ports import Compare, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
 CHUNK = 200
@@ -82,7 +82,7 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
         path.unlink(missing_ok=True)  # the manifest first: without it nobody takes the rest for whole
 
 
-async def export(folder: Path, max_bytes: int, s: Services, progress: Callable[[int, float], None]) -> Exported:
+async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Exported:
     """
     Write all resources of ours below a folder that `prepare` has made; the manifest comes last. Changes nothing else.
 
@@ -128,14 +128,14 @@ def _mark(resource: Resource) -> int:
     return int(digest(resource["resourceType"], resource["id"], length=16), 16)
 
 
-async def _chunks(s: Services) -> AsyncIterator[Sequence[Projection]]:
+async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
     key = ""
     while chunk := await s.projections.after(key, CHUNK):
         yield chunk
         key = chunk[-1].study.key
 
 
-async def _resources(chunk: Sequence[Projection], exported: Exported, s: Services) -> list[Resource]:
+async def _resources(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Resource]:
     """Return what the studies consist of, in the order of the studies."""
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -146,7 +146,7 @@ async def _resources(chunk: Sequence[Projection], exported: Exported, s: Service
     return [resource for found in await asyncio.gather(*map(one, chunk)) for resource in found]
 
 
-async def _of_study(projection: Projection, exported: Exported, s: Services) -> list[Resource]:
+async def _of_study(projection: Projection, exported: Exported, s: Project) -> list[Resource]:
     if projection.adopted and projection.instances:
         exported.left_out["adopted"] += 1
         return []

@@ -22,7 +22,7 @@ from dataclasses import replace
 from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict
 from sync.model import Change, Inspection, LedgerRow, Locator, StudyRef
-from sync.ports import Services
+from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import claim_of, inspection_of, is_overtaken, is_repeat, studies_of
 from sync.protocol.dead_letters import dead_letter_study, record_rejection
@@ -51,7 +51,7 @@ class Projected(enum.Enum):
     NOT_DUE = "study.not_due"
 
 
-async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> Ingested:
+async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ingested:
     """
     Look at one object; leave its ledger row, its dead letter and its marks as the object is now. Safe to repeat.
 
@@ -99,7 +99,7 @@ async def ingest(change: Change, s: Services, *, redelivered: bool = False) -> I
     raise Contention("an object kept changing while it was ingested")
 
 
-async def _write_rows(claim: Locator, inspection: Inspection, s: Services) -> None:
+async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None:
     """Write the row into the ledger of the study that the object is part of, and take it out of all others."""
     key = claim.object.key
     if inspection.record is not None:
@@ -114,7 +114,7 @@ def _outcome(inspection: Inspection) -> Ingested:
     return Ingested.SYNCED if inspection.record is not None else Ingested.GONE
 
 
-async def project_study(study: StudyRef, s: Services, *, redelivered: bool = False) -> Projected:
+async def project_study(study: StudyRef, s: Project, *, redelivered: bool = False) -> Projected:
     """
     Make FHIR say what the study's ledger rows say, and take the study off the dirty list. Safe to repeat.
 

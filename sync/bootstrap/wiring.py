@@ -15,7 +15,7 @@ from sync.errors import SyncError
 from sync.events import Sources
 from sync.monitoring.alerts.event_channel import EventChannel
 from sync.monitoring.history import Recorder
-from sync.ports import AlertChannel, ObjectListing, Services
+from sync.ports import AlertChannel, Announce, ObjectListing, Services
 from sync.replay.sources import Blobs, Source, sources_of
 from sync.telemetry.telemetry import Telemetry, quieten_libraries
 
@@ -125,6 +125,6 @@ def connect(settings: Settings) -> Running:
     )
 
 
-def _channels(s: Services, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:
+def _channels(s: Announce, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:
     events: dict[str, AlertChannel] = {"events": EventChannel(s)} if s.results is not None else {}
     return events | ({"webhook": webhook} if webhook is not None else {})

@@ -18,7 +18,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse, timestamp
 from sync.errors import SourceGone, SyncError
-from sync.ports import ObjectListing, Services
+from sync.ports import Jobs, ObjectListing, ReadFeeds
 from sync.walks.backfill import Scope
 from sync.walks.backfill import backfill as walk_through
 from sync.walks.walk import Walk
@@ -124,7 +124,7 @@ async def _run(asked: _Asked, running: Running) -> Counter[str]:
     return objects + studies
 
 
-async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: Services, out: Console) -> Counter[str]:
+async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: ReadFeeds, out: Console) -> Counter[str]:
     began = time.monotonic()
     async with _walk(scope, asked, s, out) as walk:
         meter = Meter(f"Looking at {scope.container}", walk, out, as_json=asked.as_json)
@@ -143,7 +143,7 @@ async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: Services,
 
 
 @asynccontextmanager
-async def _walk(scope: Scope, asked: _Asked, s: Services, out: Console) -> AsyncIterator[Walk]:
+async def _walk(scope: Scope, asked: _Asked, s: Jobs, out: Console) -> AsyncIterator[Walk]:
     if asked.dry_run:
         yield Walk()
         return

@@ -15,7 +15,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
 from sync.errors import BadReplay
-from sync.ports import Services
+from sync.ports import Ingest
 from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import Request, parse_request
@@ -135,7 +135,7 @@ async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
     )
 
 
-async def _advance(walk: Walk, asked: _Asked, running: Running, s: Services, out: Console) -> Job:
+async def _advance(walk: Walk, asked: _Asked, running: Running, s: Ingest, out: Console) -> Job:
     job = Job.of(walk.position)
     if job.at:
         out.print(f"going on  {sum(walk.counts.values()):,} changes were dealt with before")

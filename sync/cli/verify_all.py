@@ -18,7 +18,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
 from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.pause import projection_pause
-from sync.ports import Services
+from sync.ports import Compare
 from sync.verify.full_scan import Outcome, Plan, Round
 from sync.verify.hints import HINTS
 
@@ -124,11 +124,11 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
     return outcome
 
 
-async def _never_inspected(study: StudyRef, s: Services) -> bool:
+async def _never_inspected(study: StudyRef, s: Compare) -> bool:
     return await s.projections.read(study) is None and not await s.ledger.read(study)
 
 
-async def _known(chosen: StudyRef | str, s: Services) -> StudyRef:
+async def _known(chosen: StudyRef | str, s: Compare) -> StudyRef:
     if isinstance(chosen, StudyRef):
         return chosen
     record = await s.projections.find(chosen)

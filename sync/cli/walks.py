@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention
-from sync.ports import Services
+from sync.ports import Jobs, Services
 from sync.walks.inline_projection import HintsHere, Projector
 from sync.walks.walk import LEASE, Walk, walk_of
 
@@ -57,7 +57,7 @@ def refuse(problem: str) -> NoReturn:
 
 
 @asynccontextmanager
-async def leased_walk(name: str, s: Services, out: Console) -> AsyncIterator[Walk]:
+async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
     """
     Hold a walk's cursor; wait, as long as a killed walker would keep it, for one who holds it.
 

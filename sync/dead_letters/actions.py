@@ -23,7 +23,7 @@ from sync.dead_letters.queries import locator_of, study_of
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
 from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
-from sync.ports import Services
+from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
 from sync.protocol.dead_letters import dead_letter_message
 
 AT_ONCE = 16
@@ -72,7 +72,7 @@ class Report:
         return self.outcomes.get(outcome, 0)
 
 
-async def retry(which: Selection, sources: Sources, s: Services, *, who: str = "", dry_run: bool = False) -> Report:
+async def retry(which: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
     """
     Ask for another look at the subjects of these letters. Safe to repeat and to interrupt.
 
@@ -100,7 +100,7 @@ async def retry(which: Selection, sources: Sources, s: Services, *, who: str = "
     return report
 
 
-async def discard(which: Selection, s: Services, *, who: str, why: str, dry_run: bool = False) -> Report:
+async def discard(which: Selection, s: Operate, *, who: str, why: str, dry_run: bool = False) -> Report:
     """
     Take these letters away for good; who did it, and why, stays in the audit trail. Safe to repeat and to interrupt.
 
@@ -127,7 +127,7 @@ async def _each(
     note: Callable[[], Coroutine[Any, Any, None]] | None,
     *,
     dry_run: bool,
-    s: Services,
+    s: Reject,
 ) -> Report:
     """Do it to each selected letter, a few at a time; note it once, before the first."""
     codes: Counter[str] = Counter()
@@ -142,7 +142,7 @@ async def _each(
     return Report(dry_run=dry_run, selected=codes.total(), by_code=dict(sorted(codes.items())), outcomes=dict(outcomes))
 
 
-async def _selected(which: Selection, s: Services) -> AsyncIterator[Sequence[DeadLetter]]:
+async def _selected(which: Selection, s: Reject) -> AsyncIterator[Sequence[DeadLetter]]:
     if which.kind is not None:
         stored = await s.dead_letters.read(which.kind, which.subject)
         yield [stored.value] if stored else []
@@ -155,7 +155,7 @@ async def _selected(which: Selection, s: Services) -> AsyncIterator[Sequence[Dea
         page = await s.dead_letters.page(code=which.code, limit=PAGE, token=page.token)
 
 
-async def retry_one(letter: DeadLetter, sources: Sources, s: Services) -> Outcome:
+async def retry_one(letter: DeadLetter, sources: Sources, s: Deliver) -> Outcome:
     """Ask for another look at the subject of one letter, read anew just before: a list may be old by then."""
     stored = await s.dead_letters.read(letter.kind, letter.subject)
     if stored is None:
@@ -167,7 +167,7 @@ async def retry_one(letter: DeadLetter, sources: Sources, s: Services) -> Outcom
     return await _retry_message(stored, sources, s)
 
 
-async def _retry_object(letter: DeadLetter, s: Services) -> Outcome:
+async def _retry_object(letter: DeadLetter, s: Deliver) -> Outcome:
     known = await locator_of(letter.subject, s)
     if known is None:
         return Outcome.NOT_KEPT
@@ -175,7 +175,7 @@ async def _retry_object(letter: DeadLetter, s: Services) -> Outcome:
     return Outcome.ASKED
 
 
-async def _retry_study(study: StudyRef | None, s: Services) -> Outcome:
+async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
     """
     Mark before the message: the sweeper finds the study even if no message follows. One that waits, waits no longer.
 
@@ -192,7 +192,7 @@ async def _retry_study(study: StudyRef | None, s: Services) -> Outcome:
     return Outcome.ASKED
 
 
-async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Services) -> Outcome:
+async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Deliver) -> Outcome:
     """
     Read the message anew. What can be acted on goes on as messages of ours, each with a fate of its own.
 
@@ -225,7 +225,7 @@ def _read(letter: DeadLetter, sources: Sources) -> Sequence[Change | StudyRef | 
         return [refusal]
 
 
-async def discard_one(letter: DeadLetter, s: Services, *, who: str, why: str) -> Outcome:
+async def discard_one(letter: DeadLetter, s: Operate, *, who: str, why: str) -> Outcome:
     """
     Take one letter away, unless its subject failed again since it was read here.
 
@@ -246,6 +246,6 @@ async def discard_one(letter: DeadLetter, s: Services, *, who: str, why: str) ->
     return Outcome.DISCARDED
 
 
-async def _note(action: str, which: Selection, s: Services, *, who: str) -> None:
+async def _note(action: str, which: Selection, s: Audited, *, who: str) -> None:
     subject = f"{which.kind.value} {which.subject}" if which.kind else which.code or "all"
     await s.audit.add(AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=which.code or ""))

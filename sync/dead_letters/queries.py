@@ -18,7 +18,7 @@ from datetime import datetime
 
 from sync.model import DeadLetter, DeadLetterEntry, DeadLetterPage, Locator, ObjectKey, StudyRef, SubjectKind
 from sync.monitoring.counts import Count
-from sync.ports import Services
+from sync.ports import Compare, Deliver, Ingest, Reject
 from sync.ports.operations import NEWEST
 
 
@@ -44,7 +44,7 @@ class Secrets:
     message: str | None = field(default=None, repr=False)
 
 
-async def overview(known: Count, s: Services, *, newest: int = NEWEST) -> Sequence[Group]:
+async def overview(known: Count, s: Reject, *, newest: int = NEWEST) -> Sequence[Group]:
     """
     Group the letters that were counted by code, the largest group first, each with its newest letters.
 
@@ -61,34 +61,34 @@ async def overview(known: Count, s: Services, *, newest: int = NEWEST) -> Sequen
     return sorted(found, key=lambda group: (-group.count, group.code))
 
 
-async def _group(code: str, known: Count, newest: int, s: Services) -> Group:
+async def _group(code: str, known: Count, newest: int, s: Reject) -> Group:
     group = known.groups.get(code)
     if group is None:  # counted by a version that kept no more than the number
-        return Group(code=code, count=known.counts[code], hint=s.hints.get(code, ""))
+        return Group(code=code, count=known.counts[code], hint=s.caches.hints.get(code, ""))
     letters = await _there(group.newest[:newest], s)
-    if code not in s.hints and (read := letters or await _there(group.newest[newest:], s)):
-        s.hints[code] = read[0].hint
-    hint = s.hints.get(code, "")
+    if code not in s.caches.hints and (read := letters or await _there(group.newest[newest:], s)):
+        s.caches.hints[code] = read[0].hint
+    hint = s.caches.hints.get(code, "")
     return Group(code=code, count=known.counts[code], hint=hint, oldest_at=group.oldest, newest=letters)
 
 
-async def _there(entries: Sequence[DeadLetterEntry], s: Services) -> Sequence[DeadLetter]:
+async def _there(entries: Sequence[DeadLetterEntry], s: Reject) -> Sequence[DeadLetter]:
     asked = await asyncio.gather(*(s.dead_letters.read(entry.kind, entry.subject) for entry in entries))
     return [stored.value for stored in asked if stored is not None]
 
 
-async def browse(s: Services, *, code: str | None = None, limit: int = 50, token: str | None = None) -> DeadLetterPage:
+async def browse(s: Reject, *, code: str | None = None, limit: int = 50, token: str | None = None) -> DeadLetterPage:
     """Return one page of letters, of a code or of all; see `sync.ports.DeadLetters.page`."""
     return await s.dead_letters.page(code=code, limit=limit, token=token)
 
 
-async def show(kind: SubjectKind, subject: str, s: Services) -> DeadLetter | None:
+async def show(kind: SubjectKind, subject: str, s: Reject) -> DeadLetter | None:
     """Return one letter; None when there is none."""
     stored = await s.dead_letters.read(kind, subject)
     return stored.value if stored else None
 
 
-async def secrets(letter: DeadLetter, s: Services) -> Secrets:
+async def secrets(letter: DeadLetter, s: Deliver) -> Secrets:
     """Return what the letter's subject is, for an operator who may see patient data."""
     if letter.kind is SubjectKind.OBJECT and (known := await locator_of(letter.subject, s)) is not None:
         ref = known.object
@@ -96,13 +96,13 @@ async def secrets(letter: DeadLetter, s: Services) -> Secrets:
     return Secrets(study=await study_of(letter, s), message=letter.message)
 
 
-async def study_of(letter: DeadLetter, s: Services) -> StudyRef | None:
+async def study_of(letter: DeadLetter, s: Compare) -> StudyRef | None:
     """Return the study of a letter, which its projection row names; None when there is none."""
     known = await s.projections.find(letter.subject) if letter.kind is SubjectKind.STUDY else None
     return known.study if known is not None else None
 
 
-async def locator_of(subject: str, s: Services) -> Locator | None:
+async def locator_of(subject: str, s: Ingest) -> Locator | None:
     """Return the locator of a letter's object; None when there is none."""
     try:
         stored = await s.locators.find(ObjectKey.parse(subject))

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from sync.errors import TransientError
 from sync.events import object_message
 from sync.model import Change, StudyRef
-from sync.ports import Services
+from sync.ports import Core, Deliver, Ingest, MarkDirty, Project
 from sync.protocol.dead_letters import dead_letter_object, dead_letter_study
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import FAILURES
@@ -37,7 +37,7 @@ SLOW = 600.0
 """Seconds between two tries of what has exhausted dead_letter_after_seconds."""
 
 
-async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None:
+async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
     """
     Note the failure on the dirty row, then send a message for later; either alone is enough to get there.
 
@@ -71,7 +71,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Services) -> None
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
 
 
-async def release_while_paused(study: StudyRef, s: Services, *, attempt: int) -> None:
+async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -> None:
     """
     Let a message go while projection is paused: the sweeper wakes the study afterwards. Safe to repeat.
 
@@ -88,7 +88,7 @@ async def release_while_paused(study: StudyRef, s: Services, *, attempt: int) ->
             return
 
 
-async def postpone_object(change: Change, outage: TransientError, s: Services) -> None:
+async def postpone_object(change: Change, outage: TransientError, s: Deliver) -> None:
     """
     Have an object looked at later, trusting nothing, by a message that takes the place of this one.
 
@@ -113,7 +113,7 @@ async def postpone_object(change: Change, outage: TransientError, s: Services) -
     s.telemetry.event("object.postponed", logging.WARNING, object=key, code=outage.code, seconds=round(delay, 1))
 
 
-async def _show(change: Change, outage: TransientError, s: Services) -> None:
+async def _show(change: Change, outage: TransientError, s: Ingest) -> None:
     """Write the dead letter if the state can be written; if not, the next try will."""
     try:
         await dead_letter_object(change, outage, s)
@@ -121,7 +121,7 @@ async def _show(change: Change, outage: TransientError, s: Services) -> None:
         s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=other.code)
 
 
-def _is_out_of_patience(since: datetime, s: Services) -> bool:
+def _is_out_of_patience(since: datetime, s: Core) -> bool:
     return (s.clock.now() - since).total_seconds() >= s.settings.dead_letter_after_seconds
 
 

@@ -32,7 +32,7 @@ from sync.events import Sources, parse_message, parse_study_message, study_messa
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.operators.pause import projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
-from sync.ports import Services
+from sync.ports import Announce, Core, Deliver, Ingest, Project
 from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
 from sync.protocol.dirty_studies import due_at
 from sync.protocol.optimistic import unless_conflict
@@ -52,7 +52,7 @@ FEW = 32
 """Studies that one sweep enqueues while the queue is busy."""
 
 
-async def handle_object_message(text: str, sources: Sources, s: Services, *, attempt: int = 1) -> None:
+async def handle_object_message(text: str, sources: Sources, s: Deliver, *, attempt: int = 1) -> None:
     """
     Handle one message of the queue ``objects``: one event, or a batch of them. Safe to repeat.
 
@@ -89,7 +89,7 @@ async def handle_object_message(text: str, sources: Sources, s: Services, *, att
         raise failures[0]
 
 
-async def _postpone_object(change: Change | PermanentError, outage: TransientError, s: Services) -> list[SyncError]:
+async def _postpone_object(change: Change | PermanentError, outage: TransientError, s: Deliver) -> list[SyncError]:
     """Let the object wait; the outage is a failure of the message only when nothing can be sent either."""
     if isinstance(change, PermanentError):
         return [outage]
@@ -101,7 +101,7 @@ async def _postpone_object(change: Change | PermanentError, outage: TransientErr
     return []
 
 
-async def _handle_change(text: str, change: Change | PermanentError, s: Services, attempt: int) -> None:
+async def _handle_change(text: str, change: Change | PermanentError, s: Ingest, attempt: int) -> None:
     if isinstance(change, PermanentError):
         await dead_letter_message(text, change, s, queue=OBJECTS)
     else:
@@ -109,7 +109,7 @@ async def _handle_change(text: str, change: Change | PermanentError, s: Services
 
 
 async def handle_change(
-    change: Change, s: Services, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT
+    change: Change, s: Ingest, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT
 ) -> Ingested | None:
     """
     Look at one object, whoever said that it changed: an event, a feed or a listing. Safe to repeat.
@@ -144,16 +144,16 @@ def _word(outcome: Ingested | Projected) -> str:
     return str(outcome.value).rpartition(".")[2]
 
 
-def _object_lock(change: Change, s: Services) -> asyncio.Lock:
+def _object_lock(change: Change, s: Core) -> asyncio.Lock:
     """
     Let the deliveries of one object take turns within this process.
 
     Nothing depends on it but time: at once, each would take the other's claim away, round after round.
     """
-    return s.object_locks.setdefault(change.object.key, asyncio.Lock())
+    return s.caches.object_locks.setdefault(change.object.key, asyncio.Lock())
 
 
-async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> None:
+async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> None:
     """
     Handle one message of the queue ``studies``. Safe to repeat.
 
@@ -180,7 +180,7 @@ async def handle_study_message(text: str, s: Services, *, attempt: int = 1) -> N
 
 async def handle_study(
     study: StudyRef,
-    s: Services,
+    s: Deliver,
     *,
     attempt: int = 1,
     span: SpanKind = PROJECT_STUDY,
@@ -213,7 +213,7 @@ async def handle_study(
             return outcome
 
 
-async def _remember(study: StudyRef, outcome: Projected, s: Services) -> None:
+async def _remember(study: StudyRef, outcome: Projected, s: Deliver) -> None:
     """Keep for people what came of a study; nothing depends on it, so nothing fails over it."""
     if outcome not in (Projected.WRITTEN, Projected.DEAD_LETTERED):
         return
@@ -224,7 +224,7 @@ async def _remember(study: StudyRef, outcome: Projected, s: Services) -> None:
         await s.history.add(event)
 
 
-async def handle_poison_object(text: str, sources: Sources, s: Services) -> None:
+async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
     """
     Turn a message that failed too often into dead letters of its objects. Safe to repeat.
 
@@ -241,7 +241,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Services) -> None
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
-async def handle_poison_study(text: str, s: Services) -> None:
+async def handle_poison_study(text: str, s: Project) -> None:
     """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
     async with _only_sync_errors(), _delivering(s):
         try:
@@ -268,13 +268,13 @@ def _is_done(change: Change, known: Locator) -> bool:
     return known.settled and known.etag == change.etag and seen
 
 
-async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Services) -> None:
+async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Ingest) -> None:
     """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
     await dead_letter_object(change, refusal, s)
     s.telemetry.event("object.dead_lettered", logging.ERROR, object=str(change.object.key), code=refusal.code)
 
 
-async def sweep(s: Services) -> int:
+async def sweep(s: Deliver) -> int:
     """
     Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned, a pause.
 
@@ -310,7 +310,7 @@ async def sweep(s: Services) -> int:
 
 
 @asynccontextmanager
-async def _failures_measured(s: Services) -> AsyncIterator[None]:
+async def _failures_measured(s: Core) -> AsyncIterator[None]:
     try:
         yield
     except SyncError as failure:
@@ -325,7 +325,7 @@ async def guarded(work: Awaitable[T]) -> T:
 
 
 @asynccontextmanager
-async def _delivering(s: Services) -> AsyncIterator[None]:
+async def _delivering(s: Announce) -> AsyncIterator[None]:
     """Send, in the end, the result events of what was done; not when the process is being stopped, as after a crash."""
     try:
         yield

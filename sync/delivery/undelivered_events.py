@@ -22,7 +22,7 @@ from typing import Any
 from sync.errors import BadEvent, SyncError
 from sync.events import Sources, object_message, parse_message
 from sync.model import Change
-from sync.ports import Services, UndeliveredEvents
+from sync.ports import Deliver, UndeliveredEvents
 from sync.protocol.dead_letters import dead_letter_message
 
 LARGEST = 4 * 1024 * 1024
@@ -36,7 +36,7 @@ _POKES = "microsoft.healthcareapis.dicomimage"
 """Events of a DICOM service only say that its feed has something new; the feed is read anyway."""
 
 
-async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Services) -> int:
+async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
     """
     Have the objects of undelivered events looked at. Safe to repeat and to interrupt.
 
@@ -58,7 +58,7 @@ async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, 
     return recovered
 
 
-async def _recover(name: str, text: str, lost: UndeliveredEvents, sources: Sources, s: Services) -> int:
+async def _recover(name: str, text: str, lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
     events = _events(text)
     if events is None:
         await dead_letter_message(text, BadEvent("a lost event is not JSON"), s, queue="objects")
@@ -84,7 +84,7 @@ def _events(text: str) -> list[Any] | None:
     return events if all(isinstance(event, dict) for event in events) else None
 
 
-async def _reinspect(event: Any, sources: Sources, s: Services) -> int:
+async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
     kind = str(event.get("type") or event.get("eventType") or "")
     if kind.lower().startswith(_POKES):
         return 0
@@ -99,7 +99,7 @@ async def _reinspect(event: Any, sources: Sources, s: Services) -> int:
     return changes
 
 
-async def recover_if_any(lost: UndeliveredEvents | None, sources: Sources, s: Services) -> None:
+async def recover_if_any(lost: UndeliveredEvents | None, sources: Sources, s: Deliver) -> None:
     """Do it where a container is configured; an outage is logged, and the next run goes on."""
     if lost is None:
         return

@@ -13,10 +13,10 @@ from sync.dicom.header import inspect_header, read_json
 from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, UnreadableObject
 from sync.model import Inspection, InstanceMetadata, ObjectRef
-from sync.ports import Services
+from sync.ports import Inspect
 
 
-async def inspect_object(ref: ObjectRef, s: Services) -> Inspection:
+async def inspect_object(ref: ObjectRef, s: Inspect) -> Inspection:
     """
     Look at one object. Only reads; safe to repeat.
 

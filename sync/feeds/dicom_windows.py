@@ -21,7 +21,7 @@ from typing import Any
 from sync.events import message_digest
 from sync.feeds.dicom_entries import Entry, entries_of
 from sync.model import Batch, Change, DeadLetter, ObjectRef, SubjectKind
-from sync.ports import ChangeFeed, Services
+from sync.ports import ChangeFeed, Reject
 
 LIMIT = 200
 """Entries a page, the most that the service gives."""
@@ -76,7 +76,7 @@ async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> da
     return start if at is None else max(start, at)
 
 
-async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
+async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> AsyncIterator[Batch]:
     """
     Read the feed from a position on; each batch tells the position once its changes are dealt with.
 
@@ -150,7 +150,7 @@ def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"since": position.get("since"), "closed": closed}
 
 
-async def _refuse_bad(entries: Iterable[Entry], s: Services) -> None:
+async def _refuse_bad(entries: Iterable[Entry], s: Reject) -> None:
     for entry in entries:
         if not isinstance(entry.change, Change):
             letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(entry.text), entry.change, s.clock.now())

@@ -19,7 +19,7 @@ from typing import Any
 
 from sync.errors import SourceUnavailable
 from sync.model import Action, Batch, Change, Locator, ObjectRef
-from sync.ports import OrthancServer, Services
+from sync.ports import Ingest, OrthancServer
 from sync.walks.walk import AHEAD
 
 LIMIT = 500
@@ -81,7 +81,7 @@ def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
         return None
 
 
-async def batches(server: OrthancServer, position: Mapping[str, Any], s: Services) -> AsyncIterator[Batch]:
+async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest) -> AsyncIterator[Batch]:
     """
     Read the changes from a position on, then look for what they do not tell; each batch tells its position.
 
@@ -125,7 +125,7 @@ def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime
     return now - datetime.fromisoformat(checked) >= every
 
 
-async def _unknown(changes: Iterable[Change], s: Services) -> int:
+async def _unknown(changes: Iterable[Change], s: Ingest) -> int:
     """Count the changes that make the server hold more than we know of."""
     known = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
     return sum(1 for row in known if row is None or not _is_there(row.value))
@@ -136,7 +136,7 @@ def _is_there(row: Locator) -> bool:
 
 
 async def _compared(
-    server: OrthancServer, s: Services, under_way: Iterable[ObjectRef]
+    server: OrthancServer, s: Ingest, under_way: Iterable[ObjectRef]
 ) -> AsyncIterator[tuple[Change, ...]]:
     """
     Compare the server's list of instances with our rows: what either lacks is to be looked at.

@@ -20,7 +20,7 @@ from sync.errors import Contention, SourceUnavailable
 from sync.events import feed_sequences
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
-from sync.ports import Services
+from sync.ports import Ingest, ReadFeeds
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 32
@@ -30,7 +30,7 @@ BUDGET = 120.0
 """Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one goes on."""
 
 
-async def read_dicom_feed(s: Services) -> Mapping[str, int] | None:
+async def read_dicom_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     """
     Read the change feed of the DICOM service from where the last run stood to its end. Safe to repeat and to kill.
 
@@ -50,7 +50,7 @@ async def read_dicom_feed(s: Services) -> Mapping[str, int] | None:
     return await _run(dicom_cursor(feed.account), lambda position: dicom_windows.batches(feed, position, s), s)
 
 
-async def read_orthanc_feed(s: Services) -> Mapping[str, int] | None:
+async def read_orthanc_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     """Read the changes of the Orthanc, and compare its instances when needed; like `read_dicom_feed`."""
     server = s.orthanc
     if server is None:
@@ -58,7 +58,7 @@ async def read_orthanc_feed(s: Services) -> Mapping[str, int] | None:
     return await _run(orthanc_cursor(server.account), lambda position: orthanc.batches(server, position, s), s)
 
 
-async def wake(text: str, s: Services) -> None:
+async def wake(text: str, s: ReadFeeds) -> None:
     """
     Read the DICOM service's feed if a message of queue ``objects`` holds an event of it that was not read yet.
 
@@ -72,7 +72,7 @@ async def wake(text: str, s: Services) -> None:
         s.telemetry.event("feed.not_configured", logging.WARNING, events=len(sequences))
         return
     name = dicom_cursor(s.dicom_feed.account)
-    async with s.object_locks.setdefault(ObjectKey("feed", name), asyncio.Lock()):
+    async with s.caches.object_locks.setdefault(ObjectKey("feed", name), asyncio.Lock()):
         known = await s.cursors.read(name)
         read = (known.value.position.get("sequence") or 0) if known else 0
         if any(sequence is None or sequence > read for sequence in sequences):
@@ -80,7 +80,7 @@ async def wake(text: str, s: Services) -> None:
 
 
 async def _run(
-    name: str, batches: Callable[[Mapping[str, Any]], AsyncIterator[Batch]], s: Services
+    name: str, batches: Callable[[Mapping[str, Any]], AsyncIterator[Batch]], s: ReadFeeds
 ) -> Mapping[str, int] | None:
     try:
         async with walk_of(name, s) as walk:
@@ -95,7 +95,7 @@ async def _run(
         raise
 
 
-async def _read(batches: AsyncIterator[Batch], walk: Walk, s: Services) -> None:
+async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None:
     async def aside(change: Change, refusal: Any) -> None:
         await dead_letter_delivery(change, refusal, s)
 
@@ -107,7 +107,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: Services) -> None:
         await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s.clock.now()))
 
 
-def _inspecting(walk: Walk, s: Services) -> Work:
+def _inspecting(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
         walk.counts[outcome.value if outcome else "object.dead_lettered"] += 1

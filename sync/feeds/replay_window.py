@@ -16,7 +16,7 @@ from sync.dicom.instance_names import uids_of
 from sync.errors import ConfigError
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
-from sync.ports import ChangeFeed, InstanceSource, OrthancServer, Services
+from sync.ports import ChangeFeed, Ingest, InstanceSource, OrthancServer, ReadFeeds
 
 Source = Literal["dicom", "orthanc"]
 
@@ -29,7 +29,7 @@ _BATCH = 200
 
 async def replay_window(
     source: Source,
-    s: Services,
+    s: ReadFeeds,
     *,
     start: datetime | None = None,
     end: datetime | None = None,
@@ -99,7 +99,7 @@ def _is_of(ref: ObjectRef, study: StudyRef) -> bool:
     return uid == study.study_instance_uid and (not study.partition or ref.container == study.partition)
 
 
-async def _of_study(source: InstanceSource, study: StudyRef, s: Services) -> AsyncIterator[Change]:
+async def _of_study(source: InstanceSource, study: StudyRef, s: Ingest) -> AsyncIterator[Change]:
     """Every instance that the source holds of the study, and every one that we believe it holds."""
     held = {ref async for ref in source.objects_of(study)}
     for row in await s.ledger.read(study):
@@ -111,7 +111,7 @@ async def _of_study(source: InstanceSource, study: StudyRef, s: Services) -> Asy
 
 
 async def _of_orthanc(
-    server: OrthancServer, s: Services, start: datetime | None, end: datetime | None, study: StudyRef | None
+    server: OrthancServer, s: Ingest, start: datetime | None, end: datetime | None, study: StudyRef | None
 ) -> AsyncIterator[Change]:
     if study is not None:
         async for change in _of_study(server, study, s):

@@ -21,7 +21,7 @@ from typing import Any
 
 from sync.errors import StoreConflict
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
-from sync.ports import Counted, DeadLetterGroup, Services, Tally
+from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
 from sync.protocol import leases
 from sync.telemetry.instruments import (
     DIRTY_AGE,
@@ -120,7 +120,7 @@ class SystemCounts:
         return not self.dirty.total and not self.queued
 
 
-async def read_counts(s: Services) -> SystemCounts:
+async def read_counts(s: Measure) -> SystemCounts:
     """
     Tell how things stand. Only reads.
 
@@ -153,14 +153,14 @@ async def read_counts(s: Services) -> SystemCounts:
     )
 
 
-def feeds_of(s: Services) -> Mapping[str, str]:
+def feeds_of(s: Configured) -> Mapping[str, str]:
     """Return the feeds that are configured: name of the cursor -> feed."""
     dicom = {dicom_cursor(s.dicom_feed.account): "dicom"} if s.dicom_feed is not None else {}
     orthanc = {orthanc_cursor(s.orthanc.account): "orthanc"} if s.orthanc is not None else {}
     return dicom | orthanc
 
 
-def measure_counts(counts: SystemCounts, s: Services) -> None:
+def measure_counts(counts: SystemCounts, s: Core) -> None:
     """Tell the gauges how things stand, for charts and exporters."""
     for queue, depth in counts.queues.items():
         s.telemetry.measure(QUEUE_MESSAGES, depth, queue=queue)
@@ -174,13 +174,13 @@ def measure_counts(counts: SystemCounts, s: Services) -> None:
     s.telemetry.measure(KEPT_DEAD_LETTERS, counts.dead_letters.total)
 
 
-async def read_count(table: Counted, s: Services) -> Count:
+async def read_count(table: Counted, s: Measure) -> Count:
     """Count the rows of one table, as `read_counts` does."""
     stored = await s.cursors.read(_cursor(table))
     return await _count(table, {_cursor(table): stored.value} if stored is not None else {}, s)
 
 
-async def count_all(table: Counted, s: Services) -> Count:
+async def count_all(table: Counted, s: Measure) -> Count:
     """Count the rows of one table from its first page to its last: for a command, which has the time."""
     found = Tally(counts={})
     while True:
@@ -190,7 +190,7 @@ async def count_all(table: Counted, s: Services) -> Count:
             return Count(counts=found.counts, oldest=found.oldest, groups=found.groups)
 
 
-async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Services) -> Count:
+async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> Count:
     cursor = cursors.get(_cursor(table))
     kept = _kept(cursor)
     if kept is not None and table is not Counted.DIRTY and _stands(cursor, kept, s.clock.now()):
@@ -217,17 +217,17 @@ def _kept(cursor: Cursor | None) -> Count | None:
     return Count(counts=found.counts, oldest=found.oldest, groups=found.groups, at=at)
 
 
-async def _cursors(s: Services) -> dict[str, Cursor]:
+async def _cursors(s: Jobs) -> dict[str, Cursor]:
     return {cursor.name: cursor async for cursor in s.cursors.all()}
 
 
-async def store_counts(s: Services) -> None:
+async def store_counts(s: Measure) -> None:
     """Count on where the last call stopped, in every table; one worker at a time. Safe to repeat and to interrupt."""
     for table in Counted:
         await store_count(table, s)
 
 
-async def store_count(table: Counted, s: Services, *, anew: bool = False) -> None:
+async def store_count(table: Counted, s: Measure, *, anew: bool = False) -> None:
     """Count one table on, or ``anew`` and as much of it as one call may; see `store_counts`."""
     lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
@@ -249,7 +249,7 @@ def _pace(position: Mapping[str, Any]) -> int:
     return min(max(math.ceil(pages / _CALLS), _FEWEST), PAGES_AT_ONCE)
 
 
-async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s: Services) -> Mapping[str, Any]:
+async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s: Measure) -> Mapping[str, Any]:
     walk = position.get("walk") or {}
     found, pages = _tally_from(walk), walk.get("pages", 0)
     for _ in range(most):

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from sync.errors import StoreConflict, SyncError
-from sync.ports import Clock, MetricHistory, Services
+from sync.ports import Clock, MetricHistory, Watch
 from sync.protocol import leases
 from sync.telemetry.measurements import (
     HOUR,
@@ -230,7 +230,7 @@ async def read_metrics(
     return past.chart(names, start, end, step=step)
 
 
-async def compact_metrics(s: Services) -> None:
+async def compact_metrics(s: Watch) -> None:
     """
     Add up the times that are over, and delete what is older than it is kept; the history of studies too.
 

@@ -14,7 +14,7 @@ from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
-from sync.ports import Services
+from sync.ports import Core, Measure
 from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
 from sync.telemetry.measurements import MINUTE, Measurement
 
@@ -38,7 +38,7 @@ class Health:
     reasons: tuple[str, ...] = ()
 
 
-async def status(s: Services) -> dict[str, Any]:
+async def status(s: Measure) -> dict[str, Any]:
     """
     Tell whether everything that arrived is in FHIR, what is left, and how it goes; as quickly in a large world.
 
@@ -62,7 +62,7 @@ def recently(now: datetime) -> datetime:
     return floor(now, MINUTE) - timedelta(minutes=RECENT)
 
 
-def verdict_in_words(counts: SystemCounts, past: Past, s: Services) -> dict[str, Any]:
+def verdict_in_words(counts: SystemCounts, past: Past, s: Core) -> dict[str, Any]:
     """Put `status` together from what was read; of the past at least the minutes that are recent."""
     now = s.clock.now()
     names = {each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
@@ -94,7 +94,7 @@ def verdict_in_words(counts: SystemCounts, past: Past, s: Services) -> dict[str,
     }
 
 
-def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Services) -> Health:
+def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core) -> Health:
     """Say in a word how it stands, and why. Pure but for the clock."""
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
@@ -108,7 +108,7 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Services) -> Heal
     return Health(verdict=verdict, reasons=(*stopped, *reasons))
 
 
-def _stopped(counts: SystemCounts, s: Services) -> tuple[str, ...]:
+def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:
     """Tell that the timers do not run, before anybody who watches has raised it, and when nobody does."""
     age = evaluation.stopped_for(counts)
     rule = BY_CODE[evaluation.STOPPED]

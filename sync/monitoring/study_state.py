@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
-from sync.ports import Services
+from sync.ports import Core, Project
 from sync.protocol.dirty_studies import due_at
 
 UNKNOWN = {
@@ -18,7 +18,7 @@ UNKNOWN = {
 """What is answered for a study that nobody knows."""
 
 
-async def study_state(study: StudyRef, s: Services) -> dict[str, Any] | None:
+async def study_state(study: StudyRef, s: Project) -> dict[str, Any] | None:
     """
     Tell all that is known of a study. Reads three rows and writes nothing.
 
@@ -60,7 +60,7 @@ def _state(marks: DirtyStudy | None, known: Projection | None, letter: DeadLette
     return "synced" if known.instances else "removed"
 
 
-def _in_fhir(known: Projection, s: Services) -> dict[str, Any]:
+def _in_fhir(known: Projection, s: Core) -> dict[str, Any]:
     """Refer to what stands for the study; to nothing that is not, or no longer, there."""
     present = known.finished and known.instances > 0
     reference = f"ImagingStudy/{known.fhir_id}"
@@ -93,7 +93,7 @@ def grouped(findings: Iterable[Finding]) -> dict[str, Any]:
     return {"total": sum(each["count"] for each in counted.values()), "by_code": counted}
 
 
-def _marks(marks: DirtyStudy, s: Services) -> dict[str, Any]:
+def _marks(marks: DirtyStudy, s: Core) -> dict[str, Any]:
     return {
         "first": marks.first_marked.isoformat(),
         "last": marks.last_marked.isoformat(),

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sync.errors import Contention, StoreConflict
 from sync.model import Cursor
-from sync.ports import Services
+from sync.ports import Jobs
 
 PROJECTION = "control.projection"
 """Name of the row in table ``cursors``."""
@@ -30,7 +30,7 @@ class Pause:
     why: str
 
 
-async def projection_pause(s: Services) -> Pause | None:
+async def projection_pause(s: Jobs) -> Pause | None:
     """Return the pause of projection; None when there is none. Only reads."""
     kept = await s.cursors.read(PROJECTION)
     return pause_of(kept.value if kept is not None else None)
@@ -44,7 +44,7 @@ def pause_of(cursor: Cursor | None) -> Pause | None:
     return Pause(since=datetime.fromisoformat(said["since"]), who=said.get("who", ""), why=said.get("why", ""))
 
 
-async def pause_projection(s: Services, *, who: str, why: str) -> Pause:
+async def pause_projection(s: Jobs, *, who: str, why: str) -> Pause:
     """
     Hold projection back from now on; what is being written is finished. Safe to repeat: the first pause counts.
 
@@ -63,7 +63,7 @@ async def pause_projection(s: Services, *, who: str, why: str) -> Pause:
     raise Contention("the pause kept changing")
 
 
-async def resume_projection(s: Services) -> None:
+async def resume_projection(s: Jobs) -> None:
     """Let projection go on; the next sweep wakes what waits. Safe to repeat."""
     await s.cursors.delete(PROJECTION)
     s.telemetry.event("projection.resumed")

@@ -1,4 +1,10 @@
-"""Everything that the pipeline uses, in one frozen bundle."""
+"""
+What each stage uses, as narrow frozen bundles: the type of a function's ``s`` says what the function can touch.
+
+A bundle extends the bundles of the steps that it calls, so that a stage hands its own bundle down as it is, and mypy
+refuses a step that reaches for more than its signature says. `sync.bootstrap` builds one `Services`, which is all of
+them; a function declares the smallest that serves it. ADR 0031 tells why these are classes, not Protocols.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +16,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from sync.config import Settings
-from sync.model import (
-    ObjectKey,
-)
+from sync.model import ObjectKey
 from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
@@ -37,44 +41,151 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    """Everything the pipeline uses, built once a process by `sync.bootstrap`."""
+@dataclass(kw_only=True)
+class Caches:
+    """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
 
-    settings: Settings
-    clock: Clock
-    objects: ObjectSource
-    locators: Locators
-    ledger: Ledger
-    dirty: DirtyStudies
-    projections: Projections
-    patients: PatientRows
-    dead_letters: DeadLetters
-    drifts: Drifts
-    cursors: Cursors
-    metrics: MetricHistory
-    audit: AuditTrail
-    history: StudyHistory
-    outbox: Outbox
-    tallies: Tallies
-    study_queue: StudyQueue
-    object_queue: ObjectQueue
-    queues: QueueDepths
-    fhir: FhirServer
-    telemetry: Telemetry = field(default_factory=Telemetry)
-    instances: Mapping[str, InstanceSource] = field(default_factory=dict)
-    """DICOM services by account; an object of any other account is in ``objects``. `sync.dicom.inspect` chooses."""
-    dicom_feed: ChangeFeed | None = None
-    """Change feed of the DICOM service, where one is configured."""
-    orthanc: OrthancServer | None = None
-    """The Orthanc that is read, where one is configured."""
-    verified: set[str] = field(default_factory=set)
-    """Hashes of shared resources that this process has seen as they should be, so that not every study reads them."""
-    results: ResultEvents | None = None
-    """None: nobody is told."""
+    verified_resources: set[str] = field(default_factory=set)
+    """Hashes of shared resources that this process has read as they should be, so that not every study reads them."""
     unsent_events: dict[str, ResultEvent] = field(default_factory=dict)
     """Events that this process has put into the outbox and not sent yet, by id."""
     hints: dict[str, str] = field(default_factory=dict)
-    """What can be done about dead letters, by code, as one of each that this process has read says it."""
+    """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    """Locks of the objects that this process is looking at; they go when nobody holds them."""
+    """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """What every step may use."""
+
+    settings: Settings
+    clock: Clock
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    caches: Caches = field(default_factory=Caches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs(Core):
+    """Cursors and leases of jobs that go on where they stopped."""
+
+    cursors: Cursors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announce(Core):
+    """Result events, sent once their cause is stored."""
+
+    outbox: Outbox
+    results: ResultEvents | None = None
+    """None: no events are published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkDirty(Core):
+    """The list of outstanding studies, and the messages that wake a projection."""
+
+    dirty: DirtyStudies
+    study_queue: StudyQueue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject(Announce):
+    """Dead letters, and the events that tell of them."""
+
+    dead_letters: DeadLetters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Core):
+    """Reading one object as it is now."""
+
+    objects: ObjectSource
+    instances: Mapping[str, InstanceSource] = field(default_factory=dict)
+    """DICOM services by account; an object of any other account is in ``objects``. `sync.dicom.inspect` chooses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Core):
+    """What FHIR should hold, and what it holds."""
+
+    ledger: Ledger
+    projections: Projections
+    patients: PatientRows
+    fhir: FhirServer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest(Reject, MarkDirty, Inspect):
+    """From a change to ledger rows: `sync.pipeline.ingest`."""
+
+    locators: Locators
+    ledger: Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project(Reject, MarkDirty, Compare):
+    """From ledger rows to FHIR: `sync.pipeline.project_study`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deliver(Ingest, Project, Jobs):
+    """One message of a queue to the end, failures included: `sync.delivery`."""
+
+    object_queue: ObjectQueue
+    history: StudyHistory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured(Core):
+    """The change feeds that are configured."""
+
+    dicom_feed: ChangeFeed | None = None
+    """Change feed of the DICOM service."""
+    orthanc: OrthancServer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFeeds(Ingest, Configured, Jobs):
+    """Change feeds to ledger rows: `sync.feeds`, `sync.replay`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Deliver):
+    """Source, ledger and FHIR compared and repaired: `sync.verify`."""
+
+    drifts: Drifts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Configured, Jobs):
+    """Counts and their history: `sync.monitoring`."""
+
+    metrics: MetricHistory
+    queues: QueueDepths
+    tallies: Tallies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch(Announce, Inspect, Measure):
+    """Alerts, and what they are evaluated from: `sync.monitoring.alerts`."""
+
+    locators: Locators
+    history: StudyHistory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited(Core):
+    """The audit trail of what operators did."""
+
+    audit: AuditTrail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operate(Deliver, Audited):
+    """What operators do with dead letters: `sync.dead_letters`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services(Operate, Verify, ReadFeeds, Watch):
+    """All of it, built once a process by `sync.bootstrap`; what serves every page and command."""

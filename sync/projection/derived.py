@@ -15,7 +15,7 @@ from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.ownership import Ownership, differs, overlay
 from sync.mapping.resource import content_hash, version_of
 from sync.model import FhirWrite, Resource
-from sync.ports import Services
+from sync.ports import Compare
 
 _REFERRING_FIRST = ("DocumentReference", "DiagnosticReport", "Observation")
 
@@ -43,7 +43,7 @@ def noted(known: Mapping[str, str], wanted: Iterable[Resource]) -> Mapping[str, 
 
 
 async def compare_derived(
-    wanted: Sequence[Resource], known: Mapping[str, str], s: Services, *, trust: bool
+    wanted: Sequence[Resource], known: Mapping[str, str], s: Compare, *, trust: bool
 ) -> DerivedChanges:
     """
     Compare with what FHIR holds. Only reads.
@@ -86,7 +86,7 @@ def _write_of(held: Resource | None, wanted: Resource) -> FhirWrite | None:
     return FhirWrite(resource_type=kind, resource_id=held["id"], resource=merged, if_match=version_of(held))
 
 
-async def retire(gone: Sequence[str], s: Services) -> bool:
+async def retire(gone: Sequence[str], s: Compare) -> bool:
     """
     Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Safe to repeat.
 
@@ -104,7 +104,7 @@ async def retire(gone: Sequence[str], s: Services) -> bool:
     return True
 
 
-async def _retire_one(reference: str, s: Services) -> bool:
+async def _retire_one(reference: str, s: Compare) -> bool:
     try:
         await s.fhir.transact([_deletion(reference)])
     except (FhirConflict, FhirRejected):
@@ -112,7 +112,7 @@ async def _retire_one(reference: str, s: Services) -> bool:
     return True
 
 
-async def _retract(reference: str, s: Services) -> bool:
+async def _retract(reference: str, s: Compare) -> bool:
     kind, resource_id = reference.split("/")
     held = await s.fhir.read(kind, resource_id)
     if held is None or held.get("status") == RETRACTED:

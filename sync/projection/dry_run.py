@@ -27,7 +27,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
-from sync.ports import DeadLetters, FhirServer, PatientRows, Projections, Services
+from sync.ports import Caches, DeadLetters, FhirServer, PatientRows, Project, Projections
 from sync.projection import read_fhir_state, write_study
 from sync.telemetry.telemetry import Telemetry
 
@@ -54,7 +54,7 @@ class DryRun:
     held: dict[tuple[str, str], Resource | None]
 
 
-async def dry_run_study(study: StudyRef, s: Services, *, fhir: FhirServer | None = None) -> DryRun:
+async def dry_run_study(study: StudyRef, s: Project, *, fhir: FhirServer | None = None) -> DryRun:
     """
     Find out what projecting the study now, trusting no record, would write. Only reads.
 
@@ -80,7 +80,7 @@ async def dry_run_study(study: StudyRef, s: Services, *, fhir: FhirServer | None
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
         results=None,
-        verified=set(),
+        caches=Caches(),
     )
     record = await s.projections.read(study)
     held = await read_fhir_state(study, record, apart, trust=False)

@@ -9,7 +9,7 @@ from sync.errors import AmbiguousMatch
 from sync.mapping.dicom_cast import is_made_by_cast
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Projection, Resource, Stored, StudyRef
-from sync.ports import Services
+from sync.ports import Compare, Core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class ProjectionAttempt:
         return self.recorded.value.derived if self.recorded else {}
 
 
-async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, s: Services, *, trust: bool) -> Held:
+async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, s: Compare, *, trust: bool) -> Held:
     """
     Tell what FHIR holds of the study, from the record or from the server. Only reads; safe to repeat.
 
@@ -89,7 +89,7 @@ def held_as(study: StudyRef, resource: Resource) -> Held:
     )
 
 
-def _perhaps_taken_over(held: Held, s: Services, *, known: bool = False) -> Held:
+def _perhaps_taken_over(held: Held, s: Core, *, known: bool = False) -> Held:
     if not held.adopted or held.resource is None:
         return held
     return replace(held, taken_over=known or is_made_by_cast(held.resource, s.settings.dicomweb_url))
@@ -100,7 +100,7 @@ def _is_sufficient(known: Projection) -> bool:
     return not known.adopted and (known.version is not None or known.instances == 0)
 
 
-async def _look_up(study: StudyRef, s: Services) -> Held:
+async def _look_up(study: StudyRef, s: Compare) -> Held:
     matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
     own = [match for match in matches if match["id"] == study_id(study)]
     candidates = own or [match for match in matches if not is_our_id(match["id"])]

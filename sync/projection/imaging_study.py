@@ -9,7 +9,7 @@ from sync.mapping.dicom_cast import without_notes
 from sync.mapping.ownership import Ownership, differs, has_foreign, overlay
 from sync.mapping.resource import content_hash
 from sync.model import FhirWrite, Resource
-from sync.ports import Services
+from sync.ports import Compare, Core
 from sync.projection.held import Held, ProjectionAttempt, held_as
 
 _OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
@@ -34,7 +34,7 @@ def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
     return frozenset(element for element in kept if element in p.held.resource and element not in p.elements)
 
 
-async def compare_study(p: ProjectionAttempt, wanted: Resource, s: Services) -> StudyWrite:
+async def compare_study(p: ProjectionAttempt, wanted: Resource, s: Compare) -> StudyWrite:
     """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
     digest = content_hash(wanted)
     elements = frozenset(wanted) - {"resourceType", "id", "meta"}
@@ -59,7 +59,7 @@ def put(resource: Resource, held: Held) -> FhirWrite:
     return FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version)
 
 
-def _owned(held: Held, written: frozenset[str], s: Services) -> Ownership:
+def _owned(held: Held, written: frozenset[str], s: Core) -> Ownership:
     system = s.settings.study_id_system
     if held.taken_over:
         return Ownership.of_taken_over(former=CAST_ELEMENTS, written=written, study_id_system=system)

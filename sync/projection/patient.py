@@ -23,7 +23,7 @@ from sync.mapping.ownership import Ownership, differs, overlay, overlay_linked
 from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient, contradictions
 from sync.mapping.resource import content_hash, is_our_id, patient_id, version_of
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
-from sync.ports import Services
+from sync.ports import Compare, Core
 
 _MAX_ROUNDS = 8
 _LINKED = "linked."
@@ -63,9 +63,7 @@ class PatientLink:
     findings: tuple[Finding, ...] = ()
 
 
-async def choose_patient(
-    claim: PatientClaim, recorded: Projection | None, s: Services, *, trust: bool
-) -> PatientTarget:
+async def choose_patient(claim: PatientClaim, recorded: Projection | None, s: Compare, *, trust: bool) -> PatientTarget:
     """
     Decide which Patient the study is to point to, and under which key it is to leave its row. Writes nothing.
 
@@ -96,7 +94,7 @@ async def choose_patient(
 
 
 async def link_patient(
-    study: StudyRef, claim: PatientClaim, target: PatientTarget, recorded: Projection | None, s: Services
+    study: StudyRef, claim: PatientClaim, target: PatientTarget, recorded: Projection | None, s: Compare
 ) -> PatientLink:
     """
     Leave the study's row and say what to write about its Patient.
@@ -141,7 +139,7 @@ async def link_patient(
     return replace(same, write=write, built_from=rows if write else None, findings=findings)
 
 
-async def confirm_written(link: PatientLink, s: Services) -> None:
+async def confirm_written(link: PatientLink, s: Compare) -> None:
     """
     Read the rows once more after a write. Only reads.
 
@@ -158,7 +156,7 @@ async def confirm_written(link: PatientLink, s: Services) -> None:
         raise FhirConflict("another study of the patient was projected meanwhile")
 
 
-async def leave_patient(row_key: str, study: StudyRef, s: Services) -> None:
+async def leave_patient(row_key: str, study: StudyRef, s: Compare) -> None:
     """
     Take a study's row away and make the Patient that we write agree with the rows that remain.
 
@@ -205,7 +203,7 @@ def _asks_for_a_write(row_key: str, held: Resource | None, rows: Sequence[Patien
     return (held is not None and bool(rows)) if _is_linked(row_key) else (held is not None or bool(rows))
 
 
-async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services) -> None:
+async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Compare) -> None:
     """Make the Patient say what the rows say; without rows it goes."""
     write: FhirWrite | None = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key))
     if rows:
@@ -216,7 +214,7 @@ async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow]
         await s.fhir.transact([write])
 
 
-async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Services) -> bool:
+async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Compare) -> bool:
     """Whether somebody else's Patient carries the identifier: then the remaining rows are on their way out."""
     for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
         matches = await s.fhir.search("Patient", identifier["system"], identifier["value"])
@@ -224,7 +222,7 @@ async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Service
     return False
 
 
-async def _held(target: PatientTarget, claim: PatientClaim, s: Services) -> Resource | None:
+async def _held(target: PatientTarget, claim: PatientClaim, s: Compare) -> Resource | None:
     """
     Read the target, now that our row is there; under ``link-or-create`` a Patient of others comes first.
 
@@ -244,7 +242,7 @@ async def _held(target: PatientTarget, claim: PatientClaim, s: Services) -> Reso
     return held
 
 
-async def _find(claim: PatientClaim, s: Services) -> Resource | None:
+async def _find(claim: PatientClaim, s: Compare) -> Resource | None:
     """Return the one Patient of others, else ours."""
     if claim.value is None or claim.system is None:
         return await s.fhir.read("Patient", patient_id(claim.key))
@@ -253,21 +251,21 @@ async def _find(claim: PatientClaim, s: Services) -> Resource | None:
     return await _only_theirs(matches, claim, s) or next(iter(own), None)
 
 
-async def _find_theirs(claim: PatientClaim, s: Services) -> Resource | None:
+async def _find_theirs(claim: PatientClaim, s: Compare) -> Resource | None:
     """Return the one Patient of others."""
     if claim.value is None or claim.system is None:
         return None
     return await _only_theirs(await s.fhir.search("Patient", claim.system, claim.value), claim, s)
 
 
-async def _only_theirs(matches: Sequence[Resource], claim: PatientClaim, s: Services) -> Resource | None:
+async def _only_theirs(matches: Sequence[Resource], claim: PatientClaim, s: Compare) -> Resource | None:
     others = _of_others(matches) or await _made_by_cast(claim.attributes, s)
     if len(others) > 1:
         raise AmbiguousMatch(f"{len(others)} Patients carry the identifier", code="fhir.ambiguous_patient")
     return next(iter(others), None)
 
 
-async def _made_by_cast(attributes: Attributes, s: Services) -> list[Resource]:
+async def _made_by_cast(attributes: Attributes, s: Compare) -> list[Resource]:
     """Look for Patients under the identifier that DICOM Cast gave them; it put those of all issuers together."""
     known = known_to_cast_as(attributes, s.settings.cast_patient_system)
     if known is None:
@@ -280,14 +278,14 @@ def _of_others(matches: Sequence[Resource]) -> list[Resource]:
     return [match for match in matches if not is_our_id(match["id"])]
 
 
-def _wrong_identifiers(rows: Sequence[PatientRow], s: Services) -> frozenset[tuple[str, ...]]:
+def _wrong_identifiers(rows: Sequence[PatientRow], s: Core) -> frozenset[tuple[str, ...]]:
     """List identifiers of DICOM Cast without a system, or with one that is none: beside ours they only mislead."""
     known = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
     return frozenset(each for each in known if each is not None and is_wrong_system(each[0]))
 
 
 def _write(
-    row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Services
+    row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
 ) -> tuple[FhirWrite | None, tuple[Finding, ...]]:
     """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
     if held is not None and _is_linked(row_key):
@@ -303,7 +301,7 @@ def _write(
     return write, said.findings
 
 
-def _differences(held: Resource, claim: PatientClaim, s: Services) -> tuple[Finding, ...]:
+def _differences(held: Resource, claim: PatientClaim, s: Core) -> tuple[Finding, ...]:
     """Find where an EHR's Patient says something else than the images; the resource stays as it is."""
     return tuple(
         Finding(keyword=keyword, code="patient.differs_from_ehr", action="kept the EHR's value")

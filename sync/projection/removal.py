@@ -9,13 +9,13 @@ from sync.mapping.dicom_cast import is_made_by_cast
 from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, overlay
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite, Projection, Resource
-from sync.ports import Services
+from sync.ports import Compare, Core
 from sync.projection.derived import compare_derived, retire
 from sync.projection.held import ProjectionAttempt
 from sync.projection.imaging_study import put
 
 
-async def remove_study(p: ProjectionAttempt, s: Services) -> tuple[Projection, bool]:
+async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bool]:
     """
     Delete what instances made, and the ImagingStudy that we created or took over. Safe to repeat.
 
@@ -58,13 +58,13 @@ async def remove_study(p: ProjectionAttempt, s: Services) -> tuple[Projection, b
     return release_while_paused, retired or cancel is not None
 
 
-def _perhaps_written(p: ProjectionAttempt, s: Services) -> bool:
+def _perhaps_written(p: ProjectionAttempt, s: Core) -> bool:
     """Tell whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
     marked = p.held.resource is not None and is_made_by_cast(p.held.resource, s.settings.dicomweb_url)
     return p.before is not None and p.before.begun and not marked
 
 
-async def _cancellation(p: ProjectionAttempt, s: Services) -> FhirWrite | None:
+async def _cancellation(p: ProjectionAttempt, s: Compare) -> FhirWrite | None:
     """Take out what we wrote, but for what tells which study of whom it was."""
     resource = p.held.resource or await s.fhir.read("ImagingStudy", p.held.resource_id)
     if resource is None:

@@ -16,7 +16,7 @@ from sync.mapping.dicom_cast import descriptions
 from sync.mapping.imaging_study import StudyResources, build_study, with_subject
 from sync.mapping.resource import content_hash
 from sync.model import LedgerRow, Projection, Stored, StudyRef, SubjectKind
-from sync.ports import Services
+from sync.ports import Compare, Project
 from sync.projection.derived import compare_derived, noted, retire
 from sync.projection.held import Held, ProjectionAttempt
 from sync.projection.imaging_study import StudyWrite, compare_study, elements_of_owner
@@ -38,7 +38,7 @@ async def write_study(
     rows: Sequence[LedgerRow],
     held: Held,
     recorded: Stored[Projection] | None,
-    s: Services,
+    s: Project,
     *,
     trust: bool,
 ) -> bool:
@@ -93,13 +93,13 @@ def _left(projection: Projection) -> frozenset[str]:
     return projection.patient_keys - {projection.patient_key}
 
 
-async def _target(p: ProjectionAttempt, built: StudyResources, s: Services) -> PatientTarget:
+async def _target(p: ProjectionAttempt, built: StudyResources, s: Compare) -> PatientTarget:
     if "subject" in elements_of_owner(p):
         return PatientTarget()
     return await choose_patient(built.patient, p.before, s, trust=p.trust)
 
 
-async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None, s: Services) -> Stored[Projection]:
+async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None, s: Compare) -> Stored[Projection]:
     """
     Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
 
@@ -124,7 +124,7 @@ async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None
 
 
 async def _upsert(
-    p: ProjectionAttempt, built: StudyResources, target: PatientTarget, note: Projection, s: Services
+    p: ProjectionAttempt, built: StudyResources, target: PatientTarget, note: Projection, s: Compare
 ) -> tuple[Projection, bool]:
     """Write the study, its patient, and what instances made, in one transaction; return what is then to be recorded."""
     theirs = elements_of_owner(p)
@@ -142,7 +142,7 @@ async def _upsert(
     versions = await s.fhir.transact(writes) if writes else []
     wrote = await retire(derived.gone, s) or bool(writes)
     await confirm_written(link, s)
-    s.verified.update(content_hash(resource) for resource in built.shared)
+    s.caches.verified_resources.update(content_hash(resource) for resource in built.shared)
     version = versions[len(ours) - 1] if change.write else p.held.version
     after = _record(p, built, link, change, version=version)
     return replace(after, patient_keys=note.patient_keys, derived=derived.recorded), wrote

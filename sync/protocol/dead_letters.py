@@ -18,7 +18,7 @@ from sync.errors import Contention, PermanentError, SyncError
 from sync.events import message_digest
 from sync.mapping.resource import study_id
 from sync.model import Change, DeadLetter, Inspection, Locator, Projection, StudyRef, SubjectKind
-from sync.ports import Services
+from sync.ports import Ingest, Project, Reject
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.protocol.outbox import add_failure_event, add_rejection_event
 from sync.telemetry.instruments import DEAD_LETTERS
@@ -28,7 +28,7 @@ MAX_MESSAGE_CHARACTERS = 64 * 1024
 
 
 async def record_rejection(
-    inspection: Inspection, claim: Locator, before: Locator | None, s: Services, *, clear: bool
+    inspection: Inspection, claim: Locator, before: Locator | None, s: Reject, *, clear: bool
 ) -> None:
     """
     Keep the letter of an object that can never become an instance; whatever else it becomes clears it.
@@ -50,7 +50,7 @@ async def record_rejection(
     await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), inspection.problem, s.clock.now()), s)
 
 
-async def dead_letter_object(change: Change, failure: SyncError, s: Services) -> None:
+async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> None:
     """
     Keep the letter of an object that could not be ingested.
 
@@ -70,7 +70,7 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Services) ->
     await _flag_locator(change, s)
 
 
-async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Services) -> None:
+async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> None:
     """
     Keep the letter of a study and note its code on the projection row, so that success clears it.
 
@@ -89,7 +89,7 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Services) ->
     raise Contention("a projection row kept changing")
 
 
-async def dead_letter_message(text: str, refusal: PermanentError, s: Services, *, queue: str) -> None:
+async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, queue: str) -> None:
     """
     Keep the letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
 
@@ -101,12 +101,12 @@ async def dead_letter_message(text: str, refusal: PermanentError, s: Services, *
     s.telemetry.event("message.refused", logging.WARNING, message=letter.subject, code=refusal.code)
 
 
-async def _put(letter: DeadLetter, s: Services) -> None:
+async def _put(letter: DeadLetter, s: Reject) -> None:
     await s.dead_letters.put(letter)
     s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 
 
-async def _flag_locator(change: Change, s: Services) -> None:
+async def _flag_locator(change: Change, s: Ingest) -> None:
     for _ in range(MAX_ROUNDS):
         known = await s.locators.read(change.object)
         if known is None:

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 
 from sync.errors import Contention, StoreConflict
 from sync.model import DirtyStudy, Stored, StudyRef
-from sync.ports import Services
+from sync.ports import Core, MarkDirty
 from sync.protocol.optimistic import MAX_ROUNDS
 
 
-async def mark_dirty(studies: Iterable[StudyRef], s: Services) -> None:
+async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty) -> None:
     """
     Mark studies as outstanding. Safe to repeat.
 
@@ -29,7 +29,7 @@ async def mark_dirty(studies: Iterable[StudyRef], s: Services) -> None:
             await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-async def mark_bypassing_cache(study: StudyRef, s: Services) -> None:
+async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
     """
     Have a study compared with what FHIR really holds, whatever our records say of it. Safe to repeat.
 
@@ -39,7 +39,7 @@ async def mark_bypassing_cache(study: StudyRef, s: Services) -> None:
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-async def read_dirty_study(study: StudyRef, s: Services) -> tuple[Stored[DirtyStudy], bool]:
+async def read_dirty_study(study: StudyRef, s: MarkDirty) -> tuple[Stored[DirtyStudy], bool]:
     """
     Read a study's mark, and tell whether it was there; one that was not is made. Safe to repeat.
 
@@ -59,7 +59,7 @@ async def read_dirty_study(study: StudyRef, s: Services) -> tuple[Stored[DirtySt
     raise Contention("a dirty row kept vanishing")
 
 
-async def clear_mark(study: StudyRef, etag: str, s: Services) -> None:
+async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     """
     Take the study off the list. One that was marked meanwhile, as any that still grows, waits anew.
 
@@ -81,7 +81,7 @@ async def clear_mark(study: StudyRef, etag: str, s: Services) -> None:
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-def due_at(dirty: DirtyStudy, s: Services) -> datetime:
+def due_at(dirty: DirtyStudy, s: Core) -> datetime:
     """When a study is to be projected: after the quiet period, at the latest max_wait after its first mark."""
     quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period)
     latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)
@@ -89,6 +89,6 @@ def due_at(dirty: DirtyStudy, s: Services) -> datetime:
     return max(due, dirty.not_before) if dirty.not_before else due
 
 
-def seconds_until_due(dirty: DirtyStudy, s: Services) -> float:
+def seconds_until_due(dirty: DirtyStudy, s: Core) -> float:
     """Seconds from now until `due_at`; not positive when it is time."""
     return (due_at(dirty, s) - s.clock.now()).total_seconds()

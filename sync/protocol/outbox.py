@@ -30,7 +30,7 @@ from sync.model.result_events import (
     StudyRemoved,
     StudySynced,
 )
-from sync.ports import Services
+from sync.ports import Announce, Core
 
 BATCH = 100
 """Events sent at once; far below the megabyte that a topic takes."""
@@ -39,25 +39,25 @@ SETTLED = timedelta(seconds=30)
 """What is younger is left to the process that put it."""
 
 
-async def add_event(event: ResultEvent, s: Services) -> None:
+async def add_event(event: ResultEvent, s: Announce) -> None:
     """Put an event into the outbox, to be delivered. Safe to repeat: it is there once, by its id."""
     if s.results is None:
         return
     await s.outbox.put(event)
-    s.unsent_events[event.id] = event
+    s.caches.unsent_events[event.id] = event
 
 
-async def publish_pending(s: Services) -> None:
+async def publish_pending(s: Announce) -> None:
     """Send what this process has announced. It never raises: what cannot be sent now stays for the sweeper."""
-    if s.results is None or not s.unsent_events:
+    if s.results is None or not s.caches.unsent_events:
         return
-    events = list(s.unsent_events.values())[:BATCH]
+    events = list(s.caches.unsent_events.values())[:BATCH]
     for event in events:
-        s.unsent_events.pop(event.id, None)
+        s.caches.unsent_events.pop(event.id, None)
     await _send(events, s)
 
 
-async def sweep_outbox(s: Services) -> int:
+async def sweep_outbox(s: Announce) -> int:
     """
     Send what was left in the outbox, and return how many were sent. It never raises.
 
@@ -74,7 +74,7 @@ async def sweep_outbox(s: Services) -> int:
     return await _send([event for event in waiting if event.at <= latest], s)
 
 
-async def _send(events: Sequence[ResultEvent], s: Services) -> int:
+async def _send(events: Sequence[ResultEvent], s: Announce) -> int:
     if s.results is None or not events:
         return 0
     try:
@@ -94,7 +94,7 @@ async def _send(events: Sequence[ResultEvent], s: Services) -> int:
     return await _forget(events, s)
 
 
-async def _forget(events: Sequence[ResultEvent], s: Services) -> int:
+async def _forget(events: Sequence[ResultEvent], s: Announce) -> int:
     """Take the events out of the outbox; one that stays is sent once more, with the same id."""
     for event in events:
         try:
@@ -105,7 +105,7 @@ async def _forget(events: Sequence[ResultEvent], s: Services) -> int:
     return len(events)
 
 
-async def add_study_event(after: Projection, before: Projection | None, s: Services) -> Projection:
+async def add_study_event(after: Projection, before: Projection | None, s: Announce) -> Projection:
     """
     Announce what became of a study, if that is news, and return the projection row that says so.
 
@@ -115,11 +115,11 @@ async def add_study_event(after: Projection, before: Projection | None, s: Servi
     return await _if_news(after, before, state, result, s)
 
 
-def _removed(after: Projection, s: Services) -> tuple[str, Result]:
+def _removed(after: Projection, s: Core) -> tuple[str, Result]:
     return "", StudyRemoved(resource=f"ImagingStudy/{after.fhir_id}", **_named(after.study, s))
 
 
-def _synced(after: Projection, s: Services) -> tuple[str, Result]:
+def _synced(after: Projection, s: Core) -> tuple[str, Result]:
     derived = (f"{name}={what}" for name, what in sorted(after.derived.items()))
     result = StudySynced(
         resource=f"ImagingStudy/{after.fhir_id}",
@@ -131,20 +131,20 @@ def _synced(after: Projection, s: Services) -> tuple[str, Result]:
     return digest("synced", after.fhir_id, after.content_hash or "", *derived), result
 
 
-async def add_failure_event(noted: Projection, failure: SyncError, s: Services) -> Projection:
+async def add_failure_event(noted: Projection, failure: SyncError, s: Announce) -> Projection:
     """Announce that a study could not be written, if that is news; see `add_study_event`."""
     result = StudyFailed(code=failure.code, hint=failure.hint, **_named(noted.study, s))
     return await _if_news(noted, noted, f"failed {failure.code}", result, s)
 
 
-async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncError, s: Services) -> None:
+async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncError, s: Announce) -> None:
     """Announce that an object can not become an instance as it is. Safe to repeat: the event has the same id."""
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
     await add_event(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
 
 
-async def add_drift_event(drift: Drift, s: Services, *, found_in: str, repaired: bool) -> None:
+async def add_drift_event(drift: Drift, s: Announce, *, found_in: str, repaired: bool) -> None:
     """
     Announce that source, ledger and FHIR disagree. Safe to repeat: the event has the same id.
 
@@ -167,7 +167,7 @@ async def add_drift_event(drift: Drift, s: Services, *, found_in: str, repaired:
     await add_event(ResultEvent.of(result, id=name, subject=about, at=s.clock.now()), s)
 
 
-async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Services) -> Projection:
+async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Announce) -> Projection:
     said, times = (before.published_state, before.published_count) if before else ("", 0)
     if said == state:
         return replace(after, published_state=said, published_count=times)
@@ -176,7 +176,7 @@ async def _if_news(after: Projection, before: Projection | None, state: str, res
     return replace(after, published_state=state, published_count=times + 1)
 
 
-def _named(study: StudyRef, s: Services) -> dict[str, str]:
+def _named(study: StudyRef, s: Core) -> dict[str, str]:
     if not s.settings.events_uids:
         return {"study": study.key}
     partition = {"partition": study.partition} if study.partition else {}

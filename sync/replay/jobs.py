@@ -16,7 +16,7 @@ from typing import Any
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.model import Batch, Change, Cursor, StudyRef
-from sync.ports import Services
+from sync.ports import Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import take
@@ -71,7 +71,7 @@ def cursor_of(request: Request) -> str:
     return PREFIX + request.id
 
 
-async def begin(request: Request, s: Services) -> bool:
+async def begin(request: Request, s: Jobs) -> bool:
     """
     Note a replay for the timer. Safe to repeat: one that is under way goes on as it is.
 
@@ -92,7 +92,7 @@ async def begin(request: Request, s: Services) -> bool:
     return True
 
 
-async def advance_all(sources: Mapping[str, Source], s: Services, *, seconds: float = SLICE) -> int:
+async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: float = SLICE) -> int:
     """
     Take every replay that is under way a slice further. Safe to repeat; of two at once each replay has one.
 
@@ -109,7 +109,7 @@ async def advance_all(sources: Mapping[str, Source], s: Services, *, seconds: fl
     return left
 
 
-async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: Services, until: float) -> bool:
+async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: ReadFeeds, until: float) -> bool:
     try:
         async with walk_of(cursor.name, s) as walk:
             job = Job.of(walk.position)
@@ -128,7 +128,7 @@ async def advance(
     job: Job,
     walk: Walk,
     sources: Mapping[str, Source],
-    s: Services,
+    s: Ingest,
     *,
     parallel: int = PARALLEL,
     until: float | None = None,
@@ -172,7 +172,7 @@ async def advance(
     return ended
 
 
-def changes_of(job: Job, sources: Mapping[str, Source], s: Services) -> AsyncIterator[Batch]:
+def changes_of(job: Job, sources: Mapping[str, Source], s: Ingest) -> AsyncIterator[Batch]:
     """Iterate over what the replay has to look at, from where it stands."""
     if job.request.study is not None:
         return of_study(job.request.study, s)
@@ -187,7 +187,7 @@ async def _noting(job: Job, batches: AsyncIterator[Batch]) -> AsyncIterator[Batc
 class _Again:
     """Looks at what is not known as it is, and marks every study of it in distrust."""
 
-    def __init__(self, walk: Walk, s: Services, *, reread: bool) -> None:
+    def __init__(self, walk: Walk, s: Ingest, *, reread: bool) -> None:
         self._walk, self._s, self._reread = walk, s, reread
         self._marked: set[StudyRef] = set()
 
@@ -245,7 +245,7 @@ def shown(cursor: Cursor) -> dict[str, Any]:
     }
 
 
-async def replays(s: Services) -> list[dict[str, Any]]:
+async def replays(s: Jobs) -> list[dict[str, Any]]:
     """List all replays, the latest first. Only reads."""
     found = [cursor async for cursor in s.cursors.all() if cursor.name.startswith(PREFIX) and cursor.position]
     latest = sorted(found, key=lambda each: each.advanced_at.timestamp() if each.advanced_at else 0.0, reverse=True)

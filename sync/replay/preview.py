@@ -16,7 +16,7 @@ from typing import Any
 from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, PermanentError
 from sync.model import Change, Inspection, LedgerRow, Locator, ObjectKey, StudyRef
-from sync.ports import Ledger, Services
+from sync.ports import Deliver, Ledger, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.replay.jobs import Job, changes_of
@@ -66,7 +66,7 @@ class _Apart(Ledger):
 
 
 async def preview_replay(
-    request: Request, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int
+    request: Request, walk: Walk, sources: Mapping[str, Source], s: Deliver, *, parallel: int
 ) -> AsyncIterator[StudyPreview]:
     """
     Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
@@ -95,7 +95,7 @@ async def preview_replay(
         yield await _preview_study(study, apart)
 
 
-async def _preview_study(study: StudyRef, s: Services) -> StudyPreview:
+async def _preview_study(study: StudyRef, s: Project) -> StudyPreview:
     for _ in range(ROUNDS):
         try:
             return StudyPreview(study=study, writes=_writes(await dry_run_study(study, s)))
@@ -119,7 +119,7 @@ def _writes(planned: DryRun) -> dict[str, str]:
 
 @dataclass
 class _Inspections:
-    services: Services
+    services: Deliver
     walk: Walk
     ledger: _Apart
     reread: bool

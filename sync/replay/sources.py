@@ -18,7 +18,7 @@ from sync.events import Sources
 from sync.feeds import next_timestamp, replay_window
 from sync.feeds.blob import feed_batches
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
-from sync.ports import BlobFeed, ObjectListing, Services
+from sync.ports import BlobFeed, Ingest, ObjectListing, ReadFeeds
 from sync.replay.requests import Request
 from sync.walks.backfill import Scope, listed
 
@@ -81,7 +81,7 @@ class DicomService:
     Hours in which nothing happened cost one request, however many they are.
     """
 
-    services: Services
+    services: ReadFeeds
 
     async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
         """Iterate over the changes of the window."""
@@ -110,7 +110,7 @@ class DicomService:
 class Orthanc:
     """The instances of an Orthanc. Its changes cannot be begun in the middle: each run reads all of them."""
 
-    services: Services
+    services: ReadFeeds
 
     async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:  # noqa: ARG002
         """Iterate over the changes of the window."""
@@ -118,7 +118,7 @@ class Orthanc:
             yield replace(batch, position={ROUTE: FEED})
 
 
-def sources_of(blobs: Blobs, s: Services) -> dict[str, Source]:
+def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
     """Return the sources that are configured, by the names that requests call them."""
     found: dict[str, Source] = {"blob": blobs}
     if s.dicom_feed is not None:
@@ -128,7 +128,7 @@ def sources_of(blobs: Blobs, s: Services) -> dict[str, Source]:
     return found
 
 
-async def of_study(study: StudyRef, s: Services) -> AsyncIterator[Batch]:
+async def of_study(study: StudyRef, s: Ingest) -> AsyncIterator[Batch]:
     """Give every object of a study that we know of, and every one that a DICOM service says it has. Only reads."""
     found: dict[ObjectRef, None] = {}
     for row in await s.ledger.read(study):

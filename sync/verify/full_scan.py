@@ -17,7 +17,7 @@ from typing import Protocol
 
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
-from sync.ports import ObjectListing, Services
+from sync.ports import ObjectListing, Verify
 from sync.verify.checking import Checker, Found
 from sync.verify.orphans import LISTED, check_orphan, study_of
 from sync.verify.repair import OF_OBJECTS, Budget, remove_orphan, repair_study
@@ -83,7 +83,7 @@ class Round:
     def __init__(
         self,
         plan: Plan,
-        s: Services,
+        s: Verify,
         listing: ObjectListing,
         audience: ScanObserver,
         checker: Checker | None = None,

@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 
 from sync.errors import ForeignSource, SourceGone
 from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
-from sync.ports import InstanceSource, Services
+from sync.ports import Ingest, Inspect, InstanceSource
 
 
-async def check_objects(study: StudyRef, s: Services) -> Sequence[Drift] | None:
+async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
 
@@ -52,7 +52,7 @@ def object_address(key: ObjectKey) -> str:
     return f"object/{key}"
 
 
-async def _kind(locator: Locator, study: StudyRef, s: Services) -> DriftKind | None:
+async def _kind(locator: Locator, study: StudyRef, s: Inspect) -> DriftKind | None:
     try:
         now = await s.objects.etag(locator.object)
     except SourceGone:
@@ -64,7 +64,7 @@ async def _kind(locator: Locator, study: StudyRef, s: Services) -> DriftKind | N
 
 
 async def _of_service(
-    source: InstanceSource, study: StudyRef, known: dict[ObjectKey, Locator], s: Services
+    source: InstanceSource, study: StudyRef, known: dict[ObjectKey, Locator], s: Ingest
 ) -> dict[ObjectKey, DriftKind] | None:
     ours = {key for key, locator in known.items() if locator.object.account == source.account}
     there = {ref.key: ref async for ref in source.objects_of(study)}
@@ -78,7 +78,7 @@ async def _of_service(
     return found
 
 
-async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Services) -> Sequence[ObjectRef]:
+async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> Sequence[ObjectRef]:
     """Return the names of objects that drifted, as locators or lists of services know them. Only reads."""
     found = [known.value.object for key in keys if (known := await s.locators.find(key)) is not None]
     missing = set(keys) - {ref.key for ref in found}

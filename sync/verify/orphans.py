@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sync.mapping.resource import study_id
 from sync.model import Drift, DriftKind, Resource, StudyRef
-from sync.ports import Services
+from sync.ports import Compare, Deliver
 from sync.verify.studies import check_study
 
 LISTED = ("ImagingStudy", "Patient")
@@ -22,7 +22,7 @@ _OURS = re.compile(r"(?:is|pt)-([0-9a-f]{40})")
 _UID = re.compile(r"urn:oid:(.+)", re.DOTALL)
 
 
-async def check_orphan(listed: Resource, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) -> Sequence[Drift] | None:
     """
     Look at one listed resource once. Writes nothing.
 
@@ -48,7 +48,7 @@ def study_of(listed: Resource) -> StudyRef | None:
     return None
 
 
-async def _study(listed: Resource, key: str, s: Services, *, objects: bool) -> Sequence[Drift] | None:
+async def _study(listed: Resource, key: str, s: Deliver, *, objects: bool) -> Sequence[Drift] | None:
     if await s.projections.find(key) is not None:
         return []
     study = study_of(listed)
@@ -60,7 +60,7 @@ async def _study(listed: Resource, key: str, s: Services, *, objects: bool) -> S
     return [_orphan(listed["id"], "ImagingStudy")]
 
 
-async def _patient(resource_id: str, key: str, s: Services) -> Sequence[Drift]:
+async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
     """Find a Patient of ours without rows. One that an ImagingStudy refers to goes with that, or has to stay."""
     if await s.patients.read(key):
         return []

@@ -29,7 +29,7 @@ from sync.errors import (
 )
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
 from sync.operators.pause import projection_pause
-from sync.ports import ObjectListing, Services
+from sync.ports import ObjectListing, Verify
 from sync.protocol.leases import take
 from sync.protocol.outbox import add_drift_event
 from sync.telemetry.instruments import OPEN_DRIFT
@@ -86,7 +86,7 @@ class _Place:
         return _Place(began=now.isoformat(), last_round=ended)
 
 
-async def reconcile(s: Services, listing: ObjectListing, checker: Checker | None = None) -> int:
+async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None = None) -> int:
     """
     Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
 
@@ -127,7 +127,7 @@ async def reconcile(s: Services, listing: ObjectListing, checker: Checker | None
 class _Run:
     """One run of the timer."""
 
-    def __init__(self, s: Services, listing: ObjectListing, checker: Checker) -> None:
+    def __init__(self, s: Verify, listing: ObjectListing, checker: Checker) -> None:
         self._source = listing
         self.looked = 0
         self.repaired = 0

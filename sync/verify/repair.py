@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from sync.errors import FhirConflict, FhirRejected
 from sync.model import Action, Change, Drift, DriftKind, FhirWrite, ObjectKey, StudyRef
 from sync.pipeline import ingest, project_study
-from sync.ports import Services
+from sync.ports import Compare, Deliver, Project
 from sync.projection.patient import leave_patient
 from sync.verify.objects import find_objects
 from sync.verify.studies import check_study
@@ -38,7 +38,7 @@ class Budget:
         return self.left >= 0
 
 
-async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Services) -> Sequence[Drift]:
+async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Deliver) -> Sequence[Drift]:
     """
     Mend one study and look again. Safe to repeat and to interrupt: the study is marked before anything is done.
 
@@ -73,7 +73,7 @@ def key_of(drift: Drift) -> ObjectKey:
     return ObjectKey.parse(drift.resource.removeprefix("object/"))
 
 
-async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Services) -> None:
+async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver) -> None:
     """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
     refs = await find_objects(study, keys, s)
     for key in set(keys) - {ref.key for ref in refs}:
@@ -85,7 +85,7 @@ async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Services) 
             await project_study(now.value.study, s, redelivered=True)
 
 
-async def remove_orphan(drift: Drift, study: StudyRef | None, s: Services) -> Drift | None:
+async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Drift | None:
     """
     Remove a resource that no record knows. Safe to repeat.
 
@@ -110,7 +110,7 @@ async def remove_orphan(drift: Drift, study: StudyRef | None, s: Services) -> Dr
     return replace(drift, kept=True) if await s.fhir.read(resource_type, resource_id) is not None else None
 
 
-async def _delete(address: str, s: Services) -> None:
+async def _delete(address: str, s: Compare) -> None:
     resource_type, _, resource_id = address.partition("/")
     try:
         await s.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource_id)])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sync.model import Action, Change, Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
 from sync.pipeline import ingest, project_study
-from sync.ports import Services
+from sync.ports import Deliver, Ingest
 from sync.verify.objects import object_address
 
 GRACE = 300.0
@@ -20,7 +20,7 @@ PAGE = 1000
 """Objects listed at once."""
 
 
-async def check_listed_object(listed: ListedObject, s: Services) -> Sequence[Drift]:
+async def check_listed_object(listed: ListedObject, s: Ingest) -> Sequence[Drift]:
     """Compare one listed object with what is known of it. Only reads."""
     known = await s.locators.read(listed.object)
     if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
@@ -38,7 +38,7 @@ def _kind(listed: ListedObject, known: Locator | None) -> DriftKind | None:
     return None if known.etag == listed.etag else DriftKind.OBJECT_CHANGED
 
 
-async def repair_object(ref: ObjectRef, s: Services) -> None:
+async def repair_object(ref: ObjectRef, s: Deliver) -> None:
     """
     Look at an object again, and project every study that it is or was part of. Safe to repeat.
 

@@ -16,7 +16,7 @@ from sync.errors import Conflict, PermanentError
 from sync.mapping.ownership import differs
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
-from sync.ports import Services
+from sync.ports import Compare, Deliver, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.verify.objects import check_objects
 
@@ -24,7 +24,7 @@ _ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")
 _PATIENT = re.compile(r"pt-([0-9a-f]{40})")
 
 
-async def check_study(study: StudyRef, s: Services, *, objects: bool = True) -> Sequence[Drift] | None:
+async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> Sequence[Drift] | None:
     """
     Look at one study once. Writes nothing.
 
@@ -59,7 +59,7 @@ async def check_study(study: StudyRef, s: Services, *, objects: bool = True) -> 
     return found
 
 
-async def _compare(study: StudyRef, s: Services) -> list[Drift] | None:
+async def _compare(study: StudyRef, s: Project) -> list[Drift] | None:
     planned = await dry_run_study(study, s)
     for write in planned.writes:
         if await _others_at_work(write, study, s):
@@ -77,7 +77,7 @@ def _drift(study: StudyRef, kind: DriftKind, resource: str, detail: str = "") ->
     return Drift(subject=study.key, kind=kind, resource=resource, detail=detail)
 
 
-async def _others_at_work(write: FhirWrite, study: StudyRef, s: Services) -> bool:
+async def _others_at_work(write: FhirWrite, study: StudyRef, s: Project) -> bool:
     """Tell whether another study of the Patient is outstanding: then its row may be there and its write yet to come."""
     ours = _PATIENT.fullmatch(write.resource_id)
     if write.resource_type != "Patient" or ours is None:
@@ -148,7 +148,7 @@ def _left_patients(planned: DryRun) -> list[Drift]:
     return [_drift(planned.study, DriftKind.ORPHANED, address) for address in sorted(patients - about)]
 
 
-async def _doubles(planned: DryRun, s: Services) -> list[Drift]:
+async def _doubles(planned: DryRun, s: Compare) -> list[Drift]:
     """Find other ImagingStudies with the UID of a study that FHIR should hold; data partitions may share one."""
     study, after = planned.study, planned.after
     if not planned.rows or after is None:
@@ -169,7 +169,7 @@ def _relation(other: Resource, own: Resource | None) -> str:
     return "copy" if own is not None and not differs(other, own) else "other"
 
 
-async def _is_of_another_partition(resource_id: str, study: StudyRef, s: Services) -> bool:
+async def _is_of_another_partition(resource_id: str, study: StudyRef, s: Compare) -> bool:
     if not is_our_id(resource_id):
         return False
     other = await s.projections.find(resource_id.removeprefix("is-"))

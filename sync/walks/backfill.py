@@ -17,7 +17,7 @@ from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
 from sync.model import Action, Batch, Change, Page, digest
 from sync.pipeline import Ingested
-from sync.ports import ObjectListing, Services
+from sync.ports import Ingest, ObjectListing
 from sync.protocol.claims import is_repeat
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
@@ -54,7 +54,7 @@ async def backfill(
     scope: Scope,
     walk: Walk,
     listing: ObjectListing,
-    s: Services,
+    s: Ingest,
     *,
     parallel: int,
     dry_run: bool = False,
@@ -122,7 +122,7 @@ def _batch(page: Page, scope: Scope) -> Batch:
     return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(wanted))
 
 
-def _inspect(walk: Walk, s: Services) -> Work:
+def _inspect(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
         walk.count(OUTCOMES[outcome])
@@ -130,7 +130,7 @@ def _inspect(walk: Walk, s: Services) -> Work:
     return work
 
 
-def _compare(walk: Walk, s: Services) -> Work:
+def _compare(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         known = await s.locators.read(change.object)
         if known is None:

@@ -18,7 +18,7 @@ from sync.delivery.handlers import handle_study
 from sync.errors import FhirUnavailable
 from sync.model import StudyRef
 from sync.pipeline import Projected
-from sync.ports import Clock, Services, StudyQueue
+from sync.ports import Clock, Deliver, StudyQueue
 from sync.protocol.dirty_studies import due_at
 
 AT_ONCE = 8
@@ -70,7 +70,7 @@ class Projector:
     """
 
     hints: HintsHere
-    services: Services
+    services: Deliver
     counts: Counter[str] = field(default_factory=Counter)
     _last_success: float = field(default_factory=time.monotonic)
     _postponed: bool = False

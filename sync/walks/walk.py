@@ -19,7 +19,7 @@ from typing import Any
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change
-from sync.ports import Services
+from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
 
 LEASE = 30.0
@@ -112,7 +112,7 @@ class Walk:
 
 
 @asynccontextmanager
-async def walk_of(name: str, s: Services) -> AsyncIterator[Walk]:
+async def walk_of(name: str, s: Jobs) -> AsyncIterator[Walk]:
     """
     Hold the cursor of this name for the length of the block.
 

@@ -24,7 +24,7 @@ from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.pause import pause_projection, resume_projection
-from sync.ports import Counted, Services
+from sync.ports import Counted, Deliver, Jobs, Operate, ReadFeeds, Services, Verify
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
 from sync.verify.studies import check_study
@@ -162,7 +162,7 @@ def _selection(deed: Deed) -> Selection:
     return Selection(code=deed.fields["of"])
 
 
-async def _retry(deed: Deed, s: Services) -> int:
+async def _retry(deed: Deed, s: Operate) -> int:
     report = await actions.retry(_selection(deed), deed.sources, s, who=deed.who)
     return report.of(actions.Outcome.ASKED)
 
@@ -188,17 +188,17 @@ async def _discard(deed: Deed, s: Services) -> int:
     return report.of(actions.Outcome.DISCARDED)
 
 
-async def _pause(deed: Deed, s: Services) -> int:
+async def _pause(deed: Deed, s: Jobs) -> int:
     await pause_projection(s, who=deed.who, why=deed.why)
     return 1
 
 
-async def _resume(_: Deed, s: Services) -> int:
+async def _resume(_: Deed, s: Deliver) -> int:
     await resume_projection(s)
     return await sweep(s)
 
 
-async def _verify(deed: Deed, s: Services) -> int:
+async def _verify(deed: Deed, s: Verify) -> int:
     found = await check_study(deed.study, s)
     if found is None:
         raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
@@ -206,11 +206,11 @@ async def _verify(deed: Deed, s: Services) -> int:
     return len(found)
 
 
-async def _replay(deed: Deed, s: Services) -> int:
+async def _replay(deed: Deed, s: ReadFeeds) -> int:
     return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s))
 
 
-async def _acknowledge(deed: Deed, s: Services) -> int:
+async def _acknowledge(deed: Deed, s: Jobs) -> int:
     if deed.fields["of"] not in BY_CODE:
         raise RequestRefused("of: no alert of ours")
     return int(await evaluation.acknowledge(deed.fields["of"], deed.who, s) is not None)

@@ -22,7 +22,7 @@ from sync.events import Sources
 from sync.model import AuditEntry, SubjectKind
 from sync.monitoring.counts import Count, read_count
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
-from sync.ports import Counted, Services
+from sync.ports import Counted, Operate, Services
 from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of
 
 _LARGEST_PAGE = 500
@@ -39,7 +39,7 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
     return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
 
 
-async def show_dead_letter(request: Request, s: Services) -> Answer:
+async def show_dead_letter(request: Request, s: Operate) -> Answer:
     """
     Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted.
 
@@ -64,7 +64,7 @@ async def show_dead_letter(request: Request, s: Services) -> Answer:
     return Answer(body=body)
 
 
-async def retry_selected(request: Request, sources: Sources, s: Services) -> Answer:
+async def retry_selected(request: Request, sources: Sources, s: Operate) -> Answer:
     """Retry the selected letters, for an operator."""
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
@@ -73,7 +73,7 @@ async def retry_selected(request: Request, sources: Sources, s: Services) -> Ans
     return Answer(body=counted(report))
 
 
-async def discard_selected(request: Request, s: Services) -> Answer:
+async def discard_selected(request: Request, s: Operate) -> Answer:
     """
     Discard the selected letters, for an operator who says why. Safe to repeat.
 

@@ -19,7 +19,7 @@ from sync.monitoring.counts import read_counts
 from sync.monitoring.history import Chart, Line, Past, read_past
 from sync.monitoring.status import recently, verdict_in_words
 from sync.operators.pause import PROJECTION, pause_of
-from sync.ports import Services
+from sync.ports import Measure, Services
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,
@@ -95,7 +95,7 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
     )
 
 
-async def _past(now: datetime, seconds: int, step: int, s: Services) -> Past:
+async def _past(now: datetime, seconds: int, step: int, s: Measure) -> Past:
     """Read once what all parts of the page need: the chart, the last day by the hour, the last minutes."""
     since = now - timedelta(seconds=seconds)
     length, minutes = (HOUR, since) if step == MINUTE else (step, recently(now))

@@ -16,7 +16,7 @@ from typing import Any
 from sync.errors import BadReplay, RequestRefused
 from sync.model import AuditEntry
 from sync.operators.access import operator_of
-from sync.ports import Services
+from sync.ports import Core, Deliver, Jobs, Operate
 from sync.replay import jobs
 from sync.replay.preview import preview_replay
 from sync.replay.requests import Request as Replay
@@ -28,12 +28,12 @@ from sync.web.exchange import Answer, Request, fields_of, is_set, text_of
 _FLAGS = ("reread", "dry_run")
 
 
-async def list_replays(s: Services) -> Answer:
+async def list_replays(s: Jobs) -> Answer:
     """Answer every replay, without any token, name or UID."""
     return Answer(body={"replays": await jobs.replays(s)})
 
 
-async def start_replay(request: Request, replayed: Mapping[str, Source], s: Services) -> Answer:
+async def start_replay(request: Request, replayed: Mapping[str, Source], s: Operate) -> Answer:
     """Note a replay for the timer, for an operator; for one study, tell instead what it would do."""
     fields = fields_of(request)
     who = text_of(fields, "who")
@@ -52,14 +52,14 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
     return Answer(body={"begun": begun, "replay": told}, status=202)
 
 
-def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Services) -> Replay:
+def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Core) -> Replay:
     try:
         return parse_request(fields, configured=replayed, now=s.clock.now())
     except BadReplay as problem:
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
 
 
-async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
+async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Deliver) -> Answer:
     if replay.study is None:
         hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
         raise RequestRefused("dry_run: only for one study", hint=hint)

@@ -12,7 +12,7 @@ from typing import Any
 from sync.mapping.resource import study_identifier
 from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
 from sync.monitoring.study_state import study_state
-from sync.ports import Services
+from sync.ports import Deliver, MarkDirty, Project
 from sync.web.overview import RECENT
 from sync.web.rendering import REFRESH, Page, Visit, render
 
@@ -36,7 +36,7 @@ class TimelineEntry:
     bad: bool = False
 
 
-async def studies(visit: Visit, s: Services) -> Page:
+async def studies(visit: Visit, s: Deliver) -> Page:
     """Show what is outstanding and recent; or, when something is asked for, what was found."""
     asked = visit.request.query.get("q", "").strip()[:200]
     if asked:
@@ -55,7 +55,7 @@ async def studies(visit: Visit, s: Services) -> Page:
     )
 
 
-async def find(asked: str, s: Services) -> Sequence[StudyRef]:
+async def find(asked: str, s: Project) -> Sequence[StudyRef]:
     """
     Find studies by Study Instance UID or accession number.
 
@@ -76,7 +76,7 @@ def _study_of(resource: Resource) -> StudyRef | None:
     return None
 
 
-async def _longest_waiting(s: Services) -> Sequence[DirtyStudy]:
+async def _longest_waiting(s: MarkDirty) -> Sequence[DirtyStudy]:
     found: list[DirtyStudy] = []
     async for dirty in s.dirty.all():
         found.append(dirty)
@@ -85,7 +85,7 @@ async def _longest_waiting(s: Services) -> Sequence[DirtyStudy]:
     return sorted(found, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
 
 
-async def study(visit: Visit, s: Services, *, said: str = "") -> Page | None:
+async def study(visit: Visit, s: Deliver, *, said: str = "") -> Page | None:
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))

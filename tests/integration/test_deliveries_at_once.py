@@ -36,6 +36,6 @@ async def test_none_of_many_deliveries_for_one_object_gives_up(azurite):
                 tasks.create_task(handlers.handle_object_message(message, running.sources, running.services))
         counts = running.services.telemetry.counts()
         assert counts == {"object.synced": DELIVERIES}
-        assert not running.services.object_locks
+        assert not running.services.caches.object_locks
     finally:
         await running.close()

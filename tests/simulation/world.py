@@ -201,7 +201,7 @@ class World:
     def crash(self, actor: Actor) -> None:
         self.actors.remove(actor)
         actor.steps.close()
-        self.services.unsent_events.clear()  # what a process knows dies with it
+        self.services.caches.unsent_events.clear()  # what a process knows dies with it
         actor.again()
 
     def step(self, actor: Actor) -> None:

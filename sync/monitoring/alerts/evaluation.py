@@ -28,7 +28,7 @@ from sync.model import Cursor, digest
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
-from sync.ports import AlertChannel, Notice, Services
+from sync.ports import AlertChannel, Core, Jobs, Measure, Notice
 from sync.protocol import leases
 from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, MISSING_EVENT_AGE, OPEN_DRIFT, QUEUE_AGE
 from sync.telemetry.measurements import MINUTE
@@ -84,7 +84,7 @@ class Alert:
         return cls(**read)
 
 
-def step(alert: Alert, rule: Rule, value: float, s: Services) -> tuple[Alert, Notice | None]:
+def step(alert: Alert, rule: Rule, value: float, s: Core) -> tuple[Alert, Notice | None]:
     """
     Move one alert on by one evaluation. Pure but for the clock.
 
@@ -110,7 +110,7 @@ def step(alert: Alert, rule: Rule, value: float, s: Services) -> tuple[Alert, No
     return cleared, _notice("cleared", replace(cleared, raised_at=alert.raised_at), rule, s)
 
 
-def _notice(kind: str, alert: Alert, rule: Rule, s: Services) -> Notice:
+def _notice(kind: str, alert: Alert, rule: Rule, s: Core) -> Notice:
     s.telemetry.measure(ALERTS, code=rule.code, step=kind)
     name = digest(s.settings.fhir_url, rule.code, str(alert.number), str(alert.raised_at), length=24)
     return Notice(
@@ -126,14 +126,14 @@ def _notice(kind: str, alert: Alert, rule: Rule, s: Services) -> Notice:
     )
 
 
-def _text(kind: str, alert: Alert, rule: Rule, s: Services) -> str:
+def _text(kind: str, alert: Alert, rule: Rule, s: Core) -> str:
     if kind == "cleared":
         return rule.says(alert.worst, s.settings.alert)
     return f"{rule.says(alert.value, s.settings.alert)} {rule.hint}"
 
 
 async def evaluate_alerts(
-    s: Services, *, recorder: Recorder, channels: Mapping[str, AlertChannel], outside: bool = False
+    s: Measure, *, recorder: Recorder, channels: Mapping[str, AlertChannel], outside: bool = False
 ) -> Sequence[Notice]:
     """
     Evaluate every rule, keep the states, send what was raised and cleared. Safe to repeat, at once and after a crash.
@@ -178,7 +178,7 @@ async def evaluate_alerts(
 
 
 def _evaluated(
-    known: Mapping[str, Alert], values: Mapping[str, float], s: Services
+    known: Mapping[str, Alert], values: Mapping[str, float], s: Core
 ) -> tuple[Mapping[str, Alert], Sequence[Notice]]:
     alerts, notices = dict[str, Alert](), list[Notice]()
     for rule in RULES:
@@ -191,7 +191,7 @@ def _evaluated(
     return alerts, notices
 
 
-async def _sign(s: Services) -> None:
+async def _sign(s: Jobs) -> None:
     """Note that the app runs. Safe to repeat; one of several that do it at once is enough."""
     known = await s.cursors.read(RAN)
     row = Cursor(name=RAN, position={"app_at": s.clock.now().isoformat()}, advanced_at=s.clock.now())
@@ -199,7 +199,7 @@ async def _sign(s: Services) -> None:
         await s.cursors.write(row, known.etag if known is not None else None)
 
 
-async def measured_values(s: Services, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
+async def measured_values(s: Measure, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
     """
     Measure how things stand, and give the figure of every rule; ``outside`` as for `evaluate_alerts`.
 
@@ -235,7 +235,7 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
 
 
 async def _send(
-    unsent: Sequence[tuple[Notice, str]], channels: Mapping[str, AlertChannel], s: Services
+    unsent: Sequence[tuple[Notice, str]], channels: Mapping[str, AlertChannel], s: Core
 ) -> list[tuple[Notice, str]]:
     """Send each notice by its channel; return those that are still to be sent. A channel that fails is left alone."""
     left: list[tuple[Notice, str]] = []
@@ -302,7 +302,7 @@ class Acknowledgement:
     at: datetime
 
 
-async def acknowledge(code: str, who: str, s: Services) -> Alert | None:
+async def acknowledge(code: str, who: str, s: Jobs) -> Alert | None:
     """
     Note that somebody has taken note of an alert. Safe to repeat; the latest counts.
 

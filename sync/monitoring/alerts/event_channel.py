@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from sync.model.result_events import AlertCleared, AlertRaised, ResultEvent
-from sync.ports import AlertChannel, Notice, Services
+from sync.ports import AlertChannel, Announce, Notice
 from sync.protocol.outbox import add_event, publish_pending
 
 
 class EventChannel(AlertChannel):
     """Puts each notice into the outbox, under its own id: put again, it is there once."""
 
-    def __init__(self, s: Services) -> None:
+    def __init__(self, s: Announce) -> None:
         self._s = s
 
     async def send(self, notice: Notice) -> None:

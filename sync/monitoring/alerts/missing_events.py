@@ -16,7 +16,7 @@ from typing import Any
 from sync.errors import SourceGone, StaleToken, StoreConflict
 from sync.model import ListedObject, Page
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
-from sync.ports import ObjectListing, Services
+from sync.ports import ObjectListing, Watch
 from sync.protocol import leases
 
 GRACE = timedelta(minutes=2)
@@ -31,7 +31,7 @@ _OBJECTS_QUEUE = "objects"
 _LEASE = 60.0
 
 
-async def find_missing_events(s: Services, listing: ObjectListing) -> None:
+async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     """
     Go one page on, and keep since when an object has been unseen. Safe to repeat; one worker at a time.
 
@@ -56,7 +56,7 @@ async def find_missing_events(s: Services, listing: ObjectListing) -> None:
 
 
 async def _one_page_on(
-    position: Mapping[str, Any], began: datetime, s: Services, listing: ObjectListing
+    position: Mapping[str, Any], began: datetime, s: Watch, listing: ObjectListing
 ) -> Mapping[str, Any]:
     containers = s.settings.containers
     place, token, found = position.get("container", 0), position.get("token"), position.get("found")
@@ -77,7 +77,7 @@ async def _one_page_on(
     return {"container": 0, "token": None, "found": None, "unseen_since": found}
 
 
-async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Services) -> str | None:
+async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Watch) -> str | None:
     grace = min(GRACE, timedelta(seconds=s.settings.alert.missing_events_seconds))
     recent = [each for each in objects if now - RECENT < each.last_modified < now - grace]
     times: list[datetime] = []
@@ -89,7 +89,7 @@ async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, 
     return min(times).isoformat() if times else None
 
 
-async def _is_as_listed(each: ListedObject, s: Services) -> bool:
+async def _is_as_listed(each: ListedObject, s: Watch) -> bool:
     """Ask the source: what was changed or deleted since it was listed may have been seen as it is now."""
     try:
         return await s.objects.etag(each.object) == each.etag

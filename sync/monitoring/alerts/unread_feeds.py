@@ -12,10 +12,10 @@ from contextlib import suppress
 from sync.errors import StoreConflict
 from sync.model import Cursor
 from sync.monitoring.counts import UNREAD_CURSOR, feeds_of
-from sync.ports import Services
+from sync.ports import Jobs, Measure
 
 
-async def note_unread_feeds(s: Services) -> None:
+async def note_unread_feeds(s: Measure) -> None:
     """
     Keep since when each configured feed has been missed, and forget those that were read. Safe to repeat and to race.
 
@@ -36,6 +36,6 @@ async def note_unread_feeds(s: Services) -> None:
             await s.cursors.write(Cursor(name=UNREAD_CURSOR, position=missed), kept.etag if kept is not None else None)
 
 
-async def _was_read(name: str, s: Services) -> bool:
+async def _was_read(name: str, s: Jobs) -> bool:
     row = await s.cursors.read(name)
     return row is not None and row.value.advanced_at is not None

@@ -11,11 +11,11 @@ from sync.monitoring.alerts.missing_events import find_missing_events
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
 from sync.monitoring.counts import store_counts
 from sync.monitoring.history import Recorder
-from sync.ports import AlertChannel, Notice, ObjectListing, Services
+from sync.ports import AlertChannel, Notice, ObjectListing, Watch
 
 
 async def watch(
-    s: Services,
+    s: Watch,
     *,
     recorder: Recorder,
     channels: Mapping[str, AlertChannel],

@@ -187,7 +187,7 @@ async def test_without_a_topic_nothing_is_kept_and_what_is_there_is_not_told_lat
 async def test_a_rehearsal_tells_nothing(w):
     await handle_change(w.put("a"), w.services)
     await dry_run_study(STUDY, w.services)
-    assert (w.store.outbox.table.values(), w.services.unsent_events) == ([], {})
+    assert (w.store.outbox.table.values(), w.services.caches.unsent_events) == ([], {})
 
 
 @pytest.mark.parametrize("uids", [False, True])

@@ -1,0 +1,87 @@
+"""Each stage works with its own bundle alone, and a bundle is frozen."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.delivery.handlers import handle_object_message, handle_study_message
+from sync.events import study_message
+from sync.monitoring.alerts.unread_feeds import note_unread_feeds
+from sync.monitoring.counts import read_counts
+from sync.operators.pause import pause_projection, projection_pause
+from sync.pipeline import Ingested, Projected, ingest, project_study
+from sync.ports import Caches, Deliver, Ingest, Jobs, Measure, Project, Services
+from sync.ports.services import Core
+from sync.verify.studies import check_study
+from tests.worlds import SOURCES, STUDY, MemoryWorld, events
+
+SYNC = Path(__file__).parents[3] / "sync"
+EVERYWHERE = {"bootstrap", "cli", "web"}
+"""Packages that lead to every stage, and so take all services."""
+
+
+def only(bundle: type[Any], s: Services) -> Any:
+    """Return a bundle that holds nothing but its own fields."""
+    return bundle(**{each.name: getattr(s, each.name) for each in fields(bundle)})
+
+
+async def test_an_object_is_ingested_with_what_ingest_declares():
+    w = MemoryWorld()
+    assert await ingest(w.put("a.dcm"), only(Ingest, w.services)) is Ingested.SYNCED
+    assert await ingest(w.put("a.dcm", b"no DICOM"), only(Ingest, w.services)) is Ingested.REJECTED
+
+
+async def test_a_study_is_projected_with_what_project_declares():
+    w = MemoryWorld()
+    await w.ingest(w.put("a.dcm"))
+    w.clock.advance(100)
+    assert await project_study(STUDY, only(Project, w.services)) is Projected.WRITTEN
+
+
+async def test_messages_are_delivered_with_what_deliver_declares():
+    w = MemoryWorld()
+    delivery = only(Deliver, w.services)
+    await handle_object_message(events(w.put("a.dcm")), SOURCES, delivery)
+    w.clock.advance(100)
+    await handle_study_message(study_message(STUDY), delivery)
+    assert w.imaging_study() is not None
+    assert await check_study(STUDY, delivery) == []
+
+
+async def test_counts_and_pauses_need_neither_fhir_nor_objects():
+    w = MemoryWorld()
+    counting = only(Measure, w.services)
+    assert (await read_counts(counting)).idle
+    await note_unread_feeds(counting)
+    await pause_projection(only(Jobs, w.services), who="a", why="b")
+    assert (await projection_pause(only(Jobs, w.services))) is not None
+
+
+def test_a_bundle_is_frozen_and_only_the_caches_change():
+    s = MemoryWorld().services
+    with pytest.raises(FrozenInstanceError):
+        s.clock = None  # type: ignore[misc]
+    assert Caches() is not Caches()
+    assert only(Core, s).caches is s.caches
+
+
+def declared() -> list[tuple[str, str]]:
+    """Return package and name of all functions that take all services."""
+    found = []
+    for path in SYNC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = [*node.args.args, *node.args.kwonlyargs]
+                if any(a.annotation and ast.unparse(a.annotation) == "Services" for a in given):
+                    found.append((path.relative_to(SYNC).parts[0], node.name))
+    return found
+
+
+def test_no_step_takes_all_services():
+    assert declared(), "pages and commands take them"
+    assert [each for each in declared() if each[0] not in EVERYWHERE] == []
