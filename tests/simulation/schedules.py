@@ -18,7 +18,7 @@ from sync.delivery import handlers
 from tests.simulation.contents import CONTENTS, Content
 from tests.simulation.ehr import Ehr
 from tests.simulation.end_state import difference
-from tests.simulation.world import Faults, World
+from tests.simulation.world import LONG_PACE, Faults, World
 
 MAX_STEPS = 20_000
 
@@ -36,6 +36,10 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
     for _ in range(MAX_STEPS):
         world.collect_messages()
         if not (pending or world.actors or world.object_messages or world.study_messages):
+            world.clock.advance(LONG_PACE)
+            world.land()
+            if world.store.study_queue.messages:
+                continue
             if world.store.dirty.table.values():
                 world.sweep()
             elif world.next_policy:
@@ -47,7 +51,8 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
     return "no progress"
 
 
-def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> None:
+def _choices(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> list[str]:
+    """Everything that may happen next, each as often as it is likely."""
     room = len(world.actors) < 4
     choices = ["step"] * (3 if world.actors else 0)
     busy = bool(world.actors or world.object_messages or world.study_messages)
@@ -56,9 +61,14 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
     choices += ["study"] if world.study_messages and room else []
     choices += ["sweep"] if _may_sweep(world) else []
     choices += ["note"] if world.faults.notes and busy else []
+    choices += ["land_one"] if world.under_way else []
     choices += ["admit"] if world.ehr and not world.ehr.knows_p1 and busy and rng.random() < 0.05 else []
     choices += ["switch"] if world.next_policy and busy and rng.random() < 0.05 else []
-    match rng.choice(choices or ["none"]):
+    return choices or ["none"]
+
+
+def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> None:
+    match rng.choice(_choices(world, pending, rng)):
         case "change":
             world.change(*pending.pop(0))
         case "object":
@@ -71,10 +81,8 @@ def _one_step(world: World, pending: list[tuple[str, Content | bytes | None]], r
         case "note":
             world.faults.notes -= 1
             world.note()
-        case "admit":
-            world.admit()
-        case "switch":
-            world.switch()
+        case "land_one" | "admit" | "switch" as happens:
+            getattr(world, happens)()
         case "step":
             actor = rng.choice(world.actors)
             if world.faults.crashes and rng.random() < world.faults.crash_rate:
@@ -106,6 +114,10 @@ class Scenario:
     ehr: bool = False
     policy: tuple[str, ...] = ("link-or-create",)
     next_policy: tuple[str | None, ...] = (None,)
+    quiet: tuple[float, ...] = (0.0,)
+    pace: tuple[float, ...] = (LONG_PACE,)
+    late: tuple[int, ...] = (0,)
+    halves: tuple[int, ...] = (0,)
 
 
 SHARED = Scenario(refusals=(0, 0, 1, 2), notes=(0, 1, 3), ehr=True)
@@ -114,6 +126,16 @@ SHARED = Scenario(refusals=(0, 0, 1, 2), notes=(0, 1, 3), ehr=True)
 POLICIES = ("link-or-create", "update", "reference-only")
 UPDATE = replace(SHARED, contents=(*CONTENTS, Content("3", "P2", "31"), Content("4", "P2", "41")), policy=("update",))
 REFERENCE_ONLY = replace(SHARED, policy=("reference-only",))
+SLOW = replace(
+    SHARED,
+    quiet=(0.0, 1.0, 5.0),
+    pace=(0.2, 1.0, 10.0),
+    late=(0, 1, 2),
+    halves=(0, 1, 2),
+    crashes=(0, 0, 1),
+)
+"""Studies are not due yet when their messages come, writes take effect late, and some only in part."""
+
 SWITCH = replace(UPDATE, policy=POLICIES, next_policy=POLICIES)
 """Somebody changes the policy while deliveries are under way."""
 
@@ -138,6 +160,8 @@ def schedule(
         duplicates=rng.choice([0, 0.3]),
         sweeps=rng.choice(scenario.sweeps),
         haste=rng.choice(scenario.haste),
+        late=_pick(rng, scenario.late),
+        halves=_pick(rng, scenario.halves),
     )
     if scenario.ehr:
         faults.refusals, faults.notes = rng.choice(scenario.refusals), rng.choice(scenario.notes)
@@ -151,6 +175,8 @@ def schedule(
         ehr=ehr,
         policy=_pick(rng, scenario.policy),
         next_policy=_pick(rng, scenario.next_policy),
+        quiet=_pick(rng, scenario.quiet),
+        pace=_pick(rng, scenario.pace),
     )
     return play(world, changes)
 

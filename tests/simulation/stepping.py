@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import Any, Protocol
 
-from sync.errors import FhirRejected, FhirUnavailable
 from sync.model import FhirWrite
 
 
@@ -22,12 +21,8 @@ class Chance(Protocol):
     next_call: tuple[str, Any]
     """Name and first argument of the call that comes next."""
 
-    def refuses(self, writes: list[FhirWrite]) -> bool:
-        """Whether FHIR refuses this transaction."""
-        ...
-
-    def times_out(self) -> bool:
-        """Whether the answer to this transaction is lost."""
+    async def transact(self, port: Any, writes: list[FhirWrite]) -> Any:
+        """Make a transaction, or what a bad network and a bad server make of it."""
         ...
 
 
@@ -45,12 +40,9 @@ class Stepping:
         async def stepped(*args: Any, **kwargs: Any) -> Any:
             self._chance.next_call = (name, args[0])
             await Step()
-            if name == "transact" and self._chance.refuses(args[0]):
-                raise FhirRejected("refused for once")
-            result = await method(*args, **kwargs)
-            if name == "transact" and self._chance.times_out():
-                raise FhirUnavailable("the answer was lost, the write was not")
-            return result
+            if name == "transact":
+                return await self._chance.transact(self._port, args[0])
+            return await method(*args, **kwargs)
 
         return stepped
 

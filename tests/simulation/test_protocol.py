@@ -12,7 +12,7 @@ from tests.simulation.interleavings import SCRIPTS
 from tests.simulation.lost_answers import SCRIPTS as LOST_ANSWERS
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.mutants_of_answers import MUTANTS as OF_ANSWERS
-from tests.simulation.schedules import REFERENCE_ONLY, SHARED, SWITCH, UPDATE, Scenario, schedule
+from tests.simulation.schedules import REFERENCE_ONLY, SHARED, SLOW, SWITCH, UPDATE, Scenario, schedule
 from tests.simulation.world import Faults, World
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
@@ -33,6 +33,13 @@ def test_every_schedule_beside_an_ehr_ends_as_if_nothing_had_happened(block):
     each = SCHEDULES // 25
     seeds = range(block * each, (block + 1) * each)
     assert {seed: end for seed in seeds if (end := schedule(seed, SHARED)) is not None} == {}
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_every_schedule_of_quiet_periods_and_late_writes_ends_as_if_nothing_had_happened(block):
+    each = SCHEDULES // 25
+    seeds = range(block * each, (block + 1) * each)
+    assert {seed: end for seed in seeds if (end := schedule(seed, SLOW)) is not None} == {}
 
 
 @pytest.mark.parametrize("scenario", [UPDATE, REFERENCE_ONLY, SWITCH], ids=["update", "reference-only", "switch"])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,8 @@ from sync import pipeline
 from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.delivery import handlers
-from sync.errors import Conflict, TransientError
+from sync.delivery.backoff import FIRST_BACK_OFF
+from sync.errors import Conflict, FhirConflict, FhirRejected, FhirUnavailable, TransientError
 from sync.events import study_message
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
@@ -33,6 +35,9 @@ from tests.worlds import ports_of
 SETTINGS = Settings(
     fhir_url="http://localhost/fhir", AzureWebJobsStorage="UseDevelopmentStorage=true", quiet_period=0, max_wait=0
 )
+
+LATEST = timedelta(seconds=0.9 * FIRST_BACK_OFF)
+"""How much later than its time-out a write may take effect: whoever failed waits for longer before it looks."""
 
 LONG_PACE = 100.0
 """Seconds between two steps of a schedule: longer than anything waits."""
@@ -54,6 +59,10 @@ class Faults:
     """Transactions that FHIR refuses for once; the study is parked, and somebody retries it in the end."""
     notes: int = 0
     """Notes that somebody writes into a study at bad times."""
+    late: int = 0
+    """Transactions that nobody hears of, and that take effect some seconds later."""
+    halves: int = 0
+    """Transactions of which a server without real ones applies a part, and fails."""
 
 
 @dataclass
@@ -95,6 +104,7 @@ class World:
         strict = self.varied and self.rng.random() < 0.5
         # No server that checks references applies half a transaction.
         atomic = not self.varied or self.rng.random() < 0.7 or strict
+        self.atomic = atomic
         self.fhir = MemoryFhirServer(checks_references=strict, atomic=atomic)
         for resource in self.ehr.resources() if self.ehr else ():
             self.create(resource)
@@ -104,6 +114,8 @@ class World:
         self.study_messages: list[tuple[StudyRef, int]] = []
         self.actors: list[Actor] = []
         self.late = False
+        self.under_way: list[tuple[datetime, list[FhirWrite]]] = []
+        """Transactions that take effect later, and when at the latest."""
         self.policies = {self.policy}
         self.services = self.new_services(step=True)
 
@@ -115,20 +127,45 @@ class World:
         settings = SETTINGS.model_copy(update={"patient_policy": self.policy, **timing})
         return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)
 
-    def times_out(self) -> bool:
-        if self.lost_answers:
-            self.lost_answers -= 1
-            return True
-        if self.faults.timeouts and self.rng.random() < 0.2:
-            self.faults.timeouts -= 1
-            return True
-        return False
+    async def transact(self, port: Any, writes: list[FhirWrite]) -> Any:
+        """Make a transaction: it may be refused, applied in part, applied later, or its answer may be lost."""
+        if self._meets("refusals", 0.3, writes):
+            raise FhirRejected("refused for once")
+        if not self.atomic and self._meets("halves", 0.3):
+            for write in writes[: self.rng.randrange(len(writes) + 1)]:
+                await port.transact([write])
+            raise FhirUnavailable("cut off half-way")
+        if self._meets("late", 0.3):
+            self.under_way.append((self.clock.now() + LATEST, writes))
+            raise FhirUnavailable("no answer yet")
+        result = await port.transact(writes)
+        if self.lost_answers or self._meets("timeouts", 0.2):
+            self.lost_answers = max(self.lost_answers - 1, 0)
+            raise FhirUnavailable("the answer was lost, the write was not")
+        return result
 
-    def refuses(self, writes: list[FhirWrite]) -> bool:
-        if self.faults.refusals and all(write.resource for write in writes) and self.rng.random() < 0.3:
-            self.faults.refusals -= 1
-            return True
-        return False
+    def _meets(self, fault: str, chance: float, writes: list[FhirWrite] | None = None) -> bool:
+        """Tell whether this happens now; a removal that is refused means that others refer to the resource."""
+        left: int = getattr(self.faults, fault)
+        if not left or (writes and not all(write.resource for write in writes)) or self.rng.random() >= chance:
+            return False
+        setattr(self.faults, fault, left - 1)
+        return True
+
+    def land(self, *, every: bool = False) -> None:
+        """Let take effect what is under way: the next transaction, or all, or those that can be no later."""
+        for transaction in list(self.under_way):
+            if every or transaction[0] <= self.clock.now():
+                self._land(transaction)
+
+    def land_one(self) -> None:
+        """Let some transaction that is under way take effect."""
+        self._land(self.rng.choice(self.under_way))
+
+    def _land(self, transaction: tuple[datetime, list[FhirWrite]]) -> None:
+        self.under_way.remove(transaction)
+        with suppress(FhirConflict, FhirRejected):  # nobody hears of it
+            run(self.fhir.transact(transaction[1]))
 
     # What the outside does.
 
@@ -191,6 +228,8 @@ class World:
         self.actors.append(Actor(steps, lambda: self.object_messages.append((change, attempt + 1))))
 
     def start_study(self, study: StudyRef, attempt: int) -> None:
+        if attempt > 1:
+            self.land(every=True)  # a message comes again only once its lease has run out
         steps = self.handling.handle_study_message(study_message(study), self.services, attempt=attempt)
         self.actors.append(Actor(steps, lambda: self.study_messages.append((study, attempt + 1))))
 
@@ -215,6 +254,7 @@ class World:
 
     def collect_messages(self) -> None:
         self.clock.advance(self.pace)
+        self.land()
         self.study_messages += [(study, 1) for study in self.store.study_queue.take()]
 
     def sweep(self) -> None:
