@@ -1,5 +1,5 @@
 """
-What the sync tells others: the events that AI pipelines, worklists and alerting subscribe to.
+Result events: what AI pipelines, worklists and alerting can subscribe to.
 
 Each class is the ``data`` of one CloudEvent; docs/events.md and docs/schemas are made of them. A field is never renamed
 or removed, nor its meaning changed: that would be a ``v2`` beside this ``v1``. No patient data: hashed keys, FHIR ids,
@@ -36,23 +36,23 @@ class Result(BaseModel):
         return f"{NAMESPACE}.{cls.name}.v1"
 
     def data(self) -> dict[str, Any]:
-        """Return it as JSON, without what is not there."""
+        """Return the data as JSON, without fields that are None."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
 class StudyResult(Result):
-    """Something became of one study."""
+    """Data common to all events of one study."""
 
     study: str
-    """Hashed key of the study, as `api/status` and the log have it; the same in all its events."""
+    """Hashed key of the study, as in `api/status` and the log; the same in all its events."""
     study_instance_uid: str | None = None
     """Study Instance UID (0020,000D); only with `DICOM_SYNC_EVENTS_UIDS`."""
     partition: str | None = None
-    """Data partition of the DICOM service, if it has one; only with `DICOM_SYNC_EVENTS_UIDS`."""
+    """Data partition of the DICOM service, if any; only with `DICOM_SYNC_EVENTS_UIDS`."""
 
 
 class StudySynced(StudyResult):
-    """FHIR now says what the store holds of a study: it is new, or what FHIR says of it changed."""
+    """FHIR now matches the store for this study: it is new, or its content in FHIR changed."""
 
     name: ClassVar[str] = "study.synced"
 
@@ -63,20 +63,20 @@ class StudySynced(StudyResult):
     instances: int
     """Number of instances."""
     findings: int
-    """Number of attributes that could not be used as they are."""
+    """Number of attributes that could not be used."""
 
 
 class StudyRemoved(StudyResult):
-    """The last instance of a study is gone, and what we made of it in FHIR with it."""
+    """The last instance of a study was deleted, and its FHIR resources of the sync with it."""
 
     name: ClassVar[str] = "study.removed"
 
     resource: str
-    """Reference that the ImagingStudy had; one that others wrote too is there still, cancelled."""
+    """Former reference of the ImagingStudy. An adopted one still exists, with status cancelled."""
 
 
 class StudyFailed(StudyResult):
-    """A study could not be written; it has a dead letter. Its success will be a `study.synced`."""
+    """A study could not be written and has a dead letter. Success is reported by `study.synced`."""
 
     name: ClassVar[str] = "study.failed"
 
@@ -87,7 +87,7 @@ class StudyFailed(StudyResult):
 
 
 class InstanceRejected(Result):
-    """An object can not become an instance as it is now, and has a dead letter."""
+    """An object is not a usable DICOM instance in its current state, and has a dead letter."""
 
     name: ClassVar[str] = "instance.rejected"
 

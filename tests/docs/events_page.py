@@ -15,31 +15,29 @@ SCHEMAS = DOCS / "schemas"
 _TEXT = """\
 # Result events
 
-What the sync tells others as it happens: AI pipelines that wait for a study, worklists, alerting. Each is a
-CloudEvent 1.0, sent to the Event Grid topic that `DICOM_SYNC_EVENTS_TOPIC` names; without it nobody is told.
+The sync publishes events as it works, for AI pipelines, worklists and alerting. Each is a CloudEvent 1.0, sent to the
+Event Grid topic in `DICOM_SYNC_EVENTS_TOPIC`. If unset, no events are published.
 
-- **At least once, in no particular order.** A repeat has the same `id`: keep the ids you have seen. What an event
-  says was true of FHIR when it was sent; read the resource for what is true now.
-- **News only.** A replay that changes nothing tells nothing. `study.failed` is told once for a reason; what ends it
-  is a `study.synced` or `study.removed`.
-- **No patient data.** Studies and objects go by hashed keys, the same that the log and the dead letters have. Study
-  Instance UIDs are there only with `DICOM_SYNC_EVENTS_UIDS`.
-- **Never in the way.** A topic that is down holds up no study: events wait in table `outbox`, and are sent within
-  half a minute of its return.
-- **Versioned.** A field is never renamed or removed, nor its meaning changed: that would be a `v2` beside the `v1`.
-  Fields may be added.
+- **At least once, unordered.** A repeated event has the same `id`; subscribers deduplicate by it. An event describes FHIR
+  at the time of sending; read the resource for the current state.
+- **Changes only.** A replay that changes nothing publishes nothing. `study.failed` is published once per reason and ends with
+  `study.synced` or `study.removed`.
+- **No patient data.** Studies and objects have hashed keys, the same as in the log and the dead letters. Study Instance UIDs
+  are included only with `DICOM_SYNC_EVENTS_UIDS`.
+- **Decoupled.** A topic outage delays no study: events wait in table `outbox` and are sent within 30 seconds of its
+  recovery.
+- **Versioned.** Fields may be added, but are never renamed, removed or redefined; such a change would be a `v2` beside `v1`.
 
-| attribute | holds |
+| attribute | content |
 |---|---|
 | `source` | base URL of the FHIR service; references in `data` are relative to it |
 | `type` | one of those below |
-| `subject` | what it is about: `studies/KEY`, `objects/KEY`, `alerts/NAME` |
-| `id` | the same whenever the event is sent again |
-| `time` | when it was noted |
+| `subject` | `studies/KEY`, `objects/KEY` or `alerts/NAME` |
+| `id` | unique per event; the same in repeats |
+| `time` | time of the event |
 | `dataschema` | a URN that ends in the name of the schema below |
 
-To try it, any HTTPS endpoint or queue can be an event subscription of the topic; filter by `type`. Why it is done so:
-[ADR 0018](adr/0018-result-events.md).
+Any HTTPS endpoint or queue can subscribe to the topic; filter by `type`. [ADR 0018](adr/0018-result-events.md) has the reasons.
 """
 
 
