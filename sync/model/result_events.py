@@ -44,7 +44,7 @@ class StudyResult(Result):
     """Data common to all events of one study."""
 
     study: str
-    """Hashed key of the study, as in `api/status` and the log; the same in all its events."""
+    """Hashed key of the study, as in `api/status` and the log."""
     study_instance_uid: str | None = None
     """Study Instance UID (0020,000D); only with `DICOM_SYNC_EVENTS_UIDS`."""
     partition: str | None = None

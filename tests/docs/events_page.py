@@ -18,15 +18,19 @@ _TEXT = """\
 The sync publishes events as it works, for AI pipelines, worklists and alerting. Each is a CloudEvent 1.0, sent to the
 Event Grid topic in `DICOM_SYNC_EVENTS_TOPIC`. If unset, no events are published.
 
-- **At least once, unordered.** A repeated event has the same `id`; subscribers deduplicate by it. An event describes FHIR
+- **At least once, unordered.** A repeated event has the same `id`; subscribers deduplicate by it. An event describes
+FHIR
   at the time of sending; read the resource for the current state.
-- **Changes only.** A replay that changes nothing publishes nothing. `study.failed` is published once per reason and ends with
+- **Changes only.** A replay that changes nothing publishes nothing. `study.failed` is published once per reason and
+ends with
   `study.synced` or `study.removed`.
-- **No patient data.** Studies and objects have hashed keys, the same as in the log and the dead letters. Study Instance UIDs
+- **No patient data.** Studies and objects have hashed keys, the same as in the log and the dead letters. Study
+Instance UIDs
   are included only with `DICOM_SYNC_EVENTS_UIDS`.
 - **Decoupled.** A topic outage delays no study: events wait in table `outbox` and are sent within 30 seconds of its
   recovery.
-- **Versioned.** Fields may be added, but are never renamed, removed or redefined; such a change would be a `v2` beside `v1`.
+- **Versioned.** Fields may be added, but are never renamed, removed or redefined; such a change would be a `v2` beside
+`v1`.
 
 | attribute | content |
 |---|---|
@@ -37,7 +41,8 @@ Event Grid topic in `DICOM_SYNC_EVENTS_TOPIC`. If unset, no events are published
 | `time` | time of the event |
 | `dataschema` | a URN that ends in the name of the schema below |
 
-Any HTTPS endpoint or queue can subscribe to the topic; filter by `type`. [ADR 0018](adr/0018-result-events.md) has the reasons.
+Any HTTPS endpoint or queue can subscribe to the topic; filter by `type`. [ADR 0018](adr/0018-result-events.md) has the
+reasons.
 """
 
 
