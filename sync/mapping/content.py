@@ -29,6 +29,8 @@ _DICOM = (DCM, DCM_BY_OID)
 _RETIRED = {"SNM3": "SRT", "99SDM": "SRT"}
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _LARGEST = 10**15
+_PLACES = 28
+"""Decimal places that .NET keeps: servers built on it give back no more."""
 """Beyond it, and below its inverse, servers do not give numbers back as they were sent."""
 
 _DT = re.compile(r"([0-9]{4,8})([0-9]{2,6}(?:\.[0-9]{1,6})?)?([+-][0-9]{4})?")
@@ -175,7 +177,8 @@ def _decimal(stated: str) -> int | float | None:
         return None
     if exact and not 1 / Decimal(_LARGEST) <= abs(exact) < _LARGEST:
         return None
-    return int(exact) if exact == exact.to_integral_value() else float(exact)
+    kept = round(exact, _PLACES) if abs(exact) < 1 else exact
+    return int(kept) if kept == kept.to_integral_value() else float(kept)
 
 
 def _unit(entry: Attributes, source: Source) -> Resource:

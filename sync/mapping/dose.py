@@ -28,9 +28,9 @@ from sync.mapping.content import (
     value_key,
 )
 from sync.mapping.observers import device_of
-from sync.mapping.source import Source, instant
+from sync.mapping.source import Source
 from sync.mapping.terminology import IMAGING_CATEGORY, LOINC, RADIATION_DOSE_IDENTIFIER
-from sync.mapping.timestamps import instant_key
+from sync.mapping.timestamps import instant, instant_key
 from sync.model import Attributes, Resource
 
 DOSE_REPORTS = concept("DCM:113701", "DCM:113500")

@@ -34,9 +34,10 @@ from sync.mapping.content import (
     timestamp,
 )
 from sync.mapping.observers import algorithm_of, device_of, people_of
-from sync.mapping.source import Source, dicom_uid, instant
+from sync.mapping.source import Source, dicom_uid
 from sync.mapping.statuses import document_status
 from sync.mapping.terminology import DCM, IMAGING_CATEGORY
+from sync.mapping.timestamps import instant
 from sync.mapping.values import filled, uid
 from sync.model import Attributes, Resource
 

@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from sync.mapping.resource import canonical
 from sync.mapping.terminology import DICOM_UID_SYSTEM, OBSERVATION_VALUE, PATIENT_ANIMAL
+from sync.mapping.timestamps import without_trailing_zeros
 from sync.model import Resource
 
 IMAGING_STUDY_ELEMENTS = frozenset(
@@ -56,6 +58,12 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """The same of resources that single instances make, by their type."""
+
+_TIMES = frozenset(
+    {"authoredOn", "birthTime", "creation", "date", "effectiveDateTime", "effectiveInstant", "end", "issued", "start"}
+    | {"started", "valueDateTime", "valueInstant"}
+)
+"""Elements that hold a dateTime or an instant, of all types that we write."""
 
 _Slot = tuple[str, ...]
 _UID_SLOT: _Slot = ("uid",)
@@ -225,7 +233,8 @@ def differs(held: Resource, wanted: Resource) -> bool:
     """
     Whether a PUT of ``wanted`` would change what the server holds; what servers stamp themselves is left out.
 
-    Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count.
+    Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count. A time
+    or a number in another spelling is the same one: some servers drop trailing zeros.
     """
     if canonical(_comparable(held)) != canonical(_comparable(wanted)):
         return True
@@ -245,7 +254,19 @@ def has_foreign(merged: Resource, ours: Resource) -> bool:
 def _comparable(resource: Resource) -> Resource:
     body = {k: v for k, v in resource.items() if k not in ("id", "meta", "text")}
     meta = {k: resource["meta"][k] for k in ("profile", "security", "tag") if k in resource.get("meta", {})}
-    return {**body, "meta": meta} if meta else body
+    comparable: Resource = _by_value({**body, "meta": meta} if meta else body)
+    return comparable
+
+
+def _by_value(node: Any, element: str = "") -> Any:
+    """Return JSON with one spelling of each value: times without trailing zeros, whole numbers without a fraction."""
+    if isinstance(node, dict):
+        return {name: _by_value(value, name) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_by_value(value, element) for value in node]
+    if isinstance(node, float):
+        return int(node) if node.is_integer() else node
+    return without_trailing_zeros(node) if isinstance(node, str) and element in _TIMES else node
 
 
 def _keep_foreign(

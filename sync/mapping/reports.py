@@ -16,9 +16,10 @@ from sync.mapping.measurements import build_measurements
 from sync.mapping.names import printable_name
 from sync.mapping.narrative import conclusions, narrative
 from sync.mapping.sop_classes import sop_class_name
-from sync.mapping.source import Source, dicom_uid, instant
+from sync.mapping.source import Source, dicom_uid
 from sync.mapping.statuses import document_status, predecessors
 from sync.mapping.terminology import DIAGNOSTIC_IMAGING, URI_SYSTEM
+from sync.mapping.timestamps import instant
 from sync.mapping.values import filled, first, one_text, text
 from sync.model import Resource
 

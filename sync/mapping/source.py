@@ -83,8 +83,3 @@ class Source:
 def dicom_uid(value: str) -> Resource:
     """FHIR *Identifier* that is a DICOM UID."""
     return {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{value}"}
-
-
-def instant(timestamp: str | None) -> str | None:
-    """FHIR *instant* of a dateTime: one with a time; a bare date is none."""
-    return timestamp if timestamp and "T" in timestamp else None

@@ -17,6 +17,9 @@ from sync.model import Attributes
 
 _DATE = re.compile(r"([0-9]{4})(?:([0-9]{2})([0-9]{2})?)?|([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
+_SPELT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_UTC = ("Z", "-00:00")
+_LEAP = "60"
 _OFFSET = re.compile(r"(?:UTC)?([+-])([0-9]{2}):?([0-9]{2})", re.IGNORECASE)
 
 _MINUTE = timedelta(minutes=1)
@@ -82,8 +85,9 @@ def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Fin
     Returns
     -------
     str or None
-        None without a date. A date alone when there is no time, the time is no time, or its offset is unknown or
-        ambiguous. Second 60 and fractions stay as they are.
+        None without a date. A date alone when there is no time, the time is no time, its offset is unknown or
+        ambiguous, or the moment lies outside the years 1 to 9999 in UTC. Fractions stay as they are. A leap second
+        becomes the second before it: servers on .NET refuse a resource with second 60 whole.
     """
     day, clock, offset = (first(said, keyword, findings) for keyword in keywords)
     dated = fhir_date(day, keywords.date, findings)
@@ -95,7 +99,38 @@ def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Fin
     shift = _offset_of_file(offset, keywords.offset, findings) or _offset_of_zone(
         dated, timed, zone, keywords, findings
     )
-    return f"{dated}T{timed}{shift}" if shift else dated
+    return _joined(dated, timed, shift, keywords, findings) if shift else dated
+
+
+def _joined(dated: str, timed: str, shift: str, keywords: Keywords, findings: Findings) -> str:
+    """Return date, time and offset as one dateTime; the date alone where no calendar in UTC reaches the moment."""
+    timestamp = f"{dated}T{timed}{shift}"
+    try:
+        datetime.fromisoformat(timestamp).astimezone(UTC)
+    except OverflowError:
+        findings.note(keywords.time, "time.out_of_range", "date only")
+        return dated
+    return timestamp
+
+
+def instant(timestamp: str | None) -> str | None:
+    """
+    FHIR *instant* of a dateTime: one with a time; a bare date is none.
+
+    It has no trailing zeros in its fraction, because servers on .NET give an instant back without them, and what is
+    compared as text would never be equal. Source: PS3.5 6.2 (TM); R4 ``instant``.
+    """
+    return without_trailing_zeros(timestamp) if timestamp and "T" in timestamp else None
+
+
+def without_trailing_zeros(timestamp: str) -> str:
+    """Spell a dateTime with a time in the one way that .NET does: no zeros at the end of the fraction, no ``Z``."""
+    match = _SPELT.fullmatch(timestamp)
+    if match is None:
+        return timestamp
+    seconds, fraction, offset = match.groups(default="")
+    digits = fraction.rstrip("0")
+    return f"{seconds}{digits if digits != '.' else ''}{'+00:00' if offset in _UTC else offset}"
 
 
 def instant_key(timestamp: str) -> tuple[str, str]:
@@ -103,11 +138,10 @@ def instant_key(timestamp: str) -> tuple[str, str]:
     if "T" not in timestamp:
         return f"{timestamp}~", timestamp
     try:
-        # a leap second has no datetime; the second before it sorts as well
-        instant = datetime.fromisoformat(re.sub(r"(T..:..):60", r"\1:59", timestamp)).astimezone(UTC).isoformat()
+        in_utc = datetime.fromisoformat(timestamp).astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         return timestamp, timestamp
-    return instant, timestamp
+    return in_utc, timestamp
 
 
 def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:
@@ -119,6 +153,9 @@ def _fhir_time(raw: str | None, keyword: str, findings: Findings) -> str | None:
     if match is None or int(hour) > 23 or int(minute) > 59 or int(second) > 60:  # noqa: PLR2004 - a day's own limits
         findings.note(keyword, "time.invalid", "date only")
         return None
+    if second == _LEAP:
+        findings.note(keyword, "time.leap_second", "the second before it")
+        second = "59"
     return f"{hour}:{minute}:{second}" + (f".{fraction}" if match[4] else "")
 
 

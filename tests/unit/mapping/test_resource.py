@@ -180,3 +180,31 @@ def test_every_element_that_the_mapping_writes_is_owned():
     built = build_study(STUDY, [row(**more)], MappingSettings(dicomweb_url="https://pacs.example/dicom-web"))
     said = with_subject(built.imaging_study, "p", built.patient)
     assert frozenset(said) - {"resourceType", "id"} == IMAGING_STUDY_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ({"issued": "2024-01-17T10:15:30.1234+01:00"}, {"issued": "2024-01-17T10:15:30.123400+01:00"}),
+        ({"started": "2024-01-17T10:15:30+00:00"}, {"started": "2024-01-17T10:15:30.000Z"}),
+        (
+            {"series": [{"started": "2024-01-17T10:15:30.5Z"}]},
+            {"series": [{"started": "2024-01-17T10:15:30.50+00:00"}]},
+        ),
+        ({"valueQuantity": {"value": 1e16}}, {"valueQuantity": {"value": 10**16}}),
+    ],
+)
+def test_another_spelling_of_one_value_is_no_difference(held, wanted):
+    assert not differs({**OURS, **held}, {**OURS, **wanted})
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ({"issued": "2024-01-17T10:15:30.12+01:00"}, {"issued": "2024-01-17T10:15:30.123+01:00"}),
+        ({"description": "2024-01-17T10:15:30.0Z"}, {"description": "2024-01-17T10:15:30Z"}),
+        ({"valueQuantity": {"value": 1.5}}, {"valueQuantity": {"value": 1}}),
+    ],
+)
+def test_another_value_is_a_difference_and_so_is_another_text(held, wanted):
+    assert differs({**OURS, **held}, {**OURS, **wanted})

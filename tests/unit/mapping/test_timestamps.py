@@ -1,6 +1,6 @@
 import pytest
 
-from sync.mapping.timestamps import Keywords, fhir_date, fhir_datetime, instant_key
+from sync.mapping.timestamps import Keywords, fhir_date, fhir_datetime, instant, instant_key
 from sync.mapping.values import Findings
 
 STUDY = Keywords(date="StudyDate", time="StudyTime")
@@ -56,7 +56,6 @@ def test_days_of_no_calendar_are_left_out_with_a_finding(raw, code):
         ("101530.1", "10:15:30.1"),
         ("101530.123456", "10:15:30.123456"),
         ("10:15:30", "10:15:30"),
-        ("235960", "23:59:60"),
     ],
 )
 def test_times_are_filled_up_and_keep_their_fraction(clock, expected):
@@ -121,6 +120,30 @@ def test_an_hour_that_a_zone_skips_repeats_or_keeps_by_the_sun_has_no_offset(day
 def test_the_first_day_of_the_calendar_does_not_overflow():
     assert timestamp("00010101", "0000", zone="Pacific/Kiritimati")[0].startswith("0001-01-01")
     assert instant_key("0001-01-01T00:00:00+14:00")
+
+
+@pytest.mark.parametrize(("clock", "shown"), [("235960", "23:59:59"), ("235960.5", "23:59:59.5")])
+def test_a_leap_second_becomes_the_second_before_it(clock, shown):
+    assert timestamp(clock=clock, offset="+0000") == (f"2024-01-17T{shown}+00:00", [("StudyTime", "time.leap_second")])
+
+
+@pytest.mark.parametrize(("day", "offset"), [("00010101", "+0100"), ("99991231", "-0100")])
+def test_a_moment_outside_the_years_of_utc_is_a_date_only(day, offset):
+    clock = "000000" if offset.startswith("+") else "235959"
+    shown = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+    assert timestamp(day, clock, offset) == (shown, [("StudyTime", "time.out_of_range")])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "shown"), [(".123400", ".1234"), (".000000", ""), ("", ""), (".5", ".5"), (".050", ".05")]
+)
+def test_an_instant_has_no_trailing_zeros_in_its_fraction(fraction, shown):
+    assert instant(f"2024-01-17T10:15:30{fraction}+01:00") == f"2024-01-17T10:15:30{shown}+01:00"
+
+
+def test_a_bare_date_is_no_instant():
+    assert instant("2024-01-17") is None
+    assert instant(None) is None
 
 
 def test_a_time_without_a_date_says_nothing():
