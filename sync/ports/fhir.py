@@ -28,12 +28,21 @@ class FhirServer(Protocol):
         ...
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
-        """Return the resources that carry the identifier, 0..n, never from a cache; of any system when it is None."""
+        """
+        Return the resources that carry exactly this identifier, 0..n, never from a cache.
+
+        Parameters
+        ----------
+        system
+            Empty: identifiers without one; None: of any system.
+        value
+            Compared character by character, whatever the server's own index does.
+        """
         ...
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """
-        List all resources of a type, page by page, each with its id and identifiers at least, never from a cache.
+        List all resources of a type, page by page, never from a cache; of each no more than id and identifiers.
 
         What is created or deleted meanwhile may be missing, or be there still: read a resource before judging it.
 

@@ -77,11 +77,13 @@ class MemoryFhirServer:
         ]
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
-        """List resources of a type by id; see `sync.ports.FhirServer.page`."""
+        """List resources of a type by id, without what nobody asked for; see `sync.ports.FhirServer.page`."""
         after, _, about = (link or f"?|{subject or ''}")[1:].partition("|")
         found = [each for each in self.resources(resource_type) if each["id"] > after and _is_about(each, about)]
         shown, more = found[: self._page], len(found) > self._page
-        return FhirPage(resources=shown, following=f"?{shown[-1]['id']}|{about}" if more else None)
+        return FhirPage(
+            resources=[_asked(each) for each in shown], following=f"?{shown[-1]['id']}|{about}" if more else None
+        )
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes; see `sync.ports.FhirServer.transact`."""
@@ -181,6 +183,11 @@ def _resource(resource_id: str, version: _Version) -> Resource:
     resource["id"] = resource_id
     resource["meta"]["versionId"] = str(version.number)
     return resource
+
+
+def _asked(resource: Resource) -> Resource:
+    """Return what a listing asks for, and what servers give unasked."""
+    return {name: resource[name] for name in ("resourceType", "id", "meta", "identifier") if name in resource}
 
 
 def _is_about(resource: Resource, subject: str) -> bool:

@@ -31,19 +31,19 @@ async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) ->
     list or None
         What disagrees; nothing when it is not ours, or is checked with its study. None when somebody is at work on it.
     """
-    ours = _OURS.fullmatch(listed["id"])
+    ours = _OURS.fullmatch(str(listed.get("id", "")))
     if ours is None:
         return []
-    if listed["resourceType"] == "ImagingStudy":
+    if listed.get("resourceType") == "ImagingStudy":
         return await _study(listed, ours[1], s, objects=objects)
-    return await _patient(listed["id"], ours[1], s) if listed["resourceType"] == "Patient" else []
+    return await _patient(listed["id"], ours[1], s) if listed.get("resourceType") == "Patient" else []
 
 
 def study_of(listed: Resource) -> StudyRef | None:
     """Return the study that the id of an ImagingStudy was made for; None when its identifiers do not tell."""
-    for identifier in listed.get("identifier", []):
-        uid = _UID.fullmatch(str(identifier.get("value", "")))
-        if uid is not None and study_id(study := StudyRef(study_instance_uid=uid[1])) == listed["id"]:
+    for identifier in listed.get("identifier") or []:
+        uid = _UID.fullmatch(str(identifier.get("value", ""))) if isinstance(identifier, dict) else None
+        if uid is not None and study_id(study := StudyRef(study_instance_uid=uid[1])) == listed.get("id"):
             return study
     return None
 

@@ -165,7 +165,7 @@ class _Run:
             if not place.after:
                 raise
             return replace(place, after="")  # the link has expired: from the beginning of the list
-        listed = {f"{each['resourceType']}/{each['id']}": each for each in page.resources}
+        listed = {f"{place.phase}/{each.get('id', '')}": each for each in page.resources}
 
         async def inspection(address: str) -> Found:
             return await check_orphan(listed[address], self._s)

@@ -23,7 +23,6 @@ from sync.telemetry.telemetry import Telemetry
 
 GONE = (404, 410)
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 Note = Callable[[httpx.Response], None]
 """Takes down what came of a request."""
@@ -59,6 +58,9 @@ class Remote(ABC):
     unavailable: ClassVar[type[TransientError]]
     """What an outage is; its code is ``area.unavailable``."""
 
+    timeout: ClassVar[httpx.Timeout] = httpx.Timeout(60.0, connect=5.0)
+    """Seconds; longer than the service itself gives a request, so that its answer is not lost."""
+
     def __init__(
         self,
         base_url: str,
@@ -72,7 +74,7 @@ class Remote(ABC):
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         auth = httpx.BasicAuth(*login) if login else None
-        self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, transport=transport, auth=auth)
+        self._client = httpx.AsyncClient(headers=headers, timeout=self.timeout, transport=transport, auth=auth)
         self._tokens = tokens
         self._breaker = breaker
         self._sleep = sleep

@@ -68,3 +68,13 @@ async def test_the_last_page_leads_nowhere():
         says(200, {"resourceType": "Bundle", "link": [{"relation": "self", "url": BASE}]})
     ).client.page("Patient")
     assert page.following is None
+
+
+async def test_a_listing_asks_for_the_id_by_name_and_takes_it_from_the_address_where_it_is_missing():
+    entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": {"resourceType": "Patient"}}
+    service = Service(
+        says(200, {"resourceType": "Bundle", "entry": [entry, {"resource": {"resourceType": "Patient"}}]})
+    )
+    page = await service.client.page("Patient")
+    assert service.requests[0].url.params["_elements"] == "id,identifier"
+    assert list(page.resources) == [{"resourceType": "Patient", "id": "pt-7"}, {"resourceType": "Patient"}]

@@ -306,13 +306,82 @@ async def test_a_search_carries_the_identifier_in_its_body_and_nowhere_else():
 
 async def test_a_search_leaves_out_what_did_not_match():
     entries = [
-        {"resource": PATIENT, "search": {"mode": "match"}},
+        {"resource": known_as("v"), "search": {"mode": "match"}},
         {"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}},
-        {"resource": {**PATIENT, "id": "beside"}, "search": {"mode": "include"}},
+        {"resource": {**known_as("v"), "id": "beside"}, "search": {"mode": "include"}},
         {"search": None, "resource": None},
     ]
     service = Service(says(200, {"resourceType": "Bundle", "entry": entries}))
-    assert await service.client.search("Patient", "s", "v") == [PATIENT]
+    assert await service.client.search("Patient", "s", "v") == [known_as("v")]
+
+
+def known_as(value, system="s", **more):
+    return {**PATIENT, "identifier": [{"system": system, "value": value}], **more}
+
+
+def found(*resources, following=None):
+    links = {"link": [{"relation": "next", "url": following}]} if following else {}
+    return says(200, {"resourceType": "Bundle", "entry": [{"resource": each} for each in resources], **links})
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (known_as("番号42"), "the index of the server has ?? for both"),
+        (known_as("患者42", "t"), "another system"),
+        (known_as("患者42 "), "a blank behind"),
+        (known_as("患者42", ""), "no system"),
+        (PATIENT, "no identifier"),
+        ({**PATIENT, "identifier": "患者42"}, "not R4"),
+        ({**PATIENT, "identifier": ["患者42", None]}, "not R4"),
+    ],
+)
+async def test_only_what_carries_exactly_the_identifier_is_a_match(other, why):
+    right = known_as("患者42", id="pt-2")
+    matches = await Service(found(other, right)).client.search("Patient", "s", "患者42")
+    assert matches == [right], why
+
+
+async def test_of_any_system_means_of_any_and_of_none_means_of_none():
+    both = [known_as("v", "s"), {**PATIENT, "id": "pt-2", "identifier": [{"value": "v"}]}]
+    assert await Service(found(*both)).client.search("Patient", None, "v") == both
+    assert await Service(found(*both)).client.search("Patient", "", "v") == both[1:]
+
+
+async def test_pages_of_false_matches_are_followed_to_their_end_and_no_address_has_the_identifier():
+    right = known_as("患者42", id="pt-9")
+    pages = [
+        found(*[known_as("番号42", id=f"a{number}") for number in range(10)], following=f"{BASE}/Patient?{query}")
+        for query in ("ct=1&identifier=s%7C%E6%82%A3%E8%80%8542", "ct=2&identifier=s%7C%E6%82%A3%E8%80%8542")
+    ]
+    service = Service(*pages, found(right))
+    assert await service.client.search("Patient", "s", "患者42") == [right]
+    assert [(request.method, request.url.path) for request in service.requests] == [("POST", "/r4/Patient/_search")] * 3
+    assert [parse_qs(request.content.decode()).get("ct") for request in service.requests] == [None, ["1"], ["2"]]
+    assert parse_qs(service.requests[2].content.decode())["identifier"] == ["s|患者42"]
+
+
+async def test_a_link_that_does_not_repeat_the_question_is_followed_as_it_is():
+    service = Service(found(following=f"{BASE}?_getpages=x&_getpagesoffset=50"), found(known_as("v")))
+    assert len(await service.client.search("Patient", "s", "v")) == 1
+    assert (service.requests[1].method, str(service.requests[1].url)) == (
+        "GET",
+        f"{BASE}?_getpages=x&_getpagesoffset=50",
+    )
+
+
+async def test_pages_in_a_circle_are_an_outage():
+    service = Service(found(following=f"{BASE}/Patient?ct=1"))
+    assert type(await failure(service.client.search("Patient", "s", "v"))) is FhirUnavailable
+    assert len(service.requests) == 2
+
+
+async def test_the_id_of_a_match_may_stand_in_its_full_url_only_and_must_stand_somewhere():
+    nameless = {name: value for name, value in known_as("v").items() if name != "id"}
+    entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": nameless}
+    service = Service(says(200, {"resourceType": "Bundle", "entry": [entry]}))
+    assert [each["id"] for each in await service.client.search("Patient", "s", "v")] == ["pt-7"]
+    assert type(await failure(Service(found(nameless)).client.search("Patient", "s", "v"))) is FhirUnavailable
 
 
 class Tokens:
@@ -384,6 +453,41 @@ async def test_what_the_service_says_in_words_is_never_repeated(status):
 async def test_codes_and_element_paths_of_a_refusal_are_kept():
     problem = await failure(Service(says(422, TALKATIVE)).client.transact([PUT]))
     assert problem.detail == "422 value Patient.name[0]; unknown"
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "shown"),
+    [
+        (
+            f"Literal '{SENTINEL}' cannot be parsed as a dateTime. (at ImagingStudy.started[0])",
+            " ImagingStudy.started[0]",
+        ),
+        (
+            "Element with min. cardinality 1 cannot be null. At ImagingStudy.status, line , position",
+            " ImagingStudy.status",
+        ),
+        (f"Unknown element '{SENTINEL.lower()}' at location 'Patient.name[0].{SENTINEL.lower()}'", " Patient.name[0]"),
+        (f"Transaction failed on 'PUT' for the requested url '/Patient/pt-{SENTINEL}'.", ""),
+        (f"Patient.{SENTINEL.lower()} and xPatient.name and Patient/name.name", ""),
+        (
+            "Patient.name and Patient.name, Patient.gender, Patient.id, Patient.link",
+            " Patient.name Patient.gender Patient.id",
+        ),
+        (7, ""),
+    ],
+)
+async def test_a_path_within_diagnostics_is_taken_out_and_never_a_value(diagnostics, shown):
+    outcome = {"issue": [{"severity": "error", "code": "invalid", "diagnostics": diagnostics}]}
+    problem = await failure(Service(says(400, outcome)).client.transact([PUT]))
+    assert problem.detail == f"400 invalid{shown}"
+
+
+async def test_a_bundle_asks_for_its_entries_at_once_and_waits_longer_than_the_service_does():
+    service = Service(bundle({"status": "200"}))
+    await service.client.transact([PUT])
+    [request] = service.requests
+    assert request.headers["x-bundle-processing-logic"] == "parallel"
+    assert request.extensions["timeout"]["read"] > 100
 
 
 @pytest.mark.parametrize("outcome", [{"issue": 7}, {"issue": [7]}, {"issue": [{"expression": 7}]}, {"issue": None}, []])

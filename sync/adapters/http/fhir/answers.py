@@ -1,8 +1,7 @@
 """
 What a FHIR service answered: statuses as our errors, bodies as resources, whatever they really are.
 
-Texts of the service never leave this module: an OperationOutcome may quote what was sent, so only its issue codes and
-element paths are kept.
+Texts of the service never leave this package: see `sync.adapters.http.fhir.outcomes`.
 
 Source: FHIR R4 http.html (transaction, conditional requests), search.html 3.1.1.1.9 (paging).
 """
@@ -16,16 +15,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
+from sync.adapters.http.fhir.outcomes import issues_of
 from sync.adapters.http.remote import GONE
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled
 from sync.model import FhirWrite, Resource
 
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
-_ELEMENT_PATH = re.compile(
-    r"(?:Bundle|Device|DiagnosticReport|DocumentReference|Endpoint|ImagingStudy|Observation|Patient)(?:\.[a-z][A-Za-z]{0,40}(?:\[\d{1,5}\])?){0,10}"
-)
-"""A path of element names and nothing else: a server may put a value into what should be a path."""
-
+_ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
 _CONFLICTS = (409, 412)
 
 
@@ -98,29 +94,8 @@ def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWr
     if status == httpx.codes.TOO_MANY_REQUESTS:
         raise Throttled(str(status))
     if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
-        raise FhirRejected(f"{status} {_issues(answer)}".strip())
+        raise FhirRejected(f"{status} {issues_of(answer)}".strip())
     raise FhirUnavailable(f"status {status}")
-
-
-def _issues(answer: httpx.Response | Any) -> str:
-    """Issue codes and element paths of an OperationOutcome; its texts may quote patient data."""
-    outcome: Any = answer
-    if isinstance(answer, httpx.Response):
-        try:
-            outcome = answer.json()
-        except (ValueError, RecursionError):
-            return ""
-    issues = outcome.get("issue") if isinstance(outcome, dict) else None
-    listed = issues if isinstance(issues, list) else []
-    return "; ".join(_issue(issue) for issue in listed[:10] if isinstance(issue, dict))
-
-
-def _issue(issue: Mapping[str, Any]) -> str:
-    code = str(issue.get("code") or "")
-    stated = issue.get("expression") or issue.get("location")
-    paths = [str(path) for path in stated] if isinstance(stated, list) else []
-    shown = [path for path in paths if _ELEMENT_PATH.fullmatch(path)]
-    return " ".join([code if re.fullmatch(r"[a-z-]{1,40}", code) else "unknown", *shown[:3]])
 
 
 def object_of(answer: httpx.Response) -> dict[str, Any]:
@@ -153,8 +128,29 @@ def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict
 
 def matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
     """Return the resources of a type that a search found."""
-    found = [entry.get("resource") for entry in entries_of(answer) if _mode(entry) == "match"]
-    return [each for each in found if isinstance(each, dict) and each.get("resourceType") == resource_type]
+    found = [_resource_of(entry) for entry in entries_of(answer) if _mode(entry) == "match"]
+    return [each for each in found if each.get("resourceType") == resource_type]
+
+
+def _resource_of(entry: Mapping[str, Any]) -> Resource:
+    """Return an entry's resource; its id stands in ``fullUrl`` too, should the server leave it out of the resource."""
+    resource = dict(part_of(entry, "resource"))
+    address = _ADDRESS.search(str(entry.get("fullUrl") or ""))
+    if resource and not resource.get("id") and address and address[1] == resource.get("resourceType"):
+        resource["id"] = address[2]
+    return resource
+
+
+def carries(resource: Resource, system: str | None, value: str) -> bool:
+    """
+    Tell whether a resource carries exactly this identifier; of any system when it is None.
+
+    A search finds more than that: microsoft/fhir-server indexes tokens as Windows-1252 and takes every other character
+    for ``?``, other servers ignore case.
+    """
+    stated = resource.get("identifier")
+    identifiers = [each for each in stated if isinstance(each, dict)] if isinstance(stated, list) else []
+    return any(each.get("value") == value and system in (None, each.get("system", "")) for each in identifiers)
 
 
 def following(answer: httpx.Response, base: str) -> str | None:

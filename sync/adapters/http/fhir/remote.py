@@ -23,6 +23,8 @@ class FhirRemote(Remote):
 
     area = "fhir"
     unavailable = FhirUnavailable
+    timeout = httpx.Timeout(120.0, connect=5.0)
+    """Azure ends a bundle after 100 s (microsoft/fhir-server, ``appsettings.json``)."""
 
     def judge(self, answer: httpx.Response) -> None:
         """Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide."""

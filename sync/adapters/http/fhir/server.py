@@ -14,11 +14,13 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.http.fhir.answers import (
+    carries,
     entries_of,
     following,
     matches,
@@ -32,7 +34,7 @@ from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.remote import GONE
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
-from sync.errors import ForeignLink
+from sync.errors import FhirUnavailable, ForeignLink
 from sync.model import FhirPage, FhirWrite, Resource
 from sync.telemetry.telemetry import Telemetry
 
@@ -42,8 +44,14 @@ MAX_ENTRIES = 500
 PAGE = 200
 """Resources of one page of a listing."""
 
+_SEARCH_PAGE = 50
+"""Matches of one page of a search by identifier; one or none is usual."""
+
 _MEDIA = "application/fhir+json"
-_SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8"}
+_PARALLEL = {"x-bundle-processing-logic": "parallel"}
+"""Azure runs the entries of a Bundle one after the other, unless it is told otherwise; other servers ignore this."""
+
+_SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8", **_PARALLEL}
 _FRESH = {"Cache-Control": "no-cache"}
 _ESCAPED = re.compile(r"([\\,|$])")
 
@@ -112,17 +120,48 @@ class HttpFhirServer:
         return found
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
-        """Return the resources that carry the identifier, never from a cache; the first page holds enough of them."""
+        """
+        Return the resources that carry exactly this identifier, never from a cache; see `sync.ports.FhirServer.search`.
+
+        All pages are read: the first ones may hold nothing but false matches.
+
+        Raises
+        ------
+        FhirUnavailable
+            A match has no id, or the pages lead in a circle.
+        """
         wanted = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
-        form = {"identifier": wanted, "_count": "10"}
+        form = {"identifier": [wanted], "_count": [str(_SEARCH_PAGE)]}
         answer = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
-        raise_for(answer.status_code, answer)
-        return matches(answer, resource_type)
+        found: list[Resource] = []
+        followed: set[str] = set()
+        while True:
+            raise_for(answer.status_code, answer)
+            found += [each for each in matches(answer, resource_type) if carries(each, system, value)]
+            link = following(answer, self._remote.base)
+            if link is None:
+                break
+            if link in followed:
+                raise FhirUnavailable("the pages of a search lead in a circle")
+            followed.add(link)
+            answer = await self._follow(link)
+        if not all(each.get("id") for each in found):
+            raise FhirUnavailable("a match has no id")
+        return found
+
+    async def _follow(self, link: str) -> httpx.Response:
+        """Fetch the next page of a search: by POST where its link repeats the identifier, so that no log has it."""
+        path, _, query = link.partition("?")
+        form = parse_qs(query, keep_blank_values=True)
+        if not any(name.partition(":")[0] == "identifier" for name in form):
+            return await self._remote.ask("GET", link, headers=_FRESH)
+        address = path if path.endswith("/_search") else f"{path.rstrip('/')}/_search"
+        return await self._remote.ask("POST", address, data=form, headers=_FRESH)
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """List resources of a type; see `sync.ports.FhirServer.page`. Source: R4 search.html 3.1.1.1.9, paging."""
         about = f"&subject={subject}" if subject else ""
-        address = link or f"/{resource_type}?_count={self._page}&_elements=identifier{about}"
+        address = link or f"/{resource_type}?_count={self._page}&_elements=id,identifier{about}"
         if not address.startswith(("/", "?")):
             raise ForeignLink("a link that is not relative to the service")
         answer = await self._remote.ask("GET", address, headers=_FRESH)
@@ -138,7 +177,7 @@ class HttpFhirServer:
 
     async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
-        answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers={**_SENDING, **_FRESH})
+        answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
         raise_for(answer.status_code, answer)
         return [resource_in(entry) for entry in entries_of(answer, asked=len(requests))]
 

@@ -1,0 +1,105 @@
+"""
+What an OperationOutcome says, without its texts, which may quote patient data: issue codes and element paths.
+
+Servers name the path in ``expression`` or ``location``; servers on the Firely .NET SDK only within ``diagnostics``. A
+path is a resource type and names of elements of R4, nothing else, so no value can pass for one.
+
+Source: FHIR R4 operationoutcome.html; microsoft/fhir-server, answers to invalid resources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+_ISSUES = 10
+_PATHS = 3
+"""Paths of one issue that are shown."""
+
+_CODE = re.compile(r"[a-z-]{1,40}")
+_TYPES = "Bundle|Device|DiagnosticReport|DocumentReference|Endpoint|ImagingStudy|Observation|Patient"
+_PATH = re.compile(rf"(?<![A-Za-z0-9./-])(?:{_TYPES})(?:\.[a-z][A-Za-z]{{0,40}}(?:\[\d{{1,5}}\])?){{1,10}}")
+_INDEX = re.compile(r"\[\d+\]")
+
+_NAMES = """
+    account accounts active actor address age appliesTo assigner attachment authenticator author authorReference
+    authorString basedOn birthDate bodySite bounds boundsDuration boundsPeriod boundsRange carrierAIDC carrierHRF
+    category city code coding comment communication comparator compartment component conclusion conclusionCode
+    connectionType contact contained content contentType context count countMax country creation custodian data
+    dataAbsentReason date dayOfWeek deceased deceasedBoolean deceasedDateTime definition deleted denominator
+    derivedFrom description details device deviceIdentifier deviceName diagnostics dimensions display
+    distinctIdentifier district div docStatus duration durationMax durationUnit effective effectiveDateTime
+    effectiveInstant effectivePeriod effectiveTiming encounter end endpoint entry entryType etag event
+    expirationDate expression extension facilityType factor family focus format frequency frequencyMax fullUrl
+    function gender generalPractitioner given hasMember hash header high id identifier ifMatch ifModifiedSince
+    ifNoneExist ifNoneMatch imagingStudy implicitRules instance interpretation interpreter issue issued issuer
+    jurisdiction language lastModified lastUpdated laterality line link location lotNumber low lowerLimit
+    managingOrganization manufactureDate manufacturer maritalStatus masterIdentifier media meta method modality mode
+    modelNumber modifierExtension multipleBirth multipleBirthBoolean multipleBirthInteger name note number
+    numberOfInstances numberOfSeries numerator offset onBehalfOf organization origin other outcome owner parent
+    partNumber partOf patient payloadMimeType payloadType performer period periodMax periodUnit photo postalCode
+    practiceSetting preferred prefix presentedForm procedureCode procedureReference profile project property rank
+    reasonCode reasonReference reference referenceRange referrer related relatesTo relation relationship repeat
+    request resource response result resultsInterpreter safety score search security securityLabel serialNumber
+    series severity sigFormat signature size sopClass source sourcePatientInfo specialization specimen start started
+    state status statusReason subject suffix system systemType tag target targetFormat telecom text time timeOfDay
+    timestamp title total type udiCarrier uid unit upperLimit url use userSelected value valueBoolean valueCode
+    valueCodeableConcept valueDateTime valueInteger valuePeriod valueQuantity valueRange valueRatio valueSampledData
+    valueString valueTime version versionId when who
+"""
+_ELEMENTS = frozenset(_NAMES.split())
+"""Names of elements of the types that we write, and of the datatypes within them (R4 definitions)."""
+
+
+def issues_of(answer: httpx.Response | Any) -> str:
+    """
+    Return the codes and element paths of an outcome's issues, for a dead letter; empty when it is no outcome.
+
+    Parameters
+    ----------
+    answer
+        The answer, or the OperationOutcome of one entry of a Bundle.
+    """
+    outcome: Any = answer
+    if isinstance(answer, httpx.Response):
+        try:
+            outcome = answer.json()
+        except (ValueError, RecursionError):
+            return ""
+    issues = outcome.get("issue") if isinstance(outcome, dict) else None
+    listed = issues if isinstance(issues, list) else []
+    return "; ".join(_issue(issue) for issue in listed[:_ISSUES] if isinstance(issue, dict))
+
+
+def _issue(issue: Mapping[str, Any]) -> str:
+    code = str(issue.get("code") or "")
+    stated = issue.get("expression") or issue.get("location")
+    paths = [str(path) for path in stated] if isinstance(stated, list) else []
+    shown = [path for path in paths if _is_path(path)] or _paths_within(issue)
+    return " ".join([code if _CODE.fullmatch(code) else "unknown", *shown[:_PATHS]])
+
+
+def _paths_within(issue: Mapping[str, Any]) -> list[str]:
+    """Return the paths that the texts of an issue name, each once, in order."""
+    details = issue.get("details")
+    texts = [issue.get("diagnostics"), details.get("text") if isinstance(details, dict) else None]
+    found = [path for text in texts if isinstance(text, str) for path in _PATH.findall(text)]
+    return list(dict.fromkeys(path for path in map(_known_part, found) if path))
+
+
+def _is_path(text: str) -> bool:
+    return bool(_PATH.fullmatch(text)) and _known_part(text) == text
+
+
+def _known_part(path: str) -> str:
+    """Cut a path before the first name that is no element; empty when nothing but a type is left."""
+    first, *names = path.split(".")
+    kept: list[str] = []
+    for name in names:
+        if _INDEX.sub("", name) not in _ELEMENTS:
+            break
+        kept.append(name)
+    return ".".join([first, *kept]) if kept else ""
