@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
+from sync.cli.user import user_name
 from sync.config import EVALUATED_EVERY
 from sync.errors import SyncError
 from sync.monitoring.alerts import azure_monitor
@@ -118,7 +118,7 @@ def acknowledge(
 
     - 3: the state account did not answer
     """
-    found = with_services(lambda running: note(code, who or getpass.getuser(), running.services))
+    found = with_services(lambda running: note(code, who or user_name(), running.services))
     if found is None:
         console().print(f"{code} is not raised")
         raise typer.Exit(EXIT_REJECTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,9 +12,10 @@ from rich.table import Column, Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
+from sync.cli.user import user_name
 from sync.dead_letters import queries as letters
-from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry
-from sync.model import AuditEntry, DeadLetter, SubjectKind
+from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry, reveal
+from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import Count, count_all
 from sync.ports import Counted
 from sync.web import dead_letters as told
@@ -156,7 +156,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
     """
     which = _selection(kind, subject, code, everything=everything)
     report = with_services(
-        lambda running: retry(which, running.sources, running.services, who=_user(), dry_run=dry_run)
+        lambda running: retry(which, running.sources, running.services, who=user_name(), dry_run=dry_run)
     )
     _report(report, "asked", as_json=as_json)
     if report.of(Outcome.REFUSED) or report.of(Outcome.NOT_KEPT):
@@ -197,7 +197,7 @@ def discard_selected(  # noqa: PLR0917 -- a command's options
 
     - 3: storage did not answer; run it again
     """
-    which, by = _selection(kind, subject, code, everything=everything), who.strip() or _user()
+    which, by = _selection(kind, subject, code, everything=everything), who.strip() or user_name()
     if not why.strip():
         _refuse("--why: say why")
     report = with_services(lambda running: discard(which, running.services, who=by, why=why, dry_run=dry_run))
@@ -228,9 +228,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
         return None
     body = letter.shown()
     if secrets:
-        about = f"{kind.value} {subject}"
-        await s.audit.add(AuditEntry(at=s.clock.now(), who=_user(), action="dead-letters.secrets", subject=about))
-        body |= told.told(await letters.secrets(letter, s))
+        body |= told.told(await reveal(letter, s, who=user_name()))
     return body
 
 
@@ -244,13 +242,6 @@ def _selection(kind: SubjectKind | None, subject: str, code: str, *, everything:
 def _refuse(why: str) -> None:
     console().print(why)
     raise typer.Exit(EXIT_USAGE)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as in some containers
-        return "command line"
 
 
 def _report(report: Report, verb: str, *, as_json: bool) -> None:

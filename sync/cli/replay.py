@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console
+from sync.cli.user import user_name
 from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
 from sync.errors import BadReplay
 from sync.ports import Ingest
@@ -119,7 +120,7 @@ async def _run(asked: _Asked, running: Running) -> bool:
 async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
     out, studies, began = console(), Counter[str](), time.monotonic()
     async with projecting(running.services, studies, wanted=asked.project) as s:
-        await begin(request, s)
+        await begin(request, s, who=user_name())
         async with leased_walk(cursor_of(request), s, out) as walk:
             job = await _advance(walk, asked, running, s, out)
     seconds = round(time.monotonic() - began, 1)

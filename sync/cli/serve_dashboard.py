@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.standing_watch import stand_watch, stop_by_signal
+from sync.cli.user import user_name
 from sync.config import EVALUATED_EVERY
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def dashboard(
 
     - 3: the state account did not answer at the start
     """
-    with_services(partial(_served, port=port, watch=watch, browser=browser, who=who or getpass.getuser()))
+    with_services(partial(_served, port=port, watch=watch, browser=browser, who=who or user_name()))
 
 
 async def _served(running: Running, *, port: int, watch: bool, browser: bool, who: str) -> None:

@@ -16,7 +16,9 @@ from rich.table import Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
+from sync.cli.user import user_name
 from sync.model import Drift, DriftKind, StudyRef
+from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import projection_pause
 from sync.ports import Compare
 from sync.verify.full_scan import Outcome, Plan, Round
@@ -108,6 +110,8 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
     if plan.repair and await projection_pause(running.services) is not None:
         console().print("somebody holds projection back, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
+    if plan.repair:
+        await _record(plan, chosen, running)
     with _showing(plan, as_json=as_json) as shown:
         round_ = Round(plan, running.services, running.listing, shown)
         if chosen is None:
@@ -122,6 +126,15 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
                 raise typer.Exit(EXIT_REJECTED)
     shown.summarise(outcome)
     return outcome
+
+
+async def _record(plan: Plan, chosen: StudyRef | str | None, running: Running) -> None:
+    """Record a repair before its first write: it may delete resources."""
+    study = chosen.key if isinstance(chosen, StudyRef) else chosen
+    why = f"at most {plan.removals} orphans deleted"
+    await record_action(
+        OperatorAction.REPAIR, running.services, who=user_name(), subject=study or "everything", why=why
+    )
 
 
 async def _never_inspected(study: StudyRef, s: Compare) -> bool:

@@ -19,10 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync.dead_letters.queries import locator_of, study_of
+from sync.dead_letters.queries import Secrets, locator_of, secrets, study_of
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
-from sync.model import AuditEntry, Change, DeadLetter, Stored, StudyRef, SubjectKind
+from sync.model import Change, DeadLetter, Stored, StudyRef, SubjectKind
+from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
 from sync.protocol.dead_letters import dead_letter_message
 
@@ -94,7 +95,7 @@ async def retry(which: Selection, sources: Sources, s: Operate, *, who: str = ""
     async def act(letter: DeadLetter) -> Outcome:
         return await retry_one(letter, sources, s)
 
-    report = await _each(which, act, lambda: _note("dead-letters.retry", which, s, who=who), dry_run=dry_run, s=s)
+    report = await _each(which, act, lambda: _record_retry(which, s, who=who), dry_run=dry_run, s=s)
     if report.selected and not dry_run:
         s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=which.code)
     return report
@@ -237,8 +238,7 @@ async def discard_one(letter: DeadLetter, s: Operate, *, who: str, why: str) -> 
     if stored.value.attempts != letter.attempts:
         return Outcome.CHANGED
     subject = f"{letter.kind.value} {letter.subject}"
-    action = "dead-letters.discard"
-    await s.audit.add(AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))
+    await record_action(OperatorAction.DISCARD, s, who=who, subject=subject, code=letter.code, why=why)
     try:
         await s.dead_letters.delete(letter, stored.etag)
     except StoreConflict:
@@ -246,6 +246,12 @@ async def discard_one(letter: DeadLetter, s: Operate, *, who: str, why: str) -> 
     return Outcome.DISCARDED
 
 
-async def _note(action: str, which: Selection, s: Audited, *, who: str) -> None:
+async def reveal(letter: DeadLetter, s: Operate, *, who: str) -> Secrets:
+    """Return what may hold patient data, to an operator who asks for it; recorded first."""
+    await record_action(OperatorAction.REVEAL, s, who=who, subject=f"{letter.kind.value} {letter.subject}")
+    return await secrets(letter, s)
+
+
+async def _record_retry(which: Selection, s: Audited, *, who: str) -> None:
     subject = f"{which.kind.value} {which.subject}" if which.kind else which.code or "all"
-    await s.audit.add(AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=which.code or ""))
+    await record_action(OperatorAction.RETRY, s, who=who, subject=subject, code=which.code or "")

@@ -13,7 +13,8 @@ from datetime import datetime
 
 from sync.errors import Contention, StoreConflict
 from sync.model import Cursor
-from sync.ports import Jobs
+from sync.operators.audit import OperatorAction, record_action
+from sync.ports import Control, Jobs
 
 PROJECTION = "control.projection"
 """Name of the row in table ``cursors``."""
@@ -44,7 +45,7 @@ def pause_of(cursor: Cursor | None) -> Pause | None:
     return Pause(since=datetime.fromisoformat(said["since"]), who=said.get("who", ""), why=said.get("why", ""))
 
 
-async def pause_projection(s: Jobs, *, who: str, why: str) -> Pause:
+async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     """
     Hold projection back from now on; what is being written is finished. Safe to repeat: the first pause counts.
 
@@ -56,6 +57,7 @@ async def pause_projection(s: Jobs, *, who: str, why: str) -> Pause:
     for _ in range(_ROUNDS):
         if (known := await projection_pause(s)) is not None:
             return known
+        await record_action(OperatorAction.PAUSE, s, who=who, subject=PROJECTION, why=why)
         position = {"since": s.clock.now().isoformat(), "who": who, "why": why}
         with suppress(StoreConflict):  # somebody else pauses: then that one counts
             await s.cursors.write(Cursor(name=PROJECTION, position=position, advanced_at=s.clock.now()), None)
@@ -63,7 +65,8 @@ async def pause_projection(s: Jobs, *, who: str, why: str) -> Pause:
     raise Contention("the pause kept changing")
 
 
-async def resume_projection(s: Jobs) -> None:
-    """Let projection go on; the next sweep wakes what waits. Safe to repeat."""
+async def resume_projection(s: Control, *, who: str) -> None:
+    """Let projection go on; the next sweep wakes what waits. Idempotent."""
+    await record_action(OperatorAction.RESUME, s, who=who, subject=PROJECTION)
     await s.cursors.delete(PROJECTION)
     s.telemetry.event("projection.resumed")

@@ -182,7 +182,12 @@ class Audited(Core):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operate(Deliver, Audited):
+class Control(Jobs, Audited):
+    """What operators begin, hold back and acknowledge: rows of table ``cursors``, each recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operate(Deliver, Control):
     """What operators do with dead letters: `sync.dead_letters`."""
 
 

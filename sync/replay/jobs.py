@@ -16,7 +16,8 @@ from typing import Any
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
 from sync.model import Batch, Change, Cursor, StudyRef
-from sync.ports import Ingest, Jobs, ReadFeeds
+from sync.operators.audit import OperatorAction, record_action
+from sync.ports import Control, Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import take
@@ -71,7 +72,7 @@ def cursor_of(request: Request) -> str:
     return PREFIX + request.id
 
 
-async def begin(request: Request, s: Jobs) -> bool:
+async def begin(request: Request, s: Control, *, who: str) -> bool:
     """
     Note a replay for the timer. Safe to repeat: one that is under way goes on as it is.
 
@@ -86,6 +87,9 @@ async def begin(request: Request, s: Jobs) -> bool:
     try:
         if lease.position.get("state") == RUNNING:
             return False
+        # Recorded before the row, so that no replay runs that nobody asked for; under the lease, so only once.
+        subject = request.id + (f" study {request.study.key}" if request.study else "")
+        await record_action(OperatorAction.REPLAY, s, who=who, subject=subject)
         await lease.advance(Job(request=request).position)
     finally:
         await lease.release()

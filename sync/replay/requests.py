@@ -36,9 +36,15 @@ class Request:
 
     @property
     def id(self) -> str:
-        """Name of the replay: equal requests have equal names, so that asking twice begins one."""
+        """
+        Name of the replay: equal requests have equal names, so that asking twice begins one.
+
+        A replay of a study reads all its objects anew, from whichever source, so nothing but the study names it.
+        """
+        if self.study is not None:
+            return digest("study", self.study.key, length=12)
         window = [timestamp.isoformat() if timestamp else "" for timestamp in (self.start, self.end)]
-        return digest(self.source, *window, self.study.key if self.study else "", str(self.reread), length=12)
+        return digest(self.source, *window, str(self.reread), length=12)
 
 
 def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> Request:

@@ -18,13 +18,14 @@ from sync.dead_letters.actions import Selection
 from sync.delivery.handlers import sweep
 from sync.errors import RequestRefused
 from sync.events import Sources
-from sync.model import AuditEntry, StudyRef, SubjectKind
+from sync.model import StudyRef, SubjectKind
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
 from sync.operators.access import operator_of, refuse_readers
+from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import pause_projection, resume_projection
-from sync.ports import Counted, Deliver, Jobs, Operate, ReadFeeds, Services, Verify
+from sync.ports import Control, Counted, Operate, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
 from sync.verify.studies import check_study
@@ -64,8 +65,6 @@ class Act:
     previews: Callable[[Deed, Services], Awaitable[str]] | None = None
     grave: bool = False
     asks_why: bool = False
-    noted: bool = True
-    """Whether the audit trail is written here; what `sync.dead_letters.actions` does is noted there."""
 
 
 async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
@@ -100,7 +99,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
 
 async def act(visit: Visit, sources: Sources, s: Services) -> Page:
     """
-    Do it, note it in the audit trail, and lead back. Safe to repeat, as each of the actions is.
+    Do it, and lead back; each action records itself in the audit trail. Safe to repeat, as each of the actions is.
 
     Raises
     ------
@@ -120,10 +119,6 @@ async def act(visit: Visit, sources: Sources, s: Services) -> Page:
         raise RequestRefused("say who you are")
     deed = Deed(fields=fields, who=caller.name, why=why, sources=sources)
     concerned = await chosen.does(deed, s)
-    if chosen.noted:
-        subject = fields["of"] or (deed.study.key if fields["uid"] else "")
-        entry = AuditEntry(at=s.clock.now(), who=caller.name, action=f"dashboard.{name}", subject=subject, why=why)
-        await s.audit.add(entry)
     back = _way_back(fields)
     return redirect(visit.link(back["back"], **back["back_query"], did=name, n=concerned))
 
@@ -188,17 +183,18 @@ async def _discard(deed: Deed, s: Services) -> int:
     return report.of(actions.Outcome.DISCARDED)
 
 
-async def _pause(deed: Deed, s: Jobs) -> int:
+async def _pause(deed: Deed, s: Control) -> int:
     await pause_projection(s, who=deed.who, why=deed.why)
     return 1
 
 
-async def _resume(_: Deed, s: Deliver) -> int:
-    await resume_projection(s)
+async def _resume(deed: Deed, s: Operate) -> int:
+    await resume_projection(s, who=deed.who)
     return await sweep(s)
 
 
-async def _verify(deed: Deed, s: Verify) -> int:
+async def _verify(deed: Deed, s: Services) -> int:
+    await record_action(OperatorAction.VERIFY, s, who=deed.who, subject=deed.study.key)
     found = await check_study(deed.study, s)
     if found is None:
         raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
@@ -206,11 +202,11 @@ async def _verify(deed: Deed, s: Verify) -> int:
     return len(found)
 
 
-async def _replay(deed: Deed, s: ReadFeeds) -> int:
-    return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s))
+async def _replay(deed: Deed, s: Control) -> int:
+    return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s, who=deed.who))
 
 
-async def _acknowledge(deed: Deed, s: Jobs) -> int:
+async def _acknowledge(deed: Deed, s: Control) -> int:
     if deed.fields["of"] not in BY_CODE:
         raise RequestRefused("of: no alert of ours")
     return int(await evaluation.acknowledge(deed.fields["of"], deed.who, s) is not None)
@@ -224,7 +220,6 @@ ACTS: dict[str, Act] = {
         done="Another look is on its way; dead letters retried: {n:,}. What succeeds leaves this list within a minute.",
         does=_retry,
         previews=_preview,
-        noted=False,
     ),
     "discard": Act(
         question="Discard dead letters?",
@@ -235,7 +230,6 @@ ACTS: dict[str, Act] = {
         previews=_preview,
         grave=True,
         asks_why=True,
-        noted=False,
     ),
     "replay-study": Act(
         question="Replay this study?",

@@ -19,7 +19,7 @@ from sync.dead_letters import actions
 from sync.dead_letters import queries as letters
 from sync.errors import RequestRefused
 from sync.events import Sources
-from sync.model import AuditEntry, SubjectKind
+from sync.model import SubjectKind
 from sync.monitoring.counts import Count, read_count
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.ports import Counted, Operate, Services
@@ -58,9 +58,7 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
     if is_set(request.query, "secrets"):
         caller = caller_of(request.headers, s.settings)
         refuse_readers(caller, s.settings)
-        subject = f"{kind.value} {subject}"
-        await s.audit.add(AuditEntry(at=s.clock.now(), who=caller.name, action="dead-letters.secrets", subject=subject))
-        body["secrets"] = told(await letters.secrets(letter, s))
+        body["secrets"] = told(await actions.reveal(letter, s, who=caller.name))
     return Answer(body=body)
 
 

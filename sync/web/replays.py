@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync.errors import BadReplay, RequestRefused
-from sync.model import AuditEntry
 from sync.operators.access import operator_of
 from sync.ports import Core, Deliver, Jobs, Operate
 from sync.replay import jobs
@@ -43,10 +42,7 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Oper
     replay = _parsed({**asked, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
     if dry_run:
         return await _previewed(replay, replayed, s)
-    begun = await jobs.begin(replay, s)
-    if begun:
-        entry = AuditEntry(at=s.clock.now(), who=caller.name, action="replay.begin", subject=replay.id)
-        await s.audit.add(entry)
+    begun = await jobs.begin(replay, s, who=caller.name)
     stored = await s.cursors.read(jobs.cursor_of(replay))
     told = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
     return Answer(body={"begun": begun, "replay": told}, status=202)

@@ -36,10 +36,7 @@ class Removed(Mutant):
 
 _REPORT = "    return Report(dry_run=dry_run, selected"
 _SEND = "    await s.object_queue.send(object_message(known.object))\n    return Outcome.ASKED\n"
-_AUDIT = (
-    "    await s.audit.add("
-    "AuditEntry(at=s.clock.now(), who=who, action=action, subject=subject, code=letter.code, why=why))\n"
-)
+_AUDIT = "    await record_action(OperatorAction.DISCARD, s, who=who, subject=subject, code=letter.code, why=why)\n"
 _DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
 _PUT = "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
 

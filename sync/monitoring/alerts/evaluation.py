@@ -28,7 +28,8 @@ from sync.model import Cursor, digest
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
-from sync.ports import AlertChannel, Core, Jobs, Measure, Notice
+from sync.operators.audit import OperatorAction, record_action
+from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
 from sync.protocol import leases
 from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, MISSING_EVENT_AGE, OPEN_DRIFT, QUEUE_AGE
 from sync.telemetry.measurements import MINUTE
@@ -302,9 +303,9 @@ class Acknowledgement:
     at: datetime
 
 
-async def acknowledge(code: str, who: str, s: Jobs) -> Alert | None:
+async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
     """
-    Note that somebody has taken note of an alert. Safe to repeat; the latest counts.
+    Acknowledge an active alert until it fires again. Idempotent; the latest counts.
 
     Returns
     -------
@@ -320,6 +321,7 @@ async def acknowledge(code: str, who: str, s: Jobs) -> Alert | None:
     alert = states(kept.value.position).get(code) if kept is not None else None
     if alert is None or not alert.raised:
         return None
+    await record_action(OperatorAction.ACKNOWLEDGE, s, who=who, subject=code)
     entry = {"number": alert.number, "who": who, "at": s.clock.now().isoformat()}
     for _ in range(_ROUNDS):
         known = await s.cursors.read(ACKNOWLEDGED)

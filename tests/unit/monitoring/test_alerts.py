@@ -243,7 +243,11 @@ async def test_an_acknowledgement_holds_until_the_alert_is_raised_anew():
     assert await acknowledge("alert.lag", "ada", world.s) is None
     await old_study(world)
     await world.tick()
+    assert await world.s.audit.newest(9) == []
     assert (await acknowledge("alert.lag", "ada", world.s)).raised
+    assert [(entry.who, entry.action, entry.subject) for entry in await world.s.audit.newest(9)] == [
+        ("ada", "alert.acknowledge", "alert.lag")
+    ]
     assert (await status(world.s))["alerts"][0]["acknowledged_by"] == "ada"
     await world.tick()
     assert (await status(world.s))["alerts"][0]["acknowledged_by"] == "ada"

@@ -17,7 +17,7 @@ async def test_while_paused_objects_are_taken_in_and_nothing_is_written(w):
 async def test_after_the_pause_the_sweeper_wakes_what_waits(w):
     await pause_projection(w.services, who="Ada", why="FHIR moves")
     await w.arrive("a.dcm")
-    await resume_projection(w.services)
+    await resume_projection(w.services, who="Ada")
     w.clock.advance(100)
     assert await sweep(w.services) == 1
     await w.settle()
@@ -30,8 +30,8 @@ async def test_the_first_pause_counts_and_ends_once_for_all(w):
     w.clock.advance(5)
     assert await pause_projection(w.services, who="Bob", why="me too") == first
     assert await projection_pause(w.services) == first
-    await resume_projection(w.services)
-    await resume_projection(w.services)
+    await resume_projection(w.services, who="Ada")
+    await resume_projection(w.services, who="Ada")
     assert await projection_pause(w.services) is None
 
 
@@ -42,7 +42,7 @@ async def test_a_delivery_that_may_have_written_is_still_distrusted_after_the_pa
     w.edit("ImagingStudy", w.projection().fhir_id, description="written by the pass that died")
     await pause_projection(w.services, who="Ada", why="FHIR moves")
     await handle_study_message(study_message(STUDY), w.services, attempt=2)
-    await resume_projection(w.services)
+    await resume_projection(w.services, who="Ada")
     w.clock.advance(100)
     await sweep(w.services)
     await w.settle()

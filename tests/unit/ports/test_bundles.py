@@ -15,7 +15,7 @@ from sync.monitoring.alerts.unread_feeds import note_unread_feeds
 from sync.monitoring.counts import read_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
-from sync.ports import Caches, Deliver, Ingest, Jobs, Measure, Project, Services
+from sync.ports import Caches, Control, Deliver, Ingest, Jobs, Measure, Project, Services
 from sync.ports.services import Core
 from sync.verify.studies import check_study
 from tests.worlds import SOURCES, STUDY, MemoryWorld, events
@@ -58,7 +58,7 @@ async def test_counts_and_pauses_need_neither_fhir_nor_objects():
     counting = only(Measure, w.services)
     assert (await read_counts(counting)).idle
     await note_unread_feeds(counting)
-    await pause_projection(only(Jobs, w.services), who="a", why="b")
+    await pause_projection(only(Control, w.services), who="a", why="b")
     assert (await projection_pause(only(Jobs, w.services))) is not None
 
 

@@ -28,7 +28,7 @@ class World(FeedWorld):
         return Request(source="dicom", start=self.began, **more)
 
     async def compared(self, request):
-        await begin(request, self.services)
+        await begin(request, self.services, who="ada")
         async with walk_of(cursor_of(request), self.services) as walk:
             await advance(Job.of(walk.position), walk, self.replayed, self.services)
             job = Job.of(walk.position)
@@ -103,7 +103,7 @@ async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
         w.service.store(instance(sop % 3, sop))
     w.clock.advance(2 * DAY.total_seconds())
     w.service.store(instance(7, 1))
-    await begin(w.request(), w.services)
+    await begin(w.request(), w.services, who="ada")
     slices = 0
     while await advance_all(w.replayed, w.services, seconds=0):
         slices += 1
@@ -117,7 +117,7 @@ async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
 
 async def test_what_comes_while_a_replay_is_interrupted_is_looked_at_when_it_goes_on(w):
     w.service.store(instance(1, 1))
-    await begin(w.request(), w.services)
+    await begin(w.request(), w.services, who="ada")
     await advance_all(w.replayed, w.services, seconds=0)  # the one portion of these hours is dealt with
     w.clock.advance(60)
     w.service.store(instance(2, 1))

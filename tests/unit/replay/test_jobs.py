@@ -48,7 +48,7 @@ class World(MemoryWorld):
 
     async def compared(self, request, **more):
         """Replay to the end and let the functions run."""
-        await begin(request, self.services)
+        await begin(request, self.services, who="ada")
         async with walk_of(cursor_of(request), self.services) as walk:
             await advance(Job.of(walk.position), walk, self.replayed, self.services, **more)
             job = Job.of(walk.position)
@@ -264,7 +264,7 @@ async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(
     changes = [w.put(str(number), sop=f"2.25.{700 + number}") for number in range(6)]
     notes = [record(c.object.name, w.began, account="memory", etag=c.etag) for c in changes]
     w.feed.put(hour, {"00": notes[:2], "01": notes[3:5]}, finished=False)
-    await begin(w.window(), w.services)
+    await begin(w.window(), w.services, who="ada")
     async with walk_of(cursor_of(w.window()), w.services) as walk:
         await advance(Job.of(walk.position), walk, w.replayed, w.services, until=0)
         assert Job.of(walk.position).at["portions"] == 0
@@ -276,8 +276,8 @@ async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(
 async def test_the_timer_takes_a_replay_on_in_slices_to_its_end(w):
     for number in range(12):
         w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
-    assert await begin(w.window(), w.services)
-    assert not await begin(w.window(), w.services), "it is under way"
+    assert await begin(w.window(), w.services, who="ada")
+    assert not await begin(w.window(), w.services, who="ada"), "it is under way"
     slices = 0
     while await advance_all(w.replayed, w.services, seconds=0):
         slices += 1
@@ -292,7 +292,7 @@ async def test_the_timer_takes_a_replay_on_in_slices_to_its_end(w):
 
 async def test_an_outage_interrupts_the_timer_and_the_next_one_goes_on(w):
     w.note(w.put("a"))
-    await begin(w.window(), w.services)
+    await begin(w.window(), w.services, who="ada")
     read = w.store.objects.read
 
     async def down(ref, **more):

@@ -144,7 +144,7 @@ async def test_nothing_is_mended_while_an_operator_holds_projection_back():
     await pause_projection(w.services, who="o", why="w")
     await round_of(w)
     assert (w.imaging_study(), await noted(w)) == (None, {DriftKind.MISSING: 1})
-    await resume_projection(w.services)
+    await resume_projection(w.services, who="Ada")
     await runs(w, 1)
     assert (w.imaging_study() is not None, await noted(w)) == (True, {})
 
