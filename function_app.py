@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import azure.functions as func
@@ -24,6 +25,7 @@ from sync.model import StudyRef
 from sync.monitoring import history, study_state
 from sync.monitoring import status as operations
 from sync.monitoring.alerts.watch import watch
+from sync.monitoring.timers import Phase, Work, run_phases
 from sync.replay import jobs as replaying
 from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dashboard as pages
@@ -32,6 +34,8 @@ from sync.web import exchange, rendering, replays
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
+LONGEST_RUN = 540.0
+"""Seconds that all phases of a timer may take together; the host ends a function after ten minutes (host.json)."""
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
@@ -46,14 +50,14 @@ async def ingest_object(message: func.QueueMessage) -> None:
 async def read_dicom_feed(timer: func.TimerRequest) -> None:
     """Read new entries of the DICOM service's change feed, every five seconds; events start it earlier."""
     running = await bootstrap.running()
-    await feeds.read_dicom_feed(running.services)
+    await _phases("read_dicom_feed", running, dicom_feed=lambda: feeds.read_dicom_feed(running.services))
 
 
 @app.timer_trigger(schedule="2-59/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def read_orthanc_feed(timer: func.TimerRequest) -> None:
     """Read new changes of the Orthanc server, every five seconds."""
     running = await bootstrap.running()
-    await feeds.read_orthanc_feed(running.services)
+    await _phases("read_orthanc_feed", running, orthanc_feed=lambda: feeds.read_orthanc_feed(running.services))
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
@@ -81,7 +85,7 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 async def sweep(timer: func.TimerRequest) -> None:
     """Enqueue dirty studies whose message was lost, every 30 seconds."""
     running = await bootstrap.running()
-    await handlers.sweep(running.services)
+    await _phases("sweep", running, studies=lambda: handlers.sweep(running.services))
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
@@ -95,28 +99,30 @@ async def evaluate_alerts(timer: func.TimerRequest) -> None:
 async def recover_undelivered_events(timer: func.TimerRequest) -> None:
     """Inspect the objects of events that Event Grid could not deliver, every five minutes."""
     running = await bootstrap.running()
-    await handlers.guarded(recover_if_any(running.lost, running.sources, running.services))
+    work = partial(recover_if_any, running.lost, running.sources, running.services)
+    await _phases("recover_undelivered_events", running, undelivered_events=work)
 
 
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
 async def compact_metrics(timer: func.TimerRequest) -> None:
     """Roll up the measurements of past hours and delete expired ones, every five minutes."""
     running = await bootstrap.running()
-    await history.compact_metrics(running.services)
+    await _phases("compact_metrics", running, metrics=lambda: history.compact_metrics(running.services))
 
 
 @app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
 async def reconcile(timer: func.TimerRequest) -> None:
     """Compare some studies with FHIR and the source, every minute, and check earlier differences again."""
     running = await bootstrap.running()
-    await handlers.guarded(reconcile_slice(running.services, running.listing))
+    await _phases("reconcile", running, slice=lambda: reconcile_slice(running.services, running.listing))
 
 
 @app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
 async def advance_replays(timer: func.TimerRequest) -> None:
     """Advance each running replay by one time slice."""
     running = await bootstrap.running()
-    await handlers.guarded(replaying.advance_all(running.replayed, running.services))
+    work = partial(replaying.advance_all, running.replayed, running.services)
+    await _phases("advance_replays", running, replays=work)
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -203,6 +209,13 @@ async def replay(req: func.HttpRequest) -> func.HttpResponse:
     """Start a replay, for an operator, and return at once."""
     running = await bootstrap.running()
     return await _answered(replays.start_replay(_request(req), running.replayed, running.services))
+
+
+async def _phases(timer: str, running: bootstrap.Running, **phases: Work) -> None:
+    """Run the parts of a timer's work, each whatever the others raise, within what host.json gives a function."""
+    each = LONGEST_RUN / len(phases)
+    named = [Phase(name=name, work=work, seconds=each) for name, work in phases.items()]
+    await run_phases(timer, named, running.services)
 
 
 def _text(message: func.QueueMessage) -> str:

@@ -356,6 +356,38 @@ resource drift 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   }
 }
 
+resource timer 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: 'dicom-fhir-sync-timer'
+  location: location
+  tags: tags
+  properties: {
+    displayName: 'DICOM-FHIR Sync: alert.timer'
+    description: 'A phase of a timer keeps failing. See alert.timer in the runbook.'
+    severity: 2
+    enabled: true
+    autoMitigate: true
+    scopes: [insightsId]
+    evaluationFrequency: 'PT1M'
+    windowSize: 'PT15M'
+    criteria: {
+      allOf: [
+        {
+          query: 'customMetrics | where name == "dicom_sync.timer.runs" | summarize done = countif(tostring(customDimensions["dicom_sync.outcome"]) == "done"), failed = countif(tostring(customDimensions["dicom_sync.outcome"]) == "failed"), since = min(timestamp) by tostring(customDimensions["dicom_sync.timer"]), tostring(customDimensions["dicom_sync.timer.phase"]) | where done == 0 and failed > 0 | summarize value = max((now() - since) / 1s) | extend value = coalesce(toreal(value), 0.0)'
+          timeAggregation: 'Maximum'
+          metricMeasureColumn: 'value'
+          operator: 'GreaterThan'
+          threshold: 600
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: { actionGroups: [actionGroupId] }
+  }
+}
+
 resource stopped 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'dicom-fhir-sync-stopped'
   location: location

@@ -10,6 +10,7 @@ Every failure the sync can meet, and who acts on it.
     | - EventsUnavailable        the topic of result events did not answer
     | - WebhookUnavailable       whoever gets the alerts did not answer
     | - Contention               the same race was lost too many times in a row
+    | - PhaseTooLong             a phase of a timer took longer than its budget
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
     + Conflict                   somebody else wrote in between; look again ("second pass")
     | - StoreConflict            a table row's ETag is another one, or the row is gone or there already
@@ -129,6 +130,13 @@ class Contention(TransientError):
     hint = (
         "Harmless when rare: the message is delivered again. If it stays, look for a second deployment on this state."
     )
+
+
+class PhaseTooLong(TransientError):
+    """A phase of a timer took longer than its budget and was cut off; its next run goes on."""
+
+    code = "timer.too_long"
+    hint = "See what the phase waits for: a service that answers slowly, or a database that grew; its next run goes on."
 
 
 class UnexpectedFailure(TransientError):

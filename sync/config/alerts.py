@@ -53,6 +53,9 @@ class AlertSettings(Section):
     drift: Annotated[float, Field(ge=0)] = 0.0
     """Open differences between source, ledger and FHIR that are allowed."""
 
+    timer_failing_seconds: Annotated[float, Field(gt=0, le=840)] = 600.0
+    """Seconds for which a phase of a timer may fail without one run that succeeds."""
+
     stopped_seconds: Annotated[float, Field(gt=0)] = 180.0
     """Maximum seconds since the app last evaluated alerts; it does so every 30 seconds."""
 

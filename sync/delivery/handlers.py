@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TypeVar
 
 from sync.delivery.backoff import postpone, postpone_object, release_while_paused
 from sync.errors import (
@@ -26,7 +24,6 @@ from sync.errors import (
     SyncError,
     Throttled,
     TransientError,
-    UnexpectedFailure,
 )
 from sync.events import Sources, parse_message, parse_study_message, study_message_links
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
@@ -37,10 +34,9 @@ from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, 
 from sync.protocol.dirty_studies import due_at
 from sync.protocol.optimistic import unless_conflict
 from sync.protocol.outbox import publish_pending, sweep_outbox
+from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
-
-T = TypeVar("T")
 
 OBJECTS, STUDIES = "objects", "studies"
 """The queues that messages come from, as dead letters name them."""
@@ -75,10 +71,10 @@ async def handle_object_message(text: str, sources: Sources, s: Deliver, *, atte
         Deliver it again.
     """
     failures: list[SyncError] = []
-    async with _only_sync_errors():
+    async with only_sync_errors():
         for change in parse_message(text, sources):
             try:
-                async with _only_sync_errors():
+                async with only_sync_errors():
                     await _handle_change(text, change, s, attempt)
             except (SourceUnavailable, StoreUnavailable) as outage:
                 failures += await _postpone_object(change, outage, s)
@@ -94,7 +90,7 @@ async def _postpone_object(change: Change | PermanentError, outage: TransientErr
     if isinstance(change, PermanentError):
         return [outage]
     try:
-        async with _only_sync_errors():
+        async with only_sync_errors():
             await postpone_object(change, outage, s)
     except SyncError as failure:
         return [failure]
@@ -126,7 +122,7 @@ async def handle_change(
     """
     key = str(change.object.key)
     with s.telemetry.span(span, object=key, attempt=attempt) as traced:
-        async with _only_sync_errors(), _delivering(s):
+        async with only_sync_errors(), _delivering(s):
             try:
                 async with _object_lock(change, s):
                     outcome = await ingest(change, s, redelivered=attempt > 1)
@@ -165,7 +161,7 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
     TransientError
         Deliver it again.
     """
-    async with _failures_measured(s), _only_sync_errors():
+    async with _failures_measured(s), only_sync_errors():
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
@@ -200,7 +196,7 @@ async def handle_study(
         Try again later.
     """
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
-        async with _only_sync_errors(), _delivering(s):
+        async with only_sync_errors(), _delivering(s):
             try:
                 outcome = await project_study(study, s, redelivered=attempt > 1)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
@@ -230,7 +226,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
 
     Objects of the same message that did get through are left out.
     """
-    async with _only_sync_errors(), _delivering(s):
+    async with only_sync_errors(), _delivering(s):
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
                 await dead_letter_message(text, change, s, queue=OBJECTS)
@@ -243,7 +239,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
 
 async def handle_poison_study(text: str, s: Project) -> None:
     """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
-    async with _only_sync_errors(), _delivering(s):
+    async with only_sync_errors(), _delivering(s):
         try:
             study = parse_study_message(text)
         except PermanentError as refusal:
@@ -290,7 +286,7 @@ async def sweep(s: Deliver) -> int:
         How many were enqueued.
     """
     s.telemetry.measure(SWEEPS)
-    async with _only_sync_errors():
+    async with only_sync_errors():
         await sweep_outbox(s)
         if await projection_pause(s) is not None:
             return 0
@@ -318,12 +314,6 @@ async def _failures_measured(s: Core) -> AsyncIterator[None]:
         raise
 
 
-async def guarded(work: Awaitable[T]) -> T:
-    """Do the work of a timer; what it raises is ours, and carries no value from any file."""
-    async with _only_sync_errors():
-        return await work
-
-
 @asynccontextmanager
 async def _delivering(s: Announce) -> AsyncIterator[None]:
     """Send, in the end, the result events of what was done; not when the process is being stopped, as after a crash."""
@@ -333,16 +323,3 @@ async def _delivering(s: Announce) -> AsyncIterator[None]:
         await publish_pending(s)
         raise
     await publish_pending(s)
-
-
-@asynccontextmanager
-async def _only_sync_errors() -> AsyncIterator[None]:
-    """Let our own errors pass; replace any other by its type and place, for its text may hold a patient's name."""
-    try:
-        yield
-    except SyncError:
-        raise
-    except Exception as defect:  # noqa: BLE001 -- its text must not reach a log, whatever it is
-        place = traceback.extract_tb(defect.__traceback__)[-1]
-        where = f"{type(defect).__name__} at {place.filename.rpartition('/')[2]}:{place.lineno} in {place.name}"
-        raise UnexpectedFailure(where) from None

@@ -19,7 +19,7 @@ import logging
 import re
 from typing import Any
 
-from sync.errors import BadEvent, SyncError
+from sync.errors import BadEvent
 from sync.events import Sources, object_message, parse_message
 from sync.model import Change
 from sync.ports import Deliver, UndeliveredEvents
@@ -100,10 +100,6 @@ async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
 
 
 async def recover_if_any(lost: UndeliveredEvents | None, sources: Sources, s: Deliver) -> None:
-    """Do it where a container is configured; an outage is logged, and the next run goes on."""
-    if lost is None:
-        return
-    try:
+    """Do it where a container is configured; raises as `recover_undelivered_events` does."""
+    if lost is not None:
         await recover_undelivered_events(lost, sources, s)
-    except SyncError as failure:
-        s.telemetry.event("events.not_recovered", logging.WARNING, code=failure.code)

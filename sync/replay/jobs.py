@@ -23,6 +23,7 @@ from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import take
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
+from sync.telemetry.defects import only_sync_errors
 from sync.walks.backfill import OUTCOMES
 from sync.walks.walk import LEASE, Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
@@ -115,7 +116,7 @@ async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: f
 
 async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: ReadFeeds, until: float) -> bool:
     try:
-        async with walk_of(cursor.name, s) as walk:
+        async with only_sync_errors(), walk_of(cursor.name, s) as walk:
             job = Job.of(walk.position)
             if job.request.source in IN_ONE_GO:
                 until = time.monotonic() + WHOLE

@@ -22,6 +22,7 @@ OTHER = "other"
 
 _CODE = re.compile(r"[a-z]{2,20}\.[a-z_]{2,40}")
 _FEED = re.compile(r"[a-z]{2,20}")
+_NAME = re.compile(r"[a-z][a-z_]{1,39}")
 
 
 class Kind(enum.Enum):
@@ -99,6 +100,10 @@ RESOURCE_TYPE = _one_of(
 STATUS = _one_of("status", "http.response.status_class", "1xx", "2xx", "3xx", "4xx", "5xx", "none")
 ALERT_STEP = _one_of("step", "dicom_sync.alert.step", "raised", "cleared")
 
+TIMER = Attribute(name="timer", key="dicom_sync.timer", form=_NAME)
+PHASE = Attribute(name="phase", key="dicom_sync.timer.phase", form=_NAME)
+RUN_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "done", "failed")
+
 DRIFT_KIND = Attribute(name="kind", key="dicom_sync.drift.kind")
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -125,6 +130,7 @@ STUDIES = _counter("dicom_sync.studies", "{study}", "Studies projected, by what 
 POSTPONED = _counter("dicom_sync.studies.postponed", "{study}", "Studies that wait for the FHIR service.", CODE)
 SWEPT = _counter("dicom_sync.studies.swept", "{study}", "Studies whose wake-up was lost.")
 SWEEPS = _counter("dicom_sync.sweeps", "{sweep}", "Runs of the sweeper: the heartbeat of the timers.")
+TIMER_RUNS = _counter("dicom_sync.timer.runs", "{run}", "Runs of each phase of a timer.", TIMER, PHASE, RUN_OUTCOME)
 DEAD_LETTERS = _counter("dicom_sync.dead_letters", "{dead_letter}", "Dead letters written, by code.", CODE)
 FAILURES = _counter("dicom_sync.failures", "{failure}", "Deliveries that failed and come again, by code.", CODE)
 DRIFT = _counter("dicom_sync.drift", "{resource}", "Disagreements of source, ledger and FHIR, when found.", DRIFT_KIND)
@@ -155,6 +161,7 @@ INSTRUMENTS = (
     POSTPONED,
     SWEPT,
     SWEEPS,
+    TIMER_RUNS,
     DEAD_LETTERS,
     FAILURES,
     DRIFT,

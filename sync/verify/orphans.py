@@ -64,11 +64,19 @@ async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
     """Find a Patient of ours without rows. One that an ImagingStudy refers to goes with that, or has to stay."""
     if await s.patients.read(key):
         return []
-    if (await s.fhir.page("ImagingStudy", subject=f"Patient/{resource_id}")).resources:
+    if await _is_subject(f"Patient/{resource_id}", s):
         return []
     if await s.fhir.read("Patient", resource_id) is None or await s.patients.read(key):
         return []
     return [_orphan(resource_id, "Patient")]
+
+
+async def _is_subject(reference: str, s: Compare) -> bool:
+    """Whether an ImagingStudy refers to it; a page may be empty though others follow."""
+    page = await s.fhir.page("ImagingStudy", subject=reference)
+    while not page.resources and page.following is not None:
+        page = await s.fhir.page("ImagingStudy", page.following)
+    return bool(page.resources)
 
 
 def _orphan(resource_id: str, resource_type: str) -> Drift:

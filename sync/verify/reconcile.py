@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sync.errors import (
@@ -25,13 +26,16 @@ from sync.errors import (
     SourceGone,
     SourceUnavailable,
     StaleToken,
+    SyncError,
     Throttled,
 )
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
+from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
 from sync.protocol.leases import take
 from sync.protocol.outbox import add_drift_event
+from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.checking import Checker, Found
 from sync.verify.objects import object_address
@@ -48,9 +52,18 @@ AGAIN = 20
 
 TRIES = 2
 
+_OUTAGES = (FhirUnavailable, Throttled, SourceUnavailable)
+"""Failures that the next run meets again or does not; they are measured, and no failure of the timer."""
+
 _STUDIES = "studies"
 _SOURCE = "source"
 _PHASES = (_SOURCE, _STUDIES, *LISTED)
+
+
+_KEPT = ("after", "container", "began", "studies", "failures", "skipped")
+
+FAILURES_AT_A_PLACE = 3
+"""Runs in a row that may fail at one place before the round goes on without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +71,9 @@ class _Place:
     """Where a round stands: in which phase, after which study key or at which link; and the round before."""
 
     phase: str = _SOURCE
+    failures: int = 0
+    skipped: bool = False
+    """Whether a part was left out because it kept failing: such a round is not a whole one."""
     after: str = ""
     container: int = 0
     began: str = ""
@@ -66,22 +82,25 @@ class _Place:
 
     @classmethod
     def of(cls, position: Mapping[str, Any], now: datetime) -> _Place:
-        known = {
-            name: position[name]
-            for name in ("after", "container", "began", "studies", "last_round")
-            if name in position
-        }
+        known = {name: position[name] for name in (*_KEPT, "last_round") if name in position}
         phase = position.get("phase")
         place = cls(**{**known, "phase": phase if phase in _PHASES else _SOURCE})
         return place if place.began else replace(place, began=now.isoformat())
 
+    @property
+    def part(self) -> str:
+        """Name of the phase, for metrics and logs."""
+        return "list_" + self.phase.lower()
+
     def position(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("phase", "after", "container", "began", "studies", "last_round")}
+        return {name: getattr(self, name) for name in ("phase", *_KEPT, "last_round")}
 
     def next_phase(self, now: datetime) -> _Place:
         index = _PHASES.index(self.phase) + 1
         if index < len(_PHASES):
-            return replace(self, phase=_PHASES[index], after="")
+            return replace(self, phase=_PHASES[index], after="", failures=0)
+        if self.skipped:
+            return _Place(began=now.isoformat(), last_round=self.last_round)
         ended = {"began": self.began, "ended": now.isoformat(), "studies": self.studies}
         return _Place(began=now.isoformat(), last_round=ended)
 
@@ -90,8 +109,9 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     """
     Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
 
-    Safe to repeat, to interrupt and to run beside anything. An outage of the FHIR service ends the run; the next one
-    begins at the same place.
+    Safe to repeat, to interrupt and to run beside anything. The two parts fail apart: known drift that cannot be looked
+    at does not keep the round from going on. What fails is tried at the same place by the next runs; after
+    `FAILURES_AT_A_PLACE` of them the round goes on without it, and does not count as a whole one.
 
     Returns
     -------
@@ -100,8 +120,8 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
 
     Raises
     ------
-    StoreUnavailable
-        Storage did not answer.
+    SyncError
+        The first failure that is no outage of FHIR or the source, after both parts were tried and the place was kept.
     """
     if not s.settings.reconcile_studies_per_minute:
         return 0
@@ -110,18 +130,44 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
         return 0
     run = _Run(s, listing, checker or Checker(tries=TRIES))
     place = _Place.of(lease.position, s.clock.now())
+    reached = place
+
+    async def go_on() -> None:
+        nonlocal reached
+        reached = await run.go_on(place)
+
     try:
-        await run.again(place)
-        await lease.advance((await run.go_on(place)).position())
-    except (FhirUnavailable, Throttled, SourceUnavailable) as outage:
-        s.telemetry.event("reconcile.postponed", logging.WARNING, code=outage.code)
+        failures = [
+            await _apart("known_drift", partial(run.again, place), s),
+            failed := await _apart(place.part, go_on, s),
+        ]
+        if failed is not None:
+            await lease.note((await run.after_failure(place)).position())
+        else:
+            await lease.advance(replace(reached, failures=0).position())
     finally:
         await lease.release()
-    run.measure()
+    if failures[0] is None:
+        run.measure()
     s.telemetry.event(
         "reconcile.looked", logging.DEBUG, looked=run.looked, found=run.found.total(), repaired=run.repaired
     )
+    if defects := [each for each in failures if each is not None and not isinstance(each, _OUTAGES)]:
+        raise defects[0]
     return run.looked
+
+
+async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> SyncError | None:
+    """Do one part of a run, measure how it ended and return its failure, so that the other part is done too."""
+    failure: SyncError | None = None
+    try:
+        async with only_sync_errors():
+            await work()
+    except SyncError as problem:
+        failure = problem
+        s.telemetry.event("reconcile.postponed", logging.WARNING, phase=phase, code=problem.code)
+    note_run("reconcile", phase, s, failure=failure)
+    return failure
 
 
 class _Run:
@@ -172,6 +218,19 @@ class _Run:
 
         await self._inspect(list(listed), inspection)
         return replace(place, after=page.following) if page.following else place.next_phase(self._s.clock.now())
+
+    async def after_failure(self, place: _Place) -> _Place:
+        """Return where the next run begins: at the same place, or beyond it once it has failed too often."""
+        if place.failures + 1 < FAILURES_AT_A_PLACE:
+            return replace(place, failures=place.failures + 1)
+        beyond = replace(place, failures=0, skipped=True)
+        if place.phase == _SOURCE:
+            return replace(beyond, container=place.container + 1, after="")
+        if place.phase == _STUDIES:
+            chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies_per_minute)
+            if chunk:
+                return replace(beyond, after=chunk[-1].study.key)
+        return beyond.next_phase(self._s.clock.now())
 
     def measure(self) -> None:
         """Tell how much drift there is now, by kind, and zero of the others."""

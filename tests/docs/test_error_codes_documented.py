@@ -30,6 +30,7 @@ AREAS = {
     "source",
     "store",
     "sync",
+    "timer",
     "walk",
 }
 """Areas of errors; findings, which are documented beside the mapping, have others."""

@@ -88,9 +88,22 @@ def query(rule: Rule) -> str:
         f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(each) for each in sorted(values))})'
         for key, values in rule.where.items()
     )
+    if rule.figure is Aggregation.FAILING:
+        return _failing_query(rule)
     column = "max(valueMax)" if rule.figure is Aggregation.NOW else "sum(valueSum)"
     found = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {column}'
     return f"{found} | extend value = coalesce(value, 0.0)"
+
+
+def _failing_query(rule: Rule) -> str:
+    """Return the KQL of a rule for what has failed and never succeeded within the window, in seconds."""
+    *sets, outcome = (f'tostring(customDimensions["{each.key}"])' for each in rule.instrument.attributes)
+    return (
+        f'customMetrics | where name == "{rule.instrument.name}" | summarize done = countif({outcome} == "done"), '
+        f'failed = countif({outcome} == "failed"), since = min(timestamp) by {", ".join(sets)}'
+        " | where done == 0 and failed > 0 | summarize value = max((now() - since) / 1s)"
+        " | extend value = coalesce(toreal(value), 0.0)"
+    )
 
 
 def bicep() -> str:

@@ -17,6 +17,7 @@ by the app when it is back.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,15 @@ from sync.monitoring.history import Chart, Recorder, floor, read_metrics
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
 from sync.protocol import leases
-from sync.telemetry.instruments import ALERTS, DIRTY_AGE, FEED_LAG, MISSING_EVENT_AGE, OPEN_DRIFT, QUEUE_AGE
+from sync.telemetry.instruments import (
+    ALERTS,
+    DIRTY_AGE,
+    FEED_LAG,
+    MISSING_EVENT_AGE,
+    OPEN_DRIFT,
+    QUEUE_AGE,
+    RUN_OUTCOME,
+)
 from sync.telemetry.measurements import MINUTE
 
 CURSOR = "alerts"
@@ -210,7 +219,7 @@ async def measured_values(s: Measure, recorder: Recorder, *, outside: bool = Fal
     measure_counts(counts, s)
     await recorder.flush()
     now = s.clock.now()
-    names = {rule.instrument.name for rule in RULES if rule.figure is Aggregation.SUM}
+    names = {rule.instrument.name for rule in RULES if rule.figure in (Aggregation.SUM, Aggregation.FAILING)}
     start = floor(now, MINUTE) - timedelta(minutes=LONGEST_WINDOW)
     chart = await read_metrics(s.metrics, names, start, now + timedelta(minutes=1))
     stopped = stopped_for(counts, runs=not outside)
@@ -226,6 +235,8 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
             for point in line.points[-rule.minutes - 1 :]
             if point is not None
         )
+    if rule.figure is Aggregation.FAILING:
+        return _failing_for(chart, rule, counts.at)
     return {
         DIRTY_AGE.name: counts.dirty_age,
         QUEUE_AGE.name: max(counts.queue_ages.values(), default=0.0),
@@ -233,6 +244,25 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
         MISSING_EVENT_AGE.name: counts.missing_event_age,
         OPEN_DRIFT.name: float(counts.drifts.total),
     }[rule.instrument.name]
+
+
+def _failing_for(chart: Chart, rule: Rule, now: datetime) -> float:
+    """Return for how many seconds the worst attribute set has failed, since its last minute with a success."""
+    failed, done = defaultdict[frozenset[str], list[datetime]](list), dict[frozenset[str], datetime]()
+    for line in chart.of(rule.instrument.name):
+        attributes = dict(line.attributes)
+        outcome = attributes.pop(RUN_OUTCOME.key, "")
+        minutes = [at for at, point in zip(chart.times(), line.points, strict=True) if point is not None]
+        which = frozenset(attributes.values())
+        if outcome == "failed":
+            failed[which] += minutes
+        elif minutes:
+            done[which] = max(minutes)
+    since = (
+        min((at for at in times if at > done[which]) if which in done else times, default=None)
+        for which, times in failed.items()
+    )
+    return max(((now - at).total_seconds() for at in since if at is not None), default=0.0)
 
 
 async def _send(

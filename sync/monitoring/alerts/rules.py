@@ -24,6 +24,7 @@ from sync.telemetry.instruments import (
     OPEN_DRIFT,
     QUEUE_AGE,
     SWEEPS,
+    TIMER_RUNS,
     Instrument,
 )
 
@@ -49,6 +50,12 @@ class Aggregation(enum.Enum):
     """
     For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, somebody outside
     tells: Azure Monitor, and `python -m sync alerts watch`.
+    """
+
+    FAILING = "failing"
+    """
+    Seconds for which the worst attribute set of a counter has counted ``failed`` and never ``done``, as far back as the
+    window goes.
     """
 
 
@@ -209,6 +216,17 @@ RULES = (
         instrument=OPEN_DRIFT,
         figure=Aggregation.NOW,
         setting="drift",
+    ),
+    Rule(
+        code="alert.timer",
+        title="A phase of a timer keeps failing",
+        hint="The log says which phase and why, under timer.failed; what it does is left undone meanwhile.",
+        severity=Severity.WARNING,
+        instrument=TIMER_RUNS,
+        figure=Aggregation.FAILING,
+        setting="timer_failing_seconds",
+        minutes=15,
+        unit=" s",
     ),
     Rule(
         code="alert.stopped",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from sync.errors import SyncError
 from sync.monitoring.alerts.evaluation import evaluate_alerts
@@ -11,7 +11,10 @@ from sync.monitoring.alerts.missing_events import find_missing_events
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
 from sync.monitoring.counts import store_counts
 from sync.monitoring.history import Recorder
+from sync.monitoring.timers import Phase, run_phases
 from sync.ports import AlertChannel, Notice, ObjectListing, Watch
+
+TIMER = "evaluate_alerts"
 
 
 async def watch(
@@ -40,9 +43,17 @@ async def watch(
     StoreUnavailable
         Storage did not answer: nobody can be warned. Azure Monitor's own rules are for that.
     """
-    for work in (store_counts(s), note_unread_feeds(s), find_missing_events(s, listing)):
-        try:
-            await work
-        except SyncError as failure:
-            s.telemetry.event("watch.hindered", logging.WARNING, code=failure.code)
-    return await evaluate_alerts(s, recorder=recorder, channels=channels, outside=outside)
+    phases = (
+        Phase(name="counts", work=lambda: store_counts(s)),
+        Phase(name="unread_feeds", work=lambda: note_unread_feeds(s)),
+        Phase(name="missing_events", work=lambda: find_missing_events(s, listing)),
+    )
+    with suppress(SyncError):  # logged and measured; it must not keep the alerts from being evaluated
+        await run_phases(TIMER, phases, s)
+    notices: list[Notice] = []
+
+    async def evaluate() -> None:
+        notices.extend(await evaluate_alerts(s, recorder=recorder, channels=channels, outside=outside))
+
+    await run_phases(TIMER, (Phase(name="evaluation", work=evaluate),), s)
+    return notices

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.errors import FhirRejected, ForeignLink
+from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
 from tests.unit.adapters.test_fhir_server import BASE, Service, says
 
 
@@ -18,9 +18,15 @@ def page_of(*links):
         ("https://fhir.example:443/r4/Patient?ct=1", f"{BASE}/Patient?ct=1"),
         ("Patient?_offset=4", f"{BASE}/Patient?_offset=4"),
         ("?_getpages=y", f"{BASE}/?_getpages=y"),
+        ("http://internal:8080/r4?_getpages=x", f"{BASE}?_getpages=x"),
+        ("http://internal:8080/r4/Patient?ct=abc", f"{BASE}/Patient?ct=abc"),
+        ("http://internal:8080/hapi/r4?_getpages=x", f"{BASE}?_getpages=x"),
+        ("http://10.0.0.7/fhir/Patient?page=2", f"{BASE}/Patient?page=2"),
+        ("//evil.example/r4?x=1", f"{BASE}?x=1"),
+        ("https://fhir.example@evil.example/r4?x=1", f"{BASE}?x=1"),
     ],
 )
-async def test_a_link_of_the_service_itself_is_followed(link, asked):
+async def test_a_link_of_the_service_is_asked_of_our_base_url_whatever_host_it_names(link, asked):
     service = Service(page_of(link), says(200, {"resourceType": "Bundle"}))
     page = await service.client.page("Patient")
     await service.client.page("Patient", page.following)
@@ -31,13 +37,11 @@ async def test_a_link_of_the_service_itself_is_followed(link, asked):
 @pytest.mark.parametrize(
     "link",
     [
-        "https://evil.example/r4?x=1",
-        "http://fhir.example/r4?x=1",
-        "https://fhir.example:8443/r4?x=1",
+        "https://evil.example/other?x=1",
+        "https://evil.example/Observation?x=1",
+        "http://internal:8080/hapi/r4",
         "https://fhir.example/r4-of-others?x=1",
         "https://fhir.example/r4/../admin?x=1",
-        "https://fhir.example@evil.example/r4?x=1",
-        "//evil.example/r4?x=1",
         "https://fhir.example:port/r4",
         "http://169.254.169.254/metadata/identity",
         "file:///etc/passwd",
@@ -78,3 +82,40 @@ async def test_a_listing_asks_for_the_id_by_name_and_takes_it_from_the_address_w
     page = await service.client.page("Patient")
     assert service.requests[0].url.params["_elements"] == "id,identifier"
     assert list(page.resources) == [{"resourceType": "Patient", "id": "pt-7"}, {"resourceType": "Patient"}]
+
+
+def found(*resources, following=None):
+    links = [{"relation": "next", "url": following}] if following else []
+    return says(200, {"resourceType": "Bundle", "link": links, "entry": [{"resource": each} for each in resources]})
+
+
+PATIENT = {"resourceType": "Patient", "id": "ehr-1", "identifier": [{"system": "a", "value": "Zz1"}]}
+
+
+@pytest.mark.parametrize(
+    ("link", "method", "asked"),
+    [
+        (f"{BASE}?_getpages=x", "GET", f"{BASE}?_getpages=x"),
+        ("http://internal:8080/r4/Patient?identifier=a%7CZz1&ct=abc", "POST", f"{BASE}/Patient/_search"),
+    ],
+)
+async def test_a_look_up_whose_first_page_is_empty_is_followed(link, method, asked):
+    """Believing the empty page made a second Patient beside the EHR's. An identifier stays out of addresses."""
+    service = Service(found(following=link), found(PATIENT))
+    assert await service.client.search("Patient", "a", "Zz1") == [PATIENT]
+    assert (service.requests[1].method, str(service.requests[1].url)) == (method, asked)
+    if method == "POST":
+        assert service.requests[1].content == b"identifier=a%7CZz1&ct=abc"
+    assert all("Zz1" not in str(request.url) for request in service.requests)
+
+
+async def test_a_look_up_that_never_ends_is_no_answer():
+    with pytest.raises(FhirUnavailable):
+        await Service(found(following=f"{BASE}?_getpages=x")).client.search("Patient", "a", "b")
+
+
+async def test_a_list_that_leads_to_itself_is_no_answer():
+    service = Service(page_of("?_getpages=x"))
+    page = await service.client.page("Patient")
+    with pytest.raises(FhirUnavailable):
+        await service.client.page("Patient", page.following)

@@ -68,7 +68,8 @@ async def test_a_crash_before_the_blob_goes_has_the_objects_looked_at_once_more_
         raise StoreUnavailable
 
     lost.remove = crash
-    await recover_if_any(lost, SOURCES, w.services)
+    with pytest.raises(StoreUnavailable):
+        await recover_if_any(lost, SOURCES, w.services)
     await run(w)
     versions = w.versions()
     lost.remove = remove

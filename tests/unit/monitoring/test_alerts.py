@@ -14,7 +14,7 @@ from sync.monitoring.alerts.rules import BY_CODE, RULES, Aggregation
 from sync.monitoring.alerts.watch import watch
 from sync.monitoring.history import Recorder
 from sync.monitoring.status import status
-from sync.telemetry.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED
+from sync.telemetry.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED, TIMER_RUNS
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
 
@@ -106,6 +106,18 @@ def counted(instrument, amount, **attributes):
     return count
 
 
+async def keeps_failing(world):
+    """Fail for eleven minutes while another phase of the same timer succeeds."""
+    for _ in range(11):
+        world.s.telemetry.measure(TIMER_RUNS, timer="reconcile", phase="list_studies", outcome="done")
+        world.s.telemetry.measure(TIMER_RUNS, timer="reconcile", phase="list_patient", outcome="failed")
+        await world.tick(60)
+
+
+async def succeeds(world):
+    world.s.telemetry.measure(TIMER_RUNS, timer="reconcile", phase="list_patient", outcome="done")
+
+
 async def no_timer(world):
     world.w.clock.advance(1000)
 
@@ -126,6 +138,7 @@ BROKEN = {
     "alert.poison": (counted(DEAD_LETTERS, 1, code="poison.study"), nothing),
     "alert.defect": (counted(FAILURES, 1, code="sync.unexpected"), nothing),
     "alert.drift": (drifted, agrees),
+    "alert.timer": (keeps_failing, succeeds),
     "alert.stopped": (no_timer, nothing),
 }
 

@@ -1,14 +1,16 @@
 """The timer's slices: together a whole round, each of them small, and nobody is woken for nothing."""
 
+from contextlib import suppress
+
 import pytest
 
-from sync.errors import FhirUnavailable
+from sync.errors import FhirUnavailable, ForeignLink, StoreUnavailable, SyncError
 from sync.model import RECONCILE_CURSOR as CURSOR
 from sync.model import DriftKind, StudyRef
 from sync.model.result_events import DriftFound
 from sync.operators.pause import pause_projection, resume_projection
 from sync.protocol.outbox import sweep_outbox
-from sync.telemetry.instruments import OPEN_DRIFT
+from sync.telemetry.instruments import OPEN_DRIFT, TIMER_RUNS
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
 from sync.verify.checking import Checker
@@ -187,8 +189,48 @@ async def test_an_outage_ends_the_run_and_the_next_begins_at_the_same_place():
     before = place(w)
     w.fhir.outage = FhirUnavailable("away")
     await runs(w, 2)
-    assert place(w) == before
+    assert place(w) == before | {"failures": 2}
     w.fhir.outage = None
+    assert (await round_of(w))["studies"] == STUDIES
+
+
+def ended(w):
+    """Give the phases that have run since the last call, and how."""
+    taken = [dict(key.attributes) for key in w.services.telemetry.take() if key.name == TIMER_RUNS.name]
+    return {(each["dicom_sync.timer.phase"], each["dicom_sync.outcome"]) for each in taken}
+
+
+@pytest.mark.parametrize("failure", [ForeignLink("elsewhere"), FhirUnavailable("503"), ZeroDivisionError("defect")])
+async def test_a_list_that_cannot_be_read_keeps_no_other_part_from_being_looked_at(failure):
+    """A server that names an internal host in its links must not keep deletions from being noticed."""
+    w = await world()
+    before = await round_of(w)
+    w.server.page = refuses(failure)
+    ended(w)
+    for _ in range(40):
+        w.clock.advance(60)
+        with suppress(SyncError):
+            await reconcile(w.services, w.store.objects, Checker(sleep=Naps()))
+    told = ended(w)
+    assert {("list_patient", "failed"), ("list_imagingstudy", "failed")} <= told
+    assert {("list_source", "done"), ("list_studies", "done"), ("known_drift", "done")} <= told
+    assert place(w)["last_round"] == before, "a round that left something out is not a whole one"
+
+
+async def test_known_drift_that_cannot_be_looked_at_does_not_hold_the_round_up():
+    w = await world()
+    await runs(w, 3)
+    before = place(w)
+
+    async def silent():
+        raise StoreUnavailable("503")
+        yield
+
+    real, w.store.drifts.all = w.store.drifts.all, silent
+    with pytest.raises(StoreUnavailable):
+        await runs(w, 1)
+    assert place(w) != before
+    w.store.drifts.all = real
     assert (await round_of(w))["studies"] == STUDIES
 
 

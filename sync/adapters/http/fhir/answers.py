@@ -153,14 +153,17 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
     return any(each.get("value") == value and system in (None, each.get("system", "")) for each in identifiers)
 
 
-def following(answer: httpx.Response, base: str) -> str | None:
+def following(answer: httpx.Response, base: str, resource_type: str) -> str | None:
     """
     Link to the next page, relative to the base URL; None after the last.
+
+    Only path and query of a link are used, never its host: a service behind a gateway often names the host that it
+    knows itself by, so a link whose path fits is asked of our own base URL, and nothing is ever sent elsewhere.
 
     Raises
     ------
     ForeignLink
-        It leads elsewhere: it gets no request, and no token.
+        Its path is neither below ours nor that of a search: it gets no request, and no token.
     """
     links = object_of(answer).get("link") or []
     urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
@@ -168,16 +171,38 @@ def following(answer: httpx.Response, base: str) -> str | None:
         return None
     try:
         target, home = urlsplit(urljoin(f"{base}/", str(urls[0]))), urlsplit(base)
-        below = target.path == home.path or target.path.startswith(f"{home.path}/")
-        if not below or _origin(target) != _origin(home) or ".." in target.path.split("/"):
-            raise ForeignLink("the next page is outside the base URL")
+        path = _below(target, home, resource_type)
     except ValueError:
         raise ForeignLink("the next page has no readable address") from None
-    return f"{target.path[len(home.path) :]}?{target.query}"
+    if path is None:
+        raise ForeignLink("the next page is outside the base URL")
+    return f"{path}?{target.query}"
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
+def _below(target: SplitResult, home: SplitResult, resource_type: str) -> str | None:
+    """
+    Return the path of a link below our base URL; None when it fits nowhere there.
+
+    A gateway may change the path too: ``https://gateway/hospital/fhir`` for ``http://internal:8080/fhir``. Then a link
+    of a search still ends as ours do, in the type that was searched or in the last segment of our base.
+    """
+    segments = target.path.rstrip("/").split("/")
+    if target.scheme not in ("http", "https") or target.port == 0 or ".." in segments:
+        return None
+    if target.path == home.path or target.path.startswith(f"{home.path}/"):
+        return target.path[len(home.path) :]
+    if _is_same_origin(target, home) or not target.query:
+        return None
+    if segments[-1] == resource_type:
+        return f"/{resource_type}"
+    return "" if segments[-1] == home.path.rpartition("/")[2] else None
+
+
+def _is_same_origin(one: SplitResult, other: SplitResult) -> bool:
+    def origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+        return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+    return origin(one) == origin(other)
 
 
 def part_of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:

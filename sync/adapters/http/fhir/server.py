@@ -138,7 +138,7 @@ class HttpFhirServer:
         while True:
             raise_for(answer.status_code, answer)
             found += [each for each in matches(answer, resource_type) if carries(each, system, value)]
-            link = following(answer, self._remote.base)
+            link = following(answer, self._remote.base, resource_type)
             if link is None:
                 break
             if link in followed:
@@ -166,7 +166,10 @@ class HttpFhirServer:
             raise ForeignLink("a link that is not relative to the service")
         answer = await self._remote.ask("GET", address, headers=_FRESH)
         raise_for(answer.status_code, answer)
-        return FhirPage(resources=matches(answer, resource_type), following=following(answer, self._remote.base))
+        next_link = following(answer, self._remote.base, resource_type)
+        if next_link is not None and next_link == link:
+            raise FhirUnavailable("a page links to itself as the next one")
+        return FhirPage(resources=matches(answer, resource_type), following=next_link)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""

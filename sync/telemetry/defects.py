@@ -1,0 +1,29 @@
+"""What must not pass with its text: an exception that is not ours may quote a file or a resource."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sync.errors import SyncError, UnexpectedFailure
+
+
+@asynccontextmanager
+async def only_sync_errors() -> AsyncIterator[None]:
+    """
+    Let our own errors pass; replace any other by its type and place, for its text may hold a patient's name.
+
+    Raises
+    ------
+    UnexpectedFailure
+        In place of what is not ours.
+    """
+    try:
+        yield
+    except SyncError:
+        raise
+    except Exception as defect:  # noqa: BLE001 -- its text must not reach a log, whatever it is
+        place = traceback.extract_tb(defect.__traceback__)[-1]
+        where = f"{type(defect).__name__} at {place.filename.rpartition('/')[2]}:{place.lineno} in {place.name}"
+        raise UnexpectedFailure(where) from None
