@@ -9,7 +9,7 @@ is taken out of it.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,7 @@ from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
 from sync.verify.checking import Checker, Found
+from sync.verify.judge import Judge, identity
 from sync.verify.orphans import LISTED, check_orphan, study_of
 from sync.verify.repair import OF_OBJECTS, Budget, remove_orphan, repair_study
 from sync.verify.source import PAGE, check_listed_object, repair_object
@@ -96,7 +97,7 @@ class Round:
         self._looker = checker or Checker()
         self._budget = Budget(plan.removals)
         self._told: set[int] = set()
-        self._known: defaultdict[str, list[Drift]] = defaultdict(list)
+        self._judge = Judge(s, found_in=s.clock.now().isoformat())
 
     async def over_everything(self) -> Outcome:
         """
@@ -109,8 +110,7 @@ class Round:
         TransientError
             A service did not answer for longer than some tries take.
         """
-        async for drift in self._s.drifts.all():
-            self._known[drift.subject].append(drift)
+        await self._judge.load()
         if self._plan.sample is None and self._plan.objects:
             for container in self._s.settings.containers:
                 with suppress(SourceGone):  # a container that is not there yet holds nothing
@@ -121,15 +121,13 @@ class Round:
         if self._plan.sample is None:
             for resource_type in LISTED:
                 await self._orphans(resource_type)
-            for subject in list(self._known):
-                await self._note(subject, [])  # not met in a whole round: it is gone
+            for subject in self._judge.unmet:
+                await self._conclude(subject, [], [])  # not met in a whole round: it is gone
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> Outcome:
         """Look at one study only, known or not."""
-        async for drift in self._s.drifts.all():
-            if drift.subject == study.key:
-                self._known[study.key].append(drift)
+        await self._judge.load(study.key)
         await self._studies([study])
         return self.outcome
 
@@ -154,7 +152,7 @@ class Round:
             await self._looker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
             left = await check_listed_object(now, self._s) if now.etag else []
-        await self._note(drifts[0].subject, self._tell(drifts, left))
+        await self._conclude(drifts[0].subject, drifts, left)
 
     async def _etag(self, listed: ListedObject) -> str:
         try:
@@ -189,40 +187,37 @@ class Round:
         found = await self._looker.twice(studies, inspection)
         self.outcome.studies += len(studies)
         for study, drifts in zip(studies, found, strict=True):
-            await self._conclude(study, drifts)
+            await self._study_checked(study, drifts)
 
-    async def _conclude(self, study: StudyRef, drifts: Found) -> None:
+    async def _study_checked(self, study: StudyRef, drifts: Found) -> None:
         if drifts is None:
             self.outcome.busy += 1
             return
-        left = self._judged(drifts)
-        if left and self._plan.repair:
+        found = self._judge.with_kept(drifts)
+        left: Sequence[Drift] = found
+        if found and self._plan.repair:
             left = await self._looker.with_retries(repair_study, study, drifts, self._budget, self._s)
-        await self._note(study.key, self._tell(drifts, left))
+        await self._conclude(study.key, found, left)
 
-    def _judged(self, drifts: Sequence[Drift]) -> Sequence[Drift]:
-        """Leave a drift kept that an earlier repair could not remove."""
-        kept = {(drift.kind, drift.resource) for known in drifts for drift in self._known[known.subject] if drift.kept}
-        return [replace(drift, kept=(drift.kind, drift.resource) in kept) for drift in drifts]
-
-    def _tell(self, before: Sequence[Drift], left: Sequence[Drift]) -> Sequence[Drift]:
-        """Tell each drift once, whichever studies share the resource; return those of ``left`` that are new."""
-        remaining = {(drift.kind, drift.resource): drift for drift in left}
-        every = {**{(drift.kind, drift.resource): drift for drift in before}, **remaining}
+    def _tell(self, found: Sequence[Drift], left: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
+        """Tell each drift once, whichever studies share the resource; return which are told now, and left."""
+        remaining = {identity(drift): drift for drift in left}
+        every = {**{identity(drift): drift for drift in found}, **remaining}
         new = {key: drift for key, drift in every.items() if hash(key) not in self._told}
         for key, drift in new.items():
             self._told.add(hash(key))
             self.outcome.found[drift.kind] += 1
             self.outcome.repaired[drift.kind] += key not in remaining
-            self.outcome.kept += drift.kept
+            self.outcome.kept += drift.kept and key in remaining
             self._audience.found(drift, repaired=key not in remaining)
-        return [drift for key, drift in new.items() if key in remaining]
+        return list(new.values()), [drift for key, drift in new.items() if key in remaining]
 
-    async def _note(self, subject: str, left: Sequence[Drift]) -> None:
-        known = self._known.pop(subject, [])
+    async def _conclude(self, subject: str, found: Sequence[Drift], left: Sequence[Drift]) -> None:
+        """Report and store what is new to this round, and keep what it does not ask the source about."""
+        new, remaining = self._tell(found, left)
+        known = self._judge.known(subject)
         unasked = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
-        if left or known != unasked:
-            await self._s.drifts.note(subject, [*left, *unasked], self._s.clock.now())
+        await self._judge.conclude(subject, new, [*remaining, *unasked])
 
     async def _orphans(self, resource_type: str) -> None:
         """List a type; what no record knows is removed at the end of the list, unless there is too much of it."""
@@ -253,21 +248,23 @@ class Round:
             return
         [first, *_] = drifts
         if first.subject != first.resource:
-            await self._conclude(_known_study(listed), drifts)  # its record was lost, its ledger was not
+            await self._study_checked(_known_study(listed), drifts)  # its record was lost, its ledger was not
         elif self._plan.repair and len(orphans) <= self._plan.removals:
             orphans.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
         else:
-            await self._note(first.subject, self._tell(drifts, self._judged(drifts)))
+            found = self._judge.with_kept(drifts)
+            await self._conclude(first.subject, found, found)
 
     async def _remove(self, orphans: Sequence[tuple[Drift, StudyRef | None]]) -> None:
         many = len(orphans) > max(self._budget.left, 0)
         for drift, study in orphans:
-            left = self._judged([drift])
+            found = self._judge.with_kept([drift])
+            left: Sequence[Drift] = found
             if not many and self._budget.take():
                 kept = await self._looker.with_retries(remove_orphan, drift, study, self._s)
                 left = [kept] if kept is not None else []
             self.outcome.not_removed += many
-            await self._note(drift.subject, self._tell([drift], left))
+            await self._conclude(drift.subject, found, left)
 
 
 def _known_study(listed: Resource) -> StudyRef:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,10 +34,10 @@ from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
 from sync.protocol.leases import take
-from sync.protocol.outbox import add_drift_event
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.checking import Checker, Found
+from sync.verify.judge import Judge
 from sync.verify.objects import object_address
 from sync.verify.orphans import LISTED, check_orphan
 from sync.verify.repair import Budget, repair_study
@@ -128,8 +128,8 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     lease = await take(RECONCILE_CURSOR, s.cursors, s.clock, seconds=LEASE)
     if lease is None:
         return 0
-    run = _Run(s, listing, checker or Checker(tries=TRIES))
     place = _Place.of(lease.position, s.clock.now())
+    run = _Run(s, listing, checker or Checker(tries=TRIES), Judge(s, found_in=place.began))
     reached = place
 
     async def go_on() -> None:
@@ -173,25 +173,22 @@ async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> 
 class _Run:
     """One run of the timer."""
 
-    def __init__(self, s: Verify, listing: ObjectListing, checker: Checker) -> None:
+    def __init__(self, s: Verify, listing: ObjectListing, checker: Checker, judge: Judge) -> None:
         self._source = listing
         self.looked = 0
         self.repaired = 0
         self.found: Counter[DriftKind] = Counter()
         self._s = s
+        self._judge = judge
         self._looker = checker
         self._repairs = False
-        self._began = ""
         self._refs: dict[str, ObjectRef] = {}
-        self._known: defaultdict[str, list[Drift]] = defaultdict(list)
 
     async def again(self, place: _Place) -> None:
         """Look again at some of what was found: what is right by now is no drift any more."""
         self._repairs = self._s.settings.reconcile_repair and await projection_pause(self._s) is None
-        self._began = place.began
-        async for drift in self._s.drifts.all():
-            self._known[drift.subject].append(drift)
-        subjects = list(self._known)
+        await self._judge.load()
+        subjects = self._judge.subjects
         some = random.sample(subjects, min(AGAIN, len(subjects)))  # in no order: some can only wait for their list
 
         async def inspection(subject: str) -> Found:
@@ -234,7 +231,7 @@ class _Run:
 
     def measure(self) -> None:
         """Tell how much drift there is now, by kind, and zero of the others."""
-        kinds = Counter(drift.kind for drifts in self._known.values() for drift in drifts if not drift.kept)
+        kinds = self._judge.open_by_kind()
         for kind in DriftKind:
             self._s.telemetry.measure(OPEN_DRIFT, kinds[kind], kind=kind.value)
 
@@ -281,7 +278,7 @@ class _Run:
             return await check_orphan(held, self._s) if held is not None else []
         known = await self._s.locators.find(ObjectKey.parse(resource_id))
         if known is None or not known.value.settled:
-            met = self._known[subject][0].last_at
+            met = self._judge.known(subject)[0].last_at
             return [] if met is not None and met.isoformat() < began else None
         return await self._object(subject, known.value)
 
@@ -300,22 +297,11 @@ class _Run:
                 await self._conclude(drifts[0].subject if drifts else subject, drifts)
 
     async def _conclude(self, subject: str, drifts: Sequence[Drift]) -> None:
-        known = {(drift.kind, drift.resource): drift.kept for drift in self._known.pop(subject, [])}
-        left: Sequence[Drift] = [replace(each, kept=known.get((each.kind, each.resource), False)) for each in drifts]
-        news = [drift for drift in left if (drift.kind, drift.resource) not in known]
-        for drift in news:
-            self.found[drift.kind] += 1
-            self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
-        if left and self._repairs and not all(drift.kept for drift in left):
-            left = await self._repair(subject, left)
-        still = {(drift.kind, drift.resource) for drift in left}
-        for drift in news:
-            repaired = (drift.kind, drift.resource) not in still
-            await add_drift_event(drift, self._s, found_in=self._began, repaired=repaired)
-        if left or known:
-            await self._s.drifts.note(subject, left, self._s.clock.now())
-        if left:
-            self._known[subject] = list(left)
+        found = self._judge.with_kept(drifts, subject)
+        left: Sequence[Drift] = found
+        if found and self._repairs and not all(drift.kept for drift in found):
+            left = await self._repair(subject, found)
+        self.found.update(drift.kind for drift in await self._judge.conclude(subject, found, left))
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Mend a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""

@@ -28,6 +28,7 @@ from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Control, Counted, Operate, Services
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
+from sync.verify.judge import Judge
 from sync.verify.studies import check_study
 from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import Page, Visit, ago, redirect, render
@@ -198,7 +199,9 @@ async def _verify(deed: Deed, s: Services) -> int:
     found = await check_study(deed.study, s)
     if found is None:
         raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
-    await s.drifts.note(deed.study.key, found, s.clock.now())
+    judge = Judge(s, found_in=s.clock.now().isoformat())
+    await judge.load(deed.study.key)
+    await judge.conclude(deed.study.key, judge.with_kept(found), judge.with_kept(found))
     return len(found)
 
 

@@ -1,0 +1,118 @@
+"""
+What is known to disagree against what a check finds: the one place that announces, counts and stores drift.
+
+    load table ``drifts``  ->  a check finds something  ->  conclude: announce what is new, store what is left
+
+The timer, the command ``verify`` and the button of a study page all conclude here, so that a drift is announced
+once, whichever of them meets it first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sync.model import Drift, DriftKind
+from sync.ports import Verify
+from sync.protocol.outbox import add_drift_event
+
+Identity = tuple[DriftKind, str]
+
+
+def identity(drift: Drift) -> Identity:
+    """Return what makes two drifts the same: what is wrong, with which resource; several studies may share it."""
+    return drift.kind, drift.resource
+
+
+class Judge:
+    """
+    The known drifts of one run of checks.
+
+    Parameters
+    ----------
+    found_in
+        Names the run for result events; a run that is repeated under the same name announces the same events.
+    """
+
+    def __init__(self, s: Verify, *, found_in: str) -> None:
+        self._s = s
+        self._found_in = found_in
+        self._known: defaultdict[str, list[Drift]] = defaultdict(list)
+        self._concluded: set[str] = set()
+        self._announced: set[Identity] = set()
+
+    async def load(self, subject: str | None = None) -> None:
+        """Read what is known, of one subject or of all."""
+        async for drift in self._s.drifts.all():
+            self._announced.add(identity(drift))
+            if subject is None or drift.subject == subject:
+                self._known[drift.subject].append(drift)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Subjects with known drift."""
+        return [subject for subject, drifts in self._known.items() if drifts]
+
+    @property
+    def unmet(self) -> list[str]:
+        """Subjects with known drift about which this run has not concluded."""
+        return [subject for subject in self.subjects if subject not in self._concluded]
+
+    def known(self, subject: str) -> Sequence[Drift]:
+        """Return the known drifts of a subject."""
+        return self._known.get(subject, [])
+
+    def open_by_kind(self) -> Counter[DriftKind]:
+        """Count the known drifts that a repair may still remove."""
+        return Counter(drift.kind for drifts in self._known.values() for drift in drifts if not drift.kept)
+
+    def with_kept(self, drifts: Sequence[Drift], subject: str | None = None) -> list[Drift]:
+        """Leave a drift kept that an earlier repair could not remove, under ``subject`` or under its own."""
+        kept = {
+            identity(known)
+            for drift in drifts
+            for known in self.known(subject if subject is not None else drift.subject)
+            if known.kept
+        }
+        return [replace(drift, kept=identity(drift) in kept) for drift in drifts]
+
+    async def conclude(self, subject: str, found: Sequence[Drift], left: Sequence[Drift]) -> list[Drift]:
+        """
+        Announce what is new of ``found``, and make ``left`` all that table ``drifts`` holds of the subject. Idempotent.
+
+        Parameters
+        ----------
+        found
+            What the check found.
+        left
+            What of it is still wrong, after a repair if there was one.
+
+        Returns
+        -------
+        list
+            The drifts that were not known before.
+
+        Raises
+        ------
+        StoreUnavailable
+            Storage did not answer; the next run concludes again.
+        """
+        before = self._known.pop(subject, [])
+        remaining = {identity(drift) for drift in left}
+        new = [drift for drift in found if identity(drift) not in self._announced]
+        # Announced before it is stored: a crash in between announces it again, under the same id in the same round. The
+        # other way round, a drift could be known of which no event tells.
+        for drift in new:
+            self._announced.add(identity(drift))
+            self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
+            repaired = identity(drift) not in remaining
+            await add_drift_event(drift, self._s, found_in=self._found_in, repaired=repaired)
+        if list(left) != before:
+            await self._s.drifts.note(subject, left, self._s.clock.now())
+        if left:
+            self._known[subject] = list(left)
+        self._concluded.add(subject)
+        self._announced -= {identity(drift) for drift in before} - remaining  # found once more, it is new
+        return new
