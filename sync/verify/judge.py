@@ -42,13 +42,16 @@ class Judge:
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
         self._concluded: set[str] = set()
         self._announced: set[Identity] = set()
+        self._loaded = False
 
     async def load(self, subject: str | None = None) -> None:
         """Read what is known, of one subject or of all."""
+        self._known.clear()
         async for drift in self._s.drifts.all():
             self._announced.add(identity(drift))
             if subject is None or drift.subject == subject:
                 self._known[drift.subject].append(drift)
+        self._loaded = True
 
     @property
     def subjects(self) -> list[str]:
@@ -99,6 +102,8 @@ class Judge:
         StoreUnavailable
             Storage did not answer; the next run concludes again.
         """
+        if not self._loaded:  # or all that is known would be announced once more
+            await self.load()
         before = self._known.pop(subject, [])
         remaining = {identity(drift) for drift in left}
         new = [drift for drift in found if identity(drift) not in self._announced]

@@ -76,15 +76,24 @@ async def test_a_drift_that_was_right_in_between_is_announced_again(w):
 
 
 async def test_a_conclusion_that_died_before_it_was_stored_announces_the_same_event(w):
+    class Died(BaseException):
+        """The process ends here."""
+
     async def down(*_):
-        raise RuntimeError("the process dies")
+        raise Died
 
     note, w.services.drifts.note = w.services.drifts.note, down
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Died):
         await by_timer(w)
     w.services.drifts.note = note
     await by_timer(w)
     assert await announced(w) == ["drift.missing"], "one event: its id is that of the round"
+    assert await noted(w) == {DriftKind.MISSING: 1}
+
+
+async def test_what_could_not_be_read_at_first_is_not_announced_again(w):
+    await by_timer(w)
     judge = Judge(w.services, found_in="x")
-    await judge.load()
+    known = [drift async for drift in w.services.drifts.all()]
+    assert await judge.conclude(STUDY.key, known, known) == []
     assert judge.subjects == [STUDY.key]
