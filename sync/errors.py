@@ -22,7 +22,7 @@ Every failure the sync can meet, and who acts on it.
     | - MessageTooLarge          no queue takes the message
     | - RowTooLarge              no table takes the row
     | - UnreadableObject         the object can never become an instance, as it is now
-    | | - NotDicom, DicomDirectory, TruncatedHeader, HeaderLimit, MissingIdentity
+    | | - NotDicom, DicomDirectory, TruncatedHeader, DamagedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
     | - FeedMalformed            a change feed is not as documented
     | - InvalidResource          our own validation refused what the mapping built
@@ -230,6 +230,13 @@ class TruncatedHeader(UnreadableObject):
 
     code = "header.truncated"
     hint = "The file was cut short; send it again."
+
+
+class DamagedHeader(UnreadableObject):
+    """The structure contradicts itself before the identity is certain: it may belong to another study or series."""
+
+    code = "header.damaged"
+    hint = "A length in the header is wrong, so its UIDs cannot be relied on; send the file again from its source."
 
 
 class HeaderLimit(UnreadableObject):

@@ -35,10 +35,15 @@ _BROKEN = ("content.malformed", "instance only")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The tree, as the attribute that it is; nothing when it could not be used, and what was wrong."""
+    """
+    The tree, as the attribute that it is; nothing when it could not be used, and what was wrong.
+
+    ``end`` is where the next element starts, if that is known.
+    """
 
     attributes: Mapping[str, list[Any]]
     findings: frozenset[Finding]
+    end: int | None = None
 
 
 def read_content(
@@ -76,7 +81,7 @@ def read_content(
         return _nothing(TOO_LARGE)
     except Malformed:
         return _nothing(_BROKEN)
-    return _nothing(TOO_LARGE) if reader.full else Content(attributes, frozenset(reader.findings))
+    return _nothing(TOO_LARGE) if reader.full else Content(attributes, frozenset(reader.findings), span.stop)
 
 
 def _nothing(flaw: Flaw) -> Content:

@@ -22,7 +22,7 @@ from pydicom.uid import (
 
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, REPORT_CLASSES, USABLE_UID
-from sync.dicom.header.content import read_content
+from sync.dicom.header.content import MOST_BYTES, read_content
 from sync.dicom.header.structure import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -30,6 +30,7 @@ from sync.dicom.header.structure import (
     LONG_VRS,
     NO_TAG,
     SHORT_VRS,
+    Damaged,
     Encoding,
     Malformed,
     Short,
@@ -37,8 +38,16 @@ from sync.dicom.header.structure import (
     Walk,
     encoding_at,
 )
-from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag, rows_of
-from sync.errors import DicomDirectory, HeaderLimit, MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
+from sync.dicom.header.values import KINDS, SPECIFIC_CHARACTER_SET, Kind, Reader, by_tag, rows_of
+from sync.errors import (
+    DamagedHeader,
+    DicomDirectory,
+    HeaderLimit,
+    MissingIdentity,
+    NotDicom,
+    TruncatedHeader,
+    UnreadableObject,
+)
 from sync.model import InstanceRecord, StudyRef
 
 PREAMBLE = 128
@@ -58,14 +67,17 @@ _ENDS = frozenset(
 )
 """
 What a DICOMDIR is known by, and the bodies of reports, waveforms, documents and images: objects with one of these have
-none of our attributes behind it.
+none of our attributes behind it, but for the label behind a content tree.
 """
 
 _SOP_CLASS = 0x00080016
 _UIDS = {row.tag: row.keyword for row in IDENTITY}
 _SOP_UID, _STUDY_UID, _SERIES_UID = _UIDS
 _WANTED = frozenset({SPECIFIC_CHARACTER_SET, *by_tag(EXTRACTED_OF_DOCUMENTS), *_UIDS, *_ENDS})
+_BEHIND_CONTENT = frozenset(tag for tag in _WANTED - _ENDS if tag > _CONTENT_SEQUENCE)
 _VRS = SHORT_VRS | LONG_VRS
+_OTHER_VR = ("vr.unexpected", "read as UI")
+_DISORDERED = ("header.disordered", "read")
 
 _ENCODINGS = {str(ImplicitVRLittleEndian): IMPLICIT_LITTLE, str(ExplicitVRBigEndian): EXPLICIT_BIG}
 """All other transfer syntaxes, private and unknown ones too, are explicit VR little endian (PS3.5 A.4)."""
@@ -125,8 +137,10 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
         A UID is missing or unusable; the detail names its keyword.
     HeaderLimit
         The detail names the setting.
+    DamagedHeader
+        The structure contradicts itself before the identity is certain.
     UnreadableObject
-        The structure is damaged.
+        The structure is damaged otherwise.
 
     References
     ----------
@@ -139,11 +153,14 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
             raise DicomDirectory
         if meta.transfer_syntax in _DEFLATED:
             return _parse_deflated(data, meta, limits)
-        return _parse_dataset(data, meta.end, meta, limits, whole=whole, reach=min(size, limits.max_bytes))
+        reach = min(size, limits.max_bytes)
+        return _parse_dataset(data, meta.end, meta, limits, whole=whole, reach=reach, size=size)
     except Short as short:
         if short.need > size or whole:
             raise TruncatedHeader(f"{size} bytes") from None
         return NeedMore(short.need)
+    except Damaged:
+        raise DamagedHeader("elements stand where none can be") from None
     except Malformed:
         raise UnreadableObject("a sequence holds something other than items") from None
 
@@ -215,9 +232,16 @@ def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceR
 
 
 def _parse_dataset(
-    data: bytes, start: int, meta: _Meta, limits: HeaderLimits, *, whole: bool, reach: int
+    data: bytes,
+    start: int,
+    meta: _Meta,
+    limits: HeaderLimits,
+    *,
+    whole: bool,
+    reach: int,
+    size: int | None = None,
 ) -> InstanceRecord:
-    walk = Walk(data, limits)
+    walk = Walk(data, limits, size)
     encoding = encoding_at(data, start, _declared_encoding(data, start, meta), in_item=False)
     spans, ended_by, position = walk.dataset(
         start, len(data), encoding, _WANTED, last=LAST_TAG, ends=_ENDS, required=_UIDS.keys()
@@ -226,13 +250,19 @@ def _parse_dataset(
         raise DicomDirectory
     if ended_by == NO_TAG and not (whole and _is_padding(data[position:], encoding)):
         raise Short(position + 8)
-    study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     reader = Reader(data, walk)
+    _check_structure(spans, reader)
+    study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     sop_class = _uid(data, spans[_SOP_CLASS]) if _SOP_CLASS in spans else meta.sop_class
-    attributes = reader.attributes(spans, rows_of(sop_class), encoding)
-    if ended_by == _CONTENT_SEQUENCE and sop_class in REPORT_CLASSES:
+    content = None
+    if ended_by == _CONTENT_SEQUENCE:
         reach = len(data) if whole else reach
-        content = read_content(data, position, encoding, spans, limits, reach=reach)
+        if sop_class in REPORT_CLASSES:
+            content = read_content(data, position, encoding, spans, limits, reach=reach)
+        end = _end_of_content(walk, position, encoding, reach=reach) if content is None else content.end
+        spans |= _behind_content(walk, end, len(data), encoding, reach=reach)
+    attributes = reader.attributes(spans, rows_of(sop_class), encoding)
+    if content is not None:
         reader.findings |= content.findings
         attributes.update(content.attributes)
     if not attributes.get("SOPClassUID") and USABLE_UID.fullmatch(meta.sop_class):
@@ -244,6 +274,52 @@ def _parse_dataset(
         attributes=attributes,
         findings=tuple(sorted(reader.findings)) if reader.findings else (),
     )
+
+
+def _check_structure(spans: Mapping[int, Span], reader: Reader) -> None:
+    """
+    Note groups out of order (PS3.5 7.1) and UIDs of another VR, as some writers have them.
+
+    Raises Damaged for a UID whose VR holds no text.
+    """
+    for tag, keyword in _UIDS.items():
+        vr = spans[tag].vr if tag in spans else b"UI"
+        if vr in _VRS and vr not in (b"UI", b"UN"):
+            if KINDS.get(vr) not in (Kind.TEXT, Kind.CODE):
+                raise Damaged
+            reader.find(keyword, _OTHER_VR)
+    before = 0
+    for tag in spans:
+        if tag >> 16 < before:
+            reader.find(_UIDS.get(tag, _UIDS[_STUDY_UID]), _DISORDERED)
+            return
+        before = tag >> 16
+
+
+def _end_of_content(walk: Walk, position: int, encoding: Encoding, *, reach: int) -> int | None:
+    """Return where the content tree at ``position`` ends; None for one that is cut, broken or beyond its bounds."""
+    try:
+        return walk.sequence(position, encoding).stop
+    except Short as short:
+        if short.need > reach or short.need - position > MOST_BYTES:
+            return None
+        raise
+    except (Malformed, HeaderLimit):
+        return None
+
+
+def _behind_content(walk: Walk, end: int | None, stop: int, encoding: Encoding, *, reach: int) -> Mapping[int, Span]:
+    """Read on behind a content tree: the label of its document sorts after it. Short asks for bytes that there are."""
+    if end is None:
+        return {}
+    try:
+        return walk.dataset(end, stop, encoding, _BEHIND_CONTENT, last=LAST_TAG, ends=_ENDS)[0]
+    except Short as short:
+        if short.need > reach:
+            return {}
+        raise
+    except (Malformed, HeaderLimit, Damaged):
+        return {}
 
 
 def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
+from pydicom.datadict import dictionary_has_tag
+
 from sync.config import HeaderLimits
 from sync.errors import HeaderLimit
 
@@ -30,10 +32,14 @@ TOO_DEEP = "sequences deeper than DICOM_SYNC_HEADER_MAX_DEPTH"
 
 _DELIMITERS = 0xFFFE
 _IN_ITEM = ITEM - 1
+_LITTLE_DELIMITERS = b"\xfe\xff"
+_UID_CHARACTERS = b"0123456789."
 _ITEM_ENDS = frozenset({ITEM_DELIMITER, SEQUENCE_DELIMITER})
 
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """VRs with a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1)."""
+BLANK_VR = b"  "
+"""Some writers leave the VR blank, with a length of 16 bits behind it."""
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 
@@ -46,6 +52,10 @@ class Short(Exception):
 
 class Malformed(Exception):
     """What stands where an item or a delimiter must be is neither; it costs one attribute, or the object."""
+
+
+class Damaged(Exception):
+    """What stands where an element must be can be none: a length before it was wrong."""
 
 
 class Span(NamedTuple):
@@ -102,6 +112,17 @@ def encoding_at(data: bytes, position: int, declared: Encoding, *, in_item: bool
     return _IMPLICIT_BIG if declared.big_endian else IMPLICIT_LITTLE
 
 
+def items_encoding(data: bytes, position: int, declared: Encoding) -> Encoding:
+    """
+    Return the encoding of the items that start at ``position``.
+
+    Those of a UN sequence are little endian in a big-endian data set too (PS3.5 6.2.2, Note 4).
+    """
+    if declared.big_endian and data[position : position + 2] == _LITTLE_DELIMITERS:
+        return EXPLICIT_LITTLE
+    return declared
+
+
 class Walk:
     """
     One walk over the bytes of one object.
@@ -112,10 +133,13 @@ class Walk:
         Bytes from the start of the object (or of its inflated data set).
     limits
         Bounds; beyond one `HeaderLimit` is raised, naming the setting.
+    size
+        Bytes of the whole object, if that is known: nothing in it reaches farther.
     """
 
-    def __init__(self, data: bytes, limits: HeaderLimits) -> None:
+    def __init__(self, data: bytes, limits: HeaderLimits, size: int | None = None) -> None:
         self._data = data
+        self._size = size
         self._elements_left = limits.max_elements
         self._max_depth = limits.max_depth
         self._ends: dict[int, int] = {}
@@ -156,6 +180,8 @@ class Walk:
             An element reaches beyond ``stop``.
         Malformed
             An undefined length holds something other than items.
+        Damaged
+            What stands after a tag of no interest can be no element, or a required one occurs twice and differs.
         HeaderLimit
             Too many elements or too deep.
         """
@@ -172,7 +198,7 @@ class Walk:
                 vr = b""
             else:
                 group, element, vr, length = read_explicit(data, position)
-                if vr in short_vrs:
+                if vr in short_vrs or vr == BLANK_VR:
                     pass
                 elif vr in long_vrs:
                     value, length = self._long_length(position, stop, encoding)
@@ -183,8 +209,10 @@ class Walk:
             is_wanted = tag in wanted
             if (is_wanted or tag > last) and tag in ends:
                 break
-            if tag > last and group != _DELIMITERS and last != _IN_ITEM and required <= spans.keys():
-                break
+            if tag > last and last != _IN_ITEM:
+                self._expect_element(tag, vr, value + length if length != UNDEFINED else 0, position)
+                if group != _DELIMITERS and required <= spans.keys():
+                    break
             left -= 1
             if left < 0:
                 raise HeaderLimit(TOO_MANY_ELEMENTS)
@@ -197,6 +225,8 @@ class Walk:
                 end = self._after_undefined(value, stop, encoding)
                 left, vr = self._elements_left, b"SQ"
             if is_wanted:
+                if tag in required and tag in spans:
+                    self._expect_same(spans[tag], value, end)
                 spans[tag] = Span(vr, value, end)
             position = end
         else:
@@ -246,6 +276,7 @@ class Walk:
         if depth > self._max_depth:
             raise HeaderLimit(TOO_DEEP)
         data, (position, stop) = self._data, span[1:]
+        encoding = items_encoding(data, position, encoding)
         found = []
         while position + 8 <= stop:
             group, element, length = encoding.plain.unpack_from(data, position)
@@ -265,6 +296,23 @@ class Walk:
                 position += 8
         return found
 
+    def _expect_element(self, tag: int, vr: bytes, end: int, position: int) -> None:
+        """
+        Raise Damaged for what cannot be an element of the data set itself, though it stands where one must be.
+
+        So a value that was cut by its own length shows: a UID goes on in digits, and an item follows its sequence.
+        """
+        header = self._data[position : position + 8]
+        if tag == ITEM or not header.strip(_UID_CHARACTERS):
+            raise Damaged
+        is_known = vr in SHORT_VRS or vr in LONG_VRS or dictionary_has_tag(tag)
+        if not is_known and self._size is not None and end > self._size:
+            raise Damaged
+
+    def _expect_same(self, span: Span, start: int, stop: int) -> None:
+        if self._data[span.start : span.stop].strip(b" \0") != self._data[start:stop].strip(b" \0"):
+            raise Damaged
+
     def _long_length(self, position: int, stop: int, encoding: Encoding) -> tuple[int, int]:
         value = position + 12
         if value > stop:
@@ -281,7 +329,8 @@ class Walk:
         return known if known is not None and known <= stop else self._walk_undefined(position, stop, encoding)
 
     def _walk_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
-        data, read_plain = self._data, encoding.plain.unpack_from
+        data = self._data
+        encoding = items_encoding(data, position, encoding)
         outer: list[tuple[Encoding, bool, int]] = []
         in_item, began = False, position
         position = self._past_opaque(position, stop, encoding)
@@ -289,7 +338,7 @@ class Walk:
             self._count_one()
             if position + 8 > stop:
                 raise Short(position + 8)
-            group, element, length = read_plain(data, position)
+            group, element, length = encoding.plain.unpack_from(data, position)
             tag = group << 16 | element
             if tag == SEQUENCE_DELIMITER and not in_item:
                 position += 8
@@ -305,7 +354,7 @@ class Walk:
                 position, length = self._element(position, stop, encoding)
                 if length == UNDEFINED:
                     self._descend(outer, encoding, in_item, began)
-                    in_item, began = False, position
+                    in_item, began, encoding = False, position, items_encoding(data, position, encoding)
                     position = self._past_opaque(position, stop, encoding)
                 else:
                     position += length
@@ -324,7 +373,7 @@ class Walk:
             vr, length = encoding.explicit.unpack_from(self._data, position)[2:]
             if vr in LONG_VRS:
                 return self._long_length(position, stop, encoding)
-            if b"AA" <= vr <= b"ZZ":
+            if b"AA" <= vr <= b"ZZ" or vr == BLANK_VR:
                 return position + 8, length
         return position + 8, encoding.plain.unpack_from(self._data, position)[2]
 
