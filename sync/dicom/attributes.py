@@ -21,7 +21,8 @@ class Extracted:
     """
     One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items.
 
-    Items of a ``recursive`` sequence hold the same sequence again, to any depth.
+    Items of a ``recursive`` sequence hold the same sequence again, to any depth. Only a ``multiple`` attribute, one
+    with a VM above 1, may have several values.
     """
 
     keyword: str
@@ -29,6 +30,7 @@ class Extracted:
     vr: str
     children: tuple[Extracted, ...] = ()
     recursive: bool = False
+    multiple: bool = False
 
 
 def _sequence(keyword: str, tag: int, *groups: tuple[Extracted, ...]) -> Extracted:
@@ -105,7 +107,7 @@ _PATIENT = (
     Extracted("PatientBirthDate", 0x00100030, "DA"),
     Extracted("PatientBirthTime", 0x00100032, "TM"),
     Extracted("PatientSex", 0x00100040, "CS"),
-    Extracted("OtherPatientNames", 0x00101001, "PN"),
+    Extracted("OtherPatientNames", 0x00101001, "PN", multiple=True),
     _sequence("OtherPatientIDsSequence", 0x00101002, _PATIENT_ID),
     Extracted("PatientBirthName", 0x00101005, "PN"),
     _sequence("PatientSpeciesCodeSequence", 0x00102202, _CODE),
@@ -123,7 +125,7 @@ _STUDY = (
     Extracted("StudyDescription", 0x00081030, "LO"),
     _sequence("ProcedureCodeSequence", 0x00081032, _CODE),
     Extracted("InstitutionalDepartmentName", 0x00081040, "LO"),
-    Extracted("NameOfPhysiciansReadingStudy", 0x00081060, "PN"),
+    Extracted("NameOfPhysiciansReadingStudy", 0x00081060, "PN", multiple=True),
     _sequence("PhysiciansReadingStudyIdentificationSequence", 0x00081062, _PERSON),
     Extracted("StudyID", 0x00200010, "SH"),
     Extracted("PerformedLocation", 0x00400243, "SH"),
@@ -139,9 +141,9 @@ _SERIES = (
     Extracted("Manufacturer", 0x00080070, "LO"),
     Extracted("StationName", 0x00081010, "SH"),
     Extracted("SeriesDescription", 0x0008103E, "LO"),
-    Extracted("PerformingPhysicianName", 0x00081050, "PN"),
+    Extracted("PerformingPhysicianName", 0x00081050, "PN", multiple=True),
     _sequence("PerformingPhysicianIdentificationSequence", 0x00081052, _PERSON),
-    Extracted("OperatorsName", 0x00081070, "PN"),
+    Extracted("OperatorsName", 0x00081070, "PN", multiple=True),
     _sequence("OperatorIdentificationSequence", 0x00081072, _PERSON),
     Extracted("ManufacturerModelName", 0x00081090, "LO"),
     _sequence("AnatomicRegionSequence", 0x00082218, _CODE),
@@ -234,7 +236,7 @@ CONTENT = Extracted(
             0x0040A300,
             (
                 _sequence("MeasurementUnitsCodeSequence", 0x004008EA, _PLAIN_CODE),
-                Extracted("NumericValue", 0x0040A30A, "DS"),
+                Extracted("NumericValue", 0x0040A30A, "DS", multiple=True),
             ),
         ),
         _sequence("NumericValueQualifierCodeSequence", 0x0040A301, _PLAIN_CODE),

@@ -12,33 +12,37 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from sync.dicom.attributes import CONTENT, IDENTITY, REPORT_CLASSES, USABLE_UID
 from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS
-from sync.dicom.header.text import UNDECLARED, UNDECODABLE, Flaw, without_controls
+from sync.dicom.header.text import DEFAULT, ESCAPE, REPLACEMENT, UNDECODABLE, Flaw, readable, unescape
 from sync.dicom.header.values import (
+    BEYOND_ASCII,
     INTEGERS,
     KINDS,
     LARGEST_RECORD,
     LONGEST_VALUE,
     PADDING,
-    SINGLE,
     Kind,
     Row,
+    Values,
+    delimiters_of,
     rows_of,
 )
 from sync.errors import MissingIdentity, UnreadableObject
-from sync.model import Finding, InstanceRecord, StudyRef
+from sync.model import InstanceRecord, StudyRef
 
 _SOP_CLASS = 0x00080016
 _VRS = SHORT_VRS | LONG_VRS
 _MAX_DEPTH = 32
-_LARGEST_NUMBER = 10**18
+_LONGEST_INTEGER = 128
+"""Bits; no value of a VR has more, and Python writes longer ones in quadratic time."""
+_EXACT = 2.0**53
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _GROUPS = ("alphabetic", "ideographic", "phonetic")
 
 _MALFORMED: Flaw = ("value.malformed", "omitted")
@@ -102,14 +106,14 @@ def _content(dataset: Mapping[str, Any], header: _Reader) -> dict[str, list[Any]
     reader = _Reader(room=LARGEST_CONTENT, longest=LONGEST_TEXT)
     tree = reader.attributes(dataset, CONTENT_ROWS)
     if reader.full:
-        header.find(CONTENT_ROWS[CONTENT.tag], TOO_LARGE)
+        header.find(CONTENT.keyword, TOO_LARGE)
         return {}
     header.findings |= reader.findings
     return tree
 
 
 @dataclass(slots=True)
-class _Reader:
+class _Reader(Values):
     """
     Reads the elements of one instance; ``findings`` fills up and ``room`` shrinks on the way.
 
@@ -120,10 +124,10 @@ class _Reader:
     longest: int = LONGEST_VALUE
     full: bool = False
     depth: int = 0
-    findings: set[Finding] = field(default_factory=set)
 
     def attributes(self, dataset: Mapping[str, Any], rows: Mapping[int, Row]) -> dict[str, list[Any]]:
         """Read the elements that have a row, in the order of the table."""
+        outer = self.enter()
         values = {}
         for tag, row in rows.items():
             element = _element(dataset, tag)
@@ -131,7 +135,8 @@ class _Reader:
                 try:
                     values[row.keyword] = self._values(row, element)
                 except _Unusable as problem:
-                    self.find(row, problem.flaw)
+                    self.find(row.keyword, problem.flaw)
+        self.leave(values, outer)
         return values
 
     def _values(self, row: Row, element: Any) -> list[Any]:
@@ -165,9 +170,10 @@ class _Reader:
             raise _Unusable(_MALFORMED) from None
         if KINDS[vr] is Kind.INTEGER:
             return _packed(vr, raw)
-        if not raw.isascii():
-            self.find(row, UNDECLARED)
-        return self._parts(row, vr, [raw.decode("latin-1")])
+        text, flaw = DEFAULT.decode(raw, delimiters_of(vr)) if not raw.isascii() else (raw.decode("ascii"), None)
+        if flaw:
+            self.find(row.keyword, flaw)
+        return self.parts(row, vr, self._readable(row, vr, text))
 
     def _items(self, row: Row, values: list[Any]) -> list[Any]:
         items = [{} if value is None else value for value in values]
@@ -178,7 +184,11 @@ class _Reader:
             self.full = True
             return []
         self.depth += 1
-        read = [self.attributes(item, row.children) for item in items]
+        read = []
+        for item in items:
+            read.append(self.attributes(item, row.children))
+            if self.spoiled_item:
+                self.spoil(row.keyword)
         self.depth -= 1
         return read
 
@@ -188,36 +198,26 @@ class _Reader:
         if len(known) < len(texts):
             raise _Unusable(_MALFORMED)
         self._take(sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in known))
-        return self._parts(row, vr, known)
+        return self.parts(row, vr, self._readable(row, vr, "\\".join(known)))
 
-    def _parts(self, row: Row, vr: bytes, texts: list[str]) -> list[Any]:
-        """Clean the values as those of a file are; a value of nothing but padding is empty."""
-        single = vr in SINGLE
-        parts = texts if single else [part for text in texts for part in text.split("\\")]
-        cleaned = [self._clean(row, part, single=single) for part in parts]
-        return cleaned if len(cleaned) > 1 or any(cleaned) else []
-
-    def _clean(self, row: Row, text: str, *, single: bool) -> str:
-        if not text.isprintable():
-            whole = _SURROGATES.sub("\ufffd", text)
-            if whole != text:
-                self.find(row, UNDECODABLE)
-            stripped = whole.strip(PADDING)
-            text = without_controls(stripped)
-            if text != stripped:
-                self.find(row, ("text.control", "dropped"))
-        return text.rstrip(PADDING) if single else text.strip(PADDING)
+    def _readable(self, row: Row, vr: bytes, text: str) -> str:
+        """Return the text as the file reader has it; U+FFFD in it stands for what the service could not decode."""
+        if text.isascii() and chr(ESCAPE) not in text:
+            return text
+        if chr(ESCAPE) in text:
+            text = unescape(text, delimiters_of(vr))
+        text = readable(text)
+        if REPLACEMENT in text:
+            self.find(row.keyword, UNDECODABLE)
+        if KINDS[vr] is Kind.CODE:
+            self.find(row.keyword, BEYOND_ASCII)
+        return text
 
     def _take(self, size: int) -> None:
         if size > self.longest or size > self.room:
             self.full = self.full or size > self.room
             raise _Unusable(("value.too_long", "omitted"))
         self.room -= size
-
-    def find(self, row: Row, flaw: Flaw) -> None:
-        """Note what is wrong with an attribute."""
-        code, action = flaw
-        self.findings.add(Finding(keyword=row.keyword, code=code, action=action))
 
 
 _ABSENT = object()
@@ -272,9 +272,11 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not abs(value) <= _LARGEST_NUMBER:  # infinity, and what is no number, are not
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= _LONGEST_INTEGER else None
+    if not isfinite(value):
         return None
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
 
 
 def _name(value: Mapping[str, Any]) -> str | None:

@@ -15,11 +15,26 @@ from pydicom.charset import CODES_TO_ENCODINGS, STAND_ALONE_ENCODINGS, default_e
 
 ESCAPE = 0x1B
 _FRAGMENTS = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
+_TEXT_FRAGMENTS = re.compile("^[^\x1b]+|\x1b[^\x1b]*")
 _FOUR_BYTE_ESCAPES = (b"\x1b$(", b"\x1b$)")
+_ASCII, _KATAKANA, _LATIN_9 = "ascii", "shift_jis", "iso8859_15"
+_TERMS = python_encoding | {
+    "ISO_IR 6": _ASCII,
+    "ISO 2022 IR 6": _ASCII,
+    "ISO_IR 203": _LATIN_9,
+    "ISO 2022 IR 203": _LATIN_9,
+}
+"""Defined terms (PS3.3 Tables C.12-2 to C.12-5) as Python codecs; the default repertoire has seven bits."""
+_BACK_TO_ASCII = b"\x1b(B"
+_ESCAPES = CODES_TO_ENCODINGS | {b"\x1b-b": _LATIN_9}
+_NOT_JIS_X_0201 = re.compile(rb"[\x80-\xa0\xe0-\xff]")
 _SELF_ESCAPED = frozenset({"iso2022_jp", "iso2022_jp_2"})
 """Python's codecs of these want the escape sequence."""
 
-_CONTROLS = dict.fromkeys(code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\r\n")
+_CONTROLS = dict.fromkeys(code for code in (*range(0x20), 0x7F) if chr(code) not in "\t\r\n")
+REPLACEMENT = "\ufffd"
+_NO_TEXT = dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), REPLACEMENT)
+"""C1 controls, which no writer means (they are Windows-1252 under a false name), and halves of surrogate pairs."""
 
 UNDECODABLE = ("text.undecodable", "replaced")
 UNDECLARED = ("charset.undeclared", "read-as-latin-1")
@@ -50,6 +65,8 @@ class Charset:
         """
         terms = [term.strip(" \0") for term in value.decode("latin-1").split("\\")]
         known = [_codec(term) for term in terms]
+        if len(known) > 1 and not terms[0]:
+            known[0] = _ASCII
         codecs = [
             codec or default_encoding
             for number, (term, codec) in enumerate(zip(terms, known, strict=True))
@@ -60,19 +77,54 @@ class Charset:
         flaw = None if all(known) else ("charset.unknown", "read-as-latin-1")
         return cls(tuple(codecs), declared=any(terms), flaw=flaw)
 
+    @property
+    def trusted(self) -> bool:
+        """Whether bytes beyond ASCII are the letters that their writer meant: the set was declared and is known."""
+        return self.declared and self.flaw is None
+
     def decode(self, value: bytes, delimiters: bytes) -> tuple[str, Flaw | None]:
-        """Decode a value that is not plain ASCII; each of ``delimiters`` returns to the initial character set."""
+        """
+        Decode a value that is not plain ASCII; each of ``delimiters`` returns to the initial character set.
+
+        What the declared set cannot hold becomes U+FFFD (PS3.5 6.1.2); only text without any declared set is Latin-1.
+        """
         initial = self.codecs[0]
         if ESCAPE not in value:
-            text = value.decode(initial, "replace")
+            text = _decode_bytes(value, initial)
         else:
+            initial = initial if self.declared else _ASCII
             text = "".join(_decode_fragment(part, initial, delimiters) for part in _FRAGMENTS.findall(value))
-        if "\ufffd" in text:
+        text = readable(text)
+        if REPLACEMENT in text:
             return text, UNDECODABLE
         return text, None if self.declared or ESCAPE in value else UNDECLARED
 
 
 DEFAULT = Charset()
+
+
+def readable(text: str) -> str:
+    """Replace what is no character: C1 controls and lone surrogates."""
+    return text.translate(_NO_TEXT)
+
+
+def unescape(text: str, delimiters: bytes) -> str:
+    """
+    Take escape sequences out of text that was decoded in spite of them (PS3.5 6.1.2.5), as some services leave them.
+
+    What follows one is either still to be decoded, and then it is ASCII, or was decoded already.
+    """
+    return "".join(_unescape_fragment(part, delimiters) for part in _TEXT_FRAGMENTS.findall(text))
+
+
+def _unescape_fragment(fragment: str, delimiters: bytes) -> str:
+    if ord(fragment[0]) != ESCAPE:
+        return fragment
+    if fragment.isascii():
+        return _decode_fragment(fragment.encode("ascii"), _ASCII, delimiters)
+    start = fragment[:4].encode("ascii", "replace")
+    size = 4 if start.startswith(_FOUR_BYTE_ESCAPES) else 3
+    return fragment[size:] if start[:size] in _ESCAPES else REPLACEMENT + fragment[size:]
 
 
 def without_controls(text: str) -> str:
@@ -81,26 +133,39 @@ def without_controls(text: str) -> str:
 
 
 def _codec(term: str) -> str | None:
-    if term not in python_encoding:
+    if term not in _TERMS:
         if re.match(r"ISO[^_]IR", term):
             term = "ISO_IR" + term[6:]
         elif re.match(r"ISO.2022.IR.", term):
             term = "ISO 2022 IR " + term[12:]
         elif term.upper() in ("UTF-8", "UTF8"):
             term = "ISO_IR 192"
-    return python_encoding.get(term)
+    return _TERMS.get(term)
+
+
+def _decode_bytes(value: bytes, codec: str) -> str:
+    """Decode with one codec. JIS X 0201 has no lead bytes of two-byte characters, which Python's codec would join."""
+    if codec != _KATAKANA:
+        return value.decode(codec, "replace")
+    return REPLACEMENT.join(part.decode(codec, "replace") for part in _NOT_JIS_X_0201.split(value))
 
 
 def _decode_fragment(fragment: bytes, initial: str, delimiters: bytes) -> str:
-    """Decode one fragment; only its start can be an escape sequence, designating a character set."""
+    """
+    Decode one fragment; only its start can be an escape sequence, designating a character set.
+
+    The one back to ASCII is about seven bits only: the initial set keeps the other half.
+    """
     if fragment[0] != ESCAPE:
-        return fragment.decode(initial, "replace")
+        return _decode_bytes(fragment, initial)
     size = 4 if fragment.startswith(_FOUR_BYTE_ESCAPES) else 3
-    codec = CODES_TO_ENCODINGS.get(fragment[:size])
+    codec = _ESCAPES.get(fragment[:size])
     if codec is None:
-        return "\ufffd" + fragment[size:].decode(initial, "replace")
+        return REPLACEMENT + _decode_bytes(fragment[size:], initial)
     if codec in _SELF_ESCAPED:
         return fragment.decode(codec, "replace")
+    if fragment[:size] == _BACK_TO_ASCII:
+        codec = initial
     fragment = fragment[size:]
     end = next((place for place, byte in enumerate(fragment) if byte in delimiters), len(fragment))
-    return fragment[:end].decode(codec, "replace") + fragment[end:].decode(initial, "replace")
+    return _decode_bytes(fragment[:end], codec) + _decode_bytes(fragment[end:], initial)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sync.dicom.attributes import DOCUMENT_CLASSES, EXTRACTED, Extracted, extracted_of
+from sync.dicom.header.identity import SPOILS, Notes
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
-from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
-from sync.model import Finding
+from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, without_controls
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 
@@ -23,6 +23,7 @@ _LONGEST_CHARSET = 256
 PADDING = " \0"
 _RESETS = b"\\\r\n\t\f"
 _NAME_RESETS = _RESETS + b"^="
+BEYOND_ASCII = ("code.beyond_ascii", "read as text")
 
 
 LONGEST_VALUE = 16 * 1024
@@ -48,7 +49,10 @@ KINDS = (
     | dict.fromkeys(b"US SS UL SL UV SV".split(), Kind.INTEGER)
 )
 SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
-"""VRs in which a backslash is text."""
+"""VRs in which a backslash is text, and leading blanks are."""
+_WHOLE = frozenset(b"SH LO PN UC LT ST UT UR UI".split())
+_WHOLE_CODES = frozenset({"UniversalEntityIDType"})
+"""What is not cut at a backslash where only one value is allowed: a part would say something else, or be another id."""
 INTEGERS = {
     b"US": (2, False),
     b"SS": (2, True),
@@ -61,11 +65,12 @@ INTEGERS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table, made ready: VR as bytes, children by tag."""
+    """A row of the table, made ready: VR as bytes, children by tag, whether its value is never cut at a backslash."""
 
     keyword: str
     vr: bytes
     children: Mapping[int, Row]
+    whole: bool
 
 
 def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
@@ -75,7 +80,9 @@ def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
 
 def _made_ready(row: Extracted) -> Row:
     children = by_tag(row.children)
-    ready = Row(row.keyword, row.vr.encode("ascii"), children)
+    vr = row.vr.encode("ascii")
+    whole = not row.multiple and (vr in _WHOLE or row.keyword in _WHOLE_CODES)
+    ready = Row(row.keyword, vr, children, whole)
     if row.recursive:
         children[row.tag] = ready
     return ready
@@ -90,8 +97,37 @@ def rows_of(sop_class: str) -> Mapping[int, Row]:
     return _ROWS_OF.get(sop_class, _ROWS)
 
 
+def delimiters_of(vr: bytes) -> bytes:
+    """Return the characters after which a value is in its initial character set again (PS3.5 6.1.2.5.3)."""
+    return _NAME_RESETS if vr == b"PN" else _RESETS
+
+
+class Values(Notes):
+    """Makes values of decoded text: the rules that both readers share."""
+
+    __slots__ = ()
+
+    def parts(self, row: Row, vr: bytes, text: str) -> list[Any]:
+        """Split into values, without padding; a value of nothing but padding is empty."""
+        single = vr in SINGLE
+        text = text.rstrip(PADDING) if single else text.strip(PADDING)
+        if not text.isprintable():
+            kept = without_controls(text)
+            if kept != text:
+                self.find(row.keyword, ("text.control", "dropped"))
+                text = kept.rstrip(PADDING) if single else kept.strip(PADDING)
+            if row.keyword in SPOILS and not text.isprintable():
+                self.spoil(row.keyword)
+        if not text:
+            return []
+        if single or row.whole or "\\" not in text:
+            return [text]
+        values = [part.strip(PADDING) for part in text.split("\\")]
+        return values if any(values) else []
+
+
 @dataclass(slots=True)
-class Reader:
+class Reader(Values):
     """
     Reads the values of one object; ``findings`` fills up and ``room`` shrinks on the way.
 
@@ -103,7 +139,6 @@ class Reader:
     room: int = LARGEST_RECORD
     longest: int = LONGEST_VALUE
     full: bool = False
-    findings: set[Finding] = field(default_factory=set)
 
     def attributes(
         self,
@@ -119,6 +154,7 @@ class Reader:
         Items inherit the character set of what they are in, unless they have their own (PS3.3 C.12.1.1.2).
         """
         charset = self._charset(spans, inherited)
+        outer = self.enter()
         values = {}
         for tag, span in spans.items():
             row = rows.get(tag)
@@ -126,6 +162,7 @@ class Reader:
                 read = self._values(row, span, encoding, charset, depth)
                 if read is not None:
                     values[row.keyword] = read
+        self.leave(values, outer)
         return values
 
     def _charset(self, spans: Mapping[int, Span], inherited: Charset) -> Charset:
@@ -134,7 +171,7 @@ class Reader:
             return inherited
         charset = Charset.of(self.data[span.start : min(span.stop, span.start + _LONGEST_CHARSET)])
         if charset.flaw:
-            self._find("SpecificCharacterSet", charset.flaw)
+            self.find("SpecificCharacterSet", charset.flaw)
         return charset
 
     def _values(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
@@ -157,8 +194,10 @@ class Reader:
         if raw.isascii() and ESCAPE not in raw:
             text = raw.decode("ascii")
         else:
-            text = self._decode(row, vr, raw, charset if kind is Kind.TEXT else DEFAULT)
-        return self._parts(row, vr, text)
+            text = self._decode(row, vr, raw, charset)
+            if kind is Kind.CODE:
+                self.find(row.keyword, BEYOND_ASCII)
+        return self.parts(row, vr, text)
 
     def _effective_vr(self, row: Row, vr: bytes) -> bytes | None:
         """VR of the file when values of it can stand for the expected one; None when they cannot."""
@@ -166,57 +205,45 @@ class Reader:
             return row.vr
         if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
             return vr
-        self._find(row.keyword, ("vr.unexpected", "omitted"))
+        self.find(row.keyword, ("vr.unexpected", "omitted"))
         return None
 
     def _items(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
         wanted = {SPECIFIC_CHARACTER_SET, *row.children}
         try:
             found = self.walk.items(span, encoding, wanted, depth)
-            if not self._takes(row, 8 * len(found)):
-                return None
-            return [self.attributes(spans, row.children, inner, charset, depth + 1) for spans, inner in found]
         except (Malformed, Short):
-            self._find(row.keyword, ("sequence.malformed", "omitted"))
+            self.find(row.keyword, ("sequence.malformed", "omitted"))
             return None
+        if not self._takes(row, 8 * len(found)):
+            return None
+        items = []
+        for spans, inner in found:
+            items.append(self.attributes(spans, row.children, inner, charset, depth + 1))
+            if self.spoiled_item:
+                self.spoil(row.keyword)
+        return items
 
     def _integers(self, row: Row, vr: bytes, raw: bytes, encoding: Encoding) -> list[Any] | None:
         size, signed = INTEGERS[vr]
         if len(raw) % size:
-            self._find(row.keyword, ("value.length", "omitted"))
+            self.find(row.keyword, ("value.length", "omitted"))
             return None
         order: Literal["big", "little"] = "big" if encoding.big_endian else "little"
         return [int.from_bytes(raw[place : place + size], order, signed=signed) for place in range(0, len(raw), size)]
 
     def _decode(self, row: Row, vr: bytes, raw: bytes, charset: Charset) -> str:
-        text, flaw = charset.decode(raw, _NAME_RESETS if vr == b"PN" else _RESETS)
+        text, flaw = charset.decode(raw, delimiters_of(vr))
         if flaw:
-            self._find(row.keyword, flaw)
+            self.find(row.keyword, flaw)
+        elif not charset.trusted and not raw.isascii():
+            self.spoil(row.keyword)
         return text
-
-    def _parts(self, row: Row, vr: bytes, text: str) -> list[Any]:
-        """Split into values, without padding; a value of nothing but padding is empty."""
-        single = vr in SINGLE
-        text = text.rstrip(PADDING) if single else text.strip(PADDING)
-        if not text.isprintable():
-            kept = without_controls(text)
-            if kept != text:
-                self._find(row.keyword, ("text.control", "dropped"))
-                text = kept.rstrip(PADDING) if single else kept.strip(PADDING)
-        if not text:
-            return []
-        if single or "\\" not in text:
-            return [text]
-        return [part.strip(PADDING) for part in text.split("\\")]
 
     def _takes(self, row: Row, size: int) -> bool:
         if size > self.longest or size > self.room:
             self.full = self.full or size > self.room
-            self._find(row.keyword, ("value.too_long", "omitted"))
+            self.find(row.keyword, ("value.too_long", "omitted"))
             return False
         self.room -= size
         return True
-
-    def _find(self, keyword: str, flaw: Flaw) -> None:
-        code, action = flaw
-        self.findings.add(Finding(keyword=keyword, code=code, action=action))

@@ -1,11 +1,22 @@
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 
-from sync.dicom.attributes import EXTRACTED, IDENTITY, LAST_TAG, first_text, items, texts, walk
+from sync.dicom.attributes import (
+    CONTENT,
+    EXTRACTED,
+    EXTRACTED_OF_DOCUMENTS,
+    IDENTITY,
+    LAST_TAG,
+    first_text,
+    items,
+    texts,
+    walk,
+)
 
 
 def test_every_row_agrees_with_the_dictionary_of_the_standard():
-    for row in (*walk(EXTRACTED), *IDENTITY):
+    for row in (*walk((*EXTRACTED_OF_DOCUMENTS, CONTENT)), *IDENTITY):
         assert (keyword_for_tag(row.tag), dictionary_VR(row.tag)) == (row.keyword, row.vr)
+        assert row.multiple == (dictionary_VM(row.tag) != "1" and row.vr != "SQ")
 
 
 def test_rows_of_one_level_are_unique_and_only_sequences_have_children():

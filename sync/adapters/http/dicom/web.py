@@ -69,8 +69,8 @@ class DicomWeb(Remote):
             return None
         try:
             if len(answer.content) > _INLINE_BYTES:
-                return await asyncio.to_thread(_parse, answer.content)
-            return _parse(answer.content)
+                return await asyncio.to_thread(parse_json, answer.content)
+            return parse_json(answer.content)
         except (ValueError, RecursionError):
             hint = f"Check that {self._setting} is the address of the DICOM server and not of a page before it."
             raise SourceUnavailable("the answer is no JSON", code="source.garbage", hint=hint) from None
@@ -98,10 +98,11 @@ class DicomWeb(Remote):
         raise SourceUnavailable(str(status), retry_after=wait)
 
 
-def _parse(content: bytes) -> Any:
-    return json.loads(content, parse_int=_integer)
+def parse_json(content: bytes) -> Any:
+    """Return the JSON of an answer, with numbers that are no plain integers as the text that they were; ValueError."""
+    return json.loads(content, parse_int=_integer, parse_float=str, parse_constant=str)
 
 
-def _integer(digits: str) -> int | float:
-    """Take no number that is longer than any value of DICOM: one of them must not make a page unreadable."""
-    return int(digits) if len(digits) <= _LONGEST_NUMBER + 1 else float("nan")
+def _integer(digits: str) -> int | str:
+    """Keep the spelling of what is more than a whole number: a decimal string of DICOM is text (PS3.5 6.2)."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER and digits != "-0" else digits

@@ -6,6 +6,7 @@ import json
 import pydicom
 import pytest
 
+from sync.adapters.http.dicom.web import parse_json
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
 from sync.dicom.header import parse_header, read_json
@@ -224,3 +225,34 @@ def test_a_tree_that_is_too_deep_or_too_large_costs_the_tree_only():
         record = read_json({**UIDS, "00080016": sop_class, **tree})
         assert "ContentSequence" not in record.attributes
         assert codes(record) == {("ContentSequence", "content.too_large")}
+
+
+class TestSpelling:
+    @pytest.mark.parametrize("spelled", ["1E18", "1e+30", "37.0", "8.664e-005", "1" * 19, "-0"])
+    def test_a_number_is_the_text_that_it_was(self, spelled):
+        answer = parse_json(b'[{"0040A30A":{"vr":"DS","Value":[' + spelled.encode() + b"]}}]")
+        assert answer[0]["0040A30A"]["Value"] in ([spelled], [int(spelled)] if spelled.isdigit() else [spelled])
+
+    @pytest.mark.parametrize(("value", "text"), [(1e18, "1e+18"), (10**18, "1" + "0" * 18), (3.0, "3"), (0.5, "0.5")])
+    def test_any_finite_number_is_a_decimal_string(self, value, text):
+        assert read(t00200013={"vr": "DS", "Value": [value]}).attributes["InstanceNumber"] == [text]
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("\x1b$)A王^\x1b$)A小东", "王^小东"),
+            ("\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "山田^太郎"),
+        ],
+    )
+    def test_escape_sequences_are_no_letters_of_a_name(self, text, name):
+        record = read(t00100010={"vr": "PN", "Value": [{"Alphabetic": "W", "Ideographic": text}]})
+        assert record.attributes["PatientName"] == [f"W={name}"]
+
+    def test_a_replaced_letter_is_found(self):
+        record = read(t00081030={"vr": "LO", "Value": ["M\ufffdller"]})
+        assert record.attributes["StudyDescription"] == ["M\ufffdller"]
+        assert codes(record) == {("StudyDescription", "text.undecodable")}
+
+    def test_leading_blanks_are_text_even_beside_a_control_character(self):
+        record = read(t00420010={"vr": "ST", "Value": ["  a\x07\r\n b \0"]})
+        assert record.attributes["DocumentTitle"] == ["  a\r\n b"]

@@ -39,6 +39,25 @@ class TestValues:
         title = element(0x00420010, "ST", "  a\\b \0")
         assert parse(dicom_file(identity() + title)).attributes["DocumentTitle"] == ["  a\\b"]
 
+    def test_text_of_one_value_is_never_cut_at_a_backslash(self):
+        between = (
+            element(0x00081030, "LO", "CT ABDOMEN W\\WO CONTRAST")
+            + element(0x00100010, "PN", "Doe\\Jane")
+            + element(0x00100020, "LO", "HOSP\\1001")
+            + element(0x00181002, "UI", "1.2\\1.3")
+        )
+        read = attributes(between)
+        assert read["StudyDescription"] == ["CT ABDOMEN W\\WO CONTRAST"]
+        assert read["PatientName"] == ["Doe\\Jane"]
+        assert read["PatientID"] == ["HOSP\\1001"]
+        assert read["DeviceUID"] == ["1.2\\1.3"]
+
+    def test_a_code_beyond_ascii_is_read_in_the_character_set_and_found(self):
+        between = element(0x00080005, "CS", "ISO_IR 192") + element(0x00180015, "CS", "SCHÄDEL".encode())
+        record = parse(dicom_file(identity(between=between)))
+        assert record.attributes["BodyPartExamined"] == ["SCHÄDEL"]
+        assert codes(record) == {("BodyPartExamined", "code.beyond_ascii")}
+
     @pytest.mark.parametrize("form", [{}, {"big": True}])
     def test_binary_integers_are_numbers(self, form):
         order = ">" if form else "<"
@@ -63,13 +82,13 @@ class TestValues:
         assert attributes(element(0x00100020, vr, "P1", **form))["PatientID"] == ["P1"]
 
     def test_control_characters_are_dropped_except_tab_and_line_ends(self):
-        record = parse(dicom_file(identity(between=element(0x00100020, "LO", b"\x07A\tB\r\nC\x0bD\x7f"))))
-        assert record.attributes["PatientID"] == ["A\tB\r\nCD"]
-        assert codes(record) == {("PatientID", "text.control")}
+        record = parse(dicom_file(identity(between=element(0x00081030, "LO", b"\x07A\tB\r\nC\x0bD\x7f"))))
+        assert record.attributes["StudyDescription"] == ["A\tB\r\nCD"]
+        assert codes(record) == {("StudyDescription", "text.control")}
 
     def test_a_value_beyond_reason_costs_only_itself(self):
-        record = parse(dicom_file(identity(between=element(0x00100020, "UT", b"A" * 20_000) + NAME)))
-        assert codes(record) == {("PatientID", "value.too_long")}
+        record = parse(dicom_file(identity(between=element(0x00081030, "UT", b"A" * 20_000) + NAME)))
+        assert codes(record) == {("StudyDescription", "value.too_long")}
         assert record.attributes["PatientName"] == ["Doe^Jane"]
 
     def test_a_record_stays_small_whatever_the_header_holds(self):
@@ -99,7 +118,11 @@ class TestCharacterSets:
             ("\\ISO 2022 IR 87", b"Y^T=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "Y^T=山田^太郎"),
             ("\\ISO 2022 IR 149", b"H^G=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", "H^G=洪^吉洞"),
             ("\\ISO 2022 IR 58", b"W=\x1b$)A\xcd\xf5", "W=王"),
-            ("ISO 2022 IR 6\\ISO 2022 IR 144", b"A^\x1b-L\xb6^\xe9", "A^Ж^é"),
+            ("ISO 2022 IR 100\\ISO 2022 IR 144", b"A^\x1b-L\xb6^\xe9", "A^Ж^é"),
+            ("ISO 2022 IR 100\\ISO 2022 IR 87", b"J\xf6rg=\x1b$B;3ED\x1b(B \xe9", "Jörg=山田 é"),
+            ("ISO_IR 203", b"\xbcuvre \xa4", "Œuvre €"),
+            ("ISO 2022 IR 100\\ISO 2022 IR 203", b"\xe9^\x1b-b\xbc", "é^Œ"),
+            ("ISO_IR 13", b"\xd4\xcf\xc0\xde", "ﾔﾏﾀﾞ"),
         ],
     )
     def test_names_are_decoded(self, charset, raw, text):
@@ -111,6 +134,22 @@ class TestCharacterSets:
         record = self.name("ISO_IR 192", b"M\xfcller")
         assert record.attributes["PatientName"] == ["M\ufffdller"]
         assert record.findings == (Finding(keyword="PatientName", code="text.undecodable", action="replaced"),)
+
+    @pytest.mark.parametrize(
+        ("charset", "raw", "text"),
+        [
+            ("ISO_IR 6", b"M\xfcller", "M\ufffdller"),
+            ("ISO 2022 IR 6\\ISO 2022 IR 144", b"A^\x1b-L\xb6^\xe9", "A^Ж^\ufffd"),
+            ("\\ISO 2022 IR 149", b"\xfb\xf3", "\ufffd\ufffd"),
+            ("\\ISO 2022 IR 13", b"\xd4\xcf", "\ufffd\ufffd"),
+            ("ISO_IR 100", b"\x8ei\x9eek", "\ufffdi\ufffdek"),
+            ("ISO_IR 13", b"\x8a1\xd4", "\ufffd1ﾔ"),
+        ],
+    )
+    def test_what_the_declared_set_cannot_hold_is_undecodable(self, charset, raw, text):
+        record = self.name(charset, raw)
+        assert record.attributes["PatientName"] == [text]
+        assert codes(record) == {("PatientName", "text.undecodable")}
 
     def test_an_unknown_escape_sequence_is_replaced_and_found(self):
         record = self.name("ISO 2022 IR 6", b"A\x1b%GB")
