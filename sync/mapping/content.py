@@ -16,7 +16,7 @@ from sync.mapping import codes
 from sync.mapping.identifiers import first_item
 from sync.mapping.names import printable_name
 from sync.mapping.source import Source
-from sync.mapping.terminology import DCM, DCM_BY_OID, UCUM
+from sync.mapping.terminology import DCM, UCUM
 from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.units import ucum_of
 from sync.mapping.values import filled, one_text, text
@@ -25,7 +25,6 @@ from sync.model import Attributes, Resource
 Concept = frozenset[str]
 """Codes of one concept, each as ``DESIGNATOR:code``."""
 
-_DICOM = (DCM, DCM_BY_OID)
 _RETIRED = {"SNM3": "SRT", "99SDM": "SRT"}
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _LARGEST = 10**15
@@ -108,7 +107,7 @@ def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None
     if stated is None:
         return None
     codings = [
-        {k: v for k, v in each.items() if k not in ("display", "version")} if each.get("system") in _DICOM else each
+        {k: v for k, v in each.items() if k not in ("display", "version")} if each.get("system") == DCM else each
         for each in stated.get("coding", ())
     ]
     return filled({"coding": codings, "text": stated.get("text")})

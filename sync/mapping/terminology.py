@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from sync.mapping.standards import dcm_codes_of_r4
-
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
-DCM_BY_OID = "urn:oid:1.2.840.10008.2.16.4"
 """
-The same code system (PS3.16) by its other identifier, for codes that are newer than R4.
+PS3.16 Annex D, by the one URL under which people search for it.
 
-R4 carries PS3.16 as of 2015 and calls that complete: under its URL validators take every newer code for an error.
+R4 carries the code system as of 2015 and calls that complete, so a validator with that copy objects to newer codes
+(docs/profiles.md); two systems for one scheme would hide half of the resources from every search.
 """
 
 SNOMED_CT = "http://snomed.info/sct"
@@ -67,25 +65,18 @@ Derived objects (SR, PR, KO, SEG, REG, RTSTRUCT, RTPLAN, RTDOSE, DOC) and OT are
 ``series.modality``.
 """
 
-R4_MODALITIES = frozenset(
+MODALITIES = frozenset(
     (
-        "AR", "AS", "AU", "BDUS", "BI", "BMD", "CD", "CF", "CP", "CR", "CS", "CT", "DD", "DF", "DG", "DM", "DS", "DX",
-        "EC", "ECG", "EPS", "ES", "FA", "FS", "GM", "HC", "HD", "IO", "IVOCT", "IVUS", "KER", "KO", "LEN", "LP", "LS",
-        "MA", "MG", "MR", "MS", "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPV", "OSS", "OT", "PR", "PT", "PX",
-        "REG", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SMR", "SR", "SRF",
-        "ST", "TG", "US", "VA", "VF", "XA", "XC",
+        "ANN", "AR", "AS", "ASMT", "AU", "BDUS", "BI", "BMD", "CD", "CF", "CFM", "CP", "CR", "CS", "CT",
+        "CTPROTOCOL", "DD", "DF", "DG", "DM", "DMS", "DOC", "DS", "DX", "EC", "ECG", "EEG", "EMG", "EOG", "EPS",
+        "ES", "FA", "FID", "FS", "GM", "HC", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN", "LP", "LS",
+        "M3D", "MA", "MG", "MR", "MS", "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPTBSV", "OPTENF", "OPV",
+        "OSS", "OT", "PA", "PLAN", "POS", "PR", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE",
+        "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR",
+        "SRF", "ST", "STAIN", "TEXTUREMAP", "TG", "US", "VA", "VF", "XA", "XAPROTOCOL", "XC",
     )
 )  # fmt: skip
-"""PS3.3 C.7.3.1.1.1, retired ones too, as far as R4's copy of PS3.16 has them (FHIR 4.0.1 CodeSystem dicom-dcim)."""
-
-LATER_MODALITIES = frozenset(
-    (
-        "ANN", "ASMT", "CFM", "CTPROTOCOL", "DMS", "DOC", "EEG", "EMG", "EOG", "FID", "IOL", "M3D", "OPTBSV",
-        "OPTENF", "PA", "PLAN", "POS", "RESP", "RTINTENT", "RTRAD", "RTSEGANN", "RWV", "STAIN", "TEXTUREMAP",
-        "XAPROTOCOL",
-    )
-)  # fmt: skip
-"""PS3.3 C.7.3.1.1.1 (2025), what R4's copy lacks."""
+"""PS3.3 C.7.3.1.1.1 (2025), defined terms of (0008,0060), retired ones too."""
 
 OTHER_MODALITY = "OT"
 """PS3.3 C.7.3.1.1.1 defined term *Other*; ``series.modality`` is 1..1, so a series without a modality gets it."""
@@ -126,9 +117,47 @@ CODING_SCHEMES = MappingProxyType(
         "NDC": "http://hl7.org/fhir/sid/ndc",
         "MDC": "urn:iso:std:iso:11073:10101",
         "MSH": "https://www.nlm.nih.gov/mesh",
+        "HPC": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+        "I11": "http://id.who.int/icd/release/11/mms",
+        "ICDO3": "http://terminology.hl7.org/CodeSystem/icd-o-3",
+        "ISO3166_1": "urn:iso:std:iso:3166",
+        "ISO639_1": "urn:iso:std:iso:639-1",
+        "ISO639_2": "urn:iso:std:iso:639-2",
+        "RFC3066": "urn:ietf:bcp:47",
+        "RFC4646": "urn:ietf:bcp:47",
+        "RFC5646": "urn:ietf:bcp:47",
+        "DCMUID": "urn:oid:1.2.840.10008.2.6.1",
+        "ACR": "urn:oid:2.16.840.1.113883.6.76",
+        "ASTM-sigpurpose": "urn:oid:1.2.840.10065.1.12",
+        "C5": "urn:oid:2.16.840.1.113883.6.82",
+        "CD2": "urn:oid:2.16.840.1.113883.6.13",
+        "DC": "urn:oid:1.2.840.10008.2.16.10",
+        "FMA": "urn:oid:2.16.840.1.113883.6.119",
+        "I9": "urn:oid:2.16.840.1.113883.6.42",
+        "IBSI": "urn:oid:1.2.840.10008.2.16.13",
+        "ITIS_TSN": "urn:oid:1.2.840.10008.2.16.7",
+        "MA": "urn:oid:1.2.840.10008.2.16.5",
+        "MAYOASRG": "urn:oid:1.2.840.10008.2.16.12",
+        "MDNS": "urn:oid:2.16.840.1.113883.6.31",
+        "MGI": "urn:oid:1.2.840.10008.2.16.8",
+        "NEU": "urn:oid:2.16.840.1.113883.6.210",
+        "NICIP": "urn:oid:2.16.840.1.113883.2.1.3.2.4.21",
+        "NYUMCCG": "urn:oid:1.2.840.10008.2.16.11",
+        "POS": "urn:oid:2.16.840.1.113883.6.50",
+        "PUBCHEM_CID": "urn:oid:1.2.840.10008.2.16.9",
+        "RADELEMENT": "urn:oid:1.2.840.10008.2.16.15",
+        "RO": "urn:oid:1.2.840.10008.2.16.14",
+        "RRID": "urn:oid:1.2.840.10008.2.16.18",
+        "UBERON": "urn:oid:1.2.840.10008.2.16.6",
+        "UNS": "urn:oid:1.2.840.10008.2.16.17",
+        "UPC": "urn:oid:2.16.840.1.113883.6.55",
     }
 )
-"""PS3.16 Table 8-1, coding scheme designator -> URI of the code system in FHIR (R4 *Terminologies*, 4.3.0.1)."""
+"""
+PS3.16 Table 8-1 and PS3.6 Table A-1, coding scheme designator -> URI of the code system in FHIR.
+
+The URI of R4 *Terminologies* 4.3.0.1 where it has one, else the scheme's UID as an OID.
+"""
 
 UNVERSIONED_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 """Schemes whose (0008,0103) says nothing that ``Coding.version`` could hold (PS3.16 8.1)."""
@@ -154,11 +183,4 @@ STUDY_INSTANCE_UID = MappingProxyType({"system": DCM, "code": "110180", "display
 
 def modality_system(modality: str) -> str | None:
     """Return the system of a modality's code; None for one that DICOM does not define: it has no system."""
-    if modality in R4_MODALITIES:
-        return DCM
-    return DCM_BY_OID if modality in LATER_MODALITIES else None
-
-
-def dcm_system(code: str) -> str:
-    """Return the system of a code of PS3.16 Annex D: its URL if R4's copy has the code, else its OID."""
-    return DCM if code in dcm_codes_of_r4() else DCM_BY_OID
+    return DCM if modality in MODALITIES else None

@@ -16,7 +16,7 @@ from typing import Any
 
 from sync.config import SYSTEM_SCHEMES, MappingSettings
 from sync.dicom.attributes import texts
-from sync.mapping.terminology import CODING_SCHEMES, DCM, UCUM, UNVERSIONED_SCHEMES, URI_SYSTEM, dcm_system
+from sync.mapping.terminology import CODING_SCHEMES, UCUM, UNVERSIONED_SCHEMES, URI_SYSTEM
 from sync.mapping.units import is_ucum
 from sync.model import Attributes, Finding, Resource
 
@@ -215,8 +215,6 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
     system = URI_SYSTEM if is_urn else settings.coding_schemes.get(designator) or CODING_SCHEMES.get(designator)
     if system is None:
         findings.note(keyword, "coding.unknown_scheme", "code without system")
-    elif system == DCM:
-        system = dcm_system(value)
     elif system == UCUM and not is_ucum(value):
         system = None
         findings.note(keyword, "coding.unknown_unit", "code without system")

@@ -98,8 +98,8 @@ SERIES = (
     Row(
         "Modality",
         ("ImagingStudy.series.modality", "ImagingStudy.modality"),
-        "`OT` when missing; on the study PS3.16 CID 29 only, as R4 wants: a CT with reports is `CT`. Codes that R4's "
-        "copy of PS3.16 lacks (`DOC`, `ANN`) go by its OID, undefined ones without a system",
+        "`OT` when missing; on the study PS3.16 CID 29 only, as R4 wants: a CT with reports is `CT`. Codes that "
+        "DICOM does not define have no system",
     ),
     Row("SeriesDescription", ("ImagingStudy.series.description",), ""),
     Row("SeriesDate", ("ImagingStudy.series.started",), "the earliest of its instances"),

@@ -4,7 +4,7 @@ from sync.config import HeaderLimits, MappingSettings
 from sync.dicom.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.ownership import DERIVED_ELEMENTS
-from sync.mapping.terminology import CODING_SCHEMES, LATER_MODALITIES, R4_MODALITIES
+from sync.mapping.terminology import CODING_SCHEMES, MODALITIES
 from sync.model import LedgerRow, ObjectKey
 from tests import reports
 from tests.e2e.files import errors
@@ -14,7 +14,7 @@ from tests.unit.mapping.test_table import BASE, MAPPING, OTHERS
 
 
 def test_every_modality_and_unknown_ones_are_valid(hapi_world):
-    modalities = sorted(R4_MODALITIES | LATER_MODALITIES | {"XR", "NOSUCH"})
+    modalities = sorted(MODALITIES | {"XR", "NOSUCH"})
     rows = [row(n, key=str(n), series=f"1.2.{n}", Modality=[modality]) for n, modality in enumerate(modalities, 1)]
     bundle, _ = build_bundle(STUDY, rows, SETTINGS)
     resources = [entry["resource"] for entry in bundle["entry"]]

@@ -32,12 +32,6 @@ def snomed_ct_of_rt() -> Mapping[str, str]:
     return {rt: ct for rt, ct in _rows("snomed_rt.tsv")}  # noqa: C416 -- rows are lists
 
 
-@cache
-def dcm_codes_of_r4() -> frozenset[str]:
-    """Codes of PS3.16 Annex D that FHIR R4's copy of the code system has; it calls itself complete."""
-    return frozenset(code for line in _lines("dcm_of_r4.txt") for code in line.split())
-
-
 def _rows(name: str) -> Iterator[list[str]]:
     return (line.split("\t") for line in _lines(name))
 

@@ -68,9 +68,18 @@ def test_equivalent_codes_are_further_codings_each_once():
     ]
 
 
-def test_codes_of_dicom_that_are_newer_than_r4_go_by_the_oid_of_their_system():
+def test_codes_of_dicom_have_one_system_whether_r4_has_a_copy_of_them_or_not():
     assert made(item("110180", "DCM"))[0]["coding"][0]["system"] == "http://dicom.nema.org/resources/ontology/DCM"
-    assert made(item("130001", "DCM"))[0]["coding"][0]["system"] == "urn:oid:1.2.840.10008.2.16.4"
+    assert made(item("130001", "DCM"))[0]["coding"][0]["system"] == "http://dicom.nema.org/resources/ontology/DCM"
+
+
+@pytest.mark.parametrize(
+    "scheme", ["IBSI", "RADELEMENT", "UBERON", "RO", "I11", "ITIS_TSN", "PUBCHEM_CID", "FMA", "NEU"]
+)
+def test_a_standard_scheme_has_a_system(scheme):
+    found, codes = made(item("1", scheme))
+    assert "system" in found["coding"][0]
+    assert codes == []
 
 
 def test_what_is_no_unit_is_not_called_one_of_ucum():

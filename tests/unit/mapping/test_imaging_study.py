@@ -129,9 +129,9 @@ def test_a_modality_that_dicom_does_not_define_stays_without_system():
     assert codes(made) == [("Modality", "modality.unknown")]
 
 
-def test_a_modality_that_is_newer_than_r4_goes_by_the_oid_of_its_code_system():
+def test_a_modality_that_is_newer_than_r4_has_the_same_system():
     made = built(row(Modality=["PA"]))
-    coding = {"system": "urn:oid:1.2.840.10008.2.16.4", "code": "PA"}
+    coding = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "PA"}
     assert made.imaging_study["series"][0]["modality"] == coding
     assert made.imaging_study["modality"] == [coding]
     assert codes(made) == []

@@ -7,11 +7,13 @@ from pydicom.uid import UID_dictionary
 from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.terminology import (
     ACQUISITION_MODALITIES,
-    LATER_MODALITIES,
+    CODING_SCHEMES,
+    DCM,
     LATERALITY,
-    R4_MODALITIES,
+    MODALITIES,
     modality_system,
 )
+from sync.mapping.values import system_uri
 
 
 def codes_of(scheme, cid):
@@ -28,9 +30,20 @@ def test_acquisition_modalities_are_those_of_cid_29():
 
 
 def test_every_modality_of_cid_33_has_a_system_and_those_of_the_standard_only():
-    assert codes_of("DCM", 33) | ACQUISITION_MODALITIES <= R4_MODALITIES | LATER_MODALITIES
-    assert not R4_MODALITIES & LATER_MODALITIES
+    assert codes_of("DCM", 33) | ACQUISITION_MODALITIES <= MODALITIES
     assert modality_system("XR") is None
+
+
+def test_every_coding_scheme_with_a_uid_of_dicom_has_a_system():
+    designators = {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "Coding Scheme"}
+    others = {"DCM": DCM, "I11": "http://id.who.int/icd/release/11/mms", "MAYONRISBSASRG": None}
+    expected = {name: others.get(name, f"urn:oid:{uid}") for name, uid in designators.items()}
+    assert {name: CODING_SCHEMES.get(name) for name in designators} == expected
+    assert CODING_SCHEMES["MAYOASRG"] == "urn:oid:1.2.840.10008.2.16.12"
+
+
+def test_every_system_is_an_absolute_uri():
+    assert [system for system in CODING_SCHEMES.values() if system_uri(system) != system] == []
 
 
 def test_lateralities_are_those_of_cid_244():
