@@ -31,6 +31,10 @@ _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+|(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")
 
 
+_LONGEST_PATIENT_ID = 64
+"""PS3.5 6.2, characters of a value of VR LO."""
+
+
 def _absolute_uri(value: str) -> str:
     if value and not (value.startswith(SYSTEM_SCHEMES) and _URI_CHARACTERS.fullmatch(value)):
         raise ValueError("expected a URI such as https://hospital.example/patient-ids or urn:oid:2.16.840.1.113883")
@@ -172,6 +176,12 @@ def _comma_list(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _patient_ids(values: tuple[str, ...]) -> tuple[str, ...]:
+    if any(len(value) > _LONGEST_PATIENT_ID for value in values):
+        raise ValueError(f"expected Patient IDs of at most {_LONGEST_PATIENT_ID} characters, separated by commas")
+    return values
+
+
 def _json_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -201,6 +211,8 @@ ConnectionString = Annotated[str, AfterValidator(_connection_string)]
 Source = Annotated[str, AfterValidator(_source)]
 Container = Annotated[str, AfterValidator(_container)]
 Containers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_containers)]
+
+PatientIds = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_patient_ids)]
 
 User = Annotated[str, AfterValidator(_user)]
 PlainKey = Annotated[str, AfterValidator(_plain_key)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sync.config.forms import TimeZone, Uri, UrisByName, WebRoot
+from sync.config.forms import PatientIds, TimeZone, Uri, UrisByName, WebRoot
 from sync.config.section import Section
 
 
@@ -22,6 +22,22 @@ class MappingSettings(Section):
 
     patient_system: Uri = "urn:dicom-fhir-sync:patient-id"
     """Identifier system of Patient IDs without an issuer; each named issuer gets a system of its own."""
+
+    placeholder_patient_ids: PatientIds = (
+        "UNKNOWN",
+        "ANONYMOUS",
+        "ANONYMIZED",
+        "ANON",
+        "NONE",
+        "NULL",
+        "NA",
+        "N/A",
+        "NO ID",
+        "NOID",
+        "0",
+    )
+    """Comma-separated Patient IDs, in any case, that stand for none: such a study gets a patient of its own. ``0`` also
+    stands for longer rows of zeros."""
 
     accession_system: Uri = "urn:dicom-fhir-sync:accession-number"
     """Identifier system of accession numbers without an issuer."""

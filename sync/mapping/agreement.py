@@ -8,7 +8,7 @@ arrival order, repeats and batching cannot change it. Instances that say nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sync.mapping.resource import canonical
@@ -16,25 +16,46 @@ from sync.mapping.values import Findings
 from sync.model import Attributes, Finding, InstanceRecord, LedgerRow
 
 
-def current_instances(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
+def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = None) -> list[InstanceRecord]:
     """
-    One record for each SOP Instance UID, by UID.
+    One record for each instance of each series, by SOP Instance UID, then Series Instance UID.
 
-    Several objects may hold the same instance and yet differ. The copy that says most speaks for it; of equals the one
-    whose content sorts last. Times of upload have no say: sending the same bytes again must change nothing.
+    Several objects may hold one instance with different content, such as a corrected copy under another name. The
+    latest content wins, by the time of the store that holds it (`LedgerRow.order`); of equal times the copy with more
+    attributes. An instance that two series claim stays in both: nothing tells which of them is wrong.
+
+    Parameters
+    ----------
+    findings
+        Gets both kinds of ambiguity, each once.
     """
-    chosen: dict[str, InstanceRecord] = {}
+    latest: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
-        record = row.record
-        known = chosen.get(record.sop_instance_uid)
-        if known is None or (record != known and _weight(record) > _weight(known)):
-            chosen[record.sop_instance_uid] = record
-    return [chosen[sop_instance_uid] for sop_instance_uid in sorted(chosen)]
+        key = (row.record.sop_instance_uid, row.record.series_instance_uid)
+        known = latest.get(key)
+        if known is not None and findings is not None and known.record != row.record:
+            findings.note("SOPInstanceUID", "instance.several_contents", "latest content used")
+        if known is None or _precedence(row) > _precedence(known):
+            latest[key] = row
+    if findings is not None and len({sop for sop, _ in latest}) < len(latest):
+        findings.note("SOPInstanceUID", "instance.several_series", "kept in each series")
+    return [latest[key].record for key in sorted(latest)]
 
 
-def _weight(record: InstanceRecord) -> tuple[int, bytes, tuple[Finding, ...]]:
+def one_of_each(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
+    """One record for each SOP Instance UID, the latest, by UID: one resource id each."""
+    latest: dict[str, LedgerRow] = {}
+    for row in rows:
+        known = latest.get(row.record.sop_instance_uid)
+        if known is None or _precedence(row) > _precedence(known):
+            latest[row.record.sop_instance_uid] = row
+    return [latest[sop].record for sop in sorted(latest)]
+
+
+def _precedence(row: LedgerRow) -> tuple[str, int, bytes, tuple[Finding, ...]]:
+    record = row.record
     filled = sum(_is_filled(values) for values in record.attributes.values())
-    return filled, canonical([record.series_instance_uid, record.attributes]), record.findings
+    return row.order, filled, canonical([record.series_instance_uid, record.attributes]), record.findings
 
 
 class Witnesses:
@@ -61,15 +82,31 @@ class Witnesses:
         The attributes belong together: once the first is decided, only those that hold its winner are asked about the
         second, and so on. So an identifier never gets another identifier's issuer, nor a date another date's time.
         """
+        agreed, disputed = self._decide(keywords)
+        for keyword in disputed:
+            self._findings.note(keyword, f"{self._level}.conflicting_values", "majority value used")
+        return agreed
+
+    def majority(self, *keywords: str) -> dict[str, Sequence[Any]]:
+        """Return the same as `agree`, for attributes of which all values are used: that they differ is no finding."""
+        return self._decide(keywords)[0]
+
+    def _decide(self, keywords: Sequence[str]) -> tuple[dict[str, Sequence[Any]], list[str]]:
         asked = self._instances
         agreed: dict[str, Sequence[Any]] = {}
+        disputed = []
         for keyword in keywords:
-            winner, asked, disputed = _ask(asked, keyword)
-            if disputed:
-                self._findings.note(keyword, f"{self._level}.conflicting_values", "majority value used")
+            winner, asked, differs = _ask(asked, keyword)
+            if differs:
+                disputed.append(keyword)
             if winner is not None:
                 agreed[keyword] = winner
-        return agreed
+        return agreed, disputed
+
+    def preferring(self, keyword: str, values: Collection[str]) -> Witnesses:
+        """Return those whose value 1 is one of ``values``; all, when there is none."""
+        asked = [each for each in self._instances if str((each.get(keyword) or ("",))[0]) in values]
+        return Witnesses(asked or self._instances, self._level, self._findings)
 
     def supporters(self, keyword: str) -> Witnesses:
         """Return those that hold the majority's value; all, when nobody holds one."""

@@ -102,16 +102,25 @@ def patient_identifier(
     Returns
     -------
     dict or None
-        None when there is no Patient ID. Source: R4 ``Patient.identifier``.
+        None when there is no Patient ID, or one that stands for none (`placeholder_patient_ids`). Source: R4 ``Patient.identifier``.
     """
     value = one_text(item, "PatientID", findings)
     if value is None:
+        return None
+    if _is_placeholder(value, settings):
+        findings.note("PatientID", "patient.placeholder_id", "identifies nobody")
         return None
     qualifiers = first_item(item, "IssuerOfPatientIDQualifiersSequence")
     default = settings.patient_system or MappingSettings.model_fields["patient_system"].default
     name = one_text(item, "IssuerOfPatientID", findings)
     issuer = issuer_of(name, qualifiers, settings, findings, keyword="IssuerOfPatientID", default=default)
     return identifier(value, issuer, _patient_identifier_type(qualifiers, findings), use=use)
+
+
+def _is_placeholder(value: str, settings: MappingSettings) -> bool:
+    """Whether a Patient ID stands for none: everyone without a number would become one person."""
+    placeholders = {each.upper() for each in settings.placeholder_patient_ids}
+    return value.upper() in placeholders or ("0" in placeholders and not value.strip("0"))
 
 
 def _patient_identifier_type(qualifiers: Attributes, findings: Findings) -> str:

@@ -21,6 +21,7 @@ from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.specimens import specimens
 from sync.mapping.standards import body_parts
 from sync.mapping.terminology import (
+    ACQUISITION_MODALITIES,
     DATA_ABSENT_REASON,
     LATERALITY,
     NUMBER_OF_FRAMES,
@@ -67,9 +68,11 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
         else:
             members.setdefault(series_uid, []).append((instance_uid, record.attributes))
     devices: dict[str, Resource] = {}
+    acquired: set[str] = set()
     elements = []
     for series_uid, said in members.items():
         witnesses = Witnesses([attributes for _, attributes in said], "series", findings)
+        acquired |= _acquired(witnesses)
         made_by = equipment(witnesses, findings)
         if made_by is not None and made_by.device is not None:
             devices[made_by.device["id"]] = made_by.device
@@ -78,7 +81,7 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
         elements.append(filled({**element, "instance": _instances(said, findings)}))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
-        modalities=frozenset(element["modality"]["code"] for element in elements),
+        modalities=frozenset(element["modality"]["code"] for element in elements) | acquired,
         devices=tuple(devices[key] for key in sorted(devices)),
     )
 
@@ -94,7 +97,7 @@ def _series(
         {
             "uid": series_uid,
             "number": number(witnesses.agree("SeriesNumber"), "SeriesNumber", findings),
-            "modality": _modality(witnesses.agree("Modality"), findings),
+            "modality": _modality(witnesses, findings),
             "description": one_text(witnesses.agree("SeriesDescription"), "SeriesDescription", findings),
             "numberOfInstances": len(members),
             "bodySite": _body_site(witnesses, settings, findings),
@@ -124,9 +127,15 @@ def _by_number(element: Resource) -> tuple[bool, int, str]:
     return "number" not in element, element.get("number", 0), element["uid"]
 
 
-def _modality(attributes: Attributes, findings: Findings) -> Resource:
-    """``series.modality`` is 1..1; a code that DICOM does not define stays, without a system."""
-    stated = code(first(attributes, "Modality", findings), "Modality", findings)
+def _modality(witnesses: Witnesses, findings: Findings) -> Resource:
+    """
+    ``series.modality`` is 1..1; a code that DICOM does not define stays, without a system.
+
+    In a series of images and of objects made from them, what acquires counts (PS3.16 CID 29): people search for it.
+    """
+    witnesses.agree("Modality")  # that they differ is a finding, whichever is chosen
+    acquiring = witnesses.preferring("Modality", ACQUISITION_MODALITIES)
+    stated = code(first(acquiring.agree("Modality"), "Modality", findings), "Modality", findings)
     if stated is None:
         findings.note("Modality", "modality.missing", f"{OTHER_MODALITY} written")
     modality = stated or OTHER_MODALITY
@@ -134,6 +143,11 @@ def _modality(attributes: Attributes, findings: Findings) -> Resource:
     if system is None:
         findings.note("Modality", "modality.unknown", "code without system")
     return filled({"system": system, "code": modality})
+
+
+def _acquired(witnesses: Witnesses) -> set[str]:
+    """Acquisition modalities that any instance states, also where the series carries another one."""
+    return {str(said["Modality"][0]) for said in witnesses.distinct("Modality") if said} & ACQUISITION_MODALITIES
 
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from sync.config import MappingSettings
 from sync.dicom.attributes import items, texts
-from sync.mapping.agreement import Witnesses, current_instances
+from sync.mapping.agreement import Witnesses, current_instances, one_of_each
 from sync.mapping.codes import concepts, with_declared_schemes
 from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.imaging_series import Series, build_series
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
-from sync.mapping.requests import accession_of, based_on, reasons
+from sync.mapping.requests import accession_numbers, based_on, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
 from sync.mapping.timestamps import Keywords, fhir_datetime
@@ -29,7 +29,6 @@ from sync.mapping.values import Findings, clean, filled, is_strict_uid, one_text
 from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
 
 _STARTED = Keywords(date="StudyDate", time="StudyTime")
-_ACCESSION = ("AccessionNumber", "IssuerOfAccessionNumberSequence")
 _REFERRER = Role("ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
 _READERS = Role("NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence")
 _PROCEDURE = "ProcedureCodeSequence"
@@ -70,7 +69,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     Parameters
     ----------
     rows
-        All rows of the study, at least one, in any order. Of several rows with one SOP Instance UID the latest speaks.
+        All rows of the study, at least one, in any order. Of several contents of one instance the latest counts.
 
     Returns
     -------
@@ -83,7 +82,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         A defect of the mapping; no value of an attribute can cause it.
     """
     findings = Findings()
-    instances = current_instances(rows)
+    instances = current_instances(rows, findings)
     for record in instances:
         findings.extend(record.findings)
     witnesses = Witnesses([record.attributes for record in instances], "study", findings)
@@ -95,7 +94,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     resource = _imaging_study(study, witnesses, series, settings, findings)
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
-    derived = build_derived(resource, instances, settings, findings)
+    derived = build_derived(resource, one_of_each(rows), settings, findings)
     findings.extend(patient.findings)
     return StudyResources(
         imaging_study=resource,
@@ -137,8 +136,7 @@ def with_subject(imaging_study: Resource, patient_id: str | None, claim: Patient
 def _imaging_study(
     study: StudyRef, witnesses: Witnesses, series: Series, settings: MappingSettings, findings: Findings
 ) -> Resource:
-    accession = accession_of(witnesses.agree(*_ACCESSION), settings, findings)
-    procedures = items(witnesses.agree(_PROCEDURE), _PROCEDURE)
+    accessions = accession_numbers(witnesses, settings, findings)
     modalities = sorted(series.modalities & ACQUISITION_MODALITIES)
     return filled(
         {
@@ -146,18 +144,18 @@ def _imaging_study(
             "id": study_id(study),
             "identifier": [
                 _uid_identifier(study, findings),
-                *([accession] if accession else []),
+                *accessions,
                 *_study_ids(witnesses.agree("StudyID"), settings, findings),
             ],
             "status": "available",
             "modality": [{"system": modality_system(modality), "code": modality} for modality in modalities],
             "started": _started(witnesses, settings, findings),
-            "basedOn": based_on(accession, witnesses, settings, findings),
+            "basedOn": based_on(accessions, witnesses, settings, findings),
             "referrer": next(iter(people(witnesses, _REFERRER, settings, findings)), None),
             "interpreter": people(witnesses, _READERS, settings, findings),
             "numberOfSeries": len(series.elements),
             "numberOfInstances": sum(element["numberOfInstances"] for element in series.elements),
-            "procedureCode": concepts(procedures, _PROCEDURE, settings, findings),
+            "procedureCode": _procedures(witnesses, settings, findings),
             "location": _location(witnesses, findings),
             "reasonCode": reasons(witnesses, settings, findings),
             "description": one_text(witnesses.agree("StudyDescription"), "StudyDescription", findings),
@@ -179,6 +177,12 @@ def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Find
     """(0020,0010) collides between scanners, so it is an identifier only where somebody has said whose it is."""
     value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
     return [{"system": settings.study_id_system, "value": value}] if value else []
+
+
+def _procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """Every procedure of every series, each once: a study may answer several orders. The majority's come first."""
+    said = [witnesses.majority(_PROCEDURE), *witnesses.distinct(_PROCEDURE)]
+    return concepts([item for each in said for item in items(each, _PROCEDURE)], _PROCEDURE, settings, findings)
 
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:

@@ -35,6 +35,9 @@ _OTHER_NAMES = {"OtherPatientNames": None, "PatientBirthName": "maiden"}
 _SPECIES = "PatientSpeciesCodeSequence"
 """With the birth, all that is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), the last two if settings say so."""
 
+_OLDEST = 130
+"""Years: nobody is known to have lived longer than 122."""
+
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 """(0010,0040) *Patient's Sex* -> R4 administrative-gender."""
 
@@ -97,15 +100,29 @@ def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingS
     found = patient_identifier(attributes, settings, findings)
     if found is None:
         findings.note("PatientID", "patient.no_id", "patient of this study alone")
+    study_date = fhir_date(first(witnesses.agree("StudyDate"), "StudyDate", findings), "StudyDate", findings) or ""
+    _note_implausible_birth(attributes, study_date, findings)
     return PatientClaim(
         key=digest("patient", found["system"], found["value"]) if found else _own_key(study),
         system=found["system"] if found else None,
         value=found["value"] if found else None,
         display=printable_name(first(attributes, "PatientName", findings), "PatientName", findings),
-        study_date=fhir_date(first(witnesses.agree("StudyDate"), "StudyDate", findings), "StudyDate", findings) or "",
+        study_date=study_date,
         attributes=attributes,
         findings=findings.all(),
     )
+
+
+def _note_implausible_birth(attributes: Attributes, study_date: str, findings: Findings) -> None:
+    """Tell of a date of birth that cannot be right; it is kept, because another source must correct it."""
+    born = fhir_date(first(attributes, "PatientBirthDate", findings), "PatientBirthDate", findings)
+    if born is None:
+        return
+    year = int(born[:4])
+    if year == 1 or (study_date and int(study_date[:4]) - year > _OLDEST):
+        findings.note("PatientBirthDate", "patient.implausible_age", "kept")
+    elif study_date and born > study_date:
+        findings.note("PatientBirthDate", "patient.birth_after_study", "kept")
 
 
 def _kept(settings: MappingSettings) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ number it carries. They stand in the data set itself and in items of two sequenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sync.config import MappingSettings
@@ -42,27 +42,39 @@ _NUMBERS = (
 )
 
 
-def accession_of(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """FHIR *Identifier* of (0008,0050) with its issuer (0008,0051); None when there is none."""
-    return _identifier(attributes, _ACCESSION, settings, findings)
+def accession_numbers(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    FHIR *Identifiers* of (0008,0050) with their issuers (0008,0051), 0..n, each once: ``ImagingStudy.identifier``.
+
+    A study that answers several orders has an accession number for each. The majority's comes first, the others in
+    order of system and value.
+    """
+    keywords = (_ACCESSION.keyword, _ACCESSION.issuer)
+    majority = _identifier(witnesses.majority(*keywords), _ACCESSION, settings, findings)
+    others = [_identifier(said, _ACCESSION, settings, findings) for said in witnesses.distinct(*keywords)]
+    distinct = {canonical(_identity(each)): each for each in others if each is not None}
+    ordered = sorted(distinct.values(), key=lambda each: (each["system"], each["value"]))
+    if majority is None:
+        return ordered
+    return [majority, *(each for each in ordered if _identity(each) != _identity(majority))]
 
 
 def based_on(
-    accession: Resource | None, witnesses: Witnesses, settings: MappingSettings, findings: Findings
+    accessions: Sequence[Resource], witnesses: Witnesses, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
     """
     ``ImagingStudy.basedOn``: a logical reference for every number of every request, each once.
 
     Parameters
     ----------
-    accession
-        That of the study itself, which comes first; the others are in order of type, system and value.
+    accessions
+        Those of the study itself, which come first; the others are in order of type, system and value.
     """
     numbers = [number for item in _requests(witnesses) for number in _numbers(item, settings, findings)]
     distinct = {canonical(_identity(number)): number for number in numbers}
-    first = [] if accession is None else [accession]
-    others = [distinct[key] for key in sorted(distinct) if accession is None or key != canonical(_identity(accession))]
-    return [{"type": "ServiceRequest", "identifier": number} for number in [*first, *others]]
+    own = {canonical(_identity(accession)) for accession in accessions}
+    others = [distinct[key] for key in sorted(distinct) if key not in own]
+    return [{"type": "ServiceRequest", "identifier": number} for number in [*accessions, *others]]
 
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:

@@ -158,20 +158,61 @@ def test_broken_numbers_are_left_out():
     assert codes(made) == [("InstanceNumber", "number.invalid"), ("SeriesNumber", "number.invalid")]
 
 
-def test_one_instance_in_several_objects_counts_once_and_the_copy_that_says_most_speaks():
-    poor = row(1, key="b", SeriesDescription=[])
-    rich = row(1, key="a", SeriesDescription=["rich"], series="1.2.7")
-    made = built(poor, rich)
+def test_a_corrected_copy_under_another_name_wins_by_the_time_of_the_store():
+    wrong = row(1, key="b", order="2024-01-01", PatientID=["WRONG"], SeriesDescription=["rich", "er"])
+    corrected = row(1, key="a", order="2024-01-02", PatientID=["RIGHT"], SeriesDescription=[])
+    made = built(wrong, corrected)
     assert (made.series, made.instances) == (1, 1)
+    assert made.patient.value == "RIGHT"
+    assert ("SOPInstanceUID", "instance.several_contents") in codes(made)
+
+
+def test_of_contents_of_one_time_the_copy_that_says_most_counts():
+    made = built(row(1, key="b", SeriesDescription=[]), row(1, key="a", SeriesDescription=["rich"]))
     assert made.imaging_study["series"][0]["description"] == "rich"
-    assert made.imaging_study["series"][0]["uid"] == "1.2.7"
 
 
-def test_neither_time_nor_name_of_an_object_decides_which_copy_speaks():
-    one, other = {"SeriesDescription": ["one"]}, {"SeriesDescription": ["other"]}
-    sent = built(row(1, key="a", order="2024-01-01", **one), row(1, key="b", order="2024-01-02", **other))
-    sent_again = built(row(1, key="b", order="2024-01-03", **one), row(1, key="a", order="2024-01-01", **other))
-    assert sent.imaging_study == sent_again.imaging_study
+def test_equal_copies_are_one_instance_and_no_finding():
+    made = built(row(1, key="a", order="2024-01-01"), row(1, key="b", order="2024-01-02"))
+    assert (made.series, made.instances) == (1, 1)
+    assert codes(made) == []
+
+
+def test_an_instance_that_two_series_claim_stays_in_both():
+    made = built(row(1, key="a"), row(1, key="b", series="1.2.7"), row(2, key="c", series="1.2.7"))
+    assert (made.series, made.instances) == (2, 3)
+    assert codes(made) == [("SOPInstanceUID", "instance.several_series")]
+
+
+def test_a_mixed_series_has_the_modality_that_acquires():
+    rows = [row(1, Modality=["US"]), row(2, Modality=["SR"]), row(3, Modality=["SR"])]
+    made = built(*rows)
+    assert made.imaging_study["series"][0]["modality"]["code"] == "US"
+    assert [each["code"] for each in made.imaging_study["modality"]] == ["US"]
+    assert codes(made) == [("Modality", "series.conflicting_values")]
+
+
+def test_a_study_names_every_acquisition_modality_of_a_mixed_series():
+    made = built(row(1, Modality=["PT"]), row(2, Modality=["CT"]), row(3, Modality=["CT"]))
+    assert [each["code"] for each in made.imaging_study["modality"]] == ["CT", "PT"]
+
+
+def test_a_study_of_several_orders_names_them_all():
+    chest = {
+        "ProcedureCodeSequence": [{"CodeValue": ["CH"], "CodingSchemeDesignator": ["99X"], "CodeMeaning": ["Chest"]}]
+    }
+    knee = {
+        "ProcedureCodeSequence": [{"CodeValue": ["KN"], "CodingSchemeDesignator": ["99X"], "CodeMeaning": ["Knee"]}]
+    }
+    made = built(
+        row(1, AccessionNumber=["A-2"], **chest),
+        row(2, AccessionNumber=["A-2"], **chest),
+        row(3, series="1.2.7", AccessionNumber=["A-1"], **knee),
+    )
+    numbers = [each["value"] for each in made.imaging_study["identifier"][1:]]
+    assert numbers == ["A-2", "A-1"]
+    assert [each["identifier"]["value"] for each in made.imaging_study["basedOn"]] == ["A-2", "A-1"]
+    assert [each["text"] for each in made.imaging_study["procedureCode"]] == ["Chest", "Knee"]
 
 
 def test_a_missing_sop_class_is_said_to_be_unknown():

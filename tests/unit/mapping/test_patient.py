@@ -1,3 +1,5 @@
+import pytest
+
 from sync.config import MappingSettings
 from sync.mapping.patient import build_patient, claim_patient
 from sync.model import PatientRow, StudyRef
@@ -181,6 +183,39 @@ def test_a_time_of_birth_belongs_to_its_own_date():
 def test_the_offset_of_the_images_is_kept_for_a_time_of_birth_only():
     assert "TimezoneOffsetFromUTC" not in claim(row()).attributes
     assert "TimezoneOffsetFromUTC" in claim(row(PatientBirthTime=["0415"])).attributes
+
+
+@pytest.mark.parametrize("placeholder", ["UNKNOWN", "anonymous", "0", "00000", " N/A "])
+def test_a_placeholder_joins_no_two_people(placeholder):
+    other = StudyRef(study_instance_uid="1.2.3")
+    one = claim_patient(STUDY, [row(PatientID=[placeholder])], SETTINGS)
+    two = claim_patient(other, [row(PatientID=[placeholder], study=other)], SETTINGS)
+    assert one.key != two.key
+    assert (one.system, one.value) == (None, None)
+    assert ("PatientID", "patient.placeholder_id") in codes(one)
+    made = build_patient(
+        "k", [PatientRow(patient_key="k", study=STUDY, study_date="", attributes=one.attributes)], SETTINGS
+    )
+    assert "identifier" not in made.resource
+
+
+def test_placeholders_are_a_setting():
+    free = MappingSettings(placeholder_patient_ids=())
+    assert claim_patient(STUDY, [row(PatientID=["UNKNOWN"])], free).value == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("born", "code"),
+    [
+        ("00010101", "patient.implausible_age"),
+        ("18900101", "patient.implausible_age"),
+        ("20240118", "patient.birth_after_study"),
+    ],
+)
+def test_a_birth_that_cannot_be_right_is_kept_and_told(born, code):
+    made = claim_patient(STUDY, [row(PatientBirthDate=[born])], SETTINGS)
+    assert codes(made) == [("PatientBirthDate", code)]
+    assert made.attributes["PatientBirthDate"] == [born]
 
 
 OPEN = MappingSettings(patient_other_names=True, patient_species=True)

@@ -78,12 +78,13 @@ def test_a_request_without_any_number_is_known_by_its_procedure():
     assert numbers(numbered) == [("ACSN", "urn:dicom-fhir-sync:accession-number", "A-77")]
 
 
-def test_two_accession_numbers_make_one_winner_and_a_finding():
+def test_the_accession_number_of_most_instances_comes_first_and_the_others_are_kept():
     rows = [row(1), row(2, AccessionNumber=["B"]), row(3, AccessionNumber=["B"])]
     made = built(*rows)
-    assert made.imaging_study["identifier"][1]["value"] == "B"
-    assert numbers(made.imaging_study) == [("ACSN", "urn:dicom-fhir-sync:accession-number", "B")]
-    assert codes(made) == [("AccessionNumber", "study.conflicting_values")]
+    assert [each["value"] for each in made.imaging_study["identifier"][1:]] == ["B", "A-77"]
+    system = "urn:dicom-fhir-sync:accession-number"
+    assert numbers(made.imaging_study) == [("ACSN", system, "B"), ("ACSN", system, "A-77")]
+    assert codes(made) == []
 
 
 @pytest.mark.parametrize("sequence", ["RequestAttributesSequence", "ReferencedRequestSequence"])
