@@ -42,8 +42,9 @@ LONGEST_RUN = 540.0
 async def ingest_object(message: func.QueueMessage) -> None:
     """Inspect the objects that an event reports as created, overwritten or deleted."""
     running = await bootstrap.running()
-    await handlers.handle_object_message(_text(message), running.sources, running.services, attempt=_attempt(message))
-    await feeds.wake(_text(message), running.services)
+    text, attempt = _text(message), _attempt(message)
+    sequences = await handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
+    await feeds.wake(sequences, running.services)
 
 
 @app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)

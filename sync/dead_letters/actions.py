@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync.dead_letters.queries import Secrets, locator_of, secrets, study_of
+from sync.dicom.feed_entries import FEED, entries_of
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, object_message, parse_message, parse_study_message
 from sync.model import Change, DeadLetter, Stored, StudyRef, SubjectKind
@@ -218,10 +220,13 @@ async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Delive
 
 
 def _read(letter: DeadLetter, sources: Sources) -> Sequence[Change | StudyRef | PermanentError]:
+    text = letter.message or ""
+    if letter.queue.startswith(FEED):
+        return [entry.change for entry in entries_of([json.loads(text)], letter.queue.removeprefix(FEED))]
     if letter.queue != "studies":
-        return parse_message(letter.message or "", sources)
+        return parse_message(text, sources)
     try:
-        return [parse_study_message(letter.message or "")]
+        return [parse_study_message(text).study]
     except PermanentError as refusal:
         return [refusal]
 

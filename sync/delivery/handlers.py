@@ -23,9 +23,8 @@ from sync.errors import (
     StoreUnavailable,
     SyncError,
     Throttled,
-    TransientError,
 )
-from sync.events import Sources, parse_message, parse_study_message, study_message_links
+from sync.events import Sources, parse_message, parse_object_message, parse_study_message
 from sync.model import Action, Change, Locator, StudyEvent, StudyRef
 from sync.operators.pause import projection_pause
 from sync.pipeline import Ingested, Projected, ingest, project_study
@@ -48,13 +47,12 @@ FEW = 32
 """Studies that one sweep enqueues while the queue is busy."""
 
 
-async def handle_object_message(text: str, sources: Sources, s: Deliver, *, attempt: int = 1) -> None:
+async def handle_object_message(text: str, sources: Sources, s: Deliver, *, attempt: int = 1) -> Sequence[int | None]:
     """
-    Handle one message of the queue ``objects``: one event, or a batch of them. Safe to repeat.
+    Handle one message of the queue ``objects``: one event, or a batch of them. Idempotent.
 
-    Each event is tried, whatever became of those before it: one bad object must not hold up the others. An outage of
-    the object store does not raise, for that would poison everything in minutes: the object waits with a growing
-    delay.
+    Each event is tried, also after another one failed: one bad object must not hold up the others. An outage of the
+    object store does not raise, for that would poison everything in minutes: the object waits with a growing delay.
 
     Parameters
     ----------
@@ -65,43 +63,43 @@ async def handle_object_message(text: str, sources: Sources, s: Deliver, *, atte
     attempt
         1 on first delivery.
 
+    Returns
+    -------
+    list
+        Sequences of the DICOM service's feed that the message names, for `sync.feeds.wake`.
+
     Raises
     ------
     TransientError
         Deliver it again.
     """
-    failures: list[SyncError] = []
     async with only_sync_errors():
-        for change in parse_message(text, sources):
-            try:
-                async with only_sync_errors():
-                    await _handle_change(text, change, s, attempt)
-            except (SourceUnavailable, StoreUnavailable) as outage:
-                failures += await _postpone_object(change, outage, s)
-            except SyncError as failure:
-                s.telemetry.measure(FAILURES, code=failure.code)
-                failures.append(failure)
+        message = parse_object_message(text, sources)
+    failures = [failure for change in message.changes if (failure := await _failure_of(text, change, s, attempt))]
     if failures:
         raise failures[0]
+    return message.feed_sequences
 
 
-async def _postpone_object(change: Change | PermanentError, outage: TransientError, s: Deliver) -> list[SyncError]:
-    """Let the object wait; the outage is a failure of the message only when nothing can be sent either."""
-    if isinstance(change, PermanentError):
-        return [outage]
+async def _failure_of(text: str, change: Change | PermanentError, s: Deliver, attempt: int) -> SyncError | None:
+    """Handle one change of a message; return why the message has to be delivered again, None if it has not."""
     try:
         async with only_sync_errors():
-            await postpone_object(change, outage, s)
+            await _handle_or_postpone(text, change, s, attempt)
     except SyncError as failure:
-        return [failure]
-    return []
+        s.telemetry.measure(FAILURES, code=failure.code)
+        return failure
+    return None
 
 
-async def _handle_change(text: str, change: Change | PermanentError, s: Ingest, attempt: int) -> None:
+async def _handle_or_postpone(text: str, change: Change | PermanentError, s: Deliver, attempt: int) -> None:
     if isinstance(change, PermanentError):
         await dead_letter_message(text, change, s, queue=OBJECTS)
-    else:
-        await handle_change(change, s, attempt=attempt, span=OBJECT_MESSAGE)
+        return
+    try:
+        await _ingest(change, s, attempt=attempt, span=OBJECT_MESSAGE)
+    except (SourceUnavailable, StoreUnavailable) as outage:
+        await postpone_object(change, outage, s)  # fails only when nothing can be sent either
 
 
 async def handle_change(
@@ -120,9 +118,14 @@ async def handle_change(
     TransientError
         Try again later.
     """
+    async with only_sync_errors():
+        return await _ingest(change, s, attempt=attempt, span=span)
+
+
+async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) -> Ingested | None:
     key = str(change.object.key)
     with s.telemetry.span(span, object=key, attempt=attempt) as traced:
-        async with only_sync_errors(), _delivering(s):
+        async with _delivering(s):
             try:
                 async with _object_lock(change, s):
                     outcome = await ingest(change, s, redelivered=attempt > 1)
@@ -163,15 +166,14 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
     """
     async with _failures_measured(s), only_sync_errors():
         try:
-            study = parse_study_message(text)
+            message = parse_study_message(text)
         except PermanentError as refusal:
             await dead_letter_message(text, refusal, s, queue=STUDIES)
             return
         if await projection_pause(s) is not None:
-            await release_while_paused(study, s, attempt=attempt)
+            await release_while_paused(message.study, s, attempt=attempt)
         else:
-            links = study_message_links(text)
-            await handle_study(study, s, attempt=attempt, span=STUDY_MESSAGE, links=links)
+            await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links)
 
 
 async def handle_study(
@@ -195,8 +197,15 @@ async def handle_study(
     TransientError
         Try again later.
     """
+    async with only_sync_errors():
+        return await _project(study, s, attempt=attempt, span=span, links=links)
+
+
+async def _project(
+    study: StudyRef, s: Deliver, *, attempt: int, span: SpanKind, links: Sequence[str]
+) -> Projected | None:
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
-        async with only_sync_errors(), _delivering(s):
+        async with _delivering(s):
             try:
                 outcome = await project_study(study, s, redelivered=attempt > 1)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
@@ -241,7 +250,7 @@ async def handle_poison_study(text: str, s: Project) -> None:
     """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
     async with only_sync_errors(), _delivering(s):
         try:
-            study = parse_study_message(text)
+            study = parse_study_message(text).study
         except PermanentError as refusal:
             await dead_letter_message(text, refusal, s, queue=STUDIES)
             return

@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from sync.errors import BadEvent
-from sync.events import Sources, object_message, parse_message
+from sync.events import Sources, object_message, parse_event
 from sync.model import Change
 from sync.ports import Deliver, UndeliveredEvents
 from sync.protocol.dead_letters import dead_letter_message
@@ -32,7 +32,6 @@ MOST = 1000
 """Blobs of one run."""
 
 _PLAIN = re.compile(r"[A-Za-z]{1,40}")
-_POKES = "microsoft.healthcareapis.dicomimage"
 """Events of a DICOM service only say that its feed has something new; the feed is read anyway."""
 
 
@@ -85,17 +84,13 @@ def _events(text: str) -> list[Any] | None:
 
 
 async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
-    kind = str(event.get("type") or event.get("eventType") or "")
-    if kind.lower().startswith(_POKES):
-        return 0
-    text = json.dumps(event)
     changes = 0
-    for found in parse_message(text, sources):
+    for found in parse_event(event, sources):
         if isinstance(found, Change):
             await s.object_queue.send(object_message(found.object))
             changes += 1
         else:
-            await dead_letter_message(text, found, s, queue="objects")
+            await dead_letter_message(json.dumps(event), found, s, queue="objects")
     return changes
 
 

@@ -8,19 +8,26 @@ raise would be delivered until it is poison. Pure: no request is made.
 from __future__ import annotations
 
 from sync.events.addresses import Sources
-from sync.events.feeds import feed_sequences
-from sync.events.messages import object_message, parse_study_message, study_message, study_message_links
-from sync.events.parsing import message_digest, message_text, parse_event, parse_message
+from sync.events.messages import StudyMessage, object_message, parse_study_message, study_message
+from sync.events.parsing import (
+    ObjectMessage,
+    message_digest,
+    message_text,
+    parse_event,
+    parse_message,
+    parse_object_message,
+)
 
 __all__ = [
+    "ObjectMessage",
     "Sources",
-    "feed_sequences",
+    "StudyMessage",
     "message_digest",
     "message_text",
     "object_message",
     "parse_event",
     "parse_message",
+    "parse_object_message",
     "parse_study_message",
     "study_message",
-    "study_message_links",
 ]

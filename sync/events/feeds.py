@@ -10,21 +10,9 @@ import contextlib
 from typing import Any
 
 from sync.errors import BadEvent
-from sync.events.fields import events_of, fields_of, kind_of
+from sync.events.fields import fields_of, kind_of
 
 _PREFIX = "microsoft.healthcareapis.dicomimage"
-
-
-def feed_sequences(text: str) -> list[int | None]:
-    """
-    Return the feed sequences that the events of a DICOM service in a message name, None for one that names none.
-
-    Malformed or not, such an event only says that the feed has something to read. Whatever else is in the message is
-    the business of `parse_message`.
-    """
-    with contextlib.suppress(BadEvent):
-        return [_sequence(event) for event in events_of(text) if is_of_feed(event)]
-    return []
 
 
 def is_of_feed(event: Any) -> bool:
@@ -34,7 +22,12 @@ def is_of_feed(event: Any) -> bool:
     return False
 
 
-def _sequence(event: Any) -> int | None:
+def sequence_of(event: Any) -> int | None:
+    """
+    Return the feed sequence that an event of a DICOM service names; None when it names none.
+
+    Malformed or not, such an event only says that the feed has something to read.
+    """
     with contextlib.suppress(BadEvent):
         data = fields_of(fields_of(event, "event").get("data"), "data")
         number = data.get("sequencenumber")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -71,9 +72,17 @@ def study_message(ref: StudyRef, traceparent: str = "") -> str:
     return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition, **traced})
 
 
-def parse_study_message(text: str) -> StudyRef:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyMessage:
+    """A message of queue ``studies``: the study, and the span that sent it, if it was traced."""
+
+    study: StudyRef
+    links: tuple[str, ...] = ()
+
+
+def parse_study_message(text: str) -> StudyMessage:
     """
-    Read a message of queue ``studies``; inverse of `study_message`.
+    Read a message of queue ``studies``; inverse of `study_message`. A malformed ``traceparent`` is left out.
 
     Raises
     ------
@@ -84,12 +93,6 @@ def parse_study_message(text: str) -> StudyRef:
     uid, partition = text_of(fields, "study_instance_uid"), fields.get("partition", "")
     if not isinstance(partition, str) or not is_unicode(uid + partition):
         raise BadEvent("the study message holds something else than text")
-    return StudyRef(study_instance_uid=uid, partition=partition)
-
-
-def study_message_links(text: str) -> tuple[str, ...]:
-    """Return the ``traceparent`` that a message of queue ``studies`` brings; malformed or absent, none."""
-    with contextlib.suppress(BadEvent):
-        brought = fields_of(document_of(text, "study message"), "study message").get("traceparent")
-        return (str(brought),) if is_traceparent(brought) else ()
-    return ()
+    sender = fields.get("traceparent")
+    links = (str(sender),) if is_traceparent(sender) else ()
+    return StudyMessage(study=StudyRef(study_instance_uid=uid, partition=partition), links=links)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sync.errors import BadEvent, PermanentError
 from sync.events.addresses import Sources
-from sync.events.feeds import is_of_feed
+from sync.events.feeds import is_of_feed, sequence_of
 from sync.events.fields import events_of, fields_of
 from sync.events.messages import reinspect_message
 from sync.events.storage import storage_changes
@@ -28,7 +29,16 @@ def message_text(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
-def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectMessage:
+    """What a message of queue ``objects`` holds: changes, errors, and what it says of the DICOM service's feed."""
+
+    changes: Sequence[Change | PermanentError] = ()
+    feed_sequences: Sequence[int | None] = ()
+    """Sequences that events of a DICOM service name, None for one that names none: the feed has something to read."""
+
+
+def parse_object_message(text: str, allowed: Sources) -> ObjectMessage:
     """
     Read the events of one queue message: an array, or one bare object, in either schema.
 
@@ -41,19 +51,28 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
 
     Returns
     -------
-    list
+    ObjectMessage
         The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
         unsupported type; a message that holds no events at all gives one `BadEvent`, one of ours (`object_message`) its
         change. Events after which every object is what it was before (``BlobTierChanged``, the empty file of
-        ``CreateFile``, a handshake) give nothing, nor do those of a DICOM service, which `feed_sequences` reads.
+        ``CreateFile``, a handshake) give nothing, nor do those of a DICOM service,
+        which only name a sequence.
         ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container.
         Error texts hold no name.
     """
     try:
         events = events_of(text)
     except BadEvent as problem:
-        return [problem]
-    return [change for event in events for change in parse_event(event, allowed)]
+        return ObjectMessage(changes=[problem])
+    return ObjectMessage(
+        changes=[change for event in events for change in parse_event(event, allowed)],
+        feed_sequences=[sequence_of(event) for event in events if is_of_feed(event)],
+    )
+
+
+def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
+    """Read the changes and errors of a message, as `parse_object_message` does."""
+    return list(parse_object_message(text, allowed).changes)
 
 
 def parse_event(event: Any, allowed: Sources) -> list[Change | PermanentError]:

@@ -13,15 +13,14 @@ A page shorter than was asked for is no end here, only an empty one: services ma
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.events import message_digest
-from sync.feeds.dicom_entries import Entry, entries_of
-from sync.model import Batch, Change, DeadLetter, ObjectRef, SubjectKind
+from sync.dicom.feed_entries import FEED, Entry, entries_of
+from sync.model import Batch, Change, ObjectRef
 from sync.ports import ChangeFeed, Reject
+from sync.protocol.dead_letters import dead_letter_message
 
 LIMIT = 200
 """Entries a page, the most that the service gives."""
@@ -93,7 +92,7 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
     moving = {"since": now.isoformat(), "closed": False}
     start = until if position.get("closed") else _timestamp(position.get("from"))
     async for entries in pages(feed, start=start, end=None):
-        await _refuse_bad(entries, s)
+        await _dead_letter_bad(entries, feed.account, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)
         sequence = max((change.sequence or 0 for change in changes), default=sequence)
@@ -150,12 +149,10 @@ def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"since": position.get("since"), "closed": closed}
 
 
-async def _refuse_bad(entries: Iterable[Entry], s: Reject) -> None:
+async def _dead_letter_bad(entries: Iterable[Entry], account: str, s: Reject) -> None:
     for entry in entries:
         if not isinstance(entry.change, Change):
-            letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(entry.text), entry.change, s.clock.now())
-            await s.dead_letters.put(letter)
-            s.telemetry.event("feed.entry_refused", logging.WARNING, entry=letter.subject, code=letter.code)
+            await dead_letter_message(entry.text, entry.change, s, queue=FEED + account)
 
 
 def _timestamp(text: Any) -> datetime | None:

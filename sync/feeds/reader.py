@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, SourceUnavailable
-from sync.events import feed_sequences
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Ingest, ReadFeeds
@@ -58,14 +57,13 @@ async def read_orthanc_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     return await _run(orthanc_cursor(server.account), lambda position: orthanc.batches(server, position, s), s)
 
 
-async def wake(text: str, s: ReadFeeds) -> None:
+async def wake(sequences: Sequence[int | None], s: ReadFeeds) -> None:
     """
-    Read the DICOM service's feed if a message of queue ``objects`` holds an event of it that was not read yet.
+    Read the DICOM service's feed if a message of queue ``objects`` named an entry of it that was not read yet.
 
     Of many events at once the first reads, and the others find their sequences read. One that cannot read, because
     another process does, leaves it to the timer.
     """
-    sequences = feed_sequences(text)
     if not sequences:
         return
     if s.dicom_feed is None:
@@ -110,7 +108,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
 def _inspecting(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
-        walk.counts[outcome.value if outcome else "object.dead_lettered"] += 1
+        walk.count(outcome.value if outcome else "object.dead_lettered")
 
     return work
 

@@ -43,7 +43,7 @@ async def sent_study_message(azurite, study):
         async for message in queue.receive_messages(visibility_timeout=1, messages_per_page=32):
             text = str(message.content)
             decoded = text if text.startswith("{") else base64.b64decode(text).decode()
-            if parse_study_message(decoded) == study:
+            if parse_study_message(decoded).study == study:
                 await queue.delete_message(message)
                 return decoded
     raise AssertionError("no message names the study")

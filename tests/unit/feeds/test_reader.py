@@ -5,12 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from sync.delivery.handlers import handle_change
-from sync.errors import ConfigError, SourceUnavailable, StoreUnavailable
+from sync.dead_letters.actions import Outcome, retry_one
+from sync.delivery.handlers import handle_change, handle_object_message
+from sync.errors import BadEvent, ConfigError, SourceUnavailable, StoreUnavailable
 from sync.feeds import dicom_windows, read_dicom_feed, replay_window, wake
 from sync.feeds.dicom_windows import LIMIT, OVERLAP
 from sync.model import SubjectKind, dicom_cursor
+from sync.protocol.dead_letters import dead_letter_message
+from sync.telemetry.instruments import DEAD_LETTERS
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
+from tests.worlds import SOURCES
 
 LONGEST = 2 * LIMIT
 
@@ -319,25 +323,31 @@ def event(sequence, kind="Created"):
     return {"specVersion": "1.0", "type": f"Microsoft.HealthcareApis.DicomImage{kind}", "data": data}
 
 
+async def woken(text, world):
+    """What the trigger does with a message of queue ``objects``."""
+    sequences = await handle_object_message(text, SOURCES, world.services)
+    await wake(sequences, world.services)
+
+
 async def test_an_event_wakes_the_reader_and_one_that_was_read_does_not(world):
     for sop in (1, 2):
         world.service.store(instance(1, sop))
-    await wake(json.dumps([event(1), event(2, "Updated")]), world.services)
+    await woken(json.dumps([event(1), event(2, "Updated")]), world)
     await world.settle()
     assert len(world.held(1)) == 2
     calls = world.service.calls
-    await wake(json.dumps(event(2, "Deleted")), world.services)
+    await woken(json.dumps(event(2, "Deleted")), world)
     assert world.service.calls == calls
-    await wake(json.dumps(event(None)), world.services)
+    await woken(json.dumps(event(None)), world)
     assert world.service.calls > calls
 
 
 async def test_a_message_of_other_events_or_of_none_wakes_nobody(world):
     for text in ("", "no JSON", "[]", "5", '{"type": 5, "specversion": "1.0"}', json.dumps(["a", {"eventType": "x"}])):
-        await wake(text, world.services)
+        await woken(text, world)
     assert world.service.calls == 0
     object.__setattr__(world.services, "dicom_feed", None)
-    await wake(json.dumps(event(5)), world.services)
+    await woken(json.dumps(event(5)), world)
     assert world.services.telemetry.counts()["feed.not_configured"] == 1
 
 
@@ -399,6 +409,28 @@ async def test_dead_letters_of_entries_name_no_instance(world):
     assert "9.9" not in str(letter)
 
 
+async def test_a_bad_entry_is_measured_like_any_dead_letter_and_a_retry_reads_it_as_an_entry(world):
+    world.service.page = _rubbish_once()
+    await read(world)
+    counts = {(m.name, tuple(value for _, value in m.attributes)) for m in world.services.telemetry.take()}
+    assert (DEAD_LETTERS.name, ("event.malformed",)) in counts
+    (letter,) = [each for each in world.store.dead_letters.table.values() if each.kind is SubjectKind.MESSAGE]
+    assert await retry_one(letter, SOURCES, world.services) is Outcome.REFUSED
+    (still,) = [each for each in world.store.dead_letters.table.values() if each.kind is SubjectKind.MESSAGE]
+    assert (still.code, still.detail, still.queue, still.attempts) == (letter.code, letter.detail, letter.queue, 2)
+
+
+async def test_a_bad_entry_that_a_later_version_understands_is_inspected_by_a_retry(world):
+    world.service.store(instance(1, 1))
+    (entry,) = await world.service.page(start=None, end=None, offset=0, limit=1)
+    refusal = BadEvent("an entry of the change feed is no object")
+    queue = f"feed {world.service.account}"
+    await dead_letter_message(json.dumps(entry, default=str), refusal, world.services, queue=queue)
+    (letter,) = world.store.dead_letters.table.values()
+    assert await retry_one(letter, SOURCES, world.services) is Outcome.ASKED
+    assert world.dead_letters() == []
+
+
 def _rubbish_once():
     pages = [[{"sopInstanceUid": "9.9", "sequence": 4}], []]
 
@@ -406,3 +438,10 @@ def _rubbish_once():
         return pages.pop(0)
 
     return page
+
+
+async def test_what_a_run_counted_is_kept_with_the_position(world):
+    world.service.store(instance(1, 1))
+    await read_dicom_feed(world.services)
+    cursor = await world.services.cursors.read(dicom_cursor(world.service.account))
+    assert cursor.value.position["counts"]["object.synced"] == 1

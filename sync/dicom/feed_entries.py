@@ -24,6 +24,9 @@ from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
 _HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
 _LARGEST_SEQUENCE = 2**63
 
+FEED = "feed "
+"""Begins what dead letters of entries name as their queue; the account of the DICOM service follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

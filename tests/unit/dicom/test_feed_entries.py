@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sync.dicom.feed_entries import entries_of
 from sync.errors import BadEvent
-from sync.feeds.dicom_entries import entries_of
 from sync.feeds.dicom_windows import latest
 from sync.model import Action, Change, Inspection
 from tests.dicom_services import instance, uid
