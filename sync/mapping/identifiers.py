@@ -102,7 +102,8 @@ def patient_identifier(
     Returns
     -------
     dict or None
-        None when there is no Patient ID, or one that stands for none (`placeholder_patient_ids`). Source: R4 ``Patient.identifier``.
+        None when there is no Patient ID, or one that stands for none (`placeholder_patient_ids`). Source: R4
+        ``Patient.identifier``.
     """
     value = one_text(item, "PatientID", findings)
     if value is None:
