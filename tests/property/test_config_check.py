@@ -90,6 +90,7 @@ BROKEN = {
     "_no_blanks": st.just("our own numbers"),
     "_user": st.just(f"user:{SECRET}"),
     "_plain_key": st.sampled_from([f"{SECRET} ", "a b", "ä", "k" * 101]).map(lambda text: f"{text} x"),
+    "_patient_ids": st.just("UNKNOWN," + "X" * 65),
     "_access_key": st.sampled_from(["no key", "abc", f"{SECRET}="]),
 }
 """How a text of each form is broken."""
