@@ -3,7 +3,7 @@
 import pytest
 
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
-from tests.unit.adapters.test_fhir_server import BASE, Service, says
+from tests.unit.adapters.test_fhir_server import BASE, TALKATIVE, Service, says
 
 
 def page_of(*links):
@@ -64,7 +64,7 @@ async def test_a_kept_link_that_is_not_relative_is_refused_without_a_request(lin
 
 async def test_an_expired_link_is_told_from_an_outage():
     with pytest.raises(FhirRejected):
-        await Service(says(410)).client.page("Patient", "?_getpages=gone")
+        await Service(says(410, TALKATIVE)).client.page("Patient", "?_getpages=gone")
 
 
 async def test_the_last_page_leads_nowhere():

@@ -110,6 +110,7 @@ async def test_what_never_was_and_what_is_deleted_read_as_none(status):
         (412, FhirConflict, 1),
         (413, FhirRejected, 1),
         (422, FhirRejected, 1),
+        (424, FhirUnavailable, 1),
         (401, FhirUnavailable, 1),
         (403, FhirUnavailable, 1),
         (408, FhirUnavailable, ATTEMPTS),
@@ -126,9 +127,9 @@ async def test_each_status_is_one_of_our_errors_and_only_an_outage_is_tried_agai
     assert len(service.requests) == requests
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(status):
-    problem = await failure(read(Service(says(status))))
+@pytest.mark.parametrize("answer", [says(401), says(403, TALKATIVE)])
+async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(answer):
+    problem = await failure(read(Service(answer)))
     assert problem.code == "fhir.forbidden"
     assert "FHIR Data Contributor" in problem.hint
 
@@ -432,7 +433,7 @@ async def test_after_the_pause_one_call_tries_and_opens_the_way():
 
 @pytest.mark.parametrize("status", [400, 404, 409, 412, 422])
 async def test_refusals_are_answers_and_never_open_the_breaker(status):
-    service = Service(says(status), *[says(status)] * 9, says(200, PATIENT))
+    service = Service(*[says(status, TALKATIVE)] * 10, says(200, PATIENT))
     for _ in range(10):
         try:
             await read(service)
@@ -477,7 +478,7 @@ async def test_codes_and_element_paths_of_a_refusal_are_kept():
     ],
 )
 async def test_a_path_within_diagnostics_is_taken_out_and_never_a_value(diagnostics, shown):
-    outcome = {"issue": [{"severity": "error", "code": "invalid", "diagnostics": diagnostics}]}
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "invalid", "diagnostics": diagnostics}]}
     problem = await failure(Service(says(400, outcome)).client.transact([PUT]))
     assert problem.detail == f"400 invalid{shown}"
 
@@ -490,8 +491,9 @@ async def test_a_bundle_asks_for_its_entries_at_once_and_waits_longer_than_the_s
     assert request.extensions["timeout"]["read"] > 100
 
 
-@pytest.mark.parametrize("outcome", [{"issue": 7}, {"issue": [7]}, {"issue": [{"expression": 7}]}, {"issue": None}, []])
-async def test_an_outcome_of_another_shape_is_a_refusal_all_the_same(outcome):
+@pytest.mark.parametrize("issue", [7, [7], [{"expression": 7}], None, []])
+async def test_an_outcome_of_another_shape_is_a_refusal_all_the_same(issue):
+    outcome = {"resourceType": "OperationOutcome", "issue": issue}
     assert type(await failure(Service(says(422, outcome)).client.transact([PUT]))) is FhirRejected
 
 
@@ -499,3 +501,73 @@ async def test_throttling_is_counted():
     service = Service(says(429))
     await failure(read(service))
     assert Counter(service.telemetry.counts())["fhir.throttled"] == ATTEMPTS
+
+
+GATEWAYS = {
+    "html": {"html": f"<html>{SENTINEL}</html>"},
+    "json": {"json": {"statusCode": 404, "message": SENTINEL}},
+    "outcome as text": {"text": json.dumps(TALKATIVE)},
+    "empty": {},
+    "resource": {"json": PATIENT},
+}
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 405, 409, 410, 412, 413, 422])
+@pytest.mark.parametrize("body", GATEWAYS.values(), ids=GATEWAYS)
+async def test_what_a_gateway_answers_is_an_outage_whatever_its_status(status, body):
+    answer = httpx.Response(status, **body)
+    for call in ("read", "search", "transact", "read_all", "page"):
+        client = Service(answer).client
+        arguments = {
+            "read": ("Patient", "pt-1"),
+            "search": ("Patient", "s", SENTINEL),
+            "transact": ([FENCED_PUT, DELETE],),
+            "read_all": (["Patient/pt-1"],),
+            "page": ("Patient",),
+        }[call]
+        problem = await failure(getattr(client, call)(*arguments))
+        assert (type(problem), problem.code) == (FhirUnavailable, "fhir.gateway")
+        assert "gateway" in problem.hint
+        assert SENTINEL not in f"{problem} {problem.detail}"
+
+
+async def test_the_hint_of_a_gateway_says_what_it_may_have_refused():
+    assert "size" in (await failure(Service(httpx.Response(413)).client.transact([PUT]))).hint
+    assert "WAF" in (await failure(Service(httpx.Response(403)).client.transact([PUT]))).hint
+
+
+async def test_a_firewall_that_refuses_one_body_opens_no_breaker():
+    service = Service(*[httpx.Response(403, html="<html>blocked</html>")] * 10, says(200, PATIENT))
+    for _ in range(10):
+        assert (await failure(service.client.transact([PUT]))).code == "fhir.gateway"
+    assert await read(service) == PATIENT
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("body", GATEWAYS.values(), ids=GATEWAYS)
+async def test_a_success_that_is_not_the_services_own_finds_nothing_and_proves_nothing(status, body):
+    answer = httpx.Response(status, **body)
+    for call, arguments in (
+        ("search", ("Patient", "s", "v")),
+        ("transact", ([PUT],)),
+        ("read_all", (["Patient/pt-2"],)),
+        ("page", ("Patient",)),
+        ("read", ("Patient", "pt-2")),
+    ):
+        assert (await failure(getattr(Service(answer).client, call)(*arguments))).code == "fhir.garbled"
+
+
+async def test_a_batch_that_mixes_up_its_answers_is_an_outage():
+    other = {"response": {"status": "200"}, "resource": {**PATIENT, "id": "pt-2"}}
+    service = Service(says(200, {"resourceType": "Bundle", "entry": [other]}))
+    assert (await failure(service.client.read_all(["Patient/pt-1"]))).code == "fhir.garbled"
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [("412", FhirConflict), ("422", FhirRejected), ("424", FhirUnavailable), ("200", FhirUnavailable)],
+)
+async def test_what_was_cancelled_because_another_entry_failed_is_no_refusal(other, error):
+    second = FhirWrite(resource_type="Patient", resource_id="pt-2", resource={**PATIENT, "id": "pt-2"})
+    answer = bundle({"status": "424", "outcome": TALKATIVE}, {"status": other, "outcome": TALKATIVE})
+    assert type(await failure(Service(answer).client.transact([PUT, second]))) is error

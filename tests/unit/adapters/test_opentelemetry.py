@@ -149,7 +149,7 @@ def test_what_fails_is_told_by_code_or_type_and_never_by_text(exported, failure,
 
 
 async def test_a_request_to_fhir_is_a_child_without_its_address(exported):
-    answers = {"GET": httpx.Response(404), "POST": httpx.Response(429)}
+    answers = {"GET": httpx.Response(404, json={"resourceType": "OperationOutcome"}), "POST": httpx.Response(429)}
     transport = httpx.MockTransport(lambda request: answers[request.method])
     fhir = HttpFhirServer("https://fhir.example/r4", telemetry=exported.telemetry, transport=transport, sleep=_at_once)
     with exported.telemetry.span(spans.STUDY_MESSAGE, study=STUDY):

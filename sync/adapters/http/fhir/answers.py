@@ -3,6 +3,10 @@ What a FHIR service answered: statuses as our errors, bodies as resources, whate
 
 Texts of the service never leave this package: see `sync.adapters.http.fhir.outcomes`.
 
+Only an OperationOutcome is the service's own refusal, and only a Bundle its own answer to a search or a transaction
+(R4 http.html 3.1.0.1.4, "Servers SHOULD return an OperationOutcome"; HAPI and Azure always do). Whatever else a gateway
+or a firewall says in its place, 404 included, is an outage that passes by itself.
+
 Source: FHIR R4 http.html (transaction, conditional requests), search.html 3.1.1.1.9 (paging).
 """
 
@@ -24,6 +28,39 @@ _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
 _ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
 _CONFLICTS = (409, 412)
 
+GATEWAY = (
+    "A gateway, proxy or firewall answered instead of the FHIR service: check what stands on the way; if there is "
+    "nothing, correct DICOM_SYNC_FHIR_URL. Studies wait, and go on by themselves once the service answers."
+)
+BODY_REFUSED = (
+    "A gateway or firewall before the FHIR service refuses a body of this size: raise its limit. It is tried again "
+    "by itself."
+)
+FIREWALL = (
+    "A firewall (WAF) or gateway before the FHIR service refused this request: exclude the service's paths from its "
+    "rules on bodies. If there is none, give the function's identity the role FHIR Data Contributor. It is tried again "
+    "by itself."
+)
+DEPENDENCY = "Another entry of the same transaction failed and the FHIR service cancelled this one; it is tried again."
+
+_FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
+
+
+def is_own(answer: httpx.Response) -> bool:
+    """Whether the FHIR service itself says what is wrong: by an OperationOutcome."""
+    if "json" not in answer.headers.get("Content-Type", "").lower():
+        return False
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"
+
+
+def is_gone(answer: httpx.Response) -> bool:
+    """Whether the FHIR service itself says that the resource is not there, or not any more."""
+    return answer.status_code in GONE and is_own(answer)
+
 
 def resource_in(entry: Mapping[str, Any]) -> Resource | None:
     """
@@ -41,13 +78,34 @@ def resource_in(entry: Mapping[str, Any]) -> Resource | None:
     raise_for(status, response.get("outcome"))
     resource = dict(part_of(entry, "resource"))
     if not resource:
-        raise FhirUnavailable("an entry answered without its resource")
+        raise FhirUnavailable("an entry answered without its resource", code="fhir.garbled", hint=GATEWAY)
     return resource
+
+
+def one_resource(body: Mapping[str, Any] | None, resource_type: str, resource_id: str) -> Resource | None:
+    """
+    Return the resource that was asked for by its id; None where there is none.
+
+    Raises
+    ------
+    FhirUnavailable
+        It is another one: what answers is not the service, or mixes up its answers.
+    """
+    if body is None:
+        return None
+    if (body.get("resourceType"), body.get("id")) != (resource_type, resource_id):
+        raise FhirUnavailable("the answer is not the resource that was asked for", code="fhir.garbled", hint=GATEWAY)
+    return dict(body)
 
 
 def _status(response: Mapping[str, Any]) -> int:
     digits = str(response.get("status") or "")[:3]
     return int(digits) if digits.isdecimal() else 0
+
+
+def is_cancelled(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry failed only because another one of its transaction did (424)."""
+    return _status(part_of(entry, "response")) == httpx.codes.FAILED_DEPENDENCY
 
 
 def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
@@ -83,16 +141,21 @@ def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWr
     FhirRejected
         Other statuses from 400 on, with codes and element paths of the issues.
     Throttled, FhirUnavailable
-        429; all the rest.
+        429; all the rest, and every refusal that is not the service's own.
     """
     if httpx.codes.is_success(status):
         return
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise Throttled(str(status))
+    if status == httpx.codes.FAILED_DEPENDENCY:
+        raise FhirUnavailable(str(status), hint=DEPENDENCY)
+    foreign = isinstance(answer, httpx.Response) and not is_own(answer)
+    if foreign and status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
+        raise FhirUnavailable(str(status), code="fhir.gateway", hint=_FOREIGN_HINTS.get(status, GATEWAY))
     if status in _CONFLICTS:
         raise FhirConflict(str(status))
     if status in GONE and any(write.if_match for write in writes):
         raise FhirConflict(f"{status}: what was to be updated is gone")
-    if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise Throttled(str(status))
     if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
         raise FhirRejected(f"{status} {issues_of(answer)}".strip())
     raise FhirUnavailable(f"status {status}")
@@ -105,7 +168,7 @@ def object_of(answer: httpx.Response) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise FhirUnavailable("the answer is no JSON object")
+        raise FhirUnavailable("the answer is no JSON object", code="fhir.garbled", hint=GATEWAY)
     return body
 
 
@@ -118,11 +181,13 @@ def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict
     FhirUnavailable
         The answer is no Bundle, or has another number of entries.
     """
-    entries = object_of(answer).get("entry") or []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FhirUnavailable("the answer is no Bundle")
+    bundle = object_of(answer)
+    entries = bundle.get("entry") or []
+    is_bundle = bundle.get("resourceType") == "Bundle" and isinstance(entries, list)
+    if not is_bundle or not all(isinstance(entry, dict) for entry in entries):
+        raise FhirUnavailable("the answer is no Bundle", code="fhir.garbled", hint=GATEWAY)
     if asked is not None and len(entries) != asked:
-        raise FhirUnavailable(f"{len(entries)} entries answered {asked}")
+        raise FhirUnavailable(f"{len(entries)} entries answered {asked}", code="fhir.garbled", hint=GATEWAY)
     return entries
 
 

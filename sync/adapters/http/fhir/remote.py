@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from sync.adapters.http.fhir.answers import is_own
 from sync.adapters.http.remote import GONE, Note, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import FhirUnavailable, Throttled
@@ -27,11 +28,16 @@ class FhirRemote(Remote):
     """Azure ends a bundle after 100 s (microsoft/fhir-server, ``appsettings.json``)."""
 
     def judge(self, answer: httpx.Response) -> None:
-        """Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide."""
+        """
+        Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide.
+
+        A 403 is the service's own only with an OperationOutcome. One of a firewall is about one body, so it is left to
+        the caller too: it must not open the circuit breaker for all the others.
+        """
         status, wait = answer.status_code, retry_after(answer.headers)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise Throttled(str(status), retry_after=wait)
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and is_own(answer)):
             hint = "Give the function's identity the role FHIR Data Contributor on the FHIR service."
             raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=wait)
         if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:

@@ -23,15 +23,17 @@ from sync.adapters.http.fhir.answers import (
     carries,
     entries_of,
     following,
+    is_cancelled,
+    is_gone,
     matches,
     object_of,
+    one_resource,
     part_of,
     raise_for,
     resource_in,
     version_of,
 )
 from sync.adapters.http.fhir.remote import FhirRemote
-from sync.adapters.http.remote import GONE
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirUnavailable, ForeignLink
@@ -107,10 +109,10 @@ class HttpFhirServer:
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource, or None when it never was or is deleted."""
         answer = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=_FRESH)
-        if answer.status_code in GONE:
+        if is_gone(answer):
             return None
         raise_for(answer.status_code, answer)
-        return object_of(answer)
+        return one_resource(object_of(answer), resource_type, resource_id)
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
         """Return each resource, or None in its place, by batches of at most 500 reads."""
@@ -182,14 +184,19 @@ class HttpFhirServer:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
         answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
         raise_for(answer.status_code, answer)
-        return [resource_in(entry) for entry in entries_of(answer, asked=len(requests))]
+        found = [resource_in(entry) for entry in entries_of(answer, asked=len(requests))]
+        return [one_resource(each, *reference.split("/")) for each, reference in zip(found, references, strict=True)]
 
     async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
         requests = [_entry(write) for write in writes]
         answer = await self._remote.ask("POST", "", content=_bundle("transaction", requests), headers=_SENDING)
         raise_for(answer.status_code, answer, writes)
         entries = entries_of(answer, asked=len(writes))
-        return [version_of(write, part_of(entry, "response")) for write, entry in zip(writes, entries, strict=True)]
+        answered = list(zip(writes, entries, strict=True))
+        for write, entry in answered:
+            if not is_cancelled(entry):  # what failed by itself says why; the others only that they were cancelled
+                version_of(write, part_of(entry, "response"))
+        return [version_of(write, part_of(entry, "response")) for write, entry in answered]
 
 
 def _bundle(kind: str, entries: list[dict[str, Any]]) -> bytes:
