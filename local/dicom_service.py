@@ -127,10 +127,11 @@ class StandIn:
             offset, limit = _whole(request, "offset", 0, 0, 2**31), _whole(request, "limit", 100, 1, 200)
         except ValueError as problem:
             return web.Response(status=400, text=str(problem))
+        sop = request.query.get("SOPInstanceUID")
         found = [
             {tag: dataset[tag] for tag in ("00080016", "00080018", "0020000D", "0020000E") if tag in dataset}
             for each, (_, dataset) in self.service.instances.items()
-            if (each.partition, each.study) == (partition, study)
+            if (each.partition, each.study) == (partition, study) and sop in (None, each.sop)
         ][offset : offset + limit]
         return web.Response(text=json.dumps(found), content_type=_JSON) if found else web.Response(status=204)
 

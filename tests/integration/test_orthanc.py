@@ -9,7 +9,7 @@ import pytest
 from local.orthanc import orthanc_server
 from local.samples import samples
 from sync.adapters.http.dicom.orthanc import Orthanc
-from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.dicom.web import OrthancWeb
 from sync.config import HeaderLimits
 from sync.dicom.header import parse_header, read_json
 from sync.errors import SourceGone
@@ -43,7 +43,7 @@ def stored(url):
 
 @pytest.fixture
 async def server(url):
-    web = DicomWeb(url, setting="DICOM_SYNC_ORTHANC_URL", telemetry=Telemetry(), login=LOGIN)
+    web = OrthancWeb(url, setting="DICOM_SYNC_ORTHANC_URL", telemetry=Telemetry(), login=LOGIN)
     yield Orthanc(web, url)
     await web.aclose()
 

@@ -8,7 +8,7 @@ import pytest
 
 from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.service import DicomService, account_of
-from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.retrying import ATTEMPTS
 from sync.dicom.header import read_json
 from sync.dicom.instance_names import instance_ref
@@ -23,13 +23,15 @@ URL = "http://pacs.example/base"
 class Server:
     """Answers as it is told, by path; keeps what it was asked."""
 
+    missing = httpx.Response(404)
+
     def __init__(self, answers=()):
         self.answers = dict(answers)
         self.requests = []
 
     def __call__(self, request):
         self.requests.append(request)
-        answer = self.answers.get(request.url.path, httpx.Response(404))
+        answer = self.answers.get(request.url.path, self.missing)
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):
@@ -46,12 +48,12 @@ class Tokens:
         return f"token-{len(self.asked)}"
 
 
-def web(server, **more):
+def web(server, kind=DicomWeb, **more):
     async def soon(seconds):
         server.slept = [*getattr(server, "slept", []), seconds]
 
     options = {"setting": "DICOM_SYNC_DICOM_URL", "telemetry": Telemetry(), "sleep": soon, **more}
-    return DicomWeb(URL, transport=httpx.MockTransport(server), **options)
+    return kind(URL, transport=httpx.MockTransport(server), **options)
 
 
 def azure(answers=()):
@@ -61,12 +63,23 @@ def azure(answers=()):
 
 def orthanc(answers=()):
     server = Server({f"/base{path}": answer for path, answer in dict(answers).items()})
-    return Orthanc(web(server), URL), server
+    return Orthanc(web(server, OrthancWeb), URL), server
+
+
+UNKNOWN = httpx.Response(404, json={"HttpStatus": 404, "OrthancStatus": 17, "Message": "Unknown resource"})
+GATEWAYS = [
+    httpx.Response(404, html="<html>Not found</html>"),
+    httpx.Response(404, json={"statusCode": 404, "message": "Resource not found"}),
+    httpx.Response(410),
+]
 
 
 REF = instance_ref(account_of(URL), "", "1.2", "1.3", "1.4")
 FEED = "/v2/changefeed"
 METADATA = "/v2/studies/1.2/series/1.3/instances/1.4/metadata"
+SEARCH = "/v2/studies/1.2/instances"
+LATEST = "/v2/changefeed/latest"
+ALIVE = {LATEST: {"sequence": 7, "state": "deleted"}}
 
 
 async def failure(awaitable):
@@ -161,15 +174,65 @@ async def test_a_password_is_sent_where_there_is_one():
     assert server.requests[0].headers["Authorization"] == "Basic " + base64.b64encode(b"reader:secret").decode()
 
 
-async def test_metadata_are_those_of_the_instance_and_nothing_means_gone():
+async def test_metadata_are_those_of_the_instance():
     service, server = azure({METADATA: [instance()]})
     found = await service.metadata(REF)
     assert found.dataset == instance()
     assert server.requests[0].headers["Accept"] == "application/dicom+json"
-    for nothing in (httpx.Response(404), httpx.Response(204), httpx.Response(410), []):
-        service, _ = azure({METADATA: [nothing] if nothing == [] else nothing})
-        with pytest.raises(SourceGone):
-            await service.metadata(REF)
+
+
+@pytest.mark.parametrize("none", [httpx.Response(204), []], ids=["204", "[]"])
+async def test_an_instance_is_gone_when_metadata_and_search_lack_it_and_the_feed_answers(none):
+    service, server = azure({SEARCH: [none] if none == [] else none, **ALIVE})
+    server.answers[f"/base{SEARCH}"] = httpx.Response(200, json=[]) if none == [] else none
+    with pytest.raises(SourceGone):
+        await service.metadata(REF)
+    assert dict(server.requests[1].url.params) == {"SOPInstanceUID": "1.4", "limit": "1"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        *[{METADATA: answer, SEARCH: httpx.Response(204), **ALIVE} for answer in GATEWAYS],
+        *[{SEARCH: answer, **ALIVE} for answer in [*GATEWAYS, httpx.Response(404), httpx.Response(500)]],
+        *[{SEARCH: httpx.Response(204), LATEST: answer} for answer in [*GATEWAYS, httpx.Response(404)]],
+        {SEARCH: httpx.Response(204), LATEST: httpx.Response(200, html="<html>up</html>")},
+        {SEARCH: httpx.Response(204), LATEST: httpx.Response(200, json={"status": "up"})},
+        {SEARCH: httpx.Response(204), LATEST: httpx.Response(204)},
+        {SEARCH: httpx.Response(200, json=[instance()]), **ALIVE},
+        {METADATA: httpx.Response(204), SEARCH: httpx.Response(204), **ALIVE},
+        {METADATA: httpx.Response(200, json=[]), SEARCH: httpx.Response(204), **ALIVE},
+        {METADATA: httpx.Response(403, html="<html>blocked</html>")},
+        {METADATA: httpx.Response(424)},
+    ],
+)
+async def test_without_each_proof_an_instance_is_not_gone(answers):
+    service, _ = azure(answers)
+    problem = await failure(service.metadata(REF))
+    assert problem.hint
+
+
+async def test_a_dependency_of_the_service_and_a_gateway_are_told_apart():
+    service, _ = azure({METADATA: httpx.Response(424)})
+    assert (await failure(service.metadata(REF))).code == "source.dependency"
+    service, _ = azure({METADATA: GATEWAYS[0]})
+    assert (await failure(service.metadata(REF))).code == "source.gateway"
+
+
+@pytest.mark.parametrize("answer", [*GATEWAYS, httpx.Response(404)])
+async def test_a_search_that_is_answered_by_404_found_nothing_out(answer):
+    service, _ = azure({f"/v2/studies/{uid(1)}/instances": answer, **ALIVE})
+    with pytest.raises(SourceUnavailable):
+        [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
+
+
+async def test_a_study_without_any_instance_is_believed_of_a_service_that_answers_elsewhere():
+    path = f"/v2/studies/{uid(1)}/instances"
+    service, _ = azure({path: httpx.Response(204), **ALIVE})
+    assert [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))] == []
+    service, _ = azure({path: httpx.Response(204)})
+    with pytest.raises(SourceUnavailable):
+        [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
 
 
 async def test_data_partitions_are_part_of_the_address():
@@ -256,9 +319,29 @@ async def test_without_the_plugin_orthancs_own_tags_say_the_same():
 
 async def test_an_instance_that_orthanc_lost_on_the_way_is_gone():
     for answers in ({}, RESOURCES, {next(iter(RESOURCES)): {}}):
-        server, _ = orthanc(answers)
+        server, http = orthanc(answers)
+        http.missing = UNKNOWN
         with pytest.raises(SourceGone):
             await server.metadata(server.ref(ORTHANC_ID))
+        # Orthanc 1.10 gives its 404 for the instance itself no body.
+        server, _ = orthanc({f"/instances/{ORTHANC_ID}": httpx.Response(404), f"/instances/{ORTHANC_ID}/tags": UNKNOWN})
+        with pytest.raises(SourceGone):
+            await server.metadata(server.ref(ORTHANC_ID))
+
+
+@pytest.mark.parametrize("answer", [*GATEWAYS, httpx.Response(404), httpx.Response(204), httpx.Response(200)])
+async def test_what_a_gateway_says_of_an_instance_of_orthanc_proves_nothing(answer):
+    server, http = orthanc()
+    http.missing = answer
+    with pytest.raises(SourceUnavailable):
+        await server.metadata(server.ref(ORTHANC_ID))
+
+
+@pytest.mark.parametrize("answer", [*GATEWAYS, {"Type": "Study"}, httpx.Response(204), UNKNOWN])
+async def test_a_look_up_that_is_no_list_found_nothing_out(answer):
+    server, _ = orthanc({"/tools/lookup": answer})
+    with pytest.raises(SourceUnavailable):
+        [ref async for ref in server.objects_of(StudyRef(study_instance_uid="1.2"))]
 
 
 async def test_a_change_names_nothing_else_than_an_instance():
@@ -304,7 +387,9 @@ async def test_orthanc_is_counted_if_it_counts():
 
 
 async def test_something_else_than_orthanc_is_named():
-    server, _ = orthanc()
+    server, http = orthanc()
+    assert (await failure(server.changes(0, 10))).code == "source.gateway"
+    http.missing = UNKNOWN
     assert (await failure(server.changes(0, 10))).code == "source.refused"
     server, _ = orthanc({"/instances": {"no": "list"}})
     with pytest.raises(SourceUnavailable):

@@ -478,7 +478,10 @@ async def test_codes_and_element_paths_of_a_refusal_are_kept():
     ],
 )
 async def test_a_path_within_diagnostics_is_taken_out_and_never_a_value(diagnostics, shown):
-    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "invalid", "diagnostics": diagnostics}]}
+    outcome = {
+        "resourceType": "OperationOutcome",
+        "issue": [{"severity": "error", "code": "invalid", "diagnostics": diagnostics}],
+    }
     problem = await failure(Service(says(400, outcome)).client.transact([PUT]))
     assert problem.detail == f"400 invalid{shown}"
 

@@ -71,10 +71,7 @@ class Orthanc(OrthancServer):
 
     async def count(self) -> int | None:
         """Return how many instances it holds; None when it does not say."""
-        try:
-            found = await self._web.get("/statistics")
-        except SourceGone:
-            return None
+        found = await self._if_there("/statistics")
         count = found.get("CountInstances") if isinstance(found, Mapping) else None
         try:
             return int(count) if count is not None and not isinstance(count, bool) else None
@@ -89,9 +86,7 @@ class Orthanc(OrthancServer):
                 found = await self._web.get(f"/{FOLDER}", since=since, limit=_PAGE)
             except SourceGone:
                 raise _no_orthanc() from None
-            if not isinstance(found, list):
-                raise SourceUnavailable("the list of instances is no list", code="source.garbage")
-            refs = {ref for each in found if (ref := self._listed(each)) is not None} - seen
+            refs = {ref for each in _list(found) if (ref := self._listed(each)) is not None} - seen
             if not refs:
                 return
             for ref in refs:
@@ -107,7 +102,7 @@ class Orthanc(OrthancServer):
             found = await self._web.post("/tools/lookup", study.study_instance_uid)
         except SourceGone:
             raise _no_orthanc() from None
-        for hit in found if isinstance(found, list) else ():
+        for hit in _list(found):
             identifier = hit.get("ID") if isinstance(hit, Mapping) and hit.get("Type") == "Study" else None
             if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
                 continue
@@ -115,19 +110,44 @@ class Orthanc(OrthancServer):
                 inside = await self._web.get(f"/studies/{identifier}/instances")
             except SourceGone:
                 continue
-            for each in inside if isinstance(inside, list) else ():
+            for each in _list(inside):
                 if (ref := self._listed(each)) is not None:
                     yield ref
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
-        found = await self._web.get(f"/{quote(ref.name)}")
+        found = await self._instance(f"/{quote(ref.name)}")
         if not isinstance(found, Mapping):
             raise SourceUnavailable("an instance is no object", code="source.garbage")
         dataset = await self._by_dicomweb(found)
         if dataset is None:
             dataset = _as_dicom_json(await self._web.get(f"/{quote(ref.name)}/tags"))
         return InstanceMetadata(dataset=dataset, etag=str(found.get("FileUuid") or "orthanc"), changed=_changed(found))
+
+    async def _instance(self, path: str) -> Any:
+        """
+        Return what Orthanc knows of an instance.
+
+        Its own 404 for one has no body, which any gateway could send; for a part of the instance it describes it.
+        """
+        try:
+            return await self._web.get(path)
+        except SourceUnavailable as refusal:
+            if refusal.code != "source.gateway":
+                raise
+            await self._web.get(f"{path}/tags")  # raises SourceGone once Orthanc itself says so
+            raise
+
+    async def _if_there(self, path: str, *, accept: str = "application/json") -> Any:
+        """Return what can be had in another way too; None for any 404, whoever answers it."""
+        try:
+            return await self._web.get(path, accept=accept)
+        except SourceGone:
+            return None
+        except SourceUnavailable as refusal:
+            if refusal.code != "source.gateway":
+                raise
+            return None
 
     async def _by_dicomweb(self, instance: Mapping[str, Any]) -> Any:
         """Return DICOM JSON of the plugin; None when there is no plugin, or it does not know the instance."""
@@ -137,10 +157,7 @@ class Orthanc(OrthancServer):
             return None
         study, series = (quote(uid, safe="") for uid in uids)
         path = f"/dicom-web/studies/{study}/series/{series}/instances/{quote(sop, safe='')}/metadata"
-        try:
-            found = await self._web.get(path, accept="application/dicom+json")
-        except SourceGone:
-            return None
+        found = await self._if_there(path, accept="application/dicom+json")
         return found[0] if isinstance(found, list) and found else found
 
     async def _uids_of(self, series: Any) -> tuple[str, str] | None:
@@ -149,14 +166,11 @@ class Orthanc(OrthancServer):
             return None
         if (known := self._uids_of_series.get(series)) is not None:
             return known
-        try:
-            of_series = await self._web.get(f"/series/{series}")
-            parent = of_series.get("ParentStudy") if isinstance(of_series, Mapping) else None
-            if not isinstance(parent, str) or not _ID.fullmatch(parent):
-                return None
-            of_study = await self._web.get(f"/studies/{parent}")
-        except SourceGone:
+        of_series = await self._if_there(f"/series/{series}")
+        parent = of_series.get("ParentStudy") if isinstance(of_series, Mapping) else None
+        if not isinstance(parent, str) or not _ID.fullmatch(parent):
             return None
+        of_study = await self._if_there(f"/studies/{parent}")
         uids = _main_tag(of_study, "StudyInstanceUID"), _main_tag(of_series, "SeriesInstanceUID")
         if not all(uids):
             return None
@@ -172,6 +186,13 @@ class Orthanc(OrthancServer):
             return self.ref(identifier) if isinstance(identifier, str) else None
         except ValueError:
             return None
+
+
+def _list(found: Any) -> list[Any]:
+    """Return a list that was answered; what is none says nothing, and least of all that there is nothing."""
+    if not isinstance(found, list):
+        raise SourceUnavailable("the answer is no list", code="source.garbage")
+    return found
 
 
 def _no_orthanc() -> SourceUnavailable:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sync.adapters.http.dicom.web import DicomWeb
-from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref
+from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref, uids_of
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, InstanceSource
@@ -24,6 +24,7 @@ SCOPE = "https://dicom.healthcareapis.azure.com/.default"
 
 _JSON = "application/dicom+json"
 _STUDY_PAGE = 200
+_CONTRADICTION = "The DICOM service contradicts itself, as just after a deletion; the instance is asked for again."
 _SERIES_UID, _SOP_UID = "0020000E", "00080018"
 
 
@@ -73,23 +74,58 @@ class DicomService(ChangeFeed, InstanceSource):
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
-        found = await self._ask(ref.container, f"/{quote(ref.name)}/metadata")
+        try:
+            found = await self._ask(ref.container, f"/{quote(ref.name)}/metadata")
+        except SourceGone:
+            await self._prove_gone(ref)
+            raise
         dataset = found[0] if isinstance(found, list) and found else found
         if not dataset:
-            raise SourceGone("no content")
+            raise SourceUnavailable("metadata without content", code="source.garbage")
         return InstanceMetadata(dataset=dataset, etag="wado")
+
+    async def _prove_gone(self, ref: ObjectRef) -> None:
+        """
+        Ask the search and the change feed about an instance whose metadata are answered by 404.
+
+        Raises
+        ------
+        SourceUnavailable
+            The search still has it, or what answers is not the service.
+        """
+        uids = uids_of(ref)
+        path = f"/studies/{uids.get('StudyInstanceUID')}/instances"
+        try:
+            found = await self._ask(ref.container, path, SOPInstanceUID=uids.get("SOPInstanceUID", ""), limit=1)
+        except SourceGone:
+            raise self._web.gateway("404 for a search, which never answers so") from None
+        if found:
+            raise SourceUnavailable("404 for what the search has", code="source.garbage", hint=_CONTRADICTION)
+        await self._prove_alive()
+
+    async def _prove_alive(self) -> None:
+        """Ask for the latest entry of the change feed: no deletion removes those, so there is one."""
+        try:
+            latest = await self._web.get("/v2/changefeed/latest", includeMetadata="false")
+        except SourceGone:
+            raise self._web.gateway("404 for the change feed") from None
+        if not isinstance(latest, Mapping) or "sequence" not in {str(key).lower() for key in latest}:
+            raise self._web.gateway("the change feed has no latest entry")
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study; see `sync.ports.InstanceSource.objects_of`."""
+        # PS3.18 10.6.3: no match is an empty list or 204, never 404.
         offset, seen = 0, set[ObjectRef]()
         path = f"/studies/{quote(study.study_instance_uid, safe='')}/instances"
         while True:
             try:
                 found = await self._ask(study.partition, path, limit=_STUDY_PAGE, offset=offset)
             except SourceGone:
-                return
+                raise self._web.gateway("404 for a search, which never answers so") from None
             if found and not isinstance(found, list):
                 raise SourceUnavailable("the search answered no list", code="source.garbage")
+            if not found and not seen:
+                await self._prove_alive()
             refs = {ref for dataset in found or () if (ref := _found(self._account, study, dataset)) is not None}
             if not refs - seen:
                 return

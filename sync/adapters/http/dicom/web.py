@@ -2,6 +2,9 @@
 Asking a DICOM server for JSON: what its statuses mean, and its answers.
 
 Its texts never leave this module: an error page may quote what was asked for, and addresses hold UIDs.
+
+That something is gone is believed only of the server itself: a gateway before it answers 404 too. What its own 404
+looks like, each kind of server says by `DicomWeb.is_own`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,13 @@ _INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds, and a thread would cost more than it frees."""
 
 _FORBIDDEN = (401, 403)
+_DEPENDENCY_HINT = (
+    "The DICOM service cannot reach its own key or storage (customer-managed key, external data store): see its health "
+    "in the portal; reading goes on by itself."
+)
+_PAGE_HEAD = 512
+"""Bytes in which a web page shows itself to be one."""
+
 _FORBIDDEN_HINT = (
     "Give the function's identity the role DICOM Data Reader on the DICOM service; for Orthanc set "
     "DICOM_SYNC_ORTHANC_USER and DICOM_SYNC_ORTHANC_PASSWORD."
@@ -53,7 +63,7 @@ class DicomWeb(Remote):
         Raises
         ------
         SourceGone
-            404 or 410.
+            404, as the server itself says it (`is_own`).
         SourceUnavailable
             Everything else that is no success, and an answer that is no JSON.
         """
@@ -80,13 +90,35 @@ class DicomWeb(Remote):
         hint = f"Check that {self._setting} is right and that the server runs; reading goes on by itself."
         return SourceUnavailable(f"no answer: {type(problem).__name__}", hint=hint)
 
+    def is_own(self, answer: httpx.Response) -> bool:
+        """
+        Whether a failure may be told by the server itself: as plain text, or without any.
+
+        Source: microsoft/dicom-server ``ExceptionHandlingMiddleware`` (a message as the whole body). It proves nothing
+        yet; `sync.adapters.http.dicom.service` asks further.
+        """
+        kind = answer.headers.get("Content-Type", "text/plain").lower()
+        return kind.startswith("text/plain") and not answer.content.lstrip().startswith(b"<")
+
+    def gateway(self, what: str, *, wait: float | None = None) -> SourceUnavailable:
+        """Return our error for an answer that is not the server's own."""
+        hint = (
+            "A gateway, proxy or firewall answered instead of the DICOM server: check what stands on the way; if there "
+            f"is nothing, correct {self._setting}. Nothing is taken for gone meanwhile."
+        )
+        return SourceUnavailable(what, code="source.gateway", hint=hint, retry_after=wait)
+
     def judge(self, answer: httpx.Response) -> None:
-        """Raise `SourceGone` for 404 and 410, and `SourceUnavailable` for all else that is no success."""
+        """Raise `SourceGone` for the server's own 404, and `SourceUnavailable` for all else that is no success."""
         status, wait = answer.status_code, retry_after(answer.headers)
         if httpx.codes.is_success(status):
             return
-        if status in GONE:
+        if status == httpx.codes.NOT_FOUND and self.is_own(answer):
             raise SourceGone(str(status))
+        if status in GONE or (status == httpx.codes.FORBIDDEN and b"<html" in answer.content[:_PAGE_HEAD].lower()):
+            raise self.gateway(str(status), wait=wait)
+        if status == httpx.codes.FAILED_DEPENDENCY:
+            raise SourceUnavailable(str(status), code="source.dependency", hint=_DEPENDENCY_HINT, retry_after=wait)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             hint = "The DICOM server is at its limit; reading goes on by itself once it allows it."
             raise SourceUnavailable(str(status), code="source.throttled", hint=hint, retry_after=wait)
@@ -96,6 +128,19 @@ class DicomWeb(Remote):
             hint = f"Check that {self._setting} is the address of the DICOM server itself."
             raise SourceUnavailable(str(status), code="source.refused", hint=hint, retry_after=wait)
         raise SourceUnavailable(str(status), retry_after=wait)
+
+
+class OrthancWeb(DicomWeb):
+    """An Orthanc, whose failures are JSON objects that name its own error. Source: Orthanc ``HttpDescribeErrors``."""
+
+    def is_own(self, answer: httpx.Response) -> bool:
+        """Whether Orthanc itself describes the failure."""
+        try:
+            body = json.loads(answer.content)
+        except (ValueError, RecursionError):
+            return False
+        told = body.get("HttpStatus") if isinstance(body, dict) else None
+        return told == answer.status_code and isinstance(body.get("OrthancStatus"), int)
 
 
 def parse_json(content: bytes) -> Any:
