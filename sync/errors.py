@@ -21,6 +21,7 @@ Every failure the sync can meet, and who acts on it.
     | - EventsRefused            the topic of result events refuses one for good
     | - MessageTooLarge          no queue takes the message
     | - RowTooLarge              no table takes the row
+    | - SourceArchived           the blob is in the archive tier; BlobTierChanged, a retry or a replay reads it
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, DamagedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
@@ -203,6 +204,16 @@ class RowTooLarge(PermanentError):
 
     code = "store.row_too_large"
     hint = "The header holds more text than one row can keep; shorten its free-text attributes at the source."
+
+
+class SourceArchived(PermanentError):
+    """The blob is in the archive tier: it exists, and can't be read until it is rehydrated."""
+
+    code = "source.archived"
+    hint = (
+        "Rehydrate the blob to the hot, cool or cold tier; the event BlobTierChanged, a retry or a replay then reads "
+        "it. What FHIR holds of it stays."
+    )
 
 
 class UnreadableObject(PermanentError):

@@ -20,7 +20,7 @@ import enum
 from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
-from sync.errors import Conflict, Contention, FhirRejected, PermanentError, StoreConflict
+from sync.errors import Conflict, Contention, FhirRejected, PermanentError, SourceArchived, StoreConflict
 from sync.model import Change, Inspection, LedgerRow, Locator, StudyRef
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
@@ -84,7 +84,12 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             if redelivered:
                 await mark_dirty(studies_of(before), s)
             return Ingested.OVERTAKEN
-        inspection = inspection_of(change, before) or await inspect_object(change.object, s)
+        try:
+            inspection = inspection_of(change, before) or await inspect_object(change.object, s)
+        except SourceArchived:
+            if before and before.settled and before.study and await s.objects.etag(change.object) == before.etag:
+                return Ingested.REPEAT  # archived after it was read: what is known of it holds
+            raise
         claim = claim_of(change, before, inspection)
         try:
             etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))

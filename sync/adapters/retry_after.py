@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+LONGEST = 24 * 3600.0
+"""Seconds; who asks for more says nothing. What waits bounds the wait by its own setting."""
+
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks for, in any of its three forms; None for anything else."""
+    """Seconds that the service asks for, in any of its three forms; None for anything else. At most `LONGEST`."""
     try:
         if milliseconds := headers.get("x-ms-retry-after-ms"):
             seconds = float(milliseconds) / 1000
@@ -17,6 +20,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(text)
         else:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), LONGEST) if math.isfinite(seconds) else None

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from urllib.request import getproxies
 
 from azure.core.credentials import AzureKeyCredential
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient
@@ -23,10 +22,11 @@ from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
 from sync.adapters.azure.tokens import CredentialTokens
+from sync.adapters.azure.transport import BoundedTransport, StorageTransport
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.service import SCOPE, DicomService
-from sync.adapters.http.dicom.web import DicomWeb
+from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
 from sync.config import PREFIX, STATE, Settings, is_local
@@ -104,7 +104,7 @@ class Clients:
         by_key = AzureKeyCredential(settings.events_key) if settings.events_key else None
         sender = by_key or self._credential
         assert sender is not None
-        topic = EventGridTopic(settings.events_topic, sender, source=settings.fhir_url, **connections())
+        topic = EventGridTopic(settings.events_topic, sender, source=settings.fhir_url, **connections(BoundedTransport))
         self._closing.push_async_callback(topic.close)
         return topic
 
@@ -135,7 +135,7 @@ class Clients:
             return None
         login = (settings.orthanc_user, settings.orthanc_password) if settings.orthanc_user else None
         url = settings.orthanc_url
-        web = DicomWeb(url, setting=f"{PREFIX}ORTHANC_URL", telemetry=self._telemetry, login=login)
+        web = OrthancWeb(url, setting=f"{PREFIX}ORTHANC_URL", telemetry=self._telemetry, login=login)
         self._closing.push_async_callback(web.aclose)
         return Orthanc(web, url)
 
@@ -169,14 +169,14 @@ class Clients:
         return client(url, credential=self._credential, **retries, **connections())
 
 
-def connections() -> dict[str, Any]:
+def connections(kind: type[BoundedTransport] = StorageTransport) -> dict[str, Any]:
     """
     Give one client connections of its own, with time-outs.
 
     Without a proxy in the environment the library need not look there: it would look for a ``.netrc`` at every
     request too, on a thread, for a quarter of what a small request costs.
     """
-    return {"transport": AioHttpTransport(use_env_settings=bool(getproxies()), **_TIMEOUTS)}
+    return {"transport": kind(use_env_settings=bool(getproxies()), **_TIMEOUTS)}
 
 
 @contextmanager

@@ -66,6 +66,9 @@ class Settings(MappingSettings):
     dead_letter_after_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 3600.0
     """Seconds that an outage may delay a study or object before it also becomes a dead letter. Retries continue."""
 
+    longest_wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
+    """Seconds that a service's ``Retry-After`` is heeded at most, however long it asks to be left alone."""
+
     reconcile_studies_per_minute: Annotated[int, Field(ge=0, le=1000)] = 50
     """Studies to compare with FHIR and the source each minute, in a continuous cycle; 0: off."""
 

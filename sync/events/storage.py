@@ -25,7 +25,6 @@ _IGNORED_TYPES = frozenset(
     {
         "asyncoperationinitiated",
         "blobinventorypolicycompleted",
-        "blobtierchanged",
         "directorycreated",
         "lifecyclepolicycompleted",
         "microsoft.eventgrid.subscriptionvalidationevent",
@@ -54,7 +53,7 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
     kind = kind_of(event).removeprefix(_TYPE_PREFIX)
     if kind in _IGNORED_TYPES:
         return
-    if kind not in ("blobcreated", "blobdeleted", "blobrenamed"):
+    if kind not in ("blobcreated", "blobdeleted", "blobrenamed", "blobtierchanged"):
         raise BadEvent("an event of an unsupported type", code="event.unsupported", hint=_UNSUPPORTED_HINT)
     data = fields_of(event.get("data"), "data")
     check_account(event, data, allowed)
@@ -62,6 +61,9 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
         yield from _renamed(event, data, allowed)
     elif kind == "blobdeleted":
         yield _change(subject_object(event, data.get("url"), allowed), Action.DELETED, event)
+    elif kind == "blobtierchanged":
+        # Rehydrated, it can be read at last; anything else is a repeat, which its ETag shows.
+        yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
     elif data.get("api") != "CreateFile":
         yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
 

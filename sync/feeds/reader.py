@@ -98,11 +98,12 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
         await dead_letter_delivery(change, refusal, s)
 
     try:
-        work = retry_then_dead_letter(_inspecting(walk, s), walk, aside)
-        await run_walk(batches, work, walk, parallel=PARALLEL, until=time.monotonic() + BUDGET)
+        until, longest = time.monotonic() + BUDGET, s.settings.longest_wait_seconds
+        work = retry_then_dead_letter(_inspecting(walk, s), walk, aside, longest_wait=longest, until=until)
+        await run_walk(batches, work, walk, parallel=PARALLEL, until=until)
     except SourceUnavailable as outage:
         s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
-        await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s.clock.now()))
+        await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s))
 
 
 def _inspecting(walk: Walk, s: Ingest) -> Work:
@@ -119,5 +120,9 @@ def _is_before_start(position: Mapping[str, Any], now: datetime) -> bool:
     return isinstance(not_before, str) and now < datetime.fromisoformat(not_before)
 
 
-def _later(outage: SourceUnavailable, now: datetime) -> str | None:
-    return (now + timedelta(seconds=outage.retry_after)).isoformat() if outage.retry_after else None
+def _later(outage: SourceUnavailable, s: ReadFeeds) -> str | None:
+    """Tell when to read again, if the service asked to be left alone; not for longer than the setting allows."""
+    if not outage.retry_after:
+        return None
+    wait = min(outage.retry_after, s.settings.longest_wait_seconds)
+    return (s.clock.now() + timedelta(seconds=wait)).isoformat()

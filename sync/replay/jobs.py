@@ -158,7 +158,9 @@ async def advance(
             await mark_bypassing_cache(job.request.study, s)
         ended = await run_walk(
             batches,
-            retry_then_dead_letter(again.inspect, walk, again.dead_letter),
+            retry_then_dead_letter(
+                again.inspect, walk, again.dead_letter, longest_wait=s.settings.longest_wait_seconds, until=until
+            ),
             walk,
             parallel=parallel,
             until=until,

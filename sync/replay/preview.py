@@ -85,9 +85,9 @@ async def preview_replay(
     if request.study is not None:
         inspections.studies.add(request.study)
     batches = changes_of(Job(request=request), sources, s)
-    await run_walk(
-        batches, retry_then_dead_letter(inspections.inspect, walk, inspections.pass_over), walk, parallel=parallel
-    )
+    longest = s.settings.longest_wait_seconds
+    tried = retry_then_dead_letter(inspections.inspect, walk, inspections.pass_over, longest_wait=longest)
+    await run_walk(batches, tried, walk, parallel=parallel)
     # an implementation of a port may have more to it than the port, which the rehearsal does not need
     apart = replace(s, ledger=inspections.ledger)
     for study in sorted(inspections.studies):

@@ -91,7 +91,9 @@ async def backfill(
         if not dry_run:
             await dead_letter_delivery(change, refusal, s)
 
-    ended = await run_walk(batches, retry_then_dead_letter(work, walk, aside), walk, parallel=parallel, until=until)
+    longest = s.settings.longest_wait_seconds
+    tried = retry_then_dead_letter(work, walk, aside, longest_wait=longest, until=until)
+    ended = await run_walk(batches, tried, walk, parallel=parallel, until=until)
     if ended:
         await walk.advance({"finished": True})
     return ended

@@ -227,12 +227,22 @@ def retry_then_dead_letter(
     work: Work,
     walk: Walk,
     set_aside: Callable[[Change, PermanentError], Awaitable[None]],
+    *,
+    longest_wait: float,
+    until: float | None = None,
 ) -> Work:
     """
     Try a change several times; set it aside if it alone keeps failing.
 
     When other changes succeed meanwhile, the trouble is this object's: it gets a dead letter and the walk goes on.
     When nothing does, it is an outage: the walk stops, and its position tells the next one where to begin.
+
+    Parameters
+    ----------
+    longest_wait
+        Seconds that a try waits for at most, whatever the store asks for.
+    until
+        Time of `time.monotonic` at which the run ends: a wait that would pass it makes the try the last one.
     """
 
     async def tried(change: Change) -> None:
@@ -241,13 +251,15 @@ def retry_then_dead_letter(
             try:
                 await work(change)
             except TransientError as failure:
-                if number == TRIES - 1:
+                asked = failure.retry_after or FIRST_PAUSE * 2**number
+                wait = min(asked, longest_wait)
+                if number == TRIES - 1 or (until is not None and time.monotonic() + wait >= until):
                     if walk.successes == before:
                         raise
                     refusal = PermanentError(failure.detail, code=failure.code, hint=failure.hint)
                     await set_aside(change, refusal)
                     return
-                await asyncio.sleep(failure.retry_after or FIRST_PAUSE * 2**number)
+                await asyncio.sleep(wait)
             else:
                 walk.successes += 1
                 return

@@ -1,7 +1,9 @@
 """Writes that travel together: few requests, and everybody's own outcome."""
 
 import asyncio
+import contextlib
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
@@ -166,9 +168,10 @@ async def test_an_outage_fails_every_row_with_an_error_of_its_own(batcher, table
 
 
 class Refused(HttpResponseError):
-    def __init__(self, status):
+    def __init__(self, status, code="EntityTooLarge"):
         super().__init__("Zztestperson")
         self.status_code = status
+        self.error_code = code
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
@@ -194,3 +197,50 @@ async def test_after_a_failure_the_line_goes_on(batcher, table):
     table.failures.clear()
     await asyncio.gather(*(batcher.write("upsert", row(partition, i)) for i in range(5)))
     assert len(await rows_of(table, partition)) == 5
+
+
+async def within(seconds, *writes):
+    """Every outcome, in bounded time: a writer that hears nothing fails the test instead of hanging it."""
+    return await asyncio.wait_for(gathered(*writes), seconds)
+
+
+@pytest.mark.parametrize("answers", [[], [{"etag": "1"}] * 4, [{"etag": "1"}] * 6, [{}] * 5, [{"etag": None}] * 5])
+async def test_an_answer_with_another_number_of_parts_than_rows_is_an_outage_for_every_writer(batcher, table, answers):
+    async def cut(operations):
+        return answers
+
+    table.table = SimpleNamespace(submit_transaction=cut)
+    outcomes = await within(5, *(batcher.write("upsert", row("p", i)) for i in range(5)))
+    assert kinds(outcomes) == {StoreUnavailable: 5}
+    assert {outcome.code for outcome in outcomes} == {"store.garbled"}
+    assert len({id(outcome) for outcome in outcomes}) == 5
+
+
+class Death(BaseException):
+    """What no handler expects."""
+
+
+@pytest.mark.parametrize("death", [asyncio.CancelledError(), Death(), RecursionError()])
+async def test_whatever_the_lines_worker_dies_of_every_writer_hears_of_it(batcher, table, death):
+    async def dies(operations):
+        raise death
+
+    table.table = SimpleNamespace(submit_transaction=dies)
+    writes = [asyncio.create_task(batcher.write("upsert", row("p", i % 150))) for i in range(300)]
+    await asyncio.sleep(0)
+    [worker] = batcher._workers.values()
+    with contextlib.suppress(BaseException):
+        await asyncio.wait_for(asyncio.shield(asyncio.gather(*writes, return_exceptions=True)), 5)
+    assert all(write.done() for write in writes)
+    with contextlib.suppress(BaseException):
+        await worker
+    for write in writes:
+        assert write.cancelled() or isinstance(write.exception(), Exception)
+    assert not batcher._lines
+
+
+async def test_a_gateway_answers_for_all_rows_of_a_transaction(batcher, table):
+    table.failures["submit_transaction"] = Refused(404, code="")
+    outcomes = await within(5, *(batcher.write("upsert", row("p", i)) for i in range(5)))
+    assert kinds(outcomes) == {StoreUnavailable: 5}
+    assert table.requests == 1

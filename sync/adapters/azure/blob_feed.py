@@ -25,7 +25,7 @@ import fastavro
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from sync.adapters.azure.errors import source_errors
+from sync.adapters.azure.errors import error_code, source_errors
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
 from sync.ports import BlobFeed
@@ -40,7 +40,7 @@ IN_MEMORY = 4 * 1024 * 1024
 _LARGEST_MANIFEST = 1024 * 1024
 _SEGMENT = re.compile(r"idx/segments/(\d{4})/(\d{2})/(\d{2})/(\d{2})(\d{2})/meta\.json")
 _NO_FEED = (400, 404, 409)
-"""Answers of accounts that cannot have the feed, or have none (yet)."""
+"""Answers of accounts that cannot have the feed, or have none (yet); with the service's own error code."""
 
 
 class AzureBlobFeed(BlobFeed):
@@ -72,7 +72,7 @@ class AzureBlobFeed(BlobFeed):
             try:
                 data = await self._read("meta/Segments.json")
             except HttpResponseError as problem:
-                if problem.status_code in _NO_FEED:
+                if problem.status_code in _NO_FEED and error_code(problem):
                     raise FeedMissing("there is no change feed") from None
                 raise
         return _time(_object(data).get("lastConsumable"))
@@ -87,7 +87,7 @@ class AzureBlobFeed(BlobFeed):
             return _object(await self._read(name))
 
     async def _read(self, name: str) -> bytes:
-        download = await self._container.download_blob(name, length=_LARGEST_MANIFEST, offset=0)
+        download = await self._container.download_blob(name, length=_LARGEST_MANIFEST, offset=0, decompress=False)
         return await download.readall()
 
     async def _names(self, prefix: str) -> list[str]:
@@ -97,7 +97,7 @@ class AzureBlobFeed(BlobFeed):
     async def _copy(self, name: str, to: IO[bytes]) -> None:
         try:
             with source_errors():
-                download = await self._container.download_blob(name)
+                download = await self._container.download_blob(name, decompress=False)
                 async for piece in download.chunks():
                     to.write(piece)
         except SourceGone:
@@ -107,7 +107,10 @@ class AzureBlobFeed(BlobFeed):
 
 def _begin(path: re.Match[str]) -> datetime:
     year, month, day, hour, minute = map(int, path.groups())
-    return datetime(year, month, day, hour, minute, tzinfo=UTC)
+    try:
+        return datetime(year, month, day, hour, minute, tzinfo=UTC)
+    except ValueError:
+        raise FeedMalformed("a segment is named after no time") from None
 
 
 def _segment(begin: datetime, manifest: Mapping[str, Any]) -> FeedSegment:
@@ -157,6 +160,6 @@ def _object(data: bytes) -> Mapping[str, Any]:
 def _time(text: Any) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         raise FeedMalformed("lastConsumable is no time") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -68,7 +68,10 @@ class AzureBlobs(ObjectSource, ObjectListing):
             condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         with source_errors():
             try:
-                download = await blob.download_blob(offset=start, length=length, max_concurrency=1, **condition)
+                # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
+                download = await blob.download_blob(
+                    offset=start, length=length, max_concurrency=1, decompress=False, **condition
+                )
                 data = await download.readall()
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:

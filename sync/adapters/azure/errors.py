@@ -3,17 +3,26 @@ Where exceptions of the Azure libraries end and ours begin.
 
 Texts of the libraries hold addresses, and so names of blobs: nothing of them is kept but the status and the service's
 error code. The library's exception is cut off (``from None``) for the same reason.
+
+What is not there, and who else wrote, is believed only where the service names it by an error code of its own; the
+status alone may be a gateway's. Source: Azure "Blob service error codes", "Table service error codes", "Queue service
+error codes".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, DecodeError, HttpResponseError
 
+from sync.adapters.azure.transport import NotFromStorage
 from sync.adapters.retry_after import retry_after
 from sync.errors import (
+    SourceArchived,
     SourceChanged,
     SourceGone,
     SourceUnavailable,
@@ -26,6 +35,14 @@ ROLES_FOR_STATE = (
     "Give the identity the roles Storage Table Data Contributor and Storage Queue Data Contributor on the account of "
     "queues and tables."
 )
+GATEWAY = (
+    "A gateway, proxy or firewall answered instead of the storage account: check what stands on the way, private "
+    "endpoints too. Nothing is taken for gone meanwhile; all goes on by itself once the account answers."
+)
+GARBLED = (
+    "An answer of the storage account arrived cut or changed: check the proxies and gateways on the way. It is asked "
+    "again by itself; if this stays, report the type and place in the detail."
+)
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
 _DENIED = (401, 403)
@@ -34,6 +51,9 @@ _NOT_FOUND = 404
 _ASK_LATER = (408, 429)
 _SERVER_ERROR = 500
 _CONDITION_NOT_MET = 412
+_NOT_WITHOUT_CODE = (400, 403, _NOT_FOUND, 405, 409, 410, _CONDITION_NOT_MET, 413)
+"""Refusals that Blob Storage names by a code, so that one without it is a gateway's."""
+
 _LOST_RACE = (_NOT_FOUND, 409, _CONDITION_NOT_MET)
 _NOT_YET = (
     "AccountBeingCreated",
@@ -46,6 +66,13 @@ _NOT_YET = (
 """Answers with the status of a lost race that are outages all the same."""
 
 _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
+"""What Blob Storage calls an object, or its container, that does not exist."""
+
+_ARCHIVED = ("BlobArchived", "BlobBeingRehydrated")
+"""Of a blob in the archive tier, which has to be rehydrated before it can be read."""
+
+_LIBRARIES = frozenset({"aiohttp", "azure", "email", "http", "isodate", "json", "multidict", "urllib", "xml", "yarl"})
+"""Packages that read what the services answer."""
 
 
 @contextmanager
@@ -57,6 +84,10 @@ def state_errors() -> Iterator[None]:
         raise state_error(problem) from None
     except (TimeoutError, OSError):
         raise StoreUnavailable("no answer") from None
+    except Exception as problem:
+        if not is_garbled(problem):
+            raise
+        raise StoreUnavailable(place_of(problem), code="store.garbled", hint=GARBLED) from None
 
 
 @contextmanager
@@ -68,39 +99,124 @@ def source_errors() -> Iterator[None]:
         raise source_error(problem) from None
     except (TimeoutError, OSError):
         raise SourceUnavailable("no answer") from None
+    except Exception as problem:
+        if not is_garbled(problem):
+            raise
+        raise SourceUnavailable(place_of(problem), code="source.garbled", hint=GARBLED) from None
+
+
+def is_garbled(problem: Exception) -> bool:
+    """
+    Tell whether a library failed over the answer it was reading, which then was cut or changed on its way.
+
+    `zlib.error` on bytes that are not compressed, `TypeError` on a body without rows: the libraries raise whatever the
+    answer leads to. An exception from a line of ours is a defect of ours.
+    """
+    if isinstance(problem, SyncError):
+        return False
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(problem.__traceback__)]
+    return bool(modules) and modules[-1].partition(".")[0] in _LIBRARIES
+
+
+def place_of(problem: Exception) -> str:
+    """Name the type and place of an exception, never its text."""
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    return f"{type(problem).__name__} at {place.filename.rpartition('/')[2]}:{place.lineno}"
 
 
 def state_error(problem: AzureError) -> SyncError:
     """Choose our error for an exception from Table or Queue Storage."""
+    if isinstance(problem, NotFromStorage):
+        return StoreUnavailable(str(problem.answered), code="store.gateway", hint=GATEWAY)
+    if isinstance(problem, DecodeError):
+        return StoreUnavailable(place_of(problem), code="store.garbled", hint=GARBLED)
     if _is_denied(problem):
         return StoreUnavailable(_what(problem), code="store.forbidden", hint=ROLES_FOR_STATE)
     status = _status(problem)
     if status in _LOST_RACE and not is_outage(problem):
         return StoreConflict(_what(problem))
+    if status in _LOST_RACE and not error_code(problem):
+        return StoreUnavailable(_what(problem), code="store.gateway", hint=GATEWAY)
     return StoreUnavailable(_what(problem), retry_after=_retry_after(problem))
 
 
 def source_error(problem: AzureError) -> SyncError:
     """Choose our error for an exception from Blob Storage."""
+    if isinstance(problem, NotFromStorage):
+        return SourceUnavailable(str(problem.answered), code="source.gateway", hint=GATEWAY)
+    if isinstance(problem, DecodeError):
+        return SourceUnavailable(place_of(problem), code="source.garbled", hint=GARBLED)
+    if code := error_code(problem):
+        return _told_by_blobs(problem, code)
+    status = _status(problem)
+    if status in _NOT_WITHOUT_CODE:
+        return SourceUnavailable(_what(problem), code="source.gateway", hint=GATEWAY)
+    return _source_outage(problem)
+
+
+def _told_by_blobs(problem: AzureError, code: str) -> SyncError:
+    """Choose our error for what Blob Storage itself names by a code."""
+    if code in _GONE:
+        return SourceGone("no such object")
+    if code in _ARCHIVED:
+        return SourceArchived(code)
+    if _status(problem) == _CONDITION_NOT_MET:
+        return SourceChanged("the object has another ETag now")
+    return _source_outage(problem)
+
+
+def _source_outage(problem: AzureError) -> SourceUnavailable:
     if _is_denied(problem):
         return SourceUnavailable(_what(problem), code="source.forbidden", hint=ROLES_FOR_SOURCE)
-    status = _status(problem)
-    if status == _NOT_FOUND or error_code(problem) in _GONE:
-        return SourceGone("no such object")
-    if status == _CONDITION_NOT_MET:
-        return SourceChanged("the object has another ETag now")
     return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
 
 
+def etag_of(answer: Mapping[str, Any]) -> str:
+    """
+    Return the ETag of a row that was written.
+
+    Raises
+    ------
+    StoreUnavailable
+        The answer has none: whether the row was written is unknown.
+    """
+    etag = answer.get("etag")
+    if not isinstance(etag, str) or not etag:
+        raise StoreUnavailable("a write was answered without an ETag", code="store.garbled", hint=GARBLED)
+    return etag
+
+
 def error_code(problem: AzureError) -> str:
-    """Return the service's own name of the error, empty when there is none."""
+    """
+    Return the service's own name of the error, empty when there is none.
+
+    The library does not keep it of each request: then it is taken from where the service puts it.
+    """
     code = getattr(problem, "error_code", None)
-    return str(getattr(code, "value", code) or "")
+    if name := str(getattr(code, "value", code) or ""):
+        return name
+    response = getattr(problem, "response", None)
+    return "" if response is None else str(response.headers.get("x-ms-error-code") or _code_in_body(response))
+
+
+def _code_in_body(response: Any) -> str:
+    """Return the code of an error of the tables. Source: OData JSON format 4.0 19 (``odata.error``)."""
+    try:
+        body = json.loads(response.text())
+    except Exception:  # noqa: BLE001 -- a body that is not there, or no JSON, has none
+        return ""
+    error = body.get("odata.error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
 
 
 def is_outage(problem: AzureError) -> bool:
-    """Tell whether an answer with the status of a lost race is an outage: what holds the rows is not there."""
-    return error_code(problem) in _NOT_YET
+    """
+    Tell whether an answer with the status of a lost race is an outage.
+
+    What holds the rows is not there, or it was not the service that answered: it names what is wrong by a code.
+    """
+    return error_code(problem) in ("", *_NOT_YET)
 
 
 def concerns_all(problem: AzureError) -> bool:

@@ -15,7 +15,17 @@ from azure.core.exceptions import (
 )
 
 from sync.adapters.azure.errors import concerns_all, error_code, source_errors, state_errors
-from sync.errors import SourceChanged, SourceGone, SourceUnavailable, StoreConflict, StoreUnavailable, SyncError
+from sync.adapters.azure.transport import NotFromStorage
+from sync.errors import (
+    SourceArchived,
+    SourceChanged,
+    SourceGone,
+    SourceUnavailable,
+    StoreConflict,
+    StoreUnavailable,
+    SyncError,
+    TransientError,
+)
 
 SENTINEL = "Zztestperson"
 
@@ -44,8 +54,12 @@ def translated(errors, problem):
 
 
 STATE = [
-    (answered(404, kind=ResourceNotFoundError), StoreConflict),
-    (answered(409, kind=ResourceExistsError), StoreConflict),
+    (answered(404, "EntityNotFound", kind=ResourceNotFoundError), StoreConflict),
+    (answered(409, "EntityAlreadyExists", kind=ResourceExistsError), StoreConflict),
+    (answered(404, kind=ResourceNotFoundError), StoreUnavailable),
+    (answered(409, kind=ResourceExistsError), StoreUnavailable),
+    (answered(412), StoreUnavailable),
+    (NotFromStorage(404), StoreUnavailable),
     (answered(409, "EntityAlreadyExists"), StoreConflict),
     (answered(412, "UpdateConditionNotSatisfied"), StoreConflict),
     (answered(404, "ResourceNotFound"), StoreConflict),
@@ -68,11 +82,17 @@ STATE = [
 SOURCE = [
     (answered(404, "BlobNotFound"), SourceGone),
     (answered(404, "ContainerNotFound"), SourceGone),
-    (answered(404), SourceGone),
+    (answered(404), SourceUnavailable),
+    (answered(404, kind=ResourceNotFoundError), SourceUnavailable),
+    (answered(410), SourceUnavailable),
+    (answered(404, "AccountIsDisabled"), SourceUnavailable),
+    (NotFromStorage(404), SourceUnavailable),
+    (answered(412), SourceUnavailable),
+    (answered(409, "BlobBeingRehydrated"), SourceArchived),
     (answered(409, "ContainerBeingDeleted"), SourceGone),
     (answered(412, "ConditionNotMet"), SourceChanged),
     (answered(403, "AuthorizationFailure"), SourceUnavailable),
-    (answered(409, "BlobArchived"), SourceUnavailable),
+    (answered(409, "BlobArchived"), SourceArchived),
     (answered(500), SourceUnavailable),
     (ServiceRequestError(SENTINEL), SourceUnavailable),
     (TimeoutError(SENTINEL), SourceUnavailable),
@@ -109,7 +129,7 @@ def test_no_text_of_a_library_is_left_in_ours_or_its_traceback(errors, problem, 
 )
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_missing_role_is_named(errors, code, role, status):
-    error = translated(errors, answered(status))
+    error = translated(errors, answered(status, "AuthorizationFailure"))
     assert error.code == code
     assert role in error.hint
 
@@ -126,7 +146,30 @@ def test_a_moment_to_wait_for_is_kept_too():
 
 @pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
 def test_a_refusal_may_concern_a_single_row(status):
-    assert not concerns_all(answered(status))
+    assert not concerns_all(answered(status, "EntityNotFound"))
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 502])
+@pytest.mark.parametrize(("errors", "code"), [(state_errors, "store.gateway"), (source_errors, "source.gateway")])
+def test_an_answer_that_is_not_the_services_own_is_an_outage_that_names_a_gateway(errors, code, status):
+    error = translated(errors, NotFromStorage(status))
+    assert error.code == code
+    assert "gateway" in error.hint
+
+
+def library_fails(text="Zztestperson"):
+    """Fail as the library does over an answer: in a frame of its own."""
+    namespace = {"__name__": "azure.storage.blob"}
+    exec("import zlib\ndef read(data): zlib.decompressobj(31).decompress(data)", namespace)
+    namespace["read"](text.encode())
+
+
+@pytest.mark.parametrize(("errors", "code"), [(state_errors, "store.garbled"), (source_errors, "source.garbled")])
+def test_what_a_library_raises_over_an_answer_is_an_outage(errors, code):
+    with pytest.raises(TransientError) as caught, errors():
+        library_fails()
+    assert caught.value.code == code
+    assert SENTINEL not in f"{caught.value}"
 
 
 @pytest.mark.parametrize(

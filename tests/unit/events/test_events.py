@@ -72,7 +72,12 @@ def test_a_deleted_blob_is_a_deletion_without_an_etag(name: str) -> None:
     assert change == Change(object=SLICE, action=Action.DELETED, event_id=EVENT_ID)
 
 
-@pytest.mark.parametrize("name", ["lake-create-file", "tier-changed", "subscription-validation"])
+def test_a_blob_that_left_its_tier_is_looked_at_for_it_may_have_left_the_archive() -> None:
+    change = only(parse_message(message("tier-changed"), SOURCES))
+    assert change == Change(object=SLICE, action=Action.CREATED, event_id=EVENT_ID)
+
+
+@pytest.mark.parametrize("name", ["lake-create-file", "subscription-validation"])
 def test_events_that_leave_every_object_as_it_was_give_nothing(name: str) -> None:
     assert parse_message(message(name), SOURCES) == []
 

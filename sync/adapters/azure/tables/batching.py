@@ -6,6 +6,9 @@ hands it to the batcher and waits for its own outcome. A line goes out when nobo
 wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so one
 row that lost its race, or is refused, sends the others round row by row. One event loop a process.
 
+Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
+cut on its way, is an outage for all of them, and so is the end of the task.
+
 Source: Azure "Performing entity group transactions" (100 rows, 4 MiB, one partition, no row twice).
 """
 
@@ -22,9 +25,9 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure.errors import concerns_all, state_errors
+from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
 from sync.adapters.azure.tables.rows import Entity, entity_bytes
-from sync.errors import SyncError
+from sync.errors import StoreUnavailable, SyncError
 
 MAX_ROWS = 100
 MAX_BYTES = 3 * 1024 * 1024
@@ -88,14 +91,17 @@ class Batcher:
         return await outcome
 
     async def _work(self, partition: str) -> None:
-        line = self._lines[partition]
+        line, batch = self._lines[partition], list[RowWrite]()
         try:
             while line:
                 await _gather_company(line)
-                await self._send(_take_batch(line))
+                batch = _take_batch(line)
+                await self._send(batch)
         finally:
-            # No await since the line was found empty: nobody can have joined it in between.
+            # No await since the line was found empty: no writer can have joined it in between. If the task is ended
+            # before that, by whatever it is, those of the last batch and of the line hear of it here.
             del self._workers[partition], self._lines[partition]
+            _fail([*batch, *line], StoreUnavailable("the transaction ended without an outcome", code="store.garbled"))
 
     async def _send(self, batch: list[RowWrite]) -> None:
         if len(batch) == 1:
@@ -112,6 +118,10 @@ class Batcher:
         except Exception as problem:  # noqa: BLE001 -- every waiting caller has to hear of it
             _fail(batch, problem)
             return
+        if len(answers) != len(batch) or not all(isinstance(answer.get("etag"), str) for answer in answers):
+            detail = f"{len(answers)} answers, or fewer with an ETag, for {len(batch)} rows"
+            _fail(batch, StoreUnavailable(detail, code="store.garbled", hint=GARBLED))
+            return
         for write, answer in zip(batch, answers, strict=True):
             if not write.outcome.done():
                 write.outcome.set_result(str(answer["etag"]))
@@ -119,12 +129,12 @@ class Batcher:
     async def _send_alone(self, write: RowWrite) -> None:
         try:
             with state_errors():
-                answer = await self._one(write)
+                etag = etag_of(await self._one(write))
         except Exception as problem:  # noqa: BLE001 -- the waiting caller has to hear of it
             _fail([write], problem)
             return
         if not write.outcome.done():
-            write.outcome.set_result(str(answer["etag"]))
+            write.outcome.set_result(etag)
 
     async def _one(self, write: RowWrite) -> Mapping[str, Any]:
         if write.kind == "create":
@@ -168,7 +178,7 @@ def _fail(batch: list[RowWrite], problem: Exception) -> None:
         if write.outcome.done():
             continue
         if isinstance(problem, SyncError):
-            write.outcome.set_exception(problem)
+            write.outcome.set_exception(type(problem)(problem.detail, code=problem.code, hint=problem.hint))
             continue
         try:
             with state_errors():

@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure.errors import is_outage, state_errors
+from sync.adapters.azure.errors import etag_of, is_outage, state_errors
 from sync.adapters.azure.tables.rows import Entity
 from sync.errors import StoreConflict
 from sync.model import Stored
@@ -43,7 +43,7 @@ class Table:
                 if is_outage(problem):  # the table itself is not there
                     raise
                 return None
-        return Stored(value_from(found), str(found.metadata["etag"]))
+        return Stored(value_from(found), etag_of(found.metadata))
 
     async def upsert(self, row: Entity) -> None:
         """Insert or replace."""
@@ -59,7 +59,7 @@ class Table:
                 answer = await self.client.update_entity(
                     row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
-        return str(answer["etag"])
+            return etag_of(answer)
 
     async def delete(self, partition: str, row: str) -> None:
         """Delete; the library takes a missing row for success."""

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from sync.adapters.http.fhir.outcomes import issues_of
+from sync.adapters.http.fhir.outcomes import is_own, issues_of
 from sync.adapters.http.remote import GONE
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled
 from sync.model import FhirWrite, Resource
@@ -44,17 +44,6 @@ FIREWALL = (
 DEPENDENCY = "Another entry of the same transaction failed and the FHIR service cancelled this one; it is tried again."
 
 _FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
-
-
-def is_own(answer: httpx.Response) -> bool:
-    """Whether the FHIR service itself says what is wrong: by an OperationOutcome."""
-    if "json" not in answer.headers.get("Content-Type", "").lower():
-        return False
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"
 
 
 def is_gone(answer: httpx.Response) -> bool:

@@ -54,6 +54,17 @@ _ELEMENTS = frozenset(_NAMES.split())
 """Names of elements of the types that we write, and of the datatypes within them (R4 definitions)."""
 
 
+def is_own(answer: httpx.Response) -> bool:
+    """Whether the FHIR service itself says what is wrong: by an OperationOutcome."""
+    if "json" not in answer.headers.get("Content-Type", "").lower():
+        return False
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"
+
+
 def issues_of(answer: httpx.Response | Any) -> str:
     """
     Return the codes and element paths of an outcome's issues, for a dead letter; empty when it is no outcome.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from sync.adapters.http.fhir.answers import is_own
+from sync.adapters.http.fhir.outcomes import is_own
 from sync.adapters.http.remote import GONE, Note, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import FhirUnavailable, Throttled

@@ -1,0 +1,58 @@
+"""
+Connections to Azure Storage that pass on only what Storage itself answered, and never sleep for as long as others say.
+
+A gateway, a firewall or a captive page between us and the account answers in its place: 404 with a page of HTML, 200
+with another. Storage signs every answer, also each failure, with the header ``x-ms-request-id``; one without it becomes
+the error of a request that got no answer, which the library tries again and the adapters take for an outage.
+
+Source: Azure "Status and error codes" and "Troubleshooting API operations" (``x-ms-request-id`` on every response).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.transport import AioHttpTransport
+
+REQUEST_ID = "x-ms-request-id"
+"""Header of every answer of Azure Storage, and of no gateway."""
+
+LONGEST_SLEEP = 5.0
+"""Seconds that the library may sleep before it tries again, whatever a ``Retry-After`` asks for."""
+
+
+class NotFromStorage(ServiceResponseError):
+    """Something else than the storage service answered."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"an answer without {REQUEST_ID}")
+        self.answered = status
+
+
+class BoundedTransport(AioHttpTransport):  # type: ignore[misc]  # the library types it as Any
+    """Bounds the library's own waits: its policies sleep for as long as an answer's ``Retry-After`` says."""
+
+    async def sleep(self, duration: float) -> None:
+        """Sleep, but never longer than `LONGEST_SLEEP`."""
+        await asyncio.sleep(min(max(duration, 0.0), LONGEST_SLEEP))
+
+
+class StorageTransport(BoundedTransport):
+    """Gives nothing away that is not an answer of Azure Storage."""
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """
+        Send a request as the library does.
+
+        Raises
+        ------
+        NotFromStorage
+            The answer lacks what Storage puts on each of its own.
+        """
+        answer: Any = await super().send(request, **config)
+        if not answer.headers.get(REQUEST_ID):
+            answer.internal_response.close()
+            raise NotFromStorage(int(answer.status_code))
+        return answer
