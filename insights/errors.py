@@ -53,6 +53,16 @@ class CollectError(InsightsError):
     """Data cannot be collected as asked."""
 
 
+class CohortError(InsightsError):
+    """A definition is wrong, or the data cannot answer it."""
+
+
+class Withheld(InsightsError):
+    """An answer would say too much of too few people, or what it needs was not given."""
+
+    exit_code = EXIT_REJECTED
+
+
 class Unavailable(InsightsError):
     """A service did not answer; repeat the command."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import typer
 
+from insights.cli import cohorts
 from insights.cli.collecting import collect
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to a command line."""
     app.command("collect", no_args_is_help=True)(collect)
+    app.add_typer(cohorts.app)

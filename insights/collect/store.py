@@ -105,7 +105,16 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            known = {TABLES, BUILDING, INCOMING, SPILL, f"{TABLES}.wal", f"{BUILDING}.wal"}
+            known = {
+                TABLES,
+                BUILDING,
+                INCOMING,
+                SPILL,
+                "audit.ndjson",
+                "pseudonym.key",
+                f"{TABLES}.wal",
+                f"{BUILDING}.wal",
+            }
             strange = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in known)
             if strange:
                 raise CollectError(

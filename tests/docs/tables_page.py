@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 _TEXT = """\
 # Tables
 
-`python -m sync collect` flattens FHIR resources into these tables; [cohorts](use.md) and SQL of your own read
+`python -m sync collect` flattens FHIR resources into these tables; [cohorts](cohorts.md) and SQL of your own read
 them. Each is defined by a [SQL on FHIR](https://sql-on-fhir.org) ViewDefinition in `insights/views/shipped/`, so
 another engine can build the same tables.
 

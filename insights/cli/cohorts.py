@@ -1,0 +1,251 @@
+"""``python -m sync cohort``: who is in, how many dropped out and why, and an extract about those who are in."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from insights.cli.reporting import command, console
+from insights.errors import EXIT_REJECTED
+
+if TYPE_CHECKING:
+    from insights.cohort.run import Prepared
+
+app = typer.Typer(
+    name="cohort",
+    help="Cohorts of patients by a definition: check, run, dummy data, differences.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+DefinitionFile = Annotated[Path, typer.Argument(metavar="FILE", help="The definition, YAML.", show_default=False)]
+DataFolder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")]
+
+
+class Format(StrEnum):
+    """Formats of extracts."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+@app.command("check")
+@command
+def check(
+    file: DefinitionFile,
+    *,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Also whether the data uses its code systems.")
+    ] = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Write the question as SQL to standard output.")] = False,
+) -> None:
+    """
+    Check a definition, say it in words, and run the tests in it.
+
+    **Examples**
+
+    - in words, with its tests: `python -m sync cohort check osteosarcoma.yaml`
+
+    - as SQL: `python -m sync cohort check osteosarcoma.yaml --sql`
+
+    **Exit codes**
+
+    - 0: it is sound, and its tests pass
+
+    - 1: a test of it fails
+
+    - 2: it is wrong; line and column are named
+    """
+    from insights.cohort.answer import check_systems  # noqa: PLC0415 -- loaded when the command runs
+    from insights.cohort.examples import run_tests  # noqa: PLC0415
+    from insights.cohort.question import compile_question  # noqa: PLC0415
+    from insights.cohort.run import prepare, question_of  # noqa: PLC0415
+    from insights.cohort.words import paraphrase  # noqa: PLC0415
+    from insights.collect import Store  # noqa: PLC0415
+
+    prepared = prepare(file)
+    if data is not None:
+        with Store(data).reading() as reading:
+            for note in check_systems(reading.connection, prepared.definition, prepared.codes, prepared.located):
+                console().print(f"note   {note}")
+            question = question_of(prepared, reading)
+    else:
+        question = compile_question(prepared.definition, prepared.codes, _day(prepared))
+    if sql:
+        typer.echo(question.funnel())
+    else:
+        typer.echo("\n".join(paraphrase(prepared.definition, question.asked.as_of)))
+    tested = run_tests(prepared.definition, prepared.codes, question.asked.as_of)
+    for test in tested:
+        outcome = "passed" if test.passed else f"FAILED: expected {test.expected}, is {test.outcome}"
+        console().print(f"test   {test.name}: {outcome}")
+    if not all(test.passed for test in tested):
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command("run")
+@command
+def run(
+    file: DefinitionFile,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
+    data: DataFolder = Path("data"),
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Write rows about members too; needs purpose and approval, and is audited.")
+    ] = False,
+    identified: Annotated[
+        bool, typer.Option("--identified", help="Rows with real ids, UIDs, dates and texts.")
+    ] = False,
+    file_format: Annotated[Format, typer.Option("--format", help="Format of the rows.")] = Format.CSV,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the pseudonyms; without it one beside the data.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")] = False,
+) -> None:
+    """
+    Run a definition on collected data: the funnel, and rows about members if they are asked for.
+
+    Only counts are written unless `--rows` is given; counts below `DICOM_SYNC_MINIMUM_CELL` (11), and differences
+    between steps below it, are hidden. Rows are de-identified: pseudonyms and shifted dates under a key, hashed UIDs,
+    no free text, ages from 90 on as one. `manifest.json` names everything that the results depend on: the same input
+    gives the same bytes. What is written: docs/cohorts.md.
+
+    **Examples**
+
+    - how many: `python -m sync cohort run osteosarcoma.yaml --data data --out result`
+
+    - rows too: `python -m sync cohort run osteosarcoma.yaml --data data --out result --rows --format parquet`
+
+    **Exit codes**
+
+    - 0: the results are written
+
+    - 1: rows were asked for and may not leave: too few people, or no approval; nothing was written
+
+    - 2: the definition, the data or a setting is wrong; nothing was written
+    """
+    from insights.cohort.run import Wanted  # noqa: PLC0415 -- loaded when the command runs
+    from insights.cohort.run import run as run_definition  # noqa: PLC0415
+    from insights.settings import InsightsSettings  # noqa: PLC0415
+
+    wanted = Wanted(
+        out=out,
+        overwrite=overwrite,
+        rows=rows or identified,
+        identified=identified,
+        format=file_format.value,
+        key=key,
+        minimum=InsightsSettings.load().minimum_cell,
+    )
+    said, _ = run_definition(file, data, wanted)
+    typer.echo(said)
+    console().print(f"written to {out}")
+
+
+@app.command("dummy")
+@command
+def dummy(
+    file: DefinitionFile,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for NDJSON files.", show_default=False)],
+    each: Annotated[int, typer.Option(min=1, metavar="N", help="Patients of each branch.")] = 20,
+) -> None:
+    """
+    Write synthetic patients for every branch of a definition, to try it where no data is.
+
+    One group meets everything; for each criterion one fails it alone, and one cannot be decided on it alone.
+
+    **Examples**
+
+    - `python -m sync cohort dummy osteosarcoma.yaml --out dummy`, then `python -m sync collect data --ndjson dummy`
+
+    **Exit codes**
+
+    - 0: the files are written
+
+    - 2: the definition is wrong, or the folder exists; nothing was written
+    """
+    from insights.cohort.examples import dummy as dummy_patients  # noqa: PLC0415 -- loaded when the command runs
+    from insights.cohort.examples import write_ndjson  # noqa: PLC0415
+    from insights.cohort.results import write_json  # noqa: PLC0415
+    from insights.cohort.run import prepare  # noqa: PLC0415
+    from insights.errors import CohortError  # noqa: PLC0415
+
+    prepared = prepare(file)
+    if out.exists():
+        raise CohortError(f"{out} exists", code="cohort.out_exists", hint="Choose another name.")
+    day = _day(prepared)
+    written = write_ndjson(out, dummy_patients(prepared.definition, prepared.codes, day, each=each))
+    write_json(out / "manifest.json", {"transactionTime": f"{day.isoformat()}T23:59:59Z"})
+    console().print(", ".join(f"{count} {kind}" for kind, count in written.items()) + f" in {out}")
+
+
+@app.command("diff")
+@command
+def diff(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Results.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Later results.", show_default=False)],
+) -> None:
+    """
+    Tell what differs between two results, and between what they were made of.
+
+    **Examples**
+
+    - `python -m sync cohort diff result-march result-june`
+
+    **Exit codes**
+
+    - 0: nothing differs
+
+    - 1: something does
+
+    - 2: a folder has no results
+    """
+    from insights.cohort.compare import compare  # noqa: PLC0415 -- loaded when the command runs
+
+    lines = compare(one, other)
+    typer.echo("\n".join(lines or ["nothing differs"]))
+    if lines:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command("lock")
+@command
+def lock(
+    file: DefinitionFile,
+    *,
+    terminology: Annotated[
+        str, typer.Option(metavar="URL", help="FHIR R4 terminology server with SNOMED CT.", show_default=False)
+    ],
+) -> None:
+    """
+    Expand the ECL expressions of a definition once, into a lock file beside it.
+
+    **Examples**
+
+    - `python -m sync cohort lock lung.yaml --terminology https://terminology.example.org/fhir`
+
+    **Exit codes**
+
+    - 0: the lock file is written
+
+    - 2: the definition is wrong, or the server refuses an expression
+
+    - 3: the server did not answer
+    """
+    from insights.cohort.definition import read_definition  # noqa: PLC0415 -- loaded when the command runs
+    from insights.cohort.terminology import expand  # noqa: PLC0415
+
+    definition, located = read_definition(file)
+    for ecl, count in expand(definition, located, terminology).items():
+        console().print(f"{count} codes  {ecl}")
+
+
+def _day(prepared: Prepared) -> date:
+    """Return the day of a question that is asked of no data."""
+    return prepared.definition.as_of or datetime.now(UTC).date()

@@ -1,0 +1,154 @@
+"""A question asked of collected data: the funnel, small cells hidden, and what is worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from insights.cohort.codes import Code, CodeSets
+from insights.cohort.definition import Criterion, Definition
+from insights.cohort.extracts import studies_without_report
+from insights.cohort.located import Located
+from insights.cohort.protection import Counted, protect, protected
+from insights.cohort.question import Question
+from insights.collect.store import Collected
+
+_CODED_IN = {
+    "diagnosis": ("condition",),
+    "medication": ("medication_request", "medication_administration", "medication"),
+    "procedure": ("procedure",),
+    "observation": ("observation",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """A step in words with its counts."""
+
+    words: str
+    kind: str
+    counted: Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What may be told.
+
+    Attributes
+    ----------
+    people
+        How many are in, unprotected: for decisions, never for output.
+    studies, without_report
+        Wanted studies, and how many of them have no report; None if hidden or not wanted.
+    """
+
+    funnel: tuple[FunnelStep, ...]
+    people: int
+    studies: int | None
+    without_report: int | None
+
+
+def day_of_question(definition: Definition, known: Collected, located: Located) -> date:
+    """
+    Return the day that the question is about.
+
+    Raises
+    ------
+    CohortError
+        ``cohort.no_day``: neither the definition nor the data says one; ``cohort.stale_data``: the data ends before it.
+    """
+    until = date.fromisoformat(known.data_time[:10]) if known.data_time else None
+    if definition.as_of is None:
+        if until is None:
+            raise located.error((), "the data does not say of which day it is", "cohort.no_day", "Give as_of.")
+        return until
+    if until is not None and until < definition.as_of:
+        raise located.error(
+            ("as_of",),
+            f"the data is complete until {until.isoformat()} only",
+            "cohort.stale_data",
+            "Collect again, or choose an earlier day.",
+        )
+    return definition.as_of
+
+
+def check_systems(
+    connection: duckdb.DuckDBPyConnection, definition: Definition, codes: CodeSets, located: Located
+) -> list[str]:
+    """
+    Check that the data uses the code systems of the definition, and return those of which it uses none of the codes.
+
+    Raises
+    ------
+    CohortError
+        ``cohort.unknown_system``: records of the kind are there, and none is coded in any system of the set.
+    """
+    notes = []
+    for path, criterion in _criteria(definition):
+        tables = _CODED_IN.get(criterion.kind)
+        if tables is None:
+            continue
+        name = criterion.value.codes
+        used = _systems(connection, tables)
+        asked = {code.system for code in codes[name]}
+        if used and not asked & used:
+            raise located.error(
+                (*path, criterion.kind, "in"),
+                f"no {criterion.kind} in the data is coded in a system of {name!r}",
+                "cohort.unknown_system",
+                f"The data uses: {', '.join(sorted(used)[:5])}.",
+            )
+        notes += [f"{name}: no {criterion.kind} is coded in {system}" for system in sorted(asked - used)]
+    return notes
+
+
+def _systems(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> set[str]:
+    union = " UNION ".join(f"SELECT code_system FROM {table} WHERE code_system IS NOT NULL" for table in tables)
+    return {row[0] for row in connection.execute(union).fetchall()}
+
+
+def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], Criterion]]:
+    def below(path: tuple[str | int, ...], criterion: Criterion) -> Iterator[tuple[tuple[str | int, ...], Criterion]]:
+        if criterion.never is not None:
+            yield from below((*path, "not"), criterion.never)
+        elif criterion.either is not None:
+            for number, inner in enumerate(criterion.either):
+                yield from below((*path, "any", number), inner)
+        else:
+            yield path, criterion
+
+    for number, criterion in enumerate(definition.who):
+        yield from below(("who", number), criterion)
+
+
+def ask(connection: duckdb.DuckDBPyConnection, question: Question, minimum: int) -> Answer:
+    """Ask the data. What extracts read is materialised; nothing else is written."""
+    question.materialise(connection)
+    rows = [tuple(int(value) for value in row[1:]) for row in connection.execute(question.funnel()).fetchall()]
+    counted = protect([(row[0], row[1], row[2], row[3], row[4]) for row in rows], minimum)
+    steps = [FunnelStep("people in the data", "all", counted[0])]
+    steps += [
+        FunnelStep(step.words, step.kind, counts) for step, counts in zip(question.steps, counted[1:], strict=True)
+    ]
+    people = rows[-1][0]
+    query = studies_without_report(question)
+    total = without = None
+    if query is not None:
+        row = connection.execute(query).fetchone()
+        assert row is not None
+        if row[2] >= minimum or row[2] == 0:
+            total, without = int(row[0]), protected(int(row[1]), int(row[0]), minimum)
+    return Answer(tuple(steps), people, total, without)
+
+
+def codes_hash_lines(codes: CodeSets) -> list[str]:
+    """Return all codes as lines, for hashing."""
+
+    def line(name: str, code: Code) -> str:
+        return f"{name}\t{code.system}\t{code.code}"
+
+    return [line(name, code) for name in sorted(codes) for code in codes[name]]

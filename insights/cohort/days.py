@@ -1,0 +1,53 @@
+"""Dates as they were written, as intervals of days in SQL."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from insights.cohort.windows import Window
+
+
+def day(value: date) -> str:
+    """Return a day as SQL."""
+    return f"DATE '{value.isoformat()}'"
+
+
+def first_day(sql: str) -> str:
+    """Return the first day that a date can mean; the day of a time is the one that was written."""
+    whole = f"CASE length({sql}) WHEN 4 THEN {sql} || '-01-01' WHEN 7 THEN {sql} || '-01' ELSE left({sql}, 10) END"
+    return f"try_cast({whole} AS DATE)"
+
+
+def last_day(sql: str) -> str:
+    """Return the last day that a date can mean."""
+    return (
+        f"CASE length({sql}) WHEN 4 THEN try_cast({sql} || '-12-31' AS DATE) "
+        f"WHEN 7 THEN last_day(try_cast({sql} || '-01' AS DATE)) ELSE try_cast(left({sql}, 10) AS DATE) END"
+    )
+
+
+def inside(window: Window, first: str, last: str) -> str:
+    """
+    Return whether an interval of days lies in a window: TRUE, FALSE, or NULL if it cannot be decided.
+
+    Parameters
+    ----------
+    first, last
+        Days as SQL; NULL if there is no date.
+    """
+    assert window.end is not None
+    if window.words == "ever":  # what is in the data has happened, whenever that was
+        return f"({first} IS NULL OR {first} <= {day(window.end)})"
+    parts = [(f"{first} >= {day(window.start)}", f"{last} < {day(window.start)}")] if window.start else []
+    parts.append((f"{last} <= {day(window.end)}", f"{first} > {day(window.end)}"))
+    within = " AND ".join(part[0] for part in parts)
+    outside = " OR ".join(part[1] for part in parts)
+    return (
+        f"CASE WHEN {first} IS NULL OR {last} IS NULL THEN NULL WHEN {within} THEN TRUE WHEN {outside} THEN FALSE END"
+    )
+
+
+def completed_years(born: str, at: date) -> str:
+    """Return the completed years on a day; who is born on 29 February completes one on 1 March of other years."""
+    later = f"month({born}) * 100 + day({born}) > {at.month * 100 + at.day}"
+    return f"({at.year} - year({born}) - CASE WHEN {later} THEN 1 ELSE 0 END)"

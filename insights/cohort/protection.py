@@ -1,0 +1,83 @@
+"""
+Small cells are hidden: counts that, alone or as a difference to another that is shown, point to few people.
+
+Zero is shown: it says nothing about a person that the definition does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MINIMUM = 11
+"""Fewest people that a count may show, unless the setting says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """
+    The counts of a step; None is hidden.
+
+    Attributes
+    ----------
+    people
+        Who passed it.
+    undecided
+        Of whom it cannot be decided; they are out.
+    records
+        Records that meet it, of those who passed.
+    undated, uncoded
+        Records of those before the step that have no date, or no code.
+    """
+
+    people: int | None
+    undecided: int | None
+    records: int | None
+    undated: int | None
+    uncoded: int | None
+
+
+def safe(count: int, minimum: int) -> bool:
+    """Return whether a count may be shown."""
+    return count == 0 or count >= minimum
+
+
+def protect(steps: Sequence[tuple[int, int, int, int, int]], minimum: int) -> tuple[Counted, ...]:
+    """
+    Hide small cells of a funnel.
+
+    A step is shown only if what it takes away from the last one shown is no small cell either.
+
+    Parameters
+    ----------
+    steps
+        people, undecided, records, undated, uncoded.
+    """
+    shown: list[Counted] = []
+    before: int | None = None
+    for people, undecided, records, undated, uncoded in steps:
+        lost = 0 if before is None else before - people
+        visible = safe(people, minimum) and safe(lost, minimum)
+        told = undecided == 0 or (visible and safe(undecided, minimum) and safe(lost - undecided, minimum))
+        shown.append(
+            Counted(
+                people if visible else None,
+                undecided if told else None,
+                records if visible and safe(records, minimum) else None,
+                undated if safe(undated, minimum) else None,
+                uncoded if safe(uncoded, minimum) else None,
+            )
+        )
+        if visible:
+            before = people
+    return tuple(shown)
+
+
+def protected(count: int, total: int, minimum: int) -> int | None:
+    """Return a part of a total, or None where it or the rest is a small cell."""
+    return count if safe(count, minimum) and safe(total - count, minimum) else None
+
+
+def text(count: int | None, minimum: int) -> str:
+    """Return a count for people."""
+    return f"hidden (small cell, below {minimum})" if count is None else f"{count:,}"

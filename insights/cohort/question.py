@@ -1,0 +1,172 @@
+"""
+A definition as one SQL question: people, consent, then each criterion on those that are left.
+
+People are Patients that none replaces; records of a replaced Patient count for the one that replaced it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from insights.cohort.codes import CodeSets
+from insights.cohort.criteria import Asked, criterion_sql
+from insights.cohort.days import day, first_day, last_day
+from insights.cohort.definition import Definition
+from insights.cohort.reports import REPORT_STUDY
+from insights.cohort.words import criterion_words
+
+_PEOPLE = """
+merged AS (
+    SELECT old_id, min(new_id) AS new_id FROM (
+        SELECT patient_id AS old_id, other_id AS new_id FROM patient_link WHERE type = 'replaced-by'
+        UNION ALL
+        SELECT other_id AS old_id, patient_id AS new_id FROM patient_link WHERE type = 'replaces'
+    ) WHERE old_id IS NOT NULL AND new_id IS NOT NULL AND old_id <> new_id GROUP BY old_id
+),
+record_of AS (
+    SELECT p.id AS record_id, coalesce(m3.new_id, m2.new_id, m1.new_id, p.id) AS patient_id
+    FROM (SELECT id FROM patient UNION SELECT old_id AS id FROM merged) AS p
+    LEFT JOIN merged AS m1 ON m1.old_id = p.id
+    LEFT JOIN merged AS m2 ON m2.old_id = m1.new_id
+    LEFT JOIN merged AS m3 ON m3.old_id = m2.new_id
+),
+person AS (
+    SELECT p.id AS patient_id, p.gender, p.birth_date, p.death_date, p.deceased,
+           regexp_matches(coalesce(p.confidentiality, ''), '(^|[|])(R|V)([|]|$)') AS restricted
+    FROM patient AS p JOIN record_of AS w ON w.record_id = p.id AND w.patient_id = p.id
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the funnel: what it asks in words, and its relation of answers."""
+
+    words: str
+    kind: str
+    answers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    A compiled definition.
+
+    Attributes
+    ----------
+    steps
+        In order; each asks those who passed the ones before.
+    """
+
+    definition: Definition
+    asked: Asked
+    steps: tuple[Step, ...]
+
+    def with_relations(self, select: str, *more: str, into: str = "") -> str:
+        """
+        Return a query that may read ``person``, ``record_of``, ``answer_N``, ``passed_N`` and ``member``.
+
+        Parameters
+        ----------
+        more
+            Further relations, ``name AS (…)``, that may read these.
+        into
+            Temporary table for the result.
+        """
+        relations = [_PEOPLE.strip()]
+        relations.append("passed_0 AS (SELECT patient_id FROM person)")
+        for number, step in enumerate(self.steps, start=1):
+            relations.append(f"answer_{number} AS ({step.answers})")
+            relations.append(
+                f"passed_{number} AS (SELECT a.patient_id FROM answer_{number} AS a "
+                f"JOIN passed_{number - 1} AS p ON p.patient_id = a.patient_id WHERE a.answer = 1)"
+            )
+        relations.append(f"member AS (SELECT patient_id FROM passed_{len(self.steps)})")
+        head = f"CREATE OR REPLACE TEMP TABLE {into} AS " if into else ""
+        return head + "WITH " + ",\n".join([*relations, *(each.strip() for each in more)]) + f"\n{select}"
+
+    def funnel(self) -> str:
+        """Return the query of all steps: number, people, undecided, records, undated, uncoded."""
+        nothing = "0 AS undecided, 0 AS records, 0 AS undated, 0 AS uncoded"
+        parts = [f"SELECT 0 AS step, count(*) AS people, {nothing} FROM passed_0"]
+        for number in range(1, len(self.steps) + 1):
+            joins = "".join(f" JOIN answer_{n} AS a{n} ON a{n}.patient_id = p.patient_id" for n in range(1, number + 1))
+            found = " + ".join(f"a{n}.records" for n in range(1, number + 1))
+            a = f"a{number}"
+            parts.append(
+                f"SELECT {number}, count(*) FILTER ({a}.answer = 1), count(*) FILTER ({a}.answer IS NULL), "
+                f"coalesce(sum({found}) FILTER ({a}.answer = 1), 0), coalesce(sum({a}.undated), 0), "
+                f"coalesce(sum({a}.uncoded), 0) FROM passed_{number - 1} AS p{joins}"
+            )
+        return self.with_relations(" UNION ALL ".join(parts) + " ORDER BY step")
+
+    def materialise(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make temporary tables ``person``, ``record_of``, ``member``, ``report_of``, for extracts; idempotent."""
+        connection.execute(self.with_relations("SELECT patient_id FROM member", into="member"))
+        for name in ("person", "record_of"):
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS WITH {_PEOPLE} SELECT * FROM {name}")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE report_of AS WITH {REPORT_STUDY} SELECT * FROM report_of")
+
+    def answers(self) -> str:
+        """Return the query of every person's outcome: in, out or undecided, by the first step that was not passed."""
+        joins = "".join(
+            f" JOIN answer_{number} AS a{number} ON a{number}.patient_id = p.patient_id"
+            for number in range(1, len(self.steps) + 1)
+        )
+        cases = "".join(
+            f" WHEN a{number}.answer IS NULL THEN 'undecided' WHEN a{number}.answer = 0 THEN 'out'"
+            for number in range(1, len(self.steps) + 1)
+        )
+        outcome = f"CASE{cases} ELSE 'in' END" if cases else "'in'"
+        return self.with_relations(
+            f"SELECT p.patient_id, {outcome} AS outcome FROM person AS p{joins} ORDER BY p.patient_id"
+        )
+
+
+def compile_question(definition: Definition, codes: CodeSets, as_of: date) -> Question:
+    """Return the question of a definition; pure."""
+    asked = Asked(codes, as_of, definition.restricted)
+    steps = []
+    if not definition.restricted:
+        steps.append(Step("whose record is not restricted", "restricted", _UNRESTRICTED))
+    if definition.consent != "none":
+        words = "who agreed to research" if definition.consent == "required" else "who did not object to research"
+        steps.append(Step(words, "consent", _consent(as_of, required=definition.consent == "required")))
+    steps += [Step(criterion_words(each), each.kind, criterion_sql(each, asked)) for each in definition.who]
+    return Question(definition, asked, tuple(steps))
+
+
+_UNRESTRICTED = (
+    "SELECT patient_id, CASE WHEN restricted THEN 0 ELSE 1 END AS answer, 0 AS records, 0 AS undated, 0 AS uncoded "
+    "FROM person"
+)
+
+
+def _consent(as_of: date, *, required: bool) -> str:
+    """
+    Return who agreed: the latest provision on research wins, of one time a denial.
+
+    A consent that was rejected is a denial. Source: FHIR R4 Consent.provision.
+    """
+    at = day(as_of)
+    return f"""
+    SELECT p.patient_id,
+           CASE WHEN c.type = 'deny' THEN 0 WHEN c.type = 'permit' THEN 1 ELSE {0 if required else 1} END AS answer,
+           0 AS records, 0 AS undated, 0 AS uncoded
+    FROM person AS p
+    LEFT JOIN (
+        SELECT w.patient_id, CASE WHEN r.status = 'rejected' THEN 'deny' ELSE r.provision_type END AS type
+        FROM consent AS r JOIN record_of AS w ON w.record_id = r.patient_id
+        WHERE r.status IN ('active', 'rejected') AND (r.provision_type IN ('permit', 'deny') OR r.status = 'rejected')
+          AND (r.scope = 'research' OR regexp_matches(coalesce(r.purpose, ''), '(^|[|])HRESCH([|]|$)'))
+          AND coalesce({first_day("r.date_time")} <= {at}, TRUE)
+          AND coalesce({first_day("r.period_start")} <= {at}, TRUE)
+          AND coalesce({last_day("r.period_end")} >= {at}, TRUE)
+        QUALIFY row_number() OVER (
+            PARTITION BY w.patient_id
+            ORDER BY left(r.date_time, 10) DESC NULLS LAST, r.date_time DESC,
+                     CASE WHEN r.status = 'rejected' OR r.provision_type = 'deny' THEN 0 ELSE 1 END
+        ) = 1
+    ) AS c ON c.patient_id = p.patient_id"""

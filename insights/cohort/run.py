@@ -1,0 +1,207 @@
+"""A definition run on collected data: asks, and writes what may leave."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from insights import __version__
+from insights.cohort.answer import Answer, ask, check_systems, codes_hash_lines, day_of_question
+from insights.cohort.codes import CodeSets, read_codes
+from insights.cohort.definition import Definition, read_definition
+from insights.cohort.deidentify import Pseudonyms, read_key
+from insights.cohort.extracts import extracts
+from insights.cohort.located import Located
+from insights.cohort.protection import MINIMUM
+from insights.cohort.question import Question, compile_question
+from insights.cohort.results import (
+    MANIFEST,
+    ResultFolder,
+    Rows,
+    anonymity,
+    funnel_rows,
+    group,
+    hashes,
+    summary,
+    write_counts,
+    write_extract,
+    write_json,
+)
+from insights.cohort.words import paraphrase
+from insights.collect.store import Reading, Store
+from insights.errors import Withheld
+from insights.views import Catalogue
+
+KEY = "pseudonym.key"
+AUDIT = "audit.ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    How a run is wanted.
+
+    Attributes
+    ----------
+    rows
+        Rows about members, not only counts.
+    identified
+        With real ids, UIDs, dates and texts.
+    key
+        File with the key of the site; None for the one beside the data.
+    """
+
+    out: Path
+    overwrite: bool = False
+    rows: bool = False
+    identified: bool = False
+    format: str = "csv"
+    key: Path | None = None
+    minimum: int = MINIMUM
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A definition that was read, with its codes."""
+
+    definition: Definition
+    located: Located
+    codes: CodeSets
+
+
+def prepare(file: Path) -> Prepared:
+    """
+    Read a definition and its codes.
+
+    Raises
+    ------
+    CohortError
+        With line and column.
+    """
+    definition, located = read_definition(file)
+    return Prepared(definition, located, read_codes(definition, located))
+
+
+def question_of(prepared: Prepared, reading: Reading) -> Question:
+    """Return the question for the data at hand; see `day_of_question`."""
+    as_of = day_of_question(prepared.definition, reading.collected, prepared.located)
+    return compile_question(prepared.definition, prepared.codes, as_of)
+
+
+def run(file: Path, data: Path, wanted: Wanted) -> tuple[str, Answer]:
+    """
+    Run a definition and write the results; return the summary and the answer.
+
+    Raises
+    ------
+    CohortError
+        The definition is wrong or the data cannot answer it; nothing was written.
+    Withheld
+        ``cohort.approval_missing``, ``cohort.too_few``: rows were asked for and may not leave.
+    """
+    prepared = prepare(file)
+    if wanted.rows:
+        _check_approval(prepared)
+    store = Store(data)
+    with store.reading(Catalogue.shipped()) as reading, ResultFolder(wanted.out, overwrite=wanted.overwrite) as folder:
+        notes = check_systems(reading.connection, prepared.definition, prepared.codes, prepared.located)
+        question = question_of(prepared, reading)
+        answer = ask(reading.connection, question, wanted.minimum)
+        said = summary(question, paraphrase(prepared.definition, question.asked.as_of), answer, notes, wanted.minimum)
+        write_counts(folder, answer, said, question.funnel())
+        facts: dict[str, Any] = {"rows": None}
+        if wanted.rows:
+            facts = _write_rows(folder, reading, question, answer, wanted, data)
+        write_json(folder / MANIFEST, _manifest(prepared, question, reading, wanted, facts, hashes(folder), answer))
+        if wanted.rows:  # last: what is noted did leave, and what leaves is noted before it has its name
+            _audit(data / AUDIT, prepared, wanted, facts)
+    return said, answer
+
+
+def _check_approval(prepared: Prepared) -> None:
+    for field in ("purpose", "approval"):
+        if getattr(prepared.definition, field) is None:
+            place = prepared.located.where((field,))
+            raise Withheld(f"{place}: rows need {field}", code="cohort.approval_missing", hint="Counts need neither.")
+
+
+def _write_rows(  # noqa: PLR0917 -- one step of `run`
+    folder: Path, reading: Reading, question: Question, answer: Answer, wanted: Wanted, data: Path
+) -> dict[str, Any]:
+    if answer.people < wanted.minimum:
+        raise Withheld(
+            f"fewer than {wanted.minimum} people are in",
+            code="cohort.too_few",
+            hint="Widen the definition; no rows left.",
+        )
+    pseudonyms = None
+    if not wanted.identified:
+        project = str(question.definition.approval)
+        pseudonyms = Pseudonyms.of_project(read_key(wanted.key or data / KEY), project)
+    rows = Rows(wanted.format, pseudonyms)
+    tables = extracts(question)
+    written = dict(write_extract(folder, reading.connection, table, rows) for table in tables)
+    members = [row[0] for row in reading.connection.execute("SELECT patient_id FROM member").fetchall()]
+    write_json(folder / "group.json", group(question.definition.cohort, members, pseudonyms))
+    return {
+        "rows": written,
+        "identified": wanted.identified,
+        "key": pseudonyms.fingerprint() if pseudonyms else None,
+        "k_anonymity": anonymity(reading.connection, tables[0], wanted.minimum),
+    }
+
+
+def _manifest(  # noqa: PLR0917 -- each is one part of it
+    prepared: Prepared,
+    question: Question,
+    reading: Reading,
+    wanted: Wanted,
+    facts: dict[str, Any],
+    outputs: dict[str, str],
+    answer: Answer,
+) -> dict[str, Any]:
+    return {
+        "cohort": prepared.definition.cohort,
+        "as_of": question.asked.as_of.isoformat(),
+        "minimum": wanted.minimum,
+        "definition": _sha256(json.dumps(prepared.definition.model_dump(mode="json", by_alias=True), sort_keys=True)),
+        "codes": _sha256("\n".join(codes_hash_lines(prepared.codes))),
+        "views": reading.collected.views,
+        "data": reading.collected.data_version,
+        "engine": {"duckdb": duckdb.__version__, "insights": __version__},
+        "funnel": funnel_rows(answer),
+        "outputs": outputs,
+        **facts,
+    }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _audit(file: Path, prepared: Prepared, wanted: Wanted, facts: dict[str, Any]) -> None:
+    """Note who took rows, when, why and how many; the file grows only."""
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):
+        who = f"uid {os.getuid()}"
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": who,
+        "cohort": prepared.definition.cohort,
+        "purpose": prepared.definition.purpose,
+        "approval": prepared.definition.approval,
+        "identified": wanted.identified,
+        "rows": facts["rows"],
+        "out": str(wanted.out),
+    }
+    with os.fdopen(os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as out:
+        out.write(json.dumps(line, sort_keys=True) + "\n")
