@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -240,6 +240,10 @@ class NewServer(FhirServer):
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:  # noqa: ARG002
         """Return an empty page."""
         return FhirPage(resources=())
+
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Find nothing."""
+        return dict.fromkeys(references, frozenset())
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Never called: a rehearsal sends nothing."""

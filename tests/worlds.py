@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from io import BytesIO
 from typing import Any
@@ -152,6 +152,10 @@ class ReadOnlyFhir:
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         self._before("page")
         return await self.server.page(resource_type, link, subject=subject)
+
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        self._before("referrers")
+        return await self.server.referrers(references)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         self._before("transact")

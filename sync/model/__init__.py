@@ -9,7 +9,7 @@ from __future__ import annotations
 from sync.model.changes import Action, Change
 from sync.model.dead_letters import AuditEntry, DeadLetter, DeadLetterEntry, DeadLetterPage, SubjectKind
 from sync.model.drifts import Drift, DriftKind
-from sync.model.fhir import FhirPage, FhirWrite, Resource
+from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, references_in
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
 from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
 from sync.model.ledger import LedgerRow, Locator
@@ -21,6 +21,7 @@ from sync.model.walks import RECONCILE_CURSOR, Batch, Cursor, dicom_cursor, orth
 __all__ = [
     "LOCATOR_BUCKETS",
     "RECONCILE_CURSOR",
+    "UNSEEN_REFERRER",
     "Action",
     "Attributes",
     "AuditEntry",
@@ -58,4 +59,5 @@ __all__ = [
     "digest",
     "folder_partitions",
     "orthanc_cursor",
+    "references_in",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,10 @@ class FhirPage:
     following: str | None = None
 
 
+UNSEEN_REFERRER = "?"
+"""Address of a resource that refers to another, where the server tells no more than that there is one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FhirWrite:
     """One entry of a transaction: PUT when there is a resource, DELETE when there is none."""
@@ -26,3 +31,20 @@ class FhirWrite:
     resource_id: str
     resource: Resource | None = field(default=None, repr=False)
     if_match: str | None = None
+
+
+_REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?$")
+
+
+def references_in(node: Any) -> Iterator[str]:
+    """Iterate over what a resource refers to, as ``Type/id``, without base URL and version (R4 ``Reference``)."""
+    if isinstance(node, dict):
+        stated = node.get("reference")
+        match = _REFERENCE.search(stated) if isinstance(stated, str) else None
+        if match:
+            yield match[1]
+        for value in node.values():
+            yield from references_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references_in(value)

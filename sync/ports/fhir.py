@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sync.model import (
@@ -59,6 +59,21 @@ class FhirServer(Protocol):
             The link has expired: begin anew.
         ForeignLink
             The service sends us elsewhere.
+        """
+        ...
+
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """
+        Find what refers to each of the resources, given as ``Type/id``, never from a cache.
+
+        What was deleted is found to be referred to as well. A reference that no search parameter of R4 covers, as
+        ``DiagnosticReport.imagingStudy``, is not found, and on Azure only while its target is there.
+
+        Returns
+        -------
+        Mapping
+            For each resource the addresses of those that refer to it; `sync.model.UNSEEN_REFERRER` where the server
+            says no more than that there are some.
         """
         ...
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.ownership import Ownership, differs, overlay
 from sync.mapping.resource import content_hash, version_of
 from sync.model import FhirWrite, Resource
 from sync.ports import Compare
+from sync.projection.deletion import delete_unreferenced
 
 _REFERRING_FIRST = ("DocumentReference", "DiagnosticReport", "Observation")
 
@@ -97,19 +97,9 @@ async def retire(gone: Sequence[str], s: Compare) -> bool:
     """
     if not gone:
         return False
-    try:
-        await s.fhir.transact([_deletion(reference) for reference in gone])
-    except (FhirConflict, FhirRejected):
-        return any([await _retire_one(reference, s) for reference in gone])
-    return True
-
-
-async def _retire_one(reference: str, s: Compare) -> bool:
-    try:
-        await s.fhir.transact([_deletion(reference)])
-    except (FhirConflict, FhirRejected):
-        return await _retract(reference, s)
-    return True
+    kept = await delete_unreferenced(gone, s)
+    retracted = [await _retract(reference, s) for reference in kept]
+    return len(kept) < len(gone) or any(retracted)
 
 
 async def _retract(reference: str, s: Compare) -> bool:
@@ -121,8 +111,3 @@ async def _retract(reference: str, s: Compare) -> bool:
     write = FhirWrite(resource_type=kind, resource_id=resource_id, resource=body, if_match=version_of(held))
     await s.fhir.transact([write])
     return True
-
-
-def _deletion(reference: str) -> FhirWrite:
-    kind, resource_id = reference.split("/")
-    return FhirWrite(resource_type=kind, resource_id=resource_id)

@@ -8,7 +8,7 @@ disagree with it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync.errors import FhirConflict
@@ -26,6 +26,7 @@ from sync.model import (
     Stored,
     StudyRef,
     SubjectKind,
+    references_in,
 )
 from sync.ports import Caches, DeadLetters, FhirServer, PatientRows, Project, Projections
 from sync.projection import read_fhir_state, write_study
@@ -130,6 +131,18 @@ class ReadOnlyFhir(FhirServer):
         """List the real service."""
         return await self.server.page(resource_type, link, subject=subject)
 
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Search the real service, as it would be after the removals and writes so far."""
+        found = await self.server.referrers(references)
+        removed = {_address(write) for write in self.removals}
+        written = {_address(write): write.resource for write in self.writes if _address(write) not in removed}
+        unchanged = {reference: found[reference] - removed - set(written) for reference in references}
+        named = {address: set(references_in(resource)) for address, resource in written.items()}
+        return {
+            reference: unchanged[reference] | {address for address, targets in named.items() if reference in targets}
+            for reference in references
+        }
+
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """
         Keep the writes; nothing reaches the service.
@@ -146,6 +159,10 @@ class ReadOnlyFhir(FhirServer):
             raise FhirConflict("a rehearsal removes nothing")
         self.writes += [write for write in writes if write.resource is not None]
         return [None if write.resource is None else "rehearsed" for write in writes]
+
+
+def _address(write: FhirWrite) -> str:
+    return f"{write.resource_type}/{write.resource_id}"
 
 
 class _Unwritten(Projections):

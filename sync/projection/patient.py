@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sync.errors import AmbiguousMatch, Contention, FhirConflict, FhirRejected, StoreConflict
+from sync.errors import AmbiguousMatch, Contention, FhirConflict, StoreConflict
 from sync.mapping.dicom_cast import is_wrong_system, known_to_cast_as
 from sync.mapping.ownership import Ownership, differs, overlay, overlay_linked
 from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient, contradictions
 from sync.mapping.resource import content_hash, is_our_id, patient_id, version_of
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Core
+from sync.projection.deletion import delete_unreferenced
 
 _MAX_ROUNDS = 8
 _LINKED = "linked."
@@ -178,14 +179,10 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare) -> None:
             return
         try:
             await _agree(row_key, held, rows, s)
-        except (FhirConflict, FhirRejected) as refusal:
-            if not rows:
-                return  # others refer to it, so it stays
-            if isinstance(refusal, FhirRejected):
-                raise
-        else:
-            if _said(await s.patients.read(row_key)) == _said(rows):
-                return
+        except FhirConflict:
+            continue
+        if _said(await s.patients.read(row_key)) == _said(rows):
+            return
     raise Contention("patient rows kept changing")
 
 
@@ -204,12 +201,13 @@ def _asks_for_a_write(row_key: str, held: Resource | None, rows: Sequence[Patien
 
 
 async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Compare) -> None:
-    """Make the Patient say what the rows say; without rows it goes."""
-    write: FhirWrite | None = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key))
-    if rows:
-        if held is None and await _exists_elsewhere(row_key, rows, s):
-            return
-        write, _ = _write(row_key, held, rows, s)
+    """Make the Patient say what the rows say; without rows it goes, unless others refer to it."""
+    if not rows:
+        await delete_unreferenced([f"Patient/{_resource_id(row_key)}"], s)
+        return
+    if held is None and await _exists_elsewhere(row_key, rows, s):
+        return
+    write, _ = _write(row_key, held, rows, s)
     if write is not None:
         await s.fhir.transact([write])
 

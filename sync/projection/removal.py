@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sync.errors import FhirConflict, FhirRejected
 from sync.mapping.dicom_cast import is_made_by_cast
 from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, overlay
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite, Projection, Resource
 from sync.ports import Compare, Core
+from sync.projection.deletion import delete_unreferenced
 from sync.projection.derived import compare_derived, retire
 from sync.projection.held import ProjectionAttempt
 from sync.projection.imaging_study import put
@@ -46,11 +46,8 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
     if absent or (held.adopted and not _perhaps_written(p, s)):
         return release_while_paused, retired
     if not held.adopted or held.taken_over:
-        try:
-            await s.fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id)])
-        except (FhirConflict, FhirRejected):
-            pass  # others refer to it, so it has to stay
-        else:
+        kept = await delete_unreferenced([f"ImagingStudy/{held.resource_id}"], s)
+        if not kept:
             return release_while_paused, True
     cancel = await _cancellation(p, s)
     if cancel is not None:

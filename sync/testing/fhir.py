@@ -10,11 +10,11 @@ them without an event loop. The switches turn on what single servers do differen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.errors import FhirConflict, FhirRejected
-from sync.model import FhirPage, FhirWrite, Resource
+from sync.model import FhirPage, FhirWrite, Resource, references_in
 
 _Key = tuple[str, str]
 """Resource type and id."""
@@ -85,6 +85,15 @@ class MemoryFhirServer:
             resources=[_asked(each) for each in shown], following=f"?{shown[-1]['id']}|{about}" if more else None
         )
 
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Find what refers to each of the resources, there or deleted; see `sync.ports.FhirServer.referrers`."""
+        found: dict[str, set[str]] = {reference: set() for reference in references}
+        for resource in self.resources():
+            address = f"{resource['resourceType']}/{resource['id']}"
+            for target in references_in(resource):
+                found.get(target, set()).add(address)
+        return {reference: frozenset(addresses - {reference}) for reference, addresses in found.items()}
+
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes; see `sync.ports.FhirServer.transact`."""
         _refuse_malformed(writes)
@@ -152,11 +161,11 @@ class MemoryFhirServer:
         self._versions[key] = _Version(number, body, _identifiers(write.resource))
 
     def _check_references(self) -> None:
-        there = {key for key, version in self._versions.items() if version.body is not None}
+        there = {"/".join(key) for key, version in self._versions.items() if version.body is not None}
         for resource in self.resources():
-            for target in _references(resource):
+            for target in references_in(resource):
                 if target not in there:
-                    raise FhirRejected(f"{resource['resourceType']}: reference to a missing {target[0]}")
+                    raise FhirRejected(f"{resource['resourceType']}: reference to a missing resource")
 
 
 def _refuse_malformed(writes: Sequence[FhirWrite]) -> None:
@@ -196,17 +205,3 @@ def _is_about(resource: Resource, subject: str) -> bool:
 
 def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
     return frozenset((each.get("system", ""), each.get("value", "")) for each in resource.get("identifier", ()))
-
-
-def _references(node: object) -> Iterator[_Key]:
-    """Iterate over the relative references ``Type/id`` within a resource."""
-    if isinstance(node, dict):
-        reference = node.get("reference")
-        if isinstance(reference, str) and reference.count("/") == 1 and ":" not in reference:
-            resource_type, resource_id = reference.split("/")
-            yield resource_type, resource_id
-        for value in node.values():
-            yield from _references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _references(value)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sync.errors import FhirConflict, FhirRejected
-from sync.model import Action, Change, Drift, DriftKind, FhirWrite, ObjectKey, StudyRef
+from sync.model import Action, Change, Drift, DriftKind, ObjectKey, StudyRef
 from sync.pipeline import ingest, project_study
-from sync.ports import Compare, Deliver, Project
+from sync.ports import Deliver, Project
+from sync.projection.deletion import delete_unreferenced
 from sync.projection.patient import leave_patient
 from sync.verify.objects import find_objects
 from sync.verify.studies import check_study
@@ -57,7 +57,7 @@ async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget,
     await project_study(study, s, redelivered=True)
     for drift in drifts:
         if drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE and budget.take():
-            await _delete(drift.resource, s)
+            await delete_unreferenced([drift.resource], s)
     left = await check_study(study, s) or []
     before = {(drift.kind, drift.resource) for drift in drifts}
     return [_open_drifts(drift) if (drift.kind, drift.resource) in before else drift for drift in left]
@@ -106,13 +106,5 @@ async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Dri
     elif resource_type == "Patient":
         await leave_patient(resource_id.removeprefix("pt-"), _NO_OWNER, s)
     else:
-        await _delete(drift.resource, s)
+        await delete_unreferenced([drift.resource], s)
     return replace(drift, kept=True) if await s.fhir.read(resource_type, resource_id) is not None else None
-
-
-async def _delete(address: str, s: Compare) -> None:
-    resource_type, _, resource_id = address.partition("/")
-    try:
-        await s.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource_id)])
-    except (FhirConflict, FhirRejected):
-        return  # others refer to it, so it has to stay

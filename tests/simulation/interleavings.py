@@ -127,14 +127,14 @@ def patient_left_before_the_row(w: World) -> None:
 
 def patient_deleted_under_a_newcomer(w: World) -> None:
     """The last study's pass is about to delete the Patient when another study links to it."""
-    w.change("a/1", Content("1", "P1", "11"))
+    w.change("a/1", Content("1", "P2", "11"))
     settle(w)
     w.change("a/1", None)
     deliver_objects(w)
     slow = begin(w, FIRST)
     until(w, slow, lambda call: call[0] == "transact" and call[1][0].resource_type == "Patient")
     assert call_target(w) == patient_id(call_target(w).removeprefix("pt-"))
-    w.change("a/2", Content("2", "P1", "21"))
+    w.change("a/2", Content("2", "P2", "21"))
     deliver_objects(w)
     finish(w, begin(w, SECOND))
     finish(w, slow)

@@ -25,6 +25,7 @@ Script = Callable[[World], None]
 
 CHAIN = (
     "sync.protocol.outbox",
+    "sync.projection.deletion",
     "sync.projection.derived",
     "sync.projection.patient",
     "sync.protocol.claims",
@@ -293,15 +294,15 @@ MUTANTS = [
     Mutant(
         "after a delete the patient rows are read once more",
         "sync.projection.patient",
-        "            if _said(await s.patients.read(row_key)) == _said(rows):\n                return\n",
-        "            return\n",
+        "        if _said(await s.patients.read(row_key)) == _said(rows):\n            return\n",
+        "        return\n",
         interleavings.patient_deleted_under_a_newcomer,
     ),
     Mutant(
         "a Patient that changed while it was left is looked at again",
         "sync.projection.patient",
-        "            if not rows:\n                return  # others",
-        "            if isinstance(refusal, FhirConflict):\n                return  # others",
+        "        except FhirConflict:\n            continue\n",
+        "        except FhirConflict:\n            return\n",
         interleavings.patient_updated_while_left,
         more=(("built_from=rows if write else None", "built_from=rows if held is None else None"),),
     ),

@@ -56,7 +56,7 @@ MUTANTS = [
     Mutant(
         "no Patient is made beside the EHR's for rows on their way out",
         "sync.projection.patient",
-        "        if held is None and await _exists_elsewhere(row_key, rows, s):\n            return\n",
+        "    if held is None and await _exists_elsewhere(row_key, rows, s):\n        return\n",
         "",
         lost_answers.others_patient_beside_rows,
     ),

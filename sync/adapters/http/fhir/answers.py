@@ -180,6 +180,31 @@ def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict
     return entries
 
 
+def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    Take the searchset out of one entry of a batch's answer; empty where the server refused the search.
+
+    Raises
+    ------
+    Throttled, FhirUnavailable
+        The entry says that trying again may help.
+    """
+    response = part_of(entry, "response")
+    try:
+        raise_for(_status(response), response.get("outcome"))
+    except (FhirConflict, FhirRejected):
+        return {}
+    return part_of(entry, "resource")
+
+
+def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:
+    """Return the matches of a searchset, of whatever type."""
+    entries = bundle.get("entry")
+    listed = entries if isinstance(entries, list) else []
+    found = [_resource_of(entry) for entry in listed if isinstance(entry, dict) and _mode(entry) == "match"]
+    return [each for each in found if each]
+
+
 def matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
     """Return the resources of a type that a search found."""
     found = [_resource_of(entry) for entry in entries_of(answer) if _mode(entry) == "match"]
@@ -208,6 +233,11 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
 
 
 def following(answer: httpx.Response, base: str, resource_type: str) -> str | None:
+    """Link to the next page of an answer; see `next_link`."""
+    return next_link(object_of(answer), base, resource_type)
+
+
+def next_link(bundle: Mapping[str, Any], base: str, resource_type: str) -> str | None:
     """
     Link to the next page, relative to the base URL; None after the last.
 
@@ -219,7 +249,7 @@ def following(answer: httpx.Response, base: str, resource_type: str) -> str | No
     ForeignLink
         Its path is neither below ours nor that of a search: it gets no request, and no token.
     """
-    links = object_of(answer).get("link") or []
+    links = bundle.get("link") or []
     urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
     if not urls:
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,18 +26,29 @@ from sync.adapters.http.fhir.answers import (
     is_cancelled,
     is_gone,
     matches,
+    next_link,
     object_of,
     one_resource,
     part_of,
     raise_for,
     resource_in,
+    resources_in,
+    searchset_in,
     version_of,
+)
+from sync.adapters.http.fhir.references import (
+    NOT_REFERENCED,
+    addresses_in,
+    note_referrers,
+    searches_for,
+    self_link,
+    unreferenced_searches,
 )
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirUnavailable, ForeignLink
-from sync.model import FhirPage, FhirWrite, Resource
+from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource
 from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
@@ -48,6 +59,9 @@ PAGE = 200
 
 _SEARCH_PAGE = 50
 """Matches of one page of a search by identifier; one or none is usual."""
+
+_REFERRER_PAGES = 20
+"""Further pages of what refers to a resource that are read at most."""
 
 _MEDIA = "application/fhir+json"
 _PARALLEL = {"x-bundle-processing-logic": "parallel"}
@@ -101,6 +115,7 @@ class HttpFhirServer:
             sleep=sleep,
         )
         self._page = page
+        self._knows_not_referenced = True
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -168,10 +183,10 @@ class HttpFhirServer:
             raise ForeignLink("a link that is not relative to the service")
         answer = await self._remote.ask("GET", address, headers=_FRESH)
         raise_for(answer.status_code, answer)
-        next_link = following(answer, self._remote.base, resource_type)
-        if next_link is not None and next_link == link:
+        link_after = following(answer, self._remote.base, resource_type)
+        if link_after is not None and link_after == link:
             raise FhirUnavailable("a page links to itself as the next one")
-        return FhirPage(resources=matches(answer, resource_type), following=next_link)
+        return FhirPage(resources=matches(answer, resource_type), following=link_after)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
@@ -179,6 +194,51 @@ class HttpFhirServer:
         for start in range(0, len(writes), MAX_ENTRIES):
             versions += await self._transaction(writes[start : start + MAX_ENTRIES])
         return versions
+
+    async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Find what refers to each of the resources; see `sync.ports.FhirServer.referrers`."""
+        found: dict[str, set[str]] = {reference: set() for reference in references}
+        searches = searches_for(references)
+        for search, bundle in zip(searches, await self._searches(searches), strict=True):
+            note_referrers(found, await self._all_pages(bundle, search.partition("?")[0]))
+        silent = [reference for reference in references if not found[reference]]
+        for reference in await self._referenced_unseen(silent):
+            found[reference].add(UNSEEN_REFERRER)
+        return {reference: frozenset(addresses) for reference, addresses in found.items()}
+
+    async def _referenced_unseen(self, references: Sequence[str]) -> Sequence[str]:
+        """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
+        if not references or not self._knows_not_referenced:
+            return []
+        bundles = await self._searches(unreferenced_searches(references))
+        if not all(NOT_REFERENCED in self_link(bundle) for bundle in bundles[::2]):
+            self._knows_not_referenced = False
+            return []
+        free, there = addresses_in(bundles[::2]), addresses_in(bundles[1::2])
+        return [reference for reference in references if reference in there - free]
+
+    async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Make many searches by batches; one that the server does not know finds nothing."""
+        found: list[Mapping[str, Any]] = []
+        for start in range(0, len(searches), MAX_ENTRIES):
+            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + MAX_ENTRIES]]
+            answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
+            raise_for(answer.status_code, answer)
+            found += [searchset_in(entry) for entry in entries_of(answer, asked=len(requests))]
+        return found
+
+    async def _all_pages(self, bundle: Mapping[str, Any], resource_type: str) -> list[Resource]:
+        """Return the resources of a search that began in a batch, of the first pages at least."""
+        found = resources_in(bundle)
+        for _ in range(_REFERRER_PAGES):
+            link = next_link(bundle, self._remote.base, resource_type)
+            if link is None:
+                break
+            answer = await self._remote.ask("GET", link, headers=_FRESH)
+            raise_for(answer.status_code, answer)
+            bundle = object_of(answer)
+            found += resources_in(bundle)
+        return found
 
     async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]

@@ -1,0 +1,137 @@
+"""
+What refers to a resource: searches by every reference parameter of R4 that may name its type.
+
+A server that refuses to delete what others refer to needs no asking; Azure's deletes it. Its own parameter
+``_not-referenced`` sees references that no parameter here does, but only to what is still there.
+
+Source: FHIR R4 search parameter definitions; microsoft/fhir-server, ADR "Not Referenced Search".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sync.adapters.http.fhir.answers import resources_in
+from sync.model import Resource, references_in
+
+_ANY = """
+Appointment.supporting-info AuditEvent.entity Basic.subject ClinicalImpression.supporting-info
+Communication.based-on Communication.part-of CommunicationRequest.based-on Composition.entry Composition.subject
+Condition.evidence-detail Consent.data Contract.subject DetectedIssue.implicated DeviceRequest.based-on
+DeviceRequest.prior-request DocumentManifest.item DocumentManifest.related-ref DocumentReference.related
+ImmunizationRecommendation.information Linkage.item Linkage.source List.item MeasureReport.evaluated-resource
+MessageHeader.focus Observation.focus PaymentNotice.request PaymentNotice.response Provenance.entity
+Provenance.target QuestionnaireResponse.subject Task.based-on Task.focus Task.subject VerificationResult.target
+"""
+_PATIENT = """
+Account.subject AdverseEvent.recorder AdverseEvent.subject AllergyIntolerance.asserter AllergyIntolerance.patient
+AllergyIntolerance.recorder Appointment.actor Appointment.patient AppointmentResponse.actor
+AppointmentResponse.patient AuditEvent.agent AuditEvent.patient AuditEvent.source Basic.author BodyStructure.patient
+CarePlan.performer CarePlan.subject CareTeam.participant CareTeam.subject ChargeItem.enterer
+ChargeItem.performer-actor ChargeItem.subject Claim.patient Claim.payee ClaimResponse.patient
+ClinicalImpression.subject Communication.recipient Communication.sender Communication.subject
+CommunicationRequest.recipient CommunicationRequest.requester CommunicationRequest.sender
+CommunicationRequest.subject Composition.attester Composition.author Condition.asserter Condition.subject
+Consent.actor Consent.consentor Consent.patient Contract.signer Coverage.beneficiary Coverage.patient Coverage.payor
+Coverage.policy-holder Coverage.subscriber CoverageEligibilityRequest.patient CoverageEligibilityResponse.patient
+DetectedIssue.patient Device.patient DeviceRequest.performer DeviceRequest.subject DeviceUseStatement.subject
+DiagnosticReport.subject DocumentManifest.author DocumentManifest.recipient DocumentManifest.subject
+DocumentReference.author DocumentReference.subject Encounter.subject EnrollmentRequest.subject EpisodeOfCare.patient
+ExplanationOfBenefit.patient ExplanationOfBenefit.payee FamilyMemberHistory.patient Flag.author Flag.subject
+Goal.subject Group.member GuidanceResponse.subject ImagingStudy.performer ImagingStudy.subject Immunization.patient
+ImmunizationEvaluation.patient ImmunizationRecommendation.patient Invoice.participant Invoice.recipient
+Invoice.subject List.source List.subject MeasureReport.subject Media.operator Media.subject
+MedicationAdministration.performer MedicationAdministration.subject MedicationDispense.performer
+MedicationDispense.receiver MedicationDispense.subject MedicationRequest.intended-performer
+MedicationRequest.requester MedicationRequest.subject MedicationStatement.source MedicationStatement.subject
+MolecularSequence.patient NutritionOrder.patient Observation.performer Observation.subject Patient.link Person.link
+Person.patient Procedure.performer Procedure.subject Provenance.agent Provenance.patient
+QuestionnaireResponse.author QuestionnaireResponse.source RelatedPerson.patient RequestGroup.participant
+RequestGroup.subject ResearchSubject.individual ResearchSubject.patient RiskAssessment.subject Schedule.actor
+ServiceRequest.performer ServiceRequest.requester ServiceRequest.subject Specimen.subject SupplyDelivery.patient
+SupplyRequest.requester SupplyRequest.subject Task.owner Task.requester VisionPrescription.patient
+"""
+_IMAGINGSTUDY = """
+ChargeItem.service ClinicalImpression.investigation Observation.derived-from Observation.part-of
+"""
+_DIAGNOSTICREPORT = """
+ChargeItem.service ClinicalImpression.investigation Immunization.reason-reference Procedure.reason-reference
+"""
+_DOCUMENTREFERENCE = """
+Consent.source-reference DocumentReference.relatesto MedicationKnowledge.monograph Observation.derived-from
+Procedure.reason-reference
+"""
+_OBSERVATION = """
+Appointment.reason-reference ChargeItem.service ClinicalImpression.finding-ref ClinicalImpression.investigation
+DiagnosticReport.result Encounter.reason-reference Immunization.reaction Immunization.reason-reference
+MedicationStatement.part-of Observation.derived-from Observation.has-member Procedure.part-of
+Procedure.reason-reference QuestionnaireResponse.part-of
+"""
+_PARAMETERS: Mapping[str, Sequence[str]] = {
+    "Patient": (_ANY + _PATIENT).split(),
+    "ImagingStudy": (_ANY + _IMAGINGSTUDY).split(),
+    "DiagnosticReport": (_ANY + _DIAGNOSTICREPORT).split(),
+    "DocumentReference": (_ANY + _DOCUMENTREFERENCE).split(),
+    "Observation": (_ANY + _OBSERVATION).split(),
+}
+"""``Type.parameter``, by the type that is referred to; those of definitions and their publications are left out."""
+
+TARGETS = 20
+"""Resources that one search asks about: its address stays below 2,000 characters."""
+
+REFERRERS = 100
+"""Resources of one page of referrers."""
+
+NOT_REFERENCED = "_not-referenced"
+
+
+def searches_for(references: Sequence[str]) -> list[str]:
+    """Return the searches, relative to the base URL, that find whatever refers to one of the resources."""
+    by_type: dict[str, list[str]] = {}
+    for reference in references:
+        by_type.setdefault(reference.partition("/")[0], []).append(reference)
+    return [
+        f"{parameter.replace('.', '?')}={','.join(some)}&_count={REFERRERS}"
+        for resource_type, named in by_type.items()
+        for some in _slices(named)
+        for parameter in _PARAMETERS.get(resource_type, _ANY.split())
+    ]
+
+
+def unreferenced_searches(references: Sequence[str]) -> list[str]:
+    """Return searches in pairs: for those of the resources that nothing refers to, which Azure knows, and for all."""
+    by_type: dict[str, list[str]] = {}
+    for reference in references:
+        resource_type, _, resource_id = reference.partition("/")
+        by_type.setdefault(resource_type, []).append(resource_id)
+    asked = [(kind, ",".join(some)) for kind, ids in by_type.items() for some in _slices(ids)]
+    ends = f"&_count={TARGETS}&_elements=id"
+    pairs = [(f"{kind}?_id={ids}&{NOT_REFERENCED}=*:*{ends}", f"{kind}?_id={ids}{ends}") for kind, ids in asked]
+    return [search for pair in pairs for search in pair]
+
+
+def self_link(bundle: Mapping[str, Any]) -> str:
+    """Return what the server says it was asked: Azure leaves out parameters that it does not know."""
+    links = bundle.get("link")
+    stated = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    return next((str(link.get("url", "")) for link in stated if link.get("relation") == "self"), "")
+
+
+def addresses_in(bundles: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return what the searchsets hold, as ``Type/id``."""
+    found = [each for bundle in bundles for each in resources_in(bundle)]
+    return {f"{each.get('resourceType')}/{each.get('id')}" for each in found}
+
+
+def _slices(many: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (many[start : start + TARGETS] for start in range(0, len(many), TARGETS))
+
+
+def note_referrers(found: Mapping[str, set[str]], resources: Iterable[Resource]) -> None:
+    """Note which of the resources refer to which of those asked about; a match that refers to none is no match."""
+    for resource in resources:
+        address = f"{resource.get('resourceType')}/{resource.get('id')}"
+        for reference in references_in(resource):
+            if reference in found and reference != address:
+                found[reference].add(address)

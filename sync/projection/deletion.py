@@ -1,0 +1,89 @@
+"""
+Deletion of what we made, unless others refer to it.
+
+    ask what refers to it  ->  delete  ->  ask once more  ->  put back what was referred to in between
+
+Servers with referential integrity refuse such a deletion by themselves; Azure's and many others do not, and no server
+fences a DELETE. So a reference that others write before the deletion is honoured on every server. What they write after
+it refers to a resource that they could have known to be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sync.errors import FhirConflict, FhirRejected
+from sync.model import FhirWrite, Resource
+from sync.ports import Compare
+
+
+async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence[str]:
+    """
+    Delete resources that nothing refers to but what goes with them. Idempotent.
+
+    Parameters
+    ----------
+    references
+        What is to go, as ``Type/id``; each before what it refers to.
+
+    Returns
+    -------
+    Sequence
+        What stays, because others refer to it.
+
+    Raises
+    ------
+    TransientError
+        FHIR did not answer. A reference that came during the deletion may then lead nowhere.
+    """
+    going = _free(await s.fhir.referrers(references))
+    to_delete = [reference for reference in references if reference in going]
+    if not to_delete:
+        return list(references)
+    held = dict(zip(to_delete, await s.fhir.read_all(to_delete), strict=True))
+    deleted = await _delete(to_delete, s)
+    # asked again after the deletion: whoever referred to it before then is seen now, and what it refers to comes back
+    again = deleted and {reference for reference, others in (await s.fhir.referrers(deleted)).items() if others}
+    back = [write for reference in again or () if (write := _put_back(held[reference])) is not None]
+    if back:
+        await s.fhir.transact(back)
+    gone = set(deleted) - {f"{write.resource_type}/{write.resource_id}" for write in back}
+    return [reference for reference in references if reference not in gone]
+
+
+def _free(referrers: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return what nothing refers to but what is free itself."""
+    free = frozenset(referrers)
+    while referred := {reference for reference in free if referrers[reference] - free}:
+        free -= referred
+    return free
+
+
+async def _delete(references: Sequence[str], s: Compare) -> Sequence[str]:
+    """Delete together what can go together, else one by one; return what the server let go."""
+    try:
+        await s.fhir.transact([_deletion(reference) for reference in references])
+    except (FhirConflict, FhirRejected):
+        return [reference for reference in references if len(references) > 1 and await _is_let_go(reference, s)]
+    return references
+
+
+async def _is_let_go(reference: str, s: Compare) -> bool:
+    try:
+        await s.fhir.transact([_deletion(reference)])
+    except (FhirConflict, FhirRejected):
+        return False
+    return True
+
+
+def _deletion(reference: str) -> FhirWrite:
+    resource_type, resource_id = reference.split("/")
+    return FhirWrite(resource_type=resource_type, resource_id=resource_id)
+
+
+def _put_back(held: Resource | None) -> FhirWrite | None:
+    if held is None:
+        return None
+    meta = {name: value for name, value in held.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
+    body = {name: value for name, value in held.items() if name != "meta"} | ({"meta": meta} if meta else {})
+    return FhirWrite(resource_type=held["resourceType"], resource_id=held["id"], resource=body)
