@@ -1,0 +1,143 @@
+"""A FHIR service in memory behind HTTP: as much of R4's REST interface as the sync uses, answered as servers do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+
+from sync.errors import FhirConflict, FhirRejected
+from sync.model import FhirWrite, Resource
+from sync.testing.fhir import MemoryFhirServer
+from tests.simulation.gateway.lies import Answer, Asked, Reset, Send
+
+BASE = "https://fhir.example/r4"
+_JSON = {"Content-Type": "application/fhir+json; charset=utf-8"}
+_PAGE = 2
+
+
+class FhirService:
+    """
+    Serves a `MemoryFhirServer`.
+
+    A search answers with as many pages as it takes, and every page names itself, as servers do.
+    """
+
+    def __init__(self, server: MemoryFhirServer) -> None:
+        self.server = server
+
+    def serve(self, asked: Asked) -> Answer:
+        """Answer a request."""
+        parts = [part for part in asked.path.removeprefix("/r4").split("/") if part]
+        match asked.method, parts:
+            case "GET", [kind, resource_id]:
+                return self._read(kind, resource_id)
+            case "GET", [kind]:
+                return self._list(kind, asked)
+            case "POST", [kind, "_search"]:
+                return self._search(kind, dict(parse_qsl(asked.body.decode())))
+            case "POST", []:
+                return self._bundle(json.loads(asked.body))
+        return _outcome(404, "not-found")
+
+    def _read(self, kind: str, resource_id: str) -> Answer:
+        resource = self.server.peek(kind, resource_id)
+        return _outcome(404, "not-found") if resource is None else _said(200, resource)
+
+    def _list(self, kind: str, asked: Asked) -> Answer:
+        after, subject = asked.query.get("after", ""), asked.query.get("subject", "")
+        found = [each for each in self.server.resources(kind) if each["id"] > after]
+        found = [each for each in found if not subject or each.get("subject", {}).get("reference") == subject]
+        links = [_link("self", f"{BASE}/{kind}?after={after}&subject={subject}")]
+        if len(found) > _PAGE:
+            links.append(_link("next", f"{BASE}/{kind}?after={found[_PAGE - 1]['id']}&subject={subject}"))
+        return _searchset(found[:_PAGE], links)
+
+    def _search(self, kind: str, form: dict[str, str]) -> Answer:
+        system, bar, value = form["identifier"].rpartition("|")
+        found = _done(self.server.search(kind, system if bar else None, value))
+        return _searchset(found, [_link("self", f"{BASE}/{kind}?identifier=x")])
+
+    def _bundle(self, bundle: dict[str, Any]) -> Answer:
+        if bundle["type"] == "batch":
+            entries = [self._part(*each["request"]["url"].split("/")) for each in bundle["entry"]]
+            return _said(200, {"resourceType": "Bundle", "type": "batch-response", "entry": entries})
+        try:
+            versions = _done(self.server.transact([_write(each) for each in bundle["entry"]]))
+        except FhirConflict:
+            return _outcome(412, "conflict")
+        except FhirRejected:
+            return _outcome(422, "processing")
+        entries = [
+            {"response": {"status": "200", "etag": f'W/"{version}"'} if version else {"status": "204"}}
+            for version in versions
+        ]
+        return _said(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entries})
+
+    def _part(self, kind: str, resource_id: str) -> dict[str, Any]:
+        resource = self.server.peek(kind, resource_id)
+        if resource is None:
+            return {"response": {"status": "404", "outcome": _issue("not-found")}}
+        return {"resource": resource, "response": {"status": "200"}}
+
+
+class FhirTransport(httpx.AsyncBaseTransport):
+    """How httpx reaches the service."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; what httpx itself makes of a bad connection is raised as it would be."""
+        asked = Asked(
+            request.method, request.url.path, dict(request.url.params), dict(request.headers), await request.aread()
+        )
+        try:
+            answer = await self._send(asked)
+        except Reset:
+            raise httpx.ReadError("reset", request=request) from None
+        if int(answer.headers.get("Content-Length", len(answer.body))) != len(answer.body):
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message", request=request)
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+
+def _write(entry: dict[str, Any]) -> FhirWrite:
+    kind, resource_id = entry["request"]["url"].split("/")
+    fence = entry["request"].get("ifMatch")
+    version = fence.removeprefix("W/").strip('"') if fence else None
+    return FhirWrite(resource_type=kind, resource_id=resource_id, resource=entry.get("resource"), if_match=version)
+
+
+def _said(status: int, body: Any) -> Answer:
+    return Answer(status, _JSON, json.dumps(body).encode())
+
+
+def _issue(code: str) -> dict[str, Any]:
+    return {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": code}]}
+
+
+def _outcome(status: int, code: str) -> Answer:
+    return _said(status, _issue(code))
+
+
+def _link(relation: str, url: str) -> dict[str, str]:
+    return {"relation": relation, "url": url}
+
+
+def _searchset(found: Any, links: list[dict[str, str]]) -> Answer:
+    entries = [{"resource": each, "search": {"mode": "match"}} for each in found]
+    more: Resource = {"entry": entries} if entries else {}
+    return _said(200, {"resourceType": "Bundle", "type": "searchset", "link": links, **more})
+
+
+def _done(steps: Any) -> Any:
+    """Return what a coroutine that never waits returns; a loop is running already."""
+    assert asyncio.get_running_loop()
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")

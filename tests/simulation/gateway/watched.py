@@ -1,0 +1,39 @@
+"""What must never happen to FHIR: losing what the store still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sync.mapping.resource import study_id
+from sync.model import FhirWrite, StudyRef
+from sync.testing.fhir import MemoryFhirServer
+from tests.simulation.contents import Content
+
+
+class WatchedFhirServer(MemoryFhirServer):
+    """Notes each write that takes away what an object says that was there all the time."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        super().__init__()
+        self._wrong = wrong
+        self._kept: dict[str, set[str]] = {}
+
+    def keep(self, content: Content) -> None:
+        """From now on somebody keeps an object of this content."""
+        study = study_id(StudyRef(study_instance_uid=f"2.25.{content.study}"))
+        self._kept.setdefault(study, set()).add(f"2.25.{content.sop}")
+
+    async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
+        """Apply the writes."""
+        before = {study: _instances(self.peek("ImagingStudy", study)) & kept for study, kept in self._kept.items()}
+        versions = await super().transact(writes)
+        for study, had in before.items():
+            if lost := had - _instances(self.peek("ImagingStudy", study)):
+                self._wrong.append(f"{len(lost)} of {len(had)} instances that the store holds were removed")
+        return versions
+
+
+def _instances(study: Any) -> set[str]:
+    series = (study or {}).get("series", [])
+    return {instance["uid"] for each in series for instance in each.get("instance", [])}
