@@ -200,6 +200,7 @@ _DOCUMENT = (
             Extracted("VerifyingOrganization", 0x0040A027, "LO"),
             Extracted("VerificationDateTime", 0x0040A030, "DT"),
             Extracted("VerifyingObserverName", 0x0040A075, "PN"),
+            _sequence("VerifyingObserverIdentificationCodeSequence", 0x0040A088, _CODE),
         ),
     ),
     _sequence(

@@ -52,6 +52,22 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     return Equipment({"type": "Device", "display": shown}) if shown else None
 
 
+def algorithm_device(name: str, version: str | None) -> Resource:
+    """
+    R4 *Device* of an algorithm (PS3.16 TID 4019): one resource for each name and version, shared by all studies.
+
+    The same name and version always give the same bytes, whichever report they come from.
+    """
+    return filled(
+        {
+            "resourceType": "Device",
+            "id": device_id("algorithm", name, version or ""),
+            "deviceName": [{"name": name, "type": "model-name"}],
+            "version": [{"value": version}] if version else None,
+        }
+    )
+
+
 def _uid(stated: str | None, findings: Findings) -> str | None:
     found = uid(stated)
     if stated is not None and found is None:

@@ -94,13 +94,15 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     resource = _imaging_study(study, witnesses, series, settings, findings)
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
-    derived = build_derived(resource, one_of_each(rows), settings, findings)
+    made = build_derived(resource, one_of_each(rows), settings, findings)
+    derived = tuple(each for each in made if each["resourceType"] != "Device")
+    devices = {each["id"]: each for each in (*series.devices, *made) if each["resourceType"] == "Device"}
     findings.extend(patient.findings)
     return StudyResources(
         imaging_study=resource,
         patient=patient,
         endpoint=endpoint,
-        devices=series.devices,
+        devices=tuple(devices[key] for key in sorted(devices)),
         findings=findings.all(),
         series=resource["numberOfSeries"],
         instances=resource["numberOfInstances"],

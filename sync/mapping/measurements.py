@@ -33,10 +33,10 @@ from sync.mapping.content import (
     texts_of,
     timestamp,
 )
-from sync.mapping.observers import algorithm_of, device_of, people_of
+from sync.mapping.observers import algorithm_of, algorithms, device_of, people_of
 from sync.mapping.source import Source, dicom_uid
 from sync.mapping.statuses import document_status
-from sync.mapping.terminology import DCM, IMAGING_CATEGORY
+from sync.mapping.terminology import DCM, IMAGING_CATEGORY, SNOMED_CT
 from sync.mapping.timestamps import instant
 from sync.mapping.values import filled, uid
 from sync.model import Attributes, Resource
@@ -69,6 +69,7 @@ class _Setting:
     """Where and how something was measured, as far as the items say; groups hand theirs down."""
 
     site: Resource | None = None
+    laterality: tuple[Resource, ...] = ()
     method: Resource | None = None
     device: Resource | None = None
     tracking: tuple[Resource, ...] = ()
@@ -78,6 +79,7 @@ class _Setting:
         return replace(
             self,
             site=_site(item, source) or self.site,
+            laterality=_laterality(item, source) or self.laterality,
             method=_first_concept(item, _METHOD, source) or self.method,
             device=algorithm_of(item, source) or self.device,
             tracking=_tracking(item, source) or self.tracking,
@@ -86,7 +88,7 @@ class _Setting:
 
 def build_measurements(source: Source) -> list[Resource]:
     """
-    Observations of a report's measurements, each group after its members.
+    Observations of a report's measurements, each group after its members, and the Devices that are algorithms.
 
     Source: PS3.16 TID 1500, 1501, 1410, 1411, 300, 1419; HL7 ``dicom-sr`` (R5), brought to R4 Observation.
     """
@@ -98,7 +100,7 @@ def build_measurements(source: Source) -> list[Resource]:
         if len(made) > MOST_OBSERVATIONS:
             source.findings.note("ContentSequence", "content.too_many", "further measurements left out")
             break
-    return made[:MOST_OBSERVATIONS]
+    return [*algorithms(root, source), *made[:MOST_OBSERVATIONS]] if made else []
 
 
 def _groups(root: Attributes) -> list[Attributes]:
@@ -128,6 +130,7 @@ def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Re
         "category": [{"coding": [dict(IMAGING_CATEGORY)]}, group_code],
         "code": _first_concept(group, _CATEGORY, source) or group_code,
         "valueCodeableConcept": _first_concept(group, _FINDING, source),
+        "component": list(setting.laterality),
         "hasMember": [{"reference": f"Observation/{member['id']}"} for member in members],
     }
     return source.resource("Observation", elements, place=place)
@@ -144,12 +147,13 @@ def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> 
     if name is None:
         source.findings.note("ConceptNameCodeSequence", "content.no_name", "left out")
         return None
+    own = setting.of(item, source)
     elements = {
-        **_common(item, setting.of(item, source), source),
+        **_common(item, own, source),
         "category": [{"coding": [dict(IMAGING_CATEGORY)]}],
         "code": name,
         **value,
-        "component": _qualifications(item, source),
+        "component": [*own.laterality, *_qualifications(item, source)],
     }
     return source.resource("Observation", elements, place=place)
 
@@ -208,6 +212,19 @@ def _site(item: Attributes, source: Source) -> Resource | None:
         text = ", ".join(dict.fromkeys(word for word in words if word))
         return filled({**(found or {}), "text": text or None}) or None
     return None
+
+
+def _laterality(item: Attributes, source: Source) -> tuple[Resource, ...]:
+    """
+    Component with the side of the finding site as a code: people count sides, and words cannot be searched for.
+
+    The site's own modifier wins over that of the item (PS3.16 TID 1501, TID 300, SNOMED CT 272741003).
+    """
+    holders = [*named(item, _SITE)[:1], item]
+    sides = [coded_value(each, source) for holder in holders for each in named(holder, _LATERALITY)]
+    side = next((each for each in sides if each), None)
+    code = {"coding": [{"system": SNOMED_CT, "code": "272741003"}], "text": "Laterality"}
+    return ({"code": code, "valueCodeableConcept": side},) if side else ()
 
 
 def _first_concept(item: Attributes, name: Concept, source: Source) -> Resource | None:

@@ -47,6 +47,21 @@ def conclusions(source: Source) -> list[str]:
     return list(found)
 
 
+def conclusion_codes(source: Source) -> list[Resource]:
+    """
+    FHIR *CodeableConcepts* of the coded impressions and conclusions, each once: ``DiagnosticReport.conclusionCode``.
+
+    A coded conclusion is a CODE item that is called so, or one in a section of them (PS3.16 TID 2000, CID 7000, 7001).
+    """
+    found: list[Resource] = []
+    for _, item in descendants(source.attributes):
+        if is_named(item, *_CONCLUSIONS):
+            said = [item] if kind(item) == "CODE" else [each for each in children(item) if kind(each) == "CODE"]
+            coded = [coded_value(each, source) for each in said]
+            found += [each for each in coded if each and each not in found]
+    return found
+
+
 def narrative(source: Source) -> Resource | None:
     """
     FHIR *Narrative* of everything that a report says in words, codes and numbers.

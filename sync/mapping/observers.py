@@ -1,10 +1,16 @@
-"""Who observed (TID 1001-1004) and by which algorithm (TID 4019): logical references, for a name identifies nobody."""
+"""
+Observers (TID 1001-1004) and algorithms (TID 4019) of a report.
+
+People and scanners are logical references, because a name identifies neither. An algorithm is its name and version:
+it gets a Device, so that everything one version found can be searched for and compared with the outcome.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.mapping.content import concept, texts_of
+from sync.mapping.content import concept, descendants, texts_of
+from sync.mapping.device import algorithm_device
 from sync.mapping.source import Source, dicom_uid
 from sync.mapping.values import filled, one_text, uid
 from sync.model import Attributes, Resource
@@ -16,9 +22,23 @@ _PERSON = concept("DCM:121008")
 
 
 def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
-    """Device that is an algorithm, by name and version (TID 4019); None when the items name none."""
+    """Return the reference to an algorithm, by name and version (TID 4019); None when the items name none."""
     name, version = (texts_of(holder, each, source)[:1] for each in _ALGORITHM)
-    return {"type": "Device", "display": " ".join([*name, *version])} if name else None
+    if not name:
+        return None
+    device = algorithm_device(name[0], next(iter(version), None))
+    return {"reference": f"Device/{device['id']}", "type": "Device", "display": " ".join([*name, *version])}
+
+
+def algorithms(root: Attributes, source: Source) -> list[Resource]:
+    """Devices of every algorithm that the report names anywhere, 0..n, each once, by id."""
+    found: dict[str, Resource] = {}
+    for holder in (root, *(item for _, item in descendants(root))):
+        name, version = (texts_of(holder, each, source)[:1] for each in _ALGORITHM)
+        if name:
+            device = algorithm_device(name[0], next(iter(version), None))
+            found[device["id"]] = device
+    return [found[key] for key in sorted(found)]
 
 
 def device_of(root: Attributes, source: Source) -> Resource | None:

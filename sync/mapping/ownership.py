@@ -47,7 +47,7 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         kind: frozenset(elements.split())
         for kind, elements in {
-            "DiagnosticReport": "basedOn category code conclusion effectiveDateTime identifier imagingStudy issued "
+            "DiagnosticReport": "basedOn category code conclusion conclusionCode effectiveDateTime identifier imagingStudy issued "
             "result resultsInterpreter status subject text",
             "DocumentReference": "author content context date description docStatus identifier masterIdentifier "
             "relatesTo status subject type",

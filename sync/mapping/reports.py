@@ -12,16 +12,17 @@ from collections.abc import Sequence
 
 from sync.dicom.attributes import items
 from sync.mapping.content import name_of
+from sync.mapping.identifiers import first_item
 from sync.mapping.measurements import build_measurements
 from sync.mapping.names import printable_name
-from sync.mapping.narrative import conclusions, narrative
+from sync.mapping.narrative import conclusion_codes, conclusions, narrative
 from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.source import Source, dicom_uid
 from sync.mapping.statuses import document_status, predecessors
 from sync.mapping.terminology import DIAGNOSTIC_IMAGING, URI_SYSTEM
 from sync.mapping.timestamps import instant
-from sync.mapping.values import filled, first, one_text, text
-from sync.model import Resource
+from sync.mapping.values import coding, filled, first, one_text, text
+from sync.model import Attributes, Resource
 
 _DOC_STATUS = {"final": "final", "amended": "amended", "preliminary": "preliminary", "partial": "preliminary"}
 """DiagnosticReport.status -> DocumentReference.docStatus."""
@@ -44,7 +45,8 @@ def build_text_report(source: Source) -> Sequence[Resource]:
     Source: PS3.16 TID 2000 and its like; R4 ``DiagnosticReport``.
     """
     measured = build_measurements(source)
-    report = build_report(source, [each["id"] for each in measured if not _is_member(each, measured)])
+    observations = [each for each in measured if each["resourceType"] == "Observation"]
+    report = build_report(source, [each["id"] for each in observations if not _is_member(each, observations)])
     return [*measured, report, build_reference(source, report)]
 
 
@@ -63,6 +65,7 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
             "resultsInterpreter": _verifiers(source),
             "result": [{"reference": f"Observation/{each}"} for each in results],
             "conclusion": text(conclusion, "TextValue", source.findings) if conclusion else None,
+            "conclusionCode": conclusion_codes(source),
             "identifier": [source.identifier],
             "basedOn": source.based_on,
             "status": document_status(source),
@@ -76,14 +79,27 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
 
 
 def _verifiers(source: Source) -> list[Resource]:
-    """(0040,A073): who has verified the document, by name."""
-    found = []
+    """(0040,A073): the people who have verified the document, by name and by identification code (0040,A088)."""
+    found: list[Resource] = []
     for observer in items(source.attributes, "VerifyingObserverSequence"):
         raw = first(observer, "VerifyingObserverName", source.findings)
         name = printable_name(raw, "VerifyingObserverName", source.findings)
-        if name and (shown := {"type": "Practitioner", "display": name}) not in found:
+        code = _identification(observer, source)
+        identifier = filled({"system": code.get("system"), "value": code["code"]}) if "code" in code else None
+        if not name and identifier is None:
+            continue
+        display = name or code.get("display")
+        shown = filled({"type": "Practitioner", "identifier": identifier, "display": display})
+        if shown not in found:
             found.append(shown)
     return found
+
+
+def _identification(observer: Attributes, source: Source) -> Resource:
+    """(0040,A088) Verifying Observer Identification Code; empty when there is none."""
+    keyword = "VerifyingObserverIdentificationCodeSequence"
+    stated = first_item(observer, keyword)
+    return (coding(stated, keyword, source.settings, source.findings) if stated else None) or {}
 
 
 def build_reference(source: Source, report: Resource) -> Resource:

@@ -20,6 +20,15 @@ def predecessors(source: Source) -> list[str]:
 _PREDECESSORS = "PredecessorDocumentsSequence"
 
 
+def _lacks_content(source: Source) -> bool:
+    """Whether the reader left words of the document out: what lacks a finding must not be called final."""
+    return any(
+        (finding.keyword == "TextValue" and finding.code == "value.too_long")
+        or (finding.keyword == "ContentSequence" and finding.code.startswith("content."))
+        for finding in source.record.findings
+    )
+
+
 def document_status(source: Source) -> str:
     """
     DiagnosticReport.status of (0040,A491) Completion, (0040,A493) Verification and (0040,A496) Preliminary Flag.
@@ -28,13 +37,14 @@ def document_status(source: Source) -> str:
     -------
     str
         ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what somebody has verified, or
-        what its author calls final, is final; in place of an earlier document it is ``amended``.
+        what its author calls final, is final; in place of an earlier document it is ``amended``. A document of which
+        the reader left words out is ``partial``.
     """
     completion, verification, preliminary = (
         (code(first(source.attributes, keyword, source.findings), keyword, source.findings) or "").upper()
         for keyword in ("CompletionFlag", "VerificationFlag", "PreliminaryFlag")
     )
-    if completion == "PARTIAL":
+    if completion == "PARTIAL" or _lacks_content(source):
         return "partial"
     if preliminary == "PRELIMINARY":
         return "preliminary"

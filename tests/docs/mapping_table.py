@@ -269,8 +269,16 @@ DOCUMENT = (
         ("DocumentReference.relatesTo", *_STATUS),
         "`replaces`, by SOP Instance UID; what would be `final` is `amended`",
     ),
-    Row("VerifyingObserverSequence", ("DiagnosticReport.resultsInterpreter",), "the names, by display"),
-    Row("ContentSequence", ("Observation", "DiagnosticReport.text", "DiagnosticReport.conclusion"), "see below"),
+    Row(
+        "VerifyingObserverSequence",
+        ("DiagnosticReport.resultsInterpreter",),
+        "names by display, identification codes as identifiers",
+    ),
+    Row(
+        "ContentSequence",
+        ("Observation", "DiagnosticReport.text", "DiagnosticReport.conclusion", "DiagnosticReport.conclusionCode"),
+        "see below",
+    ),
 )
 """Beside the above, of reports and encapsulated documents only (PS3.3 C.17.2, C.17.3, C.24.2)."""
 

@@ -203,7 +203,7 @@ def test_a_measurement_has_a_quantity_and_says_how_it_came_about():
     diameter = by_id(made(r.measurements()), "1.9")
     assert diameter["valueQuantity"] == quantity(10.5, "mm")
     assert diameter["code"]["coding"] == [{"system": SCT, "code": "81827009", "display": "Diameter"}]
-    [derivation] = diameter["component"]
+    [derivation] = component(diameter, "121401")
     assert (derivation["code"]["text"], derivation["valueCodeableConcept"]["text"]) == ("Derivation", "Mean")
 
 
@@ -218,11 +218,62 @@ def test_group_and_members_say_where_how_by_what_and_of_which_lesion():
         assert each["bodySite"]["coding"][0]["code"] == "39607008"
         assert each["bodySite"]["text"] == "Lung, Right"
         assert each["method"]["text"] == "SUV body weight"
-        assert each["device"] == {"type": "Device", "display": "NodeFinder 2.1"}
+        assert (each["device"]["type"], each["device"]["display"]) == ("Device", "NodeFinder 2.1")
+        [side] = component(each, "272741003")
+        assert side["valueCodeableConcept"]["coding"] == [{"system": SCT, "code": "24028007", "display": "Right"}]
         assert each["performer"] == [{"type": "Practitioner", "display": "Rita Lese"}]
         assert {"urn:oid:2.25.100", "urn:oid:2.25.4711", "Lesion 1"} == {one["value"] for one in each["identifier"]}
         assert each["derivedFrom"][0]["reference"].startswith("ImagingStudy/is-")
         assert each["status"] == "final"
+
+
+def test_an_algorithm_is_a_device_by_name_and_version_that_all_its_results_refer_to():
+    built = study_of(r.measurements())
+    [device] = [each for each in built.devices if each["deviceName"][0]["name"] == "NodeFinder"]
+    assert device["version"] == [{"value": "2.1"}]
+    found = [each for each in built.derived if each["resourceType"] == "Observation"]
+    assert {each["device"]["reference"] for each in found} == {f"Device/{device['id']}"}
+    assert [each for each in built.derived if each["resourceType"] == "Device"] == []
+
+
+def test_another_version_of_an_algorithm_is_another_device():
+    older = r.measurements(
+        container(
+            code("125007"),
+            text(code("111001"), "NodeFinder", rel="HAS OBS CONTEXT"),
+            number(code("1", "99X"), "1", "mm"),
+        )
+    )
+    names = [(each["deviceName"][0]["name"], each.get("version")) for each in study_of(older).devices]
+    assert ("NodeFinder", None) in names
+    assert ("NodeFinder", [{"value": "2.1"}]) in names
+
+
+def test_coded_conclusions_are_codes_of_the_report():
+    tumour = code("126537000", "SCT", "Neoplasm of bone")
+    section = container(code("121076", meaning="Conclusions"), coded(code("121077", meaning="Conclusion"), tumour))
+    file = r.report(r.ENHANCED, code("11528-7", "LN", "Radiology Report"), section, section)
+    [report] = made(file, "DiagnosticReport")
+    assert [each["coding"] for each in report["conclusionCode"]] == [
+        [{"system": SCT, "code": "126537000", "display": "Neoplasm of bone"}]
+    ]
+
+
+def test_a_verifying_observer_has_the_identifier_of_the_site():
+    observer = Dataset()
+    observer.VerifyingObserverName = "Lese^Rita"
+    observer.VerifyingObserverIdentificationCodeSequence = [code("D-17", "99SITE", "Rita Lese")]
+    [report] = made(r.text_report(VerifyingObserverSequence=[observer]), "DiagnosticReport")
+    assert report["resultsInterpreter"] == [
+        {"type": "Practitioner", "identifier": {"value": "D-17"}, "display": "Rita Lese"}
+    ]
+
+
+def test_a_report_whose_words_were_left_out_is_not_final():
+    long = r.report(r.BASIC, code("11528-7", "LN"), text(code("121071", meaning="Finding"), "x" * 70_000))
+    [report] = made(long, "DiagnosticReport")
+    assert report["status"] == "partial"
+    assert "value.too_long" in codes(long)
 
 
 def test_an_observation_has_its_own_uid_and_time_where_it_states_them():
