@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.errors import StoreConflict
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
-from sync.protocol import leases
+from sync.protocol.leases import held
 from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,
@@ -229,16 +228,12 @@ async def store_counts(s: Measure) -> None:
 
 async def store_count(table: Counted, s: Measure, *, anew: bool = False) -> None:
     """Count one table on, or ``anew`` and as much of it as one call may; see `store_counts`."""
-    lease = await leases.take(_cursor(table), s.cursors, s.clock, seconds=_LEASE)
-    if lease is None:
-        return
-    known = lease.position
-    position = {name: value for name, value in known.items() if name != "walk"} if anew else known
-    try:
+    async with held(_cursor(table), s, seconds=_LEASE) as lease:
+        if lease is None:
+            return
+        known = lease.position
+        position = {name: value for name, value in known.items() if name != "walk"} if anew else known
         await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if anew else _pace(known), s))
-        await lease.release()
-    except StoreConflict:
-        return
 
 
 def _pace(position: Mapping[str, Any]) -> int:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sync.errors import StoreConflict, SyncError
+from sync.errors import SyncError
 from sync.ports import Clock, MetricHistory, Watch
-from sync.protocol import leases
+from sync.protocol.leases import Lease, held
 from sync.telemetry.measurements import (
     HOUR,
     MINUTE,
@@ -236,29 +236,29 @@ async def compact_metrics(s: Watch) -> None:
 
     Bounded; safe to repeat. One worker at a time; rows go only when what they add up to is there.
     """
-    lease = await leases.take(_CURSOR, s.cursors, s.clock, seconds=300)
-    if lease is None:
-        return
+    async with held(_CURSOR, s, seconds=300) as lease:
+        if lease is not None:
+            await _compact(lease, s)
+
+
+async def _compact(lease: Lease, s: Watch) -> None:
     now = s.clock.now()
     over = floor(now - SETTLED, TENTH)
     until = floor(over, HOUR) - timedelta(hours=1)
     if lease.position:
         until = datetime.fromisoformat(lease.position["until"])
-    try:
-        for _ in range(ROLLED_AT_ONCE):
-            if until >= over:
-                break
-            await _add_up(until, s.metrics)
-            until += timedelta(seconds=TENTH)
-            await lease.advance({"until": until.isoformat()})
-    except StoreConflict:
-        return  # somebody else goes on
+    for _ in range(ROLLED_AT_ONCE):
+        if until >= over:
+            break
+        await _add_up(until, s.metrics)
+        until += timedelta(seconds=TENTH)
+        await lease.advance({"until": until.isoformat()})
+    # Discarded last, and only before ``until``: rows go only when what they add up to is there.
     minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.metrics_by_minute_kept_hours))
     for length in (MINUTE, TENTH):
         await s.metrics.discard(length, minutes, DISCARDED_AT_ONCE)
     await s.metrics.discard(HOUR, now - timedelta(days=s.settings.metrics_by_hour_kept_days), DISCARDED_AT_ONCE)
     await s.history.discard(now - timedelta(days=s.settings.study_history_kept_days), DISCARDED_AT_ONCE)
-    await lease.release()
 
 
 async def _add_up(begin: datetime, metrics: MetricHistory) -> None:

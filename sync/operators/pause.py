@@ -7,19 +7,16 @@ dirty row is the truth, and the sweeper wakes every study once the pause is over
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.errors import Contention, StoreConflict
 from sync.model import Cursor
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Control, Jobs
+from sync.protocol.optimistic import retry_on_conflict
 
 PROJECTION = "control.projection"
 """Name of the row in table ``cursors``."""
-
-_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +51,19 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     Contention
         Somebody else kept changing it.
     """
-    for _ in range(_ROUNDS):
+
+    async def pause() -> Pause:
         if (known := await projection_pause(s)) is not None:
             return known
         await record_action(OperatorAction.PAUSE, s, who=who, subject=PROJECTION, why=why)
-        position = {"since": s.clock.now().isoformat(), "who": who, "why": why}
-        with suppress(StoreConflict):  # somebody else pauses: then that one counts
-            await s.cursors.write(Cursor(name=PROJECTION, position=position, advanced_at=s.clock.now()), None)
-            s.telemetry.event("projection.paused")
-    raise Contention("the pause kept changing")
+        now = s.clock.now()
+        position = {"since": now.isoformat(), "who": who, "why": why}
+        await s.cursors.write(Cursor(name=PROJECTION, position=position, advanced_at=now), None)
+        s.telemetry.event("projection.paused")
+        return Pause(since=now, who=who, why=why)
+
+    # Of two at once the second finds the row there, reads again, and the first pause counts.
+    return await retry_on_conflict(pause, what="the pause")
 
 
 async def resume_projection(s: Control, *, who: str) -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from sync.errors import Contention, PermanentError, SyncError
+from sync.errors import PermanentError, SyncError
 from sync.events import message_digest
 from sync.mapping.resource import study_id
 from sync.model import Change, DeadLetter, Inspection, Locator, Projection, StudyRef, SubjectKind
 from sync.ports import Ingest, Project, Reject
-from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
+from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.outbox import add_failure_event, add_rejection_event
 from sync.telemetry.instruments import DEAD_LETTERS
 
@@ -80,13 +80,15 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> 
         The projection row kept changing.
     """
     await _put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()), s)
-    for _ in range(MAX_ROUNDS):
+
+    async def note_failure() -> None:
         recorded = await s.projections.read(study)
         known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
         noted = await add_failure_event(replace(known, error=refusal.code, finished=False), refusal, s)
-        if await unless_conflict(s.projections.write(noted, recorded.etag if recorded else None)):
-            return
-    raise Contention("a projection row kept changing")
+        await s.projections.write(noted, recorded.etag if recorded else None)
+
+    # After the dead letter: an error on the row tells the next success that there is one to clear.
+    await retry_on_conflict(note_failure, what="a projection row")
 
 
 async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, queue: str) -> None:
@@ -107,12 +109,11 @@ async def _put(letter: DeadLetter, s: Reject) -> None:
 
 
 async def _flag_locator(change: Change, s: Ingest) -> None:
-    for _ in range(MAX_ROUNDS):
+    async def flag() -> None:
         known = await s.locators.read(change.object)
         if known is None:
-            write = s.locators.insert(Locator(object=change.object, etag=None, has_dead_letter=True))
+            await s.locators.insert(Locator(object=change.object, etag=None, has_dead_letter=True))
         else:
-            write = s.locators.replace(replace(known.value, has_dead_letter=True, settled=False), known.etag)
-        if await unless_conflict(write):
-            return
-    raise Contention("a locator kept changing")
+            await s.locators.replace(replace(known.value, has_dead_letter=True, settled=False), known.etag)
+
+    await retry_on_conflict(flag, what="a locator")

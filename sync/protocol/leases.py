@@ -7,15 +7,16 @@ step and stops. Two may still overlap for one step; whatever a step does must th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sync.errors import StoreConflict
+from sync.errors import StoreConflict, SyncError
 from sync.model import Cursor, Stored
-from sync.ports import Clock, Cursors
+from sync.ports import Clock, Cursors, Jobs
 
 
 class Lease:
@@ -104,3 +105,31 @@ async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> 
     except StoreConflict:
         return None
     return Lease(Stored(mine, etag), cursors, clock, seconds)
+
+
+@asynccontextmanager
+async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | None]:
+    """
+    Hold the lease of a cursor for the length of the block.
+
+    The block is given None when another process holds it. A lease that is lost on the way ends the block quietly, for
+    its new holder goes on. A failure releases the lease, so that the next run need not wait for it; a crash cannot.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer: the position is unknown, so nothing is done.
+    """
+    lease = await take(name, s.cursors, s.clock, seconds=seconds)
+    if lease is None:
+        yield None
+        return
+    try:
+        yield lease
+    except StoreConflict:
+        return  # not released: the row is the other holder's
+    except Exception:
+        with suppress(SyncError):
+            await lease.release()
+        raise
+    await lease.release()

@@ -1,19 +1,51 @@
-"""Writing under an ETag: who loses a race looks again, a few times."""
+"""
+Optimistic concurrency: rows are written under their ETag, and a writer that another one overtook reads again.
+
+`retry_on_conflict` is the one loop of that kind, with one limit. The two passes of `sync.pipeline` have loops of their
+own, because what they lost changes what they may trust.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from sync.errors import StoreConflict
+from sync.errors import Contention, StoreConflict
+
+T = TypeVar("T")
 
 MAX_ROUNDS = 12
-"""Races that one delivery loses before it gives up and is delivered again."""
+"""Conflicts that one delivery meets before it gives up and is delivered again."""
 
 
 async def unless_conflict(write: Awaitable[object]) -> bool:
-    """Make the write; False when somebody else wrote in between."""
+    """Make the write; False when another writer came first."""
     try:
         await write
     except StoreConflict:
         return False
     return True
+
+
+async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, what: str) -> T:
+    """
+    Read a row, change it and write it under its ETag, until no other writer comes in between.
+
+    Parameters
+    ----------
+    read_and_write
+        Reads anew each time, and raises `StoreConflict` when its write came too late.
+    what
+        Names the row in the error.
+
+    Raises
+    ------
+    Contention
+        Another writer came first `MAX_ROUNDS` times.
+    """
+    for _ in range(MAX_ROUNDS):
+        try:
+            return await read_and_write()
+        except StoreConflict:
+            continue
+    raise Contention(f"{what} kept changing")

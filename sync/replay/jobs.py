@@ -20,7 +20,7 @@ from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Control, Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
-from sync.protocol.leases import take
+from sync.protocol.leases import held
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.telemetry.defects import only_sync_errors
@@ -82,19 +82,15 @@ async def begin(request: Request, s: Control, *, who: str) -> bool:
     bool
         False when it is under way already.
     """
-    lease = await take(cursor_of(request), s.cursors, s.clock, seconds=LEASE)
-    if lease is None:
-        return False
-    try:
-        if lease.position.get("state") == RUNNING:
+    async with held(cursor_of(request), s, seconds=LEASE) as lease:
+        if lease is None or lease.position.get("state") == RUNNING:
             return False
-        # Recorded before the row, so that no replay runs that nobody asked for; under the lease, so only once.
+        # Recorded before the row, so that no replay runs unrecorded; under the lease, so only once.
         subject = request.id + (f" study {request.study.key}" if request.study else "")
         await record_action(OperatorAction.REPLAY, s, who=who, subject=subject)
         await lease.advance(Job(request=request).position)
-    finally:
-        await lease.release()
-    return True
+        return True
+    return False
 
 
 async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: float = SLICE) -> int:

@@ -33,7 +33,7 @@ from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, O
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
-from sync.protocol.leases import take
+from sync.protocol.leases import Lease, held
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.checking import Checker, Found
@@ -125,28 +125,28 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     """
     if not s.settings.reconcile_studies_per_minute:
         return 0
-    lease = await take(RECONCILE_CURSOR, s.cursors, s.clock, seconds=LEASE)
-    if lease is None:
-        return 0
+    async with held(RECONCILE_CURSOR, s, seconds=LEASE) as lease:
+        return 0 if lease is None else await _run_slice(lease, s, listing, checker or Checker(tries=TRIES))
+    return 0  # the lease was lost: its new holder goes on
+
+
+async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: Checker) -> int:
     place = _Place.of(lease.position, s.clock.now())
-    run = _Run(s, listing, checker or Checker(tries=TRIES), Judge(s, found_in=place.began))
+    run = _Run(s, listing, checker, Judge(s, found_in=place.began))
     reached = place
 
     async def go_on() -> None:
         nonlocal reached
         reached = await run.go_on(place)
 
-    try:
-        failures = [
-            await _apart("known_drift", partial(run.again, place), s),
-            failed := await _apart(place.part, go_on, s),
-        ]
-        if failed is not None:
-            await lease.note((await run.after_failure(place)).position())
-        else:
-            await lease.advance(replace(reached, failures=0).position())
-    finally:
-        await lease.release()
+    failures = [
+        await _apart("known_drift", partial(run.again, place), s),
+        failed := await _apart(place.part, go_on, s),
+    ]
+    if failed is not None:
+        await lease.note((await run.after_failure(place)).position())
+    else:
+        await lease.advance(replace(reached, failures=0).position())
     if failures[0] is None:
         run.measure()
     s.telemetry.event(

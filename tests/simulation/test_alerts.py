@@ -151,11 +151,6 @@ async def _an_acknowledgement_stays(seed, module):
     return "alert.lag" in await taken(world, module)
 
 
-_WRITE = (
-    "            await s.cursors.write(noted, known.etag if known is not None else None)\n"
-    "        except StoreConflict:\n"
-)
-
 MUTANTS = {
     "what a predecessor left unsent is sent": (
         "[*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]",
@@ -198,13 +193,13 @@ MUTANTS = {
         _stoppages_are_wrong,
     ),
     "an app that finds somebody else at it says that it runs": (
-        "            await _sign(s)\n",
-        "            pass\n",
+        "                await _sign(s)\n",
+        "                pass\n",
         _a_running_app_is_overlooked,
     ),
     "an acknowledgement that lost its race is written again": (
-        _WRITE + "            continue\n",
-        _WRITE + "            return alert\n",
+        '    await retry_on_conflict(write_entry, what="an acknowledgement")\n',
+        "    with suppress(StoreConflict):\n        await write_entry()\n",
         _an_acknowledgement_is_lost,
     ),
     "an acknowledgement leaves those of other alerts": (

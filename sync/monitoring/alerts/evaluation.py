@@ -24,14 +24,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.errors import Contention, StoreConflict, SyncError
+from sync.errors import StoreConflict, SyncError
 from sync.model import Cursor, digest
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
-from sync.protocol import leases
+from sync.protocol.leases import held
+from sync.protocol.optimistic import retry_on_conflict
 from sync.telemetry.instruments import (
     ALERTS,
     DIRTY_AGE,
@@ -57,7 +58,6 @@ LONGEST_UNSENT = timedelta(hours=1)
 """How long a notice is tried; after that it would tell of the past."""
 
 _LEASE = 90.0
-_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,28 +163,22 @@ async def evaluate_alerts(
     StoreUnavailable
         Storage did not answer: nothing is known, so nothing changes.
     """
-    lease = await leases.take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
-    if lease is None:
-        if not outside:
-            await _sign(s)
-        return ()
-    try:
+    async with held(CURSOR, s, seconds=_LEASE) as lease:
+        if lease is None:
+            if not outside:
+                await _sign(s)
+            return ()
         values = await measured_values(s, recorder, outside=outside)
         ran_at = (app_ran_at(lease.position) if outside else None) or s.clock.now()
         alerts, notices = _evaluated(states(lease.position), values, s)
         unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
+        # Kept before they are sent: a crash in between sends them again, and none is lost.
         await lease.advance(_position(alerts, unsent, ran_at))
         left = await _send(unsent[-MOST_UNSENT:], channels, s)
         if left != unsent:
             await lease.advance(_position(alerts, left, ran_at))
-    except StoreConflict:
-        return ()  # somebody else took over, and will send what we have kept
-    except SyncError:
-        with suppress(SyncError):
-            await lease.release()  # a hiccup need not silence the next round too
-        raise
-    await lease.release()
-    return notices
+        return notices
+    return ()  # another process took over, and sends what was kept
 
 
 def _evaluated(
@@ -353,17 +347,16 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
         return None
     await record_action(OperatorAction.ACKNOWLEDGE, s, who=who, subject=code)
     entry = {"number": alert.number, "who": who, "at": s.clock.now().isoformat()}
-    for _ in range(_ROUNDS):
-        known = await s.cursors.read(ACKNOWLEDGED)
-        before = known.value if known is not None else Cursor(name=ACKNOWLEDGED)
-        noted = replace(before, position={**before.position, code: entry})
-        try:
-            await s.cursors.write(noted, known.etag if known is not None else None)
-        except StoreConflict:
-            continue
-        s.telemetry.event("alert.acknowledged", code=code)
-        return alert
-    raise Contention("an acknowledgement kept changing")
+
+    async def write_entry() -> None:
+        stored = await s.cursors.read(ACKNOWLEDGED)
+        before = stored.value if stored is not None else Cursor(name=ACKNOWLEDGED)
+        after = replace(before, position={**before.position, code: entry})
+        await s.cursors.write(after, stored.etag if stored is not None else None)
+
+    await retry_on_conflict(write_entry, what="an acknowledgement")
+    s.telemetry.event("alert.acknowledged", code=code)
+    return alert
 
 
 def acknowledgements(position: Mapping[str, Any], alerts: Mapping[str, Alert]) -> Mapping[str, Acknowledgement]:

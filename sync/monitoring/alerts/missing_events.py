@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.errors import SourceGone, StaleToken, StoreConflict
+from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import ObjectListing, Watch
-from sync.protocol import leases
+from sync.protocol.leases import held
 
 GRACE = timedelta(minutes=2)
 """An event may take so long, or as long as the threshold of the alert allows when that is less."""
@@ -45,14 +45,9 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     began = s.clock.now()  # before the queue is looked at: an object must have been without an event for long then
     if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
         return
-    lease = await leases.take(MISSING_EVENTS_CURSOR, s.cursors, s.clock, seconds=_LEASE)
-    if lease is None:
-        return
-    try:
-        await lease.advance(await _one_page_on(lease.position, began, s, listing))
-        await lease.release()
-    except StoreConflict:
-        return
+    async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:
+        if lease is not None:
+            await lease.advance(await _one_page_on(lease.position, began, s, listing))
 
 
 async def _one_page_on(
