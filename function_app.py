@@ -41,10 +41,13 @@ LONGEST_RUN = 540.0
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
 async def ingest_object(message: func.QueueMessage) -> None:
     """Inspect the objects that an event reports as created, overwritten or deleted."""
-    running = await bootstrap.running()
     text, attempt = _text(message), _attempt(message)
-    sequences = await handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
-    await feeds.wake(sequences, running.services)
+
+    async def handle(running: bootstrap.Running) -> None:
+        sequences = await handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
+        await feeds.wake(sequences, running.services)
+
+    await bootstrap.take("objects", text, handle)
 
 
 @app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
@@ -64,22 +67,34 @@ async def read_orthanc_feed(timer: func.TimerRequest) -> None:
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
 async def project_study(message: func.QueueMessage) -> None:
     """Project one dirty study to FHIR."""
-    running = await bootstrap.running()
-    await handlers.handle_study_message(_text(message), running.services, attempt=_attempt(message))
+    text, attempt = _text(message), _attempt(message)
+
+    async def handle(running: bootstrap.Running) -> None:
+        await handlers.handle_study_message(text, running.services, attempt=attempt)
+
+    await bootstrap.take("studies", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
     """Write a dead letter for a poison message of ``objects``."""
-    running = await bootstrap.running()
-    await handlers.handle_poison_object(_text(message), running.sources, running.services)
+    text = _text(message)
+
+    async def handle(running: bootstrap.Running) -> None:
+        await handlers.handle_poison_object(text, running.sources, running.services)
+
+    await bootstrap.take("objects-poison", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
     """Write a dead letter for a poison message of ``studies``."""
-    running = await bootstrap.running()
-    await handlers.handle_poison_study(_text(message), running.services)
+    text = _text(message)
+
+    async def handle(running: bootstrap.Running) -> None:
+        await handlers.handle_poison_study(text, running.services)
+
+    await bootstrap.take("studies-poison", text, handle)
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
@@ -130,7 +145,7 @@ async def advance_replays(timer: func.TimerRequest) -> None:
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 if the settings are valid and the state account responds, else 503 with code and hint."""
     try:
-        running = await bootstrap.running()
+        running = await bootstrap.ready()
         await running.services.queues.depths()
     except ConfigError as problem:
         failing = {"code": problem.code, "setting": problem.setting, "hint": str(problem)}

@@ -7,7 +7,8 @@ shared by all, which is what lets concurrent invocations share connections and t
 
 from __future__ import annotations
 
-from sync.bootstrap.process import running
+from sync.bootstrap.deliveries import take
+from sync.bootstrap.process import ready, running
 from sync.bootstrap.wiring import Running, connect, start
 
-__all__ = ["Running", "connect", "running", "start"]
+__all__ = ["Running", "connect", "ready", "running", "start", "take"]

@@ -5,43 +5,105 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 
-from sync.bootstrap.wiring import Running, start
+from sync.bootstrap.wiring import Running, connect
 from sync.config import Settings
-from sync.errors import ConfigError
+from sync.errors import ConfigError, StoreUnavailable
 
-_running: asyncio.Task[Running] | None = None
+ENSURED_AGAIN_AFTER = 5.0
+"""Seconds after which tables and queues that could not be created are tried again."""
+
 _background: set[asyncio.Task[None]] = set()
 """Tasks of this process that never end; the loop itself would not keep them."""
 
 logger = logging.getLogger(__name__)
 
 
+class _Process:
+    """What this process has built, and whether its tables and queues are there."""
+
+    def __init__(self) -> None:
+        self.built: Running | None = None
+        self.failure: StoreUnavailable | None = None
+        self.is_ensured = False
+        self._attempt: asyncio.Task[None] | None = None
+        self._not_before = 0.0
+
+    def build(self) -> Running:
+        """Return the services, connected to nothing yet; there is no wait in between, so they are built once."""
+        if self.built is None:
+            try:
+                self.built = connect(Settings.load())
+            except ConfigError as problem:
+                logger.critical("%s %s: no message is processed or lost until it is corrected", problem.code, problem)
+                raise
+            gc.freeze()  # what is loaded by now stays: looking through it took 130 ms, in the middle of any message
+            _background.add(asyncio.create_task(_recording(self.built)))
+        return self.built
+
+    async def ensure(self, built: Running) -> None:
+        """Create what is missing, once; concurrent calls share an attempt, and a failed one is repeated later."""
+        if self.is_ensured or (self._attempt is None and time.monotonic() < self._not_before):
+            return
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._try(built))
+        await asyncio.shield(self._attempt)
+
+    async def _try(self, built: Running) -> None:
+        try:
+            await built.ensure()
+        except StoreUnavailable as outage:
+            self.failure = outage
+            self._not_before = time.monotonic() + ENSURED_AGAIN_AFTER
+            logger.warning("start.unfinished code=%s: tables and queues are tried again", outage.code)
+        else:
+            self.failure, self.is_ensured = None, True
+        finally:
+            self._attempt = None
+
+
+async def _recording(running: Running) -> None:
+    await running.recorder.run(running.services.settings.metrics_interval_seconds)
+
+
+_process = _Process()
+
+
 async def running() -> Running:
     """
     Return the services of this process, building them on the first call.
 
-    Concurrent first calls share one start; a failed start is tried again by the next call.
+    Tables and queues that are missing are created. An outage keeps nobody from starting: whatever needs a table meets
+    the outage there, where it is known what to do about it, and the next calls try to create them again.
 
     Raises
     ------
     ConfigError
         A setting is missing or wrong; logged too, as critical.
-    StoreUnavailable
-        The state account did not answer.
     """
-    global _running  # noqa: PLW0603 -- one per process is the point
-    if _running is None or (_running.done() and (_running.cancelled() or _running.exception() is not None)):
-        _running = asyncio.create_task(_start())
-    return await asyncio.shield(_running)
-
-
-async def _start() -> Running:
-    try:
-        built = await start(Settings.load())
-    except ConfigError as problem:
-        logger.critical("%s %s: nothing is synced and no message is lost until it is mended", problem.code, problem)
-        raise
-    gc.freeze()  # what is loaded by now stays: looking through it for garbage took 130 ms, in the middle of any message
-    _background.add(asyncio.create_task(built.recorder.run(built.services.settings.metrics_interval_seconds)))
+    built = _process.build()
+    await _process.ensure(built)
     return built
+
+
+async def ready() -> Running:
+    """
+    Return the services once all tables and queues are known to be there.
+
+    Raises
+    ------
+    ConfigError
+        As `running`.
+    StoreUnavailable
+        The state account did not answer when they were to be created.
+    """
+    found = await running()
+    if not _process.is_ensured:
+        raise _process.failure or StoreUnavailable("tables and queues are not created yet")
+    return found
+
+
+def built() -> Running | None:
+    """Return the services if they could be built; None before that, or when a setting is wrong."""
+    return _process.built

@@ -31,6 +31,8 @@ class Running:
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
     lost: AzureUndeliveredEvents
+    put_back: Callable[[str, str, float], Awaitable[None]]
+    """Sends a message to one of the queues, by name, visible after so many seconds."""
     ensure: Callable[[], Awaitable[None]]
     """Creates tables and queues that are missing. Safe to repeat."""
     disconnect: Callable[[], Awaitable[None]]
@@ -120,6 +122,7 @@ def connect(settings: Settings) -> Running:
         recorder=Recorder(telemetry, tables.metrics, clock),
         channels=_channels(services, clients.webhook()),
         lost=clients.undelivered_events(),
+        put_back=queues.put_back,
         ensure=ensure,
         disconnect=clients.close,
     )

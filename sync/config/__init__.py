@@ -13,7 +13,7 @@ from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
 from sync.config.mapping import MappingSettings
 from sync.config.section import PREFIX, Section
-from sync.config.settings import STATE, Settings, sections
+from sync.config.settings import STATE, Settings, sections, state_settings
 
 __all__ = [
     "EVALUATED_EVERY",
@@ -29,4 +29,5 @@ __all__ = [
     "is_local",
     "is_web_root",
     "sections",
+    "state_settings",
 ]

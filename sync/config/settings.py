@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import os
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
@@ -161,6 +162,14 @@ class Settings(MappingSettings):
         if self.max_wait < self.quiet_period:
             raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self
+
+
+def state_settings() -> Settings:
+    """Return settings that name the state account as the environment does, for when another of them is wrong."""
+    given: dict[str, Any] = {
+        name: os.environ.get(Settings.variable(name), "").strip() for name in ("storage", "storage_account")
+    }
+    return Settings.model_construct(fhir_url="http://localhost", **given)
 
 
 def sections() -> dict[str, type[Section]]:

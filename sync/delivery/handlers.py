@@ -170,6 +170,7 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
         except PermanentError as refusal:
             await dead_letter_message(text, refusal, s, queue=STUDIES)
             return
+        attempt = max(attempt, 2) if message.redelivered else attempt
         if await projection_pause(s) is not None:
             await release_while_paused(message.study, s, attempt=attempt)
         else:

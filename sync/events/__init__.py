@@ -8,7 +8,13 @@ raise would be delivered until it is poison. Pure: no request is made.
 from __future__ import annotations
 
 from sync.events.addresses import Sources
-from sync.events.messages import StudyMessage, object_message, parse_study_message, study_message
+from sync.events.messages import (
+    StudyMessage,
+    object_message,
+    parse_study_message,
+    redelivered_message,
+    study_message,
+)
 from sync.events.parsing import (
     ObjectMessage,
     message_digest,
@@ -29,5 +35,6 @@ __all__ = [
     "parse_message",
     "parse_object_message",
     "parse_study_message",
+    "redelivered_message",
     "study_message",
 ]

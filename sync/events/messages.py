@@ -74,10 +74,15 @@ def study_message(ref: StudyRef, traceparent: str = "") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyMessage:
-    """A message of queue ``studies``: the study, and the span that sent it, if it was traced."""
+    """
+    A message of queue ``studies``: the study, and the span that sent it, if it was traced.
+
+    ``redelivered``: it takes the place of a message that was delivered before, see `redelivered_message`.
+    """
 
     study: StudyRef
     links: tuple[str, ...] = ()
+    redelivered: bool = False
 
 
 def parse_study_message(text: str) -> StudyMessage:
@@ -95,4 +100,18 @@ def parse_study_message(text: str) -> StudyMessage:
         raise BadEvent("the study message holds something else than text")
     sender = fields.get("traceparent")
     links = (str(sender),) if is_traceparent(sender) else ()
-    return StudyMessage(study=StudyRef(study_instance_uid=uid, partition=partition), links=links)
+    study = StudyRef(study_instance_uid=uid, partition=partition)
+    return StudyMessage(study=study, links=links, redelivered=fields.get("redelivered") is True)
+
+
+def redelivered_message(text: str) -> str:
+    """
+    Return the text of a message that is sent once more in place of one that was delivered.
+
+    A study's message says so: the delivery may have ended after it wrote to FHIR, so the next one must not trust what
+    is recorded. Every other message is told nothing by it, and stays as it is.
+    """
+    with contextlib.suppress(BadEvent):
+        parse_study_message(text)
+        return json.dumps({**document_of(text, "study message"), "redelivered": True})
+    return text

@@ -241,10 +241,22 @@ def test_a_storage_that_is_away_makes_health_fail_and_messages_come_again():
         assert app.deliver("ingest_object", packed(event("a.dcm")))["error"].startswith("StoreUnavailable: ")
 
 
+def emptied(storage):
+    """Empty the queues; tell how many messages each held, invisible ones included."""
+    service, held = QueueServiceClient.from_connection_string(storage), {}
+    for queue in service.list_queues():
+        client = service.get_queue_client(queue.name)
+        if count := client.get_queue_properties().approximate_message_count:
+            held[queue.name] = count
+        client.clear_messages()
+    return held
+
+
 def _endpoints(url):
     return ";".join(f"{service}Endpoint={url}" for service in ("Blob", "Queue", "Table"))
 
 
+@pytest.mark.usefixtures("app")
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -257,6 +269,7 @@ def _endpoints(url):
     ],
 )
 def test_a_wrong_setting_reaches_the_operator_and_loses_no_message(storage, tmp_path, setting, value):
+    emptied(storage)  # and the queues are there: another app has made them
     sound = {"AzureWebJobsStorage": storage, "DICOM_SYNC_FHIR_URL": "http://127.0.0.1:1/fhir"}
     log = tmp_path / "log"
     with log.open("w") as errors, indexed(errors=errors, **(sound | {setting: value})) as app:
@@ -265,8 +278,13 @@ def test_a_wrong_setting_reaches_the_operator_and_loses_no_message(storage, tmp_
         assert said["setting"] == setting
         assert said["hint"].startswith(f"{setting}: ")
         for function in ("ingest_object", "ingest_object_poison", "project_study", "project_study_poison"):
-            failed = app.deliver(function, packed(event("a.dcm")))  # failed: the host keeps the message
-            assert failed["error"].startswith(f"ConfigError: {setting}: ")
+            delivered = app.deliver(function, packed(event("a.dcm")))
+            if setting == "AzureWebJobsStorage":  # no queue is known: failed, and the host keeps the message
+                assert delivered["error"].startswith(f"ConfigError: {setting}: ")
+            else:  # sent again for later: nothing is used up
+                assert delivered == {}
+    if setting != "AzureWebJobsStorage":
+        assert emptied(storage) == {"objects": 1, "objects-poison": 1, "studies": 1, "studies-poison": 1}
     assert f"config.invalid {setting}: " in log.read_text()
     assert "SENTINEL" not in log.read_text() + json.dumps(said)
 

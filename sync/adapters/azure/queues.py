@@ -69,9 +69,22 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""
+        await self.put_back(names.OBJECTS_QUEUE, text, delay)
+
+    async def put_back(self, queue: str, text: str, delay: float) -> None:
+        """
+        Send a message to any of our queues, by name.
+
+        Raises
+        ------
+        StoreUnavailable
+            The queue did not answer.
+        MessageTooLarge
+            No queue takes it.
+        """
         if len(text.encode("utf-8", "replace")) > LONGEST_MESSAGE:
             raise MessageTooLarge(f"more than {LONGEST_MESSAGE} bytes")
-        await self._send(self._queues[names.OBJECTS_QUEUE], text, delay)
+        await self._send(self._queues[queue], text, delay)
 
     async def _send(self, queue: QueueClient, text: str, delay: float) -> None:
         seconds = min(max(math.ceil(delay), 0), LONGEST_DELAY)

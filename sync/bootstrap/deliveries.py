@@ -1,0 +1,91 @@
+"""
+Messages that must not be used up by an outage of ours: a start that cannot finish, or tables that do not answer.
+
+    message  ->  start, handle  ->  done
+                 state account does not answer, or a setting is wrong  ->  the same message again, later  ->  done
+
+A queue function that raises costs its message a delivery, and after ``maxDequeueCount`` of them (host.json) the host
+moves it to the poison queue; in a minute-long outage that took eight of ten messages. So the message is sent once more,
+visible after a delay, and this delivery ends without a failure. Only when the queue takes nothing either does the
+function raise, and then the host could deliver nothing anyway. Dying between sending and ending leaves the message
+twice, which is harmless: every step is idempotent.
+
+Poison queues are treated alike: a message that their function gives up on would end where nothing of ours looks.
+
+Source: Azure Functions, "Azure Queue storage trigger" (poison messages, ``maxDequeueCount``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from sync.bootstrap import process
+from sync.bootstrap.clients import Clients
+from sync.bootstrap.wiring import Running
+from sync.config import state_settings
+from sync.errors import ConfigError, StoreUnavailable, SyncError
+from sync.events import redelivered_message
+from sync.telemetry.telemetry import Telemetry
+
+SHORTEST_DELAY, LONGEST_DELAY = 20.0, 40.0
+"""Seconds until the message comes back; spread, so that what failed at one moment does not come back at one."""
+
+logger = logging.getLogger(__name__)
+
+PutBack = Callable[[str, str, float], Awaitable[None]]
+"""Sends a text to one of our queues, visible after so many seconds; `StoreUnavailable` when it is not taken."""
+
+
+async def take(queue: str, text: str, handle: Callable[[Running], Awaitable[None]]) -> None:
+    """
+    Start if need be and handle one message; put it back when the state account or the settings do not let us.
+
+    Idempotent if ``handle`` is.
+
+    Parameters
+    ----------
+    queue
+        Where the message came from.
+    text
+        The message, decoded.
+
+    Raises
+    ------
+    ConfigError, StoreUnavailable
+        As the start or the handling raised it; nothing could be put back, so let the host deliver the message again.
+    SyncError
+        Every other failure of the handling: it costs a delivery.
+    """
+    try:
+        await handle(await process.running())
+    except (ConfigError, StoreUnavailable) as outage:
+        if not await _put_back(queue, text, outage):
+            raise
+
+
+async def _put_back(queue: str, text: str, outage: ConfigError | StoreUnavailable) -> bool:
+    delay = random.uniform(SHORTEST_DELAY, LONGEST_DELAY)  # noqa: S311 -- spreads load, guards nothing
+    try:
+        await _sender()(queue, redelivered_message(text), delay)
+    except (ConfigError, SyncError) as failure:
+        logger.warning("message.not_put_back queue=%s code=%s because=%s", queue, outage.code, failure.code)
+        return False
+    logger.warning("message.put_back queue=%s code=%s seconds=%.0f", queue, outage.code, delay)
+    return True
+
+
+def _sender() -> PutBack:
+    """Return what sends, also where the settings are wrong: the host has read the queue, so its account is right."""
+    if (built := process.built()) is not None:
+        return built.put_back
+    return _send_alone
+
+
+async def _send_alone(queue: str, text: str, delay: float) -> None:
+    clients = Clients(state_settings(), Telemetry())
+    try:
+        await clients.queues().put_back(queue, text, delay)
+    finally:
+        await clients.close()
