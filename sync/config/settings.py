@@ -166,9 +166,9 @@ class Settings(MappingSettings):
 
 def state_settings() -> Settings:
     """Return settings that name the state account as the environment does, for when another of them is wrong."""
-    given: dict[str, Any] = {
-        name: os.environ.get(Settings.variable(name), "").strip() for name in ("storage", "storage_account")
-    }
+    names = ("storage", "storage_account")
+    given: dict[str, Any] = {name: os.environ.get(Settings.variable(name), "").strip() for name in names}
+    given |= {name: section.model_construct() for name, section in sections().items()}
     return Settings.model_construct(fhir_url="http://localhost", **given)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from sync.dead_letters.queries import Secrets, locator_of, secrets, study_of
 from sync.dicom.feed_entries import FEED, entries_of
 from sync.errors import PermanentError, StoreConflict
-from sync.events import Sources, object_message, parse_message, parse_study_message
+from sync.events import Sources, hint_message, object_message, parse_message, parse_study_message
 from sync.model import Change, DeadLetter, Stored, StudyRef, SubjectKind
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
@@ -207,7 +207,7 @@ async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Delive
     found = _read(letter, sources)
     for each in found:
         if isinstance(each, Change):
-            await s.object_queue.send(object_message(each.object))
+            await s.object_queue.send(hint_message(each))
         elif isinstance(each, StudyRef):
             await _retry_study(each, s)
     refusals = [each for each in found if isinstance(each, PermanentError)]

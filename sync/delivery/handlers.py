@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from sync.delivery.backoff import postpone, postpone_object, release_while_paused
+from sync.delivery.folders import inspect_folder
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -95,6 +96,9 @@ async def _failure_of(text: str, change: Change | PermanentError, s: Deliver, at
 async def _handle_or_postpone(text: str, change: Change | PermanentError, s: Deliver, attempt: int) -> None:
     if isinstance(change, PermanentError):
         await dead_letter_message(text, change, s, queue=OBJECTS)
+        return
+    if change.action is Action.FOLDER_REMOVED:
+        await inspect_folder(change, s)  # an outage has the whole message delivered again
         return
     try:
         await _ingest(change, s, attempt=attempt, span=OBJECT_MESSAGE)
@@ -240,6 +244,9 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
                 await dead_letter_message(text, change, s, queue=OBJECTS)
+                continue
+            if change.action is Action.FOLDER_REMOVED:
+                await dead_letter_message(text, _poison("poison.object"), s, queue=OBJECTS)
                 continue
             known = await s.locators.read(change.object)
             if known is None or not _is_done(change, known.value):

@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from sync.errors import BadEvent
-from sync.events import Sources, object_message, parse_event
+from sync.events import Sources, hint_message, parse_event
 from sync.model import Change
 from sync.ports import Deliver, UndeliveredEvents
 from sync.protocol.dead_letters import dead_letter_message
@@ -87,7 +87,7 @@ async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
     changes = 0
     for found in parse_event(event, sources):
         if isinstance(found, Change):
-            await s.object_queue.send(object_message(found.object))
+            await s.object_queue.send(hint_message(found))
             changes += 1
         else:
             await dead_letter_message(json.dumps(event), found, s, queue="objects")

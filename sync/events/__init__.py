@@ -10,6 +10,7 @@ from __future__ import annotations
 from sync.events.addresses import Sources
 from sync.events.messages import (
     StudyMessage,
+    hint_message,
     object_message,
     parse_study_message,
     redelivered_message,
@@ -28,6 +29,7 @@ __all__ = [
     "ObjectMessage",
     "Sources",
     "StudyMessage",
+    "hint_message",
     "message_digest",
     "message_text",
     "object_message",

@@ -18,6 +18,18 @@ from sync.telemetry.spans import is_traceparent
 _MOST_WAITS = 1_000_000
 
 
+def hint_message(change: Change) -> str:
+    """Text of a message of ours that hints at the same as a change, and trusts nothing."""
+    if change.action is not Action.FOLDER_REMOVED:
+        return object_message(change.object)
+    moved = {"moved_to": _named(change.moved_to)} if change.moved_to is not None else {}
+    return json.dumps({"look_again": _named(change.object), "folder": True, **moved})
+
+
+def _named(ref: ObjectRef) -> dict[str, str]:
+    return {"account": ref.account, "container": ref.container, "name": ref.name}
+
+
 def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: datetime | None = None) -> str:
     """
     Text of a message of ours in queue ``objects``: look at this object again, trusting nothing.
@@ -27,9 +39,8 @@ def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: dat
     waited, failing_since
         How often an outage put it off already, and since when (aware UTC).
     """
-    named = {"account": ref.account, "container": ref.container, "name": ref.name}
     since = {"failing_since": failing_since.isoformat()} if failing_since else {}
-    return json.dumps({"look_again": named, "waited": postponements, **since})
+    return json.dumps({"look_again": _named(ref), "waited": postponements, **since})
 
 
 def reinspect_message(message: Mapping[str, Any], allowed: Sources) -> Change:
@@ -43,23 +54,31 @@ def reinspect_message(message: Mapping[str, Any], allowed: Sources) -> Change:
     ForeignSource
         It names an account or container that is not configured.
     """
-    named = fields_of(message["look_again"], "look_again")
+    ref = _allowed(message["look_again"], allowed)
+    if message.get("folder") is True:
+        moved_to = _allowed(message["moved_to"], allowed) if "moved_to" in message else None
+        return Change(object=ref, action=Action.FOLDER_REMOVED, again=True, moved_to=moved_to)
+    postponements, since = message.get("waited"), None
+    with contextlib.suppress(TypeError, ValueError):
+        since = datetime.fromisoformat(message.get("failing_since"))  # type: ignore[arg-type]  # what is none raises
+    return Change(
+        object=ref,
+        action=Action.CREATED,
+        again=True,
+        postponements=postponements if type(postponements) is int and 0 <= postponements <= _MOST_WAITS else 0,
+        failing_since=since if since is not None and since.tzinfo is not None else None,
+    )
+
+
+def _allowed(value: Any, allowed: Sources) -> ObjectRef:
+    named = fields_of(value, "look_again")
     account, name, container = text_of(named, "account"), text_of(named, "name"), named.get("container")
     if not isinstance(container, str):  # empty is a data partition's name
         raise BadEvent("the container is not text")
     in_storage = account == allowed.account and container in allowed.containers
     if not in_storage and account not in allowed.services:
         raise ForeignSource("a message asks for an account or container that is not configured")
-    postponements, since = message.get("waited"), None
-    with contextlib.suppress(TypeError, ValueError):
-        since = datetime.fromisoformat(message.get("failing_since"))  # type: ignore[arg-type]  # what is none raises
-    return Change(
-        object=ObjectRef(account=account, container=container, name=checked_name(name)),
-        action=Action.CREATED,
-        again=True,
-        postponements=postponements if type(postponements) is int and 0 <= postponements <= _MOST_WAITS else 0,
-        failing_since=since if since is not None and since.tzinfo is not None else None,
-    )
+    return ObjectRef(account=account, container=container, name=checked_name(name))
 
 
 def study_message(ref: StudyRef, traceparent: str = "") -> str:

@@ -54,9 +54,9 @@ def parse_object_message(text: str, allowed: Sources) -> ObjectMessage:
     ObjectMessage
         The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
         unsupported type; a message that holds no events at all gives one `BadEvent`, one of ours (`object_message`) its
-        change. Events after which every object is what it was before (the empty file of ``CreateFile``, a
-        handshake) give nothing, nor do those of a DICOM service, which only name a
-        sequence.
+        change. Events after which every object is what it was before (the empty file of ``CreateFile`` or
+        ``SftpCreate``, an empty directory, a handshake) give nothing, nor do those of a DICOM service, which only
+        name a sequence.
         ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container;
         ``BlobTierChanged`` a creation, for what was archived can be read then.
         Error texts hold no name.

@@ -1,5 +1,5 @@
 """
-Event Grid's events of blob storage: created, deleted, renamed.
+Event Grid's events of blob storage: what happens to blobs and, with a hierarchical namespace, to directories.
 
 An event is a hint, so most of it is not looked at. What counts is which object to look at, and its ETag, which saves
 the look when it is known already.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sync.errors import BadEvent, ForeignSource
@@ -20,6 +21,10 @@ from sync.model import Action, Change, ObjectRef
 
 _EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _TYPE_PREFIX = "microsoft.storage."
+
+_KINDS = frozenset(
+    {"blobcreated", "blobdeleted", "blobrenamed", "blobtierchanged", "directorydeleted", "directoryrenamed"}
+)
 
 _IGNORED_TYPES = frozenset(
     {
@@ -33,9 +38,13 @@ _IGNORED_TYPES = frozenset(
 )
 """Events after which every object is what it was before."""
 
+_UNFINISHED_APIS = ("CreateFile", "SftpCreate")
+"""Calls that create an empty file; ``FlushWithClose`` and ``SftpCommit`` follow when its content is there."""
+
 _UNSUPPORTED_HINT = (
-    "The sync acts on blobs created, deleted and renamed. If a directory was renamed or deleted, run a backfill of its "
-    "container; otherwise leave this type out of the event subscription."
+    "The sync acts on blobs created, deleted, renamed and moved between tiers, and on directories renamed and deleted. "
+    "If a directory was moved in from a container that is not synced, run a backfill; otherwise leave this type out of "
+    "the event subscription."
 )
 
 
@@ -53,18 +62,23 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
     kind = kind_of(event).removeprefix(_TYPE_PREFIX)
     if kind in _IGNORED_TYPES:
         return
-    if kind not in ("blobcreated", "blobdeleted", "blobrenamed", "blobtierchanged"):
+    if kind not in _KINDS:
         raise BadEvent("an event of an unsupported type", code="event.unsupported", hint=_UNSUPPORTED_HINT)
     data = fields_of(event.get("data"), "data")
     check_account(event, data, allowed)
     if kind == "blobrenamed":
         yield from _renamed(event, data, allowed)
+    elif kind == "directoryrenamed":
+        yield _moved_folder(event, data, allowed)
+    elif kind == "directorydeleted":
+        if str(data.get("recursive")).lower() == "true":  # otherwise it was empty
+            yield _change(subject_object(event, data.get("url"), allowed), Action.FOLDER_REMOVED, event)
     elif kind == "blobdeleted":
         yield _change(subject_object(event, data.get("url"), allowed), Action.DELETED, event)
     elif kind == "blobtierchanged":
         # Rehydrated, it can be read at last; anything else is a repeat, which its ETag shows.
         yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
-    elif data.get("api") != "CreateFile":
+    elif data.get("api") not in _UNFINISHED_APIS:
         yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
 
 
@@ -86,6 +100,23 @@ def _renamed(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources
         yield _change(source, Action.DELETED, event)
     elif foreign:
         raise foreign
+
+
+def _moved_folder(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> Change:
+    """
+    Return the removal of the old folder. Which objects it held the event does not say.
+
+    Where the old container is not ours nothing is known of them: `BadEvent`, whose hint is a backfill.
+    """
+    source = url_object(text_of(data, "sourceurl"), allowed)
+    if source.container not in allowed.containers:
+        subject_object(event, data.get("destinationurl"), allowed)  # neither is ours: foreign
+        raise BadEvent("a directory was moved in", code="event.unsupported", hint=_UNSUPPORTED_HINT)
+    try:
+        target = subject_object(event, data.get("destinationurl"), allowed)
+    except ForeignSource:
+        return _change(source, Action.FOLDER_REMOVED, event)
+    return replace(_change(source, Action.FOLDER_REMOVED, event), moved_to=target)
 
 
 def _etag(data: Mapping[str, Any]) -> str | None:

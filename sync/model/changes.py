@@ -15,6 +15,8 @@ class Action(enum.Enum):
 
     CREATED = "created"
     DELETED = "deleted"
+    FOLDER_REMOVED = "folder_removed"
+    """Everything below a folder was deleted, or moved to another one; only that folder is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,9 @@ class Change:
 
     ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
     have died half-way. ``postponements`` is how often it was put off, ``failing_since`` when that began.
+
+    ``object`` is the folder, without a slash at its end, where a folder was removed; ``moved_to`` is where its objects
+    are now, if they were moved.
     """
 
     object: ObjectRef
@@ -38,3 +43,4 @@ class Change:
     again: bool = False
     postponements: int = 0
     failing_since: datetime | None = None
+    moved_to: ObjectRef | None = None

@@ -43,6 +43,14 @@ class Locators(Protocol):
         """
         ...
 
+    def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """
+        Iterate over the rows of objects in ``folder`` and all folders below it, in no order.
+
+        Gone and unreadable ones included. It reads the whole table, so it is for what happens to folders only.
+        """
+        ...
+
     async def insert(self, locator: Locator) -> str:
         """Write a new row and return its ETag; `StoreConflict` when there is one."""
         ...

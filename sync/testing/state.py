@@ -44,6 +44,13 @@ class MemoryLocators(Locators):
             if locator.object.key.partition in partitions:
                 yield locator
 
+    async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """Iterate over the rows of objects below a folder."""
+        for locator in list(self.table.values()):
+            ref = locator.object
+            if (ref.account, ref.container) == (account, container) and ref.name.startswith(f"{folder}/"):
+                yield locator
+
     async def insert(self, locator: Locator) -> str:
         """Write a new row; `StoreConflict` when there is one."""
         return self.table.insert(locator.object.key, locator)

@@ -154,3 +154,14 @@ async def test_the_rows_of_a_folder_are_listed_and_no_others(storage):
     found = [row async for row in storage.locators.folder(account, "", "instances")]
     assert sorted(row.object.name for row in found) == inside
     assert {(row.sequence, row.order) for row in found} == {(2**40, "2026")}
+
+
+async def test_the_rows_below_a_folder_are_listed_at_any_depth_and_no_others(storage):
+    root = fresh()
+    inside = [f"{root}/a'b.dcm", f"{root}/deep/er/b.dcm", f"{root}/\u00e4.dcm", f"{root}/0"]
+    for name in (*inside, root, f"{root}0", f"{root}.dcm", f"{root}2/c.dcm"):
+        await storage.locators.insert(locator(name))
+    of = locator(inside[0]).object
+    found = [row async for row in storage.locators.below(of.account, of.container, root)]
+    assert sorted(row.object.name for row in found) == sorted(inside)
+    assert [row async for row in storage.locators.below(of.account, "others", root)] == []

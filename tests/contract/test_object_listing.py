@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sync.errors import ForeignSource, SourceGone
+from sync.model import ObjectRef
 from tests.contract.storage import CONTAINER, MISSING_CONTAINER, fresh
 from tests.contract.test_object_source import ODD_NAMES
 
@@ -62,7 +63,7 @@ async def test_odd_names_come_back_as_they_are(storage):
     prefix = fresh()
     odd = [name for name in ODD_NAMES if "\\" not in name]  # Azurite keeps a backslash as a slash
     for name in odd:
-        await storage.outside.put(f"{prefix}/{name}", b"")
+        await storage.outside.put(f"{prefix}/{name}", b"x")  # one that is empty and ends in a slash is a folder
     found = {listed.object.name for page in await pages(storage, prefix, 5) for listed in page.objects}
     assert found == {f"{prefix}/{name}" for name in odd}
 
@@ -93,6 +94,12 @@ async def test_folders_that_a_store_keeps_as_objects_are_left_out(storage, azuri
         container = azurite_client.get_container_client(CONTAINER)
         await container.upload_blob(f"{prefix}/001a", b"", metadata={"hdi_isfolder": "true"})
         await container.upload_blob(f"{prefix}/001b", b"x", metadata={"hdi_isfolder": "true"})
+        for marker in ("001a", "001c/"):  # an event names them too
+            if marker == "001c/":
+                await container.upload_blob(f"{prefix}/{marker}", b"")
+            ref = ObjectRef(account=storage.account, container=CONTAINER, name=f"{prefix}/{marker}")
+            with pytest.raises(SourceGone):
+                await storage.objects.read(ref, start=0, length=10)
     names = [
         listed.object.name.rpartition("/")[2] for page in await pages(storage, prefix, 1) for listed in page.objects
     ]

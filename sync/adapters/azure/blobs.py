@@ -7,7 +7,7 @@ Addresses are built here from account, container and name; a URL that came with 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -18,7 +18,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure.blob_feed import AzureBlobFeed
 from sync.adapters.azure.errors import source_errors
-from sync.errors import ForeignSource, SourceChanged, StaleToken
+from sync.errors import ForeignSource, SourceChanged, SourceGone, SourceUnavailable, StaleToken
 from sync.model import Chunk, ListedObject, ObjectRef, Page
 from sync.ports import ObjectListing, ObjectSource
 from sync.telemetry.instruments import HEADER_BYTES
@@ -29,6 +29,9 @@ _RANGE_NOT_SATISFIABLE = 416
 
 _FOLDER = "hdi_isfolder"
 """Metadata of the empty blobs that stand for folders, in accounts with a hierarchical namespace and of some tools."""
+
+
+_COPYING = "The object is looked at again until its copy has ended. If that never happens, see what copies it."
 
 
 class AzureBlobs(ObjectSource, ObjectListing):
@@ -76,9 +79,10 @@ class AzureBlobs(ObjectSource, ObjectListing):
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
-                return await _beyond_the_end(blob, start, condition)
+                return await _beyond_the_end(blob, ref, start, condition)
         self._telemetry.measure(HEADER_BYTES, len(data))
         found = download.properties
+        _check_whole(ref, found, _whole_size(download))
         modified = found.last_modified.astimezone(UTC)
         return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
 
@@ -129,12 +133,26 @@ class AzureBlobs(ObjectSource, ObjectListing):
         await self._service.close()
 
 
-async def _beyond_the_end(blob: BlobClient, start: int, condition: dict[str, Any]) -> Chunk:
+async def _beyond_the_end(blob: BlobClient, ref: ObjectRef, start: int, condition: dict[str, Any]) -> Chunk:
     """Describe an object that ended before the range; it may have grown since, as uploads that begin empty do."""
     found = await blob.get_blob_properties(**condition)
     if found.size > start:
         raise SourceChanged("the object grew while it was read")
+    _check_whole(ref, found, int(found.size))
     return Chunk(data=b"", etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC))
+
+
+def _check_whole(ref: ObjectRef, found: BlobProperties, size: int) -> None:
+    """
+    Refuse what is no object yet, or none at all.
+
+    An event comes when a copy begins, not when it ends, and the copied bytes appear only then. Source: Azure "Copy
+    Blob" (``x-ms-copy-status``).
+    """
+    if found.copy is not None and found.copy.status == "pending":
+        raise SourceUnavailable("a copy is under way", code="source.copying", hint=_COPYING)
+    if not size and (_is_marker(found.metadata) or ref.name.endswith("/")):
+        raise SourceGone("a folder, not an object")
 
 
 def _whole_size(download: Any) -> int:
@@ -148,5 +166,8 @@ def _bare(etag: str | None) -> str:
 
 
 def _is_folder(blob: BlobProperties) -> bool:
-    metadata = {key.lower(): value for key, value in (blob.metadata or {}).items()}
-    return not blob.size and str(metadata.get(_FOLDER, "")).lower() == "true"
+    return not blob.size and (_is_marker(blob.metadata) or str(blob.name).endswith("/"))
+
+
+def _is_marker(metadata: Mapping[str, str] | None) -> bool:
+    return any(key.lower() == _FOLDER and str(value).lower() == "true" for key, value in (metadata or {}).items())

@@ -13,6 +13,7 @@ from sync.errors import BadEvent, ForeignSource, PermanentError
 from sync.events import (
     Sources,
     StudyMessage,
+    hint_message,
     message_digest,
     message_text,
     parse_message,
@@ -105,10 +106,58 @@ def test_a_blob_renamed_among_foreign_containers_is_foreign() -> None:
     assert isinstance(only(parse(event("lake-renamed", subject=subject, data_sourceUrl=url))), ForeignSource)
 
 
-def test_a_renamed_directory_asks_for_a_backfill() -> None:
-    problem = only(parse_message(message("lake-directory-renamed"), SOURCES))
+def test_an_upload_by_sftp_counts_once_it_is_committed() -> None:
+    assert parse(event(data_api="SftpCreate")) == []
+    assert only(parse(event(data_api="SftpCommit"))).action is Action.CREATED
+
+
+OLD_FOLDER = ObjectRef(account="imagestore", container="dicom", name="inbox")
+NEW_FOLDER = ObjectRef(account="imagestore", container="dicom", name="ct")
+
+
+def test_a_renamed_directory_is_a_folder_removed_and_where_its_objects_are_now() -> None:
+    change = only(parse_message(message("lake-directory-renamed"), SOURCES))
+    assert (change.object, change.action, change.moved_to) == (OLD_FOLDER, Action.FOLDER_REMOVED, NEW_FOLDER)
+    again = only(parse_message(hint_message(change), SOURCES))
+    assert (again.object, again.action, again.moved_to, again.again) == (OLD_FOLDER, change.action, NEW_FOLDER, True)
+
+
+def test_a_directory_renamed_out_of_the_container_is_removed() -> None:
+    subject = "/blobServices/default/containers/elsewhere/blobs/ct"
+    change = only(parse(event("lake-directory-renamed", subject=subject)))
+    assert (change.object, change.moved_to) == (OLD_FOLDER, None)
+    assert only(parse_message(hint_message(change), SOURCES)).moved_to is None
+
+
+def test_a_directory_renamed_into_the_container_asks_for_a_backfill() -> None:
+    url = "https://imagestore.dfs.core.windows.net/elsewhere/inbox"
+    problem = only(parse(event("lake-directory-renamed", data_sourceUrl=url)))
     assert problem.code == "event.unsupported"
     assert "backfill" in problem.hint
+
+
+def test_a_directory_renamed_among_foreign_containers_is_foreign() -> None:
+    url, subject = "https://imagestore.dfs.core.windows.net/x/y", "/blobServices/default/containers/x/blobs/z"
+    renamed = event("lake-directory-renamed", data_sourceUrl=url, subject=subject)
+    assert isinstance(only(parse(renamed)), ForeignSource)
+
+
+def test_a_deleted_directory_is_removed_with_all_it_held_and_an_empty_one_is_nothing() -> None:
+    deleted = {"eventType": "Microsoft.Storage.DirectoryDeleted", "data_api": "DeleteDirectory"}
+    change = only(parse(event(**deleted, data_recursive="true")))
+    assert (change.object, change.action) == (SLICE, Action.FOLDER_REMOVED)
+    assert parse(event(**deleted, data_recursive="false")) == []
+    assert parse(event(**deleted)) == []
+
+
+@pytest.mark.parametrize("field", ["look_again", "moved_to"])
+def test_a_folder_message_of_ours_is_checked_like_an_event(field: str) -> None:
+    change = only(parse_message(message("lake-directory-renamed"), SOURCES))
+    fields = json.loads(hint_message(change))
+    fields[field]["container"] = "elsewhere"
+    assert isinstance(only(parse_message(json.dumps(fields), SOURCES)), ForeignSource)
+    fields[field] = 5
+    assert isinstance(only(parse_message(json.dumps(fields), SOURCES)), BadEvent)
 
 
 def test_an_unknown_type_is_refused_and_not_repeated() -> None:

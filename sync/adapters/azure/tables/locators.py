@@ -75,6 +75,15 @@ class TableLocators(Locators):
             async for row in self._table.partition(key):
                 yield locator_from(row)
 
+    async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
+        """Iterate over the rows of objects below a folder; the service filters, by the characters of the names."""
+        first, beyond = f"{folder}/", f"{folder}0"  # the digit follows the slash
+        where = "account eq @account and container eq @container and name ge @first and name lt @beyond"
+        rows = self._table.query(where, account=account, container=container, first=first, beyond=beyond)
+        async for row in rows:
+            if str(row["name"]).startswith(first):
+                yield locator_from(row)
+
     async def insert(self, locator: Locator) -> str:
         """Write a new row; `StoreConflict` when there is one."""
         return await self._batcher.write("create", locator_row(locator))

@@ -1,0 +1,60 @@
+"""
+A folder that was deleted or renamed as a whole: every object that is known below it is looked at again.
+
+    DirectoryDeleted, DirectoryRenamed  ->  rows of table locators below the folder  ->  a message for each old name
+                                                                                         and for each new one
+
+One event stands for all files of a directory, and names none of them. What they were is in our own table; what they are
+now each message finds out for itself, so a wrong or stale event harms nothing. Files that were not known yet are found
+by `reconcile`, which lists the container.
+
+Source: Azure Event Grid, "Azure Blob Storage as an Event Grid source" (DirectoryDeleted, DirectoryRenamed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sync.events import object_message
+from sync.model import Change, ObjectRef
+from sync.ports import Deliver
+
+AT_ONCE = 32
+"""Messages that are sent at once."""
+
+
+async def inspect_folder(change: Change, s: Deliver) -> int:
+    """
+    Send a message for each object that was known below a folder, and for each name that it would have after a move.
+
+    Idempotent: a repeat sends the messages once more, and each only has an object looked at as it is then.
+
+    Returns
+    -------
+    int
+        How many messages were sent.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer; some messages may have been sent.
+    """
+    sent, batch, folder = 0, list[ObjectRef](), change.object
+    async for known in s.locators.below(folder.account, folder.container, folder.name):
+        batch.append(known.object)
+        if change.moved_to is not None:
+            below = known.object.name.removeprefix(folder.name)
+            batch.append(replace(change.moved_to, name=change.moved_to.name + below))
+        if len(batch) >= AT_ONCE:
+            sent += await _send(batch, s)
+            batch = []
+    sent += await _send(batch, s)
+    s.telemetry.event("folder.removed", objects=sent, moved=str(change.moved_to is not None).lower())
+    return sent
+
+
+async def _send(refs: Sequence[ObjectRef], s: Deliver) -> int:
+    await asyncio.gather(*(s.object_queue.send(object_message(ref)) for ref in refs))
+    return len(refs)
