@@ -47,8 +47,8 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         kind: frozenset(elements.split())
         for kind, elements in {
-            "DiagnosticReport": "basedOn category code conclusion conclusionCode effectiveDateTime identifier imagingStudy issued "
-            "result resultsInterpreter status subject text",
+            "DiagnosticReport": "basedOn category code conclusion conclusionCode effectiveDateTime identifier "
+            "imagingStudy issued result resultsInterpreter status subject text",
             "DocumentReference": "author content context date description docStatus identifier masterIdentifier "
             "relatesTo status subject type",
             "Observation": "basedOn bodySite category code component derivedFrom device effectiveDateTime focus "
@@ -145,10 +145,15 @@ class Ownership:
         )
 
     @classmethod
-    def of_derived(cls, resource_type: str) -> Ownership:
-        """Ownership of a resource that an instance made; whoever else names it adds an identifier of another system."""
+    def of_derived(cls, ours: Resource) -> Ownership:
+        """
+        Ownership of a resource that an instance made; other systems add identifiers of their own.
+
+        Codes of a conclusion are owned only where the document states some: others code what it says in words.
+        """
         slots = frozenset({("system", DICOM_UID_SYSTEM)})
-        return cls(elements=DERIVED_ELEMENTS[resource_type] - {"identifier"}, identifier_slots=slots)
+        left_to_others = {"identifier"} if "conclusionCode" in ours else {"identifier", "conclusionCode"}
+        return cls(elements=DERIVED_ELEMENTS[ours["resourceType"]] - left_to_others, identifier_slots=slots)
 
     @classmethod
     def of_exactly(cls, ours: Resource) -> Ownership:

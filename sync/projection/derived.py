@@ -80,7 +80,7 @@ def _write_of(held: Resource | None, wanted: Resource) -> FhirWrite | None:
     kind = wanted["resourceType"]
     if held is None:
         return FhirWrite(resource_type=kind, resource_id=wanted["id"], resource=wanted)
-    merged = overlay(held, wanted, Ownership.of_derived(kind))
+    merged = overlay(held, wanted, Ownership.of_derived(wanted))
     if not differs(held, merged):
         return None
     return FhirWrite(resource_type=kind, resource_id=held["id"], resource=merged, if_match=version_of(held))
