@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check commands bench docs sbom release-check fmt lock clean
+.PHONY: help demo test check infra commands bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
@@ -28,6 +28,10 @@ static:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+infra: $(VENV)/.for-development  ## Compile the templates for Azure and compare every choice with its snapshot (some minutes)
+	$(BIN)/python -m scripts.bicep check || [ $$? -eq 2 ]  # 2: there is no compiler, and it says so
+	$(BIN)/python -m pytest tests/infra
 
 commands: $(VENV)/.for-development  ## Type every command of the pages, as one who follows them (some minutes)
 	$(BIN)/python -m pytest tests/e2e/test_documented_commands.py

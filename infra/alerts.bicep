@@ -1,421 +1,227 @@
-// Made of sync/monitoring/alerts/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
+// Made of the table of alert rules: python -m sync alerts export --format bicep > infra/alerts.bicep
+import { Tags } from 'types.bicep'
+
+@export()
+@description('Thresholds that are not those of docs/settings.md, by setting.')
+@sealed()
+type Thresholds = {
+  access: int?
+  dead_letters: int?
+  defect: int?
+  drift: int?
+  feed_lag_seconds: int?
+  fhir_failing: int?
+  fhir_throttling: int?
+  lag_seconds: int?
+  missing_events_seconds: int?
+  poison: int?
+  queue_age_seconds: int?
+  timer_failing_seconds: int?
+}
+
+@description('Part of the names of the rules, and named in their texts.')
+param environmentName string
+
 param location string
-param tags object
+param tags Tags
 param insightsId string
 param actionGroupId string
+param thresholds Thresholds
 
-resource lag 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-lag'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.lag'
-    description: 'The oldest outstanding study waits. See alert.lag in the runbook.'
+@description('When this was deployed. For an hour after it no alert is raised for a missing app or role.')
+param deployedAt string
+
+var fresh = 'now() < datetime(${deployedAt}) + 1h'
+var calmOnceMissing = ' | extend value = iff(${fresh}, 1.0, value)'
+var calmOncePresent = ' | extend value = iff(${fresh}, 0.0, value)'
+var rules = [
+  {
+    name: 'lag'
+    code: 'alert.lag'
+    title: 'The oldest outstanding study waits'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.dirty.age" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 300
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.dirty.age" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?lag_seconds ?? 300
   }
-}
-
-resource queue 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-queue'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.queue'
-    description: 'The oldest message of a queue waits. See alert.queue in the runbook.'
+  {
+    name: 'queue'
+    code: 'alert.queue'
+    title: 'The oldest message of a queue waits'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.queue.age" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 300
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.queue.age" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?queue_age_seconds ?? 300
   }
-}
-
-resource fhirFailing 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-fhir-failing'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.fhir_failing'
-    description: 'Studies could not be written to FHIR. See alert.fhir_failing in the runbook.'
+  {
+    name: 'fhir-failing'
+    code: 'alert.fhir_failing'
+    title: 'Studies could not be written to FHIR'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("fhir.unavailable") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 2
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("fhir.unavailable") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?fhir_failing ?? 2
   }
-}
-
-resource fhirThrottling 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-fhir-throttling'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.fhir_throttling'
-    description: 'The FHIR service answered 429. See alert.fhir_throttling in the runbook.'
+  {
+    name: 'fhir-throttling'
+    code: 'alert.fhir_throttling'
+    title: 'The FHIR service answered 429'
     severity: 2
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.fhir.throttled" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 50
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT5M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.fhir.throttled" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?fhir_throttling ?? 50
   }
-}
-
-resource access 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-access'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.access'
-    description: 'Credentials or a certificate were refused. See alert.access in the runbook.'
+  {
+    name: 'access'
+    code: 'alert.access'
+    title: 'Credentials or a certificate were refused'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("dicom.forbidden", "fhir.certificate", "fhir.forbidden", "orthanc.forbidden", "source.forbidden", "store.forbidden") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("dicom.forbidden", "fhir.certificate", "fhir.forbidden", "orthanc.forbidden", "source.forbidden", "store.forbidden") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)${calmOncePresent}'
+    operator: 'GreaterThan'
+    threshold: thresholds.?access ?? 0
   }
-}
-
-resource deadLetters 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-dead-letters'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.dead_letters'
-    description: 'Dead letters were written. See alert.dead_letters in the runbook.'
+  {
+    name: 'dead-letters'
+    code: 'alert.dead_letters'
+    title: 'Dead letters were written'
     severity: 2
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT10M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.dead_letters" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 10
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT5M'
+    window: 'PT10M'
+    query: 'customMetrics | where name == "dicom_sync.dead_letters" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?dead_letters ?? 10
   }
-}
-
-resource poison 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-poison'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.poison'
-    description: 'Messages failed too often and were set aside. See alert.poison in the runbook.'
+  {
+    name: 'poison'
+    code: 'alert.poison'
+    title: 'Messages failed too often and were set aside'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT10M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.dead_letters" | where tostring(customDimensions["error.type"]) in ("poison.object", "poison.study") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT10M'
+    query: 'customMetrics | where name == "dicom_sync.dead_letters" | where tostring(customDimensions["error.type"]) in ("poison.object", "poison.study") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?poison ?? 0
   }
-}
-
-resource defect 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-defect'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.defect'
-    description: 'The sync met a defect of its own. See alert.defect in the runbook.'
+  {
+    name: 'defect'
+    code: 'alert.defect'
+    title: 'The sync met a defect of its own'
     severity: 2
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT10M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("sync.unexpected") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT5M'
+    window: 'PT10M'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("sync.unexpected") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?defect ?? 0
   }
-}
-
-resource feed 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-feed'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.feed'
-    description: 'A change feed stands still. See alert.feed in the runbook.'
+  {
+    name: 'feed'
+    code: 'alert.feed'
+    title: 'A change feed stands still'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.feed.lag" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 900
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.feed.lag" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?feed_lag_seconds ?? 900
   }
-}
-
-resource missingEvents 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-missing-events'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.missing_events'
-    description: 'An object is in the source and no event told of it. See alert.missing_events in the runbook.'
+  {
+    name: 'missing-events'
+    code: 'alert.missing_events'
+    title: 'An object is in the source and no event told of it'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.source.missing_event_age" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 900
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.source.missing_event_age" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?missing_events_seconds ?? 900
   }
-}
-
-resource drift 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-drift'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.drift'
-    description: 'Source, ledger and FHIR disagree in so many places. See alert.drift in the runbook.'
+  {
+    name: 'drift'
+    code: 'alert.drift'
+    title: 'Source, ledger and FHIR disagree in so many places'
     severity: 2
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.drift.open" | summarize value = max(valueMax) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT5M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.drift.open" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?drift ?? 0
   }
-}
-
-resource timer 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-timer'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.timer'
-    description: 'A phase of a timer keeps failing. See alert.timer in the runbook.'
+  {
+    name: 'timer'
+    code: 'alert.timer'
+    title: 'A phase of a timer keeps failing'
     severity: 2
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT15M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.timer.runs" | summarize done = countif(tostring(customDimensions["dicom_sync.outcome"]) == "done"), failed = countif(tostring(customDimensions["dicom_sync.outcome"]) == "failed"), since = min(timestamp) by tostring(customDimensions["dicom_sync.timer"]), tostring(customDimensions["dicom_sync.timer.phase"]) | where done == 0 and failed > 0 | summarize value = max((now() - since) / 1s) | extend value = coalesce(toreal(value), 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'GreaterThan'
-          threshold: 600
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT5M'
+    window: 'PT15M'
+    query: 'customMetrics | where name == "dicom_sync.timer.runs" | summarize done = countif(tostring(customDimensions["dicom_sync.outcome"]) == "done"), failed = countif(tostring(customDimensions["dicom_sync.outcome"]) == "failed"), since = min(timestamp) by tostring(customDimensions["dicom_sync.timer"]), tostring(customDimensions["dicom_sync.timer.phase"]) | where done == 0 and failed > 0 | summarize value = max((now() - since) / 1s) | extend value = coalesce(toreal(value), 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?timer_failing_seconds ?? 600
   }
-}
-
-resource stopped 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'dicom-fhir-sync-stopped'
-  location: location
-  tags: tags
-  properties: {
-    displayName: 'DICOM-FHIR Sync: alert.stopped'
-    description: 'The timers of the function app do not run. See alert.stopped in the runbook.'
+  {
+    name: 'stopped'
+    code: 'alert.stopped'
+    title: 'The timers of the function app do not run'
     severity: 1
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT10M'
-    criteria: {
-      allOf: [
-        {
-          query: 'customMetrics | where name == "dicom_sync.sweeps" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: 'LessThan'
-          threshold: 1
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: { actionGroups: [actionGroupId] }
+    every: 'PT1M'
+    window: 'PT10M'
+    query: 'customMetrics | where name == "dicom_sync.sweeps" | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)${calmOnceMissing}'
+    operator: 'LessThan'
+    threshold: 1
   }
-}
+  {
+    name: 'unmeasured'
+    code: 'alert.unmeasured'
+    title: 'The state of the sync is not measured, so other alerts stay silent'
+    severity: 1
+    every: 'PT1M'
+    window: 'PT10M'
+    query: 'customMetrics | where name == "dicom_sync.dirty.age" | summarize value = todouble(count()) | extend value = coalesce(value, 0.0)${calmOnceMissing}'
+    operator: 'LessThan'
+    threshold: 1
+  }
+]
+
+resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for each in rules: {
+    name: 'dicom-fhir-sync-${environmentName}-${each.name}'
+    location: location
+    tags: tags
+    properties: {
+      displayName: 'DICOM-FHIR Sync (${environmentName}): ${each.code}'
+      description: '${environmentName}: ${each.title}. See ${each.code} in the runbook.'
+      severity: each.severity
+      enabled: true
+      autoMitigate: true
+      skipQueryValidation: true // the table is made with the first row: a fresh workspace would refuse the rule
+      scopes: [insightsId]
+      evaluationFrequency: each.every
+      windowSize: each.window
+      criteria: {
+        allOf: [
+          {
+            query: each.query
+            timeAggregation: 'Maximum'
+            metricMeasureColumn: 'value'
+            operator: each.operator
+            threshold: each.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: { actionGroups: [actionGroupId] }
+    }
+  }
+]

@@ -1,45 +1,23 @@
 // Alerts that only the platform can raise: they hold when the function app itself is down.
-param tags object
+import { Tags } from '../types.bicep'
+
+param environmentName string
+param tags Tags
 param actionGroupId string
-param storageTopicId string
 param stateAccountId string
 
-resource undelivered 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'dicom-fhir-sync-events-undelivered'
-  location: 'global'
-  tags: tags
-  properties: {
-    description: 'Event Grid gave up events of DICOM files. They are in the container event-dead-letters: see the runbook.'
-    severity: 1
-    enabled: true
-    scopes: [storageTopicId]
-    evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
-    criteria: {
-      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
-      allOf: [
-        {
-          name: 'dead-lettered'
-          criterionType: 'StaticThresholdCriterion'
-          metricName: 'DeadLetteredCount'
-          timeAggregation: 'Total'
-          operator: 'GreaterThan'
-          threshold: 0
-        }
-      ]
-    }
-    actions: [{ actionGroupId: actionGroupId }]
-  }
-}
+@description('Whether incidents of Azure itself in this subscription are told.')
+param serviceHealth bool
 
 resource stateUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'dicom-fhir-sync-state-unavailable'
+  name: 'dicom-fhir-sync-${environmentName}-state-unavailable'
   location: 'global'
   tags: tags
   properties: {
-    description: 'The state account answers less than 99 % of its requests: nothing is lost, but nothing goes on either.'
+    description: '${environmentName}: the state account answers less than 99 % of its requests. Nothing is lost, and the sync waits.'
     severity: 1
     enabled: true
+    autoMitigate: true
     scopes: [stateAccountId]
     evaluationFrequency: 'PT5M'
     windowSize: 'PT15M'
@@ -57,5 +35,18 @@ resource stateUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
       ]
     }
     actions: [{ actionGroupId: actionGroupId }]
+  }
+}
+
+resource incidents 'Microsoft.Insights/activityLogAlerts@2020-10-01' = if (serviceHealth) {
+  name: 'dicom-fhir-sync-${environmentName}-service-health'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: '${environmentName}: Azure reports an incident or maintenance in this subscription.'
+    enabled: true
+    scopes: [subscription().id]
+    condition: { allOf: [{ field: 'category', equals: 'ServiceHealth' }] }
+    actions: { actionGroups: [{ actionGroupId: actionGroupId }] }
   }
 }

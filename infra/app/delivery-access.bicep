@@ -1,12 +1,22 @@
-// What Event Grid needs to deliver with a topic's identity: put messages into queues, put what it gives up into blobs.
+// What Event Grid needs to deliver with a topic's identity: put messages into the queue of objects, and what it gives up
+// into the container of undelivered events. Nothing else in the account.
 param accountName string
 param principalId string
 
 var roles = loadJsonContent('../roles.json')
+var objectsQueue = 'objects'
 var deadLetterContainer = 'event-dead-letters'
 
-resource account 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+resource account 'Microsoft.Storage/storageAccounts@2025-08-01' existing = {
   name: accountName
+
+  resource queues 'queueServices' existing = {
+    name: 'default'
+
+    resource objects 'queues' existing = {
+      name: objectsQueue
+    }
+  }
 
   resource blobs 'blobServices' existing = {
     name: 'default'
@@ -18,8 +28,8 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
 }
 
 resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: account
-  name: guid(account.id, principalId, roles.storageQueueDataMessageSender)
+  scope: account::queues::objects
+  name: guid(account::queues::objects.id, principalId, roles.storageQueueDataMessageSender)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataMessageSender)
     principalId: principalId

@@ -1,21 +1,47 @@
-// Blob created and deleted -> queue "objects". Messages never expire there, and what Event Grid cannot deliver is kept.
+// Events of DICOM files -> queue "objects". Messages never expire there, and what Event Grid cannot deliver is kept.
 param topicName string
 param stateAccountId string
-param containers array
+param containers string[]
+
+@description('Only names that end like this; empty: all.')
 param suffix string
 
 var objectsQueue = 'objects'
 var deadLetterContainer = 'event-dead-letters'
+var fileTypes = ['Microsoft.Storage.BlobCreated', 'Microsoft.Storage.BlobDeleted']
 
-resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
+// Accounts with a hierarchical namespace (lakes) raise these. A directory's name has no suffix, and a file may have it
+// only before it is renamed, so none of them is limited to names that end in a certain way.
+var lakeTypes = [
+  'Microsoft.Storage.BlobRenamed'
+  'Microsoft.Storage.DirectoryRenamed'
+  'Microsoft.Storage.DirectoryDeleted'
+]
+
+// Unique among those of other environments that read the same account; names of containers are longer than Azure takes.
+var subscriptions = flatten(map(containers, container => [
+  {
+    name: '${take('dicom-fhir-sync-${replace(container, '$', '')}', 50)}-${uniqueString(stateAccountId, container)}'
+    container: container
+    types: empty(suffix) ? concat(fileTypes, lakeTypes) : fileTypes
+    suffix: suffix
+  }
+  {
+    name: '${take('dicom-fhir-sync-lake-${replace(container, '$', '')}', 50)}-${uniqueString(stateAccountId, container)}'
+    container: container
+    types: lakeTypes
+    suffix: ''
+  }
+]))
+
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
-resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = [
-  for container in containers: {
+resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = [
+  for each in filter(subscriptions, one => !empty(suffix) || length(one.types) > length(lakeTypes)): {
     parent: topic
-    // Unique among those of other environments that read the same account; names of containers are longer than Azure takes.
-    name: '${take('dicom-fhir-sync-${replace(container, '$', '')}', 50)}-${uniqueString(stateAccountId, container)}'
+    name: each.name
     properties: {
       eventDeliverySchema: 'CloudEventSchemaV1_0'
       deliveryWithResourceIdentity: {
@@ -40,9 +66,9 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-
         }
       }
       filter: {
-        includedEventTypes: ['Microsoft.Storage.BlobCreated', 'Microsoft.Storage.BlobDeleted']
-        subjectBeginsWith: '/blobServices/default/containers/${container}/'
-        subjectEndsWith: suffix
+        includedEventTypes: each.types
+        subjectBeginsWith: '/blobServices/default/containers/${each.container}/'
+        subjectEndsWith: each.suffix
         isSubjectCaseSensitive: false
       }
       retryPolicy: {
@@ -51,4 +77,8 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-
       }
     }
   }
+]
+
+output names string[] = [
+  for each in filter(subscriptions, one => !empty(suffix) || length(one.types) > length(lakeTypes)): each.name
 ]

@@ -1,34 +1,44 @@
 // The function app, Flex Consumption. It signs in with its user-assigned identity everywhere.
-param token string
+import { Settings, Tags } from '../types.bicep'
+
+param name string
+param planName string
 param location string
-param tags object
+param tags Tags
 param identityId string
 param clientId string
 param stateAccountName string
 param insightsConnection string
 param instanceMemory int
 param maximumInstances int
+param zoneRedundant bool
 
 @description('Subnet to join; empty: none.')
 param subnetId string
+
+@description('Whether the app\'s address is reached from the internet.')
+param isPublic bool
+
+@description('Ranges that alone reach a public address; empty: all.')
+param allowedIpRanges string[]
 
 @description('Whether App Service authentication is set up beside this module.')
 param signsIn bool
 
 @description('Application settings of the sync, by name.')
-param settings object
+param settings Settings
 
 var deploymentContainer = 'deployment'
 
 // App Service reads this one: its authentication proves itself to Entra ID with the identity, instead of a secret.
 var signInSettings = signsIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: clientId } : {}
 
-resource state 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+resource state 'Microsoft.Storage/storageAccounts@2025-08-01' existing = {
   name: stateAccountName
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
-  name: 'plan-${token}'
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: planName
   location: location
   tags: tags
   kind: 'functionapp'
@@ -36,11 +46,14 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
     name: 'FC1'
     tier: 'FlexConsumption'
   }
-  properties: { reserved: true }
+  properties: {
+    reserved: true
+    zoneRedundant: zoneRedundant
+  }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
-  name: 'func-dicom-fhir-sync-${token}'
+resource app 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
   location: location
   tags: union(tags, { 'azd-service-name': 'sync' })
   kind: 'functionapp,linux'
@@ -52,10 +65,20 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     serverFarmId: plan.id
     httpsOnly: true
     clientAffinityEnabled: false
+    publicNetworkAccess: isPublic ? 'Enabled' : 'Disabled'
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
+      ftpsState: 'Disabled'
       http20Enabled: true
+      ipSecurityRestrictionsDefaultAction: empty(allowedIpRanges) ? 'Allow' : 'Deny'
+      scmIpSecurityRestrictionsUseMain: true
+      ipSecurityRestrictions: map(allowedIpRanges, (range, index) => {
+        name: 'range-${index}'
+        priority: 100 + index
+        action: 'Allow'
+        ipAddress: contains(range, '/') ? range : '${range}/32'
+      })
     }
     functionAppConfig: {
       deployment: {
@@ -80,16 +103,22 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
-// Who publishes signs in at Entra ID: passwords of the site are for older tools.
-resource passwords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
-  for door in ['scm', 'ftp']: {
-    parent: app
-    name: door
-    properties: { allow: false }
-  }
-]
+// Who publishes signs in at Entra ID: passwords of the site are for older tools. One after the other, for two changes of
+// a site at once may be refused.
+resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: { allow: false }
+}
 
-resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
+resource scmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: { allow: false }
+  dependsOn: [ftpPasswords]
+}
+
+resource appSettings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
   properties: union(
@@ -98,6 +127,7 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__clientId: clientId
       AZURE_CLIENT_ID: clientId
+      AZURE_AUTHORITY_HOST: environment().authentication.loginEndpoint
       APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
       // The sync exports by itself; the worker would instrument the libraries, and their URLs hold names of blobs.
@@ -107,9 +137,8 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
     signInSettings,
     settings
   )
-  dependsOn: [passwords] // two changes of a site at once may be refused
+  dependsOn: [scmPasswords]
 }
 
-output name string = app.name
 output apiUrl string = 'https://${app.properties.defaultHostName}/api'
 output signInRedirect string = 'https://${app.properties.defaultHostName}/.auth/login/aad/callback'

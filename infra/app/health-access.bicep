@@ -1,10 +1,24 @@
-// The function app writes FHIR and reads the DICOM service.
+// The function app reads, writes and deletes FHIR resources, and reads the DICOM service.
+import { Role } from '../types.bicep'
+
 param workspaceName string
 param fhirServiceName string
 param dicomServiceName string
 param principalId string
+param suffix string
+
+@description('Whether roles are assigned here.')
+param assignRoles bool
+
+@description('Whether the role that lacks export, import and deletion of history is defined and given, instead of FHIR Data Writer.')
+param narrow bool
 
 var roles = loadJsonContent('../roles.json')
+var actions = [
+  'Microsoft.HealthcareApis/workspaces/fhirservices/resources/read'
+  'Microsoft.HealthcareApis/workspaces/fhirservices/resources/write'
+  'Microsoft.HealthcareApis/workspaces/fhirservices/resources/delete'
+]
 
 resource workspace 'Microsoft.HealthcareApis/workspaces@2024-03-31' existing = {
   name: workspaceName
@@ -20,19 +34,31 @@ resource dicom 'Microsoft.HealthcareApis/workspaces/dicomservices@2024-03-31' ex
   name: empty(dicomServiceName) ? 'none' : dicomServiceName
 }
 
-// Contributor, because the last instance of a study takes its ImagingStudy along: that the lesser role of a writer may
-// delete is documented nowhere.
-resource fhirRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: fhir
-  name: guid(fhir.id, principalId, roles.fhirDataContributor)
+// The narrowest of the built-in roles that may write, FHIR Data Writer, may also export and import everything.
+resource syncRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (assignRoles && narrow) {
+  name: guid(resourceGroup().id, 'dicom-fhir-sync', suffix)
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.fhirDataContributor)
+    roleName: 'DICOM-FHIR Sync ${suffix}'
+    description: 'Read, write and delete FHIR resources: no export, no import, no deletion of history.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [{ actions: [], notActions: [], dataActions: actions, notDataActions: [] }]
+  }
+}
+
+var fhirRoleId = narrow ? syncRole.id : subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.fhirDataWriter)
+
+resource fhirRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (assignRoles) {
+  scope: fhir
+  name: guid(fhir.id, principalId, narrow ? 'dicom-fhir-sync' : roles.fhirDataWriter)
+  properties: {
+    roleDefinitionId: fhirRoleId
     principalId: principalId
     principalType: 'ServicePrincipal'
   }
 }
 
-resource dicomRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(dicomServiceName)) {
+resource dicomRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (assignRoles && !empty(dicomServiceName)) {
   scope: dicom
   name: guid(workspace.id, dicomServiceName, principalId, roles.dicomDataReader)
   properties: {
@@ -42,5 +68,24 @@ resource dicomRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!e
   }
 }
 
-output workspaceId string = workspace.id
 output location string = workspace.location
+output needed Role[] = concat(
+  [
+    {
+      role: narrow ? 'DICOM-FHIR Sync ${suffix}' : 'FHIR Data Writer'
+      id: narrow ? join(actions, ' ') : roles.fhirDataWriter
+      scope: fhir.id
+      principal: 'function app'
+    }
+  ],
+  empty(dicomServiceName)
+    ? []
+    : [
+        {
+          role: 'DICOM Data Reader'
+          id: roles.dicomDataReader
+          scope: '${workspace.id}/dicomservices/${dicomServiceName}'
+          principal: 'function app'
+        }
+      ]
+)

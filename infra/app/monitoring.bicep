@@ -1,56 +1,94 @@
 // Logs, metrics and whom alerts reach. Application Insights takes no key: local authentication is off.
-param token string
+import { Role, Tags } from '../types.bicep'
+
+param logsName string
+param insightsName string
+param actionGroupName string
+param auditName string
 param location string
-param tags object
+param tags Tags
 
 @description('Days.')
 param retention int
 
-param alertEmails array
+@description('GB a day, after which the workspace takes no more until the next; -1: no limit.')
+param dailyCap int
+
+param alertEmails string[]
+
+@description('Workspace that takes logs and metrics; empty: one is made.')
+param existingLogsId string
+
+@description('Action group that alerts go to; empty: one is made.')
+param existingActionGroupId string
+
+@description('Whether audit logs are kept, which hold names of blobs and queries with identifiers of patients.')
+param auditLogs bool
+
+@description('Workspace that takes the audit logs; empty: one is made.')
+param existingAuditId string
+
+@description('Days.')
+param auditRetention int
 
 @description('The function app\'s identity, which may publish metrics.')
 param principalId string
 
+param assignRoles bool
+
 var roles = loadJsonContent('../roles.json')
 
-resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
-  name: 'log-${token}'
+resource logs 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(existingLogsId)) {
+  name: logsName
   location: location
   tags: tags
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: retention
     features: { disableLocalAuth: true }
+    workspaceCapping: { dailyQuotaGb: dailyCap }
+  }
+}
+
+resource audit 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (auditLogs && empty(existingAuditId)) {
+  name: auditName
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: auditRetention
+    // Who may read a resource may not for that reason read its audit logs: only roles on this workspace count.
+    features: { disableLocalAuth: true, enableLogAccessUsingOnlyResourcePermissions: false }
   }
 }
 
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
-  name: 'appi-${token}'
+  name: insightsName
   location: location
   tags: tags
   kind: 'web'
   properties: {
     Application_Type: 'web'
-    WorkspaceResourceId: logs.id
+    WorkspaceResourceId: empty(existingLogsId) ? logs.id : existingLogsId
     DisableLocalAuth: true
   }
 }
 
-// Made of sync/monitoring/alerts/azure_monitor.py: python -m sync alerts export --format workbook > infra/workbook.json
+// Made of the table of alert rules: python -m sync alerts export --format workbook > infra/workbook.json
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(insights.id, 'dicom-fhir-sync')
   location: location
   tags: tags
   kind: 'shared'
   properties: {
-    displayName: 'DICOM-FHIR Sync'
+    displayName: 'DICOM-FHIR Sync (${insightsName})'
     category: 'workbook'
     sourceId: insights.id
-    serializedData: loadTextContent('../workbook.json')
+    serializedData: string(union(loadJsonContent('../workbook.json'), { fallbackResourceIds: [insights.id] }))
   }
 }
 
-resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (assignRoles) {
   scope: insights
   name: guid(insights.id, principalId, roles.monitoringMetricsPublisher)
   properties: {
@@ -60,8 +98,8 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-dicom-fhir-sync-${token}'
+resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = if (empty(existingActionGroupId)) {
+  name: actionGroupName
   location: 'global'
   tags: tags
   properties: {
@@ -77,7 +115,16 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
   }
 }
 
-output logsId string = logs.id
+output logsId string = empty(existingLogsId) ? logs.id : existingLogsId
+output auditId string = auditLogs ? (empty(existingAuditId) ? audit.id : existingAuditId) : ''
 output insightsId string = insights.id
 output insightsConnection string = insights.properties.ConnectionString
-output actionGroupId string = actionGroup.id
+output actionGroupId string = empty(existingActionGroupId) ? actionGroup.id : existingActionGroupId
+output needed Role[] = [
+  {
+    role: 'Monitoring Metrics Publisher'
+    id: roles.monitoringMetricsPublisher
+    scope: insights.id
+    principal: 'function app'
+  }
+]

@@ -1,21 +1,88 @@
-// One network with two subnets: the function app's, and that of the private endpoints; and the zones that resolve them.
-param token string
+// A network of our own: one subnet for the function app, one for private endpoints, each with a security group. Not
+// deployed where subnets are given: deploying it again would delete subnets that others have added to it.
+import { Tags } from '../types.bicep'
+
+param name string
 param location string
-param tags object
+param tags Tags
 
-var services = ['blob', 'queue', 'table']
+@description('Address range, /22 or larger.')
+param addresses string
 
-resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = {
-  name: 'vnet-${token}'
+resource appRules 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
+  name: 'nsg-${name}-functions'
   location: location
   tags: tags
   properties: {
-    addressSpace: { addressPrefixes: ['10.80.0.0/22'] }
+    securityRules: [
+      {
+        name: 'DenyAllInbound'
+        properties: {
+          description: 'Nothing calls into this subnet: the function app only calls out of it.'
+          priority: 4096
+          direction: 'Inbound'
+          access: 'Deny'
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}
+
+resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
+  name: 'nsg-${name}-endpoints'
+  location: location
+  tags: tags
+  properties: {
+    securityRules: [
+      {
+        name: 'AllowHttpsFromNetwork'
+        properties: {
+          priority: 100
+          direction: 'Inbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'VirtualNetwork'
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'VirtualNetwork'
+          destinationPortRange: '443'
+        }
+      }
+      {
+        name: 'DenyAllInbound'
+        properties: {
+          priority: 4096
+          direction: 'Inbound'
+          access: 'Deny'
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}
+
+resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    addressSpace: { addressPrefixes: [addresses] }
     subnets: [
       {
         name: 'functions'
         properties: {
-          addressPrefix: '10.80.0.0/24'
+          addressPrefix: cidrSubnet(addresses, 24, 0)
+          networkSecurityGroup: { id: appRules.id }
+          // The function app reaches Entra ID, Azure Monitor and services with public addresses through it.
+          defaultOutboundAccess: true
           delegations: [
             {
               name: 'flex'
@@ -27,38 +94,15 @@ resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = {
       {
         name: 'endpoints'
         properties: {
-          addressPrefix: '10.80.1.0/24'
-          privateEndpointNetworkPolicies: 'Disabled'
+          addressPrefix: cidrSubnet(addresses, 24, 1)
+          networkSecurityGroup: { id: endpointRules.id }
+          privateEndpointNetworkPolicies: 'Enabled' // the rules above hold for the endpoints too
+          defaultOutboundAccess: false
         }
       }
     ]
   }
 }
 
-resource zone 'Microsoft.Network/privateDnsZones@2020-06-01' = [
-  for service in services: {
-    name: 'privatelink.${service}.${environment().suffixes.storage}'
-    location: 'global'
-    tags: tags
-  }
-]
-
-resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2020-06-01' = [
-  for (service, index) in services: {
-    parent: zone[index]
-    name: 'to-${token}'
-    location: 'global'
-    properties: {
-      registrationEnabled: false
-      virtualNetwork: { id: network.id }
-    }
-  }
-]
-
 output functionSubnetId string = '${network.id}/subnets/functions'
 output endpointSubnetId string = '${network.id}/subnets/endpoints'
-output zoneIds object = {
-  blob: zone[0].id
-  queue: zone[1].id
-  table: zone[2].id
-}

@@ -7,7 +7,7 @@ param principalType string
 var roles = loadJsonContent('../roles.json')
 var operatorRoles = [roles.storageBlobDataReader, roles.storageQueueDataContributor, roles.storageTableDataContributor]
 
-resource account 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+resource account 'Microsoft.Storage/storageAccounts@2025-08-01' existing = {
   name: accountName
 }
 

@@ -1,44 +1,51 @@
-// Private endpoints of one storage account.
-param accountId string
-param accountName string
-param services array
+// Private endpoints of one resource, one for each part of it.
+import { Endpoint, Tags } from '../types.bicep'
+
+param resourceId string
+param endpoints Endpoint[]
 param subnetId string
-
-@description('Id of the private DNS zone by service.')
-param zoneIds object
-
 param location string
-param tags object
+param tags Tags
 
-resource endpoint 'Microsoft.Network/privateEndpoints@2024-01-01' = [
-  for service in services: {
-    name: 'pe-${accountName}-${service}'
+@description('Whether whoever owns the resource has to approve: where it is in another subscription and we have no role there.')
+param byApproval bool
+
+var name = last(split(resourceId, '/'))
+var connections = map(endpoints, each => [
+  {
+    name: each.part
+    properties: {
+      privateLinkServiceId: resourceId
+      groupIds: [each.part]
+      requestMessage: byApproval ? 'DICOM-FHIR Sync reads DICOM files or writes FHIR through this endpoint.' : null
+    }
+  }
+])
+
+resource endpoint 'Microsoft.Network/privateEndpoints@2025-05-01' = [
+  for (each, index) in endpoints: {
+    name: 'pep-${name}-${each.part}'
     location: location
     tags: tags
     properties: {
       subnet: { id: subnetId }
-      privateLinkServiceConnections: [
-        {
-          name: service
-          properties: {
-            privateLinkServiceId: accountId
-            groupIds: [service]
-          }
-        }
-      ]
+      customNetworkInterfaceName: 'nic-pep-${name}-${each.part}'
+      privateLinkServiceConnections: byApproval ? [] : connections[index]
+      manualPrivateLinkServiceConnections: byApproval ? connections[index] : []
     }
   }
 ]
 
-resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-01-01' = [
-  for (service, index) in services: {
+resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-05-01' = [
+  for (each, index) in endpoints: if (!empty(each.zones)) {
     parent: endpoint[index]
     name: 'default'
     properties: {
       privateDnsZoneConfigs: [
-        {
-          name: service
-          properties: { privateDnsZoneId: zoneIds[service] }
+        for zone in each.zones: {
+          name: replace(last(split(zone, '/')), '.', '-')
+          #disable-next-line use-resource-id-functions // an id that the parameters give
+          properties: { privateDnsZoneId: zone }
         }
       ]
     }

@@ -1,23 +1,30 @@
 // The project's own topic: what was synced, removed, refused, and which alerts were raised. Subscribers attach to it.
+import { Role, Tags } from '../types.bicep'
+
 param name string
 param location string
-param tags object
+param tags Tags
 param principalId string
+param assignRoles bool
+param isPrivate bool
 param logsId string
 
 var roles = loadJsonContent('../roles.json')
 
-resource topic 'Microsoft.EventGrid/topics@2022-06-15' = {
+resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
   name: name
   location: location
   tags: tags
+  identity: { type: 'SystemAssigned' } // subscriptions may deliver with it, instead of a secret
   properties: {
     inputSchema: 'CloudEventSchemaV1_0'
     disableLocalAuth: true
+    minimumTlsVersionAllowed: '1.2'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
   }
 }
 
-resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (assignRoles) {
   scope: topic
   name: guid(topic.id, principalId, roles.eventGridDataSender)
   properties: {
@@ -38,3 +45,6 @@ resource metrics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 }
 
 output endpoint string = topic.properties.endpoint
+output needed Role[] = [
+  { role: 'EventGrid Data Sender', id: roles.eventGridDataSender, scope: topic.id, principal: 'function app' }
+]

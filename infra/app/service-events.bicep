@@ -5,11 +5,11 @@ param stateAccountId string
 var objectsQueue = 'objects'
 var deadLetterContainer = 'event-dead-letters'
 
-resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
-resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = {
+resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: topic
   name: 'dicom-fhir-sync-service-${uniqueString(stateAccountId)}'
   properties: {
@@ -48,3 +48,5 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-
     }
   }
 }
+
+output names string[] = [subscription.name]

@@ -1,5 +1,7 @@
 // A system topic with an identity of its own. A source can have one only: one that exists already, in the group of its
 // source, is used as it is, and must have a system-assigned identity.
+import { Tags } from '../types.bicep'
+
 param name string
 param existingName string
 param sourceId string
@@ -8,9 +10,11 @@ param topicType string
 @description('Region of the source: a system topic must be there too.')
 param location string
 
-param tags object
+param tags Tags
 
-resource made 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(existingName)) {
+var withoutIdentity = 'The system topic ${existingName} has no system-assigned identity, which delivery to the queue needs (Microsoft Defender for Storage makes such topics). Give it one: az eventgrid system-topic update --name ${existingName} --resource-group GROUP --identity systemassigned; then deploy again.'
+
+resource made 'Microsoft.EventGrid/systemTopics@2025-02-15' = if (empty(existingName)) {
   name: name
   location: location
   tags: tags
@@ -21,10 +25,12 @@ resource made 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(existing
   }
 }
 
-resource found 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = if (!empty(existingName)) {
+resource found 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = if (!empty(existingName)) {
   name: empty(existingName) ? name : existingName
 }
 
-output id string = empty(existingName) ? made.id : found.id
-output name string = empty(existingName) ? made.name : found.name
-output principalId string = empty(existingName) ? made!.identity.principalId : found!.identity.principalId
+var foundPrincipal = empty(existingName) ? '' : (found.?identity.?principalId ?? '')
+
+output principalId string = empty(existingName)
+  ? made!.identity.principalId
+  : (empty(foundPrincipal) ? fail(withoutIdentity) : foundPrincipal)

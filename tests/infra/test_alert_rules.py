@@ -8,7 +8,8 @@ import pytest
 from sync.monitoring.alerts import azure_monitor
 from sync.monitoring.alerts.rules import RULES
 from sync.telemetry.instruments import BY_NAME
-from tests.infra.templates import INFRA, template
+from tests.infra.reviewed import of_type
+from tests.infra.templates import INFRA
 
 
 @pytest.mark.parametrize(
@@ -20,15 +21,30 @@ def test_the_committed_file_is_in_step(file, text):
     assert (INFRA / file).read_text("utf-8") == text, hint
 
 
-def test_every_rule_is_a_resource_that_parses():
-    names = {each["config"]["name"] for each in template("alerts")["resources"].values()}
-    assert names == {f"dicom-fhir-sync-{rule.code.partition('.')[2].replace('_', '-')}" for rule in RULES}
+def test_every_rule_of_the_table_is_deployed_and_one_that_azure_alone_can_see():
+    names = {each["name"].removeprefix("dicom-fhir-sync-imaging-") for each in of_type(RULE)}
+    assert names == {rule.code.partition(".")[2].replace("_", "-") for rule in (*RULES, azure_monitor.UNMEASURED)}
+    for each in of_type(RULE):
+        assert "imaging" in each["properties"]["displayName"]
+        assert each["properties"]["skipQueryValidation"] is True
+        assert each["properties"]["evaluationFrequency"] == ("PT1M" if each["properties"]["severity"] == 1 else "PT5M")
+
+
+def test_thresholds_can_be_chosen():
+    def thresholds(choice):
+        return {each["name"]: each["properties"]["criteria"]["allOf"][0]["threshold"] for each in of_type(RULE, choice)}
+
+    changed = dict(thresholds("alerts").items() - thresholds("base").items())
+    assert changed == {"dicom-fhir-sync-imaging-lag": 600, "dicom-fhir-sync-imaging-dead-letters": 50}
+
+
+RULE = "Microsoft.Insights/scheduledQueryRules"
 
 
 def test_every_query_names_an_instrument_and_attributes_that_it_has():
     text = (INFRA / "alerts.bicep").read_text() + (INFRA / "workbook.json").read_text().replace('\\"', '"')
     names = re.findall(r'name == "([^"]+)"', text)
-    assert len(names) == len(RULES) + len(azure_monitor.CHARTS)
+    assert len(names) == len(azure_monitor.AZURE_RULES) + len(azure_monitor.CHARTS)
     assert set(names) <= set(BY_NAME)
     keys = {attribute.key for each in BY_NAME.values() for attribute in each.attributes}
     assert set(re.findall(r'customDimensions\["([^"]+)"\]', text)) <= keys

@@ -8,7 +8,9 @@ import pytest
 from function_app import app
 from sync.operators.access import ROLE
 from sync.web.rendering import file
-from tests.infra.templates import INFRA, body, template, variable
+from tests.infra.reviewed import choices, of_type
+from tests.infra.templates import INFRA, parameters
+from tests.infra.test_templates import app_settings
 
 SIGN_IN = INFRA / "sign-in"
 SECRETLESS = "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID"
@@ -17,7 +19,10 @@ SECRETLESS = "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID"
 
 @pytest.fixture
 def said():
-    return body(template("app/sign-in")["resources"]["signIn"])["properties"]
+    (found,) = (
+        one for one in of_type("Microsoft.Web/sites/config", "sign-in") if one["id"].endswith("/authsettingsV2")
+    )
+    return found["properties"]
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_over_https(said):
@@ -27,7 +32,7 @@ def test_whoever_is_not_signed_in_is_sent_to_sign_in_over_https(said):
     assert said["httpSettings"] == {"requireHttps": True}
 
 
-def test_open_are_the_functions_that_ask_for_no_key_and_only_those():
+def test_open_are_the_functions_that_ask_for_no_key_and_only_those(said):
     open_functions = {
         trigger["route"]
         for function in app.get_functions()
@@ -36,21 +41,22 @@ def test_open_are_the_functions_that_ask_for_no_key_and_only_those():
     }
     assert open_functions == {"health", "dashboard/static/{name}"}
     paths = {f"/api/{route}".replace("{name}", "*") for route in open_functions}
-    assert set(variable("app/sign-in", "openPaths")) == paths
+    assert set(said["globalValidation"]["excludedPaths"]) == paths
 
 
 def test_no_secret_is_kept_but_the_identity_vouches_for_the_app(said):
     registration = said["identityProviders"]["azureActiveDirectory"]["registration"]
     assert registration["clientSecretSettingName"] == SECRETLESS
-    assert f"{{ {SECRETLESS}: clientId }}" in (INFRA / "app" / "functions.bicep").read_text()
+    assert app_settings("sign-in")[SECRETLESS] == app_settings("sign-in")["AZURE_CLIENT_ID"]
     assert said["login"]["tokenStore"]["enabled"] is False
 
 
 def test_operators_are_asked_for_their_role_as_soon_as_somebody_signs_in():
-    main = (INFRA / "main.bicep").read_text()
-    assert "DICOM_SYNC_OPERATORS: signsIn ? 'entra' : ''" in main
-    assert "module signIn 'app/sign-in.bicep' = if (signsIn) {" in main
-    assert template("main")["parameters"]["entraClientId"]["default"] == ""
+    for choice in choices():
+        signs_in = any(each["id"].endswith("/authsettingsV2") for each in of_type("Microsoft.Web/sites/config", choice))
+        assert app_settings(choice)["DICOM_SYNC_OPERATORS"] == ("entra" if signs_in else "")
+        assert signs_in == (choice == "sign-in")
+    assert parameters()["entraClientId"] == "''"
 
 
 def test_the_app_registration_has_the_role_that_the_code_asks_for():
@@ -72,7 +78,7 @@ def test_the_scope_that_azure_cli_may_ask_for_is_the_one_that_there_is():
 def test_tokens_are_of_the_version_whose_issuer_is_trusted(said):
     assert json.loads((SIGN_IN / "scope.json").read_text())["api"]["requestedAccessTokenVersion"] == 2
     issuer = said["identityProviders"]["azureActiveDirectory"]["registration"]["openIdIssuer"]
-    assert issuer.endswith("/v2.0")
+    assert "format('{0}{1}/v2.0', environment().authentication.loginEndpoint" in issuer
 
 
 def test_the_files_that_stay_open_are_there():

@@ -3,16 +3,17 @@
 import json
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from sync.adapters.azure import names as azure_names
 from sync.config import Settings
 from sync.events import Sources, parse_message
-from tests.infra.templates import FILES, INFRA, ROLES, body, of_type, resources, template, variable
+from tests.infra.reviewed import BASE, choices, digest, everywhere, of_type
+from tests.infra.templates import FILES, INFRA, ROLES, parameters
 
 ROOT = INFRA.parent
+SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 
 BUILT_IN_ROLES = {
     "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
@@ -21,7 +22,7 @@ BUILT_IN_ROLES = {
     "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
     "storageQueueDataMessageSender": "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a",
     "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-    "fhirDataContributor": "5a1fc7df-4bf1-4951-a576-89034ee01acd",
+    "fhirDataWriter": "3f88fce4-5892-4214-ae73-ba5294559913",
     "dicomDataReader": "e89c7a3c-2f64-4fa1-a847-3e4c9ba4283a",
     "eventGridDataSender": "d5a91429-5739-47e2-a06b-3470a27159e7",
     "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
@@ -33,143 +34,129 @@ PLATFORM_SETTINGS = {
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AZURE_CLIENT_ID",
+    "AZURE_AUTHORITY_HOST",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     "PYTHON_ENABLE_OPENTELEMETRY",
+    "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",
 }
-"""What the Functions host and worker, azure-identity and Application Insights read by themselves."""
+"""What the Functions host and worker, azure-identity, App Service and Application Insights read by themselves."""
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_every_template_parses_and_pins_dated_api_versions(file):
-    parsed = template(str(file.relative_to(INFRA).with_suffix("")))
-    versions = {resource["api_version"] for resource in parsed.get("resources", {}).values()}
-    assert all(re.fullmatch(r"20\d\d-\d\d-\d\d(-preview)?", version) for version in versions if version), versions
-
-
-def test_every_module_exists_and_gets_the_parameters_it_asks_for():
-    for name, module in template("main")["modules"].items():
-        wanted = template(module["detail"]["path"].removesuffix(".bicep"))["parameters"]
-        given = set(body(module)["params"])
-        required = {each for each, parameter in wanted.items() if parameter["default"] is None}
-        assert required <= given <= set(wanted), name
+def app_settings(choice=BASE):
+    """Return the application settings of a choice."""
+    (found,) = (each for each in of_type("Microsoft.Web/sites/config", choice) if each["id"].endswith("/appsettings"))
+    return found["properties"]
 
 
 def test_tables_and_queues_are_those_of_the_code():
-    assert sorted(variable("app/state", "tables")) == sorted(azure_names.TABLES)
-    assert sorted(variable("app/state", "queues")) == sorted(azure_names.QUEUES)
+    for kind, wanted in (("tableServices/tables", azure_names.TABLES), ("queueServices/queues", azure_names.QUEUES)):
+        made = [each["name"].rpartition("/")[2] for each in of_type(f"Microsoft.Storage/storageAccounts/{kind}")]
+        assert sorted(made) == sorted(wanted)
 
 
 def test_roles_are_the_built_in_ones_and_each_is_used():
     assert ROLES == BUILT_IN_ROLES
-    used = set(re.findall(r"\broles\.(?!json)(\w+)", "".join(file.read_text() for file in FILES)))
+    used = set(re.findall(r"[rR]oles\.(?!json)(\w+)", "".join(file.read_text() for file in FILES)))
     assert used == set(ROLES)
 
 
-def test_role_assignments_name_a_principal_and_are_named_after_what_they_give():
-    assignments = of_type("Microsoft.Authorization/roleAssignments")
-    assert assignments
-    for assignment in assignments:
-        assert {"roleDefinitionId", "principalId", "principalType"} <= set(assignment["properties"])
-        assert assignment["name"]["function"]["type"] == "guid"
-
-
 def test_events_go_to_our_queue_for_ever_and_what_cannot_be_delivered_is_kept():
-    files = ("app/file-events", "app/service-events")
-    assert variable("app/state", "deadLetterContainer") == Settings.model_fields["undelivered_events"].default
-    for file in files:
-        assert variable(file, "objectsQueue") == azure_names.OBJECTS_QUEUE
-        assert variable(file, "deadLetterContainer") == variable("app/state", "deadLetterContainer")
-    subscriptions = of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
-    assert len(subscriptions) == len(files)
-    for subscription in subscriptions:
+    containers = {
+        each["name"].rpartition("/")[2] for each in of_type("Microsoft.Storage/storageAccounts/blobServices/containers")
+    }
+    assert Settings.model_fields["undelivered_events"].default in containers
+    for subscription in everywhere(SUBSCRIPTIONS):
         said = subscription["properties"]
         assert said["eventDeliverySchema"] == "CloudEventSchemaV1_0"
         delivery = said["deliveryWithResourceIdentity"]["destination"]
         assert delivery["endpointType"] == "StorageQueue"
-        assert delivery["properties"]["queueName"] == "objectsQueue"
-        forever = {"operator": {"type": "minus", "operands": {"integer_value": 1}}}
-        assert delivery["properties"]["queueMessageTimeToLiveInSeconds"] == forever
+        assert delivery["properties"]["queueName"] == azure_names.OBJECTS_QUEUE
+        assert delivery["properties"]["queueMessageTimeToLiveInSeconds"] == -1
         undelivered = said["deadLetterWithResourceIdentity"]["deadLetterDestination"]
-        assert undelivered["properties"]["blobContainerName"] == "deadLetterContainer"
+        assert undelivered["properties"]["blobContainerName"] == Settings.model_fields["undelivered_events"].default
+
+
+TOLD_AS_UNSUPPORTED = {"Microsoft.Storage.DirectoryRenamed", "Microsoft.Storage.DirectoryDeleted"}
+"""Events that name no object: each becomes a dead letter that says to run a backfill, rather than being missed."""
 
 
 def test_the_event_types_are_those_that_the_code_understands():
-    types = [
+    types = {
         kind
-        for subscription in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
+        for subscription in everywhere(SUBSCRIPTIONS)
         for kind in subscription["properties"]["filter"]["includedEventTypes"]
-    ]
-    sources = Sources(account="memory", containers=frozenset({"dicom"}))
-    assert types
+    }
+    assert types > TOLD_AS_UNSUPPORTED
     for kind in types:
-        said = {"eventType": kind, "subject": "/blobServices/default/containers/dicom/blobs/a", "data": {}, "topic": ""}
-        (refusal,) = parse_message(json.dumps([said]), sources) or [None]
-        assert getattr(refusal, "code", "") != "event.unsupported", kind
-    unknown = json.dumps([{"eventType": "Microsoft.Storage.Nonsense", "subject": "", "data": {}}])
-    assert [each.code for each in parse_message(unknown, sources)] == ["event.unsupported"]
+        assert (refused(kind) == "event.unsupported") == (kind in TOLD_AS_UNSUPPORTED), kind
+    assert refused("Microsoft.Storage.Nonsense") == "event.unsupported"
 
 
-def test_no_shared_key_and_no_local_authentication_anywhere():
-    for account in of_type("Microsoft.Storage/storageAccounts"):
-        assert account["properties"]["allowSharedKeyAccess"] is False
-        assert account["properties"]["allowBlobPublicAccess"] is False
-        assert account["properties"]["minimumTlsVersion"] == "TLS1_2"
-    assert all(each["properties"]["DisableLocalAuth"] is True for each in of_type("Microsoft.Insights/components"))
-    assert all(each["properties"]["disableLocalAuth"] is True for each in of_type("Microsoft.EventGrid/topics"))
-    text = "".join(file.read_text() for file in FILES)
-    assert not re.search(r"listKeys|AccountKey|connectionString\b|@secure", text)
+def refused(kind):
+    """Return the code by which the sync refuses an event of a type that says nothing else; empty: it does not."""
+    sources = Sources(account="memory", containers=frozenset({"dicom"}))
+    said = {"eventType": kind, "subject": "/blobServices/default/containers/dicom/blobs/a", "data": {}, "topic": ""}
+    (refusal,) = parse_message(json.dumps([said]), sources) or [None]
+    return getattr(refusal, "code", "")
 
 
-def test_storage_logs_hold_no_names_of_blobs_or_patients():
-    for settings in of_type("Microsoft.Insights/diagnosticSettings"):
-        kept = {each["category"] for each in settings["properties"].get("logs", [])}
-        assert not kept & {"StorageRead", "StorageWrite", "StorageDelete", "AuditLogs"}, settings
+def test_no_key_is_asked_for_anywhere():
+    assert not re.search(r"listKeys|AccountKey|connectionString\b|@secure", "".join(file.read_text() for file in FILES))
 
 
-def test_every_application_setting_is_one_that_somebody_reads():
-    union = template("app/functions")["resources"]["appSettings"]["config"]["properties"]["function"]["parameters"]
-    platform = set(union["arg_1"])
-    assert platform == PLATFORM_SETTINGS
-    main = (INFRA / "main.bicep").read_text()
-    given = set(re.findall(r"^\s+(DICOM_SYNC_\w+):", main, re.MULTILINE))
+@pytest.mark.parametrize("choice", choices())
+def test_every_application_setting_is_one_that_somebody_reads(choice):
+    given = {name for name in app_settings(choice) if not name.startswith("AzureWebJobs.")}
+    assert given - {name for name in given if name.startswith("DICOM_SYNC_")} <= PLATFORM_SETTINGS
+    assert {name for name in given if name.startswith("DICOM_SYNC_")} <= set(Settings.variables())
     assert "DICOM_SYNC_FHIR_URL" in given
-    assert given <= set(Settings.variables())
 
 
 def test_only_the_sync_itself_exports_from_the_worker():
     """The worker would instrument the libraries if it were let, and export URLs with names of blobs."""
-    given = template("app/functions")["resources"]["appSettings"]["config"]["properties"]["function"]["parameters"]
-    assert given["arg_1"]["PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"] == "false"
-    assert given["arg_1"]["PYTHON_ENABLE_OPENTELEMETRY"] == "false"
+    assert app_settings()["PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"] == "false"
+    assert app_settings()["PYTHON_ENABLE_OPENTELEMETRY"] == "false"
     assert "telemetryMode" not in json.loads((ROOT / "host.json").read_text())
 
 
-def test_the_rules_and_the_workbook_of_the_table_are_deployed():
-    assert template("main")["modules"]["alerts"]["detail"]["path"] == "alerts.bicep"
+def test_the_workbook_of_the_table_is_deployed():
     (workbook,) = of_type("Microsoft.Insights/workbooks")
-    assert workbook["properties"]["serializedData"]["function"]["parameters"]["file_path"] == "../workbook.json"
+    (insights,) = of_type("Microsoft.Insights/components")
+    made = json.loads((INFRA / "workbook.json").read_text()) | {"fallbackResourceIds": [insights["id"]]}
+    assert workbook["properties"]["serializedData"] == digest(
+        json.dumps(made, separators=(",", ":"), ensure_ascii=False)
+    )
 
 
 def test_the_runtime_is_the_python_that_the_project_is_made_for():
-    runtime = template("app/functions")["resources"]["app"]["config"]["properties"]["functionAppConfig"]["runtime"]
+    (app,) = of_type("Microsoft.Web/sites")
+    runtime = app["properties"]["functionAppConfig"]["runtime"]
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert runtime == {"name": "python", "version": "3.13"}
     assert any(f">= '{runtime['version']}'" in each for each in dependencies)
 
 
-def test_nothing_is_made_that_nobody_declared_tags_for():
-    untagged = {"Authorization", "Insights/diagnosticSettings", "systemTopics/eventSubscriptions", "sites/config"}
-    for file, symbol, resource in resources():
-        kind = resource["type"]
-        nested = kind.count("/") > 1 and "services@" not in kind
-        if nested or any(part in kind for part in untagged):
-            continue
-        assert "tags" in body(resource), (file, symbol)
+def test_azd_can_set_every_parameter():
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    assert set(given) == set(parameters()) - {"deployedAt"}
+    variables = [re.fullmatch(r"\$\{([A-Z_]+)\}", said["value"])[1] for said in given.values()]
+    assert len(set(variables)) == len(variables)
+    outputs = set(re.findall(r"^output (\w+)", (INFRA / "main.bicep").read_text(), re.MULTILINE))
+    assert outputs & set(variables) == {"AZURE_LOCATION"}
 
 
-def test_the_workflow_compiles_what_is_only_parsed_here():
-    workflow = (Path(ROOT) / ".github" / "workflows" / "ci.yml").read_text()
-    assert "az bicep build --file infra/main.bicep" in workflow
+def test_what_has_no_default_is_asked_for():
+    """azd asks for a parameter whose variable is not set only if it has no default."""
+    assert {name for name, default in parameters().items() if not default} == {"environmentName", "location", "network"}
+
+
+def test_azd_is_one_that_leaves_groups_of_others_alone():
+    assert 'azd: ">= 1.25.0"' in (ROOT / "azure.yaml").read_text()
+
+
+def test_the_workflow_runs_the_tests_with_a_compiler():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "make infra" in workflow
     assert "make test" in workflow

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from sync.config import AlertSettings
-from sync.monitoring.alerts.rules import RULES, Aggregation, Rule
+from sync.monitoring.alerts.rules import RULES, Aggregation, Rule, Severity
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_AGE,
@@ -27,46 +27,102 @@ from sync.telemetry.instruments import (
 )
 
 _HEAD = """\
-// Made of sync/monitoring/alerts/rules.py: python -m sync alerts export --format bicep > infra/alerts.bicep
+// Made of the table of alert rules: python -m sync alerts export --format bicep > infra/alerts.bicep
+import {{ Tags }} from 'types.bicep'
+
+@export()
+@description('Thresholds that are not those of docs/settings.md, by setting.')
+@sealed()
+type Thresholds = {{
+{types}}}
+
+@description('Part of the names of the rules, and named in their texts.')
+param environmentName string
+
 param location string
-param tags object
+param tags Tags
 param insightsId string
 param actionGroupId string
+param thresholds Thresholds
+
+@description('When this was deployed. For an hour after it no alert is raised for a missing app or role.')
+param deployedAt string
+
+var fresh = 'now() < datetime(${{deployedAt}}) + 1h'
+var calmOnceMissing = ' | extend value = iff(${{fresh}}, 1.0, value)'
+var calmOncePresent = ' | extend value = iff(${{fresh}}, 0.0, value)'
+var rules = [
 """
 
-_RULE = """
-resource {symbol} 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {{
-  name: 'dicom-fhir-sync-{name}'
-  location: location
-  tags: tags
-  properties: {{
-    displayName: 'DICOM-FHIR Sync: {code}'
-    description: '{title}. See {code} in the runbook.'
+_RULE = """\
+  {{
+    name: '{name}'
+    code: '{code}'
+    title: '{title}'
     severity: {severity}
-    enabled: true
-    autoMitigate: true
-    scopes: [insightsId]
-    evaluationFrequency: 'PT1M'
-    windowSize: 'PT{minutes}M'
-    criteria: {{
-      allOf: [
-        {{
-          query: '{query}'
-          timeAggregation: 'Maximum'
-          metricMeasureColumn: 'value'
-          operator: '{operator}'
-          threshold: {threshold}
-          failingPeriods: {{
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }}
-        }}
-      ]
-    }}
-    actions: {{ actionGroups: [actionGroupId] }}
+    every: 'PT{every}M'
+    window: 'PT{minutes}M'
+    query: '{query}{grace}'
+    operator: '{operator}'
+    threshold: {threshold}
   }}
-}}
 """
+
+_TAIL = """\
+]
+
+resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for each in rules: {
+    name: 'dicom-fhir-sync-${environmentName}-${each.name}'
+    location: location
+    tags: tags
+    properties: {
+      displayName: 'DICOM-FHIR Sync (${environmentName}): ${each.code}'
+      description: '${environmentName}: ${each.title}. See ${each.code} in the runbook.'
+      severity: each.severity
+      enabled: true
+      autoMitigate: true
+      skipQueryValidation: true // the table is made with the first row: a fresh workspace would refuse the rule
+      scopes: [insightsId]
+      evaluationFrequency: each.every
+      windowSize: each.window
+      criteria: {
+        allOf: [
+          {
+            query: each.query
+            timeAggregation: 'Maximum'
+            metricMeasureColumn: 'value'
+            operator: each.operator
+            threshold: each.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: { actionGroups: [actionGroupId] }
+    }
+  }
+]
+"""
+
+UNMEASURED = Rule(
+    code="alert.unmeasured",
+    title="The state of the sync is not measured, so other alerts stay silent",
+    hint="See what the log says of evaluate_alerts: tables or queues may refuse.",
+    severity=Severity.CRITICAL,
+    instrument=DIRTY_AGE,
+    figure=Aggregation.ABSENT,
+    setting="stopped_seconds",
+    minutes=10,
+)
+"""Only Azure Monitor can see that gauges are missing: the app, which would tell, is what fails to measure them."""
+
+AZURE_RULES = (*RULES, UNMEASURED)
+
+_GRACE = frozenset({"alert.stopped", "alert.unmeasured", "alert.access"})
+"""Rules that a first deployment would raise: no app yet, or a role that takes minutes to be known everywhere."""
 
 WINDOWS = (1, 5, 10, 15, 30)
 """Minutes that Azure Monitor takes as a window."""
@@ -83,15 +139,14 @@ CHARTS: tuple[tuple[str, Instrument], ...] = (
 
 
 def query(rule: Rule) -> str:
-    """Return the KQL that gives the rule's figure as column ``value``."""
+    """Return the KQL that gives the rule's figure as column ``value``; 0 where there is no row."""
     limits = "".join(
         f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(each) for each in sorted(values))})'
         for key, values in rule.where.items()
     )
     if rule.figure is Aggregation.FAILING:
         return _failing_query(rule)
-    column = "max(valueMax)" if rule.figure is Aggregation.NOW else "sum(valueSum)"
-    found = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {column}'
+    found = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {_column(rule)}'
     return f"{found} | extend value = coalesce(value, 0.0)"
 
 
@@ -106,25 +161,38 @@ def _failing_query(rule: Rule) -> str:
     )
 
 
+def _column(rule: Rule) -> str:
+    """Return the aggregate; a gauge's row may hold its value as sum only, for it is one measurement."""
+    if rule.figure is Aggregation.NOW:
+        return "max(coalesce(valueMax, valueSum))"
+    return "sum(valueSum)" if rule.instrument.kind is Kind.COUNTER else "todouble(count())"
+
+
 def bicep() -> str:
-    """Return the text of ``infra/alerts.bicep``, with the thresholds that the settings have by default."""
-    return _HEAD + "".join(_bicep_rule(rule) for rule in RULES)
+    """Return the text of ``infra/alerts.bicep``; thresholds are parameters, by default those of the settings."""
+    types = "".join(f"  {name}: int?\n" for name in sorted({rule.setting for rule in RULES if not _is_absent(rule)}))
+    return _HEAD.format(types=types) + "".join(_bicep_rule(rule) for rule in AZURE_RULES) + _TAIL
+
+
+def _is_absent(rule: Rule) -> bool:
+    return rule.figure is Aggregation.ABSENT
 
 
 def _bicep_rule(rule: Rule) -> str:
     name = rule.code.partition(".")[2]
-    absent = rule.figure is Aggregation.ABSENT
-    threshold = 1.0 if absent else rule.threshold(AlertSettings.model_construct())
+    default = round(rule.threshold(AlertSettings.model_construct()))
+    grace = "${calmOnceMissing}" if _is_absent(rule) else "${calmOncePresent}"
     return _RULE.format(
-        symbol="".join(part.title() if place else part for place, part in enumerate(name.split("_"))),
         name=name.replace("_", "-"),
         code=rule.code,
         title=rule.title,
         severity=rule.severity.value,
+        every=1 if rule.severity is Severity.CRITICAL else 5,
         minutes=next(each for each in WINDOWS if each >= max(rule.minutes, 5)),
         query=query(rule),
-        operator="LessThan" if absent else "GreaterThan",
-        threshold=round(threshold),
+        grace=grace if rule.code in _GRACE else "",
+        operator="LessThan" if _is_absent(rule) else "GreaterThan",
+        threshold="1" if _is_absent(rule) else f"thresholds.?{rule.setting} ?? {default}",
     )
 
 

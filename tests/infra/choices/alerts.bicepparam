@@ -1,0 +1,11 @@
+using '../../../infra/main.bicep'
+
+param environmentName = 'imaging'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param network = 'public'
+param alertEmails = ['it@hospital.example']
+param alertThresholds = {
+  lag_seconds: 600
+  dead_letters: 50
+}

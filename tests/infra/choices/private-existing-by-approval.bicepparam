@@ -1,0 +1,10 @@
+using '../../../infra/main.bicep'
+
+param environmentName = 'imaging'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param network = 'private'
+param dicomStorageAccountId = '/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/imaging/providers/Microsoft.Storage/storageAccounts/images'
+param fhirKind = 'existing'
+param healthWorkspaceId = '/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/imaging/providers/Microsoft.HealthcareApis/workspaces/health'
+param endpointsByApproval = true

@@ -1,0 +1,9 @@
+using '../../../infra/main.bicep'
+
+param environmentName = 'imaging'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param network = 'private'
+param fhirKind = 'other'
+param fhirUrl = 'https://fhir.hospital.example/r4'
+param resultEvents = false

@@ -1,0 +1,20 @@
+using '../../../infra/main.bicep'
+
+param environmentName = 'imaging'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param network = 'private'
+param dicomServiceName = 'dicom'
+param functionSubnetId = '/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/imaging/providers/Microsoft.Network/virtualNetworks/spoke/subnets/functions'
+param endpointSubnetId = '/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/imaging/providers/Microsoft.Network/virtualNetworks/spoke/subnets/endpoints'
+param privateDns = 'existing'
+param privateDnsZoneIds = {
+  blob: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net'
+  queue: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.queue.core.windows.net'
+  table: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.table.core.windows.net'
+  topic: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.eventgrid.azure.net'
+  sites: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.azurewebsites.net'
+  healthWorkspace: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.workspace.azurehealthcareapis.com'
+  fhir: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.fhir.azurehealthcareapis.com'
+  dicom: '/subscriptions/66666666-6666-6666-6666-666666666666/resourceGroups/dns/providers/Microsoft.Network/privateDnsZones/privatelink.dicom.azurehealthcareapis.com'
+}

@@ -1,0 +1,10 @@
+using '../../../infra/main.bicep'
+
+param environmentName = 'imaging'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param network = 'public'
+param maximumInstances = 1
+param instanceMemory = 512
+param dailyCap = 1
+param logRetention = 90
