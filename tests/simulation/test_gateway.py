@@ -9,28 +9,17 @@ from tests.simulation.gateway.schedules import one_lie, schedule
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 50
 
-PENDING = pytest.mark.xfail(
-    reason="the adapters believe this answer whoever gives it: the rule is being built", strict=False
-)
-BELIEVED_OF_FHIR = {"404 page", "404 bare", "410 page", "413 page", "424 page"}
-BELIEVED_OF_BLOBS = {"404 page", "404 bare", "200 page", "200 empty", "200 other"}
 
-
-def cases(lies, believed):
-    return [pytest.param(lie, marks=PENDING if lie in believed else ()) for lie in lies]
-
-
-@pytest.mark.parametrize("lie", cases(OF_FHIR, BELIEVED_OF_FHIR))
+@pytest.mark.parametrize("lie", OF_FHIR)
 def test_a_lie_of_the_gateway_before_fhir_is_an_outage_that_passes(lie):
     assert one_lie("fhir", lie) == []
 
 
-@pytest.mark.parametrize("lie", cases(OF_BLOBS, BELIEVED_OF_BLOBS))
+@pytest.mark.parametrize("lie", OF_BLOBS)
 def test_a_lie_of_the_gateway_before_the_store_is_an_outage_that_passes(lie):
     assert one_lie("blobs", lie) == []
 
 
-@PENDING
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_behind_lying_gateways_ends_as_the_store_is(block):
     seeds = range(block * SCHEDULES // 4, (block + 1) * SCHEDULES // 4)

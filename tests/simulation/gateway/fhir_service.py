@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 
 import httpx
 
+from sync.adapters.http.fhir.references import NOT_REFERENCED
 from sync.errors import FhirConflict, FhirRejected
-from sync.model import FhirWrite, Resource
+from sync.model import FhirWrite, Resource, references_in
 from sync.testing.fhir import MemoryFhirServer
 from tests.simulation.gateway.lies import Answer, Asked, Reset, Send
 
@@ -63,7 +64,7 @@ class FhirService:
 
     def _bundle(self, bundle: dict[str, Any]) -> Answer:
         if bundle["type"] == "batch":
-            entries = [self._part(*each["request"]["url"].split("/")) for each in bundle["entry"]]
+            entries = [self._part(each["request"]["url"]) for each in bundle["entry"]]
             return _said(200, {"resourceType": "Bundle", "type": "batch-response", "entry": entries})
         try:
             versions = _done(self.server.transact([_write(each) for each in bundle["entry"]]))
@@ -77,11 +78,28 @@ class FhirService:
         ]
         return _said(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entries})
 
-    def _part(self, kind: str, resource_id: str) -> dict[str, Any]:
+    def _part(self, url: str) -> dict[str, Any]:
+        if "?" in url:
+            return {"resource": self._referring(*url.split("?")), "response": {"status": "200"}}
+        kind, resource_id = url.split("/")
         resource = self.server.peek(kind, resource_id)
         if resource is None:
             return {"response": {"status": "404", "outcome": _issue("not-found")}}
         return {"resource": resource, "response": {"status": "200"}}
+
+    def _referring(self, kind: str, query: str) -> dict[str, Any]:
+        """Search by a reference, or by id; a parameter that it does not know is left out of the link to itself."""
+        given = {name: values.split(",") for name, values in parse_qsl(query) if name != NOT_REFERENCED}
+        _, wanted = next(iter(given.items()))
+        by_id = "_id" in given
+        found = [
+            each
+            for each in self.server.resources(kind)
+            if (each["id"] in wanted if by_id else set(references_in(each)) & set(wanted))
+        ]
+        link = _link("self", f"{BASE}/{kind}?" + "&".join(f"{name}={','.join(some)}" for name, some in given.items()))
+        entries = [{"resource": each, "search": {"mode": "match"}} for each in found]
+        return {"resourceType": "Bundle", "type": "searchset", "link": [link], "entry": entries}
 
 
 class FhirTransport(httpx.AsyncBaseTransport):
