@@ -16,12 +16,11 @@ studies `sync.protocol.dirty_studies`, dead letters `sync.protocol.dead_letters`
 
 from __future__ import annotations
 
-import enum
 from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, SourceArchived, StoreConflict
-from sync.model import Change, Inspection, LedgerRow, Locator, StudyRef
+from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, Projected, StudyRef
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import claim_of, inspection_of, is_overtaken, is_repeat, studies_of
@@ -29,26 +28,6 @@ from sync.protocol.dead_letters import dead_letter_study, record_rejection
 from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_until_due
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.telemetry.instruments import LATENCY
-
-
-class Ingested(enum.Enum):
-    """What came of looking at one object."""
-
-    SYNCED = "object.synced"
-    GONE = "object.gone"
-    REJECTED = "object.rejected"
-    REPEAT = "object.repeat"
-    OVERTAKEN = "object.overtaken"
-    """A feed's entry that is older than what is known already."""
-
-
-class Projected(enum.Enum):
-    """What came of one dirty study."""
-
-    WRITTEN = "study.written"
-    UNCHANGED = "study.unchanged"
-    DEAD_LETTERED = "study.dead_lettered"
-    NOT_DUE = "study.not_due"
 
 
 async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ingested:
@@ -100,7 +79,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             await s.locators.replace(settled, etag)
         except StoreConflict:
             continue
-        return _outcome(inspection)
+        return Ingested.of(inspection)
     raise Contention("an object kept changing while it was ingested")
 
 
@@ -111,12 +90,6 @@ async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None
         await s.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
     for study in sorted(claim.history):
         await s.ledger.delete(study, key)
-
-
-def _outcome(inspection: Inspection) -> Ingested:
-    if inspection.problem is not None:
-        return Ingested.REJECTED
-    return Ingested.SYNCED if inspection.record is not None else Ingested.GONE
 
 
 async def project_study(study: StudyRef, s: Project, *, redelivered: bool = False) -> Projected:

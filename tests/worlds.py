@@ -23,8 +23,20 @@ from sync.config import Settings
 from sync.delivery.handlers import handle_study_message
 from sync.events import Sources, study_message
 from sync.mapping.resource import patient_id, study_id
-from sync.model import Action, Change, FhirPage, FhirWrite, ObjectRef, Projection, Resource, StudyRef, digest
-from sync.pipeline import Ingested, Projected, ingest, project_study
+from sync.model import (
+    Action,
+    Change,
+    FhirPage,
+    FhirWrite,
+    Ingested,
+    ObjectRef,
+    Projected,
+    Projection,
+    Resource,
+    StudyRef,
+    digest,
+)
+from sync.pipeline import ingest, project_study
 from sync.ports import Services
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic

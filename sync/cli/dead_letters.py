@@ -13,12 +13,12 @@ from rich.table import Column, Table
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
 from sync.cli.user import user_name
+from sync.dead_letters import as_json as as_json_of
 from sync.dead_letters import queries as letters
 from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry, reveal
 from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import Count, count_all
 from sync.ports import Counted
-from sync.web import dead_letters as told
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -74,7 +74,7 @@ def list_dead_letters(
         count = len(found)
     else:
         known, groups = with_services(_groups)
-        _say(told.grouped(groups, known), _group_table(groups), as_json=as_json)
+        _say(as_json_of.grouped(groups, known), _group_table(groups), as_json=as_json)
         count = len(groups)
     if count:
         raise typer.Exit(EXIT_REJECTED)
@@ -228,7 +228,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
         return None
     body = letter.shown()
     if secrets:
-        body |= told.told(await reveal(letter, s, who=user_name()))
+        body |= as_json_of.revealed(await reveal(letter, s, who=user_name()))
     return body
 
 
@@ -252,7 +252,7 @@ def _report(report: Report, verb: str, *, as_json: bool) -> None:
         table.add_row(outcome.value, f"{count:,}")
     if not report.selected:
         table.add_row("no such dead letter")
-    _say(told.counted(report), table, as_json=as_json)
+    _say(as_json_of.counted(report), table, as_json=as_json)
 
 
 def _group_table(groups: Sequence[letters.Group]) -> Table:

@@ -11,9 +11,8 @@ import typer
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
-from sync.cli.standing_watch import stand_watch, stop_by_signal
+from sync.cli.standing_watch import stop_by_signal
 from sync.cli.user import user_name
-from sync.config import EVALUATED_EVERY
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -23,7 +22,6 @@ PORT = 8710
 
 def dashboard(
     port: Annotated[int, typer.Option("--port", help="Local port; 0 chooses a free one.", min=0, max=65535)] = PORT,
-    watch: Annotated[bool, typer.Option("--watch", help="Evaluate alerts too, as `alerts watch` does.")] = False,  # noqa: FBT002 - typer
     browser: Annotated[bool, typer.Option("--open", help="Open the dashboard in a browser.")] = False,  # noqa: FBT002 - typer
     who: Annotated[str, typer.Option("--as", help="Name to record for actions; default: your user name.")] = "",
 ) -> None:
@@ -37,8 +35,6 @@ def dashboard(
 
     - view and operate: `python -m sync dashboard --open`
 
-    - the function app is down, and alerts must continue: `python -m sync dashboard --watch`
-
     **Exit codes**
 
     - 0: ended by a signal
@@ -47,10 +43,10 @@ def dashboard(
 
     - 3: the state account did not answer at the start
     """
-    with_services(partial(_served, port=port, watch=watch, browser=browser, who=who or user_name()))
+    with_services(partial(_served, port=port, browser=browser, who=who or user_name()))
 
 
-async def _served(running: Running, *, port: int, watch: bool, browser: bool, who: str) -> None:
+async def _served(running: Running, *, port: int, browser: bool, who: str) -> None:
     from sync.cli.dashboard_server import serving  # noqa: PLC0415 -- loading it takes time that others need not wait
 
     stop = stop_by_signal()
@@ -58,8 +54,4 @@ async def _served(running: Running, *, port: int, watch: bool, browser: bool, wh
         console().print(f"the dashboard: {door.address}")
         if browser:
             await asyncio.to_thread(webbrowser.open, door.address)
-        if watch:
-            await stand_watch(
-                running, every=EVALUATED_EVERY, stop=stop, tell=lambda _: None, warn=lambda f: console().print(str(f))
-            )
         await stop.wait()

@@ -26,9 +26,9 @@ from sync.errors import (
     Throttled,
 )
 from sync.events import Sources, parse_message, parse_object_message, parse_study_message
-from sync.model import Action, Change, Locator, StudyEvent, StudyRef
+from sync.model import Action, Change, Ingested, Locator, Projected, StudyEvent, StudyRef
 from sync.operators.pause import projection_pause
-from sync.pipeline import Ingested, Projected, ingest, project_study
+from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
 from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
 from sync.protocol.dirty_studies import due_at
@@ -106,16 +106,14 @@ async def _handle_or_postpone(text: str, change: Change | PermanentError, s: Del
         await postpone_object(change, outage, s)  # fails only when nothing can be sent either
 
 
-async def handle_change(
-    change: Change, s: Ingest, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT
-) -> Ingested | None:
+async def handle_change(change: Change, s: Ingest, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT) -> Ingested:
     """
-    Look at one object, whoever said that it changed: an event, a feed or a listing. Safe to repeat.
+    Ingest one object that an event, a feed or a listing names. Idempotent.
 
     Returns
     -------
-    Ingested or None
-        None when it was set aside: trying again would change nothing, and it has a dead letter.
+    Ingested
+        ``DEAD_LETTERED`` when it could not be ingested and trying again would change nothing.
 
     Raises
     ------
@@ -126,7 +124,7 @@ async def handle_change(
         return await _ingest(change, s, attempt=attempt, span=span)
 
 
-async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) -> Ingested | None:
+async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) -> Ingested:
     key = str(change.object.key)
     with s.telemetry.span(span, object=key, attempt=attempt) as traced:
         async with _delivering(s):
@@ -135,16 +133,11 @@ async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) ->
                     outcome = await ingest(change, s, redelivered=attempt > 1)
             except PermanentError as refusal:
                 await dead_letter_delivery(change, refusal, s)
-                traced.note(outcome="dead_lettered", code=refusal.code)
-                return None
+                traced.note(outcome=Ingested.DEAD_LETTERED.word, code=refusal.code)
+                return Ingested.DEAD_LETTERED
             s.telemetry.event(outcome.value, object=key, attempt=attempt)
-            traced.note(outcome=_word(outcome))
+            traced.note(outcome=outcome.word)
             return outcome
-
-
-def _word(outcome: Ingested | Projected) -> str:
-    """Tell what came of it as attributes have it: without the ``object.`` or ``study.`` of the log."""
-    return str(outcome.value).rpartition(".")[2]
 
 
 def _object_lock(change: Change, s: Core) -> asyncio.Lock:
@@ -218,7 +211,7 @@ async def _project(
                 await postpone(study, outage, s)
                 return None
             s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
-            traced.note(outcome=_word(outcome))
+            traced.note(outcome=outcome.word)
             await _remember(study, outcome, s)
             return outcome
 
@@ -284,7 +277,7 @@ def _is_done(change: Change, known: Locator) -> bool:
 async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Ingest) -> None:
     """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
     await dead_letter_object(change, refusal, s)
-    s.telemetry.event("object.dead_lettered", logging.ERROR, object=str(change.object.key), code=refusal.code)
+    s.telemetry.event(Ingested.DEAD_LETTERED.value, logging.ERROR, object=str(change.object.key), code=refusal.code)
 
 
 async def sweep(s: Deliver) -> int:

@@ -109,7 +109,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
 def _inspecting(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
-        walk.count(outcome.value if outcome else "object.dead_lettered")
+        walk.count(outcome.value)
 
     return work
 

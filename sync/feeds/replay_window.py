@@ -1,5 +1,5 @@
 """
-The changes of a DICOM service or an Orthanc, once more: of some time, of one study, or of everything.
+The changes of a DICOM service or an Orthanc, once more: of some time, or of everything.
 
 A replay has no cursor and takes no lease: it may run beside the feed, and several at once, for whatever it repeats is
 recognised or looked at anew.
@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sync.dicom.instance_names import uids_of
 from sync.errors import ConfigError
 from sync.feeds import dicom_windows, orthanc
-from sync.model import Action, Batch, Change, ObjectRef, StudyRef
-from sync.ports import ChangeFeed, Ingest, InstanceSource, OrthancServer, ReadFeeds
+from sync.model import Action, Batch, Change
+from sync.ports import ChangeFeed, Ingest, OrthancServer, ReadFeeds
 
 Source = Literal["dicom", "orthanc"]
 
@@ -33,7 +32,6 @@ async def replay_window(
     *,
     start: datetime | None = None,
     end: datetime | None = None,
-    study: StudyRef | None = None,
 ) -> AsyncIterator[Batch]:
     """
     Iterate over what changed in a DICOM service or an Orthanc, as batches for `sync.walks.walk.go`.
@@ -52,12 +50,9 @@ async def replay_window(
     source
         ``dicom`` (`Services.dicom_feed`) or ``orthanc`` (`Services.orthanc`).
     start, end
-        Aware; from ``start`` on and before ``end``, by the time of the service; None: no bound. Without any bound and
-        study everything is covered: the feed from its beginning, or every instance that Orthanc holds. What Orthanc
+        Aware; from ``start`` on and before ``end``, by the time of the service; None: no bound. Without any bound
+        everything is covered: the feed from its beginning, or every instance that Orthanc holds. What Orthanc
         lacks and we know of comes along always: nobody knows when it was deleted.
-    study
-        Only this study, in its data partition if it has one. Without bounds, and for Orthanc always, its instances are
-        asked for, and those that we know of, so that no feed has to be read.
 
     Raises
     ------
@@ -69,13 +64,11 @@ async def replay_window(
     if source == "orthanc":
         if s.orthanc is None:
             raise ConfigError("DICOM_SYNC_ORTHANC_URL", "is needed to replay Orthanc")
-        changes = _of_orthanc(s.orthanc, s, start, end, study)
+        changes = _of_orthanc(s.orthanc, s, start, end)
     else:
-        service = s.instances.get(s.dicom_feed.account) if s.dicom_feed else None
-        if s.dicom_feed is None or service is None:
+        if s.dicom_feed is None:
             raise ConfigError("DICOM_SYNC_DICOM_URL", "is needed to replay the DICOM service")
-        whole = study is not None and start is None and end is None
-        changes = _of_study(service, study, s) if whole and study else _of_feed(s.dicom_feed, start, end, study)
+        changes = _of_feed(s.dicom_feed, start, end)
     batch: list[Change] = []
     async for change in changes:
         batch.append(change)
@@ -85,38 +78,15 @@ async def replay_window(
     yield Batch(changes=tuple(batch))
 
 
-async def _of_feed(
-    feed: ChangeFeed, start: datetime | None, end: datetime | None, study: StudyRef | None
-) -> AsyncIterator[Change]:
+async def _of_feed(feed: ChangeFeed, start: datetime | None, end: datetime | None) -> AsyncIterator[Change]:
     async for entries in dicom_windows.pages(feed, start=start, end=end):
         for change in dicom_windows.latest(entries):
-            if study is None or _is_of(change.object, study):
-                yield change
-
-
-def _is_of(ref: ObjectRef, study: StudyRef) -> bool:
-    uid = uids_of(ref).get("StudyInstanceUID")
-    return uid == study.study_instance_uid and (not study.partition or ref.container == study.partition)
-
-
-async def _of_study(source: InstanceSource, study: StudyRef, s: Ingest) -> AsyncIterator[Change]:
-    """Every instance that the source holds of the study, and every one that we believe it holds."""
-    held = {ref async for ref in source.objects_of(study)}
-    for row in await s.ledger.read(study):
-        known = await s.locators.find(row.object_key)
-        if known is not None and known.value.object.account == source.account:
-            held.add(known.value.object)
-    for ref in sorted(held, key=lambda each: each.name):
-        yield Change(object=ref, action=Action.CREATED)
+            yield change
 
 
 async def _of_orthanc(
-    server: OrthancServer, s: Ingest, start: datetime | None, end: datetime | None, study: StudyRef | None
+    server: OrthancServer, s: Ingest, start: datetime | None, end: datetime | None
 ) -> AsyncIterator[Change]:
-    if study is not None:
-        async for change in _of_study(server, study, s):
-            yield change
-        return
     held = {ref async for ref in server.held()}
     known = {row.object async for row in s.locators.folder(server.account, "", "instances") if row.study is not None}
     for ref in known - held:

@@ -13,6 +13,7 @@ from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, refe
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
 from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
 from sync.model.ledger import LedgerRow, Locator
+from sync.model.outcomes import Ingested, Projected
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
@@ -39,6 +40,7 @@ __all__ = [
     "FhirPage",
     "FhirWrite",
     "Finding",
+    "Ingested",
     "Inspection",
     "InstanceMetadata",
     "InstanceRecord",
@@ -49,6 +51,7 @@ __all__ = [
     "ObjectRef",
     "Page",
     "PatientRow",
+    "Projected",
     "Projection",
     "Resource",
     "Stored",

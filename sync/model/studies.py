@@ -84,7 +84,7 @@ class StudyEvent:
     """
     Something that came of a study, for people to look at: nothing is decided by it.
 
-    ``outcome`` is a word of `sync.pipeline.Projected`; counts are those of the study then. Aware UTC.
+    ``outcome`` is a word of `sync.model.Projected`; counts are those of the study then. Aware UTC.
     """
 
     study: StudyRef

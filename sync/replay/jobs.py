@@ -15,7 +15,7 @@ from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
-from sync.model import Batch, Change, Cursor, StudyRef
+from sync.model import Batch, Change, Cursor, Ingested, StudyRef
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Control, Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
@@ -24,7 +24,6 @@ from sync.protocol.leases import held
 from sync.replay.requests import Request, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.telemetry.defects import only_sync_errors
-from sync.walks.backfill import OUTCOMES
 from sync.walks.walk import LEASE, Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PREFIX = "replay "
@@ -200,16 +199,16 @@ class _Again:
 
     async def _inspect(self, change: Change) -> None:
         known = await self._s.locators.read(change.object)
-        outcome = "unchanged"
+        outcome = Ingested.REPEAT.counted
         if self._reread or known is None or not is_repeat(known.value, change):
-            outcome = OUTCOMES[await handle_change(change, self._s, attempt=2 if self._reread else 1)]
+            outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
             known = await self._s.locators.read(change.object)
         for study in studies_of(known.value) if known else ():
             await self._mark(study)
         self._walk.count(outcome)
 
     async def dead_letter(self, change: Change, refusal: PermanentError) -> None:
-        self._walk.count("rejected")
+        self._walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, self._s)
 
     async def _mark(self, study: StudyRef) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, PermanentError
-from sync.model import Change, Inspection, LedgerRow, Locator, ObjectKey, StudyRef
+from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, ObjectKey, StudyRef
 from sync.ports import Deliver, Ledger, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
@@ -129,15 +129,15 @@ class _Inspections:
         stored = await self.services.locators.read(change.object)
         known = stored.value if stored else None
         if known is not None and (is_overtaken(known, change) or (not self.reread and is_repeat(known, change))):
-            self.walk.count("unchanged")
+            self.walk.count(Ingested.REPEAT.counted)
             self.studies |= studies_of(known)
             return
         found = change.inspection or await inspect_object(change.object, self.services)
-        self.walk.count(_outcome(found))
+        self.walk.count(Ingested.of(found).counted)
         await self._keep(change, found, known)
 
     async def pass_over(self, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002 -- as a walk calls it
-        self.walk.count("rejected")
+        self.walk.count(Ingested.DEAD_LETTERED.counted)
 
     async def _keep(self, change: Change, found: Inspection, known: Locator | None) -> None:
         key = change.object.key
@@ -148,12 +148,6 @@ class _Inspections:
             await self.ledger.upsert(LedgerRow(object_key=key, record=found.record, order=found.order))
             self.studies.add(found.record.study)
         self.studies |= before
-
-
-def _outcome(found: Inspection) -> str:
-    if found.problem is not None:
-        return "rejected"
-    return "synced" if found.record is not None else "gone"
 
 
 def counted(previews: Sequence[StudyPreview]) -> dict[str, Any]:

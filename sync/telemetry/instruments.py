@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sync.model import Ingested, Projected
+
 OTHER = "other"
 """Stands for a value that is outside its set."""
 
@@ -80,10 +82,8 @@ FEED = Attribute(name="feed", key="dicom_sync.feed", form=_FEED)
 QUEUE = _one_of(
     "queue", "messaging.destination.name", "objects", "studies", "objects-poison", "studies-poison", "events"
 )
-OBJECT_OUTCOME = _one_of(
-    "outcome", "dicom_sync.outcome", "synced", "gone", "rejected", "repeat", "overtaken", "dead_lettered", "poisoned"
-)
-STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "written", "unchanged", "dead_lettered", "not_due", "poisoned")
+OBJECT_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Ingested), "poisoned")
+STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Projected), "poisoned")
 METHOD = _one_of("method", "http.request.method", "GET", "POST", "PUT", "DELETE")
 RESOURCE_TYPE = _one_of(
     "type",

@@ -15,24 +15,13 @@ from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
-from sync.model import Action, Batch, Change, Page, digest
-from sync.pipeline import Ingested
+from sync.model import Action, Batch, Change, Ingested, Page, digest
 from sync.ports import Ingest, ObjectListing
 from sync.protocol.claims import is_repeat
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
 PAGE = 1000
 """Objects a page: the position moves a page at a time, so this many are looked at again at most twice after a kill."""
-
-OUTCOMES: Mapping[Ingested | None, str] = {
-    Ingested.SYNCED: "synced",
-    Ingested.GONE: "gone",
-    Ingested.REJECTED: "rejected",
-    Ingested.REPEAT: "unchanged",
-    Ingested.OVERTAKEN: "unchanged",
-    None: "rejected",
-}
-"""What counts call the outcome of looking at an object; None is one that was set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +76,7 @@ async def backfill(
     batches = listed(scope, listing, walk.position)
 
     async def aside(change: Change, refusal: PermanentError) -> None:
-        walk.count("rejected")
+        walk.count(Ingested.DEAD_LETTERED.counted)
         if not dry_run:
             await dead_letter_delivery(change, refusal, s)
 
@@ -127,7 +116,7 @@ def _batch(page: Page, scope: Scope) -> Batch:
 def _inspect(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
         outcome = await handle_change(change, s)
-        walk.count(OUTCOMES[outcome])
+        walk.count(outcome.counted)
 
     return work
 
@@ -138,6 +127,6 @@ def _compare(walk: Walk, s: Ingest) -> Work:
         if known is None:
             walk.count("new")
         else:
-            walk.count("unchanged" if is_repeat(known.value, change) else "changed")
+            walk.count(Ingested.REPEAT.counted if is_repeat(known.value, change) else "changed")
 
     return work

@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 
 from sync.delivery.handlers import handle_study
 from sync.errors import FhirUnavailable
-from sync.model import StudyRef
-from sync.pipeline import Projected
+from sync.model import Projected, StudyRef
 from sync.ports import Clock, Deliver, StudyQueue
 from sync.protocol.dirty_studies import due_at
 
@@ -105,7 +104,7 @@ class Projector:
             return
         self._postponed, self._last_success = False, time.monotonic()
         if outcome is not Projected.NOT_DUE:
-            self.counts[outcome.value.removeprefix("study.")] += 1
+            self.counts[outcome.word] += 1
 
     async def _nothing_left(self) -> bool:
         if await self.hints.length():

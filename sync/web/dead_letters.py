@@ -12,15 +12,15 @@ POST takes JSON or a form. Both may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sync.dead_letters import actions
+from sync.dead_letters import actions, as_json
 from sync.dead_letters import queries as letters
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.model import SubjectKind
-from sync.monitoring.counts import Count, read_count
+from sync.monitoring.counts import read_count
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.ports import Counted, Operate, Services
 from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of
@@ -33,7 +33,7 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
     code = text_of(request.query, "code")
     if not code:
         known = await read_count(Counted.DEAD_LETTERS, s)
-        return Answer(body=grouped(await letters.overview(known, s), known))
+        return Answer(body=as_json.grouped(await letters.overview(known, s), known))
     limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
     page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
     return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
@@ -58,7 +58,7 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
     if is_set(request.query, "secrets"):
         caller = caller_of(request.headers, s.settings)
         refuse_readers(caller, s.settings)
-        body["secrets"] = told(await actions.reveal(letter, s, who=caller.name))
+        body["secrets"] = as_json.revealed(await actions.reveal(letter, s, who=caller.name))
     return Answer(body=body)
 
 
@@ -68,7 +68,7 @@ async def retry_selected(request: Request, sources: Sources, s: Operate) -> Answ
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     dry_run = is_set(fields, "dry_run")
     report = await actions.retry(selection(fields), sources, s, who=caller.name, dry_run=dry_run)
-    return Answer(body=counted(report))
+    return Answer(body=as_json.counted(report))
 
 
 async def discard_selected(request: Request, s: Operate) -> Answer:
@@ -88,7 +88,7 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
     if not why or not caller.name:
         raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
     report = await actions.discard(which, s, who=caller.name, why=why[:1000], dry_run=dry_run)
-    return Answer(body=counted(report))
+    return Answer(body=as_json.counted(report))
 
 
 def selection(fields: Mapping[str, Any]) -> actions.Selection:
@@ -114,35 +114,3 @@ def _kind(text: str) -> SubjectKind:
     except ValueError:
         kinds = ", ".join(kind.value for kind in SubjectKind)
         raise RequestRefused(f"kind: expected one of {kinds}") from None
-
-
-def grouped(groups: Sequence[letters.Group], known: Count) -> dict[str, Any]:
-    """Return the groups as JSON, by code; ``counted_at`` is null when the counts are those of this moment."""
-    by_code = {
-        group.code: {
-            "count": group.count,
-            "hint": group.hint,
-            "oldest_at": group.oldest_at.isoformat() if group.oldest_at else None,
-            "letters": [letter.shown() for letter in group.newest],
-        }
-        for group in groups
-    }
-    return {"total": known.total, "counted_at": known.at.isoformat() if known.at else None, "by_code": by_code}
-
-
-def told(secrets: letters.Secrets) -> dict[str, Any]:
-    """Return as JSON whose a letter is."""
-    study = secrets.study
-    said = {
-        "object": secrets.object,
-        "study_instance_uid": study.study_instance_uid if study else "",
-        "partition": study.partition if study else "",
-        "message": secrets.message,
-    }
-    return {name: value for name, value in said.items() if value}
-
-
-def counted(report: actions.Report) -> dict[str, Any]:
-    """Return as JSON what became of the selected letters."""
-    outcomes = {outcome.value: count for outcome, count in report.outcomes.items()}
-    return {"dry_run": report.dry_run, "selected": report.selected, "by_code": report.by_code, "outcomes": outcomes}

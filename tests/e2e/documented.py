@@ -38,7 +38,6 @@ STAYING: Mapping[str, str] = {
     "python -m sync alerts watch": r"watching every",
     "python -m sync dashboard": r"the dashboard: http",
     "python -m sync dashboard --open": r"the dashboard: http",
-    "python -m sync dashboard --watch": r"the dashboard: http",
 }
 """Commands that go on until Ctrl-C, with what they say when they are ready; then they must end well."""
 

@@ -5,8 +5,8 @@ import pytest
 from sync.delivery.handlers import handle_study_message
 from sync.errors import Contention, SourceChanged, SourceGone
 from sync.events import study_message
-from sync.model import Action, Change
-from sync.pipeline import Ingested, Projected, project_study
+from sync.model import Action, Change, Ingested, Projected
+from sync.pipeline import project_study
 from tests.worlds import OTHER, STUDY, UNREADABLE, run
 
 

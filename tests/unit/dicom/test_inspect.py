@@ -8,8 +8,8 @@ import pytest
 from sync.dicom.inspect import inspect_object, inspection_from
 from sync.dicom.instance_names import instance_ref, plain_partition, uids_of
 from sync.errors import ForeignSource, SourceGone
-from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef, StudyRef
-from sync.pipeline import Ingested, ingest
+from sync.model import Action, Change, Ingested, Inspection, InstanceMetadata, ObjectRef, StudyRef
+from sync.pipeline import ingest
 from tests.worlds import MemoryWorld
 
 REF = instance_ref("pacs.example", "", "2.25.1", "2.25.10", "2.25.100")

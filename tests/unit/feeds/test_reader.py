@@ -365,34 +365,6 @@ async def test_a_replay_marks_the_studies_of_its_window_again_without_moving_the
     assert position(world) == before
 
 
-async def test_a_replay_of_one_study_asks_for_it_and_not_for_the_feed(world):
-    for study in (1, 2):
-        world.service.store(instance(study))
-    await read(world)
-    world.service.rows.clear()
-    world.service.delete("", uid(1))
-    world.service.rows.clear()
-    changes = [
-        change async for batch in replay_window("dicom", world.services, study=study_ref(1)) for change in batch.changes
-    ]
-    assert [change.object.name for change in changes] == [
-        f"studies/{uid(1)}/series/{uid(1, 1)}/instances/{uid(1, 1, 1)}"
-    ]
-    await replayed(world, study=study_ref(1))
-    assert world.imaging_study(study_ref(1)) is None
-
-
-async def test_a_replay_of_a_window_can_be_of_one_study(world):
-    for study in (1, 2):
-        world.service.store(instance(study))
-    found = [
-        change.object.name
-        async for batch in replay_window("dicom", world.services, start=world.clock.now(), study=study_ref(2))
-        for change in batch.changes
-    ]
-    assert len(found) == 1
-
-
 @pytest.mark.parametrize("source", ["dicom", "orthanc"])
 async def test_a_source_that_is_not_configured_is_named(source):
     world = FeedWorld()

@@ -11,10 +11,11 @@ import pytest
 
 from sync.delivery.handlers import handle_object_message, handle_study_message
 from sync.events import study_message
+from sync.model import Ingested, Projected
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
 from sync.monitoring.counts import read_counts
 from sync.operators.pause import pause_projection, projection_pause
-from sync.pipeline import Ingested, Projected, ingest, project_study
+from sync.pipeline import ingest, project_study
 from sync.ports import Caches, Control, Deliver, Ingest, Jobs, Measure, Project, Services
 from sync.ports.services import Core
 from sync.verify.studies import check_study

@@ -5,8 +5,7 @@ import pytest
 from sync.errors import FhirRejected, FhirUnavailable
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.resource import study_id
-from sync.model import StudyRef
-from sync.pipeline import Projected
+from sync.model import Projected, StudyRef
 from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of
 
