@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from insights.cli.reporting import command, console
+from insights.errors import CollectError, ViewError
 
 if TYPE_CHECKING:
-    from insights.collect import Built, Input
+    from insights.collect import Built, Input, Store
     from insights.views import Catalogue
+
+
+class Since(StrEnum):
+    """From when on to collect."""
+
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be loaded, and where it is from."""
+
+    data: Input
+    name: str
+    deletions: str
+    notes: tuple[str, ...] = ()
+    temporary: Path | None = None
 
 
 @command
@@ -24,13 +52,18 @@ def collect(
         typer.Argument(metavar="DIR", help="Folder for the tables; made if missing, mode 0700.", show_default=False),
     ],
     *,
+    fhir: Annotated[
+        str | None, typer.Option(metavar="URL", help="FHIR service; without it that of `DICOM_SYNC_FHIR_URL`.")
+    ] = None,
     ndjson: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Folder with NDJSON files: output of $export, or of `sync export`."),
+        typer.Option(metavar="PATH", help="Folder with NDJSON files instead: output of $export, or of `sync export`."),
     ] = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="The source holds only what changed since the last time.")
-    ] = False,
+    since: Annotated[
+        Since | None,
+        typer.Option(help="Only what changed since the last time; the folder of --ndjson holds only that."),
+    ] = None,
+    paging: Annotated[bool, typer.Option("--paging", help="Search page by page, without trying $export.")] = False,
     view: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Further ViewDefinition; may be given several times.")
     ] = None,
@@ -42,13 +75,16 @@ def collect(
 
     Only the columns that views read are kept: no names, no addresses. The tables are in `DIR/tables.duckdb`; which
     there are: docs/tables.md. A full collection takes the place of the former when it is whole; a refresh is one
-    transaction. After a kill, repeat the command: what was loaded is not loaded again.
+    transaction. After a kill, repeat the command: what was downloaded or loaded is not again. Deleted resources are
+    found by the service's own list of them, else by listing the ids of what is there; it says which.
 
     **Examples**
 
-    - a Bulk Data export: `python -m sync collect data --ndjson export/`
+    - from the FHIR service, by `$export` or page by page: `python -m sync collect data`
 
-    - what changed since: `python -m sync collect data --ndjson changes/ --refresh`
+    - only what changed since: `python -m sync collect data --since last`
+
+    - a Bulk Data export: `python -m sync collect data --ndjson export/`
 
     **Exit codes**
 
@@ -58,31 +94,35 @@ def collect(
 
     - 3: the FHIR service did not answer; repeat the command
     """
-    from insights.collect import Store, build, read_folder  # noqa: PLC0415 -- loaded when the command runs
-    from insights.errors import CollectError  # noqa: PLC0415
+    from insights.collect import Store, build  # noqa: PLC0415 -- loaded when the command runs
 
     catalogue = _catalogue(view or [])
-    if ndjson is None:
-        raise CollectError("no source", code="collect.no_source", hint="Give --ndjson.")
-    data = read_folder(ndjson)
-    with _progress(data) as advance:
+    store = Store(folder)
+    refresh = since is not None
+    source = _folder(ndjson, fhir, refresh=refresh) if ndjson is not None else None
+    if source is None:
+        source = _fetched(store, catalogue, _address(fhir), refresh=refresh, paging=paging)
+    with _Loading(source.data) as advance:
         built = build(
-            Store(folder),
-            data,
+            store,
+            source.data,
             catalogue,
-            source=str(ndjson),
+            source=source.name,
             refresh=refresh,
-            deletions="deleted-files" if refresh else "all",
+            deletions=source.deletions,
             memory_mb=memory_mb,
             progress=advance,
         )
+    if source.temporary is not None:
+        from insights.fetch.fetching import forget  # noqa: PLC0415
+
+        forget(source.temporary)
     if as_json:
         typer.echo(json.dumps(asdict(built.known), sort_keys=True))
-    _say(built, data, catalogue)
+    _say(built, source, catalogue)
 
 
 def _catalogue(files: list[Path]) -> Catalogue:
-    from insights.errors import ViewError  # noqa: PLC0415
     from insights.views import Catalogue, parse_view  # noqa: PLC0415
 
     views = []
@@ -96,21 +136,65 @@ def _catalogue(files: list[Path]) -> Catalogue:
     return catalogue
 
 
-class _progress:  # noqa: N801 -- used as a function
+def _folder(ndjson: Path, fhir: str | None, *, refresh: bool) -> _Source:
+    from insights.collect import read_folder  # noqa: PLC0415
+
+    if fhir is not None:
+        raise CollectError("two sources", code="collect.no_source", hint="Give --fhir or --ndjson.")
+    return _Source(read_folder(ndjson), str(ndjson), "deleted-files" if refresh else "all")
+
+
+def _address(fhir: str | None) -> str:
+    if fhir is not None:
+        return fhir
+    from insights.settings import InsightsSettings  # noqa: PLC0415
+
+    url = InsightsSettings.load().fhir_url
+    if not url:
+        raise CollectError("no source", code="collect.no_source", hint="Give --fhir or --ndjson.")
+    return url
+
+
+def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, paging: bool) -> _Source:
+    from insights.fetch import connected, fetch  # noqa: PLC0415
+
+    known = store.collected()
+    if refresh and (known is None or known.data_time is None):
+        raise CollectError("nothing to refresh", code="collect.nothing", hint="Collect everything first.")
+    store.prepare()
+    ids = store.ids() if refresh else {}
+
+    async def download() -> _Source:
+        async with connected(url) as service:
+            with _Downloading() as told:
+                fetched = await fetch(
+                    service,
+                    store.incoming,
+                    catalogue.by_resource,
+                    since=known.data_time if refresh and known else None,
+                    known=ids,
+                    paging=paging,
+                    told=told,
+                )
+        notes = [f"collected by {'$export' if fetched.mode == 'export' else 'searches, page by page'}"]
+        if fetched.deletions == "listing":
+            notes.append("the service does not say what was deleted: all ids were listed")
+        if fetched.absent:
+            notes.append(f"the service does not have: {', '.join(fetched.absent)}")
+        return _Source(fetched.data, service.base, fetched.deletions, tuple(notes), store.incoming)
+
+    return asyncio.run(download())
+
+
+class _Loading:
     """Bytes loaded, and how long the rest will take."""
 
     def __init__(self, data: Input) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=console(),
-            transient=True,
-        )
-        self._task = self._bar.add_task("collect", total=data.size)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console(), transient=True)
+        self._task = self._bar.add_task("load", total=data.size)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> _Loading:  # noqa: PYI034 -- it is final
         self._bar.start()
         return self
 
@@ -121,12 +205,35 @@ class _progress:  # noqa: N801 -- used as a function
         self._bar.update(self._task, description=kind, advance=size)
 
 
-def _say(built: Built, data: Input, catalogue: Catalogue) -> None:
+class _Downloading:
+    """Resources downloaded of each type, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console(), transient=True)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Downloading:  # noqa: PYI034 -- it is final
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, kind: str, count: int, total: int | None) -> None:
+        if kind not in self._tasks:
+            self._tasks[kind] = self._bar.add_task(kind, total=total)
+        self._bar.update(self._tasks[kind], completed=count)
+
+
+def _say(built: Built, source: _Source, catalogue: Catalogue) -> None:
     out = console()
     for kind, count in built.known.resources.items():
         changed, gone = built.changed.get(kind, 0), built.deleted.get(kind, 0)
         out.print(f"{kind:26} {count:>10}   {changed} written, {gone} deleted")
-    ignored = sorted(set(data.by_type) - set(catalogue.by_resource))
+    for note in source.notes:
+        out.print(note)
+    ignored = sorted(set(source.data.by_type) - set(catalogue.by_resource))
     if ignored:
         out.print(f"not read: {', '.join(ignored)}, no view asks for them")
     if built.resumed:

@@ -73,7 +73,8 @@ def read_folder(folder: Path) -> Input:
     deletions = [*sorted(folder.glob("deleted/*.ndjson*")), *sorted(folder.glob("deleted*.ndjson*"))]
     others = {folder / name for name in _names(manifest.get("error"))} | set(deletions)
     deletions += [folder / name for name in _names(manifest.get("deleted")) if folder / name not in deletions]
-    files = [file for file in sorted(folder.glob("*.ndjson*")) if file not in others and file not in deletions]
+    found = sorted(file for file in folder.glob("*.ndjson*") if file.name.endswith((".ndjson", ".ndjson.gz")))
+    files = [file for file in found if file not in others and file not in deletions]
     by_type: dict[str, list[Path]] = {}
     for file in files:
         kind = _type_of(file)

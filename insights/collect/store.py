@@ -149,6 +149,15 @@ class Store:
         finally:
             connection.close()
 
+    def ids(self) -> dict[str, frozenset[str]]:
+        """Return the ids of all resources by type; none if nothing is collected."""
+        if not self.tables.exists():
+            return {}
+        with self.open(self.tables, read_only=True) as connection:
+            read_collected(connection)
+            rows = connection.execute("SELECT type, list(id) FROM _resource GROUP BY type").fetchall()
+        return {kind: frozenset(ids) for kind, ids in rows}
+
     def collected(self) -> Collected | None:
         """
         Return what is known of the data; None if there is none.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"\"((?:view|data|collect|cohort|insights)\.[a-z_]+)\"|\b(insights\.not_installed):")
-MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort)")
+MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch)")
 
 
 def codes_in_source():

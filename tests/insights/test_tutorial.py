@@ -19,7 +19,7 @@ def lines():
 
 
 def typed(line, folder):
-    words = shlex.split(line.replace(".local/", f"{folder}/").replace("DIR", f"{folder}/dummy"))
+    words = shlex.split(line.partition(" #")[0].replace(".local/", f"{folder}/").replace("DIR", f"{folder}/dummy"))
     words = [f"{folder}/{word}" if word in ("data", "result", "rows") else word for word in words]
     words = [str(ROOT / word) if word.startswith("docs/") else word for word in words]
     assert words[:3] == ["python", "-m", "sync"]

@@ -1,0 +1,98 @@
+"""
+A FHIR service's own ``$export``: kick-off, poll, download.
+
+Source: FHIR Bulk Data Access 2.0, asynchronous request pattern.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from insights.errors import CollectError
+from insights.fetch.progress import Progress
+from insights.fetch.service import FHIR_JSON, FHIR_NDJSON, FhirService
+from sync.adapters.retry_after import retry_after
+
+_PAUSE = 5.0
+_LONGEST_PAUSE = 120.0
+
+
+async def export(service: FhirService, progress: Progress, folder: Path) -> dict[str, Any] | None:
+    """
+    Export into a folder, and return the manifest as it stands there; None if the service does not offer it.
+
+    Raises
+    ------
+    CollectError
+        ``collect.export``: the service gave the export up; ``collect.foreign_link``.
+    Unavailable
+        ``collect.unavailable``; a repeat goes on.
+    """
+    if progress.status_url is None and not await _kick_off(service, progress):
+        return None
+    progress.save(folder)
+    manifest = await _finished(service, progress, folder)
+    kept = {"transactionTime": manifest.get("transactionTime")}
+    for part in ("output", "deleted", "error"):
+        if part in manifest:
+            kept[part] = await _download(service, manifest, part, folder)
+    (folder / "manifest.json").write_text(json.dumps(kept, sort_keys=True), "utf-8")
+    return kept
+
+
+async def _kick_off(service: FhirService, progress: Progress) -> bool:
+    query = f"/$export?_type={','.join(progress.types)}&_outputFormat={quote(FHIR_NDJSON, safe='')}"
+    if progress.since is not None:
+        query += f"&_since={quote(progress.since)}"
+    answer = await service.get(query, Prefer="respond-async", Accept=FHIR_JSON)
+    if answer.status_code != httpx.codes.ACCEPTED:
+        return False
+    progress.status_url = answer.headers.get("Content-Location")
+    return progress.status_url is not None
+
+
+async def _finished(service: FhirService, progress: Progress, folder: Path) -> dict[str, Any]:
+    path = service.below(progress.status_url or "")
+    if path is None:
+        raise CollectError("the export is said to be on another server", code="collect.foreign_link")
+    while True:
+        answer = await service.get(path)
+        if answer.status_code == httpx.codes.ACCEPTED:
+            await service.sleep(min(retry_after(answer.headers) or _PAUSE, _LONGEST_PAUSE))
+            continue
+        if answer.status_code == httpx.codes.OK:
+            try:
+                manifest = answer.json()
+            except ValueError:
+                manifest = None
+            if isinstance(manifest, dict):
+                return manifest
+        progress.status_url = None  # the next run begins a new one
+        progress.save(folder)
+        raise CollectError(
+            f"the service gave the export up ({answer.status_code})",
+            code="collect.export",
+            hint="Repeat the command, or use --paging.",
+        )
+
+
+async def _download(service: FhirService, manifest: dict[str, Any], part: str, folder: Path) -> list[dict[str, str]]:
+    """Download the files of a part; they are named by type and number here."""
+    listed = manifest[part] if isinstance(manifest[part], list) else []
+    token = bool(manifest.get("requiresAccessToken"))
+    kept = []
+    for number, entry in enumerate(listed):
+        if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+            raise CollectError(f"the manifest of the export has no addresses in {part}", code="collect.export")
+        kind = str(entry.get("type") or "Resource") if part == "output" else part
+        if not kind.isalpha():
+            raise CollectError("the manifest of the export has a wrong type", code="collect.export")
+        name = f"{kind}.{number}.ndjson"
+        await service.download(entry["url"], folder / name, with_token=token)
+        kept.append({"type": kind, "url": name})
+    return kept

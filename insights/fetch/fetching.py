@@ -1,0 +1,159 @@
+"""A download, however the service offers it, as a folder that is read like any export."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+
+from insights.collect import Input, read_folder
+from insights.errors import CollectError
+from insights.fetch.export import export
+from insights.fetch.paging import list_ids, page_all
+from insights.fetch.progress import Progress, Told, begin
+from insights.fetch.service import FhirService
+from sync.adapters.http.fhir.answers import object_of
+from sync.errors import SyncError
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """
+    What was downloaded.
+
+    Attributes
+    ----------
+    mode
+        ``export`` or ``paging``.
+    deletions
+        How deleted resources were found: ``all``, ``deleted-files`` or ``listing``.
+    absent
+        Types that the service does not have.
+    """
+
+    data: Input
+    mode: str
+    deletions: str
+    absent: tuple[str, ...]
+
+
+async def fetch(
+    service: FhirService,
+    folder: Path,
+    types: Iterable[str],
+    *,
+    since: str | None = None,
+    known: Mapping[str, frozenset[str]] | None = None,
+    paging: bool = False,
+    told: Told = lambda _, __, ___: None,
+) -> Fetched:
+    """
+    Download resources into a folder. A repeat after a kill goes on.
+
+    Parameters
+    ----------
+    since
+        Only what changed from then on; None for everything.
+    known
+        Ids by type that were there before: what of them is gone is found by listing, where the service does not say.
+    paging
+        Do not try ``$export``.
+
+    Raises
+    ------
+    CollectError, DataError
+        The service refuses, or what it gave is not readable.
+    Unavailable
+        ``collect.unavailable``; repeat.
+    """
+    offered, time = await _offered(service)
+    wanted = sorted(types)
+    present = [kind for kind in wanted if kind in offered]
+    progress = begin(folder, service.base, since, present)
+    progress.time = progress.time or time
+    manifest = None
+    if not paging and progress.mode != "paging":
+        manifest = await export(service, progress, folder)
+    progress.mode = "paging" if manifest is None else "export"
+    progress.save(folder)
+    if manifest is None:
+        await page_all(service, progress, folder, told)
+        manifest = {"transactionTime": progress.time}
+    deletions = "all"
+    if since is not None:
+        deletions = "deleted-files"
+        if "deleted" not in manifest:
+            deletions = "listing"
+            manifest["deleted"] = await _listed(service, progress, known or {}, folder)
+        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    else:
+        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    try:
+        data = read_folder(folder)
+    except CollectError as problem:
+        if problem.code != "collect.no_files":
+            raise
+        data = Input({}, time=str(manifest.get("transactionTime") or "") or None)
+    return Fetched(data, progress.mode, deletions, tuple(sorted(set(wanted) - offered)))
+
+
+def forget(folder: Path) -> None:
+    """Delete a download that has been loaded."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _offered(service: FhirService) -> tuple[set[str], str]:
+    """
+    Return the types that the service has, and its time.
+
+    Source: FHIR R4 CapabilityStatement.rest.resource.
+    """
+    answer = await service.get("/metadata")
+    try:
+        statement = object_of(answer)
+    except SyncError:
+        statement = {}
+    if answer.is_error or statement.get("resourceType") != "CapabilityStatement":
+        raise CollectError(
+            f"{service.base} is no FHIR service", code="collect.url", hint="The base URL is the one below /metadata."
+        )
+    rests = [rest for rest in statement.get("rest") or [] if isinstance(rest, dict)]
+    found = {
+        str(resource.get("type"))
+        for rest in rests
+        for resource in rest.get("resource") or []
+        if isinstance(resource, dict)
+    }
+    return found, _time_of(answer)
+
+
+def _time_of(answer: httpx.Response) -> str:
+    try:
+        at = parsedate_to_datetime(answer.headers["Date"])
+    except (KeyError, ValueError):
+        at = datetime.now(UTC)
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+async def _listed(
+    service: FhirService, progress: Progress, known: Mapping[str, frozenset[str]], folder: Path
+) -> list[dict[str, str]]:
+    """Find out what is gone by listing the ids of what is there, and write it as an export does."""
+    lines = []
+    for kind in progress.types:
+        if not known.get(kind):
+            continue
+        gone = sorted(known[kind] - await list_ids(service, progress, kind))
+        if gone:
+            entries = [{"request": {"method": "DELETE", "url": f"{kind}/{identity}"}} for identity in gone]
+            lines.append(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+    if not lines:
+        return []
+    (folder / "deleted.0.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
+    return [{"type": "Bundle", "url": "deleted.0.ndjson"}]

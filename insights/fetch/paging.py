@@ -1,0 +1,140 @@
+"""
+Searches page by page, where there is no ``$export``.
+
+Pages of one type are read one after the other, several types at once. After each page the state is written down, so a
+repeat goes on behind the last whole page. Source: FHIR R4 search.html, paging and ``_lastUpdated``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from insights.errors import CollectError
+from insights.fetch.progress import Progress, Told
+from insights.fetch.service import FhirService
+from sync.adapters.http.fhir.answers import following, matches, object_of
+from sync.errors import SyncError
+
+PAGE = 500
+IDS = 1000
+AT_ONCE = 4
+
+
+async def page_all(service: FhirService, progress: Progress, folder: Path, told: Told) -> None:
+    """
+    Read all pages of all types.
+
+    Raises
+    ------
+    CollectError
+        ``collect.search_parameter``: the service does not know ``_lastUpdated``; ``collect.refused``.
+    Unavailable
+        ``collect.unavailable``; a repeat goes on.
+    """
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(kind: str) -> None:
+        async with slots:
+            await _page_type(service, progress, kind, folder, told)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for kind in progress.types:
+                group.create_task(one(kind))
+    except ExceptionGroup as problems:  # the others were cancelled; their last whole page is written down
+        raise problems.exceptions[0] from None
+
+
+async def _page_type(service: FhirService, progress: Progress, kind: str, folder: Path, told: Told) -> None:
+    state = progress.of(kind)
+    if state.done:
+        return
+    since = f"&_lastUpdated=ge{quote(progress.since)}" if progress.since else ""
+    total = await _total(service, f"/{kind}?_summary=count{since}")
+    first = f"/{kind}?_count={PAGE}{since}"
+    part = folder / f"{kind}.ndjson.part"
+    with part.open("ab") as out:
+        out.truncate(state.size)  # of a page that a kill cut short
+        out.seek(state.size)
+        link: str | None = state.following or first
+        while link is not None:
+            resources, link = await _page(service, link, kind, filtered=bool(since))
+            if progress.since is not None:
+                _check_since(resources, progress.since, kind)
+            out.writelines(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in resources)
+            out.flush()
+            state.following, state.size = link, out.tell()
+            state.resources += len(resources)
+            progress.save(folder)
+            told(kind, state.resources, total)
+    part.replace(folder / f"{kind}.ndjson")
+    state.done = True
+    progress.save(folder)
+
+
+async def list_ids(service: FhirService, progress: Progress, kind: str) -> frozenset[str]:
+    """Return the ids of all resources of a type that are there now."""
+    found: set[str] = set()
+    link: str | None = f"/{kind}?_elements=id&_count={IDS}"
+    while link is not None:
+        resources, link = await _page(service, link, kind, filtered=False)
+        found |= {str(each["id"]) for each in resources if "id" in each}
+    assert kind in progress.types
+    return frozenset(found)
+
+
+async def _page(
+    service: FhirService, link: str, kind: str, *, filtered: bool
+) -> tuple[list[dict[str, Any]], str | None]:
+    answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
+    if answer.status_code == httpx.codes.BAD_REQUEST and filtered:
+        raise _unknown_parameter(kind)
+    if answer.is_error:
+        raise CollectError(f"a search for {kind} answers {answer.status_code}", code="collect.refused")
+    try:
+        return [dict(each) for each in matches(answer, kind)], following(answer, service.base, kind)
+    except SyncError as problem:
+        raise CollectError(f"a search for {kind}: {problem}", code="collect.refused") from None
+
+
+async def _total(service: FhirService, path: str) -> int | None:
+    answer = await service.get(path)
+    if answer.is_error:
+        return None
+    try:
+        total = object_of(answer).get("total")
+    except SyncError:
+        return None
+    return total if isinstance(total, int) else None
+
+
+def _check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
+    """Check that the service looked at ``_lastUpdated``: one that ignores it answers with everything."""
+    limit = _instant(since)
+    for each in resources:
+        updated = _instant(str((each.get("meta") or {}).get("lastUpdated") or ""))
+        if updated is None or (limit is not None and updated < limit):
+            raise _unknown_parameter(kind)
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _unknown_parameter(kind: str) -> CollectError:
+    return CollectError(
+        f"the service does not search {kind} by _lastUpdated",
+        code="collect.search_parameter",
+        hint="Collect everything, without --since.",
+    )

@@ -1,0 +1,93 @@
+"""What has been downloaded so far, so that a kill undoes nothing that is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+STATE = "state.json"
+
+Told = Callable[[str, int, int | None], None]
+"""Told of a type how many resources are there, and how many there will be."""
+
+
+@dataclass(slots=True)
+class TypeState:
+    """
+    How far the pages of a type are read.
+
+    Attributes
+    ----------
+    following
+        Link to the next page; None before the first.
+    size
+        Bytes of the file that belong to the pages read: whatever is behind them is cut off.
+    """
+
+    following: str | None = None
+    size: int = 0
+    resources: int = 0
+    done: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    The state of a download.
+
+    Attributes
+    ----------
+    base, since, types
+        What is asked for; a download of something else begins anew.
+    time
+        Of the service when it began.
+    mode
+        ``export`` or ``paging``; empty before it is known.
+    status_url
+        Of the running export.
+    """
+
+    base: str
+    since: str | None
+    types: list[str]
+    time: str | None = None
+    mode: str = ""
+    status_url: str | None = None
+    pages: dict[str, TypeState] = field(default_factory=dict)
+    listed: dict[str, TypeState] = field(default_factory=dict)
+
+    def of(self, kind: str, *, listing: bool = False) -> TypeState:
+        """Return the state of a type."""
+        return (self.listed if listing else self.pages).setdefault(kind, TypeState())
+
+    def save(self, folder: Path) -> None:
+        """Write it down; a reader sees the former or the new one."""
+        temporary = folder / f"{STATE}.new"
+        temporary.write_text(json.dumps(asdict(self)), "utf-8")
+        os.replace(temporary, folder / STATE)  # noqa: PTH105 -- the step that counts
+
+
+def begin(folder: Path, base: str, since: str | None, types: list[str]) -> Progress:
+    """Return the state of an interrupted download of the same, or of a new one in an empty folder."""
+    wanted = Progress(base, since, types)
+    found = _load(folder / STATE)
+    if found is not None and (found.base, found.since, found.types) == (base, since, types):
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return wanted
+
+
+def _load(file: Path) -> Progress | None:
+    try:
+        raw = json.loads(file.read_text("utf-8"))
+        states = {
+            name: {kind: TypeState(**state) for kind, state in raw.pop(name).items()} for name in ("pages", "listed")
+        }
+        return Progress(**raw, pages=states["pages"], listed=states["listed"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,173 @@
+"""How a FHIR service is asked: with the sync's client, patiently, and with its failures as ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from insights.errors import CollectError, Unavailable
+from sync.adapters.http.fhir.remote import FhirRemote
+from sync.config import is_local
+from sync.errors import SyncError, TransientError
+from sync.telemetry.telemetry import Telemetry
+
+FHIR_JSON = "application/fhir+json"
+FHIR_NDJSON = "application/fhir+ndjson"
+
+_AZURE = (".azurehealthcareapis.com", ".azurehealthcareapis.us", ".azurehealthcareapis.cn")
+_ATTEMPTS = 6
+_LONGEST_WAIT = 120.0
+_BLOCK = 1 << 20
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class FhirService:
+    """
+    A FHIR service at a base URL.
+
+    Parameters
+    ----------
+    tokens
+        Returns a bearer token; None where none are wanted.
+    sleep
+        Waits that many seconds; tests do not wait.
+    """
+
+    def __init__(
+        self,
+        remote: FhirRemote,
+        downloads: httpx.AsyncClient,
+        *,
+        token: Callable[[], Awaitable[str]] | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._remote = remote
+        self._downloads = downloads
+        self._token = token
+        self.sleep = sleep
+
+    @property
+    def base(self) -> str:
+        """Return the base URL."""
+        return self._remote.base
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """
+        Ask for a path below the base, again after a while where that may help.
+
+        Raises
+        ------
+        Unavailable
+            ``collect.unavailable``; what was downloaded stays.
+        """
+        asked = {"Accept": FHIR_JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._remote.ask("GET", path, headers=asked)
+            except TransientError as outage:
+                if attempt == _ATTEMPTS or outage.code in ("fhir.forbidden", "fhir.certificate"):
+                    raise Unavailable(
+                        f"the FHIR service: {outage}",
+                        code="collect.unavailable",
+                        hint="Repeat the command; it goes on.",
+                    ) from None
+                await self.sleep(min(outage.retry_after or 2.0**attempt, _LONGEST_WAIT))
+            except SyncError as problem:
+                raise CollectError(f"the FHIR service: {problem}", code="collect.refused") from None
+        raise AssertionError
+
+    def below(self, url: str) -> str | None:
+        """Return the path of a URL below the base; None if it leads elsewhere, where no token goes."""
+        if not url.startswith(("http://", "https://")):
+            return "/" + url.lstrip("/")
+        target, home = urlsplit(url), urlsplit(self.base)
+        if (target.scheme, target.netloc) != (home.scheme, home.netloc) or ".." in target.path.split("/"):
+            return None
+        if not target.path.startswith(f"{home.path}/"):
+            return None
+        return target.path[len(home.path) :] + (f"?{target.query}" if target.query else "")
+
+    async def download(self, url: str, file: Path, *, with_token: bool) -> int:
+        """
+        Download a file; it has its name when it is whole. Idempotent: what is there already is not asked for.
+
+        Raises
+        ------
+        Unavailable
+            ``collect.unavailable``.
+        """
+        if file.exists():
+            return file.stat().st_size
+        headers = {"Accept": FHIR_NDJSON}
+        ours = self.below(url) is not None
+        if with_token and ours and self._token is not None:
+            headers["Authorization"] = f"Bearer {await self._token()}"
+        part = file.with_name(f"{file.name}.part")
+        address = url if url.startswith("http") else f"{self.base}/{url.lstrip('/')}"
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._downloads.stream("GET", address, headers=headers) as answer:
+                    answer.raise_for_status()
+                    with part.open("wb") as out:
+                        async for block in answer.aiter_bytes(_BLOCK):
+                            out.write(block)
+            except httpx.HTTPError as problem:
+                if attempt == _ATTEMPTS or _is_final(problem):
+                    raise Unavailable(
+                        f"a file of the export: {type(problem).__name__}",
+                        code="collect.unavailable",
+                        hint="Repeat the command; it goes on.",
+                    ) from None
+                await self.sleep(min(2.0**attempt, _LONGEST_WAIT))
+            else:
+                part.replace(file)
+                return file.stat().st_size
+        raise AssertionError
+
+
+def _is_final(problem: httpx.HTTPError) -> bool:
+    return isinstance(problem, httpx.HTTPStatusError) and problem.response.is_client_error
+
+
+@asynccontextmanager
+async def connected(
+    base_url: str, *, transport: httpx.AsyncBaseTransport | None = None, sleep: Sleep = asyncio.sleep
+) -> AsyncIterator[FhirService]:
+    """
+    Connect to a FHIR service. One of Azure gets tokens of the identity that is signed in, others none.
+
+    Raises
+    ------
+    CollectError
+        ``collect.url``.
+    """
+    url = base_url.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CollectError("not the URL of a FHIR service", code="collect.url", hint="Give --fhir https://….")
+    async with httpx.AsyncClient(timeout=httpx.Timeout(120.0, connect=5.0), transport=transport) as downloads:
+        if parts.hostname.endswith(_AZURE) and not is_local(url):
+            # Azure's libraries take a second to load, and others do not need them.
+            from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
+
+            from sync.adapters.azure.tokens import CredentialTokens  # noqa: PLC0415
+
+            async with DefaultAzureCredential() as credential:
+                tokens = CredentialTokens(credential, scope=f"{url}/.default")
+                remote = FhirRemote(url, telemetry=Telemetry(), tokens=tokens, transport=transport)
+                try:
+                    yield FhirService(remote, downloads, token=tokens.token, sleep=sleep)
+                finally:
+                    await remote.aclose()
+        else:
+            remote = FhirRemote(url, telemetry=Telemetry(), transport=transport, sleep=sleep)
+            try:
+                yield FhirService(remote, downloads, sleep=sleep)
+            finally:
+                await remote.aclose()

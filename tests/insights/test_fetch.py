@@ -1,0 +1,243 @@
+"""Collecting from a FHIR service: by $export and by paging, interrupted, refused, and what is gone."""
+
+import asyncio
+import json
+import re
+from contextlib import suppress
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from insights.collect import Store, build
+from insights.errors import CollectError, Unavailable
+from insights.fetch import connected, fetch
+from tests.insights.collected import catalogue, tables, write
+from tests.insights.collected import collect as collect_files
+from tests.insights.test_collect import condition, patient
+
+BASE = "http://127.0.0.1:1/fhir"
+
+
+class Server:
+    """A FHIR service in memory that answers as one would."""
+
+    def __init__(self, *resources, exports=True, deleted=None, knows_last_updated=True, page=3):
+        self.resources = {f"{each['resourceType']}/{each['id']}": each for each in resources}
+        self.exports = exports
+        self.deleted = deleted
+        self.knows_last_updated = knows_last_updated
+        self.page = page
+        self.polls = 0
+        self.asked = []
+        self.fails_at = None
+        self.since = None
+
+    def __call__(self, request):
+        path = request.url.path.removeprefix("/fhir")
+        query = parse_qs(request.url.query.decode())
+        self.asked.append((path, query))
+        if self.fails_at is not None and len(self.asked) > self.fails_at:
+            raise httpx.ConnectError("down")
+        if path == "/metadata":
+            types = [{"type": kind} for kind in ("Patient", "Condition", "Basic")]
+            body = {"resourceType": "CapabilityStatement", "rest": [{"resource": types}]}
+            return httpx.Response(200, json=body, headers={"Date": "Tue, 30 Jun 2026 12:00:00 GMT"})
+        if path == "/$export":
+            return self.kick_off(request, query)
+        if path.startswith("/jobs"):
+            return self.job()
+        if path.startswith("/files/"):
+            lines = [json.dumps(each) for each in self.of(path.removeprefix("/files/"), self.since)]
+            return httpx.Response(200, text="\n".join(lines))
+        if path == "/gone":
+            entries = [{"request": {"method": "DELETE", "url": each}} for each in self.deleted]
+            return httpx.Response(200, text=json.dumps({"resourceType": "Bundle", "entry": entries}))
+        return self.search(path.removeprefix("/"), query)
+
+    def of(self, kind, since=None):
+        listed = [each for each in self.resources.values() if each["resourceType"] == kind]
+        return [each for each in listed if since is None or each["meta"]["lastUpdated"] >= since]
+
+    def kick_off(self, request, query):
+        if not self.exports:
+            return httpx.Response(404, json={"resourceType": "OperationOutcome", "issue": []})
+        assert request.headers["Prefer"] == "respond-async"
+        self.since = query.get("_since", [None])[0]
+        return httpx.Response(202, headers={"Content-Location": f"{BASE}/jobs/1"})
+
+    def job(self):
+        self.polls += 1
+        if self.polls < 3:
+            return httpx.Response(202, headers={"Retry-After": "7"})
+        manifest = {
+            "transactionTime": "2026-06-30T12:00:00Z",
+            "requiresAccessToken": False,
+            "output": [{"type": kind, "url": f"{BASE}/files/{kind}"} for kind in ("Patient", "Condition")],
+            "error": [],
+        }
+        if self.deleted is not None:
+            manifest["deleted"] = [{"type": "Bundle", "url": f"{BASE}/gone"}]
+        return httpx.Response(200, json=manifest)
+
+    def search(self, kind, query):
+        since = query.get("_lastUpdated", ["ge"])[0].removeprefix("ge") or None
+        found = self.of(kind, since if self.knows_last_updated else None)
+        if query.get("_summary"):
+            return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "total": len(found)})
+        start = int(query.get("at", ["0"])[0])
+        entries = [{"resource": each} for each in found[start : start + self.page]]
+        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+        if start + self.page < len(found):
+            more = "&".join(f"{name}={value[0]}" for name, value in query.items() if name != "at")
+            bundle["link"] = [{"relation": "next", "url": f"{BASE}/{kind}?{more}&at={start + self.page}"}]
+        return httpx.Response(200, json=bundle)
+
+
+WORLD = [*(patient(n) for n in range(8)), *(condition(n, n % 8, "a") for n in range(11))]
+for each in WORLD:
+    each["meta"]["lastUpdated"] = "2026-06-01T00:00:00Z"
+
+waited = []
+
+
+async def _no_wait(seconds):
+    waited.append(seconds)
+
+
+def run(server, folder, **options):
+    """Fetch and load, as the command does."""
+
+    async def download():
+        async with connected(BASE, transport=httpx.MockTransport(server), sleep=_no_wait) as service:
+            return await fetch(service, store.incoming, catalogue().by_resource, **options)
+
+    store = Store(folder)
+    store.prepare()
+    fetched = asyncio.run(download())
+    since = options.get("since")
+    built = build(store, fetched.data, catalogue(), source=BASE, refresh=since is not None, deletions=fetched.deletions)
+    from insights.fetch.fetching import forget
+
+    forget(store.incoming)
+    return fetched, built
+
+
+@pytest.mark.parametrize("exports", [True, False])
+def test_both_ways_give_the_tables_of_the_files(tmp_path, exports):
+    fetched, built = run(Server(*WORLD, exports=exports), tmp_path / "d")
+    collect_files(tmp_path / "files", write(tmp_path / "in", *WORLD))
+    assert tables(tmp_path / "d") == tables(tmp_path / "files")
+    assert fetched.mode == ("export" if exports else "paging")
+    assert built.known.data_time == "2026-06-30T12:00:00Z"
+    assert "ImagingStudy" in fetched.absent
+
+
+def test_an_export_is_polled_as_often_as_the_service_says(tmp_path):
+    waited.clear()
+    server = Server(*WORLD)
+    run(server, tmp_path / "d")
+    assert (server.polls, waited) == (3, [7.0, 7.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        ({"exports": True, "deleted": ["Patient/p1", "Condition/c9"]}, "deleted-files"),
+        ({"exports": True}, "listing"),
+        ({"exports": False}, "listing"),
+    ],
+)
+def test_a_refresh_gives_the_tables_of_everything(tmp_path, options, how):
+    run(Server(*WORLD), tmp_path / "d")
+    later = [each for each in WORLD if each["id"] not in ("p1", "c9")]
+    changed = condition(3, 2, "b", version="2")
+    changed["meta"]["lastUpdated"] = "2026-07-02T00:00:00Z"
+    later = [*(each for each in later if each["id"] != "c3"), changed]
+    store = Store(tmp_path / "d")
+    fetched, built = run(
+        Server(*later, **options), tmp_path / "d", since=store.collected().data_time, known=store.ids()
+    )
+    collect_files(tmp_path / "files", write(tmp_path / "in", *later))
+    assert fetched.deletions == how
+    assert tables(tmp_path / "d") == tables(tmp_path / "files")
+    assert built.deleted == {"Patient": 1, "Condition": 1}
+
+
+@pytest.mark.parametrize("exports", [True, False])
+@pytest.mark.parametrize("fails_at", range(2, 16, 2))
+def test_whenever_it_breaks_off_the_next_run_goes_on(tmp_path, exports, fails_at):
+    server = Server(*WORLD, exports=exports)
+    server.fails_at = fails_at
+    with suppress(Unavailable):  # it has nothing to ask that often, or it breaks off with this and no other error
+        run(server, tmp_path / "d")
+    again = Server(*WORLD, exports=exports)
+    run(again, tmp_path / "d")
+    collect_files(tmp_path / "files", write(tmp_path / "in", *WORLD))
+    assert tables(tmp_path / "d") == tables(tmp_path / "files")
+
+
+def test_pages_that_were_read_are_not_asked_for_again(tmp_path):
+    server = Server(*WORLD, exports=False)
+    run(Server(*WORLD, exports=False), tmp_path / "whole")
+    run(server, tmp_path / "counted")
+    everything = len(server.asked)
+    broken = Server(*WORLD, exports=False)
+    broken.fails_at = everything - 2
+    with pytest.raises(Unavailable):
+        run(broken, tmp_path / "d")
+    again = Server(*WORLD, exports=False)
+    run(again, tmp_path / "d")
+    assert len(again.asked) < everything
+
+
+def test_a_service_that_ignores_last_updated_is_not_believed(tmp_path):
+    run(Server(*WORLD), tmp_path / "d")
+    store = Store(tmp_path / "d")
+    before = store.collected()
+    with pytest.raises(CollectError) as problem:
+        run(
+            Server(*WORLD, exports=False, knows_last_updated=False),
+            tmp_path / "d",
+            since=before.data_time,
+            known=store.ids(),
+        )
+    assert problem.value.code == "collect.search_parameter"
+    assert store.collected() == before
+
+
+def test_what_is_no_fhir_service_is_named(tmp_path):
+    with pytest.raises(CollectError) as problem:
+        run(lambda _: httpx.Response(200, text="<html>"), tmp_path / "d")
+    assert problem.value.code == "collect.url"
+
+
+def test_an_export_on_another_server_is_not_followed(tmp_path):
+    class Elsewhere(Server):
+        def kick_off(self, request, query):
+            return httpx.Response(202, headers={"Content-Location": "http://elsewhere.example/jobs/1"})
+
+    with pytest.raises(CollectError) as problem:
+        run(Elsewhere(*WORLD), tmp_path / "d")
+    assert problem.value.code == "collect.foreign_link"
+
+
+def test_an_export_that_is_given_up_is_begun_anew(tmp_path):
+    class GivenUp(Server):
+        def job(self):
+            return httpx.Response(404 if not self.polls else 200)
+
+    with pytest.raises(CollectError) as problem:
+        run(GivenUp(*WORLD), tmp_path / "d")
+    assert problem.value.code == "collect.export"
+    server = Server(*WORLD)
+    run(server, tmp_path / "d")
+    assert [path for path, _ in server.asked if path == "/$export"] == ["/$export"]
+
+
+def test_only_types_that_views_read_are_asked_for(tmp_path):
+    server = Server(*WORLD, exports=False)
+    run(server, tmp_path / "d")
+    assert {path for path, _ in server.asked} == {"/metadata", "/$export", "/Patient", "/Condition"}
+    assert all(re.fullmatch(r"/\$?[A-Za-z]+", path) for path, _ in server.asked)
+    assert urlsplit(BASE).path == "/fhir"
