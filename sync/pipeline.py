@@ -64,7 +64,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
                 await mark_dirty(studies_of(before), s)
             return Ingested.OVERTAKEN
         try:
-            inspection = inspection_of(change, before) or await inspect_object(change.object, s)
+            inspection = await inspect_object(change.object, s, offered=inspection_of(change, before))
         except SourceArchived:
             if before and before.settled and before.study and await s.objects.etag(change.object) == before.etag:
                 return Ingested.REPEAT  # archived after it was read: what is known of it holds

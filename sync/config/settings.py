@@ -131,6 +131,15 @@ class Settings(MappingSettings):
     dicom_url: RootWithoutVersion = ""
     """Root URL of the DICOM service whose change feed is read, without ``/v2``; if empty, none is read."""
 
+    dicom_header: Literal["never", "when-needed", "always"] = "when-needed"
+    """
+    When the own header of an instance of the DICOM service is read instead of its metadata, which lack what the service
+    takes for invalid. ``never``: no request an instance, but a study may go to no patient or have no modality.
+    ``when-needed``: one request more for each instance whose metadata lack the Patient ID or an attribute that it must
+    have, or have lost letters. ``always``: one request an instance, and exactly what a file in blob storage gives. An
+    instance whose metadata cannot be had is read this way in any case.
+    """
+
     orthanc_url: WebRoot = ""
     """Base URL of the Orthanc server whose changes are read; if empty, none is read."""
 

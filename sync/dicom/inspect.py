@@ -1,28 +1,49 @@
 """
-Look at an object as it is now, wherever it is: bytes of a file in blob storage, or metadata of a DICOM service.
+Look at an object as it is now, wherever it is: bytes of a file in blob storage, or what a DICOM service says of it.
 
 Who has an `ObjectRef` needs nothing else: its account names the source. Ingest, retries of dead letters and checks all
 look this way, so that a source is added by one entry of `Services.instances`.
+
+A DICOM service tells the metadata of an instance, and of some it tells less than there is, or fails. Then the
+instance's own header is read; `DICOM_SYNC_DICOM_HEADER` says when else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
+from typing import Any
 
-from sync.dicom.header import inspect_header, read_json
+from sync.dicom.dropped import lacking, without
+from sync.dicom.header import inspect_header, read_json, read_stream
 from sync.dicom.instance_names import uids_of
-from sync.errors import SourceGone, UnreadableObject
-from sync.model import Inspection, InstanceMetadata, ObjectRef
-from sync.ports import Inspect
+from sync.errors import SourceGone, SourceUnavailable, UnreadableObject
+from sync.model import Inspection, InstanceMetadata, InstanceRecord, ObjectRef, StudyRef
+from sync.ports import Inspect, InstanceSource, RetrievableSource
+from sync.telemetry.instruments import HEADERS_RETRIEVED
+
+UNAVAILABLE = frozenset({"source.unavailable", "source.garbage"})
+"""Codes of an answer that another question may get in spite of it: 5xx, none, or no JSON."""
+
+_REFUSED = "source.refused"
+_CHARACTER_SETS = "00080005"
+_RETRIEVED = "retrieved"
+"""ETag of an inspection of the instance itself, which a service gives without one."""
 
 
-async def inspect_object(ref: ObjectRef, s: Inspect) -> Inspection:
+async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | None = None) -> Inspection:
     """
     Look at one object. Only reads; safe to repeat.
 
+    Parameters
+    ----------
+    offered
+        What the metadata of a feed's entry said; taken unless the instance's own header is wanted.
+
     Returns
     -------
-    Look
+    Inspection
         With a record, with a problem, or with neither (and no ETag) when the object is gone.
 
     Raises
@@ -34,12 +55,94 @@ async def inspect_object(ref: ObjectRef, s: Inspect) -> Inspection:
     """
     source = s.instances.get(ref.account)
     if source is None:
-        return await inspect_header(s.objects, ref, s.settings.header)
+        return offered or await inspect_header(s.objects, ref, s.settings.header)
+    if not isinstance(source, RetrievableSource):
+        return offered or await _by_metadata(source, ref)
+    if offered is None and s.settings.dicom_header != "always":
+        try:
+            offered = await _by_metadata(source, ref)
+        except SourceUnavailable as failure:
+            if failure.code not in UNAVAILABLE:
+                raise
+            return await _in_spite_of(failure, source, ref, s)
+    return await _completed(offered, source, ref, s)
+
+
+async def _by_metadata(source: InstanceSource, ref: ObjectRef) -> Inspection:
     try:
-        metadata = await source.metadata(ref)
+        return inspection_from(await source.metadata(ref), ref)
     except SourceGone:
         return Inspection(etag=None)
-    return inspection_from(metadata, ref)
+
+
+async def _completed(offered: Inspection | None, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
+    """Read the header where the metadata do not do; what cannot be had that way is a finding."""
+    wanted = s.settings.dicom_header
+    if offered is not None:
+        if offered.etag is None or wanted == "never":
+            return _with_findings(offered)
+        if wanted == "when-needed" and not offered.lacking:
+            return offered
+    try:
+        found = await _by_header(source, ref, s, reason=wanted if wanted == "always" else "dropped")
+    except SourceUnavailable as failure:
+        if failure.code != _REFUSED:
+            raise
+        found = None
+    if found is None or found.record is None:
+        # No header is no proof: what the service says of the instance now decides.
+        told = await _by_metadata(source, ref)
+        return (
+            found if found is not None and found.problem is not None and told.record is None else _with_findings(told)
+        )
+    return replace(found, etag=offered.etag, order=offered.order) if offered is not None else found
+
+
+async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
+    """Read the header of an instance whose metadata the service cannot give."""
+    try:
+        found = await _by_header(source, ref, s, reason="unreadable")
+    except SourceUnavailable as again:
+        if again.code == _REFUSED:
+            raise failure from None
+        if again.code not in UNAVAILABLE:
+            raise
+        hint = "The DICOM service gives neither the metadata nor the file of this instance; store it anew, then retry."
+        raise SourceUnavailable(failure.detail, code="source.unreadable", hint=hint) from None
+    if found.etag is None:
+        raise failure  # no file is no proof that the instance is gone
+    return found
+
+
+async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Inspect, *, reason: str) -> Inspection:
+    try:
+        async with source.content(ref) as chunks:
+            found = await read_stream(chunks, s.settings.header)
+    except SourceGone:
+        return Inspection(etag=None)
+    s.telemetry.measure(HEADERS_RETRIEVED, reason=reason)
+    if isinstance(found, UnreadableObject):
+        return Inspection(etag=_RETRIEVED, problem=found)
+    return Inspection(etag=_RETRIEVED, record=_named(found, ref))
+
+
+def _named(record: InstanceRecord, ref: ObjectRef) -> InstanceRecord:
+    """Give the record the identity by which the service knows the instance."""
+    uids = uids_of(ref)
+    study = uids.get("StudyInstanceUID", record.study.study_instance_uid)
+    return replace(
+        record,
+        study=StudyRef(study_instance_uid=study, partition=ref.container),
+        series_instance_uid=uids.get("SeriesInstanceUID", record.series_instance_uid),
+        sop_instance_uid=uids.get("SOPInstanceUID", record.sop_instance_uid),
+    )
+
+
+def _with_findings(inspection: Inspection) -> Inspection:
+    record = inspection.record
+    if record is None or not inspection.lacking:
+        return inspection
+    return replace(inspection, record=without(record, inspection.lacking))
 
 
 def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
@@ -50,4 +153,11 @@ def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
     except UnreadableObject as problem:
         problem.__context__ = None
         return Inspection(etag=metadata.etag, order=order, problem=problem.with_traceback(None))
-    return Inspection(etag=metadata.etag, order=order, record=record)
+    missing = lacking(record.attributes, _character_sets(metadata.dataset))
+    return Inspection(etag=metadata.etag, order=order, record=record, lacking=missing)
+
+
+def _character_sets(dataset: Any) -> tuple[str, ...]:
+    element = dataset.get(_CHARACTER_SETS) if isinstance(dataset, Mapping) else None
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()

@@ -18,6 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.dicom.feed_entries import FEED, Entry, entries_of
+from sync.dicom.inspect import UNAVAILABLE
+from sync.errors import SourceUnavailable
 from sync.model import Batch, Change, ObjectRef
 from sync.ports import ChangeFeed, Reject
 from sync.protocol.dead_letters import dead_letter_message
@@ -35,11 +37,14 @@ LONGEST_WINDOW = 2000
 """Rows to skip at most before the window begins anew."""
 
 
-async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | None) -> AsyncIterator[Sequence[Entry]]:
+async def pages(
+    feed: ChangeFeed, *, start: datetime | None, end: datetime | None, metadata: bool = True
+) -> AsyncIterator[Sequence[Entry]]:
     """
     Read the pages of a window of time, from ``start`` on and before ``end``; None: of the feed's beginning, its end.
 
-    Only reads.
+    Only reads. A page that cannot be had with metadata is read without them, and its instances are asked for one by
+    one: one of them may be stored and yet unreadable, and must not stop the feed.
 
     Raises
     ------
@@ -48,7 +53,7 @@ async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | Non
     """
     offset, before = 0, None
     while True:
-        raw = await feed.page(start=_text(start), end=_text(end), offset=offset, limit=LIMIT)
+        raw = await _page(feed, start=_text(start), end=_text(end), offset=offset, metadata=metadata)
         if not raw or raw == before:
             return
         entries = entries_of(raw, feed.account)
@@ -57,6 +62,16 @@ async def pages(feed: ChangeFeed, *, start: datetime | None, end: datetime | Non
         last = entries[-1].at
         if offset >= LONGEST_WINDOW and last is not None and (start is None or last > start):
             start, offset, before = last, 0, None
+
+
+async def _page(feed: ChangeFeed, *, start: str, end: str, offset: int, metadata: bool) -> Sequence[Any]:
+    """Read a page; the adapter has repeated the request already where that may help."""
+    try:
+        return await feed.page(start=start, end=end, offset=offset, limit=LIMIT, metadata=metadata)
+    except SourceUnavailable as failure:
+        if not metadata or failure.code not in UNAVAILABLE:
+            raise
+        return await feed.page(start=start, end=end, offset=offset, limit=LIMIT, metadata=False)
 
 
 async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> datetime:
@@ -91,7 +106,7 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
     reached, sequence = until, position.get("sequence") or 0
     moving = {"since": now.isoformat(), "closed": False}
     start = until if position.get("closed") else _timestamp(position.get("from"))
-    async for entries in pages(feed, start=start, end=None):
+    async for entries in pages(feed, start=start, end=None, metadata=s.settings.dicom_header != "always"):
         await _dead_letter_bad(entries, feed.account, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)

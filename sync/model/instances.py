@@ -50,7 +50,7 @@ class Inspection:
     The object as it was when looked at; exactly one of three truths.
 
     A ``record`` (it is an instance), a ``problem`` (it is there and can never become one), or neither: it is gone, and
-    then ``etag`` is None.
+    then ``etag`` is None. ``lacking`` are the keywords of what a service's metadata must have left out of the record.
     """
 
     etag: str | None
@@ -58,3 +58,4 @@ class Inspection:
     """When the store last changed the object, ISO 8601 UTC. For people: nothing is decided by it."""
     record: InstanceRecord | None = None
     problem: UnreadableObject | None = None
+    lacking: tuple[str, ...] = ()

@@ -46,7 +46,15 @@ from sync.ports.services import (
     Verify,
     Watch,
 )
-from sync.ports.sources import BlobFeed, ChangeFeed, InstanceSource, ObjectListing, ObjectSource, OrthancServer
+from sync.ports.sources import (
+    BlobFeed,
+    ChangeFeed,
+    InstanceSource,
+    ObjectListing,
+    ObjectSource,
+    OrthancServer,
+    RetrievableSource,
+)
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
 
 __all__ = [
@@ -93,6 +101,7 @@ __all__ = [
     "ReadFeeds",
     "Reject",
     "ResultEvents",
+    "RetrievableSource",
     "Services",
     "StudyHistory",
     "StudyQueue",

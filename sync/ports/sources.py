@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sync.model import (
     Chunk,
@@ -140,6 +141,28 @@ class InstanceSource(Protocol):
         ------
         SourceUnavailable
             See `metadata`.
+        """
+        ...
+
+
+@runtime_checkable
+class RetrievableSource(InstanceSource, Protocol):
+    """
+    A DICOM service whose metadata leave out what it takes for invalid, and which gives the instances themselves.
+
+    An attribute that its metadata lack may be there all the same: Azure's drops it, with a warning to the sender only.
+    """
+
+    def content(self, ref: ObjectRef) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """
+        Return the bytes of the instance from its beginning, as they are stored; leaving the block ends the transfer.
+
+        Raises
+        ------
+        SourceGone
+            There is no such instance.
+        SourceUnavailable
+            The service did not answer, or refused us.
         """
         ...
 

@@ -132,7 +132,7 @@ class _Inspections:
             self.walk.count(Ingested.REPEAT.counted)
             self.studies |= studies_of(known)
             return
-        found = change.inspection or await inspect_object(change.object, self.services)
+        found = await inspect_object(change.object, self.services, offered=change.inspection)
         self.walk.count(Ingested.of(found).counted)
         await self._keep(change, found, known)
 

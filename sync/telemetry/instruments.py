@@ -98,6 +98,7 @@ RESOURCE_TYPE = _one_of(
     "Patient",
 )
 STATUS = _one_of("status", "http.response.status_class", "1xx", "2xx", "3xx", "4xx", "5xx", "none")
+HEADER_REASON = _one_of("reason", "dicom_sync.header.reason", "dropped", "unreadable", "always")
 ALERT_STEP = _one_of("step", "dicom_sync.alert.step", "raised", "cleared")
 
 TIMER = Attribute(name="timer", key="dicom_sync.timer", form=_NAME)
@@ -135,6 +136,12 @@ DEAD_LETTERS = _counter("dicom_sync.dead_letters", "{dead_letter}", "Dead letter
 FAILURES = _counter("dicom_sync.failures", "{failure}", "Deliveries that failed and come again, by code.", CODE)
 DRIFT = _counter("dicom_sync.drift", "{resource}", "Disagreements of source, ledger and FHIR, when found.", DRIFT_KIND)
 LATENCY = _histogram("dicom_sync.study.latency", "s", "From a study's first mark to its settled FHIR write.", MINUTES)
+HEADERS_RETRIEVED = _counter(
+    "dicom_sync.headers.retrieved",
+    "{instance}",
+    "Instances of a DICOM service whose own header was read.",
+    HEADER_REASON,
+)
 HEADER_BYTES = _histogram("dicom_sync.header.size", "By", "Bytes of one ranged read of a header.", BYTES)
 FHIR_DURATION = _histogram(
     "dicom_sync.fhir.request.duration", "s", "Requests to the FHIR service.", SECONDS, METHOD, RESOURCE_TYPE, STATUS
@@ -166,6 +173,7 @@ INSTRUMENTS = (
     FAILURES,
     DRIFT,
     LATENCY,
+    HEADERS_RETRIEVED,
     HEADER_BYTES,
     FHIR_DURATION,
     FHIR_THROTTLED,

@@ -11,7 +11,8 @@ Source: microsoft/dicom-server, the SQL of its change feed; Azure "DICOM change 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,9 +21,11 @@ from sync.adapters.clocks import SystemClock
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
-from sync.ports import ChangeFeed, Clock, InstanceSource
+from sync.ports import ChangeFeed, Clock, RetrievableSource
 
 Dataset = Mapping[str, Any]
+
+_PIECE = 4096
 
 MOST = 200
 """Rows of a page of version 2."""
@@ -53,7 +56,12 @@ def id_of(dataset: Dataset, partition: str = "") -> InstanceId:
     return InstanceId(partition, *(str(dataset[tag]["Value"][0]) for tag in ("0020000D", "0020000E", "00080018")))
 
 
-class MemoryDicomService(ChangeFeed, InstanceSource):
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), _PIECE):
+        yield content[start : start + _PIECE]
+
+
+class MemoryDicomService(ChangeFeed, RetrievableSource):
     """
     One DICOM service; tests store, update and delete.
 
@@ -71,7 +79,15 @@ class MemoryDicomService(ChangeFeed, InstanceSource):
         self.instances: dict[InstanceId, tuple[int, Dataset]] = {}
         self.outages: list[SourceUnavailable] = []
         """Raised by the next calls, one each."""
+        self.contents: dict[InstanceId, bytes] = {}
+        """Files of instances, for those that were stored as one; others cannot be retrieved."""
+        self.unreadable: set[InstanceId] = set()
+        """Stored, but neither their metadata nor any answer that holds them can be had."""
+        self.lost: set[InstanceId] = set()
+        """Their files cannot be had either."""
         self.calls = 0
+        self.retrieved = 0
+        """Files that were asked for."""
 
     @property
     def account(self) -> str:
@@ -80,11 +96,23 @@ class MemoryDicomService(ChangeFeed, InstanceSource):
 
     # What the outside does.
 
-    def store(self, dataset: Dataset, partition: str = "", *, visible: bool = True) -> bool:
+    def store(
+        self,
+        dataset: Dataset,
+        partition: str = "",
+        *,
+        visible: bool = True,
+        content: bytes = b"",
+        readable: bool = True,
+    ) -> bool:
         """Store an instance; False, and nothing happens, when it is there already."""
         instance = id_of(dataset, partition)
         if instance in self.instances:
             return False
+        if content:
+            self.contents[instance] = content
+        if not readable:
+            self.unreadable.add(instance)
         self._write(instance, "create", dataset, visible=visible)
         return True
 
@@ -105,6 +133,8 @@ class MemoryDicomService(ChangeFeed, InstanceSource):
         ]
         for instance in found:
             del self.instances[instance]
+            self.contents.pop(instance, None)
+            self.unreadable.discard(instance)
             self._row(instance, "delete")
         return len(found)
 
@@ -137,7 +167,15 @@ class MemoryDicomService(ChangeFeed, InstanceSource):
         rows = self.window(
             datetime.fromisoformat(start) if start else None, datetime.fromisoformat(end) if end else None
         )
-        return [self.entry(row, metadata=metadata) for row in rows[offset : offset + limit]]
+        rows = rows[offset : offset + limit]
+        if metadata:
+            self.check_readable(row.instance for row in rows)
+        return [self.entry(row, metadata=metadata) for row in rows]
+
+    def check_readable(self, instances: Iterable[InstanceId]) -> None:
+        """Fail as the service does when it reads the metadata of one that cannot be read back."""
+        if any(instance in self.unreadable for instance in instances):
+            raise SourceUnavailable("503")
 
     def window(self, start: datetime | None, end: datetime | None) -> list[Row]:
         """Return the visible rows from ``start`` on and before ``end``, in the order of version 2."""
@@ -175,8 +213,23 @@ class MemoryDicomService(ChangeFeed, InstanceSource):
         self._answer()
         for instance, (sequence, dataset) in self.instances.items():
             if self._ref(instance) == ref:
+                self.check_readable([instance])
                 return InstanceMetadata(dataset=dataset, etag=f"{sequence}")
         raise SourceGone("no such instance")
+
+    @asynccontextmanager
+    async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the file of an instance, a little at a time."""
+        self._answer()
+        self.retrieved += 1
+        found = next((instance for instance in self.instances if self._ref(instance) == ref), None)
+        if found is None:
+            raise SourceGone("no such instance")
+        if found in self.lost:
+            raise SourceUnavailable("503")
+        if found not in self.contents:
+            raise SourceUnavailable("406", code="source.refused")
+        yield _pieces(self.contents[found])
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study."""

@@ -19,7 +19,7 @@ def test_every_finding_of_the_mapping_is_documented_and_none_else():
 
 
 def test_every_finding_of_the_header_reader_is_documented_and_none_else():
-    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "sync" / "dicom" / "header").glob("*.py"))
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "sync" / "dicom").rglob("*.py"))
     codes = set(re.findall(r'\("([a-z_]+\.[a-z_]+)", "', sources))
     assert len(codes) > 5
     assert codes == documented(1)

@@ -9,7 +9,8 @@ by the marks must have seen it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from types import ModuleType
@@ -17,15 +18,16 @@ from typing import Any
 
 from sync import pipeline
 from sync.adapters.clocks import ManualClock
-from sync.errors import StoreConflict, TransientError
+from sync.errors import SourceGone, StoreConflict, TransientError
 from sync.feeds import dicom_windows
-from sync.model import Action, Change, StudyRef
+from sync.model import Action, Change, InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import Clock, Services
 from sync.protocol.leases import take
-from sync.testing.dicom import MemoryDicomService
+from sync.testing.dicom import InstanceId, MemoryDicomService
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore
 from tests.dicom_services import described, instance, study_ref, uid
+from tests.headers import dicom_file, element
 from tests.simulation.stepping import Step, run
 from tests.simulation.world import SETTINGS
 
@@ -51,6 +53,41 @@ class Stepping:
             return await method(*args, **kwargs)
 
         return stepped
+
+
+class SteppingService(Stepping):
+    """The service; each answer is preceded by a `Step`, and instances are given as files too."""
+
+    _port: MemoryDicomService
+
+    @property
+    def account(self) -> str:
+        return self._port.account
+
+    async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
+        await Step()
+        return await self._port.metadata(ref)
+
+    @asynccontextmanager
+    async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
+        await Step()
+        for each, (_, dataset) in self._port.instances.items():
+            if self._port._ref(each) == ref:
+                yield _file_of(each, dataset["00081030"]["Value"][0])
+                return
+        raise SourceGone
+
+    def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
+        return self._port.objects_of(study)
+
+
+async def _file_of(each: InstanceId, description: str) -> AsyncIterator[bytes]:
+    yield dicom_file(
+        element(0x00080018, "UI", each.sop)
+        + element(0x00081030, "LO", description)
+        + element(0x0020000D, "UI", each.study)
+        + element(0x0020000E, "UI", each.series)
+    )
 
 
 @dataclass(eq=False)
@@ -82,6 +119,8 @@ class FeedWorld:
     windows: ModuleType = dicom_windows
     behind: float = 0.0
     """Seconds that the service's clock is behind ours."""
+    unreadable: float = 0.0
+    """How many of the instances that are stored cannot be read back."""
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
@@ -93,12 +132,13 @@ class FeedWorld:
         self.actors: list[Actor] = []
         self.shown: dict[StudyRef, dict[str, str]] = {}
         self.changes = 0
+        self.stopped = False
         self.services = self._services(step=True)
 
     def _services(self, *, step: bool) -> Services:
         wrap: Callable[[Any], Any] = Stepping if step else lambda port: port
         kept = [each.name for each in fields(Services) if hasattr(self.store, each.name) and each.name != "clock"]
-        service = wrap(self.service)
+        service = SteppingService(self.service) if step or self.unreadable else self.service
         return Services(
             settings=SETTINGS,
             clock=self.clock,
@@ -158,7 +198,8 @@ class FeedWorld:
         study, sop = self.rng.choice(STUDIES), self.rng.choice(SOPS)
         match self.rng.choice(("store", "store", "store late", "update", "delete", "delete study", "skip", "reveal")):
             case "store":
-                self.service.store(instance(study, sop) | described(f"{self.changes}"))
+                readable = not self.unreadable or self.rng.random() >= self.unreadable
+                self.service.store(instance(study, sop) | described(f"{self.changes}"), readable=readable)
             case "store late":
                 self.service.store(instance(study, sop) | described(f"{self.changes}"), visible=False)
             case "update":
@@ -220,11 +261,16 @@ class FeedWorld:
         self.services = self._services(step=False)
         for _ in range(2):
             self.clock.advance(LEASE + 1)
-            run(self.reader(Actor(None, None)))
+            try:
+                run(self.reader(Actor(None, None)))
+            except TransientError:
+                self.stopped = True
         run(self.projector())
 
     def difference(self) -> str | None:
         """Compare with the service; None when nothing differs."""
+        if self.stopped:
+            return "the feed stands still"
         for study in map(study_ref, STUDIES):
             held = {
                 each.sop: dataset["00081030"]["Value"][0]
@@ -287,11 +333,15 @@ def rows_of(rows: Any) -> dict[str, str]:
 
 
 def schedule(
-    seed: int, *, pipeline_module: ModuleType = pipeline, windows_module: ModuleType = dicom_windows
+    seed: int,
+    *,
+    pipeline_module: ModuleType = pipeline,
+    windows_module: ModuleType = dicom_windows,
+    unreadable: float = 0.0,
 ) -> str | None:
     """Play the schedule of a seed; say what is wrong in the end."""
     rng = random.Random(seed)
-    world = FeedWorld(rng, pipeline_module, windows_module)
+    world = FeedWorld(rng, pipeline_module, windows_module, unreadable=unreadable)
     left = rng.randint(3, 14)
     for _ in range(MAX_STEPS):
         if not left and not world.actors:

@@ -12,6 +12,7 @@ from tests.simulation.mutants import Mutant, apart
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 ENOUGH_TO_CATCH = 5_000
+UNREADABLE = 0.3
 
 
 @pytest.mark.parametrize("block", range(5))
@@ -19,6 +20,13 @@ def test_every_schedule_of_a_feed_ends_as_the_service_is(block):
     each = SCHEDULES // 5
     seeds = range(block * each, (block + 1) * each)
     assert {seed: end for seed in seeds if (end := schedule(seed)) is not None} == {}
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_instances_that_cannot_be_read_back_stop_no_schedule(block):
+    each = SCHEDULES // 10
+    seeds = range(block * each, (block + 1) * each)
+    assert {seed: end for seed in seeds if (end := schedule(seed, unreadable=UNREADABLE)) is not None} == {}
 
 
 MUTANTS = [
@@ -77,6 +85,7 @@ class Edit:
     old: str
     new: str
     script: Callable[[ModuleType], str | None] | None = None
+    unreadable: float = 0.0
 
     def load(self) -> ModuleType:
         return apart("sync.feeds.dicom_windows", (self.old, self.new), rule=self.rule)
@@ -109,6 +118,12 @@ EDITS = [
         "since is not None",
         script=appeared_after_a_rest,
     ),
+    Edit(
+        "a page that cannot be had with metadata is read without them",
+        "        return await feed.page(start=start, end=end, offset=offset, limit=LIMIT, metadata=False)\n",
+        "        raise\n",
+        unreadable=UNREADABLE,
+    ),
 ]
 
 
@@ -126,4 +141,5 @@ def test_reading_without_this_rule_is_caught(edit):
     if edit.script is not None:
         assert edit.script(changed) is not None
         return
-    assert any(schedule(seed, windows_module=changed) is not None for seed in range(ENOUGH_TO_CATCH))
+    seeds = range(ENOUGH_TO_CATCH)
+    assert any(schedule(seed, windows_module=changed, unreadable=edit.unreadable) is not None for seed in seeds)

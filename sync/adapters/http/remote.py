@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 import httpx
@@ -18,7 +18,7 @@ import httpx
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.adapters.http.tokens import TokenSource
-from sync.errors import TransientError
+from sync.errors import SyncError, TransientError
 from sync.telemetry.telemetry import Telemetry
 
 GONE = (404, 410)
@@ -120,6 +120,32 @@ class Remote(ABC):
         answer: httpx.Response = await retrying(self._ask_once, method, path, headers=headers, **request)
         return answer
 
+    @asynccontextmanager
+    async def stream(self, path: str, *, headers: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """
+        Send a GET request and give the bytes of its answer as they come; leaving the block closes the connection.
+
+        Raises
+        ------
+        SyncError
+            As `ask`; `no_answer` too when the answer ends early.
+        """
+        retrying = short_retries(
+            self._is_outage, sleep=self._sleep, noted=lambda: self.telemetry.count(f"{self.area}.retries")
+        )
+        answer: httpx.Response = await retrying(self._ask_once, "GET", path, headers=headers, stream=True)
+        try:
+            yield self._bytes_of(answer)
+        finally:
+            await answer.aclose()
+
+    async def _bytes_of(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in answer.aiter_bytes():
+                yield chunk
+        except httpx.HTTPError as problem:
+            raise self.no_answer(problem) from None
+
     def _is_outage(self, problem: TransientError) -> bool:
         return problem.code in (f"{self.area}.unavailable", f"{self.area}.throttled")
 
@@ -128,7 +154,11 @@ class Remote(ABC):
             raise self.unavailable("the service is left alone for a while", retry_after=pause)
         try:
             answer = await self._authorized(method, path, **request)
-            self.judge(answer)
+            try:
+                self.judge(answer)
+            except SyncError:
+                await answer.aclose()
+                raise
         except TransientError as outage:
             if self._breaker:
                 self._breaker.failed(outage.retry_after)
@@ -142,18 +172,22 @@ class Remote(ABC):
     async def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
         answer = await self._send(method, path, refresh=False, **request)
         if answer.status_code == httpx.codes.UNAUTHORIZED and self._tokens is not None:
+            await answer.aclose()
             answer = await self._send(method, path, refresh=True, **request)
         return answer
 
     async def _send(
-        self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], **request: Any
+        self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], stream: bool = False, **request: Any
     ) -> httpx.Response:
         if self._tokens is not None:
             headers = {**headers, "Authorization": f"Bearer {await self._tokens.token(refresh=refresh)}"}
         self.telemetry.count(f"{self.area}.requests")
         try:
             with self.observed(method, path) as note:
-                answer = await self._client.request(method, f"{self.base}{path}", headers=headers, **request)
+                asked = self._client.build_request(method, f"{self.base}{path}", headers=headers, **request)
+                answer = await self._client.send(asked, stream=stream)
+                if not answer.is_success:
+                    await answer.aread()  # who judges it may look into it
                 note(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self.no_answer(problem) from None

@@ -10,8 +10,10 @@ reader.
 `json_model` reads the same attributes from DICOM JSON, which is how DICOM services tell them.
 """
 
+from sync.dicom.header.identity import SPOILS
 from sync.dicom.header.json_model import read_json
-from sync.dicom.header.reading import inspect_header, read_file
+from sync.dicom.header.reading import inspect_header, read_file, read_stream
 from sync.dicom.header.record import NeedMore, parse_header
+from sync.dicom.header.text import is_common
 
-__all__ = ["NeedMore", "inspect_header", "parse_header", "read_file", "read_json"]
+__all__ = ["SPOILS", "NeedMore", "inspect_header", "is_common", "parse_header", "read_file", "read_json", "read_stream"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,8 @@ INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds at most, and a thread would cost more than it frees."""
 
 _ATTEMPTS = 5
+_ENDLESS = 2**62
+"""Size of what does not say how long it is."""
 
 
 async def inspect_header(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Inspection:
@@ -56,16 +59,34 @@ async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimi
     chunk = await source.read(ref, start=0, length=min(limits.first_read_bytes, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
     while True:
-        if len(data) > INLINE_BYTES or takes_long(data):
-            found = await asyncio.to_thread(_step, data, size, limits)
-        else:
-            found = _step(data, size, limits)
+        found = await _step_aside(data, size, limits)
         if not isinstance(found, int):
             return _inspect(found, etag, order)
         chunk = await source.read(ref, start=len(data), length=found - len(data), etag=etag)
         if not chunk.data:
             raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
         data += chunk.data
+
+
+async def read_stream(chunks: AsyncIterator[bytes], limits: HeaderLimits) -> InstanceRecord | UnreadableObject:
+    """
+    Read a header from the bytes of an object as they come, and no more of them than it takes.
+
+    Returns
+    -------
+    InstanceRecord or UnreadableObject
+        The record, or why there is none.
+    """
+    data, enough = bytearray(), limits.first_read_bytes
+    async for chunk in chunks:
+        data += chunk
+        if len(data) >= enough:
+            found = await _step_aside(bytes(data), _ENDLESS, limits)
+            if not isinstance(found, int):
+                return found
+            enough = found
+    found = await _step_aside(bytes(data), len(data), limits)
+    return UnreadableObject("no header") if isinstance(found, int) else found
 
 
 def read_file(path: Path, limits: HeaderLimits) -> Inspection:
@@ -89,6 +110,13 @@ def read_file(path: Path, limits: HeaderLimits) -> Inspection:
             size = size if more else len(data)
             data += more
     return _inspect(found, etag, order)
+
+
+async def _step_aside(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
+    """Parse, in a thread where it may take long."""
+    if len(data) > INLINE_BYTES or takes_long(data):
+        return await asyncio.to_thread(_step, data, size, limits)
+    return _step(data, size, limits)
 
 
 def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:

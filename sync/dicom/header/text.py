@@ -8,6 +8,7 @@ decode by warnings only, and because undecodable text must leave a finding.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -130,6 +131,11 @@ def _unescape_fragment(fragment: str, delimiters: bytes) -> str:
 def without_controls(text: str) -> str:
     """Drop control characters other than tab, carriage return and line feed."""
     return text.translate(_CONTROLS)
+
+
+def is_common(terms: Iterable[str]) -> bool:
+    """Whether all of these character sets are defined terms of the standard that every service knows."""
+    return all(term.strip(" \0") in python_encoding for term in terms)
 
 
 def _codec(term: str) -> str | None:

@@ -78,6 +78,7 @@ WRONG = [
     ("DICOM_SYNC_FHIR_URL", "http://[fhir"),
     ("DICOM_SYNC_PATIENT_POLICY", "guess"),
     ("DICOM_SYNC_PLACEHOLDER_PATIENT_IDS", "UNKNOWN," + "X" * 65),
+    ("DICOM_SYNC_DICOM_HEADER", "sometimes"),
     ("DICOM_SYNC_CONTAINERS", " , "),
     ("DICOM_SYNC_CONTAINERS", "dicom,Scans"),
     ("DICOM_SYNC_QUIET_PERIOD", "five"),

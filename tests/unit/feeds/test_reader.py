@@ -276,7 +276,7 @@ async def replayed(world, **window):
 async def test_an_outage_is_said_and_kept_and_costs_nothing(world):
     world.service.store(instance())
     hint = "Wait."
-    world.service.outages.append(SourceUnavailable("503", hint=hint))
+    world.service.outages += [SourceUnavailable("503", hint=hint)] * 2  # with and without metadata
     assert await read_dicom_feed(world.services) == {}
     assert (position(world)["error"], position(world)["hint"]) == ("source.unavailable", hint)
     assert world.services.telemetry.counts()["feed.failed"] == 1

@@ -10,6 +10,7 @@ DICOM PS3.18 10.4 (Retrieve Metadata), 10.6 (Search).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +18,7 @@ from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref, uids_of
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
-from sync.ports import ChangeFeed, InstanceSource
+from sync.ports import ChangeFeed, RetrievableSource
 
 SCOPE = "https://dicom.healthcareapis.azure.com/.default"
 """What a token is asked for."""
@@ -28,7 +29,7 @@ _CONTRADICTION = "The DICOM service contradicts itself, as just after a deletion
 _SERIES_UID, _SOP_UID = "0020000E", "00080018"
 
 
-class DicomService(ChangeFeed, InstanceSource):
+class DicomService(ChangeFeed, RetrievableSource):
     """
     One DICOM service.
 
@@ -112,6 +113,19 @@ class DicomService(ChangeFeed, InstanceSource):
         if not isinstance(latest, Mapping) or "sequence" not in {str(key).lower() for key in latest}:
             raise self._web.gateway("the change feed has no latest entry")
 
+    @asynccontextmanager
+    async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the bytes of one instance; see `sync.ports.RetrievableSource.content`."""
+        path = f"/{quote(ref.name)}"
+        async with AsyncExitStack() as stack:
+            try:
+                chunks = await stack.enter_async_context(self._web.content(_within(ref.container, path)))
+            except SourceUnavailable as refusal:
+                if refusal.code != "source.refused" or ref.container:
+                    raise
+                chunks = await stack.enter_async_context(self._web.content(_within(DEFAULT_PARTITION, path)))
+            yield chunks
+
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study; see `sync.ports.InstanceSource.objects_of`."""
         # PS3.18 10.6.3: no match is an empty list or 204, never 404.
@@ -136,14 +150,16 @@ class DicomService(ChangeFeed, InstanceSource):
 
     async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
         """Ask within a partition; the default one must be left out or named, depending on how the service is set up."""
-        if partition:
-            return await self._web.get(f"/v2/partitions/{quote(partition, safe='')}{path}", accept=_JSON, **parameters)
         try:
-            return await self._web.get(f"/v2{path}", accept=_JSON, **parameters)
+            return await self._web.get(_within(partition, path), accept=_JSON, **parameters)
         except SourceUnavailable as refusal:
-            if refusal.code != "source.refused":
+            if refusal.code != "source.refused" or partition:
                 raise
-        return await self._web.get(f"/v2/partitions/{DEFAULT_PARTITION}{path}", accept=_JSON, **parameters)
+        return await self._web.get(_within(DEFAULT_PARTITION, path), accept=_JSON, **parameters)
+
+
+def _within(partition: str, path: str) -> str:
+    return f"/v2/partitions/{quote(partition, safe='')}{path}" if partition else f"/v2{path}"
 
 
 def account_of(url: str) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
@@ -23,6 +25,7 @@ _LONGEST_NUMBER = 18
 _INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds, and a thread would cost more than it frees."""
 
+_DICOM = "application/dicom; transfer-syntax=*"
 _FORBIDDEN = (401, 403)
 _DEPENDENCY_HINT = (
     "The DICOM service cannot reach its own key or storage (customer-managed key, external data store): see its health "
@@ -68,6 +71,10 @@ class DicomWeb(Remote):
             Everything else that is no success, and an answer that is no JSON.
         """
         return await self._json("GET", path, headers={"Accept": accept}, params=parameters)
+
+    def content(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give the bytes of a DICOM file in the transfer syntax in which it is stored; raises like `get`."""
+        return self.stream(path, headers={"Accept": _DICOM})
 
     async def post(self, path: str, text: str) -> Any:
         """Send a text that only asks a question, and return the JSON of the answer; like `get`."""

@@ -1,0 +1,66 @@
+"""
+What metadata of the Azure DICOM service lack although the instance has it. Pure.
+
+The service takes every top-level attribute that is invalid for its VR or VM out of the metadata, and tells only the
+sender. It stores nothing without (0010,0020), so where that is missing it was dropped; so was an attribute that every
+instance of its class must have (type 1, PS3.3). Letters beyond ASCII become ``?`` without a character set that the
+service knows, and those of JIS X 0212 a dot.
+
+Source: microsoft/dicom-server at eeefbe4d74 with fo-dicom 5.1.2, run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sync.dicom.attributes import REPORT_CLASSES, first_text, texts
+from sync.dicom.header import SPOILS, is_common
+from sync.model import Attributes, Finding, InstanceRecord
+
+PATIENT_ID = "PatientID"
+_ALWAYS = (PATIENT_ID, "Modality")
+_OF_REPORTS = ("CompletionFlag", "VerificationFlag")
+"""Type 1 and read by the mapping: PS3.3 C.7.3.1 *General Series*, C.17.2 *SR Document General*."""
+
+_NAMES = ("PatientName", PATIENT_ID, "IssuerOfPatientID", "AccessionNumber", "StudyID")
+"""Without any character set a question mark is mostly one; here it would be another person."""
+
+_JIS_X_0212 = "ISO 2022 IR 159"
+_DOT = "\N{KATAKANA MIDDLE DOT}"
+
+DROPPED = ("attribute.dropped_by_service", "absent")
+
+
+def lacking(attributes: Attributes, character_sets: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    Return the keywords of attributes that were dropped, or lost letters, in the metadata of an instance.
+
+    Parameters
+    ----------
+    character_sets
+        Values of (0008,0005) in the metadata.
+    """
+    required: tuple[str, ...] = _ALWAYS
+    if first_text(attributes, "SOPClassUID") in REPORT_CLASSES:
+        required += _OF_REPORTS
+    dropped = [keyword for keyword in required if keyword not in attributes]
+    return tuple(sorted({*dropped, *_without_letters(attributes, character_sets)}))
+
+
+def _without_letters(attributes: Attributes, character_sets: tuple[str, ...]) -> Iterator[str]:
+    lost = _DOT if _JIS_X_0212 in character_sets else "" if character_sets and is_common(character_sets) else "?"
+    if not lost:
+        return
+    for keyword in attributes if character_sets else _NAMES:
+        if any(lost in text for text in texts(attributes, keyword)):
+            yield keyword
+
+
+def without(record: InstanceRecord, keywords: tuple[str, ...]) -> InstanceRecord:
+    """Return the record with a finding for each of these attributes, and without identifiers that lost letters."""
+    code, action = DROPPED
+    found = {Finding(keyword=keyword, code=code, action=action) for keyword in keywords}
+    spoiled = {identifier for keyword in keywords for identifier in SPOILS.get(keyword, ())}
+    kept = {keyword: values for keyword, values in record.attributes.items() if keyword not in spoiled}
+    return replace(record, attributes=kept, findings=tuple(sorted({*record.findings, *found})))
