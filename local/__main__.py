@@ -34,7 +34,7 @@ from local.world import Plan, World, world
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
 
-Fhir = Annotated[str, typer.Option(help="embedded, hapi, or the base URL of a FHIR R4 server")]
+Fhir = Annotated[str, typer.Option(help="embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server")]
 Port = Annotated[int, typer.Option(help="port of the functions host; 0 takes a free one")]
 Events = Annotated[Literal["cloudevents", "eventgrid"], typer.Option(help="schema of the events")]
 Lost = Annotated[

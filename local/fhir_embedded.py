@@ -27,7 +27,9 @@ class FhirServer:
 
 
 @contextlib.contextmanager
-def embedded_fhir_server(*, on_line: Callable[[str], object] | None = None) -> Iterator[FhirServer]:
+def embedded_fhir_server(
+    *, azure: bool = False, on_line: Callable[[str], object] | None = None
+) -> Iterator[FhirServer]:
     """
     Run an embedded FHIR server, empty, for the length of a ``with`` block.
 
@@ -36,6 +38,8 @@ def embedded_fhir_server(*, on_line: Callable[[str], object] | None = None) -> I
 
     Parameters
     ----------
+    azure
+        Whether it answers as Azure's FHIR service does (``local/node/azure-ways.mjs`` says where that differs).
     on_line
         Called with what it prints after its start: defects of the server, never requests.
 
@@ -44,7 +48,7 @@ def embedded_fhir_server(*, on_line: Callable[[str], object] | None = None) -> I
     StartError
         The packages could not be installed, or the server did not start.
     """
-    command = leashed(SOURCES / "fhir-server.mjs", str(ensure_packages()))
+    command = leashed(SOURCES / "fhir-server.mjs", str(ensure_packages()), *(["azure"] if azure else []))
     with running(command, name="the embedded FHIR server", ready=_base_url, on_line=on_line) as child:
         yield FhirServer(child.announced, child.pid, lambda: child.ended)
 

@@ -53,7 +53,7 @@ class Plan:
     """What world to make."""
 
     fhir: str = "embedded"
-    """``embedded``, ``hapi``, or the base URL of a server that runs already."""
+    """``embedded``, ``embedded-azure``, ``hapi``, or the base URL of a server that runs already."""
 
     port: int = 0
     """Of the functions host; 0 takes a free one."""
@@ -170,8 +170,8 @@ def _our_host(port: int) -> list[str]:
 
 
 def _fhir_server(which: str, log: Callable[[str], object]) -> AbstractContextManager[FhirServer]:
-    if which == "embedded":
-        return embedded_fhir_server(on_line=log)
+    if which in ("embedded", "embedded-azure"):
+        return embedded_fhir_server(azure=which == "embedded-azure", on_line=log)
     if which == "hapi":
         from local.hapi import hapi_server  # noqa: PLC0415  # only who wants HAPI needs Java to be looked for
 

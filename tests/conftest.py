@@ -35,6 +35,13 @@ def fhir_embedded() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def fhir_embedded_azure() -> Iterator[str]:
+    """Give the base URL of an embedded FHIR R4 server that answers as Azure's does."""
+    with embedded_fhir_server(azure=True) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
 def hapi() -> Iterator[str]:
     """Give the base URL of a HAPI FHIR R4 server."""
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,8 @@
 // A FHIR R4 server in memory: Medplum's router and repository behind Node's HTTP server.
 //
-//   node fhir-server.mjs FOLDER    FOLDER holds node_modules; prints {"url": base URL} once it answers
+//   node fhir-server.mjs FOLDER [azure]    FOLDER holds node_modules; prints {"url": base URL} once it answers
+//
+// With "azure" it answers as Azure's FHIR service does where that differs: see azure-ways.mjs.
 //
 // Beyond the router: validation against the R4 structure definitions, integer version ids, ETag, Location and
 // Last-Modified headers, 201 for what a PUT created, DELETE that may be repeated, POST _search, paging links,
@@ -8,6 +10,7 @@
 import { createRequire } from 'node:module';
 import http from 'node:http';
 import path from 'node:path';
+import { asStored, AzureWays, inDiagnostics, indexed, isUnchanged, MAX_BODY as AZURE_BODY, refuseValues } from './azure-ways.mjs';
 
 const require = createRequire(path.join(path.resolve(process.argv[2]), 'package.json'));
 const { FhirRouter, MemoryRepository } = require('@medplum/fhir-router');
@@ -15,7 +18,8 @@ const { readJson, SEARCH_PARAMETER_BUNDLE_FILES } = require('@medplum/definition
 const core = require('@medplum/core');
 
 const BASE = '/fhir/R4';
-const MAX_BODY = 64 * 1024 * 1024;
+const AZURE = process.argv[3] === 'azure';
+const MAX_BODY = AZURE ? AZURE_BODY : 64 * 1024 * 1024;
 const FHIR_JSON = 'application/fhir+json; charset=utf-8';
 
 core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
@@ -27,7 +31,9 @@ const ONE_TOKEN = /^((?:[^|,\\]|\\.)*)\|((?:[^|,\\]|\\.)+)$/u; // system|value, 
 const withoutId = ({ id, ...rest }) => rest; // FHIR R4 3.1.0.8: the server ignores the id of a create
 
 const identifierKeys = (resource) =>
-  [resource?.identifier ?? []].flat().map(({ system, value }) => `${resource.resourceType} ${system ?? ''}|${value}`);
+  [resource?.identifier ?? []].flat().map(({ system, value }) => `${resource.resourceType} ${system ?? ''}|${asIndexed(value)}`);
+
+const asIndexed = (value) => (AZURE && typeof value === 'string' ? indexed(value) : value);
 
 class Repository extends MemoryRepository {
   versions = new Map(); // "Type/id" -> number of the last version; deletion does not reset it
@@ -37,9 +43,12 @@ class Repository extends MemoryRepository {
   // The one place where every create and update passes, without an await in between.
   createResourceSync(resource, options, update = false) {
     core.validateResource(resource);
-    const made = update || options?.assignedId ? { ...resource } : withoutId(resource);
+    if (AZURE) refuseValues(resource, resource.resourceType);
+    const made = { ...(update || options?.assignedId ? resource : withoutId(resource)), ...(AZURE && asStored(withoutId(resource))) };
     made.id ??= this.generateId();
     const reference = `${made.resourceType}/${made.id}`;
+    const there = this.resources.get(made.resourceType)?.get(made.id);
+    if (AZURE && there && isUnchanged(there, made)) return structuredClone(there);
     const number = (this.versions.get(reference) ?? 0) + 1;
     if (!this.resources.get(made.resourceType)?.has(made.id)) {
       this.born.add(`${reference}/_history/${number}`);
@@ -82,7 +91,7 @@ class Repository extends MemoryRepository {
     if (!token) return super.searchSync(request);
     const every = this.resources;
     const [system, value] = token.value.match(ONE_TOKEN).slice(1).map((part) => part.replace(/\\(.)/gu, '$1'));
-    const ids = [...(this.holders.get(`${resourceType} ${system}|${value}`) ?? [])];
+    const ids = [...(this.holders.get(`${resourceType} ${system}|${asIndexed(value)}`) ?? [])];
     this.resources = new Map([...every, [resourceType, new Map(ids.map((id) => [id, every.get(resourceType).get(id)]))]]);
     try {
       const others = request.filters.filter((f) => f !== token); // the token is done with
@@ -159,7 +168,24 @@ function bodyOf(request, text) {
     : JSON.parse(text);
 }
 
+const ways = AZURE ? new AzureWays(core, repository, single) : undefined;
+
+async function single(method, address, resource, { ifMatch } = {}) {
+  const headers = { 'content-type': FHIR_JSON, ...(ifMatch && { 'if-match': ifMatch }) };
+  return answer({ method, headers }, new URL(`${BASE}${address}`, 'http://localhost'), resource && JSON.stringify(resource));
+}
+
 async function answer(request, url, text) {
+  try {
+    const [code, content, resource] = await answerPlainly(request, url, text);
+    return [code, AZURE && code === 400 ? inDiagnostics(content) : content, resource];
+  } catch (problem) {
+    if (!problem.status) throw problem;
+    return [problem.status, problem.outcome];
+  }
+}
+
+async function answerPlainly(request, url, text) {
   const relative = url.pathname.slice(BASE.length) || '/';
   const [resourceType, second] = relative.split('/').filter(Boolean);
   if (relative === '/metadata') return [200, capabilities()];
@@ -172,13 +198,21 @@ async function answer(request, url, text) {
   }
   let query = queryOf(url.searchParams);
   if (second === '_search') body = query = { ...query, ...body };
+  if (AZURE && !resourceType && request.method === 'POST' && body?.resourceType === 'Bundle') return ways.bundle(body);
+  const searched = AZURE && resourceType && (second === '_search' || (!second && request.method === 'GET'));
+  const asked = query;
+  if (searched) query = ways.query(resourceType, asked);
+  if (searched && second) body = query;
+  const search = searched ? (second ? '' : `?${new URLSearchParams(Object.entries(query).flatMap(([k, v]) => [v].flat().map((one) => [k, one])))}`) : url.search;
   const original = resourceType ? undefined : structuredClone(body); // the router rewrites bundles in place
   const [outcome, resource] = await router.handleRequest(
-    { method: request.method, url: relative + url.search, body, params: {}, query, headers: request.headers }, repository);
+    { method: request.method, url: relative + search, body, params: {}, query, headers: request.headers }, repository);
   const minimal = request.headers.prefer?.includes('return=minimal') ?? false;
   if (original && resource?.resourceType === 'Bundle') finishEntries(original, resource, minimal);
+  if (searched && resource?.type === 'searchset') return [200, ways.page(resource, resourceType, asked, root)];
   if (resourceType && resource?.type === 'searchset') finishSearch(resource, resourceType, query);
   const code = status(request.method, outcome, resource);
+  if (code === 404 && AZURE && ways.wasDeleted(resourceType, second)) return [410, core.gone];
   const hidden = code === 204 || (minimal && ['PUT', 'POST'].includes(request.method) && resource?.id && code < 300);
   return [code, hidden ? undefined : (resource ?? outcome), resource];
 }

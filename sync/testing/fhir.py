@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from sync.errors import FhirConflict, FhirRejected
 from sync.model import FhirPage, FhirWrite, Resource, references_in
+from sync.testing.azure_values import as_azure_keeps
 
 _Key = tuple[str, str]
 """Resource type and id."""
@@ -42,6 +43,9 @@ class MemoryFhirServer:
     checks_references
         True: a reference to a missing resource is refused and a referenced resource cannot be deleted (HAPI);
         False: neither (Azure, the embedded server).
+    azure
+        True: it keeps and refuses values as Azure's does: instants lose trailing zeros, and second 60, moments outside
+        the years of UTC, numbers from 10^18 on and one address twice but for case are refused.
     page
         Resources that a page of a listing holds.
     """
@@ -52,9 +56,11 @@ class MemoryFhirServer:
         atomic: bool = True,
         notices_unchanged: bool = True,
         checks_references: bool = False,
+        azure: bool = False,
         page: int = 200,
     ) -> None:
         self._page = page
+        self._azure = azure
         self._atomic = atomic
         self._notices_unchanged = notices_unchanged
         self._checks_references = checks_references
@@ -97,6 +103,8 @@ class MemoryFhirServer:
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes; see `sync.ports.FhirServer.transact`."""
         _refuse_malformed(writes)
+        if self._azure:
+            writes = as_azure_keeps(writes)
         before = dict(self._versions)
         try:
             return self._apply(writes)

@@ -2,25 +2,18 @@
 
 import pytest
 
-from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.telemetry.telemetry import Telemetry
-from sync.testing.fhir import MemoryFhirServer
 from tests.contract.fhir_resources import delete, mapped, patient, put
+from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
 from tests.contract.storage import fresh
 
 A_FEW = 4
 """Resources of a page here: listings have to go on."""
 
 
-@pytest.fixture(params=["memory", "embedded", "hapi"])
+@pytest.fixture(params=FHIR_SERVERS)
 async def fhir(request):
-    if request.param == "memory":
-        yield MemoryFhirServer(page=A_FEW)
-        return
-    url = request.getfixturevalue({"embedded": "fhir_embedded", "hapi": "hapi"}[request.param])
-    server = HttpFhirServer(url, telemetry=Telemetry(), page=A_FEW)
-    yield server
-    await server.aclose()
+    async with fhir_server(request, A_FEW) as server:
+        yield server
 
 
 async def listed(fhir, resource_type, **about):

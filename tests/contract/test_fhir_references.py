@@ -2,22 +2,15 @@
 
 import pytest
 
-from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.telemetry.telemetry import Telemetry
-from sync.testing.fhir import MemoryFhirServer
 from tests.contract.fhir_resources import delete, mapped, patient, put
+from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
 from tests.contract.storage import fresh
 
 
-@pytest.fixture(params=["memory", "embedded", "hapi"])
+@pytest.fixture(params=FHIR_SERVERS)
 async def fhir(request):
-    if request.param == "memory":
-        yield MemoryFhirServer()
-        return
-    url = request.getfixturevalue({"embedded": "fhir_embedded", "hapi": "hapi"}[request.param])
-    server = HttpFhirServer(url, telemetry=Telemetry())
-    yield server
-    await server.aclose()
+    async with fhir_server(request) as server:
+        yield server
 
 
 def report(*observations, study=None):

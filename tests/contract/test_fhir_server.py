@@ -14,18 +14,14 @@ from sync.model import FhirWrite
 from sync.telemetry.telemetry import Telemetry
 from sync.testing.fhir import MemoryFhirServer
 from tests.contract.fhir_resources import ODD_VALUE, SYSTEM, delete, mapped, patient, put
+from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
 from tests.contract.storage import fresh
 
 
-@pytest.fixture(params=["memory", "embedded", "hapi"])
+@pytest.fixture(params=FHIR_SERVERS)
 async def fhir(request):
-    if request.param == "memory":
-        yield MemoryFhirServer()
-        return
-    url = request.getfixturevalue({"embedded": "fhir_embedded", "hapi": "hapi"}[request.param])
-    server = HttpFhirServer(url, telemetry=Telemetry())
-    yield server
-    await server.aclose()
+    async with fhir_server(request) as server:
+        yield server
 
 
 async def found(fhir, value, system=SYSTEM):

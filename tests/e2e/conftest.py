@@ -28,6 +28,13 @@ def embedded_world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
+def embedded_azure_world() -> Iterator[World]:
+    """A world with an embedded FHIR server that answers as Azure's does."""
+    with up("embedded-azure", **SOON) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
 def hapi_world() -> Iterator[World]:
     """A world with a HAPI server."""
     with up("hapi", **SOON) as world:

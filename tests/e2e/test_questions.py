@@ -24,7 +24,7 @@ ANSWERS = [
     ("DiagnosticReport?patient=", {"report", "report later"}),
     ("Observation?patient=", {"dose", "dose later", "nodule", "nodule later"}),
     ("Patient/PATIENT/$everything", ALL_OF_ADA),
-    ("ImagingStudy?patient.identifier=", {"chest", "chest later"}),
+    ("ImagingStudy?patient:Patient.identifier=", {"chest", "chest later"}),
     ("Observation?derived-from=", {"nodule"}),
     ("DiagnosticReport?patient=", {"report"}),
     ("Observation?identifier=", {"nodule", "nodule later"}),

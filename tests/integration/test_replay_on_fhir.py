@@ -29,7 +29,7 @@ EVERYTHING = {
 }
 
 
-@pytest.fixture(params=["fhir_embedded", "hapi"])
+@pytest.fixture(params=["fhir_embedded", "fhir_embedded_azure", "hapi"])
 async def w(request: pytest.FixtureRequest) -> AsyncIterator[MemoryWorld]:
     server = HttpFhirServer(request.getfixturevalue(request.param), telemetry=Telemetry())
     world = MemoryWorld(dicomweb_url="https://pacs.example/dicom-web")

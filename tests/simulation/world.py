@@ -105,7 +105,7 @@ class World:
         # No server that checks references applies half a transaction.
         atomic = not self.varied or self.rng.random() < 0.7 or strict
         self.atomic = atomic
-        self.fhir = MemoryFhirServer(checks_references=strict, atomic=atomic)
+        self.fhir = MemoryFhirServer(checks_references=strict, atomic=atomic, azure=atomic and not strict)
         for resource in self.ehr.resources() if self.ehr else ():
             self.create(resource)
         self.topic = MemoryTopic()
