@@ -4,6 +4,7 @@ Every failure the sync can meet, and who acts on it.
     SyncError                    code, hint; the text never holds a value from a file or a resource
     + TransientError             retry_after; the host delivers the message again
     | - SourceUnavailable        the object store did not answer, or answered 5xx
+    | | - StudyUnlisted          a DICOM service could list only part of a study
     | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
@@ -87,6 +88,24 @@ class SourceUnavailable(TransientError):
 
     code = "source.unavailable"
     hint = "Check that the storage account of the DICOM files is reachable and that the identity may read it."
+
+
+class StudyUnlisted(SourceUnavailable):
+    """
+    A DICOM service could list only part of a study.
+
+    Parameters
+    ----------
+    count
+        How many instances it has beside those that it named.
+    """
+
+    code = "source.unlisted"
+    hint = "The DICOM service cannot read back some of the study's instances; store them anew, or delete them there."
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} instances of a study cannot be listed")
+        self.count = count
 
 
 class StoreUnavailable(TransientError):

@@ -139,6 +139,8 @@ class InstanceSource(Protocol):
 
         Raises
         ------
+        StudyUnlisted
+            At the end: it has more, which it cannot name.
         SourceUnavailable
             See `metadata`.
         """

@@ -7,13 +7,14 @@ first batch says which it was: `ROUTE` in its position.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync.errors import FeedMissing, SourceGone
+from sync.errors import FeedMissing, SourceGone, StudyUnlisted
 from sync.events import Sources
 from sync.feeds import next_timestamp, replay_window
 from sync.feeds.blob import feed_batches
@@ -136,7 +137,10 @@ async def of_study(study: StudyRef, s: Ingest) -> AsyncIterator[Batch]:
         if known is not None:
             found[known.value.object] = None
     for service in s.instances.values():
-        async for ref in service.objects_of(study):
-            found[ref] = None
+        try:
+            async for ref in service.objects_of(study):
+                found[ref] = None
+        except StudyUnlisted as part:
+            s.telemetry.event("study.unlisted", logging.WARNING, study=study.key, code=part.code, instances=part.count)
     changes = tuple(Change(object=ref, action=Action.CREATED) for ref in found)
     yield Batch(changes=changes, position={ROUTE: STUDY})

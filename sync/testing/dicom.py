@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sync.adapters.clocks import SystemClock
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref
-from sync.errors import SourceGone, SourceUnavailable
+from sync.errors import SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, Clock, RetrievableSource
 
@@ -234,9 +234,16 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study."""
         self._answer()
-        for instance in list(self.instances):
-            if (instance.study, instance.partition) == (study.study_instance_uid, study.partition):
+        held = [
+            each
+            for each in self.instances
+            if (each.study, each.partition) == (study.study_instance_uid, study.partition)
+        ]
+        for instance in held:
+            if instance not in self.unreadable:
                 yield self._ref(instance)
+        if unlisted := len(self.unreadable.intersection(held)):
+            raise StudyUnlisted(unlisted)
 
     def _ref(self, instance: InstanceId) -> ObjectRef:
         return instance_ref(self._account, *instance)

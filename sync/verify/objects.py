@@ -6,9 +6,12 @@ A blob is asked for its ETag, a DICOM service for the list of the study's instan
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
-from sync.errors import ForeignSource, SourceGone
+from sync.dicom.listing import held_objects
+from sync.errors import ForeignSource, SourceGone, StudyUnlisted
 from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
 from sync.ports import Ingest, Inspect, InstanceSource
 
@@ -20,7 +23,7 @@ async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
     Returns
     -------
     list or None
-        What disagrees; None when one of the objects is being looked at just now.
+        What disagrees; None when one of the objects is being looked at just now, or a service cannot list the study.
     """
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
@@ -67,7 +70,12 @@ async def _of_service(
     source: InstanceSource, study: StudyRef, known: dict[ObjectKey, Locator], s: Ingest
 ) -> dict[ObjectKey, DriftKind] | None:
     ours = {key for key, locator in known.items() if locator.object.account == source.account}
-    there = {ref.key: ref async for ref in source.objects_of(study)}
+    objects = {locator.object for key, locator in known.items() if key in ours}
+    try:
+        there = {ref.key: ref for ref in await held_objects(source, study, objects)}
+    except StudyUnlisted as part:
+        s.telemetry.event("study.unlisted", logging.WARNING, study=study.key, code=part.code, instances=part.count)
+        return None
     found = dict.fromkeys(ours - there.keys(), DriftKind.OBJECT_GONE)
     for key in there.keys() - ours:
         locator = await s.locators.find(key)
@@ -84,5 +92,7 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
     missing = set(keys) - {ref.key for ref in found}
     if missing:
         for source in s.instances.values():
-            found += [ref async for ref in source.objects_of(study) if ref.key in missing]
+            with suppress(StudyUnlisted):  # what it can name comes first
+                async for ref in source.objects_of(study):
+                    found += [ref] if ref.key in missing else []
     return found

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref, uids_of
-from sync.errors import SourceGone, SourceUnavailable
+from sync.errors import SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, RetrievableSource
 
@@ -25,6 +25,10 @@ SCOPE = "https://dicom.healthcareapis.azure.com/.default"
 
 _JSON = "application/dicom+json"
 _STUDY_PAGE = 200
+_NARROWER = 4
+"""By how much a page becomes smaller around an instance that cannot be listed."""
+_MOST_UNLISTED = 5
+"""Instances in a row that cannot be listed, after which the search itself fails."""
 _CONTRADICTION = "The DICOM service contradicts itself, as just after a deletion; the instance is asked for again."
 _SERIES_UID, _SOP_UID = "0020000E", "00080018"
 
@@ -128,25 +132,41 @@ class DicomService(ChangeFeed, RetrievableSource):
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study; see `sync.ports.InstanceSource.objects_of`."""
-        # PS3.18 10.6.3: no match is an empty list or 204, never 404.
-        offset, seen = 0, set[ObjectRef]()
-        path = f"/studies/{quote(study.study_instance_uid, safe='')}/instances"
+        offset, limit, unlisted, in_a_row, seen = 0, _STUDY_PAGE, 0, 0, set[ObjectRef]()
         while True:
             try:
-                found = await self._ask(study.partition, path, limit=_STUDY_PAGE, offset=offset)
-            except SourceGone:
-                raise self._web.gateway("404 for a search, which never answers so") from None
-            if found and not isinstance(found, list):
-                raise SourceUnavailable("the search answered no list", code="source.garbage")
-            if not found and not seen:
+                found = await self._search(study, offset, limit)
+            except SourceUnavailable as failure:
+                # It reads the metadata of every hit, and fails for a page with one that cannot be read back.
+                if failure.code != SourceUnavailable.code or in_a_row >= _MOST_UNLISTED:
+                    raise
+                if limit > 1:
+                    limit = max(limit // _NARROWER, 1)
+                else:
+                    unlisted, in_a_row, offset = unlisted + 1, in_a_row + 1, offset + 1
+                continue
+            if not found and not seen and not unlisted:
                 await self._prove_alive()
-            refs = {ref for dataset in found or () if (ref := _found(self._account, study, dataset)) is not None}
+            refs = {ref for dataset in found if (ref := _found(self._account, study, dataset)) is not None}
             if not refs - seen:
-                return
+                break
             for ref in refs - seen:
                 yield ref
             seen |= refs
-            offset += len(found)
+            offset, limit, in_a_row = offset + len(found), min(limit * _NARROWER, _STUDY_PAGE), 0
+        if unlisted:
+            raise StudyUnlisted(unlisted)
+
+    async def _search(self, study: StudyRef, offset: int, limit: int) -> Sequence[Any]:
+        """Return a page of instances of a study. PS3.18 10.6.3: no match is an empty list or 204, never 404."""
+        path = f"/studies/{quote(study.study_instance_uid, safe='')}/instances"
+        try:
+            found = await self._ask(study.partition, path, limit=limit, offset=offset)
+        except SourceGone:
+            raise self._web.gateway("404 for a search, which never answers so") from None
+        if found and not isinstance(found, list):
+            raise SourceUnavailable("the search answered no list", code="source.garbage")
+        return found or ()
 
     async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
         """Ask within a partition; the default one must be left out or named, depending on how the service is set up."""

@@ -1,0 +1,79 @@
+"""A study with instances that the service cannot read back is listed around them, and what is missing is said."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from sync.adapters.http.dicom.service import DicomService
+from sync.adapters.http.retrying import ATTEMPTS
+from sync.dicom.instance_names import instance_ref
+from sync.dicom.listing import held_objects
+from sync.errors import SourceUnavailable, StudyUnlisted
+from sync.model import StudyRef
+from sync.testing.dicom import id_of
+from sync.verify.objects import check_objects
+from tests.dicom_services import FeedWorld, instance, uid
+from tests.unit.adapters.test_dicom_web import URL, web
+
+STUDY = StudyRef(study_instance_uid=uid(1))
+
+
+class Search:
+    """Answers searches of a study; a page with a bad instance is 503, and files can be had."""
+
+    def __init__(self, count: int, bad: set[int], gone: set[int] = frozenset()) -> None:
+        self.count, self.bad, self.gone, self.asked = count, bad, gone, 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/changefeed/latest"):
+            return httpx.Response(200, json={"sequence": 1})
+        if "/series/" in request.url.path:
+            sop = int(request.url.path.rpartition(".")[2])
+            return httpx.Response(404 if sop in self.gone or sop >= self.count else 200, content=b"file")
+        self.asked += 1
+        offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
+        page = range(offset, min(offset + limit, self.count))
+        if self.bad.intersection(page):
+            return httpx.Response(503)
+        return httpx.Response(200, json=[instance(1, sop) for sop in page]) if page else httpx.Response(204)
+
+
+def ref(service: DicomService, sop: int):
+    return instance_ref(service.account, "", uid(1), uid(1, 1), uid(1, 1, sop))
+
+
+@pytest.mark.parametrize("bad", [{0}, {7}, {299}, {3, 4}, {0, 150, 299}])
+async def test_all_others_are_listed_and_those_are_counted(bad):
+    search = Search(300, bad)
+    service = DicomService(web(search), URL)
+    found = set()
+    with pytest.raises(StudyUnlisted) as part:  # noqa: PT012 -- it is raised at the end
+        async for each in service.objects_of(STUDY):
+            found.add(each)
+    assert found == {ref(service, sop) for sop in range(300) if sop not in bad}
+    assert part.value.count == len(bad)
+    assert search.asked < 40 * ATTEMPTS * len(bad)
+
+
+async def test_a_search_that_always_fails_is_an_outage():
+    with pytest.raises(SourceUnavailable) as failure:
+        [each async for each in DicomService(web(Search(300, set(range(300)))), URL).objects_of(STUDY)]
+    assert failure.value.code == "source.unavailable"
+
+
+async def test_those_that_are_known_are_asked_for_by_name():
+    service = DicomService(web(Search(20, {7})), URL)
+    known = [ref(service, sop) for sop in (6, 7, 25)]
+    assert await held_objects(service, STUDY, known) == {ref(service, sop) for sop in range(20)}
+    with pytest.raises(StudyUnlisted):
+        await held_objects(service, STUDY, known[:1])
+
+
+async def test_a_study_that_cannot_be_listed_is_not_compared_and_it_is_said():
+    world = FeedWorld()
+    for sop in (1, 2):
+        world.service.store(instance(1, sop), content=b"x")
+    world.service.unreadable.add(id_of(instance(1, 2)))
+    assert await check_objects(STUDY, world.services) is None
+    assert world.services.telemetry.counts()["study.unlisted"] == 1
