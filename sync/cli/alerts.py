@@ -19,7 +19,7 @@ from sync.config import EVALUATED_EVERY
 from sync.errors import SyncError
 from sync.monitoring.alerts import azure_monitor
 from sync.monitoring.alerts.evaluation import acknowledge as note
-from sync.monitoring.status import status as read_status
+from sync.monitoring.status import read_status
 from sync.ports import Notice
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def _watched(running: Running, *, every: float, once: bool, as_json: bool)
     tell = partial(_tell, as_json=as_json)
     if once:
         tell(await watch_once(running))
-        return bool((await read_status(running.services))["health"]["verdict"] == "failing")
+        return bool((await read_status(running.services)).health.verdict == "failing")
     console().print(f"watching every {every:g} s; Ctrl-C ends it")
     await stand_watch(running, every=every, stop=stop_by_signal(), tell=tell, warn=_warn)
     return False

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, Group
@@ -16,7 +16,8 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
-from sync.monitoring.status import status as read_status
+from sync.monitoring.status import Status, read_status
+from sync.monitoring.status import as_json as json_of
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -59,11 +60,11 @@ def status(
     """
     with quiet_broken_pipe():
         told = with_services(lambda running: _told(running, watch=watch, as_json=as_json))
-    if told["health"]["verdict"] == "failing":
+    if told.health.verdict == "failing":
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _told(running: Running, *, watch: bool, as_json: bool) -> Mapping[str, Any]:
+async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
     told = await read_status(running.services)
     out = Console()
     if not watch or as_json or not out.is_terminal:
@@ -73,9 +74,7 @@ async def _told(running: Running, *, watch: bool, as_json: bool) -> Mapping[str,
         return await _watched(running, told, lambda now: live.update(picture(now), refresh=True))
 
 
-async def _watched(
-    running: Running, told: Mapping[str, Any], show: Callable[[Mapping[str, Any]], object]
-) -> Mapping[str, Any]:
+async def _watched(running: Running, told: Status, show: Callable[[Status], object]) -> Status:
     while True:
         try:
             await asyncio.sleep(EVERY)
@@ -85,42 +84,42 @@ async def _watched(
         show(told)
 
 
-def _say(told: Mapping[str, Any], *, as_json: bool) -> None:
+def _say(told: Status, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(json_of(told)) + "\n")
         sys.stdout.flush()
     else:
         Console().print(picture(told))
 
 
-def picture(told: Mapping[str, Any]) -> Group:
+def picture(told: Status) -> Group:
     """Draw what the status tells: the verdict, why, and the figures behind it."""
-    health = told["health"]
-    head = Text(f" {health['verdict'].upper()} ", style=f"bold reverse {_COLORS[health['verdict']]}")
-    reasons = [Text(f"  {reason}") for reason in health["reasons"]]
+    health = told.health
+    head = Text(f" {health.verdict.upper()} ", style=f"bold reverse {_COLORS[health.verdict]}")
+    reasons = [Text(f"  {reason}") for reason in health.reasons]
     return Group(head, *reasons, _figures(told))
 
 
-def _figures(told: Mapping[str, Any]) -> Table:
+def _figures(told: Status) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, value in _lines(told):
         table.add_row(name, Text(value))
     return table
 
 
-def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    recent, lag = told["recent"], told["lag"]
+def _lines(told: Status) -> list[tuple[str, str]]:
+    recent, lag = told.recent, told.lag
     lines = [
-        ("Studies in FHIR", f"{told['synced_studies']} with {told['synced_instances']} instances"),
-        ("Outstanding", f"{told['dirty_studies']} studies, the oldest for {lag['oldest_study']:.0f} s"),
-        ("Queued", ", ".join(f"{name} {depth}" for name, depth in told["queues"].items() if depth) or "nothing"),
-        (f"Last {recent['minutes']} min", f"{recent['objects']} objects, {recent['studies_written']} studies written"),
-        ("Latency", f"median {_seconds(recent['latency_median'])}, 95 % below {_seconds(recent['latency_95'])}"),
-        ("FHIR", f"{recent['fhir_requests']} requests, {recent['fhir_throttled']} times 429"),
-        ("Dead letters", _by_word(told["dead_letters_by_code"])),
-        ("Drift", _by_word(told["drift"]["by_kind"])),
+        ("Studies in FHIR", f"{told.synced_studies} with {told.synced_instances} instances"),
+        ("Outstanding", f"{told.dirty_studies} studies, the oldest for {lag.oldest_study:.0f} s"),
+        ("Queued", ", ".join(f"{name} {depth}" for name, depth in told.queues.items() if depth) or "nothing"),
+        (f"Last {recent.minutes} min", f"{recent.objects} objects, {recent.studies_written} studies written"),
+        ("Latency", f"median {_seconds(recent.latency_median)}, 95 % below {_seconds(recent.latency_95)}"),
+        ("FHIR", f"{recent.fhir_requests} requests, {recent.fhir_throttled} times 429"),
+        ("Dead letters", _by_word(told.dead_letters_by_code)),
+        ("Drift", _by_word(told.drift.by_kind)),
     ]
-    lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag["feeds"].items()]
+    lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag.feeds.items()]
     return lines
 
 

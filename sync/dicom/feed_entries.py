@@ -19,11 +19,10 @@ from typing import Any
 from sync.dicom.inspect import inspection_from
 from sync.dicom.instance_names import instance_ref
 from sync.errors import BadEvent
+from sync.events.fields import sequence_from
 from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
 
 _HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
-_LARGEST_SEQUENCE = 2**63
-
 FEED = "feed "
 """Begins what dead letters of entries name as their queue; the account of the DICOM service follows."""
 
@@ -58,7 +57,7 @@ def _entry(raw: Any, account: str) -> Entry:
 
 
 def _change(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None) -> Change:
-    sequence = _sequence(fields.get("sequence"))
+    sequence = sequence_from(fields.get("sequence"))
     gone = _text(fields.get("state")).lower() == "deleted"
     return Change(
         object=ref,
@@ -75,13 +74,6 @@ def _inspect(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, seq
     if state not in ("current", "replaced") or not metadata:
         return None
     return inspection_from(InstanceMetadata(dataset=metadata, etag=f"sequence-{sequence}", changed=at), ref)
-
-
-def _sequence(value: Any) -> int | None:
-    """Return the sequence; without one an entry is a hint like any event, and its instance is looked at."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:  # noqa: PLR2004 -- digits of 2**63
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_SEQUENCE else None
 
 
 def _time(value: Any) -> datetime | None:

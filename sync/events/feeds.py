@@ -10,7 +10,7 @@ import contextlib
 from typing import Any
 
 from sync.errors import BadEvent
-from sync.events.fields import fields_of, kind_of
+from sync.events.fields import fields_of, kind_of, sequence_from
 
 _PREFIX = "microsoft.healthcareapis.dicomimage"
 
@@ -30,6 +30,5 @@ def sequence_of(event: Any) -> int | None:
     """
     with contextlib.suppress(BadEvent):
         data = fields_of(fields_of(event, "event").get("data"), "data")
-        number = data.get("sequencenumber")
-        return number if isinstance(number, int) and not isinstance(number, bool) else None
+        return sequence_from(data.get("sequencenumber"))
     return None

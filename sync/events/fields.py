@@ -13,6 +13,10 @@ from typing import Any
 
 from sync.errors import BadEvent
 
+_LARGEST_SEQUENCE = 2**63
+_LONGEST_SEQUENCE = 20
+"""Characters of a decimal text: the digits of the largest sequence, and a space."""
+
 
 def document_of(text: str, what: str) -> Any:
     """Return the JSON of a message, or raise `BadEvent`; ``what`` names it there."""
@@ -50,3 +54,15 @@ def kind_of(fields: Mapping[str, Any]) -> str:
 def is_unicode(text: str) -> bool:
     """Tell whether the text can be sent: JSON escapes may leave half a surrogate pair, which cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def sequence_from(value: Any) -> int | None:
+    """
+    Return a sequence number of a change feed, which may be a number or its decimal text; None when it is none.
+
+    >>> [sequence_from(value) for value in (7, " 7 ", True, -1, 2**63, "7.0", None)]
+    [7, 7, None, None, None, None, None]
+    """
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _LONGEST_SEQUENCE:
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _LARGEST_SEQUENCE else None

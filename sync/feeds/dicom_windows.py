@@ -21,6 +21,7 @@ from sync.dicom.feed_entries import FEED, Entry, entries_of
 from sync.dicom.inspect import UNAVAILABLE
 from sync.errors import SourceUnavailable
 from sync.model import Batch, Change, ObjectRef
+from sync.model.timestamps import timestamp_from
 from sync.ports import ChangeFeed, Reject
 from sync.protocol.dead_letters import dead_letter_message
 
@@ -102,10 +103,10 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
         The service did not answer as it should.
     """
     now = s.clock.now()
-    until = _timestamp(position.get("until"))
+    until = timestamp_from(position.get("until"))
     reached, sequence = until, position.get("sequence") or 0
     moving = {"since": now.isoformat(), "closed": False}
-    start = until if position.get("closed") else _timestamp(position.get("from"))
+    start = until if position.get("closed") else timestamp_from(position.get("from"))
     async for entries in pages(feed, start=start, end=None, metadata=s.settings.dicom_header != "always"):
         await _dead_letter_bad(entries, feed.account, s)
         changes = latest(entries)
@@ -159,7 +160,7 @@ def _still(position: Mapping[str, Any]) -> dict[str, Any]:
 
 def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Tell whether the last row was there for so long that no earlier one can appear any more."""
-    since = _timestamp(position.get("since"))
+    since = timestamp_from(position.get("since"))
     closed = bool(position.get("closed")) or (since is not None and now - since >= OVERLAP)
     return {"since": position.get("since"), "closed": closed}
 
@@ -168,10 +169,6 @@ async def _dead_letter_bad(entries: Iterable[Entry], account: str, s: Reject) ->
     for entry in entries:
         if not isinstance(entry.change, Change):
             await dead_letter_message(entry.text, entry.change, s, queue=FEED + account)
-
-
-def _timestamp(text: Any) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
 def _text(timestamp: datetime | None) -> str:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.errors import SourceUnavailable
+from sync.events.fields import sequence_from
 from sync.model import Action, Batch, Change, Locator, ObjectRef
 from sync.ports import Ingest, OrthancServer
 from sync.walks.walk import AHEAD
@@ -63,11 +64,13 @@ def changes_of(raw: Any, server: OrthancServer, since: int) -> Changes:
     found: dict[ObjectRef, tuple[Change, str]] = {}
     reached = since
     for entry in map(_lower, entries):
-        reached = max(reached, _number(entry.get("seq")) or 0)
+        reached = max(reached, sequence_from(entry.get("seq")) or 0)
         if (change := _change(entry, server)) is not None:
             found[change.object] = (change, str(entry.get("date") or ""))
     changes = tuple(change for change, _ in found.values())
-    return Changes(changes, len(entries), reached, _number(fields.get("last")), tuple(at for _, at in found.values()))
+    return Changes(
+        changes, len(entries), reached, sequence_from(fields.get("last")), tuple(at for _, at in found.values())
+    )
 
 
 def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
@@ -163,9 +166,3 @@ async def _compared(
 
 def _lower(value: Any) -> Mapping[str, Any]:
     return {str(key).lower(): part for key, part in value.items()} if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> int | None:
-    if isinstance(value, str) and value.isdecimal() and len(value) < 20:  # noqa: PLR2004 -- digits of 2**63
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

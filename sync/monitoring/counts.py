@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
+from sync.model.timestamps import timestamp_from
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
 from sync.protocol.leases import held
 from sync.telemetry.instruments import (
@@ -99,7 +100,7 @@ class SystemCounts:
         if cursor is not None and cursor.advanced_at is not None:
             return cursor.advanced_at
         since = unread.position.get(name) if unread is not None else None
-        return datetime.fromisoformat(since) if since else None
+        return timestamp_from(since)
 
     @property
     def missing_event_age(self) -> float:
@@ -268,7 +269,7 @@ def _tally_from(kept: Mapping[str, Any]) -> Tally:
     """Inverse of `_as_json`."""
     return Tally(
         counts=kept.get("counts", {}),
-        oldest=datetime.fromisoformat(kept["oldest"]) if kept.get("oldest") else None,
+        oldest=timestamp_from(kept.get("oldest")),
         groups={code: DeadLetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
         token=kept.get("token"),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from sync.model import RECONCILE_CURSOR, Cursor
+from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
@@ -28,33 +31,133 @@ OVERDUE = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """
-    ``in sync``, ``behind`` or ``failing``, and why: one sentence each, the worst first.
+    The verdict, and why: one sentence each, the worst first.
 
-    Failing: a critical alert is raised, or the timers do not run. Behind: any other alert is raised, or studies wait
+    Failing: a critical alert is active, or the timers do not run. Behind: any other alert is active, or studies wait
     longer than quiet periods explain.
     """
 
-    verdict: str
+    verdict: Literal["in sync", "behind", "failing"]
     reasons: tuple[str, ...] = ()
 
 
-async def status(s: Measure) -> dict[str, Any]:
-    """
-    Tell whether everything that arrived is in FHIR, what is left, and how it goes; as quickly in a large world.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """How far a change feed was read: when it last moved or was at its end, where it stands, and what keeps it."""
 
-    Returns
-    -------
-    dict
-        ``idle`` (nothing dirty, nothing queued), ``dirty_studies``, ``queued`` (messages of all our queues, invisible
-        ones included), ``queues`` (by name), ``synced_studies`` (in FHIR now), ``synced_instances``, ``dead_letters``,
-        ``feeds`` (how far each was read, when it last moved or was at its end, and what keeps it), ``drift`` (see
-        `drift_by_kind`), and ``counters`` of this process since it started. Then ``health`` (verdict and reasons),
-        ``lag`` (seconds), ``recent`` (the last minutes, of all workers), ``dead_letters_by_code``, ``alerts``; and
-        ``counted_at``, which is null when all counts are exact, as they are up to a thousand rows of a table.
+    read_at: Timestamp | None
+    position: Mapping[str, Any]
+    problem: Mapping[str, Any]
+    """``error``, ``hint`` and ``not_before``, where there is something; in JSON beside ``position``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDrift:
+    """
+    What checks found to disagree and no later one found right.
+
+    ``last_round`` tells when the last comparison of everything began and ended, and over how many studies; None when
+    there was none yet.
+    """
+
+    open: int
+    by_kind: Mapping[str, int]
+    last_round: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Seconds that the oldest dirty study and the oldest message of each queue wait, and since each feed was read."""
+
+    oldest_study: float
+    queues: Mapping[str, float]
+    feeds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """Throughput and latency of the last ``minutes``, of all workers; latencies in seconds, None without a sample."""
+
+    minutes: int
+    objects: int
+    studies_written: int
+    latency_median: float | None
+    latency_95: float | None
+    fhir_requests: int
+    fhir_seconds_mean: float | None
+    fhir_throttled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveAlert:
+    """An alert that is active, and who acknowledged it."""
+
+    code: str
+    severity: str
+    title: str
+    hint: str
+    value: float
+    raised_at: Timestamp | None
+    acknowledged_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """
+    Whether everything that arrived is in FHIR, what is left, and how it goes.
+
+    ``idle``: nothing is dirty and nothing queued. ``queued``: messages of all our queues, invisible ones included.
+    ``synced_studies`` and ``synced_instances``: in FHIR now. ``counters``: of this process since it started.
+    ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
+    """
+
+    idle: bool
+    dirty_studies: int
+    queued: int
+    queues: Mapping[str, int]
+    synced_studies: int
+    synced_instances: int
+    dead_letters: int
+    feeds: Mapping[str, FeedState]
+    drift: OpenDrift
+    counters: Mapping[str, int]
+    at: Timestamp
+    health: Health
+    lag: Lag
+    recent: Recent
+    dead_letters_by_code: Mapping[str, int]
+    alerts: Sequence[ActiveAlert]
+    counted_at: Timestamp | None
+
+
+_JSON = TypeAdapter(Status)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return the status as ``GET api/status`` and ``status --json`` tell it."""
+    body: dict[str, Any] = _JSON.dump_python(status, mode="json")
+    for feed in body["feeds"].values():
+        feed.update(feed.pop("problem"))
+    return body
+
+
+async def status(s: Measure) -> dict[str, Any]:
+    """Return `read_status` as JSON."""
+    return as_json(await read_status(s))
+
+
+async def read_status(s: Measure) -> Status:
+    """
+    Read the status; as quickly in a large world. Only reads.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
     """
     now = s.clock.now()
     counts, past = await asyncio.gather(read_counts(s), read_past(s.metrics, recently(now), now + timedelta(minutes=1)))
-    return verdict_in_words(counts, past, s)
+    return status_of(counts, past, s)
 
 
 def recently(now: datetime) -> datetime:
@@ -62,36 +165,35 @@ def recently(now: datetime) -> datetime:
     return floor(now, MINUTE) - timedelta(minutes=RECENT)
 
 
-def verdict_in_words(counts: SystemCounts, past: Past, s: Core) -> dict[str, Any]:
-    """Put `status` together from what was read; of the past at least the minutes that are recent."""
+def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
+    """Put the status together from what was read; of the past at least the minutes that are recent."""
     now = s.clock.now()
-    names = {each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
+    names = {instrument.name for instrument in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
     chart = past.chart(names, recently(now), now + timedelta(minutes=1))
-    known = _alerts(counts)
-    health = judge(counts, known, s)
-    return {
-        "idle": counts.idle,
-        "dirty_studies": counts.dirty.total,
-        "queued": counts.queued,
-        "queues": dict(counts.queues),
-        "synced_studies": counts.projections.counts.get("studies", 0),
-        "synced_instances": counts.projections.counts.get("instances", 0),
-        "dead_letters": counts.dead_letters.total,
-        "feeds": {row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
-        "drift": drift_by_kind(counts),
-        "counters": dict(s.telemetry.counts()),
-        "at": now.isoformat(),
-        "health": {"verdict": health.verdict, "reasons": list(health.reasons)},
-        "lag": {
-            "oldest_study": round(counts.dirty_age, 1),
-            "queues": {name: round(age, 1) for name, age in counts.queue_ages.items()},
-            "feeds": {name: round(age, 1) for name, age in counts.feeds.items()},
-        },
-        "recent": _recent(chart),
-        "dead_letters_by_code": dict(sorted(counts.dead_letters.counts.items())),
-        "alerts": [_raised(alert, counts) for alert in known.values() if alert.raised],
-        "counted_at": _counted_at(counts),
-    }
+    alerts = _alerts(counts)
+    return Status(
+        idle=counts.idle,
+        dirty_studies=counts.dirty.total,
+        queued=counts.queued,
+        queues=dict(counts.queues),
+        synced_studies=counts.projections.counts.get("studies", 0),
+        synced_instances=counts.projections.counts.get("instances", 0),
+        dead_letters=counts.dead_letters.total,
+        feeds={row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
+        drift=open_drift(counts),
+        counters=dict(s.telemetry.counts()),
+        at=now,
+        health=judge(counts, alerts, s),
+        lag=Lag(
+            oldest_study=round(counts.dirty_age, 1),
+            queues={name: round(age, 1) for name, age in counts.queue_ages.items()},
+            feeds={name: round(age, 1) for name, age in counts.feeds.items()},
+        ),
+        recent=_recent(chart),
+        dead_letters_by_code=dict(sorted(counts.dead_letters.counts.items())),
+        alerts=[_active(alert, counts) for alert in alerts.values() if alert.raised],
+        counted_at=_counted_at(counts),
+    )
 
 
 def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core) -> Health:
@@ -104,8 +206,10 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core) -> Health:
     overdue = OVERDUE * s.settings.max_wait
     if counts.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
-    verdict = "failing" if critical or stopped else "behind" if reasons else "in sync"
-    return Health(verdict=verdict, reasons=(*stopped, *reasons))
+    why = (*stopped, *reasons)
+    if critical or stopped:
+        return Health(verdict="failing", reasons=why)
+    return Health(verdict="behind" if reasons else "in sync", reasons=why)
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:
@@ -122,33 +226,34 @@ def _alerts(counts: SystemCounts) -> Mapping[str, Alert]:
     return evaluation.states(kept.position) if kept is not None else {}
 
 
-def _raised(alert: Alert, counts: SystemCounts) -> dict[str, Any]:
-    kept = counts.cursors.get(evaluation.ACKNOWLEDGED)
-    noted = evaluation.acknowledgements(kept.position, {alert.code: alert}) if kept is not None else {}
-    taken = noted.get(alert.code)
-    return {
-        "code": alert.code,
-        "severity": BY_CODE[alert.code].severity.name.lower(),
-        "title": BY_CODE[alert.code].title,
-        "hint": BY_CODE[alert.code].hint,
-        "value": alert.value,
-        "raised_at": alert.raised_at.isoformat() if alert.raised_at else None,
-        "acknowledged_by": taken.who if taken is not None else None,
-    }
+def _active(alert: Alert, counts: SystemCounts) -> ActiveAlert:
+    row = counts.cursors.get(evaluation.ACKNOWLEDGED)
+    acknowledged = evaluation.acknowledgements(row.position, {alert.code: alert}) if row is not None else {}
+    by = acknowledged.get(alert.code)
+    rule = BY_CODE[alert.code]
+    return ActiveAlert(
+        code=alert.code,
+        severity=rule.severity.name.lower(),
+        title=rule.title,
+        hint=rule.hint,
+        value=alert.value,
+        raised_at=alert.raised_at,
+        acknowledged_by=by.who if by is not None else None,
+    )
 
 
-def _recent(chart: Chart) -> dict[str, Any]:
+def _recent(chart: Chart) -> Recent:
     latency = _sum(chart, LATENCY.name)
-    return {
-        "minutes": RECENT,
-        "objects": round(_sum(chart, OBJECTS.name).total),
-        "studies_written": round(_sum(chart, STUDIES.name, written=True).total),
-        "latency_median": _rounded(latency.quantile(0.5, LATENCY.bounds)),
-        "latency_95": _rounded(latency.quantile(0.95, LATENCY.bounds)),
-        "fhir_requests": _sum(chart, FHIR_DURATION.name).count,
-        "fhir_seconds_mean": _rounded(_sum(chart, FHIR_DURATION.name).mean, 3),
-        "fhir_throttled": round(_sum(chart, FHIR_THROTTLED.name).total),
-    }
+    return Recent(
+        minutes=RECENT,
+        objects=round(_sum(chart, OBJECTS.name).total),
+        studies_written=round(_sum(chart, STUDIES.name, written=True).total),
+        latency_median=_rounded(latency.quantile(0.5, LATENCY.bounds)),
+        latency_95=_rounded(latency.quantile(0.95, LATENCY.bounds)),
+        fhir_requests=_sum(chart, FHIR_DURATION.name).count,
+        fhir_seconds_mean=_rounded(_sum(chart, FHIR_DURATION.name).mean, 3),
+        fhir_throttled=round(_sum(chart, FHIR_THROTTLED.name).total),
+    )
 
 
 def _sum(chart: Chart, name: str, *, written: bool = False) -> Measurement:
@@ -160,30 +265,22 @@ def _rounded(value: float | None, digits: int = 1) -> float | None:
     return round(value, digits) if value is not None else None
 
 
-def _counted_at(counts: SystemCounts) -> str | None:
+def _counted_at(counts: SystemCounts) -> datetime | None:
     tables = (counts.dirty, counts.projections, counts.dead_letters, counts.drifts)
-    times = [count.at for count in tables if count.at is not None]
-    return min(times).isoformat() if times else None
+    return min((count.at for count in tables if count.at is not None), default=None)
 
 
-def _feed(row: Cursor) -> dict[str, Any]:
-    shown = {key: row.position[key] for key in ("until", "sequence", "since", "checked") if key in row.position}
-    failing = {key: row.position[key] for key in ("error", "hint", "not_before") if row.position.get(key)}
-    read = row.advanced_at.isoformat() if row.advanced_at else None
-    return {"read_at": read, "position": shown, **failing}
+def _feed(row: Cursor) -> FeedState:
+    return FeedState(
+        read_at=row.advanced_at,
+        position={key: row.position[key] for key in ("until", "sequence", "since", "checked") if key in row.position},
+        problem={key: row.position[key] for key in ("error", "hint", "not_before") if row.position.get(key)},
+    )
 
 
-def drift_by_kind(counts: SystemCounts) -> dict[str, Any]:
-    """
-    Count what checks found to disagree and no later one found right.
-
-    Returns
-    -------
-    dict
-        ``open``, ``by_kind`` (kind -> count), and ``last_round``: when the last comparison of everything began and
-        ended, and over how many studies; None when there was none yet.
-    """
-    kept = counts.cursors.get(RECONCILE_CURSOR)
-    last_round = kept.position.get("last_round") if kept is not None else None
+def open_drift(counts: SystemCounts) -> OpenDrift:
+    """Count the drift that is open, by kind."""
+    row = counts.cursors.get(RECONCILE_CURSOR)
+    last_round = row.position.get("last_round") if row is not None else None
     by_kind = dict(sorted(counts.drifts.counts.items()))
-    return {"open": counts.drifts.total, "by_kind": by_kind, "last_round": last_round or None}
+    return OpenDrift(open=counts.drifts.total, by_kind=by_kind, last_round=last_round or None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainSerializer, TypeAdapter
 
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
+from sync.model.timestamps import Timestamp
 from sync.ports import Core, Project
 from sync.protocol.dirty_studies import due_at
 
@@ -18,90 +21,158 @@ UNKNOWN = {
 """What is answered for a study that nobody knows."""
 
 
-async def study_state(study: StudyRef, s: Project) -> dict[str, Any] | None:
-    """
-    Tell all that is known of a study. Reads three rows and writes nothing.
+ShownDeadLetter = Annotated[DeadLetter, PlainSerializer(DeadLetter.shown, when_used="json")]
+"""A dead letter in JSON: without its message, which may hold patient data."""
 
-    Returns
-    -------
-    dict or None
-        None for a study that was never seen. ``state`` is one of *dirty* (waits to be written, or is being written),
-        *parked* (set aside: see ``dead_letter``), *synced*, *removed* (its last instance is gone). ``marks`` says since
-        when it waits; ``fhir`` what stands for it; ``findings`` which attributes could not be used, never their
-        values. All but the UID that was asked for is free of patient data.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCounts:
+    """What the study has in FHIR."""
+
+    series: int = 0
+    instances: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyInFhir:
+    """The resources that represent the study; ``reference`` and ``url`` are None while there is no ImagingStudy."""
+
+    reference: str | None
+    url: str | None
+    version: str | None
+    adopted: bool
+    patient: str | None
+    derived: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingGroup:
+    """Findings of one code: how many, and what was done with each attribute, by DICOM keyword."""
+
+    count: int
+    attributes: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Attributes that could not be used, by code of the finding; never their values."""
+
+    total: int
+    by_code: Mapping[str, FindingGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Since when the study is outstanding, and when it is due."""
+
+    first: Timestamp
+    last: Timestamp
+    due: Timestamp
+    attempts: int
+    not_before: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyState:
     """
-    dirty, recorded, kept = await asyncio.gather(
+    All that is known of a study. All but the UID that was asked for is free of patient data.
+
+    ``state`` is *dirty* (waits to be written, or is being written), *dead_lettered* (see ``dead_letter``), *synced*, or
+    *removed* (its last instance is gone).
+    """
+
+    study: str
+    partition: str
+    key: str
+    state: Literal["dirty", "dead_lettered", "synced", "removed"]
+    counts: StudyCounts
+    fhir: StudyInFhir | None
+    findings: Findings
+    dead_letter: ShownDeadLetter | None
+    marks: Marks | None
+
+
+_JSON = TypeAdapter(StudyState)
+
+
+async def study_state(study: StudyRef, s: Project) -> dict[str, Any] | None:
+    """Return `read_study_state` as JSON; None for a study that was never seen."""
+    state = await read_study_state(study, s)
+    return _JSON.dump_python(state, mode="json") if state is not None else None
+
+
+async def read_study_state(study: StudyRef, s: Project) -> StudyState | None:
+    """
+    Return all that is known of a study; None for one that was never seen. Reads three rows and writes nothing.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    marked, recorded, dead_lettered = await asyncio.gather(
         s.dirty.read(study), s.projections.read(study), s.dead_letters.read(SubjectKind.STUDY, study.key)
     )
-    marks, known = dirty.value if dirty else None, recorded.value if recorded else None
-    letter = kept.value if kept else None
-    if marks is None and known is None and letter is None:
+    dirty, projection = marked.value if marked else None, recorded.value if recorded else None
+    letter = dead_lettered.value if dead_lettered else None
+    if dirty is None and projection is None and letter is None:
         return None
-    return {
-        "study": study.study_instance_uid,
-        "partition": study.partition,
-        "key": study.key,
-        "state": _state(marks, known, letter),
-        "counts": {"series": known.series if known else 0, "instances": known.instances if known else 0},
-        "fhir": _in_fhir(known, s) if known else None,
-        "findings": grouped(known.findings if known else ()),
-        "dead_letter": letter.shown() if letter else None,
-        "marks": _marks(marks, s) if marks else None,
-    }
+    return StudyState(
+        study=study.study_instance_uid,
+        partition=study.partition,
+        key=study.key,
+        state=_state(dirty, projection, letter),
+        counts=StudyCounts(series=projection.series, instances=projection.instances) if projection else StudyCounts(),
+        fhir=_in_fhir(projection, s) if projection else None,
+        findings=grouped(projection.findings if projection else ()),
+        dead_letter=letter,
+        marks=_marks(dirty, s) if dirty else None,
+    )
 
 
-def _state(marks: DirtyStudy | None, known: Projection | None, letter: DeadLetter | None) -> str:
-    if marks is not None:
+def _state(
+    dirty: DirtyStudy | None, projection: Projection | None, letter: DeadLetter | None
+) -> Literal["dirty", "dead_lettered", "synced", "removed"]:
+    if dirty is not None:
         return "dirty"
-    if letter is not None or (known is not None and known.error):
+    if letter is not None or (projection is not None and projection.error):
         return "dead_lettered"
-    if known is None or not known.finished:
+    if projection is None or not projection.finished:
         return "dirty"
-    return "synced" if known.instances else "removed"
+    return "synced" if projection.instances else "removed"
 
 
-def _in_fhir(known: Projection, s: Core) -> dict[str, Any]:
-    """Refer to what stands for the study; to nothing that is not, or no longer, there."""
-    present = known.finished and known.instances > 0
-    reference = f"ImagingStudy/{known.fhir_id}"
-    return {
-        "reference": reference if present else None,
-        "url": f"{s.settings.fhir_url}/{reference}" if present else None,
-        "version": known.version,
-        "adopted": known.adopted,
-        "patient": f"Patient/{known.patient_id}" if known.patient_id else None,
-        "derived": sorted(reference for reference, digest in known.derived.items() if digest),
-    }
+def _in_fhir(projection: Projection, s: Core) -> StudyInFhir:
+    """Refer to the resources of the study; to nothing that is not, or no longer, there."""
+    present = projection.finished and projection.instances > 0
+    reference = f"ImagingStudy/{projection.fhir_id}"
+    return StudyInFhir(
+        reference=reference if present else None,
+        url=f"{s.settings.fhir_url}/{reference}" if present else None,
+        version=projection.version,
+        adopted=projection.adopted,
+        patient=f"Patient/{projection.patient_id}" if projection.patient_id else None,
+        derived=sorted(address for address, digest in projection.derived.items() if digest),
+    )
 
 
-def grouped(findings: Iterable[Finding]) -> dict[str, Any]:
-    """
-    Group findings by code.
-
-    Returns
-    -------
-    dict
-        ``total`` and ``by_code``: code -> ``count`` and ``attributes``, DICOM keyword -> what was done.
-    """
+def grouped(findings: Iterable[Finding]) -> Findings:
+    """Group findings by code."""
     by_code: dict[str, dict[str, list[str]]] = {}
     for finding in sorted(findings):
         by_code.setdefault(finding.code, {}).setdefault(finding.keyword, []).append(finding.action)
-    counted = {
-        code: {"count": sum(len(actions) for actions in keywords.values()), "attributes": keywords}
+    groups = {
+        code: FindingGroup(count=sum(len(actions) for actions in keywords.values()), attributes=keywords)
         for code, keywords in sorted(by_code.items())
     }
-    return {"total": sum(each["count"] for each in counted.values()), "by_code": counted}
+    return Findings(total=sum(group.count for group in groups.values()), by_code=groups)
 
 
-def _marks(marks: DirtyStudy, s: Core) -> dict[str, Any]:
-    return {
-        "first": marks.first_marked.isoformat(),
-        "last": marks.last_marked.isoformat(),
-        "due": due_at(marks, s).isoformat(),
-        "attempts": marks.attempts,
-        "not_before": _text(marks.not_before),
-    }
-
-
-def _text(timestamp: datetime | None) -> str | None:
-    return timestamp.isoformat() if timestamp else None
+def _marks(dirty: DirtyStudy, s: Core) -> Marks:
+    return Marks(
+        first=dirty.first_marked,
+        last=dirty.last_marked,
+        due=due_at(dirty, s),
+        attempts=dirty.attempts,
+        not_before=dirty.not_before,
+    )

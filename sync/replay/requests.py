@@ -10,6 +10,7 @@ from typing import Any
 
 from sync.errors import BadReplay
 from sync.model import StudyRef, digest
+from sync.model.timestamps import timestamp_from
 
 SOURCES = ("blob", "dicom", "orthanc")
 SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
@@ -148,8 +149,8 @@ def parse_kept(kept: Mapping[str, Any]) -> Request:
     start, end = kept["from"], kept["to"]
     return Request(
         source=kept["source"],
-        start=datetime.fromisoformat(start) if start else None,
-        end=datetime.fromisoformat(end) if end else None,
+        start=timestamp_from(start),
+        end=timestamp_from(end),
         study=StudyRef(study_instance_uid=kept["study"][0], partition=kept["study"][1]) if kept["study"] else None,
         reread=kept["reread"],
     )

@@ -7,7 +7,7 @@ All that is shown is read at once, and each part costs a bounded number of reque
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -17,7 +17,7 @@ from typing import Any
 from sync.dead_letters import queries
 from sync.monitoring.counts import read_counts
 from sync.monitoring.history import Chart, Line, Past, read_past
-from sync.monitoring.status import recently, verdict_in_words
+from sync.monitoring.status import Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Measure, Services
 from sync.telemetry.instruments import (
@@ -65,10 +65,10 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
     chosen = chosen if chosen in RANGES else "hour"
     _, seconds, step = RANGES[chosen]
     now = s.clock.now()
-    stands, past, recent = await asyncio.gather(read_counts(s), _past(now, seconds, step, s), s.history.latest(RECENT))
-    known = verdict_in_words(stands, past, s)
-    pause = pause_of(stands.cursors.get(PROJECTION))
-    verdict, tone = _WORDS[known["health"]["verdict"]]
+    counts, past, recent = await asyncio.gather(read_counts(s), _past(now, seconds, step, s), s.history.latest(RECENT))
+    status = status_of(counts, past, s)
+    pause = pause_of(counts.cursors.get(PROJECTION))
+    verdict, tone = _WORDS[status.health.verdict]
     return render(
         visit,
         "overview.html",
@@ -78,19 +78,19 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         said=said,
         verdict="Paused" if pause and tone == "good" else verdict,
         tone="warn" if pause and tone == "good" else tone,
-        reasons=known["health"]["reasons"],
+        reasons=status.health.reasons,
         calm=_CALM if not pause else "Nothing is wrong, but projection is paused.",
         pause=pause,
-        tiles=tiles(known),
-        counted_at=known["counted_at"],
-        alerts=known["alerts"],
+        tiles=tiles(status),
+        counted_at=status.counted_at,
+        alerts=status.alerts,
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
         graphs=graphs(past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step)),
-        groups=await queries.overview(stands.dead_letters, s, newest=0),
+        groups=await queries.overview(counts.dead_letters, s, newest=0),
         trends=dead_letter_trends(past, now),
-        waiting=_waiting(known),
-        drift=drift_of(known),
+        waiting=_waiting(status),
+        drift=drift_of(status),
         recent=recent,
     )
 
@@ -104,44 +104,42 @@ async def _past(now: datetime, seconds: int, step: int, s: Measure) -> Past:
     )
 
 
-def tiles(known: Mapping[str, Any]) -> list[Tile]:
+def tiles(status: Status) -> list[Tile]:
     """Choose the numbers that say most."""
-    recent, lag = known["recent"], known["lag"]
-    minutes = recent["minutes"]
-    median, slow = recent["latency_median"], recent["latency_95"]
-    latency = "no data" if median is None else f"{span(median)} / {span(slow)}"
+    recent, minutes = status.recent, status.recent.minutes
+    median, slow = recent.latency_median, recent.latency_95
+    latency = "no data" if median is None or slow is None else f"{span(median)} / {span(slow)}"
     return [
-        Tile(name="Studies in FHIR", value=number_text(known["synced_studies"])),
-        Tile(name="Instances in FHIR", value=number_text(known["synced_instances"])),
-        Tile(name="Outstanding studies", value=number_text(known["dirty_studies"])),
-        Tile(name="Oldest waits", value=span(lag["oldest_study"]) if known["dirty_studies"] else "none"),
-        Tile(name="Messages queued", value=number_text(known["queued"])),
-        Tile(name=f"Objects, {minutes} min", value=number_text(recent["objects"])),
+        Tile(name="Studies in FHIR", value=number_text(status.synced_studies)),
+        Tile(name="Instances in FHIR", value=number_text(status.synced_instances)),
+        Tile(name="Outstanding studies", value=number_text(status.dirty_studies)),
+        Tile(name="Oldest waits", value=span(status.lag.oldest_study) if status.dirty_studies else "none"),
+        Tile(name="Messages queued", value=number_text(status.queued)),
+        Tile(name=f"Objects, {minutes} min", value=number_text(recent.objects)),
         Tile(name=f"Median / 95 % latency, {minutes} min", value=latency),
         Tile(
             name=f"FHIR answered 429, {minutes} min",
-            value=number_text(recent["fhir_throttled"]),
-            late=recent["fhir_throttled"] > 0,
+            value=number_text(recent.fhir_throttled),
+            late=recent.fhir_throttled > 0,
         ),
-        Tile(name="Dead letters", value=number_text(known["dead_letters"]), late=known["dead_letters"] > 0),
-        Tile(name="Drift", value=number_text(drift_of(known)["open"]), late=drift_of(known)["open"] > 0),
+        Tile(name="Dead letters", value=number_text(status.dead_letters), late=status.dead_letters > 0),
+        Tile(name="Drift", value=number_text(status.drift.open), late=status.drift.open > 0),
     ]
 
 
-def drift_of(known: Mapping[str, Any]) -> dict[str, Any]:
+def drift_of(status: Status) -> dict[str, Any]:
     """Return what checks found, as the page shows it."""
-    found = known["drift"]
-    ended = (found["last_round"] or {}).get("ended")
-    return {"open": found["open"], "counts": found["by_kind"], "at": ended}
+    ended = (status.drift.last_round or {}).get("ended")
+    return {"open": status.drift.open, "counts": status.drift.by_kind, "at": ended}
 
 
-def _waiting(known: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    ages = known["lag"]["queues"]
+def _waiting(status: Status) -> list[tuple[str, str, str]]:
+    ages = status.lag.queues
     queues = [
         (f"queue {name}", f"{count:,}", span(ages[name]) if ages.get(name) else "")
-        for name, count in known["queues"].items()
+        for name, count in status.queues.items()
     ]
-    return [*queues, *((f"feed {name}", "", span(age)) for name, age in known["lag"]["feeds"].items())]
+    return [*queues, *((f"feed {name}", "", span(age)) for name, age in status.lag.feeds.items())]
 
 
 def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:

@@ -7,11 +7,10 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sync.mapping.resource import study_identifier
 from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
-from sync.monitoring.study_state import study_state
+from sync.monitoring.study_state import StudyState, read_study_state
 from sync.ports import Deliver, MarkDirty, Project
 from sync.web.overview import RECENT
 from sync.web.rendering import REFRESH, Page, Visit, render
@@ -62,7 +61,7 @@ async def find(asked: str, s: Project) -> Sequence[StudyRef]:
     A UID is looked up in our own state; an accession number in FHIR, whatever its issuer: only there it is indexed.
     """
     study = StudyRef(study_instance_uid=asked.removeprefix("urn:oid:"))
-    if await study_state(study, s) is not None:
+    if await read_study_state(study, s) is not None:
         return [study]
     held = await s.fhir.search("ImagingStudy", None, asked)
     return sorted({found for resource in held if (found := _study_of(resource)) is not None})
@@ -90,7 +89,7 @@ async def study(visit: Visit, s: Deliver, *, said: str = "") -> Page | None:
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
     state, orders, events = await asyncio.gather(
-        study_state(ref, s), s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN)
+        read_study_state(ref, s), s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN)
     )
     if state is None:
         return None
@@ -109,7 +108,7 @@ async def study(visit: Visit, s: Deliver, *, said: str = "") -> Page | None:
     )
 
 
-def timeline(state: dict[str, Any], orders: Sequence[str], events: Iterable[StudyEvent]) -> list[TimelineEntry]:
+def timeline(state: StudyState, orders: Sequence[str], events: Iterable[StudyEvent]) -> list[TimelineEntry]:
     """
     Put together what is known of a study's past, newest first. Pure.
 
@@ -146,18 +145,14 @@ def _came_of_it(event: StudyEvent) -> TimelineEntry:
     return TimelineEntry(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
 
 
-def _marks(state: dict[str, Any]) -> Iterable[TimelineEntry]:
-    if marks := state["marks"]:
-        yield TimelineEntry(at=_timestamp(marks["first"]), text="Marked outstanding; it waits to be written.")
-        if marks["last"] != marks["first"]:
-            yield TimelineEntry(at=_timestamp(marks["last"]), text="Marked again: something of it changed.")
+def _marks(state: StudyState) -> Iterable[TimelineEntry]:
+    if marks := state.marks:
+        yield TimelineEntry(at=marks.first, text="Marked outstanding; it waits to be written.")
+        if marks.last != marks.first:
+            yield TimelineEntry(at=marks.last, text="Marked again: something of it changed.")
 
 
-def _letter(state: dict[str, Any]) -> Iterable[TimelineEntry]:
-    if letter := state["dead_letter"]:
-        text = f"Dead letter {letter['code']}, {letter['attempts']} attempts."
-        yield TimelineEntry(at=_timestamp(letter["last_at"]), text=text, bad=True)
-
-
-def _timestamp(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _letter(state: StudyState) -> Iterable[TimelineEntry]:
+    if letter := state.dead_letter:
+        text = f"Dead letter {letter.code}, {letter.attempts} attempts."
+        yield TimelineEntry(at=letter.last_at, text=text, bad=True)

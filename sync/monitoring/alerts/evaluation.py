@@ -26,6 +26,7 @@ from typing import Any
 
 from sync.errors import StoreConflict, SyncError
 from sync.model import Cursor, digest
+from sync.model.timestamps import timestamp_from
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
@@ -296,7 +297,7 @@ def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
 def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
     """Return when the app itself last evaluated, or when somebody first watched for it; None before either."""
     at = position.get("app_at")
-    return datetime.fromisoformat(at) if at else None
+    return timestamp_from(at)
 
 
 def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime) -> Mapping[str, Any]:

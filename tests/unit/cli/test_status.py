@@ -14,13 +14,13 @@ from sync.cli import show_status as command
 from sync.monitoring.alerts.evaluation import evaluate_alerts
 from sync.monitoring.alerts.event_channel import EventChannel
 from sync.monitoring.history import Recorder
-from sync.monitoring.status import status
+from sync.monitoring.status import read_status
 from tests.unit.monitoring.test_alerts import Watched, old_study
 from tests.worlds import UNREADABLE, MemoryWorld
 
 
 async def told_of(world):
-    return await status(world.services)
+    return await read_status(world.services)
 
 
 def drawn(told):
@@ -71,7 +71,7 @@ async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, capsys
     await looked.wait()
     await asyncio.sleep(0.05)
     watching.cancel()  # what asyncio.run does on Ctrl-C
-    assert (await watching)["health"]["verdict"] == "in sync"
+    assert (await watching).health.verdict == "in sync"
     assert capsys.readouterr().out.count("IN SYNC") == (2 if while_it == "looks" else 1)  # it goes to no terminal
 
 

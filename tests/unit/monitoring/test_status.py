@@ -1,7 +1,13 @@
 """What an operator is told: whether all is in FHIR, and what is left, without a name or a value."""
 
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
 from sync.errors import FhirRejected
-from sync.monitoring.status import status
+from sync.model import Cursor
+from sync.monitoring.status import as_json, read_status, status
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -44,3 +50,22 @@ async def test_a_parked_study_is_idle_and_not_synced():
     told = await status(w.services)
     assert told["idle"]
     assert (told["synced_studies"], told["dead_letters"]) == (0, 1)
+
+
+async def test_the_value_and_its_json_say_the_same():
+    w = MemoryWorld()
+    w.fhir.failures = [FhirRejected("422")] * 2
+    await w.arrive("a")
+    feed = Cursor(name="dicom-feed memory", position={"sequence": 7, "error": "source.unavailable", "hint": "Wait."})
+    await w.services.cursors.write(feed, None)
+    value = await read_status(w.services)
+    told = as_json(value)
+    assert told == json.loads(json.dumps(told)), "it is JSON as it stands"
+    assert told.keys() == {each.name for each in fields(value)}
+    assert told["at"] == w.clock.now().isoformat()
+    assert told["health"] == {"verdict": value.health.verdict, "reasons": list(value.health.reasons)}
+    for name, state in value.feeds.items():
+        shown = {"read_at": None, "position": {"sequence": 7}, "error": "source.unavailable", "hint": "Wait."}
+        assert (told["feeds"][name], state.problem["error"]) == (shown, "source.unavailable")
+    with pytest.raises(FrozenInstanceError):
+        value.idle = True

@@ -1,11 +1,12 @@
 """What an operator is told of one study."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from sync.errors import FhirRejected
 from sync.model import Finding, StudyRef
-from sync.monitoring.study_state import grouped, study_state
+from sync.monitoring.study_state import Findings, grouped, study_state
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -82,8 +83,19 @@ def test_findings_are_grouped_by_code_and_counted():
             Finding(keyword="Modality", code="modality.missing", action="OT written"),
         ]
     )
-    assert found["total"] == 3
-    assert list(found["by_code"]) == ["date.invalid", "modality.missing"]
-    assert found["by_code"]["date.invalid"]["count"] == 2
-    assert list(found["by_code"]["date.invalid"]["attributes"]) == ["SeriesDate", "StudyDate"]
-    assert grouped([]) == {"total": 0, "by_code": {}}
+    assert found.total == 3
+    assert list(found.by_code) == ["date.invalid", "modality.missing"]
+    assert found.by_code["date.invalid"].count == 2
+    assert list(found.by_code["date.invalid"].attributes) == ["SeriesDate", "StudyDate"]
+    assert grouped([]) == Findings(total=0, by_code={})
+
+
+async def test_the_json_of_a_dead_letter_holds_no_message():
+    w = MemoryWorld()
+    w.fhir.failures = [FhirRejected("422")] * 2
+    await w.arrive("a")
+    letter = w.store.dead_letters.table.values()[0]
+    w.store.dead_letters.table.upsert((letter.kind, letter.subject), replace(letter, message="Doe^Jane"))
+    found = await told(w)
+    assert found["dead_letter"] == letter.shown()
+    assert "Doe" not in json.dumps(found)

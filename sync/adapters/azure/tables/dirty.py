@@ -14,9 +14,10 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER
-from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, time_from, time_text, without_none
+from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, time_text, without_none
 from sync.adapters.azure.tables.table import Table
 from sync.model import DirtyStudy, Stored, StudyRef
+from sync.model.timestamps import timestamp_from
 from sync.ports import DirtyStudies
 
 DIRTY_SHARDS = 16
@@ -53,8 +54,8 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         first_marked=datetime.fromisoformat(row["first_marked"]),
         last_marked=datetime.fromisoformat(row["last_marked"]),
         attempts=row["attempts"],
-        not_before=time_from(row.get("not_before")),
-        failing_since=time_from(row.get("failing_since")),
+        not_before=timestamp_from(row.get("not_before")),
+        failing_since=timestamp_from(row.get("failing_since")),
         bypass_cache=row.get("distrust", False),
     )
 

@@ -12,6 +12,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of
 from sync.adapters.azure.tables.table import Table
 from sync.model import Drift, DriftKind
+from sync.model.timestamps import timestamp_from
 from sync.ports import Drifts
 
 
@@ -39,8 +40,8 @@ def drift_from(row: Mapping[str, Any]) -> Drift:
         resource=row["resource"],
         detail=row["detail"],
         kept=row["kept"],
-        first_at=datetime.fromisoformat(row["first_at"]) if row["first_at"] else None,
-        last_at=datetime.fromisoformat(row["last_at"]) if row["last_at"] else None,
+        first_at=timestamp_from(row["first_at"]),
+        last_at=timestamp_from(row["last_at"]),
     )
 
 

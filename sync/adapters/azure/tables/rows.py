@@ -121,8 +121,3 @@ def findings_from(items: Iterable[list[str]]) -> tuple[Finding, ...]:
 def time_text(value: datetime | None) -> str | None:
     """Return a moment as a column has it; None stays out of the row."""
     return value.isoformat() if value is not None else None
-
-
-def time_from(text: str | None) -> datetime | None:
-    """Inverse of `time_text`."""
-    return datetime.fromisoformat(text) if text else None
