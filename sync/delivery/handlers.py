@@ -44,6 +44,9 @@ OBJECTS, STUDIES = "objects", "studies"
 LONG_OVERDUE = 600.0
 """Seconds after which a study is enqueued anew though the queue is busy."""
 
+STALLED = 20.0
+"""Seconds after which a study is enqueued again though all messages are leased: their holder may have been killed."""
+
 FEW = 32
 """Studies that one sweep enqueues while the queue is busy."""
 
@@ -290,6 +293,11 @@ async def sweep(s: Deliver) -> int:
     may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor
     leave one behind for ever.
 
+    A worker that was killed leaves its messages leased for ten minutes, and they count as messages all the while. Then
+    the queue shows none that waits for a worker, though studies are overdue: these are enqueued at once. If the holder
+    does live, its study is projected twice, which writes nothing new; the new messages are visible, so the next sweep
+    adds none while workers are busy.
+
     Returns
     -------
     int
@@ -304,9 +312,11 @@ async def sweep(s: Deliver) -> int:
         if not outstanding:
             return 0
         busy = await s.study_queue.length() >= len(outstanding)
-        latest = s.clock.now() - timedelta(seconds=LONG_OVERDUE if busy else s.settings.quiet_period)
+        stalled = busy and not await s.study_queue.has_visible()
+        patience = STALLED if stalled else LONG_OVERDUE if busy else s.settings.quiet_period
+        latest = s.clock.now() - timedelta(seconds=patience)
         overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
-        chosen = [study for _, study in overdue[: FEW if busy else None]]
+        chosen = [study for _, study in overdue[: FEW if busy and not stalled else None]]
         for study in chosen:
             await s.study_queue.enqueue(study)
         if chosen:

@@ -22,6 +22,10 @@ class StudyQueue(Protocol):
         """Return about how many messages there are, invisible ones included."""
         ...
 
+    async def has_visible(self) -> bool:
+        """Return whether a message waits for a worker now; leased and delayed ones do not."""
+        ...
+
 
 class ObjectQueue(Protocol):
     """The queue ``objects``, into which Event Grid delivers, and we put what is to be looked at again."""

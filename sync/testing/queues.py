@@ -71,6 +71,10 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
         """Return how many messages there are, invisible ones included."""
         return len(self.messages)
 
+    async def has_visible(self) -> bool:
+        """Return whether a message is visible now."""
+        return any(message.visible_at <= self._clock.now() for message in self.messages)
+
     async def depths(self) -> dict[str, int]:
         """Return queue name -> length; this world has only one queue."""
         return {"studies": len(self.messages)}

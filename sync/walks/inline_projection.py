@@ -49,6 +49,10 @@ class HintsHere(StudyQueue):
         """Return how many studies have a hint."""
         return len(self._due)
 
+    async def has_visible(self) -> bool:
+        """Return whether a study is due now."""
+        return any(due <= self._clock.now() for due in self._due.values())
+
     def take(self, most: int) -> list[StudyRef]:
         """Remove and return what is due, each study once."""
         found: list[StudyRef] = []
@@ -65,7 +69,7 @@ class Projector:
     """
     Projects what is outstanding, until told that nothing more comes.
 
-    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``, ``parked``).
+    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``, ``dead_lettered``).
     """
 
     hints: HintsHere

@@ -95,6 +95,10 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         """Return about how many messages ``studies`` holds, invisible ones included."""
         return await self._length(self._studies)
 
+    async def has_visible(self) -> bool:
+        """Return whether a message of queue ``studies`` waits for a worker now."""
+        return await self._first_sent(self._queues[names.STUDIES_QUEUE]) is not None
+
     async def depths(self) -> dict[str, int]:
         """
         Return queue name -> about how many messages, invisible ones included.

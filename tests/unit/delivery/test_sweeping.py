@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 from sync.delivery.handlers import FEW, sweep
 from sync.errors import Throttled
 from tests.deliveries import objects, studies
@@ -53,6 +56,20 @@ async def test_a_lost_study_is_swept_in_the_end_though_others_keep_the_queue_ful
     w.clock.advance(600)
     await sweep(w.services)
     assert OTHER in {message.study for message in w.store.study_queue.messages}
+
+
+async def test_studies_whose_messages_a_killed_worker_holds_are_swept_within_a_minute(w):
+    await objects(w, w.put("a"), w.put("b", study="2.25.2"))
+    queue, now = w.store.study_queue, w.clock.now()
+    leased = [replace(message, visible_at=now + timedelta(seconds=600)) for message in queue.messages]
+    queue.messages = list(leased)
+    w.clock.advance(15)
+    assert await sweep(w.services) == 0, "they may be on their way"
+    w.clock.advance(30)
+    assert await sweep(w.services) == 2
+    assert await sweep(w.services) == 0, "those just enqueued wait for a worker: nothing is added to them"
+    await w.settle()
+    assert w.imaging_study() is not None
 
 
 async def test_a_long_queue_is_not_flooded_by_the_sweeper(w):
