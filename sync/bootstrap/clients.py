@@ -21,16 +21,17 @@ from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
-from sync.adapters.azure.tokens import CredentialTokens
 from sync.adapters.azure.transport import BoundedTransport, StorageTransport
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
+from sync.adapters.http.access import Access
 from sync.adapters.http.dicom.orthanc import Orthanc
-from sync.adapters.http.dicom.service import SCOPE, DicomService
+from sync.adapters.http.dicom.service import AUDIENCE, DicomService
 from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
-from sync.config import PREFIX, STATE, Settings, is_local
-from sync.errors import ConfigError, SourceUnavailable
+from sync.bootstrap.access import access_of, wants_identity
+from sync.config import PREFIX, STATE, AccessSettings, Settings
+from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
 from sync.telemetry.telemetry import Telemetry
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
@@ -109,24 +110,25 @@ class Clients:
         return topic
 
     def fhir(self) -> HttpFhirServer:
-        """Return the FHIR service; one on this machine gets no tokens."""
-        url, tokens = self._settings.fhir_url, None
-        if self._credential is not None and not is_local(url):
-            tokens = CredentialTokens(self._credential, scope=f"{url}/.default")
-        fhir = HttpFhirServer(url, telemetry=self._telemetry, tokens=tokens)
+        """Return the FHIR service."""
+        url = self._settings.fhir_url
+        access = self._access(url, self._settings.fhir_access, audience=url, failure=FhirUnavailable)
+        fhir = HttpFhirServer(url, telemetry=self._telemetry, access=access)
         self._closing.push_async_callback(fhir.aclose)
         return fhir
 
     def dicom_service(self) -> DicomService | None:
         """Return the DICOM service of Azure Health Data Services."""
-        url, tokens = self._settings.dicom_url, None
+        url = self._settings.dicom_url
         if not url:
             return None
-        if self._credential is not None and _wants_token(url):
-            tokens = CredentialTokens(self._credential, scope=SCOPE, failure=SourceUnavailable)
-        web = DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=self._telemetry, tokens=tokens)
+        access = self._access(url, self._settings.dicom_access, audience=AUDIENCE, failure=SourceUnavailable)
+        web = DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=self._telemetry, access=access)
         self._closing.push_async_callback(web.aclose)
         return DicomService(web, url)
+
+    def _access(self, url: str, settings: AccessSettings, *, audience: str, failure: type[TransientError]) -> Access:
+        return access_of(url, settings, self._credential, self._closing, audience=audience, failure=failure)
 
     def orthanc(self) -> Orthanc | None:
         """Return the Orthanc."""
@@ -190,11 +192,8 @@ def _connection_string_of(setting: str) -> Iterator[None]:
 
 def _needs_identity(settings: Settings) -> bool:
     source_by_identity = settings.source.startswith("https://")
-    by_url = not is_local(settings.fhir_url) or _wants_token(settings.dicom_url)
+    by_url = wants_identity(settings.fhir_url, settings.fhir_access) or wants_identity(
+        settings.dicom_url, settings.dicom_access
+    )
     topic_by_identity = bool(settings.events_topic) and not settings.events_key
     return not settings.storage or source_by_identity or topic_by_identity or by_url
-
-
-def _wants_token(url: str) -> bool:
-    """Whether a DICOM service gets a token: never in the clear, and none on this machine does."""
-    return url.startswith("https://") and not is_local(url)

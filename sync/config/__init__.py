@@ -8,6 +8,7 @@ a setting means is said here, once: docs/settings.md is made of it.
 
 from __future__ import annotations
 
+from sync.config.access import AccessSettings, DicomAccess, FhirAccess
 from sync.config.alerts import EVALUATED_EVERY, AlertSettings
 from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
@@ -20,7 +21,10 @@ __all__ = [
     "PREFIX",
     "STATE",
     "SYSTEM_SCHEMES",
+    "AccessSettings",
     "AlertSettings",
+    "DicomAccess",
+    "FhirAccess",
     "HeaderLimits",
     "MappingSettings",
     "Section",

@@ -30,6 +30,7 @@ from sync.config import (
     is_web_root,
     sections,
 )
+from sync.config.access import NEEDED, OPTIONAL
 from sync.errors import ConfigError
 
 _SECRETS = ("accountkey=", "sharedaccesssignature=", "sharedaccesskey=", "sig=")
@@ -41,6 +42,13 @@ _SOUND: Mapping[str, Any] = {
     "orthanc_user": "sound",
     "orthanc_password": "sound",
     "webhook_key": "sound",
+    "token_url": "https://sound.invalid/token",
+    "client_id": "sound",
+    "client_secret": "sound",
+    "private_key": "/sound",
+    "token": "sound",
+    "user": "sound",
+    "password": "sound",
 }
 """Stand in for what is missing or wrong where the default would be neither, so that the rest is judged too."""
 
@@ -58,6 +66,9 @@ USELESS_WITHOUT: Mapping[str, str] = {
     f"{PREFIX}RECONCILE_REPAIR": f"{PREFIX}RECONCILE_STUDIES_PER_MINUTE",
     f"{PREFIX}ALERT_WEBHOOK_SHAPE": f"{PREFIX}ALERT_WEBHOOK",
     f"{PREFIX}ALERT_WEBHOOK_KEY": f"{PREFIX}ALERT_WEBHOOK",
+    f"{PREFIX}DICOM_AUTH": f"{PREFIX}DICOM_URL",
+    f"{PREFIX}DICOM_HEADERS": f"{PREFIX}DICOM_URL",
+    f"{PREFIX}DICOM_CLIENT_CERTIFICATE": f"{PREFIX}DICOM_URL",
 }
 """Settings that do nothing while the other is empty, or 0: whoever sets them believes that they do."""
 
@@ -257,12 +268,17 @@ def _useless(settings: Settings) -> Iterator[Remark]:
     values = _values(settings)
     for variable, other in USELESS_WITHOUT.items():
         value, info = values[variable]
-        if value != info.default and not values[other][0]:
+        if value != info.get_default(call_default_factory=True, validated_data={}) and not values[other][0]:
             text = f"has no effect without {other}: set that, or remove this"
             yield Remark(setting=variable, severity=Severity.WRONG, text=text)
 
 
 def _contradictions(settings: Settings) -> Iterator[Remark]:
+    for access in (settings.fhir_access, settings.dicom_access):
+        for name in access.unread():
+            modes = [mode for mode in NEEDED if name in (*NEEDED[mode], *OPTIONAL.get(mode, ()))]
+            text = f"has no effect unless {access.variable('auth')} is {' or '.join(modes)}: set that, or remove this"
+            yield Remark(setting=access.variable(name), severity=Severity.WRONG, text=text)
     if settings.storage and settings.storage_account:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)

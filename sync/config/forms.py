@@ -109,6 +109,59 @@ def _without_version(value: str) -> str:
     return re.sub(r"/v\d+$", "", value)
 
 
+def _secure_url(value: str) -> str:
+    """Take an address to which secrets go, so never over plain http to another machine."""
+    url = _web_root(value)
+    if url and not url.startswith("https:") and not is_local(url):
+        raise ValueError("expected an https URL (http only on this machine)")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not all(" " < character <= "~" for character in value):
+        raise ValueError("expected printable ASCII characters without blanks")
+    return value
+
+
+def _scope(value: str) -> str:
+    if not all(" " <= character <= "~" and character not in '"\\' for character in value):
+        raise ValueError("expected names of scopes or audiences, separated by blanks")
+    return value
+
+
+def _pem_or_file(value: str) -> str:
+    """Take PEM text, whose line ends may be written as backslash and n in a setting of one line; or a path."""
+    if "-----BEGIN" in value:
+        return value.replace("\\n", "\n")
+    if value and not (re.match(r"/|[A-Za-z]:[/\\]", value) and value.isprintable()):
+        raise ValueError("expected PEM text, or the absolute path of a file")
+    return value
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADERS_OF_OURS = frozenset(
+    {"accept", "authorization", "connection", "content-length", "content-type", "host", "prefer", "transfer-encoding"}
+)
+
+
+def _header_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    sound = isinstance(found, dict) and all(_is_header(name, text) for name, text in found.items())
+    if not sound:
+        raise ValueError('expected a JSON object of headers that the sync does not set itself: {"X-Api-Key": "..."}')
+    return found
+
+
+def _is_header(name: str, text: Any) -> bool:
+    ours = name.lower() in _HEADERS_OF_OURS or not _HEADER_NAME.fullmatch(name)
+    return not ours and isinstance(text, str) and text.isascii() and text.isprintable()
+
+
 def _user(value: str) -> str:
     if ":" in value:
         raise ValueError("expected a user name; HTTP basic authentication allows no colon in one")
@@ -214,6 +267,11 @@ Containers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), 
 
 PatientIds = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list), AfterValidator(_patient_ids)]
 
+SecureUrl = Annotated[str, AfterValidator(_secure_url)]
+OneLine = Annotated[str, AfterValidator(_one_line)]
+Scope = Annotated[str, AfterValidator(_scope)]
+PemOrFile = Annotated[str, AfterValidator(_pem_or_file)]
+Headers = Annotated[dict[str, str], NoDecode, BeforeValidator(_header_object)]
 User = Annotated[str, AfterValidator(_user)]
 PlainKey = Annotated[str, AfterValidator(_plain_key)]
 AccessKey = Annotated[str, AfterValidator(_access_key)]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
+from sync.config.access import DicomAccess, FhirAccess
 from sync.config.alerts import AlertSettings
 from sync.config.forms import (
     AccessKey,
@@ -22,6 +23,7 @@ from sync.config.forms import (
     Topic,
     User,
     WebRoot,
+    is_local,
 )
 from sync.config.header import HeaderLimits
 from sync.config.mapping import MappingSettings
@@ -155,6 +157,12 @@ class Settings(MappingSettings):
     alert: Annotated[AlertSettings, NoDecode] = Field(default_factory=AlertSettings.load)
     """Alert thresholds and channels, settings ``DICOM_SYNC_ALERT_*``."""
 
+    fhir_access: Annotated[FhirAccess, NoDecode] = Field(default_factory=FhirAccess.load)
+    """How the FHIR service lets the sync in, settings ``DICOM_SYNC_FHIR_*``."""
+
+    dicom_access: Annotated[DicomAccess, NoDecode] = Field(default_factory=DicomAccess.load)
+    """How the DICOM service lets the sync in, settings ``DICOM_SYNC_DICOM_*``."""
+
     @property
     def signs_in(self) -> bool:
         """Whether App Service says that its authentication is on; silence is a no."""
@@ -168,6 +176,10 @@ class Settings(MappingSettings):
             raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"is missing; expected together with {PREFIX}ORTHANC_USER")
         if self.orthanc_password and not self.orthanc_user:
             raise ConfigError(f"{PREFIX}ORTHANC_USER", f"is missing; expected together with {PREFIX}ORTHANC_PASSWORD")
+        for url, access in ((self.fhir_url, self.fhir_access), (self.dicom_url, self.dicom_access)):
+            if access.is_secret and url.startswith("http:") and not is_local(url):
+                expected = "sends a credential in the clear: expected an https URL of the service, or none"
+                raise ConfigError(access.variable("auth"), expected)
         if self.max_wait < self.quiet_period:
             raise ConfigError(f"{PREFIX}MAX_WAIT", f"expected at least {PREFIX}QUIET_PERIOD")
         return self

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from sync.config import STATE, AlertSettings, HeaderLimits, MappingSettings, Settings
+from sync.config import STATE, AlertSettings, DicomAccess, FhirAccess, HeaderLimits, MappingSettings, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -29,6 +29,17 @@ This page is generated from [`sync/config/settings.py`](../sync/config/settings.
 The FHIR service and one of the first two settings are required.
 
 {places}
+
+## Access to the FHIR service
+
+Secrets belong into Key Vault, with a [reference](security.md) as the value of the setting. No log, error or page shows
+them, and none is sent over plain http to another machine.
+
+{fhir_access}
+
+## Access to the DICOM service
+
+{dicom_access}
 
 ## Sync
 
@@ -60,11 +71,20 @@ def page() -> str:
     """Return the page."""
     variables = Settings.variables()
     mapping = MappingSettings.variables()
-    elsewhere = {*_PLACES, *mapping, "DICOM_SYNC_HEADER", "DICOM_SYNC_ALERT"}
+    elsewhere = {
+        *_PLACES,
+        *mapping,
+        "DICOM_SYNC_HEADER",
+        "DICOM_SYNC_ALERT",
+        "DICOM_SYNC_FHIR_ACCESS",
+        "DICOM_SYNC_DICOM_ACCESS",
+    }
     return _TEXT.format(
         places=_table((name, variables[name]) for name in _PLACES),
         sync=_table((name, info) for name, info in variables.items() if name not in elsewhere),
         mapping=_table(mapping.items()),
+        fhir_access=_table(FhirAccess.variables().items()),
+        dicom_access=_table(DicomAccess.variables().items()),
         alert=_table(AlertSettings.variables().items()),
         header=_table(HeaderLimits.variables().items()),
     )

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from local.host.settings import read_host_settings
-from sync.config import AlertSettings, HeaderLimits, Settings
+from sync.config import AlertSettings, DicomAccess, FhirAccess, HeaderLimits, Settings
 from tests.docs.settings_page import PAGE, page
 
 ROOT = Path(__file__).parents[2]
-NAMES = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()} - {
+SECTIONS = (Settings, HeaderLimits, AlertSettings, FhirAccess, DicomAccess)
+NAMES = {name for section in SECTIONS for name in section.variables()} - {
     "DICOM_SYNC_HEADER",
     "DICOM_SYNC_ALERT",
+    "DICOM_SYNC_FHIR_ACCESS",
+    "DICOM_SYNC_DICOM_ACCESS",
 }
 EXAMPLE = ROOT / "local.settings.json.example"
 
@@ -28,7 +31,7 @@ def test_every_setting_is_on_the_page_once():
 
 
 def test_every_setting_says_what_it_means():
-    infos = {**Settings.variables(), **HeaderLimits.variables(), **AlertSettings.variables()}
+    infos = {name: info for section in SECTIONS for name, info in section.variables().items()}
     assert [name for name, info in infos.items() if not info.description] == []
 
 

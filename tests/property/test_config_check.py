@@ -89,13 +89,25 @@ BROKEN = {
     "_container": st.sampled_from(["Dicom", "ab", "a" * 64, "a--b", SECRET]),
     "_no_blanks": st.just("our own numbers"),
     "_user": st.just(f"user:{SECRET}"),
+    "_secure_url": no_url | plain_http,
+    "_one_line": st.sampled_from([f"{SECRET} {SECRET}", f"{SECRET}\u00e4", "two words"]),
+    "_scope": st.sampled_from([f'"{SECRET}"', f"{SECRET}\u00e4"]),
+    "_pem_or_file": st.sampled_from([SECRET, f"relative/{SECRET}", "key.pem"]),
+    "_header_object": st.sampled_from(
+        ["[]", SECRET, '{"Authorization": "x"}', '{"a b": "x"}', '{"x": "\u00e4"}', '{"x": 1}']
+    ),
     "_plain_key": st.sampled_from([f"{SECRET} ", "a b", "ä", "k" * 101]).map(lambda text: f"{text} x"),
     "_patient_ids": st.just("UNKNOWN," + "X" * 65),
     "_access_key": st.sampled_from(["no key", "abc", f"{SECRET}="]),
 }
 """How a text of each form is broken."""
 
-ANY_TEXT = {"DICOM_SYNC_ORTHANC_PASSWORD", "WEBSITE_AUTH_ENABLED"}
+ANY_TEXT = {
+    "DICOM_SYNC_DICOM_PASSWORD",
+    "DICOM_SYNC_FHIR_PASSWORD",
+    "DICOM_SYNC_ORTHANC_PASSWORD",
+    "WEBSITE_AUTH_ENABLED",
+}
 """Settings that nothing can be wrong with by themselves: a password, and what App Service says."""
 
 ELSEWHERE = {
@@ -238,7 +250,14 @@ def test_what_is_needed_and_missing_is_named(name, value):
 
 @pytest.mark.parametrize(("variable", "other"), USELESS_WITHOUT.items())
 def test_one_that_does_nothing_without_another_is_named_with_it(variable, other):
-    useful = {"DICOM_SYNC_EVENTS_UIDS": "true", "DICOM_SYNC_RECONCILE_REPAIR": "true", "DICOM_SYNC_EVENTS_KEY": "a2V5"}
+    useful = {
+        "DICOM_SYNC_EVENTS_UIDS": "true",
+        "DICOM_SYNC_RECONCILE_REPAIR": "true",
+        "DICOM_SYNC_EVENTS_KEY": "a2V5",
+        "DICOM_SYNC_DICOM_AUTH": "none",
+        "DICOM_SYNC_DICOM_HEADERS": '{"X-Key": "k"}',
+        "DICOM_SYNC_DICOM_CLIENT_CERTIFICATE": "/client.pem",
+    }
     beside = (
         {"DICOM_SYNC_ORTHANC_USER": "orthanc", "DICOM_SYNC_ORTHANC_PASSWORD": "orthanc"} if "ORTHANC" in other else {}
     )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import httpx
 
 from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.access import Access
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import SyncError, TransientError
@@ -42,6 +43,8 @@ class Remote(ABC):
         Bearer tokens; None where none are wanted.
     login
         User and password for HTTP basic authentication.
+    access
+        All of what the service asks for, in place of ``tokens`` and ``login``.
     headers
         Of every request.
     transport
@@ -68,14 +71,22 @@ class Remote(ABC):
         telemetry: Telemetry,
         tokens: TokenSource | None = None,
         login: tuple[str, str] | None = None,
+        access: Access | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: CircuitBreaker | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        auth = httpx.BasicAuth(*login) if login else None
-        self._client = httpx.AsyncClient(headers=headers, timeout=self.timeout, transport=transport, auth=auth)
-        self._tokens = tokens
+        access = access or Access(tokens=tokens, login=login)
+        auth = httpx.BasicAuth(*access.login) if access.login else None
+        self._client = httpx.AsyncClient(
+            headers={**(headers or {}), **access.headers},
+            timeout=self.timeout,
+            transport=transport,
+            auth=auth,
+            verify=access.tls or True,
+        )
+        self._tokens = access.tokens
         self._breaker = breaker
         self._sleep = sleep
         self.base = base_url.rstrip("/")

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from sync.config import AlertSettings, HeaderLimits, MappingSettings, Settings
+from sync.config import AlertSettings, DicomAccess, FhirAccess, HeaderLimits, MappingSettings, Settings
 from sync.errors import ConfigError
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
@@ -116,6 +116,27 @@ WRONG = [
     ("DICOM_SYNC_ALERT_WEBHOOK", "https://user:word@hooks.example"),
     ("DICOM_SYNC_ALERT_WEBHOOK_SHAPE", "fax"),
     ("DICOM_SYNC_ALERT_WEBHOOK_KEY", "not a key"),
+    ("DICOM_SYNC_ALERT_TIMER_FAILING_SECONDS", "0"),
+    ("DICOM_SYNC_FHIR_ACCESS", '{"auth": "none"}'),
+    ("DICOM_SYNC_DICOM_ACCESS", '{"auth": "none"}'),
+    *(
+        (f"DICOM_SYNC_{service}_{name}", value)
+        for service in ("FHIR", "DICOM")
+        for name, value in (
+            ("AUTH", "kerberos"),
+            ("AUDIENCE", '"x"'),
+            ("TOKEN_URL", "http://login.example/token"),
+            ("CLIENT_ID", "two words"),
+            ("CLIENT_SECRET", "two words"),
+            ("SCOPE", "\u00e4"),
+            ("PRIVATE_KEY", "relative.pem"),
+            ("KEY_ID", "two words"),
+            ("TOKEN", "two words"),
+            ("USER", "a:b"),
+            ("CLIENT_CERTIFICATE", "relative.pem"),
+            ("HEADERS", '{"Authorization": "x"}'),
+        )
+    ),
     ("DICOM_SYNC_HEADER", '{"max_depth": 3}'),
     ("DICOM_SYNC_HEADER_FIRST_READ_BYTES", "511"),
     ("DICOM_SYNC_HEADER_MAX_BYTES", "32 MiB"),
@@ -135,9 +156,12 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(monkeypatch, name,
 
 
 def test_every_setting_that_can_be_wrong_is_tried():
-    every = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables()}
+    access = {*FhirAccess.variables(), *DicomAccess.variables()}
+    every = {*Settings.variables(), *HeaderLimits.variables(), *AlertSettings.variables(), *access}
     assert every - {name for name, _ in WRONG} == {
         "DICOM_SYNC_ORTHANC_PASSWORD",  # any text may be one
+        "DICOM_SYNC_FHIR_PASSWORD",
+        "DICOM_SYNC_DICOM_PASSWORD",
         "APPLICATIONINSIGHTS_CONNECTION_STRING",  # platforms set these two: the sync goes on without an exporter
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "WEBSITE_AUTH_ENABLED",  # App Service sets it: whatever it holds, the sync goes on

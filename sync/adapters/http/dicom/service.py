@@ -20,8 +20,8 @@ from sync.errors import SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, RetrievableSource
 
-SCOPE = "https://dicom.healthcareapis.azure.com/.default"
-"""What a token is asked for."""
+AUDIENCE = "https://dicom.healthcareapis.azure.com"
+"""What a token is asked for, where the settings name nothing else."""
 
 _JSON = "application/dicom+json"
 _STUDY_PAGE = 200

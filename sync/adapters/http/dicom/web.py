@@ -35,7 +35,8 @@ _PAGE_HEAD = 512
 """Bytes in which a web page shows itself to be one."""
 
 _FORBIDDEN_HINT = (
-    "Give the function's identity the role DICOM Data Reader on the DICOM service; for Orthanc set "
+    "Give the function's identity the role DICOM Data Reader on the DICOM service, or check DICOM_SYNC_DICOM_AUTH; for "
+    "Orthanc set "
     "DICOM_SYNC_ORTHANC_USER and DICOM_SYNC_ORTHANC_PASSWORD."
 )
 

@@ -19,6 +19,12 @@ from sync.telemetry.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.telemetry.spans import FHIR_REQUEST
 
 
+_FORBIDDEN_HINT = (
+    "Give the function's identity the role FHIR Data Contributor on the FHIR service; for another kind of access check "
+    "DICOM_SYNC_FHIR_AUTH and the settings that it needs."
+)
+
+
 class FhirRemote(Remote):
     """A FHIR service at a base URL."""
 
@@ -38,8 +44,7 @@ class FhirRemote(Remote):
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise Throttled(str(status), retry_after=wait)
         if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and is_own(answer)):
-            hint = "Give the function's identity the role FHIR Data Contributor on the FHIR service."
-            raise FhirUnavailable(str(status), code="fhir.forbidden", hint=hint, retry_after=wait)
+            raise FhirUnavailable(str(status), code="fhir.forbidden", hint=_FORBIDDEN_HINT, retry_after=wait)
         if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise FhirUnavailable(str(status), retry_after=wait)
 

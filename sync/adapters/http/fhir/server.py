@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.access import Access
 from sync.adapters.http.fhir.answers import (
     carries,
     entries_of,
@@ -84,6 +85,8 @@ class HttpFhirServer:
         Learns of each request, retry and 429.
     tokens
         Bearer tokens; None for a server on this machine.
+    access
+        All of what the service asks for, in place of ``tokens``.
     transport
         Replaces the network, for tests.
     breaker
@@ -100,6 +103,7 @@ class HttpFhirServer:
         *,
         telemetry: Telemetry,
         tokens: TokenSource | None = None,
+        access: Access | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: CircuitBreaker | None = None,
         sleep: Sleep = asyncio.sleep,
@@ -109,6 +113,7 @@ class HttpFhirServer:
             base_url,
             telemetry=telemetry,
             tokens=tokens,
+            access=access,
             headers={"Accept": _MEDIA, "Prefer": "return=minimal"},
             transport=transport,
             breaker=breaker or CircuitBreaker(),
