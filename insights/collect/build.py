@@ -261,7 +261,7 @@ def _latest_update(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 def _data_version(connection: duckdb.DuckDBPyConnection) -> str:
     row = connection.execute(
-        "SELECT coalesce(sha256(string_agg(line, chr(10) ORDER BY line)), sha256('')) "
+        "SELECT coalesce(sha256(array_to_string(list_sort(list(line)), chr(10))), sha256('')) "
         "FROM (SELECT type || '/' || id || '/' || version AS line FROM _resource)"
     ).fetchone()
     assert row is not None

@@ -1,7 +1,7 @@
 """
 Commands of packages beside `sync`, which it does not import: they are named here and found when the process starts.
 
-A package that is not there, as in a function app, adds none (ADR 0030).
+A package that is not there, as in a function app, adds none (ADR 0034).
 """
 
 from __future__ import annotations
