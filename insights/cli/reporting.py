@@ -36,7 +36,7 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
             if problem.name not in EXTRA:
                 raise
             console().print(f"error  insights.not_installed: this command needs {problem.name}")
-            console().print("hint   Install the extra: pip install 'dicom-fhir-sync[insights]'")
+            console().print("hint   Install the extra, in the clone: pip install '.[insights]'")
             raise typer.Exit(EXIT_USAGE) from None
 
     return reported
