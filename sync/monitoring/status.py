@@ -18,11 +18,14 @@ from sync.monitoring.alerts.rules import BY_CODE, Severity
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.ports import Core, Measure
-from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, STUDIES
+from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, QUEUE_MESSAGES, STUDIES
 from sync.telemetry.measurements import MINUTE, Measurement
 
 RECENT = 5
 """Minutes that throughput and latency are told for."""
+
+HELD_MINUTES = 2
+"""Minutes without a processed object after which leased messages are told of."""
 
 OVERDUE = 2.0
 """Waits so many times the longest one that the settings allow are behind, not just on their way."""
@@ -168,7 +171,9 @@ def recently(now: datetime) -> datetime:
 def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
     """Put the status together from what was read; of the past at least the minutes that are recent."""
     now = s.clock.now()
-    names = {instrument.name for instrument in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED)}
+    names = {
+        instrument.name for instrument in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, QUEUE_MESSAGES)
+    }
     chart = past.chart(names, recently(now), now + timedelta(minutes=1))
     alerts = _alerts(counts)
     return Status(
@@ -183,7 +188,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         drift=open_drift(counts),
         counters=dict(s.telemetry.counts()),
         at=now,
-        health=judge(counts, alerts, s),
+        health=judge(counts, alerts, s, held=_held(counts, chart)),
         lag=Lag(
             oldest_study=round(counts.dirty_age, 1),
             queues={name: round(age, 1) for name, age in counts.queue_ages.items()},
@@ -196,8 +201,15 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
     )
 
 
-def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core) -> Health:
-    """Say in a word how it stands, and why. Pure but for the clock."""
+def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core, *, held: Sequence[str] = ()) -> Health:
+    """
+    Return the verdict with its reasons. Pure but for the clock.
+
+    Parameters
+    ----------
+    held
+        Sentences about messages that nobody works on, see `_held`.
+    """
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
@@ -206,10 +218,37 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core) -> Health:
     overdue = OVERDUE * s.settings.max_wait
     if counts.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
+    reasons += held
     why = (*stopped, *reasons)
     if critical or stopped:
         return Health(verdict="failing", reasons=why)
     return Health(verdict="behind" if reasons else "in sync", reasons=why)
+
+
+def _held(counts: SystemCounts, chart: Chart) -> list[str]:
+    """
+    Tell of object messages that are leased while no object is processed.
+
+    A killed worker's messages stay leased for ten minutes: they are in the queue, no peek shows them, and so they have
+    no age. Without this the verdict would be *in sync* though objects are missing.
+    """
+    depth = counts.queues.get("objects", 0)
+    if not depth or "objects" in counts.queue_ages:
+        return []
+    depths = [line for line in chart.of(QUEUE_MESSAGES.name) if "objects" in dict(line.attributes).values()]
+    lasting = [line.points[-1 - HELD_MINUTES : -1] for line in depths]
+    if not any(
+        len(points) == HELD_MINUTES and all(p is not None and p.total > 0 for p in points) for points in lasting
+    ):
+        return []
+    processed = sum(
+        p.total for line in chart.of(OBJECTS.name) for p in line.points[-1 - HELD_MINUTES :] if p is not None
+    )
+    if processed:
+        return []
+    return [
+        f"{depth} object messages are leased, and none was processed for {HELD_MINUTES} minutes: a worker was killed."
+    ]
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:

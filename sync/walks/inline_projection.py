@@ -69,7 +69,8 @@ class Projector:
     """
     Projects what is outstanding, until told that nothing more comes.
 
-    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``, ``dead_lettered``).
+    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``,
+    ``dead_lettered``).
     """
 
     hints: HintsHere

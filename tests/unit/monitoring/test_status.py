@@ -1,13 +1,16 @@
 """What an operator is told: whether all is in FHIR, and what is left, without a name or a value."""
 
 import json
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
 from sync.errors import FhirRejected
 from sync.model import Cursor
 from sync.monitoring.status import as_json, read_status, status
+from sync.telemetry.instruments import OBJECTS
+from sync.testing.queues import MemoryDepths
+from tests.unit.monitoring.test_alerts import Watched
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -69,3 +72,32 @@ async def test_the_value_and_its_json_say_the_same():
         assert (told["feeds"][name], state.problem["error"]) == (shown, "source.unavailable")
     with pytest.raises(FrozenInstanceError):
         value.idle = True
+
+
+def watched_queues():
+    """A world that sees the depth of both queues, and rests longer than the alert of stopped timers allows."""
+    world = Watched(alert={"stopped_seconds": 10_000})
+    world.s = replace(world.s, queues=MemoryDepths(world.w.store.study_queue, world.w.store.object_queue))
+    return world
+
+
+async def test_messages_that_a_killed_worker_holds_are_not_in_sync():
+    world = watched_queues()
+    await world.w.store.object_queue.send("{}", delay=600)
+    await world.tick()
+    await world.tick()
+    assert (await status(world.s))["health"]["verdict"] == "in sync", "they may be under way"
+    await world.tick(30, times=6)
+    health = (await status(world.s))["health"]
+    assert health["verdict"] == "behind"
+    assert "1 object messages are leased" in health["reasons"][0]
+
+
+async def test_messages_under_way_while_objects_are_processed_are_in_sync():
+    world = watched_queues()
+    await world.w.store.object_queue.send("{}", delay=600)
+    for n in range(8):
+        await world.w.arrive(f"a{n}", sop=f"2.25.{500 + n}")
+        world.s.telemetry.measure(OBJECTS, outcome="synced")
+        await world.tick()
+    assert (await status(world.s))["health"]["verdict"] == "in sync"
