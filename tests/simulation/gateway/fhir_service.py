@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
 
@@ -60,7 +60,7 @@ class FhirService:
     def _search(self, kind: str, form: dict[str, str]) -> Answer:
         system, bar, value = form["identifier"].rpartition("|")
         found = _done(self.server.search(kind, system if bar else None, value))
-        return _searchset(found, [_link("self", f"{BASE}/{kind}?identifier=x")])
+        return _searchset(found, [_link("self", f"{BASE}/{kind}?{urlencode(form)}")])
 
     def _bundle(self, bundle: dict[str, Any]) -> Answer:
         if bundle["type"] == "batch":

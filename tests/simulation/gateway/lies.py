@@ -75,6 +75,12 @@ Ways to lie. TLS vouches that bytes of a blob are the stored ones; what a cache 
 time cannot be told from what is stored, so there is no such cache.
 """
 
+OF_STATE = ("502 page", "reset after")
+"""What the adapters of tables and queues tell apart: a call that had no effect, and one that had."""
+
+LIES = {"fhir": OF_FHIR, "blobs": OF_BLOBS, "state": OF_STATE, "queues": OF_STATE}
+"""By the service that the gateway stands before."""
+
 SPELLS = (2.0, 20.0, 200.0, 2000.0)
 PEACE = (1.0, 30.0, 300.0)
 LATENCY = (0.0, 0.01, 0.2)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sync.mapping.resource import study_id
+from sync.mapping.resource import is_our_id, study_id
 from sync.model import FhirWrite, StudyRef
 from sync.testing.fhir import MemoryFhirServer
 from tests.simulation.contents import Content
+from tests.worlds import ehr_patient, run
+
+EHR = "P2"
+"""Patient ID of the Patient that an EHR keeps from the beginning."""
 
 
 class WatchedFhirServer(MemoryFhirServer):
@@ -18,6 +22,7 @@ class WatchedFhirServer(MemoryFhirServer):
         super().__init__()
         self._wrong = wrong
         self._kept: dict[str, set[str]] = {}
+        run(super().transact([FhirWrite(resource_type="Patient", resource_id="ehr", resource=ehr_patient("ehr", EHR))]))
 
     def keep(self, content: Content) -> None:
         """From now on somebody keeps an object of this content."""
@@ -28,10 +33,17 @@ class WatchedFhirServer(MemoryFhirServer):
         """Apply the writes."""
         before = {study: _instances(self.peek("ImagingStudy", study)) & kept for study, kept in self._kept.items()}
         versions = await super().transact(writes)
+        if any(_is_doubled(write) for write in writes):
+            self._wrong.append("a second Patient was made beside the EHR's")
         for study, had in before.items():
             if lost := had - _instances(self.peek("ImagingStudy", study)):
                 self._wrong.append(f"{len(lost)} of {len(had)} instances that the store holds were removed")
         return versions
+
+
+def _is_doubled(write: FhirWrite) -> bool:
+    identifiers = (write.resource or {}).get("identifier", []) if write.resource_type == "Patient" else []
+    return is_our_id(write.resource_id) and any(each.get("value") == EHR for each in identifiers)
 
 
 def _instances(study: Any) -> set[str]:

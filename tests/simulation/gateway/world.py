@@ -6,20 +6,22 @@ import asyncio
 import inspect
 import json
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from io import BytesIO
-from types import ModuleType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pydicom
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure import blobs as blobs_module
-from sync.adapters.azure.transport import StorageTransport
+from sync.adapters.azure import transport as transport_module
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.http.fhir import server as fhir_module
+from sync.bootstrap import deliveries
 from sync.config import Settings
 from sync.delivery import handlers
 from sync.errors import StoreUnavailable, SyncError
@@ -32,7 +34,7 @@ from sync.verify.reconcile import reconcile
 from tests.simulation.contents import Content, dicom_file
 from tests.simulation.gateway.blob_service import URL, BlobService, BlobSession
 from tests.simulation.gateway.fhir_service import BASE, FhirService, FhirTransport
-from tests.simulation.gateway.lies import OF_BLOBS, OF_FHIR, Gateway
+from tests.simulation.gateway.lies import LIES, Gateway
 from tests.simulation.gateway.virtual_time import LoopClock
 from tests.simulation.gateway.watched import WatchedFhirServer
 from tests.worlds import SOURCES, event, ports_of
@@ -86,6 +88,18 @@ class Behind:
         return asked
 
 
+@dataclass(frozen=True)
+class Adapters:
+    """Modules of the adapters that are tried."""
+
+    blobs: ModuleType = blobs_module
+    transport: ModuleType = transport_module
+    fhir: ModuleType = fhir_module
+
+
+REAL = Adapters()
+
+
 @dataclass(eq=False)
 class Message:
     """A message of a queue as its host keeps it."""
@@ -103,24 +117,18 @@ class GatewayWorld:
         self,
         seed: int,
         *,
-        fhir: tuple[str, ...] = OF_FHIR,
-        blobs: tuple[str, ...] = OF_BLOBS,
+        only: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         crashes: float = 0.0,
-        modules: tuple[ModuleType, ModuleType] = (blobs_module, fhir_module),
+        adapters: Adapters = REAL,
     ) -> None:
-        self.modules = modules
+        self.adapters = adapters
         self.rng = random.Random(seed)
         self.clock = LoopClock()
         self.store = MemoryStore(self.clock)
         self.wrong: list[str] = []
         """What must never be."""
         self.server = WatchedFhirServer(self.wrong)
-        self.gateways = {
-            "fhir": Gateway(self.rng, fhir, lies=False),
-            "blobs": Gateway(self.rng, blobs, lies=False),
-            "state": Gateway(self.rng, ("502 page", "reset after"), lies=False),
-            "queues": Gateway(self.rng, ("502 page", "reset after"), lies=False),
-        }
+        self.gateways = {name: Gateway(self.rng, only.get(name, lies), lies=False) for name, lies in LIES.items()}
         self.crashes = crashes
         self.messages: list[Message] = []
         self._running: set[asyncio.Task[Any]] = set()
@@ -129,15 +137,15 @@ class GatewayWorld:
     def _connect(self) -> None:
         service, blobs = FhirService(self.server), BlobService(self.store.objects)
         loop = asyncio.get_running_loop()
-        self.fhir = self.modules[1].HttpFhirServer(
+        self.fhir = self.adapters.fhir.HttpFhirServer(
             BASE,
             telemetry=Telemetry(),
             transport=FhirTransport(lambda asked: self.gateways["fhir"].ask(asked, service.serve)),
             breaker=CircuitBreaker(loop.time),
         )
         session: Any = BlobSession(lambda asked: self.gateways["blobs"].ask(asked, blobs.serve))
-        client = BlobServiceClient(URL, transport=StorageTransport(session=session), **_RETRIES)
-        self.blobs = self.modules[0].AzureBlobs(client, account="memory", containers=["dicom"])
+        client = BlobServiceClient(URL, transport=self.adapters.transport.StorageTransport(session=session), **_RETRIES)
+        self.blobs = self.adapters.blobs.AzureBlobs(client, account="memory", containers=["dicom"])
 
     def process(self) -> Services:
         """Start a process; the connections outlive it."""
@@ -190,6 +198,10 @@ class GatewayWorld:
 
     async def live(self, seconds: float) -> None:
         """Let the host work for so long."""
+        with patch.object(deliveries, "process", self):
+            await self._live(seconds)
+
+    async def _live(self, seconds: float) -> None:
         until = self.now + seconds
         timer = self.now
         while self.now < until:
@@ -223,19 +235,40 @@ class GatewayWorld:
             self._start(message.queue, self._attempt(message), message)
 
     async def _attempt(self, message: Message) -> None:
-        s = self.process()
-        if message.attempt > MOST_DELIVERIES:
-            await self._poison(message, s)
-        elif message.queue == "objects":
-            await handlers.handle_object_message(message.text, SOURCES, s, attempt=message.attempt)
-        else:
-            await handlers.handle_study_message(message.text, s, attempt=message.attempt)
+        queue, text, attempt = message.queue, message.text, message.attempt
+        if attempt > MOST_DELIVERIES:
+            queue = f"{queue}-poison"
 
-    async def _poison(self, message: Message, s: Services) -> None:
-        if message.queue == "objects":
-            await handlers.handle_poison_object(message.text, SOURCES, s)
-        else:
-            await handlers.handle_poison_study(message.text, s)
+        async def handle(running: Any) -> None:
+            match queue:
+                case "objects":
+                    await handlers.handle_object_message(text, SOURCES, running.services, attempt=attempt)
+                case "studies":
+                    await handlers.handle_study_message(text, running.services, attempt=attempt)
+                case "objects-poison":
+                    await handlers.handle_poison_object(text, SOURCES, running.services)
+                case "studies-poison":
+                    await handlers.handle_poison_study(text, running.services)
+
+        await deliveries.take(queue, text, handle)
+
+    # What `deliveries` takes for `sync.bootstrap.process`.
+
+    async def running(self) -> Any:
+        """Start a process, which creates its tables; it cannot while they do not answer."""
+        await Behind(self.store.cursors, self.gateways["state"]).read("start")
+        return SimpleNamespace(services=self.process())
+
+    def built(self) -> Any:
+        """Return what sends."""
+        return SimpleNamespace(put_back=self._put_back)
+
+    async def _put_back(self, queue: str, text: str, delay: float) -> None:
+        await Behind(self.store.object_queue, self.gateways["queues"]).send(text, delay)
+        self.store.object_queue.messages.pop()
+        kept, poison, _ = queue.partition("-poison")
+        attempt = MOST_DELIVERIES + 1 if poison else 1
+        self.messages.append(Message(kept, text, self.now + delay, attempt))
 
     def _start(self, name: str, work: Coroutine[Any, Any, Any], message: Message | None = None) -> None:
         began = self.now

@@ -1,0 +1,108 @@
+"""
+Copies of the adapters with one rule taken out, and the lies that are believed then.
+
+Where two rules stand behind each other, both are taken out. Some stand behind others in every lie that is played here,
+and are left to the unit tests of the adapters: `is_gone` (a read that is believed is followed by a search that is not),
+and the page in an object's place (what it lacks makes the library fail, which is an outage too).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from tests.simulation.gateway.world import Adapters
+from tests.simulation.mutants import copied
+
+CHAIN = (
+    "sync.adapters.retry_after",
+    "sync.adapters.http.retrying",
+    "sync.adapters.http.remote",
+    "sync.adapters.http.fhir.outcomes",
+    "sync.adapters.http.fhir.answers",
+    "sync.adapters.http.fhir.references",
+    "sync.adapters.http.fhir.remote",
+    "sync.adapters.http.fhir.server",
+    "sync.adapters.azure.transport",
+    "sync.adapters.azure.errors",
+    "sync.adapters.azure.blob_feed",
+    "sync.adapters.azure.blobs",
+)
+"""Modules that import one another in this order."""
+
+
+@dataclass(frozen=True)
+class AdapterMutant:
+    """One rule of the adapters, the edits that remove it, and the lies by which that shows."""
+
+    rule: str
+    edits: Mapping[str, Sequence[tuple[str, str]]]
+    """Old and new text, by module below ``sync.adapters``."""
+    lies: Sequence[tuple[str, str]]
+
+    def load(self) -> Adapters:
+        """Return the adapters without the rule; the real modules stay as they are."""
+        kept = {name: import_module(name) for name in CHAIN}
+        try:
+            for name in CHAIN:
+                copied(name, self.edits.get(name.removeprefix("sync.adapters."), ()), rule=self.rule)
+            return Adapters(
+                blobs=sys.modules["sync.adapters.azure.blobs"],
+                transport=sys.modules["sync.adapters.azure.transport"],
+                fhir=sys.modules["sync.adapters.http.fhir.server"],
+            )
+        finally:
+            sys.modules.update(kept)
+
+
+_ANY_STORAGE = ("        if not answer.headers.get(REQUEST_ID):\n", "        if False:\n")
+
+MUTANTS = [
+    AdapterMutant(
+        "an object is gone only if the store itself says so",
+        {
+            "azure.transport": [_ANY_STORAGE],
+            "azure.errors": [
+                (
+                    "    status = _status(problem)\n    if status in _NOT_WITHOUT_CODE:\n",
+                    "    status = _status(problem)\n    if status == 404:\n        raise SourceGone\n    if False:\n",
+                )
+            ],
+        },
+        [("blobs", "404 page"), ("blobs", "404 bare")],
+    ),
+    AdapterMutant(
+        "a refusal that is not the FHIR service's own parks nothing",
+        {"http.fhir.answers": [("isinstance(answer, httpx.Response) and not is_own(answer)", "False")]},
+        [("fhir", "404 page"), ("fhir", "413 page")],
+    ),
+    AdapterMutant(
+        "a service that asks for a long pause is not waited for",
+        {"http.retrying": [("asked is None or asked <= LONGEST_SHORT_WAIT", "True")]},
+        [("fhir", "429")],
+    ),
+    AdapterMutant(
+        "an answer to fewer requests than were sent is none",
+        {"http.fhir.answers": [("if asked is not None and len(entries) != asked:", "if False:")]},
+        [("fhir", "half")],
+    ),
+    AdapterMutant(
+        "an answer that is no JSON object is none",
+        {"http.fhir.answers": [("    except (ValueError, RecursionError):\n", "    except RecursionError:\n")]},
+        [("fhir", "200 page"), ("fhir", "short")],
+    ),
+    AdapterMutant(
+        "an empty page with a link is not the end of a search",
+        {
+            "http.fhir.server": [
+                (
+                    "            if link is None:\n                break\n            if link in",
+                    "            if True:\n                break\n            if link in",
+                )
+            ]
+        },
+        [("fhir", "empty with next")],
+    ),
+]
