@@ -18,20 +18,33 @@ from insights.cohort.definition import Definition
 from insights.cohort.reports import REPORT_STUDY
 from insights.cohort.words import criterion_words
 
-_PEOPLE = """
-merged AS (
-    SELECT old_id, min(new_id) AS new_id FROM (
+_HOPS = 8
+"""Merges of merges that are followed; a chain that is longer ends where no person is, and loses nobody else."""
+
+_JOINS = "\n    ".join(
+    f"LEFT JOIN merged AS m{hop} ON m{hop}.old_id = {'p.id' if hop == 1 else f'm{hop - 1}.new_id'}"
+    for hop in range(1, _HOPS + 1)
+)
+_LAST = ", ".join(f"m{hop}.new_id" for hop in range(_HOPS, 0, -1))
+
+_PEOPLE = f"""
+link AS (
+    SELECT DISTINCT old_id, new_id FROM (
         SELECT patient_id AS old_id, other_id AS new_id FROM patient_link WHERE type = 'replaced-by'
         UNION ALL
         SELECT other_id AS old_id, patient_id AS new_id FROM patient_link WHERE type = 'replaces'
-    ) WHERE old_id IS NOT NULL AND new_id IS NOT NULL AND old_id <> new_id GROUP BY old_id
+    ) WHERE old_id <> new_id AND new_id IN (SELECT id FROM patient)
+),
+merged AS (
+    SELECT l.old_id, min(l.new_id) AS new_id FROM link AS l
+    LEFT JOIN link AS b ON b.old_id = l.new_id AND b.new_id = l.old_id
+    WHERE b.old_id IS NULL OR l.old_id > l.new_id  -- of two that replace each other the first stays
+    GROUP BY l.old_id
 ),
 record_of AS (
-    SELECT p.id AS record_id, coalesce(m3.new_id, m2.new_id, m1.new_id, p.id) AS patient_id
+    SELECT p.id AS record_id, coalesce({_LAST}, p.id) AS patient_id
     FROM (SELECT id FROM patient UNION SELECT old_id AS id FROM merged) AS p
-    LEFT JOIN merged AS m1 ON m1.old_id = p.id
-    LEFT JOIN merged AS m2 ON m2.old_id = m1.new_id
-    LEFT JOIN merged AS m3 ON m3.old_id = m2.new_id
+    {_JOINS}
 ),
 person AS (
     SELECT p.id AS patient_id, p.gender, p.birth_date, p.death_date, p.deceased,

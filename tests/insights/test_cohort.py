@@ -204,6 +204,23 @@ def test_records_of_a_merged_patient_count_for_the_one_that_replaced_it(cohort):
     assert cohort.answer.funnel[0].counted.people == 1
 
 
+def replaced_by(name, other):
+    return patient(name, link=[{"other": {"reference": f"Patient/{other}"}, "type": "replaced-by"}])
+
+
+def test_merges_of_merges_are_followed(cohort):
+    chain = [replaced_by(f"p{number}", f"p{number + 1}") for number in range(7)]
+    assert cohort.run(*chain, patient("p7"), diagnosis("p0"), diagnosis("p3")) == 1
+    assert cohort.step("diagnosis").records == 2
+
+
+def test_wrong_links_lose_nobody(cohort):
+    in_a_circle = (replaced_by("a", "b"), replaced_by("b", "a"))
+    into_nothing = replaced_by("c", "not-collected")
+    assert cohort.run(*in_a_circle, into_nothing, diagnosis("a"), diagnosis("b"), diagnosis("c")) == 2
+    assert cohort.answer.funnel[0].counted.people == 2
+
+
 def test_the_funnel_tells_undated_and_uncoded_records(cohort):
     cohort.run(
         patient("a"), diagnosis("a", None), patient("b"), diagnosis("b", code=None), patient("c"), diagnosis("c")

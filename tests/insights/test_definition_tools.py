@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 
 import httpx
@@ -24,6 +26,22 @@ tests:
     diagnoses: [{code: "http://snomed.info/sct|307576001", date: 2025}]
   - {name: either, expect: %s, born: 1980, diagnoses: [{code: "http://snomed.info/sct|307576001", date: 2026-01-01}]}
 """
+
+
+def test_without_the_extra_a_command_says_what_to_install(tmp_path, monkeypatch):
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'duckdb'", name="duckdb")
+
+    monkeypatch.setattr("insights.cli.collecting._catalogue", missing)
+    result = invoke("collect", tmp_path / "d", "--ndjson", tmp_path)
+    assert result.exit_code == 2
+    assert "insights.not_installed" in result.output
+
+
+def test_the_sync_starts_without_loading_what_the_extra_installs():
+    script = "import sys; from sync.cli import app; print(sorted({'duckdb', 'insights.views'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def invoke(*words):
