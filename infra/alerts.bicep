@@ -86,7 +86,7 @@ var rules = [
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
-    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("dicom.forbidden", "fhir.certificate", "fhir.forbidden", "orthanc.forbidden", "source.forbidden", "store.forbidden") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)${calmOncePresent}'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("fhir.certificate", "fhir.forbidden", "source.forbidden", "store.forbidden") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)${calmOncePresent}'
     operator: 'GreaterThan'
     threshold: thresholds.?access ?? 0
   }

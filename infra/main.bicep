@@ -14,6 +14,9 @@ param environmentName string
 @description('Region of everything that is made here, but for Health Data Services where healthLocation says otherwise.')
 param location string
 
+@description('The cloud that this is deployed in: one of clouds.json, which has its domains.')
+param azureCloud string = environment().name
+
 @description('Region of a new Health Data Services workspace; empty: that of the rest.')
 param healthLocation string = ''
 
@@ -158,6 +161,11 @@ param instanceMemory int = 2048
 @maxValue(1000)
 @description('Function instances at most. The FHIR service is what limits: raise both together.')
 param maximumInstances int = 40
+
+@minValue(1)
+@maxValue(1000)
+@description('Studies that one function instance projects to FHIR at the same time.')
+param fhirConcurrency int = 16
 
 @description('Whether the project\'s own topic for result events (study.synced …) is made.')
 param resultEvents bool = true
@@ -312,10 +320,10 @@ var workspaceTopicName = empty(existingWorkspaceTopicName)
 var storageTopicId = resourceId(sourceSubscription, sourceGroup, 'Microsoft.EventGrid/systemTopics', storageTopicName)
 var workspaceTopicId = resourceId(workspaceSubscription, workspaceGroup, 'Microsoft.EventGrid/systemTopics', workspaceTopicName)
 
-var cloud = loadJsonContent('clouds.json')[environment().name]
+var cloud = loadJsonContent('clouds.json')[azureCloud]
 var serviceRoot = empty(healthDomain) ? cloud.health : healthDomain
 var fhirRoot = usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
-var storageSuffix = environment().suffixes.storage
+var storageSuffix = cloud.storage
 var zoneNames = {
   blob: 'privatelink.blob.${storageSuffix}'
   queue: 'privatelink.queue.${storageSuffix}'
@@ -467,6 +475,7 @@ module health 'app/health-data.bicep' = if (newWorkspace) {
     location: empty(healthLocation) ? location : healthLocation
     tags: allTags
     serviceRoot: serviceRoot
+    loginEndpoint: cloud.login
     isPrivate: privateHealth
     customerKey: ownKey
     lock: locks
@@ -658,6 +667,9 @@ module functions 'app/functions.bicep' = {
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     stateAccountName: stateName
+    storageSuffix: storageSuffix
+    loginEndpoint: cloud.login
+    isPublicCloud: azureCloud == 'AzureCloud'
     insightsConnection: monitoring.outputs.insightsConnection
     instanceMemory: instanceMemory
     maximumInstances: maximumInstances
@@ -668,7 +680,9 @@ module functions 'app/functions.bicep' = {
     signsIn: signsIn
     settings: union(
       {
+        DICOM_SYNC_CLOUD: cloud.name
         DICOM_SYNC_FHIR_URL: fhirRoot
+        DICOM_SYNC_FHIR_CONCURRENCY: string(fhirConcurrency)
         DICOM_SYNC_SOURCE: 'https://${sourceName}.blob.${storageSuffix}'
         DICOM_SYNC_CONTAINERS: join(dicomContainers, ',')
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
@@ -704,6 +718,7 @@ module signIn 'app/sign-in.bicep' = if (signsIn) {
   params: {
     appName: appName
     clientId: entraClientId
+    loginEndpoint: cloud.login
   }
   dependsOn: [functions]
 }

@@ -8,6 +8,14 @@ param tags Tags
 param identityId string
 param clientId string
 param stateAccountName string
+
+@description('Suffix of storage accounts in this cloud.')
+param storageSuffix string
+
+@description('Where this cloud signs in, with a slash at the end.')
+param loginEndpoint string
+
+param isPublicCloud bool
 param insightsConnection string
 param instanceMemory int
 param maximumInstances int
@@ -32,6 +40,16 @@ var deploymentContainer = 'deployment'
 
 // App Service reads this one: its authentication proves itself to Entra ID with the identity, instead of a secret.
 var signInSettings = signsIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: clientId } : {}
+
+// By its name the host looks for the account in the public cloud, whatever else it is told.
+var stateSettings = isPublicCloud
+  ? { AzureWebJobsStorage__accountName: stateAccountName }
+  : {
+      AzureWebJobsStorage__blobServiceUri: 'https://${stateAccountName}.blob.${storageSuffix}'
+      AzureWebJobsStorage__queueServiceUri: 'https://${stateAccountName}.queue.${storageSuffix}'
+      AzureWebJobsStorage__tableServiceUri: 'https://${stateAccountName}.table.${storageSuffix}'
+      DICOM_SYNC_STATE_ACCOUNT: stateAccountName
+    }
 
 resource state 'Microsoft.Storage/storageAccounts@2025-08-01' existing = {
   name: stateAccountName
@@ -123,17 +141,17 @@ resource appSettings 'Microsoft.Web/sites/config@2025-03-01' = {
   name: 'appsettings'
   properties: union(
     {
-      AzureWebJobsStorage__accountName: stateAccountName
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__clientId: clientId
       AZURE_CLIENT_ID: clientId
-      AZURE_AUTHORITY_HOST: environment().authentication.loginEndpoint
+      AZURE_AUTHORITY_HOST: loginEndpoint
       APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
       // The sync exports by itself; the worker would instrument the libraries, and their URLs hold names of blobs.
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'false'
       PYTHON_ENABLE_OPENTELEMETRY: 'false'
     },
+    stateSettings,
     signInSettings,
     settings
   )

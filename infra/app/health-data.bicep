@@ -10,6 +10,9 @@ param tags Tags
 @description('Suffix of the services\' addresses in this cloud.')
 param serviceRoot string
 
+@description('Where this cloud signs in, with a slash at the end.')
+param loginEndpoint string
+
 param isPrivate bool
 param customerKey CustomerKey?
 param lock bool
@@ -41,7 +44,7 @@ resource fhir 'Microsoft.HealthcareApis/workspaces/fhirservices@2024-03-31' = {
   identity: identity
   properties: {
     authenticationConfiguration: {
-      authority: uri(environment().authentication.loginEndpoint, tenant().tenantId)
+      authority: '${loginEndpoint}${tenant().tenantId}'
       audience: 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}'
       smartProxyEnabled: false
     }

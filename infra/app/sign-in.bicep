@@ -5,6 +5,9 @@ param appName string
 @description('Client id of the app registration. It trusts the identity of the function app, so there is no secret.')
 param clientId string
 
+@description('Where this cloud signs in, with a slash at the end.')
+param loginEndpoint string
+
 var openPaths = ['/api/health', '/api/dashboard/static/*']
 
 resource app 'Microsoft.Web/sites@2025-03-01' existing = {
@@ -30,7 +33,7 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
       azureActiveDirectory: {
         enabled: true
         registration: {
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+          openIdIssuer: '${loginEndpoint}${tenant().tenantId}/v2.0'
           clientId: clientId
           clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
         }

@@ -6,6 +6,8 @@ An identity signs in where there is no key, and nothing on this machine, or in t
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
@@ -21,16 +23,17 @@ from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
+from sync.adapters.azure.tokens import ScopedCredential
 from sync.adapters.azure.transport import BoundedTransport, StorageTransport
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.http.access import Access
 from sync.adapters.http.dicom.orthanc import Orthanc
-from sync.adapters.http.dicom.service import AUDIENCE, DicomService
+from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
 from sync.bootstrap.access import access_of, wants_identity
-from sync.config import PREFIX, STATE, AccessSettings, Settings
+from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
 from sync.telemetry.telemetry import Telemetry
 
@@ -38,6 +41,8 @@ _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
 _RETRIES: dict[str, Any] = {"retry_total": 3, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
 """Three short retries, for tables and for queues and blobs; whatever lasts longer is for the queue to wait out."""
+
+logger = logging.getLogger(__name__)
 
 Client = TypeVar("Client", TableServiceClient, QueueServiceClient, BlobServiceClient)
 
@@ -52,6 +57,7 @@ class Clients:
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
+        self._cloud = CLOUDS[settings.cloud]
         self._telemetry = telemetry
         self._closing = AsyncExitStack()
         self._credential = DefaultAzureCredential() if _needs_identity(settings) else None
@@ -86,7 +92,7 @@ class Clients:
     def blobs(self) -> AzureBlobs:
         """Return the account of the DICOM files."""
         settings = self._settings
-        where = settings.source or settings.storage or f"https://{settings.storage_account}.blob.core.windows.net"
+        where = settings.source or settings.storage or self._state_url("blob")
         if where.startswith("https://"):
             service = BlobServiceClient(where, credential=self._credential, **_RETRIES, **connections())
         else:
@@ -102,9 +108,12 @@ class Clients:
         settings = self._settings
         if not settings.events_topic:
             return None
-        by_key = AzureKeyCredential(settings.events_key) if settings.events_key else None
-        sender = by_key or self._credential
-        assert sender is not None
+        sender: AzureKeyCredential | ScopedCredential
+        if settings.events_key:
+            sender = AzureKeyCredential(settings.events_key)
+        else:
+            assert self._credential is not None
+            sender = ScopedCredential(self._credential, self._cloud.event_grid)
         topic = EventGridTopic(settings.events_topic, sender, source=settings.fhir_url, **connections(BoundedTransport))
         self._closing.push_async_callback(topic.close)
         return topic
@@ -122,7 +131,7 @@ class Clients:
         url = self._settings.dicom_url
         if not url:
             return None
-        access = self._access(url, self._settings.dicom_access, audience=AUDIENCE, failure=SourceUnavailable)
+        access = self._access(url, self._settings.dicom_access, audience=self._cloud.dicom, failure=SourceUnavailable)
         web = DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=self._telemetry, access=access)
         self._closing.push_async_callback(web.aclose)
         return DicomService(web, url)
@@ -154,9 +163,19 @@ class Clients:
         """Export what is measured and traced, if somebody takes it."""
         if not (self._settings.insights_connection or self._settings.otlp_endpoint):
             return
-        from sync.adapters import opentelemetry  # noqa: PLC0415 -- loading it takes time that nobody else need wait
+        try:
+            from sync.adapters import opentelemetry  # noqa: PLC0415 -- loading it takes time that is not always needed
 
-        exports = opentelemetry.exporting(self._settings)
+            exports = opentelemetry.exporting(self._settings)
+        except Exception as defect:  # noqa: BLE001 -- whatever a library of telemetry raises, the sync must start
+            place = traceback.extract_tb(defect.__traceback__)[-1]
+            logger.error(  # noqa: TRY400 -- the text of the exception may quote a connection string
+                "telemetry.not_exported error=%s at=%s:%s: the sync runs, and nothing is exported",
+                type(defect).__name__,
+                place.filename.rpartition("/")[2],
+                place.lineno,
+            )
+            return
         if exports is not None:
             self._telemetry.export_to(exports.sink, exports.tracing)
             self._closing.push_async_callback(exports.close)
@@ -167,8 +186,10 @@ class Clients:
         if settings.storage:
             with _connection_string_of(STATE):
                 return client.from_connection_string(settings.storage, **retries, **connections())
-        url = f"https://{settings.storage_account}.{service}.core.windows.net"
-        return client(url, credential=self._credential, **retries, **connections())
+        return client(self._state_url(service), credential=self._credential, **retries, **connections())
+
+    def _state_url(self, service: str) -> str:
+        return f"https://{self._settings.state}.{service}.{self._cloud.storage}"
 
 
 def connections(kind: type[BoundedTransport] = StorageTransport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sync.config.access import AccessSettings, DicomAccess, FhirAccess
 from sync.config.alerts import EVALUATED_EVERY, AlertSettings
+from sync.config.clouds import CLOUDS, Cloud
 from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
 from sync.config.mapping import MappingSettings
@@ -17,12 +18,14 @@ from sync.config.section import PREFIX, Section
 from sync.config.settings import STATE, Settings, sections, state_settings
 
 __all__ = [
+    "CLOUDS",
     "EVALUATED_EVERY",
     "PREFIX",
     "STATE",
     "SYSTEM_SCHEMES",
     "AccessSettings",
     "AlertSettings",
+    "Cloud",
     "DicomAccess",
     "FhirAccess",
     "HeaderLimits",

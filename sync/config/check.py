@@ -279,7 +279,7 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
             modes = [mode for mode in NEEDED if name in (*NEEDED[mode], *OPTIONAL.get(mode, ()))]
             text = f"has no effect unless {access.variable('auth')} is {' or '.join(modes)}: set that, or remove this"
             yield Remark(setting=access.variable(name), severity=Severity.WRONG, text=text)
-    if settings.storage and settings.storage_account:
+    if settings.storage and settings.state:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
     if settings.operators == "entra" and not settings.signs_in:

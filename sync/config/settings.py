@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 from sync.config.access import DicomAccess, FhirAccess
 from sync.config.alerts import AlertSettings
+from sync.config.clouds import CLOUDS, CloudName
 from sync.config.forms import (
     AccessKey,
     Account,
@@ -112,11 +113,22 @@ class Settings(MappingSettings):
     metrics_by_hour_kept_days: Annotated[float, Field(ge=1, le=3650)] = 90.0
     """Days to keep measurements by the hour."""
 
+    cloud: CloudName = "public"
+    """The cloud of Azure that the services are in: ``public``, ``government`` (US) or ``china``."""
+
+    fhir_concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+    """Studies that one process projects to FHIR at the same time. All instances together ask the FHIR service at most
+    this many times their number; lower it if the service answers 429."""
+
     storage: ConnectionString = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty if a managed identity is used."""
 
     storage_account: Account = Field(default="", validation_alias=f"{STATE}__accountName")
     """Name of the account for queues and tables if a managed identity is used."""
+
+    state_account: Account = ""
+    """The same, where the host gets addresses (``AzureWebJobsStorage__blobServiceUri`` and so on) instead of a name: by
+    a name it only finds accounts of the public cloud."""
 
     source: Source = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; if empty, the state
@@ -164,13 +176,18 @@ class Settings(MappingSettings):
     """How the DICOM service lets the sync in, settings ``DICOM_SYNC_DICOM_*``."""
 
     @property
+    def state(self) -> str:
+        """Name of the state account if a managed identity is used."""
+        return self.storage_account or self.state_account
+
+    @property
     def signs_in(self) -> bool:
         """Whether App Service says that its authentication is on; silence is a no."""
         return self.sign_in.lower() == "true"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.storage and not self.storage_account:
+        if not self.storage and not self.state:
             raise ConfigError(STATE, f"is missing; it, or {STATE}__accountName, must name the state account")
         if self.orthanc_user and not self.orthanc_password:
             raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"is missing; expected together with {PREFIX}ORTHANC_USER")
@@ -187,8 +204,9 @@ class Settings(MappingSettings):
 
 def state_settings() -> Settings:
     """Return settings that name the state account as the environment does, for when another of them is wrong."""
-    names = ("storage", "storage_account")
+    names = ("storage", "storage_account", "state_account", "cloud")
     given: dict[str, Any] = {name: os.environ.get(Settings.variable(name), "").strip() for name in names}
+    given["cloud"] = given["cloud"] if given["cloud"] in CLOUDS else "public"
     given |= {name: section.model_construct() for name, section in sections().items()}
     return Settings.model_construct(fhir_url="http://localhost", **given)
 

@@ -66,8 +66,8 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
             break
     else:
         raise outage
+    s.telemetry.measure(FAILURES, code=outage.code)  # before sending: a queue that refuses must not hide the outage
     await s.study_queue.enqueue(study, delay)
-    s.telemetry.measure(FAILURES, code=outage.code)
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
 
 
@@ -105,11 +105,11 @@ async def postpone_object(change: Change, outage: TransientError, s: Deliver) ->
     if out_of_patience:
         await _show(change, outage, s)
     delay = _delay(change.postponements + 1, outage, longest=SLOW if out_of_patience else LONGEST_OBJECT_BACK_OFF)
+    s.telemetry.measure(FAILURES, code=outage.code)  # before sending: a queue that refuses must not hide the outage
     await s.object_queue.send(
         object_message(change.object, postponements=change.postponements + 1, failing_since=since), delay
     )
     key = str(change.object.key)
-    s.telemetry.measure(FAILURES, code=outage.code)
     s.telemetry.event("object.postponed", logging.WARNING, object=key, code=outage.code, seconds=round(delay, 1))
 
 

@@ -208,7 +208,8 @@ async def _project(
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
         async with _delivering(s):
             try:
-                outcome = await project_study(study, s, redelivered=attempt > 1)
+                async with s.caches.projecting(s.settings.fhir_concurrency):
+                    outcome = await project_study(study, s, redelivered=attempt > 1)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
                 traced.note(code=outage.code)
                 await postpone(study, outage, s)
@@ -303,26 +304,32 @@ async def sweep(s: Deliver) -> int:
     int
         How many were enqueued.
     """
-    s.telemetry.measure(SWEEPS)
     async with only_sync_errors():
-        await sweep_outbox(s)
-        if await projection_pause(s) is not None:
-            return 0
-        outstanding = [dirty async for dirty in s.dirty.all()]
-        if not outstanding:
-            return 0
-        busy = await s.study_queue.length() >= len(outstanding)
-        stalled = busy and not await s.study_queue.has_visible()
-        patience = STALLED if stalled else LONG_OVERDUE if busy else s.settings.quiet_period
-        latest = s.clock.now() - timedelta(seconds=patience)
-        overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
-        chosen = [study for _, study in overdue[: FEW if busy and not stalled else None]]
-        for study in chosen:
-            await s.study_queue.enqueue(study)
-        if chosen:
-            s.telemetry.event("study.swept", studies=len(chosen))
-            s.telemetry.measure(SWEPT, len(chosen))
-        return len(chosen)
+        enqueued = await _sweep(s)
+    # Only now: a heartbeat that comes before the work beats on while tables or queues refuse it.
+    s.telemetry.measure(SWEEPS)
+    return enqueued
+
+
+async def _sweep(s: Deliver) -> int:
+    await sweep_outbox(s)
+    if await projection_pause(s) is not None:
+        return 0
+    outstanding = [dirty async for dirty in s.dirty.all()]
+    if not outstanding:
+        return 0
+    busy = await s.study_queue.length() >= len(outstanding)
+    stalled = busy and not await s.study_queue.has_visible()
+    patience = STALLED if stalled else LONG_OVERDUE if busy else s.settings.quiet_period
+    latest = s.clock.now() - timedelta(seconds=patience)
+    overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
+    chosen = [study for _, study in overdue[: FEW if busy and not stalled else None]]
+    for study in chosen:
+        await s.study_queue.enqueue(study)
+    if chosen:
+        s.telemetry.event("study.swept", studies=len(chosen))
+        s.telemetry.measure(SWEPT, len(chosen))
+    return len(chosen)
 
 
 @asynccontextmanager

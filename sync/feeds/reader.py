@@ -20,6 +20,7 @@ from sync.errors import Contention, SourceUnavailable
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
 from sync.ports import Ingest, ReadFeeds
+from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 32
@@ -102,6 +103,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
         work = retry_then_dead_letter(_inspecting(walk, s), walk, aside, longest_wait=longest, until=until)
         await run_walk(batches, work, walk, parallel=PARALLEL, until=until)
     except SourceUnavailable as outage:
+        s.telemetry.measure(FAILURES, code=outage.code)
         s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
         await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s))
 

@@ -53,6 +53,18 @@ class Caches:
     """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
+    slots: asyncio.Semaphore | None = None
+    """Slots for projections; see `projecting`."""
+
+    def projecting(self, most: int) -> asyncio.Semaphore:
+        """
+        Return what a projection holds while it runs, so that at most ``most`` of this process ask FHIR at once.
+
+        Nothing depends on it but the load: instances of the app are many, and the FHIR service is one.
+        """
+        if self.slots is None:
+            self.slots = asyncio.Semaphore(most)
+        return self.slots
 
 
 @dataclass(frozen=True, kw_only=True)

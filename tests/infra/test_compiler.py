@@ -14,7 +14,12 @@ except bicep.CompilerMissing as missing:
 
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.timeout(900)]
 
-HEAD = "using '../../../infra/main.bicep'\nparam location = 'westeurope'\nparam deployedAt = '2026-01-01T00:00:00Z'\n"
+HEAD = """\
+using '../../../infra/main.bicep'
+param location = 'westeurope'
+param deployedAt = '2026-01-01T00:00:00Z'
+param azureCloud = 'AzureCloud'
+"""
 
 
 def test_the_compiler_its_linter_and_its_layout_find_nothing():

@@ -78,7 +78,7 @@ def test_the_scope_that_azure_cli_may_ask_for_is_the_one_that_there_is():
 def test_tokens_are_of_the_version_whose_issuer_is_trusted(said):
     assert json.loads((SIGN_IN / "scope.json").read_text())["api"]["requestedAccessTokenVersion"] == 2
     issuer = said["identityProviders"]["azureActiveDirectory"]["registration"]["openIdIssuer"]
-    assert "format('{0}{1}/v2.0', environment().authentication.loginEndpoint" in issuer
+    assert issuer == "https://login.microsoftonline.com/22222222-2222-2222-2222-222222222222/v2.0"
 
 
 def test_the_files_that_stay_open_are_there():

@@ -7,9 +7,9 @@ import tomllib
 import pytest
 
 from sync.adapters.azure import names as azure_names
-from sync.config import Settings
+from sync.config import CLOUDS, Settings
 from sync.events import Sources, parse_message
-from tests.infra.reviewed import BASE, choices, digest, everywhere, of_type
+from tests.infra.reviewed import BASE, choices, digest, everywhere, of_type, resources
 from tests.infra.templates import FILES, INFRA, ROLES, parameters
 
 ROOT = INFRA.parent
@@ -31,6 +31,9 @@ BUILT_IN_ROLES = {
 
 PLATFORM_SETTINGS = {
     "AzureWebJobsStorage__accountName",
+    "AzureWebJobsStorage__blobServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AzureWebJobsStorage__tableServiceUri",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AZURE_CLIENT_ID",
@@ -78,19 +81,14 @@ def test_events_go_to_our_queue_for_ever_and_what_cannot_be_delivered_is_kept():
         assert undelivered["properties"]["blobContainerName"] == Settings.model_fields["undelivered_events"].default
 
 
-TOLD_AS_UNSUPPORTED = {"Microsoft.Storage.DirectoryRenamed", "Microsoft.Storage.DirectoryDeleted"}
-"""Events that name no object: each becomes a dead letter that says to run a backfill, rather than being missed."""
-
-
 def test_the_event_types_are_those_that_the_code_understands():
     types = {
         kind
         for subscription in everywhere(SUBSCRIPTIONS)
         for kind in subscription["properties"]["filter"]["includedEventTypes"]
     }
-    assert types > TOLD_AS_UNSUPPORTED
-    for kind in types:
-        assert (refused(kind) == "event.unsupported") == (kind in TOLD_AS_UNSUPPORTED), kind
+    assert types
+    assert [kind for kind in types if refused(kind) == "event.unsupported"] == []
     assert refused("Microsoft.Storage.Nonsense") == "event.unsupported"
 
 
@@ -100,6 +98,24 @@ def refused(kind):
     said = {"eventType": kind, "subject": "/blobServices/default/containers/dicom/blobs/a", "data": {}, "topic": ""}
     (refusal,) = parse_message(json.dumps([said]), sources) or [None]
     return getattr(refusal, "code", "")
+
+
+def test_the_clouds_of_the_templates_are_those_of_the_settings():
+    clouds = json.loads((INFRA / "clouds.json").read_text())
+    assert {each["name"] for each in clouds.values()} == set(CLOUDS)
+    for each in clouds.values():
+        assert f"https://{each['eventGrid']}/.default" == CLOUDS[each["name"]].event_grid
+        assert each["storage"] == CLOUDS[each["name"]].storage
+
+
+def test_another_cloud_has_no_address_of_the_public_one():
+    clouds = json.loads((INFRA / "clouds.json").read_text())
+    for choice, cloud in (("government", "AzureUSGovernment"), ("private-china", "AzureChinaCloud")):
+        text = json.dumps(resources(choice))
+        assert [domain for key, domain in clouds["AzureCloud"].items() if key != "name" and domain in text] == []
+        assert app_settings(choice)["DICOM_SYNC_STATE_ACCOUNT"].startswith("stsync")
+        assert "AzureWebJobsStorage__accountName" not in app_settings(choice)
+        assert app_settings(choice)["DICOM_SYNC_CLOUD"] == clouds[cloud]["name"]
 
 
 def test_no_key_is_asked_for_anywhere():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
@@ -40,3 +40,28 @@ class CredentialTokens:
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
             raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=hint) from None
         return found.token
+
+
+class ScopedCredential:
+    """
+    A credential whose tokens are always for one scope.
+
+    The client of Event Grid asks for tokens of the public cloud, whatever cloud its topic is in.
+    """
+
+    def __init__(self, credential: AsyncTokenCredential, scope: str) -> None:
+        self._credential = credential
+        self._scope = scope
+
+    async def get_token(self, *_: str, **options: Any) -> AccessToken:
+        """Return a token for the one scope."""
+        return await self._credential.get_token(self._scope, **options)
+
+    async def close(self) -> None:
+        """Do nothing: who made the credential closes it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing: who made the credential closes it."""

@@ -99,9 +99,7 @@ def _codes(*codes: str) -> Mapping[str, frozenset[str]]:
     return {CODE.key: frozenset(codes)}
 
 
-FORBIDDEN = _codes(
-    "fhir.forbidden", "fhir.certificate", "source.forbidden", "store.forbidden", "dicom.forbidden", "orthanc.forbidden"
-)
+FORBIDDEN = _codes("fhir.forbidden", "fhir.certificate", "source.forbidden", "store.forbidden")
 
 RULES = (
     Rule(

@@ -3,6 +3,7 @@ using '../../../infra/main.bicep'
 param environmentName = 'imaging'
 param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
+param azureCloud = 'AzureCloud'
 param network = 'private'
 param customerKey = {
   vault: 'https://keys.vault.azure.net'

@@ -3,5 +3,6 @@ using '../../../infra/main.bicep'
 param environmentName = 'imaging'
 param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
+param azureCloud = 'AzureCloud'
 param network = 'private'
 param publicApi = true

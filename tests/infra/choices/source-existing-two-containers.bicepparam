@@ -3,6 +3,7 @@ using '../../../infra/main.bicep'
 param environmentName = 'imaging'
 param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
+param azureCloud = 'AzureCloud'
 param network = 'public'
 param dicomStorageAccountId = '/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/imaging/providers/Microsoft.Storage/storageAccounts/images'
 param dicomContainers = ['dicom', 'archive']

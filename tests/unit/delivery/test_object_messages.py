@@ -12,6 +12,7 @@ from sync.delivery.handlers import handle_object_message, handle_poison_object, 
 from sync.errors import PermanentError, SourceUnavailable, StoreUnavailable, UnexpectedFailure
 from sync.events import object_message
 from sync.model import Action, Change, ObjectRef
+from sync.telemetry.instruments import FAILURES
 from tests.deliveries import later, objects, raising
 from tests.worlds import OTHER, SOURCES, event, events
 
@@ -216,3 +217,12 @@ async def test_a_poison_message_that_names_nothing_is_a_dead_letter_too(w):
     await handle_poison_object("nonsense", SOURCES, w.services)
     await handle_poison_study("nonsense", w.services)
     assert w.dead_letters() == [("message", "event.malformed")]
+
+
+async def test_an_outage_counts_although_the_queue_refuses_too(w, monkeypatch):
+    w.store.objects.read = raising(SourceUnavailable("503"))
+    monkeypatch.setattr(w.store.object_queue, "send", raising(StoreUnavailable("queue")))
+    with pytest.raises(StoreUnavailable):
+        await objects(w, w.put("a"))
+    codes = {dict(key.attributes)["error.type"] for key in w.services.telemetry.take() if key.name == FAILURES.name}
+    assert codes == {"source.unavailable", "store.unavailable"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from datetime import timedelta
 
 import pytest
 
 from sync.delivery.backoff import LONGEST_BACK_OFF, SLOW
-from sync.delivery.handlers import handle_poison_study, handle_study_message, sweep
+from sync.delivery.handlers import handle_poison_study, handle_study, handle_study_message, sweep
 from sync.errors import Contention, FhirRejected, FhirUnavailable, StoreUnavailable, Throttled, UnexpectedFailure
 from sync.events import study_message
 from sync.model import StudyRef
+from sync.pipeline import Projected
 from tests.deliveries import objects, raising, studies
 from tests.worlds import OTHER, STUDY, UNREADABLE
 
@@ -266,3 +268,20 @@ async def test_no_dead_letter_and_no_counter_holds_anything_of_a_file(w):
     shown = repr(letters) + repr(w.services.telemetry.counts())
     assert len(letters) == 2
     assert not [word for word in ("Doe", "SECRET", "4711", ".dcm") if word in shown]
+
+
+async def test_one_process_asks_fhir_for_a_bounded_number_of_studies_at_once(w, monkeypatch):
+    running, most = 0, 0
+
+    async def counted(study, s, **_):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return Projected.UNCHANGED
+
+    monkeypatch.setattr("sync.delivery.handlers.project_study", counted)
+    several = [StudyRef(study_instance_uid=f"2.25.{n}") for n in range(1, 100)]
+    await asyncio.gather(*(handle_study(study, w.services) for study in several))
+    assert most == w.services.settings.fhir_concurrency == 16

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from sync.delivery.handlers import FEW, sweep
-from sync.errors import Throttled
-from tests.deliveries import objects, studies
+from sync.errors import StoreUnavailable, Throttled
+from sync.telemetry.instruments import SWEEPS
+from sync.telemetry.measurements import MeasurementKey
+from tests.deliveries import objects, raising, studies
 from tests.worlds import OTHER
 
 
@@ -79,3 +83,14 @@ async def test_a_long_queue_is_not_flooded_by_the_sweeper(w):
     assert await sweep(w.services) == FEW
     w.store.study_queue.messages.clear()
     assert await sweep(w.services) == 3 * FEW
+
+
+async def test_the_heartbeat_stops_when_tables_or_queues_refuse(w, monkeypatch):
+    await sweep(w.services)
+    assert w.services.telemetry.take()[MeasurementKey(SWEEPS.name)].total == 1
+    await objects(w, w.put("a"))
+    w.clock.advance(100)
+    monkeypatch.setattr(w.store.study_queue, "length", raising(StoreUnavailable("403", code="store.forbidden")))
+    with pytest.raises(StoreUnavailable):
+        await sweep(w.services)
+    assert MeasurementKey(SWEEPS.name) not in w.services.telemetry.take()

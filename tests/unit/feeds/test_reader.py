@@ -12,7 +12,7 @@ from sync.feeds import dicom_windows, read_dicom_feed, replay_window, wake
 from sync.feeds.dicom_windows import LIMIT, OVERLAP
 from sync.model import SubjectKind, dicom_cursor
 from sync.protocol.dead_letters import dead_letter_message
-from sync.telemetry.instruments import DEAD_LETTERS
+from sync.telemetry.instruments import DEAD_LETTERS, FAILURES
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
 from tests.worlds import SOURCES
 
@@ -283,6 +283,13 @@ async def test_an_outage_is_said_and_kept_and_costs_nothing(world):
     await read(world)
     assert "error" not in position(world)
     assert world.held(1)
+
+
+async def test_a_refused_feed_counts_as_a_failure_at_once(world):
+    world.service.outages.append(SourceUnavailable("403", code="source.forbidden"))
+    await read_dicom_feed(world.services)
+    (failure,) = (key for key in world.services.telemetry.take() if key.name == FAILURES.name)
+    assert dict(failure.attributes) == {"error.type": "source.forbidden"}
 
 
 async def test_a_service_that_asks_for_a_pause_gets_it(world):

@@ -20,9 +20,6 @@ from sync.errors import SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, RetrievableSource
 
-AUDIENCE = "https://dicom.healthcareapis.azure.com"
-"""What a token is asked for, where the settings name nothing else."""
-
 _JSON = "application/dicom+json"
 _STUDY_PAGE = 200
 _NARROWER = 4
