@@ -17,6 +17,7 @@ from typing import Any
 import azure.functions as func
 
 from sync import bootstrap, feeds
+from sync.dead_letters.self_retry import retry_passing
 from sync.delivery import handlers
 from sync.delivery.undelivered_events import recover_if_any
 from sync.errors import ConfigError, SyncError
@@ -31,6 +32,7 @@ from sync.verify.reconcile import reconcile as reconcile_slice
 from sync.web import dashboard as pages
 from sync.web import dead_letters as letters
 from sync.web import exchange, rendering, replays
+from sync.web import removals as held
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -99,9 +101,10 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Enqueue dirty studies whose message was lost, every 30 seconds."""
+    """Enqueue dirty studies whose message was lost, and retry what an outage set aside, every 30 seconds."""
     running = await bootstrap.running()
-    await _phases("sweep", running, studies=lambda: handlers.sweep(running.services))
+    again = partial(retry_passing, running.sources, running.services)
+    await _phases("sweep", running, studies=lambda: handlers.sweep(running.services), dead_letters=again)
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
@@ -197,6 +200,20 @@ async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Discard dead letters, for an operator who gives a reason."""
     running = await bootstrap.running()
     return await _answered(letters.discard_selected(_request(req), running.services))
+
+
+@app.route(route="removals", methods=["GET"])
+async def removals(req: func.HttpRequest) -> func.HttpResponse:
+    """Return how many removals the ceiling holds."""
+    running = await bootstrap.running()
+    return await _answered(held.show_removals(running.services))
+
+
+@app.route(route="removals/{decision}", methods=["POST"])
+async def decide_removals(req: func.HttpRequest) -> func.HttpResponse:
+    """Confirm or refuse the removals that are held, for an operator who gives a reason."""
+    running = await bootstrap.running()
+    return await _answered(held.decide_removals(_request(req), running.sources, running.services))
 
 
 @app.route(route="dashboard/{page?}", methods=["GET", "POST"])

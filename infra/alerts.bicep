@@ -12,6 +12,7 @@ type Thresholds = {
   feed_lag_seconds: int?
   fhir_failing: int?
   fhir_throttling: int?
+  held_removals: int?
   lag_seconds: int?
   missing_events_seconds: int?
   poison: int?
@@ -64,7 +65,7 @@ var rules = [
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
-    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("fhir.unavailable") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("fhir.garbled", "fhir.gateway", "fhir.unavailable") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
     operator: 'GreaterThan'
     threshold: thresholds.?fhir_failing ?? 2
   }
@@ -144,6 +145,17 @@ var rules = [
     query: 'customMetrics | where name == "dicom_sync.source.missing_event_age" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
     operator: 'GreaterThan'
     threshold: thresholds.?missing_events_seconds ?? 900
+  }
+  {
+    name: 'removals'
+    code: 'alert.removals'
+    title: 'Removals past the ceiling wait for an operator'
+    severity: 1
+    every: 'PT1M'
+    window: 'PT5M'
+    query: 'customMetrics | where name == "dicom_sync.removals.held" | summarize value = max(coalesce(valueMax, valueSum)) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?held_removals ?? 0
   }
   {
     name: 'drift'

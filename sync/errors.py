@@ -23,6 +23,7 @@ Every failure the sync can meet, and who acts on it.
     | - MessageTooLarge          no queue takes the message
     | - RowTooLarge              no table takes the row
     | - SourceArchived           the blob is in the archive tier; BlobTierChanged, a retry or a replay reads it
+    | - RemovalHeld              the ceiling on removals is reached; an operator confirms or refuses
     | - UnreadableObject         the object can never become an instance, as it is now
     | | - NotDicom, DicomDirectory, TruncatedHeader, DamagedHeader, HeaderLimit, MissingIdentity
     | - AmbiguousMatch           several FHIR resources carry the identifier
@@ -232,6 +233,16 @@ class SourceArchived(PermanentError):
     hint = (
         "Rehydrate the blob to the hot, cool or cold tier; the event BlobTierChanged, a retry or a replay then reads "
         "it. What FHIR holds of it stays."
+    )
+
+
+class RemovalHeld(PermanentError):
+    """More studies would lose instances than the ceiling on removals allows; nothing was removed."""
+
+    code = "removal.held"
+    hint = (
+        "Check that the source is whole. Then confirm the removals or refuse them: python -m sync removals. What is "
+        "there again is taken off by itself."
     )
 
 

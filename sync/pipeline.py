@@ -20,13 +20,14 @@ from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
 from sync.errors import Conflict, Contention, FhirRejected, PermanentError, SourceArchived, StoreConflict
-from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, Projected, StudyRef
+from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, Projected, StudyRef, SubjectKind
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import claim_of, inspection_of, is_overtaken, is_repeat, studies_of
 from sync.protocol.dead_letters import dead_letter_study, record_rejection
 from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_until_due
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
+from sync.protocol.removals import ensure_removable
 from sync.telemetry.instruments import LATENCY
 
 
@@ -69,6 +70,8 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             if before and before.settled and before.study and await s.objects.etag(change.object) == before.etag:
                 return Ingested.REPEAT  # archived after it was read: what is known of it holds
             raise
+        if before and before.study and (inspection.record is None or inspection.record.study != before.study):
+            await ensure_removable(before.study.key, SubjectKind.OBJECT, str(change.object.key), s)
         claim = claim_of(change, before, inspection)
         try:
             etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
@@ -125,6 +128,8 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
             trust = trust and (recorded is None or recorded.value.finished)
             held = await read_fhir_state(study, recorded, s, trust=trust)
             rows = await s.ledger.read(study)
+            if not rows and (held.resource is not None or (recorded is not None and recorded.value.instances)):
+                await ensure_removable(study.key, SubjectKind.STUDY, study.key, s)
             wrote = await write_study(study, rows, held, recorded, s, trust=trust)
             await clear_mark(study, dirty.etag, s)
         except Conflict:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sync import __version__
-from sync.cli import added, alerts, config, dead_letters
+from sync.cli import added, alerts, config, dead_letters, removals
 from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
@@ -49,6 +49,7 @@ app.add_typer(alerts.app)
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)
 app.add_typer(dead_letters.app)
+app.add_typer(removals.app)
 app.command("backfill")(backfill)
 app.command("replay")(replay)
 app.command("verify")(verify)

@@ -50,6 +50,9 @@ class AlertSettings(Section):
     missing_events_seconds: Annotated[float, Field(gt=0)] = 900.0
     """Maximum age in seconds of a source object for which no event arrived."""
 
+    held_removals: Annotated[float, Field(ge=0)] = 0.0
+    """Removals past the ceiling, held for an operator, that are allowed."""
+
     drift: Annotated[float, Field(ge=0)] = 0.0
     """Open differences between source, ledger and FHIR that are allowed."""
 

@@ -73,6 +73,13 @@ class Settings(MappingSettings):
     longest_wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
     """Seconds that a service's ``Retry-After`` is heeded at most, however long it asks to be left alone."""
 
+    max_removals_per_hour: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Studies that may lose instances, or go, within an hour; past it removals are held until an operator confirms."""
+
+    max_removal_share_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    """Percentage of the studies in FHIR to which the same applies; twenty studies an hour may always go, unless the
+    number allows fewer."""
+
     reconcile_studies_per_minute: Annotated[int, Field(ge=0, le=1000)] = 50
     """Studies to compare with FHIR and the source each minute, in a continuous cycle; 0: off."""
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from sync.errors import RemovalHeld
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.model.timestamps import timestamp_from
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
@@ -27,6 +28,7 @@ from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,
     FEED_LAG,
+    HELD_REMOVALS,
     KEPT_DEAD_LETTERS,
     MISSING_EVENT_AGE,
     QUEUE_AGE,
@@ -110,6 +112,11 @@ class SystemCounts:
         return max((self.at - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0
 
     @property
+    def held_removals(self) -> int:
+        """Removals past the ceiling, which wait for an operator."""
+        return int(self.dead_letters.counts.get(RemovalHeld.code, 0))
+
+    @property
     def queued(self) -> int:
         """Messages of all our queues."""
         return sum(self.queues.values())
@@ -172,12 +179,13 @@ def measure_counts(counts: SystemCounts, s: Core) -> None:
     s.telemetry.measure(SYNCED_STUDIES, counts.projections.counts.get("studies", 0))
     s.telemetry.measure(MISSING_EVENT_AGE, counts.missing_event_age)
     s.telemetry.measure(KEPT_DEAD_LETTERS, counts.dead_letters.total)
+    s.telemetry.measure(HELD_REMOVALS, counts.held_removals)
 
 
 async def read_count(table: Counted, s: Measure) -> Count:
     """Count the rows of one table, as `read_counts` does."""
-    stored = await s.cursors.read(_cursor(table))
-    return await _count(table, {_cursor(table): stored.value} if stored is not None else {}, s)
+    stored = await s.cursors.read(table.cursor)
+    return await _count(table, {table.cursor: stored.value} if stored is not None else {}, s)
 
 
 async def count_all(table: Counted, s: Measure) -> Count:
@@ -191,7 +199,7 @@ async def count_all(table: Counted, s: Measure) -> Count:
 
 
 async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> Count:
-    cursor = cursors.get(_cursor(table))
+    cursor = cursors.get(table.cursor)
     kept = _kept(cursor)
     if kept is not None and table is not Counted.DIRTY and _stands(cursor, kept, s.clock.now()):
         return kept
@@ -229,7 +237,7 @@ async def store_counts(s: Measure) -> None:
 
 async def store_count(table: Counted, s: Measure, *, anew: bool = False) -> None:
     """Count one table on, or ``anew`` and as much of it as one call may; see `store_counts`."""
-    async with held(_cursor(table), s, seconds=_LEASE) as lease:
+    async with held(table.cursor, s, seconds=_LEASE) as lease:
         if lease is None:
             return
         known = lease.position
@@ -273,7 +281,3 @@ def _tally_from(kept: Mapping[str, Any]) -> Tally:
         groups={code: DeadLetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
         token=kept.get("token"),
     )
-
-
-def _cursor(table: Counted) -> str:
-    return f"count:{table.value}"

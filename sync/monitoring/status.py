@@ -110,7 +110,8 @@ class Status:
     Whether everything that arrived is in FHIR, what is left, and how it goes.
 
     ``idle``: nothing is dirty and nothing queued. ``queued``: messages of all our queues, invisible ones included.
-    ``synced_studies`` and ``synced_instances``: in FHIR now. ``counters``: of this process since it started.
+    ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past
+    the ceiling, for an operator. ``counters``: of this process since it started.
     ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
     """
 
@@ -123,6 +124,7 @@ class Status:
     dead_letters: int
     feeds: Mapping[str, FeedState]
     drift: OpenDrift
+    held_removals: int
     counters: Mapping[str, int]
     at: Timestamp
     health: Health
@@ -186,6 +188,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         dead_letters=counts.dead_letters.total,
         feeds={row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
         drift=open_drift(counts),
+        held_removals=counts.held_removals,
         counters=dict(s.telemetry.counts()),
         at=now,
         health=judge(counts, alerts, s, held=_held(counts, chart)),

@@ -23,6 +23,8 @@ class OperatorAction(enum.StrEnum):
     REPLAY = "replay.begin"
     VERIFY = "verify.study"
     REPAIR = "verify.repair"
+    CONFIRM_REMOVALS = "removals.confirm"
+    REFUSE_REMOVALS = "removals.refuse"
     PAUSE = "projection.pause"
     RESUME = "projection.resume"
     ACKNOWLEDGE = "alert.acknowledge"

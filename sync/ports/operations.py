@@ -113,6 +113,11 @@ class Counted(enum.Enum):
     DEAD_LETTERS = "deadletters"
     DRIFTS = "drifts"
 
+    @property
+    def cursor(self) -> str:
+        """Name of the cursor that keeps its last count."""
+        return f"count:{self.value}"
+
 
 NEWEST = 3
 """Letters of a code that a tally names."""

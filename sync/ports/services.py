@@ -109,6 +109,11 @@ class Reject(Announce):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Removing(Reject, Jobs):
+    """The ceiling on removals, and the dead letters of what it holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspect(Core):
     """Reading one object as it is now."""
 
@@ -128,7 +133,7 @@ class Compare(Core):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingest(Reject, MarkDirty, Inspect):
+class Ingest(Removing, MarkDirty, Inspect, Jobs):
     """From a change to ledger rows: `sync.pipeline.ingest`."""
 
     locators: Locators
@@ -136,7 +141,7 @@ class Ingest(Reject, MarkDirty, Inspect):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project(Reject, MarkDirty, Compare):
+class Project(Removing, MarkDirty, Compare, Jobs):
     """From ledger rows to FHIR: `sync.pipeline.project_study`."""
 
 

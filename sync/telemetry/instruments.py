@@ -157,6 +157,9 @@ DIRTY_AGE = _gauge("dicom_sync.dirty.age", "s", "How long the oldest outstanding
 FEED_LAG = _gauge("dicom_sync.feed.lag", "s", "Since a feed last moved, or was found to be at its end.", FEED)
 SYNCED_STUDIES = _gauge("dicom_sync.synced.studies", "{study}", "Studies that are in FHIR.")
 KEPT_DEAD_LETTERS = _gauge("dicom_sync.dead_letters.kept", "{dead_letter}", "Dead letters that wait for somebody.")
+HELD_REMOVALS = _gauge(
+    "dicom_sync.removals.held", "{dead_letter}", "Removals past the ceiling, which wait for an operator."
+)
 OPEN_DRIFT = _gauge("dicom_sync.drift.open", "{resource}", "Disagreements found and not gone yet.", DRIFT_KIND)
 MISSING_EVENT_AGE = _gauge(
     "dicom_sync.source.missing_event_age", "s", "Age of an object in the source that no event has told of."
@@ -186,6 +189,7 @@ INSTRUMENTS = (
     FEED_LAG,
     SYNCED_STUDIES,
     KEPT_DEAD_LETTERS,
+    HELD_REMOVALS,
     OPEN_DRIFT,
     MISSING_EVENT_AGE,
 )

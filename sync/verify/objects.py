@@ -11,9 +11,11 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from sync.dicom.listing import held_objects
-from sync.errors import ForeignSource, SourceGone, StudyUnlisted
-from sync.model import Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
+from sync.errors import ForeignSource, PermanentError, SourceGone, StudyUnlisted
+from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
+from sync.pipeline import ingest
 from sync.ports import Ingest, Inspect, InstanceSource
+from sync.protocol.dead_letters import dead_letter_object
 
 
 async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
@@ -96,3 +98,19 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
                 async for ref in source.objects_of(study):
                     found += [ref] if ref.key in missing else []
     return found
+
+
+async def reinspect(ref: ObjectRef, s: Ingest) -> None:
+    """
+    Ingest an object anew; one that cannot be, or whose removal is held, gets its dead letter. Idempotent.
+
+    Raises
+    ------
+    TransientError
+        The source or storage did not answer.
+    """
+    change = Change(object=ref, action=Action.CREATED)
+    try:
+        await ingest(change, s, redelivered=True)
+    except PermanentError as refusal:
+        await dead_letter_object(change, refusal, s)

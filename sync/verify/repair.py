@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sync.model import Action, Change, Drift, DriftKind, ObjectKey, StudyRef
-from sync.pipeline import ingest, project_study
+from sync.model import Drift, DriftKind, ObjectKey, Projected, StudyRef
+from sync.pipeline import project_study
 from sync.ports import Deliver, Project
 from sync.projection.deletion import delete_unreferenced
 from sync.projection.patient import leave_patient
-from sync.verify.objects import find_objects
+from sync.protocol.removals import may_remove
+from sync.verify.objects import find_objects, reinspect
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
@@ -56,7 +57,8 @@ async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget,
     await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s)
     await project_study(study, s, redelivered=True)
     for drift in drifts:
-        if drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE and budget.take():
+        double = drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE
+        if double and budget.take() and await may_remove(drift.resource, s):
             await delete_unreferenced([drift.resource], s)
     left = await check_study(study, s) or []
     before = {(drift.kind, drift.resource) for drift in drifts}
@@ -76,10 +78,12 @@ def key_of(drift: Drift) -> ObjectKey:
 async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver) -> None:
     """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
     refs = await find_objects(study, keys, s)
-    for key in set(keys) - {ref.key for ref in refs}:
-        await s.ledger.delete(study, key)
+    nameless = set(keys) - {ref.key for ref in refs}
+    if nameless and await may_remove(study.key, s):
+        for key in nameless:
+            await s.ledger.delete(study, key)
     for ref in refs:
-        await ingest(Change(object=ref, action=Action.CREATED), s, redelivered=True)
+        await reinspect(ref, s)
         now = await s.locators.read(ref)
         if now is not None and now.value.study is not None and now.value.study != study:
             await project_study(now.value.study, s, redelivered=True)
@@ -97,12 +101,15 @@ async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Dri
     Returns
     -------
     Drift or None
-        The drift as kept when others refer to the resource and it has to stay.
+        The drift as kept when others refer to the resource and it has to stay; as it is past the ceiling on removals.
     """
     resource_type, _, resource_id = drift.resource.partition("/")
     if study is not None:
         await s.dirty.mark(study, s.clock.now())
-        await project_study(study, s, redelivered=True)
+        if await project_study(study, s, redelivered=True) is Projected.DEAD_LETTERED:
+            return drift
+    elif not await may_remove(drift.resource, s):
+        return drift
     elif resource_type == "Patient":
         await leave_patient(resource_id.removeprefix("pt-"), _NO_OWNER, s)
     else:

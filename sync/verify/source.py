@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.model import Action, Change, Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
-from sync.pipeline import ingest, project_study
+from sync.model import Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
+from sync.pipeline import project_study
 from sync.ports import Deliver, Ingest
-from sync.verify.objects import object_address
+from sync.verify.objects import object_address, reinspect
 
 GRACE = 300.0
 """Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue."""
@@ -48,7 +48,7 @@ async def repair_object(ref: ObjectRef, s: Deliver) -> None:
         The source, FHIR or storage did not answer.
     """
     before = await s.locators.read(ref)
-    await ingest(Change(object=ref, action=Action.CREATED), s, redelivered=True)
+    await reinspect(ref, s)
     after = await s.locators.read(ref)
     for study in sorted(_studies(before.value if before else None) | _studies(after.value if after else None)):
         await project_study(study, s, redelivered=True)

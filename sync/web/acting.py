@@ -15,6 +15,7 @@ from typing import Any
 
 from sync.dead_letters import actions
 from sync.dead_letters.actions import Selection
+from sync.dead_letters.held_removals import confirm_removals, refuse_removals
 from sync.delivery.handlers import sweep
 from sync.errors import RequestRefused
 from sync.events import Sources
@@ -209,6 +210,16 @@ async def _replay(deed: Deed, s: Control) -> int:
     return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s, who=deed.who))
 
 
+async def _confirm_removals(deed: Deed, s: Services) -> int:
+    return await confirm_removals(deed.sources, s, who=deed.who, why=deed.why)
+
+
+async def _refuse_removals(deed: Deed, s: Services) -> int:
+    dropped = await refuse_removals(s, who=deed.who, why=deed.why)
+    await store_count(Counted.DEAD_LETTERS, s, anew=True)
+    return dropped
+
+
 async def _acknowledge(deed: Deed, s: Control) -> int:
     if deed.fields["of"] not in BY_CODE:
         raise RequestRefused("of: no alert of ours")
@@ -263,6 +274,23 @@ ACTS: dict[str, Act] = {
         label="Resume projection",
         done="Projection goes on. Studies woken: {n:,}.",
         does=_resume,
+    ),
+    "confirm-removals": Act(
+        question="Confirm the removals that are held?",
+        explanation="Each object is looked at once more, and goes from FHIR if it is still gone.",
+        label="Confirm removals",
+        done="Removals confirmed: {n:,}. They take place within minutes.",
+        does=_confirm_removals,
+        grave=True,
+        asks_why=True,
+    ),
+    "refuse-removals": Act(
+        question="Refuse the removals that are held?",
+        explanation="They are dropped, and FHIR keeps what they were about.",
+        label="Refuse removals",
+        done="Removals refused: {n:,}.",
+        does=_refuse_removals,
+        asks_why=True,
     ),
     "acknowledge": Act(
         question="Acknowledge this alert?",

@@ -20,6 +20,8 @@ from sync.monitoring.history import Chart, Line, Past, read_past
 from sync.monitoring.status import Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Measure, Services
+from sync.protocol.removals import CURSOR as CEILING
+from sync.protocol.removals import ceiling_of
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,
@@ -81,6 +83,8 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         reasons=status.health.reasons,
         calm=_CALM if not pause else "Nothing is wrong, but projection is paused.",
         pause=pause,
+        ceiling=ceiling_of(counts.cursors.get(CEILING)),
+        held_removals=counts.held_removals,
         tiles=tiles(status),
         counted_at=status.counted_at,
         alerts=status.alerts,

@@ -25,6 +25,7 @@ AREAS = {
     "header",
     "mapping",
     "poison",
+    "removal",
     "replay",
     "request",
     "source",

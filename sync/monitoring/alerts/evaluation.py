@@ -38,6 +38,7 @@ from sync.telemetry.instruments import (
     ALERTS,
     DIRTY_AGE,
     FEED_LAG,
+    HELD_REMOVALS,
     MISSING_EVENT_AGE,
     OPEN_DRIFT,
     QUEUE_AGE,
@@ -238,6 +239,7 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
         FEED_LAG.name: max(counts.feeds.values(), default=0.0),
         MISSING_EVENT_AGE.name: counts.missing_event_age,
         OPEN_DRIFT.name: float(counts.drifts.total),
+        HELD_REMOVALS.name: float(counts.held_removals),
     }[rule.instrument.name]
 
 

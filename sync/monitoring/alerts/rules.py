@@ -20,6 +20,7 @@ from sync.telemetry.instruments import (
     FAILURES,
     FEED_LAG,
     FHIR_THROTTLED,
+    HELD_REMOVALS,
     MISSING_EVENT_AGE,
     OPEN_DRIFT,
     QUEUE_AGE,
@@ -131,7 +132,7 @@ RULES = (
         figure=Aggregation.SUM,
         setting="fhir_failing",
         minutes=3,
-        where=_codes("fhir.unavailable"),
+        where=_codes("fhir.unavailable", "fhir.gateway", "fhir.garbled"),
     ),
     Rule(
         code="alert.fhir_throttling",
@@ -205,6 +206,15 @@ RULES = (
         figure=Aggregation.NOW,
         setting="missing_events_seconds",
         unit=" s",
+    ),
+    Rule(
+        code="alert.removals",
+        title="Removals past the ceiling wait for an operator",
+        hint="Check that the source is whole; then confirm or refuse: python -m sync removals show",
+        severity=Severity.CRITICAL,
+        instrument=HELD_REMOVALS,
+        figure=Aggregation.NOW,
+        setting="held_removals",
     ),
     Rule(
         code="alert.drift",

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.errors import FhirUnavailable, StoreUnavailable
-from sync.model import Cursor, Drift, DriftKind
+from sync.errors import FhirUnavailable, RemovalHeld, StoreUnavailable
+from sync.model import Cursor, DeadLetter, Drift, DriftKind, SubjectKind
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import acknowledge, evaluate_alerts
 from sync.monitoring.alerts.rules import BY_CODE, RULES, Aggregation
@@ -99,6 +99,15 @@ async def agrees(world):
     await world.w.store.drifts.note("s", [], world.w.clock.now())
 
 
+async def held_removal(world):
+    held = RemovalHeld("21 studies")
+    await world.w.store.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, "a", held, world.w.clock.now()))
+
+
+async def removal_decided(world):
+    await world.w.store.dead_letters.clear(SubjectKind.OBJECT, "a")
+
+
 def counted(instrument, amount, **attributes):
     async def count(world):
         world.s.telemetry.measure(instrument, amount, **attributes)
@@ -137,6 +146,7 @@ BROKEN = {
     "alert.dead_letters": (counted(DEAD_LETTERS, 11, code="header.not_dicom"), nothing),
     "alert.poison": (counted(DEAD_LETTERS, 1, code="poison.study"), nothing),
     "alert.defect": (counted(FAILURES, 1, code="sync.unexpected"), nothing),
+    "alert.removals": (held_removal, removal_decided),
     "alert.drift": (drifted, agrees),
     "alert.timer": (keeps_failing, succeeds),
     "alert.stopped": (no_timer, nothing),

@@ -5,10 +5,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from sync.errors import StoreUnavailable
+from sync.errors import RemovalHeld, StoreUnavailable
 from sync.events import Sources
+from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
 from sync.operators.pause import pause_projection, projection_pause
+from sync.protocol.removals import may_remove
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
@@ -151,6 +153,23 @@ async def test_projection_is_paused_and_resumed_with_who_and_why(w):
     page = await follow(w, await post(w, action="resume", who="Ada"))
     assert "Studies woken: 1" in page.body
     assert await projection_pause(w.services) is None
+
+
+async def test_removals_that_are_held_are_shown_and_decided_with_who_and_why(w):
+    assert "Removals are held" not in (await get(w)).body
+    held = RemovalHeld("20 studies")
+    for word, action in (("confirmed", "confirm-removals"), ("refused", "refuse-removals")):
+        for number in range(30):
+            await may_remove(f"{word} {number}", w.services)
+        await w.store.dead_letters.put(DeadLetter.of(SubjectKind.STUDY, STUDY.key, held, w.clock.now()))
+        page = await get(w)
+        assert "Removals are held" in page.body
+        assert f"action={action}" in page.body
+        assert (await post(w, action=action, who="Ada")).status == 400, "without a reason"
+        page = await follow(w, await post(w, action=action, who="Ada", why="the source was looked at"))
+        assert f"Removals {word}: " in page.body
+        assert "Removals are held" not in page.body
+    assert {entry.action for entry in await w.store.audit.newest(9)} >= {"removals.confirm", "removals.refuse"}
 
 
 async def test_a_study_is_verified_and_what_is_found_is_counted(w):

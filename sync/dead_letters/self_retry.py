@@ -1,0 +1,82 @@
+"""
+Dead letters that go again by themselves: those of outages that ended a try, and removals that are held.
+
+A walk that meets one object that keeps failing sets it aside and goes on; the cause may be a gateway all the same. So
+these are looked at again, with a delay that doubles; success clears them, and nothing else does. What still waits in a
+queue writes its dead letter anew at each try, and so is never due here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sync.dead_letters.actions import retry_one
+from sync.errors import RemovalHeld
+from sync.events import Sources
+from sync.model import DeadLetter
+from sync.ports import Operate
+from sync.protocol.leases import take
+from sync.protocol.removals import lift_if_over
+
+CODES = (
+    RemovalHeld.code,
+    *(f"source.{name}" for name in ("dependency", "forbidden", "garbage", "garbled", "gateway", "refused")),
+    *("source.throttled", "source.unavailable"),
+    *(f"store.{name}" for name in ("contention", "forbidden", "garbled", "gateway", "unavailable")),
+)
+"""Codes of conditions that pass; an object or study that met one is tried again by itself."""
+
+CURSOR = "dead-letters.retried"
+"""Row of table ``cursors``: code -> where its next page begins."""
+
+FIRST_DELAY = timedelta(minutes=20)
+"""Longer than anything in a queue waits between two tries; doubles with each attempt."""
+
+LONGEST_DELAY = timedelta(hours=6)
+
+EVERY = timedelta(minutes=2)
+PAGE = 100
+"""Dead letters of each code that one run looks at."""
+
+_LEASE = 120.0
+
+
+def is_due(letter: DeadLetter, now: datetime) -> bool:
+    """Whether a dead letter has waited for long enough since its last attempt."""
+    delay = FIRST_DELAY * float(2 ** min(max(letter.attempts - 1, 0), 16))
+    return now - letter.last_at >= min(delay, LONGEST_DELAY)
+
+
+async def retry_passing(sources: Sources, s: Operate) -> int:
+    """
+    Have another look at what is due, a page of each code; lift the ceiling on removals if nothing is held. Idempotent.
+
+    Returns
+    -------
+    int
+        How many were asked for.
+    """
+    known = await s.cursors.read(CURSOR)
+    at = known.value.advanced_at if known is not None else None
+    if at is not None and s.clock.now() - at < EVERY:
+        return 0
+    lease = await take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
+    if lease is None:
+        return 0
+    asked, following = 0, dict[str, str]()
+    try:
+        for code in CODES:
+            page = await s.dead_letters.page(code=code, limit=PAGE, token=lease.position.get(code))
+            for letter in page.letters:
+                if is_due(letter, s.clock.now()):
+                    await retry_one(letter, sources, s)
+                    asked += 1
+            if page.token:
+                following[code] = page.token
+        await lease.advance(following)
+    finally:
+        await lease.release()
+    await lift_if_over(s)
+    if asked:
+        s.telemetry.event("letters.retried_by_themselves", letters=asked)
+    return asked

@@ -1,0 +1,211 @@
+"""
+The ceiling on removals: how many studies may lose instances, or go, before an operator has to say so.
+
+Whatever removes asks here first: ingest before a ledger row goes, projection before an ImagingStudy goes, verify before
+it deletes a second copy or an orphan. Each look may be right by itself and all of them wrong together: a gateway before
+the store, a container that was swapped, a state account restored from a backup. So the studies that lose instances
+within an hour are counted, wherever the removal comes from; past the ceiling nothing is removed, and what would be is
+kept as a dead letter ``removal.held`` of its object or study until it is confirmed, refused, or there again.
+
+    ensure_removable     may this study lose an instance, or go; else `RemovalHeld`
+    lift_if_over         nothing is held any more: the ceiling is open again by itself
+    read_ceiling         for status and the page
+
+One row of table ``cursors`` holds it all, written under its ETag: two processes cannot both count the last one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync.errors import Contention, RemovalHeld, StoreConflict
+from sync.model import Cursor, Stored, SubjectKind, digest
+from sync.ports import Counted, Jobs, Reject, Removing
+from sync.protocol.optimistic import MAX_ROUNDS
+
+CURSOR = "control.removals"
+"""Name of the row in table ``cursors``."""
+
+WINDOW = timedelta(hours=1)
+"""Time over which studies that lose instances are counted."""
+
+FEW = 20
+"""Studies that may lose instances whatever share of all they are: small stores are emptied in everyday work."""
+
+GRACE = timedelta(minutes=2)
+"""Time after the ceiling was reached in which it is not lifted: the first dead letters are still being written."""
+
+_KEY = 16
+_PERCENT = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """
+    What was removed since ``began``, and whether removals are held.
+
+    ``studies`` are digests of studies that lost instances; ``held_since`` is None while removals go on. What was held
+    up to ``approved_at`` an operator has confirmed.
+    """
+
+    began: datetime | None = None
+    studies: tuple[str, ...] = ()
+    limit: int = 0
+    held_since: datetime | None = None
+    approved_at: datetime | None = None
+
+    @classmethod
+    def of(cls, position: Mapping[str, Any]) -> Ceiling:
+        """Read it from its row; an empty position is a new ceiling."""
+        times = {name: _time(position.get(name)) for name in ("began", "held_since", "approved_at")}
+        return cls(studies=tuple(position.get("studies", ())), limit=int(position.get("limit", 0)), **times)
+
+    def position(self) -> dict[str, Any]:
+        """As the row keeps it."""
+        times = {name: getattr(self, name) for name in ("began", "held_since", "approved_at")}
+        texts = {name: each.isoformat() for name, each in times.items() if each is not None}
+        return {"studies": list(self.studies), "limit": self.limit, **texts}
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether a new window begins; never while removals are held."""
+        return self.held_since is None and (self.began is None or now - self.began >= WINDOW)
+
+
+def _time(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+async def read_ceiling(s: Jobs) -> Ceiling:
+    """Return how it stands. Only reads."""
+    stored = await s.cursors.read(CURSOR)
+    return ceiling_of(stored.value if stored is not None else None)
+
+
+def ceiling_of(cursor: Cursor | None) -> Ceiling:
+    """Return what the row tells; a new ceiling without one."""
+    return Ceiling.of(cursor.position if cursor is not None else {})
+
+
+async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Removing) -> None:
+    """
+    Count a study that is about to lose an instance, or to go. Idempotent within a window: a study counts once.
+
+    Parameters
+    ----------
+    study
+        Key of the study, or address of a resource that no study stands for.
+    kind, subject
+        Whose dead letter holds the removal: an operator confirms that.
+
+    Raises
+    ------
+    RemovalHeld
+        The ceiling is reached; nothing may be removed.
+    StoreUnavailable, Contention
+        Whether it is reached is unknown; nothing may be removed.
+    """
+    if await may_remove(study, s):
+        return
+    ceiling = await read_ceiling(s)
+    if not await _is_approved(kind, subject, ceiling, s):
+        raise RemovalHeld(f"{len(ceiling.studies)} studies within an hour, allowed {ceiling.limit}")
+
+
+async def may_remove(study: str, s: Jobs) -> bool:
+    """
+    Tell whether a study may lose an instance, and count it; see `ensure_removable`.
+
+    Raises
+    ------
+    StoreUnavailable, Contention
+        Whether it may is unknown.
+    """
+    key = digest("removal", study, length=_KEY)
+    for _ in range(MAX_ROUNDS):
+        stored = await s.cursors.read(CURSOR)
+        ceiling = Ceiling.of(stored.value.position if stored is not None else {})
+        if ceiling.is_over(s.clock.now()):
+            ceiling = Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
+        if key in ceiling.studies:
+            return True
+        if ceiling.held_since is not None:
+            return False
+        allowed = len(ceiling.studies) < ceiling.limit
+        if allowed:
+            grown = replace(ceiling, studies=(*ceiling.studies, key))
+        else:
+            grown = replace(ceiling, held_since=s.clock.now())
+        try:
+            await _write(grown, stored, s)
+        except StoreConflict:
+            continue
+        if not allowed:
+            s.telemetry.event("removal.held", logging.ERROR, studies=len(ceiling.studies), limit=ceiling.limit)
+        return allowed
+    raise Contention("the ceiling on removals kept changing")
+
+
+async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
+    """
+    Let removals go on with a new window; with ``approve`` what is held by now may be removed. Idempotent.
+
+    Raises
+    ------
+    Contention
+        The row kept changing.
+    """
+    for _ in range(MAX_ROUNDS):
+        stored = await s.cursors.read(CURSOR)
+        before = Ceiling.of(stored.value.position if stored is not None else {})
+        try:
+            await _write(Ceiling(approved_at=s.clock.now() if approve else before.approved_at), stored, s)
+        except StoreConflict:
+            continue
+        return
+    raise Contention("the ceiling on removals kept changing")
+
+
+async def lift_if_over(s: Removing) -> bool:
+    """
+    Open the ceiling once nothing is held any more: all that was held is there again, confirmed or refused. Idempotent.
+
+    Returns
+    -------
+    bool
+        Whether removals are held still.
+    """
+    ceiling = await read_ceiling(s)
+    if ceiling.held_since is None:
+        return False
+    page = await s.dead_letters.page(code=RemovalHeld.code, limit=1)
+    if page.letters or s.clock.now() - ceiling.held_since < GRACE:
+        return True
+    await reset_ceiling(s, approve=False)
+    s.telemetry.event("removal.lifted")
+    return False
+
+
+async def _is_approved(kind: SubjectKind, subject: str, ceiling: Ceiling, s: Reject) -> bool:
+    if ceiling.approved_at is None:
+        return False
+    stored = await s.dead_letters.read(kind, subject)
+    held = stored is not None and stored.value.code == RemovalHeld.code
+    return stored is not None and held and stored.value.last_at <= ceiling.approved_at
+
+
+async def _limit(s: Jobs) -> int:
+    """Studies that may lose instances in a window: the lower one of number and share, but never fewer than a few."""
+    counted = await s.cursors.read(Counted.PROJECTIONS.cursor)
+    kept = counted.value.position.get("kept") if counted is not None else None
+    studies = (kept or {}).get("counts", {}).get("studies", 0)
+    share = int(studies * s.settings.max_removal_share_percent / _PERCENT)
+    return min(s.settings.max_removals_per_hour, max(share, FEW))
+
+
+async def _write(ceiling: Ceiling, stored: Stored[Cursor] | None, s: Jobs) -> None:
+    cursor = Cursor(name=CURSOR, position=ceiling.position(), advanced_at=s.clock.now())
+    await s.cursors.write(cursor, stored.etag if stored is not None else None)

@@ -1,0 +1,51 @@
+"""Removals past the ceiling, over HTTP: how it stands, and what an operator decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
+from sync.errors import RequestRefused
+from sync.events import Sources
+from sync.monitoring.counts import read_count
+from sync.operators.access import OPERATOR_HEADER, operator_of
+from sync.ports import Counted, Measure, Services
+from sync.protocol.removals import read_ceiling
+from sync.web.exchange import Answer, Request, fields_of, text_of
+
+DECISIONS = ("confirm", "refuse")
+
+
+async def show_removals(s: Measure) -> Answer:
+    """Tell how many studies lost instances within the hour, and how many removals are held."""
+    ceiling, known = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
+    body: dict[str, Any] = {
+        "studies": len(ceiling.studies),
+        "limit": ceiling.limit,
+        "held": known.counts.get(HELD.code or "", 0),
+        "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
+    }
+    return Answer(body=body)
+
+
+async def decide_removals(request: Request, sources: Sources, s: Services) -> Answer:
+    """
+    Confirm or refuse what is held, for an operator who says why. Idempotent.
+
+    Raises
+    ------
+    AccessRefused
+        The caller may only read.
+    RequestRefused
+        There is no such decision, or who and why are missing.
+    """
+    decision, fields = request.params.get("decision", ""), fields_of(request)
+    if decision not in DECISIONS:
+        raise RequestRefused("expected confirm or refuse", code="request.not_found")
+    caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
+    why = text_of(fields, "why")[:1000]
+    if not why or not caller.name:
+        raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
+    if decision == "confirm":
+        return Answer(body={"confirmed": await confirm_removals(sources, s, who=caller.name, why=why)})
+    return Answer(body={"refused": await refuse_removals(s, who=caller.name, why=why)})
