@@ -21,7 +21,8 @@ from sync.events import object_message
 from sync.model import Change, StudyRef
 from sync.ports import Core, Deliver, Ingest, MarkDirty, Project
 from sync.protocol.dead_letters import dead_letter_object, dead_letter_study
-from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
+from sync.protocol.dirty_studies import read_dirty_study
+from sync.protocol.optimistic import retry_on_conflict
 from sync.telemetry.instruments import FAILURES
 
 FIRST_BACK_OFF = 5.0
@@ -48,12 +49,9 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
     TransientError
         Storage does not answer either, or the row kept changing; deliver again.
     """
-    delay = FIRST_BACK_OFF
-    for _ in range(MAX_ROUNDS):
-        dirty = await s.dirty.read(study)
-        if dirty is None:
-            await s.dirty.mark(study, s.clock.now())
-            continue
+
+    async def note_failure() -> float:
+        dirty, _ = await read_dirty_study(study, s)
         attempts = dirty.value.attempts + 1
         since = dirty.value.failing_since or s.clock.now()
         out_of_patience = _is_out_of_patience(since, s)
@@ -62,10 +60,11 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
         delay = _delay(attempts, outage, longest=SLOW if out_of_patience else LONGEST_BACK_OFF)
         not_before = s.clock.now() + timedelta(seconds=delay)
         waiting = replace(dirty.value, attempts=attempts, not_before=not_before, failing_since=since)
-        if await unless_conflict(s.dirty.postpone(waiting, dirty.etag)):
-            break
-    else:
-        raise outage
+        await s.dirty.postpone(waiting, dirty.etag)
+        return delay
+
+    # The row first: without it a message that comes too early would trust what a failed attempt left.
+    delay = await retry_on_conflict(note_failure, what="a dirty row")
     s.telemetry.measure(FAILURES, code=outage.code)  # before sending: a queue that refuses must not hide the outage
     await s.study_queue.enqueue(study, delay)
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
@@ -78,14 +77,14 @@ async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -
     That an earlier delivery may have died after it wrote is noted on the dirty row, for the message takes it along.
     """
     s.telemetry.event("study.held_back", study=study.key)
-    for _ in range(MAX_ROUNDS if attempt > 1 else 0):
-        dirty = await s.dirty.read(study)
-        if dirty is None:
-            await s.dirty.mark(study, s.clock.now())
-            continue
-        bypassing = replace(dirty.value, attempts=dirty.value.attempts + 1)
-        if await unless_conflict(s.dirty.postpone(bypassing, dirty.etag)):
-            return
+    if attempt == 1:
+        return
+
+    async def count_attempt() -> None:
+        dirty, _ = await read_dirty_study(study, s)
+        await s.dirty.postpone(replace(dirty.value, attempts=dirty.value.attempts + 1), dirty.etag)
+
+    await retry_on_conflict(count_attempt, what="a dirty row")
 
 
 async def postpone_object(change: Change, outage: TransientError, s: Deliver) -> None:

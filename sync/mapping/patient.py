@@ -187,7 +187,7 @@ def build_linked_patient(rows: Sequence[PatientRow], settings: MappingSettings) 
     """
     Build what the studies say of a Patient that somebody else created.
 
-    In: all rows of the Patient. Out: what `sync.mapping.resource.overlay_linked` takes.
+    In: all rows of the Patient. Out: what `sync.mapping.ownership.overlay_linked` takes.
     A study whose patient identity was removed (0012,0062) has no say: its names and dates are made up.
 
     Raises

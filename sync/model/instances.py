@@ -55,7 +55,8 @@ class Inspection:
 
     etag: str | None
     order: str = ""
-    """When the store last changed the object, ISO 8601 UTC. For people: nothing is decided by it."""
+    """When the store last changed the object, ISO 8601 UTC. It decides one thing: whether an entry of a feed
+    with a lower sequence is older, or the service began a new count (`sync.protocol.claims`)."""
     record: InstanceRecord | None = None
     problem: UnreadableObject | None = None
     lacking: tuple[str, ...] = ()

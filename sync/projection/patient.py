@@ -25,8 +25,8 @@ from sync.mapping.resource import content_hash, is_our_id, patient_id, version_o
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Core
 from sync.projection.deletion import delete_unreferenced
+from sync.protocol.optimistic import MAX_ROUNDS
 
-_MAX_ROUNDS = 8
 _LINKED = "linked."
 """Prefix of the keys of rows that say what a Patient of others is to be; its id follows. Ours are hex digits."""
 
@@ -172,7 +172,7 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare) -> None:
     await s.patients.delete(row_key, study)
     if _is_linked(row_key) and s.settings.patient_policy != "update":
         return
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         held = await s.fhir.read("Patient", _resource_id(row_key))
         rows = await s.patients.read(row_key)
         if not _asks_for_a_write(row_key, held, rows):

@@ -19,12 +19,11 @@ from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, ObjectK
 from sync.ports import Deliver, Ledger, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
+from sync.protocol.optimistic import MAX_ROUNDS
 from sync.replay.jobs import Job, changes_of
 from sync.replay.requests import Request
 from sync.replay.sources import Source
 from sync.walks.walk import Walk, retry_then_dead_letter, run_walk
-
-ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ async def preview_replay(
 
 
 async def _preview_study(study: StudyRef, s: Project) -> StudyPreview:
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         try:
             return StudyPreview(study=study, writes=_writes(await dry_run_study(study, s)))
         except Conflict:

@@ -2,8 +2,8 @@
 What the sync tells about itself: measurements and structured log lines, free of patient data by construction.
 
 Log fields are hashed keys, codes, counts and seconds. What is measured, and with which attributes, stands in
-`sync.telemetry.instruments`. Measuring costs a few dictionary operations: samples gather in the process until
-`sync.recording` takes them to the time series, and sinks such as OpenTelemetry get each one at once.
+`sync.telemetry.instruments`. Measuring costs a few dictionary operations: measurements add up in the process until
+`sync.monitoring.history.Recorder` writes them to table ``metrics``; sinks such as OpenTelemetry get each one at once.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change
 from sync.ports import Jobs
@@ -245,23 +247,31 @@ def retry_then_dead_letter(
         Time of `time.monotonic` at which the run ends: a wait that would pass it makes the try the last one.
     """
 
+    def pause(state: RetryCallState) -> float:
+        outage = state.outcome.exception() if state.outcome else None
+        asked = outage.retry_after if isinstance(outage, TransientError) else None
+        return min(asked or FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), longest_wait)
+
+    def is_last(state: RetryCallState) -> bool:
+        ends = until is not None and time.monotonic() + state.upcoming_sleep >= until
+        return ends or state.attempt_number >= TRIES
+
     async def tried(change: Change) -> None:
         before = walk.successes
-        for number in range(TRIES):
-            try:
-                await work(change)
-            except TransientError as failure:
-                asked = failure.retry_after or FIRST_PAUSE * 2**number
-                wait = min(asked, longest_wait)
-                if number == TRIES - 1 or (until is not None and time.monotonic() + wait >= until):
-                    if walk.successes == before:
-                        raise
-                    refusal = PermanentError(failure.detail, code=failure.code, hint=failure.hint)
-                    await set_aside(change, refusal)
-                    return
-                await asyncio.sleep(wait)
-            else:
-                walk.successes += 1
-                return
+        retrying = AsyncRetrying(
+            stop=is_last,
+            wait=pause,
+            retry=retry_if_exception_type(TransientError),
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        try:
+            await retrying(work, change)
+        except TransientError as failure:
+            if walk.successes == before:
+                raise
+            await set_aside(change, PermanentError(failure.detail, code=failure.code, hint=failure.hint))
+        else:
+            walk.successes += 1
 
     return tried
