@@ -112,12 +112,27 @@ def _check_complete(folder: Path, manifest: dict[str, Any]) -> None:
     if missing:
         message = f"{folder / MANIFEST} names {len(missing)} files that are not there, the first is {missing[0]}"
         raise CollectError(message, code="collect.incomplete", hint="Download them, or export again.")
+    torn = [
+        name
+        for name, size in _sizes(manifest)
+        if not (folder / name).exists() or (folder / name).stat().st_size != size
+    ]
+    if torn:
+        message = f"{folder / torn[0]} is not as {MANIFEST} says"
+        raise CollectError(message, code="collect.incomplete", hint="Download it again, or export again.")
     failed = [name for name in _names(manifest.get("error")) if _has_errors(folder / name)]
     if failed:
         message = f"the export reports errors, the first file is {folder / failed[0]}"
         raise CollectError(
             message, code="collect.incomplete", hint="Export again; a partial export gives wrong counts."
         )
+
+
+def _sizes(manifest: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return names and sizes of the files of ``sync export``."""
+    listed = manifest.get("files")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return [(PurePosixPath(str(entry.get("name"))).name, int(entry.get("bytes") or 0)) for entry in entries]
 
 
 def _has_errors(file: Path) -> bool:

@@ -16,7 +16,7 @@ from insights.views.scope import Scope
 from insights.views.shape import Shape, quoted
 from insights.views.values import Value, condition
 
-_STRUCTURE = re.compile(r"@structure:(\w+)@")
+_STRUCTURE = re.compile("\x01structure:(\\w+)\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class CompiledView:
         source
             A relation with the columns of `shape`, one row a resource: a table, or a table function.
         """
-        return self._template.replace("@source@", source)
+        return self._template.replace("\x01source\x01", source)
 
 
 def recursive_names(view: ViewDefinition) -> frozenset[str]:
@@ -108,10 +108,10 @@ def compile_view(
     names = [column.name for column in rows.columns]
     if rows.fields is not None:
         listing = ", ".join(f"{rows.fields[name]} AS {quoted(name)}" for name in names)
-        template = f"SELECT {listing} FROM @source@ AS r{filtered}"
+        template = f"SELECT {listing} FROM \x01source\x01 AS r{filtered}"
     else:
         listing = ", ".join(f"(u).{quoted(name)} AS {quoted(name)}" for name in names)
-        template = f"SELECT {listing} FROM (SELECT unnest({rows.sql}) AS u FROM @source@ AS r{filtered})"
+        template = f"SELECT {listing} FROM (SELECT unnest({rows.sql}) AS u FROM \x01source\x01 AS r{filtered})"
     template = _STRUCTURE.sub(lambda match: json.dumps(structure(paths.recursive_shapes[match.group(1)])), template)
     return CompiledView(view.name, view.resource, rows.columns, shape, _key(view), template)
 

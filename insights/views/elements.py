@@ -47,12 +47,8 @@ def elements(type_name: str) -> dict[str, Element]:
     ViewError
         ``view.unknown_type``.
     """
-    try:
-        model: Any = get_fhir_model_class(type_name)
-    except (KeyError, LookupError, ValueError):
-        raise ViewError(f"FHIR R4 has no type {type_name}", code="view.unknown_type") from None
     found = {}
-    for name, field in model.model_fields.items():
+    for name, field in _model(type_name).model_fields.items():
         if name == "fhir_comments" or name.endswith("__ext"):
             continue
         kind, many = _type_of(field.annotation, field.metadata)
@@ -63,13 +59,19 @@ def elements(type_name: str) -> dict[str, Element]:
 @functools.cache
 def choices(type_name: str) -> dict[str, dict[str, str]]:
     """Return each choice of a type: its name, and the JSON names by FHIR type."""
-    model: Any = get_fhir_model_class(type_name)
     found: dict[str, dict[str, str]] = {}
-    for name, field in model.model_fields.items():
+    for name, field in _model(type_name).model_fields.items():
         choice = (field.json_schema_extra or {}).get("one_of_many")
         if choice:
             found.setdefault(choice, {})[_type_of(field.annotation, field.metadata)[0]] = field.alias or name
     return found
+
+
+def _model(type_name: str) -> Any:
+    try:
+        return get_fhir_model_class(type_name)
+    except (LookupError, ValueError):
+        raise ViewError(f"FHIR R4 has no type {type_name}", code="view.unknown_type") from None
 
 
 def _type_of(annotation: Any, metadata: list[Any]) -> tuple[str, bool]:

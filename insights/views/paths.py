@@ -175,7 +175,7 @@ class Paths:
 
 def placeholder(kind: str) -> str:
     """Stand for the structure of a recursive type until all paths of the view are compiled."""
-    return f"'@structure:{kind}@'"
+    return f"'\x01structure:{kind}\x01'"
 
 
 def literal_value(kind: str, text: str) -> Value:

@@ -147,6 +147,18 @@ def test_an_incomplete_export_is_refused(tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+def test_a_torn_file_of_an_export_of_the_sync_is_refused(tmp_path):
+    source = write(tmp_path / "in", patient(1), patient(2))
+    file = source / "Patient.ndjson"
+    entry = {"name": file.name, "bytes": file.stat().st_size}
+    (source / "manifest.json").write_text(json.dumps({"files": [entry]}), "utf-8")
+    collect(tmp_path / "d", source)
+    file.write_text(file.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    with pytest.raises(CollectError) as problem:
+        collect(tmp_path / "d", source)
+    assert problem.value.code == "collect.incomplete"
+
+
 def test_the_transaction_time_of_the_export_is_that_of_the_data(tmp_path):
     source = write(tmp_path / "in", patient(1))
     manifest = {"transactionTime": "2026-07-01T00:00:00Z", "output": [{"type": "Patient", "url": "x/Patient.ndjson"}]}
