@@ -15,9 +15,21 @@ from local.azurite import azurite as run_azurite
 from local.fhir_embedded import embedded_fhir_server
 from local.hapi import hapi_server, missing_tools
 from local.processes import StartError
+from tests.emitted import register
 
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # how fast a machine is says nothing
 settings.load_profile("busy")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option ``--fhir-check``."""
+    parser.addoption("--fhir-check", action="store_true", help="check what is written to FHIR as Azure's server would")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect what is written, if it is to be checked."""
+    if config.getoption("--fhir-check"):
+        register(config)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,74 @@
+"""
+Option ``--fhir-check``: at the end of a run, everything that the sync wrote to a FHIR service during it is checked.
+
+    pytest tests/unit tests/simulation --fhir-check
+
+Resources are collected where both adapters take them, each body once, and checked in one run of ``fhir-check``. Without
+that program the option says so, loudly, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from sync.adapters.http.fhir.server import HttpFhirServer
+from sync.mapping.resource import content_hash
+from sync.testing.fhir import MemoryFhirServer
+from tests.fhir_check import ABSENT, Problem, problems_of, program
+
+_OURS = re.compile(r"(?:df|dr|dv|ep|is|ob|pt)-[0-9a-f]{40}(?:-.*)?")
+_MOST = 50_000
+"""Bodies that are kept: two minutes of checking."""
+
+
+class Emitted:
+    """What was written in this run."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, dict[str, Any]] = {}
+        self._problems: list[Problem] = []
+
+    def watch(self, adapter: type) -> None:
+        """Keep what an adapter is given; what it answers stays as it is."""
+        plain = adapter.transact
+
+        @functools.wraps(plain)
+        async def watched(server: Any, writes: Any) -> Any:
+            for write in writes:
+                if write.resource is not None and _OURS.fullmatch(write.resource_id) and len(self._bodies) < _MOST:
+                    self._bodies.setdefault(content_hash(write.resource), write.resource)
+            return await plain(server, writes)
+
+        adapter.transact = watched
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Check all of it; a problem fails the run."""
+        tool = program()
+        if tool is None or not self._bodies:
+            return
+        self._problems = [each for each in problems_of(self._bodies.values(), tool) if each.matters_to_azure]
+        if self._problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what was checked, and each kind of problem."""
+        if program() is None:
+            terminalreporter.write_line(ABSENT, yellow=True)
+            return
+        kinds = Counter((each.check, each.path, each.message[:100]) for each in self._problems)
+        terminalreporter.write_line(f"fhir-check: {len(self._bodies)} resources, {len(kinds)} kinds of problems")
+        for (check, path, message), count in kinds.most_common():
+            terminalreporter.write_line(f"  {count} {check} {path}: {message}", red=True)
+
+
+def register(config: pytest.Config) -> None:
+    """Watch the adapters of this run."""
+    emitted = Emitted()
+    for adapter in (MemoryFhirServer, HttpFhirServer):
+        emitted.watch(adapter)
+    config.pluginmanager.register(emitted, "emitted")
