@@ -7,22 +7,28 @@ there is nothing that one could write and take back without a trace.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from sync.adapters.http.fhir.capabilities import Capabilities
 from sync.bootstrap import Running
 from sync.errors import SyncError
 from sync.model import Cursor, StudyRef
 from sync.ports import InstanceSource
 
+LONGEST = 10.0
+"""Seconds that one service gets."""
+
+_SLOW = "Check the address, DNS, firewall and private endpoint of the service, and that it runs."
 _PROBE = "config-check"
 _NO_STUDY = StudyRef(study_instance_uid="2.25.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One service, tried. ``code``, ``detail`` and ``hint`` are empty when all is well."""
+    """One service, tried. ``code`` and ``hint`` are empty when all is well; ``detail`` may say what answered."""
 
     service: str
     code: str = ""
@@ -35,19 +41,27 @@ class Connection:
         return not self.code
 
 
-async def tried(running: Running) -> AsyncIterator[Connection]:
+async def tried(running: Running) -> list[Connection]:
     """
-    Try the state account, the account of the DICOM files, DICOM services and the FHIR service, one after the other.
+    Try the state account, the account of the DICOM files, DICOM services and the FHIR service, all at once.
 
-    Safe to repeat, and beside a running sync. A failure of one does not keep the others from being tried.
+    Each gets `LONGEST` seconds, so that is what all take together. Safe to repeat, and beside a running sync. A failure
+    of one does not keep the others from being tried.
     """
-    for service, attempt in _attempts(running).items():
-        try:
-            await attempt()
-        except SyncError as failure:
-            yield Connection(service=service, code=failure.code, detail=failure.detail, hint=failure.hint)
-        else:
-            yield Connection(service=service)
+    attempts = _attempts(running)
+    return list(await asyncio.gather(*(_try(service, attempt) for service, attempt in attempts.items())))
+
+
+async def _try(service: str, attempt: Callable[[], Awaitable[object]]) -> Connection:
+    try:
+        async with asyncio.timeout(LONGEST):
+            found = await attempt()
+    except SyncError as failure:
+        return Connection(service=service, code=failure.code, detail=failure.detail, hint=failure.hint)
+    except TimeoutError:
+        detail = f"no answer within {LONGEST:g} s"
+        return Connection(service=service, code="connection.slow", detail=detail, hint=_SLOW)
+    return Connection(service=service, detail=found.says() if isinstance(found, Capabilities) else "")
 
 
 def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -61,7 +75,10 @@ def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:
         attempts[f"DICOM files: container {container}"] = partial(running.listing.page, container, size=1)
     for account, service in sorted(s.instances.items()):
         attempts[f"DICOM service {account}"] = partial(_ask, service)
-    return attempts | {"FHIR: ImagingStudy can be read": partial(s.fhir.read, "ImagingStudy", _PROBE)}
+    return attempts | {
+        "FHIR: a service of R4": running.capabilities,
+        "FHIR: ImagingStudy can be read": partial(s.fhir.read, "ImagingStudy", _PROBE),
+    }
 
 
 async def _write_a_row(running: Running) -> None:

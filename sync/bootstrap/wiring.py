@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.clocks import SystemClock
+from sync.adapters.http.fhir.capabilities import Capabilities
 from sync.bootstrap.clients import Clients
 from sync.config import Settings
 from sync.errors import SyncError
 from sync.events import Sources
 from sync.monitoring.alerts.event_channel import EventChannel
+from sync.monitoring.alerts.rules import COUNTED
 from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, Announce, ObjectListing, Services
 from sync.replay.sources import Blobs, Source, sources_of
@@ -31,6 +33,8 @@ class Running:
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
     lost: AzureUndeliveredEvents
+    capabilities: Callable[[], Awaitable[Capabilities]]
+    """Asks the FHIR service what it is; `FhirUnavailable` when it is none of R4."""
     put_back: Callable[[str, str, float], Awaitable[None]]
     """Sends a message to one of the queues, by name, visible after so many seconds."""
     ensure: Callable[[], Awaitable[None]]
@@ -45,9 +49,14 @@ class Running:
         await self.disconnect()
 
 
-async def start(settings: Settings) -> Running:
+async def start(settings: Settings, *, command: bool = False) -> Running:
     """
     Build the services for these settings, and create tables and queues that are missing. Safe to repeat.
+
+    Parameters
+    ----------
+    command
+        As for `connect`.
 
     Raises
     ------
@@ -56,7 +65,7 @@ async def start(settings: Settings) -> Running:
     StoreUnavailable
         The state account did not answer.
     """
-    built = connect(settings)
+    built = connect(settings, command=command)
     try:
         await built.ensure()
     except BaseException:
@@ -65,9 +74,14 @@ async def start(settings: Settings) -> Running:
     return built
 
 
-def connect(settings: Settings) -> Running:
+def connect(settings: Settings, *, command: bool = False) -> Running:
     """
     Build the services for these settings; nothing is asked of any of them yet. Needs a running event loop.
+
+    Parameters
+    ----------
+    command
+        A command uses them, perhaps with settings of its own: what it fails at raises no alert of the app.
 
     Raises
     ------
@@ -75,10 +89,10 @@ def connect(settings: Settings) -> Running:
         A connection string is none.
     """
     quieten_libraries()
-    telemetry, clock = Telemetry(), SystemClock()
+    telemetry, clock = Telemetry(ignored=COUNTED if command else ()), SystemClock()
     clients = Clients(settings, telemetry)
     tables, queues, blobs = clients.tables(), clients.queues(), clients.blobs()
-    dicom, orthanc = clients.dicom_service(), clients.orthanc()
+    fhir, dicom, orthanc = clients.fhir(), clients.dicom_service(), clients.orthanc()
     services = Services(
         settings=settings,
         clock=clock,
@@ -99,7 +113,7 @@ def connect(settings: Settings) -> Running:
         study_queue=queues,
         object_queue=queues,
         queues=queues,
-        fhir=clients.fhir(),
+        fhir=fhir,
         telemetry=telemetry,
         instances={source.account: source for source in (dicom, orthanc) if source is not None},
         dicom_feed=dicom,
@@ -122,6 +136,7 @@ def connect(settings: Settings) -> Running:
         recorder=Recorder(telemetry, tables.metrics, clock),
         channels=_channels(services, clients.webhook()),
         lost=clients.undelivered_events(),
+        capabilities=fhir.capabilities,
         put_back=queues.put_back,
         ensure=ensure,
         disconnect=clients.close,

@@ -72,9 +72,9 @@ async def _try_all() -> list[Connection]:
     from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
     from sync.bootstrap.connections import tried  # noqa: PLC0415
 
-    running = connect(Settings.load())
+    running = connect(Settings.load(), command=True)
     try:
-        return [each async for each in tried(running)]
+        return await tried(running)
     finally:
         await running.close()
 
@@ -87,6 +87,8 @@ def _print(found: Iterable[Remark], connections: Iterable[Connection], *, skippe
         out.print("sound     every setting")
     for connection in connections:
         out.print(f"{'sound' if connection.sound else 'failing':<9} {connection.service}")
+        if connection.sound and connection.detail:
+            out.print(f"          {shown(connection.detail)}")
         if not connection.sound:
             out.print(f"          {connection.code}: {connection.detail}\n          {connection.hint}")
     if skipped:

@@ -30,7 +30,7 @@ def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
     from sync.bootstrap import start  # noqa: PLC0415 -- Azure's clients take a second to load; --help need not wait
 
     async def connected() -> T:
-        running = await start(Settings.load())
+        running = await start(Settings.load(), command=True)
         try:
             return await work(running)
         finally:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention
 from sync.ports import Jobs, Services
-from sync.walks.inline_projection import HintsHere, Projector
+from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.walk import LEASE, Walk, walk_of
 
 SAY_EVERY = 10.0
@@ -149,7 +149,7 @@ async def projecting(s: Services, counts: Counter[str], *, wanted: bool) -> Asyn
         yield s
         return
     hints = HintsHere(s.clock)
-    here, ended = replace(s, study_queue=hints), asyncio.Event()
+    here, ended = replace(s, study_queue=hints, dirty=LeftForTheApp(s.dirty)), asyncio.Event()
     projector = Projector(hints, here, counts)
     running = asyncio.create_task(projector.run(ended))
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -94,7 +94,11 @@ class Span:
 class Telemetry:
     """Measurements of this process, and the one way to write a log line."""
 
-    def __init__(self, *, sinks: Sequence[Sink] = (), tracing: Tracing | None = None) -> None:
+    def __init__(
+        self, *, sinks: Sequence[Sink] = (), tracing: Tracing | None = None, ignored: Collection[str] = ()
+    ) -> None:
+        """``ignored``: names of instruments that this process does not measure, neither for the history nor a sink."""
+        self._ignored = frozenset(ignored)
         self._counts: Counter[str] = Counter()
         self._samples: dict[MeasurementKey, Measurement] = {}
         self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}
@@ -116,6 +120,8 @@ class Telemetry:
         self._measure(instrument, value, attributes)
 
     def _measure(self, instrument: Instrument, value: float, attributes: Mapping[str, object]) -> None:
+        if instrument.name in self._ignored:
+            return
         carried = self._bounded(instrument, instrument.attributes_of(attributes))
         key = MeasurementKey(instrument.name, carried)
         fresh = single(value, instrument.bounds)

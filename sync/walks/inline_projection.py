@@ -11,13 +11,14 @@ import asyncio
 import heapq
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sync.delivery.handlers import handle_study
-from sync.errors import FhirUnavailable
-from sync.model import Projected, StudyRef
-from sync.ports import Clock, Deliver, StudyQueue
+from sync.errors import FhirUnavailable, StoreConflict
+from sync.model import DirtyStudy, Projected, Stored, StudyRef
+from sync.ports import Clock, Deliver, DirtyStudies, StudyQueue
 from sync.protocol.dirty_studies import due_at
 
 AT_ONCE = 8
@@ -62,6 +63,41 @@ class HintsHere(StudyQueue):
                 del self._due[study]
                 found.append(study)
         return found
+
+
+class LeftForTheApp(DirtyStudies):
+    """
+    The list of outstanding studies, for a command: a failure of the command holds no study back from the app.
+
+    What failed may have been written all the same, so the row is told that no record is to be trusted; when it is due,
+    how often it failed and since when stay as the app left them.
+    """
+
+    def __init__(self, inner: DirtyStudies) -> None:
+        self._inner = inner
+
+    async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
+        """Return the row, or None."""
+        return await self._inner.read(study)
+
+    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+        """Mark the study."""
+        return await self._inner.mark(study, now, bypass_cache=bypass_cache)
+
+    async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
+        """Have the next attempt trust no record; the times and counts of the given row are the command's own."""
+        known = await self._inner.read(dirty.study)
+        if known is None or known.etag != etag:
+            raise StoreConflict("the row has changed")
+        await self._inner.postpone(replace(known.value, bypass_cache=True), etag)
+
+    async def delete(self, study: StudyRef, etag: str) -> None:
+        """Delete the row."""
+        await self._inner.delete(study, etag)
+
+    def all(self) -> AsyncIterator[DirtyStudy]:
+        """Iterate over every outstanding study."""
+        return self._inner.all()
 
 
 @dataclass

@@ -18,6 +18,7 @@ AREAS = {
     "access",
     "alert",
     "config",
+    "connection",
     "event",
     "events",
     "feed",

@@ -249,6 +249,9 @@ RULES = (
     ),
 )
 
+COUNTED = frozenset(rule.instrument.name for rule in RULES if rule.figure is not Aggregation.NOW)
+"""Instruments whose counts raise alerts: what a command counts there would ring for the app."""
+
 BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in RULES}
 
 LONGEST_WINDOW = max(rule.minutes for rule in RULES)

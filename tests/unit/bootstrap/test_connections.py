@@ -1,15 +1,26 @@
 """Each service is tried, whatever became of the others, and what a refusal lacks is said."""
 
+import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from sync.adapters.azure.errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
+from sync.adapters.http.fhir.capabilities import capabilities_in
+from sync.bootstrap import connections
 from sync.bootstrap.connections import tried
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 from sync.events import Sources
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore
+
+STATEMENT = {
+    "resourceType": "CapabilityStatement",
+    "fhirVersion": "4.0.1",
+    "software": {"name": "HAPI FHIR Server", "version": "8.0.0"},
+    "rest": [{"mode": "server"}],
+}
 
 
 class Failing:
@@ -56,11 +67,16 @@ def running():
 
     sources = Sources(account="memory", containers=frozenset({"dicom", "more"}))
     listing = MemoryObjects(containers=("dicom", "more"))
-    return SimpleNamespace(services=services, sources=sources, listing=listing, ensure=ensure)
+
+    async def capabilities():
+        return capabilities_in(STATEMENT)
+
+    more = {"ensure": ensure, "capabilities": capabilities}
+    return SimpleNamespace(services=services, sources=sources, listing=listing, **more)
 
 
 async def outcomes(running):
-    return {each.service: each for each in [one async for one in tried(running)]}
+    return {each.service: each for each in await tried(running)}
 
 
 async def test_when_all_answer_all_is_sound_and_nothing_is_left_behind(running):
@@ -92,3 +108,23 @@ async def test_a_container_that_is_not_there_is_named(running):
     running.listing = MemoryObjects(containers=("dicom",))
     found = await outcomes(running)
     assert [service for service, each in found.items() if not each.sound] == ["DICOM files: container more"]
+
+
+async def test_a_service_that_hangs_is_named_and_all_take_no_longer_than_one(running, monkeypatch):
+    monkeypatch.setattr(connections, "LONGEST", 0.05)
+
+    async def hang(*_, **__):
+        await asyncio.Event().wait()
+
+    running.services.fhir.read = running.listing.page = running.services.queues.depths = hang
+    began = time.monotonic()
+    found = await outcomes(running)
+    assert time.monotonic() - began < 2
+    assert {each.code for each in found.values() if not each.sound} == {"connection.slow"}
+    assert found["state: rows can be written"].sound
+
+
+async def test_what_answers_as_fhir_is_named_with_what_it_lacks(running):
+    said = (await outcomes(running))["FHIR: a service of R4"]
+    assert said.sound
+    assert said.detail.startswith("HAPI FHIR Server 8.0.0, FHIR 4.0.1; it does not claim: transaction, ")

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from sync.errors import FhirRejected, FhirUnavailable
+from sync.errors import FhirRejected, FhirUnavailable, StoreConflict
+from sync.monitoring.alerts.rules import COUNTED, RULES, Aggregation
+from sync.telemetry.instruments import BY_NAME, DEAD_LETTERS, FAILURES
+from sync.telemetry.telemetry import Telemetry
 from sync.walks import inline_projection
-from sync.walks.inline_projection import HintsHere, Projector
+from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -74,3 +77,40 @@ async def test_a_long_outage_ends_it_and_the_study_stays_outstanding(w, monkeypa
     with pytest.raises(FhirUnavailable):
         await projected(w)
     assert [dirty.study for dirty in w.outstanding()] == [STUDY]
+
+
+async def test_what_a_command_fails_at_holds_no_study_back_from_the_app(w):
+    """A laptop with a wrong FHIR URL held a study of production back for four minutes."""
+    await w.ingest(w.put("a"))
+    before = (await w.store.dirty.read(STUDY)).value
+    w.services = replace(w.services, dirty=LeftForTheApp(w.store.dirty))
+    w.fhir.outage = FhirUnavailable("no answer")
+    projector = Projector(w.hints, w.services)
+    for _ in range(5):
+        await projector._project(STUDY)
+    after = (await w.store.dirty.read(STUDY)).value
+    assert (after.attempts, after.not_before, after.failing_since) == (0, None, None)
+    assert after.last_marked == before.last_marked
+    assert after.bypass_cache, "the command may have written to FHIR: the app must not trust the record"
+    assert await w.hints.length() == 1, "the command itself goes on"
+    w.fhir.outage = None
+    assert await projected(w) == {"written": 1}
+
+
+async def test_a_row_that_changes_meanwhile_is_left_as_it_is(w):
+    await w.ingest(w.put("a"))
+    left, known = LeftForTheApp(w.store.dirty), await w.store.dirty.read(STUDY)
+    await w.store.dirty.mark(STUDY, w.clock.now())
+    with pytest.raises(StoreConflict):
+        await left.postpone(replace(known.value, attempts=3), known.etag)
+
+
+def test_what_a_command_counts_raises_no_alert_of_the_app():
+    telemetry = Telemetry(ignored=COUNTED)
+    for name in COUNTED:
+        telemetry.measure(BY_NAME[name])
+    assert telemetry.take() == {}
+    assert {FAILURES.name, DEAD_LETTERS.name} <= COUNTED
+    assert {rule.code for rule in RULES if rule.instrument.name not in COUNTED} == {
+        rule.code for rule in RULES if rule.figure is Aggregation.NOW
+    }

@@ -37,6 +37,7 @@ from sync.adapters.http.fhir.answers import (
     searchset_in,
     version_of,
 )
+from sync.adapters.http.fhir.capabilities import Capabilities, capabilities_in
 from sync.adapters.http.fhir.references import (
     NOT_REFERENCED,
     addresses_in,
@@ -125,6 +126,22 @@ class HttpFhirServer:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._remote.aclose()
+
+    async def capabilities(self) -> Capabilities:
+        """
+        Return what the service says of itself at ``/metadata``.
+
+        Raises
+        ------
+        FhirUnavailable
+            It does not answer, or what answers is no FHIR R4 service: ``fhir.not_fhir``, ``fhir.version``.
+        """
+        answer = await self._remote.ask("GET", "/metadata", headers=_FRESH)
+        try:
+            statement = object_of(answer) if answer.is_success else {}
+        except FhirUnavailable:
+            statement = {}
+        return capabilities_in(statement)
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource, or None when it never was or is deleted."""

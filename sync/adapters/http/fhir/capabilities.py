@@ -1,0 +1,105 @@
+"""
+What a FHIR service says of itself, against what the sync uses of it.
+
+Source: FHIR R4 capabilitystatement.html, http.html (capabilities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync.errors import FhirUnavailable
+
+SEARCHED: Mapping[str, tuple[str, ...]] = {"ImagingStudy": ("identifier", "subject"), "Patient": ("identifier",)}
+"""Types that are searched, and by what."""
+
+WRITTEN = ("ImagingStudy", "Patient", "Device", "Endpoint", "Observation", "DiagnosticReport")
+"""Types that are written, as far as the files make them."""
+
+_SHORT = 60
+_INTERACTIONS = ("read", "update", "delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """Software and FHIR version of a service, and what it does not claim of what the sync uses; both printable."""
+
+    software: str
+    fhir_version: str
+    lacks: tuple[str, ...]
+
+    def says(self) -> str:
+        """Say it in one line."""
+        lacking = f"; it does not claim: {', '.join(self.lacks)}" if self.lacks else ""
+        return f"{self.software or 'a service'}, FHIR {self.fhir_version}{lacking}"
+
+
+def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
+    """
+    Read a CapabilityStatement.
+
+    Raises
+    ------
+    FhirUnavailable
+        ``fhir.not_fhir``: it is none; any web page answers something. ``fhir.version``: it is not of FHIR R4.
+    """
+    if statement.get("resourceType") != "CapabilityStatement":
+        raise FhirUnavailable("no CapabilityStatement at /metadata", code="fhir.not_fhir", hint=_NOT_FHIR)
+    version = _short(statement.get("fhirVersion"))
+    if not version.startswith("4.0"):
+        raise FhirUnavailable(f"FHIR version {version or 'unknown'}", code="fhir.version", hint=_VERSION)
+    software = _part(statement, "software")
+    named = f"{_short(software.get('name'))} {_short(software.get('version'))}".strip()
+    rest = next((each for each in _parts(statement, "rest") if each.get("mode") == "server"), {})
+    return Capabilities(software=named, fhir_version=version, lacks=tuple(_lacking(rest)))
+
+
+def _lacking(rest: Mapping[str, Any]) -> Iterator[str]:
+    whole = _codes(rest, "interaction")
+    if "transaction" not in whole:  # HAPI runs batches too and does not claim them
+        yield "transaction"
+    resources = {each.get("type"): each for each in _parts(rest, "resource")}
+    for kind in WRITTEN:
+        resource = resources.get(kind)
+        if resource is None:
+            yield kind
+            continue
+        interactions = _codes(resource, "interaction")
+        yield from (f"{kind} {each}" for each in _INTERACTIONS if each not in interactions)
+        if resource.get("versioning") not in ("versioned", "versioned-update"):
+            yield f"{kind} If-Match"
+        if resource.get("updateCreate") is False:
+            yield f"{kind} update as create"
+        yield from _unsearched(kind, resource, interactions)
+
+
+def _unsearched(kind: str, resource: Mapping[str, Any], interactions: set[str]) -> Iterator[str]:
+    parameters = {each.get("name") for each in _parts(resource, "searchParam")}
+    if kind in SEARCHED and "search-type" not in interactions:
+        yield f"{kind} search"
+        return
+    yield from (f"{kind} search by {each}" for each in SEARCHED.get(kind, ()) if each not in parameters)
+
+
+def _codes(owner: Mapping[str, Any], name: str) -> set[str]:
+    return {str(each.get("code")) for each in _parts(owner, name)}
+
+
+def _parts(owner: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = owner.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _part(owner: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = owner.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _short(value: Any) -> str:
+    return "".join(each for each in value if each.isprintable())[:_SHORT] if isinstance(value, str) else ""
+
+
+_NOT_FHIR = "Set DICOM_SYNC_FHIR_URL to the base of a FHIR R4 service: its /metadata answers a CapabilityStatement."
+_VERSION = "The sync writes FHIR R4 (4.0.1): set DICOM_SYNC_FHIR_URL to a service of that version."
