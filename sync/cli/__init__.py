@@ -16,6 +16,7 @@ from sync.cli import added, alerts, config, dead_letters, removals
 from sync.cli.backfill import backfill
 from sync.cli.export_all import export
 from sync.cli.map_files import map_files
+from sync.cli.pausing import pause, resume
 from sync.cli.replay import replay
 from sync.cli.serve_dashboard import dashboard
 from sync.cli.show_status import status
@@ -52,6 +53,8 @@ app.add_typer(dead_letters.app)
 app.add_typer(removals.app)
 app.command("backfill")(backfill)
 app.command("replay")(replay)
+app.command("pause", no_args_is_help=True)(pause)
+app.command("resume")(resume)
 app.command("verify")(verify)
 app.command("export", no_args_is_help=True)(export)
 added.add_commands(app)

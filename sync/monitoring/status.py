@@ -17,6 +17,7 @@ from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
+from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure
 from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, QUEUE_MESSAGES, STUDIES
 from sync.telemetry.measurements import MINUTE, Measurement
@@ -105,6 +106,15 @@ class ActiveAlert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PausedProjection:
+    """Since when an operator has paused projection, who did, and why."""
+
+    since: Timestamp
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """
     Whether everything that arrived is in FHIR, what is left, and how it goes.
@@ -133,6 +143,7 @@ class Status:
     dead_letters_by_code: Mapping[str, int]
     alerts: Sequence[ActiveAlert]
     counted_at: Timestamp | None
+    paused: PausedProjection | None
 
 
 _JSON = TypeAdapter(Status)
@@ -201,6 +212,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         dead_letters_by_code=dict(sorted(counts.dead_letters.counts.items())),
         alerts=[_active(alert, counts) for alert in alerts.values() if alert.raised],
         counted_at=_counted_at(counts),
+        paused=_paused(counts),
     )
 
 
@@ -222,10 +234,18 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core, *, held: Se
     if counts.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
     reasons += held
+    if (paused := _paused(counts)) is not None:
+        by = f" by {paused.who}" if paused.who else ""
+        reasons.append(f"Projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why}")
     why = (*stopped, *reasons)
     if critical or stopped:
         return Health(verdict="failing", reasons=why)
     return Health(verdict="behind" if reasons else "in sync", reasons=why)
+
+
+def _paused(counts: SystemCounts) -> PausedProjection | None:
+    pause = pause_of(counts.cursors.get(PROJECTION))
+    return PausedProjection(since=pause.since, who=pause.who, why=pause.why) if pause is not None else None
 
 
 def _held(counts: SystemCounts, chart: Chart) -> list[str]:

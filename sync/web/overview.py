@@ -49,7 +49,7 @@ _NAMES = {
     each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, DIRTY_STUDIES, KEPT_DEAD_LETTERS)
 }
 _WORDS = {"in sync": ("In sync", "good"), "behind": ("Behind", "warn"), "failing": ("Failing", "bad")}
-_CALM = "Everything that arrived is in FHIR, nothing waits longer than it should, and no alert is raised."
+_CALM = "Every object that could be read is in FHIR, no study waits too long, and no alert is active."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         verdict="Paused" if pause and tone == "good" else verdict,
         tone="warn" if pause and tone == "good" else tone,
         reasons=status.health.reasons,
+        parts=parts(status),
+        at=status.at,
         calm=_CALM if not pause else "Nothing is wrong, but projection is paused.",
         pause=pause,
         ceiling=ceiling_of(counts.cursors.get(CEILING)),
@@ -106,6 +108,22 @@ async def _past(now: datetime, seconds: int, step: int, s: Measure) -> Past:
     return await read_past(
         s.metrics, min(since, now - TREND), now + timedelta(minutes=1), length=length, minutes=minutes
     )
+
+
+def parts(status: Status) -> list[tuple[str, str, str]]:
+    """
+    Return what the verdict is made of: name, finding, tone. Each is true by itself.
+
+    The flow may be in sync while files were rejected or FHIR differs: one word for all three would hide two of them.
+    """
+    word, tone = _WORDS[status.health.verdict]
+    rejected = f"{number_text(status.dead_letters)} to resolve" if status.dead_letters else "none"
+    drift = f"{number_text(status.drift.open)} open" if status.drift.open else "none"
+    return [
+        ("Flow", word.lower(), tone),
+        ("Dead letters", rejected, "warn" if status.dead_letters else "good"),
+        ("Drift", drift, "warn" if status.drift.open else "good"),
+    ]
 
 
 def tiles(status: Status) -> list[Tile]:

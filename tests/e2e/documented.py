@@ -21,6 +21,8 @@ NOT_RUN: Mapping[str, str] = {
     "make release-check": "asks the package index, and refuses until there is something to release",
     "python -m local demo --once": "tests/e2e/test_demo.py runs it and reads its summary",
     "python -m local prepare --orthanc": "installs packages; make test begins with it",
+    'python -m sync pause --why "restore of March 1"': "would hold back what the commands beside it do; "
+    "tests/unit/cli/test_pausing.py types it",
 }
 """Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
 
@@ -45,6 +47,7 @@ ENDS: Mapping[str, int] = {
     "make demo": -signal.SIGINT,  # Ctrl-C ends make itself, when the demo has ended
     "python -m sync": 2,  # without a command it shows its help, as the next does
     "python -m sync map": 2,
+    "python -m sync pause": 2,  # it asks why
     "python -m sync replay": 2,  # it asks from when on
     "python -m sync dead-letters list": 1,  # there are some, in this world
     "python -m sync dead-letters list --code CODE": 1,

@@ -191,3 +191,22 @@ def test_without_script_everything_is_there(browser, filled):
 
 def test_screenshots_were_left_to_look_at(filled):
     assert len(list(Path(SHOTS).glob("*.png"))) >= 1
+
+
+def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(browser, filled):
+    world, _ = filled
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.clock.install()
+    page.goto(dashboard(world))
+    expect(page.locator("#verdict")).not_to_contain_text("Unknown")
+    # A frozen host takes the request and never answers: neither an error nor a page.
+    page.route("**/api/dashboard*", lambda _: None)
+    page.clock.run_for(40_000)
+    expect(page.locator("#verdict")).to_contain_text("Unknown since", timeout=SOON)
+    assert page.title().startswith("Unknown since")
+    page.unroute("**/api/dashboard*")
+    page.clock.run_for(12_000)
+    expect(page.locator("#verdict")).not_to_contain_text("Unknown", timeout=SOON)
+    assert not page.title().startswith("Unknown")
+    context.close()

@@ -15,7 +15,7 @@ from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
-from tests.worlds import STUDY, MemoryWorld
+from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
 SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
 URL = "https://app.example/api/dashboard"
@@ -170,6 +170,14 @@ async def test_removals_that_are_held_are_shown_and_decided_with_who_and_why(w):
         assert f"Removals {word}: " in page.body
         assert "Removals are held" not in page.body
     assert {entry.action for entry in await w.store.audit.newest(9)} >= {"removals.confirm", "removals.refuse"}
+
+
+async def test_rejected_files_and_drift_are_told_beside_a_flow_that_is_in_sync(w):
+    await w.arrive("none", UNREADABLE)
+    body = (await get(w)).body
+    assert "In sync" in body
+    assert "<strong>Dead letters</strong> 1 to resolve" in body
+    assert "<strong>Drift</strong> none" in body
 
 
 async def test_a_study_is_verified_and_what_is_found_is_counted(w):
