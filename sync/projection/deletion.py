@@ -42,7 +42,7 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
         return list(references)
     held = dict(zip(to_delete, await s.fhir.read_all(to_delete), strict=True))
     deleted = await _delete(to_delete, s)
-    # asked again after the deletion: whoever referred to it before then is seen now, and what it refers to comes back
+    # asked again after the deletion: a reference that was written before it is seen now, and its target comes back
     again = deleted and {reference for reference, others in (await s.fhir.referrers(deleted)).items() if others}
     back = [write for reference in again or () if (write := _put_back(held[reference])) is not None]
     if back:

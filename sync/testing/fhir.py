@@ -83,7 +83,7 @@ class MemoryFhirServer:
         ]
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
-        """List resources of a type by id, without what nobody asked for; see `sync.ports.FhirServer.page`."""
+        """List resources of a type by id, with no more than a listing asks for; see `sync.ports.FhirServer.page`."""
         after, _, about = (link or f"?|{subject or ''}")[1:].partition("|")
         found = [each for each in self.resources(resource_type) if each["id"] > after and _is_about(each, about)]
         shown, more = found[: self._page], len(found) > self._page

@@ -23,7 +23,7 @@ def patient_of_first(w: World) -> str:
 
 
 def refer(w: World, *targets: str) -> None:
-    """Somebody writes a resource that refers to each target."""
+    """Others write a resource that refers to each target."""
     for number, target in enumerate(targets, len(list(w.fhir.resources("Basic")))):
         w.create({"resourceType": "Basic", "id": f"other-{number}", "subject": {"reference": target}})
 

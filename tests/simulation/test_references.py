@@ -17,7 +17,7 @@ def world(**modules):
 
 
 def deleted_once(w):
-    """Addresses of what has more versions than somebody wrote of it: it was deleted, and put back."""
+    """Patients with more than one version: they were deleted, and put back."""
     return {each["id"] for each in w.fhir.resources("Patient") if w.fhir.history("Patient", each["id"]) > 1}
 
 
