@@ -12,7 +12,7 @@ from insights.cohort.codes import Code, CodeSets
 from insights.cohort.definition import Criterion, Definition
 from insights.cohort.extracts import studies_without_report
 from insights.cohort.located import Located
-from insights.cohort.protection import Counted, protect, protected
+from insights.cohort.protection import Counted, Raw, protect, protected, safe
 from insights.cohort.question import Question
 from insights.collect.store import Collected
 
@@ -128,20 +128,23 @@ def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], C
 def ask(connection: duckdb.DuckDBPyConnection, question: Question, minimum: int) -> Answer:
     """Ask the data. What extracts read is materialised; nothing else is written."""
     question.materialise(connection)
-    rows = [tuple(int(value) for value in row[1:]) for row in connection.execute(question.funnel()).fetchall()]
-    counted = protect([(row[0], row[1], row[2], row[3], row[4]) for row in rows], minimum)
+    rows = [Raw(*(int(count) for count in row[1:])) for row in connection.execute(question.funnel()).fetchall()]
+    counted = protect(rows, minimum)
     steps = [FunnelStep("people in the data", "all", counted[0])]
     steps += [
         FunnelStep(step.words, step.kind, counts) for step, counts in zip(question.steps, counted[1:], strict=True)
     ]
-    people = rows[-1][0]
+    people = rows[-1].people
     query = studies_without_report(question)
     total = without = None
     if query is not None:
         row = connection.execute(query).fetchone()
         assert row is not None
-        if row[2] >= minimum or row[2] == 0:
-            total, without = int(row[0]), protected(int(row[1]), int(row[0]), minimum)
+        studies, unreported, people_studied, people_unreported = (int(count) for count in row)
+        if safe(people_studied, minimum) and safe(studies, minimum):
+            total = studies
+            if safe(people_unreported, minimum):
+                without = protected(unreported, studies, minimum)
     return Answer(tuple(steps), people, total, without)
 
 

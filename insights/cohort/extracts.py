@@ -58,13 +58,15 @@ def extracts(question: Question) -> tuple[Extract, ...]:
 
 
 def studies_without_report(question: Question) -> str | None:
-    """Return the query of the wanted studies, and of those without a report; None if no studies are wanted."""
+    """Return the query of wanted studies, those without a report, and the people of both; None if none are wanted."""
     wanted = question.definition.get.studies
     if wanted is None:
         return None
+    reported = "c.id IN (SELECT study_id FROM report_of) AS reported"
     return (
-        "SELECT count(*), count(*) FILTER (e.id NOT IN (SELECT study_id FROM report_of)), count(DISTINCT e.person_id) "
-        f"FROM ({_chosen(question, wanted, 'study')}) AS e"
+        "SELECT count(*), count(*) FILTER (NOT e.reported), count(DISTINCT e.person_id), "
+        "count(DISTINCT e.person_id) FILTER (NOT e.reported) "
+        f"FROM (SELECT c.*, {reported} FROM ({_chosen(question, wanted, 'study')}) AS c) AS e"
     )
 
 

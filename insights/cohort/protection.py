@@ -37,39 +37,56 @@ class Counted:
     uncoded: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """
+    The counts of a step as they are; see `Counted`.
+
+    Attributes
+    ----------
+    people_undated, people_uncoded
+        Whose the undated and uncoded records are.
+    """
+
+    people: int
+    undecided: int = 0
+    records: int = 0
+    undated: int = 0
+    uncoded: int = 0
+    people_undated: int = 0
+    people_uncoded: int = 0
+
+
 def safe(count: int, minimum: int) -> bool:
     """Return whether a count may be shown."""
     return count == 0 or count >= minimum
 
 
-def protect(steps: Sequence[tuple[int, int, int, int, int]], minimum: int) -> tuple[Counted, ...]:
+def protect(steps: Sequence[Raw], minimum: int) -> tuple[Counted, ...]:
     """
     Hide small cells of a funnel.
 
     A step is shown only if what it takes away from the last one shown is no small cell either.
 
-    Parameters
-    ----------
-    steps
-        people, undecided, records, undated, uncoded.
+    Records are hidden with the people whose they are: a dozen records of one person tell that person.
     """
     shown: list[Counted] = []
     before: int | None = None
-    for people, undecided, records, undated, uncoded in steps:
-        lost = 0 if before is None else before - people
-        visible = safe(people, minimum) and safe(lost, minimum)
-        told = undecided == 0 or (visible and safe(undecided, minimum) and safe(lost - undecided, minimum))
+    for raw in steps:
+        lost = 0 if before is None else before - raw.people
+        visible = safe(raw.people, minimum) and safe(lost, minimum)
+        told = raw.undecided == 0 or (visible and safe(raw.undecided, minimum) and safe(lost - raw.undecided, minimum))
         shown.append(
             Counted(
-                people if visible else None,
-                undecided if told else None,
-                records if visible and safe(records, minimum) else None,
-                undated if safe(undated, minimum) else None,
-                uncoded if safe(uncoded, minimum) else None,
+                raw.people if visible else None,
+                raw.undecided if told else None,
+                raw.records if visible and safe(raw.records, minimum) else None,
+                raw.undated if safe(raw.undated, minimum) and safe(raw.people_undated, minimum) else None,
+                raw.uncoded if safe(raw.uncoded, minimum) and safe(raw.people_uncoded, minimum) else None,
             )
         )
         if visible:
-            before = people
+            before = raw.people
     return tuple(shown)
 
 

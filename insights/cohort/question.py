@@ -101,8 +101,8 @@ class Question:
         return head + "WITH " + ",\n".join([*relations, *(each.strip() for each in more)]) + f"\n{select}"
 
     def funnel(self) -> str:
-        """Return the query of all steps: number, people, undecided, records, undated, uncoded."""
-        nothing = "0 AS undecided, 0 AS records, 0 AS undated, 0 AS uncoded"
+        """Return the query of all steps: their number, then the counts of `insights.cohort.protection.Raw`."""
+        nothing = "0 AS undecided, 0 AS records, 0 AS undated, 0 AS uncoded, 0 AS people_undated, 0 AS people_uncoded"
         parts = [f"SELECT 0 AS step, count(*) AS people, {nothing} FROM passed_0"]
         for number in range(1, len(self.steps) + 1):
             joins = "".join(f" JOIN answer_{n} AS a{n} ON a{n}.patient_id = p.patient_id" for n in range(1, number + 1))
@@ -111,7 +111,8 @@ class Question:
             parts.append(
                 f"SELECT {number}, count(*) FILTER ({a}.answer = 1), count(*) FILTER ({a}.answer IS NULL), "
                 f"coalesce(sum({found}) FILTER ({a}.answer = 1), 0), coalesce(sum({a}.undated), 0), "
-                f"coalesce(sum({a}.uncoded), 0) FROM passed_{number - 1} AS p{joins}"
+                f"coalesce(sum({a}.uncoded), 0), count(*) FILTER ({a}.undated > 0), "
+                f"count(*) FILTER ({a}.uncoded > 0) FROM passed_{number - 1} AS p{joins}"
             )
         return self.with_relations(" UNION ALL ".join(parts) + " ORDER BY step")
 

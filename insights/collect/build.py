@@ -18,7 +18,7 @@ import duckdb
 
 from insights.collect import staging
 from insights.collect.files import Input, size_of
-from insights.collect.store import Collected, Store, read_collected, views_hash, write_collected
+from insights.collect.store import Collected, Store, read_collected, view_hashes, views_hash, write_collected
 from insights.errors import CollectError, InsightsError
 from insights.views import Catalogue, CompiledView
 from insights.views.reader import view_error
@@ -189,6 +189,7 @@ class _Load:
             data_version=_data_version(connection),
             data_time=time or _latest_update(connection),
             views=self._views(),
+            tables=view_hashes(self.catalogue.definitions),
             source=self.source,
             deletions=deletions,
             resources=dict(counts),

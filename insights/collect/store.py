@@ -26,7 +26,7 @@ TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
-FORMAT = 1
+FORMAT = 2
 """Of the file; another number means to collect anew."""
 
 
@@ -43,6 +43,8 @@ class Collected:
         Until when the data is complete: transaction time of the export, else the latest ``meta.lastUpdated``.
     views
         SHA-256 of the view definitions.
+    tables
+        SHA-256 of each view definition, by name.
     source
         Base URL or folder.
     deletions
@@ -54,16 +56,25 @@ class Collected:
     data_version: str
     data_time: str | None
     views: str
+    tables: dict[str, str]
     source: str
     deletions: str
     resources: dict[str, int]
     format: int = FORMAT
 
 
+def view_hashes(definitions: Sequence[ViewDefinition]) -> dict[str, str]:
+    """Return the SHA-256 of each view definition, by name."""
+    return {view.name: _sha256(view.model_dump(mode="json")) for view in definitions}
+
+
 def views_hash(definitions: Sequence[ViewDefinition]) -> str:
     """Return the SHA-256 of view definitions."""
-    text = json.dumps([view.model_dump(mode="json") for view in definitions], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256(view_hashes(definitions))
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Store:
@@ -180,7 +191,7 @@ class Store:
         Parameters
         ----------
         catalogue
-            The views that are expected; tables of others are refused.
+            The views that are expected; more may be there.
 
         Raises
         ------
@@ -193,7 +204,8 @@ class Store:
             )
         with self.open(self.tables, read_only=True, memory_mb=memory_mb) as connection:
             known = read_collected(connection)
-            if catalogue is not None and known.views != views_hash(catalogue.definitions):
+            expected = view_hashes(catalogue.definitions) if catalogue is not None else {}
+            if not expected.items() <= known.tables.items():
                 raise _other_format(self.folder)
             yield Reading(connection, known)
 

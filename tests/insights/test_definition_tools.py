@@ -4,15 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from insights.cohort.codes import Code, read_codes
 from insights.cohort.definition import read_definition
-from insights.cohort.protection import protect
+from insights.cohort.protection import Raw, protect, safe
 from insights.cohort.terminology import expand
 from insights.errors import CohortError, Unavailable
 from sync.cli import app
@@ -154,5 +156,30 @@ def test_no_lock_file_without_an_expansion(tmp_path, transport, code):
     ],
 )
 def test_neither_a_count_nor_a_difference_tells_a_small_cell(people, shown):
-    counted = protect([(each, 0, 0, 0, 0) for each in people], 11)
+    counted = protect([Raw(each) for each in people], 11)
     assert [each.people for each in counted] == shown
+
+
+def test_many_records_of_few_people_are_hidden_too():
+    counted = protect([Raw(100, undated=50, people_undated=3, uncoded=50, people_uncoded=30)], 11)[0]
+    assert (counted.undated, counted.uncoded) == (None, 50)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(2, 15))
+def test_no_two_counts_that_are_shown_tell_a_small_cell(people, minimum):
+    people = sorted(people, reverse=True)
+    shown = [each.people for each in protect([Raw(each) for each in people], minimum)]
+    told = [count for count in shown if count is not None]
+    assert all(safe(count, minimum) for count in told)
+    assert all(safe(one - other, minimum) for one, other in combinations(told, 2))
+
+
+def test_views_of_ones_own_do_not_keep_cohorts_from_running(tmp_path):
+    own = {"name": "own", "resource": "Patient", "select": [{"column": [{"name": "id", "path": "getResourceKey()"}]}]}
+    (tmp_path / "own.json").write_text(json.dumps(own), "utf-8")
+    (tmp_path / "c.yaml").write_text(DEFINITION, "utf-8")
+    invoke("cohort", "dummy", tmp_path / "c.yaml", "--out", tmp_path / "d")
+    collected = invoke("collect", tmp_path / "data", "--ndjson", tmp_path / "d", "--view", tmp_path / "own.json")
+    assert collected.exit_code == 0
+    run = invoke("cohort", "run", tmp_path / "c.yaml", "--data", tmp_path / "data", "--out", tmp_path / "o")
+    assert run.exit_code == 0, run.output
