@@ -33,6 +33,7 @@ from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.adapters.http.webhook import Webhook
 from sync.bootstrap.access import access_of, wants_identity
+from sync.bootstrap.endpoints import Service, account_of, state_url
 from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
 from sync.telemetry.telemetry import Telemetry
@@ -92,13 +93,14 @@ class Clients:
     def blobs(self) -> AzureBlobs:
         """Return the account of the DICOM files."""
         settings = self._settings
-        where = settings.source or settings.storage or self._state_url("blob")
+        where = settings.source or settings.storage or state_url(settings, "blob")
         if where.startswith("https://"):
             service = BlobServiceClient(where, credential=self._credential, **_RETRIES, **connections())
         else:
             with _connection_string_of(f"{PREFIX}SOURCE" if settings.source else STATE):
                 service = BlobServiceClient.from_connection_string(where, **_RETRIES, **connections())
-        account = str(service.account_name)
+        setting = f"{PREFIX}SOURCE" if settings.source else STATE
+        account = account_of(service.url, service.account_name, setting)
         blobs = AzureBlobs(service, account=account, containers=settings.containers, telemetry=self._telemetry)
         self._closing.push_async_callback(blobs.close)
         return blobs
@@ -180,16 +182,13 @@ class Clients:
             self._telemetry.export_to(exports.sink, exports.tracing)
             self._closing.push_async_callback(exports.close)
 
-    def _of_state(self, client: type[Client], service: str, retries: dict[str, Any]) -> Client:
+    def _of_state(self, client: type[Client], service: Service, retries: dict[str, Any]) -> Client:
         """Make a client of the state account, by its connection string or by identity."""
         settings = self._settings
         if settings.storage:
             with _connection_string_of(STATE):
                 return client.from_connection_string(settings.storage, **retries, **connections())
-        return client(self._state_url(service), credential=self._credential, **retries, **connections())
-
-    def _state_url(self, service: str) -> str:
-        return f"https://{self._settings.state}.{service}.{self._cloud.storage}"
+        return client(state_url(settings, service), credential=self._credential, **retries, **connections())
 
 
 def connections(kind: type[BoundedTransport] = StorageTransport) -> dict[str, Any]:

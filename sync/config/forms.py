@@ -192,6 +192,13 @@ def _source(value: str) -> str:
     return value
 
 
+def _service_uri(value: str) -> str:
+    """Take the address of one service of an account; with an identity, Azure takes nothing but https."""
+    if value and not (is_web_root(value) and value.startswith("https:")):
+        raise ValueError("expected the https URL of one service of the account, without a key")
+    return value.rstrip("/")
+
+
 def _account(value: str) -> str:
     if value and not _ACCOUNT.fullmatch(value):
         raise ValueError("expected the name of a storage account: 3 to 24 lower-case letters and digits")
@@ -259,6 +266,7 @@ RootWithoutVersion = Annotated[WebRoot, AfterValidator(_without_version)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Webhook = Annotated[str, AfterValidator(_webhook)]
 
+ServiceUri = Annotated[str, AfterValidator(_service_uri)]
 Account = Annotated[str, AfterValidator(_account)]
 ConnectionString = Annotated[str, AfterValidator(_connection_string)]
 Source = Annotated[str, AfterValidator(_source)]

@@ -20,6 +20,7 @@ from sync.config.forms import (
     GivenRoot,
     IdentifierSystem,
     RootWithoutVersion,
+    ServiceUri,
     Source,
     Topic,
     User,
@@ -137,6 +138,15 @@ class Settings(MappingSettings):
     """The same, where the host gets addresses (``AzureWebJobsStorage__blobServiceUri`` and so on) instead of a name: by
     a name it only finds accounts of the public cloud."""
 
+    storage_blob_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__blobServiceUri")
+    """Its blob service, where the account's name does not tell it, as with DNS zone endpoints."""
+
+    storage_queue_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__queueServiceUri")
+    """Its queue service, likewise."""
+
+    storage_table_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__tableServiceUri")
+    """Its table service, likewise; if unset, the queue service's address tells it."""
+
     source: Source = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; if empty, the state
     account."""
@@ -194,7 +204,7 @@ class Settings(MappingSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.storage and not self.state:
+        if not (self.storage or self.state or self.storage_queue_uri):
             raise ConfigError(STATE, f"is missing; it, or {STATE}__accountName, must name the state account")
         if self.orthanc_user and not self.orthanc_password:
             raise ConfigError(f"{PREFIX}ORTHANC_PASSWORD", f"is missing; expected together with {PREFIX}ORTHANC_USER")
@@ -211,7 +221,8 @@ class Settings(MappingSettings):
 
 def state_settings() -> Settings:
     """Return settings that name the state account as the environment does, for when another of them is wrong."""
-    names = ("storage", "storage_account", "state_account", "cloud")
+    addresses = ("storage_blob_uri", "storage_queue_uri", "storage_table_uri")
+    names = ("storage", "storage_account", "state_account", "cloud", *addresses)
     given: dict[str, Any] = {name: os.environ.get(Settings.variable(name), "").strip() for name in names}
     given["cloud"] = given["cloud"] if given["cloud"] in CLOUDS else "public"
     given |= {name: section.model_construct() for name, section in sections().items()}

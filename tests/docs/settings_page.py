@@ -64,7 +64,15 @@ A file beyond one of these limits becomes a dead letter `header.limit`. `python 
 {header}
 """
 
-_PLACES = (STATE, f"{STATE}__accountName", "DICOM_SYNC_FHIR_URL", "DICOM_SYNC_SOURCE", "DICOM_SYNC_CONTAINERS")
+_SERVICES = tuple(f"{STATE}__{service}ServiceUri" for service in ("blob", "queue", "table"))
+_PLACES = (
+    STATE,
+    f"{STATE}__accountName",
+    *_SERVICES,
+    "DICOM_SYNC_FHIR_URL",
+    "DICOM_SYNC_SOURCE",
+    "DICOM_SYNC_CONTAINERS",
+)
 
 
 def page() -> str:

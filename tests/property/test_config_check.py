@@ -89,6 +89,7 @@ BROKEN = {
     "_container": st.sampled_from(["Dicom", "ab", "a" * 64, "a--b", SECRET]),
     "_no_blanks": st.just("our own numbers"),
     "_user": st.just(f"user:{SECRET}"),
+    "_service_uri": no_url | plain_http,
     "_secure_url": no_url | plain_http,
     "_one_line": st.sampled_from([f"{SECRET} {SECRET}", f"{SECRET}\u00e4", "two words"]),
     "_scope": st.sampled_from([f'"{SECRET}"', f"{SECRET}\u00e4"]),

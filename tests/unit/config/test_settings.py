@@ -101,6 +101,10 @@ WRONG = [
     ("DICOM_SYNC_SOURCE", "http://account.blob.core.windows.net"),
     ("DICOM_SYNC_SOURCE", "https://account.blob.core.windows.net?sv=1&sig=2"),
     ("AzureWebJobsStorage__accountName", "Not_An_Account"),
+    *(
+        (f"AzureWebJobsStorage__{service}ServiceUri", f"http://state.{service}.core.windows.net")
+        for service in ("blob", "queue", "table")
+    ),
     ("AzureWebJobsStorage", "AccountName=state"),
     ("AzureWebJobsStorage", "AccountName=state;AccountKey=no key"),
     ("DICOM_SYNC_ALERT", '{"lag": 3}'),
