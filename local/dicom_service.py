@@ -5,6 +5,7 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     GET    /v1/changefeed?offset&limit&includeMetadata                      sequences after offset; limit 1..100 (10)
     GET    /v{1,2}/changefeed/latest                                        the last row, or nothing
     GET    /v2/[partitions/P/]studies/S/series/E/instances/I/metadata       WADO-RS, DICOM JSON
+    GET    /v2/[partitions/P/]studies/S/series/E/instances/I                WADO-RS, the file itself
     GET    /v2/[partitions/P/]studies/S/instances?limit&offset              QIDO-RS, 204 when there is none
     POST   /v2/[partitions/P/]studies                                       STOW-RS: a DICOM file, or multipart
     DELETE /v2/[partitions/P/]studies/S[/series/E[/instances/I]]
@@ -12,8 +13,8 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     POST   /control/fail      {"status": 429, "seconds": 60, "retry_after": 60, "body": "…"}   all answers are that
     POST   /control/skip      {"sequences": 3}      a gap in the sequences
 
-What rows of the feed say of the past is `sync.testing.dicom`'s: this module is what stands before it. With a
-token set, requests without it get 401.
+It takes, drops and fails to give what the service does: see `local.dicom_metadata`. What rows of the feed say of the
+past is `sync.testing.dicom`'s: this module is what stands before it. With a token set, requests without it get 401.
 """
 
 from __future__ import annotations
@@ -27,23 +28,24 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from aiohttp import web
-from pydicom.errors import InvalidDicomError
 
+from local.dicom_metadata import Refused, Stored, encode, stored
 from local.processes import running
 from sync.dicom.instance_names import plain_partition
-from sync.testing.dicom import InstanceId, MemoryDicomService, Row
+from sync.errors import SourceUnavailable
+from sync.testing.dicom import InstanceId, MemoryDicomService, Row, id_of
 
 _MOST = {1: 100, 2: 200}
 _USUAL = {1: 10, 2: 100}
 _LARGEST_BODY = 256 * 1024 * 1024
 _JSON = "application/dicom+json"
-_BINARY_BYTES = 1024
+_CHUNK = 16 * 1024
+_OF_SEARCH = ("00080018", "00080060", "00081090", "0020000E", "00400244")
+"""What a search of version 2 tells of an instance unless more is asked for."""
 
 
 class StandIn:
@@ -65,6 +67,7 @@ class StandIn:
             app.router.add_post(place + "/studies", self._store)
             app.router.add_get(study + "/instances", self._search)
             app.router.add_get(study + "/series/{series}/instances/{sop}/metadata", self._metadata)
+            app.router.add_get(study + "/series/{series}/instances/{sop}", self._content)
             for target in ("", "/series/{series}", "/series/{series}/instances/{sop}"):
                 app.router.add_delete(study + target, self._delete)
         for name in ("update", "fail", "skip"):
@@ -78,7 +81,10 @@ class StandIn:
                 return web.Response(status=401)
             if time.monotonic() < self._until:
                 return self._failure()
-        answer: web.StreamResponse = await handler(request)
+        try:
+            answer: web.StreamResponse = await handler(request)
+        except SourceUnavailable:
+            return web.Response(status=503)
         return answer
 
     def _failure(self) -> web.Response:
@@ -96,7 +102,11 @@ class StandIn:
             rows = self.service.span(offset, limit) if version == 1 else self._window(request)[offset : offset + limit]
         except ValueError as problem:
             return web.Response(status=400, text=str(problem))
-        return web.json_response([self.service.entry(row, metadata=_wants_metadata(request)) for row in rows])
+        wanted = _wants_metadata(request)
+        if wanted:
+            self.service.check_page(rows)
+        page = encode(self.service.entry(row, metadata=wanted) for row in rows)
+        return web.Response(body=page, content_type="application/json")
 
     def _window(self, request: web.Request) -> list[Row]:
         start, end = (_timestamp(request, name) for name in ("startTime", "endTime"))
@@ -109,17 +119,36 @@ class StandIn:
         if not rows:
             return web.json_response(None)
         latest = rows[-1] if request.match_info["version"] == "2" else max(rows, key=lambda row: row.sequence)
-        return web.json_response(self.service.entry(latest, metadata=_wants_metadata(request)))
+        wanted = _wants_metadata(request)
+        if wanted:
+            self.service.check_page([latest])
+        entry = encode([self.service.entry(latest, metadata=wanted)])
+        return web.Response(body=entry[1:-1], content_type="application/json")
 
     # DICOMweb.
 
     async def _metadata(self, request: web.Request) -> web.Response:
-        place = request.match_info
-        wanted = InstanceId(_partition(request), place["study"], place["series"], place["sop"])
+        wanted = _instance(request)
         found = self.service.instances.get(wanted)
         if found is None:
             return web.Response(status=404)
-        return web.Response(text=json.dumps([found[1]]), content_type=_JSON, headers={"ETag": f'"{found[0]}"'})
+        self.service.check_readable([wanted])
+        return web.Response(body=encode([found[1]]), content_type=_JSON, headers={"ETag": f'"{found[0]}"'})
+
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        wanted = _instance(request)
+        if wanted not in self.service.instances:
+            return web.Response(status=404)
+        content = self.service.contents.get(wanted)
+        if content is None or not request.headers.get("Accept", "").startswith("application/dicom"):
+            return web.Response(status=406)
+        answer = web.StreamResponse(headers={"Content-Type": "application/dicom"})
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        for start in range(0, len(content), _CHUNK):
+            await answer.write(content[start : start + _CHUNK])
+        await answer.write_eof()
+        return answer
 
     async def _search(self, request: web.Request) -> web.Response:
         study, partition = request.match_info["study"], _partition(request)
@@ -128,22 +157,29 @@ class StandIn:
         except ValueError as problem:
             return web.Response(status=400, text=str(problem))
         sop = request.query.get("SOPInstanceUID")
-        found = [
-            {tag: dataset[tag] for tag in ("00080016", "00080018", "0020000D", "0020000E") if tag in dataset}
+        sop = request.query.get("SOPInstanceUID", "")
+        hits = [
+            (each, dataset)
             for each, (_, dataset) in self.service.instances.items()
-            if (each.partition, each.study) == (partition, study) and sop in (None, each.sop)
+            if (each.partition, each.study) == (partition, study) and sop in ("", each.sop)
         ][offset : offset + limit]
-        return web.Response(text=json.dumps(found), content_type=_JSON) if found else web.Response(status=204)
+        self.service.check_readable(each for each, _ in hits)
+        found = [{tag: dataset[tag] for tag in _OF_SEARCH if tag in dataset} for _, dataset in hits]
+        return web.Response(body=encode(found), content_type=_JSON) if found else web.Response(status=204)
 
     async def _store(self, request: web.Request) -> web.Response:
         files = _files_of(request.content_type, request.headers.get("Content-Type", ""), await request.read())
-        stored = []
-        for content in files:
-            try:
-                stored.append(self.service.store(await asyncio.to_thread(metadata_of, content), _partition(request)))
-            except (InvalidDicomError, KeyError, IndexError, ValueError):
-                stored.append(False)
-        return web.Response(status=200 if all(stored) and stored else 202 if any(stored) else 409)
+        results = [await self._keep(content, _partition(request)) for content in files]
+        worst = 202 if any(result == 200 for result in results) or 202 in results else 409  # noqa: PLR2004
+        return web.Response(status=200 if results and set(results) == {200} else worst)
+
+    async def _keep(self, content: bytes, partition: str) -> int:
+        """Store a file; the status that it alone would get."""
+        try:
+            kept = await asyncio.to_thread(stored, content)
+        except Refused:
+            return 409
+        return kept.status if keep(self.service, kept, content, partition) else 409
 
     async def _delete(self, request: web.Request) -> web.Response:
         place = request.match_info
@@ -167,21 +203,19 @@ class StandIn:
         return web.json_response({})
 
 
-def metadata_of(content: bytes) -> dict[str, Any]:
-    """
-    Return the metadata of a DICOM file as DICOM JSON, written by pydicom; pixels are left out.
+def keep(service: MemoryDicomService, kept: Stored, content: bytes, partition: str = "") -> bool:
+    """Put what the service keeps of a file into it; False when the instance is there already."""
+    instance = id_of(kept.metadata, partition)
+    if not service.store(kept.metadata, partition, content=content, readable=kept.readable):
+        return False
+    if not kept.in_feed:
+        service.unfed.add(instance)
+    return True
 
-    An element that pydicom cannot write is left out too, as services do with what they cannot parse.
-    """
-    file = pydicom.dcmread(BytesIO(content), stop_before_pixels=True)
-    file.decode()
-    found: dict[str, Any] = {}
-    for element in file:
-        with contextlib.suppress(Exception):
-            written = element.to_json_dict(lambda _: "bulk", _BINARY_BYTES)
-            json.dumps(written, allow_nan=False)
-            found[f"{int(element.tag):08X}"] = written
-    return found
+
+def metadata_of(content: bytes) -> dict[str, Any]:
+    """Return the metadata of a DICOM file; `Refused`, a ValueError, when the service does not take it."""
+    return stored(content).metadata
 
 
 def _files_of(kind: str, header: str, body: bytes) -> list[bytes]:
@@ -193,6 +227,11 @@ def _files_of(kind: str, header: str, body: bytes) -> list[bytes]:
     )
     contents = [part.get_payload(decode=True) for part in parsed.iter_parts()]
     return [content for content in contents if isinstance(content, bytes)]
+
+
+def _instance(request: web.Request) -> InstanceId:
+    place = request.match_info
+    return InstanceId(_partition(request), place["study"], place["series"], place["sop"])
 
 
 def _partition(request: web.Request) -> str:
@@ -224,8 +263,9 @@ def _filled(folder: Path | None) -> StandIn:
     stand_in = StandIn()
     for path in sorted(folder.rglob("*")) if folder else ():
         if path.is_file():
-            with contextlib.suppress(InvalidDicomError, KeyError, IndexError, ValueError):
-                stand_in.service.store(metadata_of(path.read_bytes()))
+            content = path.read_bytes()
+            with contextlib.suppress(Refused):
+                keep(stand_in.service, stored(content), content)
     return stand_in
 
 

@@ -83,6 +83,8 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         """Files of instances, for those that were stored as one; others cannot be retrieved."""
         self.unreadable: set[InstanceId] = set()
         """Stored, but neither their metadata nor any answer that holds them can be had."""
+        self.unfed: set[InstanceId] = set()
+        """Their metadata can be had, but no page of the feed that holds them."""
         self.lost: set[InstanceId] = set()
         """Their files cannot be had either."""
         self.calls = 0
@@ -120,6 +122,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         """Change attributes of every instance of a study; a row for each. Return how many."""
         found = [each for each in self.instances if (each.partition, each.study) == (partition, study)]
         for instance in found:
+            self.contents.pop(instance, None)  # its file is another one now
             self._write(instance, "update", {**self.instances[instance][1], **changes})
         return len(found)
 
@@ -169,8 +172,14 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         )
         rows = rows[offset : offset + limit]
         if metadata:
-            self.check_readable(row.instance for row in rows)
+            self.check_page(rows)
         return [self.entry(row, metadata=metadata) for row in rows]
+
+    def check_page(self, rows: Sequence[Row]) -> None:
+        """Fail for a page with metadata as `check_readable`, or for one that is nested too deeply."""
+        self.check_readable(row.instance for row in rows)
+        if any(row.instance in self.unfed for row in rows):
+            raise SourceUnavailable("503")
 
     def check_readable(self, instances: Iterable[InstanceId]) -> None:
         """Fail as the service does when it reads the metadata of one that cannot be read back."""
@@ -203,7 +212,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
             "seriesInstanceUid": row.instance.series,
             "sopInstanceUid": row.instance.sop,
             "action": row.action.capitalize(),
-            "timestamp": row.at.isoformat(timespec="microseconds").replace("+00:00", "0Z"),
+            "timestamp": row.at.isoformat(timespec="microseconds").replace("+00:00", "0+00:00"),
             "state": state,
             **({"metadata": dataset} if metadata and dataset is not None else {}),
         }
