@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check infra commands bench docs sbom release-check fmt lock clean
+.PHONY: help demo test check mutants infra commands bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
@@ -21,6 +21,9 @@ test: $(VENV)/.for-development  ## Run every test, against real servers that are
 
 check: $(VENV)/.for-development static  ## Quick checks: style, types, import contracts, unit and property tests
 	QUICK_CHECK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/property
+
+mutants: $(VENV)/.for-development  ## Change the core in small ways and list the changes that no test notices (10 minutes; SEED=1 for another sample)
+	$(BIN)/python -m tests.simulation.campaign --seconds 600 --seed $(or $(SEED),0)
 
 .PHONY: static
 static:

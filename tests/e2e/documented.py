@@ -16,6 +16,7 @@ NOT_RUN: Mapping[str, str] = {
     "make test": "starts the tests, this one among them",
     "make check": "starts the quick tests, which have been run by whoever runs this one",
     "make bench": "measures for a quarter of an hour",
+    "make mutants": "changes the core and tests it for ten minutes",
     "make lock": "asks the package index",
     "make docs": "tests/docs/test_site.py builds the same site",
     "make release-check": "asks the package index, and refuses until there is something to release",
