@@ -101,17 +101,21 @@ param healthDomain string = ''
 @description('private: private endpoints in a virtual network that the function app joins. No default: a forgotten choice must not open anything.')
 param network string
 
-@description('Ranges, such as 203.0.113.0/24, that reach storage accounts and the public address of the app with network private.')
+@description('Ranges, such as 203.0.113.0/24, that reach the storage accounts from outside with network private.')
 param allowedIpRanges string[] = []
 
-@description('With network private: whether the address of the function app is reached from the internet (or the ranges above).')
+@description('Ranges that reach the address of the function app; 0.0.0.0/0: all. Needed with publicApi; empty with network public: all.')
+param apiIpRanges string[] = []
+
+@description('With network private: whether the address of the function app is reached from apiIpRanges outside.')
 param publicApi bool = false
 
 @description('With network private: whether Health Data Services are reached at their public addresses, without a private endpoint.')
 param publicHealth bool = false
 
-@description('With network private: whether the state account has no public endpoint at all, not even for trusted services.')
-param closedState bool = false
+@allowed(['', 'trustedServices', 'closed'])
+@description('With network private, and to be said then: whether Event Grid delivers to the state account as a trusted service at a public endpoint that is shut for all others, or the account has no public endpoint, as landing zones demand.')
+param stateAccess string = ''
 
 @description('Id of a subnet for the function app, delegated to Microsoft.App/environments; empty: a network is made.')
 param functionSubnetId string = ''
@@ -272,9 +276,11 @@ var refusals = filter(
       ? 'dicomServiceName is in a workspace, which fhirKind other has not: set DICOM_SYNC_DICOM_URL in settings.'
       : ''
     !empty(dicomServiceName) && length(dicomServiceName) < 3 ? 'dicomServiceName has at least 3 letters.' : ''
-    !isPrivate && (!empty(allowedIpRanges) || closedState || !empty(functionSubnetId) || !empty(endpointSubnetId))
-      ? 'allowedIpRanges, closedState and subnets are for network private: otherwise the app comes from addresses that change.'
+    !isPrivate && (!empty(allowedIpRanges) || !empty(stateAccess) || !empty(functionSubnetId) || !empty(endpointSubnetId))
+      ? 'allowedIpRanges, stateAccess and subnets are for network private: otherwise the app comes from addresses that change.'
       : ''
+    isPrivate && empty(stateAccess) ? 'network private needs stateAccess: trustedServices or closed.' : ''
+    isPrivate && publicApi && empty(apiIpRanges) ? 'publicApi needs apiIpRanges; 0.0.0.0/0 is everywhere.' : ''
     empty(functionSubnetId) != empty(endpointSubnetId) ? 'Give functionSubnetId and endpointSubnetId, or neither.' : ''
     isPrivate && privateDns == 'existing' && !empty(zonesMissing) ? 'privateDnsZoneIds lacks ${join(zonesMissing, ', ')}.' : ''
     !empty(customerKey.vault) && (empty(customerKey.key) || empty(customerKey.identityId))
@@ -419,7 +425,7 @@ module state 'app/state.bicep' = {
     tags: allTags
     redundancy: storageRedundancy
     isPrivate: isPrivate
-    closed: closedState
+    closed: stateAccess == 'closed'
     allowedIpRanges: allowedIpRanges
     infrastructureEncryption: infrastructureEncryption
     accountScopedKeys: accountScopedKeys
@@ -676,7 +682,7 @@ module functions 'app/functions.bicep' = {
     zoneRedundant: zoneRedundant
     subnetId: isPrivate ? (makesNetwork ? vnet!.outputs.functionSubnetId : functionSubnetId) : ''
     isPublic: !privateApi
-    allowedIpRanges: allowedIpRanges
+    allowedIpRanges: apiIpRanges
     signsIn: signsIn
     settings: union(
       {

@@ -89,7 +89,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       minTlsVersion: '1.2'
       ftpsState: 'Disabled'
       http20Enabled: true
-      ipSecurityRestrictionsDefaultAction: empty(allowedIpRanges) ? 'Allow' : 'Deny'
+      ipSecurityRestrictionsDefaultAction: isPublic && empty(allowedIpRanges) ? 'Allow' : 'Deny'
       scmIpSecurityRestrictionsUseMain: true
       ipSecurityRestrictions: map(allowedIpRanges, (range, index) => {
         name: 'range-${index}'

@@ -74,8 +74,10 @@ SUBNET = "/subscriptions/x/resourceGroups/a/providers/Microsoft.Network/virtualN
         ("param existingStorageTopicName = 'a-topic'", "give dicomStorageAccountId"),
         ("param dicomContainers = []", "minimum allowable length is 1"),
         ("param allowedIpRanges = ['203.0.113.0/24']", "network private"),
-        (f"param network = 'private'\nparam functionSubnetId = '{SUBNET}'", "or neither"),
+        (f"param network = 'private'\nparam stateAccess = 'closed'\nparam functionSubnetId = '{SUBNET}'", "or neither"),
         ("param network = 'private'\nparam privateDns = 'existing'", "privateDnsZoneIds lacks blob, queue, table"),
+        ("param network = 'private'", "needs stateAccess"),
+        ("param network = 'private'\nparam stateAccess = 'closed'\nparam publicApi = true", "needs apiIpRanges"),
         ("param monthlyBudget = 10", "budgetStart"),
         ("param maximumInstances = 0", "minimum allowable value is 1"),
         ("param settings = { DICOM_SYNC_FHIR_URL: 'https://fhir.example' }", "follows from fhirKind"),
@@ -102,7 +104,8 @@ def test_who_accesses_over_a_network_must_be_said():
 def test_the_longest_name_of_azd_makes_names_that_azure_takes():
     name = "imaging-production-of-the-whole-hospital-and-its-outpatient-clin"
     assert len(name) == 64
-    text = f"{HEAD}param environmentName = '{name}'\nparam network = 'private'\nparam dicomServiceName = 'dicom'\n"
+    more = "param network = 'private'\nparam stateAccess = 'closed'\nparam dicomServiceName = 'dicom'\n"
+    text = f"{HEAD}param environmentName = '{name}'\n{more}"
     found = bicep.evaluate(text)["predictedResources"]
     assert [each["id"] for each in found if not is_takeable(each)] == []
 

@@ -5,4 +5,4 @@ param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
 param azureCloud = 'AzureCloud'
 param network = 'private'
-param closedState = true
+param stateAccess = 'closed'

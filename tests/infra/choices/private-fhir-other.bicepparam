@@ -5,6 +5,7 @@ param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
 param azureCloud = 'AzureCloud'
 param network = 'private'
+param stateAccess = 'trustedServices'
 param fhirKind = 'other'
 param fhirUrl = 'https://fhir.hospital.example/r4'
 param resultEvents = false

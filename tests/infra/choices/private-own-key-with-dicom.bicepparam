@@ -5,6 +5,7 @@ param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
 param azureCloud = 'AzureCloud'
 param network = 'private'
+param stateAccess = 'trustedServices'
 param customerKey = {
   vault: 'https://keys.vault.azure.net'
   key: 'imaging'

@@ -5,4 +5,6 @@ param location = 'westeurope'
 param deployedAt = '2026-01-01T00:00:00Z'
 param azureCloud = 'AzureCloud'
 param network = 'private'
+param stateAccess = 'trustedServices'
 param publicApi = true
+param apiIpRanges = ['0.0.0.0/0']
