@@ -6,9 +6,11 @@ import enum
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from pydantic import TypeAdapter
 
 from sync.model import (
     AuditEntry,
@@ -18,6 +20,7 @@ from sync.model import (
     SubjectKind,
 )
 from sync.model.result_events import ResultEvent
+from sync.model.timestamps import Timestamp
 from sync.telemetry.measurements import MetricRow
 
 
@@ -228,18 +231,17 @@ class Notice:
     severity: str
     """``critical`` or ``warning``."""
     text: str
-    at: datetime
+    at: Timestamp
     value: float
     threshold: float
 
     def as_json(self) -> dict[str, Any]:
-        """As an outbox keeps it."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        """Return it as channels and commands tell it."""
+        told: dict[str, Any] = _NOTICE.dump_python(self, mode="json")
+        return told
 
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Notice:
-        """Inverse of `as_json`."""
-        return cls(**{**kept, "at": datetime.fromisoformat(kept["at"])})
+
+_NOTICE = TypeAdapter(Notice)
 
 
 class AlertChannel(Protocol):

@@ -20,13 +20,15 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sync.errors import StoreConflict, SyncError
 from sync.model import Cursor, digest
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp, timestamp_from
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
@@ -75,25 +77,21 @@ class Alert:
     value: float = 0.0
     worst: float = 0.0
     number: int = 0
-    raised_at: datetime | None = None
-    quiet_since: datetime | None = None
-    cleared_at: datetime | None = None
+    raised_at: Timestamp | None = None
+    quiet_since: Timestamp | None = None
+    cleared_at: Timestamp | None = None
 
     @property
     def raised(self) -> bool:
         """Whether it is raised now."""
         return self.raised_at is not None
 
-    def as_json(self) -> dict[str, Any]:
-        """As the cursor keeps it."""
-        return {name: each.isoformat() if isinstance(each, datetime) else each for name, each in asdict(self).items()}
 
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Alert:
-        """Inverse of `as_json`."""
-        times = ("raised_at", "quiet_since", "cleared_at")
-        read: dict[str, Any] = {k: datetime.fromisoformat(v) if k in times and v else v for k, v in kept.items()}
-        return cls(**read)
+_UNSENT = TypeAdapter(list[tuple[Notice, str]])
+"""Notices that were not sent yet, each with its channel, as the cursor keeps them."""
+
+STATES = TypeAdapter(list[Alert])
+"""States as the cursor keeps them."""
 
 
 def step(alert: Alert, rule: Rule, value: float, s: Core) -> tuple[Alert, Notice | None]:
@@ -304,20 +302,20 @@ def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
 
 def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime) -> Mapping[str, Any]:
     return {
-        "alerts": [alert.as_json() for alert in alerts.values()],
-        "unsent": [[notice.as_json(), channel] for notice, channel in unsent[-MOST_UNSENT:]],
+        "alerts": STATES.dump_python(list(alerts.values()), mode="json"),
+        "unsent": _UNSENT.dump_python(list(unsent[-MOST_UNSENT:]), mode="json"),
         "app_at": ran_at.isoformat(),
     }
 
 
 def states(position: Mapping[str, Any]) -> Mapping[str, Alert]:
     """Return the alerts that a cursor's position holds."""
-    found = (Alert.from_json(kept) for kept in position.get("alerts", ()))
+    found = STATES.validate_python(position.get("alerts", []))
     return {alert.code: alert for alert in found if alert.code in BY_CODE}
 
 
 def _unsent(position: Mapping[str, Any]) -> list[tuple[Notice, str]]:
-    return [(Notice.from_json(kept), channel) for kept, channel in position.get("unsent", ())]
+    return _UNSENT.validate_python(position.get("unsent", []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
