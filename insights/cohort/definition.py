@@ -83,7 +83,7 @@ class Age(Part):
         if least == 0 and most is None and self.at_least is None:
             raise ValueError("give over, under, at_least or at_most")
         if most is not None and most < least:
-            raise ValueError("nobody is of that age")
+            raise ValueError("no age is in these limits")
         return self
 
     def bounds(self) -> tuple[int, int | None]:

@@ -19,7 +19,7 @@ from insights.cohort.reports import REPORT_STUDY
 from insights.cohort.words import criterion_words
 
 _HOPS = 8
-"""Merges of merges that are followed; a chain that is longer ends where no person is, and loses nobody else."""
+"""Merges of merges that are followed; people behind a longer chain are not counted."""
 
 _JOINS = "\n    ".join(
     f"LEFT JOIN merged AS m{hop} ON m{hop}.old_id = {'p.id' if hop == 1 else f'm{hop - 1}.new_id'}"

@@ -214,7 +214,7 @@ def test_merges_of_merges_are_followed(cohort):
     assert cohort.step("diagnosis").records == 2
 
 
-def test_wrong_links_lose_nobody(cohort):
+def test_wrong_links_lose_no_one(cohort):
     in_a_circle = (replaced_by("a", "b"), replaced_by("b", "a"))
     into_nothing = replaced_by("c", "not-collected")
     assert cohort.run(*in_a_circle, into_nothing, diagnosis("a"), diagnosis("b"), diagnosis("c")) == 2

@@ -86,7 +86,7 @@ def test_dummy_patients_fall_into_the_branches_that_they_are_made_for(tmp_path):
     run = invoke("cohort", "run", tmp_path / "c.yaml", "--data", tmp_path / "data", "--out", tmp_path / "o")
     assert run.exit_code == 0, run.output
     funnel = json.loads((tmp_path / "o" / "manifest.json").read_text("utf-8"))["funnel"]
-    assert funnel[-1]["people"] == 11  # nobody but those who are made to be in
+    assert funnel[-1]["people"] == 11  # only those who are made to be in
     lost = [one["people"] - other["people"] for one, other in pairwise(funnel[2:])]
     assert all(lost)  # each criterion has someone who fails it
 
