@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
+from sync.dicom.inspect import inspect_object
 from sync.dicom.listing import held_objects
-from sync.errors import ForeignSource, PermanentError, SourceGone, StudyUnlisted
-from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, StudyRef
+from sync.errors import ForeignSource, PermanentError, SourceGone, StoreConflict, StudyUnlisted
+from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Stored, StudyRef
 from sync.pipeline import ingest
-from sync.ports import Ingest, Inspect, InstanceSource
+from sync.ports import Ingest, InstanceSource
 from sync.protocol.dead_letters import dead_letter_object
 
 
@@ -39,7 +41,7 @@ async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
         elif known.value.object.account in s.instances:
             listed[row.object_key] = known.value
         else:
-            kinds[row.object_key] = await _kind(known.value, study, s)
+            kinds[row.object_key] = await _kind(known, study, s)
     for source in s.instances.values():
         of_service = await _of_service(source, study, listed, s)
         if of_service is None:
@@ -57,15 +59,41 @@ def object_address(key: ObjectKey) -> str:
     return f"object/{key}"
 
 
-async def _kind(locator: Locator, study: StudyRef, s: Inspect) -> DriftKind | None:
+async def _kind(known: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKind | None:
+    locator = known.value
     try:
         now = await s.objects.etag(locator.object)
     except SourceGone:
         return DriftKind.OBJECT_GONE
     except ForeignSource:
         return None  # its container is no longer ours to read, so nobody can tell
-    same = now == locator.etag and locator.study == study
+    same = locator.study == study and (now == locator.etag or await is_same_record(known, s))
     return None if same else DriftKind.OBJECT_CHANGED
+
+
+async def is_same_record(known: Stored[Locator], s: Ingest) -> bool:
+    """
+    Tell whether an object whose ETag changed still gives the record that is known, and keep the new ETag if so.
+
+    Metadata, tags and tiers change the ETag, mostly without an event, and nothing that FHIR holds. Idempotent; the row
+    is replaced only if it is as it was read.
+
+    Raises
+    ------
+    TransientError
+        The source or storage did not answer.
+    """
+    locator = known.value
+    if locator.study is None or not locator.settled:
+        return False
+    inspection = await inspect_object(locator.object, s)
+    rows = await s.ledger.read(locator.study)
+    recorded = next((row.record for row in rows if row.object_key == locator.object.key), None)
+    if recorded is None or inspection.record != recorded:
+        return False
+    with suppress(StoreConflict):  # someone is at work on it, and knows better
+        await s.locators.replace(replace(locator, etag=inspection.etag), known.etag)
+    return True
 
 
 async def _of_service(

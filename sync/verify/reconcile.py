@@ -41,7 +41,7 @@ from sync.verify.judge import Judge
 from sync.verify.objects import object_address
 from sync.verify.orphans import LISTED, check_orphan
 from sync.verify.repair import Budget, repair_study
-from sync.verify.source import PAGE, check_listed_object, repair_object
+from sync.verify.source import PAGE, check_listed_object, inspect_what_is_back, repair_object
 from sync.verify.studies import check_study
 
 LEASE = 300.0
@@ -250,7 +250,10 @@ class _Run:
         self._refs.update({address: each.object for address, each in listed.items()})
 
         async def inspection(address: str) -> Found:
-            return await check_listed_object(listed[address], self._s)
+            found = await check_listed_object(listed[address], self._s)
+            if found:
+                await inspect_what_is_back(listed[address], self._s)
+            return found
 
         await self._inspect(list(listed), inspection)
         return replace(place, after=page.token) if page.token else following

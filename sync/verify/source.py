@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sync.events import object_message
 from sync.model import Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
 from sync.pipeline import project_study
 from sync.ports import Deliver, Ingest
-from sync.verify.objects import object_address, reinspect
+from sync.verify.objects import is_same_record, object_address, reinspect
 
 GRACE = 300.0
 """Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue."""
@@ -21,11 +22,17 @@ PAGE = 1000
 
 
 async def check_listed_object(listed: ListedObject, s: Ingest) -> Sequence[Drift]:
-    """Compare one listed object with what is known of it. Only reads."""
+    """
+    Compare one listed object with what is known of it.
+
+    Only reads, but for the ETag of an object whose record is still the same: see `is_same_record`.
+    """
     known = await s.locators.read(listed.object)
     if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
         return []
     kind = _kind(listed, known.value if known is not None else None)
+    if kind is DriftKind.OBJECT_CHANGED and known is not None and await is_same_record(known, s):
+        kind = None
     address = object_address(listed.object.key)
     return [Drift(subject=address, kind=kind, resource=address)] if kind is not None else []
 
@@ -36,6 +43,22 @@ def _kind(listed: ListedObject, known: Locator | None) -> DriftKind | None:
     if not known.settled:
         return None if known.has_dead_letter else DriftKind.OBJECT_UNSEEN
     return None if known.etag == listed.etag else DriftKind.OBJECT_CHANGED
+
+
+async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
+    """
+    Have an object looked at that is known to be gone and is listed all the same: an undelete may send no event.
+
+    It adds what is there and removes nothing, so it needs no operator. Idempotent.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    known = await s.locators.read(listed.object)
+    if known is not None and known.value.settled and known.value.etag is None and not known.value.has_dead_letter:
+        await s.object_queue.send(object_message(listed.object))
 
 
 async def repair_object(ref: ObjectRef, s: Deliver) -> None:
