@@ -119,7 +119,7 @@ def test_pausing_and_resuming_asks_and_says_who(page, filled):
     page.get_by_label("Why?").fill("FHIR moves")
     page.locator("#yes").click()
     expect(page.get_by_role("heading", name="Projection is paused")).to_be_visible(timeout=SOON)
-    expect(page.get_by_text("by Ada: FHIR moves")).to_be_visible()
+    expect(page.get_by_text("by Ada: FHIR moves").first).to_be_visible()
     page.locator("#resume").click()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()

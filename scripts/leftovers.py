@@ -1,0 +1,152 @@
+"""
+Lists what an earlier deployment with other choices has left in Azure, and removes what holds no data.
+
+    eval "$(azd env get-values)"
+    python -m scripts.leftovers               what is left over, and what each does while it stays
+    python -m scripts.leftovers --remove      removes it; what holds data is named only
+
+A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is listed no
+longer keeps its event subscription, and every event of it becomes a dead letter; roles and a workspace stay. What the
+last deployment made is its output DEPLOYED; the rest is read by the Azure CLI, signed in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX = "dicom-fhir-sync-"
+Az = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something that the last deployment did not make."""
+
+    what: str
+    effect: str
+    """What it does while it stays."""
+    remove: Sequence[str] = ()
+    """Arguments of the Azure CLI; empty: it may hold data, so a person decides."""
+
+
+def leftovers(
+    deployed: Mapping[str, Any], needed: Sequence[Mapping[str, str]], principal: str, az: Az
+) -> Iterator[Leftover]:
+    """
+    Give what is left over.
+
+    Parameters
+    ----------
+    deployed, needed
+        The outputs DEPLOYED and NEEDED_ROLES of the last deployment.
+    principal
+        Object id of the function app's identity.
+    az
+        Runs the Azure CLI with arguments, and returns the JSON that it prints; None if there is no such resource.
+    """
+    for topic in (deployed["storageTopicId"], deployed["workspaceTopicId"]):
+        if topic:
+            yield from _subscriptions(topic, deployed, az)
+    yield from _roles(needed, principal, az)
+    yield from _resources(deployed, az)
+
+
+def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
+    group, name = topic.split("/")[4], topic.rpartition("/")[2]
+    where = ("--resource-group", group, "--system-topic-name", name, "--subscription", topic.split("/")[2])
+    command = ("eventgrid", "system-topic", "event-subscription")
+    for each in az(*command, "list", *where) or ():
+        delivery = each.get("deliveryWithResourceIdentity") or {}
+        goes_to = (delivery.get("destination") or {}).get("resourceId", "")
+        ours = each["name"].startswith(PREFIX) and goes_to.lower() == deployed["stateAccountId"].lower()
+        if ours and each["name"] not in deployed["subscriptions"]:
+            yield Leftover(
+                what=f"event subscription {each['name']} of topic {name}",
+                effect="its events become dead letters event.foreign_source, and raise an alert",
+                remove=(*command, "delete", *where, "--name", each["name"], "--yes"),
+            )
+
+
+def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Iterator[Leftover]:
+    wanted = {each["scope"].lower() for each in needed if each["principal"] == "function app"}
+    for each in az("role", "assignment", "list", "--assignee", principal, "--all") or ():
+        if each["scope"].lower() not in wanted:
+            yield Leftover(
+                what=f"role {each['roleDefinitionName']} on {each['scope']}",
+                effect="the function app may still act there",
+                remove=("role", "assignment", "delete", "--ids", each["id"]),
+            )
+
+
+KEEPS_DATA = {
+    "microsoft.storage/storageaccounts": "its files or state stay, and cost",
+    "microsoft.healthcareapis/workspaces": "its FHIR and DICOM services stay, hold data, and cost",
+    "microsoft.operationalinsights/workspaces": "its logs stay until their days are over",
+}
+
+
+def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
+    group = deployed["stateAccountId"].split("/")[4]
+    made = {deployed[key].lower() for key in ("stateAccountId", "sourceId", "workspaceId") if deployed[key]}
+    logs = (az("monitor", "app-insights", "component", "show", "--resource-group", group) or [{}])[0]
+    made.add(str(logs.get("workspaceResourceId", "")).lower())
+    network = deployed["network"].lower()
+    for each in az("resource", "list", "--resource-group", group) or ():
+        kind, place = each["type"].lower(), each["id"].lower()
+        if kind in KEEPS_DATA and place not in made and "log-audit-" not in each["name"]:
+            yield Leftover(what=each["id"], effect=KEEPS_DATA[kind])
+        elif kind == "microsoft.network/privateendpoints" and not network:
+            remove = ("network", "private-endpoint", "delete", "--ids", each["id"])
+            yield Leftover(what=each["id"], effect="costs by the hour; nothing uses it", remove=remove)
+    app = next((each for each in az("functionapp", "list", "--resource-group", group) or ()), None)
+    if app is None or deployed["signsIn"]:
+        return
+    signs_in = az("webapp", "auth", "show", "--ids", app["id"]) or {}
+    if (signs_in.get("properties", signs_in).get("platform") or {}).get("enabled"):
+        yield Leftover(
+            what="sign-in of the function app",
+            effect="without its setting every sign-in fails, so the API is shut",
+            remove=("webapp", "auth", "update", "--ids", app["id"], "--enabled", "false"),
+        )
+
+
+def azure_cli(*arguments: str) -> Any:
+    """Run the Azure CLI; None if it says that there is no such resource."""
+    done = subprocess.run(["az", *arguments, "--output", "json"], capture_output=True, text=True, check=False)  # noqa: S607
+    if done.returncode:
+        if "ResourceNotFound" in done.stderr or "was not found" in done.stderr:
+            return None
+        raise SystemExit(done.stderr.strip())
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def main() -> None:
+    """List or remove; exit code 1 while something is left over."""
+    try:
+        deployed, needed = (json.loads(os.environ[name]) for name in ("DEPLOYED", "NEEDED_ROLES"))
+        principal = os.environ["FUNCTION_APP_PRINCIPAL_ID"]
+    except (KeyError, json.JSONDecodeError) as missing:
+        raise SystemExit(f'{missing}: load the outputs of the deployment first: eval "$(azd env get-values)"') from None
+    found = list(leftovers(deployed, needed, principal, azure_cli))
+    remains = 0
+    for each in found:
+        print(f"{each.what}\n    {each.effect}")
+        if not each.remove:
+            print("    may hold data: remove it by hand when it is no longer needed")
+        elif "--remove" in sys.argv[1:]:
+            azure_cli(*each.remove)
+            print("    removed")
+            continue
+        remains += 1
+    print("Nothing is left over." if not found else "")
+    raise SystemExit(1 if remains else 0)
+
+
+if __name__ == "__main__":
+    main()

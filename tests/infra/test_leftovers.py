@@ -1,0 +1,107 @@
+"""What a redeployment with other choices leaves behind is found, and only what holds no data is removed."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.leftovers import leftovers
+from tests.infra.reviewed import of_type
+
+ROOT = Path(__file__).parents[2]
+SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
+
+
+def outputs(choice):
+    """Return the output DEPLOYED as a choice has it."""
+    (topic,) = (each["id"] for each in of_type("Microsoft.EventGrid/systemTopics", choice))
+    accounts = {each["name"]: each["id"] for each in of_type("Microsoft.Storage/storageAccounts", choice)}
+    (workspace,) = (each["id"] for each in of_type("Microsoft.HealthcareApis/workspaces", choice))
+    return {
+        "suffix": "x",
+        "stateAccountId": next(place for name, place in accounts.items() if name.startswith("stsync")),
+        "sourceId": next(place for name, place in accounts.items() if name.startswith("stdicom")),
+        "storageTopicId": topic,
+        "workspaceTopicId": "",
+        "subscriptions": [each["name"].rpartition("/")[2] for each in of_type(SUBSCRIPTIONS, choice)],
+        "workspaceId": workspace,
+        "signsIn": False,
+        "network": "",
+        "operator": "",
+    }
+
+
+def azure_after(choice, *, more=()):
+    """Return an Azure CLI of a group in which a choice was deployed."""
+    listed = [
+        {"name": each["name"].rpartition("/")[2], **each["properties"]} for each in of_type(SUBSCRIPTIONS, choice)
+    ]
+    resources = [
+        {"id": each["id"], "name": each["name"], "type": each["type"]}
+        for kind in ("Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
+        for each in of_type(kind, choice)
+    ]
+
+    def az(*arguments):
+        if "event-subscription" in arguments:
+            return listed
+        if arguments[:3] == ("role", "assignment", "list"):
+            return [{"id": "/r/1", "scope": "/old/account", "roleDefinitionName": "Storage Blob Data Reader"}]
+        if arguments[0] == "resource":
+            return [*resources, *more]
+        return None
+
+    return az
+
+
+def test_a_container_that_is_listed_no_longer_leaves_its_subscription():
+    found = list(leftovers(outputs("base"), [], "me", azure_after("source-two-containers")))
+    (subscription,) = (each for each in found if "event subscription" in each.what)
+    assert "xxx" in subscription.what
+    assert "event.foreign_source" in subscription.effect
+    assert subscription.remove[3] == "delete"
+
+
+def test_nothing_is_left_over_after_the_same_choice():
+    found = list(
+        leftovers(outputs("base"), [{"scope": "/old/account", "principal": "function app"}], "me", azure_after("base"))
+    )
+    assert found == []
+
+
+def test_what_holds_data_is_named_and_never_removed():
+    more = [{"id": "/old/workspace", "name": "old", "type": "Microsoft.HealthcareApis/workspaces"}]
+    found = list(leftovers(outputs("base"), [], "me", azure_after("base", more=more)))
+    (workspace,) = (each for each in found if each.what == "/old/workspace")
+    assert workspace.remove == ()
+
+
+def test_a_role_elsewhere_is_found():
+    found = list(leftovers(outputs("base"), [], "me", azure_after("base")))
+    assert ["role", "assignment", "delete", "--ids", "/r/1"] in [list(each.remove) for each in found]
+
+
+@pytest.mark.parametrize(("more", "code"), [([], 1), (["--remove"], 0)])
+def test_the_command_lists_and_removes(tmp_path, more, code):
+    az = tmp_path / "az"
+    az.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase "$*" in \'role assignment list\'*)'
+        ' echo \'[{"id": "/r/1", "scope": "/old", "roleDefinitionName": "Reader"}]\' ;; esac\n'
+    )
+    az.chmod(az.stat().st_mode | stat.S_IEXEC)
+    given = {"DEPLOYED": json.dumps(outputs("base")), "NEEDED_ROLES": "[]", "FUNCTION_APP_PRINCIPAL_ID": "me"}
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.leftovers", *more],
+        env={**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == code, done.stderr
+    assert "role Reader on /old" in done.stdout
+    assert ("role assignment delete --ids /r/1" in (tmp_path / "calls").read_text()) == bool(more)
