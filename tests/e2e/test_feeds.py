@@ -33,7 +33,7 @@ class Feeds:
         self.in_orthanc[self.orthanc.post("/instances", content=content).raise_for_status().json()["ID"]] = content
 
     def store_in_service(self, content):
-        if self.service.post("/v2/studies", content=content).status_code == 200:
+        if self.service.post("/v2/studies", content=content).status_code in (200, 202):
             self.in_service[uids_of(content)] = content
 
     def wake(self):
