@@ -198,11 +198,11 @@ class Walk:
                 vr = b""
             else:
                 group, element, vr, length = read_explicit(data, position)
-                if vr in short_vrs or vr == BLANK_VR:
+                if vr in short_vrs:
                     pass
                 elif vr in long_vrs:
                     value, length = self._long_length(position, stop, encoding)
-                elif not b"AA" <= vr <= b"ZZ":
+                elif not b"AA" <= vr <= b"ZZ" and vr != BLANK_VR:
                     group, element, length = read_plain(data, position)
                     vr = b""
             tag = group << 16 | element

@@ -154,7 +154,7 @@ class Reader(Values):
         Items inherit the character set of what they are in, unless they have their own (PS3.3 C.12.1.1.2).
         """
         charset = self._charset(spans, inherited)
-        outer = self.enter()
+        outer, self.spoiled = self.spoiled, None
         values = {}
         for tag, span in spans.items():
             row = rows.get(tag)
@@ -162,7 +162,10 @@ class Reader(Values):
                 read = self._values(row, span, encoding, charset, depth)
                 if read is not None:
                     values[row.keyword] = read
-        self.leave(values, outer)
+        if self.spoiled is None:  # nearly always, and calls are what items cost
+            self.spoiled, self.spoiled_item = outer, False
+        else:
+            self.leave(values, outer)
         return values
 
     def _charset(self, spans: Mapping[int, Span], inherited: Charset) -> Charset:
