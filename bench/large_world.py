@@ -154,7 +154,7 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
             series=1 + number % 7,
             instances=instances,
             findings=findings[: number % 3],
-            announced=digest("said", study.key),
+            published_state=digest("said", study.key),
             finished=True,
         )
         yield partial(s.projections.write, row, None)

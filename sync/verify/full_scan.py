@@ -94,9 +94,9 @@ class Round:
         self._s = s
         self._source = listing
         self._audience = audience
-        self._looker = checker or Checker()
+        self._checker = checker or Checker()
         self._budget = Budget(plan.removals)
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         self._judge = Judge(s, found_in=s.clock.now().isoformat())
 
     async def over_everything(self) -> Outcome:
@@ -138,7 +138,7 @@ class Round:
         done, token = 0, None
         while True:
             page = await self._source.page(container, token=token, size=PAGE)
-            for listed, drifts in zip(page.objects, await self._looker.twice(page.objects, inspection), strict=True):
+            for listed, drifts in zip(page.objects, await self._checker.twice(page.objects, inspection), strict=True):
                 if drifts:
                     await self._of_source(listed, drifts)
             done += len(page.objects)
@@ -149,7 +149,7 @@ class Round:
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         left = drifts
         if self._plan.repair:
-            await self._looker.with_retries(repair_object, listed.object, self._s)
+            await self._checker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
             left = await check_listed_object(now, self._s) if now.etag else []
         await self._conclude(drifts[0].subject, drifts, left)
@@ -184,7 +184,7 @@ class Round:
         async def inspection(study: StudyRef) -> Found:
             return await check_study(study, self._s, objects=self._plan.objects)
 
-        found = await self._looker.twice(studies, inspection)
+        found = await self._checker.twice(studies, inspection)
         self.outcome.studies += len(studies)
         for study, drifts in zip(studies, found, strict=True):
             await self._study_checked(study, drifts)
@@ -196,16 +196,16 @@ class Round:
         found = self._judge.with_kept(drifts)
         left: Sequence[Drift] = found
         if found and self._plan.repair:
-            left = await self._looker.with_retries(repair_study, study, drifts, self._budget, self._s)
+            left = await self._checker.with_retries(repair_study, study, drifts, self._budget, self._s)
         await self._conclude(study.key, found, left)
 
-    def _tell(self, found: Sequence[Drift], left: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
+    def _report(self, found: Sequence[Drift], left: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
         """Tell each drift once, whichever studies share the resource; return which are told now, and left."""
         remaining = {identity(drift): drift for drift in left}
         every = {**{identity(drift): drift for drift in found}, **remaining}
-        new = {key: drift for key, drift in every.items() if hash(key) not in self._told}
+        new = {key: drift for key, drift in every.items() if hash(key) not in self._reported}
         for key, drift in new.items():
-            self._told.add(hash(key))
+            self._reported.add(hash(key))
             self.outcome.found[drift.kind] += 1
             self.outcome.repaired[drift.kind] += key not in remaining
             self.outcome.kept += drift.kept and key in remaining
@@ -214,7 +214,7 @@ class Round:
 
     async def _conclude(self, subject: str, found: Sequence[Drift], left: Sequence[Drift]) -> None:
         """Report and store what is new to this round, and keep what it does not ask the source about."""
-        new, remaining = self._tell(found, left)
+        new, remaining = self._report(found, left)
         known = self._judge.known(subject)
         unasked = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
         await self._judge.conclude(subject, new, [*remaining, *unasked])
@@ -228,7 +228,7 @@ class Round:
         orphans: list[tuple[Drift, StudyRef | None]] = []
         done = 0
         async for listed in self._listing(resource_type):
-            for resource, drifts in zip(listed, await self._looker.twice(listed, inspection), strict=True):
+            for resource, drifts in zip(listed, await self._checker.twice(listed, inspection), strict=True):
                 await self._of_listed(resource, drifts, orphans)
             done += len(listed)
             self._audience.progress(resource_type, done, None)
@@ -237,7 +237,7 @@ class Round:
     async def _listing(self, resource_type: str) -> AsyncIterator[Sequence[Resource]]:
         link: str | None = None
         while True:
-            page = await self._looker.with_retries(self._s.fhir.page, resource_type, link)
+            page = await self._checker.with_retries(self._s.fhir.page, resource_type, link)
             yield page.resources
             if (link := page.following) is None:
                 return
@@ -261,7 +261,7 @@ class Round:
             found = self._judge.with_kept([drift])
             left: Sequence[Drift] = found
             if not many and self._budget.take():
-                kept = await self._looker.with_retries(remove_orphan, drift, study, self._s)
+                kept = await self._checker.with_retries(remove_orphan, drift, study, self._s)
                 left = [kept] if kept is not None else []
             self.outcome.not_removed += many
             await self._conclude(drift.subject, found, left)

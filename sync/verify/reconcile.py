@@ -150,11 +150,11 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
     if failures[0] is None:
         run.measure()
     s.telemetry.event(
-        "reconcile.looked", logging.DEBUG, looked=run.looked, found=run.found.total(), repaired=run.repaired
+        "reconcile.looked", logging.DEBUG, looked=run.checked, found=run.found.total(), repaired=run.repaired
     )
     if defects := [each for each in failures if each is not None and not isinstance(each, _OUTAGES)]:
         raise defects[0]
-    return run.looked
+    return run.checked
 
 
 async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> SyncError | None:
@@ -175,12 +175,12 @@ class _Run:
 
     def __init__(self, s: Verify, listing: ObjectListing, checker: Checker, judge: Judge) -> None:
         self._source = listing
-        self.looked = 0
+        self.checked = 0
         self.repaired = 0
         self.found: Counter[DriftKind] = Counter()
         self._s = s
         self._judge = judge
-        self._looker = checker
+        self._checker = checker
         self._repairs = False
         self._refs: dict[str, ObjectRef] = {}
 
@@ -294,8 +294,8 @@ class _Run:
         return [] if now == known.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
 
     async def _inspect(self, subjects: Sequence[str], inspection: Callable[[str], Awaitable[Found]]) -> None:
-        self.looked += len(subjects)
-        for subject, drifts in zip(subjects, await self._looker.twice(subjects, inspection), strict=True):
+        self.checked += len(subjects)
+        for subject, drifts in zip(subjects, await self._checker.twice(subjects, inspection), strict=True):
             if drifts is not None:
                 await self._conclude(drifts[0].subject if drifts else subject, drifts)
 
