@@ -1,18 +1,16 @@
 """
 One mutant against the simulation, in a process of its own.
-
-``python -m tests.simulation.campaign.attempt MODULE FILE``, where the file holds what the module is to be.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import resource
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 from tests.simulation import feeds, lost_answers
@@ -71,16 +69,20 @@ def wrongs(module: str, source: str) -> Iterator[object]:
         yield feeds.schedule(seed, pipeline_module=pipeline)
 
 
-def main() -> int:
+def attempt(module: str, source: str) -> int:
     """Return `KILLED` when the mutant was noticed, by a wrong end or by an exception; 0 when it survived."""
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
-    module, file = sys.argv[1:]
     try:
-        return KILLED if any(wrong is not None for wrong in wrongs(module, Path(file).read_text("utf-8"))) else 0
+        return KILLED if any(wrong is not None for wrong in wrongs(module, source)) else 0
     except Exception:  # noqa: BLE001 -- whatever a mutant raises, it was noticed
         return KILLED
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def attempt_apart(module: str, source: str) -> bool:
+    """Attempt it in a child of this process, which has all modules already; tell whether it was noticed."""
+    child = os.fork()
+    if child == 0:
+        os._exit(attempt(module, source))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) != 0
