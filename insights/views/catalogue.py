@@ -1,12 +1,19 @@
-"""The views that are shipped, and how those over one type of resource are read together."""
+"""
+The views that are shipped, and how those over one type of resource are read together.
+
+The shipped views are compiled ahead into ``compiled.json``: ``python -m insights.views.ahead`` writes it, and tests
+compare it. A command then starts without the models of FHIR. A file that is not of these views is not used.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from pathlib import Path
 
 from insights.views.compiler import CompiledView, compile_view, recursive_names
 from insights.views.definition import ViewDefinition, parse_view
@@ -42,6 +49,17 @@ class Catalogue:
     @cached_property
     def views(self) -> dict[str, CompiledView]:
         """Return the compiled views by name; views over one type share a shape."""
+        return _ahead(self.definitions) or self.compile()
+
+    def compile(self) -> dict[str, CompiledView]:
+        """
+        Compile the views, whatever was compiled ahead.
+
+        Raises
+        ------
+        ViewError
+            A view is wrong.
+        """
         shapes: dict[str, Shape] = {}
         recursive: dict[str, frozenset[str]] = {}
         for view in self.definitions:
@@ -58,3 +76,24 @@ class Catalogue:
         """Return the compiled views by the type of resource that they read."""
         types = sorted({view.resource for view in self.views.values()})
         return {kind: tuple(view for view in self.views.values() if view.resource == kind) for kind in types}
+
+
+COMPILED = Path(__file__).with_name("compiled.json")
+
+
+def fingerprint(definitions: Iterable[ViewDefinition]) -> str:
+    """Return what tells the definitions that were compiled ahead from others."""
+    listed = [view.model_dump(mode="json") for view in definitions]
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
+
+def _ahead(definitions: tuple[ViewDefinition, ...]) -> dict[str, CompiledView] | None:
+    """Return the views as they were compiled ahead; None if these are others."""
+    if not COMPILED.exists():
+        return None
+    stored = json.loads(COMPILED.read_text("utf-8"))
+    if stored["views_hash"] != fingerprint(definitions):
+        return None
+    shapes = {kind: Shape.from_json(raw) for kind, raw in stored["shapes"].items()}
+    views = stored["views"]
+    return {name: CompiledView.from_json(name, raw, shapes[raw["resource"]]) for name, raw in views.items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from insights.views import fhirpath
 from insights.views.definition import Select, ViewDefinition
@@ -42,6 +43,17 @@ class CompiledView:
     shape: Shape
     key: str | None
     _template: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON, without its shape."""
+        columns = [asdict(column) for column in self.columns]
+        return {"resource": self.resource, "key": self.key, "columns": columns, "sql": self._template}
+
+    @classmethod
+    def from_json(cls, name: str, raw: dict[str, Any], shape: Shape) -> CompiledView:
+        """Return what `as_json` was made of."""
+        columns = tuple(OutputColumn(**column) for column in raw["columns"])
+        return cls(name, raw["resource"], columns, shape, raw["key"], raw["sql"])
 
     def select(self, source: str) -> str:
         """

@@ -14,8 +14,6 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from fhir.resources.R4B import get_fhir_model_class
-
 from insights.errors import ViewError
 
 STRINGS = frozenset(
@@ -68,6 +66,9 @@ def choices(type_name: str) -> dict[str, dict[str, str]]:
 
 
 def _model(type_name: str) -> Any:
+    # The models take half a second to load, and views that are compiled already need none.
+    from fhir.resources.R4B import get_fhir_model_class  # noqa: PLC0415
+
     try:
         return get_fhir_model_class(type_name)
     except (LookupError, ValueError):

@@ -8,6 +8,7 @@ of every resource.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from insights.views.elements import MOMENTS, STRINGS, WHOLE
 
@@ -37,6 +38,17 @@ class Shape:
     def use(self, name: str, type_name: str, *, many: bool) -> Shape:
         """Note that a child is read, and return it."""
         return self.parts.setdefault(name, Shape(type_name, many))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        parts = {name: part.as_json() for name, part in sorted(self.parts.items())}
+        return {"type": self.type, "many": self.many, "raw": self.raw, "parts": parts}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Shape:
+        """Return what `as_json` was made of."""
+        parts = {name: cls.from_json(part) for name, part in raw["parts"].items()}
+        return cls(raw["type"], raw["many"], parts, raw["raw"])
 
     def sql(self) -> str:
         """Return the DuckDB type."""

@@ -7,6 +7,8 @@ import pytest
 
 from insights.errors import InsightsError, ViewError
 from insights.views import Catalogue, compile_view, parse_view
+from insights.views.ahead import compiled_text
+from insights.views.catalogue import COMPILED
 from insights.views.reader import connect, ndjson, view_error
 from insights.views.rows import MAX_DEPTH
 
@@ -198,6 +200,30 @@ def test_texts_of_a_definition_are_values_and_never_sql(tmp_path):
         constant = [{"name": "c", "valueString": text}]
         found = rows(view("%c", constant=constant), {"resourceType": "Patient", "id": "p"}, folder=tmp_path)
         assert found == [(text,)]
+
+
+def test_the_shipped_views_are_compiled_ahead_as_they_would_be_now():
+    assert COMPILED.read_text("utf-8") == compiled_text(), "run: .venv/bin/python -m insights.views.ahead"
+
+
+def test_what_was_compiled_ahead_is_what_compiling_gives():
+    catalogue = Catalogue.shipped()
+    compiled = catalogue.compile()
+    assert list(catalogue.views) == list(compiled)
+    for name, view in catalogue.views.items():
+        assert (view.columns, view.key, view.select("t")) == (
+            compiled[name].columns,
+            compiled[name].key,
+            compiled[name].select("t"),
+        )
+        assert view.shape.columns() == compiled[name].shape.columns()
+
+
+def test_other_views_are_compiled_when_they_are_used():
+    own = parse_view(
+        {"name": "patient", "resource": "Patient", "select": [{"column": [{"name": "x", "path": "gender"}]}]}
+    )
+    assert [column.name for column in Catalogue.shipped([own]).views["patient"].columns] == ["x"]
 
 
 def test_an_absent_element_is_null_in_every_shipped_view(tmp_path):
