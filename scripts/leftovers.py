@@ -5,9 +5,9 @@ Lists what an earlier deployment with other choices has left in Azure, and remov
     python -m scripts.leftovers               what is left over, and what each does while it stays
     python -m scripts.leftovers --remove      removes it; what holds data is named only
 
-A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is listed no
-longer keeps its event subscription, and every event of it becomes a dead letter; roles and a workspace stay. What the
-last deployment made is its output DEPLOYED; the rest is read by the Azure CLI, signed in.
+A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is no
+longer listed keeps its event subscription, and each of its events becomes a dead letter; roles and a workspace stay.
+What the last deployment made is its output DEPLOYED; the rest is read by the Azure CLI, signed in.
 """
 
 from __future__ import annotations

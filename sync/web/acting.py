@@ -155,7 +155,7 @@ def _selection(deed: Deed) -> Selection:
             raise RequestRefused("kind: none of ours")
         return Selection(kind=SubjectKind(kind), subject=deed.fields["subject"])
     if not deed.fields["of"]:
-        raise RequestRefused("say which letters")
+        raise RequestRefused("name the dead letters")
     return Selection(code=deed.fields["of"])
 
 
@@ -199,7 +199,7 @@ async def _verify(deed: Deed, s: Services) -> int:
     await record_action(OperatorAction.VERIFY, s, who=deed.who, subject=deed.study.key)
     found = await check_study(deed.study, s)
     if found is None:
-        raise RequestRefused("somebody is at work on the study", hint="Ask again in a minute.")
+        raise RequestRefused("the study has pending work", hint="Ask again in a minute.")
     judge = Judge(s, found_in=s.clock.now().isoformat())
     await judge.load(deed.study.key)
     await judge.conclude(deed.study.key, judge.with_kept(found), judge.with_kept(found))
@@ -229,17 +229,17 @@ async def _acknowledge(deed: Deed, s: Control) -> int:
 ACTS: dict[str, Act] = {
     "retry": Act(
         question="Retry dead letters?",
-        explanation="Their objects and studies are looked at again, and a letter goes once that succeeds.",
+        explanation="Their objects and studies are requeued. Success clears the dead letter.",
         label="Retry",
-        done="Another look is on its way; dead letters retried: {n:,}. What succeeds leaves this list within a minute.",
+        done="Dead letters requeued: {n:,}. Those that succeed leave this list within a minute.",
         does=_retry,
         previews=_preview,
     ),
     "discard": Act(
         question="Discard dead letters?",
-        explanation="They go for good, though nothing is mended. One that fails again comes back.",
+        explanation="They are deleted; nothing else changes. An item that fails again gets a new dead letter.",
         label="Discard",
-        done="Discarded: {n:,}. Who did it, and why, is kept.",
+        done="Discarded: {n:,}. The audit trail keeps who and why.",
         does=_discard,
         previews=_preview,
         grave=True,
@@ -247,21 +247,21 @@ ACTS: dict[str, Act] = {
     ),
     "replay-study": Act(
         question="Replay this study?",
-        explanation="All its objects are read again, and FHIR is compared with them; what is right is not written.",
+        explanation="All its objects are inspected again and compared with FHIR; correct resources are not written.",
         label="Replay",
-        done="Replays begun: {n:,}. One that is under way already goes on; the timeline shows what comes of it.",
+        done="Replays started: {n:,}. A running replay continues; the timeline shows the result.",
         does=_replay,
     ),
     "verify-study": Act(
         question="Verify this study?",
-        explanation="Source, ledger and FHIR are compared, now. Nothing is written to FHIR.",
+        explanation="Compares source, ledger and FHIR now. Nothing is written to FHIR.",
         label="Verify",
-        done="Compared. Disagreements: {n:,}. The overview counts them until they are mended.",
+        done="Compared. Differences: {n:,}. The overview counts them until they are resolved.",
         does=_verify,
     ),
     "pause": Act(
         question="Pause projection?",
-        explanation="Objects are still taken in and nothing is lost; FHIR is not written until somebody resumes.",
+        explanation="Objects are still ingested, nothing is lost; FHIR is not written until an operator resumes.",
         label="Pause projection",
         done="Projection is paused.",
         does=_pause,
@@ -270,14 +270,14 @@ ACTS: dict[str, Act] = {
     ),
     "resume": Act(
         question="Resume projection?",
-        explanation="Studies that wait are written to FHIR, the longest waiting first.",
+        explanation="Pending studies are written to FHIR, the oldest first.",
         label="Resume projection",
-        done="Projection goes on. Studies woken: {n:,}.",
+        done="Projection is resumed. Studies enqueued: {n:,}.",
         does=_resume,
     ),
     "confirm-removals": Act(
         question="Confirm the removals that are held?",
-        explanation="Each object is looked at once more, and goes from FHIR if it is still gone.",
+        explanation="Each object is inspected once more, and removed from FHIR if it is still gone.",
         label="Confirm removals",
         done="Removals confirmed: {n:,}. They take place within minutes.",
         does=_confirm_removals,
@@ -286,7 +286,7 @@ ACTS: dict[str, Act] = {
     ),
     "refuse-removals": Act(
         question="Refuse the removals that are held?",
-        explanation="They are dropped, and FHIR keeps what they were about.",
+        explanation="They are discarded, and FHIR keeps the resources.",
         label="Refuse removals",
         done="Removals refused: {n:,}.",
         does=_refuse_removals,

@@ -134,8 +134,8 @@ def tiles(status: Status) -> list[Tile]:
     return [
         Tile(name="Studies in FHIR", value=number_text(status.synced_studies)),
         Tile(name="Instances in FHIR", value=number_text(status.synced_instances)),
-        Tile(name="Outstanding studies", value=number_text(status.dirty_studies)),
-        Tile(name="Oldest waits", value=span(status.lag.oldest_study) if status.dirty_studies else "none"),
+        Tile(name="Dirty studies", value=number_text(status.dirty_studies)),
+        Tile(name="Oldest dirty study", value=span(status.lag.oldest_study) if status.dirty_studies else "none"),
         Tile(name="Messages queued", value=number_text(status.queued)),
         Tile(name=f"Objects, {minutes} min", value=number_text(recent.objects)),
         Tile(name=f"Median / 95 % latency, {minutes} min", value=latency),
@@ -177,7 +177,7 @@ def graphs(chart: Chart) -> list[Graph]:
     """Return the charts of the page."""
     written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
     return [
-        _graph("objects", "Objects looked at", chart, Curve(name="objects", points=_totals(chart, OBJECTS.name))),
+        _graph("objects", "Objects inspected", chart, Curve(name="objects", points=_totals(chart, OBJECTS.name))),
         _graph(
             "studies", "Studies written", chart, Curve(name="studies", points=_totals(chart, STUDIES.name, written))
         ),
@@ -199,7 +199,7 @@ def graphs(chart: Chart) -> list[Graph]:
         ),
         _graph(
             "dirty",
-            "Outstanding studies",
+            "Dirty studies",
             chart,
             Curve(name="studies", points=_highest(chart, DIRTY_STUDIES.name)),
             gaps=True,

@@ -139,7 +139,7 @@ def _arrivals(orders: Sequence[str]) -> Iterable[TimelineEntry]:
 def _came_of_it(event: StudyEvent) -> TimelineEntry:
     word = event.outcome.rpartition(".")[2]
     if word == "dead_lettered":
-        return TimelineEntry(at=event.at, text="Set aside: it was refused, see its dead letter.", bad=True)
+        return TimelineEntry(at=event.at, text="Dead-lettered: see its dead letter.", bad=True)
     if not event.instances:
         return TimelineEntry(at=event.at, text="Removed from FHIR: its last instance was gone.")
     return TimelineEntry(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
@@ -147,9 +147,9 @@ def _came_of_it(event: StudyEvent) -> TimelineEntry:
 
 def _marks(state: StudyState) -> Iterable[TimelineEntry]:
     if marks := state.marks:
-        yield TimelineEntry(at=marks.first, text="Marked outstanding; it waits to be written.")
+        yield TimelineEntry(at=marks.first, text="Marked dirty; waiting to be written.")
         if marks.last != marks.first:
-            yield TimelineEntry(at=marks.last, text="Marked again: something of it changed.")
+            yield TimelineEntry(at=marks.last, text="Marked again: it changed.")
 
 
 def _letter(state: StudyState) -> Iterable[TimelineEntry]:

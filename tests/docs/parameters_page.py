@@ -12,11 +12,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"
 _TEXT = """\
 # Parameters of the templates
 
-Set one with `azd env set VARIABLE VALUE` before `azd up` or `azd provision`, or as a parameter of the deployment. Lists and objects are JSON:
-`azd env set DICOM_CONTAINERS '["dicom", "archive"]'`. A variable that is not set leaves the default; what has none, azd asks for.
+Set one with `azd env set VARIABLE VALUE` before `azd up` or `azd provision`, or as a parameter of the deployment. Lists
+and objects are JSON: `azd env set DICOM_CONTAINERS '["dicom", "archive"]'`. A variable that is not set leaves the
+default; what has none, azd asks for.
 
-This page is generated from [`infra/main.bicep`](../infra/main.bicep) by `.venv/bin/python -m tests.docs.parameters_page`. What each choice
-deploys is kept, evaluated, in [`tests/infra/snapshots`](../tests/infra/snapshots).
+This page is generated from [`infra/main.bicep`](../infra/main.bicep) by
+`.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in [`tests/infra/snapshots`](../tests/infra/snapshots).
 """
 
 _PARAM = re.compile(r"((?:^@[^\n]*\n)+)^param (\w+) ([^=\n]+?)(?: = ([^\n]*))?$", re.MULTILINE)

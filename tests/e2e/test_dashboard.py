@@ -129,7 +129,7 @@ def test_pausing_and_resuming_asks_and_says_who(page, filled):
 
 def test_a_study_is_verified_and_replayed_by_buttons(page, filled):
     world, place = filled
-    for button, answer in (("#verify-study", "Disagreements: 0"), ("#replay-study", "Replays begun: 1")):
+    for button, answer in (("#verify-study", "Differences: 0"), ("#replay-study", "Replays started: 1")):
         page.goto(dashboard(world, f"/study?uid={place.study()}"))
         page.locator(button).click()
         page.get_by_label("Who are you?").fill("Ada")

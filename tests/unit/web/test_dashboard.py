@@ -105,7 +105,7 @@ async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
     refused = await post(w, action="discard", of="header.not_dicom", who="Ada")
     assert refused.status == 400
     retried = await follow(w, await post(w, action="retry", of="header.not_dicom", who="Ada"))
-    assert "dead letters retried: 1" in retried.body
+    assert "Dead letters requeued: 1" in retried.body
     done = await follow(w, await post(w, action="discard", of="header.not_dicom", who="Ada", why="a test file"))
     assert "Discarded: 1" in done.body
     assert "None: everything" in done.body
@@ -151,7 +151,7 @@ async def test_projection_is_paused_and_resumed_with_who_and_why(w):
     assert (await projection_pause(w.services)).who == "Ada"
     await w.arrive("a.dcm")
     page = await follow(w, await post(w, action="resume", who="Ada"))
-    assert "Studies woken: 1" in page.body
+    assert "Studies enqueued: 1" in page.body
     assert await projection_pause(w.services) is None
 
 
@@ -185,7 +185,7 @@ async def test_a_study_is_verified_and_what_is_found_is_counted(w):
     w.edit("ImagingStudy", w.projection().fhir_id, description="changed by somebody")
     uid = STUDY.study_instance_uid
     page = await follow(w, await post(w, action="verify-study", uid=uid, who="Ada"))
-    assert "Disagreements: 1" in page.body
+    assert "Differences: 1" in page.body
 
 
 @pytest.mark.parametrize("name", ACTS)
