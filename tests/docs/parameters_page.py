@@ -17,7 +17,8 @@ and objects are JSON: `azd env set DICOM_CONTAINERS '["dicom", "archive"]'`. A v
 default; what has none, azd asks for.
 
 This page is generated from [`infra/main.bicep`](../infra/main.bicep) by
-`.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in [`tests/infra/snapshots`](../tests/infra/snapshots).
+`.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in
+[`tests/infra/snapshots`](../tests/infra/snapshots).
 """
 
 _PARAM = re.compile(r"((?:^@[^\n]*\n)+)^param (\w+) ([^=\n]+?)(?: = ([^\n]*))?$", re.MULTILINE)
