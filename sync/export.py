@@ -241,6 +241,10 @@ class NewServer(FhirServer):
         """Return an empty page."""
         return FhirPage(resources=())
 
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:  # noqa: ARG002 - a port's
+        """Find nothing."""
+        return None
+
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Find nothing."""
         return dict.fromkeys(references, frozenset())

@@ -165,6 +165,10 @@ class ReadOnlyFhir:
         self._before("page")
         return await self.server.page(resource_type, link, subject=subject)
 
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
+        self._before("last_version")
+        return await self.server.last_version(resource_type, resource_id)
+
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         self._before("referrers")
         return await self.server.referrers(references)

@@ -103,7 +103,7 @@ class Repository extends MemoryRepository {
 
   // The inherited one reverses the stored history itself, so every second call would answer oldest first.
   async readHistory(resourceType, id) {
-    await this.readResource(resourceType, id);
+    if (!this.history.get(resourceType)?.get(id)) throw new core.OperationOutcomeError(core.notFound); // a deleted one has a history
     const versions = [...this.history.get(resourceType).get(id)].reverse();
     return { resourceType: 'Bundle', type: 'history', total: versions.length, entry: versions.map((resource) => ({ resource })) };
   }

@@ -77,6 +77,10 @@ class FhirServer(Protocol):
         """
         ...
 
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return a resource as it last was, deleted since or not; None when it never was or no history is kept."""
+        ...
+
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """
         Apply the writes, all or none where the server can; every entry of the answer is checked.

@@ -34,7 +34,7 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
     Raises
     ------
     TransientError
-        FHIR did not answer. A reference that came during the deletion may then lead nowhere.
+        FHIR did not answer. What a reference that came during the deletion needs is then left to the next attempt.
     """
     going = _free(await s.fhir.referrers(references))
     to_delete = [reference for reference in references if reference in going]
@@ -49,6 +49,21 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
         await s.fhir.transact(back)
     gone = set(deleted) - {f"{write.resource_type}/{write.resource_id}" for write in back}
     return [reference for reference in references if reference not in gone]
+
+
+async def put_back_if_referenced(reference: str, s: Compare) -> bool:
+    """
+    Put back a resource that is gone though others refer to it; True if it was put back. Idempotent.
+
+    A pass that died between its deletion and its second question leaves this to the next one.
+    """
+    if not (await s.fhir.referrers([reference]))[reference]:
+        return False
+    write = _put_back(await s.fhir.last_version(*reference.split("/")))
+    if write is None:
+        return False
+    await s.fhir.transact([write])
+    return True
 
 
 def _free(referrers: Mapping[str, frozenset[str]]) -> frozenset[str]:

@@ -131,6 +131,10 @@ class ReadOnlyFhir(FhirServer):
         """List the real service."""
         return await self.server.page(resource_type, link, subject=subject)
 
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Read the real service."""
+        return await self.server.last_version(resource_type, resource_id)
+
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Search the real service, as it would be after the removals and writes so far."""
         found = await self.server.referrers(references)

@@ -45,6 +45,20 @@ class ProjectionAttempt:
         """What the record said when the pass began."""
         return self.recorded.value if self.recorded else None
 
+    def is_interrupted(self, *, instances: bool) -> bool:
+        """
+        Tell whether a pass may have died after it deleted and before it recorded that.
+
+        Parameters
+        ----------
+        instances
+            Whether the study has any now: a removal that is recorded says that it had none then, too.
+        """
+        before = self.before
+        return (
+            not self.trust and before is not None and (not before.finished or (before.instances > 0 and not instances))
+        )
+
     @property
     def elements(self) -> frozenset[str]:
         """Elements of the ImagingStudy that we wrote, as far as we know."""

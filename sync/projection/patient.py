@@ -24,7 +24,7 @@ from sync.mapping.patient import PatientClaim, build_linked_patient, build_patie
 from sync.mapping.resource import content_hash, is_our_id, patient_id, version_of
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Core
-from sync.projection.deletion import delete_unreferenced
+from sync.projection.deletion import delete_unreferenced, put_back_if_referenced
 from sync.protocol.optimistic import MAX_ROUNDS
 
 _LINKED = "linked."
@@ -157,12 +157,17 @@ async def confirm_written(link: PatientLink, s: Compare) -> None:
         raise FhirConflict("another study of the patient was projected meanwhile")
 
 
-async def leave_patient(row_key: str, study: StudyRef, s: Compare) -> None:
+async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupted: bool = False) -> None:
     """
     Take a study's row away and make the Patient that we write agree with the rows that remain.
 
     Without rows one that we created is deleted, unless others refer to it; one of others stays as it is, and is not
     touched at all unless the policy is ``update``. Safe to repeat.
+
+    Parameters
+    ----------
+    interrupted
+        Whether a pass may have died during the same: then a Patient that is gone is put back if others refer to it.
 
     Raises
     ------
@@ -176,6 +181,10 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare) -> None:
         held = await s.fhir.read("Patient", _resource_id(row_key))
         rows = await s.patients.read(row_key)
         if not _asks_for_a_write(row_key, held, rows):
+            if interrupted and not _is_linked(row_key):
+                interrupted = False
+                if await put_back_if_referenced(f"Patient/{_resource_id(row_key)}", s):
+                    continue  # a study may have come to it meanwhile
             return
         try:
             await _agree(row_key, held, rows, s)

@@ -9,7 +9,7 @@ from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, o
 from sync.mapping.resource import version_of
 from sync.model import FhirWrite, Projection, Resource
 from sync.ports import Compare, Core
-from sync.projection.deletion import delete_unreferenced
+from sync.projection.deletion import delete_unreferenced, put_back_if_referenced
 from sync.projection.derived import compare_derived, retire
 from sync.projection.held import ProjectionAttempt
 from sync.projection.imaging_study import put
@@ -43,6 +43,8 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
         finished=True,
     )
     absent = held.version is None and held.resource is None
+    if absent and p.is_interrupted(instances=False):
+        absent = not await put_back_if_referenced(f"ImagingStudy/{held.resource_id}", s)
     if absent or (held.adopted and not _perhaps_written(p, s)):
         return release_while_paused, retired
     if not held.adopted or held.taken_over:

@@ -74,7 +74,7 @@ async def write_study(
         after, wrote = await _upsert(p, built, target, note.value, s)
     if not (trust and p.before and _same_patient(p.before, after)):
         for key in sorted(_left(after)):
-            await leave_patient(key, study, s)
+            await leave_patient(key, study, s, interrupted=p.is_interrupted(instances=built is not None))
     after = await add_study_event(after, p.before, s)
     if wrote or note is None or after != note.value:
         await s.projections.write(after, note.etag if note else None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync.errors import FhirConflict, FhirRejected
 from sync.model import FhirPage, FhirWrite, Resource, references_in
@@ -28,6 +28,8 @@ class _Version:
     number: int
     body: str | None
     identifiers: frozenset[tuple[str, str]] = frozenset()
+    before: str | None = None
+    """Of a deletion, the body before it."""
 
 
 class MemoryFhirServer:
@@ -90,6 +92,12 @@ class MemoryFhirServer:
         return FhirPage(
             resources=[_asked(each) for each in shown], following=f"?{shown[-1]['id']}|{about}" if more else None
         )
+
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Return the resource as it last was; see `sync.ports.FhirServer.last_version`."""
+        version = self._versions.get((resource_type, resource_id))
+        body = version and (version.body or version.before)
+        return _resource(resource_id, replace(version, body=body)) if version is not None and body else None
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Find what refers to each of the resources, there or deleted; see `sync.ports.FhirServer.referrers`."""
@@ -160,7 +168,7 @@ class MemoryFhirServer:
         current = self._versions.get(key)
         if write.resource is None:
             if current is not None and current.body is not None:
-                self._versions[key] = _Version(current.number + 1, None)
+                self._versions[key] = _Version(current.number + 1, None, before=current.body)
             return
         body = _canonical(write.resource)
         if current is not None and current.body == body and self._notices_unchanged:

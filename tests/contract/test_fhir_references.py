@@ -68,3 +68,14 @@ async def test_more_are_asked_about_than_one_search_takes(fhir):
     await fhir.transact([put(each) for each in [*many, seen]])
     found = await fhir.referrers(list(map(of, many)))
     assert {reference for reference, others in found.items() if others} == {of(many[0]), of(many[44])}
+
+
+async def test_a_resource_is_known_as_it_last_was_whether_or_not_it_is_there(fhir):
+    wanted = patient()
+    assert await fhir.last_version("Patient", wanted["id"]) is None
+    await fhir.transact([put(wanted)])
+    await fhir.transact([put({**wanted, "gender": "female"})])
+    assert (await fhir.last_version("Patient", wanted["id"]))["gender"] == "female"
+    await fhir.transact([delete(wanted)])
+    last = await fhir.last_version("Patient", wanted["id"])
+    assert (last["id"], last["gender"]) == (wanted["id"], "female")

@@ -263,7 +263,7 @@ MUTANTS = [
     Mutant(
         "the former patient is left",
         "sync.projection.upsert",
-        "        await leave_patient(key, study, s)\n",
+        "        await leave_patient(key, study, s, interrupted=p.is_interrupted(instances=built is not None))\n",
         "        pass\n",
     ),
     Mutant(

@@ -68,6 +68,34 @@ def patient_referred_to_meanwhile(w: World) -> None:
     settle(w)
 
 
+def study_pass_died_meanwhile(w: World) -> None:
+    """The pass dies right after it deleted a study that was referred to in between."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/1", None)
+    deliver_objects(w)
+    _die_after_deletion(w, "ImagingStudy", STUDY)
+    settle(w)
+
+
+def patient_pass_died_meanwhile(w: World) -> None:
+    """The pass dies right after it deleted a Patient that was referred to in between."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    patient = patient_of_first(w)
+    w.change("a/1", None)
+    deliver_objects(w)
+    _die_after_deletion(w, "Patient", patient)
+    settle(w)
+
+
+def _die_after_deletion(w: World, resource_type: str, address: str) -> None:
+    slow = _about_to_delete(w, resource_type)
+    refer(w, address)
+    until(w, slow, lambda call: call[0] == "referrers")
+    w.crash(slow)
+
+
 def newcomer_while_put_back(w: World) -> None:
     """A Patient was deleted and is about to be put back; a new study of the patient creates it meanwhile."""
     w.change("a/1", Content("1", "P2", "11"))

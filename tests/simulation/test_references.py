@@ -27,6 +27,8 @@ def deleted_once(w):
         references.referred_to_before,
         references.study_referred_to_meanwhile,
         references.patient_referred_to_meanwhile,
+        references.study_pass_died_meanwhile,
+        references.patient_pass_died_meanwhile,
         references.newcomer_while_put_back,
     ],
     ids=lambda script: script.__name__,
@@ -77,6 +79,20 @@ MUTANTS = [
         "    going = _free(await s.fhir.referrers(references))\n",
         "    going = frozenset(references)\n",
         references.referred_to_before,
+    ),
+    Mutant(
+        "a study that a dead pass deleted is looked for again",
+        "sync.projection.removal",
+        "    if absent and p.is_interrupted(instances=False):\n",
+        "    if absent and p.is_interrupted(instances=True):\n",
+        references.study_pass_died_meanwhile,
+    ),
+    Mutant(
+        "a Patient that a dead pass deleted is looked for again",
+        "sync.projection.upsert",
+        "interrupted=p.is_interrupted(instances=built is not None))",
+        "interrupted=False)",
+        references.patient_pass_died_meanwhile,
     ),
 ]
 

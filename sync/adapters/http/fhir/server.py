@@ -49,7 +49,7 @@ from sync.adapters.http.fhir.references import (
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
-from sync.errors import FhirUnavailable, ForeignLink
+from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
 from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource
 from sync.telemetry.telemetry import Telemetry
 
@@ -61,6 +61,9 @@ PAGE = 200
 
 _SEARCH_PAGE = 50
 """Matches of one page of a search by identifier; one or none is usual."""
+
+_LAST_VERSIONS = 5
+"""Versions of a resource, the latest first, among which one has a body: deletions have none."""
 
 _REFERRER_PAGES = 20
 """Further pages of what refers to a resource that are read at most."""
@@ -227,6 +230,16 @@ class HttpFhirServer:
         for reference in await self._referenced_unseen(silent):
             found[reference].add(UNSEEN_REFERRER)
         return {reference: frozenset(addresses) for reference, addresses in found.items()}
+
+    async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
+        """Read the history of a resource; see `sync.ports.FhirServer.last_version`. Source: R4 http.html, history."""
+        address = f"/{resource_type}/{resource_id}/_history?_count={_LAST_VERSIONS}"
+        answer = await self._remote.ask("GET", address, headers=_FRESH)
+        try:
+            raise_for(answer.status_code, answer)
+        except FhirRejected:
+            return None  # it never was, or the server keeps no history
+        return next(iter(matches(answer, resource_type)), None)
 
     async def _referenced_unseen(self, references: Sequence[str]) -> Sequence[str]:
         """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
