@@ -68,7 +68,7 @@ async def replay_window(
     else:
         if s.dicom_feed is None:
             raise ConfigError("DICOM_SYNC_DICOM_URL", "is needed to replay the DICOM service")
-        changes = _of_feed(s.dicom_feed, start, end)
+        changes = _of_feed(s.dicom_feed, s, start, end)
     batch: list[Change] = []
     async for change in changes:
         batch.append(change)
@@ -78,8 +78,9 @@ async def replay_window(
     yield Batch(changes=tuple(batch))
 
 
-async def _of_feed(feed: ChangeFeed, start: datetime | None, end: datetime | None) -> AsyncIterator[Change]:
-    async for entries in dicom_windows.pages(feed, start=start, end=end):
+async def _of_feed(feed: ChangeFeed, s: Ingest, start: datetime | None, end: datetime | None) -> AsyncIterator[Change]:
+    metadata = s.settings.dicom_header != "always"
+    async for entries in dicom_windows.pages(feed, start=start, end=end, metadata=metadata):
         for change in dicom_windows.latest(entries):
             yield change
 
