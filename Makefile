@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server: make demo FHIR=embedded-azure
+FHIR ?= embedded
+
 .PHONY: help demo test check mutants infra commands bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
@@ -12,7 +15,7 @@ help:  ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample studies, show them in FHIR
-	$(BIN)/python -m local demo
+	$(BIN)/python -m local demo --fhir $(FHIR)
 
 test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
 	$(BIN)/python -m local prepare --hapi --browser --orthanc
