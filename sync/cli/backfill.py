@@ -104,7 +104,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
     )
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    counts = with_services(lambda running: _run(asked, running))
+    counts = with_services(lambda running: _run(asked, running), writes_fhir=asked.project)
     if counts["rejected"] or counts["dead_lettered"]:
         raise typer.Exit(EXIT_REJECTED)
 

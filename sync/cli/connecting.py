@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
+def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool = False) -> T:
     """
     Run ``work`` with the services that the environment names, and close them.
+
+    Parameters
+    ----------
+    writes_fhir
+        The command concludes something from what FHIR answers, or writes to it: so the FHIR service is asked first
+        whether it is one. At a wrong address every study would look missing, or be refused for good.
 
     Raises
     ------
@@ -32,6 +38,8 @@ def with_services(work: Callable[[Running], Awaitable[T]]) -> T:
     async def connected() -> T:
         running = await start(Settings.load(), command=True)
         try:
+            if writes_fhir:
+                await running.capabilities()
             return await work(running)
         finally:
             await running.close()

@@ -102,7 +102,7 @@ def replay(  # noqa: PLR0917 -- a command's options
     asked = _Asked(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    if not with_services(lambda running: _run(asked, running)):
+    if not with_services(lambda running: _run(asked, running), writes_fhir=project or dry_run):
         raise typer.Exit(EXIT_REJECTED)
 
 

@@ -94,7 +94,7 @@ def verify(
         removals=max_removals,
     )
     with quiet_broken_pipe():
-        outcome = with_services(lambda running: _verify(running, plan, chosen, as_json=as_json))
+        outcome = with_services(lambda running: _verify(running, plan, chosen, as_json=as_json), writes_fhir=True)
     if outcome.left:
         raise typer.Exit(EXIT_REJECTED)
 
