@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
-EXPLAINED: dict[str, str] = {}
+EXPLAINED: dict[str, str] = {
+    "sync.delivery.backoff: _delay: 1.0 in `0.0`": "a second is less than the first backoff, so it changes no delay",
+}
 """By ``Mutation.key``."""
