@@ -18,7 +18,7 @@ from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 def w(monkeypatch):
     world = MemoryWorld()
     running = SimpleNamespace(services=world.services, sources=SOURCES)
-    monkeypatch.setattr(command, "with_services", lambda work: asyncio.run(work(running)))
+    monkeypatch.setattr(command, "with_services", lambda work, **_: asyncio.run(work(running)))
     return world
 
 

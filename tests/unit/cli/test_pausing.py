@@ -15,7 +15,7 @@ from tests.worlds import MemoryWorld
 def world(monkeypatch):
     made = MemoryWorld()
     running = SimpleNamespace(services=made.services)
-    monkeypatch.setattr(pausing, "with_services", lambda work: asyncio.run(work(running)))
+    monkeypatch.setattr(pausing, "with_services", lambda work, **_: asyncio.run(work(running)))
     return made
 
 

@@ -54,7 +54,7 @@ def test_the_help_tells_examples_and_exit_codes(command):
 def test_a_study_that_nobody_knows_is_not_called_right(monkeypatch):
     world = MemoryWorld()
     running = SimpleNamespace(services=world.services, listing=None)
-    monkeypatch.setattr(verify_all, "with_services", lambda work: asyncio.run(work(running)))
+    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
     done = RUNNER.invoke(app, ["verify", "--study", "2.25.404"])
     assert (done.exit_code, "No drift" in done.stdout, "unknown" in done.stderr) == (1, False, True)
     asyncio.run(world.arrive("a.dcm", study="2.25.404"))

@@ -34,7 +34,7 @@ def w(monkeypatch):
     running = SimpleNamespace(services=world.services, listing=None, replayed={"blob": None}, sources=None)
     for command in ("alerts", "replay", "verify_all"):
         module = importlib.import_module(f"sync.cli.{command}")  # the package has functions of the same names
-        monkeypatch.setattr(module, "with_services", lambda work: asyncio.run(work(running)))
+        monkeypatch.setattr(module, "with_services", lambda work, **_: asyncio.run(work(running)))
     monkeypatch.setenv("LOGNAME", "jane")
     return world
 
