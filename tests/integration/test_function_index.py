@@ -148,6 +148,8 @@ def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
         "dead_letter": "function",
         "retry_dead_letters": "function",
         "discard_dead_letters": "function",
+        "removals": "function",
+        "decide_removals": "function",
         "replay": "function",
         "replay_list": "function",
         "dashboard": "function",
