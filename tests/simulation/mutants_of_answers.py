@@ -9,10 +9,8 @@ MUTANTS = [
     Mutant(
         "a failed attempt is noted though the mark is gone",
         "sync.delivery.backoff",
-        "            await s.dirty.mark(study, s.clock.now())\n"
-        "            continue\n"
-        "        attempts = dirty.value.attempts + 1\n",
-        "            return\n        attempts = dirty.value.attempts + 1\n",
+        "    async def note_failure() -> float:\n",
+        "    if await s.dirty.read(study) is None:\n        return\n\n    async def note_failure() -> float:\n",
         lost_answers.postponed_after_its_mark_was_taken_off,
     ),
     Mutant(
@@ -39,9 +37,8 @@ MUTANTS = [
     Mutant(
         "a flag that lost its race is set again",
         "sync.protocol.dead_letters",
-        "        if await unless_conflict(write):\n            return\n"
-        '    raise Contention("a locator kept changing")\n',
-        "        await unless_conflict(write)\n        return\n",
+        '    await retry_on_conflict(flag, what="a locator")\n',
+        "    try:\n        await flag()\n    except SyncError:\n        return\n",
         lost_answers.flagged_while_it_changed,
     ),
     Mutant(
