@@ -20,6 +20,7 @@ from sync import bootstrap, feeds
 from sync.dead_letters.self_retry import retry_passing
 from sync.delivery import handlers
 from sync.delivery.undelivered_events import recover_if_any
+from sync.delivery.watchdog import within_budget
 from sync.errors import ConfigError, SyncError
 from sync.events import message_text
 from sync.model import StudyRef
@@ -46,7 +47,8 @@ async def ingest_object(message: func.QueueMessage) -> None:
     text, attempt = _text(message), _attempt(message)
 
     async def handle(running: bootstrap.Running) -> None:
-        sequences = await handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
+        work = handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
+        sequences = await within_budget(work, running.services)
         await feeds.wake(sequences, running.services)
 
     await bootstrap.take("objects", text, handle)
@@ -72,7 +74,8 @@ async def project_study(message: func.QueueMessage) -> None:
     text, attempt = _text(message), _attempt(message)
 
     async def handle(running: bootstrap.Running) -> None:
-        await handlers.handle_study_message(text, running.services, attempt=attempt)
+        work = handlers.handle_study_message(text, running.services, attempt=attempt)
+        await within_budget(work, running.services)
 
     await bootstrap.take("studies", text, handle)
 

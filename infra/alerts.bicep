@@ -17,6 +17,7 @@ type Thresholds = {
   missing_events_seconds: int?
   poison: int?
   queue_age_seconds: int?
+  stuck_deliveries: int?
   timer_failing_seconds: int?
 }
 
@@ -123,6 +124,17 @@ var rules = [
     query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("sync.unexpected") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
     operator: 'GreaterThan'
     threshold: thresholds.?defect ?? 0
+  }
+  {
+    name: 'delivery'
+    code: 'alert.delivery'
+    title: 'Deliveries outlived their budget'
+    severity: 1
+    every: 'PT1M'
+    window: 'PT15M'
+    query: 'customMetrics | where name == "dicom_sync.failures" | where tostring(customDimensions["error.type"]) in ("delivery.too_long") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    operator: 'GreaterThan'
+    threshold: thresholds.?stuck_deliveries ?? 0
   }
   {
     name: 'feed'

@@ -12,6 +12,7 @@ Every failure the sync can meet, and who acts on it.
     | - WebhookUnavailable       whoever gets the alerts did not answer
     | - Contention               the same race was lost too many times in a row
     | - PhaseTooLong             a phase of a timer took longer than its budget
+    | - DeliveryTooLong          a delivery outlived its budget and was cut off
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
     + Conflict                   somebody else wrote in between; look again ("second pass")
     | - StoreConflict            a table row's ETag is another one, or the row is gone or there already
@@ -158,6 +159,13 @@ class PhaseTooLong(TransientError):
 
     code = "timer.too_long"
     hint = "See what the phase waits for: a service that answers slowly, or a database that grew; its next run goes on."
+
+
+class DeliveryTooLong(TransientError):
+    """A delivery outlived its budget and was cut off; it is delivered again."""
+
+    code = "delivery.too_long"
+    hint = "See what it waited for: a service that answers slowly or not at all. It is delivered again by itself."
 
 
 class UnexpectedFailure(TransientError):

@@ -50,6 +50,9 @@ class AlertSettings(Section):
     missing_events_seconds: Annotated[float, Field(gt=0)] = 900.0
     """Maximum age in seconds of a source object for which no event arrived."""
 
+    stuck_deliveries: Annotated[float, Field(ge=0)] = 0.0
+    """Deliveries cut off because they outlived their budget, allowed within fifteen minutes."""
+
     held_removals: Annotated[float, Field(ge=0)] = 0.0
     """Removals past the ceiling, held for an operator, that are allowed."""
 

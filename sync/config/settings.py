@@ -74,6 +74,9 @@ class Settings(MappingSettings):
     longest_wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
     """Seconds that a service's ``Retry-After`` is heeded at most, however long it asks to be left alone."""
 
+    delivery_budget_seconds: Annotated[float, Field(ge=30, le=540)] = 300.0
+    """Seconds after which a delivery is cut off and delivered again; less than the ``functionTimeout`` of host.json."""
+
     max_removals_per_hour: Annotated[int, Field(ge=0, le=1000)] = 100
     """Studies that may lose instances, or go, within an hour; past it removals are held until an operator confirms."""
 

@@ -21,7 +21,7 @@ from sync.protocol.removals import lift_if_over
 CODES = (
     RemovalHeld.code,
     *(f"source.{name}" for name in ("dependency", "forbidden", "garbage", "garbled", "gateway", "refused")),
-    *("source.throttled", "source.unavailable"),
+    *("source.throttled", "source.unavailable", "poison.object", "poison.study"),
     *(f"store.{name}" for name in ("contention", "forbidden", "garbled", "gateway", "unavailable")),
 )
 """Codes of conditions that pass; an object or study that met one is tried again by itself."""

@@ -19,6 +19,7 @@ AREAS = {
     "alert",
     "config",
     "connection",
+    "delivery",
     "event",
     "events",
     "feed",

@@ -188,6 +188,17 @@ RULES = (
         where=_codes("sync.unexpected"),
     ),
     Rule(
+        code="alert.delivery",
+        title="Deliveries outlived their budget",
+        hint="See what they wait for: the log has delivery.too_long, the charts the time that FHIR takes.",
+        severity=Severity.CRITICAL,
+        instrument=FAILURES,
+        figure=Aggregation.SUM,
+        setting="stuck_deliveries",
+        minutes=15,
+        where=_codes("delivery.too_long"),
+    ),
+    Rule(
         code="alert.feed",
         title="A change feed stands still",
         hint="See whether the function app runs, whether the service refuses it, whether its timer is switched off.",

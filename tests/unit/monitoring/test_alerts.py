@@ -146,6 +146,7 @@ BROKEN = {
     "alert.dead_letters": (counted(DEAD_LETTERS, 11, code="header.not_dicom"), nothing),
     "alert.poison": (counted(DEAD_LETTERS, 1, code="poison.study"), nothing),
     "alert.defect": (counted(FAILURES, 1, code="sync.unexpected"), nothing),
+    "alert.delivery": (counted(FAILURES, 1, code="delivery.too_long"), nothing),
     "alert.removals": (held_removal, removal_decided),
     "alert.drift": (drifted, agrees),
     "alert.timer": (keeps_failing, succeeds),

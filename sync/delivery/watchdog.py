@@ -1,0 +1,41 @@
+"""
+A delivery that outlives its budget is cut off, counted and delivered again.
+
+Whatever a delivery waits for in vain, an answer that never comes or an outcome that nothing resolves, would hold its
+message for as long as the process lives: the host renews it without end, and nothing tells of it. Cut off, it is an
+outage like any other, for everything that a delivery does is idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from sync.errors import DeliveryTooLong
+from sync.ports import Core
+from sync.telemetry.instruments import FAILURES
+
+T = TypeVar("T")
+
+
+async def within_budget(work: Awaitable[T], s: Core) -> T:
+    """
+    Await the work of one delivery, for as long as ``DICOM_SYNC_DELIVERY_BUDGET_SECONDS`` allows.
+
+    Raises
+    ------
+    DeliveryTooLong
+        It took longer and was cancelled; deliver it again.
+    """
+    limit = asyncio.timeout(s.settings.delivery_budget_seconds)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise  # a time-out of the work's own
+    s.telemetry.measure(FAILURES, code=DeliveryTooLong.code)
+    s.telemetry.event("delivery.too_long", logging.ERROR, seconds=s.settings.delivery_budget_seconds)
+    raise DeliveryTooLong(f"more than {s.settings.delivery_budget_seconds:g} s")
