@@ -13,8 +13,8 @@ _TEXT = """\
 # Parameters of the templates
 
 Set one with `azd env set VARIABLE VALUE` before `azd up` or `azd provision`, or as a parameter of the deployment. Lists
-and objects are JSON: `azd env set DICOM_CONTAINERS '["dicom", "archive"]'`. A variable that is not set leaves the
-default; what has none, azd asks for.
+and objects are JSON, such as `["dicom", "archive"]`. A variable that is not set leaves the default; what has none, azd
+asks for.
 
 This page is generated from [`infra/main.bicep`](../infra/main.bicep) by
 `.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in
@@ -57,9 +57,7 @@ def _meaning(decorators: str) -> str:
     least, most = (re.search(rf"@{name}\((-?\d+)\)", decorators) for name in ("minValue", "maxValue"))
     text = found[1].replace("\\'", "'") if found else ""
     if allowed:
-        values = ", ".join(
-            f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(",")
-        )
+        values = ", ".join(f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(","))
         text += f" One of {values}."
     if least or most:
         text += f" From {least[1] if least else '…'} to {most[1] if most else '…'}."
