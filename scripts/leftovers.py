@@ -2,12 +2,12 @@
 Lists what an earlier deployment with other choices has left in Azure, and removes what holds no data.
 
     eval "$(azd env get-values)"
-    python -m scripts.leftovers               what is left over, and what each does while it stays
-    python -m scripts.leftovers --remove      removes it; what holds data is named only
+    python -m scripts.leftovers               what is left over, and what it does while it stays
+    python -m scripts.leftovers --remove      removes it; what may hold data is only named
 
-A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is no
-longer listed keeps its event subscription, and each of its events becomes a dead letter; roles and a workspace stay.
-What the last deployment made is its output DEPLOYED; the rest is read by the Azure CLI, signed in.
+A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is listed
+no longer keeps its event subscription, and every event of it becomes a dead letter; roles and a workspace stay. What
+the last deployment made is its output DEPLOYED; the rest is read by the Azure CLI, signed in.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ from typing import Any
 
 PREFIX = "dicom-fhir-sync-"
 Az = Callable[..., Any]
+
+KEEPS_DATA = {
+    "microsoft.storage/storageaccounts": "its files or state stay, and cost",
+    "microsoft.healthcareapis/workspaces": "its FHIR and DICOM services stay, hold data, and cost",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,7 @@ def leftovers(
             yield from _subscriptions(topic, deployed, az)
     yield from _roles(needed, principal, az)
     yield from _resources(deployed, az)
+    yield from _sign_in(deployed, az)
 
 
 def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
@@ -63,7 +69,8 @@ def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[
     command = ("eventgrid", "system-topic", "event-subscription")
     for each in az(*command, "list", *where) or ():
         delivery = each.get("deliveryWithResourceIdentity") or {}
-        goes_to = (delivery.get("destination") or {}).get("resourceId", "")
+        destination = delivery.get("destination") or {}
+        goes_to = destination.get("resourceId") or destination.get("properties", {}).get("resourceId", "")
         ours = each["name"].startswith(PREFIX) and goes_to.lower() == deployed["stateAccountId"].lower()
         if ours and each["name"] not in deployed["subscriptions"]:
             yield Leftover(
@@ -84,41 +91,36 @@ def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Itera
             )
 
 
-KEEPS_DATA = {
-    "microsoft.storage/storageaccounts": "its files or state stay, and cost",
-    "microsoft.healthcareapis/workspaces": "its FHIR and DICOM services stay, hold data, and cost",
-    "microsoft.operationalinsights/workspaces": "its logs stay until their days are over",
-}
-
-
 def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
     group = deployed["stateAccountId"].split("/")[4]
     made = {deployed[key].lower() for key in ("stateAccountId", "sourceId", "workspaceId") if deployed[key]}
-    logs = (az("monitor", "app-insights", "component", "show", "--resource-group", group) or [{}])[0]
-    made.add(str(logs.get("workspaceResourceId", "")).lower())
-    network = deployed["network"].lower()
     for each in az("resource", "list", "--resource-group", group) or ():
         kind, place = each["type"].lower(), each["id"].lower()
-        if kind in KEEPS_DATA and place not in made and "log-audit-" not in each["name"]:
+        if kind in KEEPS_DATA and place not in made:
             yield Leftover(what=each["id"], effect=KEEPS_DATA[kind])
-        elif kind == "microsoft.network/privateendpoints" and not network:
+        elif kind == "microsoft.network/privateendpoints" and not deployed["network"]:
             remove = ("network", "private-endpoint", "delete", "--ids", each["id"])
             yield Leftover(what=each["id"], effect="costs by the hour; nothing uses it", remove=remove)
-    app = next((each for each in az("functionapp", "list", "--resource-group", group) or ()), None)
-    if app is None or deployed["signsIn"]:
+
+
+def _sign_in(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
+    if deployed["signsIn"]:
         return
-    signs_in = az("webapp", "auth", "show", "--ids", app["id"]) or {}
-    if (signs_in.get("properties", signs_in).get("platform") or {}).get("enabled"):
-        yield Leftover(
-            what="sign-in of the function app",
-            effect="without its setting every sign-in fails, so the API is shut",
-            remove=("webapp", "auth", "update", "--ids", app["id"], "--enabled", "false"),
-        )
+    group = deployed["stateAccountId"].split("/")[4]
+    for app in az("functionapp", "list", "--resource-group", group) or ():
+        said = az("webapp", "auth", "show", "--ids", app["id"]) or {}
+        if (said.get("properties", said).get("platform") or {}).get("enabled"):
+            yield Leftover(
+                what=f"sign-in of {app['id']}",
+                effect="without its setting every sign-in fails, so the API is shut",
+                remove=("webapp", "auth", "update", "--ids", app["id"], "--enabled", "false"),
+            )
 
 
 def azure_cli(*arguments: str) -> Any:
     """Run the Azure CLI; None if it says that there is no such resource."""
-    done = subprocess.run(["az", *arguments, "--output", "json"], capture_output=True, text=True, check=False)  # noqa: S607
+    command = ["az", *arguments, "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if "ResourceNotFound" in done.stderr or "was not found" in done.stderr:
             return None
@@ -133,18 +135,16 @@ def main() -> None:
         principal = os.environ["FUNCTION_APP_PRINCIPAL_ID"]
     except (KeyError, json.JSONDecodeError) as missing:
         raise SystemExit(f'{missing}: load the outputs of the deployment first: eval "$(azd env get-values)"') from None
-    found = list(leftovers(deployed, needed, principal, azure_cli))
     remains = 0
-    for each in found:
+    for each in leftovers(deployed, needed, principal, azure_cli):
         print(f"{each.what}\n    {each.effect}")
-        if not each.remove:
-            print("    may hold data: remove it by hand when it is no longer needed")
-        elif "--remove" in sys.argv[1:]:
+        if each.remove and "--remove" in sys.argv[1:]:
             azure_cli(*each.remove)
             print("    removed")
             continue
         remains += 1
-    print("Nothing is left over." if not found else "")
+        if not each.remove:
+            print("    may hold data: remove it by hand when it is no longer needed")
     raise SystemExit(1 if remains else 0)
 
 

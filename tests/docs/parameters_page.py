@@ -57,7 +57,9 @@ def _meaning(decorators: str) -> str:
     least, most = (re.search(rf"@{name}\((-?\d+)\)", decorators) for name in ("minValue", "maxValue"))
     text = found[1].replace("\\'", "'") if found else ""
     if allowed:
-        values = ", ".join(f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(","))
+        values = ", ".join(
+            f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(",")
+        )
         text += f" One of {values}."
     if least or most:
         text += f" From {least[1] if least else '…'} to {most[1] if most else '…'}."
