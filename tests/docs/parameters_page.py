@@ -14,11 +14,11 @@ _TEXT = """\
 
 Set one with `azd env set VARIABLE VALUE` before `azd up` or `azd provision`, or as a parameter of the deployment. Lists
 and objects are JSON, such as `["dicom", "archive"]`. A variable that is not set leaves the default; what has none, azd
-asks for.
+asks for. These commands need an Azure subscription.
 
 This page is generated from [`infra/main.bicep`](../infra/main.bicep) by
 `.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in
-[`tests/infra/snapshots`](../tests/infra/snapshots).
+`tests/infra/snapshots`.
 """
 
 _PARAM = re.compile(r"((?:^@[^\n]*\n)+)^param (\w+) ([^=\n]+?)(?: = ([^\n]*))?$", re.MULTILINE)
