@@ -131,7 +131,7 @@ async def test_each_status_is_one_of_our_errors_and_only_an_outage_is_tried_agai
 async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(answer):
     problem = await failure(read(Service(answer)))
     assert problem.code == "fhir.forbidden"
-    assert "FHIR Data Contributor" in problem.hint
+    assert "FHIR Data Writer" in problem.hint
 
 
 async def test_a_certificate_that_is_not_trusted_is_not_tried_again_for_only_the_operator_can_mend_it():

@@ -38,7 +38,7 @@ BODY_REFUSED = (
 )
 FIREWALL = (
     "A firewall (WAF) or gateway before the FHIR service refused this request: exclude the service's paths from its "
-    "rules on bodies. If there is none, give the function's identity the role FHIR Data Contributor. It is tried again "
+    "rules on bodies. If there is none, give the function's identity the role FHIR Data Writer. It is tried again "
     "by itself."
 )
 DEPENDENCY = "Another entry of the same transaction failed and the FHIR service cancelled this one; it is tried again."

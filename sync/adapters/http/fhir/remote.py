@@ -19,7 +19,7 @@ from sync.telemetry.instruments import FHIR_DURATION, RESOURCE_TYPE
 from sync.telemetry.spans import FHIR_REQUEST
 
 _FORBIDDEN_HINT = (
-    "Give the function's identity the role FHIR Data Contributor on the FHIR service; for another kind of access check "
+    "Give the function's identity the role FHIR Data Writer on the FHIR service; for another kind of access check "
     "DICOM_SYNC_FHIR_AUTH and the settings that it needs."
 )
 
