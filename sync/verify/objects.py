@@ -116,16 +116,26 @@ async def _of_service(
     return found
 
 
-async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> Sequence[ObjectRef]:
-    """Return the names of objects that drifted, as locators or lists of services know them. Only reads."""
+async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> tuple[Sequence[ObjectRef], bool]:
+    """
+    Find the names of objects that drifted, as locators or lists of services know them. Only reads.
+
+    Returns
+    -------
+    names and whether they are all
+        False when a service could list only a part of the study: then an object without a name may still be there.
+    """
+    complete = True
     found = [known.value.object for key in keys if (known := await s.locators.find(key)) is not None]
     missing = set(keys) - {ref.key for ref in found}
     if missing:
         for source in s.instances.values():
-            with suppress(StudyUnlisted):  # what it can name comes first
+            try:
                 async for ref in source.objects_of(study):
                     found += [ref] if ref.key in missing else []
-    return found
+            except StudyUnlisted:  # what it can name came first
+                complete = False
+    return found, complete
 
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:

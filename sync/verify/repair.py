@@ -77,9 +77,9 @@ def key_of(drift: Drift) -> ObjectKey:
 
 async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver) -> None:
     """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
-    refs = await find_objects(study, keys, s)
+    refs, complete = await find_objects(study, keys, s)
     nameless = set(keys) - {ref.key for ref in refs}
-    if nameless and await may_remove(study.key, s):
+    if nameless and complete and await may_remove(study.key, s):
         for key in nameless:
             await s.ledger.delete(study, key)
     for ref in refs:
