@@ -91,13 +91,13 @@ class Settings(MappingSettings):
     """Repair differences that the comparison finds; if false, they are only counted and shown."""
 
     operators: Literal["none", "key", "entra"] = "none"
-    """Who may retry, discard, replay and repair over HTTP: ``none`` nobody; ``key`` whoever holds the function key;
-    ``entra`` who has the app role ``operator`` with App Service authentication, which must then be on: without it
-    anybody could claim the role, so nobody may act."""
+    """Who may act over HTTP (retry, discard, replay, repair, pause): ``none`` no one; ``key`` holders of the function key;
+    ``entra`` holders of the app role ``operator`` with App Service authentication, which must be on: without it the
+    role could be forged, so all actions are refused."""
 
     sign_in: str = Field(default="", validation_alias="WEBSITE_AUTH_ENABLED")
-    """App Service itself says here whether its authentication is on; not to be set. With operators ``entra`` nobody may
-    act unless it is ``True``: in a container or pod, where no front end removes a forged header, it is not there."""
+    """Set by App Service if its authentication is on; do not set it. With operators ``entra``, all actions are refused
+    unless it is ``True``: a container or pod has no front end that removes forged headers."""
 
     undelivered_events: Container = "event-dead-letters"
     """Container of the state account for events that Event Grid could not deliver; they are recovered every five
