@@ -91,7 +91,8 @@ class Settings(MappingSettings):
     """Repair differences that the comparison finds; if false, they are only counted and shown."""
 
     operators: Literal["none", "key", "entra"] = "none"
-    """Who may act over HTTP (retry, discard, replay, repair, pause): ``none`` no one; ``key`` holders of the function key;
+    """Who may act over HTTP (retry, discard, replay, repair, pause): ``none`` no one; ``key`` holders of the function
+    key;
     ``entra`` holders of the app role ``operator`` with App Service authentication, which must be on: without it the
     role could be forged, so all actions are refused."""
 
