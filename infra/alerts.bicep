@@ -172,7 +172,7 @@ var rules = [
   {
     name: 'drift'
     code: 'alert.drift'
-    title: 'Source, ledger and FHIR disagree in so many places'
+    title: 'Source, ledger and FHIR differ'
     severity: 2
     every: 'PT5M'
     window: 'PT5M'

@@ -9,12 +9,12 @@ Every failure the sync can meet, and who acts on it.
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
     | - EventsUnavailable        the topic of result events did not answer
-    | - WebhookUnavailable       whoever gets the alerts did not answer
+    | - WebhookUnavailable       the receiver of alerts did not answer
     | - Contention               the same race was lost too many times in a row
     | - PhaseTooLong             a phase of a timer took longer than its budget
     | - DeliveryTooLong          a delivery outlived its budget and was cut off
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
-    + Conflict                   somebody else wrote in between; look again ("second pass")
+    + Conflict                   another writer changed it in between; read again ("second attempt")
     | - StoreConflict            a table row's ETag is another one, or the row is gone or there already
     | - FhirConflict             409 or 412 from the FHIR service
     + PermanentError             a dead letter at once; trying again changes nothing
@@ -74,7 +74,7 @@ class SyncError(Exception):
 
 
 class TransientError(SyncError):
-    """Trying again later can help; ``retry_after`` is in seconds, None when nobody said."""
+    """Trying again later can help; ``retry_after`` is in seconds, None if the service gave none."""
 
     code = "transient"
 
@@ -176,7 +176,7 @@ class UnexpectedFailure(TransientError):
 
 
 class Conflict(SyncError):
-    """Somebody else wrote in between: look again."""
+    """Another writer changed it in between: read again."""
 
     code = "conflict"
 
@@ -299,7 +299,7 @@ class MissingIdentity(UnreadableObject):
     """No usable Study, Series or SOP Instance UID."""
 
     code = "header.missing_identity"
-    hint = "The file lacks a UID that the detail names, or the UID is not one; mend it at its source."
+    hint = "The file lacks a UID that the detail names, or the UID is not one; correct it at its source."
 
 
 class AmbiguousMatch(PermanentError):
@@ -320,7 +320,7 @@ class FhirRejected(PermanentError):
     """The FHIR service answered 400 or 422."""
 
     code = "fhir.rejected"
-    hint = "Read the issue codes in the detail, mend the cause, then retry."
+    hint = "Read the issue codes in the detail, fix the cause, then retry."
 
 
 class AccessRefused(SyncError):
@@ -341,7 +341,7 @@ class BadReplay(PermanentError):
     """The replay that was asked for cannot be; the detail names the field and what it should hold, never its value."""
 
     code = "replay.bad_request"
-    hint = "Mend what the detail names; nothing was begun."
+    hint = "Correct what the detail names; nothing was started."
 
 
 class ReplayTooLong(PermanentError):

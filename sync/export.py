@@ -1,7 +1,7 @@
 """
 All that the sync has to say, as NDJSON files for the bulk import of a new FHIR service. Made from the ledger alone.
 
-    studies by key  ->  rehearse each pass on a service that holds nothing  ->  a line a resource  ->  files, manifest
+    studies by key  ->  dry run of each projection on an empty service  ->  a line a resource  ->  files, manifest
 
 What is written is what the sync itself would write to an empty service, so that loading it and projecting everything
 come to the same. The same ledger gives the same bytes. Source: FHIR Bulk Data Access, NDJSON; Azure Health Data
@@ -49,7 +49,7 @@ class Exported:
     resources: Counter[str] = field(default_factory=Counter)
     files: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    """Studies that are not in the files, by reason: ``adopted`` (the resource is somebody else's), ``set_aside``."""
+    """Studies that are not in the files, by reason: ``adopted`` (another system owns the resource), ``set_aside``."""
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands in the manifest: nothing but what the ledger determines."""
@@ -79,7 +79,7 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
     if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in found):
         raise NotEmpty("the folder holds more than an earlier export; choose another one")
     for path in [*(path for path in found if path.name == MANIFEST), *found]:
-        path.unlink(missing_ok=True)  # the manifest first: without it nobody takes the rest for whole
+        path.unlink(missing_ok=True)  # the manifest first: without it no reader takes the rest for complete
 
 
 async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Exported:
@@ -218,7 +218,7 @@ class _File:
 
 
 class NewServer(FhirServer):
-    """A FHIR service that holds nothing but the Patient of somebody else that a study is linked to, if it is."""
+    """A FHIR service that holds nothing but the Patient of another system that a study is linked to, if any."""
 
     def __init__(self, patient_id: str | None) -> None:
         theirs = patient_id is not None and not is_our_id(patient_id)
@@ -250,5 +250,5 @@ class NewServer(FhirServer):
         return dict.fromkeys(references, frozenset())
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
-        """Never called: a rehearsal sends nothing."""
+        """Never called: a dry run sends nothing."""
         raise InvalidResource(f"{len(writes)} writes were sent while nothing may be")

@@ -9,7 +9,7 @@ events are harmless. A study is projected from all its rows at once, so arrival 
 repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
 ``tests/simulation`` shows for each rule that dropping it is caught.
 
-Where each step is told: looking `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty
+Where each step is: inspection `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty
 studies `sync.protocol.dirty_studies`, dead letters `sync.protocol.dead_letters`, what is written to FHIR
 `sync.projection`. Who acts on failures: `sync.delivery.handlers`.
 """
@@ -117,7 +117,7 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
         dirty, found = await read_dirty_study(study, s)
-        # A new message starts with trust, so only a pass that has nothing to distrust may hand over to one.
+        # A new message trusts the cached projection; requeue only if this attempt has no reason to bypass it.
         wait = seconds_until_due(dirty.value, s) if found and not redelivered and round_number == 0 else 0.0
         if wait > 0:
             await s.study_queue.enqueue(study, wait)

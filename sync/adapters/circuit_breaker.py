@@ -35,7 +35,7 @@ class CircuitBreaker:
         """
         Seconds until the next call may try; 0 when it may try now.
 
-        Whoever is told 0 while the breaker was open is the probe: others have to wait for another pause.
+        The caller that gets 0 while the breaker is open is the probe; all others wait for another pause.
         """
         if self._failures < FAILURES_TO_OPEN:
             return 0.0

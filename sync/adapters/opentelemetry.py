@@ -4,7 +4,7 @@ OpenTelemetry: the `Sink` and `Tracing` of `sync.telemetry.telemetry` by its SDK
     Telemetry.measure  ->  instruments of the SDK  ->  every minute, on a thread of its own  ->  exporters
     Telemetry.span     ->  spans of the SDK        ->  in batches, on a thread of its own    ->  exporters
 
-Loaded only where somebody takes what is exported: see `sync.bootstrap`. The providers are ours and never the global
+Loaded only if an exporter is configured: see `sync.bootstrap`. The providers are ours and never the global
 ones, and no library is instrumented: spans of HTTP and storage clients would carry URLs, and with them names of blobs
 and ids of patients. What fails here is logged by the SDK and disturbs nothing.
 

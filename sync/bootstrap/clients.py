@@ -162,7 +162,7 @@ class Clients:
         return webhook
 
     def export(self) -> None:
-        """Export what is measured and traced, if somebody takes it."""
+        """Export metrics and traces, if an exporter is configured."""
         if not (self._settings.insights_connection or self._settings.otlp_endpoint):
             return
         try:

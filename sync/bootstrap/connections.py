@@ -89,6 +89,6 @@ async def _write_a_row(running: Running) -> None:
 
 
 async def _ask(service: InstanceSource) -> None:
-    """Ask for the instances of a study that nobody has: being told so is being allowed to ask."""
+    """Ask for the instances of a study that does not exist: an answer shows that access is granted."""
     async for _ in service.objects_of(_NO_STUDY):
         return

@@ -35,7 +35,7 @@ SHORTEST_DELAY, LONGEST_DELAY = 20.0, 40.0
 logger = logging.getLogger(__name__)
 
 PutBack = Callable[[str, str, float], Awaitable[None]]
-"""Sends a text to one of our queues, visible after so many seconds; `StoreUnavailable` when it is not taken."""
+"""Sends a text to one of our queues, visible after that many seconds; `StoreUnavailable` when it is not taken."""
 
 
 async def take(queue: str, text: str, handle: Callable[[Running], Awaitable[None]]) -> None:

@@ -74,7 +74,7 @@ async def running() -> Running:
     """
     Return the services of this process, building them on the first call.
 
-    Tables and queues that are missing are created. An outage keeps nobody from starting: whatever needs a table meets
+    Tables and queues that are missing are created. An outage does not prevent the start: whatever needs a table meets
     the outage there, where it is known what to do about it, and the next calls try to create them again.
 
     Raises

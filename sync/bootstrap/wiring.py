@@ -36,7 +36,7 @@ class Running:
     capabilities: Callable[[], Awaitable[Capabilities]]
     """Asks the FHIR service what it is; `FhirUnavailable` when it is none of R4."""
     put_back: Callable[[str, str, float], Awaitable[None]]
-    """Sends a message to one of the queues, by name, visible after so many seconds."""
+    """Sends a message to one of the queues, by name, visible after that many seconds."""
     ensure: Callable[[], Awaitable[None]]
     """Creates tables and queues that are missing. Safe to repeat."""
     disconnect: Callable[[], Awaitable[None]]

@@ -37,7 +37,7 @@ PAGE = 500
 
 
 class Outcome(enum.Enum):
-    """What became of one letter."""
+    """Outcome for one dead letter."""
 
     ASKED = "asked"
     """Another look is on its way; its success will clear the letter."""
@@ -63,7 +63,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of the selected letters, or with ``dry_run`` what would have been tried: how many, by code."""
+    """Outcome for the selected dead letters, or with ``dry_run`` what would be tried: counts by code."""
 
     dry_run: bool
     selected: int = 0
@@ -84,7 +84,7 @@ async def retry(which: Selection, sources: Sources, s: Operate, *, who: str = ""
     Parameters
     ----------
     sources
-        What messages may name now; a setting mended since is how a refused message heals.
+        What messages may name now; a setting corrected since is how a refused message succeeds.
     who
         Who asks, for the audit trail.
 
@@ -110,7 +110,7 @@ async def discard(which: Selection, s: Operate, *, who: str, why: str, dry_run: 
     Raises
     ------
     ValueError
-        Somebody must answer for it: ``who`` or ``why`` is empty.
+        ``who`` or ``why`` is empty: the audit trail needs both.
     """
     if not who.strip() or not why.strip():
         raise ValueError("say who discards, and why")
@@ -189,7 +189,7 @@ async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
     await s.dirty.mark(study, s.clock.now())
     dirty = await s.dirty.read(study)
     if dirty is not None and dirty.value.not_before is not None:
-        with suppress(StoreConflict):  # somebody is at it already
+        with suppress(StoreConflict):  # another retry is at work already
             await s.dirty.postpone(replace(dirty.value, not_before=None), dirty.etag)
     await s.study_queue.enqueue(study, s.settings.quiet_period)
     return Outcome.ASKED

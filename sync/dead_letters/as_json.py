@@ -37,6 +37,6 @@ def revealed(secrets: Secrets) -> dict[str, Any]:
 
 
 def counted(report: Report) -> dict[str, Any]:
-    """Return as JSON what became of the selected letters."""
+    """Return the outcome for the selected dead letters as JSON."""
     outcomes = {outcome.value: count for outcome, count in report.outcomes.items()}
     return {"dry_run": report.dry_run, "selected": report.selected, "by_code": report.by_code, "outcomes": outcomes}

@@ -4,7 +4,7 @@ Dead letters as an operator sees them.
     overview   codes, how many of each, the newest            as cheap for many as for few
     browse     one page of a code                             reads only that page
     show       one letter
-    secrets    whose it is: for an operator who asks, and nobody else
+    secrets    whose it is: only for an operator who asks
 
 What can be done about them: `sync.dead_letters.actions`.
 """
@@ -36,7 +36,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What may hold patient data: shown to an operator who asks for it, and to nobody else."""
+    """What may hold patient data: shown only to an operator who asks for it."""
 
     object: str = field(default="", repr=False)
     """Account, container and name of the object."""
@@ -48,7 +48,8 @@ async def overview(known: Count, s: Reject, *, newest: int = NEWEST) -> Sequence
     """
     Group the letters that were counted by code, the largest group first, each with its newest letters.
 
-    Reads so many rows a code, however many letters there are; for the hint one row, once in the life of a process.
+    Reads a fixed number of rows per code, however many dead letters there are; for the hint one row, once in the life
+    of a process.
 
     Parameters
     ----------

@@ -221,7 +221,7 @@ async def _project(
 
 
 async def _remember(study: StudyRef, outcome: Projected, s: Deliver) -> None:
-    """Keep for people what came of a study; nothing depends on it, so nothing fails over it."""
+    """Record the outcome of a study for the dashboard; no work depends on it, so none fails because of it."""
     if outcome not in (Projected.WRITTEN, Projected.DEAD_LETTERED):
         return
     with suppress(SyncError):
@@ -268,7 +268,7 @@ async def handle_poison_study(text: str, s: Project) -> None:
 
 
 def _poison(code: str) -> PermanentError:
-    hint = "See the log for what failed; once it is mended, retry."
+    hint = "See the log for the failure; fix its cause, then retry."
     return PermanentError("delivered too often without success", code=code, hint=hint)
 
 

@@ -45,7 +45,7 @@ def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: dat
 
 def reinspect_message(message: Mapping[str, Any], allowed: Sources) -> Change:
     """
-    Read a message of ours; whoever may write to the queue may have made it up, so it is checked like an event.
+    Read a message of ours. Any writer to the queue could have made it up, so it is checked like an event.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def redelivered_message(text: str) -> str:
     Return the text of a message that is sent once more in place of one that was delivered.
 
     A study's message says so: the delivery may have ended after it wrote to FHIR, so the next one must not trust what
-    is recorded. Every other message is told nothing by it, and stays as it is.
+    is recorded. All other messages stay unchanged.
     """
     with contextlib.suppress(BadEvent):
         parse_study_message(text)

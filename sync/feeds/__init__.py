@@ -5,7 +5,7 @@ Reading the change feeds of DICOM services: what their entries say becomes chang
     Orthanc         changes, by sequence      ->  ids      ->  a look at each                         ->  ingest
 
 `reading` is how a timer or an event runs a feed: under a lease, a page at a time, the cursor moving only over what is
-done. `replay_window` gives the changes of some time to whoever wants them again; it needs no cursor.
+done. `replay_window` gives the changes of a period once more; it needs no cursor.
 """
 
 from sync.feeds.dicom_windows import next_timestamp

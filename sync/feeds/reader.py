@@ -37,7 +37,7 @@ async def read_dicom_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     Returns
     -------
     Mapping or None
-        How many changes had which outcome in this run; None when no service is configured, or somebody else reads.
+        How many changes had which outcome in this run; None when no service is configured, or another process reads.
 
     Raises
     ------

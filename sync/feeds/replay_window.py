@@ -36,7 +36,7 @@ async def replay_window(
     """
     Iterate over what changed in a DICOM service or an Orthanc, as batches for `sync.walks.walk.go`.
 
-    Nothing is written here. Whoever replays gives each change to ``handle_change(change, s, attempt=2)``: with
+    Nothing is written here. The replay gives each change to ``handle_change(change, s, attempt=2)``: with
     ``attempt`` above 1 a change that is known already marks its study dirty all the same. For a dry run compare
     ``change.look or await look(change.object, s)`` with the rows instead; a DICOM service's changes carry their looks,
     Orthanc's do not. ``position`` of the batches is empty: a window is read as a whole.
@@ -52,7 +52,7 @@ async def replay_window(
     start, end
         Aware; from ``start`` on and before ``end``, by the time of the service; None: no bound. Without any bound
         everything is covered: the feed from its beginning, or every instance that Orthanc holds. What Orthanc
-        lacks and we know of comes along always: nobody knows when it was deleted.
+        lacks and we know of comes along always: the time of its deletion is unknown.
 
     Raises
     ------

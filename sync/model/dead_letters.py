@@ -1,4 +1,4 @@
-"""Failures that wait for somebody, and what operators did about them."""
+"""Failures that need a person, and what operators did about them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SubjectKind(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """
-    A failure that needs somebody, kept until its cause is gone. One per subject: a repeat updates it.
+    A failure that needs a person, kept until its cause is gone. One per subject: a repeat updates it.
 
     ``subject`` is the object key, the study key or the digest of the message: never a name or a value. What a retry
     needs is kept elsewhere and shown to operators only: an object's name in its locator, a study's UID in its

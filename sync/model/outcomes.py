@@ -1,4 +1,4 @@
-"""The words for what became of an object or a study: the same in logs, metrics, counts and histories."""
+"""The outcomes of an object or a study: the same in logs, metrics, counts and histories."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Page:
     """
     Some objects of a listing in the order of their names; ``token`` asks for the next page, None: that was the last.
 
-    A token may hold an object's name: it is kept in a cursor and shown to nobody.
+    A token may hold an object's name: it is kept in a cursor and never shown.
     """
 
     objects: Sequence[ListedObject] = ()

@@ -22,7 +22,7 @@ class DirtyStudy:
     failing_since: datetime | None = None
     """When the failures began that ``attempts`` counts."""
     bypass_cache: bool = False
-    """Whether somebody asked for FHIR to be read: no record may stand for it."""
+    """Whether FHIR must be read for the next attempt: the cached projection is bypassed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

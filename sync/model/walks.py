@@ -16,7 +16,7 @@ class Cursor:
     How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
 
     ``position`` is JSON and the walker's own; it names no patient. ``holder`` is who walks until ``held_until`` (aware
-    UTC), empty when nobody does: see `sync.protocol.leases`.
+    UTC), empty when no process does: see `sync.protocol.leases`.
     """
 
     name: str

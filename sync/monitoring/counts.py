@@ -4,10 +4,10 @@ How things stand now: what waits, for how long, what is in FHIR, what was set as
     read_figures   one page of a table  ->  exact, when that page is all; else the counts that were kept
     keep_counts    some pages more, each time it is called; the end of the table  ->  new counts are kept
 
-So a world of up to a thousand rows a table is told exactly, and a larger one as it was at most a walk ago: of a table
-that had more rows than a page when it was counted lately, no page is read at all. But for outstanding studies, which
-go as quickly as they come, and tell whether anything is left to do. A count cannot drift, for it is always counted
-anew; a crash repeats a few pages.
+So a world of up to a thousand rows a table is counted exactly, and a larger one as of its last complete count: of a
+table that had more rows than a page when it was counted lately, no page is read at all. But for outstanding studies,
+which go as quickly as they come, and tell whether anything is left to do. A count cannot drift, for it is always
+counted anew; a crash repeats a few pages.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ UNREAD_CURSOR = "feeds.unread"
 """Cursor of a feed that never was read -> since when that is known; `sync.monitoring.alerts.unread_feeds` keeps it."""
 
 LATELY = timedelta(minutes=15)
-"""So old may a count of a large table be that is told without a look at the table; the timer counts far more often."""
+"""Maximum age of a large table's count that is shown without reading the table; the timer counts far more often."""
 
 _LEASE = 120.0
 
@@ -211,7 +211,7 @@ async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> C
 
 
 def _stands(cursor: Cursor | None, kept: Count, now: datetime) -> bool:
-    """Whether a kept count is told without a look: it was counted lately, and one page was not enough."""
+    """Whether a kept count is used without reading the table: it was counted lately, and one page was not enough."""
     pages = cursor.position["kept"].get("pages", 1) if cursor is not None else 1
     return pages > 1 and kept.at is not None and now - kept.at <= LATELY
 

@@ -51,7 +51,7 @@ _CURSOR = "metrics"
 
 
 def floor(timestamp: datetime, seconds: int) -> datetime:
-    """Return the last multiple of so many seconds since 1970, UTC."""
+    """Return the last multiple of that many seconds since 1970, UTC."""
     return datetime.fromtimestamp(timestamp.timestamp() // seconds * seconds, UTC)
 
 
@@ -95,7 +95,7 @@ class Recorder:
                 del self._minutes[minute]
 
     async def run(self, interval: float) -> None:
-        """Flush every so many seconds, for ever; a failure is logged and tried again."""
+        """Flush every that many seconds, for ever; a failure is logged and tried again."""
         while True:
             await asyncio.sleep(interval)
             try:

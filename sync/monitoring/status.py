@@ -23,13 +23,13 @@ from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, O
 from sync.telemetry.measurements import MINUTE, Measurement
 
 RECENT = 5
-"""Minutes that throughput and latency are told for."""
+"""Minutes over which throughput and latency are reported."""
 
 HELD_MINUTES = 2
-"""Minutes without a processed object after which leased messages are told of."""
+"""Minutes without a processed object after which leased messages are reported."""
 
 OVERDUE = 2.0
-"""Waits so many times the longest one that the settings allow are behind, not just on their way."""
+"""A study that waits this many times the longest regular wait is behind, not just on its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ async def read_status(s: Measure) -> Status:
 
 
 def recently(now: datetime) -> datetime:
-    """Since when throughput and latency are told."""
+    """Start of the minutes over which throughput and latency are reported."""
     return floor(now, MINUTE) - timedelta(minutes=RECENT)
 
 
@@ -223,7 +223,7 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core, *, held: Se
     Parameters
     ----------
     held
-        Sentences about messages that nobody works on, see `_held`.
+        Sentences about messages that no worker processes, see `_held`.
     """
     raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
@@ -275,7 +275,7 @@ def _held(counts: SystemCounts, chart: Chart) -> list[str]:
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:
-    """Tell that the timers do not run, before anybody who watches has raised it, and when nobody does."""
+    """Report that the timers do not run, before and without any watcher that raises the alert."""
     age = evaluation.stopped_for(counts)
     rule = BY_CODE[evaluation.STOPPED]
     return (

@@ -18,7 +18,7 @@ UNKNOWN = {
     "code": "study.unknown",
     "hint": "No object of this study was ever seen. Check the Study Instance UID and the partition, or run a backfill.",
 }
-"""What is answered for a study that nobody knows."""
+"""Answer for an unknown study."""
 
 
 ShownDeadLetter = Annotated[DeadLetter, PlainSerializer(DeadLetter.shown, when_used="json")]

@@ -5,7 +5,7 @@ Who calls an HTTP function, and may they change anything. Pure: headers and sett
             ──> operator_of ──> Caller, or AccessRefused             for everything that acts
 
 The host has checked the function key before we run; here is what comes on top. With ``DICOM_SYNC_OPERATORS`` = ``none``
-nobody may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
+no one may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
 says it, in a header that the front end sets and that it removes from requests that bring one of their own. Where no
 such front end stands before us the header proves nothing: any holder of the key could send it, and a container or a pod
 gets no front end. So the role counts only where App Service says ``WEBSITE_AUTH_ENABLED=True``; silence is a no.
@@ -65,7 +65,7 @@ Kind = Literal["reader", "key", "person"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """
-    Who calls: somebody who may only look, the holder of the key, or a person (or application) that signed in.
+    The caller: a reader, the holder of the key, or a person (or application) that signed in.
 
     ``name`` is printable and at most 100 characters; empty when the caller did not say.
     """

@@ -49,7 +49,7 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     Raises
     ------
     Contention
-        Somebody else kept changing it.
+        Another operator kept changing it.
     """
 
     async def pause() -> Pause:

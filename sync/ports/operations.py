@@ -1,4 +1,4 @@
-"""What people see and are told: measurements, history, counts, notices, events."""
+"""What operators see: measurements, history, counts, notifications, events."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class AuditTrail(Protocol):
         ...
 
     async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most so many, the newest first."""
+        """Return at most that many, the newest first."""
         ...
 
 
 class StudyHistory(Protocol):
-    """What came of studies lately, for the dashboard. Nothing depends on it, and a crash may lose an entry."""
+    """The recent processing history of studies, for the dashboard. No work depends on it; a crash may lose an entry."""
 
     async def add(self, event: StudyEvent) -> None:
         """Keep an event; the same one again is one."""
@@ -52,7 +52,7 @@ class StudyHistory(Protocol):
         ...
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most so many events that are older, and return how many; oldest first or not."""
+        """Delete at most that many events that are older, and return how many; oldest first or not."""
         ...
 
 
@@ -72,7 +72,7 @@ class MetricHistory(Protocol):
         ...
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most so many rows of that length that start earlier, and return how many; oldest first."""
+        """Delete at most that many rows of that length that start earlier, and return how many; oldest first."""
         ...
 
 
@@ -88,7 +88,7 @@ class Outbox(Protocol):
         ...
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
-        """Return at most so many, in no particular order."""
+        """Return at most that many, in no particular order."""
         ...
 
 

@@ -46,11 +46,11 @@ class UndeliveredEvents(Protocol):
     """Event Grid's dead-letter container: blobs with events that it could not deliver."""
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most so many names, of blobs that are not marked; none when there is no container."""
+        """Return at most that many names, of blobs that are not marked; none when there is no container."""
         ...
 
     async def read(self, name: str, most: int) -> str | None:
-        """Return the text of a blob, cut at so many bytes; None when it is gone."""
+        """Return the text of a blob, cut at that many bytes; None when it is gone."""
         ...
 
     async def remove(self, name: str) -> None:

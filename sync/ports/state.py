@@ -124,7 +124,7 @@ class Projections(Protocol):
         ...
 
     async def write(self, projection: Projection, etag: str | None) -> str:
-        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when another writer changed it."""
         ...
 
     def all(self) -> AsyncIterator[Projection]:
@@ -132,7 +132,7 @@ class Projections(Protocol):
         ...
 
     async def after(self, key: str, limit: int) -> Sequence[Projection]:
-        """Return the next rows beyond a study key, at most so many, by study key; an empty key is the beginning."""
+        """Return the next rows beyond a study key, at most that many, by study key; an empty key is the beginning."""
         ...
 
     async def find(self, key: str) -> Projection | None:
@@ -171,7 +171,7 @@ class Cursors(Protocol):
         ...
 
     async def write(self, cursor: Cursor, etag: str | None) -> str:
-        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when somebody else wrote."""
+        """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when another writer changed it."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -160,9 +160,9 @@ class ReadOnlyFhir(FhirServer):
         gone = [write for write in writes if write.resource is None]
         self.removals += gone
         if len(gone) == len(writes) and all(write.resource_type in _REMOVED_FOR_GOOD for write in gone):
-            raise FhirConflict("a rehearsal removes nothing")
+            raise FhirConflict("a dry run removes nothing")
         self.writes += [write for write in writes if write.resource is not None]
-        return [None if write.resource is None else "rehearsed" for write in writes]
+        return [None if write.resource is None else "dry run" for write in writes]
 
 
 def _address(write: FhirWrite) -> str:
@@ -179,7 +179,7 @@ class _Unwritten(Projections):
 
     async def write(self, projection: Projection, etag: str | None) -> str:  # noqa: ARG002 -- nothing to fence
         self.last = projection
-        return "rehearsed"
+        return "dry run"
 
     def all(self) -> AsyncIterator[Projection]:
         return self._real.all()

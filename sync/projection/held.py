@@ -74,7 +74,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
     """
     Tell what FHIR holds of the study, from the record or from the server. Only reads; safe to repeat.
 
-    A study without a usable record is looked up by identifier once: a resource of somebody else is adopted. An
+    A study without a usable record is looked up by identifier once: a resource of another system is adopted. An
     adopted one is read each time, for its owner goes on writing it.
 
     Raises
@@ -94,7 +94,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
 
 
 def held_as(study: StudyRef, resource: Resource) -> Held:
-    """Return what is held, given the resource; one with another id than ours is somebody else's."""
+    """Return what is held, given the resource; one with another id belongs to another system."""
     return Held(
         resource_id=resource["id"],
         adopted=resource["id"] != study_id(study),

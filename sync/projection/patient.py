@@ -4,11 +4,11 @@ The Patient of a study: found, linked, created, updated, rebuilt, left.
     policy           Patient of others found         none found
     link-or-create   linked, never written           ours is created from the rows
     update           written with what the rows say  ours is created from the rows
-    reference-only   nobody looks: the study names its patient by identifier and display
+    reference-only   no search: the study names its patient by identifier and display
 
 A Patient that we write is a projection of the rows that its studies leave in the patients table. The order of steps
 carries correctness, because servers fence neither creates nor deletes: first our own row, then the version of the
-resource, then all rows, then the write, and after it the rows once more. Whoever comes late sees
+resource, then all rows, then the write, and after it the rows once more. A late attempt sees
 the other's row, or fails the If-Match.
 """
 
@@ -118,7 +118,7 @@ async def link_patient(
     AmbiguousMatch
         Several Patients of others carry the identifier.
     Conflict
-        Another pass, or somebody else, was faster: begin again.
+        Another attempt, or another system, was faster: start again.
     """
     same = PatientLink(
         resource_id=target.resource_id,
@@ -222,7 +222,7 @@ async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow]
 
 
 async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Compare) -> bool:
-    """Whether somebody else's Patient carries the identifier: then the remaining rows are on their way out."""
+    """Whether a Patient of another system has the identifier: then the remaining rows are on their way out."""
     for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
         matches = await s.fhir.search("Patient", identifier["system"], identifier["value"])
         return bool(_of_others(matches) or await _made_by_cast(rows[0].attributes, s))
@@ -245,7 +245,7 @@ async def _held(target: PatientTarget, claim: PatientClaim, s: Compare) -> Resou
         return held
     held = await _find(claim, s)
     if held is not None and held["id"] != target.resource_id and s.settings.patient_policy == "update":
-        raise FhirConflict("somebody else's Patient appeared meanwhile")
+        raise FhirConflict("a Patient of another system appeared meanwhile")
     return held
 
 

@@ -21,7 +21,7 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
 
     An adopted one, or one that others refer to, becomes ``cancelled``.
 
-    One that we never wrote stays as it is. What is left is recorded as none of ours: whoever comes next looks it up.
+    One that we never wrote stays as it is. The rest is recorded as owned by others: the next attempt looks it up.
 
     Returns
     -------

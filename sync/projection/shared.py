@@ -2,7 +2,7 @@
 What many studies refer to: the Endpoint and the Devices.
 
 Every study builds the same bytes of them, so no two can undo each other's. Each is read once a process, and whenever
-nothing is trusted; it stays when the study goes, for nobody knows who else refers to it.
+nothing is trusted; it stays when the study goes, because other resources may refer to it.
 """
 
 from __future__ import annotations

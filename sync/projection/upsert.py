@@ -53,7 +53,7 @@ async def write_study(
     Raises
     ------
     Conflict
-        Somebody else wrote in between: begin again, without trust.
+        Another writer changed it in between: start again and bypass the cached projection.
     PermanentError
         FHIR or our own validation refuses the study.
     TransientError
@@ -61,7 +61,7 @@ async def write_study(
     """
     built = build_study(study, rows, s.settings) if rows else None
     if built is not None and trust and recorded is not None and held.version is None:
-        raise FhirConflict("the study was gone and comes back: somebody else may have created it meanwhile")
+        raise FhirConflict("the study was gone and comes back: another system may have created it meanwhile")
     if held.taken_over:
         held = replace(held, notes=descriptions(rows))
     p = ProjectionAttempt(study=study, held=held, recorded=recorded, trust=trust)
@@ -103,7 +103,7 @@ async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None
     """
     Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
 
-    ``finished`` goes false: until the pass ends nobody may trust the record.
+    ``finished`` goes false: until the attempt ends, the record must not be trusted.
     """
     known = p.before or Projection(study=p.study, fhir_id=p.held.resource_id)
     keys = known.patient_keys | ({row_key} if row_key else frozenset())

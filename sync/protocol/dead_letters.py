@@ -1,5 +1,5 @@
 """
-How dead letters are written, once for whoever finds out that one is needed.
+How dead letters are written: one place for every stage that needs one.
 
     an object can never become an instance      `record_rejection`, part of what the object is
     an object could not be looked at            `dead_letter_object`

@@ -40,7 +40,7 @@ class Lease:
         Raises
         ------
         StoreConflict
-            Somebody else holds the lease now: stop.
+            Another process holds the lease now: stop.
         """
         now = self._clock.now()
         until = now + timedelta(seconds=self._seconds)
@@ -53,7 +53,7 @@ class Lease:
         Raises
         ------
         StoreConflict
-            Somebody else holds the lease now: stop.
+            Another process holds the lease now: stop.
         """
         until = self._clock.now() + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, held_until=until))
@@ -65,7 +65,7 @@ class Lease:
         Raises
         ------
         StoreConflict
-            Somebody else holds the lease now: stop.
+            Another process holds the lease now: stop.
         """
         await self._write(replace(self._held.value, position=position))
 
@@ -74,7 +74,7 @@ class Lease:
         try:
             await self._write(replace(self._held.value, holder="", held_until=None))
         except StoreConflict:
-            return  # somebody else holds it already
+            return  # another process holds it already
 
     async def _write(self, cursor: Cursor) -> None:
         self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
@@ -82,17 +82,17 @@ class Lease:
 
 async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> Lease | None:
     """
-    Take the lease of a cursor for so many seconds; each `Lease.advance` renews it.
+    Take the lease of a cursor for that many seconds; each `Lease.advance` renews it.
 
     Returns
     -------
     Lease or None
-        None when somebody else holds it.
+        None when another process holds it.
 
     Raises
     ------
     StoreUnavailable
-        Storage did not answer: nobody knows the position, so nobody walks.
+        Storage did not answer: the position is unknown, so no walk starts.
     """
     now = clock.now()
     known = await cursors.read(name)

@@ -1,5 +1,5 @@
 """
-Result events, at least once: whoever has something to tell puts it into the outbox first, and delivers it afterwards.
+Result events, at least once: a stage puts its event into the outbox first and publishes it afterwards.
 
     announce    into the outbox, before the last row goes that would have the work done again after a crash
     deliver     what this process has announced; what fails stays in the outbox
@@ -107,7 +107,7 @@ async def _forget(events: Sequence[ResultEvent], s: Announce) -> int:
 
 async def add_study_event(after: Projection, before: Projection | None, s: Announce) -> Projection:
     """
-    Announce what became of a study, if that is news, and return the projection row that says so.
+    Add the event of a study, if its state changed, and return the projection row that records it.
 
     Safe to repeat: the caller writes the row next; dying in between, its next life announces it again, by the same id.
     """

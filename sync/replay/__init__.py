@@ -1,7 +1,7 @@
 """
 Replay: what changed in some time, or one study, looked at again and compared with what FHIR really holds.
 
-    request  ->  changes of its source  ->  look at what is not known as it is  ->  mark in distrust  ->  project
+    request  ->  changes of its source  ->  inspect what changed  ->  mark, bypassing the cache  ->  project
 
 A replay writes marks, not FHIR: the projection reads FHIR and writes only what differs. So it heals a server that lost
 data, and where all is right it writes nothing. `requests` says what may be asked for, `sources` where changes come

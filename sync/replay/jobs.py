@@ -1,7 +1,7 @@
 """
 Replays that go on: through kills, in slices, beside events and one another.
 
-A replay is a row of the cursors: what was asked, how far it is, what was counted. Whoever holds its lease takes it
+A replay is a row of the cursors: what was asked, how far it is, what was counted. The holder of its lease takes it
 further, the command to its end, the timer a slice at a time; the row is all that one needs to know of the other.
 """
 
@@ -117,7 +117,7 @@ async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: ReadFeeds, un
                 until = time.monotonic() + WHOLE
             return await advance(job, walk, sources, s, until=until)
     except Contention:
-        return False  # somebody is at it
+        return False  # another process is at it
     except SyncError as failure:
         # what was done is noted; the next slice tries again
         s.telemetry.event("replay.interrupted", logging.WARNING, replay=cursor.name, code=failure.code)
@@ -187,7 +187,7 @@ async def _noting(job: Job, batches: AsyncIterator[Batch]) -> AsyncIterator[Batc
 
 
 class _Again:
-    """Looks at what is not known as it is, and marks every study of it in distrust."""
+    """Inspects what changed, and marks each of its studies to be compared with FHIR."""
 
     def __init__(self, walk: Walk, s: Ingest, *, reread: bool) -> None:
         self._walk, self._s, self._reread = walk, s, reread

@@ -87,7 +87,7 @@ async def preview_replay(
     longest = s.settings.longest_wait_seconds
     tried = retry_then_dead_letter(inspections.inspect, walk, inspections.pass_over, longest_wait=longest)
     await run_walk(batches, tried, walk, parallel=parallel)
-    # an implementation of a port may have more to it than the port, which the rehearsal does not need
+    # an implementation of a port may have more to it than the port, which the dry run does not need
     apart = replace(s, ledger=inspections.ledger)
     for study in sorted(inspections.studies):
         walk.count("studies")

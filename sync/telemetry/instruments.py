@@ -126,8 +126,8 @@ def _histogram(name: str, unit: str, description: str, bounds: tuple[float, ...]
     )
 
 
-OBJECTS = _counter("dicom_sync.objects", "{object}", "Objects looked at, by what came of it.", OBJECT_OUTCOME)
-STUDIES = _counter("dicom_sync.studies", "{study}", "Studies projected, by what came of it.", STUDY_OUTCOME)
+OBJECTS = _counter("dicom_sync.objects", "{object}", "Objects inspected, by outcome.", OBJECT_OUTCOME)
+STUDIES = _counter("dicom_sync.studies", "{study}", "Studies projected, by outcome.", STUDY_OUTCOME)
 POSTPONED = _counter("dicom_sync.studies.postponed", "{study}", "Studies that wait for the FHIR service.", CODE)
 SWEPT = _counter("dicom_sync.studies.swept", "{study}", "Studies whose wake-up was lost.")
 SWEEPS = _counter("dicom_sync.sweeps", "{sweep}", "Runs of the sweeper: the heartbeat of the timers.")
@@ -156,7 +156,7 @@ DIRTY_STUDIES = _gauge("dicom_sync.dirty.studies", "{study}", "Studies that are 
 DIRTY_AGE = _gauge("dicom_sync.dirty.age", "s", "How long the oldest outstanding study has been waiting.")
 FEED_LAG = _gauge("dicom_sync.feed.lag", "s", "Since a feed last moved, or was found to be at its end.", FEED)
 SYNCED_STUDIES = _gauge("dicom_sync.synced.studies", "{study}", "Studies that are in FHIR.")
-KEPT_DEAD_LETTERS = _gauge("dicom_sync.dead_letters.kept", "{dead_letter}", "Dead letters that wait for somebody.")
+KEPT_DEAD_LETTERS = _gauge("dicom_sync.dead_letters.kept", "{dead_letter}", "Dead letters that are kept.")
 HELD_REMOVALS = _gauge(
     "dicom_sync.removals.held", "{dead_letter}", "Removals past the ceiling, which wait for an operator."
 )

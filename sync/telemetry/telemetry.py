@@ -80,7 +80,7 @@ class Tracing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a block can say of its span while it runs; nobody listens when nothing is traced."""
+    """What a block can add to its span while it runs; without tracing it has no effect."""
 
     kind: SpanKind
     opened: OpenSpan | None = None

@@ -11,7 +11,7 @@ from sync.testing.table import MemoryTable
 
 
 class MemoryDeadLetters(DeadLetters):
-    """Failures that need somebody, one row a subject."""
+    """Failures that need a person, one row per subject."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[tuple[SubjectKind, str], DeadLetter] = MemoryTable()
@@ -64,5 +64,5 @@ class MemoryAuditTrail(AuditTrail):
         self._entries[replace(entry, why="")] = entry
 
     async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most so many, the newest first."""
+        """Return at most that many, the newest first."""
         return sorted(self._entries.values(), key=lambda entry: entry.at, reverse=True)[:limit]

@@ -1,4 +1,4 @@
-"""What came of studies lately, in memory."""
+"""The recent processing history of studies, in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MemoryHistory(StudyHistory):
         return self._newest_first()[:most]
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most so many events that are older."""
+        """Delete at most that many events that are older."""
         old = [key for key in self._events if key[0] < before][:most]
         for key in old:
             del self._events[key]

@@ -27,7 +27,7 @@ class MemoryMetricHistory(MetricHistory):
                 yield row
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most so many rows of that length that start earlier."""
+        """Delete at most that many rows of that length that start earlier."""
         old = [row for row in self._oldest_first(seconds) if row.start < before][:most]
         await self.drop(old)
         return len(old)

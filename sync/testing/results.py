@@ -25,7 +25,7 @@ class MemoryOutbox(Outbox):
         self.table.discard(event.id)
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
-        """Return at most so many."""
+        """Return at most that many."""
         return self.table.values()[:limit]
 
 

@@ -81,7 +81,7 @@ class MemoryLedger(Ledger):
         return rows.values() if rows is not None else []
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
-        """Return ``order`` of so many rows of the study."""
+        """Return ``order`` of that many rows of the study."""
         return [row.order for row in (await self.read(study))[:most]]
 
 
@@ -127,7 +127,7 @@ class MemoryProjections(Projections):
         return self.table.get(study.key)
 
     async def write(self, projection: Projection, etag: str | None) -> str:
-        """Insert (``etag`` None) or replace; `StoreConflict` when somebody else wrote."""
+        """Insert (``etag`` None) or replace; `StoreConflict` when another writer changed it."""
         key = projection.study.key
         return self.table.insert(key, projection) if etag is None else self.table.replace(key, projection, etag)
 
@@ -177,7 +177,7 @@ class MemoryCursors(Cursors):
         return self.table.get(name)
 
     async def write(self, cursor: Cursor, etag: str | None) -> str:
-        """Insert (``etag`` None) or replace; `StoreConflict` when somebody else wrote."""
+        """Insert (``etag`` None) or replace; `StoreConflict` when another writer changed it."""
         name = cursor.name
         return self.table.insert(name, cursor) if etag is None else self.table.replace(name, cursor, etag)
 

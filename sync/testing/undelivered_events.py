@@ -15,11 +15,11 @@ class MemoryUndeliveredEvents(UndeliveredEvents):
         self.marked: set[str] = set()
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most so many names, of blobs that are not marked."""
+        """Return at most that many names, of blobs that are not marked."""
         return [name for name in sorted(self.blobs) if name not in self.marked][:most]
 
     async def read(self, name: str, most: int) -> str | None:
-        """Return the text, cut at so many bytes; None when it is gone."""
+        """Return the text, cut at that many bytes; None when it is gone."""
         text = self.blobs.get(name)
         return text.encode()[:most].decode("utf-8", "replace") if text is not None else None
 

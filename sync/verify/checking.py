@@ -17,7 +17,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 Found = Sequence[Drift] | None
-"""What a look found: drifts, nothing, or None when somebody was at work."""
+"""What a check found: drifts, nothing, or None while work was pending."""
 
 AT_ONCE = 8
 """Looks at once; a FHIR service answers more only more slowly."""

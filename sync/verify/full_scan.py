@@ -1,7 +1,7 @@
 """
 One round over everything, for the command line: the source's list, studies by key, FHIR's own list.
 
-    a chunk of studies at once  ->  the doubtful ones, after a pause, once more  ->  mend, or only note
+    a chunk of studies at once  ->  the doubtful ones, after a pause, once more  ->  repair, or only note
 
 Memory is that of one chunk, and of what was found. What is found is noted in table ``drifts``, and what is right again
 is taken out of it.
@@ -36,11 +36,11 @@ class ScanObserver(Protocol):
     """Who hears of it while it goes on."""
 
     def found(self, drift: Drift, *, repaired: bool) -> None:
-        """Hear of a drift, and whether it is mended by now."""
+        """Receive a drift, and whether it is repaired."""
         ...
 
     def progress(self, phase: str, done: int, fraction: float | None) -> None:
-        """Hear how many of a phase are done; the fraction is None where nobody knows."""
+        """Receive how many of a phase are done; the fraction is None if unknown."""
         ...
 
 
@@ -49,7 +49,7 @@ class Plan:
     """
     What a round is to do.
 
-    ``objects``: ask the source for each object too. ``sample``: look at so many studies only, from the study key
+    ``objects``: ask the source for each object too. ``sample``: check that many studies only, from the study key
     ``start`` on, and list nothing. ``removals``: how many resources that no study stands for may be deleted.
     """
 

@@ -9,10 +9,10 @@ from sync.model import DriftKind
 HINTS: Mapping[DriftKind, str] = {
     DriftKind.MISSING: "FHIR lacks what the ledger says. --repair writes it again.",
     DriftKind.STALE: "FHIR says something older than the ledger. --repair writes the present state.",
-    DriftKind.FOREIGN_MODIFIED: "Somebody else changed elements that are ours. --repair sets them right again.",
+    DriftKind.FOREIGN_MODIFIED: "Another system changed elements that the sync owns. --repair writes them again.",
     DriftKind.ORPHANED: "FHIR holds a resource of ours that no object stands behind. --repair removes it.",
     DriftKind.DOUBLED: "A second ImagingStudy has the same UID. --repair removes a plain copy; merge others by hand.",
-    DriftKind.DEAD_LETTERED: "FHIR or the mapping refuses the study. See its dead letter, mend the cause, then retry.",
+    DriftKind.DEAD_LETTERED: "FHIR or the mapping refuses the study. See its dead letter, fix the cause, then retry.",
     DriftKind.OBJECT_GONE: "The ledger has an object that the source no longer holds. --repair takes it out.",
     DriftKind.OBJECT_CHANGED: "The source holds another version of an object than the ledger. --repair reads it.",
     DriftKind.OBJECT_UNSEEN: "The source holds an object that was never looked at. --repair reads it.",

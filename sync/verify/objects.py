@@ -66,7 +66,7 @@ async def _kind(known: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKind
     except SourceGone:
         return DriftKind.OBJECT_GONE
     except ForeignSource:
-        return None  # its container is no longer ours to read, so nobody can tell
+        return None  # its container is no longer ours to read, so its state is unknown
     same = locator.study == study and (now == locator.etag or await is_same_record(known, s))
     return None if same else DriftKind.OBJECT_CHANGED
 

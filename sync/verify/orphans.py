@@ -29,7 +29,7 @@ async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) ->
     Returns
     -------
     list or None
-        What disagrees; nothing when it is not ours, or is checked with its study. None when somebody is at work on it.
+        What disagrees; nothing when it is not ours, or is checked with its study. None while work on it is pending.
     """
     ours = _OURS.fullmatch(str(listed.get("id", "")))
     if ours is None:

@@ -107,7 +107,7 @@ class _Place:
 
 async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None = None) -> int:
     """
-    Look at the next slice, and again at what was found before; note what drifts, and mend it if that is set.
+    Look at the next slice, and again at what was found before; note what drifts, and repair it if that is set.
 
     Safe to repeat, to interrupt and to run beside anything. The two parts fail apart: known drift that cannot be looked
     at does not keep the round from going on. What fails is tried at the same place by the next runs; after
@@ -307,7 +307,7 @@ class _Run:
         self.found.update(drift.kind for drift in await self._judge.conclude(subject, found, left))
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
-        """Mend a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
+        """Repair a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
         if (ref := self._refs.get(subject)) is not None:
             await repair_object(ref, self._s)
             self.repaired += len(drifts)

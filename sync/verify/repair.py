@@ -1,5 +1,7 @@
 """
-Mending: look at the objects again, project the study again, without trust. There is no other way to write.
+Repair: inspect the objects again, project the study again, bypassing the cached projection.
+
+There is no other way to write.
 
 Two things no study can do, so they are done here: a second ImagingStudy beside a study's own, and a resource that no
 record knows, are deleted. Both are bounded by a budget: who verifies against the wrong state account finds every
@@ -21,7 +23,7 @@ from sync.verify.objects import find_objects, reinspect
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
-"""Leaves no row anywhere: to leave a patient as nobody is to make the Patient agree with the rows there are."""
+"""No study: leaving a patient with it makes the Patient agree with the remaining rows."""
 
 OF_OBJECTS = frozenset({DriftKind.OBJECT_GONE, DriftKind.OBJECT_CHANGED, DriftKind.OBJECT_UNSEEN})
 _REMOVABLE = frozenset({"ours", "copy"})
@@ -41,7 +43,7 @@ class Budget:
 
 async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Deliver) -> Sequence[Drift]:
     """
-    Mend one study and look again. Safe to repeat and to interrupt: the study is marked before anything is done.
+    Repair one study and check it again. Safe to repeat and to interrupt: the study is marked before anything is done.
 
     Returns
     -------

@@ -1,9 +1,9 @@
 """
-One study: what its rehearsed pass would write is where FHIR drifts from the ledger.
+One study: what a dry run would write is where FHIR drifts from the ledger.
 
-    not outstanding  ->  rehearse the pass, search for doubles, look at the objects  ->  not outstanding, same record
+    not dirty  ->  dry run, duplicates, objects  ->  not dirty, same record
 
-Whoever works on a study marks it before and records it after, so a look with equal records on both sides of it saw no
+All work on a study marks it before and records it after, so a look with equal records on both sides of it saw no
 work in between, but for a pass that died before its mark; a second look some time later tells that apart.
 """
 
@@ -36,7 +36,7 @@ async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> S
     Returns
     -------
     list or None
-        What disagrees, nothing when all is well; None when somebody is at work on the study.
+        What disagrees, nothing when all is well; None while work on the study is pending.
     """
     if await s.dirty.read(study) is not None:
         return None
@@ -103,9 +103,9 @@ def _address(write: FhirWrite) -> str:
 
 def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKind:
     """
-    Tell who is behind: FHIR, or somebody who wrote into what is ours.
+    Tell an old state of FHIR from a foreign change of our elements.
 
-    What we recorded last is still what the ledger says, and FHIR holds another version of it: somebody else wrote. A
+    What we recorded last is still what the ledger says, and FHIR holds another version of it: another system wrote. A
     version number below ours is a server that was set back.
     """
     record, after = planned.record, planned.after

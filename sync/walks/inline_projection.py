@@ -69,8 +69,8 @@ class LeftForTheApp(DirtyStudies):
     """
     The list of outstanding studies, for a command: a failure of the command holds no study back from the app.
 
-    What failed may have been written all the same, so the row is told that no record is to be trusted; when it is due,
-    how often it failed and since when stay as the app left them.
+    What failed may have been written all the same, so the row records that no cached projection is to be trusted; when
+    it is due, how often it failed and since when stay as the app left them.
     """
 
     def __init__(self, inner: DirtyStudies) -> None:

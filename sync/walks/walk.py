@@ -78,7 +78,7 @@ class Walk:
         Raises
         ------
         Contention
-            Somebody else walks here now.
+            Another process runs this walk now.
         """
         self.position = {**position, "counts": dict(self._done)}
         if self._lease is None:
@@ -121,9 +121,9 @@ async def walk_of(name: str, s: Jobs) -> AsyncIterator[Walk]:
     Raises
     ------
     Contention
-        Somebody else holds it.
+        Another process holds it.
     StoreUnavailable
-        Storage did not answer: nobody knows the position, so nobody walks.
+        Storage did not answer: the position is unknown, so no walk starts.
     """
     lease = await take(name, s.cursors, s.clock, seconds=LEASE)
     if lease is None:
@@ -141,7 +141,7 @@ async def walk_of(name: str, s: Jobs) -> AsyncIterator[Walk]:
 
 
 def _held() -> Contention:
-    return Contention("somebody else holds the cursor", code="walk.held", hint=HELD)
+    return Contention("another process holds this job's lease", code="walk.held", hint=HELD)
 
 
 async def run_walk(
@@ -163,7 +163,7 @@ async def run_walk(
     Raises
     ------
     Contention
-        Somebody else walks here now.
+        Another process runs this walk now.
     TransientError
         From the work, or from the batches. What was done stays done.
     """

@@ -106,7 +106,7 @@ async def act(visit: Visit, sources: Sources, s: Services) -> Page:
     Raises
     ------
     AccessRefused
-        Whoever sent the form may only look, or another site sent it.
+        The sender may only read, or another site sent the form.
     RequestRefused
         There is no such action, or it is not said who wants it, or why.
     """

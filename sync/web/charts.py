@@ -2,7 +2,7 @@
 Charts as SVG, drawn on the server: they need no library, no script and no network, and read well in light and dark.
 
 Pure. Colours are classes of the style sheet. A chart is an image with a title and a description in words, so that who
-cannot see it is told the same: the latest value, the highest, and over what time.
+cannot see it reads the same: the latest value, the highest, and over what time.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         return await _letters(visit, s, said=said)
     if name == "confirm":
         return await acting.confirm(visit, sources, s)
-    hint = "Check the address. A study that nobody knows has no page: if its objects are in the source, run a backfill."
+    hint = "Check the address. An unknown study has no page: if its objects are in the source, run a backfill."
     raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
 
 

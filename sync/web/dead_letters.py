@@ -46,7 +46,7 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
     Raises
     ------
     AccessRefused
-        Somebody who may only look asked for more.
+        A reader asked for an action.
     RequestRefused
         There is no such letter.
     """

@@ -22,7 +22,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         self._container = service.get_container_client(container)
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most so many names, of blobs that are not marked; none when there is no such container."""
+        """Return at most that many names, of blobs that are not marked; none when there is no such container."""
         found: list[str] = []
         with state_errors():
             try:
@@ -36,7 +36,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         return found
 
     async def read(self, name: str, most: int) -> str | None:
-        """Return the text, cut at so many bytes; None when it is gone."""
+        """Return the text, cut at that many bytes; None when it is gone."""
         with state_errors():
             try:
                 stream = await self._container.download_blob(name, offset=0, length=most)

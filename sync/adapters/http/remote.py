@@ -26,7 +26,7 @@ GONE = (404, 410)
 
 
 Note = Callable[[httpx.Response], None]
-"""Takes down what came of a request."""
+"""Records the outcome of a request."""
 
 
 class Remote(ABC):

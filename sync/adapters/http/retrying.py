@@ -1,4 +1,4 @@
-"""A few short retries of a request, for what passes by itself; whoever has to wait longer waits elsewhere."""
+"""A few short retries of a request, for failures that pass quickly; longer waits happen in queues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sync.errors import TransientError
 
 ATTEMPTS = 3
 LONGEST_SHORT_WAIT = 2.0
-"""Seconds; a service that asks for more is left alone, and whoever asked waits in a queue or for the next run."""
+"""Seconds; a service that asks for more is not retried here; the work waits in a queue or for the next run."""
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits that many seconds; tests wait for nothing."""
@@ -25,7 +25,7 @@ def short_retries(
     Parameters
     ----------
     is_outage
-        Tells what passes by itself from what only an operator can mend.
+        Tells failures that pass by themselves from those that need an operator.
     noted
         Called before each repetition.
     """

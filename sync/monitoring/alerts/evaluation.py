@@ -1,5 +1,5 @@
 """
-Alerts: raised once, cleared once, whoever evaluates and whatever dies in between.
+Alerts: raised once, cleared once, for any number of evaluators and any crash in between.
 
     evaluate_alerts (timer, each worker)  ->  one holds the lease  ->  figures and series  ->  state of each rule
         ->  states and unsent notices in one conditional write  ->  send, strike out
@@ -51,7 +51,7 @@ from sync.telemetry.measurements import MINUTE
 CURSOR = "alerts"
 ACKNOWLEDGED = "alerts.acknowledged"
 RAN = "alerts.ran"
-"""Row by which an app says that it runs while somebody else evaluates, who may be there first every time."""
+"""Row by which an app shows that it runs while another evaluator may always be first."""
 
 STOPPED = "alert.stopped"
 
@@ -69,8 +69,9 @@ class Alert:
     """
     The state of one rule.
 
-    ``raised_at`` is None while it is not raised. ``quiet_since`` is since when a raised one has been mended; only when
-    that lasts is it cleared. ``number`` counts how often it was raised: code and number name one alert for ever.
+    ``raised_at`` is None while it is not raised. ``quiet_since`` is since when a raised one has been below its
+    threshold; only when that lasts is it cleared. ``number`` counts how often it was raised: code and number name one
+    alert for ever.
     """
 
     code: str
@@ -151,7 +152,7 @@ async def evaluate_alerts(
     Parameters
     ----------
     outside
-        Somebody else than the app evaluates: it is no sign that the timers run.
+        Another process than the app evaluates: that does not show that the timers run.
 
     Returns
     -------
@@ -295,7 +296,7 @@ def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
 
 
 def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
-    """Return when the app itself last evaluated, or when somebody first watched for it; None before either."""
+    """Return when the app itself last evaluated, or when an outside watcher first looked for it; None before either."""
     at = position.get("app_at")
     return timestamp_from(at)
 

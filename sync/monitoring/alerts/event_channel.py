@@ -1,4 +1,4 @@
-"""Alerts as result events: through the same outbox and to the same topic as what became of studies."""
+"""Alerts as result events: through the same outbox and to the same topic as the events of studies."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     """
     Go one page on, and keep since when an object has been unseen. Safe to repeat; one worker at a time.
 
-    While events wait in the queue, nobody can tell what was never announced: then the walk rests.
+    While events wait in the queue, missing ones cannot be told from late ones: the walk rests.
 
     Raises
     ------

@@ -3,7 +3,7 @@ What an operator is warned of: one table, for our own evaluation, for Azure Moni
 
 A rule looks at one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
 of a gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``;
-and mended when it is at most four fifths of it, so that a figure that hovers around the threshold does not ring twice.
+and over when it is at most four fifths of it, so that a value near the threshold does not notify twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sync.telemetry.instruments import (
 )
 
 RELEASE = 0.8
-"""Share of the threshold at which a rule counts as mended."""
+"""Share of the threshold at which a broken rule counts as over."""
 
 
 class Severity(enum.Enum):
@@ -49,7 +49,7 @@ class Aggregation(enum.Enum):
     """The sum of a counter over the window."""
     ABSENT = "absent"
     """
-    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, somebody outside
+    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, an outside watcher
     tells: Azure Monitor, and `python -m sync alerts watch`.
     """
 
@@ -158,7 +158,7 @@ RULES = (
     Rule(
         code="alert.dead_letters",
         title="Dead letters were written",
-        hint="Look at the dead letters by code, mend the cause, then retry them.",
+        hint="List the dead letters by code, fix the cause, then retry them.",
         severity=Severity.WARNING,
         instrument=DEAD_LETTERS,
         figure=Aggregation.SUM,
@@ -168,7 +168,7 @@ RULES = (
     Rule(
         code="alert.poison",
         title="Messages failed too often and were set aside",
-        hint="Read the log around their time, mend the cause, then retry them.",
+        hint="Read the log around their time, fix the cause, then retry them.",
         severity=Severity.CRITICAL,
         instrument=DEAD_LETTERS,
         figure=Aggregation.SUM,
@@ -211,7 +211,7 @@ RULES = (
     Rule(
         code="alert.missing_events",
         title="An object is in the source and no event told of it",
-        hint="Mend the event subscription, then take in what was missed: python -m sync backfill",
+        hint="Correct the event subscription, then ingest the missed objects: python -m sync backfill",
         severity=Severity.CRITICAL,
         instrument=MISSING_EVENT_AGE,
         figure=Aggregation.NOW,
@@ -229,8 +229,8 @@ RULES = (
     ),
     Rule(
         code="alert.drift",
-        title="Source, ledger and FHIR disagree in so many places",
-        hint="If nobody did it on purpose, mend it: python -m sync verify --repair",
+        title="Source, ledger and FHIR differ",
+        hint="If that was not intended, repair it: python -m sync verify --repair",
         severity=Severity.WARNING,
         instrument=OPEN_DRIFT,
         figure=Aggregation.NOW,

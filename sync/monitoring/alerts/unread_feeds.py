@@ -32,7 +32,7 @@ async def note_unread_feeds(s: Measure) -> None:
     now = s.clock.now().isoformat()
     missed = {name: noted.get(name, now) for name in feeds if not await _was_read(name, s)}
     if missed != noted:
-        with suppress(StoreConflict):  # somebody else who watches has noted the same
+        with suppress(StoreConflict):  # another watcher has noted the same
             await s.cursors.write(Cursor(name=UNREAD_CURSOR, position=missed), kept.etag if kept is not None else None)
 
 

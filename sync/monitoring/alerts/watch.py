@@ -1,4 +1,4 @@
-"""What whoever stands watch does every half minute: count on, look for unread feeds and silence, evaluate."""
+"""One round of the watch, every 30 seconds: count, look for unread feeds and missing events, evaluate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def watch(
     outside: bool = False,
 ) -> Sequence[Notice]:
     """
-    Do all four; what fails of the first three keeps nobody from being warned. Safe to repeat and to run in any worker.
+    Do all four; a failure of the first three does not prevent alerts. Safe to repeat and to run in any worker.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ async def watch(
     Raises
     ------
     StoreUnavailable
-        Storage did not answer: nobody can be warned. Azure Monitor's own rules are for that.
+        Storage did not answer: no alert can be sent. Azure Monitor's own rules are for that.
     """
     phases = (
         Phase(name="counts", work=lambda: store_counts(s)),

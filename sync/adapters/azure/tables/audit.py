@@ -54,5 +54,5 @@ class TableAuditTrail(AuditTrail):
         await self._table.upsert(audit_row(entry))
 
     async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most so many, the newest first: rows come by their keys, and these run backwards."""
+        """Return at most that many, the newest first: rows come by their keys, and these run backwards."""
         return [audit_from(row) for row in await self._table.first(limit)]

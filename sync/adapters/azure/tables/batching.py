@@ -1,10 +1,10 @@
 """
 Concurrent row writes of one partition go out together, as entity-group transactions.
 
-Functions take one message each, but the invocations of a worker process share one event loop. Whoever writes a row
-hands it to the batcher and waits for its own outcome. A line goes out when nobody joined it for 20 ms, when 100 rows
-wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so one
-row that lost its race, or is refused, sends the others round row by row. One event loop a process.
+Functions take one message each, but the invocations of a worker process share one event loop. A caller that writes a
+row hands it to the batcher and waits for its own outcome. A line goes out when no row joined it for 20 ms, when 100
+rows wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so
+one row that lost its race, or is refused, sends the others round row by row. One event loop a process.
 
 Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
 cut on its way, is an outage for all of them, and so is the end of the task.

@@ -52,7 +52,7 @@ class TableCursors(Cursors):
         return await self._table.read(_PARTITION, key_of(name), cursor_from)
 
     async def write(self, cursor: Cursor, etag: str | None) -> str:
-        """Insert or replace; `StoreConflict` when somebody else wrote."""
+        """Insert or replace; `StoreConflict` when another writer changed it."""
         return await self._table.write(cursor_row(cursor), etag)
 
     async def delete(self, name: str) -> None:

@@ -1,5 +1,5 @@
 """
-Table ``deadletters``: what needs somebody.
+Table ``deadletters``: failures that need a person.
 
 A dead letter's keys are its kind and its subject, so that a repeat finds it; a page of one code is a filter that the
 service applies, and its continuation is the page's token.
@@ -127,7 +127,7 @@ def _token(continuation: dict[str, str] | None) -> str | None:
 
 
 def _continuation(token: str | None) -> Any:
-    """Inverse of `_token`; None when somebody made the token up."""
+    """Inverse of `_token`; None when the token is not one of ours."""
     try:
         found = json.loads(base64.urlsafe_b64decode(token or ""))
     except ValueError:

@@ -1,8 +1,8 @@
 """
-Table ``history``: what came of studies lately.
+Table ``history``: the recent processing history of studies.
 
 Each event has two rows, one among those of its study and one among those of all, and both keys begin with the time,
-newest first: the first page is what anybody wants to see.
+newest first: the first page is the one that is shown.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TableHistory(StudyHistory):
         return [history_from(row) for row in await self._table.first(most, _OF, partition=_LATEST)]
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most so many events that are older, both rows of each."""
+        """Delete at most that many events that are older, both rows of each."""
         rows = await self._table.first(most, _OLDER, partition=_LATEST, age=newest_first(before))
         old = [history_from(row) for row in rows]
         for start in range(0, len(old), _AT_ONCE):

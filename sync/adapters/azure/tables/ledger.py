@@ -72,6 +72,6 @@ class TableLedger(Ledger):
         return [ledger_from(row) async for row in self._table.partition(study.key)]
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
-        """Return ``order`` of so many rows of the study; only that travels."""
+        """Return ``order`` of that many rows of the study; only that travels."""
         rows = await self._table.first(most, "PartitionKey eq @partition", columns=["order"], partition=study.key)
         return [row["order"] for row in rows]

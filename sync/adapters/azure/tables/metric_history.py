@@ -101,7 +101,7 @@ class TableMetricHistory(MetricHistory):
             yield metric_row_from(row)
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most so many rows of that length that start earlier; a row that is gone already is fine."""
+        """Delete at most that many rows of that length that start earlier; a row that is gone already is fine."""
         (first, _), (last, until) = _keys(seconds, _BEGINNING), _keys(seconds, before)
         keys = ["PartitionKey", "RowKey"]
         old = await self._table.first(most, _BEFORE, columns=keys, first=first, last=last, end=until)

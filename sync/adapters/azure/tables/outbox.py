@@ -32,7 +32,7 @@ class TableOutbox(Outbox):
         await self._table.delete(_PARTITION, key_of(event.id))
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
-        """Return at most so many; what was put at other times has other ids, so none stays behind for long."""
+        """Return at most that many; what was put at other times has other ids, so none stays behind for long."""
         return [_event(row) for row in await self._table.first(limit)]
 
 

@@ -78,7 +78,7 @@ class TableProjections(Projections):
         return await self._table.read(study.key, _ROW, projection_from)
 
     async def write(self, projection: Projection, etag: str | None) -> str:
-        """Insert or replace; `StoreConflict` when somebody else wrote."""
+        """Insert or replace; `StoreConflict` when another writer changed it."""
         return await self._table.write(projection_row(projection), etag)
 
     async def all(self) -> AsyncIterator[Projection]:

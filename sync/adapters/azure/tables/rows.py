@@ -4,7 +4,7 @@ What all our rows have in common: keys, limits, and how big or many values go in
 Big parts (attributes, histories) are JSON, compressed, in binary properties of less than 64 KiB each; the whole row
 must stay below 1 MiB. Both limits are checked here, because the service's own answer to a breach names neither the row
 nor a remedy, and the emulator accepts rows that the service refuses. Times are ISO 8601 text, UTC: the service's own
-time type would lose what Python cannot represent, and nobody filters by it.
+time type would lose what Python cannot represent, and no query filters by it.
 
 Source: Azure "Understanding the Table service data model" (property and entity sizes, forbidden characters in keys).
 """

@@ -51,7 +51,7 @@ class Table:
             await self.client.upsert_entity(row, mode=UpdateMode.REPLACE)
 
     async def write(self, row: Entity, etag: str | None) -> str:
-        """Insert (``etag`` None) or replace, and return the new ETag; `StoreConflict` when somebody else wrote."""
+        """Insert (``etag`` None) or replace; return the new ETag. `StoreConflict` when another writer changed it."""
         with state_errors():
             if etag is None:
                 answer = await self.client.create_entity(row)
@@ -95,7 +95,7 @@ class Table:
     async def first(
         self, most: int, condition: str = "", *, columns: list[str] | None = None, **given: str
     ) -> list[Any]:
-        """Return the first so many rows that meet a condition, of all without one."""
+        """Return the first rows, that many, that meet a condition, of all without one."""
         found: list[Any] = []
         size = max(1, min(most, MOST))
         with state_errors():

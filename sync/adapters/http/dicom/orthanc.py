@@ -139,7 +139,7 @@ class Orthanc(OrthancServer):
             raise
 
     async def _if_there(self, path: str, *, accept: str = "application/json") -> Any:
-        """Return what can be had in another way too; None for any 404, whoever answers it."""
+        """Return what can be had in another way too; None for any 404, from any server."""
         try:
             return await self._web.get(path, accept=accept)
         except SourceGone:

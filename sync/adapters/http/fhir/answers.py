@@ -121,7 +121,7 @@ def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWr
     answer
         The answer, or the OperationOutcome of the entry.
     writes
-        What was sent: whoever updates a version expects it to be there.
+        What was sent: an update of a version expects it to be there.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def object_of(answer: httpx.Response) -> dict[str, Any]:
 
 def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict[str, Any]]:
     """
-    Return the entries of a Bundle; so many as were ``asked`` for, where each answers one.
+    Return the entries of a Bundle; as many as were ``asked`` for, where each answers one.
 
     Raises
     ------

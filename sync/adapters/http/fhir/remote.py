@@ -48,7 +48,7 @@ class FhirRemote(Remote):
             raise FhirUnavailable(str(status), retry_after=wait)
 
     def no_answer(self, problem: Exception) -> FhirUnavailable:
-        """Tell a certificate that is not trusted from an outage: nobody but the operator can mend it."""
+        """Tell a certificate that is not trusted from an outage: only the operator can correct it."""
         cause: BaseException | None = problem
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__ or cause.__context__
@@ -59,7 +59,7 @@ class FhirRemote(Remote):
 
     @contextmanager
     def observed(self, method: str, path: str) -> Iterator[Note]:
-        """Measure a request, and trace it; of its address only the type of resource is told."""
+        """Measure a request, and trace it; its span names only the type of resource."""
         kind, status, began = _resource_type(path), "none", time.perf_counter()
         try:
             with self.telemetry.span(FHIR_REQUEST, method=method, type=kind, **_where(self.base)) as span:
@@ -76,7 +76,7 @@ class FhirRemote(Remote):
 
 
 def _refused(answer: httpx.Response) -> dict[str, int]:
-    """Tell the status of an answer that is a failure to whoever traces; that something is not there is none."""
+    """Return the status of a failure for the span; an absent resource is no failure."""
     return {"refused": answer.status_code} if answer.is_error and answer.status_code not in GONE else {}
 
 
