@@ -64,7 +64,7 @@ class FeedWorld(MemoryWorld):
 
     async def source_equals_fhir(self) -> None:
         """Assert that FHIR shows what a sync shows that sees the service as it is now, and nothing else."""
-        fresh = FeedWorld()
+        fresh = FeedWorld(max_removals_per_hour=1000, max_removal_share_percent=100)
         fresh.service.instances = self.service.instances
         fresh.connect()
         for study in {

@@ -199,6 +199,8 @@ async def _is_approved(kind: SubjectKind, subject: str, ceiling: Ceiling, s: Rej
 
 async def _limit(s: Jobs) -> int:
     """Studies that may lose instances in a window: the lower one of number and share, but never fewer than a few."""
+    if s.settings.max_removal_share_percent >= _PERCENT:
+        return s.settings.max_removals_per_hour  # a share of everything bounds nothing, whatever was counted last
     counted = await s.cursors.read(Counted.PROJECTIONS.cursor)
     kept = counted.value.position.get("kept") if counted is not None else None
     studies = (kept or {}).get("counts", {}).get("studies", 0)

@@ -1,5 +1,6 @@
 """Worlds that are started once a run, and a place of its own in one of them for each test."""
 
+import os
 import signal
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ from tests.e2e.running import World, up
 
 SOON = {"DICOM_SYNC_QUIET_PERIOD": "1", "DICOM_SYNC_MAX_WAIT": "15"}
 """Tests wait for each quiet period."""
+
+os.environ.setdefault("DICOM_SYNC_MAX_REMOVALS_PER_HOUR", "1000")
+os.environ.setdefault("DICOM_SYNC_MAX_REMOVAL_SHARE_PERCENT", "100")
+# Tests delete all that they upload, also by commands that are started apart; the ceiling has tests of its own.
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -49,7 +49,6 @@ ENDS: Mapping[str, int] = {
     "make demo": -signal.SIGINT,  # Ctrl-C ends make itself, when the demo has ended
     "python -m sync": 2,  # without a command it shows its help, as the next does
     "python -m sync map": 2,
-    "python -m sync pause": 2,  # it asks why
     "python -m sync replay": 2,  # it asks from when on
     "python -m sync dead-letters list": 1,  # there are some, in this world
     "python -m sync dead-letters list --code CODE": 1,

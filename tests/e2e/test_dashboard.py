@@ -123,7 +123,7 @@ def test_pausing_and_resuming_asks_and_says_who(page, filled):
     page.locator("#resume").click()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()
-    expect(page.get_by_text("Projection goes on.")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("Projection is resumed.")).to_be_visible(timeout=SOON)
     expect(page.locator("#pause")).to_be_visible()
 
 
@@ -146,7 +146,7 @@ def test_dead_letters_are_retried_and_discarded_by_buttons(page, filled):
     expect(page.get_by_text(re.compile(r"It concerns \d"))).to_be_visible()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()
-    expect(page.get_by_role("status")).to_contain_text("retried", timeout=SOON)
+    expect(page.get_by_role("status")).to_contain_text("requeued", timeout=SOON)
     page.goto(dashboard(world, "/letters?of=header.not_dicom"))
     page.get_by_role("link", name="Discard", exact=True).first.click()
     page.get_by_label("Who are you?").fill("Ada")
@@ -185,7 +185,7 @@ def test_without_script_everything_is_there(browser, filled):
     page.locator("#replay-study").click()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()
-    expect(page.get_by_role("status")).to_contain_text("Replays begun", timeout=SOON)
+    expect(page.get_by_role("status")).to_contain_text("Replays started", timeout=SOON)
     context.close()
 
 

@@ -21,7 +21,7 @@ def repaired(faulty_fhir):
             faulty_fhir.plug_in()
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_what_comes_while_fhir_is_down_is_there_when_it_is_back(fragile_world, faulty_fhir, place):
     world, known = fragile_world, fragile_world.letters().keys()
     world.settle()
@@ -43,7 +43,7 @@ def test_what_comes_while_fhir_is_down_is_there_when_it_is_back(fragile_world, f
     assert world.letters().keys() - known == {world.subject(bad)}
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_a_study_that_fhir_refuses_is_set_aside_and_the_others_go_on(fragile_world, faulty_fhir, place):
     world, known = fragile_world, fragile_world.letters().keys()
     refused = place.study(1)

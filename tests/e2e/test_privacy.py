@@ -78,7 +78,11 @@ class Faults:
 
 
 def _two_patients() -> bytes:
-    patients = [{"resourceType": "Patient", "id": f"{PATIENT}{n}", "name": [{"family": NAME}]} for n in range(2)]
+    known_as = [{"system": "urn:dicom-fhir-sync:patient-id", "value": patient_of("ambiguous")}]
+    patients = [
+        {"resourceType": "Patient", "id": f"{PATIENT}{n}", "identifier": known_as, "name": [{"family": NAME}]}
+        for n in range(2)
+    ]
     entries = [{"resource": patient, "search": {"mode": "match"}} for patient in patients]
     return json.dumps({"resourceType": "Bundle", "type": "searchset", "total": 2, "entry": entries}).encode()
 

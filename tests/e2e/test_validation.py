@@ -23,9 +23,12 @@ def test_every_modality_and_unknown_ones_are_valid(hapi_world):
     assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
 
 
+_KNOWN_CODES = {"ISO3166_1", "ISO639_1", "ISO639_2", "RFC3066", "RFC4646", "RFC5646"}
+"""Schemes whose codes HAPI knows by itself: it refuses the made-up ones of this test, and rightly."""
+
 CODES = [
     {"CodeValue": [value], "CodingSchemeDesignator": [scheme], "CodeMeaning": ["Something"]}
-    for scheme in [*CODING_SCHEMES, "99X"]
+    for scheme in [*(scheme for scheme in CODING_SCHEMES if scheme not in _KNOWN_CODES), "99X"]
     for value in ("1", "T-D4000", "110180", "130001")
 ]
 

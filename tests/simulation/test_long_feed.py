@@ -74,7 +74,7 @@ async def read_with_restarts(world, services, rng):
 
 
 async def test_a_long_feed_read_with_restarts_and_beside_a_replay_ends_as_the_service_is():
-    rng, world = random.Random(5), FeedWorld()
+    rng, world = random.Random(5), FeedWorld(max_removals_per_hour=1000, max_removal_share_percent=100)
     page = world.service.page
 
     async def with_duplicates(**window):

@@ -33,7 +33,12 @@ from tests.simulation.stepping import Stepping, run
 from tests.worlds import ports_of
 
 SETTINGS = Settings(
-    fhir_url="http://localhost/fhir", AzureWebJobsStorage="UseDevelopmentStorage=true", quiet_period=0, max_wait=0
+    fhir_url="http://localhost/fhir",
+    AzureWebJobsStorage="UseDevelopmentStorage=true",
+    quiet_period=0,
+    max_wait=0,
+    max_removals_per_hour=1000,  # schedules delete most of what they make; the ceiling has tests of its own
+    max_removal_share_percent=100,
 )
 
 LATEST = timedelta(seconds=0.9 * FIRST_BACK_OFF)
