@@ -20,6 +20,7 @@ from sync.cli.pausing import pause, resume
 from sync.cli.replay import replay
 from sync.cli.serve_dashboard import dashboard
 from sync.cli.show_status import status
+from sync.cli.show_where import where
 from sync.cli.verify_all import verify
 from sync.telemetry.telemetry import quieten_libraries
 
@@ -46,6 +47,7 @@ def main(
 
 app.command("status")(status)
 app.command("dashboard")(dashboard)
+app.command("where", no_args_is_help=True)(where)
 app.add_typer(alerts.app)
 app.command("map", no_args_is_help=True)(map_files)
 app.add_typer(config.app)

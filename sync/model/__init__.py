@@ -12,7 +12,7 @@ from sync.model.drifts import Drift, DriftKind
 from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, references_in
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
 from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
-from sync.model.ledger import LedgerRow, Locator
+from sync.model.ledger import LedgerEntry, LedgerRow, Locator
 from sync.model.outcomes import Ingested, Projected
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
@@ -44,6 +44,7 @@ __all__ = [
     "Inspection",
     "InstanceMetadata",
     "InstanceRecord",
+    "LedgerEntry",
     "LedgerRow",
     "ListedObject",
     "Locator",

@@ -17,6 +17,20 @@ class LedgerRow:
     order: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class LedgerEntry:
+    """What identifies a ledger row: an object, and the instance in it."""
+
+    study: StudyRef
+    series_instance_uid: str
+    sop_instance_uid: str
+    object_key: ObjectKey
+
+    def has(self, uid: str) -> bool:
+        """Whether the UID is that of the study, the series or the instance."""
+        return uid in (self.study.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
     """

@@ -28,6 +28,7 @@ class OperatorAction(enum.StrEnum):
     PAUSE = "projection.pause"
     RESUME = "projection.resume"
     ACKNOWLEDGE = "alert.acknowledge"
+    NAME_OBJECTS = "source.where"
 
 
 async def record_action(

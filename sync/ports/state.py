@@ -12,6 +12,7 @@ from sync.model import (
     DeadLetterPage,
     DirtyStudy,
     Drift,
+    LedgerEntry,
     LedgerRow,
     Locator,
     ObjectKey,
@@ -77,6 +78,17 @@ class Ledger(Protocol):
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of the rows of the study, of any ``most`` of them if there are more, and nothing else."""
+        ...
+
+    def entries(self, uid: str, study: StudyRef | None = None) -> AsyncIterator[LedgerEntry]:
+        """
+        Iterate over the rows whose study, series or instance has that UID, in no particular order, without attributes.
+
+        Parameters
+        ----------
+        study
+            Read only the rows of this study. None reads the whole table, so it is for questions of operators only.
+        """
         ...
 
 

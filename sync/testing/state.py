@@ -9,6 +9,7 @@ from datetime import datetime
 from sync.model import (
     Cursor,
     DirtyStudy,
+    LedgerEntry,
     LedgerRow,
     Locator,
     ObjectKey,
@@ -83,6 +84,19 @@ class MemoryLedger(Ledger):
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of that many rows of the study."""
         return [row.order for row in (await self.read(study))[:most]]
+
+    async def entries(self, uid: str, study: StudyRef | None = None) -> AsyncIterator[LedgerEntry]:
+        """Iterate over the rows whose study, series or instance has that UID."""
+        for key in list(self.studies) if study is None else [study.key]:
+            for row in self.studies[key].values() if key in self.studies else ():
+                entry = LedgerEntry(
+                    study=row.record.study,
+                    series_instance_uid=row.record.series_instance_uid,
+                    sop_instance_uid=row.record.sop_instance_uid,
+                    object_key=row.object_key,
+                )
+                if entry.has(uid):
+                    yield entry
 
 
 class MemoryDirtyStudies(DirtyStudies):

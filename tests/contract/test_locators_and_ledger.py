@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -165,3 +166,21 @@ async def test_the_rows_below_a_folder_are_listed_at_any_depth_and_no_others(sto
     found = [row async for row in storage.locators.below(of.account, of.container, root)]
     assert sorted(row.object.name for row in found) == sorted(inside)
     assert [row async for row in storage.locators.below(of.account, "others", root)] == []
+
+
+async def test_rows_are_found_by_study_series_and_instance(storage):
+    study, uid = fresh_study(), fresh_study().study_instance_uid
+    elsewhere = type(study)(study_instance_uid=study.study_instance_uid, partition="b")
+    row = ledger_row(study)
+    row = replace(row, record=replace(row.record, series_instance_uid=f"{uid}.1", sop_instance_uid=f"{uid}.2"))
+    other = ledger_row(elsewhere)
+    await storage.ledger.upsert(row)
+    await storage.ledger.upsert(other)
+
+    async def found(uid, within=None):
+        return {entry.object_key async for entry in storage.ledger.entries(uid, within)}
+
+    assert await found(study.study_instance_uid) == {row.object_key, other.object_key}
+    assert await found(study.study_instance_uid, study) == {row.object_key}
+    assert await found(f"{uid}.1") == await found(f"{uid}.2") == await found(f"{uid}.2", study) == {row.object_key}
+    assert await found(f"{uid}.2", elsewhere) == await found(f"{uid}.3") == set()

@@ -61,6 +61,7 @@ ENDS: Mapping[str, int] = {
 
 SAYS: Mapping[str, str] = {
     "python -m sync status": r"(?s)IN SYNC.*Studies in FHIR +\d+ with \d+ instances",
+    "python -m sync where UID --json | jq -r .name": r"(?m)\S$",
     "python -m sync verify": r"\d+ studies compared, .*\n(No drift\.|No drift is left\.)",
     "python -m sync verify --repair": r"No drift",
     "python -m sync verify --study UID": r"1 study compared",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -19,7 +19,7 @@ from sync.adapters.azure.tables.rows import (
     unpack,
 )
 from sync.adapters.azure.tables.table import Table
-from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef
+from sync.model import InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, StudyRef
 from sync.ports import Ledger
 
 
@@ -52,6 +52,10 @@ def ledger_from(row: Mapping[str, Any]) -> LedgerRow:
     return LedgerRow(object_key=ObjectKey.parse(row["RowKey"]), record=record, order=row["order"])
 
 
+_ENTRY = ["RowKey", "study_uid", "study_partition", "series_uid", "sop_uid"]
+_HAS_UID = "( study_uid eq @uid or series_uid eq @uid or sop_uid eq @uid )"  # the library replaces whole words only
+
+
 class TableLedger(Ledger):
     """Table ``ledger``."""
 
@@ -75,3 +79,17 @@ class TableLedger(Ledger):
         """Return ``order`` of that many rows of the study; only that travels."""
         rows = await self._table.first(most, "PartitionKey eq @partition", columns=["order"], partition=study.key)
         return [row["order"] for row in rows]
+
+    async def entries(self, uid: str, study: StudyRef | None = None) -> AsyncIterator[LedgerEntry]:
+        """Iterate over the rows whose study, series or instance has that UID; the service filters."""
+        if study is None:
+            rows = self._table.query(_HAS_UID, columns=_ENTRY, uid=uid)
+        else:
+            rows = self._table.query(f"PartitionKey eq @key and {_HAS_UID}", columns=_ENTRY, uid=uid, key=study.key)
+        async for row in rows:
+            yield LedgerEntry(
+                study=study_from(row),
+                series_instance_uid=row["series_uid"],
+                sop_instance_uid=row["sop_uid"],
+                object_key=ObjectKey.parse(row["RowKey"]),
+            )

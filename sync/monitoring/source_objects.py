@@ -1,0 +1,79 @@
+"""
+Which objects of the source hold a study, series or instance, by its UID.
+
+The ledger knows the object of each instance, the locators its name. Names may hold patient data, so only the command
+``where`` asks, which takes access to the state account; no page and no HTTP function does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sync.model import LedgerEntry, ObjectRef, StudyRef
+from sync.model.identity import digest
+from sync.operators.audit import OperatorAction, record_action
+from sync.ports import Ingest, Operate
+
+PARALLEL = 32
+"""Locators that are read at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceObject:
+    """One object, and the instance in it."""
+
+    entry: LedgerEntry
+    object: ObjectRef
+    etag: str | None
+    """The object's ETag when it was last read."""
+
+
+async def source_objects(uid: str, study: StudyRef | None, s: Operate, *, who: str) -> Sequence[SourceObject]:
+    """
+    Return the objects that hold a study, series or instance; recorded in the audit trail first, for names may tell who.
+
+    Parameters
+    ----------
+    uid
+        Study, Series or SOP Instance UID.
+    study
+        The study to search. None takes the UID for that of a study without data partition first, which reads one
+        partition of the ledger; if there is no such study, it reads the whole ledger.
+    who
+        The operator who asks.
+
+    Returns
+    -------
+    sequence of SourceObject
+        0..n, by study, series, instance and name. Several objects may hold one instance. An object that is about to be
+        removed, or moves to another study, is left out.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    chosen = study or StudyRef(study_instance_uid=uid)
+    await record_action(OperatorAction.NAME_OBJECTS, s, who=who, subject=digest(chosen.key, uid))
+    entries = [entry async for entry in s.ledger.entries(uid, chosen)]
+    if not entries and study is None:
+        entries = [entry async for entry in s.ledger.entries(uid)]
+    found: list[SourceObject] = []
+    for start in range(0, len(entries), PARALLEL):
+        batch = await asyncio.gather(*(_located(entry, s) for entry in entries[start : start + PARALLEL]))
+        found += [each for each in batch if each is not None]
+    return sorted(found, key=_order)
+
+
+async def _located(entry: LedgerEntry, s: Ingest) -> SourceObject | None:
+    stored = await s.locators.find(entry.object_key)
+    if stored is None or stored.value.study != entry.study:
+        return None
+    return SourceObject(entry=entry, object=stored.value.object, etag=stored.value.etag)
+
+
+def _order(each: SourceObject) -> tuple[StudyRef, str, str, str, str, str]:
+    entry, ref = each.entry, each.object
+    return entry.study, entry.series_instance_uid, entry.sop_instance_uid, ref.account, ref.container, ref.name
