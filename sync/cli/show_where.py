@@ -29,8 +29,8 @@ def where(
     Show which objects hold a study, series or instance: account, container and name.
 
     Reads the state account, not the source. Object names may hold **patient data**, so the audit trail records who
-    asked. For a study, or with `--study`, it reads one partition of the ledger; for a series or instance alone the whole
-    ledger, a thousand rows a request.
+    asked. For a study, or with `--study`, it reads one partition of the ledger; for a series or instance alone all of
+    it, a thousand rows a request.
 
     **Examples**
 
