@@ -1,19 +1,21 @@
 """
 Commands of `insights` under ``python -m sync``. One module a command.
 
-What is imported here is light: DuckDB and the models of FHIR are loaded when a command runs, so that the other commands
-start as fast as before and work without the extra.
+Nothing is imported here: a command's module is loaded when the command is used, and DuckDB and the models of FHIR when
+it runs, so that the other commands start as fast as before and work without the extra.
 """
 
 from __future__ import annotations
 
-import typer
-
-from insights.cli import cohorts
-from insights.cli.collecting import collect
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands to a command line."""
-    app.command("collect", no_args_is_help=True)(collect)
-    app.add_typer(cohorts.app)
+COMMANDS = {
+    "collect": (
+        "insights.cli.collecting:collect",
+        "Collect FHIR resources as flat tables for cohorts and other questions.",
+        True,  # without an argument it shows its help
+    ),
+    "cohort": (
+        "insights.cli.cohorts:app",
+        "Cohorts of patients by a definition: check, run, dummy data, differences.",
+    ),
+}
+"""By name: ``module:attribute``, first sentence of the help, and what else `sync.cli.loading.CommandPlace` holds."""

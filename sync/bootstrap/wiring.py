@@ -19,7 +19,8 @@ from sync.monitoring.alerts.rules import COUNTED
 from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, Announce, ObjectListing, Services
 from sync.replay.sources import Blobs, Source, sources_of
-from sync.telemetry.telemetry import Telemetry, quieten_libraries
+from sync.telemetry.library_logs import quieten_libraries
+from sync.telemetry.telemetry import Telemetry
 
 
 @dataclass(frozen=True, kw_only=True)

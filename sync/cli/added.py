@@ -9,14 +9,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-import typer
+from sync.cli.loading import CommandPlace
 
 PACKAGES = ("insights",)
-"""Packages with a module `cli` that has `add_commands(app)`."""
+"""Packages with a module `cli` whose ``COMMANDS`` gives, by name, the fields of a `CommandPlace`."""
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of every package that is there."""
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is not None:
-            importlib.import_module(f"{package}.cli").add_commands(app)
+def added_commands() -> dict[str, CommandPlace]:
+    """Return the commands of every package that is there."""
+    return {
+        name: CommandPlace(*place)
+        for package in PACKAGES
+        if importlib.util.find_spec(package) is not None
+        for name, place in importlib.import_module(f"{package}.cli").COMMANDS.items()
+    }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console
-from sync.config import Settings
 from sync.errors import ConfigError, SyncError
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool 
     typer.Exit
         As `reported` says.
     """
-    from sync.bootstrap import start  # noqa: PLC0415 -- Azure's clients take a second to load; --help need not wait
+    from sync.bootstrap import start  # noqa: PLC0415 -- Azure's clients take long to load; --help need not wait
+    from sync.config import Settings  # noqa: PLC0415 -- as do the models of settings
 
     async def connected() -> T:
         running = await start(Settings.load(), command=True)

@@ -9,7 +9,6 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.user import user_name
-from sync.operators.pause import pause_projection, resume_projection
 
 Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
 
@@ -36,6 +35,8 @@ def pause(
 
     - 3: the state account did not answer
     """
+    from sync.operators.pause import pause_projection  # noqa: PLC0415 -- --help need not wait for the models of state
+
     made = with_services(lambda running: pause_projection(running.services, who=who or user_name(), why=why))
     by = f" by {made.who}" if made.who else ""
     console().print(f"projection is paused since {made.since:%Y-%m-%d %H:%M} UTC{by}: {made.why}", markup=False)
@@ -59,5 +60,7 @@ def resume(who: Who = "") -> None:
 
     - 3: the state account did not answer
     """
+    from sync.operators.pause import resume_projection  # noqa: PLC0415 -- as above
+
     with_services(lambda running: resume_projection(running.services, who=who or user_name()))
     console().print("projection is resumed")

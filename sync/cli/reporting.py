@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from sync.model import Finding, StudyRef
+if TYPE_CHECKING:
+    from sync.model import Finding, StudyRef
 
 EXIT_REJECTED = 1
 """Some of what was asked for was rejected, or is not as it should be; all the rest is done."""

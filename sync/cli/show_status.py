@@ -16,11 +16,10 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
-from sync.monitoring.status import Status, read_status
-from sync.monitoring.status import as_json as json_of
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
+    from sync.monitoring.status import Status
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -65,6 +64,8 @@ def status(
 
 
 async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
+    from sync.monitoring.status import read_status  # noqa: PLC0415 -- --help need not wait for the models of the state
+
     told = await read_status(running.services)
     out = Console()
     if not watch or as_json or not out.is_terminal:
@@ -75,6 +76,8 @@ async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
 
 
 async def _watched(running: Running, told: Status, show: Callable[[Status], object]) -> Status:
+    from sync.monitoring.status import read_status  # noqa: PLC0415 -- as above
+
     while True:
         try:
             await asyncio.sleep(EVERY)
@@ -86,6 +89,8 @@ async def _watched(running: Running, told: Status, show: Callable[[Status], obje
 
 def _say(told: Status, *, as_json: bool) -> None:
     if as_json:
+        from sync.monitoring.status import as_json as json_of  # noqa: PLC0415 -- as above
+
         sys.stdout.write(json.dumps(json_of(told)) + "\n")
         sys.stdout.flush()
     else:

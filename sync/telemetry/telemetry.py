@@ -22,17 +22,8 @@ from sync.telemetry.spans import ERROR, SpanKind
 
 logger = logging.getLogger("sync")
 
-_LIBRARIES_THAT_LOG_URLS = ("azure", "httpx", "httpcore", "urllib3", "aiohttp.access", "pydicom")
-"""Their lines below WARNING carry blob names, identifiers in query strings, or element values."""
-
 MOST_ATTRIBUTE_SETS = 200
 """Of one instrument; any further one is counted as `OTHER`, so that a mistake cannot grow without bound."""
-
-
-def quieten_libraries() -> None:
-    """Keep libraries from logging addresses and values; safe to repeat."""
-    for name in _LIBRARIES_THAT_LOG_URLS:
-        logging.getLogger(name).setLevel(logging.ERROR if name == "pydicom" else logging.WARNING)
 
 
 class Sink(Protocol):

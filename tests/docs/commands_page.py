@@ -17,7 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _HEAD = """\
 # Commands
 
-`python -m sync` is the command line. Standard output carries results only; messages go to standard error.
+`python -m sync` is the command line; where the wheel is installed, `dicom-fhir-sync` is the same. Standard output
+carries results only; messages go to standard error. Ctrl-C ends a command that does not say otherwise with exit
+code 130.
 Commands that need services read the [settings](settings.md) from the environment. In a clone, beside the world that
 `make demo` or `python -m local up` runs on this machine:
 

@@ -27,7 +27,7 @@ def running(monkeypatch):
         return made
 
     monkeypatch.setattr("sync.bootstrap.start", start)
-    monkeypatch.setattr(connecting.Settings, "load", lambda: None)
+    monkeypatch.setattr("sync.config.Settings.load", lambda: None)
     made.asked = asked
     return made
 

@@ -1,0 +1,109 @@
+"""
+A group of commands that imports the module of a command when the command is used, not when the process starts.
+
+``--help`` of the group lists names and summaries from the table alone. A name typed on the command line, shell
+completion of its options, and whoever iterates over all commands import what they ask for.
+
+Source: Click, "Complex Applications", "Defining the Lazy Group".
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+class CommandPlace(NamedTuple):
+    """Where a command is defined, and what the list of commands says of it."""
+
+    target: str
+    """``module:attribute``, as entry points are written: a function, or a `typer.Typer` with commands of its own."""
+    summary: str
+    """First sentence of the command's help, word for word."""
+    no_args_is_help: bool = False
+    """Without an argument a function's command shows its help; a group always does."""
+
+
+class LoadedWhenUsed(MutableMapping[str, Any]):
+    """Commands by name, in the order of the table; reading one imports its module, once."""
+
+    def __init__(self, places: Mapping[str, CommandPlace], markup: Any) -> None:
+        self._places = dict(places)
+        self._markup = markup
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, self._places[name], self._markup)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._places.setdefault(name, CommandPlace("", command.help or ""))
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+        self._loaded.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # the inherited one would load the command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def listed(self) -> dict[str, Any]:
+        """Return commands with name and summary only, for the list in the group's help. Imports nothing."""
+        return {name: TyperCommand(name, help=place.summary) for name, place in self._places.items()}
+
+
+class LazyGroup(TyperGroup):
+    """A group over `LoadedWhenUsed`; subclasses say which commands, see `lazy_group`."""
+
+    places: Mapping[str, CommandPlace] = {}
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        commands = LoadedWhenUsed(self.places, self.rich_markup_mode)
+        commands.update(self.commands)
+        self.commands = commands
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, in the order of the table."""
+        del ctx
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, with summaries from the table."""
+        commands = self.commands
+        assert isinstance(commands, LoadedWhenUsed)
+        self.commands = commands.listed()
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = commands
+
+
+def lazy_group(commands: Mapping[str, CommandPlace]) -> type[LazyGroup]:
+    """Return the class of a group of these commands, for `typer.Typer`'s ``cls``."""
+    return type("_LazyGroup", (LazyGroup,), {"places": commands})
+
+
+def _load(name: str, place: CommandPlace, markup: Any) -> Any:
+    module, _, attribute = place.target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=markup)
+        alone.command(name, no_args_is_help=place.no_args_is_help)(found)
+        return get_command(alone)
+    # a parent passes its markup to the groups below it, as `typer.Typer.add_typer` does
+    around = typer.Typer(add_completion=False, rich_markup_mode=markup)
+    around.add_typer(found, name=name)
+    return get_command(around).commands[name]  # type: ignore[attr-defined]  # an app with a Typer in it is a group

@@ -1,0 +1,14 @@
+"""Keeps the log lines of libraries free of addresses and values; light, since every command calls it first."""
+
+from __future__ import annotations
+
+import logging
+
+_LIBRARIES_THAT_LOG_URLS = ("azure", "httpx", "httpcore", "urllib3", "aiohttp.access", "pydicom")
+"""Their lines below WARNING carry blob names, identifiers in query strings, or element values."""
+
+
+def quieten_libraries() -> None:
+    """Keep libraries from logging addresses and values; safe to repeat."""
+    for name in _LIBRARIES_THAT_LOG_URLS:
+        logging.getLogger(name).setLevel(logging.ERROR if name == "pydicom" else logging.WARNING)
