@@ -78,6 +78,9 @@ FEED_TIMERS: Mapping[str, str] = {
 }
 """Setting of a feed -> setting that switches its timer off, as the templates do where there is no such feed."""
 
+_SWITCH = re.compile(r"(?i)AzureWebJobs(?P<mark>\.|__|_)(?P<function>\w+?)(?P=mark)Disabled")
+"""The host reads dots, and single underscores where a name may hold no dots; double underscores it does not read."""
+
 _HOURS = 24
 
 _INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)")
@@ -193,14 +196,27 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
             yield Remark(setting=name, severity=Severity.WRONG, text=f"nobody reads a setting of this name{hint}")
 
 
+def underscored(switch: str) -> str:
+    """Return the second form of a switch, for containers: shells and pods may drop variables whose name has dots."""
+    return switch.replace(".", "_")
+
+
 def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Remark]:
-    """Name feeds that are set and whose timers are switched off: nothing would be read, and nothing fail."""
+    """Name feeds that are set but whose timers are switched off, and switches in a form that the host ignores."""
     values = _values(settings)
-    given = {name.replace("__", ".").lower(): value.strip().lower() for name, value in environment.items()}
-    for variable, switch in FEED_TIMERS.items():
-        if values[variable][0] and given.get(switch.lower()) in {"true", "1"}:
+    timers = {switch.split(".")[1]: variable for variable, switch in FEED_TIMERS.items()}
+    for name, value in environment.items():
+        switch = _SWITCH.fullmatch(name)
+        if switch is None:
+            continue
+        if switch["mark"] == "__":
+            text = f"the host does not read this form: use AzureWebJobs_{switch['function']}_Disabled"
+            yield Remark(setting=name, severity=Severity.WRONG, text=text)
+            continue
+        variable = timers.get(switch["function"].lower())
+        if variable and values[variable][0] and value.strip().lower() in {"true", "1"}:
             text = f"keeps the feed of {variable} from being read: set false, or remove that"
-            yield Remark(setting=switch, severity=Severity.WRONG, text=text)
+            yield Remark(setting=name, severity=Severity.WRONG, text=text)
 
 
 def all_variables() -> dict[str, FieldInfo]:

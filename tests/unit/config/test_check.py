@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app
-from sync.config.check import Severity, remarks
+from sync.config.check import FEED_TIMERS, Severity, remarks, underscored
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
 SOUND = {
@@ -115,13 +115,35 @@ def test_the_command_names_what_is_wrong_and_repeats_no_value(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "switch", ["AzureWebJobs.read_orthanc_feed.Disabled", "AzureWebJobs__read_orthanc_feed__Disabled"]
+    "switch", ["AzureWebJobs.read_orthanc_feed.Disabled", "AzureWebJobs_read_orthanc_feed_Disabled"]
 )
 def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, switch):
     monkeypatch.setenv(switch, "True")
     assert remarks() == ()
     for name, value in (("URL", "https://orthanc.example"), ("USER", "sync"), ("PASSWORD", "p")):
         monkeypatch.setenv(f"DICOM_SYNC_ORTHANC_{name}", value)
-    assert named(Severity.WRONG) == {"AzureWebJobs.read_orthanc_feed.Disabled"}
+    assert named(Severity.WRONG) == {switch}
     monkeypatch.setenv(switch, "false")
     assert named(Severity.WRONG) == set()
+
+
+def test_both_forms_of_a_switch_are_known_and_each_is_named(monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_DICOM_URL", "https://dicom.example")
+    for switch in ("AzureWebJobs.read_dicom_feed.Disabled", "AzureWebJobs_read_dicom_feed_Disabled"):
+        monkeypatch.setenv(switch, "1")
+    assert named(Severity.WRONG) == {underscored(switch) for switch in FEED_TIMERS.values() if "dicom" in switch} | {
+        FEED_TIMERS["DICOM_SYNC_DICOM_URL"]
+    }
+
+
+@pytest.mark.parametrize("function", ["read_dicom_feed", "reconcile"])
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_switch_in_a_form_that_the_host_does_not_read_is_named(monkeypatch, function, value):
+    monkeypatch.setenv(f"AzureWebJobs__{function}__Disabled", value)
+    assert named(Severity.WRONG) == {f"AzureWebJobs__{function}__Disabled"}
+
+
+def test_switches_of_other_functions_are_left_alone(monkeypatch):
+    monkeypatch.setenv("AzureWebJobs_reconcile_Disabled", "true")
+    monkeypatch.setenv("AzureWebJobs.compact_metrics.Disabled", "true")
+    assert remarks() == ()
