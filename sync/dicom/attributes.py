@@ -249,12 +249,27 @@ CONTENT = Extracted(
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 ENCAPSULATED_CDA = "1.2.840.10008.5.1.4.1.1.104.2"
 
-REPORT_CLASSES = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.88.{which}" for which in ("11", "22", "33", "34", "35", "67", "68")
-)
-"""PS3.4 Table B.5-1: basic, enhanced, comprehensive (3D), extensible, X-ray and radiopharmaceutical dose reports."""
+ENCAPSULATED_MODELS = frozenset(f"1.2.840.10008.5.1.4.1.1.104.{which}" for which in ("3", "4", "5"))
+"""Encapsulated STL, OBJ and MTL: models to print."""
 
-DOCUMENT_CLASSES = REPORT_CLASSES | {ENCAPSULATED_PDF, ENCAPSULATED_CDA}
+_TEXTS = ("11", "22", "33", "34", "35")
+_DOSES = ("67", "68", "73", "76")
+_OF_ALGORITHMS_AND_ECHO = ("50", "65", "69", "72")
+REPORT_CLASSES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.88.{which}" for which in (*_TEXTS, *_DOSES, *_OF_ALGORITHMS_AND_ECHO)
+)
+"""
+Reports, whose content is read (PS3.4 Table B.5-1).
+
+Basic, enhanced, comprehensive (3D) and extensible ones; X-ray (enhanced too), radiopharmaceutical and patient dose;
+mammography, chest and colon CAD, simplified echo.
+"""
+
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+CONTENT_CLASSES = REPORT_CLASSES | {KEY_OBJECTS}
+"""Instances of which the `CONTENT` is read; a selection of key objects may reject what it names."""
+
+DOCUMENT_CLASSES = REPORT_CLASSES | ENCAPSULATED_MODELS | {ENCAPSULATED_PDF, ENCAPSULATED_CDA}
 
 EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: row.tag))
 """Every attribute of a record of a document, or of a report but for its `CONTENT`, which has bounds of its own."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from sync.mapping.rejections import rejected
 from sync.mapping.resource import canonical
 from sync.mapping.values import Findings
 from sync.model import Attributes, Finding, InstanceRecord, LedgerRow
@@ -22,12 +23,13 @@ def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = Non
 
     Several objects may hold one instance with different content, such as a corrected copy under another name. The
     latest content wins, by the time of the store that holds it (`LedgerRow.order`); of equal times the copy with more
-    attributes. An instance that two series claim stays in both: nothing tells which of them is wrong.
+    attributes. An instance that two series claim stays in both: nothing tells which of them is wrong. What a rejection
+    note names is left out.
 
     Parameters
     ----------
     findings
-        Gets both kinds of ambiguity, each once.
+        Gets both kinds of ambiguity and what was rejected, each once.
     """
     latest: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
@@ -37,19 +39,24 @@ def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = Non
             findings.note("SOPInstanceUID", "instance.several_contents", "latest content used")
         if known is None or _precedence(row) > _precedence(known):
             latest[key] = row
-    if findings is not None and len({sop for sop, _ in latest}) < len(latest):
+    withdrawn = rejected(row.record for row in latest.values())
+    kept = [key for key in sorted(latest) if key[0] not in withdrawn]
+    if findings is not None and len(kept) < len(latest):
+        findings.note("SOPInstanceUID", "instance.rejected", "left out")
+    if findings is not None and len({sop for sop, _ in kept}) < len(kept):
         findings.note("SOPInstanceUID", "instance.several_series", "kept in each series")
-    return [latest[key].record for key in sorted(latest)]
+    return [latest[key].record for key in kept]
 
 
 def one_of_each(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
-    """One record for each SOP Instance UID, the latest, by UID: one resource id each."""
+    """One record for each SOP Instance UID that is not rejected, the latest, by UID: one resource id each."""
     latest: dict[str, LedgerRow] = {}
     for row in rows:
         known = latest.get(row.record.sop_instance_uid)
         if known is None or _precedence(row) > _precedence(known):
             latest[row.record.sop_instance_uid] = row
-    return [latest[sop].record for sop in sorted(latest)]
+    withdrawn = rejected(row.record for row in latest.values())
+    return [latest[sop].record for sop in sorted(latest) if sop not in withdrawn]
 
 
 def _precedence(row: LedgerRow) -> tuple[str, int, bytes, tuple[Finding, ...]]:

@@ -2,6 +2,7 @@
 What single instances of a study make beside the ImagingStudy.
 
     encapsulated PDF and CDA    ->  DiagnosticReport, DocumentReference         `sync.mapping.reports`
+    encapsulated models         ->  DocumentReference                           `sync.mapping.reports`
     reports, by their title:
       radiation dose            ->  Observation with the totals                 `sync.mapping.dose`
       imaging measurements      ->  Observations, groups with their members     `sync.mapping.measurements`
@@ -16,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sync.config import MappingSettings
-from sync.dicom.attributes import ENCAPSULATED_CDA, ENCAPSULATED_PDF, REPORT_CLASSES
+from sync.dicom.attributes import ENCAPSULATED_CDA, ENCAPSULATED_MODELS, ENCAPSULATED_PDF, REPORT_CLASSES
 from sync.errors import InvalidResource
 from sync.mapping.content import is_named
 from sync.mapping.dose import DOSE_REPORTS, build_dose
 from sync.mapping.measurements import MEASUREMENT_REPORT, build_measurements
-from sync.mapping.reports import build_document, build_text_report
+from sync.mapping.reports import build_document, build_model, build_text_report
 from sync.mapping.resource import study_id
 from sync.mapping.source import Source
 from sync.mapping.validation import validated
@@ -37,12 +38,37 @@ def _build_report(source: Source) -> Sequence[Resource]:
         return build_dose(source)
     if is_named(source.attributes, MEASUREMENT_REPORT):
         return build_measurements(source)
-    return [] if source.sop_class in _DOSE_CLASSES else build_text_report(source)
+    if source.sop_class in _DOSE_CLASSES:
+        source.findings.note("ConceptNameCodeSequence", "dose.no_totals", "instance only")
+        return []
+    return build_text_report(source)
 
 
-_DOSE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.88.67", "1.2.840.10008.5.1.4.1.1.88.68"})
+def _note_unread(source: Source) -> Sequence[Resource]:
+    """Say that a document says more than the study shows of it."""
+    source.findings.note("SOPClassUID", "content.not_read", "instance only")
+    return []
+
+
+_DOSE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{which}" for which in ("67", "68", "76"))
+_UNREAD = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{which}"
+    for which in (
+        *("88.1", "88.2", "88.3", "88.4", "88.40", "88.70", "88.71", "88.74", "88.75", "88.77"),
+        *("78.6", "79.1", "90.1"),
+    )
+)
+"""
+Structured documents that are no reports of a reading, or are retired.
+
+Trial reports, procedure logs, plans of implants, contexts of acquisition, imaging agents, annotations of waveforms;
+spectacle prescriptions, macular grids, assessments of content.
+"""
+
 _BUILDERS: Mapping[str, _Builder] = {
     **dict.fromkeys(REPORT_CLASSES, _build_report),
+    **dict.fromkeys(_UNREAD, _note_unread),
+    **dict.fromkeys(ENCAPSULATED_MODELS, build_model),
     ENCAPSULATED_PDF: build_document,
     ENCAPSULATED_CDA: build_document,
 }

@@ -20,6 +20,7 @@ from sync.mapping.endpoint import build_endpoint
 from sync.mapping.imaging_series import Series, build_series
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
+from sync.mapping.rejections import is_rejection_note
 from sync.mapping.requests import accession_numbers, based_on, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
@@ -69,7 +70,8 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     Parameters
     ----------
     rows
-        All rows of the study, at least one, in any order. Of several contents of one instance the latest counts.
+        All rows of the study, at least one, in any order. Of several contents of one instance the latest counts; what
+        a rejection note names is left out, and a study of which nothing else is left is ``cancelled``.
 
     Returns
     -------
@@ -92,6 +94,8 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     patient = claim_patient(study, rows, settings)
     endpoint = build_endpoint(settings)
     resource = _imaging_study(study, witnesses, series, settings, findings)
+    if all(is_rejection_note(record.attributes) for record in instances):
+        resource["status"] = "cancelled"
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
     made = build_derived(resource, one_of_each(rows), settings, findings)

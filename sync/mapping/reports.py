@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.dicom.attributes import items
+from sync.dicom.attributes import ENCAPSULATED_PDF, items
 from sync.mapping.content import name_of
 from sync.mapping.identifiers import first_item
 from sync.mapping.measurements import build_measurements
@@ -36,6 +36,15 @@ def build_document(source: Source) -> Sequence[Resource]:
     """
     report = build_report(source)
     return [report, build_reference(source, report)]
+
+
+def build_model(source: Source) -> Sequence[Resource]:
+    """
+    DocumentReference of an encapsulated model (STL, OBJ, MTL), which is no report.
+
+    Source: R4 ``DocumentReference``; PS3.3 A.85.
+    """
+    return [build_reference(source, None)]
 
 
 def build_text_report(source: Source) -> Sequence[Resource]:
@@ -102,8 +111,8 @@ def _identification(observer: Attributes, source: Source) -> Resource:
     return (coding(stated, keyword, source.settings, source.findings) if stated else None) or {}
 
 
-def build_reference(source: Source, report: Resource) -> Resource:
-    """DocumentReference to the object that a report is made of."""
+def build_reference(source: Source, report: Resource | None) -> Resource:
+    """DocumentReference to the object that a report is made of, or that holds a document which is no report."""
     title = title_of(source)
     name = one_text(source.attributes, "DocumentTitle", source.findings) or title.get("text")
     document_format = {
@@ -112,23 +121,31 @@ def build_reference(source: Source, report: Resource) -> Resource:
         "display": sop_class_name(source.sop_class),
     }
     attachment = {"contentType": "application/dicom", "url": source.url, "title": name}
-    related = [{"reference": f"DiagnosticReport/{report['id']}"}, source.study]
+    related = [{"reference": f"DiagnosticReport/{report['id']}"}] if report else []
     return source.resource(
         "DocumentReference",
         {
             "masterIdentifier": source.identifier,
             "status": "current",
-            "docStatus": _DOC_STATUS.get(report["status"]),
+            "docStatus": _DOC_STATUS.get(report["status"]) if report else None,
             "type": title,
             "relatesTo": [
                 {"code": "replaces", "target": {"type": "DocumentReference", "identifier": dicom_uid(each)}}
                 for each in predecessors(source)
             ],
             "date": instant(source.written),
-            "content": [{"attachment": filled(attachment), "format": filled(document_format)}],
-            "context": {"related": related},
+            "content": [{"attachment": filled(attachment), "format": filled(document_format)}, *_as_pdf(source, name)],
+            "context": {"related": [*related, source.study]},
         },
     )
+
+
+def _as_pdf(source: Source, name: str | None) -> list[Resource]:
+    """Content of its own for the PDF inside, which a viewer of documents opens (PS3.18 8.3.3, rendered resource)."""
+    if source.sop_class != ENCAPSULATED_PDF or source.url is None:
+        return []
+    attachment = {"contentType": "application/pdf", "url": f"{source.url}/rendered", "title": name}
+    return [{"attachment": filled(attachment)}]
 
 
 def title_of(source: Source) -> Resource:

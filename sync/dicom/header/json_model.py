@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from sync.dicom.attributes import CONTENT, IDENTITY, REPORT_CLASSES, USABLE_UID
+from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, IDENTITY, USABLE_UID
 from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS
 from sync.dicom.header.text import DEFAULT, ESCAPE, REPLACEMENT, UNDECODABLE, Flaw, readable, unescape
@@ -90,7 +90,7 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
     reader = _Reader()
     sop_class = _uid(dataset, _SOP_CLASS)
     attributes = reader.attributes(dataset, rows_of(sop_class))
-    if sop_class in REPORT_CLASSES:
+    if sop_class in CONTENT_CLASSES:
         attributes |= _content(dataset, reader)
     return InstanceRecord(
         study=StudyRef(study_instance_uid=study, partition=partition),

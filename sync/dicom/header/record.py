@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, REPORT_CLASSES, USABLE_UID
+from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, USABLE_UID
 from sync.dicom.header.content import MOST_BYTES, read_content
 from sync.dicom.header.structure import (
     EXPLICIT_BIG,
@@ -257,7 +257,7 @@ def _parse_dataset(
     content = None
     if ended_by == _CONTENT_SEQUENCE:
         reach = len(data) if whole else reach
-        if sop_class in REPORT_CLASSES:
+        if sop_class in CONTENT_CLASSES:
             content = read_content(data, position, encoding, spans, limits, reach=reach)
         end = _end_of_content(walk, position, encoding, reach=reach) if content is None else content.end
         spans |= _behind_content(walk, end, len(data), encoding, reach=reach)

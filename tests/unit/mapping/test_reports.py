@@ -423,6 +423,60 @@ def test_key_objects_make_nothing_of_their_own():
     assert built.imaging_study["series"][0]["instance"][0]["title"] == "Of Interest"
 
 
+STORAGE = "1.2.840.10008.5.1.4.1.1"
+
+
+def test_an_enhanced_dose_report_makes_the_observation_of_its_totals():
+    [dose] = made(r.ct_dose(SOPClassUID=f"{STORAGE}.88.76"))
+    assert component(dose, "113813")[0]["valueQuantity"] == quantity(412.5, "mGy.cm")
+
+
+@pytest.mark.parametrize("which", ["67", "68", "76"])
+def test_a_dose_report_of_another_title_is_a_finding(which):
+    built = study_of(r.text_report(f"{STORAGE}.88.{which}"))
+    assert built.derived == ()
+    assert "dose.no_totals" in {finding.code for finding in built.findings}
+
+
+@pytest.mark.parametrize("which", ["50", "65", "69", "72", "73"])
+def test_echo_patient_dose_and_cad_are_reports_in_words(which):
+    [report] = made(r.text_report(f"{STORAGE}.88.{which}", VerificationFlag="UNVERIFIED"), "DiagnosticReport")
+    assert report["conclusion"] == "Benign.\nNo follow-up."
+    assert "<p>Finding: A &lt;b&gt;nodule" in report["text"]["div"]
+    assert report["status"] == "preliminary"
+
+
+@pytest.mark.parametrize(
+    "which", ["88.40", "88.70", "88.71", "88.74", "88.75", "88.77", "88.1", "78.6", "79.1", "90.1"]
+)
+def test_a_structured_document_that_is_not_read_is_a_finding(which):
+    built = study_of(r.text_report(f"{STORAGE}.{which}"))
+    assert built.derived == ()
+    assert "content.not_read" in {finding.code for finding in built.findings}
+
+
+@pytest.mark.parametrize("which", ["3", "4", "5"])
+def test_an_encapsulated_model_is_a_document_and_no_report(which):
+    file = r.report(f"{STORAGE}.104.{which}", code("85040-4", "LN", "Model"), Modality="M3D", CompletionFlag=None)
+    built = study_of(file, settings=MappingSettings(dicomweb_url="https://pacs.example/dicom-web"))
+    [document] = built.derived
+    assert (document["resourceType"], document["date"]) == ("DocumentReference", "2026-01-03T10:15:00+01:00")
+    assert document["type"]["coding"][0]["code"] == "85040-4"
+    assert [each["attachment"]["contentType"] for each in document["content"]] == ["application/dicom"]
+    assert document["context"]["related"] == [{"reference": f"ImagingStudy/{built.imaging_study['id']}"}]
+
+
+def test_the_pdf_inside_stands_beside_the_dicom_object():
+    file = r.report(r.PDF, None, DocumentTitle="Cardiac report", CompletionFlag=None)
+    root = "https://pacs.example/dicom-web"
+    [document] = made(file, "DocumentReference", MappingSettings(dicomweb_url=root))
+    whole, inside = (each["attachment"] for each in document["content"])
+    assert inside == {"contentType": "application/pdf", "url": f"{whole['url']}/rendered", "title": "Cardiac report"}
+    assert len(made(file, "DocumentReference")[0]["content"]) == 1
+    [other] = made(r.report(r.CDA, None), "DocumentReference", MappingSettings(dicomweb_url=root))
+    assert len(other["content"]) == 1
+
+
 # All
 
 

@@ -1,0 +1,52 @@
+"""
+Rejection notes (IHE Imaging Object Change Management): which instances of a study are withdrawn.
+
+A note is a Key Object Selection with one of four titles. What it names is no longer shown as available, whichever of
+them arrives first; the note itself stays an instance of the study. When its object is deleted, the instances are back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sync.dicom.attributes import KEY_OBJECTS, first_text, items
+from sync.model import Attributes, InstanceRecord
+
+REJECTIONS = frozenset({"113001", "113037", "113038", "113039"})
+"""
+Titles of rejection notes (PS3.16 CID 7011, designator ``DCM``).
+
+Rejected for quality, for patient safety, for a wrong worklist entry; retention period expired.
+"""
+
+
+def is_rejection_note(attributes: Attributes) -> bool:
+    """Whether an instance is a rejection note."""
+    if first_text(attributes, "SOPClassUID") != KEY_OBJECTS:
+        return False
+    titles = [
+        (first_text(each, "CodingSchemeDesignator"), first_text(each, "CodeValue"))
+        for each in items(attributes, "ConceptNameCodeSequence")
+    ]
+    return any(designator == "DCM" and value in REJECTIONS for designator, value in titles)
+
+
+def rejected(records: Iterable[InstanceRecord]) -> frozenset[str]:
+    """
+    Return the SOP Instance UIDs that the rejection notes among these instances name, 0..n.
+
+    Notes themselves are never among them: each stays, and counts, whatever another says of it.
+
+    Source: PS3.16 TID 2010; IHE RAD TF-1 *Imaging Object Change Management*.
+    """
+    notes = [record for record in records if is_rejection_note(record.attributes)]
+    if not notes:
+        return frozenset()
+    named = {
+        uid
+        for note in notes
+        for item in items(note.attributes, "ContentSequence")
+        for reference in items(item, "ReferencedSOPSequence")
+        if (uid := first_text(reference, "ReferencedSOPInstanceUID"))
+    }
+    return frozenset(named) - {note.sop_instance_uid for note in notes}
