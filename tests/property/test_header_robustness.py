@@ -16,7 +16,7 @@ from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.multival import MultiValue
 
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, REPORT_CLASSES, extracted_of
+from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, extracted_of
 from sync.dicom.header import NeedMore, inspect_header, parse_header, read_file
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord
@@ -206,7 +206,7 @@ def test_values_are_those_that_pydicom_reads():
             continue
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
         sop_class = str(dataset.get("SOPClassUID", ""))
-        tree = (CONTENT,) if sop_class in REPORT_CLASSES else ()
+        tree = (CONTENT,) if sop_class in CONTENT_CLASSES else ()
         expected = by_pydicom(dataset, (*extracted_of(sop_class), *tree))
         if not expected.get("SOPClassUID") and "MediaStorageSOPClassUID" in dataset.file_meta:
             expected["SOPClassUID"] = [str(dataset.file_meta.MediaStorageSOPClassUID)]

@@ -114,4 +114,4 @@ async def test_when_the_note_is_deleted_the_image_is_back():
 
 
 def studies(w):
-    return [each for each in w.server.resources("ImagingStudy")]
+    return list(w.server.resources("ImagingStudy"))
