@@ -39,12 +39,12 @@ class CircuitBreaker:
         """
         if self._failures < FAILURES_TO_OPEN:
             return 0.0
-        left = self._open_until - self._now()
-        if left <= 0:
+        seconds = self._open_until - self._now()
+        if seconds <= 0:
             self._open_until = self._now() + self._pause
             self._probing = True
             return 0.0
-        return left
+        return seconds
 
     def succeeded(self) -> None:
         """Close it."""
@@ -62,10 +62,10 @@ class CircuitBreaker:
         self._failures += 1
         if self._failures < FAILURES_TO_OPEN:
             return
-        asked = min(retry_after or 0.0, LONGEST_PAUSE)
+        requested = min(retry_after or 0.0, LONGEST_PAUSE)
         if self._probing or self._failures == FAILURES_TO_OPEN:
-            self._open_until = self._now() + max(self._pause, asked)
+            self._open_until = self._now() + max(self._pause, requested)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             self._probing = False
         else:
-            self._open_until = max(self._open_until, self._now() + asked)
+            self._open_until = max(self._open_until, self._now() + requested)

@@ -68,7 +68,7 @@ class Meters:
     """Every instrument of the table, as the SDK has it."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        self._takers = {each.name: _taker(each, meter) for each in INSTRUMENTS}
+        self._takers = {instrument.name: _taker(instrument, meter) for instrument in INSTRUMENTS}
 
     def measured(self, instrument: Instrument, value: float, attributes: Sequence[tuple[str, str]]) -> None:
         """Take one measurement: some dictionary operations, no waiting."""
@@ -77,15 +77,15 @@ class Meters:
 
 def _taker(instrument: Instrument, meter: metrics.Meter) -> Any:
     """Return what takes the instrument's values."""
-    said = {"unit": instrument.unit, "description": instrument.description}
+    description = {"unit": instrument.unit, "description": instrument.description}
     if instrument.kind is Kind.COUNTER:
-        return meter.create_counter(instrument.name, **said).add
+        return meter.create_counter(instrument.name, **description).add
     if instrument.kind is Kind.GAUGE:
         gauge = _Gauge()
-        meter.create_observable_gauge(instrument.name, [gauge.observe], **said)
+        meter.create_observable_gauge(instrument.name, [gauge.observe], **description)
         return gauge.tell
     bounds = instrument.bounds
-    return meter.create_histogram(instrument.name, **said, explicit_bucket_boundaries_advisory=bounds).record
+    return meter.create_histogram(instrument.name, **description, explicit_bucket_boundaries_advisory=bounds).record
 
 
 class _Gauge:
@@ -103,8 +103,8 @@ class _Gauge:
 
     def observe(self, _: metrics.CallbackOptions) -> Sequence[metrics.Observation]:
         since = time.monotonic() - FRESH
-        told = list(self._told.items())  # an exporter's thread asks while the sync may tell
-        return [metrics.Observation(value, dict(attributes)) for attributes, (value, at) in told if at >= since]
+        values = list(self._told.items())  # an exporter's thread asks while the sync may tell
+        return [metrics.Observation(value, dict(attributes)) for attributes, (value, at) in values if at >= since]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Traces:
         with self._tracer.start_as_current_span(
             name,
             kind=_ROLES[kind.role],
-            links=[trace.Link(_context(each)) for each in links if is_traceparent(each)],
+            links=[trace.Link(_context(link)) for link in links if is_traceparent(link)],
             attributes={**kind.always, **attributes},
             record_exception=False,
             set_status_on_exception=False,
@@ -206,21 +206,21 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
     An address that no exporter takes is logged, by the name of its setting, and nothing is exported there: the sync
     does not depend on it.
     """
-    found: list[tuple[MetricExporter, SpanExporter]] = []
-    for setting, given, build in (
+    exporters: list[tuple[MetricExporter, SpanExporter]] = []
+    for setting, value, build in (
         ("insights_connection", settings.insights_connection, _azure_monitor),
         ("otlp_endpoint", settings.otlp_endpoint, _otlp),
     ):
-        if given:
+        if value:
             try:
-                found.append(build(given))
+                exporters.append(build(value))
             except Exception as problem:  # noqa: BLE001 -- whatever it is, it is no reason to stop syncing
                 name = settings.variable(setting)
                 logger.error("%s: nothing is exported there (%s)", name, type(problem).__name__)  # noqa: TRY400
-    if not found:
+    if not exporters:
         return None
-    readers = [PeriodicExportingMetricReader(for_metrics) for for_metrics, _ in found]
-    return OpenTelemetry(readers, [BatchSpanProcessor(for_spans) for _, for_spans in found])
+    readers = [PeriodicExportingMetricReader(for_metrics) for for_metrics, _ in exporters]
+    return OpenTelemetry(readers, [BatchSpanProcessor(for_spans) for _, for_spans in exporters])
 
 
 def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
@@ -244,5 +244,5 @@ def _azure_monitor(connection: str) -> tuple[MetricExporter, SpanExporter]:
 
     for switch in _NOT_FOR_MICROSOFT:
         os.environ.setdefault(switch, "true")
-    given: dict[str, Any] = {"connection_string": connection, "disable_offline_storage": True}
-    return AzureMonitorMetricExporter(**given), AzureMonitorTraceExporter(**given)
+    options: dict[str, Any] = {"connection_string": connection, "disable_offline_storage": True}
+    return AzureMonitorMetricExporter(**options), AzureMonitorTraceExporter(**options)

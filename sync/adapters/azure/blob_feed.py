@@ -133,10 +133,10 @@ def _opened(chunk: IO[bytes]) -> Iterator[Any]:
 
 def _portion(records: Iterator[Any]) -> Sequence[Mapping[str, Any]]:
     with _decoding():
-        found = list(islice(records, PORTION))
-    if not all(isinstance(record, dict) for record in found):
+        portion = list(islice(records, PORTION))
+    if not all(isinstance(record, dict) for record in portion):
         raise FeedMalformed("a record is no object")
-    return found
+    return portion
 
 
 @contextmanager
@@ -149,17 +149,17 @@ def _decoding() -> Iterator[None]:
 
 def _object(data: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError):
         raise FeedMalformed("a manifest is not JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise FeedMalformed("a manifest is no JSON object")
-    return found
+    return document
 
 
 def _time(text: Any) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        timestamp = datetime.fromisoformat(text)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
         raise FeedMalformed("lastConsumable is no time") from None

@@ -81,18 +81,18 @@ class AzureBlobs(ObjectSource, ObjectListing):
                     raise
                 return await _beyond_the_end(blob, ref, start, condition)
         self._telemetry.measure(HEADER_BYTES, len(data))
-        found = download.properties
-        _check_whole(ref, found, _whole_size(download))
-        modified = found.last_modified.astimezone(UTC)
-        return Chunk(data=data, etag=_bare(found.etag), size=_whole_size(download), last_modified=modified)
+        properties = download.properties
+        _check_whole(ref, properties, _whole_size(download))
+        modified = properties.last_modified.astimezone(UTC)
+        return Chunk(data=data, etag=_bare(properties.etag), size=_whole_size(download), last_modified=modified)
 
     async def etag(self, ref: ObjectRef) -> str:
         """Return the object's ETag; see `sync.ports.ObjectSource.etag`."""
         if ref.account != self.account or ref.container not in self._containers:
             raise ForeignSource("the object is outside the configured account and containers")
         with source_errors():
-            found = await self._service.get_blob_client(ref.container, ref.name).get_blob_properties()
-        return _bare(found.etag)
+            properties = await self._service.get_blob_client(ref.container, ref.name).get_blob_properties()
+        return _bare(properties.etag)
 
     async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
         """List a container; see `sync.ports.ObjectListing.page`. The token is the service's marker."""
@@ -135,23 +135,28 @@ class AzureBlobs(ObjectSource, ObjectListing):
 
 async def _beyond_the_end(blob: BlobClient, ref: ObjectRef, start: int, condition: dict[str, Any]) -> Chunk:
     """Describe an object that ended before the range; it may have grown since, as uploads that begin empty do."""
-    found = await blob.get_blob_properties(**condition)
-    if found.size > start:
+    properties = await blob.get_blob_properties(**condition)
+    if properties.size > start:
         raise SourceChanged("the object grew while it was read")
-    _check_whole(ref, found, int(found.size))
-    return Chunk(data=b"", etag=_bare(found.etag), size=found.size, last_modified=found.last_modified.astimezone(UTC))
+    _check_whole(ref, properties, int(properties.size))
+    return Chunk(
+        data=b"",
+        etag=_bare(properties.etag),
+        size=properties.size,
+        last_modified=properties.last_modified.astimezone(UTC),
+    )
 
 
-def _check_whole(ref: ObjectRef, found: BlobProperties, size: int) -> None:
+def _check_whole(ref: ObjectRef, properties: BlobProperties, size: int) -> None:
     """
     Refuse what is no object yet, or none at all.
 
     An event comes when a copy begins, not when it ends, and the copied bytes appear only then. Source: Azure "Copy
     Blob" (``x-ms-copy-status``).
     """
-    if found.copy is not None and found.copy.status == "pending":
+    if properties.copy is not None and properties.copy.status == "pending":
         raise SourceUnavailable("a copy is under way", code="source.copying", hint=_COPYING)
-    if not size and (_is_marker(found.metadata) or ref.name.endswith("/")):
+    if not size and (_is_marker(properties.metadata) or ref.name.endswith("/")):
         raise SourceGone("a folder, not an object")
 
 

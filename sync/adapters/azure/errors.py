@@ -171,7 +171,7 @@ def _source_outage(problem: AzureError) -> SourceUnavailable:
     return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
 
 
-def etag_of(answer: Mapping[str, Any]) -> str:
+def etag_of(response: Mapping[str, Any]) -> str:
     """
     Return the ETag of a row that was written.
 
@@ -180,7 +180,7 @@ def etag_of(answer: Mapping[str, Any]) -> str:
     StoreUnavailable
         The answer has none: whether the row was written is unknown.
     """
-    etag = answer.get("etag")
+    etag = response.get("etag")
     if not isinstance(etag, str) or not etag:
         raise StoreUnavailable("a write was answered without an ETag", code="store.garbled", hint=GARBLED)
     return etag

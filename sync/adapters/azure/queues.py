@@ -105,15 +105,17 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
 
         Poison queues last: messages move there from the others, so in this order none is overlooked.
         """
-        found: dict[str, int] = {}
+        lengths: dict[str, int] = {}
         for some in (names.QUEUES[:2], names.QUEUES[2:]):
-            found |= zip(some, await asyncio.gather(*(self._length(self._queues[name]) for name in some)), strict=True)
-        return found
+            lengths |= zip(
+                some, await asyncio.gather(*(self._length(self._queues[name]) for name in some)), strict=True
+            )
+        return lengths
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
-        found = await asyncio.gather(*(self._first_sent(self._queues[name]) for name in among))
-        return {name: sent for name, sent in zip(among, found, strict=True) if sent is not None}
+        first_sent = await asyncio.gather(*(self._first_sent(self._queues[name]) for name in among))
+        return {name: sent for name, sent in zip(among, first_sent, strict=True) if sent is not None}
 
     async def _first_sent(self, queue: QueueClient) -> datetime | None:
         with state_errors():

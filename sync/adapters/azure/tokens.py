@@ -34,12 +34,12 @@ class CredentialTokens:
         """Return a token; a new one when ``refresh``."""
         options: dict[str, Any] = {"enable_cae": True} if refresh else {}
         try:
-            found: AccessToken = await self._credential.get_token(self._scope, **options)
+            access: AccessToken = await self._credential.get_token(self._scope, **options)
         except AzureError as problem:
             hint = "Check the managed identity of the function app, or sign in with `az login`."
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
             raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=hint) from None
-        return found.token
+        return access.token
 
 
 class ScopedCredential:

@@ -51,8 +51,8 @@ class StorageTransport(BoundedTransport):
         NotFromStorage
             The answer lacks what Storage puts on each of its own.
         """
-        answer: Any = await super().send(request, **config)
-        if not answer.headers.get(REQUEST_ID):
-            answer.internal_response.close()
-            raise NotFromStorage(int(answer.status_code))
-        return answer
+        response: Any = await super().send(request, **config)
+        if not response.headers.get(REQUEST_ID):
+            response.internal_response.close()
+            raise NotFromStorage(int(response.status_code))
+        return response

@@ -23,17 +23,17 @@ class AzureUndeliveredEvents(UndeliveredEvents):
 
     async def names(self, most: int) -> Sequence[str]:
         """Return at most that many names, of blobs that are not marked; none when there is no such container."""
-        found: list[str] = []
+        listed: list[str] = []
         with state_errors():
             try:
                 async for blob in self._container.list_blobs(include=["metadata"]):
-                    if len(found) >= most:
+                    if len(listed) >= most:
                         break
                     if _MARK not in (blob.metadata or {}):
-                        found.append(str(blob.name))
+                        listed.append(str(blob.name))
             except ResourceNotFoundError:
                 return []
-        return found
+        return listed
 
     async def read(self, name: str, most: int) -> str | None:
         """Return the text, cut at that many bytes; None when it is gone."""

@@ -167,27 +167,27 @@ class ClientCredentials(TokenSource):
         headers, fields = self._proof.proof()
         form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {}), **fields}
         try:
-            answer = await self._client.post(self._url, data=form, headers={"Accept": "application/json", **headers})
+            response = await self._client.post(self._url, data=form, headers={"Accept": "application/json", **headers})
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self._failure(f"no token: no answer, {type(problem).__name__}", hint=_NO_ANSWER) from None
-        if answer.status_code in (400, 401, 403):
+        if response.status_code in (400, 401, 403):
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
-            raise self._failure(f"no token: {answer.status_code}", code=code, hint=_REFUSED)
-        if not answer.is_success:
-            raise self._failure(f"no token: {answer.status_code}", hint=_NO_ANSWER)
-        return self._read(answer)
+            raise self._failure(f"no token: {response.status_code}", code=code, hint=_REFUSED)
+        if not response.is_success:
+            raise self._failure(f"no token: {response.status_code}", hint=_NO_ANSWER)
+        return self._read(response)
 
-    def _read(self, answer: httpx.Response) -> tuple[str, float]:
+    def _read(self, response: httpx.Response) -> tuple[str, float]:
         try:
-            found: Any = answer.json()
+            body: Any = response.json()
         except (ValueError, RecursionError):
-            found = None
-        token = found.get("access_token") if isinstance(found, dict) else None
+            body = None
+        token = body.get("access_token") if isinstance(body, dict) else None
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
             raise self._failure("no token: the answer holds none", hint=_NO_ANSWER)
-        life = found.get("expires_in")
-        known = isinstance(life, int | float) and not isinstance(life, bool) and life > 0
-        return token, min(float(life), _LONGEST_LIFE) if known else _DEFAULT_LIFE
+        life = body.get("expires_in")
+        is_stated = isinstance(life, int | float) and not isinstance(life, bool) and life > 0
+        return token, min(float(life), _LONGEST_LIFE) if is_stated else _DEFAULT_LIFE
 
 
 _NO_ANSWER = (

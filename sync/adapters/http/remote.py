@@ -93,7 +93,7 @@ class Remote(ABC):
         self.telemetry = telemetry
 
     @abstractmethod
-    def judge(self, answer: httpx.Response) -> None:
+    def judge(self, response: httpx.Response) -> None:
         """Raise our error for an answer, where the caller has nothing to decide."""
 
     @abstractmethod
@@ -128,8 +128,8 @@ class Remote(ABC):
         retrying = short_retries(
             self._is_outage, sleep=self._sleep, noted=lambda: self.telemetry.count(f"{self.area}.retries")
         )
-        answer: httpx.Response = await retrying(self._ask_once, method, path, headers=headers, **request)
-        return answer
+        response: httpx.Response = await retrying(self._ask_once, method, path, headers=headers, **request)
+        return response
 
     @asynccontextmanager
     async def stream(self, path: str, *, headers: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -144,15 +144,15 @@ class Remote(ABC):
         retrying = short_retries(
             self._is_outage, sleep=self._sleep, noted=lambda: self.telemetry.count(f"{self.area}.retries")
         )
-        answer: httpx.Response = await retrying(self._ask_once, "GET", path, headers=headers, stream=True)
+        response: httpx.Response = await retrying(self._ask_once, "GET", path, headers=headers, stream=True)
         try:
-            yield self._bytes_of(answer)
+            yield self._bytes_of(response)
         finally:
-            await answer.aclose()
+            await response.aclose()
 
-    async def _bytes_of(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+    async def _bytes_of(self, response: httpx.Response) -> AsyncIterator[bytes]:
         try:
-            async for chunk in answer.aiter_bytes():
+            async for chunk in response.aiter_bytes():
                 yield chunk
         except httpx.HTTPError as problem:
             raise self.no_answer(problem) from None
@@ -164,11 +164,11 @@ class Remote(ABC):
         if self._breaker and (pause := self._breaker.remaining()) > 0:
             raise self.unavailable("the service is left alone for a while", retry_after=pause)
         try:
-            answer = await self._authorized(method, path, **request)
+            response = await self._authorized(method, path, **request)
             try:
-                self.judge(answer)
+                self.judge(response)
             except SyncError:
-                await answer.aclose()
+                await response.aclose()
                 raise
         except TransientError as outage:
             if self._breaker:
@@ -178,14 +178,14 @@ class Remote(ABC):
             raise
         if self._breaker:
             self._breaker.succeeded()
-        return answer
+        return response
 
     async def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
-        answer = await self._send(method, path, refresh=False, **request)
-        if answer.status_code == httpx.codes.UNAUTHORIZED and self._tokens is not None:
-            await answer.aclose()
-            answer = await self._send(method, path, refresh=True, **request)
-        return answer
+        response = await self._send(method, path, refresh=False, **request)
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._tokens is not None:
+            await response.aclose()
+            response = await self._send(method, path, refresh=True, **request)
+        return response
 
     async def _send(
         self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], stream: bool = False, **request: Any
@@ -195,11 +195,11 @@ class Remote(ABC):
         self.telemetry.count(f"{self.area}.requests")
         try:
             with self.observed(method, path) as note:
-                asked = self._client.build_request(method, f"{self.base}{path}", headers=headers, **request)
-                answer = await self._client.send(asked, stream=stream)
-                if not answer.is_success:
-                    await answer.aread()  # who judges it may look into it
-                note(answer)
+                outgoing = self._client.build_request(method, f"{self.base}{path}", headers=headers, **request)
+                response = await self._client.send(outgoing, stream=stream)
+                if not response.is_success:
+                    await response.aread()  # who judges it may look into it
+                note(response)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self.no_answer(problem) from None
-        return answer
+        return response

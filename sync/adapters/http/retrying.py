@@ -31,8 +31,8 @@ def short_retries(
     """
 
     def is_worth_it(problem: BaseException) -> bool:
-        asked = problem.retry_after if isinstance(problem, TransientError) else None
-        short = asked is None or asked <= LONGEST_SHORT_WAIT
+        wait = problem.retry_after if isinstance(problem, TransientError) else None
+        short = wait is None or wait <= LONGEST_SHORT_WAIT
         return isinstance(problem, TransientError) and short and is_outage(problem)
 
     return AsyncRetrying(
@@ -48,5 +48,5 @@ def short_retries(
 def _wait(state: RetryCallState) -> float:
     """Seconds before the next attempt: what the service asked for, else jittered and growing."""
     outage = state.outcome.exception() if state.outcome else None
-    asked = outage.retry_after if isinstance(outage, TransientError) else None
-    return asked if asked is not None else wait_random_exponential(multiplier=0.2, max=LONGEST_SHORT_WAIT)(state)
+    wait = outage.retry_after if isinstance(outage, TransientError) else None
+    return wait if wait is not None else wait_random_exponential(multiplier=0.2, max=LONGEST_SHORT_WAIT)(state)

@@ -63,11 +63,11 @@ class Webhook(AlertChannel):
     async def _post(self, notice: Notice) -> None:
         media, body = self._shaped(notice, self._key)
         try:
-            answer = await self._client.post(self._url, json=body, headers={"Content-Type": media})
+            response = await self._client.post(self._url, json=body, headers={"Content-Type": media})
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise WebhookUnavailable(type(problem).__name__) from None
-        if not answer.is_success:
-            raise WebhookUnavailable(str(answer.status_code))
+        if not response.is_success:
+            raise WebhookUnavailable(str(response.status_code))
 
 
 Shaped = tuple[str, Mapping[str, Any]]

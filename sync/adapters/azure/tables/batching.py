@@ -118,13 +118,13 @@ class Batcher:
         except Exception as problem:  # noqa: BLE001 -- every waiting caller has to hear of it
             _fail(batch, problem)
             return
-        if len(answers) != len(batch) or not all(isinstance(answer.get("etag"), str) for answer in answers):
+        if len(answers) != len(batch) or not all(isinstance(response.get("etag"), str) for response in answers):
             detail = f"{len(answers)} answers, or fewer with an ETag, for {len(batch)} rows"
             _fail(batch, StoreUnavailable(detail, code="store.garbled", hint=GARBLED))
             return
-        for write, answer in zip(batch, answers, strict=True):
+        for write, response in zip(batch, answers, strict=True):
             if not write.outcome.done():
-                write.outcome.set_result(str(answer["etag"]))
+                write.outcome.set_result(str(response["etag"]))
 
     async def _send_alone(self, write: RowWrite) -> None:
         try:

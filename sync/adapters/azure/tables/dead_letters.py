@@ -71,9 +71,9 @@ class TableDeadLetters(DeadLetters):
 
     async def put(self, letter: DeadLetter) -> None:
         """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
-        if (found := await self.read(letter.kind, letter.subject)) is not None:
-            known = found.value
-            letter = replace(letter, first_at=known.first_at, attempts=known.attempts + letter.attempts)
+        if (stored := await self.read(letter.kind, letter.subject)) is not None:
+            before = stored.value
+            letter = replace(letter, first_at=before.first_at, attempts=before.attempts + letter.attempts)
         await self._table.upsert(dead_letter_row(letter))
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
@@ -96,10 +96,10 @@ class TableDeadLetters(DeadLetters):
     async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
         """Return some dead letters, of one code or of all; a token that is none gives the first page."""
         limit = max(1, min(limit, MOST))
-        of_code, given = ("code eq @code", {"code": code}) if code is not None else ("", {})
-        found = self._table.client.query_entities(of_code, parameters=given, results_per_page=limit)
+        of_code, parameters = ("code eq @code", {"code": code}) if code is not None else ("", {})
+        entities = self._table.client.query_entities(of_code, parameters=parameters, results_per_page=limit)
         with state_errors():
-            pages: Any = found.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
+            pages: Any = entities.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
             try:
                 letters = await _first_dead_letters(pages)
             except HttpResponseError as problem:
@@ -129,9 +129,9 @@ def _token(continuation: dict[str, str] | None) -> str | None:
 def _continuation(token: str | None) -> Any:
     """Inverse of `_token`; None when the token is not one of ours."""
     try:
-        found = json.loads(base64.urlsafe_b64decode(token or ""))
+        fields = json.loads(base64.urlsafe_b64decode(token or ""))
     except ValueError:
         return None
     names = ("PartitionKey", "RowKey")
-    sound = isinstance(found, dict) and all(isinstance(found.get(name), str) and found[name] for name in names)
-    return {name: found[name] for name in names} if sound else None
+    sound = isinstance(fields, dict) and all(isinstance(fields.get(name), str) and fields[name] for name in names)
+    return {name: fields[name] for name in names} if sound else None

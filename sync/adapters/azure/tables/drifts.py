@@ -51,17 +51,17 @@ class TableDrifts(Drifts):
     def __init__(self, table: TableClient) -> None:
         self._table = Table(table)
 
-    async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
+    async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
         """Make these all the rows of the subject; two that check it at once leave what either found."""
         partition = key_of(subject)
-        known = {row["RowKey"]: drift_from(row) async for row in self._table.partition(partition)}
-        for drift in found:
+        recorded = {row["RowKey"]: drift_from(row) async for row in self._table.partition(partition)}
+        for drift in drifts:
             row = drift_row(replace(drift, first_at=now, last_at=now))
-            if (before := known.pop(row["RowKey"], None)) is not None:
+            if (before := recorded.pop(row["RowKey"], None)) is not None:
                 row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
             await self._table.upsert(row)
-        for gone in known:
-            await self._table.delete(partition, gone)
+        for obsolete in recorded:
+            await self._table.delete(partition, obsolete)
 
     async def all(self) -> AsyncIterator[Drift]:
         """Iterate over all rows."""

@@ -49,8 +49,8 @@ def metric_row(row: MetricRow) -> Entity:
     """Row of table ``series``."""
     partition, key = _row_keys(row)
     samples = [
-        [key.name, key.attributes, each.count, each.total, each.highest, each.buckets]
-        for key, each in sorted(row.samples.items())
+        [key.name, key.attributes, measurement.count, measurement.total, measurement.highest, measurement.buckets]
+        for key, measurement in sorted(row.samples.items())
     ]
     return check_size(
         {
@@ -114,4 +114,4 @@ class TableMetricHistory(MetricHistory):
 
     async def _delete(self, keys: Sequence[tuple[str, str]]) -> None:
         for start in range(0, len(keys), _AT_ONCE):
-            await asyncio.gather(*(self._table.delete(*each) for each in keys[start : start + _AT_ONCE]))
+            await asyncio.gather(*(self._table.delete(*key) for key in keys[start : start + _AT_ONCE]))

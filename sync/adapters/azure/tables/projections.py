@@ -93,5 +93,5 @@ class TableProjections(Projections):
 
     async def find(self, key: str) -> Projection | None:
         """Return the row by study key alone."""
-        found = await self._table.read(key, _ROW, projection_from)
-        return found.value if found is not None else None
+        stored = await self._table.read(key, _ROW, projection_from)
+        return stored.value if stored is not None else None

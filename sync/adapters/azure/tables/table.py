@@ -38,12 +38,12 @@ class Table:
         """Return the value of a row, and its ETag; None only when there is no such row."""
         with state_errors():
             try:
-                found = await self.client.get_entity(partition, row)
+                entity = await self.client.get_entity(partition, row)
             except ResourceNotFoundError as problem:
                 if is_outage(problem):  # the table itself is not there
                     raise
                 return None
-        return Stored(value_from(found), etag_of(found.metadata))
+        return Stored(value_from(entity), etag_of(entity.metadata))
 
     async def upsert(self, row: Entity) -> None:
         """Insert or replace."""
@@ -54,12 +54,12 @@ class Table:
         """Insert (``etag`` None) or replace; return the new ETag. `StoreConflict` when another writer changed it."""
         with state_errors():
             if etag is None:
-                answer = await self.client.create_entity(row)
+                metadata = await self.client.create_entity(row)
             else:
-                answer = await self.client.update_entity(
+                metadata = await self.client.update_entity(
                     row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
-            return etag_of(answer)
+            return etag_of(metadata)
 
     async def delete(self, partition: str, row: str) -> None:
         """Delete; the library takes a missing row for success."""
@@ -86,26 +86,26 @@ class Table:
         """Iterate over the rows of a partition in the order of their keys."""
         return self.query("PartitionKey eq @partition", columns=columns, partition=key)
 
-    async def query(self, condition: str, *, columns: list[str] | None = None, **given: str) -> AsyncIterator[Any]:
+    async def query(self, condition: str, *, columns: list[str] | None = None, **parameters: str) -> AsyncIterator[Any]:
         """Iterate over the rows that meet a condition in the order of their keys."""
         with state_errors():
-            async for row in self.client.query_entities(condition, parameters=given, select=columns):
+            async for row in self.client.query_entities(condition, parameters=parameters, select=columns):
                 yield row
 
     async def first(
-        self, most: int, condition: str = "", *, columns: list[str] | None = None, **given: str
+        self, most: int, condition: str = "", *, columns: list[str] | None = None, **parameters: str
     ) -> list[Any]:
         """Return the first rows, that many, that meet a condition, of all without one."""
-        found: list[Any] = []
+        entities: list[Any] = []
         size = max(1, min(most, MOST))
         with state_errors():
-            rows = self.client.query_entities(condition, parameters=given, results_per_page=size, select=columns)
-            while len(found) < most:
+            rows = self.client.query_entities(condition, parameters=parameters, results_per_page=size, select=columns)
+            while len(entities) < most:
                 try:
-                    found.append(await anext(rows))
+                    entities.append(await anext(rows))
                 except StopAsyncIteration:
                     break
-        return found
+        return entities
 
 
 def _refuse_missing(response: Any) -> None:

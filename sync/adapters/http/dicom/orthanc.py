@@ -71,8 +71,8 @@ class Orthanc(OrthancServer):
 
     async def count(self) -> int | None:
         """Return how many instances it holds; None when it does not say."""
-        found = await self._if_there("/statistics")
-        count = found.get("CountInstances") if isinstance(found, Mapping) else None
+        statistics = await self._if_there("/statistics")
+        count = statistics.get("CountInstances") if isinstance(statistics, Mapping) else None
         try:
             return int(count) if count is not None and not isinstance(count, bool) else None
         except (TypeError, ValueError):
@@ -80,29 +80,29 @@ class Orthanc(OrthancServer):
 
     async def held(self) -> AsyncIterator[ObjectRef]:
         """Iterate over all its instances."""
-        since, seen = 0, set[ObjectRef]()
+        since, listed = 0, set[ObjectRef]()
         while True:
             try:
-                found = await self._web.get(f"/{FOLDER}", since=since, limit=_PAGE)
+                page = await self._web.get(f"/{FOLDER}", since=since, limit=_PAGE)
             except SourceGone:
                 raise _no_orthanc() from None
-            refs = {ref for each in _list(found) if (ref := self._listed(each)) is not None} - seen
+            refs = {ref for instance in _list(page) if (ref := self._listed(instance)) is not None} - listed
             if not refs:
                 return
             for ref in refs:
                 yield ref
-            seen |= refs
-            since += len(found)
+            listed |= refs
+            since += len(page)
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study, which several patients may share in Orthanc."""
         if study.partition:
             return
         try:
-            found = await self._web.post("/tools/lookup", study.study_instance_uid)
+            hits = await self._web.post("/tools/lookup", study.study_instance_uid)
         except SourceGone:
             raise _no_orthanc() from None
-        for hit in _list(found):
+        for hit in _list(hits):
             identifier = hit.get("ID") if isinstance(hit, Mapping) and hit.get("Type") == "Study" else None
             if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
                 continue
@@ -110,19 +110,21 @@ class Orthanc(OrthancServer):
                 inside = await self._web.get(f"/studies/{identifier}/instances")
             except SourceGone:
                 continue
-            for each in _list(inside):
-                if (ref := self._listed(each)) is not None:
+            for instance in _list(inside):
+                if (ref := self._listed(instance)) is not None:
                     yield ref
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
-        found = await self._instance(f"/{quote(ref.name)}")
-        if not isinstance(found, Mapping):
+        instance = await self._instance(f"/{quote(ref.name)}")
+        if not isinstance(instance, Mapping):
             raise SourceUnavailable("an instance is no object", code="source.garbage")
-        dataset = await self._by_dicomweb(found)
+        dataset = await self._by_dicomweb(instance)
         if dataset is None:
             dataset = _as_dicom_json(await self._web.get(f"/{quote(ref.name)}/tags"))
-        return InstanceMetadata(dataset=dataset, etag=str(found.get("FileUuid") or "orthanc"), changed=_changed(found))
+        return InstanceMetadata(
+            dataset=dataset, etag=str(instance.get("FileUuid") or "orthanc"), changed=_changed(instance)
+        )
 
     async def _instance(self, path: str) -> Any:
         """
@@ -157,15 +159,15 @@ class Orthanc(OrthancServer):
             return None
         study, series = (quote(uid, safe="") for uid in uids)
         path = f"/dicom-web/studies/{study}/series/{series}/instances/{quote(sop, safe='')}/metadata"
-        found = await self._if_there(path, accept="application/dicom+json")
-        return found[0] if isinstance(found, list) and found else found
+        datasets = await self._if_there(path, accept="application/dicom+json")
+        return datasets[0] if isinstance(datasets, list) and datasets else datasets
 
     async def _uids_of(self, series: Any) -> tuple[str, str] | None:
         """Return the UIDs of a series' study and itself by Orthanc's id; they never change, for it is their hash."""
         if not isinstance(series, str) or not _ID.fullmatch(series):
             return None
-        if (known := self._uids_of_series.get(series)) is not None:
-            return known
+        if (cached := self._uids_of_series.get(series)) is not None:
+            return cached
         of_series = await self._if_there(f"/series/{series}")
         parent = of_series.get("ParentStudy") if isinstance(of_series, Mapping) else None
         if not isinstance(parent, str) or not _ID.fullmatch(parent):
@@ -188,11 +190,11 @@ class Orthanc(OrthancServer):
             return None
 
 
-def _list(found: Any) -> list[Any]:
+def _list(body: Any) -> list[Any]:
     """Return a list that was answered; what is none says nothing, and least of all that there is nothing."""
-    if not isinstance(found, list):
+    if not isinstance(body, list):
         raise SourceUnavailable("the answer is no list", code="source.garbage")
-    return found
+    return body
 
 
 def _no_orthanc() -> SourceUnavailable:
@@ -210,10 +212,10 @@ def _changed(instance: Mapping[str, Any]) -> datetime | None:
     """Return when the instance was stored, if Orthanc says so (it does from 1.11 on)."""
     text = instance.get("LastUpdate")
     try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        timestamp = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+    return timestamp.replace(tzinfo=UTC) if timestamp is not None and timestamp.tzinfo is None else timestamp
 
 
 def _as_dicom_json(tags: Any) -> Any:

@@ -62,26 +62,26 @@ class DicomService(ChangeFeed, RetrievableSource):
         window = {name: text for name, text in (("startTime", start), ("endTime", end)) if text}
         with_metadata = "true" if metadata else "false"
         try:
-            found = await self._web.get(
+            entries = await self._web.get(
                 "/v2/changefeed", **window, offset=offset, limit=limit, includeMetadata=with_metadata
             )
         except SourceGone:
             hint = "Check that DICOM_SYNC_DICOM_URL is the root of a DICOM service with version 2 of its API."
             raise SourceUnavailable("there is no change feed", code="source.refused", hint=hint) from None
-        if found is None:
+        if entries is None:
             return ()
-        if not isinstance(found, list):
+        if not isinstance(entries, list):
             raise SourceUnavailable("the change feed answered no list", code="source.garbage")
-        return found
+        return entries
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
         try:
-            found = await self._ask(ref.container, f"/{quote(ref.name)}/metadata")
+            datasets = await self._ask(ref.container, f"/{quote(ref.name)}/metadata")
         except SourceGone:
             await self._prove_gone(ref)
             raise
-        dataset = found[0] if isinstance(found, list) and found else found
+        dataset = datasets[0] if isinstance(datasets, list) and datasets else datasets
         if not dataset:
             raise SourceUnavailable("metadata without content", code="source.garbage")
         return InstanceMetadata(dataset=dataset, etag="wado")
@@ -98,10 +98,10 @@ class DicomService(ChangeFeed, RetrievableSource):
         uids = uids_of(ref)
         path = f"/studies/{uids.get('StudyInstanceUID')}/instances"
         try:
-            found = await self._ask(ref.container, path, SOPInstanceUID=uids.get("SOPInstanceUID", ""), limit=1)
+            matches = await self._ask(ref.container, path, SOPInstanceUID=uids.get("SOPInstanceUID", ""), limit=1)
         except SourceGone:
             raise self._web.gateway("404 for a search, which never answers so") from None
-        if found:
+        if matches:
             raise SourceUnavailable("404 for what the search has", code="source.garbage", hint=_CONTRADICTION)
         await self._prove_alive()
 
@@ -129,10 +129,10 @@ class DicomService(ChangeFeed, RetrievableSource):
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study; see `sync.ports.InstanceSource.objects_of`."""
-        offset, limit, unlisted, in_a_row, seen = 0, _STUDY_PAGE, 0, 0, set[ObjectRef]()
+        offset, limit, unlisted, in_a_row, listed = 0, _STUDY_PAGE, 0, 0, set[ObjectRef]()
         while True:
             try:
-                found = await self._search(study, offset, limit)
+                datasets = await self._search(study, offset, limit)
             except SourceUnavailable as failure:
                 # It reads the metadata of every hit, and fails for a page with one that cannot be read back.
                 if failure.code != SourceUnavailable.code or in_a_row >= _MOST_UNLISTED:
@@ -142,15 +142,15 @@ class DicomService(ChangeFeed, RetrievableSource):
                 else:
                     unlisted, in_a_row, offset = unlisted + 1, in_a_row + 1, offset + 1
                 continue
-            if not found and not seen and not unlisted:
+            if not datasets and not listed and not unlisted:
                 await self._prove_alive()
-            refs = {ref for dataset in found if (ref := _found(self._account, study, dataset)) is not None}
-            if not refs - seen:
+            refs = {ref for dataset in datasets if (ref := _found(self._account, study, dataset)) is not None}
+            if not refs - listed:
                 break
-            for ref in refs - seen:
+            for ref in refs - listed:
                 yield ref
-            seen |= refs
-            offset, limit, in_a_row = offset + len(found), min(limit * _NARROWER, _STUDY_PAGE), 0
+            listed |= refs
+            offset, limit, in_a_row = offset + len(datasets), min(limit * _NARROWER, _STUDY_PAGE), 0
         if unlisted:
             raise StudyUnlisted(unlisted)
 
@@ -158,12 +158,12 @@ class DicomService(ChangeFeed, RetrievableSource):
         """Return a page of instances of a study. PS3.18 10.6.3: no match is an empty list or 204, never 404."""
         path = f"/studies/{quote(study.study_instance_uid, safe='')}/instances"
         try:
-            found = await self._ask(study.partition, path, limit=limit, offset=offset)
+            datasets = await self._ask(study.partition, path, limit=limit, offset=offset)
         except SourceGone:
             raise self._web.gateway("404 for a search, which never answers so") from None
-        if found and not isinstance(found, list):
+        if datasets and not isinstance(datasets, list):
             raise SourceUnavailable("the search answered no list", code="source.garbage")
-        return found or ()
+        return datasets or ()
 
     async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
         """Ask within a partition; the default one must be left out or named, depending on how the service is set up."""

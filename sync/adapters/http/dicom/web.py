@@ -82,13 +82,13 @@ class DicomWeb(Remote):
         return await self._json("POST", path, headers={"Accept": "application/json"}, content=text)
 
     async def _json(self, method: str, path: str, **request: Any) -> Any:
-        answer = await self.ask(method, path, **request)
-        if answer.status_code == httpx.codes.NO_CONTENT or not answer.content.strip():
+        response = await self.ask(method, path, **request)
+        if response.status_code == httpx.codes.NO_CONTENT or not response.content.strip():
             return None
         try:
-            if len(answer.content) > _INLINE_BYTES:
-                return await asyncio.to_thread(parse_json, answer.content)
-            return parse_json(answer.content)
+            if len(response.content) > _INLINE_BYTES:
+                return await asyncio.to_thread(parse_json, response.content)
+            return parse_json(response.content)
         except (ValueError, RecursionError):
             hint = f"Check that {self._setting} is the address of the DICOM server and not of a page before it."
             raise SourceUnavailable("the answer is no JSON", code="source.garbage", hint=hint) from None
@@ -98,32 +98,32 @@ class DicomWeb(Remote):
         hint = f"Check that {self._setting} is right and that the server runs; reading goes on by itself."
         return SourceUnavailable(f"no answer: {type(problem).__name__}", hint=hint)
 
-    def is_own(self, answer: httpx.Response) -> bool:
+    def is_own(self, response: httpx.Response) -> bool:
         """
         Whether a failure may be told by the server itself: as plain text, or without any.
 
         Source: microsoft/dicom-server ``ExceptionHandlingMiddleware`` (a message as the whole body). It proves nothing
         yet; `sync.adapters.http.dicom.service` asks further.
         """
-        kind = answer.headers.get("Content-Type", "text/plain").lower()
-        return kind.startswith("text/plain") and not answer.content.lstrip().startswith(b"<")
+        kind = response.headers.get("Content-Type", "text/plain").lower()
+        return kind.startswith("text/plain") and not response.content.lstrip().startswith(b"<")
 
-    def gateway(self, what: str, *, wait: float | None = None) -> SourceUnavailable:
+    def gateway(self, detail: str, *, wait: float | None = None) -> SourceUnavailable:
         """Return our error for an answer that is not the server's own."""
         hint = (
             "A gateway, proxy or firewall answered instead of the DICOM server: check what stands on the way; if there "
             f"is nothing, correct {self._setting}. Nothing is taken for gone meanwhile."
         )
-        return SourceUnavailable(what, code="source.gateway", hint=hint, retry_after=wait)
+        return SourceUnavailable(detail, code="source.gateway", hint=hint, retry_after=wait)
 
-    def judge(self, answer: httpx.Response) -> None:
+    def judge(self, response: httpx.Response) -> None:
         """Raise `SourceGone` for the server's own 404, and `SourceUnavailable` for all else that is no success."""
-        status, wait = answer.status_code, retry_after(answer.headers)
+        status, wait = response.status_code, retry_after(response.headers)
         if httpx.codes.is_success(status):
             return
-        if status == httpx.codes.NOT_FOUND and self.is_own(answer):
+        if status == httpx.codes.NOT_FOUND and self.is_own(response):
             raise SourceGone(str(status))
-        if status in GONE or (status == httpx.codes.FORBIDDEN and b"<html" in answer.content[:_PAGE_HEAD].lower()):
+        if status in GONE or (status == httpx.codes.FORBIDDEN and b"<html" in response.content[:_PAGE_HEAD].lower()):
             raise self.gateway(str(status), wait=wait)
         if status == httpx.codes.FAILED_DEPENDENCY:
             raise SourceUnavailable(str(status), code="source.dependency", hint=_DEPENDENCY_HINT, retry_after=wait)
@@ -141,14 +141,14 @@ class DicomWeb(Remote):
 class OrthancWeb(DicomWeb):
     """An Orthanc, whose failures are JSON objects that name its own error. Source: Orthanc ``HttpDescribeErrors``."""
 
-    def is_own(self, answer: httpx.Response) -> bool:
+    def is_own(self, response: httpx.Response) -> bool:
         """Whether Orthanc itself describes the failure."""
         try:
-            body = json.loads(answer.content)
+            body = json.loads(response.content)
         except (ValueError, RecursionError):
             return False
-        told = body.get("HttpStatus") if isinstance(body, dict) else None
-        return told == answer.status_code and isinstance(body.get("OrthancStatus"), int)
+        stated = body.get("HttpStatus") if isinstance(body, dict) else None
+        return stated == response.status_code and isinstance(body.get("OrthancStatus"), int)
 
 
 def parse_json(content: bytes) -> Any:

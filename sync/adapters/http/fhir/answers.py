@@ -46,9 +46,9 @@ DEPENDENCY = "Another entry of the same transaction failed and the FHIR service 
 _FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
 
 
-def is_gone(answer: httpx.Response) -> bool:
+def is_gone(response: httpx.Response) -> bool:
     """Whether the FHIR service itself says that the resource is not there, or not any more."""
-    return answer.status_code in GONE and is_own(answer)
+    return response.status_code in GONE and is_own(response)
 
 
 def resource_in(entry: Mapping[str, Any]) -> Resource | None:
@@ -112,13 +112,13 @@ def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
     return history or None
 
 
-def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
+def raise_for(status: int, response: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
     """
     Raise our error for a status of an answer, or of one of its entries; nothing for a success.
 
     Parameters
     ----------
-    answer
+    response
         The answer, or the OperationOutcome of the entry.
     writes
         What was sent: an update of a version expects it to be there.
@@ -138,7 +138,7 @@ def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWr
         raise Throttled(str(status))
     if status == httpx.codes.FAILED_DEPENDENCY:
         raise FhirUnavailable(str(status), hint=DEPENDENCY)
-    foreign = isinstance(answer, httpx.Response) and not is_own(answer)
+    foreign = isinstance(response, httpx.Response) and not is_own(response)
     if foreign and status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
         raise FhirUnavailable(str(status), code="fhir.gateway", hint=_FOREIGN_HINTS.get(status, GATEWAY))
     if status in _CONFLICTS:
@@ -146,14 +146,14 @@ def raise_for(status: int, answer: httpx.Response | Any, writes: Sequence[FhirWr
     if status in GONE and any(write.if_match for write in writes):
         raise FhirConflict(f"{status}: what was to be updated is gone")
     if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
-        raise FhirRejected(f"{status} {issues_of(answer)}".strip())
+        raise FhirRejected(f"{status} {issues_of(response)}".strip())
     raise FhirUnavailable(f"status {status}")
 
 
-def object_of(answer: httpx.Response) -> dict[str, Any]:
+def object_of(response: httpx.Response) -> dict[str, Any]:
     """Return the JSON object that a service answered; `FhirUnavailable` when it is none."""
     try:
-        body = answer.json()
+        body = response.json()
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -161,22 +161,22 @@ def object_of(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def entries_of(answer: httpx.Response, *, asked: int | None = None) -> list[dict[str, Any]]:
+def entries_of(response: httpx.Response, *, expected: int | None = None) -> list[dict[str, Any]]:
     """
-    Return the entries of a Bundle; as many as were ``asked`` for, where each answers one.
+    Return the entries of a Bundle, exactly ``expected`` of them where each answers one request.
 
     Raises
     ------
     FhirUnavailable
         The answer is no Bundle, or has another number of entries.
     """
-    bundle = object_of(answer)
+    bundle = object_of(response)
     entries = bundle.get("entry") or []
     is_bundle = bundle.get("resourceType") == "Bundle" and isinstance(entries, list)
     if not is_bundle or not all(isinstance(entry, dict) for entry in entries):
         raise FhirUnavailable("the answer is no Bundle", code="fhir.garbled", hint=GATEWAY)
-    if asked is not None and len(entries) != asked:
-        raise FhirUnavailable(f"{len(entries)} entries answered {asked}", code="fhir.garbled", hint=GATEWAY)
+    if expected is not None and len(entries) != expected:
+        raise FhirUnavailable(f"{len(entries)} entries answered {expected}", code="fhir.garbled", hint=GATEWAY)
     return entries
 
 
@@ -201,14 +201,14 @@ def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:
     """Return the matches of a searchset, of whatever type."""
     entries = bundle.get("entry")
     listed = entries if isinstance(entries, list) else []
-    found = [_resource_of(entry) for entry in listed if isinstance(entry, dict) and _mode(entry) == "match"]
-    return [each for each in found if each]
+    matches = [_resource_of(entry) for entry in listed if isinstance(entry, dict) and _mode(entry) == "match"]
+    return [resource for resource in matches if resource]
 
 
-def matches(answer: httpx.Response, resource_type: str) -> list[Resource]:
+def matches(response: httpx.Response, resource_type: str) -> list[Resource]:
     """Return the resources of a type that a search found."""
-    found = [_resource_of(entry) for entry in entries_of(answer) if _mode(entry) == "match"]
-    return [each for each in found if each.get("resourceType") == resource_type]
+    resources = [_resource_of(entry) for entry in entries_of(response) if _mode(entry) == "match"]
+    return [resource for resource in resources if resource.get("resourceType") == resource_type]
 
 
 def _resource_of(entry: Mapping[str, Any]) -> Resource:
@@ -228,13 +228,18 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
     for ``?``, other servers ignore case.
     """
     stated = resource.get("identifier")
-    identifiers = [each for each in stated if isinstance(each, dict)] if isinstance(stated, list) else []
-    return any(each.get("value") == value and system in (None, each.get("system", "")) for each in identifiers)
+    identifiers = (
+        [identifier for identifier in stated if isinstance(identifier, dict)] if isinstance(stated, list) else []
+    )
+    return any(
+        identifier.get("value") == value and system in (None, identifier.get("system", ""))
+        for identifier in identifiers
+    )
 
 
-def following(answer: httpx.Response, base: str, resource_type: str) -> str | None:
+def following(response: httpx.Response, base: str, resource_type: str) -> str | None:
     """Link to the next page of an answer; see `next_link`."""
-    return next_link(object_of(answer), base, resource_type)
+    return next_link(object_of(response), base, resource_type)
 
 
 def next_link(bundle: Mapping[str, Any], base: str, resource_type: str) -> str | None:

@@ -52,22 +52,22 @@ def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
         raise FhirUnavailable(f"FHIR version {version or 'unknown'}", code="fhir.version", hint=_VERSION)
     software = _part(statement, "software")
     named = f"{_short(software.get('name'))} {_short(software.get('version'))}".strip()
-    rest = next((each for each in _parts(statement, "rest") if each.get("mode") == "server"), {})
-    return Capabilities(software=named, fhir_version=version, lacks=tuple(_lacking(rest)))
+    server = next((part for part in _parts(statement, "rest") if part.get("mode") == "server"), {})
+    return Capabilities(software=named, fhir_version=version, lacks=tuple(_lacking(server)))
 
 
-def _lacking(rest: Mapping[str, Any]) -> Iterator[str]:
-    whole = _codes(rest, "interaction")
+def _lacking(server: Mapping[str, Any]) -> Iterator[str]:
+    whole = _codes(server, "interaction")
     if "transaction" not in whole:  # HAPI runs batches too and does not claim them
         yield "transaction"
-    resources = {each.get("type"): each for each in _parts(rest, "resource")}
+    resources = {resource.get("type"): resource for resource in _parts(server, "resource")}
     for kind in WRITTEN:
         resource = resources.get(kind)
         if resource is None:
             yield kind
             continue
         interactions = _codes(resource, "interaction")
-        yield from (f"{kind} {each}" for each in _INTERACTIONS if each not in interactions)
+        yield from (f"{kind} {interaction}" for interaction in _INTERACTIONS if interaction not in interactions)
         if resource.get("versioning") not in ("versioned", "versioned-update"):
             yield f"{kind} If-Match"
         if resource.get("updateCreate") is False:
@@ -76,29 +76,31 @@ def _lacking(rest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unsearched(kind: str, resource: Mapping[str, Any], interactions: set[str]) -> Iterator[str]:
-    parameters = {each.get("name") for each in _parts(resource, "searchParam")}
+    parameters = {parameter.get("name") for parameter in _parts(resource, "searchParam")}
     if kind in SEARCHED and "search-type" not in interactions:
         yield f"{kind} search"
         return
-    yield from (f"{kind} search by {each}" for each in SEARCHED.get(kind, ()) if each not in parameters)
+    yield from (f"{kind} search by {parameter}" for parameter in SEARCHED.get(kind, ()) if parameter not in parameters)
 
 
 def _codes(owner: Mapping[str, Any], name: str) -> set[str]:
-    return {str(each.get("code")) for each in _parts(owner, name)}
+    return {str(part.get("code")) for part in _parts(owner, name)}
 
 
 def _parts(owner: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    found = owner.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    parts = owner.get(name)
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def _part(owner: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = owner.get(name)
-    return found if isinstance(found, dict) else {}
+    part = owner.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _short(value: Any) -> str:
-    return "".join(each for each in value if each.isprintable())[:_SHORT] if isinstance(value, str) else ""
+    return (
+        "".join(character for character in value if character.isprintable())[:_SHORT] if isinstance(value, str) else ""
+    )
 
 
 _NOT_FHIR = "Set DICOM_SYNC_FHIR_URL to the base of a FHIR R4 service: its /metadata answers a CapabilityStatement."

@@ -54,30 +54,30 @@ _ELEMENTS = frozenset(_NAMES.split())
 """Names of elements of the types that we write, and of the datatypes within them (R4 definitions)."""
 
 
-def is_own(answer: httpx.Response) -> bool:
+def is_own(response: httpx.Response) -> bool:
     """Whether the FHIR service itself says what is wrong: by an OperationOutcome."""
-    if "json" not in answer.headers.get("Content-Type", "").lower():
+    if "json" not in response.headers.get("Content-Type", "").lower():
         return False
     try:
-        body = answer.json()
+        body = response.json()
     except (ValueError, RecursionError):
         return False
     return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"
 
 
-def issues_of(answer: httpx.Response | Any) -> str:
+def issues_of(response: httpx.Response | Any) -> str:
     """
     Return the codes and element paths of an outcome's issues, for a dead letter; empty when it is no outcome.
 
     Parameters
     ----------
-    answer
+    response
         The answer, or the OperationOutcome of one entry of a Bundle.
     """
-    outcome: Any = answer
-    if isinstance(answer, httpx.Response):
+    outcome: Any = response
+    if isinstance(response, httpx.Response):
         try:
-            outcome = answer.json()
+            outcome = response.json()
         except (ValueError, RecursionError):
             return ""
     issues = outcome.get("issue") if isinstance(outcome, dict) else None
@@ -97,8 +97,8 @@ def _paths_within(issue: Mapping[str, Any]) -> list[str]:
     """Return the paths that the texts of an issue name, each once, in order."""
     details = issue.get("details")
     texts = [issue.get("diagnostics"), details.get("text") if isinstance(details, dict) else None]
-    found = [path for text in texts if isinstance(text, str) for path in _PATH.findall(text)]
-    return list(dict.fromkeys(path for path in map(_known_part, found) if path))
+    paths = [path for text in texts if isinstance(text, str) for path in _PATH.findall(text)]
+    return list(dict.fromkeys(path for path in map(_known_part, paths) if path))
 
 
 def _is_path(text: str) -> bool:
@@ -108,9 +108,9 @@ def _is_path(text: str) -> bool:
 def _known_part(path: str) -> str:
     """Cut a path before the first name that is no element; empty when nothing but a type is left."""
     first, *names = path.split(".")
-    kept: list[str] = []
+    elements: list[str] = []
     for name in names:
         if _INDEX.sub("", name) not in _ELEMENTS:
             break
-        kept.append(name)
-    return ".".join([first, *kept]) if kept else ""
+        elements.append(name)
+    return ".".join([first, *elements]) if elements else ""

@@ -105,9 +105,9 @@ def unreferenced_searches(references: Sequence[str]) -> list[str]:
     for reference in references:
         resource_type, _, resource_id = reference.partition("/")
         by_type.setdefault(resource_type, []).append(resource_id)
-    asked = [(kind, ",".join(some)) for kind, ids in by_type.items() for some in _slices(ids)]
+    batches = [(kind, ",".join(some)) for kind, ids in by_type.items() for some in _slices(ids)]
     ends = f"&_count={TARGETS}&_elements=id"
-    pairs = [(f"{kind}?_id={ids}&{NOT_REFERENCED}=*:*{ends}", f"{kind}?_id={ids}{ends}") for kind, ids in asked]
+    pairs = [(f"{kind}?_id={ids}&{NOT_REFERENCED}=*:*{ends}", f"{kind}?_id={ids}{ends}") for kind, ids in batches]
     return [search for pair in pairs for search in pair]
 
 
@@ -120,18 +120,18 @@ def self_link(bundle: Mapping[str, Any]) -> str:
 
 def addresses_in(bundles: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return what the searchsets hold, as ``Type/id``."""
-    found = [each for bundle in bundles for each in resources_in(bundle)]
-    return {f"{each.get('resourceType')}/{each.get('id')}" for each in found}
+    resources = [resource for bundle in bundles for resource in resources_in(bundle)]
+    return {f"{resource.get('resourceType')}/{resource.get('id')}" for resource in resources}
 
 
 def _slices(many: Sequence[str]) -> Iterator[Sequence[str]]:
     return (many[start : start + TARGETS] for start in range(0, len(many), TARGETS))
 
 
-def note_referrers(found: Mapping[str, set[str]], resources: Iterable[Resource]) -> None:
+def note_referrers(referrers: Mapping[str, set[str]], resources: Iterable[Resource]) -> None:
     """Note which of the resources refer to which of those asked about; a match that refers to none is no match."""
     for resource in resources:
         address = f"{resource.get('resourceType')}/{resource.get('id')}"
         for reference in references_in(resource):
-            if reference in found and reference != address:
-                found[reference].add(address)
+            if reference in referrers and reference != address:
+                referrers[reference].add(address)

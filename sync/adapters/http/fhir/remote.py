@@ -32,17 +32,17 @@ class FhirRemote(Remote):
     timeout = httpx.Timeout(120.0, connect=5.0)
     """Azure ends a bundle after 100 s (microsoft/fhir-server, ``appsettings.json``)."""
 
-    def judge(self, answer: httpx.Response) -> None:
+    def judge(self, response: httpx.Response) -> None:
         """
         Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide.
 
         A 403 is the service's own only with an OperationOutcome. One of a firewall is about one body, so it is left to
         the caller too: it must not open the circuit breaker for all the others.
         """
-        status, wait = answer.status_code, retry_after(answer.headers)
+        status, wait = response.status_code, retry_after(response.headers)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise Throttled(str(status), retry_after=wait)
-        if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and is_own(answer)):
+        if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and is_own(response)):
             raise FhirUnavailable(str(status), code="fhir.forbidden", hint=_FORBIDDEN_HINT, retry_after=wait)
         if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise FhirUnavailable(str(status), retry_after=wait)
@@ -64,10 +64,10 @@ class FhirRemote(Remote):
         try:
             with self.telemetry.span(FHIR_REQUEST, method=method, type=kind, **_where(self.base)) as span:
 
-                def note(answer: httpx.Response) -> None:
+                def note(response: httpx.Response) -> None:
                     nonlocal status
-                    span.note(status_code=answer.status_code, **_refused(answer))
-                    status = f"{answer.status_code // 100}xx"
+                    span.note(status_code=response.status_code, **_refused(response))
+                    status = f"{response.status_code // 100}xx"
 
                 yield note
         finally:
@@ -75,9 +75,9 @@ class FhirRemote(Remote):
             self.telemetry.measure(FHIR_DURATION, took, method=method, type=kind, status=status)
 
 
-def _refused(answer: httpx.Response) -> dict[str, int]:
+def _refused(response: httpx.Response) -> dict[str, int]:
     """Return the status of a failure for the span; an absent resource is no failure."""
-    return {"refused": answer.status_code} if answer.is_error and answer.status_code not in GONE else {}
+    return {"refused": response.status_code} if response.is_error and response.status_code not in GONE else {}
 
 
 def _where(base_url: str) -> dict[str, Any]:

@@ -139,27 +139,27 @@ class HttpFhirServer:
         FhirUnavailable
             It does not answer, or what answers is no FHIR R4 service: ``fhir.not_fhir``, ``fhir.version``.
         """
-        answer = await self._remote.ask("GET", "/metadata", headers=_FRESH)
+        response = await self._remote.ask("GET", "/metadata", headers=_FRESH)
         try:
-            statement = object_of(answer) if answer.is_success else {}
+            statement = object_of(response) if response.is_success else {}
         except FhirUnavailable:
             statement = {}
         return capabilities_in(statement)
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource, or None when it never was or is deleted."""
-        answer = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=_FRESH)
-        if is_gone(answer):
+        response = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=_FRESH)
+        if is_gone(response):
             return None
-        raise_for(answer.status_code, answer)
-        return one_resource(object_of(answer), resource_type, resource_id)
+        raise_for(response.status_code, response)
+        return one_resource(object_of(response), resource_type, resource_id)
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
         """Return each resource, or None in its place, by batches of at most 500 reads."""
-        found: list[Resource | None] = []
+        resources: list[Resource | None] = []
         for start in range(0, len(references), MAX_ENTRIES):
-            found += await self._batch(references[start : start + MAX_ENTRIES])
-        return found
+            resources += await self._batch(references[start : start + MAX_ENTRIES])
+        return resources
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         """
@@ -172,24 +172,24 @@ class HttpFhirServer:
         FhirUnavailable
             A match has no id, or the pages lead in a circle.
         """
-        wanted = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
-        form = {"identifier": [wanted], "_count": [str(_SEARCH_PAGE)]}
-        answer = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
-        found: list[Resource] = []
+        token = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
+        form = {"identifier": [token], "_count": [str(_SEARCH_PAGE)]}
+        response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
+        resources: list[Resource] = []
         followed: set[str] = set()
         while True:
-            raise_for(answer.status_code, answer)
-            found += [each for each in matches(answer, resource_type) if carries(each, system, value)]
-            link = following(answer, self._remote.base, resource_type)
+            raise_for(response.status_code, response)
+            resources += [resource for resource in matches(response, resource_type) if carries(resource, system, value)]
+            link = following(response, self._remote.base, resource_type)
             if link is None:
                 break
             if link in followed:
                 raise FhirUnavailable("the pages of a search lead in a circle")
             followed.add(link)
-            answer = await self._follow(link)
-        if not all(each.get("id") for each in found):
+            response = await self._follow(link)
+        if not all(resource.get("id") for resource in resources):
             raise FhirUnavailable("a match has no id")
-        return found
+        return resources
 
     async def _follow(self, link: str) -> httpx.Response:
         """Fetch the next page of a search: by POST where its link repeats the identifier, so that no log has it."""
@@ -206,12 +206,12 @@ class HttpFhirServer:
         address = link or f"/{resource_type}?_count={self._page}&_elements=id,identifier{about}"
         if not address.startswith(("/", "?")):
             raise ForeignLink("a link that is not relative to the service")
-        answer = await self._remote.ask("GET", address, headers=_FRESH)
-        raise_for(answer.status_code, answer)
-        link_after = following(answer, self._remote.base, resource_type)
+        response = await self._remote.ask("GET", address, headers=_FRESH)
+        raise_for(response.status_code, response)
+        link_after = following(response, self._remote.base, resource_type)
         if link_after is not None and link_after == link:
             raise FhirUnavailable("a page links to itself as the next one")
-        return FhirPage(resources=matches(answer, resource_type), following=link_after)
+        return FhirPage(resources=matches(response, resource_type), following=link_after)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
@@ -222,24 +222,24 @@ class HttpFhirServer:
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Find what refers to each of the resources; see `sync.ports.FhirServer.referrers`."""
-        found: dict[str, set[str]] = {reference: set() for reference in references}
+        referring: dict[str, set[str]] = {reference: set() for reference in references}
         searches = searches_for(references)
         for search, bundle in zip(searches, await self._searches(searches), strict=True):
-            note_referrers(found, await self._all_pages(bundle, search.partition("?")[0]))
-        silent = [reference for reference in references if not found[reference]]
+            note_referrers(referring, await self._all_pages(bundle, search.partition("?")[0]))
+        silent = [reference for reference in references if not referring[reference]]
         for reference in await self._referenced_unseen(silent):
-            found[reference].add(UNSEEN_REFERRER)
-        return {reference: frozenset(addresses) for reference, addresses in found.items()}
+            referring[reference].add(UNSEEN_REFERRER)
+        return {reference: frozenset(addresses) for reference, addresses in referring.items()}
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         """Read the history of a resource; see `sync.ports.FhirServer.last_version`. Source: R4 http.html, history."""
         address = f"/{resource_type}/{resource_id}/_history?_count={_LAST_VERSIONS}"
-        answer = await self._remote.ask("GET", address, headers=_FRESH)
+        response = await self._remote.ask("GET", address, headers=_FRESH)
         try:
-            raise_for(answer.status_code, answer)
+            raise_for(response.status_code, response)
         except FhirRejected:
             return None  # it never was, or the server keeps no history
-        return next(iter(matches(answer, resource_type)), None)
+        return next(iter(matches(response, resource_type)), None)
 
     async def _referenced_unseen(self, references: Sequence[str]) -> Sequence[str]:
         """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
@@ -249,44 +249,47 @@ class HttpFhirServer:
         if not all(NOT_REFERENCED in self_link(bundle) for bundle in bundles[::2]):
             self._knows_not_referenced = False
             return []
-        free, there = addresses_in(bundles[::2]), addresses_in(bundles[1::2])
-        return [reference for reference in references if reference in there - free]
+        free, existing = addresses_in(bundles[::2]), addresses_in(bundles[1::2])
+        return [reference for reference in references if reference in existing - free]
 
     async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any]]:
         """Make many searches by batches; one that the server does not know finds nothing."""
-        found: list[Mapping[str, Any]] = []
+        searchsets: list[Mapping[str, Any]] = []
         for start in range(0, len(searches), MAX_ENTRIES):
             requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + MAX_ENTRIES]]
-            answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
-            raise_for(answer.status_code, answer)
-            found += [searchset_in(entry) for entry in entries_of(answer, asked=len(requests))]
-        return found
+            response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
+            raise_for(response.status_code, response)
+            searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
+        return searchsets
 
     async def _all_pages(self, bundle: Mapping[str, Any], resource_type: str) -> list[Resource]:
         """Return the resources of a search that began in a batch, of the first pages at least."""
-        found = resources_in(bundle)
+        resources = resources_in(bundle)
         for _ in range(_REFERRER_PAGES):
             link = next_link(bundle, self._remote.base, resource_type)
             if link is None:
                 break
-            answer = await self._remote.ask("GET", link, headers=_FRESH)
-            raise_for(answer.status_code, answer)
-            bundle = object_of(answer)
-            found += resources_in(bundle)
-        return found
+            response = await self._remote.ask("GET", link, headers=_FRESH)
+            raise_for(response.status_code, response)
+            bundle = object_of(response)
+            resources += resources_in(bundle)
+        return resources
 
     async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
-        answer = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
-        raise_for(answer.status_code, answer)
-        found = [resource_in(entry) for entry in entries_of(answer, asked=len(requests))]
-        return [one_resource(each, *reference.split("/")) for each, reference in zip(found, references, strict=True)]
+        response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
+        raise_for(response.status_code, response)
+        resources = [resource_in(entry) for entry in entries_of(response, expected=len(requests))]
+        return [
+            one_resource(resource, *reference.split("/"))
+            for resource, reference in zip(resources, references, strict=True)
+        ]
 
     async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
         requests = [_entry(write) for write in writes]
-        answer = await self._remote.ask("POST", "", content=_bundle("transaction", requests), headers=_SENDING)
-        raise_for(answer.status_code, answer, writes)
-        entries = entries_of(answer, asked=len(writes))
+        response = await self._remote.ask("POST", "", content=_bundle("transaction", requests), headers=_SENDING)
+        raise_for(response.status_code, response, writes)
+        entries = entries_of(response, expected=len(writes))
         answered = list(zip(writes, entries, strict=True))
         for write, entry in answered:
             if not is_cancelled(entry):  # what failed by itself says why; the others only that they were cancelled
