@@ -65,9 +65,11 @@ def access_of(
     elif settings.auth == "bearer":
         tokens = StaticToken(settings.token)
     elif settings.auth in ("client-credentials", "private-key-jwt"):
-        asked = ClientCredentials(settings.token_url, _client(settings), scope=settings.scope, failure=failure, tls=tls)
-        closing.push_async_callback(asked.aclose)
-        tokens = asked
+        credentials = ClientCredentials(
+            settings.token_url, _client(settings), scope=settings.scope, failure=failure, tls=tls
+        )
+        closing.push_async_callback(credentials.aclose)
+        tokens = credentials
     return Access(tokens=tokens, login=login, headers=dict(settings.headers), tls=tls)
 
 

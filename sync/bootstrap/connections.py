@@ -55,13 +55,13 @@ async def tried(running: Running) -> list[Connection]:
 async def _try(service: str, attempt: Callable[[], Awaitable[object]]) -> Connection:
     try:
         async with asyncio.timeout(LONGEST):
-            found = await attempt()
+            result = await attempt()
     except SyncError as failure:
         return Connection(service=service, code=failure.code, detail=failure.detail, hint=failure.hint)
     except TimeoutError:
         detail = f"no answer within {LONGEST:g} s"
         return Connection(service=service, code="connection.slow", detail=detail, hint=_SLOW)
-    return Connection(service=service, detail=found.says() if isinstance(found, Capabilities) else "")
+    return Connection(service=service, detail=result.says() if isinstance(result, Capabilities) else "")
 
 
 def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:

@@ -35,29 +35,29 @@ def state_url(settings: Settings, service: Service) -> str:
     ConfigError
         The settings name other services by addresses that do not tell this one's.
     """
-    given = {
+    urls = {
         "blob": settings.storage_blob_uri,
         "queue": settings.storage_queue_uri,
         "table": settings.storage_table_uri,
     }
-    if given[service]:
-        return given[service]
-    for other, url in given.items():
+    if urls[service]:
+        return urls[service]
+    for configured, url in urls.items():
         if url:
-            sibling = re.sub(rf"^(https://[^/]*?)\.{other}\.", rf"\1.{service}.", url)
+            sibling = re.sub(rf"^(https://[^/]*?)\.{configured}\.", rf"\1.{service}.", url)
             if sibling == url:
                 raise ConfigError(f"{STATE}__{service}ServiceUri", "is missing, and its siblings do not tell it")
             return sibling
     return f"https://{settings.state}.{service}.{CLOUDS[settings.cloud].storage}"
 
 
-def account_of(url: str, known: str | None, setting: str) -> str:
+def account_of(url: str, account: str | None, setting: str) -> str:
     """
     Return the name of the account of a blob service, as events name it.
 
     Parameters
     ----------
-    known
+    account
         What Azure's client makes of it: right for connection strings, None for addresses that it does not know.
 
     Raises
@@ -68,6 +68,6 @@ def account_of(url: str, known: str | None, setting: str) -> str:
     parts = urlsplit(url)
     if match := _ACCOUNT_HOST.fullmatch(parts.hostname or ""):
         return match["account"]
-    if known:
-        return known
+    if account:
+        return account
     raise ConfigError(setting, "expected the account's own address, such as https://account.blob.core.windows.net")

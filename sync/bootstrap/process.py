@@ -98,10 +98,10 @@ async def ready() -> Running:
     StoreUnavailable
         The state account did not answer when they were to be created.
     """
-    found = await running()
+    process = await running()
     if not _process.is_ensured:
         raise _process.failure or StoreUnavailable("tables and queues are not created yet")
-    return found
+    return process
 
 
 def built() -> Running | None:

@@ -122,11 +122,11 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     """
     settings, wrong = _judged()
     environment = os.environ if environment is None else environment
-    found = [*wrong, *_unknown(environment), *_asleep(settings, environment)]
-    faulty = {each.setting for each in wrong}
-    found += [each for each in _second_thoughts(settings) if not any(_concerns(each, name) for name in faulty)]
+    findings = [*wrong, *_unknown(environment), *_asleep(settings, environment)]
+    faulty = {remark.setting for remark in wrong}
+    findings += [remark for remark in _second_thoughts(settings) if not any(_concerns(remark, name) for name in faulty)]
     order = list(Severity)
-    return tuple(sorted(set(found), key=lambda each: (order.index(each.severity), each.setting, each.text)))
+    return tuple(sorted(set(findings), key=lambda remark: (order.index(remark.severity), remark.setting, remark.text)))
 
 
 def _concerns(remark: Remark, variable: str) -> bool:
@@ -146,30 +146,30 @@ def _second_thoughts(settings: Settings) -> Iterator[Remark]:
 
 def _judged() -> tuple[Settings, list[Remark]]:
     """Load all settings with what is wrong replaced, and name the faults."""
-    found: list[Remark] = []
+    findings: list[Remark] = []
     replaced: dict[str, Any] = {}
     for name, section in sections().items():
         replaced[name], faults = _load(section, {})
-        found += faults
+        findings += faults
     settings, faults = _load(Settings, replaced)
-    return settings, found + faults
+    return settings, findings + faults
 
 
 def _load(section: type[S], replaced: dict[str, Any]) -> tuple[S, list[Remark]]:
     """Try again and again, each time with what was wrong replaced by something sound, until all faults are named."""
-    found: list[Remark] = []
+    findings: list[Remark] = []
     for _ in section.model_fields:
         try:
-            return section(**replaced), found
+            return section(**replaced), findings
         except ValidationError as problem:
             faults = {str(error["loc"][0]): section.expected(error) for error in problem.errors(include_input=False)}
         except ConfigError as problem:
             faults = {problem.setting: problem.expected}
         for place, expected in faults.items():
             field = _field(section, place)
-            found.append(Remark(setting=section.variable(field), severity=Severity.WRONG, text=expected))
+            findings.append(Remark(setting=section.variable(field), severity=Severity.WRONG, text=expected))
             replaced = {**replaced, field: _sound(section, field)}
-    return cast("S", section.model_construct(**replaced)), found
+    return cast("S", section.model_construct(**replaced)), findings
 
 
 def _field(settings: type[Section], place: str) -> str:
@@ -188,11 +188,11 @@ def _sound(settings: type[Section], field: str) -> Any:
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
-    known = {name.upper(): name for name in all_variables()}
+    variables = {name.upper(): name for name in all_variables()}
     for name in environment:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"; {known[near[0]]} is one" if near else ""
+        if name.upper().startswith(PREFIX) and name.upper() not in variables:
+            near = difflib.get_close_matches(name.upper(), variables, n=1)
+            hint = f"; {variables[near[0]]} is one" if near else ""
             yield Remark(setting=name, severity=Severity.WRONG, text=f"nobody reads a setting of this name{hint}")
 
 
@@ -221,20 +221,22 @@ def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Rema
 
 def all_variables() -> dict[str, FieldInfo]:
     """Return every field of every section by the name of its variable."""
-    found = {name: info for name, info in Settings.variables().items() if info.annotation not in sections().values()}
+    variables = {
+        name: info for name, info in Settings.variables().items() if info.annotation not in sections().values()
+    }
     for section in sections().values():
-        found |= section.variables()
-    return found
+        variables |= section.variables()
+    return variables
 
 
 def _values(settings: Settings) -> dict[str, tuple[Any, FieldInfo]]:
     """Return the value of every setting, those of sections too, by the name of its variable."""
-    found: dict[str, tuple[Any, FieldInfo]] = {}
+    values: dict[str, tuple[Any, FieldInfo]] = {}
     for owner in (settings, *(getattr(settings, name) for name in sections())):
         for name, info in type(owner).model_fields.items():
             if name not in sections():
-                found[owner.variable(name)] = getattr(owner, name), info
-    return found
+                values[owner.variable(name)] = getattr(owner, name), info
+    return values
 
 
 def _open_doors(settings: Settings) -> Iterator[Remark]:
@@ -242,7 +244,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
     for variable, (value, info) in _values(settings).items():
         if not isinstance(value, str) or _names_a_system(info):
             continue
-        if variable not in _FREE_OF_PATIENT_DATA and any(_is_open(each) for each in _addresses(value)):
+        if variable not in _FREE_OF_PATIENT_DATA and any(_is_open(address) for address in _addresses(value)):
             text = "is plain http: patient data would cross the network in the clear; use https"
             yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
         if variable not in _SECRET_BY_NATURE and _holds_secret(value):
@@ -255,7 +257,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
 
 def _names_a_system(info: FieldInfo) -> bool:
     """Whether it is the URI of a system of identifiers, which nobody calls."""
-    return any(each in info.metadata for each in get_args(Uri)[1:])
+    return any(marker in info.metadata for marker in get_args(Uri)[1:])
 
 
 def _addresses(value: str) -> Iterator[str]:
@@ -282,10 +284,10 @@ def _holds_secret(value: str) -> bool:
 
 def _useless(settings: Settings) -> Iterator[Remark]:
     values = _values(settings)
-    for variable, other in USELESS_WITHOUT.items():
+    for variable, needed in USELESS_WITHOUT.items():
         value, info = values[variable]
-        if value != info.get_default(call_default_factory=True, validated_data={}) and not values[other][0]:
-            text = f"has no effect without {other}: set that, or remove this"
+        if value != info.get_default(call_default_factory=True, validated_data={}) and not values[needed][0]:
+            text = f"has no effect without {needed}: set that, or remove this"
             yield Remark(setting=variable, severity=Severity.WRONG, text=text)
 
 

@@ -148,13 +148,13 @@ def _header_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
+        headers = json.loads(value)
     except (ValueError, RecursionError):
-        found = None
-    sound = isinstance(found, dict) and all(_is_header(name, text) for name, text in found.items())
+        headers = None
+    sound = isinstance(headers, dict) and all(_is_header(name, text) for name, text in headers.items())
     if not sound:
         raise ValueError('expected a JSON object of headers that the sync does not set itself: {"X-Api-Key": "..."}')
-    return found
+    return headers
 
 
 def _is_header(name: str, text: Any) -> bool:
@@ -176,7 +176,7 @@ def _connection_string(value: str) -> str:
 
 def _is_connection_string(value: str) -> bool:
     """Whether Azure's clients can read it: they fail on another at start, or at their first request."""
-    parts = {name.lower(): part for name, _, part in (each.partition("=") for each in value.rstrip(";").split(";"))}
+    parts = {name.lower(): part for name, _, part in (part.partition("=") for part in value.rstrip(";").split(";"))}
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return True
     account = parts.get("accountname", "")
@@ -206,7 +206,7 @@ def _account(value: str) -> str:
 
 
 def _containers(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or not all(_CONTAINER.fullmatch(each) for each in names):
+    if not names or not all(_CONTAINER.fullmatch(container) for container in names):
         raise ValueError("expected names of containers, separated by commas")
     return names
 
@@ -246,13 +246,13 @@ def _json_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
+        document = json.loads(value)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        document = None
+    if not isinstance(document, dict):
         form = '{"HOSPITAL": "https://hospital.example/patient-ids"}'
         raise ValueError(f"expected a JSON object such as {form}")  # noqa: TRY004 -- pydantic wants ValueError
-    return found
+    return document
 
 
 Uri = Annotated[str, AfterValidator(_absolute_uri)]

@@ -227,10 +227,10 @@ def state_settings() -> Settings:
     """Return settings that name the state account as the environment does, for when another of them is wrong."""
     addresses = ("storage_blob_uri", "storage_queue_uri", "storage_table_uri")
     names = ("storage", "storage_account", "state_account", "cloud", *addresses)
-    given: dict[str, Any] = {name: os.environ.get(Settings.variable(name), "").strip() for name in names}
-    given["cloud"] = given["cloud"] if given["cloud"] in CLOUDS else "public"
-    given |= {name: section.model_construct() for name, section in sections().items()}
-    return Settings.model_construct(fhir_url="http://localhost", **given)
+    values: dict[str, Any] = {name: os.environ.get(Settings.variable(name), "").strip() for name in names}
+    values["cloud"] = values["cloud"] if values["cloud"] in CLOUDS else "public"
+    values |= {name: section.model_construct() for name, section in sections().items()}
+    return Settings.model_construct(fhir_url="http://localhost", **values)
 
 
 def sections() -> dict[str, type[Section]]:
