@@ -118,8 +118,8 @@ def acknowledge(
 
     - 3: the state account did not answer
     """
-    found = with_services(lambda running: note(code, who or user_name(), running.services))
-    if found is None:
+    acknowledged = with_services(lambda running: note(code, who or user_name(), running.services))
+    if acknowledged is None:
         console().print(f"{code} is not raised")
         raise typer.Exit(EXIT_REJECTED)
 

@@ -93,7 +93,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
 
     - 3: a service did not answer; run it again to continue
     """
-    asked = _Asked(
+    options = _Asked(
         containers=tuple(container or ()),
         prefix=prefix,
         since=timestamp(since, "--since"),
@@ -104,47 +104,47 @@ def backfill(  # noqa: PLR0917 -- a command's options
     )
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    counts = with_services(lambda running: _run(asked, running), writes_fhir=asked.project)
+    counts = with_services(lambda running: _run(options, running), writes_fhir=options.project)
     if counts["rejected"] or counts["dead_lettered"]:
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _run(asked: _Asked, running: Running) -> Counter[str]:
+async def _run(options: _Asked, running: Running) -> Counter[str]:
     allowed = running.sources.containers
-    for name in asked.containers:
+    for name in options.containers:
         if name not in allowed:
             refuse(f"--container: {name} is not in DICOM_SYNC_CONTAINERS")
     out, objects, studies = console(), Counter[str](), Counter[str]()
-    async with projecting(running.services, studies, wanted=asked.project) as services:
-        for name in asked.containers or sorted(allowed):
-            scope = Scope(container=name, prefix=asked.prefix, since=asked.since)
-            objects += await _one(scope, asked, running.listing, services, out)
-    if asked.project:
-        print_line("studies", studies, as_json=asked.as_json)
+    async with projecting(running.services, studies, enabled=options.project) as services:
+        for name in options.containers or sorted(allowed):
+            scope = Scope(container=name, prefix=options.prefix, since=options.since)
+            objects += await _one(scope, options, running.listing, services, out)
+    if options.project:
+        print_line("studies", studies, as_json=options.as_json)
     return objects + studies
 
 
-async def _one(scope: Scope, asked: _Asked, listing: ObjectListing, s: ReadFeeds, out: Console) -> Counter[str]:
+async def _one(scope: Scope, options: _Asked, listing: ObjectListing, s: ReadFeeds, out: Console) -> Counter[str]:
     began = time.monotonic()
-    async with _walk(scope, asked, s, out) as walk:
-        meter = Meter(f"Looking at {scope.container}", walk, out, as_json=asked.as_json)
+    async with _walk(scope, options, s, out) as walk:
+        meter = Meter(f"Looking at {scope.container}", walk, out, as_json=options.as_json)
         counting = asyncio.create_task(_count(scope, walk, listing, meter))
         try:
             async with meter.shown():
-                await walk_through(scope, walk, listing, s, parallel=asked.parallel, dry_run=asked.dry_run)
+                await walk_through(scope, walk, listing, s, parallel=options.parallel, dry_run=options.dry_run)
         except SourceGone:
             refuse(f"there is no container {scope.container}")
         finally:
             counting.cancel()
     seconds = round(time.monotonic() - began, 1)
-    measured = {"dry_run": asked.dry_run, "seconds": seconds, "per_second": round(meter.rate, 1)}
-    print_line(f"container {scope.container}", walk.counts, as_json=asked.as_json, **measured)
+    measured = {"dry_run": options.dry_run, "seconds": seconds, "per_second": round(meter.rate, 1)}
+    print_line(f"container {scope.container}", walk.counts, as_json=options.as_json, **measured)
     return walk.counts
 
 
 @asynccontextmanager
-async def _walk(scope: Scope, asked: _Asked, s: Jobs, out: Console) -> AsyncIterator[Walk]:
-    if asked.dry_run:
+async def _walk(scope: Scope, options: _Asked, s: Jobs, out: Console) -> AsyncIterator[Walk]:
+    if options.dry_run:
         yield Walk()
         return
     async with leased_walk(scope.cursor, s, out) as walk:

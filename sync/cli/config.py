@@ -54,17 +54,17 @@ def check(
 
     - 3: the settings are valid, but a service did not answer or refused access
     """
-    found = remarks()
-    faulty = any(each.severity is not Severity.ADVICE for each in found)
-    unusable = any(each.severity is Severity.WRONG for each in found)
+    findings = remarks()
+    faulty = any(remark.severity is not Severity.ADVICE for remark in findings)
+    unusable = any(remark.severity is Severity.WRONG for remark in findings)
     connections = reported(_try_all()) if connect_too and not unusable else []
     if as_json:
-        _print_json(found, connections)
+        _print_json(findings, connections)
     else:
-        _print(found, connections, skipped=connect_too and unusable)
+        _print(findings, connections, skipped=connect_too and unusable)
     if faulty:
         raise typer.Exit(EXIT_REJECTED)
-    if not all(each.sound for each in connections):
+    if not all(connection.sound for connection in connections):
         raise typer.Exit(EXIT_UNAVAILABLE)
 
 
@@ -79,11 +79,11 @@ async def _try_all() -> list[Connection]:
         await running.close()
 
 
-def _print(found: Iterable[Remark], connections: Iterable[Connection], *, skipped: bool) -> None:
+def _print(findings: Iterable[Remark], connections: Iterable[Connection], *, skipped: bool) -> None:
     out = console()
-    for each in found:
-        out.print(f"{each.severity.value:<9} {shown(each.setting)} {each.text}")
-    if not found:
+    for remark in findings:
+        out.print(f"{remark.severity.value:<9} {shown(remark.setting)} {remark.text}")
+    if not findings:
         out.print("sound     every setting")
     for connection in connections:
         out.print(f"{'sound' if connection.sound else 'failing':<9} {connection.service}")
@@ -95,6 +95,6 @@ def _print(found: Iterable[Remark], connections: Iterable[Connection], *, skippe
         out.print("          Mend what is wrong first: no service was tried.")
 
 
-def _print_json(found: Iterable[Remark], connections: Iterable[Connection]) -> None:
-    settings = [{**asdict(each), "severity": each.severity.value} for each in found]
-    typer.echo(json.dumps({"settings": settings, "connections": [asdict(each) for each in connections]}))
+def _print_json(findings: Iterable[Remark], connections: Iterable[Connection]) -> None:
+    settings = [{**asdict(remark), "severity": remark.severity.value} for remark in findings]
+    typer.echo(json.dumps({"settings": settings, "connections": [asdict(connection) for connection in connections]}))

@@ -88,12 +88,12 @@ async def serving(running: Running, *, port: int, who: str) -> AsyncIterator[Doo
         return await door.admit(request, handler)
 
     app = web.Application(middlewares=[admit], client_max_size=LARGEST_BODY)
-    answer = partial(_answer, running, who)
-    app.router.add_get("/", answer)
+    respond = partial(_answer, running, who)
+    app.router.add_get("/", respond)
     app.router.add_get("/dashboard/static/{name}", _file)
     for path in ("/dashboard", "/dashboard/{page}"):
-        app.router.add_get(path, answer)
-        app.router.add_post(path, answer)
+        app.router.add_get(path, respond)
+        app.router.add_post(path, respond)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
@@ -112,14 +112,14 @@ async def _answer(running: Running, who: str, request: web.Request) -> web.Respo
     """Answer as the function app would to somebody who holds the key: whoever came in may operate, and is named."""
     s = running.services
     holder = replace(s, settings=s.settings.model_copy(update={"operators": "key"}))
-    asked = Request(
+    visit = Request(
         headers={**request.headers, OPERATOR_HEADER: who},
         query=dict(request.query),
         params=dict(request.match_info),
         body=await request.read(),
     )
     path = request.path if request.path != "/" else "/dashboard"
-    return _response(await pages.dashboard(asked, path, request.method, running.sources, holder))
+    return _response(await pages.dashboard(visit, path, request.method, running.sources, holder))
 
 
 async def _file(request: web.Request) -> web.Response:

@@ -69,12 +69,12 @@ def list_dead_letters(
     - 3: storage did not answer
     """
     if code:
-        found = with_services(lambda running: _dead_letters_of(code, limit, running))
-        _say({"letters": [letter.shown() for letter in found]}, _dead_letter_table(found), as_json=as_json)
-        count = len(found)
+        letters = with_services(lambda running: _dead_letters_of(code, limit, running))
+        _say({"letters": [letter.shown() for letter in letters]}, _dead_letter_table(letters), as_json=as_json)
+        count = len(letters)
     else:
-        known, groups = with_services(_groups)
-        _say(as_json_of.grouped(groups, known), _group_table(groups), as_json=as_json)
+        total, groups = with_services(_groups)
+        _say(as_json_of.grouped(groups, total), _group_table(groups), as_json=as_json)
         count = len(groups)
     if count:
         raise typer.Exit(EXIT_REJECTED)
@@ -108,14 +108,14 @@ def show_dead_letter(
 
     - 3: storage did not answer
     """
-    found = with_services(lambda running: _one(kind, subject, running, secrets=secrets))
-    if found is None:
+    fields = with_services(lambda running: _one(kind, subject, running, secrets=secrets))
+    if fields is None:
         console().print("there is no such dead letter; it may have healed")
         raise typer.Exit(EXIT_REJECTED)
     table = Table.grid(padding=(0, 2))
-    for name, value in found.items():
+    for name, value in fields.items():
         table.add_row(name, shown(json.dumps(value) if isinstance(value, dict) else str(value)))
-    _say(found, table, as_json=as_json)
+    _say(fields, table, as_json=as_json)
 
 
 @app.command("retry", no_args_is_help=True)
@@ -154,9 +154,9 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
 
     - 3: storage did not answer; run it again
     """
-    which = _selection(kind, subject, code, everything=everything)
+    selection = _selection(kind, subject, code, everything=everything)
     report = with_services(
-        lambda running: retry(which, running.sources, running.services, who=user_name(), dry_run=dry_run)
+        lambda running: retry(selection, running.sources, running.services, who=user_name(), dry_run=dry_run)
     )
     _report(report, "asked", as_json=as_json)
     if report.of(Outcome.REFUSED) or report.of(Outcome.NOT_KEPT):
@@ -197,28 +197,28 @@ def discard_selected(  # noqa: PLR0917 -- a command's options
 
     - 3: storage did not answer; run it again
     """
-    which, by = _selection(kind, subject, code, everything=everything), who.strip() or user_name()
+    selection, by = _selection(kind, subject, code, everything=everything), who.strip() or user_name()
     if not why.strip():
         _refuse("--why: say why")
-    report = with_services(lambda running: discard(which, running.services, who=by, why=why, dry_run=dry_run))
+    report = with_services(lambda running: discard(selection, running.services, who=by, why=why, dry_run=dry_run))
     _report(report, "discarded", as_json=as_json)
     if report.of(Outcome.CHANGED):
         raise typer.Exit(EXIT_REJECTED)
 
 
 async def _groups(running: Running) -> tuple[Count, Sequence[letters.Group]]:
-    known = await count_all(Counted.DEAD_LETTERS, running.services)
-    return known, await letters.overview(known, running.services)
+    count = await count_all(Counted.DEAD_LETTERS, running.services)
+    return count, await letters.overview(count, running.services)
 
 
 async def _dead_letters_of(code: str, limit: int, running: Running) -> Sequence[DeadLetter]:
-    found: list[DeadLetter] = []
+    collected: list[DeadLetter] = []
     page = await letters.browse(running.services, code=code, limit=limit)
-    found += page.letters
-    while page.token is not None and len(found) < limit:
-        page = await letters.browse(running.services, code=code, limit=limit - len(found), token=page.token)
-        found += page.letters
-    return found
+    collected += page.letters
+    while page.token is not None and len(collected) < limit:
+        page = await letters.browse(running.services, code=code, limit=limit - len(collected), token=page.token)
+        collected += page.letters
+    return collected
 
 
 async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bool) -> dict[str, Any] | None:
@@ -263,9 +263,9 @@ def _group_table(groups: Sequence[letters.Group]) -> Table:
     return table
 
 
-def _dead_letter_table(found: Sequence[DeadLetter]) -> Table:
+def _dead_letter_table(letters: Sequence[DeadLetter]) -> Table:
     table = Table("kind", _whole("subject"), "times", "last", "detail", box=None, pad_edge=False)
-    for letter in found:
+    for letter in letters:
         table.add_row(letter.kind.value, letter.subject, f"{letter.attempts:,}", _when(letter.last_at), letter.detail)
     return table
 

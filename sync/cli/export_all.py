@@ -81,7 +81,7 @@ async def _export(running: Running, folder: Path, max_bytes: int, *, quiet: bool
     with Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal) as progress:
         task = progress.add_task("studies", total=None)
 
-        def done(studies: int, fraction: float) -> None:
+        def on_progress(studies: int, fraction: float) -> None:
             progress.update(task, completed=studies, total=round(studies / fraction) if fraction else None)
 
-        return await export_to(folder, max_bytes, running.services, done)
+        return await export_to(folder, max_bytes, running.services, on_progress)

@@ -144,20 +144,20 @@ def _patients(
 
 def _files(paths: Iterable[Path], report: Report) -> Iterator[Path]:
     """Regular files at and below the paths, each once, in order; symbolic links are followed, loops are not."""
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     waiting = sorted(set(paths), reverse=True)
     while waiting:
         path = waiting.pop()
         try:
             status = path.stat()
-            if stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+            if stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in visited:
                 waiting.extend(sorted(path.iterdir(), reverse=True))
         except OSError as problem:
             report.reject(str(path), "file.unreadable", problem.strerror or type(problem).__name__)
             continue
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in visited:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         if stat.S_ISREG(status.st_mode):
             yield path
         elif not stat.S_ISDIR(status.st_mode):

@@ -37,9 +37,9 @@ def pause(
     """
     from sync.operators.pause import pause_projection  # noqa: PLC0415 -- --help need not wait for the models of state
 
-    made = with_services(lambda running: pause_projection(running.services, who=who or user_name(), why=why))
-    by = f" by {made.who}" if made.who else ""
-    console().print(f"projection is paused since {made.since:%Y-%m-%d %H:%M} UTC{by}: {made.why}", markup=False)
+    paused = with_services(lambda running: pause_projection(running.services, who=who or user_name(), why=why))
+    by = f" by {paused.who}" if paused.who else ""
+    console().print(f"projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why}", markup=False)
 
 
 def resume(who: Who = "") -> None:

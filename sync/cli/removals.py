@@ -41,12 +41,14 @@ def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
 
     - 3: the state account did not answer
     """
-    told = with_services(_shown)
+    ceiling = with_services(_shown)
     if as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(ceiling))
         return
-    since = f", held since {told['held_since']}" if told["held_since"] else ""
-    typer.echo(f"removals: {told['studies']} of {told['limit']} studies in this hour, {told['held']} held{since}")
+    since = f", held since {ceiling['held_since']}" if ceiling["held_since"] else ""
+    typer.echo(
+        f"removals: {ceiling['studies']} of {ceiling['limit']} studies in this hour, {ceiling['held']} held{since}"
+    )
 
 
 @app.command()

@@ -97,36 +97,40 @@ def replay(  # noqa: PLR0917 -- a command's options
 
     - 3: a service did not answer; run it again to continue
     """
-    given = {"from": from_, "to": to, "study": study, "partition": partition or None}
-    fields = {"source": source, "reread": reread, **{name: value for name, value in given.items() if value is not None}}
-    asked = _Asked(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
+    values = {"from": from_, "to": to, "study": study, "partition": partition or None}
+    fields = {
+        "source": source,
+        "reread": reread,
+        **{name: value for name, value in values.items() if value is not None},
+    }
+    options = _Asked(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    if not with_services(lambda running: _run(asked, running), writes_fhir=project or dry_run):
+    if not with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _run(asked: _Asked, running: Running) -> bool:
+async def _run(options: _Asked, running: Running) -> bool:
     s = running.services
     try:
-        request = parse_request(asked.fields, configured=running.replayed, now=s.clock.now())
+        request = parse_request(options.fields, configured=running.replayed, now=s.clock.now())
     except BadReplay as problem:
         refuse(f"{'' if ':' not in problem.detail else '--'}{problem.detail}")
-    if asked.dry_run:
-        return await _preview(request, asked, running)
-    return await _replay(request, asked, running)
+    if options.dry_run:
+        return await _preview(request, options, running)
+    return await _replay(request, options, running)
 
 
-async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
+async def _replay(request: Request, options: _Asked, running: Running) -> bool:
     out, studies, began = console(), Counter[str](), time.monotonic()
-    async with projecting(running.services, studies, wanted=asked.project) as s:
+    async with projecting(running.services, studies, enabled=options.project) as s:
         await begin(request, s, who=user_name())
         async with leased_walk(cursor_of(request), s, out) as walk:
-            job = await _advance(walk, asked, running, s, out)
+            job = await _advance(walk, options, running, s, out)
     seconds = round(time.monotonic() - began, 1)
-    print_line(f"replay {request.id}", walk.counts, as_json=asked.as_json, seconds=seconds)
-    if asked.project:
-        print_line("studies", studies, as_json=asked.as_json)
+    print_line(f"replay {request.id}", walk.counts, as_json=options.as_json, seconds=seconds)
+    if options.project:
+        print_line("studies", studies, as_json=options.as_json)
     if job.state != DONE:
         out.print(f"failed    {job.problem}: see its heading in docs/runbook.md")
     return (
@@ -136,36 +140,38 @@ async def _replay(request: Request, asked: _Asked, running: Running) -> bool:
     )
 
 
-async def _advance(walk: Walk, asked: _Asked, running: Running, s: Ingest, out: Console) -> Job:
+async def _advance(walk: Walk, options: _Asked, running: Running, s: Ingest, out: Console) -> Job:
     job = Job.of(walk.position)
     if job.at:
         out.print(f"going on  {sum(walk.counts.values()):,} changes were dealt with before")
-    async with Meter("Replaying", walk, out, as_json=asked.as_json).shown():
-        await advance(job, walk, running.replayed, s, parallel=asked.parallel)
+    async with Meter("Replaying", walk, out, as_json=options.as_json).shown():
+        await advance(job, walk, running.replayed, s, parallel=options.parallel)
     job = Job.of(walk.position)
-    if (job.at or {}).get(ROUTE) == LISTING and not asked.as_json:
+    if (job.at or {}).get(ROUTE) == LISTING and not options.as_json:
         out.print(_NO_FEED)
     return job
 
 
 def _unknown(request: Request, walk: Walk, out: Console) -> bool:
-    known = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
-    if request.study is None or known:
+    inspected = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
+    if request.study is None or inspected:
         return False
     out.print("unknown   no object of this study is known; python -m sync backfill looks at everything there is")
     return True
 
 
-async def _preview(request: Request, asked: _Asked, running: Running) -> bool:
+async def _preview(request: Request, options: _Asked, running: Running) -> bool:
     out, walk, began = console(), Walk(), time.monotonic()
-    found: list[StudyPreview] = []
-    async with Meter("Foreseeing", walk, out, as_json=asked.as_json).shown():
-        async for each in preview_replay(request, walk, running.replayed, running.services, parallel=asked.parallel):
-            found.append(each)
-            _show(each, as_json=asked.as_json)
-    totals = {"objects": {name: number for name, number in sorted(walk.counts.items()) if number}, **counted(found)}
+    previews: list[StudyPreview] = []
+    async with Meter("Foreseeing", walk, out, as_json=options.as_json).shown():
+        async for preview in preview_replay(
+            request, walk, running.replayed, running.services, parallel=options.parallel
+        ):
+            previews.append(preview)
+            _show(preview, as_json=options.as_json)
+    totals = {"objects": {name: number for name, number in sorted(walk.counts.items()) if number}, **counted(previews)}
     seconds = round(time.monotonic() - began, 1)
-    if asked.as_json:
+    if options.as_json:
         typer.echo(json.dumps({"what": "summary", "dry_run": True, **totals, "seconds": seconds}))
     else:
         typer.echo(f"would do: {_words(totals['studies'], 'studies')} ({_words(walk.counts, 'objects')}, {seconds} s)")
@@ -174,19 +180,19 @@ async def _preview(request: Request, asked: _Asked, running: Running) -> bool:
     return not (walk.counts["rejected"] or totals["studies"].get("refuse")) and not _unknown(request, walk, out)
 
 
-def _show(each: StudyPreview, *, as_json: bool) -> None:
+def _show(preview: StudyPreview, *, as_json: bool) -> None:
     """Print one study, unless it is right as it is."""
-    if each.action == "unchanged":
+    if preview.action == "unchanged":
         return
-    uid = each.study.study_instance_uid
+    uid = preview.study.study_instance_uid
     if as_json:
-        line = {"what": "study", "study": uid, "action": each.action, "writes": dict(each.writes)}
-        typer.echo(json.dumps({**line, **({"refused": each.refused} if each.refused else {})}))
+        line = {"what": "study", "study": uid, "action": preview.action, "writes": dict(preview.writes)}
+        typer.echo(json.dumps({**line, **({"refused": preview.refused} if preview.refused else {})}))
         return
-    writes = ", ".join(f"{name} {action}" for name, action in sorted(each.writes.items()))
-    typer.echo(f"{each.action:<9} {uid}  {writes or each.refused}")
+    writes = ", ".join(f"{name} {action}" for name, action in sorted(preview.writes.items()))
+    typer.echo(f"{preview.action:<9} {uid}  {writes or preview.refused}")
 
 
-def _words(counts: dict[str, int] | Counter[str], what: str) -> str:
+def _words(counts: dict[str, int] | Counter[str], heading: str) -> str:
     listed = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number) or "nothing"
-    return f"{what} {listed}".strip()
+    return f"{heading} {listed}".strip()

@@ -58,71 +58,71 @@ def status(
     - 141: the reader of standard output closed it
     """
     with quiet_broken_pipe():
-        told = with_services(lambda running: _told(running, watch=watch, as_json=as_json))
-    if told.health.verdict == "failing":
+        current = with_services(lambda running: _told(running, watch=watch, as_json=as_json))
+    if current.health.verdict == "failing":
         raise typer.Exit(EXIT_REJECTED)
 
 
 async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
     from sync.monitoring.status import read_status  # noqa: PLC0415 -- --help need not wait for the models of the state
 
-    told = await read_status(running.services)
+    current = await read_status(running.services)
     out = Console()
     if not watch or as_json or not out.is_terminal:
-        _say(told, as_json=as_json)
-        return await _watched(running, told, lambda now: _say(now, as_json=as_json)) if watch else told
-    with Live(picture(told), console=out, screen=True, auto_refresh=False) as live:
-        return await _watched(running, told, lambda now: live.update(picture(now), refresh=True))
+        _say(current, as_json=as_json)
+        return await _watched(running, current, lambda now: _say(now, as_json=as_json)) if watch else current
+    with Live(picture(current), console=out, screen=True, auto_refresh=False) as live:
+        return await _watched(running, current, lambda now: live.update(picture(now), refresh=True))
 
 
-async def _watched(running: Running, told: Status, show: Callable[[Status], object]) -> Status:
+async def _watched(running: Running, current: Status, show: Callable[[Status], object]) -> Status:
     from sync.monitoring.status import read_status  # noqa: PLC0415 -- as above
 
     while True:
         try:
             await asyncio.sleep(EVERY)
-            told = await read_status(running.services)
+            current = await read_status(running.services)
         except asyncio.CancelledError:  # Ctrl-C, whether it waits or looks
-            return told
-        show(told)
+            return current
+        show(current)
 
 
-def _say(told: Status, *, as_json: bool) -> None:
+def _say(current: Status, *, as_json: bool) -> None:
     if as_json:
         from sync.monitoring.status import as_json as json_of  # noqa: PLC0415 -- as above
 
-        sys.stdout.write(json.dumps(json_of(told)) + "\n")
+        sys.stdout.write(json.dumps(json_of(current)) + "\n")
         sys.stdout.flush()
     else:
-        Console().print(picture(told))
+        Console().print(picture(current))
 
 
-def picture(told: Status) -> Group:
+def picture(current: Status) -> Group:
     """Draw what the status tells: the verdict, why, and the figures behind it."""
-    health = told.health
+    health = current.health
     head = Text(f" {health.verdict.upper()} ", style=f"bold reverse {_COLORS[health.verdict]}")
     reasons = [Text(f"  {reason}") for reason in health.reasons]
-    return Group(head, *reasons, _figures(told))
+    return Group(head, *reasons, _figures(current))
 
 
-def _figures(told: Status) -> Table:
+def _figures(current: Status) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
-    for name, value in _lines(told):
+    for name, value in _lines(current):
         table.add_row(name, Text(value))
     return table
 
 
-def _lines(told: Status) -> list[tuple[str, str]]:
-    recent, lag = told.recent, told.lag
+def _lines(current: Status) -> list[tuple[str, str]]:
+    recent, lag = current.recent, current.lag
     lines = [
-        ("Studies in FHIR", f"{told.synced_studies} with {told.synced_instances} instances"),
-        ("Outstanding", f"{told.dirty_studies} studies, the oldest for {lag.oldest_study:.0f} s"),
-        ("Queued", ", ".join(f"{name} {depth}" for name, depth in told.queues.items() if depth) or "nothing"),
+        ("Studies in FHIR", f"{current.synced_studies} with {current.synced_instances} instances"),
+        ("Outstanding", f"{current.dirty_studies} studies, the oldest for {lag.oldest_study:.0f} s"),
+        ("Queued", ", ".join(f"{name} {depth}" for name, depth in current.queues.items() if depth) or "nothing"),
         (f"Last {recent.minutes} min", f"{recent.objects} objects, {recent.studies_written} studies written"),
         ("Latency", f"median {_seconds(recent.latency_median)}, 95 % below {_seconds(recent.latency_95)}"),
         ("FHIR", f"{recent.fhir_requests} requests, {recent.fhir_throttled} times 429"),
-        ("Dead letters", _by_word(told.dead_letters_by_code)),
-        ("Drift", _by_word(told.drift.by_kind)),
+        ("Dead letters", _by_word(current.dead_letters_by_code)),
+        ("Drift", _by_word(current.drift.by_kind)),
     ]
     lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag.feeds.items()]
     return lines

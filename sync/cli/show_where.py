@@ -52,27 +52,27 @@ def where(
 
     - 141: the reader of standard output closed it
     """
-    if not all(USABLE_UID.fullmatch(each) for each in (uid, study) if each is not None):
+    if not all(USABLE_UID.fullmatch(value) for value in (uid, study) if value is not None):
         console().print("where expects a Study, Series or SOP Instance UID")
         raise typer.Exit(EXIT_USAGE)
     chosen = StudyRef(study_instance_uid=study or uid, partition=partition) if study or partition else None
-    found = with_services(lambda running: source_objects(uid, chosen, running.services, who=user_name()))
-    if not found:
+    objects = with_services(lambda running: source_objects(uid, chosen, running.services, who=user_name()))
+    if not objects:
         console().print("unknown   no object with this UID is known; python -m sync backfill reads all objects")
         raise typer.Exit(EXIT_REJECTED)
     with quiet_broken_pipe():
-        for each in found:
-            sys.stdout.write((json.dumps(_json(each)) if as_json else _line(each)) + "\n")
+        for entry in objects:
+            sys.stdout.write((json.dumps(_json(entry)) if as_json else _line(entry)) + "\n")
         sys.stdout.flush()
 
 
-def _line(each: SourceObject) -> str:
-    ref = each.object
-    return shown(f"{each.entry.sop_instance_uid}  {'/'.join(filter(None, (ref.account, ref.container, ref.name)))}")
+def _line(source: SourceObject) -> str:
+    ref = source.object
+    return shown(f"{source.entry.sop_instance_uid}  {'/'.join(filter(None, (ref.account, ref.container, ref.name)))}")
 
 
-def _json(each: SourceObject) -> dict[str, str | None]:
-    entry, ref = each.entry, each.object
+def _json(source: SourceObject) -> dict[str, str | None]:
+    entry, ref = source.entry, source.object
     return {
         "study": entry.study.study_instance_uid,
         "partition": entry.study.partition,
@@ -81,5 +81,5 @@ def _json(each: SourceObject) -> dict[str, str | None]:
         "account": ref.account,
         "container": ref.container,
         "name": ref.name,
-        "etag": each.etag,
+        "etag": source.etag,
     }

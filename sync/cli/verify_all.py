@@ -185,12 +185,12 @@ class Shown:
         elif self._listed == _SHOWN + 1:
             self._progress.console.print("…      more are counted below; --json lists all")
 
-    def progress(self, phase: str, done: int, fraction: float | None) -> None:
+    def progress(self, phase: str, completed: int, fraction: float | None) -> None:
         """Move the bar of a phase."""
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(phase if phase == "studies" else f"{phase} in FHIR")
-        total = round(done / fraction) if fraction else None
-        self._progress.update(self._tasks[phase], completed=done, total=total)
+        total = round(completed / fraction) if fraction else None
+        self._progress.update(self._tasks[phase], completed=completed, total=total)
 
     def summarise(self, outcome: Outcome) -> None:
         """Say what it came to."""

@@ -40,14 +40,14 @@ def timestamp(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         refuse(f"{option}: expected a time such as 2026-03-04T05:06:07Z, or a date")
     if len(text) <= len("2026-03-04"):
-        found = found.replace(tzinfo=UTC)
-    if found.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    if parsed.tzinfo is None:
         refuse(f"{option}: the time has no zone; add Z for UTC, or an offset such as +01:00")
-    return found.astimezone(UTC)
+    return parsed.astimezone(UTC)
 
 
 def refuse(problem: str) -> NoReturn:
@@ -67,7 +67,7 @@ async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
         Somebody else is walking.
     """
     async with AsyncExitStack() as stack:
-        deadline, told = time.monotonic() + LEASE + 1, False
+        deadline, waiting = time.monotonic() + LEASE + 1, False
         while True:
             try:
                 walk = await stack.enter_async_context(walk_of(name, s))
@@ -75,9 +75,9 @@ async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
             except Contention:
                 if time.monotonic() > deadline:
                     raise
-                if not told:
+                if not waiting:
                     out.print(f"waiting   another process walks here; if it was killed, {LEASE:.0f} s at most")
-                    told = True
+                    waiting = True
                 await asyncio.sleep(1)
         yield walk
 
@@ -89,7 +89,7 @@ class Meter:
     ``total`` is None until somebody knows; only then is there an estimate of the time left.
     """
 
-    def __init__(self, what: str, walk: Walk, out: Console, *, as_json: bool) -> None:
+    def __init__(self, heading: str, walk: Walk, out: Console, *, as_json: bool) -> None:
         self.total: int | None = None
         self._walk, self._out, self._as_json = walk, out, as_json
         self._before, self._began = done(walk), time.monotonic()
@@ -103,7 +103,7 @@ class Meter:
             console=out,
             disable=not self._on_terminal,
         )
-        self._task = self._bar.add_task(what, total=None, rate=0.0, of="")
+        self._task = self._bar.add_task(heading, total=None, rate=0.0, of="")
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
@@ -143,17 +143,17 @@ def done(walk: Walk) -> int:
 
 
 @asynccontextmanager
-async def projecting(s: Services, counts: Counter[str], *, wanted: bool) -> AsyncIterator[Services]:
+async def projecting(s: Services, counts: Counter[str], *, enabled: bool) -> AsyncIterator[Services]:
     """Give services whose marks are projected here, and wait in the end until nothing is outstanding."""
-    if not wanted:
+    if not enabled:
         yield s
         return
     hints = HintsHere(s.clock)
-    here, ended = replace(s, study_queue=hints, dirty=LeftForTheApp(s.dirty)), asyncio.Event()
-    projector = Projector(hints, here, counts)
+    services, ended = replace(s, study_queue=hints, dirty=LeftForTheApp(s.dirty)), asyncio.Event()
+    projector = Projector(hints, services, counts)
     running = asyncio.create_task(projector.run(ended))
     try:
-        yield here
+        yield services
         ended.set()
         await running
     finally:
@@ -161,15 +161,15 @@ async def projecting(s: Services, counts: Counter[str], *, wanted: bool) -> Asyn
         await asyncio.gather(running, return_exceptions=True)
 
 
-def print_line(what: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
+def print_line(heading: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
     """Write a result to standard output."""
     counts = {name: number for name, number in sorted(counted.items()) if number}
     if as_json:
-        typer.echo(json.dumps({"what": what, "counts": counts, **more}))
+        typer.echo(json.dumps({"what": heading, "counts": counts, **more}))
         return
     listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
     measured = ", ".join(_measured(name.replace("_", " "), value) for name, value in more.items() if value is not False)
-    typer.echo(f"{what}: {listed}" + (f" ({measured})" if measured else ""))
+    typer.echo(f"{heading}: {listed}" + (f" ({measured})" if measured else ""))
 
 
 def _measured(name: str, value: float) -> str:
