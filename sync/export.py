@@ -73,12 +73,12 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
         It cannot be made or read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = sorted(folder.iterdir())
-    if found and not overwrite:
+    paths = sorted(folder.iterdir())
+    if paths and not overwrite:
         raise NotEmpty("the folder is not empty; choose another one, or --overwrite an earlier export")
-    if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in found):
+    if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in paths):
         raise NotEmpty("the folder holds more than an earlier export; choose another one")
-    for path in [*(path for path in found if path.name == MANIFEST), *found]:
+    for path in [*(path for path in paths if path.name == MANIFEST), *paths]:
         path.unlink(missing_ok=True)  # the manifest first: without it no reader takes the rest for complete
 
 
@@ -102,15 +102,15 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
         Storage did not answer; the files so far are there, without a manifest.
     """
     files = _Files(folder, max_bytes)
-    seen: set[int] = set()
+    written: set[int] = set()
     studies = 0
     try:
         async for chunk in _chunks(s):
             for resource in await _resources(chunk, files.exported, s):
-                if (mark := _mark(resource)) not in seen:
+                if (mark := _mark(resource)) not in written:
                     files.add(resource)
                 if resource["resourceType"] in _SHARED:
-                    seen.add(mark)
+                    written.add(mark)
             studies += len(chunk)
             progress(studies, int(chunk[-1].study.key[:_KEY_DIGITS], 16) / 16.0**_KEY_DIGITS)
     finally:
@@ -139,11 +139,11 @@ async def _resources(chunk: Sequence[Projection], exported: Exported, s: Project
     """Return what the studies consist of, in the order of the studies."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(projection: Projection) -> list[Resource]:
+    async def resources_of(projection: Projection) -> list[Resource]:
         async with slots:
             return await _of_study(projection, exported, s)
 
-    return [resource for found in await asyncio.gather(*map(one, chunk)) for resource in found]
+    return [resource for resources in await asyncio.gather(*map(resources_of, chunk)) for resource in resources]
 
 
 async def _of_study(projection: Projection, exported: Exported, s: Project) -> list[Resource]:
@@ -226,8 +226,8 @@ class NewServer(FhirServer):
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the linked Patient."""
-        found = [each for each in self._patients if resource_type == "Patient" and each["id"] == resource_id]
-        return found[0] if found else None
+        matches = [patient for patient in self._patients if resource_type == "Patient" and patient["id"] == resource_id]
+        return matches[0] if matches else None
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
         """Return None for each but the linked Patient."""

@@ -60,7 +60,7 @@ def _without_letters(attributes: Attributes, character_sets: tuple[str, ...]) ->
 def without(record: InstanceRecord, keywords: tuple[str, ...]) -> InstanceRecord:
     """Return the record with a finding for each of these attributes, and without identifiers that lost letters."""
     code, action = DROPPED
-    found = {Finding(keyword=keyword, code=code, action=action) for keyword in keywords}
+    findings = {Finding(keyword=keyword, code=code, action=action) for keyword in keywords}
     spoiled = {identifier for keyword in keywords for identifier in SPOILS.get(keyword, ())}
-    kept = {keyword: values for keyword, values in record.attributes.items() if keyword not in spoiled}
-    return replace(record, attributes=kept, findings=tuple(sorted({*record.findings, *found})))
+    remaining = {keyword: values for keyword, values in record.attributes.items() if keyword not in spoiled}
+    return replace(record, attributes=remaining, findings=tuple(sorted({*record.findings, *findings})))

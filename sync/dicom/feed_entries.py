@@ -58,10 +58,10 @@ def _entry(raw: Any, account: str) -> Entry:
 
 def _change(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None) -> Change:
     sequence = sequence_from(fields.get("sequence"))
-    gone = _text(fields.get("state")).lower() == "deleted"
+    deleted = _text(fields.get("state")).lower() == "deleted"
     return Change(
         object=ref,
-        action=Action.DELETED if gone else Action.CREATED,
+        action=Action.DELETED if deleted else Action.CREATED,
         sequence=sequence,
         inspection=_inspect(fields, ref, at, sequence) if sequence is not None else None,
     )
@@ -79,8 +79,8 @@ def _inspect(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, seq
 def _time(value: Any) -> datetime | None:
     """Return a timestamp as aware UTC, cut to microseconds; one without an offset is UTC."""
     try:
-        found = datetime.fromisoformat(_text(value))
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        timestamp = datetime.fromisoformat(_text(value))
+        return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

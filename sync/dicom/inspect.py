@@ -77,31 +77,33 @@ async def _by_metadata(source: InstanceSource, ref: ObjectRef) -> Inspection:
 
 async def _completed(offered: Inspection | None, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
     """Read the header where the metadata do not do; what cannot be had that way is a finding."""
-    wanted = s.settings.dicom_header
+    policy = s.settings.dicom_header
     if offered is not None:
-        if offered.etag is None or wanted == "never":
+        if offered.etag is None or policy == "never":
             return _with_findings(offered)
-        if wanted == "when-needed" and not offered.lacking:
+        if policy == "when-needed" and not offered.lacking:
             return offered
     try:
-        found = await _by_header(source, ref, s, reason=wanted if wanted == "always" else "dropped")
+        header = await _by_header(source, ref, s, reason=policy if policy == "always" else "dropped")
     except SourceUnavailable as failure:
         if failure.code != _REFUSED:
             raise
-        found = None
-    if found is None or found.record is None:
+        header = None
+    if header is None or header.record is None:
         # No header is no proof: what the service says of the instance now decides.
-        told = await _by_metadata(source, ref)
+        metadata = await _by_metadata(source, ref)
         return (
-            found if found is not None and found.problem is not None and told.record is None else _with_findings(told)
+            header
+            if header is not None and header.problem is not None and metadata.record is None
+            else _with_findings(metadata)
         )
-    return replace(found, etag=offered.etag, order=offered.order) if offered is not None else found
+    return replace(header, etag=offered.etag, order=offered.order) if offered is not None else header
 
 
 async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
     """Read the header of an instance whose metadata the service cannot give."""
     try:
-        found = await _by_header(source, ref, s, reason="unreadable")
+        inspection = await _by_header(source, ref, s, reason="unreadable")
     except SourceUnavailable as again:
         if again.code == _REFUSED:
             raise failure from None
@@ -109,21 +111,21 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
             raise
         hint = "The DICOM service gives neither the metadata nor the file of this instance; store it anew, then retry."
         raise SourceUnavailable(failure.detail, code="source.unreadable", hint=hint) from None
-    if found.etag is None:
+    if inspection.etag is None:
         raise failure  # no file is no proof that the instance is gone
-    return found
+    return inspection
 
 
 async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Inspect, *, reason: str) -> Inspection:
     try:
         async with source.content(ref) as chunks:
-            found = await read_stream(chunks, s.settings.header)
+            header = await read_stream(chunks, s.settings.header)
     except SourceGone:
         return Inspection(etag=None)
     s.telemetry.measure(HEADERS_RETRIEVED, reason=reason)
-    if isinstance(found, UnreadableObject):
-        return Inspection(etag=_RETRIEVED, problem=found)
-    return Inspection(etag=_RETRIEVED, record=_named(found, ref))
+    if isinstance(header, UnreadableObject):
+        return Inspection(etag=_RETRIEVED, problem=header)
+    return Inspection(etag=_RETRIEVED, record=_named(header, ref))
 
 
 def _named(record: InstanceRecord, ref: ObjectRef) -> InstanceRecord:

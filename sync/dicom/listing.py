@@ -14,13 +14,13 @@ from sync.model import ObjectRef, StudyRef
 from sync.ports import InstanceSource, RetrievableSource
 
 
-async def held_objects(source: InstanceSource, study: StudyRef, known: Iterable[ObjectRef]) -> set[ObjectRef]:
+async def held_objects(source: InstanceSource, study: StudyRef, recorded: Iterable[ObjectRef]) -> set[ObjectRef]:
     """
     Return all instances that a service holds of a study. Only reads.
 
     Parameters
     ----------
-    known
+    recorded
         Instances that it held once.
 
     Raises
@@ -37,7 +37,7 @@ async def held_objects(source: InstanceSource, study: StudyRef, known: Iterable[
     except StudyUnlisted as part:
         if not isinstance(source, RetrievableSource):
             raise
-        unlisted = {ref for ref in known if ref not in held and await _holds(source, ref)}
+        unlisted = {ref for ref in recorded if ref not in held and await _holds(source, ref)}
         if len(unlisted) < part.count:
             raise
         held |= unlisted

@@ -96,10 +96,10 @@ def _path_in_account(url: str, allowed: Sources) -> str:
         raise BadEvent("the URL of the event is malformed") from None
     path = parts.path.removeprefix("/")
     match = _STORAGE_HOST.fullmatch(host)
-    account, rest = (match["account"], path) if match else path.partition("/")[::2]
+    account, name = (match["account"], path) if match else path.partition("/")[::2]
     if account.lower() != allowed.account.lower():
         raise ForeignSource("the URL of the event is of another storage account")
-    return rest
+    return name
 
 
 def checked_name(name: str) -> str:

@@ -18,11 +18,11 @@ _LONGEST_SEQUENCE = 20
 """Characters of a decimal text: the digits of the largest sequence, and a space."""
 
 
-def document_of(text: str, what: str) -> Any:
-    """Return the JSON of a message, or raise `BadEvent`; ``what`` names it there."""
+def document_of(text: str, name: str) -> Any:
+    """Return the JSON of a message, or raise `BadEvent`; ``name`` names it there."""
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text)
-    raise BadEvent(f"the {what} is not JSON")
+    raise BadEvent(f"the {name} is not JSON")
 
 
 def events_of(text: str) -> list[Any]:
@@ -31,10 +31,10 @@ def events_of(text: str) -> list[Any]:
     return document if isinstance(document, list) else [document]
 
 
-def fields_of(value: Any, what: str) -> dict[str, Any]:
-    """Return the JSON object with its keys in lower case, or raise `BadEvent`; ``what`` names it there."""
+def fields_of(value: Any, name: str) -> dict[str, Any]:
+    """Return the JSON object with its keys in lower case, or raise `BadEvent`; ``name`` names it there."""
     if not isinstance(value, dict):
-        raise BadEvent(f"the {what} is not a JSON object")
+        raise BadEvent(f"the {name} is not a JSON object")
     return {key.lower(): item for key, item in value.items()}
 
 

@@ -46,13 +46,13 @@ async def feed_batches(
     async for segment in feed.segments(first, end + OVERLAP):
         if position.get("over") and segment.begin == begun:
             continue
-        done = 0
+        portions = 0
         stands: Mapping[str, Any] = {"segment": segment.begin.isoformat(), "portions": 0}
         async for records in feed.records(segment):
-            done += 1
+            portions += 1
             if segment.finished:
-                stands = {**stands, "portions": done}
-            if segment.begin != begun or done > skip:
+                stands = {**stands, "portions": portions}
+            if segment.begin != begun or portions > skip:
                 yield _batch(records, allowed, start, end, stands)
         yield Batch(position={**stands, "over": segment.finished})
 
@@ -70,15 +70,15 @@ def _hour(timestamp: datetime) -> datetime:
 def _batch(
     records: Sequence[Mapping[str, Any]], allowed: Sources, start: datetime, end: datetime, stands: Mapping[str, Any]
 ) -> Batch:
-    found: dict[ObjectRef, Change] = {}
+    latest: dict[ObjectRef, Change] = {}
     passed, unusable = 0, 0
     for record in records:
         changes = _changes(record, allowed, start, end)
-        unusable += any(isinstance(each, BadEvent) for each in changes)
-        ours = [each for each in changes if isinstance(each, Change)]
+        unusable += any(isinstance(change, BadEvent) for change in changes)
+        ours = [change for change in changes if isinstance(change, Change)]
         passed += not ours
-        found.update({change.object: change for change in ours})
-    return Batch(changes=tuple(found.values()), position=stands, passed=passed - unusable, unusable=unusable)
+        latest.update({change.object: change for change in ours})
+    return Batch(changes=tuple(latest.values()), position=stands, passed=passed - unusable, unusable=unusable)
 
 
 def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: datetime) -> Sequence[Any]:
@@ -94,7 +94,7 @@ def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: 
 def _time(value: Any) -> datetime | None:
     """Return a record's time; None when it has none, and then it counts as of the window."""
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        timestamp = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

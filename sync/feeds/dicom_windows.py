@@ -121,14 +121,14 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
 
 def latest(entries: Iterable[Entry]) -> list[Change]:
     """Return the youngest change of each instance: a page is of one moment, so its other entries add nothing."""
-    found: dict[ObjectRef, Change] = {}
+    newest: dict[ObjectRef, Change] = {}
     for entry in entries:
         change = entry.change
         if isinstance(change, Change):
-            known = found.get(change.object)
-            if known is None or _rank(known) <= _rank(change):
-                found[change.object] = change
-    return list(found.values())
+            before = newest.get(change.object)
+            if before is None or _rank(before) <= _rank(change):
+                newest[change.object] = change
+    return list(newest.values())
 
 
 def _rank(change: Change) -> int:

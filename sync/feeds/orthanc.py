@@ -61,15 +61,15 @@ def changes_of(raw: Any, server: OrthancServer, since: int) -> Changes:
     entries = fields.get("changes")
     if not isinstance(entries, list):
         raise SourceUnavailable("the changes are no list", code="source.garbage")
-    found: dict[ObjectRef, tuple[Change, str]] = {}
+    latest: dict[ObjectRef, tuple[Change, str]] = {}
     reached = since
     for entry in map(_lower, entries):
         reached = max(reached, sequence_from(entry.get("seq")) or 0)
         if (change := _change(entry, server)) is not None:
-            found[change.object] = (change, str(entry.get("date") or ""))
-    changes = tuple(change for change, _ in found.values())
+            latest[change.object] = (change, str(entry.get("date") or ""))
+    changes = tuple(change for change, _ in latest.values())
     return Changes(
-        changes, len(entries), reached, sequence_from(fields.get("last")), tuple(at for _, at in found.values())
+        changes, len(entries), reached, sequence_from(fields.get("last")), tuple(at for _, at in latest.values())
     )
 
 
@@ -77,9 +77,9 @@ def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
     kind, identifier = str(entry.get("resourcetype") or "").lower(), entry.get("id")
     if kind != _INSTANCE or not isinstance(identifier, str):
         return None
-    gone = str(entry.get("changetype") or "").lower() == "deleted"
+    deleted = str(entry.get("changetype") or "").lower() == "deleted"
     try:
-        return Change(object=server.ref(identifier), action=Action.DELETED if gone else Action.CREATED)
+        return Change(object=server.ref(identifier), action=Action.DELETED if deleted else Action.CREATED)
     except ValueError:
         return None
 
@@ -96,29 +96,29 @@ async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest)
         The server did not answer as it should.
     """
     now = s.clock.now()
-    since, kept = position.get("since") or 0, {key: position.get(key) for key in ("count", "checked")}
-    expected = kept["count"]
+    since, carried = position.get("since") or 0, {key: position.get(key) for key in ("count", "checked")}
+    expected = carried["count"]
     under_way: deque[ObjectRef] = deque(maxlen=LIMIT * (AHEAD + 1))
     while True:
         page = changes_of(await server.changes(since, LIMIT), server, since)
         if page.last is not None and page.last < since and not (page.last == 0 and await server.count()):
             s.telemetry.event("feed.restarted", logging.WARNING, at=since)
-            since, kept, expected = 0, {}, None
+            since, carried, expected = 0, {}, None
             continue
         if page.reached <= since:
             break
         if expected is not None:
             expected += await _unknown(page.changes, s)
         under_way.extend(change.object for change in page.changes)
-        since, kept = page.reached, {**kept, "count": expected}
+        since, carried = page.reached, {**carried, "count": expected}
         passed = page.entries - len(page.changes)
-        yield Batch(changes=page.changes, position={"since": since, **kept}, passed=passed)
+        yield Batch(changes=page.changes, position={"since": since, **carried}, passed=passed)
     count = await server.count()
-    if _is_due(kept.get("checked"), expected, count, now):
+    if _is_due(carried.get("checked"), expected, count, now):
         async for batch in _compared(server, s, under_way):
-            yield Batch(changes=batch, position={"since": since, **kept})
-        kept = {"checked": now.isoformat(), "count": count}
-    yield Batch(position={"since": since, **kept})
+            yield Batch(changes=batch, position={"since": since, **carried})
+        carried = {"checked": now.isoformat(), "count": count}
+    yield Batch(position={"since": since, **carried})
 
 
 def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime) -> bool:
@@ -130,8 +130,8 @@ def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime
 
 async def _unknown(changes: Iterable[Change], s: Ingest) -> int:
     """Count the changes that make the server hold more than we know of."""
-    known = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
-    return sum(1 for row in known if row is None or not _is_there(row.value))
+    locators = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
+    return sum(1 for row in locators if row is None or not _is_there(row.value))
 
 
 def _is_there(row: Locator) -> bool:
@@ -154,11 +154,11 @@ async def _compared(
             raise
         s.telemetry.event("feed.no_list", logging.WARNING, code=refusal.code)
         return
-    known = {row.object async for row in s.locators.folder(server.account, "", "instances") if _is_there(row)}
-    gone, missing = known - held, held - known - set(under_way)
-    differing = [(Action.DELETED, ref) for ref in gone] + [(Action.CREATED, ref) for ref in missing]
+    recorded = {row.object async for row in s.locators.folder(server.account, "", "instances") if _is_there(row)}
+    deleted, missing = recorded - held, held - recorded - set(under_way)
+    differing = [(Action.DELETED, ref) for ref in deleted] + [(Action.CREATED, ref) for ref in missing]
     if differing:
-        s.telemetry.event("feed.differs", missing=len(missing), deleted=len(gone))
+        s.telemetry.event("feed.differs", missing=len(missing), deleted=len(deleted))
     changes = (Change(object=ref, action=action) for action, ref in differing)
     while batch := tuple(itertools.islice(changes, _BATCH)):
         yield batch

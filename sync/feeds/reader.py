@@ -72,8 +72,8 @@ async def wake(sequences: Sequence[int | None], s: ReadFeeds) -> None:
         return
     name = dicom_cursor(s.dicom_feed.account)
     async with s.caches.object_locks.setdefault(ObjectKey("feed", name), asyncio.Lock()):
-        known = await s.cursors.read(name)
-        read = (known.value.position.get("sequence") or 0) if known else 0
+        cursor = await s.cursors.read(name)
+        read = (cursor.value.position.get("sequence") or 0) if cursor else 0
         if any(sequence is None or sequence > read for sequence in sequences):
             await read_dicom_feed(s)
 

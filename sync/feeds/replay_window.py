@@ -89,8 +89,8 @@ async def _of_orthanc(
     server: OrthancServer, s: Ingest, start: datetime | None, end: datetime | None
 ) -> AsyncIterator[Change]:
     held = {ref async for ref in server.held()}
-    known = {row.object async for row in s.locators.folder(server.account, "", "instances") if row.study is not None}
-    for ref in known - held:
+    recorded = {row.object async for row in s.locators.folder(server.account, "", "instances") if row.study is not None}
+    for ref in recorded - held:
         yield Change(object=ref, action=Action.DELETED)
     if start is None and end is None:
         for ref in held:

@@ -41,10 +41,10 @@ class DeadLetter:
     queue: str = ""
 
     @classmethod
-    def of(cls, kind: SubjectKind, subject: str, failure: SyncError, now: datetime, **kept: Any) -> DeadLetter:
-        """Make the letter of a failure that happened now; ``kept`` is what a retry needs."""
+    def of(cls, kind: SubjectKind, subject: str, failure: SyncError, now: datetime, **fields: Any) -> DeadLetter:
+        """Make the letter of a failure that happened now; ``fields`` are what a retry needs."""
         code, detail, hint = failure.code, failure.detail, failure.hint
-        return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **kept)
+        return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **fields)
 
     def shown(self) -> dict[str, Any]:
         """Return it as JSON, without anything that may hold patient data."""

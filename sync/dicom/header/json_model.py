@@ -194,11 +194,11 @@ class _Reader(Values):
 
     def _texts(self, row: Row, vr: bytes, values: list[Any]) -> list[Any]:
         texts = [_name(value) if vr == b"PN" and isinstance(value, Mapping) else _text(value) for value in values]
-        known = [text for text in texts if text is not None]
-        if len(known) < len(texts):
+        present = [text for text in texts if text is not None]
+        if len(present) < len(texts):
             raise _Unusable(_MALFORMED)
-        self._take(sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in known))
-        return self.parts(row, vr, self._readable(row, vr, "\\".join(known)))
+        self._take(sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in present))
+        return self.parts(row, vr, self._readable(row, vr, "\\".join(present)))
 
     def _readable(self, row: Row, vr: bytes, text: str) -> str:
         """Return the text as the file reader has it; U+FFFD in it stands for what the service could not decode."""
@@ -229,9 +229,9 @@ def _element(dataset: Mapping[str, Any], tag: int) -> Any:
     return dataset.get(key, dataset.get(key.lower(), _ABSENT))
 
 
-def _effective_vr(row: Row, said: Any) -> bytes:
+def _effective_vr(row: Row, stated: Any) -> bytes:
     """VR of the element when values of it can stand for the expected one."""
-    vr = said.upper().encode("ascii", "replace") if isinstance(said, str) else b""
+    vr = stated.upper().encode("ascii", "replace") if isinstance(stated, str) else b""
     if vr not in _VRS or vr == b"UN":
         return row.vr
     if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
@@ -249,10 +249,10 @@ def _packed(vr: bytes, raw: bytes) -> list[Any]:
 
 def _integers(values: list[Any]) -> list[Any]:
     texts = [_text(value) for value in values]
-    found = [int(text) for text in texts if text and _INTEGER.fullmatch(text)]
-    if len(found) < len(texts):
+    integers = [int(text) for text in texts if text and _INTEGER.fullmatch(text)]
+    if len(integers) < len(texts):
         raise _Unusable(_MALFORMED)
-    return found
+    return integers
 
 
 def _uid(dataset: Mapping[str, Any], tag: int) -> str:
@@ -283,5 +283,5 @@ def _name(value: Mapping[str, Any]) -> str | None:
     """Return a person name as a file would hold it: its component groups, joined by ``=`` (PS3.5 6.2.1)."""
     groups = {str(key).lower(): part for key, part in value.items()}
     parts = [_text(groups.get(name)) for name in _GROUPS]
-    known = [part for part in parts if part is not None]
-    return "=".join(known).rstrip("=") if len(known) == len(parts) else None
+    present = [part for part in parts if part is not None]
+    return "=".join(present).rstrip("=") if len(present) == len(parts) else None

@@ -59,10 +59,10 @@ async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimi
     chunk = await source.read(ref, start=0, length=min(limits.first_read_bytes, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
     while True:
-        found = await _step_aside(data, size, limits)
-        if not isinstance(found, int):
-            return _inspect(found, etag, order)
-        chunk = await source.read(ref, start=len(data), length=found - len(data), etag=etag)
+        step = await _step_aside(data, size, limits)
+        if not isinstance(step, int):
+            return _inspect(step, etag, order)
+        chunk = await source.read(ref, start=len(data), length=step - len(data), etag=etag)
         if not chunk.data:
             raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
         data += chunk.data
@@ -81,12 +81,12 @@ async def read_stream(chunks: AsyncIterator[bytes], limits: HeaderLimits) -> Ins
     async for chunk in chunks:
         data += chunk
         if len(data) >= enough:
-            found = await _step_aside(bytes(data), _ENDLESS, limits)
-            if not isinstance(found, int):
-                return found
-            enough = found
-    found = await _step_aside(bytes(data), len(data), limits)
-    return UnreadableObject("no header") if isinstance(found, int) else found
+            step = await _step_aside(bytes(data), _ENDLESS, limits)
+            if not isinstance(step, int):
+                return step
+            enough = step
+    step = await _step_aside(bytes(data), len(data), limits)
+    return UnreadableObject("no header") if isinstance(step, int) else step
 
 
 def read_file(path: Path, limits: HeaderLimits) -> Inspection:
@@ -105,11 +105,11 @@ def read_file(path: Path, limits: HeaderLimits) -> Inspection:
         etag, size = f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size
         order = _order(datetime.fromtimestamp(status.st_mtime, UTC))
         data = file.read(min(limits.first_read_bytes, limits.max_bytes))
-        while isinstance(found := _step(data, size, limits), int):
-            more = file.read(found - len(data))
+        while isinstance(step := _step(data, size, limits), int):
+            more = file.read(step - len(data))
             size = size if more else len(data)
             data += more
-    return _inspect(found, etag, order)
+    return _inspect(step, etag, order)
 
 
 async def _step_aside(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
@@ -135,10 +135,10 @@ def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | Unre
     return min(max(parsed.size + limits.first_read_bytes, GROWTH * len(data)), size, limits.max_bytes)
 
 
-def _inspect(found: InstanceRecord | UnreadableObject, etag: str, order: str) -> Inspection:
-    if isinstance(found, UnreadableObject):
-        return Inspection(etag=etag, order=order, problem=found)
-    return Inspection(etag=etag, order=order, record=found)
+def _inspect(parsed: InstanceRecord | UnreadableObject, etag: str, order: str) -> Inspection:
+    if isinstance(parsed, UnreadableObject):
+        return Inspection(etag=etag, order=order, problem=parsed)
+    return Inspection(etag=etag, order=order, record=parsed)
 
 
 def _order(changed: datetime) -> str:

@@ -210,15 +210,15 @@ def _starts_like_a_dataset(data: bytes) -> bool:
 def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceRecord:
     """Inflate no more than the header takes, doubling; the bound holds whatever the stream would inflate to."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest, plain = data[meta.end :], b""
+    remainder, plain = data[meta.end :], b""
     target = _FIRST_INFLATED
     while True:
         target = min(target, limits.max_inflated_bytes)
         try:
-            plain += inflater.decompress(rest, target - len(plain))
+            plain += inflater.decompress(remainder, target - len(plain))
         except zlib.error:
             raise UnreadableObject("the deflated data set is damaged") from None
-        rest = inflater.unconsumed_tail
+        remainder = inflater.unconsumed_tail
         try:
             return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof, reach=limits.max_inflated_bytes)
         except Short as short:
@@ -331,13 +331,13 @@ def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:
     return EXPLICIT_BIG if data[start] == 0 and data[start + 1] != 0 else EXPLICIT_LITTLE
 
 
-def _is_padding(rest: bytes, encoding: Encoding) -> bool:
+def _is_padding(remainder: bytes, encoding: Encoding) -> bool:
     """
     Whether what is left behind the last element is nothing.
 
     NUL bytes are, unless they could be the start of a big-endian tag that was cut.
     """
-    return not rest or (not encoding.big_endian and not rest.strip(b"\0"))
+    return not remainder or (not encoding.big_endian and not remainder.strip(b"\0"))
 
 
 def _identity(data: bytes, spans: Mapping[int, Span], tag: int) -> str:

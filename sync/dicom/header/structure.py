@@ -149,7 +149,7 @@ class Walk:
         position: int,
         stop: int,
         encoding: Encoding,
-        wanted: Container[int],
+        tags: Container[int],
         *,
         last: int = _IN_ITEM,
         ends: Container[int] = _ITEM_ENDS,
@@ -162,7 +162,7 @@ class Walk:
         ----------
         position, stop
             Where it starts, and the end of the bytes that it may use.
-        wanted
+        tags
             Tags whose spans are returned; of a tag that occurs twice, the later span.
         last, ends, required
             The walk ends before a tag of ``ends``, and before any tag after ``last`` once all of ``required`` were
@@ -189,7 +189,7 @@ class Walk:
         read_plain, read_explicit = encoding.plain.unpack_from, encoding.explicit.unpack_from
         implicit, short_vrs, long_vrs = encoding.implicit, SHORT_VRS, LONG_VRS
         spans: dict[int, Span] = {}
-        left = self._elements_left
+        budget = self._elements_left
         last_header = stop - 8
         while position <= last_header:
             value = position + 8
@@ -206,24 +206,24 @@ class Walk:
                     group, element, length = read_plain(data, position)
                     vr = b""
             tag = group << 16 | element
-            is_wanted = tag in wanted
+            is_wanted = tag in tags
             if (is_wanted or tag > last) and tag in ends:
                 break
             if tag > last and last != _IN_ITEM:
                 self._expect_element(tag, vr, value + length if length != UNDEFINED else 0, position)
                 if group != _DELIMITERS and required <= spans.keys():
                     break
-            left -= 1
-            if left < 0:
+            budget -= 1
+            if budget < 0:
                 raise HeaderLimit(TOO_MANY_ELEMENTS)
             if length != UNDEFINED:
                 end = value + length
                 if end > stop:
                     raise Short(end)
             else:
-                self._elements_left = left
+                self._elements_left = budget
                 end = self._after_undefined(value, stop, encoding)
-                left, vr = self._elements_left, b"SQ"
+                budget, vr = self._elements_left, b"SQ"
             if is_wanted:
                 if tag in required and tag in spans:
                     self._expect_same(spans[tag], value, end)
@@ -231,7 +231,7 @@ class Walk:
             position = end
         else:
             tag = NO_TAG
-        self._elements_left = left
+        self._elements_left = budget
         return spans, tag, position
 
     def group(self, position: int, number: int, encoding: Encoding) -> tuple[dict[int, Span], int]:
@@ -265,7 +265,7 @@ class Walk:
         return Span(b"SQ", start, end)
 
     def items(
-        self, span: Span, encoding: Encoding, wanted: Container[int], depth: int
+        self, span: Span, encoding: Encoding, tags: Container[int], depth: int
     ) -> list[tuple[dict[int, Span], Encoding]]:
         """
         Spans of the wanted elements of each item of a sequence (PS3.5 7.5), each with the item's own encoding.
@@ -277,7 +277,7 @@ class Walk:
             raise HeaderLimit(TOO_DEEP)
         data, (position, stop) = self._data, span[1:]
         encoding = items_encoding(data, position, encoding)
-        found = []
+        parsed = []
         while position + 8 <= stop:
             group, element, length = encoding.plain.unpack_from(data, position)
             tag = group << 16 | element
@@ -288,13 +288,13 @@ class Walk:
             if tag != ITEM or end > stop:
                 raise Malformed
             inner = encoding_at(data, position, encoding, in_item=True)
-            spans, ended_by, position = self.dataset(position, end, inner, wanted)
-            found.append((spans, inner))
+            spans, ended_by, position = self.dataset(position, end, inner, tags)
+            parsed.append((spans, inner))
             if length != UNDEFINED:
                 position = end
             elif ended_by == ITEM_DELIMITER:
                 position += 8
-        return found
+        return parsed
 
     def _expect_element(self, tag: int, vr: bytes, end: int, position: int) -> None:
         """
@@ -325,8 +325,8 @@ class Walk:
 
         One walk learns the ends of all sequences within: trees of wanted ones are not walked anew at each level.
         """
-        known = self._ends.get(position)
-        return known if known is not None and known <= stop else self._walk_undefined(position, stop, encoding)
+        end = self._ends.get(position)
+        return end if end is not None and end <= stop else self._walk_undefined(position, stop, encoding)
 
     def _walk_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
         data = self._data

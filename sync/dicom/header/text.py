@@ -65,17 +65,17 @@ class Charset:
         a flaw. Terms that allow no code extension stand alone (PS3.5 6.1.2.5.4).
         """
         terms = [term.strip(" \0") for term in value.decode("latin-1").split("\\")]
-        known = [_codec(term) for term in terms]
-        if len(known) > 1 and not terms[0]:
-            known[0] = _ASCII
+        decoders = [_codec(term) for term in terms]
+        if len(decoders) > 1 and not terms[0]:
+            decoders[0] = _ASCII
         codecs = [
             codec or default_encoding
-            for number, (term, codec) in enumerate(zip(terms, known, strict=True))
+            for number, (term, codec) in enumerate(zip(terms, decoders, strict=True))
             if number == 0 or term not in STAND_ALONE_ENCODINGS
         ]
         if terms[0] in STAND_ALONE_ENCODINGS:
             del codecs[1:]
-        flaw = None if all(known) else ("charset.unknown", "read-as-latin-1")
+        flaw = None if all(decoders) else ("charset.unknown", "read-as-latin-1")
         return cls(tuple(codecs), declared=any(terms), flaw=flaw)
 
     @property

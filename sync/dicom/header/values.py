@@ -112,10 +112,10 @@ class Values(Notes):
         single = vr in SINGLE
         text = text.rstrip(PADDING) if single else text.strip(PADDING)
         if not text.isprintable():
-            kept = without_controls(text)
-            if kept != text:
+            printable = without_controls(text)
+            if printable != text:
                 self.find(row.keyword, ("text.control", "dropped"))
-                text = kept.rstrip(PADDING) if single else kept.strip(PADDING)
+                text = printable.rstrip(PADDING) if single else printable.strip(PADDING)
             if row.keyword in SPOILS and not text.isprintable():
                 self.spoil(row.keyword)
         if not text:
@@ -212,16 +212,16 @@ class Reader(Values):
         return None
 
     def _items(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
-        wanted = {SPECIFIC_CHARACTER_SET, *row.children}
+        tags = {SPECIFIC_CHARACTER_SET, *row.children}
         try:
-            found = self.walk.items(span, encoding, wanted, depth)
+            elements = self.walk.items(span, encoding, tags, depth)
         except (Malformed, Short):
             self.find(row.keyword, ("sequence.malformed", "omitted"))
             return None
-        if not self._takes(row, 8 * len(found)):
+        if not self._takes(row, 8 * len(elements)):
             return None
         items = []
-        for spans, inner in found:
+        for spans, inner in elements:
             items.append(self.attributes(spans, row.children, inner, charset, depth + 1))
             if self.spoiled_item:
                 self.spoil(row.keyword)
