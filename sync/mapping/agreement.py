@@ -34,10 +34,10 @@ def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = Non
     latest: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
         key = (row.record.sop_instance_uid, row.record.series_instance_uid)
-        known = latest.get(key)
-        if known is not None and findings is not None and known.record != row.record:
+        before = latest.get(key)
+        if before is not None and findings is not None and before.record != row.record:
             findings.note("SOPInstanceUID", "instance.several_contents", "latest content used")
-        if known is None or _precedence(row) > _precedence(known):
+        if before is None or _precedence(row) > _precedence(before):
             latest[key] = row
     withdrawn = rejected(row.record for row in latest.values())
     kept = [key for key in sorted(latest) if key[0] not in withdrawn]
@@ -52,8 +52,8 @@ def one_of_each(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
     """One record for each SOP Instance UID that is not rejected, the latest, by UID: one resource id each."""
     latest: dict[str, LedgerRow] = {}
     for row in rows:
-        known = latest.get(row.record.sop_instance_uid)
-        if known is None or _precedence(row) > _precedence(known):
+        before = latest.get(row.record.sop_instance_uid)
+        if before is None or _precedence(row) > _precedence(before):
             latest[row.record.sop_instance_uid] = row
     withdrawn = rejected(row.record for row in latest.values())
     return [latest[sop].record for sop in sorted(latest) if sop not in withdrawn]
@@ -99,11 +99,11 @@ class Witnesses:
         return self._decide(keywords)[0]
 
     def _decide(self, keywords: Sequence[str]) -> tuple[dict[str, Sequence[Any]], list[str]]:
-        asked = self._instances
+        voters = self._instances
         agreed: dict[str, Sequence[Any]] = {}
         disputed = []
         for keyword in keywords:
-            winner, asked, differs = _ask(asked, keyword)
+            winner, voters, differs = _ask(voters, keyword)
             if differs:
                 disputed.append(keyword)
             if winner is not None:
@@ -112,41 +112,43 @@ class Witnesses:
 
     def preferring(self, keyword: str, values: Collection[str]) -> Witnesses:
         """Return those whose value 1 is one of ``values``; all, when there is none."""
-        asked = [each for each in self._instances if str((each.get(keyword) or ("",))[0]) in values]
-        return Witnesses(asked or self._instances, self._level, self._findings)
+        preferred = [
+            attributes for attributes in self._instances if str((attributes.get(keyword) or ("",))[0]) in values
+        ]
+        return Witnesses(preferred or self._instances, self._level, self._findings)
 
     def supporters(self, keyword: str) -> Witnesses:
         """Return those that hold the majority's value; all, when nobody holds one."""
-        _, asked, _ = _ask(self._instances, keyword)
-        return Witnesses(asked, self._level, self._findings)
+        _, voters, _ = _ask(self._instances, keyword)
+        return Witnesses(voters, self._level, self._findings)
 
     def distinct(self, *keywords: str) -> list[dict[str, Sequence[Any]]]:
         """Return every combination of values that occurs, each once, in an order that depends on nothing but them."""
-        seen: dict[bytes, dict[str, Sequence[Any]]] = {}
+        variants: dict[bytes, dict[str, Sequence[Any]]] = {}
         previous: list[Any] | None = None
         for attributes in self._instances:
             values = [attributes.get(keyword) for keyword in keywords]
             if values != previous:
-                said = {k: v for k, v in zip(keywords, values, strict=True) if v is not None and _is_filled(v)}
-                seen[canonical(said)] = said
+                stated = {k: v for k, v in zip(keywords, values, strict=True) if v is not None and _is_filled(v)}
+                variants[canonical(stated)] = stated
                 previous = values
-        return [seen[key] for key in sorted(seen)]
+        return [variants[key] for key in sorted(variants)]
 
 
-def _ask(asked: Sequence[Attributes], keyword: str) -> tuple[Sequence[Any] | None, Sequence[Attributes], bool]:
+def _ask(voters: Sequence[Attributes], keyword: str) -> tuple[Sequence[Any] | None, Sequence[Attributes], bool]:
     """Return the winner (None: nobody fills it), those that hold it (all, if nobody), and whether others differ."""
-    values = [attributes.get(keyword) for attributes in asked]
+    values = [attributes.get(keyword) for attributes in voters]
     first = values[0] if values else None
     if values.count(first) == len(values):
-        return (first if _is_filled(first) else None), asked, False
+        return (first if _is_filled(first) else None), voters, False
     votes: dict[bytes, list[int]] = {}
     for index, value in enumerate(values):
         if _is_filled(value):
             votes.setdefault(canonical(value), []).append(index)
     if not votes:
-        return None, asked, False
+        return None, voters, False
     supporters = votes[min(votes, key=lambda vote: (-len(votes[vote]), vote))]
-    return values[supporters[0]], [asked[index] for index in supporters], len(votes) > 1
+    return values[supporters[0]], [voters[index] for index in supporters], len(votes) > 1
 
 
 def _is_filled(values: Sequence[Any] | None) -> bool:

@@ -49,15 +49,15 @@ def build_bundle(
     built = build_study(study, rows, settings)
     claim = built.patient
     own = PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
-    others = [row for row in patient_rows if row.patient_key == claim.key and row.study != study]
-    patient = build_patient(claim.key, [own, *others], settings)
+    rows_of_others = [row for row in patient_rows if row.patient_key == claim.key and row.study != study]
+    patient = build_patient(claim.key, [own, *rows_of_others], settings)
     imaging_study = with_subject(built.imaging_study, patient_id(claim.key), claim)
     findings = Findings()
     findings.extend(built.findings)
     findings.extend(patient.findings)
     resources = [patient.resource, *built.shared, imaging_study]
     subject = imaging_study["subject"]
-    resources += [with_references(each, study, imaging_study["id"], subject) for each in built.derived]
+    resources += [with_references(resource, study, imaging_study["id"], subject) for resource in built.derived]
     return transaction(resources), findings.all()
 
 

@@ -23,13 +23,13 @@ def codings(item: Attributes, keyword: str, settings: MappingSettings, findings:
 
     ``keyword`` is that of the sequence, for findings. Items without a code are none.
     """
-    found: dict[tuple[str | None, str], Resource] = {}
-    for each in (item, *items(item, "EquivalentCodeSequence")):
-        stated = coding(each, keyword, settings, findings)
+    distinct: dict[tuple[str | None, str], Resource] = {}
+    for holder in (item, *items(item, "EquivalentCodeSequence")):
+        stated = coding(holder, keyword, settings, findings)
         if stated and "code" in stated:
-            for one in (stated, *_in_snomed_ct(stated)):
-                found.setdefault((one.get("system"), one["code"]), one)
-    return list(found.values())
+            for coded in (stated, *_in_snomed_ct(stated)):
+                distinct.setdefault((coded.get("system"), coded["code"]), coded)
+    return list(distinct.values())
 
 
 def _in_snomed_ct(stated: Resource) -> list[Resource]:
@@ -41,26 +41,26 @@ def _in_snomed_ct(stated: Resource) -> list[Resource]:
 def concept(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
     """FHIR *CodeableConcept* of one item; None when it says nothing."""
     stated = coding(item, keyword, settings, findings) or {}
-    found = codings(item, keyword, settings, findings)
-    return filled({"coding": found, "text": stated.get("display")}) or None
+    coded = codings(item, keyword, settings, findings)
+    return filled({"coding": coded, "text": stated.get("display")}) or None
 
 
 def concepts(
     sequence: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
     """FHIR *CodeableConcept* of each item that says something, each once, in the order of the file."""
-    found: list[Resource] = []
+    distinct: list[Resource] = []
     for item in sequence:
-        one = concept(item, keyword, settings, findings)
-        if one is not None and one not in found:
-            found.append(one)
-    return found
+        coded = concept(item, keyword, settings, findings)
+        if coded is not None and coded not in distinct:
+            distinct.append(coded)
+    return distinct
 
 
 def best_coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
     """Choose the coding for an element that takes one: in SNOMED CT, else with a system, else the item's own."""
-    found = codings(item, keyword, settings, findings)
-    ranked = sorted(found, key=lambda one: (one.get("system") != SNOMED_CT, "system" not in one))
+    coded = codings(item, keyword, settings, findings)
+    ranked = sorted(coded, key=lambda candidate: (candidate.get("system") != SNOMED_CT, "system" not in candidate))
     return ranked[0] if ranked else coding(item, keyword, settings, findings)
 
 

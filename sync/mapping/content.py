@@ -107,8 +107,8 @@ def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None
     if stated is None:
         return None
     codings = [
-        {k: v for k, v in each.items() if k not in ("display", "version")} if each.get("system") == DCM else each
-        for each in stated.get("coding", ())
+        {k: v for k, v in coding.items() if k not in ("display", "version")} if coding.get("system") == DCM else coding
+        for coding in stated.get("coding", ())
     ]
     return filled({"coding": codings, "text": stated.get("text")})
 
@@ -117,14 +117,14 @@ def meaning(codeable_concept: Resource | None) -> str | None:
     """Return what people read of a CodeableConcept."""
     if codeable_concept is None:
         return None
-    found = [str(each["code"]) for each in codeable_concept.get("coding", ())]
-    return codeable_concept.get("text") or next(iter(found), None)
+    codes = [str(coding["code"]) for coding in codeable_concept.get("coding", ())]
+    return codeable_concept.get("text") or next(iter(codes), None)
 
 
 def texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
     """Return the texts, names and UIDs of the items that are called so."""
-    found = [plain_value(item, source) for item in named(holder, name)]
-    return [each for each in found if each]
+    texts = [plain_value(item, source) for item in named(holder, name)]
+    return [text for text in texts if text]
 
 
 def plain_value(item: Attributes, source: Source) -> str | None:
@@ -176,20 +176,20 @@ def _decimal(stated: str) -> int | float | None:
         return None
     if exact and not 1 / Decimal(_LARGEST) <= abs(exact) < _LARGEST:
         return None
-    kept = round(exact, _PLACES) if abs(exact) < 1 else exact
-    return int(kept) if kept == kept.to_integral_value() else float(kept)
+    rounded = round(exact, _PLACES) if abs(exact) < 1 else exact
+    return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 
 def _unit(entry: Attributes, source: Source) -> Resource:
     stated = one_text(entry, "CodeValue", source.findings) or ""
-    said = one_text(entry, "CodeMeaning", source.findings) or stated
-    if not said:
+    label = one_text(entry, "CodeMeaning", source.findings) or stated
+    if not label:
         source.findings.note("MeasurementUnitsCodeSequence", "unit.missing", "number without unit")
         return {}
-    code = ucum_of(stated or said)
+    code = ucum_of(stated or label)
     if code is None:
         source.findings.note("MeasurementUnitsCodeSequence", "unit.unknown", "shown without code")
-        return {"unit": said}
+        return {"unit": label}
     return {"unit": code, "system": UCUM, "code": code}
 
 
@@ -202,20 +202,20 @@ def timestamp(raw: str | None, source: Source) -> str | None:
     stated = (raw or "").strip(" \x00")
     if not stated:
         return None
-    found = _DT.fullmatch(stated)
-    if found is None:
+    match = _DT.fullmatch(stated)
+    if match is None:
         source.findings.note("DateTime", "date.invalid", "omitted")
         return None
-    day, clock, offset = found.groups()
-    said = {
+    day, clock, offset = match.groups()
+    attributes = {
         "DateTime": [day],
         "Time": [clock] if clock else [],
         "TimezoneOffsetFromUTC": [offset] if offset else source.attributes.get("TimezoneOffsetFromUTC", []),
     }
-    return fhir_datetime(said, _KEYWORDS, source.settings.timezone, source.findings)
+    return fhir_datetime(attributes, _KEYWORDS, source.settings.timezone, source.findings)
 
 
 def timestamps(holders: Iterable[Attributes], source: Source) -> list[str]:
     """Return the usable times that DATETIME items say."""
-    found = [timestamp(first_text(item, "DateTime"), source) for item in holders]
-    return [each for each in found if each]
+    stamps = [timestamp(first_text(item, "DateTime"), source) for item in holders]
+    return [stamp for stamp in stamps if stamp]

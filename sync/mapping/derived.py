@@ -88,13 +88,13 @@ def build_derived(
     instances
         One record for each SOP Instance UID, by UID.
     """
-    made: list[Resource] = []
+    resources: list[Resource] = []
     for record in instances:
         builder = _BUILDERS.get(_sop_class(record))
         if builder is not None:
             source = Source(record=record, imaging_study=imaging_study, settings=settings, findings=findings)
-            made += _built(builder, source)
-    return tuple(made)
+            resources += _built(builder, source)
+    return tuple(resources)
 
 
 def _built(builder: _Builder, source: Source) -> Sequence[Resource]:

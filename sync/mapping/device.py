@@ -40,11 +40,11 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     InvalidResource
         A defect of the mapping; no value of an attribute can cause it.
     """
-    said = witnesses.agree(*_IDENTITY)
-    maker, model = (one_text(said, keyword, findings) for keyword in ("Manufacturer", "ManufacturerModelName"))
+    attributes = witnesses.agree(*_IDENTITY)
+    maker, model = (one_text(attributes, keyword, findings) for keyword in ("Manufacturer", "ManufacturerModelName"))
     station = one_text(witnesses.agree("StationName"), "StationName", findings)
     shown = " ".join(part for part in (maker, model, f"({station})" if station else None) if part)
-    device_uid, serial = _uid(first(said, "DeviceUID", findings), findings), _serial(said, findings)
+    device_uid, serial = _uid(first(attributes, "DeviceUID", findings), findings), _serial(attributes, findings)
     if device_uid or (serial and (maker or model)):
         device = _device(device_uid, maker, model, serial)
         reference = {"reference": f"Device/{device['id']}", "type": "Device", "display": shown or None}
@@ -69,15 +69,15 @@ def algorithm_device(name: str, version: str | None) -> Resource:
 
 
 def _uid(stated: str | None, findings: Findings) -> str | None:
-    found = uid(stated)
-    if stated is not None and found is None:
+    valid = uid(stated)
+    if stated is not None and valid is None:
         findings.note("DeviceUID", "uid.unusable", "omitted")
-    return found
+    return valid
 
 
-def _serial(said: Resource, findings: Findings) -> str | None:
+def _serial(attributes: Resource, findings: Findings) -> str | None:
     """(0018,1000), unless it is what vendors write instead of one."""
-    serial = one_text(said, "DeviceSerialNumber", findings)
+    serial = one_text(attributes, "DeviceSerialNumber", findings)
     if serial is None or not _PLACEHOLDER.fullmatch(serial):
         return serial
     findings.note("DeviceSerialNumber", "device.placeholder", "omitted")

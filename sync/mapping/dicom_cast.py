@@ -43,7 +43,7 @@ def is_made_by_cast(study: Resource, dicomweb_url: str) -> bool:
 def _is_coded_by_cast(series: Resource) -> bool:
     classes = [instance.get("sopClass", {}) for instance in series.get("instance", [])]
     return series.get("modality", {}).get("system") == _MODALITY_SYSTEM and any(
-        each.get("code") and not each.get("system") for each in classes
+        coding.get("code") and not coding.get("system") for coding in classes
     )
 
 
@@ -56,9 +56,9 @@ def descriptions(rows: Sequence[LedgerRow]) -> frozenset[str]:
 def without_notes(study: Resource, texts_of_cast: frozenset[str]) -> Resource:
     """Take out the notes that say nothing but a Study Description; a note with an author, a time or more text stays."""
     notes: list[dict[str, Any]] = study.get("note", [])
-    kept = [note for note in notes if set(note) != {"text"} or _plain(note["text"]) not in texts_of_cast]
-    rest = {element: value for element, value in study.items() if element != "note"}
-    return study if kept == notes else {**rest, **({"note": kept} if kept else {})}
+    remaining = [note for note in notes if set(note) != {"text"} or _plain(note["text"]) not in texts_of_cast]
+    unnoted = {element: value for element, value in study.items() if element != "note"}
+    return study if remaining == notes else {**unnoted, **({"note": remaining} if remaining else {})}
 
 
 def _plain(text: str) -> str:

@@ -95,11 +95,11 @@ def build_dose(source: Source) -> Sequence[Resource]:
 def _totals(item: Attributes, source: Source) -> list[Resource]:
     """Components of one container of accumulated dose, or of one administration."""
     if is_named(item, _ACCUMULATED):
-        stated = [each for each in children(item) if kind(each) == "NUM" and _is_of_dicom(each)]
+        stated = [child for child in children(item) if kind(child) == "NUM" and _is_of_dicom(child)]
         return _components(stated, _places(item, source), source)
     if is_named(item, _ADMINISTRATION) and kind(item) == "CONTAINER":
-        stated = [each for each in children(item) if is_named(each, *_ADMINISTERED)]
-        nuclides = [inner for each in stated for inner in named(each, _NUCLIDE)]
+        stated = [child for child in children(item) if is_named(child, *_ADMINISTERED)]
+        nuclides = [inner for holder in stated for inner in named(holder, _NUCLIDE)]
         return _components([*stated, *nuclides], [], source)
     return []
 
@@ -114,18 +114,18 @@ def _names(item: Attributes) -> Sequence[Attributes]:
 
 
 def _places(item: Attributes, source: Source) -> list[str]:
-    found = [meaning(coded_value(each, source)) for place in _PLACES for each in named(item, place)]
-    return [each for each in found if each]
+    sites = [meaning(coded_value(site, source)) for place in _PLACES for site in named(item, place)]
+    return [site for site in sites if site]
 
 
 def _components(stated: Sequence[Attributes], places: Sequence[str], source: Source) -> list[Resource]:
-    found = []
+    components = []
     for item in stated:
         name, value = name_of(item, source), _value(item, source)
         if name is not None and value is not None:
             text = ", ".join([meaning(name) or "", *places, *_places(item, source)])
-            found.append({"code": {**name, "text": text}, **value})
-    return found
+            components.append({"code": {**name, "text": text}, **value})
+    return components
 
 
 def _value(item: Attributes, source: Source) -> Resource | None:
@@ -135,17 +135,17 @@ def _value(item: Attributes, source: Source) -> Resource | None:
     coded = coded_value(item, source)
     if coded is not None:
         return {"valueCodeableConcept": coded}
-    said = plain_value(item, source)
-    return {"valueString": said} if said else None
+    text = plain_value(item, source)
+    return {"valueString": text} if text else None
 
 
 def _procedure(root: Attributes, source: Source) -> list[Resource]:
-    found = []
+    components = []
     for item in named(root, _PROCEDURE)[:1]:
         name, value = name_of(item, source), coded_value(item, source)
         if name is not None and value is not None:
-            found.append({"code": name, "valueCodeableConcept": value})
-    return found
+            components.append({"code": name, "valueCodeableConcept": value})
+    return components
 
 
 def _shown(component: Resource) -> str:
@@ -162,17 +162,17 @@ def _started(root: Attributes, source: Source) -> str | None:
     """When irradiation or administration began, else the earliest event, else the study's own start."""
     everything = [item for _, item in descendants(root)]
     for start in _STARTS:
-        said = timestamps([item for item in everything if is_named(item, start)], source)
-        if said:
-            return min(said, key=instant_key)
+        stamps = timestamps([item for item in everything if is_named(item, start)], source)
+        if stamps:
+            return min(stamps, key=instant_key)
     return source.started
 
 
 def _authorizing(root: Attributes, source: Source) -> list[Resource]:
     """Name the person who authorized the irradiation; reports seldom do."""
-    found = []
+    performers = []
     for _, item in descendants(root):
         roles = [value_key(role) for role in named(item, _PERSON_ROLE)] if kind(item) == "PNAME" else []
         if _AUTHORIZING in roles and (name := plain_value(item, source)):
-            found.append({"type": "Practitioner", "display": name})
-    return [each for index, each in enumerate(found) if each not in found[:index]]
+            performers.append({"type": "Practitioner", "display": name})
+    return [performer for index, performer in enumerate(performers) if performer not in performers[:index]]

@@ -62,9 +62,9 @@ def issuer_of(
     system = _universal_system(universal, kind.upper())
     if universal and system is None:
         findings.note("UniversalEntityID", "issuer.no_uri", "not used as system")
-    known = system or settings.issuers.get(name or "") or settings.issuers.get(universal or "")
-    if known:
-        return Issuer(system=known, name=name)
+    uri = system or settings.issuers.get(name or "") or settings.issuers.get(universal or "")
+    if uri:
+        return Issuer(system=uri, name=name)
     if name or universal:
         findings.note(keyword, "issuer.unknown", "system derived from the issuer")
         return Issuer(system=UNKNOWN_ISSUER + digest("issuer", name or "", universal or "", length=20), name=name)
@@ -120,7 +120,7 @@ def patient_identifier(
 
 def _is_placeholder(value: str, settings: MappingSettings) -> bool:
     """Whether a Patient ID stands for none: everyone without a number would become one person."""
-    placeholders = {each.upper() for each in settings.placeholder_patient_ids}
+    placeholders = {placeholder.upper() for placeholder in settings.placeholder_patient_ids}
     return value.upper() in placeholders or ("0" in placeholders and not value.strip("0"))
 
 

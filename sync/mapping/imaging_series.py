@@ -70,15 +70,15 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
     devices: dict[str, Resource] = {}
     acquired: set[str] = set()
     elements = []
-    for series_uid, said in members.items():
-        witnesses = Witnesses([attributes for _, attributes in said], "series", findings)
+    for series_uid, instances_of_series in members.items():
+        witnesses = Witnesses([attributes for _, attributes in instances_of_series], "series", findings)
         acquired |= _acquired(witnesses)
         made_by = equipment(witnesses, findings)
         if made_by is not None and made_by.device is not None:
             devices[made_by.device["id"]] = made_by.device
-        element = _series(series_uid, said, witnesses, settings, findings)
+        element = _series(series_uid, instances_of_series, witnesses, settings, findings)
         element["performer"] = _performers(witnesses, made_by, settings, findings)
-        elements.append(filled({**element, "instance": _instances(said, findings)}))
+        elements.append(filled({**element, "instance": _instances(instances_of_series, findings)}))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
         modalities=frozenset(element["modality"]["code"] for element in elements) | acquired,
@@ -147,7 +147,7 @@ def _modality(witnesses: Witnesses, findings: Findings) -> Resource:
 
 def _acquired(witnesses: Witnesses) -> set[str]:
     """Acquisition modalities that any instance states, also where the series carries another one."""
-    return {str(said["Modality"][0]) for said in witnesses.distinct("Modality") if said} & ACQUISITION_MODALITIES
+    return {str(stated["Modality"][0]) for stated in witnesses.distinct("Modality") if stated} & ACQUISITION_MODALITIES
 
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
@@ -173,7 +173,7 @@ def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
     stated = first(witnesses.agree(keyword), keyword, findings)
     if stated is None:
         keyword = "ImageLaterality"
-        sides = {side for said in witnesses.distinct(keyword) for side in texts(said, keyword)}
+        sides = {side for stated in witnesses.distinct(keyword) for side in texts(stated, keyword)}
         if len(sides) > 1:
             findings.note(keyword, "laterality.differs", "omitted")
         stated = sides.pop() if len(sides) == 1 else None
@@ -186,8 +186,8 @@ def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
     """Take the earliest of what the instances say."""
-    said = witnesses.distinct(*_STARTED)
-    timestamps = [fhir_datetime(each, _STARTED, settings.timezone, findings) for each in said]
+    stated = witnesses.distinct(*_STARTED)
+    timestamps = [fhir_datetime(attributes, _STARTED, settings.timezone, findings) for attributes in stated]
     return min((timestamp for timestamp in timestamps if timestamp), key=instant_key, default=None)
 
 

@@ -88,7 +88,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     for record in instances:
         findings.extend(record.findings)
     witnesses = Witnesses([record.attributes for record in instances], "study", findings)
-    declared = [item for said in witnesses.distinct(_SCHEMES) for item in items(said, _SCHEMES)]
+    declared = [item for stated in witnesses.distinct(_SCHEMES) for item in items(stated, _SCHEMES)]
     settings = with_declared_schemes(settings, declared, findings)
     series = build_series(instances, settings, findings)
     patient = claim_patient(study, rows, settings)
@@ -98,9 +98,9 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         resource["status"] = "cancelled"
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
-    made = build_derived(resource, one_of_each(rows), settings, findings)
-    derived = tuple(each for each in made if each["resourceType"] != "Device")
-    devices = {each["id"]: each for each in (*series.devices, *made) if each["resourceType"] == "Device"}
+    resources = build_derived(resource, one_of_each(rows), settings, findings)
+    derived = tuple(derived_resource for derived_resource in resources if derived_resource["resourceType"] != "Device")
+    devices = {device["id"]: device for device in (*series.devices, *resources) if device["resourceType"] == "Device"}
     findings.extend(patient.findings)
     return StudyResources(
         imaging_study=resource,
@@ -187,8 +187,10 @@ def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Find
 
 def _procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """Every procedure of every series, each once: a study may answer several orders. The majority's come first."""
-    said = [witnesses.majority(_PROCEDURE), *witnesses.distinct(_PROCEDURE)]
-    return concepts([item for each in said for item in items(each, _PROCEDURE)], _PROCEDURE, settings, findings)
+    stated = [witnesses.majority(_PROCEDURE), *witnesses.distinct(_PROCEDURE)]
+    return concepts(
+        [item for attributes in stated for item in items(attributes, _PROCEDURE)], _PROCEDURE, settings, findings
+    )
 
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
@@ -198,8 +200,8 @@ def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings
 def _location(witnesses: Witnesses, findings: Findings) -> Resource | None:
     """Name the most precise place that is stated, by display only."""
     for keyword in _PLACES:
-        said = witnesses.agree(keyword)
-        if texts(said, keyword):
-            display = one_text(said, keyword, findings)
+        attributes = witnesses.agree(keyword)
+        if texts(attributes, keyword):
+            display = one_text(attributes, keyword, findings)
             return {"display": display} if display else None
     return None

@@ -94,32 +94,32 @@ def build_measurements(source: Source) -> list[Resource]:
     """
     root = source.attributes
     general = _Setting(device=algorithm_of(root, source) or device_of(root, source))
-    made: list[Resource] = []
+    observations: list[Resource] = []
     for number, group in enumerate(_groups(root), 1):
-        made += _group(group, str(number), general, source)
-        if len(made) > MOST_OBSERVATIONS:
+        observations += _group(group, str(number), general, source)
+        if len(observations) > MOST_OBSERVATIONS:
             source.findings.note("ContentSequence", "content.too_many", "further measurements left out")
             break
-    return [*algorithms(root, source), *made[:MOST_OBSERVATIONS]] if made else []
+    return [*algorithms(root, source), *observations[:MOST_OBSERVATIONS]] if observations else []
 
 
 def _groups(root: Attributes) -> list[Attributes]:
     """Containers of measurements, 0..n; what is not in a group counts as one."""
     holders = [holder for holder in children(root) if is_named(holder, _MEASUREMENTS, _EVALUATIONS)]
     inner = [group for holder in holders for group in named(holder, _GROUP)]
-    loose = [holder for holder in holders if any(kind(each) in ("NUM", "CODE", "TEXT") for each in children(holder))]
+    loose = [holder for holder in holders if any(kind(child) in ("NUM", "CODE", "TEXT") for child in children(holder))]
     return [*inner, *loose]
 
 
 def _group(group: Attributes, place: str, general: _Setting, source: Source) -> list[Resource]:
     setting = general.of(group, source)
-    made: list[Resource] = []
+    observations: list[Resource] = []
     for number, item in enumerate(children(group), 1):
         observation = _member(item, f"{place}.{number}", setting, source)
-        made += [observation] if observation is not None else []
+        observations += [observation] if observation is not None else []
     if is_named(group, _GROUP):
-        made.append(_head(group, place, setting, made, source))
-    return made
+        observations.append(_head(group, place, setting, observations, source))
+    return observations
 
 
 def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Resource], source: Source) -> Resource:
@@ -159,13 +159,13 @@ def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> 
 
 
 def _common(item: Attributes, setting: _Setting, source: Source) -> Resource:
-    said = timestamp(first_text(item, "ObservationDateTime"), source) or source.written
+    observed = timestamp(first_text(item, "ObservationDateTime"), source) or source.written
     return {
         "identifier": [source.identifier, *_observation_uid(item), *setting.tracking],
         "basedOn": source.based_on,
         "status": _STATUS.get(document_status(source), "unknown"),
         "effectiveDateTime": source.started,
-        "issued": instant(said),
+        "issued": instant(observed),
         "performer": people_of(source.attributes, source),
         "bodySite": setting.site,
         "method": setting.method,
@@ -187,30 +187,30 @@ def _value(item: Attributes, source: Source) -> Resource | None:
             coded = coded_value(item, source)
             return {"valueCodeableConcept": coded} if coded else None
         case "TEXT" | "DATETIME" | "DATE" | "TIME":
-            said = plain_value(item, source)
-            return {"valueString": said} if said else None
+            text = plain_value(item, source)
+            return {"valueString": text} if text else None
     return None
 
 
 def _qualifications(item: Attributes, source: Source) -> list[Resource]:
     """Components: what a derivation, a property or a modifier adds to the value, such as that it is a mean."""
-    found = []
-    for each in children(item):
-        if relation(each) in ("HAS CONCEPT MOD", "HAS PROPERTIES") and not is_named(each, *_SAID_ELSEWHERE):
-            name, value = name_of(each, source), _value(each, source)
+    components = []
+    for child in children(item):
+        if relation(child) in ("HAS CONCEPT MOD", "HAS PROPERTIES") and not is_named(child, *_SAID_ELSEWHERE):
+            name, value = name_of(child, source), _value(child, source)
             if name is not None and value is not None:
-                found.append({"code": name, **value})
-    return found
+                components.append({"code": name, **value})
+    return components
 
 
 def _site(item: Attributes, source: Source) -> Resource | None:
     """Return the finding site; its side and part can only be told in words, for R4 has one concept here."""
     for site in named(item, _SITE)[:1]:
-        found = coded_value(site, source)
-        more = [each for holder in (site, item) for name in (_LATERALITY, _MODIFIER) for each in named(holder, name)]
-        words = [meaning(found), *(meaning(coded_value(each, source)) for each in more)]
+        coded = coded_value(site, source)
+        more = [place for holder in (site, item) for name in (_LATERALITY, _MODIFIER) for place in named(holder, name)]
+        words = [meaning(coded), *(meaning(coded_value(place, source)) for place in more)]
         text = ", ".join(dict.fromkeys(word for word in words if word))
-        return filled({**(found or {}), "text": text or None}) or None
+        return filled({**(coded or {}), "text": text or None}) or None
     return None
 
 
@@ -221,25 +221,25 @@ def _laterality(item: Attributes, source: Source) -> tuple[Resource, ...]:
     The site's own modifier wins over that of the item (PS3.16 TID 1501, TID 300, SNOMED CT 272741003).
     """
     holders = [*named(item, _SITE)[:1], item]
-    sides = [coded_value(each, source) for holder in holders for each in named(holder, _LATERALITY)]
-    side = next((each for each in sides if each), None)
+    sides = [coded_value(place, source) for holder in holders for place in named(holder, _LATERALITY)]
+    side = next((candidate for candidate in sides if candidate), None)
     code = {"coding": [{"system": SNOMED_CT, "code": "272741003"}], "text": "Laterality"}
     return ({"code": code, "valueCodeableConcept": side},) if side else ()
 
 
 def _first_concept(item: Attributes, name: Concept, source: Source) -> Resource | None:
-    found = [coded_value(each, source) for each in named(item, name)]
-    return next((each for each in found if each), None)
+    concepts = [coded_value(holder, source) for holder in named(item, name)]
+    return next((concept for concept in concepts if concept), None)
 
 
 def _tracking(item: Attributes, source: Source) -> tuple[Resource, ...]:
     """Return the identifiers by which a lesion is followed over time (PS3.16 TID 1501)."""
-    said = [({"value": each}, "112039", "Tracking Identifier") for each in texts_of(item, _TRACKING_ID, source)]
-    uids = [each for each in texts_of(item, _TRACKING_UID, source) if uid(each)]
-    said += [(dicom_uid(each), "112040", "Tracking Unique Identifier") for each in uids]
+    identifiers = [({"value": text}, "112039", "Tracking Identifier") for text in texts_of(item, _TRACKING_ID, source)]
+    uids = [text for text in texts_of(item, _TRACKING_UID, source) if uid(text)]
+    identifiers += [(dicom_uid(text), "112040", "Tracking Unique Identifier") for text in uids]
     return tuple(
         {"type": {"coding": [{"system": DCM, "code": code}], "text": text}, **identifier}
-        for identifier, code, text in said
+        for identifier, code, text in identifiers
     )
 
 

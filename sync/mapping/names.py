@@ -37,9 +37,9 @@ def human_names(raw: str | None, keyword: str, findings: Findings) -> list[Resou
         ``Patient.name``.
     """
     groups = _groups(raw or "", keyword, findings)
-    spelled_out = [which for which, parts in enumerate(groups) if any(parts)]
+    spelled_out = [index for index, parts in enumerate(groups) if any(parts)]
     plain = spelled_out == [0]
-    return [_human_name(groups[which], None if plain else _REPRESENTATIONS[which]) for which in spelled_out]
+    return [_human_name(groups[index], None if plain else _REPRESENTATIONS[index]) for index in spelled_out]
 
 
 def printable_name(raw: str | None, keyword: str, findings: Findings) -> str | None:

@@ -39,12 +39,16 @@ _XHTML = "http://www.w3.org/1999/xhtml"
 
 def conclusions(source: Source) -> list[str]:
     """Return the texts of impressions and conclusions, each once, in the order of the file."""
-    found: dict[str, None] = {}
+    distinct: dict[str, None] = {}
     for _, item in descendants(source.attributes):
         if is_named(item, *_CONCLUSIONS):
-            said = [item] if kind(item) == "TEXT" else [each for _, each in descendants(item) if kind(each) == "TEXT"]
-            found.update((words, None) for each in said if (words := plain_value(each, source)))
-    return list(found)
+            texts = (
+                [item]
+                if kind(item) == "TEXT"
+                else [descendant for _, descendant in descendants(item) if kind(descendant) == "TEXT"]
+            )
+            distinct.update((words, None) for text in texts if (words := plain_value(text, source)))
+    return list(distinct)
 
 
 def conclusion_codes(source: Source) -> list[Resource]:
@@ -53,13 +57,13 @@ def conclusion_codes(source: Source) -> list[Resource]:
 
     A coded conclusion is a CODE item that is called so, or one in a section of them (PS3.16 TID 2000, CID 7000, 7001).
     """
-    found: list[Resource] = []
+    distinct: list[Resource] = []
     for _, item in descendants(source.attributes):
         if is_named(item, *_CONCLUSIONS):
-            said = [item] if kind(item) == "CODE" else [each for each in children(item) if kind(each) == "CODE"]
-            coded = [coded_value(each, source) for each in said]
-            found += [each for each in coded if each and each not in found]
-    return found
+            codes = [item] if kind(item) == "CODE" else [child for child in children(item) if kind(child) == "CODE"]
+            coded = [coded_value(code, source) for code in codes]
+            distinct += [concept for concept in coded if concept and concept not in distinct]
+    return distinct
 
 
 def narrative(source: Source) -> Resource | None:
@@ -85,13 +89,13 @@ def _paragraphs(holder: Attributes, source: Source) -> Iterator[str]:
     for item in children(holder):
         if relation(item) in ("HAS OBS CONTEXT", "HAS ACQ CONTEXT"):
             continue
-        name, said = meaning(name_of(item, source)), _said(item, source)
+        name, text = meaning(name_of(item, source)), _said(item, source)
         inner = "".join(_paragraphs(item, source))
         if kind(item) == "CONTAINER":
             if inner and name:
                 yield f"<p><b>{_words(name)}</b></p>"
-        elif said:
-            yield f"<p>{_words(name)}: {_words(said)}</p>" if name else f"<p>{_words(said)}</p>"
+        elif text:
+            yield f"<p>{_words(name)}: {_words(text)}</p>" if name else f"<p>{_words(text)}</p>"
         yield inner
 
 

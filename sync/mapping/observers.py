@@ -23,7 +23,7 @@ _PERSON = concept("DCM:121008")
 
 def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
     """Return the reference to an algorithm, by name and version (TID 4019); None when the items name none."""
-    name, version = (texts_of(holder, each, source)[:1] for each in _ALGORITHM)
+    name, version = (texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
     if not name:
         return None
     device = algorithm_device(name[0], next(iter(version), None))
@@ -32,21 +32,21 @@ def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
 
 def algorithms(root: Attributes, source: Source) -> list[Resource]:
     """Devices of every algorithm that the report names anywhere, 0..n, each once, by id."""
-    found: dict[str, Resource] = {}
+    devices: dict[str, Resource] = {}
     for holder in (root, *(item for _, item in descendants(root))):
-        name, version = (texts_of(holder, each, source)[:1] for each in _ALGORITHM)
+        name, version = (texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
         if name:
             device = algorithm_device(name[0], next(iter(version), None))
-            found[device["id"]] = device
-    return [found[key] for key in sorted(found)]
+            devices[device["id"]] = device
+    return [devices[key] for key in sorted(devices)]
 
 
 def device_of(root: Attributes, source: Source) -> Resource | None:
     """Device observer (TID 1004), else the equipment that made the object."""
-    shown = [said for each in _DEVICE_NAMES for said in texts_of(root, each, source)[:1]]
+    shown = [text for name_code in _DEVICE_NAMES for text in texts_of(root, name_code, source)[:1]]
     if not shown:
         stated = [one_text(root, keyword, source.findings) for keyword in ("Manufacturer", "ManufacturerModelName")]
-        shown = [each for each in stated if each]
+        shown = [label for label in stated if label]
     identity = next(iter(filter(None, map(uid, texts_of(root, _DEVICE_UID, source)))), None)
     identifier = dicom_uid(identity) if identity else None
     if not shown and identifier is None:

@@ -191,7 +191,7 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
     return {**merged, "meta": meta} if meta else merged
 
 
-def overlay_linked(held: Resource, said: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
+def overlay_linked(held: Resource, stated: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
     """
     Our words over a Patient of somebody else: what studies say of him is written, nothing is taken away.
 
@@ -199,7 +199,7 @@ def overlay_linked(held: Resource, said: Resource, *, wrong: frozenset[_Slot] = 
     ----------
     held
         The Patient as the server has it.
-    said
+    stated
         What `sync.mapping.patient.build_linked_patient` makes of the studies.
     wrong
         System and value of identifiers that ours replace.
@@ -210,12 +210,19 @@ def overlay_linked(held: Resource, said: Resource, *, wrong: frozenset[_Slot] = 
         What to PUT: name, gender and birth date as the studies say, each as it was when they say nothing. Identifiers
         are only added. A time of birth goes with the date that it belonged to, a generated text with what it told.
     """
-    ours = {k: v for k, v in said.items() if k in PATIENT_ELEMENTS}
-    known = held.get("identifier", [])
-    added = [each for each in ours.pop("identifier", []) if _patient_value(each) not in map(_patient_value, known)]
+    ours = {k: v for k, v in stated.items() if k in PATIENT_ELEMENTS}
+    present = held.get("identifier", [])
+    added = [
+        identifier
+        for identifier in ours.pop("identifier", [])
+        if _patient_value(identifier) not in map(_patient_value, present)
+    ]
     merged = {**{k: v for k, v in held.items() if k != "meta"}, **ours}
     if added:
-        merged["identifier"] = [*(each for each in known if _patient_value(each) not in wrong), *added]
+        merged["identifier"] = [
+            *(identifier for identifier in present if _patient_value(identifier) not in wrong),
+            *added,
+        ]
     if merged.get("birthDate") != held.get("birthDate") and "_birthDate" not in ours:
         merged.pop("_birthDate", None)
     if held.get("text", {}).get("status") == "generated" and differs(held, {**merged, "meta": held.get("meta", {})}):
@@ -229,21 +236,21 @@ def _patient_value(identifier: Resource) -> _Slot:
 
 
 def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
-    kept = {k: v for k, v in held.items() if k not in ("versionId", "lastUpdated", "source")}
+    foreign = {k: v for k, v in held.items() if k not in ("versionId", "lastUpdated", "source")}
     security = _keep_foreign(held, ours, "security", _label_slot, owned.labels)
-    return {k: v for k, v in {**kept, **ours, "security": security}.items() if v != []}
+    return {k: v for k, v in {**foreign, **ours, "security": security}.items() if v != []}
 
 
-def differs(held: Resource, wanted: Resource) -> bool:
+def differs(held: Resource, expected: Resource) -> bool:
     """
-    Whether a PUT of ``wanted`` would change what the server holds; what servers stamp themselves is left out.
+    Whether a PUT of ``expected`` would change what the server holds; what servers stamp themselves is left out.
 
     Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count. A time
     or a number in another spelling is the same one: some servers drop trailing zeros.
     """
-    if canonical(_comparable(held)) != canonical(_comparable(wanted)):
+    if canonical(_comparable(held)) != canonical(_comparable(expected)):
         return True
-    return "text" in wanted and _words(held) != _words(wanted)
+    return "text" in expected and _words(held) != _words(expected)
 
 
 def _words(resource: Resource) -> list[str]:
@@ -282,5 +289,5 @@ def _keep_foreign(
     owned: frozenset[_Slot],
 ) -> list[Resource]:
     own: list[Resource] = ours.get(element, [])
-    taken = owned | {slot(item) for item in own}
-    return [*own, *(item for item in held.get(element, []) if slot(item) not in taken)]
+    occupied = owned | {slot(item) for item in own}
+    return [*own, *(item for item in held.get(element, []) if slot(item) not in occupied)]

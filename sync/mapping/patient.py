@@ -97,15 +97,15 @@ def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingS
     for keyword in _kept(settings):
         attributes |= own.agree(keyword)
     attributes |= _birth(own)
-    found = patient_identifier(attributes, settings, findings)
-    if found is None:
+    identifier = patient_identifier(attributes, settings, findings)
+    if identifier is None:
         findings.note("PatientID", "patient.no_id", "patient of this study alone")
     study_date = fhir_date(first(witnesses.agree("StudyDate"), "StudyDate", findings), "StudyDate", findings) or ""
     _note_implausible_birth(attributes, study_date, findings)
     return PatientClaim(
-        key=digest("patient", found["system"], found["value"]) if found else _own_key(study),
-        system=found["system"] if found else None,
-        value=found["value"] if found else None,
+        key=digest("patient", identifier["system"], identifier["value"]) if identifier else _own_key(study),
+        system=identifier["system"] if identifier else None,
+        value=identifier["value"] if identifier else None,
         display=printable_name(first(attributes, "PatientName", findings), "PatientName", findings),
         study_date=study_date,
         attributes=attributes,
@@ -133,8 +133,8 @@ def _kept(settings: MappingSettings) -> tuple[str, ...]:
 
 def _birth(witnesses: Witnesses) -> dict[str, Sequence[Any]]:
     """Date and time of birth belong together; the offset of the images counts for a time only."""
-    said = witnesses.agree(_BIRTH.date, _BIRTH.time)
-    return witnesses.agree(*_BIRTH) if _BIRTH.time in said and _BIRTH.date in said else said
+    stated = witnesses.agree(_BIRTH.date, _BIRTH.time)
+    return witnesses.agree(*_BIRTH) if _BIRTH.time in stated and _BIRTH.date in stated else stated
 
 
 def _own_key(study: StudyRef) -> str:
@@ -174,12 +174,12 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
 
 def contradictions(patient: Resource, attributes: Attributes, settings: MappingSettings) -> tuple[str, ...]:
     """Attributes of a study that say something else than a Patient of somebody else does."""
-    said = _demographics(attributes, settings, Findings())
+    stated = _demographics(attributes, settings, Findings())
     compared = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
     return tuple(
         keyword
         for element, keyword in compared.items()
-        if element in said and element in patient and said[element] != patient[element]
+        if element in stated and element in patient and stated[element] != patient[element]
     )
 
 
@@ -225,8 +225,8 @@ def _names(attributes: Attributes, settings: MappingSettings, findings: Findings
     names = human_names(first(attributes, "PatientName", findings), "PatientName", findings)
     for keyword, use in _OTHER_NAMES.items() if settings.patient_other_names else ():
         for stated in texts(attributes, keyword):
-            others = human_names(stated, keyword, findings)
-            names += [filled({**name, "use": use}) for name in others]
+            further = human_names(stated, keyword, findings)
+            names += [filled({**name, "use": use}) for name in further]
     return names
 
 
@@ -245,7 +245,10 @@ def _animal(attributes: Attributes, settings: MappingSettings, findings: Finding
     if not settings.patient_species:
         return []
     species = concepts(items(attributes, _SPECIES), _SPECIES, settings, findings)[:1]
-    return [{"url": PATIENT_ANIMAL, "extension": [{"url": "species", "valueCodeableConcept": one}]} for one in species]
+    return [
+        {"url": PATIENT_ANIMAL, "extension": [{"url": "species", "valueCodeableConcept": concept}]}
+        for concept in species
+    ]
 
 
 def _gender(attributes: Attributes, findings: Findings) -> str | None:
@@ -271,13 +274,13 @@ def _identity_removed(attributes: Attributes, findings: Findings) -> Resource | 
 def _identifiers(rows: Sequence[PatientRow], settings: MappingSettings, findings: Findings) -> list[Resource]:
     """Put the patient's own identifier first, then the others by system and value."""
     own: dict[tuple[str, str], Resource] = {}
-    others: dict[tuple[str, str], Resource] = {}
+    secondary: dict[tuple[str, str], Resource] = {}
     for row in rows:
         _collect(own, patient_identifier(row.attributes, settings, findings))
         for item in items(row.attributes, "OtherPatientIDsSequence"):
             if (first(item, "TypeOfPatientID", findings) or "").strip().upper() not in _NOT_PATIENT_IDS:
-                _collect(others, patient_identifier(item, settings, findings, use="secondary"))
-    return [*own.values(), *(others[key] for key in sorted(others) if key not in own)]
+                _collect(secondary, patient_identifier(item, settings, findings, use="secondary"))
+    return [*own.values(), *(secondary[key] for key in sorted(secondary) if key not in own)]
 
 
 def _collect(into: dict[tuple[str, str], Resource], identifier: Resource | None) -> None:

@@ -33,20 +33,20 @@ def people(witnesses: Witnesses, role: Role, settings: MappingSettings, findings
     Names and ids are paired if there are as many of one as of the other. If not, nobody can tell whose id is whose:
     names win, ids stand alone only where there are no names.
     """
-    said = witnesses.agree(role.names, role.ids)
-    names: Sequence[str | None] = texts(said, role.names)
-    ids = items(said, role.ids)
-    if len(said.get(role.names, ())) == len(ids):
-        names = [first_text({role.names: [name]}, role.names) for name in said.get(role.names, ())]
+    attributes = witnesses.agree(role.names, role.ids)
+    names: Sequence[str | None] = texts(attributes, role.names)
+    ids = items(attributes, role.ids)
+    if len(attributes.get(role.names, ())) == len(ids):
+        names = [first_text({role.names: [name]}, role.names) for name in attributes.get(role.names, ())]
     elif names and ids and len(names) != len(ids):
         findings.note(role.ids, "person.unmatched_ids", "names only")
         ids = ()
-    found: list[Resource] = []
+    distinct: list[Resource] = []
     for name, item in zip_longest(names, ids):
         person = _person(name, item or {}, role, settings, findings)
-        if person is not None and person not in found:
-            found.append(person)
-    return found
+        if person is not None and person not in distinct:
+            distinct.append(person)
+    return distinct
 
 
 def _person(

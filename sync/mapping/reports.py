@@ -54,14 +54,16 @@ def build_text_report(source: Source) -> Sequence[Resource]:
     Source: PS3.16 TID 2000 and its like; R4 ``DiagnosticReport``.
     """
     measured = build_measurements(source)
-    observations = [each for each in measured if each["resourceType"] == "Observation"]
-    report = build_report(source, [each["id"] for each in observations if not _is_member(each, observations)])
+    observations = [resource for resource in measured if resource["resourceType"] == "Observation"]
+    report = build_report(
+        source, [observation["id"] for observation in observations if not _is_member(observation, observations)]
+    )
     return [*measured, report, build_reference(source, report)]
 
 
-def _is_member(one: Resource, all_of_them: Sequence[Resource]) -> bool:
-    reference = {"reference": f"Observation/{one['id']}"}
-    return any(reference in each.get("hasMember", ()) for each in all_of_them)
+def _is_member(observation: Resource, all_of_them: Sequence[Resource]) -> bool:
+    reference = {"reference": f"Observation/{observation['id']}"}
+    return any(reference in head.get("hasMember", ()) for head in all_of_them)
 
 
 def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
@@ -72,7 +74,7 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
         {
             "text": narrative(source),
             "resultsInterpreter": _verifiers(source),
-            "result": [{"reference": f"Observation/{each}"} for each in results],
+            "result": [{"reference": f"Observation/{result}"} for result in results],
             "conclusion": text(conclusion, "TextValue", source.findings) if conclusion else None,
             "conclusionCode": conclusion_codes(source),
             "identifier": [source.identifier],
@@ -89,7 +91,7 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
 
 def _verifiers(source: Source) -> list[Resource]:
     """(0040,A073): the people who have verified the document, by name and by identification code (0040,A088)."""
-    found: list[Resource] = []
+    verifiers: list[Resource] = []
     for observer in items(source.attributes, "VerifyingObserverSequence"):
         raw = first(observer, "VerifyingObserverName", source.findings)
         name = printable_name(raw, "VerifyingObserverName", source.findings)
@@ -99,9 +101,9 @@ def _verifiers(source: Source) -> list[Resource]:
             continue
         display = name or code.get("display")
         shown = filled({"type": "Practitioner", "identifier": identifier, "display": display})
-        if shown not in found:
-            found.append(shown)
-    return found
+        if shown not in verifiers:
+            verifiers.append(shown)
+    return verifiers
 
 
 def _identification(observer: Attributes, source: Source) -> Resource:
@@ -130,8 +132,8 @@ def build_reference(source: Source, report: Resource | None) -> Resource:
             "docStatus": _DOC_STATUS.get(report["status"]) if report else None,
             "type": title,
             "relatesTo": [
-                {"code": "replaces", "target": {"type": "DocumentReference", "identifier": dicom_uid(each)}}
-                for each in predecessors(source)
+                {"code": "replaces", "target": {"type": "DocumentReference", "identifier": dicom_uid(predecessor)}}
+                for predecessor in predecessors(source)
             ],
             "date": instant(source.written),
             "content": [{"attachment": filled(attachment), "format": filled(document_format)}, *_as_pdf(source, name)],

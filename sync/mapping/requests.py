@@ -51,12 +51,12 @@ def accession_numbers(witnesses: Witnesses, settings: MappingSettings, findings:
     """
     keywords = (_ACCESSION.keyword, _ACCESSION.issuer)
     majority = _identifier(witnesses.majority(*keywords), _ACCESSION, settings, findings)
-    others = [_identifier(said, _ACCESSION, settings, findings) for said in witnesses.distinct(*keywords)]
-    distinct = {canonical(_identity(each)): each for each in others if each is not None}
-    ordered = sorted(distinct.values(), key=lambda each: (each["system"], each["value"]))
+    identifiers = [_identifier(stated, _ACCESSION, settings, findings) for stated in witnesses.distinct(*keywords)]
+    distinct = {canonical(_identity(identifier)): identifier for identifier in identifiers if identifier is not None}
+    ordered = sorted(distinct.values(), key=lambda identifier: (identifier["system"], identifier["value"]))
     if majority is None:
         return ordered
-    return [majority, *(each for each in ordered if _identity(each) != _identity(majority))]
+    return [majority, *(identifier for identifier in ordered if _identity(identifier) != _identity(majority))]
 
 
 def based_on(
@@ -73,8 +73,8 @@ def based_on(
     numbers = [number for item in _requests(witnesses) for number in _numbers(item, settings, findings)]
     distinct = {canonical(_identity(number)): number for number in numbers}
     own = {canonical(_identity(accession)) for accession in accessions}
-    others = [distinct[key] for key in sorted(distinct) if key not in own]
-    return [{"type": "ServiceRequest", "identifier": number} for number in [*accessions, *others]]
+    further = [distinct[key] for key in sorted(distinct) if key not in own]
+    return [{"type": "ServiceRequest", "identifier": number} for number in [*accessions, *further]]
 
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
@@ -83,15 +83,15 @@ def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings)
 
     A text that stands beside exactly one code is the text of that code; else it is a reason of its own.
     """
-    found = [
+    stated_reasons = [
         *(reason for item in _requests(witnesses) for reason in _requested_for(item, settings, findings)),
         *(
             reason
-            for said in witnesses.distinct(_PERFORMED)
-            for reason in concepts(items(said, _PERFORMED), _PERFORMED, settings, findings)
+            for stated in witnesses.distinct(_PERFORMED)
+            for reason in concepts(items(stated, _PERFORMED), _PERFORMED, settings, findings)
         ),
     ]
-    distinct = {canonical(reason): reason for reason in found}
+    distinct = {canonical(reason): reason for reason in stated_reasons}
     return [distinct[key] for key in sorted(distinct)]
 
 
@@ -107,13 +107,13 @@ def _requested_for(item: Attributes, settings: MappingSettings, findings: Findin
 
 
 def _requests(witnesses: Witnesses) -> Iterable[Attributes]:
-    return (item for keyword in _SEQUENCES for said in witnesses.distinct(keyword) for item in items(said, keyword))
+    return (item for keyword in _SEQUENCES for stated in witnesses.distinct(keyword) for item in items(stated, keyword))
 
 
 def _numbers(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """Every typed number of a request; one that has none is known by (0040,1001), which is unique within it only."""
-    found = [_identifier(item, number, settings, findings) for number in _NUMBERS]
-    numbers = [number for number in found if number is not None]
+    identifiers = [_identifier(item, number, settings, findings) for number in _NUMBERS]
+    numbers = [number for number in identifiers if number is not None]
     procedure = None if numbers else one_text(item, "RequestedProcedureID", findings)
     return [{"type": {"text": "Requested Procedure ID"}, "value": procedure}] if procedure else numbers
 

@@ -17,10 +17,12 @@ _ISSUER = "IssuerOfTheSpecimenIdentifierSequence"
 
 def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """``series.specimen``: every specimen of a series, each once, in an order that depends on nothing but them."""
-    found = [
-        _specimen(item, settings, findings) for said in witnesses.distinct(_KEYWORD) for item in items(said, _KEYWORD)
+    references = [
+        _specimen(item, settings, findings)
+        for stated in witnesses.distinct(_KEYWORD)
+        for item in items(stated, _KEYWORD)
     ]
-    distinct = {canonical(reference): reference for reference in found if reference}
+    distinct = {canonical(reference): reference for reference in references if reference}
     return [distinct[key] for key in sorted(distinct)]
 
 

@@ -10,11 +10,13 @@ from sync.mapping.values import code, first, uid
 def predecessors(source: Source) -> list[str]:
     """SOP Instance UIDs of the documents that this one replaces, (0040,A360), each once."""
     series = [
-        one for each in items(source.attributes, _PREDECESSORS) for one in items(each, "ReferencedSeriesSequence")
+        referenced
+        for item in items(source.attributes, _PREDECESSORS)
+        for referenced in items(item, "ReferencedSeriesSequence")
     ]
-    stated = [one for each in series for one in items(each, "ReferencedSOPSequence")]
-    uids = [uid(first_text(each, "ReferencedSOPInstanceUID")) for each in stated]
-    return list(dict.fromkeys(each for each in uids if each))
+    stated = [referenced for item in series for referenced in items(item, "ReferencedSOPSequence")]
+    uids = [uid(first_text(item, "ReferencedSOPInstanceUID")) for item in stated]
+    return list(dict.fromkeys(stated_uid for stated_uid in uids if stated_uid))
 
 
 _PREDECESSORS = "PredecessorDocumentsSequence"

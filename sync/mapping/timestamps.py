@@ -68,13 +68,13 @@ def _on_calendar(parts: list[str]) -> bool:
     return True
 
 
-def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Findings) -> str | None:
+def fhir_datetime(attributes: Attributes, keywords: Keywords, zone: str, findings: Findings) -> str | None:
     """
     FHIR *dateTime* of a DA and a TM value.
 
     Parameters
     ----------
-    said
+    attributes
         Holds date, time and (0008,0201) as the file has them. ``+-HHMM`` is the standard's form of the offset;
         ``UTC+-HH:MM`` is in real files too.
     keywords
@@ -89,7 +89,7 @@ def fhir_datetime(said: Attributes, keywords: Keywords, zone: str, findings: Fin
         ambiguous, or the moment lies outside the years 1 to 9999 in UTC. Fractions stay as they are. A leap second
         becomes the second before it: servers on .NET refuse a resource with second 60 whole.
     """
-    day, clock, offset = (first(said, keyword, findings) for keyword in keywords)
+    day, clock, offset = (first(attributes, keyword, findings) for keyword in keywords)
     dated = fhir_date(day, keywords.date, findings)
     if dated is None or len(dated) < len("YYYY-MM-DD"):
         return dated

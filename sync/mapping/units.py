@@ -78,10 +78,10 @@ def is_ucum(text: str) -> bool:
 def _is_component(term: str) -> bool:
     if _TEN.fullmatch(term):
         return True
-    found = _COMPONENT.fullmatch(term)
-    if found is None or not term:
+    match = _COMPONENT.fullmatch(term)
+    if match is None or not term:
         return False
-    unit, rest = found["unit"], found["rest"]
+    unit, exponent = match["unit"], match["rest"]
     if unit is None:
-        return rest is None or rest.isdigit()
+        return exponent is None or exponent.isdigit()
     return unit in _SIMPLE
