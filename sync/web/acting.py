@@ -82,7 +82,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
     """
     refuse_readers(visit.caller, s.settings)
     name, act = _act(visit.request.query.get("action", ""))
-    fields = {each: visit.request.query.get(each, "") for each in _TARGET}
+    fields = {field: visit.request.query.get(field, "") for field in _TARGET}
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
     many = f" {await act.previews(deed, s)}" if act.previews else ""
     return render(
@@ -94,7 +94,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
         label=act.label,
         grave=act.grave,
         asks_why=act.asks_why,
-        fields={"action": name, **{each: value for each, value in fields.items() if value}},
+        fields={"action": name, **{field: value for field, value in fields.items() if value}},
         **_way_back(fields),
     )
 
@@ -113,7 +113,7 @@ async def act(visit: Visit, sources: Sources, s: Services) -> Page:
     form = fields_of(visit.request)
     caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
     name, chosen = _act(text_of(form, "action"))
-    fields = {each: text_of(form, each) for each in _TARGET}
+    fields = {field: text_of(form, field) for field in _TARGET}
     why = text_of(form, "why")[:1000]
     if chosen.asks_why and not why:
         raise RequestRefused("say why")
@@ -151,7 +151,7 @@ def _way_back(fields: Fields) -> dict[str, Any]:
 def _selection(deed: Deed) -> Selection:
     """Return the letters meant: one, or all of a code; never all there are, for a page has no such button."""
     if kind := deed.fields["kind"]:
-        if kind not in {each.value for each in SubjectKind}:
+        if kind not in {subject.value for subject in SubjectKind}:
             raise RequestRefused("kind: none of ours")
         return Selection(kind=SubjectKind(kind), subject=deed.fields["subject"])
     if not deed.fields["of"]:
@@ -166,21 +166,21 @@ async def _retry(deed: Deed, s: Operate) -> int:
 
 async def _preview(deed: Deed, s: Services) -> str:
     """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
-    which = _selection(deed)
-    if which.kind is not None:
-        there = await s.dead_letters.read(which.kind, which.subject)
-        return f"It concerns {int(there is not None)}."
-    known = await read_count(Counted.DEAD_LETTERS, s)
-    count = known.counts.get(which.code or "", 0)
-    if known.at is None:
+    selection = _selection(deed)
+    if selection.kind is not None:
+        stored = await s.dead_letters.read(selection.kind, selection.subject)
+        return f"It concerns {int(stored is not None)}."
+    count_now = await read_count(Counted.DEAD_LETTERS, s)
+    count = count_now.counts.get(selection.code or "", 0)
+    if count_now.at is None:
         return f"It concerns {count:,}."
-    return f"It concerns all there are then; {ago(known.at, s.clock.now())} there were {count:,}."
+    return f"It concerns all there are then; {ago(count_now.at, s.clock.now())} there were {count:,}."
 
 
 async def _discard(deed: Deed, s: Services) -> int:
-    which = _selection(deed)
-    report = await actions.discard(which, s, who=deed.who, why=deed.why)
-    if which.code:  # many may be gone, and who sent them away looks at the counts next
+    selection = _selection(deed)
+    report = await actions.discard(selection, s, who=deed.who, why=deed.why)
+    if selection.code:  # many may be gone, and who sent them away looks at the counts next
         await store_count(Counted.DEAD_LETTERS, s, anew=True)
     return report.of(actions.Outcome.DISCARDED)
 
@@ -197,13 +197,13 @@ async def _resume(deed: Deed, s: Operate) -> int:
 
 async def _verify(deed: Deed, s: Services) -> int:
     await record_action(OperatorAction.VERIFY, s, who=deed.who, subject=deed.study.key)
-    found = await check_study(deed.study, s)
-    if found is None:
+    drifts = await check_study(deed.study, s)
+    if drifts is None:
         raise RequestRefused("the study has pending work", hint="Ask again in a minute.")
     judge = Judge(s, found_in=s.clock.now().isoformat())
     await judge.load(deed.study.key)
-    await judge.conclude(deed.study.key, judge.with_kept(found), judge.with_kept(found))
-    return len(found)
+    await judge.conclude(deed.study.key, judge.with_kept(drifts), judge.with_kept(drifts))
+    return len(drifts)
 
 
 async def _replay(deed: Deed, s: Control) -> int:

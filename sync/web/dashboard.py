@@ -53,37 +53,37 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
         return await acting.act(visit, sources, s)
-    said = acting.confirmation_text(visit.request)
+    message = acting.confirmation_text(visit.request)
     if name == "":
-        return await overview(visit, s, said=said)
+        return await overview(visit, s, message=message)
     if name == "studies":
         return await study_pages.studies(visit, s)
-    if name == "study" and (page := await study_pages.study(visit, s, said=said)) is not None:
+    if name == "study" and (page := await study_pages.study(visit, s, message=message)) is not None:
         return page
     if name == "letters":
-        return await _letters(visit, s, said=said)
+        return await _letters(visit, s, message=message)
     if name == "confirm":
         return await acting.confirm(visit, sources, s)
     hint = "Check the address. An unknown study has no page: if its objects are in the source, run a backfill."
     raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
 
 
-async def _letters(visit: Visit, s: Services, *, said: str) -> Page:
+async def _letters(visit: Visit, s: Services, *, message: str) -> Page:
     of = visit.request.query.get("of", "")
-    shared: dict[str, Any] = {"here": "letters", "said": said, "of": of}
+    shared: dict[str, Any] = {"here": "letters", "said": message, "of": of}
     if of:
         token = visit.request.query.get("token") or None
         shared |= {"page": await queries.browse(s, code=of, limit=_LETTERS, token=token)}
         shared |= {"refresh": 0 if token else REFRESH}
     else:
         now = s.clock.now()
-        known, past = await asyncio.gather(
+        counts, past = await asyncio.gather(
             read_count(Counted.DEAD_LETTERS, s),
             read_past(s.metrics, now - TREND, now + timedelta(minutes=1), length=HOUR),
         )
-        groups = await queries.overview(known, s, newest=0)
+        groups = await queries.overview(counts, s, newest=0)
         trends = dead_letter_trends(past, now)
-        shared |= {"groups": groups, "trends": trends, "counted_at": known.at, "refresh": REFRESH}
+        shared |= {"groups": groups, "trends": trends, "counted_at": counts.at, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)
 
 
@@ -91,9 +91,9 @@ def _problem(visit: Visit, failure: SyncError) -> Page:
     if isinstance(failure, AccessRefused):
         status, heading = 403, "You may not do that"
     elif isinstance(failure, RequestRefused):
-        found = failure.code == "request.not_found"
-        status, heading = (404, "Not found") if found else (400, "That was not understood")
+        not_found = failure.code == "request.not_found"
+        status, heading = (404, "Not found") if not_found else (400, "That was not understood")
     else:
         status, heading = 503, "A service does not answer"
-    what = f"{failure.code}: {failure.detail}" if failure.detail else failure.code
-    return render(visit, "problem.html", title=heading, status=status, heading=heading, what=what, hint=failure.hint)
+    text = f"{failure.code}: {failure.detail}" if failure.detail else failure.code
+    return render(visit, "problem.html", title=heading, status=status, heading=heading, what=text, hint=failure.hint)

@@ -32,8 +32,8 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
     """Answer all groups, or one page of a code."""
     code = text_of(request.query, "code")
     if not code:
-        known = await read_count(Counted.DEAD_LETTERS, s)
-        return Answer(body=as_json.grouped(await letters.overview(known, s), known))
+        count = await read_count(Counted.DEAD_LETTERS, s)
+        return Answer(body=as_json.grouped(await letters.overview(count, s), count))
     limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
     page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
     return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
@@ -84,10 +84,10 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
     """
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
-    why, which, dry_run = text_of(fields, "why"), selection(fields), is_set(fields, "dry_run")
+    why, selected, dry_run = text_of(fields, "why"), selection(fields), is_set(fields, "dry_run")
     if not why or not caller.name:
         raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
-    report = await actions.discard(which, s, who=caller.name, why=why[:1000], dry_run=dry_run)
+    report = await actions.discard(selected, s, who=caller.name, why=why[:1000], dry_run=dry_run)
     return Answer(body=as_json.counted(report))
 
 

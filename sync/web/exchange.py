@@ -60,12 +60,12 @@ def fields_of(request: Request) -> dict[str, Any]:
     kind = next((value for name, value in request.headers.items() if name.lower() == "content-type"), "")
     try:
         text = request.body.decode()
-        found = dict(parse_qsl(text)) if kind.partition(";")[0].strip().lower() == _FORM else json.loads(text)
+        fields = dict(parse_qsl(text)) if kind.partition(";")[0].strip().lower() == _FORM else json.loads(text)
     except (ValueError, RecursionError):
         raise RequestRefused("the body is neither JSON nor a form") from None
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise RequestRefused("the body is not a JSON object")
-    return found
+    return fields
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:

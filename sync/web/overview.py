@@ -61,7 +61,7 @@ class Tile:
     late: bool = False
 
 
-async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
+async def overview(visit: Visit, s: Services, *, message: str = "") -> Page:
     """Show the overview."""
     chosen = visit.request.query.get("range", "hour")
     chosen = chosen if chosen in RANGES else "hour"
@@ -77,7 +77,7 @@ async def overview(visit: Visit, s: Services, *, said: str = "") -> Page:
         title=f"{verdict}: overview",
         here="",
         refresh=REFRESH,
-        said=said,
+        said=message,
         verdict="Paused" if pause and tone != "bad" else verdict,
         tone=tone,
         reasons=status.health.reasons,
@@ -220,8 +220,8 @@ def _graph(key: str, title: str, chart: Chart, *curves: Curve, unit: str = "", g
     )
 
 
-def _totals(chart: Chart, name: str, which: Callable[[Line], bool] = lambda _: True) -> list[float | None]:
-    return _points(chart, name, lambda sample: sample.total, which)
+def _totals(chart: Chart, name: str, accepts: Callable[[Line], bool] = lambda _: True) -> list[float | None]:
+    return _points(chart, name, lambda sample: sample.total, accepts)
 
 
 def _highest(chart: Chart, name: str) -> list[float | None]:
@@ -236,9 +236,9 @@ def _points(
     chart: Chart,
     name: str,
     of: Callable[[Measurement], float | None],
-    which: Callable[[Line], bool] = lambda _: True,
+    accepts: Callable[[Line], bool] = lambda _: True,
 ) -> list[float | None]:
     """Add an instrument's lines up, time by time, and take one number of each sum."""
-    lines = [line.points for line in chart.of(name) if which(line)]
+    lines = [line.points for line in chart.of(name) if accepts(line)]
     measured = ([point for point in column if point is not None] for column in zip(*lines, strict=True))
     return [of(reduce(add, points)) if points else None for points in measured]

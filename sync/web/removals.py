@@ -18,11 +18,11 @@ DECISIONS = ("confirm", "refuse")
 
 async def show_removals(s: Measure) -> Answer:
     """Tell how many studies lost instances within the hour, and how many removals are held."""
-    ceiling, known = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
+    ceiling, count = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
     body: dict[str, Any] = {
         "studies": len(ceiling.studies),
         "limit": ceiling.limit,
-        "held": known.counts.get(HELD.code or "", 0),
+        "held": count.counts.get(HELD.code or "", 0),
         "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
     }
     return Answer(body=body)

@@ -61,11 +61,11 @@ class Visit:
 
     def link(self, path: str = "", **query: Any) -> str:
         """Address of a page of the dashboard, with the key if the visitor came with one; empty values are left out."""
-        given = {name: value for name, value in query.items() if value not in ("", None)}
+        filled = {name: value for name, value in query.items() if value not in ("", None)}
         if code := self.request.query.get("code"):
-            given["code"] = code
+            filled["code"] = code
         address = f"{self.base}/{path}" if path else self.base
-        return f"{address}?{urlencode(given)}" if given else address
+        return f"{address}?{urlencode(filled)}" if filled else address
 
 
 def render(visit: Visit, template: str, *, title: str, status: int = 200, **values: Any) -> Page:

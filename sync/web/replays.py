@@ -37,15 +37,15 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Oper
     fields = fields_of(request)
     who = text_of(fields, "who")
     caller = operator_of(request.headers, s.settings, says=who)
-    asked = {name: value for name, value in fields.items() if name != "who" and value not in ("", None)}
+    stated = {name: value for name, value in fields.items() if name != "who" and value not in ("", None)}
     dry_run = is_set(fields, "dry_run")
-    replay = _parsed({**asked, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
+    replay = _parsed({**stated, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
     if dry_run:
         return await _previewed(replay, replayed, s)
     begun = await jobs.begin(replay, s, who=caller.name)
     stored = await s.cursors.read(jobs.cursor_of(replay))
-    told = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
-    return Answer(body={"begun": begun, "replay": told}, status=202)
+    shown = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
+    return Answer(body={"begun": begun, "replay": shown}, status=202)
 
 
 def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Core) -> Replay:
@@ -60,7 +60,9 @@ async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Deliver)
         hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
         raise RequestRefused("dry_run: only for one study", hint=hint)
     walk = Walk()
-    found = [each async for each in preview_replay(replay, walk, replayed, s, parallel=jobs.PARALLEL)]
-    studies = [{"study": each.study.key, "action": each.action, "writes": dict(each.writes)} for each in found]
+    previews = [preview async for preview in preview_replay(replay, walk, replayed, s, parallel=jobs.PARALLEL)]
+    studies = [
+        {"study": preview.study.key, "action": preview.action, "writes": dict(preview.writes)} for preview in previews
+    ]
     objects = {name: number for name, number in sorted(walk.counts.items()) if number}
     return Answer(body={"dry_run": True, "studies": studies, "objects": objects})

@@ -37,10 +37,10 @@ class TimelineEntry:
 
 async def studies(visit: Visit, s: Deliver) -> Page:
     """Show what is outstanding and recent; or, when something is asked for, what was found."""
-    asked = visit.request.query.get("q", "").strip()[:200]
-    if asked:
-        found = await find(asked, s)
-        return render(visit, "studies.html", title="Search", here="studies", asked=asked, found=found)
+    text = visit.request.query.get("q", "").strip()[:200]
+    if text:
+        matches = await find(text, s)
+        return render(visit, "studies.html", title="Search", here="studies", asked=text, found=matches)
     dirty, recent = await asyncio.gather(_longest_waiting(s), s.history.latest(RECENT * 3))
     return render(
         visit,
@@ -54,17 +54,17 @@ async def studies(visit: Visit, s: Deliver) -> Page:
     )
 
 
-async def find(asked: str, s: Project) -> Sequence[StudyRef]:
+async def find(text: str, s: Project) -> Sequence[StudyRef]:
     """
     Find studies by Study Instance UID or accession number.
 
     A UID is looked up in our own state; an accession number in FHIR, whatever its issuer: only there it is indexed.
     """
-    study = StudyRef(study_instance_uid=asked.removeprefix("urn:oid:"))
+    study = StudyRef(study_instance_uid=text.removeprefix("urn:oid:"))
     if await read_study_state(study, s) is not None:
         return [study]
-    held = await s.fhir.search("ImagingStudy", None, asked)
-    return sorted({found for resource in held if (found := _study_of(resource)) is not None})
+    held = await s.fhir.search("ImagingStudy", None, text)
+    return sorted({ref for resource in held if (ref := _study_of(resource)) is not None})
 
 
 def _study_of(resource: Resource) -> StudyRef | None:
@@ -76,15 +76,15 @@ def _study_of(resource: Resource) -> StudyRef | None:
 
 
 async def _longest_waiting(s: MarkDirty) -> Sequence[DirtyStudy]:
-    found: list[DirtyStudy] = []
+    dirty_studies: list[DirtyStudy] = []
     async for dirty in s.dirty.all():
-        found.append(dirty)
-        if len(found) >= SHOWN * 10:
+        dirty_studies.append(dirty)
+        if len(dirty_studies) >= SHOWN * 10:
             break
-    return sorted(found, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
+    return sorted(dirty_studies, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
 
 
-async def study(visit: Visit, s: Deliver, *, said: str = "") -> Page | None:
+async def study(visit: Visit, s: Deliver, *, message: str = "") -> Page | None:
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
@@ -99,7 +99,7 @@ async def study(visit: Visit, s: Deliver, *, said: str = "") -> Page | None:
         title="Study",
         here="studies",
         refresh=REFRESH,
-        said=said,
+        said=message,
         study=ref,
         state=state,
         objects=f"{len(orders):,} or more" if len(orders) >= MOST_OBJECTS else f"{len(orders):,}",
