@@ -57,23 +57,23 @@ class Checker:
         TransientError
             A service did not answer for longer than the tries take.
         """
-        found = await self._all(items, inspection)
-        doubtful = [index for index, drifts in enumerate(found) if drifts is None or drifts]
+        results = await self._all(items, inspection)
+        doubtful = [index for index, drifts in enumerate(results) if drifts is None or drifts]
         if doubtful:
             await self.sleep(self.pause)
             again = await self._all([items[index] for index in doubtful], inspection)
             for index, drifts in zip(doubtful, again, strict=True):
-                found[index] = drifts
-        return found
+                results[index] = drifts
+        return results
 
     async def _all(self, items: Sequence[Item], inspection: Callable[[Item], Awaitable[Found]]) -> list[Found]:
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(item: Item) -> Found:
+        async def check_item(item: Item) -> Found:
             async with slots:
                 return await self.with_retries(inspection, item)
 
-        return await asyncio.gather(*(one(item) for item in items))
+        return await asyncio.gather(*(check_item(item) for item in items))
 
     async def with_retries(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call, and again while the FHIR service does not answer, or races are lost; each call must be repeatable."""
@@ -84,5 +84,5 @@ class Checker:
             sleep=self.sleep,
             reraise=True,
         )
-        answer: T = await retrying(call, *args, **kwargs)
-        return answer
+        result: T = await retrying(call, *args, **kwargs)
+        return result

@@ -39,7 +39,7 @@ class ScanObserver(Protocol):
         """Receive a drift, and whether it is repaired."""
         ...
 
-    def progress(self, phase: str, done: int, fraction: float | None) -> None:
+    def progress(self, phase: str, completed: int, fraction: float | None) -> None:
         """Receive how many of a phase are done; the fraction is None if unknown."""
         ...
 
@@ -135,24 +135,24 @@ class Round:
         async def inspection(listed: ListedObject) -> Found:
             return await check_listed_object(listed, self._s)
 
-        done, token = 0, None
+        objects, token = 0, None
         while True:
             page = await self._source.page(container, token=token, size=PAGE)
             for listed, drifts in zip(page.objects, await self._checker.twice(page.objects, inspection), strict=True):
                 if drifts:
                     await self._of_source(listed, drifts)
-            done += len(page.objects)
-            self._audience.progress(f"objects of container {container}", done, None)
+            objects += len(page.objects)
+            self._audience.progress(f"objects of container {container}", objects, None)
             if (token := page.token) is None:
                 return
 
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
-        left = drifts
+        open_drifts = drifts
         if self._plan.repair:
             await self._checker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
-            left = await check_listed_object(now, self._s) if now.etag else []
-        await self._conclude(drifts[0].subject, drifts, left)
+            open_drifts = await check_listed_object(now, self._s) if now.etag else []
+        await self._conclude(drifts[0].subject, drifts, open_drifts)
 
     async def _etag(self, listed: ListedObject) -> str:
         try:
@@ -162,18 +162,18 @@ class Round:
 
     async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
         """Walk the records by study key. A sample begins anywhere: keys are hashes, so any stretch is as good."""
-        key, left, ends = self._plan.start, self._plan.sample, not self._plan.start
-        while left is None or left > 0:
-            chunk = await self._s.projections.after(key, CHUNK if left is None else min(CHUNK, left))
+        key, remaining, ends = self._plan.start, self._plan.sample, not self._plan.start
+        while remaining is None or remaining > 0:
+            chunk = await self._s.projections.after(key, CHUNK if remaining is None else min(CHUNK, remaining))
             if ends and self._plan.start:
-                chunk = [each for each in chunk if each.study.key <= self._plan.start]
+                chunk = [row for row in chunk if row.study.key <= self._plan.start]
             if not chunk and ends:
                 return
             if not chunk:
                 key, ends = "", True  # round the end of the keys, to where the sample began
                 continue
             yield chunk
-            key, left = chunk[-1].study.key, None if left is None else left - len(chunk)
+            key, remaining = chunk[-1].study.key, None if remaining is None else remaining - len(chunk)
 
     def _fraction(self, key: str) -> float:
         if self._plan.sample is not None:
@@ -184,25 +184,25 @@ class Round:
         async def inspection(study: StudyRef) -> Found:
             return await check_study(study, self._s, objects=self._plan.objects)
 
-        found = await self._checker.twice(studies, inspection)
+        results = await self._checker.twice(studies, inspection)
         self.outcome.studies += len(studies)
-        for study, drifts in zip(studies, found, strict=True):
+        for study, drifts in zip(studies, results, strict=True):
             await self._study_checked(study, drifts)
 
     async def _study_checked(self, study: StudyRef, drifts: Found) -> None:
         if drifts is None:
             self.outcome.busy += 1
             return
-        found = self._judge.with_kept(drifts)
-        left: Sequence[Drift] = found
-        if found and self._plan.repair:
-            left = await self._checker.with_retries(repair_study, study, drifts, self._budget, self._s)
-        await self._conclude(study.key, found, left)
+        judged = self._judge.with_kept(drifts)
+        open_drifts: Sequence[Drift] = judged
+        if judged and self._plan.repair:
+            open_drifts = await self._checker.with_retries(repair_study, study, drifts, self._budget, self._s)
+        await self._conclude(study.key, judged, open_drifts)
 
-    def _report(self, found: Sequence[Drift], left: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
+    def _report(self, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
         """Tell each drift once, whichever studies share the resource; return which are told now, and left."""
-        remaining = {identity(drift): drift for drift in left}
-        every = {**{identity(drift): drift for drift in found}, **remaining}
+        remaining = {identity(drift): drift for drift in open_drifts}
+        every = {**{identity(drift): drift for drift in drifts}, **remaining}
         new = {key: drift for key, drift in every.items() if hash(key) not in self._reported}
         for key, drift in new.items():
             self._reported.add(hash(key))
@@ -212,11 +212,11 @@ class Round:
             self._audience.found(drift, repaired=key not in remaining)
         return list(new.values()), [drift for key, drift in new.items() if key in remaining]
 
-    async def _conclude(self, subject: str, found: Sequence[Drift], left: Sequence[Drift]) -> None:
+    async def _conclude(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> None:
         """Report and store what is new to this round, and keep what it does not ask the source about."""
-        new, remaining = self._report(found, left)
-        known = self._judge.known(subject)
-        unasked = [] if self._plan.objects else [drift for drift in known if drift.kind in OF_OBJECTS]
+        new, remaining = self._report(drifts, open_drifts)
+        recorded = self._judge.known(subject)
+        unasked = [] if self._plan.objects else [drift for drift in recorded if drift.kind in OF_OBJECTS]
         await self._judge.conclude(subject, new, [*remaining, *unasked])
 
     async def _orphans(self, resource_type: str) -> None:
@@ -226,12 +226,12 @@ class Round:
             return await check_orphan(listed, self._s, objects=self._plan.objects)
 
         orphans: list[tuple[Drift, StudyRef | None]] = []
-        done = 0
+        checked = 0
         async for listed in self._listing(resource_type):
             for resource, drifts in zip(listed, await self._checker.twice(listed, inspection), strict=True):
                 await self._of_listed(resource, drifts, orphans)
-            done += len(listed)
-            self._audience.progress(resource_type, done, None)
+            checked += len(listed)
+            self._audience.progress(resource_type, checked, None)
         await self._remove(orphans)
 
     async def _listing(self, resource_type: str) -> AsyncIterator[Sequence[Resource]]:
@@ -252,19 +252,19 @@ class Round:
         elif self._plan.repair and len(orphans) <= self._plan.removals:
             orphans.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
         else:
-            found = self._judge.with_kept(drifts)
-            await self._conclude(first.subject, found, found)
+            judged = self._judge.with_kept(drifts)
+            await self._conclude(first.subject, judged, judged)
 
     async def _remove(self, orphans: Sequence[tuple[Drift, StudyRef | None]]) -> None:
         many = len(orphans) > max(self._budget.left, 0)
         for drift, study in orphans:
-            found = self._judge.with_kept([drift])
-            left: Sequence[Drift] = found
+            judged = self._judge.with_kept([drift])
+            open_drifts: Sequence[Drift] = judged
             if not many and self._budget.take():
-                kept = await self._checker.with_retries(remove_orphan, drift, study, self._s)
-                left = [kept] if kept is not None else []
+                open_drift = await self._checker.with_retries(remove_orphan, drift, study, self._s)
+                open_drifts = [open_drift] if open_drift is not None else []
             self.outcome.not_removed += many
-            await self._conclude(drift.subject, found, left)
+            await self._conclude(drift.subject, judged, open_drifts)
 
 
 def _known_study(listed: Resource) -> StudyRef:

@@ -73,23 +73,23 @@ class Judge:
 
     def with_kept(self, drifts: Sequence[Drift], subject: str | None = None) -> list[Drift]:
         """Leave a drift kept that an earlier repair could not remove, under ``subject`` or under its own."""
-        kept = {
-            identity(known)
+        kept_drifts = {
+            identity(recorded)
             for drift in drifts
-            for known in self.known(subject if subject is not None else drift.subject)
-            if known.kept
+            for recorded in self.known(subject if subject is not None else drift.subject)
+            if recorded.kept
         }
-        return [replace(drift, kept=identity(drift) in kept) for drift in drifts]
+        return [replace(drift, kept=identity(drift) in kept_drifts) for drift in drifts]
 
-    async def conclude(self, subject: str, found: Sequence[Drift], left: Sequence[Drift]) -> list[Drift]:
+    async def conclude(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> list[Drift]:
         """
-        Announce what is new of ``found``, and make ``left`` all that table ``drifts`` holds of the subject. Idempotent.
+        Announce the new ones of ``drifts``, and make ``open_drifts`` the subject's rows of table ``drifts``. Idempotent.
 
         Parameters
         ----------
-        found
+        drifts
             What the check found.
-        left
+        open_drifts
             What of it is still wrong, after a repair if there was one.
 
         Returns
@@ -105,8 +105,8 @@ class Judge:
         if not self._loaded:  # or all that is known would be announced once more
             await self.load()
         before = self._known.pop(subject, [])
-        remaining = {identity(drift) for drift in left}
-        new = [drift for drift in found if identity(drift) not in self._announced]
+        remaining = {identity(drift) for drift in open_drifts}
+        new = [drift for drift in drifts if identity(drift) not in self._announced]
         # Announced before it is stored: a crash in between announces it again, under the same id in the same round. The
         # other way round, a drift could be known of which no event tells.
         for drift in new:
@@ -114,10 +114,10 @@ class Judge:
             self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
             repaired = identity(drift) not in remaining
             await add_drift_event(drift, self._s, found_in=self._found_in, repaired=repaired)
-        if list(left) != before:
-            await self._s.drifts.note(subject, left, self._s.clock.now())
-        if left:
-            self._known[subject] = list(left)
+        if list(open_drifts) != before:
+            await self._s.drifts.note(subject, open_drifts, self._s.clock.now())
+        if open_drifts:
+            self._known[subject] = list(open_drifts)
         self._concluded.add(subject)
         self._announced -= {identity(drift) for drift in before} - remaining  # found once more, it is new
         return new

@@ -32,16 +32,16 @@ async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
     for row in await s.ledger.read(study):
-        known = await s.locators.find(row.object_key)
-        if known is None:
+        stored = await s.locators.find(row.object_key)
+        if stored is None:
             kinds[row.object_key] = DriftKind.OBJECT_GONE
-        elif not known.value.settled:
-            if not known.value.has_dead_letter:
+        elif not stored.value.settled:
+            if not stored.value.has_dead_letter:
                 return None
-        elif known.value.object.account in s.instances:
-            listed[row.object_key] = known.value
+        elif stored.value.object.account in s.instances:
+            listed[row.object_key] = stored.value
         else:
-            kinds[row.object_key] = await _kind(known, study, s)
+            kinds[row.object_key] = await _kind(stored, study, s)
     for source in s.instances.values():
         of_service = await _of_service(source, study, listed, s)
         if of_service is None:
@@ -59,19 +59,19 @@ def object_address(key: ObjectKey) -> str:
     return f"object/{key}"
 
 
-async def _kind(known: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKind | None:
-    locator = known.value
+async def _kind(stored: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKind | None:
+    locator = stored.value
     try:
         now = await s.objects.etag(locator.object)
     except SourceGone:
         return DriftKind.OBJECT_GONE
     except ForeignSource:
         return None  # its container is no longer ours to read, so its state is unknown
-    same = locator.study == study and (now == locator.etag or await is_same_record(known, s))
+    same = locator.study == study and (now == locator.etag or await is_same_record(stored, s))
     return None if same else DriftKind.OBJECT_CHANGED
 
 
-async def is_same_record(known: Stored[Locator], s: Ingest) -> bool:
+async def is_same_record(stored: Stored[Locator], s: Ingest) -> bool:
     """
     Tell whether an object whose ETag changed still gives the record that is known, and keep the new ETag if so.
 
@@ -83,7 +83,7 @@ async def is_same_record(known: Stored[Locator], s: Ingest) -> bool:
     TransientError
         The source or storage did not answer.
     """
-    locator = known.value
+    locator = stored.value
     if locator.study is None or not locator.settled:
         return False
     inspection = await inspect_object(locator.object, s)
@@ -92,28 +92,28 @@ async def is_same_record(known: Stored[Locator], s: Ingest) -> bool:
     if recorded is None or inspection.record != recorded:
         return False
     with suppress(StoreConflict):  # someone is at work on it, and knows better
-        await s.locators.replace(replace(locator, etag=inspection.etag), known.etag)
+        await s.locators.replace(replace(locator, etag=inspection.etag), stored.etag)
     return True
 
 
 async def _of_service(
-    source: InstanceSource, study: StudyRef, known: dict[ObjectKey, Locator], s: Ingest
+    source: InstanceSource, study: StudyRef, locators: dict[ObjectKey, Locator], s: Ingest
 ) -> dict[ObjectKey, DriftKind] | None:
-    ours = {key for key, locator in known.items() if locator.object.account == source.account}
-    objects = {locator.object for key, locator in known.items() if key in ours}
+    ours = {key for key, locator in locators.items() if locator.object.account == source.account}
+    objects = {locator.object for key, locator in locators.items() if key in ours}
     try:
-        there = {ref.key: ref for ref in await held_objects(source, study, objects)}
+        held = {ref.key: ref for ref in await held_objects(source, study, objects)}
     except StudyUnlisted as part:
         s.telemetry.event("study.unlisted", logging.WARNING, study=study.key, code=part.code, instances=part.count)
         return None
-    found = dict.fromkeys(ours - there.keys(), DriftKind.OBJECT_GONE)
-    for key in there.keys() - ours:
+    kinds = dict.fromkeys(ours - held.keys(), DriftKind.OBJECT_GONE)
+    for key in held.keys() - ours:
         locator = await s.locators.find(key)
         if locator is not None and not locator.value.settled:
             return None
         if locator is None or not locator.value.has_dead_letter:
-            found[key] = DriftKind.OBJECT_UNSEEN
-    return found
+            kinds[key] = DriftKind.OBJECT_UNSEEN
+    return kinds
 
 
 async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> tuple[Sequence[ObjectRef], bool]:
@@ -126,16 +126,16 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
         False when a service could list only a part of the study: then an object without a name may still be there.
     """
     complete = True
-    found = [known.value.object for key in keys if (known := await s.locators.find(key)) is not None]
-    missing = set(keys) - {ref.key for ref in found}
+    refs = [stored.value.object for key in keys if (stored := await s.locators.find(key)) is not None]
+    missing = set(keys) - {ref.key for ref in refs}
     if missing:
         for source in s.instances.values():
             try:
                 async for ref in source.objects_of(study):
-                    found += [ref] if ref.key in missing else []
+                    refs += [ref] if ref.key in missing else []
             except StudyUnlisted:  # what it can name came first
                 complete = False
-    return found, complete
+    return refs, complete
 
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:

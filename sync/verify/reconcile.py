@@ -82,9 +82,9 @@ class _Place:
 
     @classmethod
     def of(cls, position: Mapping[str, Any], now: datetime) -> _Place:
-        known = {name: position[name] for name in (*_KEPT, "last_round") if name in position}
+        fields = {name: position[name] for name in (*_KEPT, "last_round") if name in position}
         phase = position.get("phase")
-        place = cls(**{**known, "phase": phase if phase in _PHASES else _SOURCE})
+        place = cls(**{**fields, "phase": phase if phase in _PHASES else _SOURCE})
         return place if place.began else replace(place, began=now.isoformat())
 
     @property
@@ -152,7 +152,7 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
     s.telemetry.event(
         "reconcile.looked", logging.DEBUG, looked=run.checked, found=run.found.total(), repaired=run.repaired
     )
-    if defects := [each for each in failures if each is not None and not isinstance(each, _OUTAGES)]:
+    if defects := [failure for failure in failures if failure is not None and not isinstance(failure, _OUTAGES)]:
         raise defects[0]
     return run.checked
 
@@ -208,7 +208,7 @@ class _Run:
             if not place.after:
                 raise
             return replace(place, after="")  # the link has expired: from the beginning of the list
-        listed = {f"{place.phase}/{each.get('id', '')}": each for each in page.resources}
+        listed = {f"{place.phase}/{resource.get('id', '')}": resource for resource in page.resources}
 
         async def inspection(address: str) -> Found:
             return await check_orphan(listed[address], self._s)
@@ -246,14 +246,14 @@ class _Run:
             return replace(place, after="")
         except SourceGone:
             return following  # a container that is not there yet holds nothing
-        listed = {object_address(each.object.key): each for each in page.objects}
-        self._refs.update({address: each.object for address, each in listed.items()})
+        listed = {object_address(listed_object.object.key): listed_object for listed_object in page.objects}
+        self._refs.update({address: listed_object.object for address, listed_object in listed.items()})
 
         async def inspection(address: str) -> Found:
-            found = await check_listed_object(listed[address], self._s)
-            if found:
+            drifts = await check_listed_object(listed[address], self._s)
+            if drifts:
                 await inspect_what_is_back(listed[address], self._s)
-            return found
+            return drifts
 
         await self._inspect(list(listed), inspection)
         return replace(place, after=page.token) if page.token else following
@@ -279,19 +279,19 @@ class _Run:
         if resource_type != "object":
             held = await self._s.fhir.read(resource_type, resource_id)
             return await check_orphan(held, self._s) if held is not None else []
-        known = await self._s.locators.find(ObjectKey.parse(resource_id))
-        if known is None or not known.value.settled:
+        stored = await self._s.locators.find(ObjectKey.parse(resource_id))
+        if stored is None or not stored.value.settled:
             met = self._judge.known(subject)[0].last_at
             return [] if met is not None and met.isoformat() < began else None
-        return await self._object(subject, known.value)
+        return await self._object(subject, stored.value)
 
-    async def _object(self, subject: str, known: Locator) -> Found:
+    async def _object(self, subject: str, locator: Locator) -> Found:
         try:
-            now = await self._s.objects.etag(known.object)
+            now = await self._s.objects.etag(locator.object)
         except (SourceGone, ForeignSource):
             return []  # what is gone is found with its study
-        self._refs[subject] = known.object
-        return [] if now == known.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
+        self._refs[subject] = locator.object
+        return [] if now == locator.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
 
     async def _inspect(self, subjects: Sequence[str], inspection: Callable[[str], Awaitable[Found]]) -> None:
         self.checked += len(subjects)
@@ -300,11 +300,11 @@ class _Run:
                 await self._conclude(drifts[0].subject if drifts else subject, drifts)
 
     async def _conclude(self, subject: str, drifts: Sequence[Drift]) -> None:
-        found = self._judge.with_kept(drifts, subject)
-        left: Sequence[Drift] = found
-        if found and self._repairs and not all(drift.kept for drift in found):
-            left = await self._repair(subject, found)
-        self.found.update(drift.kind for drift in await self._judge.conclude(subject, found, left))
+        judged = self._judge.with_kept(drifts, subject)
+        open_drifts: Sequence[Drift] = judged
+        if judged and self._repairs and not all(drift.kept for drift in judged):
+            open_drifts = await self._repair(subject, judged)
+        self.found.update(drift.kind for drift in await self._judge.conclude(subject, judged, open_drifts))
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Repair a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
@@ -316,7 +316,7 @@ class _Run:
         if record is None:
             return drifts
         study = record.study
-        left = await repair_study(study, drifts, Budget(0), self._s)
-        self.repaired += max(len(drifts) - len(left), 0)
-        self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(left), 0))
-        return left
+        open_drifts = await repair_study(study, drifts, Budget(0), self._s)
+        self.repaired += max(len(drifts) - len(open_drifts), 0)
+        self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(open_drifts), 0))
+        return open_drifts

@@ -62,9 +62,9 @@ async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget,
         double = drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE
         if double and budget.take() and await may_remove(drift.resource, s):
             await delete_unreferenced([drift.resource], s)
-    left = await check_study(study, s) or []
+    open_drifts = await check_study(study, s) or []
     before = {(drift.kind, drift.resource) for drift in drifts}
-    return [_open_drifts(drift) if (drift.kind, drift.resource) in before else drift for drift in left]
+    return [_open_drifts(drift) if (drift.kind, drift.resource) in before else drift for drift in open_drifts]
 
 
 def _open_drifts(drift: Drift) -> Drift:

@@ -27,22 +27,22 @@ async def check_listed_object(listed: ListedObject, s: Ingest) -> Sequence[Drift
 
     Only reads, but for the ETag of an object whose record is still the same: see `is_same_record`.
     """
-    known = await s.locators.read(listed.object)
+    stored = await s.locators.read(listed.object)
     if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
         return []
-    kind = _kind(listed, known.value if known is not None else None)
-    if kind is DriftKind.OBJECT_CHANGED and known is not None and await is_same_record(known, s):
+    kind = _kind(listed, stored.value if stored is not None else None)
+    if kind is DriftKind.OBJECT_CHANGED and stored is not None and await is_same_record(stored, s):
         kind = None
     address = object_address(listed.object.key)
     return [Drift(subject=address, kind=kind, resource=address)] if kind is not None else []
 
 
-def _kind(listed: ListedObject, known: Locator | None) -> DriftKind | None:
-    if known is None:
+def _kind(listed: ListedObject, locator: Locator | None) -> DriftKind | None:
+    if locator is None:
         return DriftKind.OBJECT_UNSEEN
-    if not known.settled:
-        return None if known.has_dead_letter else DriftKind.OBJECT_UNSEEN
-    return None if known.etag == listed.etag else DriftKind.OBJECT_CHANGED
+    if not locator.settled:
+        return None if locator.has_dead_letter else DriftKind.OBJECT_UNSEEN
+    return None if locator.etag == listed.etag else DriftKind.OBJECT_CHANGED
 
 
 async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
@@ -56,8 +56,8 @@ async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
     StoreUnavailable
         Storage did not answer.
     """
-    known = await s.locators.read(listed.object)
-    if known is not None and known.value.settled and known.value.etag is None and not known.value.has_dead_letter:
+    stored = await s.locators.read(listed.object)
+    if stored is not None and stored.value.settled and stored.value.etag is None and not stored.value.has_dead_letter:
         await s.object_queue.send(object_message(listed.object))
 
 
@@ -77,5 +77,5 @@ async def repair_object(ref: ObjectRef, s: Deliver) -> None:
         await project_study(study, s, redelivered=True)
 
 
-def _studies(known: Locator | None) -> frozenset[StudyRef]:
-    return known.history | ({known.study} if known.study else frozenset()) if known is not None else frozenset()
+def _studies(locator: Locator | None) -> frozenset[StudyRef]:
+    return locator.history | ({locator.study} if locator.study else frozenset()) if locator is not None else frozenset()

@@ -42,21 +42,21 @@ async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> S
         return None
     before = await s.projections.read(study)
     try:
-        found = await _compare(study, s)
+        drifts = await _compare(study, s)
     except Conflict:
         return None
     except PermanentError as refusal:
-        found = [_drift(study, DriftKind.DEAD_LETTERED, f"ImagingStudy/{study_id(study)}", refusal.code)]
-    if found is None:
+        drifts = [_drift(study, DriftKind.DEAD_LETTERED, f"ImagingStudy/{study_id(study)}", refusal.code)]
+    if drifts is None:
         return None
     if objects:
         of_objects = await check_objects(study, s)
         if of_objects is None:
             return None
-        found = [*found, *of_objects]
+        drifts = [*drifts, *of_objects]
     if await s.dirty.read(study) is not None or await s.projections.read(study) != before:
         return None
-    return found
+    return drifts
 
 
 async def _compare(study: StudyRef, s: Project) -> list[Drift] | None:
@@ -125,14 +125,14 @@ def _say(record: Projection, address: str) -> object:
 
 
 def _is_newer(held: Resource, record: Projection) -> bool:
-    found, ours = version_of(held), record.version
-    if found is not None and ours is not None and found.isdecimal() and ours.isdecimal():
-        return int(found) > int(ours)
-    return found != ours
+    version, ours = version_of(held), record.version
+    if version is not None and ours is not None and version.isdecimal() and ours.isdecimal():
+        return int(version) > int(ours)
+    return version != ours
 
 
-def _differing(held: Resource, wanted: Resource) -> list[str]:
-    names = sorted(name for name in {*held, *wanted} - {"id", "meta"} if held.get(name) != wanted.get(name))
+def _differing(held: Resource, expected: Resource) -> list[str]:
+    names = sorted(name for name in {*held, *expected} - {"id", "meta"} if held.get(name) != expected.get(name))
     return [name for name in names if _ELEMENT.fullmatch(name)] or ["meta"]
 
 
@@ -155,22 +155,22 @@ async def _doubles(planned: DryRun, s: Compare) -> list[Drift]:
         return []
     matches = await s.fhir.search("ImagingStudy", *study_identifier(study))
     own = next((match for match in matches if match["id"] == after.fhir_id), None)
-    others = [match for match in matches if match["id"] != after.fhir_id]
+    doubles = [match for match in matches if match["id"] != after.fhir_id]
     return [
-        _drift(study, DriftKind.DOUBLED, f"ImagingStudy/{other['id']}", _relation(other, own))
-        for other in others
-        if not await _is_of_another_partition(other["id"], study, s)
+        _drift(study, DriftKind.DOUBLED, f"ImagingStudy/{double['id']}", _relation(double, own))
+        for double in doubles
+        if not await _is_of_another_partition(double["id"], study, s)
     ]
 
 
-def _relation(other: Resource, own: Resource | None) -> str:
-    if is_our_id(other["id"]):
+def _relation(double: Resource, own: Resource | None) -> str:
+    if is_our_id(double["id"]):
         return "ours"
-    return "copy" if own is not None and not differs(other, own) else "other"
+    return "copy" if own is not None and not differs(double, own) else "other"
 
 
 async def _is_of_another_partition(resource_id: str, study: StudyRef, s: Compare) -> bool:
     if not is_our_id(resource_id):
         return False
-    other = await s.projections.find(resource_id.removeprefix("is-"))
-    return other is not None and other.instances > 0 and other.study != study
+    projection = await s.projections.find(resource_id.removeprefix("is-"))
+    return projection is not None and projection.instances > 0 and projection.study != study
