@@ -19,9 +19,9 @@ class MemoryDeadLetters(DeadLetters):
     async def put(self, letter: DeadLetter) -> None:
         """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
         key = (letter.kind, letter.subject)
-        if (known := self.table.get(key)) is not None:
-            attempts = known.value.attempts + letter.attempts
-            letter = replace(letter, first_at=known.value.first_at, attempts=attempts)
+        if (stored := self.table.get(key)) is not None:
+            attempts = stored.value.attempts + letter.attempts
+            letter = replace(letter, first_at=stored.value.first_at, attempts=attempts)
         self.table.upsert(key, letter)
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
@@ -44,9 +44,11 @@ class MemoryDeadLetters(DeadLetters):
     async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
         """Return some dead letters by kind and subject; the token is the last one's."""
         ordered = sorted(self.table.values(), key=_place)
-        left = [each for each in ordered if code in (None, each.code) and (token is None or _place(each) > token)]
-        more = len(left) > limit
-        return DeadLetterPage(letters=left[:limit], token=_place(left[limit - 1]) if more else None)
+        remaining = [
+            letter for letter in ordered if code in (None, letter.code) and (token is None or _place(letter) > token)
+        ]
+        more = len(remaining) > limit
+        return DeadLetterPage(letters=remaining[:limit], token=_place(remaining[limit - 1]) if more else None)
 
 
 def _place(letter: DeadLetter) -> str:

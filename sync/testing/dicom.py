@@ -120,26 +120,29 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
 
     def update(self, partition: str, study: str, changes: Dataset) -> int:
         """Change attributes of every instance of a study; a row for each. Return how many."""
-        found = [each for each in self.instances if (each.partition, each.study) == (partition, study)]
-        for instance in found:
+        instances = [
+            instance for instance in self.instances if (instance.partition, instance.study) == (partition, study)
+        ]
+        for instance in instances:
             self.contents.pop(instance, None)  # its file is another one now
             self._write(instance, "update", {**self.instances[instance][1], **changes})
-        return len(found)
+        return len(instances)
 
     def delete(self, partition: str, study: str, series: str = "", sop: str = "") -> int:
         """Delete a study, a series or an instance; a row for each instance. Return how many."""
-        wanted = [part for part in (series, sop) if part]
-        found = [
-            each
-            for each in self.instances
-            if (each.partition, each.study) == (partition, study) and wanted == [each.series, each.sop][: len(wanted)]
+        uids = [part for part in (series, sop) if part]
+        instances = [
+            instance
+            for instance in self.instances
+            if (instance.partition, instance.study) == (partition, study)
+            and uids == [instance.series, instance.sop][: len(uids)]
         ]
-        for instance in found:
+        for instance in instances:
             del self.instances[instance]
             self.contents.pop(instance, None)
             self.unreadable.discard(instance)
             self._row(instance, "delete")
-        return len(found)
+        return len(instances)
 
     def skip(self, sequences: int = 1) -> None:
         """Leave a gap, as a transaction does that is rolled back."""
@@ -231,22 +234,22 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         """Give the file of an instance, a little at a time."""
         self._answer()
         self.retrieved += 1
-        found = next((instance for instance in self.instances if self._ref(instance) == ref), None)
-        if found is None:
+        stored = next((instance for instance in self.instances if self._ref(instance) == ref), None)
+        if stored is None:
             raise SourceGone("no such instance")
-        if found in self.lost:
+        if stored in self.lost:
             raise SourceUnavailable("503")
-        if found not in self.contents:
+        if stored not in self.contents:
             raise SourceUnavailable("406", code="source.refused")
-        yield _pieces(self.contents[found])
+        yield _pieces(self.contents[stored])
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """Iterate over the instances of a study."""
         self._answer()
         held = [
-            each
-            for each in self.instances
-            if (each.study, each.partition) == (study.study_instance_uid, study.partition)
+            instance
+            for instance in self.instances
+            if (instance.study, instance.partition) == (study.study_instance_uid, study.partition)
         ]
         for instance in held:
             if instance not in self.unreadable:

@@ -16,13 +16,13 @@ class MemoryDrifts(Drifts):
     def __init__(self) -> None:
         self.subjects: dict[str, list[Drift]] = {}
 
-    async def note(self, subject: str, found: Sequence[Drift], now: datetime) -> None:
+    async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
         """Make these all the rows of the subject; what was known before keeps its ``first_at``."""
-        known = {(each.kind, each.resource): each.first_at for each in self.subjects.pop(subject, [])}
-        if found:
-            began = [known.get((each.kind, each.resource)) or now for each in found]
-            dated = zip(found, began, strict=True)
-            self.subjects[subject] = [replace(each, first_at=first, last_at=now) for each, first in dated]
+        recorded = {(drift.kind, drift.resource): drift.first_at for drift in self.subjects.pop(subject, [])}
+        if drifts:
+            began = [recorded.get((drift.kind, drift.resource)) or now for drift in drifts]
+            dated = zip(drifts, began, strict=True)
+            self.subjects[subject] = [replace(drift, first_at=first, last_at=now) for drift, first in dated]
 
     async def all(self) -> AsyncIterator[Drift]:
         """Iterate over all rows."""

@@ -87,10 +87,15 @@ class MemoryFhirServer:
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """List resources of a type by id, with no more than a listing asks for; see `sync.ports.FhirServer.page`."""
         after, _, about = (link or f"?|{subject or ''}")[1:].partition("|")
-        found = [each for each in self.resources(resource_type) if each["id"] > after and _is_about(each, about)]
-        shown, more = found[: self._page], len(found) > self._page
+        resources = [
+            resource
+            for resource in self.resources(resource_type)
+            if resource["id"] > after and _is_about(resource, about)
+        ]
+        shown, more = resources[: self._page], len(resources) > self._page
         return FhirPage(
-            resources=[_asked(each) for each in shown], following=f"?{shown[-1]['id']}|{about}" if more else None
+            resources=[_asked(resource) for resource in shown],
+            following=f"?{shown[-1]['id']}|{about}" if more else None,
         )
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
@@ -101,12 +106,12 @@ class MemoryFhirServer:
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Find what refers to each of the resources, there or deleted; see `sync.ports.FhirServer.referrers`."""
-        found: dict[str, set[str]] = {reference: set() for reference in references}
+        referring: dict[str, set[str]] = {reference: set() for reference in references}
         for resource in self.resources():
             address = f"{resource['resourceType']}/{resource['id']}"
             for target in references_in(resource):
-                found.get(target, set()).add(address)
-        return {reference: frozenset(addresses - {reference}) for reference, addresses in found.items()}
+                referring.get(target, set()).add(address)
+        return {reference: frozenset(addresses - {reference}) for reference, addresses in referring.items()}
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes; see `sync.ports.FhirServer.transact`."""
@@ -177,21 +182,21 @@ class MemoryFhirServer:
         self._versions[key] = _Version(number, body, _identifiers(write.resource))
 
     def _check_references(self) -> None:
-        there = {"/".join(key) for key, version in self._versions.items() if version.body is not None}
+        existing = {"/".join(key) for key, version in self._versions.items() if version.body is not None}
         for resource in self.resources():
             for target in references_in(resource):
-                if target not in there:
+                if target not in existing:
                     raise FhirRejected(f"{resource['resourceType']}: reference to a missing resource")
 
 
 def _refuse_malformed(writes: Sequence[FhirWrite]) -> None:
     """Raise what every server answers with 400: the same resource twice, or a body that is not what its URL says."""
-    seen: set[_Key] = set()
+    keys: set[_Key] = set()
     for write in writes:
         key = (write.resource_type, write.resource_id)
-        if key in seen:
+        if key in keys:
             raise FhirRejected(f"{write.resource_type}: twice in one transaction")
-        seen.add(key)
+        keys.add(key)
         body = write.resource
         if body is not None and (body.get("resourceType"), body.get("id")) != key:
             raise FhirRejected(f"{write.resource_type}: resourceType or id differs from the entry's URL")
@@ -220,4 +225,6 @@ def _is_about(resource: Resource, subject: str) -> bool:
 
 
 def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
-    return frozenset((each.get("system", ""), each.get("value", "")) for each in resource.get("identifier", ()))
+    return frozenset(
+        (identifier.get("system", ""), identifier.get("value", "")) for identifier in resource.get("identifier", ())
+    )

@@ -78,9 +78,11 @@ class MemoryObjects(ObjectSource, ObjectListing):
         names = sorted(ref.name for ref in self._blobs if ref.container == container and ref.name.startswith(prefix))
         if token is not None and not token.startswith(prefix):
             raise StaleToken("the token is of another listing")
-        rest = [name for name in names if token is None or name >= token]
-        listed = tuple(self._listed(ObjectRef(account=self._account, container=container, name=n)) for n in rest[:size])
-        return Page(objects=listed, token=rest[size] if len(rest) > size else None)
+        remaining = [name for name in names if token is None or name >= token]
+        listed = tuple(
+            self._listed(ObjectRef(account=self._account, container=container, name=n)) for n in remaining[:size]
+        )
+        return Page(objects=listed, token=remaining[size] if len(remaining) > size else None)
 
     def _listed(self, ref: ObjectRef) -> ListedObject:
         blob = self._blobs[ref]

@@ -112,8 +112,8 @@ class MemoryDirtyStudies(DirtyStudies):
     async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
         """Insert the row, or set ``last_marked`` on it, keeping the rest; True when the row is new."""
         stored = self.table.get(study.key)
-        known = stored.value if stored else DirtyStudy(study=study, first_marked=now, last_marked=now)
-        self.table.upsert(study.key, replace(known, last_marked=now, bypass_cache=known.bypass_cache or bypass_cache))
+        before = stored.value if stored else DirtyStudy(study=study, first_marked=now, last_marked=now)
+        self.table.upsert(study.key, replace(before, last_marked=now, bypass_cache=before.bypass_cache or bypass_cache))
         return stored is None
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
@@ -157,8 +157,8 @@ class MemoryProjections(Projections):
 
     async def find(self, key: str) -> Projection | None:
         """Return the row by study key alone."""
-        found = self.table.get(key)
-        return found.value if found is not None else None
+        stored = self.table.get(key)
+        return stored.value if stored is not None else None
 
 
 class MemoryPatientRows(PatientRows):

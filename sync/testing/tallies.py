@@ -64,7 +64,7 @@ class MemoryTallies(Tallies):
         ]
 
 
-def _entry(each: DeadLetter) -> DeadLetterEntry:
+def _entry(letter: DeadLetter) -> DeadLetterEntry:
     return DeadLetterEntry(
-        kind=each.kind, subject=each.subject, code=each.code, first_at=each.first_at, last_at=each.last_at
+        kind=letter.kind, subject=letter.subject, code=letter.code, first_at=letter.first_at, last_at=letter.last_at
     )
