@@ -56,8 +56,8 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
     """
     for round_number in range(MAX_ROUNDS):
         thorough = redelivered or change.again or round_number > 0
-        known = await s.locators.read(change.object)
-        before = known.value if known else None
+        stored = await s.locators.read(change.object)
+        before = stored.value if stored else None
         if before and not thorough and is_repeat(before, change):
             return Ingested.REPEAT
         if before and is_overtaken(before, change):
@@ -74,7 +74,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             await ensure_removable(before.study.key, SubjectKind.OBJECT, str(change.object.key), s)
         claim = claim_of(change, before, inspection)
         try:
-            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))
+            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))
             await _write_rows(claim, inspection, s)
             await mark_dirty(studies_of(claim), s)
             await record_rejection(inspection, claim, before, s, clear=thorough or claim.has_dead_letter)
@@ -116,9 +116,9 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
     """
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
-        dirty, found = await read_dirty_study(study, s)
+        dirty, is_dirty = await read_dirty_study(study, s)
         # A new message trusts the cached projection; requeue only if this attempt has no reason to bypass it.
-        wait = seconds_until_due(dirty.value, s) if found and not redelivered and round_number == 0 else 0.0
+        wait = seconds_until_due(dirty.value, s) if is_dirty and not redelivered and round_number == 0 else 0.0
         if wait > 0:
             await s.study_queue.enqueue(study, wait)
             return Projected.NOT_DUE

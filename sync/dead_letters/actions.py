@@ -75,7 +75,7 @@ class Report:
         return self.outcomes.get(outcome, 0)
 
 
-async def retry(which: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
+async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
     """
     Ask for another look at the subjects of these letters. Safe to repeat and to interrupt.
 
@@ -97,13 +97,13 @@ async def retry(which: Selection, sources: Sources, s: Operate, *, who: str = ""
     async def act(letter: DeadLetter) -> Outcome:
         return await retry_one(letter, sources, s)
 
-    report = await _each(which, act, lambda: _record_retry(which, s, who=who), dry_run=dry_run, s=s)
+    report = await _each(selection, act, lambda: _record_retry(selection, s, who=who), dry_run=dry_run, s=s)
     if report.selected and not dry_run:
-        s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=which.code)
+        s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=selection.code)
     return report
 
 
-async def discard(which: Selection, s: Operate, *, who: str, why: str, dry_run: bool = False) -> Report:
+async def discard(selection: Selection, s: Operate, *, who: str, why: str, dry_run: bool = False) -> Report:
     """
     Take these letters away for good; who did it, and why, stays in the audit trail. Safe to repeat and to interrupt.
 
@@ -118,14 +118,14 @@ async def discard(which: Selection, s: Operate, *, who: str, why: str, dry_run: 
     async def act(letter: DeadLetter) -> Outcome:
         return await discard_one(letter, s, who=who, why=why)
 
-    report = await _each(which, act, None, dry_run=dry_run, s=s)
+    report = await _each(selection, act, None, dry_run=dry_run, s=s)
     if not dry_run:
-        s.telemetry.event("letters.discarded", letters=report.of(Outcome.DISCARDED), code=which.code)
+        s.telemetry.event("letters.discarded", letters=report.of(Outcome.DISCARDED), code=selection.code)
     return report
 
 
 async def _each(
-    which: Selection,
+    selection: Selection,
     act: Callable[[DeadLetter], Coroutine[Any, Any, Outcome]],
     note: Callable[[], Coroutine[Any, Any, None]] | None,
     *,
@@ -135,7 +135,7 @@ async def _each(
     """Do it to each selected letter, a few at a time; note it once, before the first."""
     codes: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
-    async for page in _selected(which, s):
+    async for page in _selected(selection, s):
         codes.update(letter.code for letter in page)
         if note is not None and page and not dry_run:
             await note()
@@ -145,17 +145,17 @@ async def _each(
     return Report(dry_run=dry_run, selected=codes.total(), by_code=dict(sorted(codes.items())), outcomes=dict(outcomes))
 
 
-async def _selected(which: Selection, s: Reject) -> AsyncIterator[Sequence[DeadLetter]]:
-    if which.kind is not None:
-        stored = await s.dead_letters.read(which.kind, which.subject)
+async def _selected(selection: Selection, s: Reject) -> AsyncIterator[Sequence[DeadLetter]]:
+    if selection.kind is not None:
+        stored = await s.dead_letters.read(selection.kind, selection.subject)
         yield [stored.value] if stored else []
         return
-    page = await s.dead_letters.page(code=which.code, limit=PAGE)
+    page = await s.dead_letters.page(code=selection.code, limit=PAGE)
     while True:
         yield page.letters
         if page.token is None:
             return
-        page = await s.dead_letters.page(code=which.code, limit=PAGE, token=page.token)
+        page = await s.dead_letters.page(code=selection.code, limit=PAGE, token=page.token)
 
 
 async def retry_one(letter: DeadLetter, sources: Sources, s: Deliver) -> Outcome:
@@ -171,10 +171,10 @@ async def retry_one(letter: DeadLetter, sources: Sources, s: Deliver) -> Outcome
 
 
 async def _retry_object(letter: DeadLetter, s: Deliver) -> Outcome:
-    known = await locator_of(letter.subject, s)
-    if known is None:
+    stored = await locator_of(letter.subject, s)
+    if stored is None:
         return Outcome.NOT_KEPT
-    await s.object_queue.send(object_message(known.object))
+    await s.object_queue.send(object_message(stored.object))
     return Outcome.ASKED
 
 
@@ -204,13 +204,13 @@ async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Delive
     letter = stored.value
     if letter.message is None:
         return Outcome.NOT_KEPT
-    found = _read(letter, sources)
-    for each in found:
-        if isinstance(each, Change):
-            await s.object_queue.send(hint_message(each))
-        elif isinstance(each, StudyRef):
-            await _retry_study(each, s)
-    refusals = [each for each in found if isinstance(each, PermanentError)]
+    outcomes = _read(letter, sources)
+    for outcome in outcomes:
+        if isinstance(outcome, Change):
+            await s.object_queue.send(hint_message(outcome))
+        elif isinstance(outcome, StudyRef):
+            await _retry_study(outcome, s)
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, PermanentError)]
     if refusals:
         await dead_letter_message(letter.message, refusals[0], s, queue=letter.queue)
         return Outcome.REFUSED
@@ -257,6 +257,6 @@ async def reveal(letter: DeadLetter, s: Operate, *, who: str) -> Secrets:
     return await secrets(letter, s)
 
 
-async def _record_retry(which: Selection, s: Audited, *, who: str) -> None:
-    subject = f"{which.kind.value} {which.subject}" if which.kind else which.code or "all"
-    await record_action(OperatorAction.RETRY, s, who=who, subject=subject, code=which.code or "")
+async def _record_retry(selection: Selection, s: Audited, *, who: str) -> None:
+    subject = f"{selection.kind.value} {selection.subject}" if selection.kind else selection.code or "all"
+    await record_action(OperatorAction.RETRY, s, who=who, subject=subject, code=selection.code or "")

@@ -10,7 +10,7 @@ from sync.dead_letters.queries import Group, Secrets
 from sync.monitoring.counts import Count
 
 
-def grouped(groups: Sequence[Group], known: Count) -> dict[str, Any]:
+def grouped(groups: Sequence[Group], count: Count) -> dict[str, Any]:
     """Return the groups as JSON, by code; ``counted_at`` is null when the counts are those of this moment."""
     by_code = {
         group.code: {
@@ -21,19 +21,19 @@ def grouped(groups: Sequence[Group], known: Count) -> dict[str, Any]:
         }
         for group in groups
     }
-    return {"total": known.total, "counted_at": known.at.isoformat() if known.at else None, "by_code": by_code}
+    return {"total": count.total, "counted_at": count.at.isoformat() if count.at else None, "by_code": by_code}
 
 
 def revealed(secrets: Secrets) -> dict[str, Any]:
     """Return as JSON whose a letter is."""
     study = secrets.study
-    said = {
+    fields = {
         "object": secrets.object,
         "study_instance_uid": study.study_instance_uid if study else "",
         "partition": study.partition if study else "",
         "message": secrets.message,
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def counted(report: Report) -> dict[str, Any]:

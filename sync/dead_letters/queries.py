@@ -44,7 +44,7 @@ class Secrets:
     message: str | None = field(default=None, repr=False)
 
 
-async def overview(known: Count, s: Reject, *, newest: int = NEWEST) -> Sequence[Group]:
+async def overview(counts: Count, s: Reject, *, newest: int = NEWEST) -> Sequence[Group]:
     """
     Group the letters that were counted by code, the largest group first, each with its newest letters.
 
@@ -53,29 +53,29 @@ async def overview(known: Count, s: Reject, *, newest: int = NEWEST) -> Sequence
 
     Parameters
     ----------
-    known
+    counts
         The dead letters as `sync.monitoring.counts` counts them.
     newest
         Letters of each code, at most `sync.ports.operations.NEWEST`.
     """
-    found = await asyncio.gather(*(_group(code, known, newest, s) for code in known.counts))
-    return sorted(found, key=lambda group: (-group.count, group.code))
+    groups = await asyncio.gather(*(_group(code, counts, newest, s) for code in counts.counts))
+    return sorted(groups, key=lambda group: (-group.count, group.code))
 
 
-async def _group(code: str, known: Count, newest: int, s: Reject) -> Group:
-    group = known.groups.get(code)
+async def _group(code: str, counts: Count, newest: int, s: Reject) -> Group:
+    group = counts.groups.get(code)
     if group is None:  # counted by a version that kept no more than the number
-        return Group(code=code, count=known.counts[code], hint=s.caches.hints.get(code, ""))
+        return Group(code=code, count=counts.counts[code], hint=s.caches.hints.get(code, ""))
     letters = await _there(group.newest[:newest], s)
     if code not in s.caches.hints and (read := letters or await _there(group.newest[newest:], s)):
         s.caches.hints[code] = read[0].hint
     hint = s.caches.hints.get(code, "")
-    return Group(code=code, count=known.counts[code], hint=hint, oldest_at=group.oldest, newest=letters)
+    return Group(code=code, count=counts.counts[code], hint=hint, oldest_at=group.oldest, newest=letters)
 
 
 async def _there(entries: Sequence[DeadLetterEntry], s: Reject) -> Sequence[DeadLetter]:
-    asked = await asyncio.gather(*(s.dead_letters.read(entry.kind, entry.subject) for entry in entries))
-    return [stored.value for stored in asked if stored is not None]
+    stored_letters = await asyncio.gather(*(s.dead_letters.read(entry.kind, entry.subject) for entry in entries))
+    return [stored.value for stored in stored_letters if stored is not None]
 
 
 async def browse(s: Reject, *, code: str | None = None, limit: int = 50, token: str | None = None) -> DeadLetterPage:
@@ -91,16 +91,16 @@ async def show(kind: SubjectKind, subject: str, s: Reject) -> DeadLetter | None:
 
 async def secrets(letter: DeadLetter, s: Deliver) -> Secrets:
     """Return what the letter's subject is, for an operator who may see patient data."""
-    if letter.kind is SubjectKind.OBJECT and (known := await locator_of(letter.subject, s)) is not None:
-        ref = known.object
-        return Secrets(object=f"{ref.account}/{ref.container}/{ref.name}", study=known.study)
+    if letter.kind is SubjectKind.OBJECT and (locator := await locator_of(letter.subject, s)) is not None:
+        ref = locator.object
+        return Secrets(object=f"{ref.account}/{ref.container}/{ref.name}", study=locator.study)
     return Secrets(study=await study_of(letter, s), message=letter.message)
 
 
 async def study_of(letter: DeadLetter, s: Compare) -> StudyRef | None:
     """Return the study of a letter, which its projection row names; None when there is none."""
-    known = await s.projections.find(letter.subject) if letter.kind is SubjectKind.STUDY else None
-    return known.study if known is not None else None
+    projection = await s.projections.find(letter.subject) if letter.kind is SubjectKind.STUDY else None
+    return projection.study if projection is not None else None
 
 
 async def locator_of(subject: str, s: Ingest) -> Locator | None:

@@ -56,27 +56,27 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
     int
         How many were asked for.
     """
-    known = await s.cursors.read(CURSOR)
-    at = known.value.advanced_at if known is not None else None
+    cursor = await s.cursors.read(CURSOR)
+    at = cursor.value.advanced_at if cursor is not None else None
     if at is not None and s.clock.now() - at < EVERY:
         return 0
     lease = await take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
     if lease is None:
         return 0
-    asked, following = 0, dict[str, str]()
+    requeued, following = 0, dict[str, str]()
     try:
         for code in CODES:
             page = await s.dead_letters.page(code=code, limit=PAGE, token=lease.position.get(code))
             for letter in page.letters:
                 if is_due(letter, s.clock.now()):
                     await retry_one(letter, sources, s)
-                    asked += 1
+                    requeued += 1
             if page.token:
                 following[code] = page.token
         await lease.advance(following)
     finally:
         await lease.release()
     await lift_if_over(s)
-    if asked:
-        s.telemetry.event("letters.retried_by_themselves", letters=asked)
-    return asked
+    if requeued:
+        s.telemetry.event("letters.retried_by_themselves", letters=requeued)
+    return requeued

@@ -64,7 +64,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
         return delay
 
     # The row first: without it a message that comes too early would trust what a failed attempt left.
-    delay = await retry_on_conflict(note_failure, what="a dirty row")
+    delay = await retry_on_conflict(note_failure, subject="a dirty row")
     s.telemetry.measure(FAILURES, code=outage.code)  # before sending: a queue that refuses must not hide the outage
     await s.study_queue.enqueue(study, delay)
     s.telemetry.event("study.postponed", logging.WARNING, study=study.key, code=outage.code, seconds=round(delay, 1))
@@ -84,7 +84,7 @@ async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -
         dirty, _ = await read_dirty_study(study, s)
         await s.dirty.postpone(replace(dirty.value, attempts=dirty.value.attempts + 1), dirty.etag)
 
-    await retry_on_conflict(count_attempt, what="a dirty row")
+    await retry_on_conflict(count_attempt, subject="a dirty row")
 
 
 async def postpone_object(change: Change, outage: TransientError, s: Deliver) -> None:
@@ -116,8 +116,8 @@ async def _show(change: Change, outage: TransientError, s: Ingest) -> None:
     """Write the dead letter if the state can be written; if not, the next try will."""
     try:
         await dead_letter_object(change, outage, s)
-    except TransientError as other:
-        s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=other.code)
+    except TransientError as failure:
+        s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=failure.code)
 
 
 def _is_out_of_patience(since: datetime, s: Core) -> bool:

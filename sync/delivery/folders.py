@@ -42,10 +42,10 @@ async def inspect_folder(change: Change, s: Deliver) -> int:
         Storage did not answer; some messages may have been sent.
     """
     sent, batch, folder = 0, list[ObjectRef](), change.object
-    async for known in s.locators.below(folder.account, folder.container, folder.name):
-        batch.append(known.object)
+    async for locator in s.locators.below(folder.account, folder.container, folder.name):
+        batch.append(locator.object)
         if change.moved_to is not None:
-            below = known.object.name.removeprefix(folder.name)
+            below = locator.object.name.removeprefix(folder.name)
             batch.append(replace(change.moved_to, name=change.moved_to.name + below))
         if len(batch) >= AT_ONCE:
             sent += await _send(batch, s)

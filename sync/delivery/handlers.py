@@ -245,8 +245,8 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
             if change.action is Action.FOLDER_REMOVED:
                 await dead_letter_message(text, _poison("poison.object"), s, queue=OBJECTS)
                 continue
-            known = await s.locators.read(change.object)
-            if known is None or not _is_done(change, known.value):
+            stored = await s.locators.read(change.object)
+            if stored is None or not _is_done(change, stored.value):
                 await dead_letter_object(change, _poison("poison.object"), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
@@ -272,10 +272,10 @@ def _poison(code: str) -> PermanentError:
     return PermanentError("delivered too often without success", code=code, hint=hint)
 
 
-def _is_done(change: Change, known: Locator) -> bool:
+def _is_done(change: Change, locator: Locator) -> bool:
     """Whether what the event speaks of was looked at: an event of a deletion has no ETag, nor has a deleted object."""
-    seen = change.etag is not None or change.action is Action.DELETED
-    return known.settled and known.etag == change.etag and seen
+    comparable = change.etag is not None or change.action is Action.DELETED
+    return locator.settled and locator.etag == change.etag and comparable
 
 
 async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Ingest) -> None:

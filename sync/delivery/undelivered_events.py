@@ -68,8 +68,8 @@ async def _recover(name: str, text: str, lost: UndeliveredEvents, sources: Sourc
         recovered += await _reinspect(event, sources, s)
     await lost.remove(name)
     reason = str(events[0].get("deadLetterReason") or events[0].get("deadletterreason")) if events else ""
-    said = reason if _PLAIN.fullmatch(reason) else None
-    s.telemetry.event("events.recovered", logging.WARNING, events=len(events), objects=recovered, reason=said)
+    shown = reason if _PLAIN.fullmatch(reason) else None
+    s.telemetry.event("events.recovered", logging.WARNING, events=len(events), objects=recovered, reason=shown)
     return recovered
 
 
@@ -85,12 +85,12 @@ def _events(text: str) -> list[Any] | None:
 
 async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
     changes = 0
-    for found in parse_event(event, sources):
-        if isinstance(found, Change):
-            await s.object_queue.send(hint_message(found))
+    for change in parse_event(event, sources):
+        if isinstance(change, Change):
+            await s.object_queue.send(hint_message(change))
             changes += 1
         else:
-            await dead_letter_message(json.dumps(event), found, s, queue="objects")
+            await dead_letter_message(json.dumps(event), change, s, queue="objects")
     return changes
 
 

@@ -107,8 +107,8 @@ class SystemCounts:
     @property
     def missing_event_age(self) -> float:
         """How long an object has been in the source without any event that told of it."""
-        kept = self.cursors.get(MISSING_EVENTS_CURSOR)
-        since = kept.position.get("unseen_since") if kept is not None else None
+        cursor = self.cursors.get(MISSING_EVENTS_CURSOR)
+        since = cursor.position.get("unseen_since") if cursor is not None else None
         return max((self.at - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0
 
     @property
@@ -190,39 +190,39 @@ async def read_count(table: Counted, s: Measure) -> Count:
 
 async def count_all(table: Counted, s: Measure) -> Count:
     """Count the rows of one table from its first page to its last: for a command, which has the time."""
-    found = Tally(counts={})
+    tally = Tally(counts={})
     while True:
-        page = await s.tallies.page(table, found.token)
-        found += page
-        if found.token is None:
-            return Count(counts=found.counts, oldest=found.oldest, groups=found.groups)
+        page = await s.tallies.page(table, tally.token)
+        tally += page
+        if tally.token is None:
+            return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
 
 
 async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> Count:
     cursor = cursors.get(table.cursor)
-    kept = _kept(cursor)
-    if kept is not None and table is not Counted.DIRTY and _stands(cursor, kept, s.clock.now()):
-        return kept
+    stored = _kept(cursor)
+    if stored is not None and table is not Counted.DIRTY and _stands(cursor, stored, s.clock.now()):
+        return stored
     tally = await s.tallies.page(table)
     if tally.token is None:
         return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
     # A table that never was counted to its end has at least what one page says.
-    return kept or Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
+    return stored or Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
 
 
-def _stands(cursor: Cursor | None, kept: Count, now: datetime) -> bool:
+def _stands(cursor: Cursor | None, stored: Count, now: datetime) -> bool:
     """Whether a kept count is used without reading the table: it was counted lately, and one page was not enough."""
     pages = cursor.position["kept"].get("pages", 1) if cursor is not None else 1
-    return pages > 1 and kept.at is not None and now - kept.at <= LATELY
+    return pages > 1 and stored.at is not None and now - stored.at <= LATELY
 
 
 def _kept(cursor: Cursor | None) -> Count | None:
-    kept = cursor.position.get("kept") if cursor is not None else None
-    if kept is None:
+    stored = cursor.position.get("kept") if cursor is not None else None
+    if stored is None:
         return None
-    found = _tally_from(kept)
-    at = datetime.fromisoformat(kept["at"])
-    return Count(counts=found.counts, oldest=found.oldest, groups=found.groups, at=at)
+    tally = _tally_from(stored)
+    at = datetime.fromisoformat(stored["at"])
+    return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=at)
 
 
 async def _cursors(s: Jobs) -> dict[str, Cursor]:
@@ -240,9 +240,9 @@ async def store_count(table: Counted, s: Measure, *, anew: bool = False) -> None
     async with held(table.cursor, s, seconds=_LEASE) as lease:
         if lease is None:
             return
-        known = lease.position
-        position = {name: value for name, value in known.items() if name != "walk"} if anew else known
-        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if anew else _pace(known), s))
+        before = lease.position
+        position = {name: value for name, value in before.items() if name != "walk"} if anew else before
+        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if anew else _pace(before), s))
 
 
 def _pace(position: Mapping[str, Any]) -> int:
@@ -255,29 +255,29 @@ def _pace(position: Mapping[str, Any]) -> int:
 
 async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s: Measure) -> Mapping[str, Any]:
     walk = position.get("walk") or {}
-    found, pages = _tally_from(walk), walk.get("pages", 0)
+    tally, pages = _tally_from(walk), walk.get("pages", 0)
     for _ in range(most):
-        page = await s.tallies.page(table, found.token)
-        found, pages = found + page, pages + 1
-        if found.token is None:
-            return {"kept": {**_as_json(found), "pages": pages, "at": s.clock.now().isoformat()}}
-    kept = {"kept": position["kept"]} if "kept" in position else {}
-    return {**kept, "walk": {**_as_json(found), "pages": pages, "token": found.token}}
+        page = await s.tallies.page(table, tally.token)
+        tally, pages = tally + page, pages + 1
+        if tally.token is None:
+            return {"kept": {**_as_json(tally), "pages": pages, "at": s.clock.now().isoformat()}}
+    earlier = {"kept": position["kept"]} if "kept" in position else {}
+    return {**earlier, "walk": {**_as_json(tally), "pages": pages, "token": tally.token}}
 
 
-def _as_json(found: Tally) -> dict[str, Any]:
+def _as_json(tally: Tally) -> dict[str, Any]:
     return {
-        "counts": dict(found.counts),
-        "oldest": found.oldest.isoformat() if found.oldest else None,
-        "groups": {code: group.as_json() for code, group in found.groups.items()},
+        "counts": dict(tally.counts),
+        "oldest": tally.oldest.isoformat() if tally.oldest else None,
+        "groups": {code: group.as_json() for code, group in tally.groups.items()},
     }
 
 
-def _tally_from(kept: Mapping[str, Any]) -> Tally:
+def _tally_from(stored: Mapping[str, Any]) -> Tally:
     """Inverse of `_as_json`."""
     return Tally(
-        counts=kept.get("counts", {}),
-        oldest=timestamp_from(kept.get("oldest")),
-        groups={code: DeadLetterGroup.from_json(code, group) for code, group in kept.get("groups", {}).items()},
-        token=kept.get("token"),
+        counts=stored.get("counts", {}),
+        oldest=timestamp_from(stored.get("oldest")),
+        groups={code: DeadLetterGroup.from_json(code, group) for code, group in stored.get("groups", {}).items()},
+        token=stored.get("token"),
     )

@@ -86,8 +86,8 @@ class Recorder:
     def _gather(self) -> None:
         """Add what is new to the current minute, and forget the minutes that are over and written."""
         current = floor(self._clock.now(), MINUTE)
-        if taken := self._telemetry.take():
-            self._minutes[current] = added_up([self._minutes.get(current, {}), taken])
+        if measured := self._telemetry.take():
+            self._minutes[current] = added_up([self._minutes.get(current, {}), measured])
             self._unwritten.add(current)
         for minute in sorted(self._minutes.keys() - {current}):
             if minute not in self._unwritten or len(self._minutes) > MOST_PENDING:
@@ -174,10 +174,12 @@ class Past:
             for key, sample in row.samples.items():
                 if key.name in names:
                     points = lines.setdefault(key, [None] * number)
-                    known = points[place]
-                    points[place] = sample if known is None else known + sample
-        found = (Line(name=key.name, attributes=key.attributes, points=tuple(lines[key])) for key in sorted(lines))
-        return Chart(start=begin, step=step, lines=tuple(found))
+                    before = points[place]
+                    points[place] = sample if before is None else before + sample
+        lines_in_order = (
+            Line(name=key.name, attributes=key.attributes, points=tuple(lines[key])) for key in sorted(lines)
+        )
+        return Chart(start=begin, step=step, lines=tuple(lines_in_order))
 
     def _rows(self, step: int) -> Iterable[MetricRow]:
         """Each moment once: the long rows where they fit into the steps, and the minutes that they leave."""
@@ -206,8 +208,10 @@ async def read_past(
     late = min(until, minutes or until)
     # Before the first long row there may be minutes of a version that wrote no such rows.
     gaps = ((start, min(since, late)), (late, end))
-    found = await asyncio.gather(*(_minutes(metrics, *gap) for gap in gaps))
-    return Past(length=length, long=long, minutes=[row for rows in found for row in rows], since=since, until=until)
+    rows_of_gaps = await asyncio.gather(*(_minutes(metrics, *gap) for gap in gaps))
+    return Past(
+        length=length, long=long, minutes=[row for rows in rows_of_gaps for row in rows], since=since, until=until
+    )
 
 
 async def _minutes(metrics: MetricHistory, start: datetime, end: datetime) -> list[MetricRow]:
@@ -225,7 +229,7 @@ async def read_metrics(
     metrics: MetricHistory, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
 ) -> Chart:
     """Read a chart of what was measured, from rows as long as its steps allow; see `Past.chart`."""
-    length = max(each for each in (MINUTE, TENTH, HOUR) if step % each == 0)
+    length = max(span for span in (MINUTE, TENTH, HOUR) if step % span == 0)
     past = await read_past(metrics, floor(start, step), end, length=length)
     return past.chart(names, start, end, step=step)
 
@@ -268,8 +272,8 @@ async def _add_up(begin: datetime, metrics: MetricHistory) -> None:
     Those of single workers go last. A repeat finds the rows of all, or theirs, and writes the same.
     """
     end = begin + timedelta(seconds=TENTH)
-    found = [row async for row in metrics.between(MINUTE, begin, end)]
-    rows = _once(found)
+    stored = [row async for row in metrics.between(MINUTE, begin, end)]
+    rows = _once(stored)
     by_minute: defaultdict[datetime, list[Measurements]] = defaultdict(list)
     for row in rows:
         by_minute[row.start].append(row.samples)
@@ -278,7 +282,7 @@ async def _add_up(begin: datetime, metrics: MetricHistory) -> None:
     if floor(end, HOUR) == end:
         hour = end - timedelta(hours=1)
         await _write(metrics, HOUR, hour, [row.samples async for row in metrics.between(TENTH, hour, end)])
-    await metrics.drop([row for row in found if row.worker])
+    await metrics.drop([row for row in stored if row.worker])
 
 
 async def _write(metrics: MetricHistory, seconds: int, start: datetime, many: Iterable[Measurements]) -> None:

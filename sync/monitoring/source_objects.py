@@ -60,11 +60,11 @@ async def source_objects(uid: str, study: StudyRef | None, s: Operate, *, who: s
     entries = [entry async for entry in s.ledger.entries(uid, chosen)]
     if not entries and study is None:
         entries = [entry async for entry in s.ledger.entries(uid)]
-    found: list[SourceObject] = []
+    objects: list[SourceObject] = []
     for start in range(0, len(entries), PARALLEL):
         batch = await asyncio.gather(*(_located(entry, s) for entry in entries[start : start + PARALLEL]))
-        found += [each for each in batch if each is not None]
-    return sorted(found, key=_order)
+        objects += [source_object for source_object in batch if source_object is not None]
+    return sorted(objects, key=_order)
 
 
 async def _located(entry: LedgerEntry, s: Ingest) -> SourceObject | None:
@@ -74,6 +74,6 @@ async def _located(entry: LedgerEntry, s: Ingest) -> SourceObject | None:
     return SourceObject(entry=entry, object=stored.value.object, etag=stored.value.etag)
 
 
-def _order(each: SourceObject) -> tuple[StudyRef, str, str, str, str, str]:
-    entry, ref = each.entry, each.object
+def _order(source_object: SourceObject) -> tuple[StudyRef, str, str, str, str, str]:
+    entry, ref = source_object.entry, source_object.object
     return entry.study, entry.series_instance_uid, entry.sop_instance_uid, ref.account, ref.container, ref.name

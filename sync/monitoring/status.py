@@ -216,7 +216,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
     )
 
 
-def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core, *, held: Sequence[str] = ()) -> Health:
+def judge(counts: SystemCounts, alerts: Mapping[str, Alert], s: Core, *, held: Sequence[str] = ()) -> Health:
     """
     Return the verdict with its reasons. Pure but for the clock.
 
@@ -225,7 +225,7 @@ def judge(counts: SystemCounts, known: Mapping[str, Alert], s: Core, *, held: Se
     held
         Sentences about messages that no worker processes, see `_held`.
     """
-    raised = sorted((a for a in known.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
+    raised = sorted((a for a in alerts.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
     critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
     reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
@@ -284,8 +284,8 @@ def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:
 
 
 def _alerts(counts: SystemCounts) -> Mapping[str, Alert]:
-    kept = counts.cursors.get(evaluation.CURSOR)
-    return evaluation.states(kept.position) if kept is not None else {}
+    cursor = counts.cursors.get(evaluation.CURSOR)
+    return evaluation.states(cursor.position) if cursor is not None else {}
 
 
 def _active(alert: Alert, counts: SystemCounts) -> ActiveAlert:

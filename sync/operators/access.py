@@ -86,11 +86,11 @@ def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "")
     says
         Who the caller says it is, in a field of a form or body; in mode ``key`` the header `OPERATOR_HEADER` wins.
     """
-    found = {name.lower(): value for name, value in headers.items()}
+    lowered = {name.lower(): value for name, value in headers.items()}
     if settings.operators == "key":
-        return Caller(kind="key", name=_name(found.get(OPERATOR_HEADER.lower(), "") or says), may_operate=True)
+        return Caller(kind="key", name=_name(lowered.get(OPERATOR_HEADER.lower(), "") or says), may_operate=True)
     if settings.operators == "entra" and settings.signs_in:
-        return _signed_in(found.get(_PRINCIPAL_HEADER, ""))
+        return _signed_in(lowered.get(_PRINCIPAL_HEADER, ""))
     return Caller()
 
 

@@ -30,16 +30,18 @@ class Pause:
 
 async def projection_pause(s: Jobs) -> Pause | None:
     """Return the pause of projection; None when there is none. Only reads."""
-    kept = await s.cursors.read(PROJECTION)
-    return pause_of(kept.value if kept is not None else None)
+    stored = await s.cursors.read(PROJECTION)
+    return pause_of(stored.value if stored is not None else None)
 
 
 def pause_of(cursor: Cursor | None) -> Pause | None:
     """Return the pause that the row tells of; None when there is none."""
     if cursor is None or "since" not in cursor.position:
         return None
-    said = cursor.position
-    return Pause(since=datetime.fromisoformat(said["since"]), who=said.get("who", ""), why=said.get("why", ""))
+    position = cursor.position
+    return Pause(
+        since=datetime.fromisoformat(position["since"]), who=position.get("who", ""), why=position.get("why", "")
+    )
 
 
 async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
@@ -53,8 +55,8 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     """
 
     async def pause() -> Pause:
-        if (known := await projection_pause(s)) is not None:
-            return known
+        if (current := await projection_pause(s)) is not None:
+            return current
         await record_action(OperatorAction.PAUSE, s, who=who, subject=PROJECTION, why=why)
         now = s.clock.now()
         position = {"since": now.isoformat(), "who": who, "why": why}
@@ -63,7 +65,7 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
         return Pause(since=now, who=who, why=why)
 
     # Of two at once the second finds the row there, reads again, and the first pause counts.
-    return await retry_on_conflict(pause, what="the pause")
+    return await retry_on_conflict(pause, subject="the pause")
 
 
 async def resume_projection(s: Control, *, who: str) -> None:

@@ -142,9 +142,9 @@ class DeadLetterGroup:
         return [self.oldest.isoformat(), newest]
 
     @classmethod
-    def from_json(cls, code: str, kept: Sequence[Any]) -> DeadLetterGroup:
+    def from_json(cls, code: str, raw: Sequence[Any]) -> DeadLetterGroup:
         """Inverse of `as_json`."""
-        oldest, newest = kept
+        oldest, newest = raw
         entries = (
             DeadLetterEntry(
                 kind=SubjectKind(kind),
@@ -194,7 +194,7 @@ class Tally:
         for entry in entries:
             by_code[entry.code].append(entry)
         groups = {
-            code: DeadLetterGroup(oldest=min(each.first_at for each in some), newest=_newest(some))
+            code: DeadLetterGroup(oldest=min(letter.first_at for letter in some), newest=_newest(some))
             for code, some in by_code.items()
         }
         oldest = min((group.oldest for group in groups.values()), default=None)
@@ -237,8 +237,8 @@ class Notice:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as channels and commands tell it."""
-        told: dict[str, Any] = _NOTICE.dump_python(self, mode="json")
-        return told
+        document: dict[str, Any] = _NOTICE.dump_python(self, mode="json")
+        return document
 
 
 _NOTICE = TypeAdapter(Notice)

@@ -43,12 +43,12 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
     held = dict(zip(to_delete, await s.fhir.read_all(to_delete), strict=True))
     deleted = await _delete(to_delete, s)
     # asked again after the deletion: a reference that was written before it is seen now, and its target comes back
-    again = deleted and {reference for reference, others in (await s.fhir.referrers(deleted)).items() if others}
+    again = deleted and {reference for reference, referrers in (await s.fhir.referrers(deleted)).items() if referrers}
     back = [write for reference in again or () if (write := _put_back(held[reference])) is not None]
     if back:
         await s.fhir.transact(back)
-    gone = set(deleted) - {f"{write.resource_type}/{write.resource_id}" for write in back}
-    return [reference for reference in references if reference not in gone]
+    deleted_for_good = set(deleted) - {f"{write.resource_type}/{write.resource_id}" for write in back}
+    return [reference for reference in references if reference not in deleted_for_good]
 
 
 async def put_back_if_referenced(reference: str, s: Compare) -> bool:

@@ -37,37 +37,37 @@ def reference_to(resource: Resource) -> str:
     return f"{resource['resourceType']}/{resource['id']}"
 
 
-def noted(known: Mapping[str, str], wanted: Iterable[Resource]) -> Mapping[str, str]:
+def noted(recorded: Mapping[str, str], expected: Iterable[Resource]) -> Mapping[str, str]:
     """Return what the row has to know before anything is written: all that it knew, and a name for what is new."""
-    return {**dict.fromkeys(map(reference_to, wanted), ""), **known}
+    return {**dict.fromkeys(map(reference_to, expected), ""), **recorded}
 
 
 async def compare_derived(
-    wanted: Sequence[Resource], known: Mapping[str, str], s: Compare, *, trust: bool
+    expected: Sequence[Resource], recorded: Mapping[str, str], s: Compare, *, trust: bool
 ) -> DerivedChanges:
     """
     Compare with what FHIR holds. Only reads.
 
     Parameters
     ----------
-    wanted
+    expected
         All derived resources of the study, each before those that refer to it.
-    known
+    recorded
         What the projection row said of them when the pass began.
     trust
         Whether that may stand for the server: then only what is to be updated is read, to keep elements of others.
     """
-    hashes = {reference_to(resource): content_hash(resource) for resource in wanted}
-    changed = [reference for reference, digest in hashes.items() if known.get(reference) != digest]
-    asked = [reference for reference in changed if reference in known] if trust else [*{**known, **hashes}]
-    held = dict(zip(asked, await s.fhir.read_all(asked), strict=True)) if asked else {}
-    there = [reference for reference in known if (known[reference] if trust else held[reference])]
-    to_compare = [each for each in wanted if not trust or reference_to(each) in changed]
-    writes = [_write_of(held.get(reference_to(each)), each) for each in to_compare]
+    hashes = {reference_to(resource): content_hash(resource) for resource in expected}
+    changed = [reference for reference, digest in hashes.items() if recorded.get(reference) != digest]
+    to_read = [reference for reference in changed if reference in recorded] if trust else [*{**recorded, **hashes}]
+    held = dict(zip(to_read, await s.fhir.read_all(to_read), strict=True)) if to_read else {}
+    existing = [reference for reference in recorded if (recorded[reference] if trust else held[reference])]
+    to_compare = [resource for resource in expected if not trust or reference_to(resource) in changed]
+    writes = [_write_of(held.get(reference_to(resource)), resource) for resource in to_compare]
     return DerivedChanges(
         writes=[write for write in writes if write is not None],
-        gone=sorted((reference for reference in there if reference not in hashes), key=_referring_first),
-        recorded={**dict.fromkeys(known, ""), **hashes},
+        gone=sorted((reference for reference in existing if reference not in hashes), key=_referring_first),
+        recorded={**dict.fromkeys(recorded, ""), **hashes},
     )
 
 
@@ -76,17 +76,17 @@ def _referring_first(reference: str) -> tuple[int, int, str]:
     return _REFERRING_FIRST.index(reference.partition("/")[0]), len(reference), reference
 
 
-def _write_of(held: Resource | None, wanted: Resource) -> FhirWrite | None:
-    kind = wanted["resourceType"]
+def _write_of(held: Resource | None, expected: Resource) -> FhirWrite | None:
+    kind = expected["resourceType"]
     if held is None:
-        return FhirWrite(resource_type=kind, resource_id=wanted["id"], resource=wanted)
-    merged = overlay(held, wanted, Ownership.of_derived(wanted))
+        return FhirWrite(resource_type=kind, resource_id=expected["id"], resource=expected)
+    merged = overlay(held, expected, Ownership.of_derived(expected))
     if not differs(held, merged):
         return None
     return FhirWrite(resource_type=kind, resource_id=held["id"], resource=merged, if_match=version_of(held))
 
 
-async def retire(gone: Sequence[str], s: Compare) -> bool:
+async def retire(obsolete: Sequence[str], s: Compare) -> bool:
     """
     Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Safe to repeat.
 
@@ -95,11 +95,11 @@ async def retire(gone: Sequence[str], s: Compare) -> bool:
     bool
         Whether anything was written.
     """
-    if not gone:
+    if not obsolete:
         return False
-    kept = await delete_unreferenced(gone, s)
-    retracted = [await _retract(reference, s) for reference in kept]
-    return len(kept) < len(gone) or any(retracted)
+    referenced = await delete_unreferenced(obsolete, s)
+    retracted = [await _retract(reference, s) for reference in referenced]
+    return len(referenced) < len(obsolete) or any(retracted)
 
 
 async def _retract(reference: str, s: Compare) -> bool:

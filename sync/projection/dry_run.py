@@ -109,23 +109,23 @@ class ReadOnlyFhir(FhirServer):
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Read the real service."""
-        found = await self.server.read(resource_type, resource_id)
-        self.held[resource_type, resource_id] = found
-        return found
+        resource = await self.server.read(resource_type, resource_id)
+        self.held[resource_type, resource_id] = resource
+        return resource
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
         """Read the real service."""
-        found = await self.server.read_all(references)
-        for reference, resource in zip(references, found, strict=True):
+        resources = await self.server.read_all(references)
+        for reference, resource in zip(references, resources, strict=True):
             resource_type, resource_id = reference.split("/")
             self.held[resource_type, resource_id] = resource
-        return found
+        return resources
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
         """Search the real service."""
-        found = await self.server.search(resource_type, system, value)
-        self.held.update({(resource_type, each["id"]): each for each in found})
-        return found
+        resources = await self.server.search(resource_type, system, value)
+        self.held.update({(resource_type, resource["id"]): resource for resource in resources})
+        return resources
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """List the real service."""
@@ -137,10 +137,10 @@ class ReadOnlyFhir(FhirServer):
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Search the real service, as it would be after the removals and writes so far."""
-        found = await self.server.referrers(references)
+        referring = await self.server.referrers(references)
         removed = {_address(write) for write in self.removals}
         written = {_address(write): write.resource for write in self.writes if _address(write) not in removed}
-        unchanged = {reference: found[reference] - removed - set(written) for reference in references}
+        unchanged = {reference: referring[reference] - removed - set(written) for reference in references}
         named = {address: set(references_in(resource)) for address, resource in written.items()}
         return {
             reference: unchanged[reference] | {address for address, targets in named.items() if reference in targets}
@@ -157,9 +157,9 @@ class ReadOnlyFhir(FhirServer):
             A removal by itself counts as refused, as when others refer to the resource: what the sync does then shows
             whether anything is left to do.
         """
-        gone = [write for write in writes if write.resource is None]
-        self.removals += gone
-        if len(gone) == len(writes) and all(write.resource_type in _REMOVED_FOR_GOOD for write in gone):
+        deletions = [write for write in writes if write.resource is None]
+        self.removals += deletions
+        if len(deletions) == len(writes) and all(write.resource_type in _REMOVED_FOR_GOOD for write in deletions):
             raise FhirConflict("a dry run removes nothing")
         self.writes += [write for write in writes if write.resource is not None]
         return [None if write.resource is None else "dry run" for write in writes]

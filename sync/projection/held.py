@@ -89,7 +89,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
     if recorded is not None:
         resource = await s.fhir.read("ImagingStudy", recorded.value.fhir_id)
         if resource is not None:
-            return _perhaps_taken_over(held_as(study, resource), s, known=recorded.value.taken_over)
+            return _perhaps_taken_over(held_as(study, resource), s, recorded=recorded.value.taken_over)
     return _perhaps_taken_over(await _look_up(study, s), s)
 
 
@@ -103,15 +103,15 @@ def held_as(study: StudyRef, resource: Resource) -> Held:
     )
 
 
-def _perhaps_taken_over(held: Held, s: Core, *, known: bool = False) -> Held:
+def _perhaps_taken_over(held: Held, s: Core, *, recorded: bool = False) -> Held:
     if not held.adopted or held.resource is None:
         return held
-    return replace(held, taken_over=known or is_made_by_cast(held.resource, s.settings.dicomweb_url))
+    return replace(held, taken_over=recorded or is_made_by_cast(held.resource, s.settings.dicomweb_url))
 
 
-def _is_sufficient(known: Projection) -> bool:
+def _is_sufficient(projection: Projection) -> bool:
     """Whether the record can stand for the server: it must not have another owner, and a version if it is there."""
-    return not known.adopted and (known.version is not None or known.instances == 0)
+    return not projection.adopted and (projection.version is not None or projection.instances == 0)
 
 
 async def _look_up(study: StudyRef, s: Compare) -> Held:

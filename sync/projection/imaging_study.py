@@ -30,27 +30,27 @@ def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
     """Tell what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
     if not p.held.adopted or p.held.resource is None:
         return frozenset()
-    kept = _OF_THE_ORDER if p.held.taken_over else _OF_THE_ORDER | {"subject"}
-    return frozenset(element for element in kept if element in p.held.resource and element not in p.elements)
+    protected = _OF_THE_ORDER if p.held.taken_over else _OF_THE_ORDER | {"subject"}
+    return frozenset(element for element in protected if element in p.held.resource and element not in p.elements)
 
 
-async def compare_study(p: ProjectionAttempt, wanted: Resource, s: Compare) -> StudyWrite:
+async def compare_study(p: ProjectionAttempt, expected: Resource, s: Compare) -> StudyWrite:
     """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
-    digest = content_hash(wanted)
-    elements = frozenset(wanted) - {"resourceType", "id", "meta"}
+    digest = content_hash(expected)
+    elements = frozenset(expected) - {"resourceType", "id", "meta"}
     held = p.held
     if held.resource is None and p.before is not None and held.version is not None:
         if p.before.content_hash == digest:
             return StudyWrite(write=None, content_hash=digest, foreign=p.before.foreign, elements=elements)
         if not p.before.foreign:
-            return StudyWrite(write=put(wanted, held), content_hash=digest, elements=elements)
+            return StudyWrite(write=put(expected, held), content_hash=digest, elements=elements)
         resource = await s.fhir.read("ImagingStudy", held.resource_id)
         held = held_as(p.study, resource) if resource is not None else replace(held, version=None)
     if held.resource is None:
-        return StudyWrite(write=put(wanted, held), content_hash=digest, elements=elements)
-    merged = overlay(without_notes(held.resource, held.notes), wanted, _owned(held, elements | p.elements, s))
+        return StudyWrite(write=put(expected, held), content_hash=digest, elements=elements)
+    merged = overlay(without_notes(held.resource, held.notes), expected, _owned(held, elements | p.elements, s))
     write = put(merged, held) if differs(held.resource, merged) else None
-    return StudyWrite(write=write, content_hash=digest, foreign=has_foreign(merged, wanted), elements=elements)
+    return StudyWrite(write=write, content_hash=digest, foreign=has_foreign(merged, expected), elements=elements)
 
 
 def put(resource: Resource, held: Held) -> FhirWrite:

@@ -86,8 +86,10 @@ async def choose_patient(claim: PatientClaim, recorded: Projection | None, s: Co
     if policy == "reference-only":
         return PatientTarget(fingerprint=fingerprint)
     if trust and recorded and recorded.patient_id and recorded.patient_hash == fingerprint:
-        known = recorded.patient_id
-        return PatientTarget(row_key=recorded.patient_key, resource_id=known, fingerprint=fingerprint, settled=True)
+        recorded_id = recorded.patient_id
+        return PatientTarget(
+            row_key=recorded.patient_key, resource_id=recorded_id, fingerprint=fingerprint, settled=True
+        )
     theirs = await _find_theirs(claim, s) if policy == "update" else None
     if theirs is not None:
         return PatientTarget(row_key=_LINKED + theirs["id"], resource_id=theirs["id"], fingerprint=fingerprint)
@@ -134,7 +136,7 @@ async def link_patient(
     if held is not None and held["id"] != target.resource_id:
         return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, claim, s))
     rows = await s.patients.read(target.row_key)
-    if all(other.study != study for other in rows):
+    if all(row.study != study for row in rows):
         raise StoreConflict("another pass over the study took the patient row away")
     write, findings = _write(target.row_key, held, rows, s)
     return replace(same, write=write, built_from=rows if write else None, findings=findings)
@@ -266,19 +268,19 @@ async def _find_theirs(claim: PatientClaim, s: Compare) -> Resource | None:
 
 
 async def _only_theirs(matches: Sequence[Resource], claim: PatientClaim, s: Compare) -> Resource | None:
-    others = _of_others(matches) or await _made_by_cast(claim.attributes, s)
-    if len(others) > 1:
-        raise AmbiguousMatch(f"{len(others)} Patients carry the identifier", code="fhir.ambiguous_patient")
-    return next(iter(others), None)
+    candidates = _of_others(matches) or await _made_by_cast(claim.attributes, s)
+    if len(candidates) > 1:
+        raise AmbiguousMatch(f"{len(candidates)} Patients carry the identifier", code="fhir.ambiguous_patient")
+    return next(iter(candidates), None)
 
 
 async def _made_by_cast(attributes: Attributes, s: Compare) -> list[Resource]:
     """Look for Patients under the identifier that DICOM Cast gave them; it put those of all issuers together."""
-    known = known_to_cast_as(attributes, s.settings.cast_patient_system)
-    if known is None:
+    identifier = known_to_cast_as(attributes, s.settings.cast_patient_system)
+    if identifier is None:
         return []
-    others = _of_others(await s.fhir.search("Patient", *known))
-    return [each for each in others if not contradictions(each, attributes, s.settings)]
+    candidates = _of_others(await s.fhir.search("Patient", *identifier))
+    return [candidate for candidate in candidates if not contradictions(candidate, attributes, s.settings)]
 
 
 def _of_others(matches: Sequence[Resource]) -> list[Resource]:
@@ -287,8 +289,10 @@ def _of_others(matches: Sequence[Resource]) -> list[Resource]:
 
 def _wrong_identifiers(rows: Sequence[PatientRow], s: Core) -> frozenset[tuple[str, ...]]:
     """List identifiers of DICOM Cast without a system, or with one that is none: beside ours they only mislead."""
-    known = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
-    return frozenset(each for each in known if each is not None and is_wrong_system(each[0]))
+    identifiers = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
+    return frozenset(
+        identifier for identifier in identifiers if identifier is not None and is_wrong_system(identifier[0])
+    )
 
 
 def _write(
@@ -296,16 +300,16 @@ def _write(
 ) -> tuple[FhirWrite | None, tuple[Finding, ...]]:
     """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
     if held is not None and _is_linked(row_key):
-        said = build_linked_patient(rows, s.settings)
-        wanted = overlay_linked(held, said.resource, wrong=_wrong_identifiers(rows, s))
+        built = build_linked_patient(rows, s.settings)
+        expected = overlay_linked(held, built.resource, wrong=_wrong_identifiers(rows, s))
     else:
-        said = build_patient(row_key, rows, s.settings)
-        wanted = overlay(held, said.resource, Ownership.of_patient()) if held else said.resource
-    if held is not None and not differs(held, wanted):
-        return None, said.findings
+        built = build_patient(row_key, rows, s.settings)
+        expected = overlay(held, built.resource, Ownership.of_patient()) if held else built.resource
+    if held is not None and not differs(held, expected):
+        return None, built.findings
     version = version_of(held) if held else None
-    write = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key), resource=wanted, if_match=version)
-    return write, said.findings
+    write = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key), resource=expected, if_match=version)
+    return write, built.findings
 
 
 def _differences(held: Resource, claim: PatientClaim, s: Core) -> tuple[Finding, ...]:

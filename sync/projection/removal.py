@@ -48,8 +48,8 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
     if absent or (held.adopted and not _perhaps_written(p, s)):
         return release_while_paused, retired
     if not held.adopted or held.taken_over:
-        kept = await delete_unreferenced([f"ImagingStudy/{held.resource_id}"], s)
-        if not kept:
+        referenced = await delete_unreferenced([f"ImagingStudy/{held.resource_id}"], s)
+        if not referenced:
             return release_while_paused, True
     cancel = await _cancellation(p, s)
     if cancel is not None:

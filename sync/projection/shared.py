@@ -32,7 +32,7 @@ async def _write_of(resource: Resource, s: Compare) -> FhirWrite | None:
     held = await s.fhir.read(kind, resource_id)
     if held is None:
         return FhirWrite(resource_type=kind, resource_id=resource_id, resource=resource)
-    wanted = overlay(held, resource, Ownership.of_exactly(resource))
-    if not differs(held, wanted):
+    expected = overlay(held, resource, Ownership.of_exactly(resource))
+    if not differs(held, expected):
         return None
-    return FhirWrite(resource_type=kind, resource_id=resource_id, resource=wanted, if_match=version_of(held))
+    return FhirWrite(resource_type=kind, resource_id=resource_id, resource=expected, if_match=version_of(held))

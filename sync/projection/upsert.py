@@ -83,9 +83,9 @@ async def write_study(
     return wrote
 
 
-def _same_patient(one: Projection, other: Projection) -> bool:
-    kept = (one.patient_id, one.patient_key, one.patient_hash)
-    return kept == (other.patient_id, other.patient_key, other.patient_hash)
+def _same_patient(before: Projection, after: Projection) -> bool:
+    identity = (before.patient_id, before.patient_key, before.patient_hash)
+    return identity == (after.patient_id, after.patient_key, after.patient_hash)
 
 
 def _left(projection: Projection) -> frozenset[str]:
@@ -105,11 +105,11 @@ async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None
 
     ``finished`` goes false: until the attempt ends, the record must not be trusted.
     """
-    known = p.before or Projection(study=p.study, fhir_id=p.held.resource_id)
-    keys = known.patient_keys | ({row_key} if row_key else frozenset())
-    derived = noted(known.derived, built.derived)
+    before = p.before or Projection(study=p.study, fhir_id=p.held.resource_id)
+    keys = before.patient_keys | ({row_key} if row_key else frozenset())
+    derived = noted(before.derived, built.derived)
     note = replace(
-        known,
+        before,
         fhir_id=p.held.resource_id,
         adopted=p.held.adopted,
         taken_over=p.held.taken_over,
@@ -117,7 +117,7 @@ async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None
         derived=derived,
         begun=True,
     )
-    if p.recorded is not None and note == known:
+    if p.recorded is not None and note == before:
         return p.recorded
     note = replace(note, finished=False)
     return Stored(note, await s.projections.write(note, p.recorded.etag if p.recorded else None))
@@ -129,12 +129,12 @@ async def _upsert(
     """Write the study, its patient, and what instances made, in one transaction; return what is then to be recorded."""
     theirs = elements_of_owner(p)
     link = await link_patient(p.study, built.patient, target, p.before, s)
-    wanted = with_subject(built.imaging_study, link.resource_id, built.patient)
-    wanted = {element: value for element, value in wanted.items() if element not in theirs}
-    change = await compare_study(p, wanted, s)
+    expected = with_subject(built.imaging_study, link.resource_id, built.patient)
+    expected = {element: value for element, value in expected.items() if element not in theirs}
+    change = await compare_study(p, expected, s)
     shared = await shared_writes(p, built, s)
-    subject = wanted["subject"] if p.held.resource is None or "subject" in wanted else p.held.resource["subject"]
-    settled = [with_references(each, p.study, p.held.resource_id, subject) for each in built.derived]
+    subject = expected["subject"] if p.held.resource is None or "subject" in expected else p.held.resource["subject"]
+    settled = [with_references(resource, p.study, p.held.resource_id, subject) for resource in built.derived]
     sure = p.trust and (bool(p.derived) or p.held.resource is None)
     derived = await compare_derived(settled, p.derived, s, trust=sure)
     ours = [write for write in (link.write, *shared, change.write) if write is not None]

@@ -63,8 +63,8 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
         The locator kept changing.
     """
     key = change.object.key
-    known = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
-    if known is None or known.value.code != failure.code:
+    stored = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
+    if stored is None or stored.value.code != failure.code:
         await add_rejection_event(key, change.etag, failure, s)
     await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
     await _flag_locator(change, s)
@@ -83,12 +83,12 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> 
 
     async def note_failure() -> None:
         recorded = await s.projections.read(study)
-        known = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
-        noted = await add_failure_event(replace(known, error=refusal.code, finished=False), refusal, s)
+        before = recorded.value if recorded else Projection(study=study, fhir_id=study_id(study))
+        noted = await add_failure_event(replace(before, error=refusal.code, finished=False), refusal, s)
         await s.projections.write(noted, recorded.etag if recorded else None)
 
     # After the dead letter: an error on the row tells the next success that there is one to clear.
-    await retry_on_conflict(note_failure, what="a projection row")
+    await retry_on_conflict(note_failure, subject="a projection row")
 
 
 async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, queue: str) -> None:
@@ -97,8 +97,10 @@ async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, 
 
     The message itself is kept in the letter, for a retry and for the operator who asks; nothing else ever shows it.
     """
-    kept = text if len(text) <= MAX_MESSAGE_CHARACTERS else None
-    letter = DeadLetter.of(SubjectKind.MESSAGE, message_digest(text), refusal, s.clock.now(), message=kept, queue=queue)
+    retryable = text if len(text) <= MAX_MESSAGE_CHARACTERS else None
+    letter = DeadLetter.of(
+        SubjectKind.MESSAGE, message_digest(text), refusal, s.clock.now(), message=retryable, queue=queue
+    )
     await _put(letter, s)
     s.telemetry.event("message.refused", logging.WARNING, message=letter.subject, code=refusal.code)
 
@@ -110,10 +112,10 @@ async def _put(letter: DeadLetter, s: Reject) -> None:
 
 async def _flag_locator(change: Change, s: Ingest) -> None:
     async def flag() -> None:
-        known = await s.locators.read(change.object)
-        if known is None:
+        stored = await s.locators.read(change.object)
+        if stored is None:
             await s.locators.insert(Locator(object=change.object, etag=None, has_dead_letter=True))
         else:
-            await s.locators.replace(replace(known.value, has_dead_letter=True, settled=False), known.etag)
+            await s.locators.replace(replace(stored.value, has_dead_letter=True, settled=False), stored.etag)
 
-    await retry_on_conflict(flag, what="a locator")
+    await retry_on_conflict(flag, subject="a locator")

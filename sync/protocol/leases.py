@@ -95,13 +95,13 @@ async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> 
         Storage did not answer: the position is unknown, so no walk starts.
     """
     now = clock.now()
-    known = await cursors.read(name)
-    if known is not None and known.value.holder and known.value.held_until and known.value.held_until > now:
+    stored = await cursors.read(name)
+    if stored is not None and stored.value.holder and stored.value.held_until and stored.value.held_until > now:
         return None
-    before = known.value if known is not None else Cursor(name=name)
+    before = stored.value if stored is not None else Cursor(name=name)
     mine = replace(before, holder=uuid4().hex, held_until=now + timedelta(seconds=seconds))
     try:
-        etag = await cursors.write(mine, known.etag if known is not None else None)
+        etag = await cursors.write(mine, stored.etag if stored is not None else None)
     except StoreConflict:
         return None
     return Lease(Stored(mine, etag), cursors, clock, seconds)

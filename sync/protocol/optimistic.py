@@ -27,7 +27,7 @@ async def unless_conflict(write: Awaitable[object]) -> bool:
     return True
 
 
-async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, what: str) -> T:
+async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, subject: str) -> T:
     """
     Read a row, change it and write it under its ETag, until no other writer comes in between.
 
@@ -35,7 +35,7 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, what:
     ----------
     read_and_write
         Reads anew each time, and raises `StoreConflict` when its write came too late.
-    what
+    subject
         Names the row in the error.
 
     Raises
@@ -48,4 +48,4 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, what:
             return await read_and_write()
         except StoreConflict:
             continue
-    raise Contention(f"{what} kept changing")
+    raise Contention(f"{subject} kept changing")

@@ -120,7 +120,7 @@ def _removed(after: Projection, s: Core) -> tuple[str, Result]:
 
 
 def _synced(after: Projection, s: Core) -> tuple[str, Result]:
-    derived = (f"{name}={what}" for name, what in sorted(after.derived.items()))
+    derived = (f"{name}={digest}" for name, digest in sorted(after.derived.items()))
     result = StudySynced(
         resource=f"ImagingStudy/{after.fhir_id}",
         series=after.series,
@@ -168,9 +168,9 @@ async def add_drift_event(drift: Drift, s: Announce, *, found_in: str, repaired:
 
 
 async def _if_news(after: Projection, before: Projection | None, state: str, result: Result, s: Announce) -> Projection:
-    said, times = (before.published_state, before.published_count) if before else ("", 0)
-    if said == state:
-        return replace(after, published_state=said, published_count=times)
+    published, times = (before.published_state, before.published_count) if before else ("", 0)
+    if published == state:
+        return replace(after, published_state=published, published_count=times)
     name = digest("study", after.study.key, str(times + 1), state)
     await add_event(ResultEvent.of(result, id=name, subject=f"studies/{after.study.key}", at=s.clock.now()), s)
     return replace(after, published_state=state, published_count=times + 1)

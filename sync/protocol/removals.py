@@ -67,7 +67,7 @@ class Ceiling:
     def position(self) -> dict[str, Any]:
         """As the row keeps it."""
         times = {name: getattr(self, name) for name in ("began", "held_since", "approved_at")}
-        texts = {name: each.isoformat() for name, each in times.items() if each is not None}
+        texts = {name: timestamp.isoformat() for name, timestamp in times.items() if timestamp is not None}
         return {"studies": list(self.studies), "limit": self.limit, **texts}
 
     def is_over(self, now: datetime) -> bool:
@@ -202,8 +202,8 @@ async def _limit(s: Jobs) -> int:
     if s.settings.max_removal_share_percent >= _PERCENT:
         return s.settings.max_removals_per_hour  # a share of everything bounds nothing, whatever was counted last
     counted = await s.cursors.read(Counted.PROJECTIONS.cursor)
-    kept = counted.value.position.get("kept") if counted is not None else None
-    studies = (kept or {}).get("counts", {}).get("studies", 0)
+    count = counted.value.position.get("kept") if counted is not None else None
+    studies = (count or {}).get("counts", {}).get("studies", 0)
     share = int(studies * s.settings.max_removal_share_percent / _PERCENT)
     return min(s.settings.max_removals_per_hour, max(share, FEW))
 

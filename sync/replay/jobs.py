@@ -102,11 +102,11 @@ async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: f
         How many are left.
     """
     until = time.monotonic() + seconds
-    left = 0
-    for cursor in [each async for each in s.cursors.all()]:
+    unfinished = 0
+    for cursor in [cursor async for cursor in s.cursors.all()]:
         if cursor.name.startswith(PREFIX) and cursor.position.get("state") == RUNNING:
-            left += not await _slice(cursor, sources, s, until)
-    return left
+            unfinished += not await _slice(cursor, sources, s, until)
+    return unfinished
 
 
 async def _slice(cursor: Cursor, sources: Mapping[str, Source], s: ReadFeeds, until: float) -> bool:
@@ -198,12 +198,12 @@ class _Again:
         return self._inspect
 
     async def _inspect(self, change: Change) -> None:
-        known = await self._s.locators.read(change.object)
+        stored = await self._s.locators.read(change.object)
         outcome = Ingested.REPEAT.counted
-        if self._reread or known is None or not is_repeat(known.value, change):
+        if self._reread or stored is None or not is_repeat(stored.value, change):
             outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
-            known = await self._s.locators.read(change.object)
-        for study in studies_of(known.value) if known else ():
+            stored = await self._s.locators.read(change.object)
+        for study in studies_of(stored.value) if stored else ():
             await self._mark(study)
         self._walk.count(outcome)
 
@@ -249,6 +249,8 @@ def shown(cursor: Cursor) -> dict[str, Any]:
 
 async def replays(s: Jobs) -> list[dict[str, Any]]:
     """List all replays, the latest first. Only reads."""
-    found = [cursor async for cursor in s.cursors.all() if cursor.name.startswith(PREFIX) and cursor.position]
-    latest = sorted(found, key=lambda each: each.advanced_at.timestamp() if each.advanced_at else 0.0, reverse=True)
+    cursors = [cursor async for cursor in s.cursors.all() if cursor.name.startswith(PREFIX) and cursor.position]
+    latest = sorted(
+        cursors, key=lambda cursor: cursor.advanced_at.timestamp() if cursor.advanced_at else 0.0, reverse=True
+    )
     return [shown(cursor) for cursor in latest]

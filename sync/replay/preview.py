@@ -109,14 +109,14 @@ async def _preview_study(study: StudyRef, s: Project) -> StudyPreview:
 
 
 def _writes(planned: DryRun) -> dict[str, str]:
-    found: dict[str, str] = {}
+    actions: dict[str, str] = {}
     for write in planned.writes:
         held = planned.held.get((write.resource_type, write.resource_id))
-        found[write.resource_type] = "update" if held is not None else "create"
+        actions[write.resource_type] = "update" if held is not None else "create"
     for removal in planned.removals:
         if planned.held.get((removal.resource_type, removal.resource_id)) is not None:
-            found[removal.resource_type] = "delete"
-    return found
+            actions[removal.resource_type] = "delete"
+    return actions
 
 
 @dataclass
@@ -129,26 +129,26 @@ class _Inspections:
 
     async def inspect(self, change: Change) -> None:
         stored = await self.services.locators.read(change.object)
-        known = stored.value if stored else None
-        if known is not None and (is_overtaken(known, change) or (not self.reread and is_repeat(known, change))):
+        locator = stored.value if stored else None
+        if locator is not None and (is_overtaken(locator, change) or (not self.reread and is_repeat(locator, change))):
             self.walk.count(Ingested.REPEAT.counted)
-            self.studies |= studies_of(known)
+            self.studies |= studies_of(locator)
             return
-        found = await inspect_object(change.object, self.services, offered=change.inspection)
-        self.walk.count(Ingested.of(found).counted)
-        await self._keep(change, found, known)
+        inspection = await inspect_object(change.object, self.services, offered=change.inspection)
+        self.walk.count(Ingested.of(inspection).counted)
+        await self._keep(change, inspection, locator)
 
     async def pass_over(self, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002 -- as a walk calls it
         self.walk.count(Ingested.DEAD_LETTERED.counted)
 
-    async def _keep(self, change: Change, found: Inspection, known: Locator | None) -> None:
+    async def _keep(self, change: Change, inspection: Inspection, locator: Locator | None) -> None:
         key = change.object.key
-        before = studies_of(known) if known else frozenset[StudyRef]()
+        before = studies_of(locator) if locator else frozenset[StudyRef]()
         for study in before:
             await self.ledger.delete(study, key)
-        if found.record is not None:
-            await self.ledger.upsert(LedgerRow(object_key=key, record=found.record, order=found.order))
-            self.studies.add(found.record.study)
+        if inspection.record is not None:
+            await self.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
+            self.studies.add(inspection.record.study)
         self.studies |= before
 
 
@@ -156,9 +156,9 @@ def counted(previews: Sequence[StudyPreview]) -> dict[str, Any]:
     """Return how many studies, and how many resources of each type, would be created, updated and deleted."""
     studies: defaultdict[str, int] = defaultdict(int)
     resources: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for each in previews:
-        studies[each.action] += 1
-        for resource_type, action in each.writes.items():
+    for preview in previews:
+        studies[preview.action] += 1
+        for resource_type, action in preview.writes.items():
             resources[resource_type][action] += 1
     return {
         "studies": dict(sorted(studies.items())),

@@ -67,8 +67,8 @@ def parse_request(fields: Any, *, configured: Collection[str], now: datetime) ->
     if not isinstance(fields, Mapping):
         raise BadReplay("expected a JSON object with source, from and to")
     if unknown := sorted(set(map(str, fields)) - _FIELDS):
-        known = ", ".join(sorted(_FIELDS))
-        raise BadReplay(f"{len(unknown)} unknown fields; known are {known}")
+        allowed = ", ".join(sorted(_FIELDS))
+        raise BadReplay(f"{len(unknown)} unknown fields; known are {allowed}")
     study = _study(fields)
     source = _source(fields, configured)
     start, end = _timestamp(fields, "from"), _timestamp(fields, "to")
@@ -101,11 +101,11 @@ def _timestamp(fields: Mapping[str, Any], name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
         if len(text) == _DATE:
-            found = found.replace(tzinfo=UTC)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
+            parsed = parsed.replace(tzinfo=UTC)
+        if parsed.tzinfo is not None:
+            return parsed.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise BadReplay(f"{name}: expected a time such as 2026-03-04T05:06:07Z, or a date") from None
     raise BadReplay(f"{name}: the time has no zone; add Z for UTC, or an offset such as +01:00")
@@ -144,13 +144,15 @@ def as_json(request: Request) -> dict[str, Any]:
     }
 
 
-def parse_kept(kept: Mapping[str, Any]) -> Request:
+def parse_kept(position: Mapping[str, Any]) -> Request:
     """Inverse of `as_json`."""
-    start, end = kept["from"], kept["to"]
+    start, end = position["from"], position["to"]
     return Request(
-        source=kept["source"],
+        source=position["source"],
         start=timestamp_from(start),
         end=timestamp_from(end),
-        study=StudyRef(study_instance_uid=kept["study"][0], partition=kept["study"][1]) if kept["study"] else None,
-        reread=kept["reread"],
+        study=StudyRef(study_instance_uid=position["study"][0], partition=position["study"][1])
+        if position["study"]
+        else None,
+        reread=position["reread"],
     )

@@ -96,8 +96,8 @@ class DicomService:
             async for batch in replay_window("dicom", self.services, start=at, end=until):
                 portions, silent = portions + 1, silent and not batch.changes
                 if portions > skip:
-                    left = {"until": at.isoformat(), "to": until.isoformat(), "portions": portions}
-                    yield replace(batch, position={ROUTE: FEED, **left})
+                    remaining = {"until": at.isoformat(), "to": until.isoformat(), "portions": portions}
+                    yield replace(batch, position={ROUTE: FEED, **remaining})
             at, skip = await self._next(until, end) if silent else until, 0
             until = min(at + SPAN, end)
             yield Batch(position={ROUTE: FEED, "until": at.isoformat()})
@@ -121,26 +121,26 @@ class Orthanc:
 
 def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
     """Return the sources that are configured, by the names that requests call them."""
-    found: dict[str, Source] = {"blob": blobs}
+    sources: dict[str, Source] = {"blob": blobs}
     if s.dicom_feed is not None:
-        found["dicom"] = DicomService(services=s)
+        sources["dicom"] = DicomService(services=s)
     if s.orthanc is not None:
-        found["orthanc"] = Orthanc(services=s)
-    return found
+        sources["orthanc"] = Orthanc(services=s)
+    return sources
 
 
 async def of_study(study: StudyRef, s: Ingest) -> AsyncIterator[Batch]:
     """Give every object of a study that we know of, and every one that a DICOM service says it has. Only reads."""
-    found: dict[ObjectRef, None] = {}
+    objects: dict[ObjectRef, None] = {}
     for row in await s.ledger.read(study):
-        known = await s.locators.find(row.object_key)
-        if known is not None:
-            found[known.value.object] = None
+        stored = await s.locators.find(row.object_key)
+        if stored is not None:
+            objects[stored.value.object] = None
     for service in s.instances.values():
         try:
             async for ref in service.objects_of(study):
-                found[ref] = None
+                objects[ref] = None
         except StudyUnlisted as part:
             s.telemetry.event("study.unlisted", logging.WARNING, study=study.key, code=part.code, instances=part.count)
-    changes = tuple(Change(object=ref, action=Action.CREATED) for ref in found)
+    changes = tuple(Change(object=ref, action=Action.CREATED) for ref in objects)
     yield Batch(changes=changes, position={ROUTE: STUDY})

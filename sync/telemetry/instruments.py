@@ -48,9 +48,9 @@ class Attribute:
     values: frozenset[str] = frozenset()
     form: re.Pattern[str] = _CODE
 
-    def value(self, given: object) -> str:
+    def value(self, raw: object) -> str:
         """Return the value, or `OTHER` when it is none that this attribute may hold."""
-        text = str(given)
+        text = str(raw)
         fits = text in self.values if self.values else self.form.fullmatch(text)
         return text if fits else OTHER
 
@@ -67,9 +67,13 @@ class Instrument:
     bounds: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets."""
 
-    def attributes_of(self, given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    def attributes_of(self, values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
         """Return those attributes that are ours and given, by key; anything else is left out."""
-        named = ((each.key, each.value(given[each.name])) for each in self.attributes if each.name in given)
+        named = (
+            (attribute.key, attribute.value(values[attribute.name]))
+            for attribute in self.attributes
+            if attribute.name in values
+        )
         return tuple(sorted(named))
 
 

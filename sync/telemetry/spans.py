@@ -53,15 +53,19 @@ class SpanKind:
     numbers: tuple[Number, ...] = ()
     always: Mapping[str, str] = field(default_factory=dict)
 
-    def name_of(self, given: Mapping[str, object]) -> str:
+    def name_of(self, values: Mapping[str, object]) -> str:
         """Name the span that is opened with these attributes."""
-        parts = (each.value(given[each.name]) for each in self.named_after if each.name in given)
+        parts = (attribute.value(values[attribute.name]) for attribute in self.named_after if attribute.name in values)
         return " ".join([self.name, *parts] if self.name else parts)
 
-    def attributes_of(self, given: Mapping[str, object]) -> dict[str, str | int]:
+    def attributes_of(self, values: Mapping[str, object]) -> dict[str, str | int]:
         """Return those attributes that are ours and given, by key; anything else is left out."""
-        texts = {each.key: each.value(given[each.name]) for each in self.attributes if each.name in given}
-        numbers = {each.key: given.get(each.name) for each in self.numbers}
+        texts = {
+            attribute.key: attribute.value(values[attribute.name])
+            for attribute in self.attributes
+            if attribute.name in values
+        }
+        numbers = {number.key: values.get(number.name) for number in self.numbers}
         return {**texts, **{key: value for key, value in numbers.items() if isinstance(value, int)}}
 
 

@@ -116,8 +116,8 @@ class Telemetry:
         carried = self._bounded(instrument, instrument.attributes_of(attributes))
         key = MeasurementKey(instrument.name, carried)
         fresh = single(value, instrument.bounds)
-        known = self._samples.get(key)
-        self._samples[key] = fresh if known is None else known + fresh
+        before = self._samples.get(key)
+        self._samples[key] = fresh if before is None else before + fresh
         for sink in self._sinks:
             sink.measured(instrument, value, carried)
 
@@ -137,8 +137,8 @@ class Telemetry:
 
     def take(self) -> Mapping[MeasurementKey, Measurement]:
         """Return what was measured since the last call, and begin anew."""
-        taken, self._samples = self._samples, {}
-        return taken
+        samples, self._samples = self._samples, {}
+        return samples
 
     @contextmanager
     def span(self, kind: SpanKind, *, links: Sequence[str] = (), **attributes: object) -> Iterator[Span]:
@@ -168,9 +168,9 @@ class Telemetry:
             self._measure(measured.instrument, amount, {**fields, **measured.attributes})
 
     def _bounded(self, instrument: Instrument, carried: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        seen = self._sets.setdefault(instrument.name, set())
-        if carried not in seen:
-            if len(seen) >= MOST_ATTRIBUTE_SETS:
+        sets = self._sets.setdefault(instrument.name, set())
+        if carried not in sets:
+            if len(sets) >= MOST_ATTRIBUTE_SETS:
                 return tuple((key, OTHER) for key, _ in carried)
-            seen.add(carried)
+            sets.add(carried)
         return carried

@@ -108,9 +108,9 @@ async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, An
 
 
 def _batch(page: Page, scope: Scope) -> Batch:
-    wanted = [found for found in page.objects if scope.since is None or found.last_modified >= scope.since]
-    changes = [Change(object=found.object, action=Action.CREATED, etag=found.etag) for found in wanted]
-    return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(wanted))
+    listed = [item for item in page.objects if scope.since is None or item.last_modified >= scope.since]
+    changes = [Change(object=item.object, action=Action.CREATED, etag=item.etag) for item in listed]
+    return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(listed))
 
 
 def _inspect(walk: Walk, s: Ingest) -> Work:
@@ -123,10 +123,10 @@ def _inspect(walk: Walk, s: Ingest) -> Work:
 
 def _compare(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
-        known = await s.locators.read(change.object)
-        if known is None:
+        stored = await s.locators.read(change.object)
+        if stored is None:
             walk.count("new")
         else:
-            walk.count(Ingested.REPEAT.counted if is_repeat(known.value, change) else "changed")
+            walk.count(Ingested.REPEAT.counted if is_repeat(stored.value, change) else "changed")
 
     return work

@@ -56,13 +56,13 @@ class HintsHere(StudyQueue):
 
     def take(self, most: int) -> list[StudyRef]:
         """Remove and return what is due, each study once."""
-        found: list[StudyRef] = []
-        while self._heap and len(found) < most and self._heap[0][0] <= self._clock.now():
+        studies: list[StudyRef] = []
+        while self._heap and len(studies) < most and self._heap[0][0] <= self._clock.now():
             due, study = heapq.heappop(self._heap)
             if self._due.get(study) == due:
                 del self._due[study]
-                found.append(study)
-        return found
+                studies.append(study)
+        return studies
 
 
 class LeftForTheApp(DirtyStudies):
@@ -86,10 +86,10 @@ class LeftForTheApp(DirtyStudies):
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
         """Have the next attempt trust no record; the times and counts of the given row are the command's own."""
-        known = await self._inner.read(dirty.study)
-        if known is None or known.etag != etag:
+        stored = await self._inner.read(dirty.study)
+        if stored is None or stored.etag != etag:
             raise StoreConflict("the row has changed")
-        await self._inner.postpone(replace(known.value, bypass_cache=True), etag)
+        await self._inner.postpone(replace(stored.value, bypass_cache=True), etag)
 
     async def delete(self, study: StudyRef, etag: str) -> None:
         """Delete the row."""
@@ -154,12 +154,12 @@ class Projector:
 
     async def _leftovers(self) -> int:
         """Note what is outstanding without a hint of ours; return how many."""
-        found = 0
+        leftovers = 0
         async for dirty in self.services.dirty.all():
             wait = (due_at(dirty, self.services) - self.services.clock.now()).total_seconds()
             await self.hints.enqueue(dirty.study, max(wait, 0.0))
-            found += 1
-        return found
+            leftovers += 1
+        return leftovers
 
     def _give_up_in_time(self) -> None:
         if self._postponed and time.monotonic() - self._last_success > PATIENCE:

@@ -61,11 +61,11 @@ class Walk:
         self._done: Counter[str] = Counter(before)
         self.successes = 0
 
-    def count(self, what: str, number: int = 1) -> None:
+    def count(self, outcome: str, number: int = 1) -> None:
         """Count something; the position gets to know once the batch is done, so that nothing counts twice."""
-        self.counts[what] += number
+        self.counts[outcome] += number
         if (tally := _tally.get()) is not None:
-            tally[what] += number
+            tally[outcome] += number
 
     def settle(self, tally: Counter[str]) -> None:
         """Take over what was counted in a batch that is done."""
@@ -205,12 +205,12 @@ async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> Counter
     tally = Counter[str]()
     _tally.set(tally)  # a task has a context of its own
 
-    async def one(change: Change) -> None:
+    async def work_on(change: Change) -> None:
         async with slots:
             await work(change)
 
     async with _first_failure(), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(change)) for change in batch.changes]
+        tasks = [group.create_task(work_on(change)) for change in batch.changes]
     if any(task.cancelled() for task in tasks):  # which a group takes for an end like any other
         raise asyncio.CancelledError
     return tally
@@ -249,8 +249,8 @@ def retry_then_dead_letter(
 
     def pause(state: RetryCallState) -> float:
         outage = state.outcome.exception() if state.outcome else None
-        asked = outage.retry_after if isinstance(outage, TransientError) else None
-        return min(asked or FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), longest_wait)
+        requested = outage.retry_after if isinstance(outage, TransientError) else None
+        return min(requested or FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), longest_wait)
 
     def is_last(state: RetryCallState) -> bool:
         ends = until is not None and time.monotonic() + state.upcoming_sleep >= until

@@ -141,18 +141,18 @@ CHARTS: tuple[tuple[str, Instrument], ...] = (
 def query(rule: Rule) -> str:
     """Return the KQL that gives the rule's figure as column ``value``; 0 where there is no row."""
     limits = "".join(
-        f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(each) for each in sorted(values))})'
+        f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(value) for value in sorted(values))})'
         for key, values in rule.where.items()
     )
     if rule.figure is Aggregation.FAILING:
         return _failing_query(rule)
-    found = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {_column(rule)}'
-    return f"{found} | extend value = coalesce(value, 0.0)"
+    kusto = f'customMetrics | where name == "{rule.instrument.name}"{limits} | summarize value = {_column(rule)}'
+    return f"{kusto} | extend value = coalesce(value, 0.0)"
 
 
 def _failing_query(rule: Rule) -> str:
     """Return the KQL of a rule for what has failed and never succeeded within the window, in seconds."""
-    *sets, outcome = (f'tostring(customDimensions["{each.key}"])' for each in rule.instrument.attributes)
+    *sets, outcome = (f'tostring(customDimensions["{attribute.key}"])' for attribute in rule.instrument.attributes)
     return (
         f'customMetrics | where name == "{rule.instrument.name}" | summarize done = countif({outcome} == "done"), '
         f'failed = countif({outcome} == "failed"), since = min(timestamp) by {", ".join(sets)}'
@@ -188,7 +188,7 @@ def _bicep_rule(rule: Rule) -> str:
         title=rule.title,
         severity=rule.severity.value,
         every=1 if rule.severity is Severity.CRITICAL else 5,
-        minutes=next(each for each in WINDOWS if each >= max(rule.minutes, 5)),
+        minutes=next(window for window in WINDOWS if window >= max(rule.minutes, 5)),
         query=query(rule),
         grace=grace if rule.code in _GRACE else "",
         operator="LessThan" if _is_absent(rule) else "GreaterThan",

@@ -106,18 +106,18 @@ def step(alert: Alert, rule: Rule, value: float, s: Core) -> tuple[Alert, Notice
     """
     limits, now = s.settings.alert, s.clock.now()
     threshold = rule.threshold(limits)
-    seen = replace(alert, value=value, worst=max(alert.worst, value))
+    current = replace(alert, value=value, worst=max(alert.worst, value))
     if not alert.raised:
         if value <= threshold:
-            return replace(seen, worst=0.0), None
-        raised = replace(seen, number=alert.number + 1, worst=value, raised_at=now, quiet_since=None)
+            return replace(current, worst=0.0), None
+        raised = replace(current, number=alert.number + 1, worst=value, raised_at=now, quiet_since=None)
         return raised, _notice("raised", raised, rule, s)
     if value > threshold * RELEASE:
-        return replace(seen, quiet_since=None), None
+        return replace(current, quiet_since=None), None
     since = alert.quiet_since or now
     if (now - since).total_seconds() < limits.clear_after_seconds:
-        return replace(seen, quiet_since=since), None
-    cleared = replace(seen, raised_at=None, quiet_since=None, cleared_at=now)
+        return replace(current, quiet_since=since), None
+    cleared = replace(current, raised_at=None, quiet_since=None, cleared_at=now)
     return cleared, _notice("cleared", replace(cleared, raised_at=alert.raised_at), rule, s)
 
 
@@ -175,19 +175,19 @@ async def evaluate_alerts(
         unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
         # Kept before they are sent: a crash in between sends them again, and none is lost.
         await lease.advance(_position(alerts, unsent, ran_at))
-        left = await _send(unsent[-MOST_UNSENT:], channels, s)
-        if left != unsent:
-            await lease.advance(_position(alerts, left, ran_at))
+        remaining = await _send(unsent[-MOST_UNSENT:], channels, s)
+        if remaining != unsent:
+            await lease.advance(_position(alerts, remaining, ran_at))
         return notices
     return ()  # another process took over, and sends what was kept
 
 
 def _evaluated(
-    known: Mapping[str, Alert], values: Mapping[str, float], s: Core
+    previous: Mapping[str, Alert], values: Mapping[str, float], s: Core
 ) -> tuple[Mapping[str, Alert], Sequence[Notice]]:
     alerts, notices = dict[str, Alert](), list[Notice]()
     for rule in RULES:
-        before = known.get(rule.code, Alert(code=rule.code))
+        before = previous.get(rule.code, Alert(code=rule.code))
         alerts[rule.code], notice = step(before, rule, values.get(rule.code, 0.0), s)
         if notice is not None:
             notices.append(notice)
@@ -198,10 +198,10 @@ def _evaluated(
 
 async def _sign(s: Jobs) -> None:
     """Note that the app runs. Safe to repeat; one of several that do it at once is enough."""
-    known = await s.cursors.read(RAN)
+    stored = await s.cursors.read(RAN)
     row = Cursor(name=RAN, position={"app_at": s.clock.now().isoformat()}, advanced_at=s.clock.now())
     with suppress(StoreConflict):
-        await s.cursors.write(row, known.etag if known is not None else None)
+        await s.cursors.write(row, stored.etag if stored is not None else None)
 
 
 async def measured_values(s: Measure, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
@@ -244,19 +244,21 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
 
 def _failing_for(chart: Chart, rule: Rule, now: datetime) -> float:
     """Return for how many seconds the worst attribute set has failed, since its last minute with a success."""
-    failed, done = defaultdict[frozenset[str], list[datetime]](list), dict[frozenset[str], datetime]()
+    failed, succeeded = defaultdict[frozenset[str], list[datetime]](list), dict[frozenset[str], datetime]()
     for line in chart.of(rule.instrument.name):
         attributes = dict(line.attributes)
         outcome = attributes.pop(RUN_OUTCOME.key, "")
         minutes = [at for at, point in zip(chart.times(), line.points, strict=True) if point is not None]
-        which = frozenset(attributes.values())
+        attribute_set = frozenset(attributes.values())
         if outcome == "failed":
-            failed[which] += minutes
+            failed[attribute_set] += minutes
         elif minutes:
-            done[which] = max(minutes)
+            succeeded[attribute_set] = max(minutes)
     since = (
-        min((at for at in times if at > done[which]) if which in done else times, default=None)
-        for which, times in failed.items()
+        min(
+            (at for at in times if at > succeeded[attribute_set]) if attribute_set in succeeded else times, default=None
+        )
+        for attribute_set, times in failed.items()
     )
     return max(((now - at).total_seconds() for at in since if at is not None), default=0.0)
 
@@ -265,10 +267,10 @@ async def _send(
     unsent: Sequence[tuple[Notice, str]], channels: Mapping[str, AlertChannel], s: Core
 ) -> list[tuple[Notice, str]]:
     """Send each notice by its channel; return those that are still to be sent. A channel that fails is left alone."""
-    left: list[tuple[Notice, str]] = []
+    remaining: list[tuple[Notice, str]] = []
     for notice, name in unsent:
-        if name in {failing for _, failing in left}:
-            left.append((notice, name))
+        if name in {failing for _, failing in remaining}:
+            remaining.append((notice, name))
             continue
         channel = channels.get(name)
         if channel is None or s.clock.now() - notice.at > LONGEST_UNSENT:
@@ -278,8 +280,8 @@ async def _send(
             await channel.send(notice)
         except SyncError as failure:
             s.telemetry.event("alert.not_sent", logging.WARNING, code=failure.code, channel=name)
-            left.append((notice, name))
-    return left
+            remaining.append((notice, name))
+    return remaining
 
 
 def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
@@ -311,8 +313,8 @@ def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]],
 
 def states(position: Mapping[str, Any]) -> Mapping[str, Alert]:
     """Return the alerts that a cursor's position holds."""
-    found = STATES.validate_python(position.get("alerts", []))
-    return {alert.code: alert for alert in found if alert.code in BY_CODE}
+    alerts = STATES.validate_python(position.get("alerts", []))
+    return {alert.code: alert for alert in alerts if alert.code in BY_CODE}
 
 
 def _unsent(position: Mapping[str, Any]) -> list[tuple[Notice, str]]:
@@ -343,8 +345,8 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
     Contention
         Too many people at once.
     """
-    kept = await s.cursors.read(CURSOR)
-    alert = states(kept.value.position).get(code) if kept is not None else None
+    cursor = await s.cursors.read(CURSOR)
+    alert = states(cursor.value.position).get(code) if cursor is not None else None
     if alert is None or not alert.raised:
         return None
     await record_action(OperatorAction.ACKNOWLEDGE, s, who=who, subject=code)
@@ -356,18 +358,20 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
         after = replace(before, position={**before.position, code: entry})
         await s.cursors.write(after, stored.etag if stored is not None else None)
 
-    await retry_on_conflict(write_entry, what="an acknowledgement")
+    await retry_on_conflict(write_entry, subject="an acknowledgement")
     s.telemetry.event("alert.acknowledged", code=code)
     return alert
 
 
 def acknowledgements(position: Mapping[str, Any], alerts: Mapping[str, Alert]) -> Mapping[str, Acknowledgement]:
     """Return those that hold: of alerts that are raised and were not raised anew since."""
-    found = (
-        Acknowledgement(code=code, number=kept["number"], who=kept["who"], at=datetime.fromisoformat(kept["at"]))
-        for code, kept in position.items()
+    entries = (
+        Acknowledgement(code=code, number=entry["number"], who=entry["who"], at=datetime.fromisoformat(entry["at"]))
+        for code, entry in position.items()
     )
-    held = ((each, alerts.get(each.code)) for each in found)
+    held = ((entry, alerts.get(entry.code)) for entry in entries)
     return {
-        each.code: each for each, alert in held if alert is not None and alert.raised and alert.number == each.number
+        entry.code: entry
+        for entry, alert in held
+        if alert is not None and alert.raised and alert.number == entry.number
     }

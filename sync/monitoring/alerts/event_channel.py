@@ -16,7 +16,7 @@ class EventChannel(AlertChannel):
     async def send(self, notice: Notice) -> None:
         """Announce the notice, and deliver it if the topic answers; otherwise the sweeper does."""
         kind = AlertRaised if notice.step == "raised" else AlertCleared
-        said = kind(
+        payload = kind(
             alert=notice.alert,
             code=notice.code,
             severity="critical" if notice.severity == "critical" else "warning",
@@ -24,5 +24,5 @@ class EventChannel(AlertChannel):
             value=notice.value,
             threshold=notice.threshold,
         )
-        await add_event(ResultEvent.of(said, id=notice.id, subject=notice.code, at=notice.at), self._s)
+        await add_event(ResultEvent.of(payload, id=notice.id, subject=notice.code, at=notice.at), self._s)
         await publish_pending(self._s)

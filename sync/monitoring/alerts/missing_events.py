@@ -54,39 +54,39 @@ async def _one_page_on(
     position: Mapping[str, Any], began: datetime, s: Watch, listing: ObjectListing
 ) -> Mapping[str, Any]:
     containers = s.settings.containers
-    place, token, found = position.get("container", 0), position.get("token"), position.get("found")
+    place, token, oldest = position.get("container", 0), position.get("token"), position.get("found")
     if place >= len(containers):
-        place, token, found = 0, None, None
+        place, token, oldest = 0, None, None
     try:
         page = await listing.page(containers[place], token=token)
     except (SourceGone, StaleToken):
         page = Page()
     unseen = await _oldest_without_event(page.objects, began, s)
-    found = min(filter(None, (found, unseen)), default=None)
+    oldest = min(filter(None, (oldest, unseen)), default=None)
     if page.token is not None:
-        known = min(filter(None, (position.get("unseen_since"), found)), default=None)
-        return {"container": place, "token": page.token, "found": found, "unseen_since": known}
+        unseen_since = min(filter(None, (position.get("unseen_since"), oldest)), default=None)
+        return {"container": place, "token": page.token, "found": oldest, "unseen_since": unseen_since}
     if place + 1 < len(containers):
-        known = min(filter(None, (position.get("unseen_since"), found)), default=None)
-        return {"container": place + 1, "token": None, "found": found, "unseen_since": known}
-    return {"container": 0, "token": None, "found": None, "unseen_since": found}
+        unseen_since = min(filter(None, (position.get("unseen_since"), oldest)), default=None)
+        return {"container": place + 1, "token": None, "found": oldest, "unseen_since": unseen_since}
+    return {"container": 0, "token": None, "found": None, "unseen_since": oldest}
 
 
 async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Watch) -> str | None:
     grace = min(GRACE, timedelta(seconds=s.settings.alert.missing_events_seconds))
-    recent = [each for each in objects if now - RECENT < each.last_modified < now - grace]
+    recent = [listed for listed in objects if now - RECENT < listed.last_modified < now - grace]
     times: list[datetime] = []
-    for each in recent[:: max(-(-len(recent) // INSPECTED), 1)]:
-        known = await s.locators.read(each.object)
-        unseen = known is None or (known.value.etag != each.etag and not known.value.has_dead_letter)
-        if unseen and await _is_as_listed(each, s):
-            times.append(each.last_modified)
+    for listed in recent[:: max(-(-len(recent) // INSPECTED), 1)]:
+        stored = await s.locators.read(listed.object)
+        unseen = stored is None or (stored.value.etag != listed.etag and not stored.value.has_dead_letter)
+        if unseen and await _is_as_listed(listed, s):
+            times.append(listed.last_modified)
     return min(times).isoformat() if times else None
 
 
-async def _is_as_listed(each: ListedObject, s: Watch) -> bool:
+async def _is_as_listed(listed: ListedObject, s: Watch) -> bool:
     """Ask the source: what was changed or deleted since it was listed may have been seen as it is now."""
     try:
-        return await s.objects.etag(each.object) == each.etag
+        return await s.objects.etag(listed.object) == listed.etag
     except SourceGone:
         return False

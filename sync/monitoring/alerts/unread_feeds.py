@@ -27,13 +27,15 @@ async def note_unread_feeds(s: Measure) -> None:
     feeds = feeds_of(s)
     if not feeds:
         return
-    kept = await s.cursors.read(UNREAD_CURSOR)
-    noted = kept.value.position if kept is not None else {}
+    stored = await s.cursors.read(UNREAD_CURSOR)
+    noted = stored.value.position if stored is not None else {}
     now = s.clock.now().isoformat()
     missed = {name: noted.get(name, now) for name in feeds if not await _was_read(name, s)}
     if missed != noted:
         with suppress(StoreConflict):  # another watcher has noted the same
-            await s.cursors.write(Cursor(name=UNREAD_CURSOR, position=missed), kept.etag if kept is not None else None)
+            await s.cursors.write(
+                Cursor(name=UNREAD_CURSOR, position=missed), stored.etag if stored is not None else None
+            )
 
 
 async def _was_read(name: str, s: Jobs) -> bool:

@@ -20,7 +20,7 @@ async def test_a_write_that_came_too_late_is_made_again(conflicts):
             raise StoreConflict("another writer came first")
         return len(rounds)
 
-    assert await retry_on_conflict(write, what="a row") == conflicts + 1
+    assert await retry_on_conflict(write, subject="a row") == conflicts + 1
 
 
 async def test_a_row_that_keeps_changing_is_given_up_and_delivered_again():
@@ -31,7 +31,7 @@ async def test_a_row_that_keeps_changing_is_given_up_and_delivered_again():
         raise StoreConflict("another writer came first")
 
     with pytest.raises(Contention, match="a row kept changing"):
-        await retry_on_conflict(write, what="a row")
+        await retry_on_conflict(write, subject="a row")
     assert len(rounds) == MAX_ROUNDS
 
 
