@@ -83,7 +83,7 @@ class Judge:
 
     async def conclude(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> list[Drift]:
         """
-        Announce the new ones of ``drifts``, and make ``open_drifts`` the subject's rows of table ``drifts``. Idempotent.
+        Announce new ones of ``drifts``, and make ``open_drifts`` the subject's rows of table ``drifts``. Idempotent.
 
         Parameters
         ----------
