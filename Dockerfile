@@ -1,4 +1,4 @@
-# The same functions in a container, for Container Apps or Kubernetes: see docs/ways-to-run.md.
+# The same functions in a container, for Container Apps or Kubernetes: see docs/where-it-runs.md.
 FROM mcr.microsoft.com/azure-functions/python:4-python3.13
 
 ARG VERSION=unknown

@@ -18,7 +18,7 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 	$(BIN)/python -m local demo --fhir $(FHIR)
 
 test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
-	$(BIN)/python -m local prepare --hapi --browser --orthanc
+	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
 	$(MAKE) --no-print-directory static
 	scripts/test $(BIN)
 

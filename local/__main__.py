@@ -24,6 +24,7 @@ import typer
 
 from local import demo as demonstration
 from local.browser import ensure_chromium
+from local.helm import ensure_helm
 from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.orthanc import ensure_installed, orthanc_server
@@ -120,6 +121,7 @@ def prepare(
     hapi: Annotated[bool, typer.Option("--hapi", help="build the HAPI server as well")] = False,
     browser: Annotated[bool, typer.Option("--browser", help="install Chromium as well, for tests of pages")] = False,
     orthanc: Annotated[bool, typer.Option("--orthanc", help="install Orthanc as well")] = False,
+    helm: Annotated[bool, typer.Option("--helm", help="compile Helm as well, for tests of the chart")] = False,
 ) -> None:
     """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
     with _ending_in_a_line():
@@ -132,6 +134,8 @@ def prepare(
             ensure_chromium()
         if orthanc:
             ensure_installed()
+        if helm:
+            ensure_helm()
 
 
 @contextlib.contextmanager

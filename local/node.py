@@ -82,14 +82,15 @@ def ensure_packages(cache_folder: Path = CACHE, sources: Path = SOURCES) -> Path
     folder = packages_folder(cache_folder, sources)
     if not folder.exists():
         cache_folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(cache_folder / "node.lock"):
+        with only_one(cache_folder / "node.lock"):
             if not folder.exists():
                 _install(folder, sources)
     return folder
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[None]:
+    """Hold a lock file: one process at a time, released even after SIGKILL."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel, even after SIGKILL
         yield

@@ -12,13 +12,14 @@ PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 )
-PROGRAMS = "az|azd|curl|docker|func|git|jq|kubectl|make|npm|pip"
+PROGRAMS = "az|azd|curl|docker|func|git|helm|jq|kubectl|make|npm|pip"
 
 NEEDED = {
     "az": "an Azure subscription",
     "azd": "an Azure subscription",
     "docker": "Docker",
     "func": "Azure Functions Core Tools",
+    "helm": "Kubernetes",
     "kubectl": "Kubernetes",
 }
 """Programs that no test runs: what they take, which is what their pages must say."""

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from local.helm import FOLDER
+
 CHART = Path(__file__).parents[2] / "deploy" / "helm"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
@@ -38,6 +40,10 @@ FULL: dict[str, Any] = {
 """As much as possible, and otherwise than by default."""
 
 
+OLDEST = "1.29.0"
+"""The oldest Kubernetes that the chart says it runs on."""
+
+
 def merged(given: dict[str, Any], over: dict[str, Any] = VALUES) -> dict[str, Any]:
     """Return values over those of the chart, as Helm lays them."""
     both = dict(over)
@@ -49,10 +55,11 @@ def merged(given: dict[str, Any], over: dict[str, Any] = VALUES) -> dict[str, An
 
 def helm() -> str:
     """Return where Helm is, or skip, saying so."""
-    found = os.environ.get("HELM") or shutil.which("helm")
-    if not found:
-        pytest.skip("Helm 3 is not here: put it on the PATH, or its path into HELM")
-    return found
+    made = FOLDER / "helm"
+    path = os.environ.get("HELM") or (str(made) if made.exists() else shutil.which("helm"))
+    if not path:
+        pytest.skip("Helm 3 is not here: python -m local prepare --helm, or its path into HELM")
+    return path
 
 
 def run(values: dict[str, Any], folder: Path, name: str = "sync") -> subprocess.CompletedProcess[str]:
@@ -60,6 +67,7 @@ def run(values: dict[str, Any], folder: Path, name: str = "sync") -> subprocess.
     file = folder / "values.json"
     file.write_text(json.dumps(values))
     command = [helm(), "template", name, str(CHART), "--namespace", "imaging", "--values", str(file)]
+    command += ["--kube-version", OLDEST]  # a cluster tells its own; without one Helm assumes what it was built with
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -67,7 +75,7 @@ def rendered(values: dict[str, Any], folder: Path, name: str = "sync") -> dict[t
     """Return the manifests by kind and name."""
     done = run(values, folder, name)
     assert done.returncode == 0, done.stderr
-    documents = [each for each in yaml.safe_load_all(done.stdout) if each]
-    found = {(each["kind"], each["metadata"]["name"]): each for each in documents}
-    assert len(found) == len(documents), "no two manifests of one kind and name"
-    return found
+    documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+    manifests = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+    assert len(manifests) == len(documents), "no two manifests of one kind and name"
+    return manifests
