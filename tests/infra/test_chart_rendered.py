@@ -6,8 +6,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from local.helm import FOLDER, SCHEMAS
+from sync.cli import app
 from tests.infra.chart import FULL, LEAST, OLDEST, merged, rendered, run
 
 NAME = "sync-dicom-fhir-sync"
@@ -149,3 +151,9 @@ def test_helm_refuses_by_the_schema_before_anything_is_sent(tmp_path):
     assert refused.returncode != 0
     assert "minReplicas" in refused.stderr
     assert json.loads((tmp_path / "values.json").read_text())["functions"]["minReplicas"] == 0
+
+
+def test_the_watch_runs_a_command_that_there_is(tmp_path):
+    command = pod(rendered(LEAST, tmp_path)["Deployment", f"{NAME}-watch"])["containers"][0]["command"]
+    assert command[:3] == ["python", "-m", "sync"]
+    assert CliRunner().invoke(app, [*command[3:], "--help"]).exit_code == 0

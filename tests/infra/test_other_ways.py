@@ -1,34 +1,10 @@
-"""The container image and the Kubernetes manifest speak of the same files, queues and settings as the code."""
+"""The container image, and what is published to Azure, hold the files that the functions import."""
 
-import json
 import re
 
-from typer.testing import CliRunner
-
-from sync.adapters.azure import names as azure_names
-from sync.cli import app
-from sync.config import Settings
 from tests.infra.templates import INFRA
 
 ROOT = INFRA.parent
-MANIFEST = (ROOT / "deploy" / "kubernetes" / "sync.yaml").read_text()
-
-
-def test_the_manifest_scales_on_the_queues_that_functions_read():
-    assert re.findall(r"queueName: (\S+)", MANIFEST) == [azure_names.OBJECTS_QUEUE, azure_names.STUDIES_QUEUE]
-
-
-def test_the_manifest_sets_only_what_somebody_reads():
-    given = set(re.findall(r"^  (DICOM_SYNC_\w+|AzureWebJobs\w+):", MANIFEST, re.MULTILINE))
-    assert given - {"AzureWebJobsStorage__credential"} <= set(Settings.variables())
-    assert "DICOM_SYNC_FHIR_URL" in given
-
-
-def test_the_manifest_runs_only_commands_that_there_are():
-    commands = [json.loads(each) for each in re.findall(r"command: (\[.*\])", MANIFEST)]
-    assert [words[:3] for words in commands] == [["python", "-m", "sync"]] * len(commands)
-    for words in commands:
-        assert CliRunner().invoke(app, [*words[3:], "--help"]).exit_code == 0
 
 
 def test_the_image_holds_all_that_the_functions_import_and_nothing_else():
