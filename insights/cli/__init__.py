@@ -17,5 +17,6 @@ COMMANDS = {
         "insights.cli.cohorts:app",
         "Cohorts of patients by a definition: check, run, dummy data, differences.",
     ),
+    "similar": ("insights.cli.similar:similar", "Tell how patients like one were treated, and how it went on.", True),
 }
 """By name: ``module:attribute``, first sentence of the help, and what else `sync.cli.loading.CommandPlace` holds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -76,11 +76,36 @@ def day_of_question(definition: Definition, known: Collected, located: Located) 
     return definition.as_of
 
 
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """A use of a code set: where, for records of which kind, and its name."""
+
+    path: tuple[str | int, ...]
+    kind: str
+    codes: str
+
+
+def codings(definition: Definition) -> list[Coding]:
+    """Return the uses of code sets in the criteria of a definition."""
+    return [
+        Coding((*path, criterion.kind, "in"), criterion.kind, criterion.value.codes)
+        for path, criterion in _criteria(definition)
+        if criterion.kind in _CODED_IN
+    ]
+
+
 def check_systems(
     connection: duckdb.DuckDBPyConnection, definition: Definition, codes: CodeSets, located: Located
 ) -> list[str]:
+    """Check the code systems of a definition; see `check_coded`."""
+    return check_coded(connection, codings(definition), codes, located)
+
+
+def check_coded(
+    connection: duckdb.DuckDBPyConnection, uses: Iterable[Coding], codes: CodeSets, located: Located
+) -> list[str]:
     """
-    Check that the data uses the code systems of the definition, and return those of which it uses none of the codes.
+    Check that the data uses the code systems that are asked for, and return those of which it uses none of the codes.
 
     Raises
     ------
@@ -88,21 +113,17 @@ def check_systems(
         ``cohort.unknown_system``: records of the kind are there, and none is coded in any system of the set.
     """
     notes = []
-    for path, criterion in _criteria(definition):
-        tables = _CODED_IN.get(criterion.kind)
-        if tables is None:
-            continue
-        name = criterion.value.codes
-        used = _systems(connection, tables)
-        asked = {code.system for code in codes[name]}
+    for use in uses:
+        used = _systems(connection, _CODED_IN[use.kind])
+        asked = {code.system for code in codes[use.codes]}
         if used and not asked & used:
             raise located.error(
-                (*path, criterion.kind, "in"),
-                f"no {criterion.kind} in the data is coded in a system of {name!r}",
+                use.path,
+                f"no {use.kind} in the data is coded in a system of {use.codes!r}",
                 "cohort.unknown_system",
                 f"The data uses: {', '.join(sorted(used)[:5])}.",
             )
-        notes += [f"{name}: no {criterion.kind} is coded in {system}" for system in sorted(asked - used)]
+        notes += [f"{use.codes}: no {use.kind} is coded in {system}" for system in sorted(asked - used)]
     return notes
 
 
@@ -125,10 +146,15 @@ def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], C
         yield from below(("who", number), criterion)
 
 
+def raw_funnel(connection: duckdb.DuckDBPyConnection, question: Question) -> list[Raw]:
+    """Return the counts of all steps, unprotected, the people of the data first; what extracts read is materialised."""
+    question.materialise(connection)
+    return [Raw(*(int(count) for count in row[1:])) for row in connection.execute(question.funnel()).fetchall()]
+
+
 def ask(connection: duckdb.DuckDBPyConnection, question: Question, minimum: int) -> Answer:
     """Ask the data. What extracts read is materialised; nothing else is written."""
-    question.materialise(connection)
-    rows = [Raw(*(int(count) for count in row[1:])) for row in connection.execute(question.funnel()).fetchall()]
+    rows = raw_funnel(connection, question)
     counted = protect(rows, minimum)
     steps = [FunnelStep("people in the data", "all", counted[0])]
     steps += [

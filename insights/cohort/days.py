@@ -47,7 +47,17 @@ def inside(window: Window, first: str, last: str) -> str:
     )
 
 
-def completed_years(born: str, at: date) -> str:
-    """Return the completed years on a day; who is born on 29 February completes one on 1 March of other years."""
-    later = f"month({born}) * 100 + day({born}) > {at.month * 100 + at.day}"
-    return f"({at.year} - year({born}) - CASE WHEN {later} THEN 1 ELSE 0 END)"
+def completed_years(born: str, at: date | str) -> str:
+    """
+    Return the completed years on a day; who is born on 29 February completes one on 1 March of other years.
+
+    Parameters
+    ----------
+    at
+        The day, or a day as SQL.
+    """
+    year, month_and_day = f"year({at})", f"month({at}) * 100 + day({at})"
+    if isinstance(at, date):
+        year, month_and_day = str(at.year), str(at.month * 100 + at.day)
+    later = f"month({born}) * 100 + day({born}) > {month_and_day}"
+    return f"({year} - year({born}) - CASE WHEN {later} THEN 1 ELSE 0 END)"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from insights.cohort.located import Located, read_located
 from insights.cohort.windows import window
@@ -23,6 +23,13 @@ def _window(value: str) -> str:
     return value
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("as_of is a day, such as 2026-06-30")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 When = Annotated[str, BeforeValidator(lambda value: _window(value) if isinstance(value, str) else value)]
@@ -231,20 +238,13 @@ class Definition(Part):
     cohort: Name
     purpose: Words | None = None
     approval: Words | None = None
-    as_of: date | None = None
+    as_of: Day | None = None
     codes: dict[Name, Annotated[tuple[CodeEntry, ...], Field(min_length=1)]] = {}
     who: tuple[Criterion, ...] = Field(min_length=1)
     get: Get = Get()
     consent: Literal["required", "opt-out", "none"] = "opt-out"
     restricted: bool = False
     tests: tuple[Example, ...] = ()
-
-    @field_validator("as_of", mode="before")
-    @classmethod
-    def _day(cls, value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-            raise ValueError("as_of is a day, such as 2026-06-30")
-        return value
 
 
 def read_definition(file: Path) -> tuple[Definition, Located]:
@@ -265,12 +265,18 @@ def parse_definition(located: Located) -> Definition:
     try:
         definition = Definition.model_validate(located.value)
     except ValidationError as problem:
-        raise _first(problem, located) from None
-    for path, name in named_codes(definition):
-        if name not in definition.codes:
-            known = ", ".join(definition.codes) or "none"
-            raise located.error(path, f"there are no codes {name!r}", "cohort.unknown_codes", f"Known: {known}.")
+        raise first_fault(problem, located) from None
+    check_names(named_codes(definition), definition.codes, located)
     return definition
+
+
+def check_names(named: Iterable[tuple[tuple[str | int, ...], str]], known: Iterable[str], located: Located) -> None:
+    """Refuse the first name of codes that is not among those known; see `read_definition`."""
+    names = tuple(known)
+    for path, name in named:
+        if name not in names:
+            hint = f"Known: {', '.join(names) or 'none'}."
+            raise located.error(path, f"there are no codes {name!r}", "cohort.unknown_codes", hint)
 
 
 def named_codes(definition: Definition) -> list[tuple[tuple[str | int, ...], str]]:
@@ -300,7 +306,7 @@ def _names(criterion: Criterion, path: tuple[str | int, ...], found: list[tuple[
                 found.append(((*path, criterion.kind, key), name))
 
 
-def _first(problem: ValidationError, located: Located) -> Exception:
+def first_fault(problem: ValidationError, located: Located) -> Exception:
     """Name the fault that is deepest in the file: of a choice the branch that was meant."""
     faults = problem.errors(include_input=False, include_url=False, include_context=False)
     fault = max(faults, key=lambda fault: len(_path(fault["loc"], located)))

@@ -17,6 +17,7 @@ from insights.cohort.days import day, first_day, last_day
 from insights.cohort.definition import Definition
 from insights.cohort.reports import REPORT_STUDY
 from insights.cohort.words import criterion_words
+from insights.views.shape import literal
 
 _HOPS = 8
 """Merges of merges that are followed; people behind a longer chain are not counted."""
@@ -71,11 +72,14 @@ class Question:
     ----------
     steps
         In order; each asks those who passed the ones before.
+    without
+        Id of a person who is not asked about at all; None for everybody.
     """
 
     definition: Definition
     asked: Asked
     steps: tuple[Step, ...]
+    without: str | None = None
 
     def with_relations(self, select: str, *more: str, into: str = "") -> str:
         """
@@ -89,7 +93,8 @@ class Question:
             Temporary table for the result.
         """
         relations = [_PEOPLE.strip()]
-        relations.append("passed_0 AS (SELECT patient_id FROM person)")
+        others = "" if self.without is None else f" WHERE patient_id <> {literal(self.without)}"
+        relations.append(f"passed_0 AS (SELECT patient_id FROM person{others})")
         for number, step in enumerate(self.steps, start=1):
             relations.append(f"answer_{number} AS ({step.answers})")
             relations.append(

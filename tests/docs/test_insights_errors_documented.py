@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CODE = re.compile(r"\"((?:view|data|collect|cohort|insights)\.[a-z_]+)\"|\b(insights\.not_installed):")
-MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch)")
+CODE = re.compile(
+    r"\"((?:view|data|collect|cohort|similar|timeline|spark|insights)\.[a-z_]+)\"|\b(insights\.not_installed):"
+)
+MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timeline|spark)")
 
 
 def codes_in_source():

@@ -28,7 +28,7 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
 
-QUESTIONS = ("python -m sync collect", "python -m sync cohort")
+QUESTIONS = ("python -m sync collect", "python -m sync cohort", "python -m sync similar")
 """Commands that need no world, but the files of the one before."""
 
 DEPLOYED = ("$TOKEN", "$API_URL")
@@ -147,7 +147,7 @@ def not_run(line: str) -> str | None:
     if plain(line) in NOT_RUN:
         return NOT_RUN[plain(line)]
     if plain(line).startswith(QUESTIONS):
-        return "tests/insights/test_tutorial.py types them one after the other, on data of their own"
+        return "tests/insights types them one after the other, on data of their own"
     if any(variable in line for variable in DEPLOYED):
         return "takes what only a deployment gives"
     missing = (needed for name, needed in NEEDED.items() if re.search(rf"(?:^|[|;&(]\s*)(?:\w+=\S* )*{name}\s", line))

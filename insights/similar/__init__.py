@@ -1,0 +1,6 @@
+"""
+Patients similar to one: how they were treated and how it went on.
+
+Similar is what a rule says, criterion by criterion and within calipers; nothing is weighed or scored. Only counts and
+curves of groups leave, never a row about a person.
+"""

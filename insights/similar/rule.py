@@ -1,0 +1,228 @@
+"""The rule that says who is similar, what is followed and which treatments are compared. Line and column in errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from insights.cohort.definition import (
+    CodeEntry,
+    Criterion,
+    Day,
+    Definition,
+    Name,
+    Part,
+    check_names,
+    first_fault,
+    named_codes,
+)
+from insights.cohort.located import Located, read_located
+
+_SPAN = re.compile(r"^(\d{1,4}) (day|week|month|year)s?$")
+_DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
+_MOST_POINTS = 120
+"""Points of a curve."""
+
+
+class Span(Part):
+    """A span of time, such as ``3 months``; a month is a twelfth of 365.25 days."""
+
+    count: int
+    unit: Literal["day", "week", "month", "year"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        found = _SPAN.match(" ".join(str(value).split()))
+        if found is None:
+            raise ValueError("a span is N days, weeks, months or years")
+        return {"count": int(found.group(1)), "unit": found.group(2)}
+
+    @property
+    def days(self) -> float:
+        """Return it in days."""
+        return self.count * _DAYS[self.unit]
+
+    def times(self, number: int) -> str:
+        """Return a multiple of it in words."""
+        return f"{number * self.count} {self.unit}s"
+
+
+class AgeCaliper(Part):
+    """Completed years on the day of the diagnosis."""
+
+    within: int = Field(ge=0, le=100)
+
+
+class SizeCaliper(Part):
+    """
+    Size of the lesion: the largest one measured near the diagnosis.
+
+    Attributes
+    ----------
+    within
+        Per cent of the patient's.
+    near
+        How far from the diagnosis, before or after.
+    """
+
+    codes: str = Field(alias="in")
+    unit: str
+    within: float = Field(gt=0, le=100)
+    near: Span = Span(count=90, unit="day")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _per_cent(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("within"), str):
+            return {**value, "within": value["within"].removesuffix("%").strip()}
+        return value
+
+
+class Like(Part):
+    """What is compared with the patient."""
+
+    sex: Literal["same"] | None = None
+    age: AgeCaliper | None = None
+    lesion: SizeCaliper | None = None
+
+
+class Coded(Part):
+    """Records of one kind with the codes of a set."""
+
+    diagnosis: str | None = None
+    procedure: str | None = None
+    medication: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give exactly one of diagnosis, procedure, medication")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Return which kind it is."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def codes(self) -> str:
+        """Return the name of the codes."""
+        return str(getattr(self, self.kind))
+
+
+Event = Literal["death"] | Coded
+
+
+class Follow(Part):
+    """
+    What is followed.
+
+    Attributes
+    ----------
+    event
+        The first of these ends the time.
+    landmark
+        Treatments begun until then are compared, and the time begins then: who did not live to be treated would
+        otherwise count against not being treated.
+    """
+
+    event: Annotated[
+        tuple[Event, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+    ] = ("death",)
+    landmark: Span = Span(count=90, unit="day")
+    every: Span = Span(count=6, unit="month")
+    until: Span = Span(count=5, unit="year")
+
+    @model_validator(mode="after")
+    def _points(self) -> Self:
+        if self.every.count == 0 or self.until.days / self.every.days > _MOST_POINTS:
+            raise ValueError(f"a curve has {_MOST_POINTS} points at most: choose every and until so")
+        return self
+
+    @property
+    def death(self) -> bool:
+        """Return whether death is an event."""
+        return "death" in self.event
+
+    @property
+    def points(self) -> int:
+        """Return how many points a curve has after the first."""
+        return int(self.until.days / self.every.days + 1e-9)
+
+
+class Rule(Part):
+    """
+    Who is similar to a patient, and what is told of them.
+
+    Attributes
+    ----------
+    who
+        As in a cohort; the first is the diagnosis at which the clock starts.
+    like
+        Compared with the patient.
+    treatments
+        By name; people are grouped by which of them they had.
+    """
+
+    similar: Name
+    as_of: Day | None = None
+    codes: dict[Name, Annotated[tuple[CodeEntry, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    who: tuple[Criterion, ...] = Field(min_length=1)
+    like: Like = Like()
+    treatments: dict[Name, Coded] = Field(min_length=1, max_length=6)
+    follow: Follow = Follow()
+    consent: Literal["required", "opt-out", "none"] = "opt-out"
+    restricted: bool = False
+
+    @model_validator(mode="after")
+    def _clock(self) -> Self:
+        if self.who[0].kind != "diagnosis":
+            raise ValueError("the first criterion of who is the diagnosis at which the clock starts")
+        return self
+
+    def definition(self) -> Definition:
+        """Return the part of it that is a cohort."""
+        return Definition(
+            cohort=self.similar,
+            as_of=self.as_of,
+            codes=self.codes,
+            who=self.who,
+            consent=self.consent,
+            restricted=self.restricted,
+        )
+
+
+def read_rule(file: Path) -> tuple[Rule, Located]:
+    """
+    Read a rule.
+
+    Raises
+    ------
+    CohortError
+        ``cohort.no_file``, ``cohort.yaml``, ``cohort.invalid``, ``cohort.unknown_codes``: each with line and column.
+    """
+    located = read_located(file)
+    try:
+        rule = Rule.model_validate(located.value)
+    except ValidationError as problem:
+        raise first_fault(problem, located) from None
+    check_names([*named_codes(rule.definition()), *_named(rule)], rule.codes, located)
+    return rule, located
+
+
+def _named(rule: Rule) -> list[tuple[tuple[str | int, ...], str]]:
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    if rule.like.lesion is not None:
+        found.append((("like", "lesion", "in"), rule.like.lesion.codes))
+    found += [(("treatments", name, each.kind), each.codes) for name, each in rule.treatments.items()]
+    for number, event in enumerate(rule.follow.event):
+        if isinstance(event, Coded):
+            found.append((("follow", "event", number, event.kind), event.codes))
+            found.append((("follow", "event", event.kind), event.codes))
+    return found
