@@ -176,10 +176,10 @@ def until(true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
 
 
 @contextlib.contextmanager
-def up(fhir: str, **environment: str) -> Iterator[World]:
-    """Run ``python -m local up`` for the length of the block."""
+def up(fhir: str, *options: str, **environment: str) -> Iterator[World]:
+    """Run ``python -m local up``, with more options, for the length of the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "local", "up", "--fhir", fhir],
+        [sys.executable, "-m", "local", "up", "--fhir", fhir, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

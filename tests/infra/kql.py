@@ -13,7 +13,14 @@ Row = Mapping[str, Any]
 _NAME = re.compile(r'where name == "([\w.]+)"')
 _IN = re.compile(r'where tostring\(customDimensions\["([\w.]+)"\]\) in \((.*)\)')
 _SUMMARIZE = re.compile(r"summarize value = (.+)")
-_COALESCE = re.compile(r"extend value = coalesce\(value, (\S+)\)")
+_COALESCE = re.compile(r"extend value = coalesce\((?:toreal\()?value\)?, (\S+)\)")
+_FAILING = re.compile(
+    r'summarize done = countif\((?P<outcome>tostring\(customDimensions\["([\w.]+)"\]\)) == "done"\), '
+    r'failed = countif\((?P=outcome) == "failed"\), since = min\(timestamp\) '
+    r'by tostring\(customDimensions\["([\w.]+)"\]\), tostring\(customDimensions\["([\w.]+)"\]\)'
+)
+_ONLY_FAILED = "where done == 0 and failed > 0"
+_FOR_SECONDS = "summarize value = max((now() - since) / 1s)"
 _FRESH = re.compile(r"extend value = iff\(now\(\) < datetime\((\S+)\) \+ 1h, (\S+), value\)")
 
 
@@ -28,11 +35,10 @@ def value(query: str, rows: Sequence[Row], now: datetime) -> float:
         raise NotSpoken(table)
     found, result = list(rows), None
     for step in steps:
-        if name := _NAME.fullmatch(step):
-            found = [row for row in found if row["name"] == name[1]]
-        elif limit := _IN.fullmatch(step):
-            allowed = json.loads(f"[{limit[2]}]")
-            found = [row for row in found if str(row["customDimensions"].get(limit[1], "")) in allowed]
+        if (filtered := _filtered(step, found)) is not None:
+            found = filtered
+        elif step == _FOR_SECONDS:
+            result = max(((now - row["since"]).total_seconds() for row in found), default=None)
         elif aggregate := _SUMMARIZE.fullmatch(step):
             result = _aggregate(aggregate[1], found)
         elif default := _COALESCE.fullmatch(step):
@@ -46,6 +52,20 @@ def value(query: str, rows: Sequence[Row], now: datetime) -> float:
     return result
 
 
+def _filtered(step: str, rows: Sequence[Row]) -> list[Row] | None:
+    """Return the rows after a step that gives rows; None if it is none of these."""
+    if name := _NAME.fullmatch(step):
+        return [row for row in rows if row["name"] == name[1]]
+    if limit := _IN.fullmatch(step):
+        allowed = json.loads(f"[{limit[2]}]")
+        return [row for row in rows if str(row["customDimensions"].get(limit[1], "")) in allowed]
+    if grouped := _FAILING.fullmatch(step):
+        return _runs(rows, outcome=grouped[2], by=grouped.groups()[2:])
+    if step == _ONLY_FAILED:
+        return [row for row in rows if row["done"] == 0 and row["failed"] > 0]
+    return None
+
+
 def _aggregate(said: str, rows: Sequence[Row]) -> float | None:
     """Aggregate; of no rows ``max`` and ``sum`` give null, and ``count`` gives 0."""
     if said == "max(coalesce(valueMax, valueSum))":
@@ -55,3 +75,17 @@ def _aggregate(said: str, rows: Sequence[Row]) -> float | None:
     if said == "todouble(count())":
         return float(len(rows))
     raise NotSpoken(said)
+
+
+def _runs(rows: Sequence[Row], *, outcome: str, by: Sequence[str]) -> list[Row]:
+    """Count runs that are done and that failed, and give the first time, of each combination of attributes."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row["customDimensions"].get(key, "")) for key in by), []).append(row)
+    return [
+        {
+            **{word: sum(row["customDimensions"].get(outcome) == word for row in each) for word in ("done", "failed")},
+            "since": min(row["timestamp"] for row in each),
+        }
+        for each in groups.values()
+    ]
