@@ -57,6 +57,10 @@ class CohortError(InsightsError):
     """A definition is wrong, or the data cannot answer it."""
 
 
+class OutcomeError(InsightsError):
+    """A rule is wrong, or the data has no such reader or model."""
+
+
 class Withheld(InsightsError):
     """An answer would say too much of too few people, or what it needs was not given."""
 

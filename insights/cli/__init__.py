@@ -18,5 +18,13 @@ COMMANDS = {
         "Cohorts of patients by a definition: check, run, dummy data, differences.",
     ),
     "similar": ("insights.cli.similar:similar", "Tell how patients like one were treated, and how it went on.", True),
+    "feedback": (
+        "insights.cli.feedback:app",
+        "Feedback to a reader: what was said, what was found.",
+    ),
+    "models": (
+        "insights.cli.models:app",
+        "Findings and sizes of an algorithm against outcomes.",
+    ),
 }
 """By name: ``module:attribute``, first sentence of the help, and what else `sync.cli.loading.CommandPlace` holds."""

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from insights.cohort.definition import CodeExpression, CodeFile, Definition
+from insights.cohort.definition import CodeExpression, CodeFile, Coding
 from insights.cohort.located import Located
 
 SNOMED_CT = "http://snomed.info/sct"
@@ -42,7 +42,7 @@ def lock_file(definition_file: Path) -> Path:
     return definition_file.with_suffix(".lock.json")
 
 
-def read_codes(definition: Definition, located: Located) -> CodeSets:
+def read_codes(definition: Coding, located: Located) -> CodeSets:
     """
     Resolve every code set.
 
@@ -54,7 +54,7 @@ def read_codes(definition: Definition, located: Located) -> CodeSets:
     return {name: _set(name, definition, located) for name in sorted(definition.codes)}
 
 
-def _set(name: str, definition: Definition, located: Located) -> tuple[Code, ...]:
+def _set(name: str, definition: Coding, located: Located) -> tuple[Code, ...]:
     found: set[Code] = set()
     for number, entry in enumerate(definition.codes[name]):
         path = ("codes", name, number)

@@ -223,7 +223,13 @@ class Example(Part):
     encounters: tuple[ExampleRecord, ...] = ()
 
 
-class Definition(Part):
+class Coding(Part):
+    """What has sets of codes, by name."""
+
+    codes: dict[Name, Annotated[tuple[CodeEntry, ...], Field(min_length=1)]] = {}
+
+
+class Definition(Coding):
     """
     Who is in, and what is wanted of them.
 
@@ -239,7 +245,6 @@ class Definition(Part):
     purpose: Words | None = None
     approval: Words | None = None
     as_of: Day | None = None
-    codes: dict[Name, Annotated[tuple[CodeEntry, ...], Field(min_length=1)]] = {}
     who: tuple[Criterion, ...] = Field(min_length=1)
     get: Get = Get()
     consent: Literal["required", "opt-out", "none"] = "opt-out"
@@ -307,7 +312,13 @@ def _names(criterion: Criterion, path: tuple[str | int, ...], found: list[tuple[
 
 
 def first_fault(problem: ValidationError, located: Located) -> Exception:
-    """Name the fault that is deepest in the file: of a choice the branch that was meant."""
+    """Return the error of a definition that is not valid; see `fault_of`."""
+    path, text = fault_of(problem, located)
+    return located.error(path, text, "cohort.invalid")
+
+
+def fault_of(problem: ValidationError, located: Located) -> tuple[tuple[str | int, ...], str]:
+    """Return place and text of the fault that is deepest in the file: of a choice the branch that was meant."""
     faults = problem.errors(include_input=False, include_url=False, include_context=False)
     fault = max(faults, key=lambda fault: len(_path(fault["loc"], located)))
     path = _path(fault["loc"], located)
@@ -316,7 +327,7 @@ def first_fault(problem: ValidationError, located: Located) -> Exception:
         text = f"there is no field {str(fault['loc'][-1])!r} here"
     if fault["type"] == "missing":
         text = f"{fault['loc'][-1]!s} is missing"
-    return located.error(path, text, "cohort.invalid")
+    return path, text
 
 
 def _path(loc: Sequence[str | int], located: Located) -> tuple[str | int, ...]:

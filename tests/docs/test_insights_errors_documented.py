@@ -5,9 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(
-    r"\"((?:view|data|collect|cohort|similar|timeline|spark|insights)\.[a-z_]+)\"|\b(insights\.not_installed):"
+    r"\"((?:view|data|collect|cohort|similar|timeline|spark|outcome|feedback|models|insights)\.[a-z_]+)\""
+    r"|\b(insights\.not_installed):"
 )
-MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timeline|spark)")
+MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timeline|spark|outcomes)")
 
 
 def codes_in_source():

@@ -28,7 +28,7 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
 
-QUESTIONS = ("python -m sync collect", "python -m sync cohort", "python -m sync similar")
+QUESTIONS = tuple(f"python -m sync {name}" for name in ("collect", "cohort", "similar", "feedback", "models"))
 """Commands that need no world, but the files of the one before."""
 
 DEPLOYED = ("$TOKEN", "$API_URL")

@@ -1,0 +1,84 @@
+"""``python -m sync models``: what an algorithm said of images beside what was found later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insights.cli.reporting import command, console
+
+app = typer.Typer(
+    name="models",
+    help="Findings and sizes of an algorithm against outcomes.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+RuleFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rule, YAML.", show_default=False)]
+DataFolder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")]
+
+
+@app.callback()
+def _models() -> None:
+    """Hold the commands on models."""
+
+
+@app.command("report")
+@command
+def report_model(
+    file: RuleFile,
+    *,
+    model: Annotated[
+        str, typer.Option(metavar="NAME VERSION", help="Name and version of its Device.", show_default=False)
+    ],
+    out: OutFolder,
+    data: DataFolder = Path("data"),
+    rows: Annotated[
+        bool,
+        typer.Option("--rows", help="Write truth.ndjson and small cells too; needs purpose and approval, is audited."),
+    ] = False,
+    identified: Annotated[bool, typer.Option("--identified", help="Rows with real ids and UIDs.")] = False,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the pseudonyms; without it one beside the data.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """
+    Compare what one version of an algorithm said with what was found, and recommended sizes with implants.
+
+    A confusion matrix with predictive values, agreement and kappa; sensitivity and specificity as they are and
+    corrected for partial verification, withheld where no negative finding was verified; bias and limits of sizes.
+    Cells below `DICOM_SYNC_MINIMUM_CELL` (11) people are hidden, with what they could be computed from, unless rows may
+    leave. Which outcome answers which finding, and the limits: docs/models.md.
+
+    **Examples**
+
+    - figures: `python -m sync models report nodules.yaml --model "Nodule Finder 2.1" --out figures`
+
+    - for training too: `python -m sync models report nodules.yaml --model "Nodule Finder 2.1" --out truth --rows`
+
+    **Exit codes**
+
+    - 0: the report is written
+
+    - 1: too few people, or rows without purpose and approval; nothing was written
+
+    - 2: the rule or the data is wrong, or no such model has findings; nothing was written
+    """
+    from insights.outcomes.models import Wanted, report  # noqa: PLC0415 -- loaded when the command runs
+    from insights.settings import InsightsSettings  # noqa: PLC0415
+
+    wanted = Wanted(
+        out=out,
+        overwrite=overwrite,
+        rows=rows or identified,
+        identified=identified,
+        key=key,
+        minimum=InsightsSettings.load().minimum_cell,
+    )
+    typer.echo(report(file, data, model, wanted), nl=False)
+    console().print(f"written to {out}")

@@ -1,0 +1,125 @@
+"""
+The four cells of said and found, what can be computed of them, and which of it may be told.
+
+A cell is hidden if it has few people; with it everything from which it could be computed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from insights.cohort.protection import safe
+from insights.outcomes.matching import Matched
+from insights.statistics import BlandAltman, Interval, Proportion, begg_greenes, bland_altman, kappa, wilson
+
+_CELLS = {
+    (True, True): "true_positive",
+    (True, False): "false_positive",
+    (False, True): "false_negative",
+    (False, False): "true_negative",
+    (True, None): "unverified_positive",
+    (False, None): "unverified_negative",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """
+    Findings by what was said and found.
+
+    Attributes
+    ----------
+    counts
+        By `true_positive` … `unverified_negative`.
+    people
+        Whose findings these are; as many people or fewer.
+    """
+
+    counts: dict[str, int]
+    people: dict[str, int]
+
+
+def cells_of(matched: Iterable[Matched]) -> Cells:
+    """Count findings that say yes or no."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in matched:
+        if each.finding.said is not None:
+            truth = each.answer.truth.found if each.answer else None
+            found[_CELLS[each.finding.said, truth]].append(each.finding.patient_id)
+    names = _CELLS.values()
+    return Cells({name: len(found[name]) for name in names}, {name: len(set(found[name])) for name in names})
+
+
+def measures(cells: Cells, minimum: int) -> dict[str, Any]:
+    """
+    Return what may be told; None is hidden, or cannot be computed.
+
+    Parameters
+    ----------
+    minimum
+        Fewest people of a cell that is shown; 1 shows all.
+    """
+    counts = cells.counts
+    shown = {name: safe(cells.people[name], minimum) and safe(counts[name], minimum) for name in counts}
+    positive, negative = (
+        all(shown[name] for name in names)
+        for names in (("true_positive", "false_positive"), ("false_negative", "true_negative"))
+    )
+    told: dict[str, Any] = {
+        name: counts[name] if (positive if name in ("true_positive", "false_positive") else negative) else None
+        for name in _CELLS.values()
+        if not name.startswith("unverified")
+    }
+    every = positive and negative
+    accuracy = begg_greenes(**counts)
+    verified = {
+        "positive": positive and shown["unverified_positive"],
+        "negative": negative and shown["unverified_negative"],
+    }
+    whole = every and all(verified.values())
+    table = [[counts["true_positive"], counts["false_positive"]], [counts["false_negative"], counts["true_negative"]]]
+    agreed = wilson(table[0][0] + table[1][1], sum(map(sum, table)))
+    chance = kappa(table)
+    return {
+        "cells": told,
+        "hidden": not whole,
+        "verified_positive": _share(accuracy.verified_positive) if verified["positive"] else None,
+        "verified_negative": _share(accuracy.verified_negative) if verified["negative"] else None,
+        "ppv": _share(accuracy.ppv) if positive else None,
+        "npv": _share(accuracy.npv) if negative else None,
+        "agreement": _share(agreed) if every else None,
+        "kappa": _value(chance.value, chance.interval) if every else None,
+        "sensitivity_naive": _share(accuracy.naive_sensitivity) if every else None,
+        "specificity_naive": _share(accuracy.naive_specificity) if every else None,
+        "sensitivity": _value(accuracy.sensitivity, accuracy.sensitivity_interval) if whole else None,
+        "specificity": _value(accuracy.specificity, accuracy.specificity_interval) if whole else None,
+        "no_verified_negatives": accuracy.naive_sensitivity is None,
+    }
+
+
+def size_measures(matched: Sequence[Matched], minimum: int) -> dict[str, Any]:
+    """Return bias and limits of agreement, recommended less used, in millimetres; withheld of few people."""
+    answered = [each for each in matched if each.answer and each.answer.truth.size and each.finding.size]
+    people = len({each.finding.patient_id for each in answered})
+    if not safe(people, minimum):
+        return {"pairs": None, "hidden": True, "recommended": None, "bland_altman": None}
+    pairs = [(each.finding.size or 0.0, each.answer.truth.size or 0.0) for each in answered if each.answer]
+    found: BlandAltman | None = bland_altman(pairs)
+    rest = len(matched) - len(pairs)
+    return {
+        "pairs": len(pairs),
+        "hidden": False,
+        "recommended": len(matched) if safe(rest, minimum) else None,
+        "bland_altman": None if found is None else asdict(found),
+    }
+
+
+def _share(proportion: Proportion | None) -> dict[str, Any] | None:
+    return None if proportion is None or proportion.value is None else asdict(proportion)
+
+
+def _value(value: float | None, interval: Interval | None) -> dict[str, Any] | None:
+    return None if value is None else {"value": value, "interval": asdict(interval) if interval else None}

@@ -1,0 +1,175 @@
+"""Feedback to one reader: what was said, what was found, and of how many reads anything is known. No scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from insights.collect.store import Store
+from insights.errors import OutcomeError
+from insights.outcomes.findings import read_reads
+from insights.outcomes.matching import Matched, match
+from insights.outcomes.people import choose_people
+from insights.outcomes.rule import prepare
+from insights.outcomes.truths import read_truths
+from insights.outcomes.writing import Results, audit, case, said_of, write_results
+from insights.views import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """
+    What a reader gets.
+
+    Attributes
+    ----------
+    reads, preliminary
+        Final imaging reports, and those that are not.
+    known
+        Reads with a final outcome.
+    open_reads
+        Reads without one whose days are not over yet.
+    uncoded
+        Reads in which no code of the rule is; an outcome of theirs is shown without agreement.
+    matched
+        Every finding, with its outcomes.
+    """
+
+    rule: str
+    as_of: str
+    within_days: int
+    reads: int
+    preliminary: int
+    known: int
+    open_reads: int
+    uncoded: int
+    matched: tuple[Matched, ...]
+
+    @property
+    def headline(self) -> str:
+        """Return of how many reads an outcome is known."""
+        return f"An outcome is known of {self.known} of {self.reads} reads."
+
+
+def agreement(matched: Matched) -> str:
+    """Return whether what was said was found; empty where one of them is not known."""
+    found = matched.answer.truth.found if matched.answer else None
+    if found is None or matched.finding.said is None:
+        return ""
+    return "concordant" if found is matched.finding.said else "discordant"
+
+
+def feedback(file: Path, data: Path, reader: str) -> Feedback:
+    """
+    Return the feedback to a reader from collected data.
+
+    Raises
+    ------
+    OutcomeError
+        The rule is wrong, or no report names the reader.
+    """
+    prepared = prepare(file)
+    rule = prepared.rule
+    if rule.said is None:
+        raise OutcomeError(f"{prepared.located.where(())}: said and found are missing", code="outcome.nothing_said")
+    with Store(data).reading(Catalogue.shipped()) as reading:
+        people = choose_people(reading, prepared, research=False)
+        reads = read_reads(reading.connection, reader, rule, prepared.codes)
+        truths = read_truths(reading.connection, rule, prepared.codes)
+    matched = match(reads.findings, truths, rule.within_days)
+    known = {each.finding.record_id for each in matched if each.answer}
+    opened = people.as_of - timedelta(days=rule.within_days)
+    still = {each.finding.record_id for each in matched if each.finding.days is None or each.finding.days.last > opened}
+    return Feedback(
+        rule=rule.rule,
+        as_of=people.as_of.isoformat(),
+        within_days=rule.within_days,
+        reads=reads.count,
+        preliminary=reads.preliminary,
+        known=len(known),
+        open_reads=len(still - known),
+        uncoded=len({each.finding.record_id for each in matched if each.finding.said is None}),
+        matched=matched,
+    )
+
+
+def report(file: Path, data: Path, reader: str, out: Path, *, overwrite: bool = False) -> str:
+    """
+    Write the feedback to a reader as text, JSON and CSV, readable by the owner only, and note it; return the text.
+
+    Raises
+    ------
+    OutcomeError
+        See `feedback`.
+    CohortError
+        ``cohort.out_exists``, ``cohort.out``.
+    """
+    given = feedback(file, data, reader)
+    shown = [each for each in given.matched if each.outcome != "none"]
+    rows = [_row(each) for each in shown]
+    results = Results(_text(given, shown), _facts(given, rows), {"cases.csv": rows})
+    write_results(out, results, overwrite=overwrite)
+    audit(data, {"command": "feedback report", "rule": given.rule, "reader": reader, "rows": len(rows)}, out)
+    return results.text
+
+
+def _row(matched: Matched) -> dict[str, Any]:
+    return {**case(matched), "agreement": agreement(matched)}
+
+
+def _facts(given: Feedback, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "rule": given.rule,
+        "as_of": given.as_of,
+        "within_days": given.within_days,
+        "headline": given.headline,
+        "reads": given.reads,
+        "reads_with_outcome": given.known,
+        "reads_still_open": given.open_reads,
+        "reads_without_code": given.uncoded,
+        "preliminary_reports": given.preliminary,
+        "agreement": dict(sorted(Counter(row["agreement"] for row in rows if row["agreement"]).items())),
+        "cases": rows,
+    }
+
+
+def _text(given: Feedback, shown: list[Matched]) -> str:
+    lines = [
+        f"# {given.rule}: feedback on your reads",
+        "",
+        given.headline,
+        "",
+        f"As of {given.as_of}; outcomes of 0 to {given.within_days} days after the study. For you alone.",
+        "",
+        "| report | you said | where | was found | by | days between | agreement | note |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for each in shown:
+        row = case(each)
+        where = " ".join(part for part in (row["side"], row["site"]) if part not in ("", "none"))
+        note = "; ".join(part for part in (row["flags"], _other(each)) if part)
+        cells = [
+            row["record_id"], said_of(each.finding.said), where, row["was_found"], row["found_by"],
+            row["days_between"], agreement(each), note,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Still within {given.within_days} days: {given.open_reads} reads. Without such a code: {given.uncoded}.",
+        f"Preliminary reports, which are no reads yet: {given.preliminary}.",
+        "",
+        "Cases with an outcome are no fair sample: patients who look ill are examined further (docs/feedback.md).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _other(matched: Matched) -> str:
+    """Return what is shown and not counted."""
+    parts = (("later", matched.later), ("waiting", matched.waiting), ("other side", matched.other_side))
+    said = [f"{name}: {len(pairs)}" for name, pairs in parts if pairs]
+    if matched.undecidable:
+        said.append(f"date too vague: {len(matched.undecidable)}")
+    return ", ".join(said)

@@ -1,0 +1,244 @@
+"""What was said of images: by a reader in reports, by an algorithm in Observations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from insights.cohort.codes import CodeSets
+from insights.cohort.days import first_day, last_day
+from insights.cohort.records import has_code
+from insights.errors import OutcomeError
+from insights.outcomes.coded import LATERALITY, common_place, judged, place, place_of
+from insights.outcomes.matching import Finding, Place
+from insights.outcomes.rule import Rule, Size
+from insights.outcomes.truths import days_of
+
+_IMAGING = "regexp_matches(coalesce(r.category, ''), '(^|[|])(RAD|IMG|LP29684-5|imaging)([|]|$)')"
+_LABELLED = "regexp_matches(coalesce(r.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
+_SIDE = f"""(SELECT min(c.value_code) FROM observation_component AS c
+             WHERE c.observation_id = o.id AND c.code = '{LATERALITY}')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """
+    The reads of one reader.
+
+    Attributes
+    ----------
+    count
+        Final imaging reports.
+    findings
+        What they say, one or more a report; `said` is None where no code of the rule is in it.
+    preliminary
+        Reports that are not final, so no reads yet.
+    """
+
+    count: int
+    findings: tuple[Finding, ...]
+    preliminary: int
+
+
+def read_reads(connection: duckdb.DuckDBPyConnection, reader: str, rule: Rule, codes: CodeSets) -> Reads:
+    """
+    Return the reads of a reader.
+
+    Parameters
+    ----------
+    reader
+        ``Practitioner/ID`` (roles of it count), ``SYSTEM|VALUE`` or a value alone, as the reports have it.
+
+    Raises
+    ------
+    OutcomeError
+        ``feedback.unknown_reader``: no report names that reader.
+    """
+    connection.execute(_REPORTS.format(labelled="FALSE" if rule.restricted else _LABELLED), _reader(reader))
+    row = connection.execute("SELECT count(*) FILTER (final), count(*) FILTER (NOT final) FROM read").fetchone()
+    assert row is not None
+    if row == (0, 0):
+        raise OutcomeError(
+            "no imaging report names that reader",
+            code="feedback.unknown_reader",
+            hint="Give Practitioner/ID, or SYSTEM|VALUE as resultsInterpreter.identifier has it.",
+        )
+    assert rule.said is not None
+    concluded = judged("c.code_system", "c.code", rule.said, codes)
+    reports = connection.execute(
+        f"""SELECT r.id, any_value(r.patient_id), any_value(r.study_id), {first_day("any_value(r.at)")},
+                   {last_day("any_value(r.at)")}, bool_or({concluded})
+            FROM read AS r LEFT JOIN report_conclusion AS c ON c.report_id = r.id
+            WHERE r.final GROUP BY r.id ORDER BY r.id"""
+    ).fetchall()
+    results, studies = _results(connection, rule, codes), _series(connection, rule, codes)
+    findings: list[Finding] = []
+    for identity, patient, study, first, last, said in reports:
+        plain = Finding(identity, identity, patient, days_of(first, last), study_id=study)
+        findings += _of_report(plain, said, results[identity], studies[study])
+    return Reads(int(row[0]), tuple(findings), int(row[1]))
+
+
+def _reader(reader: str) -> list[str]:
+    """Return id, system and value that a reader may be named by; what is not meant is empty."""
+    if reader.startswith("Practitioner/"):
+        return [reader.removeprefix("Practitioner/"), "", ""]
+    system, bar, value = reader.rpartition("|")
+    return ["", system if bar else "", value]
+
+
+_REPORTS = f"""
+CREATE OR REPLACE TEMP TABLE read AS
+WITH asked AS (SELECT ? AS id, ? AS system, ? AS value)
+SELECT r.id, any_value(w.patient_id) AS patient_id, any_value(s.study_id) AS study_id,
+       any_value(coalesce(r.effective, r.effective_start, r.issued)) AS at,
+       bool_or(r.status IN ('final', 'amended', 'corrected', 'appended')) AS final
+FROM diagnostic_report AS r JOIN record_of AS w ON w.record_id = r.patient_id
+JOIN member AS m ON m.patient_id = w.patient_id
+LEFT JOIN (SELECT report_id, min(study_id) AS study_id FROM report_of GROUP BY report_id) AS s ON s.report_id = r.id
+WHERE ({_IMAGING} OR s.study_id IS NOT NULL) AND coalesce(r.status, '') NOT IN ('entered-in-error', 'cancelled')
+  AND NOT {{labelled}}
+  AND r.id IN (
+    SELECT i.report_id FROM report_interpreter AS i CROSS JOIN asked AS a
+    LEFT JOIN practitioner_role AS p ON p.id = i.interpreter_id
+    WHERE i.interpreter_id = a.id OR p.practitioner_id = a.id
+       OR (a.value <> '' AND i.identifier_value = a.value AND a.system IN ('', coalesce(i.identifier_system, '')))
+  )
+GROUP BY r.id"""
+
+
+_Result = tuple[bool | None, Place]
+
+
+def _results(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> dict[str, list[_Result]]:
+    """Return what the Observations of each read say, and where."""
+    assert rule.said is not None
+    value = judged("o.value_code_system", "o.value_code", rule.said, codes)
+    own = judged("o.code_system", "o.code", rule.said, codes)
+    rows = connection.execute(
+        f"""SELECT l.report_id, o.id, bool_or(coalesce({value}, {own})), any_value({_SIDE}),
+                   any_value({place("o.body_site_system", "o.body_site", rule, codes)})
+            FROM report_result AS l JOIN read AS r ON r.id = l.report_id
+            JOIN observation AS o ON o.id = l.observation_id
+            WHERE coalesce(o.status, '') NOT IN ('entered-in-error', 'cancelled') GROUP BY ALL ORDER BY 1, 2"""
+    ).fetchall()
+    found: dict[str, list[_Result]] = defaultdict(list)
+    for report, _, said, side, site in rows:
+        found[report].append((said, place_of(site, side, rule)))
+    return found
+
+
+def _series(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> dict[str | None, list[Place]]:
+    """Return the places that the series of the studies show."""
+    rows = connection.execute(
+        f"""SELECT DISTINCT study_id, laterality, {place("body_site_system", "body_site", rule, codes)}
+            FROM imaging_series WHERE body_site IS NOT NULL ORDER BY ALL"""
+    ).fetchall()
+    found: dict[str | None, list[Place]] = defaultdict(list)
+    for study, side, site in rows:
+        found[study].append(place_of(site, side, rule))
+    return found
+
+
+def _of_report(
+    plain: Finding,
+    said: bool | None,  # noqa: FBT001 -- it is the value that is judged
+    results: Sequence[_Result],
+    series: list[Place],
+) -> list[Finding]:
+    """
+    Return the findings of a report: what its conclusion says, else its results; one a place that it says yes of.
+
+    The place is that of the results that say so, else of all of them, else of the series.
+    """
+    told_by = "conclusionCode"
+    if said is None:
+        judgements = {each for each, _ in results if each is not None}
+        said = True if True in judgements else False if judgements else None
+        told_by = "result" if judgements else ""
+    places = sorted({where for each, where in results if each is said and said is not None}, key=repr)
+    if said is not True or not places[1:]:
+        known = [common_place(places or [where for _, where in results]), common_place(series)]
+        places = [next((each for each in known if each.site is not None), known[0])]
+    alone = len(places) == 1
+    return [
+        Finding(
+            plain.id if alone else f"{plain.id}#{number}",
+            plain.record_id, plain.patient_id, plain.days, where, said, None, plain.study_id, told_by,
+        )
+        for number, where in enumerate(places, start=1)
+    ]  # fmt: skip
+
+
+def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[str, ...]:
+    """
+    Return the Devices of an algorithm by its name and version, as ``NAME VERSION``.
+
+    Raises
+    ------
+    OutcomeError
+        ``models.unknown``: no Device of that name and version has Observations; those that have are named.
+    """
+    rows = connection.execute(
+        """SELECT DISTINCT d.id, coalesce(d.name, d.model_name) || coalesce(' ' || d.version, '') AS named
+           FROM device AS d JOIN observation AS o ON o.device_id = d.id
+           WHERE coalesce(d.name, d.model_name) IS NOT NULL ORDER BY ALL"""
+    ).fetchall()
+    found = tuple(identity for identity, named in rows if named == model)
+    if not found:
+        known = sorted({named for _, named in rows})
+        raise OutcomeError(
+            "no model of that name and version has findings",
+            code="models.unknown",
+            hint=f"Known: {', '.join(known[:10]) or 'none'}.",
+        )
+    return found
+
+
+def model_findings(
+    connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets
+) -> list[Finding]:
+    """Return the Observations of a model that say yes or no; preliminary ones too, for that is what models write."""
+    assert rule.said is not None
+    value = judged("o.value_code_system", "o.value_code", rule.said, codes)
+    own = judged("o.code_system", "o.code", rule.said, codes)
+    query = _model_query(f"bool_or(coalesce({value}, {own}))", "NULL", rule, codes)
+    return _model_rows(connection, query, devices, rule)
+
+
+def model_sizes(
+    connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets, size: Size
+) -> list[Finding]:
+    """Return the sizes in millimetres that a model recommended; other units never count."""
+    wanted = has_code("o.code_system", "o.code", codes[size.said])
+    value = f"max(CASE WHEN {wanted} AND o.value_unit = 'mm' AND o.value_quantity > 0 THEN o.value_quantity END)"
+    return _model_rows(connection, _model_query("NULL", value, rule, codes), devices, rule)
+
+
+def _model_query(said: str, value: str, rule: Rule, codes: CodeSets) -> str:
+    labelled = "FALSE" if rule.restricted else _LABELLED.replace("r.", "o.")
+    at = "any_value(coalesce(o.effective, o.effective_instant, o.effective_start, s.started, o.issued))"
+    return f"""
+    SELECT o.id, any_value(w.patient_id), any_value(o.study_id), {first_day(at)}, {last_day(at)},
+           {said} AS said, {value} AS value, any_value({_SIDE}),
+           any_value({place("o.body_site_system", "o.body_site", rule, codes)})
+    FROM observation AS o JOIN record_of AS w ON w.record_id = o.patient_id
+    JOIN member AS m ON m.patient_id = w.patient_id LEFT JOIN imaging_study AS s ON s.id = o.study_id
+    WHERE list_contains(?, o.device_id) AND coalesce(o.status, '') NOT IN ('entered-in-error', 'cancelled')
+      AND NOT {labelled}
+    GROUP BY o.id HAVING coalesce(said::INTEGER, value::INTEGER) IS NOT NULL ORDER BY o.id"""
+
+
+def _model_rows(connection: duckdb.DuckDBPyConnection, query: str, devices: Sequence[str], rule: Rule) -> list[Finding]:
+    return [
+        Finding(
+            identity, identity, patient, days_of(first, last), place_of(site, side, rule), said,
+            None if value is None else float(value), study, "observation",
+        )
+        for identity, patient, study, first, last, said, value, side, site in connection.execute(
+            query, [list(devices)]
+        ).fetchall()
+    ]  # fmt: skip

@@ -1,0 +1,197 @@
+"""A report on one version of an algorithm: what it found against what was found, and sizes against implants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from insights.cohort.deidentify import Pseudonyms, read_key
+from insights.cohort.protection import MINIMUM
+from insights.collect.store import Reading, Store
+from insights.errors import OutcomeError, Withheld
+from insights.outcomes.cells import cells_of, measures, size_measures
+from insights.outcomes.findings import model_devices, model_findings, model_sizes
+from insights.outcomes.matching import Matched, match
+from insights.outcomes.people import People, choose_people
+from insights.outcomes.rule import Prepared, prepare
+from insights.outcomes.telling import model_text
+from insights.outcomes.truths import read_implants, read_truths
+from insights.outcomes.writing import Results, audit, said_of, write_results
+from insights.views import Catalogue
+
+KEY = "pseudonym.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    How a report is wanted.
+
+    Attributes
+    ----------
+    rows
+        ``truth.ndjson``, and small cells as they are; needs purpose and approval.
+    identified
+        With real ids and UIDs.
+    key
+        File with the key of the site; None for the one beside the data.
+    """
+
+    out: Path
+    overwrite: bool = False
+    rows: bool = False
+    identified: bool = False
+    key: Path | None = None
+    minimum: int = MINIMUM
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a model said, with the outcomes, and the Study Instance UIDs by the id of their study."""
+
+    people: People
+    findings: tuple[Matched, ...]
+    sizes: tuple[Matched, ...]
+    study_uids: dict[str, str]
+
+
+def report(file: Path, data: Path, model: str, wanted: Wanted) -> str:
+    """
+    Write a report on a model as text and JSON, and the outcomes of its findings if rows are wanted; return the text.
+
+    Raises
+    ------
+    OutcomeError
+        The rule is wrong, or no model of that name and version has findings.
+    Withheld
+        ``outcome.approval_missing``, ``outcome.too_few``; nothing was written.
+    """
+    prepared = prepare(file)
+    if wanted.rows:
+        _check_approval(prepared)
+    with Store(data).reading(Catalogue.shipped()) as reading:
+        compared = _compare(reading, prepared, model)
+        version = reading.collected.data_version
+    answered = [each for each in (*compared.findings, *compared.sizes) if each.answer]
+    if 0 < len({each.finding.patient_id for each in answered}) < wanted.minimum:
+        raise Withheld(
+            f"outcomes are known of fewer than {wanted.minimum} people", code="outcome.too_few", hint="Wait for more."
+        )
+    facts = _facts(prepared, compared, model, 1 if wanted.rows else wanted.minimum) | {"data": version}
+    tables = {"truth.ndjson": _truth(prepared, compared, model, wanted, data)} if wanted.rows else {}
+    results = Results(model_text(facts), facts, tables)
+    write_results(wanted.out, results, overwrite=wanted.overwrite)
+    if wanted.rows:
+        noted = {"purpose": prepared.rule.purpose, "approval": prepared.rule.approval, "identified": wanted.identified}
+        told = {"command": "models report", "rule": prepared.rule.rule, "model": model, **noted}
+        audit(data, {**told, "rows": len(tables["truth.ndjson"])}, wanted.out)
+    return results.text
+
+
+def _check_approval(prepared: Prepared) -> None:
+    for field in ("purpose", "approval"):
+        if getattr(prepared.rule, field) is None:
+            place = prepared.located.where((field,))
+            raise Withheld(f"{place}: rows need {field}", code="outcome.approval_missing", hint="Counts need neither.")
+
+
+def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
+    rule, codes, connection = prepared.rule, prepared.codes, reading.connection
+    people = choose_people(reading, prepared, research=True)
+    devices = model_devices(connection, model)
+    findings: tuple[Matched, ...] = ()
+    sizes: tuple[Matched, ...] = ()
+    if rule.said is not None:
+        said = model_findings(connection, devices, rule, codes)
+        findings = match(said, read_truths(connection, rule, codes), rule.within_days)
+    if rule.size is not None:
+        recommended = model_sizes(connection, devices, rule, codes, rule.size)
+        sizes = match(recommended, read_implants(connection, rule, codes, rule.size), rule.size.within_days)
+    if not findings and not sizes:
+        raise OutcomeError(
+            "no finding of this model has a code of the rule",
+            code="models.nothing_coded",
+            hint="Compare `said` and `size` of the rule with the codes of the model's Observations.",
+        )
+    uids = connection.execute("SELECT id, study_uid FROM imaging_study WHERE study_uid IS NOT NULL").fetchall()
+    return Compared(people, findings, sizes, dict(uids))
+
+
+def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> dict[str, Any]:
+    rule = prepared.rule
+    facts: dict[str, Any] = {
+        "rule": rule.rule,
+        "model": model,
+        "as_of": compared.people.as_of.isoformat(),
+        "minimum": minimum,
+        "findings": None,
+        "sizes": None,
+    }
+    if rule.said is not None:
+        certain = [each for each in compared.findings if not (each.answer and each.answer.flags)]
+        every = measures(cells_of(compared.findings), minimum)
+        flagged = len(compared.findings) - len(certain)
+        facts["findings"] = {
+            "within_days": rule.within_days,
+            "all": every,
+            # beside the figures of all, those of a part tell the rest: it must be no small cell either
+            "certain": measures(cells_of(certain), minimum) if flagged and _may_tell_rest(compared, minimum) else None,
+            "not_counted": _not_counted(compared.findings, minimum),
+        }
+    if rule.size is not None:
+        facts["sizes"] = {
+            "within_days": rule.size.within_days,
+            **size_measures(compared.sizes, minimum),
+            "not_counted": _not_counted(compared.sizes, minimum),
+        }
+    return facts
+
+
+def _may_tell_rest(compared: Compared, minimum: int) -> bool:
+    """Return whether no cell of the flagged pairs is a small one."""
+    rest = cells_of([each for each in compared.findings if each.answer and each.answer.flags])
+    return all(count == 0 or count >= minimum for count in rest.people.values())
+
+
+def _not_counted(matched: Sequence[Matched], minimum: int) -> dict[str, int | None]:
+    """Return how many findings have outcomes that are shown and not counted; None is hidden."""
+    names = {"other_side": "other side", "waiting": "waiting", "undecidable": "undecidable"}
+    counts = {name: len({each.finding.patient_id for each in matched if getattr(each, name)}) for name in names}
+    return {name: count if count == 0 or count >= minimum else None for name, count in counts.items()}
+
+
+def _truth(prepared: Prepared, compared: Compared, model: str, wanted: Wanted, data: Path) -> list[dict[str, Any]]:
+    """Return what was found of each finding, for training: pseudonyms and hashed UIDs unless they are identified."""
+    names = None
+    if not wanted.identified:
+        names = Pseudonyms.of_project(read_key(wanted.key or data / KEY), str(prepared.rule.approval))
+
+    def name(kind: str, value: str) -> str:
+        return value if names is None else names.name(kind, value)
+
+    rows = []
+    for each in (*compared.findings, *compared.sizes):
+        if each.answer is None:
+            continue
+        finding, truth = each.finding, each.answer.truth
+        uid = compared.study_uids.get(finding.study_id or "")
+        rows.append(
+            {
+                "model": model,
+                "finding": name("finding", finding.id),
+                "patient": name("patient", finding.patient_id),
+                "study_uid": uid if names is None or uid is None else names.uid(uid),
+                "said": said_of(finding.said) or None,
+                "said_size_mm": finding.size,
+                "site": finding.place.site,
+                "side": finding.place.side,
+                "found": said_of(truth.found) or None,
+                "used_size_mm": truth.size,
+                "found_by": truth.kind,
+                "days_between": each.answer.between,
+                "flags": list(each.answer.flags),
+            }
+        )
+    return sorted(rows, key=lambda row: (str(row["patient"]), str(row["finding"])))

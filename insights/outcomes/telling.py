@@ -1,0 +1,105 @@
+"""A report on a model in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_HIDDEN = "hidden (small cell)"
+_MEASURES = (
+    ("ppv", "positive predictive value"),
+    ("npv", "negative predictive value"),
+    ("agreement", "agreement"),
+    ("kappa", "kappa"),
+    ("sensitivity_naive", "sensitivity, of the verified alone"),
+    ("sensitivity", "sensitivity, corrected (Begg and Greenes)"),
+    ("specificity_naive", "specificity, of the verified alone"),
+    ("specificity", "specificity, corrected (Begg and Greenes)"),
+)
+_ACCURACY = ("sensitivity_naive", "sensitivity", "specificity_naive", "specificity")
+
+
+def model_text(facts: Mapping[str, Any]) -> str:
+    """Return the report; what is hidden or cannot be computed says so."""
+    lines = [f"# {facts['model']}: {facts['rule']}", "", f"As of {facts['as_of']}.", ""]
+    if facts["findings"] is not None:
+        lines += _findings(facts["findings"])
+    if facts["sizes"] is not None:
+        lines += _sizes(facts["sizes"])
+    lines += [
+        "Patients who look ill are examined further, so those with an outcome are no fair sample. An outcome may rest",
+        "on the finding itself, and a treatment on the model's advice. Findings of one patient are not independent:",
+        "intervals are too narrow. Read docs/models.md before a figure is used.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _findings(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"## Findings, outcomes of 0 to {found['within_days']} days", "", *_table(found["all"])]
+    if found["certain"] is not None:
+        lines += ["Without pairs whose site or side is not known:", "", *_table(found["certain"])]
+    return [*lines, _rest(found["not_counted"]), ""]
+
+
+def _table(told: Mapping[str, Any]) -> list[str]:
+    cells = {name: _HIDDEN if count is None else str(count) for name, count in told["cells"].items()}
+    lines = [
+        "| model | found: yes | found: no | verified |",
+        "|---|---|---|---|",
+        f"| yes | {cells['true_positive']} | {cells['false_positive']} | {_share(told['verified_positive'])} |",
+        f"| no | {cells['false_negative']} | {cells['true_negative']} | {_share(told['verified_negative'])} |",
+        "",
+        "| measure | value | 95 % interval |",
+        "|---|---|---|",
+    ]
+    for name, words in _MEASURES:
+        value = told[name]
+        if value is None:
+            withheld = name in _ACCURACY and told["no_verified_negatives"]
+            why = "withheld: no negative finding was verified" if withheld else "not told: a small cell, or nothing"
+            lines.append(f"| {words} | {why} | |")
+        else:
+            of = f" ({value['count']} of {value['total']})" if "count" in value else ""
+            lines.append(f"| {words} | {value['value']:.3f}{of} | {_interval(value['interval'])} |")
+    return [*lines, ""]
+
+
+def _share(value: Mapping[str, Any] | None) -> str:
+    return "not told" if value is None else f"{value['count']} of {value['total']}"
+
+
+def _interval(value: Mapping[str, float] | None) -> str:
+    return "" if value is None else f"{value['low']:.3f} to {value['high']:.3f}"
+
+
+def _sizes(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"## Sizes, recommended less implanted, within {found['within_days']} days", ""]
+    if found["hidden"]:
+        return [*lines, "Too few people for figures.", ""]
+    whole = _HIDDEN if found["recommended"] is None else str(found["recommended"])
+    lines += [f"Implants are known of {found['pairs']} of {whole} recommendations.", ""]
+    values = found["bland_altman"]
+    if values is None:
+        return [*lines, "Limits of agreement need two pairs.", ""]
+    limits, bias = values["limits"], values["bias_interval"]
+    lines += [
+        "| measure | mm | 95 % interval |",
+        "|---|---|---|",
+        f"| bias | {values['bias']:.2f} | {bias['low']:.2f} to {bias['high']:.2f} |",
+        f"| lower limit of agreement | {limits['low']:.2f} | {_mm(values['lower_interval'])} |",
+        f"| upper limit of agreement | {limits['high']:.2f} | {_mm(values['upper_interval'])} |",
+        "",
+    ]
+    return [*lines, _rest(found["not_counted"]), ""]
+
+
+def _mm(value: Mapping[str, float]) -> str:
+    return f"{value['low']:.2f} to {value['high']:.2f}"
+
+
+def _rest(counts: Mapping[str, int | None]) -> str:
+    told = {name: "few" if count is None else str(count) for name, count in counts.items()}
+    return (
+        f"Not counted: people with an outcome of the other side: {told['other_side']}; with a preliminary one: "
+        f"{told['waiting']}; with a date that is too vague: {told['undecidable']}."
+    )

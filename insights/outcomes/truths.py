@@ -1,0 +1,121 @@
+"""What was found: pathology reports, else procedures, else conditions; and implants with their sizes."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import duckdb
+
+from insights.cohort.codes import CodeSets
+from insights.cohort.days import first_day, last_day
+from insights.cohort.records import has_code
+from insights.outcomes.coded import common_place, judged, place, place_of
+from insights.outcomes.matching import Days, Truth
+from insights.outcomes.rule import Judged, Rule, Size
+
+_FINAL = {"final", "amended", "corrected", "appended", "completed", "confirmed"}
+_LABELLED = "regexp_matches(coalesce(r.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
+_PATHOLOGY = "regexp_matches(coalesce(r.category, ''), '(^|[|])(PAT|SP|CP|LP7839-6)([|]|$)')"
+"""Categories of pathology and cytopathology: HL7 table 0074, LOINC."""
+
+KINDS = ("pathology", "procedure", "condition")
+"""From the strongest to the weakest."""
+
+
+def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> list[Truth]:
+    """Return the outcomes of members that are coded as the rule has it; one row a record."""
+    assert rule.found is not None
+    queries = (_pathology(rule, codes, rule.found), _procedures(rule, codes, rule.found), _conditions(rule, codes))
+    found = []
+    for rank, (kind, query) in enumerate(zip(KINDS, queries, strict=True)):
+        for row in connection.execute(query).fetchall():
+            identity, patient, status, positive, places, first, last = row
+            where = common_place([place_of(each, None, rule) for each in places or ()])
+            final = status in _FINAL
+            found.append(Truth(identity, kind, rank, patient, days_of(first, last), final, where, found=positive))
+    return found
+
+
+def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, size: Size) -> list[Truth]:
+    """
+    Return the devices that were implanted, with the size that their property says; other units than mm never count.
+
+    Source: FHIR R4 Procedure.focalDevice with action implanted, Device.property; DICOM millimetres.
+    """
+    used = has_code("d.type_system", "d.type", codes[size.used])
+    query = f"""
+    SELECT r.id || '/' || d.device_id, w.patient_id, any_value(r.status), min(d.value_quantity),
+           list(DISTINCT {place("r.body_site_system", "r.body_site", rule, codes)}) AS places,
+           {_days("coalesce(r.performed, r.performed_start)")}
+    FROM procedure AS r JOIN procedure_device AS p ON p.procedure_id = r.id
+    JOIN device_property AS d ON d.device_id = p.device_id JOIN record_of AS w ON w.record_id = r.patient_id
+    JOIN member AS m ON m.patient_id = w.patient_id
+    WHERE {used} AND d.value_unit = 'mm' AND d.value_quantity > 0 AND lower(coalesce(p.action, '')) IN
+          ('implanted', '257867005') AND {_status("entered-in-error", "not-done", "preparation")}
+      AND {_unlabelled(rule)}
+    GROUP BY r.id, d.device_id, w.patient_id ORDER BY 1"""
+    found = []
+    for identity, patient, status, value, places, first, last in connection.execute(query).fetchall():
+        where = common_place([place_of(each, None, rule) for each in places or ()])
+        days = days_of(first, last)
+        found.append(Truth(identity, "implant", 0, patient, days, status in _FINAL, where, size=float(value)))
+    return found
+
+
+def days_of(first: Any, last: Any) -> Days | None:
+    """Return an interval of days; None if one of them is not known."""
+    return Days(first, last) if isinstance(first, date) and isinstance(last, date) else None
+
+
+def _days(sql: str) -> str:
+    return f"{first_day(f'any_value({sql})')}, {last_day(f'any_value({sql})')}"
+
+
+def _status(*unwanted: str, name: str = "status") -> str:
+    return f"coalesce(r.{name}, '') NOT IN ({', '.join(repr(each) for each in unwanted)})"
+
+
+def _unlabelled(rule: Rule) -> str:
+    return "TRUE" if rule.restricted else f"NOT {_LABELLED}"
+
+
+def _pathology(rule: Rule, codes: CodeSets, found: Judged) -> str:
+    """Return pathology reports by their coded conclusions; of several the one that says yes counts."""
+    site = place("s.body_site_system", "s.body_site", rule, codes)
+    return f"""
+    SELECT r.id, w.patient_id, any_value(r.status), bool_or({judged("c.code_system", "c.code", found, codes)}) AS is_so,
+           list(DISTINCT {site}) FILTER (s.id IS NOT NULL),
+           {_days("coalesce(s.collected, s.collected_start, r.effective, r.effective_start, r.issued)")}
+    FROM diagnostic_report AS r JOIN report_conclusion AS c ON c.report_id = r.id
+    LEFT JOIN report_specimen AS l ON l.report_id = r.id LEFT JOIN specimen AS s ON s.id = l.specimen_id
+    JOIN record_of AS w ON w.record_id = r.patient_id JOIN member AS m ON m.patient_id = w.patient_id
+    WHERE ({_PATHOLOGY} OR l.specimen_id IS NOT NULL) AND {_status("entered-in-error", "cancelled")}
+      AND {_unlabelled(rule)}
+    GROUP BY r.id, w.patient_id HAVING is_so IS NOT NULL ORDER BY 1"""
+
+
+def _procedures(rule: Rule, codes: CodeSets, found: Judged) -> str:
+    coded = f"""coalesce({judged("r.code_system", "r.code", found, codes)},
+                         {judged("r.outcome_system", "r.outcome", found, codes)})"""
+    unwanted = _status("entered-in-error", "not-done", "stopped")
+    return _plain("procedure", rule, codes, coded, "r.status", "coalesce(r.performed, r.performed_start)", unwanted)
+
+
+def _conditions(rule: Rule, codes: CodeSets) -> str:
+    assert rule.found is not None
+    coded = judged("r.code_system", "r.code", rule.found, codes)
+    unwanted = _status("entered-in-error", "refuted", name="verification_status")
+    status = "coalesce(r.verification_status, 'confirmed')"
+    return _plain("condition", rule, codes, coded, status, "coalesce(r.recorded, r.onset, r.onset_start)", unwanted)
+
+
+def _plain(  # noqa: PLR0917 -- the parts of one query
+    table: str, rule: Rule, codes: CodeSets, coded: str, status: str, at: str, unwanted: str
+) -> str:
+    return f"""
+    SELECT r.id, w.patient_id, any_value({status}), bool_or({coded}) AS is_so,
+           list(DISTINCT {place("r.body_site_system", "r.body_site", rule, codes)}), {_days(at)}
+    FROM {table} AS r JOIN record_of AS w ON w.record_id = r.patient_id JOIN member AS m ON m.patient_id = w.patient_id
+    WHERE {unwanted} AND {_unlabelled(rule)}
+    GROUP BY r.id, w.patient_id HAVING is_so IS NOT NULL ORDER BY 1"""

@@ -1,0 +1,116 @@
+"""What a comparison writes: text, facts and rows, whole or not at all; and a note of who took rows."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from insights.cohort.results import MANIFEST, ResultFolder, hashes, write_json
+from insights.outcomes.matching import Matched, Pair
+
+AUDIT = "audit.ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """
+    What is written.
+
+    Attributes
+    ----------
+    tables
+        Rows by the name of their file, CSV or NDJSON.
+    """
+
+    text: str
+    facts: Mapping[str, Any]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+
+def write_results(out: Path, results: Results, *, overwrite: bool) -> None:
+    """
+    Write a folder that appears whole or not at all; its files are readable by the owner only.
+
+    Raises
+    ------
+    CohortError
+        ``cohort.out_exists``, ``cohort.out``.
+    """
+    with ResultFolder(out, overwrite=overwrite) as folder:
+        (folder / "report.md").write_text(results.text, "utf-8")
+        write_json(folder / "report.json", dict(results.facts))
+        for name, rows in results.tables.items():
+            (_write_csv if name.endswith(".csv") else _write_ndjson)(folder / name, rows)
+        write_json(folder / MANIFEST, {"outputs": hashes(folder)})
+        for file in folder.iterdir():
+            file.chmod(0o600)
+
+
+def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]) if rows else ["record_id"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_ndjson(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    file.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), "utf-8")
+
+
+def audit(data: Path, noted: Mapping[str, Any], out: Path) -> None:
+    """Note who took rows, when and how many; the file grows only."""
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):
+        who = f"uid {os.getuid()}"
+    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "who": who, **noted, "out": str(out)}
+    descriptor = os.open(data / AUDIT, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is told
+    """Return yes, no, or nothing."""
+    return "" if value is None else "yes" if value else "no"
+
+
+def case(matched: Matched) -> dict[str, str]:
+    """Return a finding and its outcomes as a row of texts."""
+    finding, answer = matched.finding, matched.answer
+    found = answer.truth if answer else None
+    return {
+        "record_id": finding.record_id,
+        "study_id": finding.study_id or "",
+        "patient_id": finding.patient_id,
+        "said": said_of(finding.said),
+        "said_size_mm": _number(finding.size),
+        "told_by": finding.told_by,
+        "site": finding.place.site or "",
+        "side": finding.place.side or "",
+        "outcome": matched.outcome,
+        "was_found": said_of(found.found) if found else "",
+        "used_size_mm": _number(found.size) if found else "",
+        "found_by": found.kind if found else "",
+        "found_id": found.id if found else "",
+        "days_between": answer.between if answer else "",
+        "flags": ", ".join(answer.flags) if answer else "",
+        "later": _ids(matched.later),
+        "waiting": _ids(matched.waiting),
+        "other_side": _ids(matched.other_side),
+        "undecidable": _ids(matched.undecidable),
+    }
+
+
+def _ids(pairs: Sequence[Pair]) -> str:
+    return " ".join(f"{each.truth.kind}/{each.truth.id}" for each in pairs)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
