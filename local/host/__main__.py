@@ -1,4 +1,4 @@
-"""``python -m local.host APP_DIR [--port N] [--lease SECONDS]``: serve one app until SIGTERM or Ctrl-C."""
+"""``python -m local.host APP_DIR [--port N] [--lease SECONDS] [--keys KEY]``: serve one app until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from local.host.functions_host import DEFAULT_LEASE, FunctionsHost, UnsupportedBindingError
-from local.host.http import RouteError
+from local.host.routing import RouteError
 from local.host.settings import HostSettingsError
 from local.host.timers import ScheduleError
 from local.host.worker import IndexingError
@@ -29,11 +29,12 @@ def main() -> None:
     parser.add_argument("app", type=Path, help="directory of function_app.py and host.json")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default) takes a free one")
     parser.add_argument("--lease", type=_lease, default=DEFAULT_LEASE, help="seconds of a message's lease (default 20)")
+    parser.add_argument("--keys", metavar="KEY", default="", help="ask for this key, as Azure's host does for its own")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
-        sound = asyncio.run(_serve(options.app.resolve(), port=options.port, lease=options.lease))
+        sound = asyncio.run(_serve(options.app.resolve(), port=options.port, lease=options.lease, key=options.keys))
     except _REFUSALS as refusal:
         parser.exit(2, f"{refusal}\n")
     _leave(0 if sound else 1)
@@ -59,12 +60,12 @@ def _lease(text: str) -> float:
     return seconds
 
 
-async def _serve(app: Path, *, port: int, lease: float) -> bool:
+async def _serve(app: Path, *, port: int, lease: float, key: str) -> bool:
     """Serve until told to stop; return whether that was the reason."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = await FunctionsHost.start(app, os.environ, port=port, lease=lease)
+    host = await FunctionsHost.start(app, os.environ, port=port, lease=lease, key=key)
     print(f"listening on http://127.0.0.1:{host.port}", flush=True)
     reasons = [asyncio.create_task(event.wait()) for event in (stop, host.broken)]
     await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)

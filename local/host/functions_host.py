@@ -16,7 +16,7 @@ from pathlib import Path
 from aiohttp import web
 from azure.storage.queue.aio import QueueServiceClient
 
-from local.host.http import LARGEST_BODY, add_functions
+from local.host.http import KEY_HEADER, LARGEST_BODY, HttpFunctions
 from local.host.queues import QueueListener
 from local.host.settings import HostSettings, read_host_settings
 from local.host.timers import Timer
@@ -42,7 +42,9 @@ class UnsupportedBindingError(Exception):
 class FunctionsHost:
     """A running app; made by `start`."""
 
-    def __init__(self, worker: Worker, settings: HostSettings, service: QueueServiceClient, lease: float) -> None:
+    def __init__(
+        self, worker: Worker, settings: HostSettings, service: QueueServiceClient, lease: float, key: str = ""
+    ) -> None:
         kinds = ("queuetrigger", "timertrigger", "httptrigger")
         by_kind: dict[str, list[Function]] = {kind: [] for kind in kinds} | _by_trigger(worker.functions)
         self._worker = worker
@@ -54,7 +56,14 @@ class FunctionsHost:
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_get("/admin/functions", self._list)
         app.router.add_post("/admin/functions/{name}", self._fire)
-        add_functions(app.router, by_kind["httptrigger"], worker, settings.route_prefix)
+        app.router.add_get("/admin/host/ping", self._ping)
+        app.router.add_post("/admin/host/drain", self._drain)
+        app.router.add_get("/admin/host/drain/status", self._drain_status)
+        app.router.add_get("/", self._ping)
+        functions = HttpFunctions(by_kind["httptrigger"], worker, settings.route_prefix, key)
+        app.router.add_route("*", "/{path:.*}", functions.answer)
+        self._key = key
+        self._draining = False
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LONGEST_STOP - 1)
         self._running: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -63,7 +72,13 @@ class FunctionsHost:
 
     @classmethod
     async def start(
-        cls, app_directory: Path, environment: Mapping[str, str], *, port: int = 0, lease: float = DEFAULT_LEASE
+        cls,
+        app_directory: Path,
+        environment: Mapping[str, str],
+        *,
+        port: int = 0,
+        lease: float = DEFAULT_LEASE,
+        key: str = "",
     ) -> FunctionsHost:
         """
         Index the app and serve it.
@@ -76,6 +91,8 @@ class FunctionsHost:
             0 takes a free one; the attribute ``port`` tells which.
         lease
             Seconds of a message's lease, at least 2.
+        key
+            Key of the host, which functions that are not anonymous and the drain ask for; empty: nothing asks.
 
         Raises
         ------
@@ -89,7 +106,7 @@ class FunctionsHost:
         if not environment.get(STORAGE):
             raise UnsupportedBindingError(f"{STORAGE}: expected the connection string of the queues' account")
         service = QueueServiceClient.from_connection_string(environment[STORAGE], retry_total=2)
-        host = cls(worker, settings, service, lease)
+        host = cls(worker, settings, service, lease, key)
         await host._serve(port)
         return host
 
@@ -137,6 +154,28 @@ class FunctionsHost:
             return web.Response(status=404, text="no timer function of this name")
         self._keep(asyncio.create_task(timer.fire()))
         return web.Response(status=202)
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        """Answer 200 whatever the state of the app, as the real host does."""
+        return web.Response()
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        """Take no more messages and fire no timer; requests are answered still. Idempotent."""
+        if not self._may_administer(request):
+            return web.Response(status=401)
+        self._draining = True
+        for part in self._parts():
+            part.stop()
+        return web.Response(status=202)
+
+    async def _drain_status(self, request: web.Request) -> web.Response:
+        if not self._may_administer(request):
+            return web.Response(status=401)
+        state = "Disabled" if not self._draining else "InProgress" if self._running else "Completed"
+        return web.json_response({"state": state, "outstandingInvocations": len(self._running)})
+
+    def _may_administer(self, request: web.Request) -> bool:
+        return not self._key or request.headers.get(KEY_HEADER) == self._key
 
 
 def _by_trigger(functions: Mapping[str, Function]) -> dict[str, list[Function]]:

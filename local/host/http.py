@@ -1,20 +1,21 @@
 """
-HTTP triggers: each becomes routes of one aiohttp application; requests go in as the worker's messages, responses out.
+HTTP triggers: requests go in as the worker's messages, responses out.
 
-Routes may hold ``{name}`` segments, and one ``{name?}`` at the end; constraints and catch-alls are refused. Keys are
-not asked for: whatever its authLevel, a function is open.
+Which function answers, and how it sees the request, is as on Azure's host: see `local.host.routing`; repeated headers
+and query values are joined by commas, names in a query are one whatever their case, and empty query values are dropped.
+Without a key given to `HttpFunctions` every function is open, whatever its authLevel.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from local.host.messages import RpcHttp, TypedData
+from local.host.routing import BadPathError, Routes
 from local.host.worker import Function, FunctionError, Worker
 
 logger = logging.getLogger(__name__)
@@ -22,68 +23,73 @@ logger = logging.getLogger(__name__)
 LARGEST_BODY = 100 * 1024 * 1024
 """Bytes of a request, as on Azure."""
 
-_SEGMENT = re.compile(r"[^{}/]+|\{\w+\}")
-_OPTIONAL = re.compile(r"(?P<before>.*)/\{(?P<name>\w+)\?\}")
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+KEY_HEADER, KEY_QUERY = "x-functions-key", "code"
 
 
-class RouteError(Exception):
-    """A route holds something that this host does not support."""
-
-
-def add_functions(routes: web.UrlDispatcher, functions: Iterable[Function], worker: Worker, prefix: str) -> None:
+class HttpFunctions:
     """
-    Add the routes of HTTP functions; those with fewer parameters go first, so that literal segments win.
+    The HTTP functions of an app behind one address.
+
+    Parameters
+    ----------
+    key
+        What functions that are not anonymous ask for; empty: nothing.
 
     Raises
     ------
     RouteError
-        See there.
+        See `Routes`.
     """
-    paths = [(path, each) for each in functions for path in _paths(each, prefix)]
-    for path, function in sorted(paths, key=lambda pair: pair[0].count("{")):
-        handler = _handler(function, worker)
-        for method in function.trigger.get("methods") or ["*"]:
-            routes.add_route(str(method).upper(), path, handler)
 
+    def __init__(self, functions: Iterable[Function], worker: Worker, prefix: str, key: str = "") -> None:
+        self._routes = Routes(functions, prefix)
+        self._worker = worker
+        self._key = key
 
-def _paths(function: Function, prefix: str) -> list[str]:
-    """Return the paths of a function: one, or two when its last parameter is optional."""
-    route = "/".join(part for part in (prefix, str(function.trigger.get("route") or function.name).strip("/")) if part)
-    optional = _OPTIONAL.fullmatch(route)
-    routes = [optional["before"], f"{optional['before']}/{{{optional['name']}}}"] if optional else [route]
-    if not all(_SEGMENT.fullmatch(segment) for each in routes for segment in each.split("/")):
-        raise RouteError(f"{function.name}: route {route!r} holds a segment that is not supported here")
-    return [f"/{each}" for each in routes]
-
-
-def _handler(function: Function, worker: Worker) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
+        """Run the function that a request is for: 404 without one, 401 without its key, 500 empty if it raises."""
         try:
-            returned = await worker.invoke(function, TypedData(http=await _request(request)))
+            found = self._routes.find(request.method, request.raw_path.partition("?")[0])
+        except BadPathError:
+            return web.Response(status=400)
+        if found is None:
+            return web.Response(status=404)
+        function, parameters = found
+        if not self._allowed(function, request):
+            return web.Response(status=401)
+        try:
+            returned = await self._worker.invoke(function, TypedData(http=await _request(request, parameters)))
         except FunctionError as failure:
             logger.error("%s failed: %s\n%s", function.name, failure, failure.stack_trace)  # noqa: TRY400 - its trace
             return web.Response(status=500)
         return _response(returned)
 
-    return handle
+    def _allowed(self, function: Function, request: web.Request) -> bool:
+        """Tell whether the request has the key; a header, even an empty one, hides the query's."""
+        if not self._key or str(function.trigger.get("authLevel", "function")).lower() == "anonymous":
+            return True
+        return request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY)) == self._key
 
 
-async def _request(request: web.Request) -> RpcHttp:
+async def _request(request: web.Request, parameters: dict[str, str]) -> RpcHttp:
     return RpcHttp(
         method=request.method,
         url=str(request.url),
-        headers=_joined(request.headers, lower=True),
-        query=_joined(request.query),
-        params=dict(request.match_info),
+        headers={name.lower(): ",".join(request.headers.getall(name)) for name in request.headers},
+        query=_query(request.query),
+        params=parameters,
         body=TypedData(bytes=await request.read()),
     )
 
 
-def _joined(values: MultiMapping[str], *, lower: bool = False) -> dict[str, str]:
-    """Return repeated names once, values joined by commas, as the real host does."""
-    return {(name.lower() if lower else name): ",".join(values.getall(name)) for name in values}
+def _query(values: MultiMapping[str]) -> dict[str, str]:
+    """Return names once whatever their case, their values joined by commas, empty ones dropped."""
+    spelled: dict[str, str] = {}
+    joined: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value:
+            joined.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
+    return {name: ",".join(parts) for name, parts in joined.items()}
 
 
 def _response(returned: TypedData | None) -> web.Response:

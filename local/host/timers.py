@@ -78,10 +78,12 @@ class Timer:
         """Fire until stopped."""
         if self._at_start:
             await self.fire()
-        while not self._stopping.is_set():
-            now = datetime.now(UTC)
-            if not await self._stopped_within((self._schedule.next(now) - now).total_seconds()):
-                await self.fire()
+        due = self._schedule.next(datetime.now(UTC))
+        while not await self._stopped_within((due - datetime.now(UTC)).total_seconds()):
+            await self.fire()
+            # A run that outlasted its schedule is followed by one run at once, for all the times that it missed.
+            following, ended = self._schedule.next(due), datetime.now(UTC)
+            due = max(following, ended)
 
     async def fire(self) -> None:
         """Run the function now, after a run that is under way; its failure is logged."""
@@ -96,5 +98,5 @@ class Timer:
 
     async def _stopped_within(self, wait: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), wait)
+            await asyncio.wait_for(self._stopping.wait(), max(0.0, wait))
         return self._stopping.is_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import signal
@@ -11,10 +12,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -141,10 +143,10 @@ def write_app(folder: Path, source: str, **queues: Any) -> None:
 
 
 @contextmanager
-def host(folder: Path, connection: str, work: str) -> Iterator[Host]:
+def host(folder: Path, connection: str, work: str, arguments: Sequence[str] = ()) -> Iterator[Host]:
     notes = folder / "notes"
     env = {"AzureWebJobsStorage": connection, "NOTES": str(notes), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "local.host", str(folder), "--port", "0", "--lease", str(LEASE)]
+    command = [sys.executable, "-m", "local.host", str(folder), "--port", "0", "--lease", str(LEASE), *arguments]
     with running(command, name="the host", ready=_address, env=env) as child:
         yield Host(child, connection, work, notes)
 
@@ -154,14 +156,14 @@ def _address(line: str) -> str | None:
 
 
 @contextmanager
-def sample(folder: Path, connection: str, **queues: Any) -> Iterator[Host]:
+def sample(folder: Path, connection: str, arguments: Sequence[str] = (), **queues: Any) -> Iterator[Host]:
     """The sample app with new queues."""
     work = f"work-{uuid.uuid4().hex[:8]}"
     service = QueueServiceClient.from_connection_string(connection)
     service.create_queue(work)
     service.create_queue(f"{work}-last-poison")
     write_app(folder, APP.replace("WORK", work), **{"maxDequeueCount": 3, **queues})
-    with host(folder, connection, work) as started:
+    with host(folder, connection, work, arguments) as started:
         yield started
 
 
@@ -274,6 +276,53 @@ def test_a_function_that_raises_is_a_500_that_tells_nothing(shared: Host) -> Non
 
 def test_an_unknown_route_is_a_404(shared: Host) -> None:
     assert httpx.get(f"{shared.url}/api/nothing").status_code == 404
+
+
+EXPECTED: list[dict[str, Any]] = json.loads((ROOT / "tests" / "data" / "host-requests.json").read_text("utf-8"))
+"""Requests and answers as observed on Azure's host, for the app above."""
+
+
+@pytest.mark.parametrize("case", EXPECTED, ids=[f"{case['method']} {case['target']}" for case in EXPECTED])
+def test_a_request_is_answered_as_by_azures_host(shared: Host, case: dict[str, Any]) -> None:
+    address = urlsplit(shared.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+    connection.putrequest(case["method"], case["target"], skip_host=True)  # as typed: clients would tidy it
+    connection.putheader("Host", address.netloc)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.status == case["status"]
+    assert answer.getheader("Allow") is None
+    if "params" in case:
+        said = json.loads(body)
+        assert (said["params"], said["query"]) == (case["params"], case["query"])
+    else:
+        assert body.decode() == case.get("body", "")
+
+
+def test_functions_ask_for_the_key_when_there_is_one(azurite: str, tmp_path: Path) -> None:
+    with sample(tmp_path, azurite, arguments=["--keys", "k"]) as host:
+        url = f"{host.url}/api/items/fixed"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, params={"code": "k"}).text == "fixed"
+        assert httpx.get(url, headers={"x-functions-key": "k"}).text == "fixed"
+        hidden = httpx.get(url, params={"code": "k"}, headers={"x-functions-key": ""})
+        assert hidden.status_code == 401  # a header hides the query's
+        assert httpx.post(f"{host.url}/admin/host/drain").status_code == 401
+
+
+def test_a_drained_host_takes_no_message_and_finishes_what_it_has(azurite: str, tmp_path: Path) -> None:
+    with sample(tmp_path, azurite) as host:
+        assert httpx.get(f"{host.url}/admin/host/drain/status").json()["state"] == "Disabled"
+        host.order(n=1, seconds=1)
+        until(lambda: host.notes(1, "begun"))
+        assert httpx.post(f"{host.url}/admin/host/drain").status_code == 202
+        host.order(n=2)
+        until(lambda: httpx.get(f"{host.url}/admin/host/drain/status").json()["state"] == "Completed")
+        assert host.notes(1, "done")
+        assert not host.notes(2)
+        assert httpx.get(f"{host.url}/api/items/fixed").text == "fixed"
 
 
 def test_messages_of_a_killed_host_come_back_after_their_lease(azurite: str, tmp_path: Path) -> None:

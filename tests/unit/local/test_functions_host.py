@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from local.host.functions_host import UnsupportedBindingError, _check
-from local.host.http import RouteError, add_functions
 from local.host.messages import TypedData
+from local.host.routing import BadPathError, RouteError, Routes, routes_of
 from local.host.settings import HostSettings, HostSettingsError, QueueSettings, read_host_settings, seconds
 from local.host.timers import Schedule, ScheduleError
-from local.host.worker import Function, Worker
+from local.host.worker import Function
 
 NOON = datetime(2026, 3, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -166,7 +165,7 @@ def test_a_binding_that_is_not_served_is_refused_by_name(trigger: dict[str, Any]
 @pytest.mark.parametrize("route", ["items/{id:int}", "items/{*rest}", "items/{a?}/{b}", "a//b", "it{em}s"])
 def test_a_route_beyond_plain_segments_is_refused(route: str) -> None:
     with pytest.raises(RouteError, match="f: route"):
-        add_functions(web.Application().router, [function(type="httpTrigger", route=route)], Worker({}), "api")
+        Routes([function(type="httpTrigger", route=route)], "api")
 
 
 @pytest.mark.parametrize(
@@ -180,9 +179,13 @@ def test_a_route_beyond_plain_segments_is_refused(route: str) -> None:
     ],
 )
 def test_a_route_stands_under_the_prefix(route: str | None, prefix: str, paths: set[str]) -> None:
-    router = web.Application().router
-    add_functions(router, [function(type="httpTrigger", route=route)], Worker({}), prefix)
-    assert {resource.canonical for resource in router.resources()} == paths
+    routes = routes_of(function(type="httpTrigger", route=route), prefix)
+    assert {"/" + "/".join(route.segments) for route in routes} == paths
+
+
+def test_a_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(BadPathError):
+        Routes([function(type="httpTrigger", route="items/{id}")], "api").find("GET", "/api/items/a%00b")
 
 
 def test_a_value_is_read_under_its_kind_only() -> None:
