@@ -18,6 +18,19 @@ def uid(*numbers: int) -> str:
     return ".".join(("2.25", *map(str, numbers)))
 
 
+EMPTY: dict[str, Any] = {
+    "00080030": {"vr": "TM"},
+    "00080050": {"vr": "SH"},
+    "00080070": {"vr": "LO"},
+    "00080090": {"vr": "PN"},
+    "00100030": {"vr": "DA"},
+    "00100040": {"vr": "CS"},
+    "00200010": {"vr": "SH"},
+    "00200011": {"vr": "IS"},
+}
+"""Elements that every instance has, with or without a value (type 2)."""
+
+
 def instance(study: int = 1, sop: int = 1, series: int = 1, **more: Any) -> dict[str, Any]:
     """Metadata of an instance; more elements by tag, t00080060={…}."""
     return {
@@ -27,6 +40,7 @@ def instance(study: int = 1, sop: int = 1, series: int = 1, **more: Any) -> dict
         "00080060": {"vr": "CS", "Value": ["CT"]},
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]},
         "00100020": {"vr": "LO", "Value": ["P1"]},
+        **EMPTY,
         "0020000D": {"vr": "UI", "Value": [uid(study)]},
         "0020000E": {"vr": "UI", "Value": [uid(study, series)]},
         "00200013": {"vr": "IS", "Value": [sop]},

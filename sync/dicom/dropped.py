@@ -3,18 +3,20 @@ What metadata of the Azure DICOM service lack although the instance has it. Pure
 
 The service takes every top-level attribute that is invalid for its VR or VM out of the metadata, and tells only the
 sender. It stores nothing without (0010,0020), so where that is missing it was dropped; so was an attribute that every
-instance of its class must have (type 1, PS3.3). Letters beyond ASCII become ``?`` without a character set that the
-service knows, and those of JIS X 0212 a dot.
+instance of its class must have (type 1, PS3.3). One that must be there but may be empty (type 2) is written without a
+value when it is empty, so where its tag is missing it was dropped, or the instance is against the standard.
+
+Letters beyond ASCII become ``?`` without a character set that the service knows, and those of JIS X 0212 a dot.
 
 Source: microsoft/dicom-server at eeefbe4d74 with fo-dicom 5.1.2, run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from sync.dicom.attributes import REPORT_CLASSES, first_text, texts
+from sync.dicom.attributes import EXTRACTED, REPORT_CLASSES, first_text, texts
 from sync.dicom.header import SPOILS, is_common
 from sync.model import Attributes, Finding, InstanceRecord
 
@@ -22,6 +24,17 @@ PATIENT_ID = "PatientID"
 _ALWAYS = (PATIENT_ID, "Modality")
 _OF_REPORTS = ("CompletionFlag", "VerificationFlag")
 """Type 1 and read by the mapping: PS3.3 C.7.3.1 *General Series*, C.17.2 *SR Document General*."""
+
+_MAY_BE_EMPTY = frozenset(
+    {
+        *("PatientName", "PatientBirthDate", "PatientSex"),
+        *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+        *("SeriesNumber", "Manufacturer", "InstanceNumber"),
+    }
+)
+"""Type 2 and read by the mapping: PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.5.1 and the modules of images and documents."""
+
+_TAGS = {f"{row.tag:08X}": row.keyword for row in EXTRACTED if row.keyword in _MAY_BE_EMPTY}
 
 _NAMES = ("PatientName", PATIENT_ID, "IssuerOfPatientID", "AccessionNumber", "StudyID")
 """Without any character set a question mark is mostly one; here it would be another person."""
@@ -32,7 +45,9 @@ _DOT = "\N{KATAKANA MIDDLE DOT}"
 DROPPED = ("attribute.dropped_by_service", "absent")
 
 
-def lacking(attributes: Attributes, character_sets: tuple[str, ...]) -> tuple[str, ...]:
+def lacking(
+    attributes: Attributes, character_sets: tuple[str, ...], *, tags: Collection[str] | None = None
+) -> tuple[str, ...]:
     """
     Return the keywords of attributes that were dropped, or lost letters, in the metadata of an instance.
 
@@ -40,11 +55,15 @@ def lacking(attributes: Attributes, character_sets: tuple[str, ...]) -> tuple[st
     ----------
     character_sets
         Values of (0008,0005) in the metadata.
+    tags
+        Tags of the metadata, as ``00100020``, with those that have no value; None if they are unknown.
     """
     required: tuple[str, ...] = _ALWAYS
     if first_text(attributes, "SOPClassUID") in REPORT_CLASSES:
         required += _OF_REPORTS
     dropped = [keyword for keyword in required if keyword not in attributes]
+    if tags is not None:
+        dropped += [keyword for tag, keyword in _TAGS.items() if tag not in tags]
     return tuple(sorted({*dropped, *_without_letters(attributes, character_sets)}))
 
 

@@ -155,7 +155,8 @@ def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
     except UnreadableObject as problem:
         problem.__context__ = None
         return Inspection(etag=metadata.etag, order=order, problem=problem.with_traceback(None))
-    missing = lacking(record.attributes, _character_sets(metadata.dataset))
+    tags = metadata.dataset if isinstance(metadata.dataset, Mapping) else None
+    missing = lacking(record.attributes, _character_sets(metadata.dataset), tags=tags)
     return Inspection(etag=metadata.etag, order=order, record=record, lacking=missing)
 
 

@@ -47,9 +47,9 @@ def hapi_world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def faulty_fhir(fhir_embedded: str) -> Iterator[FaultyFhir]:
-    """A FHIR server that can be made to fail."""
-    server = FaultyFhir(fhir_embedded)
+def faulty_fhir(fhir_embedded_azure: str) -> Iterator[FaultyFhir]:
+    """A FHIR server with the ways of Azure's that can be made to fail."""
+    server = FaultyFhir(fhir_embedded_azure)
     yield server
     server.unplug()
 

@@ -59,7 +59,7 @@ def feeds():
     settings = {"DICOM_SYNC_QUIET_PERIOD": "1", "DICOM_SYNC_MAX_WAIT": "15"}
     with orthanc_server() as orthanc, dicom_service() as service:
         settings |= {"DICOM_SYNC_ORTHANC_URL": orthanc.url, "DICOM_SYNC_DICOM_URL": service}
-        with up("embedded", **settings) as world:
+        with up("embedded-azure", **settings) as world:
             yield Feeds(world, orthanc.url, service)
 
 

@@ -17,7 +17,7 @@ FILES = 200
 @pytest.fixture
 def own_world() -> Iterator[World]:
     """A world of its own: what other tests left half-done would be redelivered to the new host as well."""
-    with up("embedded") as world:
+    with up("embedded-azure") as world:
         yield world
 
 

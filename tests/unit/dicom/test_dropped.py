@@ -49,6 +49,14 @@ async def test_a_dropped_attribute_is_read_from_the_header():
     assert world.service.retrieved == 1
 
 
+@pytest.mark.parametrize("tag", ["00080020", "00080050", "00100010", "00100030", "00100040", "00200013"])
+async def test_a_missing_element_that_may_only_be_empty_was_dropped(tag):
+    world, _ = await look({key: value for key, value in WHOLE.items() if key != tag})
+    assert world.service.retrieved == 1
+    world, _ = await look({**WHOLE, tag: {"vr": WHOLE[tag]["vr"]}})
+    assert world.service.retrieved == 0
+
+
 async def test_whole_metadata_cost_no_request():
     world, inspection = await look(WHOLE)
     assert inspection.record.attributes["PatientID"] == ["P1"]

@@ -41,7 +41,16 @@ UNKNOWABLE = {
     "lost by the service",
     "precision lost by the service",
 }
-MUST_BE_READ = {"PatientID", "Modality"}
+MUST_BE_READ = {
+    "PatientID",
+    "Modality",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "AccessionNumber",
+}
+"""Attributes of type 1 and 2."""
 
 
 _MADE: dict[str, Stored | None] = {}
