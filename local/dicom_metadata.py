@@ -163,11 +163,13 @@ def _json(value: Any) -> str:
 
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+\d\d:\d\d")
-_ESCAPED = re.compile(r"""\\u[0-9a-f]{4}|\\"|[<>&'+`\x7f]""")
+_ESCAPED = re.compile(r"""\\\\|\\u[0-9a-f]{4}|\\"|[<>&'+`\x7f]""")
 
 
 def _escaped(match: re.Match[str]) -> str:
     text = match.group()
+    if text == r"\\":  # matched as a whole, or its second half would escape what follows
+        return text
     if text.startswith("\\u"):
         return "\\u" + text[2:].upper()
     return f"\\u{ord(text[-1]):04X}"

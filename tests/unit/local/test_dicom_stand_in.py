@@ -133,12 +133,17 @@ async def test_the_same_fhir_comes_of_an_instance_however_it_is_read():
             if _fhir(record) != expected:
                 differing.add(known.name)
             if setting == "when-needed":
-                values = [(record.attributes.get(each), file.attributes.get(each)) for each in MUST_BE_READ]
+                values = [(_plain(record, each), _plain(file, each)) for each in MUST_BE_READ]
                 assert all(theirs == ours or not ours for theirs, ours in values), known.name
     assert compared >= 120
     assert by_setting["always"] == set()
     assert by_setting["when-needed"] < by_setting["never"]
     assert by_setting["when-needed"] <= lost
+
+
+def _plain(record: InstanceRecord, keyword: str) -> list[str]:
+    """Forget the empty groups at the end of a name."""
+    return [str(value).rstrip("=") for value in record.attributes.get(keyword, ())]
 
 
 def _of_file(content: bytes) -> InstanceRecord | None:
