@@ -61,6 +61,10 @@ class OutcomeError(InsightsError):
     """A rule is wrong, or the data has no such reader or model."""
 
 
+class TimelineError(InsightsError):
+    """A timeline cannot be shown as asked."""
+
+
 class Withheld(InsightsError):
     """An answer would say too much of too few people, or what it needs was not given."""
 

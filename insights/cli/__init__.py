@@ -17,6 +17,11 @@ COMMANDS = {
         "insights.cli.cohorts:app",
         "Cohorts of patients by a definition: check, run, dummy data, differences.",
     ),
+    "timeline": (
+        "insights.cli.timeline:timeline",
+        "Show one patient over time: problems, operations, medication, studies, reports, measurements.",
+        True,
+    ),
     "similar": ("insights.cli.similar:similar", "Tell how patients like one were treated, and how it went on.", True),
     "feedback": (
         "insights.cli.feedback:app",

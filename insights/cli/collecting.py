@@ -156,7 +156,8 @@ def _address(fhir: str | None) -> str:
 
 
 def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, paging: bool) -> _Source:
-    from insights.fetch import connected, fetch  # noqa: PLC0415
+    from insights.fetch.fetching import fetch  # noqa: PLC0415
+    from insights.fetch.service import connected  # noqa: PLC0415
 
     known = store.collected()
     if refresh and (known is None or known.data_time is None):

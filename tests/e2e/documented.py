@@ -28,7 +28,9 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
 
-QUESTIONS = tuple(f"python -m sync {name}" for name in ("collect", "cohort", "similar", "feedback", "models"))
+QUESTIONS = tuple(
+    f"python -m sync {name}" for name in ("collect", "cohort", "similar", "timeline", "feedback", "models")
+)
 """Commands that need no world, but the files of the one before."""
 
 DEPLOYED = ("$TOKEN", "$API_URL")

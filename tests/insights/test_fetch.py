@@ -11,7 +11,8 @@ import pytest
 
 from insights.collect import Store, build
 from insights.errors import CollectError, Unavailable
-from insights.fetch import connected, fetch
+from insights.fetch.fetching import fetch
+from insights.fetch.service import connected
 from tests.insights.collected import catalogue, tables, write
 from tests.insights.collected import collect as collect_files
 from tests.insights.test_collect import condition, patient

@@ -8,8 +8,8 @@ import pytest
 
 from insights.cohort.run import Wanted, run
 from insights.collect import Store, build
-from insights.fetch import connected, fetch
-from insights.fetch.fetching import forget
+from insights.fetch.fetching import fetch, forget
+from insights.fetch.service import connected
 from tests.insights.collected import catalogue, tables, write
 from tests.insights.collected import collect as collect_files
 from tests.insights.test_cohort import DEFINITION, diagnosis, patient, report, study

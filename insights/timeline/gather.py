@@ -1,0 +1,118 @@
+"""
+A patient and all that is linked to it, asked of a FHIR service: eight searches at once, none silently incomplete.
+
+Sources: FHIR R4 patient.html#links (``link.other``), search.html (``:_count``, multiple values are OR).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from insights.errors import CollectError, InsightsError, TimelineError
+from insights.fetch.service import FhirService
+from insights.timeline.entries import LANES
+from sync.adapters.http.fhir.answers import following, matches, object_of
+from sync.errors import SyncError
+
+Resource = dict[str, Any]
+
+PAGES = 10
+PAGE = 200
+IMAGING = "http://terminology.hl7.org/CodeSystem/observation-category|imaging"
+_ID = re.compile(r"^[A-Za-z0-9.-]{1,64}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """
+    All that was found.
+
+    Attributes
+    ----------
+    patients
+        Ids: the one asked for first, then those that are linked to it.
+    missing
+        Lane -> why it is not, or not wholly, there.
+    """
+
+    patients: tuple[str, ...]
+    patient: Resource
+    resources: tuple[Resource, ...]
+    missing: Mapping[str, str]
+
+
+async def gather(service: FhirService, patient: str) -> Gathered:
+    """
+    Ask for everything about a patient.
+
+    Raises
+    ------
+    TimelineError
+        ``timeline.no_patient``.
+    Unavailable
+        The patient could not be read. A search that fails is a lane that is marked.
+    """
+    identity = patient.removeprefix("Patient/")
+    found = await _read(service, identity)
+    linked, problem = await _linked(service, found)
+    ids = (identity, *(each for each in linked if each != identity))
+    lanes = await asyncio.gather(*(_lane(service, kind, ids) for kind in LANES))
+    missing = {LANES[kind]: why for kind, (_, why) in zip(LANES, lanes, strict=True) if why}
+    if problem:
+        missing["Linked patients"] = problem
+    return Gathered(ids, found, tuple(each for resources, _ in lanes for each in resources), missing)
+
+
+async def _read(service: FhirService, identity: str) -> Resource:
+    if not _ID.match(identity):
+        raise TimelineError("this is no id of a Patient", code="timeline.no_patient", hint="Give the id in FHIR.")
+    answer = await service.get(f"/Patient/{identity}", Cache_Control="no-cache")
+    if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+        raise TimelineError("there is no such patient", code="timeline.no_patient", hint="Give the id in FHIR.")
+    if answer.is_error:
+        raise CollectError(f"reading the patient answers {answer.status_code}", code="collect.refused")
+    try:
+        return dict(object_of(answer))
+    except SyncError as problem:
+        raise CollectError(f"reading the patient: {problem}", code="collect.refused") from None
+
+
+async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:
+    """Return the ids of linked Patients: those that it names, and those that name it; and what went wrong."""
+    named = [str((each.get("other") or {}).get("reference") or "") for each in patient.get("link") or ()]
+    ids = [each.removeprefix("Patient/") for each in named if each.startswith("Patient/")]
+    resources, problem = await _search(service, "Patient", f"link=Patient/{patient['id']}&_elements=id")
+    ids += [str(each["id"]) for each in resources]
+    return sorted({each for each in ids if _ID.match(each)}), problem
+
+
+async def _lane(service: FhirService, kind: str, patients: Sequence[str]) -> tuple[list[Resource], str]:
+    about = quote(",".join(f"Patient/{each}" for each in patients), safe=",/")
+    only = f"&category={quote(IMAGING, safe='')}" if kind == "Observation" else ""
+    return await _search(service, kind, f"patient={about}{only}")
+
+
+async def _search(service: FhirService, kind: str, query: str) -> tuple[list[Resource], str]:
+    found: list[Resource] = []
+    link: str | None = f"/{kind}?{query}&_count={PAGE}"
+    try:
+        for _ in range(PAGES):
+            answer = await service.get(str(link), Prefer="handling=strict", Cache_Control="no-cache")
+            if answer.is_error:
+                return found, f"the service refuses the search ({answer.status_code})"
+            found += [dict(each) for each in matches(answer, kind)]
+            link = following(answer, service.base, kind)
+            if link is None:
+                return found, ""
+    except InsightsError as problem:
+        return found, f"the search failed ({problem.code})"
+    except SyncError as problem:
+        return found, f"the search failed ({problem.code})"
+    return found, f"only the first {len(found)} are shown"

@@ -1,0 +1,142 @@
+"""A timeline as one HTML page without script, and as rows. Pure; values of FHIR are escaped by Jinja2."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from insights.timeline.entries import LANES, Entry
+from insights.timeline.gather import Gathered
+
+_WIDTH = 1000
+_COLUMNS = ("lane", "start", "end", "label", "detail", "prior", "new", "group", "value", "unit", "reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """
+    What is shown.
+
+    Attributes
+    ----------
+    viewer
+        Address of the viewer with ``{uid}`` for the Study Instance UID; empty for none.
+    """
+
+    gathered: Gathered
+    entries: tuple[Entry, ...]
+    since: str = ""
+    viewer: str = ""
+
+
+@cache
+def style() -> str:
+    """Return the style sheet, which stands in the page."""
+    return files("insights.timeline").joinpath("page.css").read_text("utf-8")
+
+
+def policy() -> str:
+    """Return the Content-Security-Policy: nothing but this style sheet, by its hash."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def html(shown: Shown) -> str:
+    """Return the page, whole in one file."""
+    dated = [_position(each.start) for each in shown.entries if each.start]
+    first, last = (min(dated), max(dated)) if dated else (0.0, 0.0)
+    scale = _WIDTH / (last - first) if last > first else 0.0
+
+    def x(written: str) -> float:
+        return round((_position(written) - first) * scale, 1) if scale else _WIDTH / 2
+
+    lanes = [(name, [each for each in shown.entries if each.lane == name]) for name in LANES.values()]
+    years = [(year, x(f"{year}-01-01")) for year in range(int(first) + 1, int(last) + 1)] if scale else []
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            policy=policy(),
+            style=style(),
+            lanes=lanes,
+            missing=dict(shown.gathered.missing),
+            entries=shown.entries,
+            patients=shown.gathered.patients,
+            since=shown.since,
+            growth=growth(shown.entries),
+            x=x,
+            years=years[:: max(1, len(years) // 12)],
+            width=_WIDTH,
+            link=lambda each: shown.viewer.replace("{uid}", quote(each.study)) if shown.viewer and each.study else "",
+        )
+    )
+
+
+def growth(entries: Sequence[Entry]) -> list[tuple[str, str, list[tuple[Entry, str]]]]:
+    """Return what was measured again by tracking UID: its name, its unit, and each measurement with its change."""
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for each in entries:
+        if each.group and each.value is not None and each.start:
+            groups.setdefault((each.group, each.label, each.unit), []).append(each)
+    found = []
+    for (_, label, unit), measured in sorted(groups.items()):
+        if len(measured) > 1:
+            first = measured[0].value or 0.0
+            changes = [f"{((each.value or 0.0) - first) / first * 100:+.0f} %" if first else "" for each in measured]
+            found.append((label, unit, list(zip(measured, ["", *changes[1:]], strict=True))))
+    return found
+
+
+def rows_csv(shown: Shown) -> str:
+    """Return the entries as CSV; a text that a spreadsheet would run is quoted."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for each in shown.entries:
+        writer.writerow([_cell(getattr(each, name)) for name in _COLUMNS])
+    return out.getvalue()
+
+
+def as_json(shown: Shown) -> dict[str, Any]:
+    """Return the entries for programs."""
+    rows = [
+        {**asdict(each), "modalities": sorted(each.modalities), "sites": sorted(each.sites)} for each in shown.entries
+    ]
+    missing = dict(shown.gathered.missing)
+    return {"patients": list(shown.gathered.patients), "since": shown.since, "missing": missing, "entries": rows}
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
+        return f"'{value}"
+    return value
+
+
+def _position(written: str) -> float:
+    """Return a date as a fraction of years: the first day that it can mean."""
+    parts = [int(each) for each in written.split("-")]
+    year, month, day = (*parts, 1, 1)[:3]
+    try:
+        passed = (date(year, month, day) - date(year, 1, 1)).days
+    except ValueError:
+        passed = 0
+    return year + passed / 366
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("insights.timeline", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""
+The page of the timeline in a real browser, with and without script, wide and on a phone.
+
+The pages are written before the browser starts: its loop runs as long as it does.
+"""
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+from typer.testing import CliRunner
+
+from local.browser import OPTIONS, chromium
+from sync.cli import app
+from tests.insights.test_timeline import EVIL, RESOURCES
+
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+
+
+@pytest.fixture(scope="module")
+def written(fhir_embedded, tmp_path_factory):
+    with httpx.Client(base_url=fhir_embedded, timeout=30) as client:
+        for each in RESOURCES:
+            client.put(f"/{each['resourceType']}/{each['id']}", json=each).raise_for_status()
+    file = tmp_path_factory.mktemp("timeline") / "page.html"
+    words = ["--html", str(file), "--since", "2199-01-01", "--viewer", "https://viewer.example/?study={uid}"]
+    result = CliRunner().invoke(app, ["timeline", "tl-me", "--fhir", fhir_embedded, *words])
+    assert result.exit_code == 0, result.output
+    return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(written):
+    program = chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed: python -m local prepare --browser")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("script", [False, True], ids=["without script", "with script"])
+def test_the_page_shows_everything_and_loads_nothing(browser, written, script):
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    complaints, loaded = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto(written)
+    assert page.get_by_role("cell", name=EVIL).is_visible()
+    assert page.locator("circle").count() == 9
+    assert page.get_by_role("cell", name="+25 %").is_visible()
+    assert page.locator("td .mark").all_inner_texts() == ["relevant prior"]
+    link = page.get_by_role("link", name="study tl-s3").get_attribute("href")
+    assert link == "https://viewer.example/?study=1.2.3.3"
+    assert complaints == []
+    assert {url for url in loaded if not url.startswith("data:")} == {written}
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_usable_by_everybody(browser, written, scheme, width):
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        bypass_csp=True,  # for axe, which is a script
+    )
+    page = context.new_page()
+    page.goto(written)
+    found = Axe().run(page, options=RULES)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    context.close()
