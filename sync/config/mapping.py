@@ -48,6 +48,9 @@ class MappingSettings(Section):
     filler_system: Uri = "urn:dicom-fhir-sync:filler-order-number"
     """Identifier system of filler order numbers without an issuer."""
 
+    admission_system: Uri = "urn:dicom-fhir-sync:admission-id"
+    """Identifier system of Admission IDs (0038,0010) without an issuer, by which the study names its Encounter."""
+
     study_id_system: Uri = ""
     """Identifier system of Study IDs (0020,0010); if empty, they are not mapped."""
 
@@ -58,4 +61,8 @@ class MappingSettings(Section):
     """Map Other Patient Names (0010,1001) and Patient's Birth Name (0010,1005)."""
 
     patient_species: bool = False
-    """Map Patient Species (0010,2202), for veterinary images."""
+    """Map species, breed and neutering (0010,2201-2203, 0010,2292-2293), for veterinary images."""
+
+    patient_responsible_person: bool = False
+    """Map the Responsible Person (0010,2297), role and organization, such as an owner or parent, to a contact of the
+    Patient."""

@@ -91,6 +91,7 @@ _PERSON = (
 
 _REQUEST = (
     *_ACCESSION,
+    _sequence("RequestedProcedureCodeSequence", 0x00321064, _CODE),
     _sequence("OrderPlacerIdentifierSequence", 0x00400026, _DESIGNATOR),
     _sequence("OrderFillerIdentifierSequence", 0x00400027, _DESIGNATOR),
     Extracted("RequestedProcedureID", 0x00401001, "SH"),
@@ -103,6 +104,20 @@ _REQUEST = (
 
 _PATIENT = (
     Extracted("PatientName", 0x00100010, "PN"),
+    _sequence("PersonNamesToUseSequence", 0x00100011, (Extracted("NameToUse", 0x00100012, "LT"),)),
+    _sequence(
+        "ThirdPersonPronounsSequence",
+        0x00100014,
+        (_sequence("PronounCodeSequence", 0x00100015, _CODE), Extracted("PronounComment", 0x00100016, "UT")),
+    ),
+    _sequence(
+        "GenderIdentitySequence",
+        0x00100041,
+        (
+            _sequence("GenderIdentityCodeSequence", 0x00100044, _CODE),
+            Extracted("GenderIdentityComment", 0x00100045, "UT"),
+        ),
+    ),
     *_PATIENT_ID,
     Extracted("PatientBirthDate", 0x00100030, "DA"),
     Extracted("PatientBirthTime", 0x00100032, "TM"),
@@ -110,7 +125,14 @@ _PATIENT = (
     Extracted("OtherPatientNames", 0x00101001, "PN", multiple=True),
     _sequence("OtherPatientIDsSequence", 0x00101002, _PATIENT_ID),
     Extracted("PatientBirthName", 0x00101005, "PN"),
+    Extracted("PatientSpeciesDescription", 0x00102201, "LO"),
     _sequence("PatientSpeciesCodeSequence", 0x00102202, _CODE),
+    Extracted("PatientSexNeutered", 0x00102203, "CS"),
+    Extracted("PatientBreedDescription", 0x00102292, "LO"),
+    _sequence("PatientBreedCodeSequence", 0x00102293, _CODE),
+    Extracted("ResponsiblePerson", 0x00102297, "PN"),
+    Extracted("ResponsiblePersonRole", 0x00102298, "CS"),
+    Extracted("ResponsibleOrganization", 0x00102299, "LO"),
     Extracted("PatientIdentityRemoved", 0x00120062, "CS"),
 )
 
@@ -128,6 +150,9 @@ _STUDY = (
     Extracted("NameOfPhysiciansReadingStudy", 0x00081060, "PN", multiple=True),
     _sequence("PhysiciansReadingStudyIdentificationSequence", 0x00081062, _PERSON),
     Extracted("StudyID", 0x00200010, "SH"),
+    _sequence("RequestedProcedureCodeSequence", 0x00321064, _CODE),
+    Extracted("AdmissionID", 0x00380010, "LO"),
+    _sequence("IssuerOfAdmissionIDSequence", 0x00380014, _DESIGNATOR),
     Extracted("PerformedLocation", 0x00400243, "SH"),
     _sequence("RequestAttributesSequence", 0x00400275, _REQUEST),
     _sequence("ReasonForPerformedProcedureCodeSequence", 0x00401012, _CODE),
@@ -150,9 +175,13 @@ _SERIES = (
     Extracted("BodyPartExamined", 0x00180015, "CS"),
     Extracted("DeviceSerialNumber", 0x00181000, "LO"),
     Extracted("DeviceUID", 0x00181002, "UI"),
+    _sequence("UDISequence", 0x0018100A, (Extracted("UniqueDeviceIdentifier", 0x00181009, "UT"),)),
+    Extracted("SoftwareVersions", 0x00181020, "LO", multiple=True),
     Extracted("SeriesNumber", 0x00200011, "IS"),
     Extracted("Laterality", 0x00200060, "CS"),
     Extracted("ImageLaterality", 0x00200062, "CS"),
+    Extracted("ContainerIdentifier", 0x00400512, "LO"),
+    _sequence("IssuerOfTheContainerIdentifierSequence", 0x00400513, _DESIGNATOR),
     _sequence(
         "SpecimenDescriptionSequence",
         0x00400560,

@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from sync.dicom.attributes import texts
 from sync.mapping.agreement import Witnesses
+from sync.mapping.identifiers import first_item
 from sync.mapping.resource import device_id
 from sync.mapping.terminology import DICOM_UID_SYSTEM
 from sync.mapping.validation import validated
-from sync.mapping.values import Findings, filled, first, one_text, uid
+from sync.mapping.values import Findings, filled, first, one_text, text, uid
 from sync.model import Resource
 
-_IDENTITY = ("DeviceUID", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber")
+_IDENTITY = ("DeviceUID", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "UDISequence")
+_UDI_SERIAL = re.compile(r"\(21\)\S|/S\S|=,\S")
+_GTIN = re.compile(r"\(01\)(\d{14})(?!\d)")
 _PLACEHOLDER = re.compile(r"[\W_0]*|unknown|none|n/?a|not specified", re.IGNORECASE)
 
 
@@ -32,8 +36,9 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     """
     Tell what made a series; None when nothing is said of it.
 
-    A Device needs a UID (0018,1002), or a serial number (0018,1000) with manufacturer or model: else the same resource
-    would stand for many scanners, or every study would mint one. Then the series names the equipment by display only.
+    A Device needs a UID (0018,1002), a UDI (0018,100A) with a serial number, or a serial number (0018,1000) with
+    manufacturer or model: else the same resource would stand for many scanners, or every study would mint one. Then the
+    series names the equipment by display only.
 
     Raises
     ------
@@ -44,9 +49,12 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     maker, model = (one_text(attributes, keyword, findings) for keyword in ("Manufacturer", "ManufacturerModelName"))
     station = one_text(witnesses.agree("StationName"), "StationName", findings)
     shown = " ".join(part for part in (maker, model, f"({station})" if station else None) if part)
+    versions = _versions(witnesses, findings)
+    shown = ", version ".join(part for part in (shown, versions) if part) if shown else ""
+    udi = one_text(first_item(attributes, "UDISequence"), "UniqueDeviceIdentifier", findings)
     device_uid, serial = _uid(first(attributes, "DeviceUID", findings), findings), _serial(attributes, findings)
-    if device_uid or (serial and (maker or model)):
-        device = _device(device_uid, maker, model, serial)
+    if device_uid or (serial and (maker or model)) or _names_one_device(udi):
+        device = _device(device_uid, maker, model, serial, udi)
         reference = {"reference": f"Device/{device['id']}", "type": "Device", "display": shown or None}
         return Equipment(filled(reference), device)
     return Equipment({"type": "Device", "display": shown}) if shown else None
@@ -84,14 +92,40 @@ def _serial(attributes: Resource, findings: Findings) -> str | None:
     return None
 
 
-def _device(device_uid: str | None, maker: str | None, model: str | None, serial: str | None) -> Resource:
+def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
+    """(0018,1020): shown on the series, for software changes over a scanner's life."""
+    keyword = "SoftwareVersions"
+    said = texts(witnesses.agree(keyword), keyword)
+    shown = [text(each, keyword, findings) for each in said]
+    return ", ".join(dict.fromkeys(each for each in shown if each)) or None
+
+
+def _names_one_device(udi: str | None) -> bool:
+    """Whether a UDI has a serial number in it: GS1 (21), HIBCC ``/S``, ICCBBA ``=,``."""
+    return udi is not None and _UDI_SERIAL.search(udi) is not None
+
+
+def _udi_carrier(udi: str | None) -> list[Resource]:
+    """``Device.udiCarrier``: the UDI as people read it; of GS1 also the device identifier, a GTIN behind (01)."""
+    if udi is None:
+        return []
+    gtin = _GTIN.match(udi)
+    issuer = "http://hl7.org/fhir/NamingSystem/gs1-di" if gtin else None
+    return [filled({"deviceIdentifier": gtin[1] if gtin else None, "issuer": issuer, "carrierHRF": udi})]
+
+
+def _device(
+    device_uid: str | None, maker: str | None, model: str | None, serial: str | None, udi: str | None
+) -> Resource:
     """R4 *Device*; PS3.3 C.7.5.1."""
+    identity = (device_uid or "", maker or "", model or "", serial or "")
     return validated(
         filled(
             {
                 "resourceType": "Device",
-                "id": device_id(device_uid or "", maker or "", model or "", serial or ""),
+                "id": device_id(*identity, udi) if udi else device_id(*identity),
                 "identifier": [{"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{device_uid}"}] if device_uid else None,
+                "udiCarrier": _udi_carrier(udi),
                 "manufacturer": maker,
                 "serialNumber": serial,
                 "deviceName": [{"name": model, "type": "model-name"}] if model else None,

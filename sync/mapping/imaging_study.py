@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from sync.config import MappingSettings
 from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances, one_of_each
-from sync.mapping.codes import concepts, with_declared_schemes
+from sync.mapping.codes import with_declared_schemes
 from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
 from sync.mapping.imaging_series import Series, build_series
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
 from sync.mapping.rejections import is_rejection_note
-from sync.mapping.requests import accession_numbers, based_on, reasons
+from sync.mapping.requests import accession_numbers, based_on, encounter, procedures, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
 from sync.mapping.timestamps import Keywords, fhir_datetime
@@ -32,7 +32,6 @@ from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
 _STARTED = Keywords(date="StudyDate", time="StudyTime")
 _REFERRER = Role("ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
 _READERS = Role("NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence")
-_PROCEDURE = "ProcedureCodeSequence"
 _SCHEMES = "CodingSchemeIdentificationSequence"
 _PLACES = ("PerformedLocation", "InstitutionalDepartmentName", "InstitutionName")
 
@@ -157,11 +156,12 @@ def _imaging_study(
             "modality": [{"system": modality_system(modality), "code": modality} for modality in modalities],
             "started": _started(witnesses, settings, findings),
             "basedOn": based_on(accessions, witnesses, settings, findings),
+            "encounter": encounter(witnesses, settings, findings),
             "referrer": next(iter(people(witnesses, _REFERRER, settings, findings)), None),
             "interpreter": people(witnesses, _READERS, settings, findings),
             "numberOfSeries": len(series.elements),
             "numberOfInstances": sum(element["numberOfInstances"] for element in series.elements),
-            "procedureCode": _procedures(witnesses, settings, findings),
+            "procedureCode": procedures(witnesses, settings, findings),
             "location": _location(witnesses, findings),
             "reasonCode": reasons(witnesses, settings, findings),
             "description": one_text(witnesses.agree("StudyDescription"), "StudyDescription", findings),
@@ -183,14 +183,6 @@ def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Find
     """(0020,0010) collides between scanners, so it is an identifier only where somebody has said whose it is."""
     value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
     return [{"system": settings.study_id_system, "value": value}] if value else []
-
-
-def _procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Every procedure of every series, each once: a study may answer several orders. The majority's come first."""
-    stated = [witnesses.majority(_PROCEDURE), *witnesses.distinct(_PROCEDURE)]
-    return concepts(
-        [item for attributes in stated for item in items(attributes, _PROCEDURE)], _PROCEDURE, settings, findings
-    )
 
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:

@@ -125,7 +125,9 @@ class Ownership:
         if adopted:
             return cls(elements=written - {"identifier"})
         slots = {_UID_SLOT, _ACCESSION_SLOT} | ({("system", study_id_system)} if study_id_system else set())
-        return cls(elements=IMAGING_STUDY_ELEMENTS, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
+        # An encounter is ours only where we wrote it: others assign studies to encounters.
+        elements = IMAGING_STUDY_ELEMENTS | (written & {"encounter"})
+        return cls(elements=elements, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
 
     @classmethod
     def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:

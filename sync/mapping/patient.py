@@ -17,11 +17,11 @@ from typing import Any
 from sync.config import MappingSettings
 from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances
-from sync.mapping.codes import concepts
 from sync.mapping.identifiers import patient_identifier
 from sync.mapping.names import human_names, printable_name
+from sync.mapping.patient_details import animal, contacts, details_kept, gender_identity, names_to_use, pronouns
 from sync.mapping.resource import patient_id
-from sync.mapping.terminology import OBSERVATION_VALUE, PATIENT_ANIMAL, PATIENT_BIRTH_TIME
+from sync.mapping.terminology import OBSERVATION_VALUE, PATIENT_BIRTH_TIME
 from sync.mapping.timestamps import Keywords, fhir_date, fhir_datetime
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, code, filled, first
@@ -32,8 +32,7 @@ _BIRTH = Keywords(date="PatientBirthDate", time="PatientBirthTime")
 _DEMOGRAPHICS = ("PatientName", "PatientSex", "OtherPatientIDsSequence", "PatientIdentityRemoved")
 _OTHER_NAMES = {"OtherPatientNames": None, "PatientBirthName": "maiden"}
 """Names beside the one that is used -> their use in R4; aliases have none."""
-_SPECIES = "PatientSpeciesCodeSequence"
-"""With the birth, all that is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), the last two if settings say so."""
+"""With the birth, what is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), other names if settings say so."""
 
 _OLDEST = 130
 """Years: nobody is known to have lived longer than 122."""
@@ -42,12 +41,17 @@ _GENDERS = {"M": "male", "F": "female", "O": "other"}
 """(0010,0040) *Patient's Sex* -> R4 administrative-gender."""
 
 _ELEMENTS = {
-    "extension": _SPECIES,
+    "animal": "PatientSpeciesCodeSequence",
+    "genderIdentity": "GenderIdentitySequence",
+    "pronouns": "ThirdPersonPronounsSequence",
     "name": "PatientName",
     "gender": "PatientSex",
     "birthDate": "PatientBirthDate",
     "_birthDate": "PatientBirthTime",
+    "contact": "ResponsiblePerson",
 }
+"""Element -> the attribute that findings name; the first three are extensions (`_EXTENSIONS`)."""
+_EXTENSIONS = ("animal", "genderIdentity", "pronouns")
 
 _NOT_PATIENT_IDS = frozenset({"RFID", "BARCODE"})
 """(0010,0022) *Type of Patient ID*: labels on a wrist band, not numbers somebody is known by."""
@@ -128,7 +132,7 @@ def _note_implausible_birth(attributes: Attributes, study_date: str, findings: F
 def _kept(settings: MappingSettings) -> tuple[str, ...]:
     """Nothing is kept of a patient that is not mapped."""
     names = tuple(_OTHER_NAMES) if settings.patient_other_names else ()
-    return (*_DEMOGRAPHICS, *names, *((_SPECIES,) if settings.patient_species else ()))
+    return (*_DEMOGRAPHICS, *names, *details_kept(settings))
 
 
 def _birth(witnesses: Witnesses) -> dict[str, Sequence[Any]]:
@@ -165,7 +169,8 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
         "id": patient_id(patient_key),
         "meta": merged.pop("meta", None),
         "identifier": _identifiers(latest_first, settings, findings),
-        **{element: merged.get(element) for element in _ELEMENTS},
+        "extension": [each for element in _EXTENSIONS for each in merged.get(element, ())],
+        **{element: merged.get(element) for element in _ELEMENTS if element not in _EXTENSIONS},
     }
     if _is_of_another_day(resource):
         del resource["_birthDate"]
@@ -211,18 +216,23 @@ def _demographics(attributes: Attributes, settings: MappingSettings, findings: F
     return filled(
         {
             "meta": _identity_removed(attributes, findings),
-            "extension": _animal(attributes, settings, findings),
+            "animal": animal(attributes, settings, findings),
+            "genderIdentity": gender_identity(attributes, settings, findings),
+            "pronouns": pronouns(attributes, settings, findings),
             "name": _names(attributes, settings, findings),
             "gender": _gender(attributes, findings),
             "birthDate": fhir_date(birth_date, "PatientBirthDate", findings),
             "_birthDate": _birth_time(attributes, settings, findings),
+            "contact": contacts(attributes, settings, findings),
         }
     )
 
 
 def _names(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Put the name in use first; others follow if DICOM_SYNC_PATIENT_OTHER_NAMES asks for them."""
+    """Put the legal name first, then those to call the person by; others if DICOM_SYNC_PATIENT_OTHER_NAMES asks."""
     names = human_names(first(attributes, "PatientName", findings), "PatientName", findings)
+    used = names_to_use(attributes, findings)
+    names = [*([{**name, "use": "official"} for name in names] if used else names), *used]
     for keyword, use in _OTHER_NAMES.items() if settings.patient_other_names else ():
         for stated in texts(attributes, keyword):
             further = human_names(stated, keyword, findings)
@@ -238,17 +248,6 @@ def _birth_time(attributes: Attributes, settings: MappingSettings, findings: Fin
     if timestamp is None or "T" not in timestamp:
         return None
     return {"extension": [{"url": PATIENT_BIRTH_TIME, "valueDateTime": timestamp}]}
-
-
-def _animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """R4 extension *patient-animal*, if DICOM_SYNC_PATIENT_SPECIES asks for it."""
-    if not settings.patient_species:
-        return []
-    species = concepts(items(attributes, _SPECIES), _SPECIES, settings, findings)[:1]
-    return [
-        {"url": PATIENT_ANIMAL, "extension": [{"url": "species", "valueCodeableConcept": concept}]}
-        for concept in species
-    ]
 
 
 def _gender(attributes: Attributes, findings: Findings) -> str | None:

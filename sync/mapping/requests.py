@@ -17,7 +17,7 @@ from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import concepts
 from sync.mapping.identifiers import first_item, identifier, issuer_of
 from sync.mapping.resource import canonical
-from sync.mapping.terminology import ACCESSION_NUMBER, FILLER_NUMBER, PLACER_NUMBER
+from sync.mapping.terminology import ACCESSION_NUMBER, FILLER_NUMBER, PLACER_NUMBER, VISIT_NUMBER
 from sync.mapping.values import Findings, one_text
 from sync.model import Attributes, Resource
 
@@ -35,6 +35,8 @@ class _Number(NamedTuple):
 
 
 _ACCESSION = _Number("AccessionNumber", "IssuerOfAccessionNumberSequence", ACCESSION_NUMBER, "accession_system")
+_ADMISSION = _Number("AdmissionID", "IssuerOfAdmissionIDSequence", VISIT_NUMBER, "admission_system")
+_PERFORMED_PROCEDURE, _REQUESTED_PROCEDURE = "ProcedureCodeSequence", "RequestedProcedureCodeSequence"
 _NUMBERS = (
     _ACCESSION,
     _Number("PlacerOrderNumberImagingServiceRequest", "OrderPlacerIdentifierSequence", PLACER_NUMBER, "placer_system"),
@@ -75,6 +77,36 @@ def based_on(
     own = {canonical(_identity(accession)) for accession in accessions}
     further = [distinct[key] for key in sorted(distinct) if key not in own]
     return [{"type": "ServiceRequest", "identifier": number} for number in [*accessions, *further]]
+
+
+def encounter(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """``ImagingStudy.encounter``: a logical reference by (0038,0010) Admission ID with its issuer (0038,0014)."""
+    said = witnesses.agree(_ADMISSION.keyword, _ADMISSION.issuer)
+    admission = _identifier(said, _ADMISSION, settings, findings)
+    return {"type": "Encounter", "identifier": admission} if admission else None
+
+
+def procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    ``ImagingStudy.procedureCode``: every procedure of every series, each once; the majority's come first.
+
+    What was performed (0008,1032), because R4 asks for that; where no series says it, what was requested (0032,1064),
+    of the data set and of its requests.
+    """
+    performed = [witnesses.majority(_PERFORMED_PROCEDURE), *witnesses.distinct(_PERFORMED_PROCEDURE)]
+    found = _procedures(performed, _PERFORMED_PROCEDURE, settings, findings)
+    if found:
+        return found
+    requested = [
+        witnesses.majority(_REQUESTED_PROCEDURE), *witnesses.distinct(_REQUESTED_PROCEDURE), *_requests(witnesses)
+    ]  # fmt: skip
+    return _procedures(requested, _REQUESTED_PROCEDURE, settings, findings)
+
+
+def _procedures(
+    said: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    return concepts([item for each in said for item in items(each, keyword)], keyword, settings, findings)
 
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:

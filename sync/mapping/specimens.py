@@ -11,17 +11,24 @@ from sync.mapping.terminology import DICOM_UID_SYSTEM
 from sync.mapping.values import Findings, filled, first, one_text, uid
 from sync.model import Attributes, Resource
 
+_CONTAINER, _CONTAINER_ISSUER = "ContainerIdentifier", "IssuerOfTheContainerIdentifierSequence"
 _KEYWORD = "SpecimenDescriptionSequence"
 _ISSUER = "IssuerOfTheSpecimenIdentifierSequence"
 
 
 def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """``series.specimen``: every specimen of a series, each once, in an order that depends on nothing but them."""
+    """
+    ``series.specimen``: every specimen of a series, and every container of some, each once.
+
+    The order depends on nothing but them. A slide is a container: laboratories search by its number (0040,0512).
+    """
     references = [
         _specimen(item, settings, findings)
         for stated in witnesses.distinct(_KEYWORD)
         for item in items(stated, _KEYWORD)
     ]
+    containers = witnesses.distinct(_CONTAINER, _CONTAINER_ISSUER)
+    references += [_container(stated, settings, findings) for stated in containers]
     distinct = {canonical(reference): reference for reference in references if reference}
     return [distinct[key] for key in sorted(distinct)]
 
@@ -45,3 +52,17 @@ def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -
     elif value:
         identifier = {"value": value}
     return filled({"type": "Specimen", "identifier": identifier, "display": value}) if identifier else None
+
+
+def _container(said: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """Specimens in a container (0040,0512), which R4 knows by ``Specimen.container.identifier``."""
+    value = one_text(said, _CONTAINER, findings)
+    if value is None:
+        return None
+    designator = first_item(said, _CONTAINER_ISSUER)
+    name = one_text(designator, "LocalNamespaceEntityID", findings)
+    issuer = issuer_of(name, designator, settings, findings, keyword=_CONTAINER_ISSUER, default="")
+    assigner = {"display": issuer.name} if issuer.name else None
+    kind = {"text": "Container Identifier"}
+    identifier = filled({"type": kind, "system": issuer.system or None, "value": value, "assigner": assigner})
+    return {"type": "Specimen", "identifier": identifier, "display": value}

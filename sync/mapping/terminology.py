@@ -26,6 +26,9 @@ PARTICIPATION_TYPE = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType
 DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 PATIENT_BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
 PATIENT_ANIMAL = "http://hl7.org/fhir/StructureDefinition/patient-animal"
+PATIENT_GENDER_IDENTITY = "http://hl7.org/fhir/StructureDefinition/patient-genderIdentity"
+PATIENT_PRONOUNS = "http://hl7.org/fhir/StructureDefinition/individual-pronouns"
+ANIMAL_GENDER_STATUS = "http://hl7.org/fhir/animal-genderstatus"
 NUMBER_OF_FRAMES = "http://hl7.eu/fhir/imaging/StructureDefinition/NumberOfFrames"
 """HL7 Europe Imaging (R4, draft), in place of a core element that only R6 has."""
 
@@ -175,6 +178,7 @@ MEDICAL_RECORD_NUMBER = "MR"
 ACCESSION_NUMBER = "ACSN"
 PLACER_NUMBER = "PLAC"
 FILLER_NUMBER = "FILL"
+VISIT_NUMBER = "VN"
 """HL7 v2 table 0203."""
 
 STUDY_INSTANCE_UID = MappingProxyType({"system": DCM, "code": "110180", "display": "Study Instance UID"})

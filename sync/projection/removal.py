@@ -69,7 +69,7 @@ async def _cancellation(p: ProjectionAttempt, s: Compare) -> FhirWrite | None:
     if resource is None:
         return None
     status: Resource = {"status": "cancelled", "numberOfSeries": 0, "numberOfInstances": 0}
-    written = p.elements if p.held.adopted else IMAGING_STUDY_ELEMENTS
+    written = p.elements if p.held.adopted else IMAGING_STUDY_ELEMENTS | p.elements
     ours = (written | {"series", "modality", "started"}) - {"identifier", "subject"}
     merged = overlay(resource, status, Ownership(elements=ours))
     held = replace(p.held, version=version_of(resource))

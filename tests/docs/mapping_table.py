@@ -45,7 +45,21 @@ PATIENT = (
     Row("PatientSex", ("Patient.gender",), "M, F, O; anything else `unknown`; absent stays absent"),
     Row("PatientBirthDate", ("Patient.birthDate", "Patient._birthDate"), "partial dates stay partial"),
     Row("PatientBirthTime", ("Patient._birthDate",), "extension patient-birthTime, only with an offset: see *Times*"),
+    Row(
+        "PersonNamesToUseSequence",
+        ("Patient.name",),
+        "`text`, `use` usual; Patient's Name is then `official`",
+    ),
+    Row("GenderIdentitySequence", ("Patient.extension",), "patient-genderIdentity, beside and never for `gender`"),
+    Row("ThirdPersonPronounsSequence", ("Patient.extension",), "individual-pronouns"),
     Row("PatientSpeciesCodeSequence", ("Patient.extension",), "patient-animal, only with `DICOM_SYNC_PATIENT_SPECIES`"),
+    Row("PatientSpeciesDescription", ("Patient.extension",), "without a code, its text"),
+    Row("PatientBreedCodeSequence", ("Patient.extension",), "breed of patient-animal"),
+    Row("PatientBreedDescription", ("Patient.extension",), "without a code, its text"),
+    Row("PatientSexNeutered", ("Patient.extension",), "gender status of patient-animal: neutered, intact"),
+    Row("ResponsiblePerson", ("Patient.contact",), "only with `DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON`"),
+    Row("ResponsiblePersonRole", ("Patient.contact",), "`relationship`, as text"),
+    Row("ResponsibleOrganization", ("Patient.contact",), "`organization`, by display"),
     Row("PatientIdentityRemoved", ("Patient.meta.security",), "YES: `PSEUDED` with a Patient ID, `ANONYED` without"),
 )
 """PS3.3 C.7.1.1; R4 *Patient*."""
@@ -82,7 +96,18 @@ STUDY = (
     Row(
         "PhysiciansReadingStudyIdentificationSequence", ("ImagingStudy.interpreter",), "their identifiers, see *People*"
     ),
+    Row("AdmissionID", ("ImagingStudy.encounter",), "logical reference, type `VN`"),
+    Row(
+        "IssuerOfAdmissionIDSequence",
+        ("ImagingStudy.encounter",),
+        "see *Issuers*; without any `DICOM_SYNC_ADMISSION_SYSTEM`",
+    ),
     Row("ProcedureCodeSequence", ("ImagingStudy.procedureCode",), "see *Codes*"),
+    Row(
+        "RequestedProcedureCodeSequence",
+        ("ImagingStudy.procedureCode",),
+        "only where no series says what was performed",
+    ),
     Row("ReasonForPerformedProcedureCodeSequence", ("ImagingStudy.reasonCode",), "each once over all instances"),
     Row("PerformedLocation", ("ImagingStudy.location",), "display only; the first of this, department, institution"),
     Row("InstitutionalDepartmentName", ("ImagingStudy.location",), "display only"),
@@ -120,10 +145,16 @@ SERIES = (
     Row("Manufacturer", ("Device", "ImagingStudy.series.performer"), "`Device.manufacturer`"),
     Row("ManufacturerModelName", ("Device", "ImagingStudy.series.performer"), "`Device.deviceName`, `model-name`"),
     Row("DeviceSerialNumber", ("Device", "ImagingStudy.series.performer"), "`Device.serialNumber`"),
+    Row("UDISequence", ("Device", "ImagingStudy.series.performer"), "`Device.udiCarrier`, see *Device*"),
+    Row("SoftwareVersions", ("ImagingStudy.series.performer",), "in the display of the equipment only: they change"),
     Row(
         "StationName", ("ImagingStudy.series.performer",), "in the display of the equipment only: stations are renamed"
     ),
     Row("SpecimenDescriptionSequence", ("ImagingStudy.series.specimen",), "see *Specimens*"),
+    Row(
+        "ContainerIdentifier", ("ImagingStudy.series.specimen",), "a reference of its own, type *Container Identifier*"
+    ),
+    Row("IssuerOfTheContainerIdentifierSequence", ("ImagingStudy.series.specimen",), "see *Issuers*"),
 )
 """PS3.3 C.7.3.1, C.7.5.1, C.7.6.22; R4 *ImagingStudy.series*."""
 
@@ -167,11 +198,15 @@ MACROS = (
             "AnatomicRegionSequence",
             "ConceptNameCodeSequence",
             "EquivalentCodeSequence",
+            "GenderIdentityCodeSequence",
+            "PatientBreedCodeSequence",
             "PatientSpeciesCodeSequence",
             "PersonIdentificationCodeSequence",
             "ProcedureCodeSequence",
+            "PronounCodeSequence",
             "ReasonForPerformedProcedureCodeSequence",
             "ReasonForRequestedProcedureCodeSequence",
+            "RequestedProcedureCodeSequence",
         ),
         _CODE,
     ),
@@ -188,7 +223,9 @@ MACROS = (
         "Issuers",
         (
             "IssuerOfAccessionNumberSequence",
+            "IssuerOfAdmissionIDSequence",
             "IssuerOfPatientIDQualifiersSequence",
+            "IssuerOfTheContainerIdentifierSequence",
             "IssuerOfTheSpecimenIdentifierSequence",
             "OrderFillerIdentifierSequence",
             "OrderPlacerIdentifierSequence",
@@ -238,10 +275,37 @@ MACROS = (
                 ("basedOn.identifier.system",),
                 "see *Issuers*; without any `DICOM_SYNC_FILLER_SYSTEM`",
             ),
+            Row("RequestedProcedureCodeSequence", ("procedureCode",), "where no series says what was performed"),
             Row("RequestedProcedureID", ("basedOn.identifier",), "if the request has none of the three numbers"),
             Row("ReasonForTheRequestedProcedure", ("reasonCode.text",), "of the one code beside it, else by itself"),
             Row("ReasonForRequestedProcedureCodeSequence", ("reasonCode",), "see *Codes*; each once"),
         ),
+    ),
+    Macro(
+        "Names to use",
+        ("PersonNamesToUseSequence",),
+        (Row("NameToUse", ("name.text",), "free text, never split"),),
+    ),
+    Macro(
+        "Gender identity",
+        ("GenderIdentitySequence",),
+        (
+            Row("GenderIdentityCodeSequence", ("extension",), "see *Codes*"),
+            Row("GenderIdentityComment", ("extension",), "the text of an item without a code"),
+        ),
+    ),
+    Macro(
+        "Pronouns",
+        ("ThirdPersonPronounsSequence",),
+        (
+            Row("PronounCodeSequence", ("extension",), "see *Codes*"),
+            Row("PronounComment", ("extension",), "the text of an item without a code"),
+        ),
+    ),
+    Macro(
+        "Unique device identifiers",
+        ("UDISequence",),
+        (Row("UniqueDeviceIdentifier", ("udiCarrier.carrierHRF",), "of the first item; of GS1 the GTIN too"),),
     ),
     Macro(
         "Specimens",

@@ -123,8 +123,20 @@ def test_any_attributes_make_a_valid_bundle_without_empty_elements(said, mapping
     assert bundle["entry"][-1]["resource"]["numberOfInstances"] == len(said)
 
 
-FULL = MappingSettings(study_id_system="urn:oid:2.16.840.1", patient_other_names=True)
-BASE = {"SeriesDate": ["20240117"], "SeriesTime": ["1016"], "Manufacturer": ["Maker"], "PatientBirthTime": ["1200"]}
+FULL = MappingSettings(
+    study_id_system="urn:oid:2.16.840.1",
+    patient_other_names=True,
+    patient_species=True,
+    patient_responsible_person=True,
+)
+BASE = {
+    "SeriesDate": ["20240117"],
+    "SeriesTime": ["1016"],
+    "Manufacturer": ["Maker"],
+    "PatientBirthTime": ["1200"],
+    "PatientSpeciesDescription": ["Dog"],
+    "ResponsiblePerson": ["Owner"],
+}
 SILENT = {"TypeOfPatientID", "PatientIdentityRemoved"}
 """Of one nothing depends, and of the other NO means what absence means."""
 

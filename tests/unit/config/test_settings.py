@@ -72,6 +72,8 @@ WRONG = [
     ("DICOM_SYNC_FILLER_SYSTEM", "hospital"),
     ("DICOM_SYNC_PATIENT_OTHER_NAMES", "perhaps"),
     ("DICOM_SYNC_PATIENT_SPECIES", "perhaps"),
+    ("DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON", "perhaps"),
+    ("DICOM_SYNC_ADMISSION_SYSTEM", "admissions"),
     ("DICOM_SYNC_STUDY_ID_SYSTEM", "hospital"),
     ("DICOM_SYNC_FHIR_URL", "fhir.example"),
     ("DICOM_SYNC_FHIR_URL", "ftp://fhir.example"),

@@ -12,9 +12,24 @@ from sync.dicom.attributes import (
     walk,
 )
 
+NEWER = {
+    "PersonNamesToUseSequence": (0x00100011, "SQ"),
+    "NameToUse": (0x00100012, "LT"),
+    "ThirdPersonPronounsSequence": (0x00100014, "SQ"),
+    "PronounCodeSequence": (0x00100015, "SQ"),
+    "PronounComment": (0x00100016, "UT"),
+    "GenderIdentitySequence": (0x00100041, "SQ"),
+    "GenderIdentityCodeSequence": (0x00100044, "SQ"),
+    "GenderIdentityComment": (0x00100045, "UT"),
+}
+"""PS3.6 of 2024, which the dictionary of the pinned pydicom does not have yet."""
+
 
 def test_every_row_agrees_with_the_dictionary_of_the_standard():
     for row in (*walk((*EXTRACTED_OF_DOCUMENTS, CONTENT)), *IDENTITY):
+        if row.keyword in NEWER:
+            assert ((row.tag, row.vr), row.multiple) == (NEWER[row.keyword], False)
+            continue
         assert (keyword_for_tag(row.tag), dictionary_VR(row.tag)) == (row.keyword, row.vr)
         assert row.multiple == (dictionary_VM(row.tag) != "1" and row.vr != "SQ")
 

@@ -15,6 +15,7 @@ MAPPING = MappingSettings(
     study_id_system="urn:oid:2.16.840.8",
     patient_other_names=True,
     patient_species=True,
+    patient_responsible_person=True,
 )
 
 
@@ -38,6 +39,23 @@ OTHERS = {
     "PatientBirthDate": ["19600102"],
     "PatientBirthTime": ["0102"],
     "PatientSpeciesCodeSequence": [code("448771007", "SCT")],
+    "PersonNamesToUseSequence": [{"NameToUse": ["Alex"]}],
+    "GenderIdentitySequence": [{"GenderIdentityCodeSequence": [code("446141000124107", "SCT")]}],
+    "ThirdPersonPronounsSequence": [{"PronounCodeSequence": [code("LA29519-8", "LN")]}],
+    "PatientSpeciesDescription": ["Cat"],
+    "PatientBreedCodeSequence": [code("1")],
+    "PatientBreedDescription": ["Persian"],
+    "PatientSexNeutered": ["ALTERED"],
+    "ResponsiblePerson": ["Owner^One"],
+    "ResponsiblePersonRole": ["OWNER"],
+    "ResponsibleOrganization": ["Farm"],
+    "AdmissionID": ["V-1"],
+    "IssuerOfAdmissionIDSequence": OID,
+    "RequestedProcedureCodeSequence": [code("3")],
+    "UDISequence": [{"UniqueDeviceIdentifier": ["(01)04012345678901(21)77"]}],
+    "SoftwareVersions": ["VA30", "VB1"],
+    "ContainerIdentifier": ["C-1"],
+    "IssuerOfTheContainerIdentifierSequence": OID,
     "PatientIdentityRemoved": ["YES"],
     "AccessionNumber": ["A-78"],
     "IssuerOfAccessionNumberSequence": OID,
@@ -93,6 +111,10 @@ BASE = {
     "SeriesDate": ["20240117"],
     "SeriesTime": ["1016"],
     "PatientBirthTime": ["1200"],
+    "PatientSpeciesDescription": ["Dog"],
+    "ResponsiblePerson": ["Base^One"],
+    "AdmissionID": ["V-0"],
+    "ContainerIdentifier": ["C-0"],
     "ProcedureCodeSequence": [code(designator="99Q")],
 }
 WITHOUT = {
@@ -122,8 +144,13 @@ def said(study=mapping_rows.STUDY, **attributes):
     return found
 
 
+INSTEAD = {"RequestedProcedureCodeSequence": {"ProcedureCodeSequence": []}}
+"""Attributes that count only where others are absent."""
+
+
 def changed(**attributes):
-    return {path for path, _ in said() ^ said(**attributes)}
+    absent = {k: v for keyword in attributes for k, v in INSTEAD.get(keyword, {}).items()}
+    return {path for path, _ in said(**absent) ^ said(**absent, **attributes)}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.keyword for row in ROWS])

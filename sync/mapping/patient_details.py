@@ -1,0 +1,118 @@
+"""
+What a study says of its patient as a person or an animal, beside identity and birth (PS3.3 C.7.1.1, C.7.2.2).
+
+Each function takes the attributes that `details_kept` names and gives elements of a FHIR Patient, 0..n.
+"""
+
+from __future__ import annotations
+
+from sync.config import MappingSettings
+from sync.dicom.attributes import items
+from sync.mapping.codes import concepts
+from sync.mapping.names import human_names
+from sync.mapping.terminology import (
+    ANIMAL_GENDER_STATUS,
+    PATIENT_ANIMAL,
+    PATIENT_GENDER_IDENTITY,
+    PATIENT_PRONOUNS,
+)
+from sync.mapping.values import Findings, code, filled, first, one_text
+from sync.model import Attributes, Resource
+
+_AS_A_PERSON = ("PersonNamesToUseSequence", "GenderIdentitySequence", "ThirdPersonPronounsSequence")
+_ANIMAL = (
+    "PatientSpeciesDescription",
+    "PatientSpeciesCodeSequence",
+    "PatientSexNeutered",
+    "PatientBreedDescription",
+    "PatientBreedCodeSequence",
+)
+_RESPONSIBLE = ("ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization")
+_NEUTERED = {"ALTERED": "neutered", "UNALTERED": "intact"}
+"""(0010,2203) -> R4 *animal-genderstatus*."""
+
+
+def details_kept(settings: MappingSettings) -> tuple[str, ...]:
+    """Keywords that are kept of a patient; those of animals and of responsible persons only if settings say so."""
+    animal_kept = _ANIMAL if settings.patient_species else ()
+    return (*_AS_A_PERSON, *animal_kept, *(_RESPONSIBLE if settings.patient_responsible_person else ()))
+
+
+def names_to_use(attributes: Attributes, findings: Findings) -> list[Resource]:
+    """FHIR *HumanNames* of (0010,0011) Person Names to Use, with ``use`` usual: free text, not by components."""
+    keyword = "NameToUse"
+    stated = [one_text(item, keyword, findings) for item in items(attributes, "PersonNamesToUseSequence")]
+    return [{"use": "usual", "text": " ".join(name.split())} for name in dict.fromkeys(stated) if name]
+
+
+def gender_identity(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """R4 extension *patient-genderIdentity* for each item of (0010,0041)."""
+    found = _coded(attributes, "GenderIdentitySequence", "GenderIdentityCodeSequence", settings, findings)
+    return [{"url": PATIENT_GENDER_IDENTITY, "valueCodeableConcept": one} for one in found]
+
+
+def pronouns(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """Extension *individual-pronouns* for each item of (0010,0014)."""
+    found = _coded(attributes, "ThirdPersonPronounsSequence", "PronounCodeSequence", settings, findings)
+    return [{"url": PATIENT_PRONOUNS, "extension": [{"url": "value", "valueCodeableConcept": one}]} for one in found]
+
+
+def _coded(
+    attributes: Attributes, sequence: str, keyword: str, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    """Coded values of the items of a sequence, each once; the comment of an item without a code is its text."""
+    comment = {"GenderIdentityCodeSequence": "GenderIdentityComment"}.get(keyword, "PronounComment")
+    found: list[Resource] = []
+    for item in items(attributes, sequence):
+        coded = concepts(items(item, keyword), keyword, settings, findings)
+        said = one_text(item, comment, findings)
+        for one in coded or ([{"text": said}] if said else []):
+            if one not in found:
+                found.append(one)
+    return found
+
+
+def animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """
+    R4 extension *patient-animal*, if DICOM_SYNC_PATIENT_SPECIES asks for it: species 1..1, breed, gender status.
+
+    A species or breed without a code is the text of its description.
+    """
+    if not settings.patient_species:
+        return []
+    species = _kind(attributes, "PatientSpecies", settings, findings)
+    if species is None:
+        return []
+    breed = _kind(attributes, "PatientBreed", settings, findings)
+    neutered = (code(first(attributes, "PatientSexNeutered", findings), "PatientSexNeutered", findings) or "").upper()
+    if neutered and neutered not in _NEUTERED:
+        findings.note("PatientSexNeutered", "value.undefined", "ignored")
+    status = _NEUTERED.get(neutered)
+    coded = {"coding": [{"system": ANIMAL_GENDER_STATUS, "code": status}]} if status else None
+    parts = {"species": species, "breed": breed, "genderStatus": coded}
+    stated = [{"url": url, "valueCodeableConcept": value} for url, value in parts.items() if value]
+    return [{"url": PATIENT_ANIMAL, "extension": stated}]
+
+
+def _kind(attributes: Attributes, stem: str, settings: MappingSettings, findings: Findings) -> Resource | None:
+    keyword = f"{stem}CodeSequence"
+    coded = concepts(items(attributes, keyword), keyword, settings, findings)
+    said = one_text(attributes, f"{stem}Description", findings)
+    return coded[0] if coded else {"text": said} if said else None
+
+
+def contacts(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
+    """``Patient.contact`` of who is responsible (0010,2297), if DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON asks for it."""
+    if not settings.patient_responsible_person:
+        return []
+    names = human_names(first(attributes, "ResponsiblePerson", findings), "ResponsiblePerson", findings)
+    role = one_text(attributes, "ResponsiblePersonRole", findings)
+    organization = one_text(attributes, "ResponsibleOrganization", findings)
+    if not names and organization is None:
+        return []
+    contact = {
+        "relationship": [{"text": role.capitalize()}] if role else None,
+        "name": names[0] if names else None,
+        "organization": {"type": "Organization", "display": organization} if organization else None,
+    }
+    return [filled(contact)]
