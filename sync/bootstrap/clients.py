@@ -124,7 +124,7 @@ class Clients:
         """Return the FHIR service."""
         url = self._settings.fhir_url
         access = self._access(url, self._settings.fhir_access, audience=url, failure=FhirUnavailable)
-        fhir = HttpFhirServer(url, telemetry=self._telemetry, access=access)
+        fhir = HttpFhirServer(url, telemetry=self._telemetry, access=access, entries=self._settings.fhir_bundle_entries)
         self._closing.push_async_callback(fhir.aclose)
         return fhir
 

@@ -42,6 +42,10 @@ class Settings(MappingSettings):
     fhir_url: GivenRoot
     """Base URL of the FHIR R4 service."""
 
+    fhir_bundle_entries: int = Field(default=500, ge=20, le=500)
+    """Entries of a transaction or batch at most. 500 is the limit of Azure's FHIR service; AWS HealthLake takes 160.
+    A study with more resources is written by several transactions: the others are repeated if one of them fails."""
+
     patient_policy: Literal["link-or-create", "reference-only", "update"] = "link-or-create"
     """
     How a study gets its Patient. ``link-or-create``: search by identifier; link one match without changing it, create

@@ -46,7 +46,7 @@ TALKATIVE = {
 class Service:
     """Answers with the given responses in turn, the last one for ever, and keeps what was asked."""
 
-    def __init__(self, *answers, tokens=None):
+    def __init__(self, *answers, tokens=None, entries=MAX_ENTRIES):
         self.answers = list(answers)
         self.requests = []
         self.waits = []
@@ -59,6 +59,7 @@ class Service:
             transport=httpx.MockTransport(self._answer),
             breaker=CircuitBreaker(lambda: self.time),
             sleep=self._sleep,
+            entries=entries,
         )
 
     async def _sleep(self, seconds):
@@ -285,6 +286,20 @@ async def test_more_writes_than_a_bundle_may_hold_go_in_several():
     service = Service(bundle(*[{"status": "200", "etag": 'W/"1"'}] * MAX_ENTRIES), bundle({"status": "200"}))
     assert await service.client.transact(writes) == ["1"] * MAX_ENTRIES + [None]
     assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [MAX_ENTRIES, 1]
+
+
+async def test_a_server_that_takes_less_gets_less_in_transactions_and_batches():
+    service = Service(
+        bundle({"status": "200"}, {"status": "200"}), bundle({"status": "200"}), bundle({"status": "404"}), entries=2
+    )
+    writes = [
+        FhirWrite(resource_type="Patient", resource_id=str(i), resource={**PATIENT, "id": str(i)}) for i in range(3)
+    ]
+    await service.client.transact(writes)
+    assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [2, 1]
+    service = Service(*[bundle({"status": "404"}, {"status": "404"}), bundle({"status": "404"})], entries=2)
+    assert await service.client.read_all(["Patient/1", "Patient/2", "Patient/3"]) == [None, None, None]
+    assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [2, 1]
 
 
 async def test_text_that_is_no_unicode_still_leaves_as_utf_8():

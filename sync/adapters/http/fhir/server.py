@@ -99,6 +99,8 @@ class HttpFhirServer:
         Waits that many seconds before a short retry; tests wait for nothing.
     page
         Resources that a page of a listing is to hold.
+    entries
+        Entries of a bundle at most.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class HttpFhirServer:
         breaker: CircuitBreaker | None = None,
         sleep: Sleep = asyncio.sleep,
         page: int = PAGE,
+        entries: int = MAX_ENTRIES,
     ) -> None:
         self._remote = FhirRemote(
             base_url,
@@ -124,6 +127,7 @@ class HttpFhirServer:
             sleep=sleep,
         )
         self._page = page
+        self._entries = entries
         self._knows_not_referenced = True
 
     async def aclose(self) -> None:
@@ -155,10 +159,10 @@ class HttpFhirServer:
         return one_resource(object_of(response), resource_type, resource_id)
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
-        """Return each resource, or None in its place, by batches of at most 500 reads."""
+        """Return each resource, or None in its place, by batches of reads."""
         resources: list[Resource | None] = []
-        for start in range(0, len(references), MAX_ENTRIES):
-            resources += await self._batch(references[start : start + MAX_ENTRIES])
+        for start in range(0, len(references), self._entries):
+            resources += await self._batch(references[start : start + self._entries])
         return resources
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
@@ -214,10 +218,10 @@ class HttpFhirServer:
         return FhirPage(resources=matches(response, resource_type), following=link_after)
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
-        """Apply the writes as transactions of at most 500 entries; see `sync.ports.FhirServer.transact`."""
+        """Apply the writes as transactions of at most ``entries`` entries; see `sync.ports.FhirServer.transact`."""
         versions: list[str | None] = []
-        for start in range(0, len(writes), MAX_ENTRIES):
-            versions += await self._transaction(writes[start : start + MAX_ENTRIES])
+        for start in range(0, len(writes), self._entries):
+            versions += await self._transaction(writes[start : start + self._entries])
         return versions
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
@@ -255,8 +259,8 @@ class HttpFhirServer:
     async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any]]:
         """Make many searches by batches; one that the server does not know finds nothing."""
         searchsets: list[Mapping[str, Any]] = []
-        for start in range(0, len(searches), MAX_ENTRIES):
-            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + MAX_ENTRIES]]
+        for start in range(0, len(searches), self._entries):
+            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + self._entries]]
             response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
             raise_for(response.status_code, response)
             searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
