@@ -17,7 +17,7 @@ from sync.cli.user import user_name
 from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
 from sync.errors import BadReplay
 from sync.ports import Ingest
-from sync.replay.jobs import DONE, Job, advance, begin, cursor_of
+from sync.replay.jobs import DONE, Job, advance, begin, cursor_of, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import Request, parse_request
 from sync.replay.sources import LISTING, ROUTE
@@ -123,6 +123,11 @@ async def _run(options: _Asked, running: Running) -> bool:
 
 async def _replay(request: Request, options: _Asked, running: Running) -> bool:
     out, studies, began = console(), Counter[str](), time.monotonic()
+    try:
+        await require_known_study(request, running.services)
+    except BadReplay:
+        print_line(f"replay {request.id}", Counter(), as_json=options.as_json, seconds=0.0)
+        return not _unknown(request, Walk(), out)
     async with projecting(running.services, studies, enabled=options.project) as s:
         await begin(request, s, who=user_name())
         async with leased_walk(cursor_of(request), s, out) as walk:

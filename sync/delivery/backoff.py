@@ -59,7 +59,9 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
             await dead_letter_study(study, outage, s)
         delay = _delay(attempts, outage, longest=SLOW if out_of_patience else LONGEST_BACK_OFF)
         not_before = s.clock.now() + timedelta(seconds=delay)
-        waiting = replace(dirty.value, attempts=attempts, not_before=not_before, failing_since=since)
+        waiting = replace(
+            dirty.value, attempts=attempts, not_before=not_before, failing_since=since, failure=outage.code
+        )
         await s.dirty.postpone(waiting, dirty.etag)
         return delay
 

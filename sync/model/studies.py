@@ -21,6 +21,8 @@ class DirtyStudy:
     not_before: datetime | None = None
     failing_since: datetime | None = None
     """When the failures began that ``attempts`` counts."""
+    failure: str = ""
+    """Code of the last of them; it tells of now only while ``failing_since`` is set."""
     bypass_cache: bool = False
     """Whether FHIR must be read for the next attempt: the cached projection is bypassed."""
 
@@ -92,3 +94,10 @@ class StudyEvent:
     outcome: str
     series: int = 0
     instances: int = 0
+
+    @property
+    def state(self) -> str:
+        """State that the study had then, in the words of `sync.monitoring.study_state.StudyState`."""
+        if self.outcome.endswith("dead_lettered"):
+            return "dead_lettered"
+        return "synced" if self.instances else "removed"

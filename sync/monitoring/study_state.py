@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, TypeAdapter
 
+from sync.errors import hint_of
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
 from sync.model.timestamps import Timestamp
 from sync.ports import Core, Project
@@ -70,6 +71,10 @@ class Marks:
     due: Timestamp
     attempts: int
     not_before: Timestamp | None
+    failing_since: Timestamp | None = None
+    failure: str = ""
+    """Code of what its last attempt met; empty unless it fails."""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,4 +180,7 @@ def _marks(dirty: DirtyStudy, s: Core) -> Marks:
         due=due_at(dirty, s),
         attempts=dirty.attempts,
         not_before=dirty.not_before,
+        failing_since=dirty.failing_since,
+        failure=dirty.failure if dirty.failing_since else "",
+        hint=hint_of(dirty.failure) if dirty.failing_since else "",
     )

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
-from sync.errors import Contention, PermanentError, ReplayTooLong, SyncError
+from sync.errors import BadReplay, Contention, PermanentError, ReplayTooLong, SyncError
 from sync.model import Batch, Change, Cursor, Ingested, StudyRef
 from sync.operators.audit import OperatorAction, record_action
-from sync.ports import Control, Ingest, Jobs, ReadFeeds
+from sync.ports import Control, Deliver, Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import held
@@ -36,6 +36,8 @@ WHOLE = 480.0
 PARALLEL = 24
 REMEMBERED = 20_000
 """Studies remembered as marked in this run; marking one again costs a row, forgetting costs nothing else."""
+
+UNKNOWN_STUDY = "study.unknown"
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -90,6 +92,25 @@ async def begin(request: Request, s: Control, *, who: str) -> bool:
         await lease.advance(Job(request=request).position)
         return True
     return False
+
+
+async def require_known_study(request: Request, s: Deliver) -> None:
+    """
+    Refuse the replay of a study of which there is nothing: it would leave rows of a study that never was. Only reads.
+
+    Raises
+    ------
+    BadReplay
+        There is no row of it, and no DICOM service has it.
+    """
+    study = request.study
+    if study is None or await s.ledger.orders(study, 1) or await s.dirty.read(study) or await s.projections.read(study):
+        return
+    async for batch in of_study(study, s):
+        if batch.changes:
+            return
+    hint = "Check the Study Instance UID and the partition; python -m sync backfill inspects every object there is."
+    raise BadReplay("study: none of this UID is known", code=UNKNOWN_STUDY, hint=hint)
 
 
 async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: float = SLICE) -> int:

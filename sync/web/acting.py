@@ -17,7 +17,7 @@ from sync.dead_letters import actions
 from sync.dead_letters.actions import Selection
 from sync.dead_letters.held_removals import confirm_removals, refuse_removals
 from sync.delivery.handlers import sweep
-from sync.errors import RequestRefused
+from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
 from sync.model import StudyRef, SubjectKind
 from sync.monitoring.alerts import evaluation
@@ -206,8 +206,13 @@ async def _verify(deed: Deed, s: Services) -> int:
     return len(drifts)
 
 
-async def _replay(deed: Deed, s: Control) -> int:
-    return int(await jobs.begin(Replay(source="blob", study=deed.study, reread=True), s, who=deed.who))
+async def _replay(deed: Deed, s: Operate) -> int:
+    replay = Replay(source="blob", study=deed.study, reread=True)
+    try:
+        await jobs.require_known_study(replay, s)
+    except BadReplay as problem:
+        raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
+    return int(await jobs.begin(replay, s, who=deed.who))
 
 
 async def _confirm_removals(deed: Deed, s: Services) -> int:

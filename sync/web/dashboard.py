@@ -24,7 +24,7 @@ from sync.operators.access import caller_of
 from sync.ports import Counted, Services
 from sync.telemetry.measurements import HOUR
 from sync.web import acting, study_pages
-from sync.web.exchange import Request
+from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import TREND, dead_letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
 
@@ -91,8 +91,8 @@ def _problem(visit: Visit, failure: SyncError) -> Page:
     if isinstance(failure, AccessRefused):
         status, heading = 403, "You may not do that"
     elif isinstance(failure, RequestRefused):
-        not_found = failure.code == "request.not_found"
-        status, heading = (404, "Not found") if not_found else (400, "That was not understood")
+        missing = failure.code in NOT_FOUND
+        status, heading = (404, "Not found") if missing else (400, "That was not understood")
     else:
         status, heading = 503, "A service does not answer"
     text = f"{failure.code}: {failure.detail}" if failure.detail else failure.code

@@ -3,7 +3,7 @@ A request in, an answer out, and which failure becomes which status.
 
     400 request.malformed      what was asked for is not understood
     403 access.*               `sync.operators.access`
-    404 request.not_found
+    404 request.not_found, study.unknown
     503 *                      storage or FHIR does not answer; ask again
 
 Every failure has the same body: ``code`` (a heading of the runbook), ``detail`` and ``hint``.
@@ -21,6 +21,9 @@ from sync.errors import AccessRefused, RequestRefused, SyncError
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
+
+NOT_FOUND = frozenset({"request.not_found", "study.unknown"})
+"""Codes of requests for what does not exist."""
 
 _FORM = "application/x-www-form-urlencoded"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -104,5 +107,5 @@ def _status(failure: SyncError) -> int:
     if isinstance(failure, AccessRefused):
         return 403
     if isinstance(failure, RequestRefused):
-        return 404 if failure.code == "request.not_found" else 400
+        return 404 if failure.code in NOT_FOUND else 400
     return 503

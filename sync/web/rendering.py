@@ -114,7 +114,6 @@ def _environment() -> Environment:
         "legend": charts.legend,
         "ago": _ago,
         "clock": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "outcome": lambda outcome: outcome.rpartition(".")[2],
         "plus": lambda number: f"+{number:,.0f}" if number else "0",
     }
     return environment

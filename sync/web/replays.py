@@ -42,10 +42,18 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Oper
     replay = _parsed({**stated, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
     if dry_run:
         return await _previewed(replay, replayed, s)
+    await _require_known(replay, s)
     begun = await jobs.begin(replay, s, who=caller.name)
     stored = await s.cursors.read(jobs.cursor_of(replay))
     shown = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
     return Answer(body={"begun": begun, "replay": shown}, status=202)
+
+
+async def _require_known(replay: Replay, s: Deliver) -> None:
+    try:
+        await jobs.require_known_study(replay, s)
+    except BadReplay as problem:
+        raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
 
 
 def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Core) -> Replay:

@@ -42,6 +42,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "attempts": dirty.attempts,
         "not_before": time_text(dirty.not_before),
         "failing_since": time_text(dirty.failing_since),
+        "failure": dirty.failure or None,
         "distrust": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
     }
     return without_none(row)
@@ -56,6 +57,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         attempts=row["attempts"],
         not_before=timestamp_from(row.get("not_before")),
         failing_since=timestamp_from(row.get("failing_since")),
+        failure=row.get("failure", ""),
         bypass_cache=row.get("distrust", False),
     )
 
