@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EVERY = 2.0
 """Seconds between two looks."""
 
-_COLORS = {"in sync": "green", "behind": "yellow", "failing": "red"}
+_COLORS = {"in sync": "green", "attention": "yellow", "behind": "yellow", "failing": "red"}
 
 
 def status(

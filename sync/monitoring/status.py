@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sync.errors import hint_of
 from sync.model import RECONCILE_CURSOR, Cursor
 from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts import evaluation
@@ -19,7 +20,16 @@ from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure
-from sync.telemetry.instruments import FHIR_DURATION, FHIR_THROTTLED, LATENCY, OBJECTS, QUEUE_MESSAGES, STUDIES
+from sync.telemetry.instruments import (
+    CODE,
+    FAILURES,
+    FHIR_DURATION,
+    FHIR_THROTTLED,
+    LATENCY,
+    OBJECTS,
+    QUEUE_MESSAGES,
+    STUDIES,
+)
 from sync.telemetry.measurements import MINUTE, Measurement
 
 RECENT = 5
@@ -37,11 +47,12 @@ class Health:
     """
     The verdict, and why: one sentence each, the worst first.
 
-    Failing: a critical alert is active, or the timers do not run. Behind: any other alert is active, or studies wait
-    longer than quiet periods explain.
+    Failing: a critical alert is active, or the timers do not run. Behind: studies or messages wait longer than quiet
+    periods explain, or a service that they wait for fails. Attention: nothing waits, but an alert is active that an
+    operator should look at, or one is about to be cleared.
     """
 
-    verdict: Literal["in sync", "behind", "failing"]
+    verdict: Literal["in sync", "attention", "behind", "failing"]
     reasons: tuple[str, ...] = ()
 
 
@@ -106,6 +117,27 @@ class ActiveAlert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceProblem:
+    """
+    A service that fails now: which, how, since when, and what to do.
+
+    ``address`` is as it is set, empty when the settings do not tell which of several it is. ``since`` is the start of
+    the minute of its first failure, as far back as `RECENT` minutes and active alerts reach.
+    """
+
+    service: str
+    address: str
+    code: str
+    since: Timestamp
+    hint: str
+
+    def says(self) -> str:
+        """Say it in one sentence."""
+        where = f" at {self.address}" if self.address else ""
+        return f"{self.service}{where} fails since {self.since:%H:%M} UTC: {self.code}. {self.hint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PausedProjection:
     """Since when an operator has paused projection, who did, and why."""
 
@@ -144,6 +176,7 @@ class Status:
     alerts: Sequence[ActiveAlert]
     counted_at: Timestamp | None
     paused: PausedProjection | None
+    problems: Sequence[ServiceProblem] = ()
 
 
 _JSON = TypeAdapter(Status)
@@ -185,10 +218,12 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
     """Put the status together from what was read; of the past at least the minutes that are recent."""
     now = s.clock.now()
     names = {
-        instrument.name for instrument in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, QUEUE_MESSAGES)
+        instrument.name
+        for instrument in (OBJECTS, STUDIES, LATENCY, FAILURES, FHIR_DURATION, FHIR_THROTTLED, QUEUE_MESSAGES)
     }
     chart = past.chart(names, recently(now), now + timedelta(minutes=1))
     alerts = _alerts(counts)
+    problems = service_problems(chart, alerts, s)
     return Status(
         idle=counts.idle,
         dirty_studies=counts.dirty.total,
@@ -202,7 +237,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         held_removals=counts.held_removals,
         counters=dict(s.telemetry.counts()),
         at=now,
-        health=judge(counts, alerts, s, held=_held(counts, chart)),
+        health=judge(counts, alerts, s, held=_held(counts, chart), problems=problems),
         lag=Lag(
             oldest_study=round(counts.dirty_age, 1),
             queues={name: round(age, 1) for name, age in counts.queue_ages.items()},
@@ -213,10 +248,63 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         alerts=[_active(alert, counts) for alert in alerts.values() if alert.raised],
         counted_at=_counted_at(counts),
         paused=_paused(counts),
+        problems=problems,
     )
 
 
-def judge(counts: SystemCounts, alerts: Mapping[str, Alert], s: Core, *, held: Sequence[str] = ()) -> Health:
+_SERVICES: Mapping[str, str] = {"fhir": "The FHIR service", "source": "The source", "events": "The event topic"}
+"""First part of a failure's code -> the service that fails."""
+
+
+def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list[ServiceProblem]:
+    """
+    Tell which services fail now: they failed in the last `RECENT` minutes, and FHIR gave no good answer since.
+
+    Parameters
+    ----------
+    chart
+        By the minute, with `FAILURES` and `FHIR_DURATION`.
+    """
+    times = chart.times()
+    answered = [
+        at
+        for line in chart.of(FHIR_DURATION.name)
+        if "2xx" in dict(line.attributes).values()
+        for at, point in zip(times, line.points, strict=True)
+        if point is not None
+    ]
+    found = list[ServiceProblem]()
+    for line in chart.of(FAILURES.name):
+        code = dict(line.attributes).get(CODE.key, "")
+        area = code.partition(".")[0]
+        failed = [at for at, point in zip(times, line.points, strict=True) if point is not None]
+        if area not in _SERVICES or not failed or (area == "fhir" and max(answered, default=failed[0]) > failed[-1]):
+            continue
+        since = [failed[0], *(a.raised_at for a in alerts.values() if a.raised_at and _is_about(code, a))]
+        address = {"fhir": s.settings.fhir_url, "events": s.settings.events_topic}.get(area, "")
+        found.append(
+            ServiceProblem(service=_SERVICES[area], address=address, code=code, since=min(since), hint=hint_of(code))
+        )
+    return sorted(found, key=lambda problem: (problem.since, problem.code))
+
+
+def _is_about(code: str, alert: Alert) -> bool:
+    rule = BY_CODE[alert.code]
+    return rule.instrument is FAILURES and rule.concerns({CODE.key: code})
+
+
+FLOW = frozenset({"alert.lag", "alert.queue", "alert.fhir_throttling", "alert.feed", "alert.missing_events"})
+"""Alerts of something that waits or is missing; while any other is active, nothing need be behind."""
+
+
+def judge(
+    counts: SystemCounts,
+    alerts: Mapping[str, Alert],
+    s: Core,
+    *,
+    held: Sequence[str] = (),
+    problems: Sequence[ServiceProblem] = (),
+) -> Health:
     """
     Return the verdict with its reasons. Pure but for the clock.
 
@@ -224,23 +312,31 @@ def judge(counts: SystemCounts, alerts: Mapping[str, Alert], s: Core, *, held: S
     ----------
     held
         Sentences about messages that no worker processes, see `_held`.
+    problems
+        Services that fail now; they keep something back only while anything is outstanding.
     """
     raised = sorted((a for a in alerts.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
-    critical = [alert for alert in raised if BY_CODE[alert.code].severity is Severity.CRITICAL]
-    reasons = [f"{alert.code}: {BY_CODE[alert.code].says(alert.value, s.settings.alert)}" for alert in raised]
+    active = [alert for alert in raised if alert.quiet_since is None]
+    critical = [alert for alert in active if BY_CODE[alert.code].severity is Severity.CRITICAL]
+    told = [evaluation.sentence(alert, s) for alert in raised]
+    reasons = list[str]()
     stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
     if counts.dirty_age > overdue and "alert.lag" not in codes:
         reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
     reasons += held
+    if not counts.idle:
+        reasons += [problem.says() for problem in problems]
     if (paused := _paused(counts)) is not None:
         by = f" by {paused.who}" if paused.who else ""
         reasons.append(f"Projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why}")
-    why = (*stopped, *reasons)
+    why = (*stopped, *told, *reasons)
     if critical or stopped:
         return Health(verdict="failing", reasons=why)
-    return Health(verdict="behind" if reasons else "in sync", reasons=why)
+    if reasons or any(alert.code in FLOW for alert in active):
+        return Health(verdict="behind", reasons=why)
+    return Health(verdict="attention" if told else "in sync", reasons=why)
 
 
 def _paused(counts: SystemCounts) -> PausedProjection | None:

@@ -4,14 +4,16 @@ What the buttons do: each is asked for once more, is kept with who did it, and i
     GET  confirm?action=…     says what will happen, and to how many; asks who and why
     POST act                  does it, and sends the browser back to a page that says so
 
-Both work without script. What a page says afterwards is a word and a number in its address, never a text.
+Both work without script. What a page says afterwards is kept in table ``cursors``; its address names the entry only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from sync.dead_letters import actions
 from sync.dead_letters.actions import Selection
@@ -19,14 +21,15 @@ from sync.dead_letters.held_removals import confirm_removals, refuse_removals
 from sync.delivery.handlers import sweep
 from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
-from sync.model import StudyRef, SubjectKind
+from sync.model import Cursor, StudyRef, SubjectKind
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import pause_projection, resume_projection
-from sync.ports import Control, Counted, Operate, Services
+from sync.ports import Control, Counted, Jobs, Operate, Services
+from sync.protocol.optimistic import retry_on_conflict
 from sync.replay import jobs
 from sync.replay.requests import Request as Replay
 from sync.verify.judge import Judge
@@ -35,6 +38,12 @@ from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import Page, Visit, ago, redirect, render
 
 Fields = Mapping[str, str]
+
+RESULTS = "acts"
+"""Cursor that keeps what the latest acts did: id -> act, how many it concerned, when."""
+
+MOST_RESULTS = 20
+RESULT_SHOWN = timedelta(minutes=10)
 
 _TARGET = ("of", "kind", "subject", "uid", "partition")
 """Fields that say what is acted on; they travel from the button to the form to the act."""
@@ -122,16 +131,32 @@ async def act(visit: Visit, sources: Sources, s: Services) -> Page:
     deed = Deed(fields=fields, who=caller.name, why=why, sources=sources)
     concerned = await chosen.does(deed, s)
     back = _way_back(fields)
-    return redirect(visit.link(back["back"], **back["back_query"], did=name, n=concerned))
+    result = await _keep_result(name, concerned, s)
+    return redirect(visit.link(back["back"], **back["back_query"], did=result))
 
 
-def confirmation_text(request: Request) -> str:
-    """Return what a page says of the act that led to it; empty when none did, or when it is none of ours."""
-    chosen = ACTS.get(request.query.get("did", ""))
-    number = request.query.get("n", "")
-    if chosen is None or not number.isascii() or not number.isdigit():
+async def _keep_result(name: str, concerned: int, s: Jobs) -> str:
+    """Keep what an act did for the page that tells it: an address alone could claim what never happened."""
+    result, entry = uuid4().hex[:12], {"act": name, "n": concerned, "at": s.clock.now().isoformat()}
+
+    async def write() -> None:
+        stored = await s.cursors.read(RESULTS)
+        before = stored.value if stored is not None else Cursor(name=RESULTS)
+        latest = dict([*before.position.items(), (result, entry)][-MOST_RESULTS:])
+        await s.cursors.write(replace(before, position=latest), stored.etag if stored is not None else None)
+
+    await retry_on_conflict(write, subject="the results of acts")
+    return result
+
+
+async def confirmation_text(request: Request, s: Jobs) -> str:
+    """Return what a page says of the act that led to it; empty when none did, or not within `RESULT_SHOWN`."""
+    result = request.query.get("did", "")
+    stored = await s.cursors.read(RESULTS) if result else None
+    entry = stored.value.position.get(result) if stored is not None else None
+    if entry is None or s.clock.now() - datetime.fromisoformat(entry["at"]) > RESULT_SHOWN:
         return ""
-    return chosen.done.format(n=int(number[:9]))
+    return ACTS[entry["act"]].done.format(n=entry["n"]) if entry["act"] in ACTS else ""
 
 
 def _act(name: str) -> tuple[str, Act]:

@@ -53,7 +53,7 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
         return await acting.act(visit, sources, s)
-    message = acting.confirmation_text(visit.request)
+    message = await acting.confirmation_text(visit.request, s)
     if name == "":
         return await overview(visit, s, message=message)
     if name == "studies":

@@ -48,7 +48,12 @@ TREND = timedelta(days=1)
 _NAMES = {
     each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, DIRTY_STUDIES, KEPT_DEAD_LETTERS)
 }
-_WORDS = {"in sync": ("In sync", "good"), "behind": ("Behind", "warn"), "failing": ("Failing", "bad")}
+_WORDS = {
+    "in sync": ("In sync", "good"),
+    "attention": ("Needs attention", "warn"),
+    "behind": ("Behind", "warn"),
+    "failing": ("Failing", "bad"),
+}
 _CALM = "Every object that could be read is in FHIR, no study waits too long, and no alert is active."
 
 
@@ -116,7 +121,8 @@ def parts(status: Status) -> list[tuple[str, str, str]]:
 
     The flow may be in sync while files were rejected or FHIR differs: one word for all three would hide two of them.
     """
-    word, tone = _WORDS[status.health.verdict]
+    # What needs attention does not keep the flow back.
+    word, tone = _WORDS["in sync" if status.health.verdict == "attention" else status.health.verdict]
     rejected = f"{number_text(status.dead_letters)} to resolve" if status.dead_letters else "none"
     drift = f"{number_text(status.drift.open)} open" if status.drift.open else "none"
     return [

@@ -76,7 +76,7 @@ SAYS: Mapping[str, str] = {
     "python -m sync config check --connect": r"sound +FHIR",
     "python -m sync backfill --dry-run": r"container dicom: \d+ unchanged \(dry run, ",
     "python -m sync replay --source dicom --from 2026-03-01": r"replay \w+: .*1 studies",
-    "python -m sync status --json | jq .health.verdict": r'"(in sync|behind)"',
+    "python -m sync status --json | jq .health.verdict": r'"(in sync|attention|behind)"',
     "python -m sync map scan.dcm | jq .": r'"resourceType": "Bundle"',
     "python -m sync map scan.dcm": r'^\{"entry":\[.*"type":"transaction"\}',
     "python -m sync verify --json | jq 'select(.event == \"summary\")'": r'"left": 0',

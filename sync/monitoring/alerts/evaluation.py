@@ -182,6 +182,16 @@ async def evaluate_alerts(
     return ()  # another process took over, and sends what was kept
 
 
+def sentence(alert: Alert, s: Core) -> str:
+    """Say of a raised alert how it is; of one that is clearing since when it is over, and when it will be cleared."""
+    rule, limits = BY_CODE[alert.code], s.settings.alert
+    if alert.quiet_since is None:
+        return f"{rule.code}: {rule.says(alert.value, limits)}"
+    quiet = max(round((s.clock.now() - alert.quiet_since).total_seconds()), 0)
+    left = max(round(limits.clear_after_seconds) - quiet, 0)
+    return f"{rule.code}: over for {quiet} s, cleared in {left} s. At its worst: {rule.says(alert.worst, limits)}"
+
+
 def _evaluated(
     previous: Mapping[str, Alert], values: Mapping[str, float], s: Core
 ) -> tuple[Mapping[str, Alert], Sequence[Notice]]:

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import FrozenInstanceError, fields, replace
+from datetime import timedelta
 
 import pytest
 
 from sync.errors import FhirRejected
 from sync.model import Cursor
 from sync.monitoring.status import as_json, read_status, status
-from sync.telemetry.instruments import OBJECTS
+from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS
 from sync.testing.queues import MemoryDepths
 from tests.unit.monitoring.test_alerts import Watched
 from tests.worlds import STUDY, MemoryWorld
@@ -101,3 +102,42 @@ async def test_messages_under_way_while_objects_are_processed_are_in_sync():
         world.s.telemetry.measure(OBJECTS, outcome="synced")
         await world.tick()
     assert (await status(world.s))["health"]["verdict"] == "in sync"
+
+
+async def test_an_alert_that_is_clearing_says_so_and_nothing_is_called_failing():
+    world = Watched()
+    await world.w.store.dirty.mark(STUDY, world.w.clock.now() - timedelta(seconds=1000))
+    await world.tick(times=2)
+    assert (await status(world.s))["health"]["verdict"] == "failing"
+    row = await world.w.store.dirty.read(STUDY)
+    await world.w.store.dirty.delete(STUDY, row.etag)
+    await world.tick(times=2)
+    health = (await status(world.s))["health"]
+    assert health["verdict"] == "attention"
+    assert health["reasons"][0].startswith("alert.lag: over for 30 s, cleared in ")
+
+
+async def test_a_service_that_fails_is_named_with_address_code_and_since_when_until_it_answers():
+    world = Watched()
+    await world.w.ingest(world.w.put("a"))
+    world.s.telemetry.measure(FAILURES, code="fhir.unavailable")
+    began = world.w.clock.now()
+    await world.tick()
+    told = await status(world.s)
+    (problem,) = told["problems"]
+    assert (problem["address"], problem["code"]) == (world.s.settings.fhir_url, "fhir.unavailable")
+    assert problem["since"] <= began.isoformat()
+    assert told["health"]["verdict"] == "behind"
+    assert world.s.settings.fhir_url in told["health"]["reasons"][-1]
+    world.w.clock.advance(60)
+    world.s.telemetry.measure(FHIR_DURATION, 0.1, method="POST", type="Bundle", status="2xx")
+    await world.tick()
+    assert not (await status(world.s))["problems"]
+
+
+async def test_a_service_that_failed_while_nothing_waits_keeps_nothing_back():
+    world = Watched()
+    world.s.telemetry.measure(FAILURES, code="fhir.unavailable")
+    await world.tick()
+    told = await status(world.s)
+    assert (told["health"]["verdict"], len(told["problems"])) == ("in sync", 1)

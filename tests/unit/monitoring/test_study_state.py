@@ -34,6 +34,9 @@ async def test_a_study_on_its_way_says_since_when_it_waits():
         "due": due.isoformat(),
         "attempts": 0,
         "not_before": None,
+        "failing_since": None,
+        "failure": "",
+        "hint": "",
     }
 
 

@@ -5,7 +5,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from sync.errors import RemovalHeld, StoreUnavailable
+from sync.delivery.backoff import postpone
+from sync.errors import FhirUnavailable, RemovalHeld, StoreUnavailable
 from sync.events import Sources
 from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
@@ -250,3 +251,38 @@ async def test_when_storage_does_not_answer_the_page_says_so(w, monkeypatch):
     page = await get(w)
     assert page.status == 503
     assert "store.unavailable" in page.body
+
+
+async def test_an_address_claims_nothing_that_never_happened(w):
+    for claim in ("discard", "0" * 12, HOSTILE):
+        assert 'class="said"' not in (await get(w, did=claim, n="1000")).body
+    answer = await post(w, action="pause", who="Ada", why="FHIR moves")
+    assert "Projection is paused." in (await follow(w, answer)).body
+    w.clock.advance(3600)
+    assert 'class="said"' not in (await follow(w, answer)).body, "it is told of what was just done"
+
+
+async def test_a_removed_study_has_one_word_everywhere(w):
+    await w.arrive("a.dcm")
+    assert 'class="badge good">synced<' in (await get(w)).body
+    await w.go("a.dcm")
+    for page, query in (("", {}), ("studies", {}), ("study", {"uid": STUDY.study_instance_uid})):
+        body = (await get(w, page, **query)).body
+        assert 'class="badge plain">removed<' in body
+    assert ">written<" not in (await get(w)).body
+
+
+async def test_a_study_that_fails_says_with_what_since_when_and_what_to_do(w):
+    await w.ingest(w.put("a.dcm"))
+    await postpone(STUDY, FhirUnavailable("503"), w.services)
+    body = (await get(w, "study", uid=STUDY.study_instance_uid)).body
+    assert "<code>fhir.unavailable</code></strong> since" in body
+    assert "Check the health of the FHIR service" in body
+
+
+async def test_a_replay_of_an_unknown_study_is_refused_and_leaves_nothing(w):
+    answer = await post(w, action="replay-study", uid="2.25.9", who="Ada")
+    assert answer.status == 404
+    assert "study.unknown" in answer.body
+    assert (await get(w, "study", uid="2.25.9")).status == 404
+    assert [cursor async for cursor in w.services.cursors.all() if cursor.name.startswith("replay")] == []
