@@ -3,7 +3,7 @@ Radiation dose reports (TID 10001, 10011, 10021) -> one Observation by the HL7 g
 
 The totals of the accumulated dose become components, in the units of the file, each as it stands: a system with two
 planes, or a mammogram of two breasts, has some of them twice, and their sum would be no dose of anything. Irradiation
-events stay in the object.
+events are its members (`sync.mapping.dose_events`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sync.mapping.content import (
     timestamps,
     value_key,
 )
+from sync.mapping.dose_events import build_events
 from sync.mapping.observers import device_of
 from sync.mapping.source import Source
 from sync.mapping.terminology import IMAGING_CATEGORY, LOINC, RADIATION_DOSE_IDENTIFIER
@@ -56,7 +57,7 @@ _AUTHORIZING = "DCM:113850"
 
 def build_dose(source: Source) -> Sequence[Resource]:
     """
-    Observation of a dose report, or nothing, with a finding, when it states no total.
+    Observation of a dose report, after those of its events, or nothing, with a finding, when it states no total.
 
     Source: HL7 ``radiation-dose-summary`` 1.0.0; PS3.16 TID 10002, 10012, 10022.
     """
@@ -66,11 +67,17 @@ def build_dose(source: Source) -> Sequence[Resource]:
         source.findings.note("ContentSequence", "dose.no_totals", "instance only")
         return []
     partial = (first_text(root, "CompletionFlag") or "").strip().upper() == "PARTIAL"
-    observation = {
-        "identifier": [{"type": {"coding": [dict(RADIATION_DOSE_IDENTIFIER)]}, **source.identifier}],
+    shared = {
         "basedOn": source.based_on,
         "partOf": [source.study],
         "status": "preliminary" if partial else "final",
+        "focus": [source.study],
+        "device": device_of(root, source),
+    }
+    events = build_events(source, shared)
+    observation = {
+        **shared,
+        "identifier": [{"type": {"coding": [dict(RADIATION_DOSE_IDENTIFIER)]}, **source.identifier}],
         "category": [{"coding": [dict(IMAGING_CATEGORY)]}],
         "code": {
             "coding": [
@@ -81,15 +88,14 @@ def build_dose(source: Source) -> Sequence[Resource]:
                 }
             ]
         },
-        "focus": [source.study],
         "effectiveDateTime": _started(root, source),
         "issued": instant(source.written),
         "performer": _authorizing(root, source),
         "valueString": "; ".join(_shown(total) for total in totals),
-        "device": device_of(root, source),
+        "hasMember": [{"reference": f"Observation/{each['id']}"} for each in events],
         "component": [*_procedure(root, source), *totals],
     }
-    return [source.resource("Observation", observation)]
+    return [*events, source.resource("Observation", observation)]
 
 
 def _totals(item: Attributes, source: Source) -> list[Resource]:

@@ -13,7 +13,7 @@ them. A member says anew where and how it was measured, so that it can be read b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sync.dicom.attributes import first_text
@@ -50,6 +50,7 @@ MOST_OBSERVATIONS = 2000
 _MEASUREMENTS = concept("DCM:126010")
 _EVALUATIONS = concept("UMLS:C0034375", "NCIt:C0034375")
 _GROUP = concept("DCM:125007")
+_IMAGE_LIBRARY = concept("DCM:111028")
 
 _TRACKING_ID = concept("DCM:112039")
 _TRACKING_UID = concept("DCM:112040")
@@ -95,20 +96,36 @@ def build_measurements(source: Source) -> list[Resource]:
     root = source.attributes
     general = _Setting(device=algorithm_of(root, source) or device_of(root, source))
     observations: list[Resource] = []
-    for number, group in enumerate(_groups(root), 1):
-        observations += _group(group, str(number), general, source)
+    for number, (group, setting) in enumerate(_groups(root, general, source), 1):
+        observations += _group(group, str(number), setting, source)
         if len(observations) > MOST_OBSERVATIONS:
             source.findings.note("ContentSequence", "content.too_many", "further measurements left out")
             break
     return [*algorithms(root, source), *observations[:MOST_OBSERVATIONS]] if observations else []
 
 
-def _groups(root: Attributes) -> list[Attributes]:
-    """Containers of measurements, 0..n; what is not in a group counts as one."""
+def _groups(root: Attributes, general: _Setting, source: Source) -> list[tuple[Attributes, _Setting]]:
+    """
+    Containers of measurements, 0..n, each with what holds for it; what is not in a group counts as one.
+
+    Those of TID 1500 come first, then those of other templates, wherever they stand: echo, vascular, obstetric.
+    """
     holders = [holder for holder in children(root) if is_named(holder, _MEASUREMENTS, _EVALUATIONS)]
     inner = [group for holder in holders for group in named(holder, _GROUP)]
-    loose = [holder for holder in holders if any(kind(child) in ("NUM", "CODE", "TEXT") for child in children(holder))]
-    return [*inner, *loose]
+    loose = [holder for holder in holders if any(kind(each) in ("NUM", "CODE", "TEXT") for each in children(holder))]
+    known = {id(group) for group in (*inner, *loose)}
+    others = [(group, setting) for group, setting in _elsewhere(root, general, source) if id(group) not in known]
+    return [*((group, general) for group in (*inner, *loose)), *others]
+
+
+def _elsewhere(holder: Attributes, setting: _Setting, source: Source) -> Iterator[tuple[Attributes, _Setting]]:
+    """Every group below, and every container that holds numbers, but for descriptions of the images."""
+    for item in children(holder):
+        if kind(item) == "CONTAINER" and not is_named(item, _IMAGE_LIBRARY):
+            numbers = any(kind(each) == "NUM" and relation(each) in ("CONTAINS", "") for each in children(item))
+            if numbers or is_named(item, _GROUP):
+                yield item, setting
+            yield from _elsewhere(item, setting.of(item, source), source)
 
 
 def _group(group: Attributes, place: str, general: _Setting, source: Source) -> list[Resource]:

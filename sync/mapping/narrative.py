@@ -66,23 +66,23 @@ def conclusion_codes(source: Source) -> list[Resource]:
     return distinct
 
 
-def narrative(source: Source) -> Resource | None:
+def narrative(source: Source) -> tuple[Resource | None, bool]:
     """
-    FHIR *Narrative* of everything that a report says in words, codes and numbers.
+    FHIR *Narrative* of everything that a report says in words, codes and numbers, and whether it is whole.
 
     Returns
     -------
-    dict or None
-        None when it says nothing, and, with a finding, when it would be longer than FHIR allows.
+    (dict or None, bool)
+        None when it says nothing. One that would be longer than FHIR allows is left out, with a finding: False.
     """
     body = "".join(_paragraphs(source.attributes, source))
     if not body:
-        return None
+        return None, True
     div = f'<div xmlns="{_XHTML}">{body}</div>'
     if len(div.encode()) > MAX_TEXT_BYTES:
         source.findings.note("TextValue", "text.too_long", "narrative left out")
-        return None
-    return {"status": "generated", "div": div}
+        return None, False
+    return {"status": "generated", "div": div}, True
 
 
 def _paragraphs(holder: Attributes, source: Source) -> Iterator[str]:

@@ -69,17 +69,18 @@ def _is_member(observation: Resource, all_of_them: Sequence[Resource]) -> bool:
 def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
     """DiagnosticReport of what the header and the content say; ``results`` are ids of Observations."""
     conclusion = "\n".join(conclusions(source))
+    story, whole = narrative(source)
     return source.resource(
         "DiagnosticReport",
         {
-            "text": narrative(source),
+            "text": story,
             "resultsInterpreter": _verifiers(source),
             "result": [{"reference": f"Observation/{result}"} for result in results],
             "conclusion": text(conclusion, "TextValue", source.findings) if conclusion else None,
             "conclusionCode": conclusion_codes(source),
             "identifier": [source.identifier],
             "basedOn": source.based_on,
-            "status": document_status(source),
+            "status": document_status(source) if whole else "partial",
             "category": [{"coding": [dict(DIAGNOSTIC_IMAGING)]}],
             "code": title_of(source),
             "effectiveDateTime": source.started,

@@ -10,7 +10,7 @@ from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.resource import derived_id
 from sync.model import LedgerRow, ObjectKey
 from tests import reports as r
-from tests.reports import code, coded, container, item, number, text
+from tests.reports import code, coded, container, item, number, text, uidref
 
 SETTINGS = MappingSettings(timezone="Europe/Berlin")
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
@@ -27,7 +27,17 @@ def study_of(*files, settings=SETTINGS):
 
 
 def made(data, kind="Observation", settings=SETTINGS):
-    return [each for each in study_of(data, settings=settings).derived if each["resourceType"] == kind]
+    resources = [each for each in study_of(data, settings=settings).derived if each["resourceType"] == kind]
+    return [each for each in resources if not is_event(each)]
+
+
+def is_event(resource):
+    """Whether it is the Observation of an irradiation event."""
+    return resource.get("code", {}).get("coding", [{}])[0].get("code") in ("113819", "113706")
+
+
+def events(data):
+    return [each for each in study_of(data).derived if is_event(each)]
 
 
 def codes(data):
@@ -58,7 +68,7 @@ def test_a_ct_dose_report_makes_one_observation_with_its_total():
 
 def test_a_dose_says_where_it_is_from():
     built = study_of(r.ct_dose())
-    [dose] = built.derived
+    dose = built.derived[-1]
     study = {"reference": f"ImagingStudy/{built.imaging_study['id']}"}
     assert dose["focus"] == dose["partOf"] == [study]
     assert dose["identifier"][0]["value"] == "urn:oid:2.25.100"
@@ -421,6 +431,64 @@ def test_key_objects_make_nothing_of_their_own():
     built = study_of(file)
     assert built.derived == ()
     assert built.imaging_study["series"][0]["instance"][0]["title"] == "Of Interest"
+
+
+def test_a_ct_event_states_ctdivol_and_is_a_member_of_the_totals():
+    [event] = events(r.ct_dose())
+    assert component(event, "113830")[0]["valueQuantity"] == quantity(8.1, "mGy")
+    assert made(r.ct_dose())[0]["hasMember"] == [{"reference": f"Observation/{event['id']}"}]
+    assert (event["status"], event["device"]["display"]) == ("final", "Maker Model X")
+
+
+def test_an_x_ray_event_states_its_doses_region_time_and_uid():
+    event = container(
+        code("113706", meaning="Irradiation Event X-Ray Data"),
+        uidref(code("113769"), "2.25.815", rel="CONTAINS"),
+        item("DATETIME", code("111526"), DateTime="20260102091500", rel="CONTAINS"),
+        coded(code("123014", meaning="Target Region"), code("80891009", "SCT", "Heart")),
+        number(code("122130", meaning="Dose Area Product"), "0.0002", "Gy.m2"),
+        number(code("113738", meaning="Dose (RP)"), "0.01", "Gy"),
+    )
+    totals = container(code("113702"), number(code("113722", meaning="Dose Area Product Total"), "0.0002", "Gy.m2"))
+    [one] = events(r.report(r.XRAY_DOSE, code("113701"), totals, event))
+    assert [each["code"]["coding"][0]["code"] for each in one["component"]] == ["123014", "122130", "113738"]
+    assert one["effectiveDateTime"] == "2026-01-02T09:15:00+01:00"
+    assert one["identifier"][1]["value"] == "urn:oid:2.25.815"
+
+
+def test_an_event_without_a_dose_makes_nothing():
+    totals = container(code("113811"), number(code("113813", meaning="DLP Total"), "1", "mGy.cm"))
+    file = r.report(r.XRAY_DOSE, code("113701"), totals, container(code("113819"), coded(code("123014"), code("1"))))
+    assert events(file) == []
+    assert "hasMember" not in made(file)[0]
+
+
+def test_groups_below_findings_of_other_templates_are_observations_with_the_site_of_what_holds_them():
+    group = container(code("125007", meaning="Measurement Group"), number(code("18083-6", "LN", "LV wall"), "9", "mm"))
+    section = container(
+        code("121070", meaning="Findings"),
+        coded(code("363698007", "SCT"), code("87878005", "SCT", "Left ventricle"), rel="HAS CONCEPT MOD"),
+        group,
+    )
+    biometry = container(code("125005", meaning="Biometry Group"), number(code("11820-8", "LN", "BPD"), "55", "mm"))
+    images = container(code("111028", meaning="Image Library"), number(code("1", "99X", "Pixels"), "3"))
+    nested = container(code("125002", meaning="Fetal Biometry"), biometry)
+    file = r.report(r.COMPREHENSIVE, code("125200", meaning="Adult Echocardiography"), images, section, nested)
+    wall, head, biparietal = made(file)
+    assert wall["bodySite"]["coding"][0]["code"] == "87878005"
+    assert head["hasMember"] == [{"reference": f"Observation/{wall['id']}"}]
+    assert biparietal["valueQuantity"] == quantity(55, "mm")
+    [report] = made(file, "DiagnosticReport")
+    assert [each["reference"] for each in report["result"]] == [
+        f"Observation/{each['id']}" for each in (head, biparietal)
+    ]
+
+
+def test_a_report_whose_words_are_too_many_for_a_narrative_is_not_final():
+    words = [text(code("121071", meaning="Finding"), "&" * 60_000) for _ in range(5)]
+    file = r.report(r.ENHANCED, code("11528-7", "LN", "Radiology Report"), *words)
+    [report] = made(file, "DiagnosticReport")
+    assert ("text" in report, report["status"]) == (False, "partial")
 
 
 STORAGE = "1.2.840.10008.5.1.4.1.1"
