@@ -126,16 +126,16 @@ MUTANTS = [
     Mutant(
         "claim before writing",
         "sync.pipeline",
-        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
+        "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n"
         "            await _write_rows(claim, inspection, s)\n",
         "            await _write_rows(claim, inspection, s)\n"
-        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
+        "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n",
     ),
     Mutant(
         "the history holds every study ever claimed",
         "sync.protocol.claims",
-        "    ever = studies_of(known) if known else frozenset[StudyRef]()\n",
-        "    ever = frozenset({known.study} - {None}) if known else frozenset()\n",
+        "    ever = studies_of(locator) if locator else frozenset[StudyRef]()\n",
+        "    ever = frozenset({locator.study} - {None}) if locator else frozenset()\n",
     ),
     Mutant(
         "rows of former studies are deleted",
@@ -200,9 +200,9 @@ MUTANTS = [
     Mutant(
         "absence of the dirty row proves nothing",
         "sync.pipeline",
-        "        dirty, found = await read_dirty_study(study, s)\n",
+        "        dirty, is_dirty = await read_dirty_study(study, s)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
-        "        dirty, found = await read_dirty_study(study, s)\n",
+        "        dirty, is_dirty = await read_dirty_study(study, s)\n",
         interleavings.deleted_under_a_return,
     ),
     Mutant(
@@ -229,28 +229,28 @@ MUTANTS = [
     Mutant(
         "a new patient key is noted before its row is written",
         "sync.projection.upsert",
-        "    keys = known.patient_keys | ({row_key} if row_key else frozenset())\n",
-        "    keys = known.patient_keys\n",
+        "    keys = before.patient_keys | ({row_key} if row_key else frozenset())\n",
+        "    keys = before.patient_keys\n",
     ),
     Mutant(
         "derived resources are noted before they are written",
         "sync.projection.upsert",
-        "    derived = noted(known.derived, built.derived)\n",
-        "    derived = known.derived\n",
+        "    derived = noted(before.derived, built.derived)\n",
+        "    derived = before.derived\n",
         DOCUMENTS,
     ),
     Mutant(
         "a derived resource that is gone stays known",
         "sync.projection.derived",
-        'recorded={**dict.fromkeys(known, ""), **hashes}',
+        'recorded={**dict.fromkeys(recorded, ""), **hashes}',
         "recorded=hashes",
         interleavings.document_written_after_it_went,
     ),
     Mutant(
         "without trust FHIR is asked for what should be gone",
         "sync.projection.derived",
-        "if (known[reference] if trust else held[reference])]",
-        "if known[reference]]",
+        "if (recorded[reference] if trust else held[reference])]",
+        "if recorded[reference]]",
         interleavings.document_written_after_it_went,
     ),
     Mutant(

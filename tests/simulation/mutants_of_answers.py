@@ -30,14 +30,14 @@ MUTANTS = [
     Mutant(
         "a missing ETag is no repeat",
         "sync.protocol.claims",
-        "known.settled and change.etag is not None and known.etag == change.etag",
-        "known.settled and known.etag == change.etag",
+        "locator.settled and change.etag is not None and locator.etag == change.etag",
+        "locator.settled and locator.etag == change.etag",
         lost_answers.hint_without_an_etag,
     ),
     Mutant(
         "a flag that lost its race is set again",
         "sync.protocol.dead_letters",
-        '    await retry_on_conflict(flag, what="a locator")\n',
+        '    await retry_on_conflict(flag, subject="a locator")\n',
         "    try:\n        await flag()\n    except SyncError:\n        return\n",
         lost_answers.flagged_while_it_changed,
     ),
@@ -76,7 +76,7 @@ MUTANTS = [
     Mutant(
         "a changed report alone is news",
         "sync.protocol.outbox",
-        '    derived = (f"{name}={what}" for name, what in sorted(after.derived.items()))\n',
+        '    derived = (f"{name}={digest}" for name, digest in sorted(after.derived.items()))\n',
         "    derived = ()\n",
         lost_answers.report_changed_alone,
     ),

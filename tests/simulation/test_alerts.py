@@ -158,12 +158,12 @@ MUTANTS = {
         _history_is_wrong,
     ),
     "a notice is kept before it is sent": (
-        "        await lease.advance(_position(alerts, unsent, ran_at))\n        left =",
-        "        left =",
+        "        await lease.advance(_position(alerts, unsent, ran_at))\n        remaining =",
+        "        remaining =",
         _history_is_wrong,
     ),
     "what was sent is struck out": (
-        "        if left != unsent:\n            await lease.advance(_position(alerts, left, ran_at))\n",
+        "        if remaining != unsent:\n            await lease.advance(_position(alerts, remaining, ran_at))\n",
         "",
         _something_is_sent_twice,
     ),
@@ -173,13 +173,13 @@ MUTANTS = {
         _history_is_wrong,
     ),
     "the while begins anew when the cause is back": (
-        "        return replace(seen, quiet_since=None), None\n    since",
-        "        return seen, None\n    since",
+        "        return replace(current, quiet_since=None), None\n    since",
+        "        return current, None\n    since",
         _history_is_wrong,
     ),
     "a channel that fails holds up no other": (
-        "        if name in {failing for _, failing in left}:\n",
-        "        if left:\n",
+        "        if name in {failing for _, failing in remaining}:\n",
+        "        if remaining:\n",
         _the_other_channel_waits,
     ),
     "who watches from outside is not the app": (
@@ -198,7 +198,7 @@ MUTANTS = {
         _a_running_app_is_overlooked,
     ),
     "an acknowledgement that lost its race is written again": (
-        '    await retry_on_conflict(write_entry, what="an acknowledgement")\n',
+        '    await retry_on_conflict(write_entry, subject="an acknowledgement")\n',
         "    with suppress(StoreConflict):\n        await write_entry()\n",
         _an_acknowledgement_is_lost,
     ),
@@ -208,7 +208,7 @@ MUTANTS = {
         _an_acknowledgement_is_lost,
     ),
     "an acknowledgement holds until the alert is raised anew": (
-        " and alert.raised and alert.number == each.number",
+        " and alert.raised and alert.number == entry.number",
         " and alert.raised",
         _an_acknowledgement_stays,
     ),

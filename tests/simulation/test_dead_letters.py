@@ -35,7 +35,7 @@ class Removed(Mutant):
 
 
 _REPORT = "    return Report(dry_run=dry_run, selected"
-_SEND = "    await s.object_queue.send(object_message(known.object))\n    return Outcome.ASKED\n"
+_SEND = "    await s.object_queue.send(object_message(stored.object))\n    return Outcome.ASKED\n"
 _AUDIT = "    await record_action(OperatorAction.DISCARD, s, who=who, subject=subject, code=letter.code, why=why)\n"
 _DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
 _PUT = "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
@@ -44,9 +44,9 @@ MUTANTS = [
     Removed(
         "a letter of a message goes after all that the message asks for was sent",
         ACTIONS,
-        "    found = _read(letter, sources)\n",
-        "    found = _read(letter, sources)\n"
-        "    if not any(isinstance(each, PermanentError) for each in found):\n"
+        "    outcomes = _read(letter, sources)\n",
+        "    outcomes = _read(letter, sources)\n"
+        "    if not any(isinstance(each, PermanentError) for each in outcomes):\n"
         "        with suppress(StoreConflict):\n"
         "            await s.dead_letters.delete(letter, stored.etag)\n",
     ),
@@ -54,7 +54,7 @@ MUTANTS = [
         "a letter of a message stays while anything of the message is refused",
         ACTIONS,
         "    if refusals:\n",
-        "    if len(refusals) == len(found):\n",
+        "    if len(refusals) == len(outcomes):\n",
     ),
     Removed(
         "a letter of a message that failed again meanwhile stays",
@@ -111,8 +111,8 @@ MUTANTS = [
     Removed(
         "a study's row knows of its letter",
         "sync.protocol.dead_letters",
-        "replace(known, error=refusal.code, finished=False)",
-        "replace(known, finished=False)",
+        "replace(before, error=refusal.code, finished=False)",
+        "replace(before, finished=False)",
     ),
     Removed(
         "a letter of an object goes when its object succeeds",

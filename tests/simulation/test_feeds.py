@@ -37,11 +37,11 @@ MUTANTS = [
     Mutant(
         "the higher sequence wins",
         "sync.protocol.claims",
-        "    return older and not known.contested\n",
+        "    return older and not locator.contested\n",
         "    return False\n",
         more=(
             (
-                "    return None if known is not None and _is_lower(known, change) else change.inspection\n",
+                "    return None if locator is not None and _is_lower(locator, change) else change.inspection\n",
                 "    return change.inspection\n",
             ),
         ),
@@ -49,28 +49,28 @@ MUTANTS = [
     Mutant(
         "an entry with the stored sequence is done again unless it is settled",
         "sync.protocol.claims",
-        "        return known.settled and known.sequence == change.sequence and not known.contested\n",
-        "        return known.sequence == change.sequence and not known.contested\n",
+        "        return locator.settled and locator.sequence == change.sequence and not locator.contested\n",
+        "        return locator.sequence == change.sequence and not locator.contested\n",
     ),
     Mutant(
         "an older entry counts where claims overlapped",
         "sync.protocol.claims",
-        "    return older and not known.contested\n",
+        "    return older and not locator.contested\n",
         "    return older\n",
         more=(
             (
-                "known.sequence == change.sequence and not known.contested\n",
-                "known.sequence == change.sequence\n",
+                "locator.sequence == change.sequence and not locator.contested\n",
+                "locator.sequence == change.sequence\n",
             ),
         ),
     ),
     Mutant(
         "the highest sequence is claimed before anything is written",
         "sync.pipeline",
-        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n"
+        "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n"
         "            await _write_rows(claim, inspection, s)\n",
         "            await _write_rows(claim, inspection, s)\n"
-        "            etag = await (s.locators.replace(claim, known.etag) if known else s.locators.insert(claim))\n",
+        "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n",
     ),
 ]
 
@@ -115,8 +115,8 @@ EDITS = [
     ),
     Edit(
         "of a page the youngest entry of an instance counts",
-        "_rank(known) <= _rank(change)",
-        "_rank(known) > _rank(change)",
+        "_rank(before) <= _rank(change)",
+        "_rank(before) > _rank(change)",
     ),
     Edit(
         "a feed rests only once no row can appear before its last one",

@@ -24,12 +24,12 @@ def test_what_is_changed_while_it_is_looked_for_is_not_silent():
 LISTED = "what changed since it was listed is not judged by the list"
 MUTANTS = {
     "an event may take its time": (
-        "now - RECENT < each.last_modified < now - grace",
-        "now - RECENT < each.last_modified",
+        "now - RECENT < listed.last_modified < now - grace",
+        "now - RECENT < listed.last_modified",
     ),
     "what was there long before is for a backfill": (
-        "now - RECENT < each.last_modified < now - grace",
-        "each.last_modified < now - grace",
+        "now - RECENT < listed.last_modified < now - grace",
+        "listed.last_modified < now - grace",
     ),
     "nobody can tell while events wait": (
         "    if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):\n        return\n",
@@ -39,26 +39,26 @@ MUTANTS = {
         "_one_page_on(lease.position, began, s, listing)",
         "_one_page_on(lease.position, s.clock.now(), s, listing)",
     ),
-    "an object with a dead letter is known": (" and not known.value.has_dead_letter", ""),
+    "an object with a dead letter is known": (" and not stored.value.has_dead_letter", ""),
     "an object is known only as it is": (
-        "known is None or (known.value.etag != each.etag and not known.value.has_dead_letter)",
-        "known is None",
+        "stored is None or (stored.value.etag != listed.etag and not stored.value.has_dead_letter)",
+        "stored is None",
     ),
     LISTED: (
-        "if unseen and await _is_as_listed(each, s):",
+        "if unseen and await _is_as_listed(listed, s):",
         "if unseen:",
     ),
     "silence is told as soon as its page is passed": (
-        '"token": page.token, "found": found, "unseen_since": known}',
-        '"token": page.token, "found": found, "unseen_since": position.get("unseen_since")}',
+        '"token": page.token, "found": oldest, "unseen_since": unseen_since}',
+        '"token": page.token, "found": oldest, "unseen_since": position.get("unseen_since")}',
     ),
     "a walk keeps what its earlier pages found": (
-        "    found = min(filter(None, (found, unseen)), default=None)\n",
-        "    found = unseen\n",
+        "    oldest = min(filter(None, (oldest, unseen)), default=None)\n",
+        "    oldest = unseen\n",
     ),
     "a walk that finds nothing ends what was told": (
-        '"token": None, "found": None, "unseen_since": found}',
-        '"token": None, "found": None, "unseen_since": found or position.get("unseen_since")}',
+        '"token": None, "found": None, "unseen_since": oldest}',
+        '"token": None, "found": None, "unseen_since": oldest or position.get("unseen_since")}',
     ),
     "a container follows the other": (
         "    if place + 1 < len(containers):\n",

@@ -57,7 +57,7 @@ class AdapterMutant:
             sys.modules.update(kept)
 
 
-_ANY_STORAGE = ("        if not answer.headers.get(REQUEST_ID):\n", "        if False:\n")
+_ANY_STORAGE = ("        if not response.headers.get(REQUEST_ID):\n", "        if False:\n")
 
 MUTANTS = [
     AdapterMutant(
@@ -75,17 +75,17 @@ MUTANTS = [
     ),
     AdapterMutant(
         "a refusal that is not the FHIR service's own parks nothing",
-        {"http.fhir.answers": [("isinstance(answer, httpx.Response) and not is_own(answer)", "False")]},
+        {"http.fhir.answers": [("isinstance(response, httpx.Response) and not is_own(response)", "False")]},
         [("fhir", "404 page"), ("fhir", "413 page")],
     ),
     AdapterMutant(
         "a service that asks for a long pause is not waited for",
-        {"http.retrying": [("asked is None or asked <= LONGEST_SHORT_WAIT", "True")]},
+        {"http.retrying": [("wait is None or wait <= LONGEST_SHORT_WAIT", "True")]},
         [("fhir", "429")],
     ),
     AdapterMutant(
         "an answer to fewer requests than were sent is none",
-        {"http.fhir.answers": [("if asked is not None and len(entries) != asked:", "if False:")]},
+        {"http.fhir.answers": [("if expected is not None and len(entries) != expected:", "if False:")]},
         [("fhir", "half")],
     ),
     AdapterMutant(
