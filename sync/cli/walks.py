@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 
 import typer
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention
+from sync.model.timestamps import typed_time
 from sync.ports import Jobs, Services
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.walk import LEASE, Walk, walk_of
@@ -40,14 +41,9 @@ def timestamp(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        refuse(f"{option}: expected a time such as 2026-03-04T05:06:07Z, or a date")
-    if len(text) <= len("2026-03-04"):
-        parsed = parsed.replace(tzinfo=UTC)
-    if parsed.tzinfo is None:
-        refuse(f"{option}: the time has no zone; add Z for UTC, or an offset such as +01:00")
-    return parsed.astimezone(UTC)
+        return typed_time(text)
+    except ValueError as problem:
+        refuse(f"{option}: {problem}")
 
 
 def refuse(problem: str) -> NoReturn:

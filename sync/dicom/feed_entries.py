@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sync.dicom.inspect import inspection_from
@@ -21,6 +21,7 @@ from sync.dicom.instance_names import instance_ref
 from sync.errors import BadEvent
 from sync.events.fields import sequence_from
 from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
+from sync.model.timestamps import utc_of
 
 _HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
 FEED = "feed "
@@ -79,9 +80,8 @@ def _inspect(fields: Mapping[str, Any], ref: ObjectRef, at: datetime | None, seq
 def _time(value: Any) -> datetime | None:
     """Return a timestamp as aware UTC, cut to microseconds; one without an offset is UTC."""
     try:
-        timestamp = datetime.fromisoformat(_text(value))
-        return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return utc_of(_text(value))
+    except ValueError:
         return None
 
 

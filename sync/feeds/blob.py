@@ -15,6 +15,7 @@ from typing import Any
 from sync.errors import BadEvent
 from sync.events import Sources, parse_event
 from sync.model import Batch, Change, ObjectRef
+from sync.model.timestamps import utc_of
 from sync.ports import BlobFeed
 
 OVERLAP = timedelta(hours=1)
@@ -50,6 +51,7 @@ async def feed_batches(
         stands: Mapping[str, Any] = {"segment": segment.begin.isoformat(), "portions": 0}
         async for records in feed.records(segment):
             portions += 1
+            # A segment that is open may grow in the middle: its portions are not counted as done, and are read again.
             if segment.finished:
                 stands = {**stands, "portions": portions}
             if segment.begin != begun or portions > skip:
@@ -94,7 +96,6 @@ def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: 
 def _time(value: Any) -> datetime | None:
     """Return a record's time; None when it has none, and then it counts as of the window."""
     try:
-        timestamp = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return utc_of(value.isoformat() if isinstance(value, datetime) else value)
     except ValueError:
         return None
-    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

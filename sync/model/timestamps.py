@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer
@@ -21,3 +21,41 @@ def timestamp_from(text: Any) -> datetime | None:
         The text is no time: the row was not written by us.
     """
     return datetime.fromisoformat(text) if isinstance(text, str) and text else None
+
+
+def utc_of(text: Any) -> datetime:
+    """
+    Read a time that a service stated, ISO 8601, as aware UTC; one without an offset is UTC.
+
+    Raises
+    ------
+    ValueError
+        The value is no text, no time, or outside what a `datetime` holds.
+    """
+    if not isinstance(text, str):
+        raise ValueError("no text")  # noqa: TRY004 -- of one kind for callers, whatever a service sent
+    timestamp = datetime.fromisoformat(text)
+    try:
+        return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
+    except OverflowError as problem:
+        raise ValueError("outside the calendar") from problem
+
+
+def typed_time(text: Any) -> datetime:
+    """
+    Read a time that an operator typed, as UTC: ISO 8601 with an offset, or a date, which begins at midnight UTC.
+
+    Raises
+    ------
+    ValueError
+        It is no time, or has no zone; the text says which, and holds nothing of the value.
+    """
+    try:
+        is_date = isinstance(text, str) and len(text) <= len("2026-03-04")
+        stated = datetime.fromisoformat(text)
+        utc = utc_of(text)
+    except (TypeError, ValueError):
+        raise ValueError("expected a time such as 2026-03-04T05:06:07Z, or a date") from None
+    if stated.tzinfo is None and not is_date:
+        raise ValueError("the time has no zone; add Z for UTC, or an offset such as +01:00")
+    return utc

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sync.errors import BadReplay
 from sync.model import StudyRef, digest
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import timestamp_from, typed_time
 
 SOURCES = ("blob", "dicom", "orthanc")
 SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _FIELDS = frozenset({"source", "from", "to", "study", "partition", "reread", "dry_run"})
-_DATE = len("2026-03-04")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +100,9 @@ def _timestamp(fields: Mapping[str, Any], name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        parsed = datetime.fromisoformat(text)
-        if len(text) == _DATE:
-            parsed = parsed.replace(tzinfo=UTC)
-        if parsed.tzinfo is not None:
-            return parsed.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise BadReplay(f"{name}: expected a time such as 2026-03-04T05:06:07Z, or a date") from None
-    raise BadReplay(f"{name}: the time has no zone; add Z for UTC, or an offset such as +01:00")
+        return typed_time(text)
+    except ValueError as problem:
+        raise BadReplay(f"{name}: {problem}") from None
 
 
 def _check_window(start: datetime | None, end: datetime | None, now: datetime, *, needed: bool) -> None:

@@ -28,6 +28,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from sync.adapters.azure.errors import error_code, source_errors
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
+from sync.model.timestamps import utc_of
 from sync.ports import BlobFeed
 
 CONTAINER = "$blobchangefeed"
@@ -159,7 +160,6 @@ def _object(data: bytes) -> Mapping[str, Any]:
 
 def _time(text: Any) -> datetime:
     try:
-        timestamp = datetime.fromisoformat(text)
-        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):
+        return utc_of(text)
+    except ValueError:
         raise FeedMalformed("lastConsumable is no time") from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from sync.adapters.http.dicom.service import account_of
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
+from sync.model.timestamps import utc_of
 from sync.ports import OrthancServer
 
 FOLDER = "instances"
@@ -210,12 +211,10 @@ def _main_tag(resource: Any, keyword: str) -> str:
 
 def _changed(instance: Mapping[str, Any]) -> datetime | None:
     """Return when the instance was stored, if Orthanc says so (it does from 1.11 on)."""
-    text = instance.get("LastUpdate")
     try:
-        timestamp = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return utc_of(instance.get("LastUpdate"))
     except ValueError:
         return None
-    return timestamp.replace(tzinfo=UTC) if timestamp is not None and timestamp.tzinfo is None else timestamp
 
 
 def _as_dicom_json(tags: Any) -> Any:
