@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.errors import Contention, RemovalHeld, StoreConflict
+from sync.errors import RemovalHeld
 from sync.model import Cursor, Stored, SubjectKind, digest
+from sync.model.timestamps import timestamp_from
 from sync.ports import Counted, Jobs, Reject, Removing
-from sync.protocol.optimistic import MAX_ROUNDS
+from sync.protocol.optimistic import retry_on_conflict
 
 CURSOR = "control.removals"
 """Name of the row in table ``cursors``."""
@@ -40,6 +41,7 @@ GRACE = timedelta(minutes=2)
 """Time after the ceiling was reached in which it is not lifted: the first dead letters are still being written."""
 
 _KEY = 16
+_ROW = "the ceiling on removals"
 _PERCENT = 100.0
 
 
@@ -61,7 +63,7 @@ class Ceiling:
     @classmethod
     def of(cls, position: Mapping[str, Any]) -> Ceiling:
         """Read it from its row; an empty position is a new ceiling."""
-        times = {name: _time(position.get(name)) for name in ("began", "held_since", "approved_at")}
+        times = {name: timestamp_from(position.get(name)) for name in ("began", "held_since", "approved_at")}
         return cls(studies=tuple(position.get("studies", ())), limit=int(position.get("limit", 0)), **times)
 
     def position(self) -> dict[str, Any]:
@@ -73,10 +75,6 @@ class Ceiling:
     def is_over(self, now: datetime) -> bool:
         """Whether a new window begins; never while removals are held."""
         return self.held_since is None and (self.began is None or now - self.began >= WINDOW)
-
-
-def _time(text: Any) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
 async def read_ceiling(s: Jobs) -> Ceiling:
@@ -125,9 +123,10 @@ async def may_remove(study: str, s: Jobs) -> bool:
         Whether it may is unknown.
     """
     key = digest("removal", study, length=_KEY)
-    for _ in range(MAX_ROUNDS):
+
+    async def count_study() -> bool:
         stored = await s.cursors.read(CURSOR)
-        ceiling = Ceiling.of(stored.value.position if stored is not None else {})
+        ceiling = ceiling_of(stored.value if stored is not None else None)
         if ceiling.is_over(s.clock.now()):
             ceiling = Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
         if key in ceiling.studies:
@@ -139,14 +138,13 @@ async def may_remove(study: str, s: Jobs) -> bool:
             grown = replace(ceiling, studies=(*ceiling.studies, key))
         else:
             grown = replace(ceiling, held_since=s.clock.now())
-        try:
-            await _write(grown, stored, s)
-        except StoreConflict:
-            continue
+        # Written before the removal, under the ETag: two workers cannot both take the last place below the ceiling.
+        await _write(grown, stored, s)
         if not allowed:
             s.telemetry.event("removal.held", logging.ERROR, studies=len(ceiling.studies), limit=ceiling.limit)
         return allowed
-    raise Contention("the ceiling on removals kept changing")
+
+    return await retry_on_conflict(count_study, subject=_ROW)
 
 
 async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
@@ -158,15 +156,13 @@ async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
     Contention
         The row kept changing.
     """
-    for _ in range(MAX_ROUNDS):
+
+    async def write_new() -> None:
         stored = await s.cursors.read(CURSOR)
-        before = Ceiling.of(stored.value.position if stored is not None else {})
-        try:
-            await _write(Ceiling(approved_at=s.clock.now() if approve else before.approved_at), stored, s)
-        except StoreConflict:
-            continue
-        return
-    raise Contention("the ceiling on removals kept changing")
+        before = ceiling_of(stored.value if stored is not None else None)
+        await _write(Ceiling(approved_at=s.clock.now() if approve else before.approved_at), stored, s)
+
+    await retry_on_conflict(write_new, subject=_ROW)
 
 
 async def lift_if_over(s: Removing) -> bool:
