@@ -56,6 +56,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
     """
     for round_number in range(MAX_ROUNDS):
         thorough = redelivered or change.again or round_number > 0
+        # The row before the object: a delivery that claims in between changes the ETag, and this one reads again.
         stored = await s.locators.read(change.object)
         before = stored.value if stored else None
         if before and not thorough and is_repeat(before, change):
@@ -71,14 +72,18 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
                 return Ingested.REPEAT  # archived after it was read: what is known of it holds
             raise
         if before and before.study and (inspection.record is None or inspection.record.study != before.study):
+            # Before the claim: a held removal must leave the row as it is, or a retry would not see that it removes.
             await ensure_removable(before.study.key, SubjectKind.OBJECT, str(change.object.key), s)
         claim = claim_of(change, before, inspection)
         try:
+            # Compare and swap: of two deliveries that read the same row one fails here, before it wrote anything.
+            # Marked after its rows: a projection that read the ledger too early cannot clear the fresh mark.
             etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))
             await _write_rows(claim, inspection, s)
             await mark_dirty(studies_of(claim), s)
             await record_rejection(inspection, claim, before, s, clear=thorough or claim.has_dead_letter)
             settled = replace(claim, settled=True, has_dead_letter=inspection.problem is not None)
+            # Settled last, under the claim's ETag: after a crash or a later claim the object is read again.
             await s.locators.replace(settled, etag)
         except StoreConflict:
             continue
@@ -91,6 +96,7 @@ async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None
     key = claim.object.key
     if inspection.record is not None:
         await s.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
+    # The new row before the old ones go: a crash in between leaves an instance in two studies, never in none.
     for study in sorted(claim.history):
         await s.ledger.delete(study, key)
 
@@ -116,6 +122,7 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
     """
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
+        # The mark first: a row that arrives later changes its ETag, and `clear_mark` keeps the study dirty.
         dirty, is_dirty = await read_dirty_study(study, s)
         # A new message trusts the cached projection; requeue only if this attempt has no reason to bypass it.
         wait = seconds_until_due(dirty.value, s) if is_dirty and not redelivered and round_number == 0 else 0.0
@@ -127,10 +134,12 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
             recorded = await s.projections.read(study)
             trust = trust and (recorded is None or recorded.value.finished)
             held = await read_fhir_state(study, recorded, s, trust=trust)
+            # FHIR and its record before the ledger: rows read last can only be newer than what they are compared with.
             rows = await s.ledger.read(study)
             if not rows and (held.resource is not None or (recorded is not None and recorded.value.instances)):
                 await ensure_removable(study.key, SubjectKind.STUDY, study.key, s)
             wrote = await write_study(study, rows, held, recorded, s, trust=trust)
+            # Last, and only under the ETag read first: after a crash the projection is repeated, idempotently.
             await clear_mark(study, dirty.etag, s)
         except Conflict:
             trust = False
@@ -138,12 +147,12 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
             if isinstance(refusal, FhirRejected) and trust:
                 trust = False
                 continue
+            # The dead letter before the mark goes: a crash in between repeats both; the other order loses the study.
             await dead_letter_study(study, refusal, s)
             if await unless_conflict(s.dirty.delete(study, dirty.etag)):
                 return Projected.DEAD_LETTERED
         else:
             if wrote:
-                postponements = s.clock.now() - dirty.value.first_marked
-                s.telemetry.measure(LATENCY, postponements.total_seconds())
+                s.telemetry.measure(LATENCY, (s.clock.now() - dirty.value.first_marked).total_seconds())
             return Projected.WRITTEN if wrote else Projected.UNCHANGED
     raise Contention("a study kept changing while it was projected")

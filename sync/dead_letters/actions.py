@@ -182,7 +182,7 @@ async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
     """
     Mark before the message: the sweeper finds the study even if no message follows. One that waits, waits no longer.
 
-    Whatever wrote its letter left it distrusted.
+    The failure that wrote its letter marked it to bypass the cached projection.
     """
     if study is None:
         return Outcome.NOT_KEPT

@@ -69,6 +69,7 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
             page = await s.dead_letters.page(code=code, limit=PAGE, token=lease.position.get(code))
             for letter in page.letters:
                 if is_due(letter, s.clock.now()):
+                    # The message before the position: a crash in between asks for it twice, which is idempotent.
                     await retry_one(letter, sources, s)
                     requeued += 1
             if page.token:

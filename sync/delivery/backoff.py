@@ -56,6 +56,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
         since = dirty.value.failing_since or s.clock.now()
         out_of_patience = _is_out_of_patience(since, s)
         if out_of_patience:
+            # Before the row is postponed: should its write fail, the redelivery writes the same letter again.
             await dead_letter_study(study, outage, s)
         delay = _delay(attempts, outage, longest=SLOW if out_of_patience else LONGEST_BACK_OFF)
         not_before = s.clock.now() + timedelta(seconds=delay)

@@ -262,7 +262,7 @@ async def handle_poison_study(text: str, s: Project) -> None:
         dirty = await s.dirty.read(study)
         await dead_letter_study(study, _poison("poison.study"), s)
         if dirty is not None:
-            # Marked meanwhile: then it is not set aside after all, and that is right.
+            # After the letter, under the ETag read before it: a study that was marked meanwhile stays dirty.
             await unless_conflict(s.dirty.delete(study, dirty.etag))
         s.telemetry.event("study.poisoned", logging.ERROR, study=study.key)
 
@@ -318,6 +318,7 @@ async def _sweep(s: Deliver) -> int:
     outstanding = [dirty async for dirty in s.dirty.all()]
     if not outstanding:
         return 0
+    # After the dirty rows: messages sent meanwhile only make the queue look busier, and fewer are enqueued.
     busy = await s.study_queue.length() >= len(outstanding)
     stalled = busy and not await s.study_queue.has_visible()
     patience = STALLED if stalled else LONG_OVERDUE if busy else s.settings.quiet_period

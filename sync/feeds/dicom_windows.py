@@ -108,6 +108,7 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
     moving = {"since": now.isoformat(), "closed": False}
     start = until if position.get("closed") else timestamp_from(position.get("from"))
     async for entries in pages(feed, start=start, end=None, metadata=s.settings.dicom_header != "always"):
+        # Before the batch is yielded: its position moves past these entries, and nothing else remembers them.
         await _dead_letter_bad(entries, feed.account, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)

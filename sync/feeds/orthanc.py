@@ -113,9 +113,11 @@ async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest)
         since, carried = page.reached, {**carried, "count": expected}
         passed = page.entries - len(page.changes)
         yield Batch(changes=page.changes, position={"since": since, **carried}, passed=passed)
+    # After the last page: what is stored meanwhile can hide a deletion until the next check, but never invents one.
     count = await server.count()
     if _is_due(carried.get("checked"), expected, count, now):
         async for batch in _compared(server, s, under_way):
+            # ``checked`` stays as it was until the whole comparison is done, so that a crash compares again.
             yield Batch(changes=batch, position={"since": since, **carried})
         carried = {"checked": now.isoformat(), "count": count}
     yield Batch(position={"since": since, **carried})

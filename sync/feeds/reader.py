@@ -110,6 +110,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
 
 def _inspecting(walk: Walk, s: Ingest) -> Work:
     async def work(change: Change) -> None:
+        # Before the walk advances the cursor past this change: a crash in between reads it again, which is idempotent.
         outcome = await handle_change(change, s)
         walk.count(outcome.value)
 

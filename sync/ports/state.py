@@ -105,8 +105,8 @@ class DirtyStudies(Protocol):
 
         Parameters
         ----------
-        distrust
-            Set ``bypass_cache`` too; a mark without it never takes it away.
+        bypass_cache
+            Compare with FHIR itself next time; a mark without it never takes it away.
 
         Returns
         -------

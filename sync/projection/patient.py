@@ -176,6 +176,7 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupte
     Contention
         Other studies of the patient kept changing.
     """
+    # The study's row goes first: another study that reads the rows meanwhile no longer counts this one.
     await s.patients.delete(row_key, study)
     if _is_linked(row_key) and s.settings.patient_policy != "update":
         return
@@ -192,6 +193,7 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupte
             await _agree(row_key, held, rows, s)
         except FhirConflict:
             continue
+        # Read once more after the write: a row that changed in between may have been left out of it.
         if _said(await s.patients.read(row_key)) == _said(rows):
             return
     raise Contention("patient rows kept changing")

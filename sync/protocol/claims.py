@@ -49,9 +49,12 @@ def claim_of(change: Change, locator: Locator | None, inspection: Inspection) ->
         etag=inspection.etag,
         study=study,
         sop_instance_uid=inspection.record.sop_instance_uid if inspection.record else None,
+        # Studies are only added: a delivery that was overtaken may still write into any of them.
         history=frozenset(earlier for earlier in ever if earlier != study),
         has_dead_letter=inspection.problem is not None or (locator is not None and locator.has_dead_letter),
+        # The highest of both, whatever order they came in, so that a late entry of the feed cannot lower it.
         sequence=max((sequence for sequence in sequences if sequence is not None), default=None),
+        # An unsettled row means that another delivery is at work, or died: from now on a repeat proves nothing.
         contested=locator is not None and (locator.contested or not locator.settled),
         order=inspection.order or (locator.order if locator else ""),
     )

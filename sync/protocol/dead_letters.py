@@ -65,6 +65,7 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
     key = change.object.key
     stored = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
     if stored is None or stored.value.code != failure.code:
+        # Before the letter: once it is stored, a repeat takes the event for published. Its id stays the same.
         await add_rejection_event(key, change.etag, failure, s)
     await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
     await _flag_locator(change, s)

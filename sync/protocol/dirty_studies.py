@@ -77,6 +77,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
         if (marked := await s.dirty.read(study)) is None:
             raise
         waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
+        # The row before the message: a message that comes first would find the study due and project it too early.
         await s.dirty.postpone(waiting, marked.etag)
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 

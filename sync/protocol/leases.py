@@ -77,6 +77,7 @@ class Lease:
             return  # another process holds it already
 
     async def _write(self, cursor: Cursor) -> None:
+        # Under the ETag of the last write: a holder whose lease expired and was taken over fails here, and stops.
         self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
 
 
@@ -100,6 +101,7 @@ async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> 
         return None
     before = stored.value if stored is not None else Cursor(name=name)
     mine = replace(before, holder=uuid4().hex, held_until=now + timedelta(seconds=seconds))
+    # Compare and swap: of two processes that saw the lease expire, the second to write loses.
     try:
         etag = await cursors.write(mine, stored.etag if stored is not None else None)
     except StoreConflict:

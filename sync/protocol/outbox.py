@@ -43,6 +43,7 @@ async def add_event(event: ResultEvent, s: Announce) -> None:
     """Put an event into the outbox, to be delivered. Safe to repeat: it is there once, by its id."""
     if s.results is None:
         return
+    # The table before memory: a crash after this line leaves the event to the sweeper.
     await s.outbox.put(event)
     s.caches.unsent_events[event.id] = event
 
@@ -53,6 +54,7 @@ async def publish_pending(s: Announce) -> None:
         return
     events = list(s.caches.unsent_events.values())[:BATCH]
     for event in events:
+        # Taken before the send, so that two tasks of one process do not send it twice; on failure the sweeper has it.
         s.caches.unsent_events.pop(event.id, None)
     await _send(events, s)
 
@@ -91,6 +93,7 @@ async def _send(events: Sequence[ResultEvent], s: Announce) -> int:
         s.telemetry.event("events.postponed", logging.ERROR, events=len(events), type=type(defect).__name__)
         return 0
     s.telemetry.event("events.sent", events=len(events))
+    # Deleted only after the topic took them: delivery is at least once, and the id stays the same.
     return await _forget(events, s)
 
 

@@ -134,6 +134,7 @@ async def walk_of(name: str, s: Jobs) -> AsyncIterator[Walk]:
         yield walk
     finally:
         holding.cancel()
+        # The renewal ends first: written after the release it would take the lease again.
         with suppress(asyncio.CancelledError):
             await holding
         with suppress(SyncError):
@@ -188,6 +189,7 @@ async def run_walk(
 
 
 async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk) -> None:
+    # In the order of the batches, though their work overlaps: the position may never pass a change that is not done.
     batch, task = begun[0]
     tally = await task
     begun.popleft()

@@ -55,7 +55,7 @@ async def test_a_mark_keeps_everything_but_the_time_of_the_last_one(storage):
     assert (await storage.dirty.read(study)).value == replace(tried, last_marked=LATER)
 
 
-async def test_a_mark_in_distrust_is_kept_by_later_marks(storage):
+async def test_a_mark_that_bypasses_the_cache_is_kept_by_later_marks(storage):
     study = fresh_study()
     for bypass_cache in (False, True, False):
         await storage.dirty.mark(study, NOW, bypass_cache=bypass_cache)
@@ -67,13 +67,13 @@ async def test_a_mark_in_distrust_is_kept_by_later_marks(storage):
     assert (await storage.dirty.read(fresh)).value.bypass_cache
 
 
-async def test_one_mark_in_distrust_among_many_at_once_is_never_swallowed(storage):
+async def test_one_mark_that_bypasses_the_cache_among_many_at_once_is_never_swallowed(storage):
     study = fresh_study()
     await asyncio.gather(*(storage.dirty.mark(study, NOW, bypass_cache=number == 7) for number in range(20)))
     assert (await storage.dirty.read(study)).value.bypass_cache
 
 
-async def test_distrust_ends_with_the_row_and_by_postponing_without_it(storage):
+async def test_bypassing_the_cache_ends_with_the_row_and_by_postponing_without_it(storage):
     study = fresh_study()
     await storage.dirty.mark(study, NOW, bypass_cache=True)
     marked = await storage.dirty.read(study)

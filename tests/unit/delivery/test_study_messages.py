@@ -92,7 +92,7 @@ async def test_after_an_outage_the_study_is_projected_by_itself(w):
     assert w.outstanding() == []
 
 
-async def test_a_mark_during_an_outage_keeps_the_delay_and_the_distrust(w):
+async def test_a_mark_during_an_outage_keeps_the_delay_and_the_bypass(w):
     await objects(w, w.put("a"))
     w.fhir.outage = FhirUnavailable("503")
     await studies(w)
@@ -114,7 +114,7 @@ async def test_messages_do_not_multiply_during_an_outage(w):
     assert len(w.store.study_queue.messages) == 1
 
 
-async def test_an_outage_of_the_store_postpones_the_study_and_distrusts_the_pass_that_met_it(w):
+async def test_an_outage_of_the_store_postpones_the_study_and_bypasses_its_cache(w):
     await objects(w, w.put("a"))
     w.store.ledger.read = raising(StoreUnavailable())
     await studies(w)

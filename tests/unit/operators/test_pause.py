@@ -35,7 +35,7 @@ async def test_the_first_pause_counts_and_ends_once_for_all(w):
     assert await projection_pause(w.services) is None
 
 
-async def test_a_delivery_that_may_have_written_is_still_distrusted_after_the_pause(w):
+async def test_a_delivery_that_may_have_written_still_bypasses_the_cache_after_the_pause(w):
     """It wrote something else and died before it recorded that; then the source went back to what was recorded."""
     await w.arrive("a.dcm", StudyDescription="right")
     await w.ingest(w.put("a.dcm", StudyDescription="right"))

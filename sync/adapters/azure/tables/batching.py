@@ -85,6 +85,7 @@ class Batcher:
         """
         partition = str(entity["PartitionKey"])
         outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # No await from here to the task: else the worker could end between the two and leave the row in the line.
         self._lines[partition].append(RowWrite(kind=kind, entity=entity, etag=etag, outcome=outcome))
         if partition not in self._workers:
             self._workers[partition] = asyncio.create_task(self._work(partition))
@@ -111,6 +112,7 @@ class Batcher:
             answers = await self._table.submit_transaction([write.operation() for write in batch])
         except (AzureError, OSError, TimeoutError) as problem:
             if isinstance(problem, AzureError) and not concerns_all(problem):
+                # Nothing of a failed transaction was written: each row goes alone, and the one to blame fails alone.
                 await asyncio.gather(*(self._send_alone(write) for write in batch))
                 return
             _fail(batch, problem)

@@ -73,6 +73,7 @@ class TableDeadLetters(DeadLetters):
         """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
         if (stored := await self.read(letter.kind, letter.subject)) is not None:
             before = stored.value
+            # Not under the ETag: two that fail at once may count one attempt, and neither letter is lost.
             letter = replace(letter, first_at=before.first_at, attempts=before.attempts + letter.attempts)
         await self._table.upsert(dead_letter_row(letter))
 

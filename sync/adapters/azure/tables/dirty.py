@@ -43,7 +43,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "not_before": time_text(dirty.not_before),
         "failing_since": time_text(dirty.failing_since),
         "failure": dirty.failure or None,
-        "distrust": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
+        "bypass_cache": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
     }
     return without_none(row)
 
@@ -58,7 +58,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         not_before=timestamp_from(row.get("not_before")),
         failing_since=timestamp_from(row.get("failing_since")),
         failure=row.get("failure", ""),
-        bypass_cache=row.get("distrust", False),
+        bypass_cache=row.get("bypass_cache", False),
     )
 
 
@@ -75,7 +75,7 @@ class TableDirtyStudies(DirtyStudies):
         self._next: dict[str, asyncio.Task[bool]] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._seen_dirty: set[str] = set()
-        self._distrusted: set[str] = set()
+        self._bypassing: set[str] = set()
         """Studies whose next write has to say so."""
 
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
@@ -85,11 +85,12 @@ class TableDirtyStudies(DirtyStudies):
     async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
         if bypass_cache:
-            self._distrusted.add(study.key)
+            self._bypassing.add(study.key)
         shared = self._next.get(study.key)
         if shared is not None:
             await asyncio.shield(shared)
             return False
+        # No await since the look into ``_next``: two callers would otherwise begin two writes.
         shared = self._next[study.key] = asyncio.create_task(self._mark_batched(study, now))
         return await asyncio.shield(shared)
 
@@ -98,10 +99,10 @@ class TableDirtyStudies(DirtyStudies):
         try:
             async with lock:
                 await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
-                # The write begins now: who comes later must not share it.
+                # The write begins now: a later mark must not share it, its row may be younger than this ETag.
                 del self._next[study.key]
-                bypass_cache = study.key in self._distrusted
-                self._distrusted.discard(study.key)
+                bypass_cache = study.key in self._bypassing
+                self._bypassing.discard(study.key)
                 with state_errors():
                     return await self._mark(study, now, bypass_cache=bypass_cache)
         finally:
@@ -110,10 +111,11 @@ class TableDirtyStudies(DirtyStudies):
 
     async def _mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool) -> bool:
         fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, bypass_cache=bypass_cache))
-        touched = {"PartitionKey", "RowKey", "last_marked", "distrust"}
+        touched = {"PartitionKey", "RowKey", "last_marked", "bypass_cache"}
         touch = {name: value for name, value in fresh.items() if name in touched}
         while True:
             if study.key not in self._seen_dirty:
+                # Insert or merge, without a read before: between a read and a write the row could be deleted.
                 try:
                     await self._table.client.create_entity(fresh)
                 except ResourceExistsError:
@@ -122,6 +124,7 @@ class TableDirtyStudies(DirtyStudies):
                     self._remember(study.key)
                     return True
             try:
+                # Without an ETag: no mark is lost to a race, and the row's new ETag defers the clearing of the old one.
                 await self._table.client.update_entity(touch, mode=UpdateMode.MERGE)
             except ResourceNotFoundError:
                 self._seen_dirty.discard(study.key)
@@ -141,6 +144,7 @@ class TableDirtyStudies(DirtyStudies):
 
     async def delete(self, study: StudyRef, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
+        # Forgotten before the request: if its answer is lost, the next mark inserts, which is right either way.
         self._seen_dirty.discard(study.key)
         await self._table.delete_unchanged(dirty_shard(study), study.key, etag)
 

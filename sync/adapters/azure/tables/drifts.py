@@ -60,6 +60,7 @@ class TableDrifts(Drifts):
             if (before := recorded.pop(row["RowKey"], None)) is not None:
                 row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
             await self._table.upsert(row)
+        # Obsolete rows go last: a crash in between shows a drift too many, never one too few.
         for obsolete in recorded:
             await self._table.delete(partition, obsolete)
 
