@@ -15,3 +15,4 @@ RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt && rm /
 
 COPY host.json function_app.py /home/site/wwwroot/
 COPY sync /home/site/wwwroot/sync
+COPY insights /home/site/wwwroot/insights

@@ -233,6 +233,19 @@ async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
     return _page(rendering.file(req.route_params.get("name", "")))
 
 
+@app.route(route="timeline/{patient}", methods=["GET"])
+async def timeline(req: func.HttpRequest) -> func.HttpResponse:
+    """Serve one patient over time, if that is switched on, to people with the role."""
+    running = await bootstrap.running()
+    settings = running.services.settings
+    if not settings.timeline:  # then nothing of insights is loaded
+        return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
+    from insights.timeline.served import serve  # noqa: PLC0415
+
+    answer = await serve(dict(req.headers), req.route_params.get("patient", ""), settings)
+    return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
+
+
 @app.route(route="replay", methods=["GET"])
 async def replay_list(req: func.HttpRequest) -> func.HttpResponse:
     """List replays with their request and progress."""

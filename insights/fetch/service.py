@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -81,6 +82,20 @@ class FhirService:
             except SyncError as problem:
                 raise CollectError(f"the FHIR service: {problem}", code="collect.refused") from None
         raise AssertionError
+
+    async def put(self, path: str, resource: dict[str, Any]) -> httpx.Response:
+        """
+        Write a resource under an id of ours. Idempotent.
+
+        Raises
+        ------
+        Unavailable
+            ``collect.unavailable``, at once: somebody is waiting.
+        """
+        try:
+            return await self._remote.ask("PUT", path, headers={"Accept": FHIR_JSON}, json=resource)
+        except SyncError as problem:
+            raise Unavailable(f"the FHIR service: {problem}", code="collect.unavailable") from None
 
     def below(self, url: str) -> str | None:
         """Return the path of a URL below the base; None if it leads elsewhere, where no token goes."""

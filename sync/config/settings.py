@@ -104,6 +104,10 @@ class Settings(MappingSettings):
     """Set by App Service if its authentication is on; do not set it. With operators ``entra``, all actions are refused
     unless it is ``True``: a container or pod has no front end that removes forged headers."""
 
+    timeline: bool = False
+    """Serve ``api/timeline/{patient}``: one patient over time, to people who signed in by App Service authentication
+    and have the app role ``timeline`` or ``timeline-all``. Needs the package ``insights``."""
+
     undelivered_events: Container = "event-dead-letters"
     """Container of the state account for events that Event Grid could not deliver; they are recovered every five
     minutes. It may be absent."""

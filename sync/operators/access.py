@@ -94,6 +94,27 @@ def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "")
     return Caller()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A person that App Service signed in, with the app roles; ``name`` as in `Caller`."""
+
+    name: str
+    roles: frozenset[str]
+
+
+def signed_in(headers: Mapping[str, str], settings: Settings) -> SignedIn | None:
+    """Return who is signed in; None unless App Service vouches for it, whatever the headers hold. Never raises."""
+    if not settings.signs_in:
+        return None
+    found = {name.lower(): value for name, value in headers.items()}
+    claims = list(_claims(found.get(_PRINCIPAL_HEADER, "")))
+    if not claims:
+        return None
+    named = dict(reversed(claims))
+    name = next((named[kind] for kind in _NAME_CLAIMS if named.get(kind)), "")
+    return SignedIn(name=_name(name), roles=frozenset(value for kind, value in claims if kind in _ROLE_CLAIMS))
+
+
 def operator_of(headers: Mapping[str, str], settings: Settings, *, says: str = "") -> Caller:
     """
     Return the caller of a function that acts.

@@ -143,6 +143,7 @@ def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
     assert {name: level.lower() for name, level in levels.items()} == {
         "health": "anonymous",
         "status": "function",
+        "timeline": "function",
         "study": "function",
         "dead_letters": "function",
         "dead_letter": "function",
