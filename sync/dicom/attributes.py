@@ -304,8 +304,32 @@ EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: 
 """Every attribute of a record of a document, or of a report but for its `CONTENT`, which has bounds of its own."""
 
 
+SHARED_GROUPS = _sequence(
+    "SharedFunctionalGroupsSequence",
+    0x52009229,
+    (
+        _sequence(
+            "FrameAnatomySequence",
+            0x00209071,
+            (Extracted("FrameLaterality", 0x00209072, "CS"), _sequence("AnatomicRegionSequence", 0x00082218, _CODE)),
+        ),
+    ),
+)
+"""PS3.3 C.7.6.16.2.8 *Frame Anatomy*, of what all frames share."""
+
+_ENHANCED = "2.1 2.2 4.1 4.3 4.4 6.2 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 77.1.5.4 128.1 130"
+ENHANCED_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{which}" for which in _ENHANCED.split())
+"""
+Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56).
+
+Of these a reader goes on behind `LAST_TAG`, to `SHARED_GROUPS`: what each frame says for itself sorts behind it.
+"""
+
+
 def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:
     """Return the attributes that are read of an instance of that SOP class, in tag order."""
+    if sop_class_uid in ENHANCED_CLASSES:
+        return (*EXTRACTED, SHARED_GROUPS)
     return EXTRACTED_OF_DOCUMENTS if sop_class_uid in DOCUMENT_CLASSES else EXTRACTED
 
 

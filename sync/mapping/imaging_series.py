@@ -151,12 +151,26 @@ def _acquired(witnesses: Witnesses) -> set[str]:
 
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """Prefer the coded region; a term of (0018,0015) is looked up (PS3.16 Annex L), another text is shown only."""
+    """
+    Prefer the coded region, also that of all frames (0020,9071).
+
+    A term of (0018,0015) is looked up (PS3.16 Annex L), another text is shown only.
+    """
     keyword = "AnatomicRegionSequence"
     for item in items(witnesses.agree(keyword), keyword)[:1]:
         region = best_coding(item, keyword, settings, findings)
         if region is not None:
             return region
+    regions = [
+        region
+        for anatomy in _frame_anatomy(witnesses)
+        for item in items(anatomy, keyword)[:1]
+        if (region := best_coding(item, keyword, settings, findings)) is not None
+    ]
+    if regions and all(region == regions[0] for region in regions):
+        return regions[0]
+    if regions:
+        findings.note(keyword, "series.conflicting_values", "omitted")
     display = one_text(witnesses.agree("BodyPartExamined"), "BodyPartExamined", findings)
     if display is None:
         return None
@@ -167,13 +181,23 @@ def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findin
     return {"system": SNOMED_CT, "code": part.code, "display": part.meaning}
 
 
+def _frame_anatomy(witnesses: Witnesses) -> list[Attributes]:
+    """Items of Frame Anatomy (0020,9071) that the frames of multi-frame images share (5200,9229)."""
+    keyword = "SharedFunctionalGroupsSequence"
+    groups = [group for stated in witnesses.distinct(keyword) for group in items(stated, keyword)]
+    return [anatomy for group in groups for anatomy in items(group, "FrameAnatomySequence")]
+
+
 def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
-    """(0020,0060) of the series, else (0020,0062) if all images that state it agree."""
+    """(0020,0060) of the series, else (0020,0062), else (0020,9072), if all images that state it agree."""
     keyword = "Laterality"
     stated = first(witnesses.agree(keyword), keyword, findings)
     if stated is None:
         keyword = "ImageLaterality"
         sides = {side for stated in witnesses.distinct(keyword) for side in texts(stated, keyword)}
+        if not sides:
+            keyword = "FrameLaterality"
+            sides = {side for anatomy in _frame_anatomy(witnesses) for side in texts(anatomy, keyword)}
         if len(sides) > 1:
             findings.note(keyword, "laterality.differs", "omitted")
         stated = sides.pop() if len(sides) == 1 else None

@@ -21,7 +21,16 @@ from pydicom.uid import (
 )
 
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, EXTRACTED_OF_DOCUMENTS, IDENTITY, LAST_TAG, USABLE_UID
+from sync.dicom.attributes import (
+    CONTENT,
+    CONTENT_CLASSES,
+    ENHANCED_CLASSES,
+    EXTRACTED_OF_DOCUMENTS,
+    IDENTITY,
+    LAST_TAG,
+    SHARED_GROUPS,
+    USABLE_UID,
+)
 from sync.dicom.header.content import MOST_BYTES, read_content
 from sync.dicom.header.structure import (
     EXPLICIT_BIG,
@@ -254,6 +263,8 @@ def _parse_dataset(
     _check_structure(spans, reader)
     study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     sop_class = _uid(data, spans[_SOP_CLASS]) if _SOP_CLASS in spans else meta.sop_class
+    if sop_class in ENHANCED_CLASSES and ended_by > LAST_TAG:
+        spans |= _shared_groups(walk, position, len(data), encoding, reach=len(data) if whole else reach)
     content = None
     if ended_by == _CONTENT_SEQUENCE:
         reach = len(data) if whole else reach
@@ -320,6 +331,26 @@ def _behind_content(walk: Walk, end: int | None, stop: int, encoding: Encoding, 
         raise
     except (Malformed, HeaderLimit, Damaged):
         return {}
+
+
+def _shared_groups(walk: Walk, position: int, stop: int, encoding: Encoding, *, reach: int) -> Mapping[int, Span]:
+    """
+    Read on to what all frames share; nothing where that cannot be reached, for the instance is known without it.
+
+    Short asks for bytes that there are, within the bounds of a content tree.
+    """
+    try:
+        tag = SHARED_GROUPS.tag
+        spans, ended_by, end = walk.dataset(position, stop, encoding, {tag}, last=tag, ends=_ENDS)
+    except Short as short:
+        if short.need > reach or short.need - position > MOST_BYTES:
+            return {}
+        raise
+    except (Malformed, HeaderLimit, Damaged):
+        return {}
+    if ended_by == NO_TAG and not spans and stop < min(reach, position + MOST_BYTES):
+        raise Short(end + 8)
+    return spans
 
 
 def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:

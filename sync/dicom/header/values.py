@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sync.dicom.attributes import DOCUMENT_CLASSES, EXTRACTED, Extracted, extracted_of
+from sync.dicom.attributes import DOCUMENT_CLASSES, ENHANCED_CLASSES, EXTRACTED, Extracted, extracted_of
 from sync.dicom.header.identity import SPOILS, Notes
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
 from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, without_controls
@@ -89,7 +89,7 @@ def _made_ready(row: Extracted) -> Row:
 
 
 _ROWS = by_tag(EXTRACTED)
-_ROWS_OF = {sop_class: by_tag(extracted_of(sop_class)) for sop_class in DOCUMENT_CLASSES}
+_ROWS_OF = {sop_class: by_tag(extracted_of(sop_class)) for sop_class in DOCUMENT_CLASSES | ENHANCED_CLASSES}
 
 
 def rows_of(sop_class: str) -> Mapping[int, Row]:

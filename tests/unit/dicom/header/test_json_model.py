@@ -8,7 +8,7 @@ import pytest
 
 from sync.adapters.http.dicom.web import parse_json
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, SHARED_GROUPS, walk
 from sync.dicom.header import parse_header, read_json
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
@@ -19,7 +19,7 @@ UIDS = {
     "0020000D": {"vr": "UI", "Value": [STUDY]},
     "0020000E": {"vr": "UI", "Value": [SERIES]},
 }
-VRS = {row.keyword: row.vr for row in walk((*EXTRACTED_OF_DOCUMENTS, CONTENT))}
+VRS = {row.keyword: row.vr for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, CONTENT))}
 
 
 def read(**elements):
@@ -33,7 +33,7 @@ def codes(record):
 
 def wanted(dataset):
     """Keep the elements that the table has: pydicom's writer stumbles over others."""
-    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY, CONTENT)} | {0x00080005}
+    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY, SHARED_GROUPS, CONTENT)} | {0x00080005}
     kept = pydicom.Dataset({tag: dataset[tag] for tag in dataset.keys() if int(tag) in tags})  # noqa: SIM118
     kept.decode()
     return kept
