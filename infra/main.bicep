@@ -844,4 +844,5 @@ output DEPLOYED Deployed = {
   signsIn: signsIn
   network: networkId
   operator: assignRoles ? operatorPrincipalId : ''
+  logs: concat([monitoring.outputs.logsId], auditLogs ? [monitoring.outputs.auditId] : [])
 }

@@ -89,4 +89,7 @@ type Deployed = {
   signsIn: bool
   network: string
   operator: string
+
+  @description('Ids of the Log Analytics workspaces that take logs.')
+  logs: string[]
 }

@@ -3,7 +3,7 @@ Lists what an earlier deployment with other choices has left in Azure, and remov
 
     eval "$(azd env get-values)"
     python -m scripts.leftovers               what is left over, and what it does while it stays
-    python -m scripts.leftovers --remove      removes it; what may hold data is only named
+    python -m scripts.leftovers --remove      removes it; what may hold data, and roles of people, is only named
 
 A deployment adds and changes, and never removes (Azure Resource Manager, incremental mode). A container that is listed
 no longer keeps its event subscription, and every event of it becomes a dead letter; roles and a workspace stay. What
@@ -26,7 +26,10 @@ Az = Callable[..., Any]
 KEEPS_DATA = {
     "microsoft.storage/storageaccounts": "its files or state stay, and cost",
     "microsoft.healthcareapis/workspaces": "its FHIR and DICOM services stay, hold data, and cost",
+    "microsoft.operationalinsights/workspaces": "its logs stay until they expire, and may hold identifiers of patients",
 }
+OPERATOR_ROLES = ("Storage Blob Data Reader", "Storage Queue Data Contributor", "Storage Table Data Contributor")
+MAY_HOLD_DATA = "may hold data: remove it by hand when it is no longer needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,9 @@ class Leftover:
     effect: str
     """What it does while it stays."""
     remove: Sequence[str] = ()
-    """Arguments of the Azure CLI; empty: it may hold data, so a person decides."""
+    """Arguments of the Azure CLI; empty: a person decides, see ``by_hand``."""
+    by_hand: str = MAY_HOLD_DATA
+    """Why this command does not remove it."""
 
 
 def leftovers(
@@ -59,6 +64,7 @@ def leftovers(
         if topic:
             yield from _subscriptions(topic, deployed, az)
     yield from _roles(needed, principal, az)
+    yield from _operator_roles(deployed, az)
     yield from _resources(deployed, az)
     yield from _sign_in(deployed, az)
 
@@ -91,9 +97,22 @@ def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Itera
             )
 
 
+def _operator_roles(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
+    """Give the roles of people on the state account but for those of the operator; others may have assigned them."""
+    for each in az("role", "assignment", "list", "--scope", deployed["stateAccountId"]) or ():
+        person = each.get("principalType") in ("User", "Group")
+        if person and each["roleDefinitionName"] in OPERATOR_ROLES and each["principalId"] != deployed["operator"]:
+            yield Leftover(
+                what=f"role {each['roleDefinitionName']} of {each['principalId']} on the state account",
+                effect="a former operator, or one to whom it was given by hand, reads and changes the state",
+                by_hand=f"if it is not wanted: az role assignment delete --ids {each['id']}",
+            )
+
+
 def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
     group = deployed["stateAccountId"].split("/")[4]
-    made = {deployed[key].lower() for key in ("stateAccountId", "sourceId", "workspaceId") if deployed[key]}
+    made = {deployed[key].lower() for key in ("stateAccountId", "sourceId", "workspaceId", "network") if deployed[key]}
+    made |= {each.lower() for each in deployed["logs"]}
     for each in az("resource", "list", "--resource-group", group) or ():
         kind, place = each["type"].lower(), each["id"].lower()
         if kind in KEEPS_DATA and place not in made:
@@ -101,6 +120,9 @@ def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
         elif kind == "microsoft.network/privateendpoints" and not deployed["network"]:
             remove = ("network", "private-endpoint", "delete", "--ids", each["id"])
             yield Leftover(what=each["id"], effect="costs by the hour; nothing uses it", remove=remove)
+        elif kind == "microsoft.network/virtualnetworks" and place not in made:
+            by_hand = "may have subnets and peerings of yours: remove it by hand, after its endpoints"
+            yield Leftover(what=each["id"], effect="nothing of the sync is in it", by_hand=by_hand)
 
 
 def _sign_in(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
@@ -144,7 +166,7 @@ def main() -> None:
             continue
         remains += 1
         if not each.remove:
-            print("    may hold data: remove it by hand when it is no longer needed")
+            print(f"    {each.by_hand}")
     raise SystemExit(1 if remains else 0)
 
 

@@ -8,7 +8,9 @@ param suffix string
 
 var objectsQueue = 'objects'
 var deadLetterContainer = 'event-dead-letters'
-var fileTypes = ['Microsoft.Storage.BlobCreated', 'Microsoft.Storage.BlobDeleted']
+
+// A blob that was archived can be read once its tier has changed.
+var fileTypes = ['Microsoft.Storage.BlobCreated', 'Microsoft.Storage.BlobDeleted', 'Microsoft.Storage.BlobTierChanged']
 
 // Accounts with a hierarchical namespace (lakes) raise these. A directory's name has no suffix, and a file may have it
 // only before it is renamed, so none of them is limited to names that end in a certain way.
@@ -25,21 +27,24 @@ var subscriptions = flatten(map(containers, container => [
     container: container
     types: empty(suffix) ? concat(fileTypes, lakeTypes) : fileTypes
     suffix: suffix
+    needed: true
   }
   {
     name: '${take('dicom-fhir-sync-lake-${replace(container, '$', '')}', 50)}-${uniqueString(stateAccountId, container)}'
     container: container
     types: lakeTypes
     suffix: ''
+    needed: !empty(suffix)
   }
 ]))
+var neededSubscriptions = filter(subscriptions, each => each.needed)
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = [
-  for each in filter(subscriptions, one => !empty(suffix) || length(one.types) > length(lakeTypes)): {
+  for each in neededSubscriptions: {
     parent: topic
     name: each.name
     properties: {
@@ -79,6 +84,4 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
   }
 ]
 
-output names string[] = [
-  for each in filter(subscriptions, one => !empty(suffix) || length(one.types) > length(lakeTypes)): each.name
-]
+output names string[] = map(neededSubscriptions, each => each.name)

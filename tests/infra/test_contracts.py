@@ -214,6 +214,18 @@ def test_a_lake_tells_of_renames_whatever_files_are_called():
         assert all(lake <= types for types in found.values()), choice
 
 
+def test_every_account_tells_of_blobs_that_leave_the_archive():
+    for choice in choices():
+        found = {}
+        for each in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions", choice):
+            said = each["properties"]["filter"]
+            found.setdefault(said.get("subjectBeginsWith"), []).extend(said["includedEventTypes"])
+        for types in (types for begins, types in found.items() if begins):
+            kinds = {kind.removeprefix("Microsoft.Storage.") for kind in types}
+            assert {"BlobCreated", "BlobDeleted", "BlobTierChanged"} < kinds, choice
+            assert len(kinds) == len(types), "an event would come twice"
+
+
 def test_a_topic_at_another_account_has_another_name():
     names = {
         choice: {each["name"] for each in of_type("Microsoft.EventGrid/systemTopics", choice)}

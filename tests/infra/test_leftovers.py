@@ -14,7 +14,8 @@ from tests.infra.reviewed import of_type
 
 ROOT = Path(__file__).parents[2]
 SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
-KINDS = ("Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
+LOGS = "Microsoft.OperationalInsights/workspaces"
+KINDS = (LOGS, "Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
 
 
 def outputs(choice):
@@ -30,10 +31,12 @@ def outputs(choice):
         "subscriptions": [each["name"].rpartition("/")[2] for each in of_type(SUBSCRIPTIONS, choice)],
         "signsIn": False,
         "network": "",
+        "operator": "op",
+        "logs": [each["id"] for each in of_type(LOGS, choice)],
     }
 
 
-def azure_after(choice, *more):
+def azure_after(choice, *more, people=()):
     """Return an Azure CLI of a group in which a choice was deployed."""
     listed = [
         {"name": each["name"].rpartition("/")[2], **each["properties"]} for each in of_type(SUBSCRIPTIONS, choice)
@@ -43,6 +46,8 @@ def azure_after(choice, *more):
     def az(*arguments):
         if "event-subscription" in arguments:
             return listed
+        if "--scope" in arguments:
+            return people
         if arguments[0] == "role":
             return [{"id": "/r/1", "scope": "/old/account", "roleDefinitionName": "Storage Blob Data Reader"}]
         return [*resources, *more] if arguments[0] == "resource" else None
@@ -68,6 +73,28 @@ def test_what_holds_data_is_named_and_never_removed():
     found = list(leftovers(outputs("base"), [], "me", azure_after("base", old)))
     (workspace,) = (each for each in found if each.what == "/old/workspace")
     assert workspace.remove == ()
+
+
+def test_audit_logs_that_are_switched_off_and_a_former_network_are_named_and_stay():
+    network = {"id": "/old/network", "name": "vnet", "type": "Microsoft.Network/virtualNetworks"}
+    found = list(leftovers(outputs("base"), [], "me", azure_after("audit-logs", network)))
+    named = {each.what.rpartition("/")[2]: each for each in found if "/" in each.what}
+    (audit,) = (each for name, each in named.items() if name.startswith("log-audit"))
+    assert "patients" in audit.effect
+    assert audit.remove == named["network"].remove == ()
+    assert "endpoints" in named["network"].by_hand
+
+
+def test_people_who_may_still_read_the_state_are_named_and_the_operator_is_not():
+    def role(principal, kind="User", name="Storage Table Data Contributor"):
+        return {"id": f"/r/{principal}", "principalId": principal, "principalType": kind, "roleDefinitionName": name}
+
+    people = [role("op"), role("former"), role("app", "ServicePrincipal"), role("auditor", name="Reader")]
+    found = list(leftovers(outputs("base"), [], "me", azure_after("base", people=people)))
+    (former,) = (each for each in found if "state account" in each.what)
+    assert "former" in former.what
+    assert former.remove == ()
+    assert "/r/former" in former.by_hand
 
 
 @pytest.mark.parametrize(("more", "code"), [([], 1), (["--remove"], 0)])
