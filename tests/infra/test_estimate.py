@@ -1,0 +1,76 @@
+"""The monthly estimate of docs/deploy.md is the one that is computed, from what is counted and what is deployed."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from bench import burst_calls
+from scripts import estimate
+from tests.infra.reviewed import of_type
+from tests.infra.templates import INFRA
+
+ROOT = INFRA.parent
+GIVEN = json.loads(estimate.PRICES.read_text("utf-8"))
+
+
+def test_the_page_has_the_table_that_is_computed():
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert estimate.table(GIVEN) in page, "run: python -m scripts.estimate, and put it into docs/deploy.md"
+
+
+def test_the_counts_of_a_study_are_those_that_are_measured_and_bounded():
+    page = (ROOT / "docs" / "scaling-and-cost.md").read_text("utf-8")
+    assert f"| blob reads (the first 64 KiB) | {estimate.BLOB_READS} |" in page
+    assert f"| table and queue writes by our code | {estimate.WRITES} |" in page
+    assert re.search(rf"FHIR requests \| 0.01 \| {estimate.FHIR_REQUESTS} \|", page)
+    assert f"| 300 instances | {estimate.STUDY_SECONDS} s |" in page
+    assert estimate.INSTANCES == burst_calls.INSTANCES
+    assert estimate.BLOB_READS <= burst_calls.BLOB_READS
+    assert estimate.WRITES <= burst_calls.WRITES
+    assert estimate.FHIR_REQUESTS <= burst_calls.FHIR_REQUESTS
+
+
+def test_rules_and_private_endpoints_are_those_that_are_deployed():
+    rules = Counter(
+        each["properties"]["evaluationFrequency"] for each in of_type("Microsoft.Insights/scheduledQueryRules")
+    )
+    assert rules == {"PT1M": estimate.RULES_EACH_MINUTE, "PT5M": estimate.RULES_EACH_FIVE_MINUTES}
+    alerts = of_type("Microsoft.Insights/metricAlerts")
+    assert sum(len(each["properties"]["criteria"]["allOf"]) for each in alerts) == estimate.METRIC_ALERTS
+    assert len(of_type("Microsoft.Network/privateEndpoints", "private")) == estimate.PRIVATE_ENDPOINTS
+    assert len(of_type("Microsoft.Network/privateDnsZones", "private")) == estimate.PRIVATE_ZONES
+
+
+def test_the_timers_are_those_of_the_app():
+    text = (ROOT / "function_app.py").read_text("utf-8")
+    schedules = re.findall(r'schedule="([^"]+)".*\n.*async def (\w+)', text)
+    feeds = {"read_dicom_feed", "read_orthanc_feed"}
+    runs = sum(a_minute(schedule) for schedule, name in schedules if name not in feeds)
+    assert runs == pytest.approx(estimate.TIMER_RUNS_A_MINUTE)
+
+
+def a_minute(schedule):
+    """Return how often a timer runs in a minute."""
+    seconds, minutes, *_ = schedule.split()
+    begins, _, step = seconds.partition("/")
+    first = 0 if begins == "*" else int(begins.partition("-")[0]) if step else 0
+    often = len(range(first, 60, int(step))) if step else len(seconds.split(","))
+    return often / int(minutes.partition("/")[2] or 1)
+
+
+def test_the_first_of_a_grant_is_free_and_more_studies_cost_more():
+    assert estimate.cost("events", GIVEN["events"]["free"], GIVEN) == 0
+    for name in estimate.ROWS:
+        dear = [estimate.cost(name, estimate.counts(studies)[name], GIVEN) for studies in estimate.SIZES.values()]
+        assert dear == sorted(dear)
+
+
+def test_prices_of_a_contract_are_taken(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "mine.json"
+    prices = {name: {**each, "price": 0} if isinstance(each, dict) else each for name, each in GIVEN.items()}
+    file.write_text(json.dumps({**prices, "currency": "EUR"}))
+    monkeypatch.setattr("sys.argv", ["estimate", str(file)])
+    estimate.main()
+    assert "**0 EUR**" in capsys.readouterr().out
