@@ -59,7 +59,7 @@ class LetterWorld:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.objects = self.store.objects = MemoryObjects(self.clock, containers=CONTAINERS)
-        self.server = MemoryFhirServer()
+        self.server = MemoryFhirServer(azure=True)
         self.defects: set[ObjectRef] = set()
         self.refused: set[StudyRef] = set()
         self.stuck: set[StudyRef] = set()

@@ -142,7 +142,7 @@ class FeedWorld:
         return Services(
             settings=SETTINGS,
             clock=self.clock,
-            fhir=MemoryFhirServer(),
+            fhir=MemoryFhirServer(azure=True),
             dicom_feed=service,
             instances={self.service.account: service},
             **{name: wrap(getattr(self.store, name)) for name in kept},

@@ -66,7 +66,7 @@ class SilenceWorld:
 
     def services(self, *, step: bool) -> Services:
         wrap = (lambda port: Stepping(port, self.slots)) if step else (lambda port: port)
-        ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(), "queues": self}
+        ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(azure=True), "queues": self}
         wrapped = {name: wrap(port) for name, port in ports.items() if name != "clock"}
         return Services(settings=self.settings, clock=self.clock, **wrapped)
 

@@ -60,3 +60,21 @@ async def test_it_is_deleted_like_any_other(world):
     await world.settle()
     assert uid(1, 1, 4) not in world.held(1)
     await world.source_equals_fhir()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_it_may_be_the_only_entry_of_its_page(lost, monkeypatch):
+    monkeypatch.setattr("sync.walks.walk.FIRST_PAUSE", 0.0)
+    world = FeedWorld()
+    world.service.store(instance(), content=file_of(1, 1), readable=False)
+    if lost:
+        world.service.lost.add(id_of(instance()))
+    await read_dicom_feed(world.services)
+    world.clock.advance(100)
+    world.service.store(instance(2, 1))
+    await read_dicom_feed(world.services)
+    await world.settle()
+    assert world.dead_letters() == ([("object", "source.unreadable")] if lost else [])
+    assert world.held(2) == {uid(2, 1, 1)}
+    if not lost:
+        assert world.held(1) == {uid(1, 1, 1)}
