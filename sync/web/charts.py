@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 320, 72
 _FOOT = 4
 """Units below the lowest value, so that a line of noughts can be seen."""
+
+_DAY = 86_400
 
 Points = Sequence[float | None]
 
@@ -58,15 +60,34 @@ class Graph:
         """Say a value with its unit."""
         return "no data" if number is None else f"{number_text(number)}{self.unit}"
 
+    def now(self, curve: Curve) -> float | None:
+        """
+        Return the value of now: of the last two points, for the current one may not be written yet.
+
+        What was measured earlier is not now: without a measurement it is 0 where gaps mean that, else None.
+        """
+        recent = Curve(name=curve.name, points=curve.points[-2:]).latest
+        return 0.0 if recent is None and self.gaps_are_zero and curve.points else recent
+
     @property
     def headline(self) -> str:
-        """Latest value of the first curve, with its unit."""
-        return self.value(self.curves[0].latest if self.curves else None)
+        """Value of the first curve now, with its unit."""
+        return self.value(self.now(self.curves[0]) if self.curves else None)
+
+    @property
+    def axis(self) -> tuple[str, str, str]:
+        """Begin, highest value, and end of the chart, as its axes say them; times are UTC."""
+        points = max((len(curve.points) for curve in self.curves), default=0)
+        end = self.start + timedelta(seconds=self.step * points)
+        form = "%H:%M" if (end - self.start).total_seconds() <= _DAY else "%d %b"
+        highest = max((curve.highest for curve in self.curves if curve.highest is not None), default=None)
+        top = "nothing measured" if highest is None else f"top {self.value(highest)}"
+        return f"{self.start:{form}}", top, f"{end:{form}} UTC"
 
     def described(self) -> str:
         """Say the chart in words."""
         parts = [
-            f"{curve.name}: now {self.value(curve.latest)}, at most {self.value(curve.highest)}"
+            f"{curve.name}: now {self.value(self.now(curve))}, at most {self.value(curve.highest)}"
             for curve in self.curves
             if curve.highest is not None
         ]

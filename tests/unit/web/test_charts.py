@@ -25,7 +25,7 @@ def test_it_says_the_latest_and_the_highest_value():
 
 def test_nothing_measured_is_said():
     assert graph(Curve(name="x", points=[])).described() == "Nothing was measured in this time."
-    assert graph(Curve(name="x", points=[None, None])).headline == "no data"
+    assert graph(Curve(name="x", points=[None, None]), gaps_are_zero=False).headline == "no data"
 
 
 def test_a_gap_splits_the_line_unless_it_means_nought():
@@ -55,3 +55,14 @@ def test_whatever_was_measured_stays_within_the_frame(one, two, zero):
 )
 def test_numbers_are_written_as_people_do(number, text):
     assert number_text(number) == text
+
+
+def test_what_was_measured_earlier_is_not_called_now():
+    assert graph(Curve(name="x", points=[9.0, None, None]), gaps_are_zero=False).headline == "no data"
+    assert graph(Curve(name="x", points=[9.0, None, None])).headline == "0 s"
+    assert graph(Curve(name="x", points=[9.0, 3.0, None]), gaps_are_zero=False).headline == "3 s"
+
+
+def test_the_axes_say_scale_and_times():
+    assert graph(Curve(name="x", points=[1.0, 7.0, 3.0])).axis == ("00:00", "top 7 s", "00:03 UTC")
+    assert graph(Curve(name="x", points=[None])).axis[1] == "nothing measured"
