@@ -10,10 +10,14 @@ import re
 from collections.abc import Mapping
 
 from sync.dicom.attributes import USABLE_UID
-from sync.model import ObjectRef
+from sync.model import ObjectRef, StudyRef
+from sync.model.identity import folder_partitions
 
 DEFAULT_PARTITION = "Microsoft.Default"
 """What Azure calls the partition of a service without data partitions, in some answers and not in others."""
+
+ORTHANC_FOLDER = "instances"
+"""Begins the names of an Orthanc's instances."""
 
 _NAME = re.compile(r"studies/([^/]+)/series/([^/]+)/instances/([^/]+)")
 _DIGIT = re.compile(r"\d")
@@ -32,6 +36,13 @@ def instance_ref(account: str, partition: str, study: str, series: str, sop: str
         raise ValueError("a UID that is none")
     name = f"studies/{study}/series/{series}/instances/{sop}"
     return ObjectRef(account=account, container=plain_partition(partition), name=name)
+
+
+def instance_partitions(account: str, study: StudyRef, series: str) -> frozenset[str]:
+    """Return the partitions of table ``locators`` that hold a series of a DICOM service, or instances of an Orthanc."""
+    folder = f"studies/{study.study_instance_uid}/series/{series}/instances"
+    of_service = folder_partitions(account, plain_partition(study.partition), folder)
+    return frozenset((*of_service, *folder_partitions(account, "", ORTHANC_FOLDER)))
 
 
 def plain_partition(partition: str) -> str:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from sync.errors import SourceGone
@@ -96,6 +97,7 @@ class Round:
         self._audience = audience
         self._checker = checker or Checker()
         self._budget = Budget(plan.removals)
+        self._listed = False
         self._reported: set[int] = set()
         self._judge = Judge(s, found_in=s.clock.now().isoformat())
 
@@ -112,6 +114,7 @@ class Round:
         """
         await self._judge.load()
         if self._plan.sample is None and self._plan.objects:
+            self._listed = True
             for container in self._s.settings.containers:
                 with suppress(SourceGone):  # a container that is not there yet holds nothing
                     await self._container(container)
@@ -196,7 +199,8 @@ class Round:
         judged = self._judge.with_kept(drifts)
         open_drifts: Sequence[Drift] = judged
         if judged and self._plan.repair:
-            open_drifts = await self._checker.with_retries(repair_study, study, drifts, self._budget, self._s)
+            repairing = partial(repair_study, listed=self._listed)
+            open_drifts = await self._checker.with_retries(repairing, study, drifts, self._budget, self._s)
         await self._conclude(study.key, judged, open_drifts)
 
     def _report(self, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
+from sync.dicom.instance_names import instance_partitions
 from sync.dicom.listing import held_objects
 from sync.errors import ForeignSource, PermanentError, SourceGone, StoreConflict, StudyUnlisted
 from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Stored, StudyRef
@@ -136,6 +137,16 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
             except StudyUnlisted:  # what it can name came first
                 complete = False
     return refs, complete
+
+
+async def keys_of_services(study: StudyRef, s: Ingest) -> set[ObjectKey]:
+    """Return the keys of a study's rows that are of a DICOM service or an Orthanc, as their folder tells."""
+    return {
+        row.object_key
+        for row in await s.ledger.read(study)
+        for source in s.instances.values()
+        if row.object_key.partition in instance_partitions(source.account, study, row.record.series_instance_uid)
+    }
 
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:

@@ -19,7 +19,7 @@ from sync.ports import Deliver, Project
 from sync.projection.deletion import delete_unreferenced
 from sync.projection.patient import leave_patient
 from sync.protocol.removals import may_remove
-from sync.verify.objects import find_objects, reinspect
+from sync.verify.objects import find_objects, keys_of_services, reinspect
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
@@ -41,9 +41,16 @@ class Budget:
         return self.left >= 0
 
 
-async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Deliver) -> Sequence[Drift]:
+async def repair_study(
+    study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Deliver, *, listed: bool = False
+) -> Sequence[Drift]:
     """
     Repair one study and check it again. Safe to repeat and to interrupt: the study is marked before anything is done.
+
+    Parameters
+    ----------
+    listed
+        Every container was listed to its end before: a row whose blob no locator names is of a blob that is gone.
 
     Returns
     -------
@@ -56,7 +63,7 @@ async def repair_study(study: StudyRef, drifts: Sequence[Drift], budget: Budget,
         FHIR or storage did not answer; the study stays outstanding, and the sync goes on with it.
     """
     await s.dirty.mark(study, s.clock.now())
-    await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s)
+    await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s, listed=listed)
     await project_study(study, s, redelivered=True)
     for drift in drifts:
         double = drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE
@@ -77,10 +84,12 @@ def key_of(drift: Drift) -> ObjectKey:
     return ObjectKey.parse(drift.resource.removeprefix("object/"))
 
 
-async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver) -> None:
+async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver, *, listed: bool) -> None:
     """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
     refs, complete = await find_objects(study, keys, s)
     nameless = set(keys) - {ref.key for ref in refs}
+    if nameless and not listed:
+        nameless &= await keys_of_services(study, s)  # the store cannot be asked about a blob without its name
     if nameless and complete and await may_remove(study.key, s):
         for key in nameless:
             await s.ledger.delete(study, key)

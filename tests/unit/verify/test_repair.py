@@ -6,7 +6,9 @@ from sync.feeds import read_dicom_feed
 from sync.model import Drift, DriftKind
 from sync.testing.dicom import id_of
 from sync.verify.repair import Budget, repair_study
+from sync.verify.studies import check_study
 from tests.dicom_services import FeedWorld, instance, study_ref
+from tests.worlds import STUDY, MemoryWorld
 
 
 @pytest.fixture
@@ -44,3 +46,17 @@ async def test_rows_stay_while_a_service_can_list_only_a_part_of_the_study(w):
     w.service.unreadable |= {id_of(instance(sop=1)), id_of(instance(sop=2))}
     await repair_without_locators(w)
     assert len(await rows(w)) == 2
+
+
+async def test_a_blob_that_no_locator_names_is_not_taken_for_gone_until_its_container_was_listed():
+    w = MemoryWorld()
+    await w.ingest(w.put("a/1"))
+    await w.settle()
+    w.store.locators.table._rows.clear()
+    drifts = await check_study(STUDY, w.services)
+    assert [drift.kind for drift in drifts] == [DriftKind.OBJECT_GONE]
+    await repair_study(STUDY, drifts, Budget(10), w.services)
+    assert len(await w.services.ledger.read(STUDY)) == 1, "the store was never asked about it"
+    w.delete("a/1")
+    await repair_study(STUDY, drifts, Budget(10), w.services, listed=True)
+    assert list(await w.services.ledger.read(STUDY)) == []

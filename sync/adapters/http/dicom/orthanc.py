@@ -18,12 +18,11 @@ from urllib.parse import quote
 
 from sync.adapters.http.dicom.service import account_of
 from sync.adapters.http.dicom.web import DicomWeb
+from sync.dicom.instance_names import ORTHANC_FOLDER
 from sync.errors import SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.model.timestamps import utc_of
 from sync.ports import OrthancServer
-
-FOLDER = "instances"
 
 _ID = re.compile(r"[0-9A-Za-z]{1,40}(?:-[0-9A-Za-z]{1,40}){0,8}")
 _TAG = re.compile(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}")
@@ -61,7 +60,7 @@ class Orthanc(OrthancServer):
         """Return the reference of an instance by Orthanc's own id; ValueError when it can be none."""
         if not _ID.fullmatch(instance):
             raise ValueError("no id of Orthanc")
-        return ObjectRef(account=self._account, container="", name=f"{FOLDER}/{instance}")
+        return ObjectRef(account=self._account, container="", name=f"{ORTHANC_FOLDER}/{instance}")
 
     async def changes(self, since: int, limit: int) -> Any:
         """Return the changes after a sequence number, unchecked."""
@@ -84,7 +83,7 @@ class Orthanc(OrthancServer):
         since, listed = 0, set[ObjectRef]()
         while True:
             try:
-                page = await self._web.get(f"/{FOLDER}", since=since, limit=_PAGE)
+                page = await self._web.get(f"/{ORTHANC_FOLDER}", since=since, limit=_PAGE)
             except SourceGone:
                 raise _no_orthanc() from None
             refs = {ref for instance in _list(page) if (ref := self._listed(instance)) is not None} - listed
