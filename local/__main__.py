@@ -98,6 +98,19 @@ def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_
 
 
 @app.command()
+def clinical(
+    folder: Annotated[Path, typer.Argument(help="made if missing", file_okay=False)],
+    *,
+    patients: Annotated[int, typer.Option(min=1, help="how many; patient i is the same whatever the number")] = 84,
+) -> None:
+    """Write a clinical world into a folder: FHIR as NDJSON, DICOM files, and truth.json with what is so."""
+    from local.clinical_files import write_world  # noqa: PLC0415  # pydicom takes a moment
+
+    facts = write_world(folder, patients)
+    print(f"{patients} patients, {len(facts['osteosarcoma']['in'])} of them in the example's cohort")
+
+
+@app.command()
 def upload(paths: Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]) -> None:
     """Upload files into the world that AzureWebJobsStorage names; a file of the same name is overwritten."""
     from local import blobs  # noqa: PLC0415  # pydicom takes a moment

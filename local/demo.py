@@ -1,7 +1,8 @@
 """
 The demo: sample studies go in as files, and are waited for until they are in FHIR.
 
-    upload (16 at once) -> wait until ``api/status`` is idle with the expected numbers -> read FHIR back -> summary
+    records of a clinical world into FHIR -> upload (16 at once)
+        -> wait until ``api/status`` is idle with the expected numbers -> read FHIR back -> summary
 
 Success is what FHIR answers to plain searches, compared series by series with what pydicom reads from the files, and
 one dead letter with the right reason for each file that cannot be an instance.
@@ -25,6 +26,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from local.clinical_files import send_world
+from local.clinical_imaging import imaging
+from local.clinical_world import BLOCK, people
 from local.readback import Held, differences, read_back
 from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
@@ -51,6 +55,8 @@ class Summary:
     patients: int
     rejected: Mapping[str, int]
     fhir_requests: int | None
+    records: int
+    """Resources of the EHR of synthetic patients, put into FHIR before the upload."""
     seconds: float
     """From the first upload until everything was in FHIR."""
 
@@ -73,14 +79,17 @@ class Demonstration:
 
     async def run(self, world: World) -> int | None:
         """Upload, wait, tell; return the exit status, or None to stay."""
-        files = list(samples())
+        patients = list(people(BLOCK))
+        files = [*samples(), *imaging(patients)]
         expected = expectation(files)
+        # before the images: a study of a patient whom the EHR knows is linked to the Patient of the EHR
+        records = await send_world(world.addresses.fhir, patients)
         start = time.monotonic()
         with _progress(self._console) as progress:
             await _upload(files, world.addresses, progress)
             letters = await self._wait(world, expected, start, progress)
         seconds = time.monotonic() - start
-        summary = await _summarise(world.addresses, expected, letters, len(files), seconds)
+        summary = await _summarise(world.addresses, expected, letters, (len(files), records), seconds)
         self._tell(summary, letters, world.addresses)
         if self._once:
             print(json.dumps({**asdict(summary), "addresses": asdict(world.addresses)}), flush=True)
@@ -160,7 +169,7 @@ def _described(status: Mapping[str, Any]) -> str:
 
 
 async def _summarise(
-    addresses: Addresses, expected: Expectation, letters: Mapping[str, Any], files: int, seconds: float
+    addresses: Addresses, expected: Expectation, letters: Mapping[str, Any], sent: tuple[int, int], seconds: float
 ) -> Summary:
     requests = await _fhir_requests(addresses.fhir)
     rejected = {code: group["count"] for code, group in letters.get("by_code", {}).items()}
@@ -172,7 +181,8 @@ async def _summarise(
     return Summary(
         complete=not problems,
         problems=problems,
-        files=files,
+        files=sent[0],
+        records=sent[1],
         studies=len(held.studies),
         series=held.series,
         instances=held.instances,
@@ -195,6 +205,7 @@ async def _fhir_requests(fhir_url: str) -> int | None:
 def _table(summary: Summary, letters: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     table.add_row("Files uploaded", str(summary.files))
+    table.add_row("Records of the EHR in FHIR", str(summary.records))
     for name in ("studies", "series", "instances", "patients"):
         table.add_row(f"{name.capitalize()} in FHIR", str(getattr(summary, name)))
     requests = "not counted by this server" if summary.fhir_requests is None else str(summary.fhir_requests)

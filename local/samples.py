@@ -143,6 +143,25 @@ def generated_study(seed: str, series: Iterable[str], instances: int) -> Iterato
             yield _sample(f"ct/{seed}/{number}/{position:04}.dcm", _bytes_of(header))
 
 
+def reidentified(name: str, *, uids: tuple[str, str, str], **attributes: str) -> Measurement:
+    """
+    Return a real CT header with another identity.
+
+    Parameters
+    ----------
+    uids
+        Of study, series and instance.
+    attributes
+        Values by keyword, written as they are.
+    """
+    header = pydicom.dcmread(io.BytesIO(_ct_header()))
+    header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID = uids
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+    for keyword, value in attributes.items():
+        setattr(header, keyword, value)
+    return _sample(name, _bytes_of(header))
+
+
 def uid_of(*parts: object) -> str:
     """Return a UID of the form ``2.25.<number>`` (PS3.5 B.2), always the same for the same parts."""
     return f"2.25.{int(hashlib.sha256(repr(parts).encode()).hexdigest()[:32], 16)}"

@@ -217,13 +217,16 @@ async function answerPlainly(request, url, text) {
   return [code, hidden ? undefined : (resource ?? outcome), resource];
 }
 
+// What the sync writes, and what an EHR has beside it.
+const TYPES = ['Condition', 'Consent', 'Device', 'DeviceUseStatement', 'DiagnosticReport', 'Encounter', 'Endpoint', 'ImagingStudy', 'Medication', 'MedicationAdministration', 'MedicationRequest', 'MedicationStatement', 'Observation', 'Patient', 'Practitioner', 'PractitionerRole', 'Procedure', 'ServiceRequest', 'Specimen'];
+
 function capabilities() {
   const interaction = ['read', 'vread', 'update', 'delete', 'history-instance', 'create', 'search-type'].map((code) => ({ code }));
   return {
     resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', date: new Date().toISOString(), fhirVersion: '4.0.1',
     format: ['json'], implementation: { description: 'Embedded FHIR server of the local world', url: root },
     rest: [{ mode: 'server', interaction: [{ code: 'transaction' }, { code: 'batch' }],
-      resource: ['Patient', 'ImagingStudy', 'Endpoint'].map((type) => ({ type, versioning: 'versioned-update', updateCreate: true, interaction })) }],
+      resource: TYPES.map((type) => ({ type, versioning: 'versioned-update', updateCreate: true, interaction })) }],
   };
 }
 
