@@ -204,7 +204,7 @@ def letter_of(code: str, number: int, now: datetime) -> DeadLetter:
         subject=subject,
         code=code,
         detail="preamble and prefix are missing",
-        hint="Look at the object; mend it or take it out of the container, and retry the dead letter then.",
+        hint="Look at the object; correct it or take it out of the container, and retry the dead letter then.",
         first_at=now - timedelta(minutes=number),
         last_at=now - timedelta(seconds=number),
         attempts=1 + number % 5,

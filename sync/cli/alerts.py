@@ -93,7 +93,7 @@ def _tell(notices: Sequence[Notice], *, as_json: bool) -> None:
 
 
 def _warn(failure: SyncError) -> None:
-    console().print(f"{failure}; nobody can be warned until it is over. {failure.hint}")
+    console().print(f"{failure}; no alert can be sent until it is over. {failure.hint}")
 
 
 @app.command()

@@ -92,7 +92,7 @@ def _print(findings: Iterable[Remark], connections: Iterable[Connection], *, ski
         if not connection.sound:
             out.print(f"          {connection.code}: {connection.detail}\n          {connection.hint}")
     if skipped:
-        out.print("          Mend what is wrong first: no service was tried.")
+        out.print("          Correct these settings first: no service was tried.")
 
 
 def _print_json(findings: Iterable[Remark], connections: Iterable[Connection]) -> None:

@@ -1,4 +1,4 @@
-"""``python -m sync dead-letters``: what needs somebody, and what can be done about it."""
+"""``python -m sync dead-letters``: what needs an operator, and what can be done about it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 A group of commands that imports the module of a command when the command is used, not when the process starts.
 
 ``--help`` of the group lists names and summaries from the table alone. A name typed on the command line, shell
-completion of its options, and whoever iterates over all commands import what they ask for.
+completion of its options, and a loop over all commands import what they ask for.
 
 Source: Click, "Complex Applications", "Defining the Lazy Group".
 """

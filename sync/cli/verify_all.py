@@ -108,7 +108,7 @@ def _study(text: str) -> StudyRef | str | None:
 
 async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> Outcome:
     if plan.repair and await projection_pause(running.services) is not None:
-        console().print("somebody holds projection back, so nothing is repaired; resume it, or verify without --repair")
+        console().print("projection is paused, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
     if plan.repair:
         await _record(plan, chosen, running)
@@ -171,7 +171,7 @@ class Shown:
 
     def found(self, drift: Drift, *, repaired: bool) -> None:
         """Say one drift."""
-        state = "mended" if repaired else "kept" if drift.kept else "found"
+        state = "repaired" if repaired else "kept" if drift.kept else "found"
         if self._as_json:
             line = {"event": "drift", "kind": drift.kind.value, "resource": drift.resource, "state": state}
             _write(json.dumps({**line, "study": drift.subject, "detail": drift.detail}))
@@ -209,14 +209,14 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "studies": outcome.studies,
         "busy": outcome.busy,
         "found": {kind.value: count for kind, count in outcome.found.items()},
-        "mended": {kind.value: count for kind, count in outcome.repaired.items() if count},
+        "repaired": {kind.value: count for kind, count in outcome.repaired.items() if count},
         "kept": outcome.kept,
         "left": outcome.left,
     }
 
 
 def _table(outcome: Outcome) -> Table:
-    table = Table("Drift", "Found", "Mended", "What it means, what helps")
+    table = Table("Drift", "Found", "Repaired", "What it means, what helps")
     for kind in DriftKind:
         if outcome.found[kind]:
             name = kind.value.removeprefix("drift.")
