@@ -77,6 +77,13 @@ async def test_a_share_of_many_studies_is_more_than_a_few(w):
     assert sum(allowed) == 50
 
 
+async def test_a_share_of_everything_bounds_nothing_whatever_was_counted_last():
+    w = World(max_removals_per_hour=3 * FEW, max_removal_share_percent=100)
+    kept = {"kept": {"counts": {"studies": 1}, "at": w.clock.now().isoformat()}}
+    await w.services.cursors.write(Cursor(name=Counted.PROJECTIONS.cursor, position=kept), None)
+    assert sum([await may_remove(str(number), w.services) for number in range(4 * FEW)]) == 3 * FEW
+
+
 async def test_a_study_counts_once_however_many_of_its_instances_go(w):
     for number in range(50):
         await w.ingest(w.put(f"{number}", sop=f"2.25.1.{number + 1}"))
@@ -128,6 +135,24 @@ async def test_a_confirmation_is_of_what_was_held_and_of_nothing_later(w):
     await w.settle()
     assert w.in_fhir() >= MANY - FEW
     assert w.held()
+
+
+async def test_what_was_held_after_a_confirmation_stays_held_however_often_it_is_delivered(w):
+    await w.fill(2 * MANY)
+    await w.lose()
+    await confirm_removals(SOURCES, w.services, **WHO)
+    await w.run_messages()
+    w.clock.advance(1)
+    later = [events(w.delete(f"{number}")) for number in range(MANY, 2 * MANY)]
+    for text in later:
+        await handle_object_message(text, SOURCES, w.services)
+    await w.settle()
+    held, in_fhir = sorted(w.held()), w.in_fhir()
+    assert held
+    for text in later:
+        await handle_object_message(text, SOURCES, w.services)
+    await w.settle()
+    assert (sorted(w.held()), w.in_fhir()) == (held, in_fhir)
 
 
 async def test_what_is_refused_stays(w):
