@@ -134,6 +134,7 @@ class Places:
             (r"\b1\.2\.840\.113619[.\d]*", self.study),
             (r"\bDIR\b", f"{self.folder}/studies" if "dicom-service" in line else f"{self.folder}/exported"),
             (r"\bPATH…", "scan.dcm"),
+            (r"\bMY\.json\b", "infra/prices.json"),
             (r"/data/studies\b", f"{self.folder}/studies"),
             (r"/data/export\b", f"{self.folder}/export"),
         )

@@ -378,7 +378,9 @@ def world(people=40):
 
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson", "parquet"])
-def test_nothing_identifying_leaves_by_default(cohort, file_format):
+def test_nothing_identifying_leaves_by_default(cohort, file_format, monkeypatch):
+    # a fixed key: with a random one, a moved date falls on another's true date once in a few hundred runs
+    monkeypatch.setattr("insights.cohort.deidentify.secrets.token_bytes", lambda size: bytes(range(size)))
     cohort.run(*world(), minimum=11, rows=True, format=file_format)
     for file in cohort.out.iterdir():
         content = file.read_bytes()

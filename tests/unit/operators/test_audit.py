@@ -68,6 +68,7 @@ async def test_a_pause_that_another_holds_already_is_not_recorded_again():
 
 async def test_a_replay_has_one_name_from_http_page_and_command():
     w = MemoryWorld(operators="key")
+    await w.ingest(w.put("a"))
     expected = ("Ada", "replay.begin", f"{OF_STUDY.id} study {STUDY.key}")
     await post(w, action="replay-study", uid=STUDY.study_instance_uid, who="Ada")
     w.clock.advance(1)
@@ -81,6 +82,7 @@ async def test_a_replay_has_one_name_from_http_page_and_command():
 
 
 def test_the_command_replay_is_recorded(w):
+    run(w.ingest(w.put("a")))
     CliRunner().invoke(app, ["replay", "--study", STUDY.study_instance_uid])
     assert trail(w) == [("jane", "replay.begin", f"{OF_STUDY.id} study {STUDY.key}")]
 
