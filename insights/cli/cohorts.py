@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from insights.cli.options import DataFolder
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED
 
@@ -23,7 +24,6 @@ app = typer.Typer(
 )
 
 DefinitionFile = Annotated[Path, typer.Argument(metavar="FILE", help="The definition, YAML.", show_default=False)]
-DataFolder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")]
 
 
 class Format(StrEnum):

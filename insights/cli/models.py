@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from insights.cli.options import DataFolder, OutFolder, Overwrite, RuleFile
 from insights.cli.reporting import command, console
 
 app = typer.Typer(
@@ -15,11 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-
-RuleFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rule, YAML.", show_default=False)]
-DataFolder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")]
-OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")]
 
 
 @app.callback()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +34,9 @@ from insights.cohort.results import (
 )
 from insights.cohort.words import paraphrase
 from insights.collect.store import Reading, Store
+from insights.data_folder import KEY, note
 from insights.errors import Withheld
 from insights.views import Catalogue
-
-KEY = "pseudonym.key"
-AUDIT = "audit.ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +117,7 @@ def run(file: Path, data: Path, wanted: Wanted) -> tuple[str, Answer]:
             facts = _write_rows(folder, reading, question, answer, wanted, data)
         write_json(folder / MANIFEST, _manifest(prepared, question, reading, wanted, facts, hashes(folder), answer))
         if wanted.rows:  # last: what is noted did leave, and what leaves is noted before it has its name
-            _audit(data / AUDIT, prepared, wanted, facts)
+            note(data, _noted(prepared, wanted, facts))
     return said, answer
 
 
@@ -187,15 +182,9 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _audit(file: Path, prepared: Prepared, wanted: Wanted, facts: dict[str, Any]) -> None:
-    """Note who took rows, when, why and how many; the file grows only."""
-    try:
-        who = getpass.getuser()
-    except (KeyError, OSError):
-        who = f"uid {os.getuid()}"
-    line = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "who": who,
+def _noted(prepared: Prepared, wanted: Wanted, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit file says of rows that left: why, how many and where to."""
+    return {
         "cohort": prepared.definition.cohort,
         "purpose": prepared.definition.purpose,
         "approval": prepared.definition.approval,
@@ -203,5 +192,3 @@ def _audit(file: Path, prepared: Prepared, wanted: Wanted, facts: dict[str, Any]
         "rows": facts["rows"],
         "out": str(wanted.out),
     }
-    with os.fdopen(os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as out:
-        out.write(json.dumps(line, sort_keys=True) + "\n")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+from insights.data_folder import AUDIT, KEY
 from insights.errors import CollectError
 from insights.views import Catalogue
 from insights.views.definition import ViewDefinition
@@ -121,8 +122,8 @@ class Store:
                 BUILDING,
                 INCOMING,
                 SPILL,
-                "audit.ndjson",
-                "pseudonym.key",
+                AUDIT,
+                KEY,
                 f"{TABLES}.wal",
                 f"{BUILDING}.wal",
             }

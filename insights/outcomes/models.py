@@ -10,6 +10,7 @@ from typing import Any
 from insights.cohort.deidentify import Pseudonyms, read_key
 from insights.cohort.protection import MINIMUM
 from insights.collect.store import Reading, Store
+from insights.data_folder import KEY
 from insights.errors import OutcomeError, Withheld
 from insights.outcomes.cells import cells_of, measures, size_measures
 from insights.outcomes.findings import model_devices, model_findings, model_sizes
@@ -20,8 +21,6 @@ from insights.outcomes.telling import model_text
 from insights.outcomes.truths import read_implants, read_truths
 from insights.outcomes.writing import Results, audit, said_of, write_results
 from insights.views import Catalogue
-
-KEY = "pseudonym.key"
 
 
 @dataclass(frozen=True, slots=True)

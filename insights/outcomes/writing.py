@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from insights.cohort.results import MANIFEST, ResultFolder, hashes, write_json
+from insights.data_folder import note
 from insights.outcomes.matching import Matched, Pair
-
-AUDIT = "audit.ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +61,8 @@ def _write_ndjson(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def audit(data: Path, noted: Mapping[str, Any], out: Path) -> None:
-    """Note who took rows, when and how many; the file grows only."""
-    try:
-        who = getpass.getuser()
-    except (KeyError, OSError):
-        who = f"uid {os.getuid()}"
-    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "who": who, **noted, "out": str(out)}
-    descriptor = os.open(data / AUDIT, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+    """Note who took rows, when and how many."""
+    note(data, {**noted, "out": str(out)})
 
 
 def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is told

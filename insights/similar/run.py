@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -21,6 +19,7 @@ from insights.cohort.protection import Raw, protect
 from insights.cohort.question import compile_question
 from insights.cohort.results import MANIFEST, ResultFolder, hashes, write_json
 from insights.collect.store import Reading, Store
+from insights.data_folder import AUDIT, note
 from insights.errors import CohortError
 from insights.similar.follow_up import Course, Followed, Span, Why, follow_up
 from insights.similar.outcomes import outcomes
@@ -29,7 +28,6 @@ from insights.similar.report import Told, as_json, curves_csv, curves_svg, summa
 from insights.similar.rule import Coded, Rule, read_rule
 from insights.views import Catalogue
 
-AUDIT = "audit.ndjson"
 _LOST: tuple[tuple[Why, str], ...] = (
     ("undecided", "whose dates tell when it began and ended"),
     ("before", "without the event before the landmark"),
@@ -141,15 +139,7 @@ def _codings(rule: Rule) -> Iterator[Coding]:
 
 def _note(asked: Asked, rule: Rule) -> None:
     try:
-        who = getpass.getuser()
-    except (KeyError, OSError):
-        who = f"uid {os.getuid()}"
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    line = {"at": at, "who": who, "similar": rule.similar, "patient": asked.patient.removeprefix("Patient/")}
-    flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY
-    try:
-        with os.fdopen(os.open(asked.data / AUDIT, flags, 0o600), "a", encoding="utf-8") as out:
-            out.write(json.dumps(line, sort_keys=True) + "\n")
+        note(asked.data, {"similar": rule.similar, "patient": asked.patient.removeprefix("Patient/")})
     except OSError as problem:
         raise CohortError(f"{AUDIT}: {problem.strerror}", code="similar.audit", hint="Nothing was told.") from None
 
