@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from local.browser import OPTIONS, chromium
+from tests.browser import started
 from tests.e2e.running import ROOT
 
 SHOTS = ROOT / ".local" / "screenshots"
@@ -23,13 +23,8 @@ SOON = 15_000
 
 @pytest.fixture(scope="module")
 def browser():
-    program = chromium()
-    if program is None:
-        pytest.skip("Chromium is not installed: python -m local prepare --browser")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
-        yield started
-        started.close()
+    with started() as program:
+        yield program
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ The pages are written before the browser starts: its loop runs as long as it doe
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
-from local.browser import OPTIONS, chromium
 from sync.cli import app
+from tests.browser import started
 from tests.insights.test_timeline import EVIL, RESOURCES
 
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
@@ -31,13 +30,8 @@ def written(fhir_embedded, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(written):
-    program = chromium()
-    if program is None:
-        pytest.skip("Chromium is not installed: python -m local prepare --browser")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
-        yield started
-        started.close()
+    with started() as program:
+        yield program
 
 
 @pytest.mark.parametrize("script", [False, True], ids=["without script", "with script"])
