@@ -240,7 +240,7 @@ async def timeline(req: func.HttpRequest) -> func.HttpResponse:
     settings = running.services.settings
     if not settings.timeline:  # then nothing of insights is loaded
         return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
-    from insights.timeline.served import serve  # noqa: PLC0415
+    from insights.timeline.served import serve  # noqa: PLC0415 -- nothing of insights loads unless the page is on
 
     answer = await serve(dict(req.headers), req.route_params.get("patient", ""), settings)
     return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))

@@ -53,7 +53,7 @@ PRIVATE_ROWS: Mapping[str, str] = {"privateEndpoints": "private endpoints", "pri
 
 
 def counts(studies: int) -> Mapping[str, float]:
-    """Return what a month with so many studies a day counts, by the name of its price."""
+    """Return what a month with this number of studies a day counts, by the name of its price."""
     instances = studies * DAYS * INSTANCES
     timers = TIMER_RUNS_A_MINUTE * 60 * 24 * DAYS
     return {

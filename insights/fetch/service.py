@@ -90,7 +90,7 @@ class FhirService:
         Raises
         ------
         Unavailable
-            ``collect.unavailable``, at once: somebody is waiting.
+            ``collect.unavailable``, at once: a person is waiting.
         """
         try:
             return await self._remote.ask("PUT", path, headers={"Accept": FHIR_JSON}, json=resource)

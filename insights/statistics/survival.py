@@ -111,7 +111,7 @@ class LogRank:
 
 def kaplan_meier(people: Sequence[Survival], *, level: float = 0.95) -> Curve:
     """
-    Return the curve of a group; of nobody it has no points.
+    Return the curve of a group; of an empty group it has no points.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def log_rank(groups: Sequence[Sequence[Survival]]) -> LogRank | None:
     Returns
     -------
     LogRank or None
-        None if it cannot be computed: there are no events, or of some group nobody is at risk at any of them.
+        None if it cannot be computed: there are no events, or some group has no one at risk at any of them.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def coded(kind, identity, of, code, **more):
 
 
 def person(name, *, born="1960-05-05", sex="female", size=30.0, days=400, dead=False, treated=None, onset=DIAGNOSED):
-    """One patient with a diagnosis, a lesion, a last record so many days after the landmark, maybe a treatment."""
+    """One patient with a diagnosis, a lesion, a last record ``days`` after the landmark, maybe a treatment."""
     last = (onset + timedelta(days=90 + days)).isoformat()
     patient = {"resourceType": "Patient", "id": name, "gender": sex, "birthDate": born}
     patient["meta"] = {"lastUpdated": "2026-06-30T12:00:00Z"}
