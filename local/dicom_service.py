@@ -156,7 +156,6 @@ class StandIn:
             offset, limit = _whole(request, "offset", 0, 0, 2**31), _whole(request, "limit", 100, 1, 200)
         except ValueError as problem:
             return web.Response(status=400, text=str(problem))
-        sop = request.query.get("SOPInstanceUID")
         sop = request.query.get("SOPInstanceUID", "")
         hits = [
             (each, dataset)
