@@ -33,14 +33,11 @@ _Builder = Callable[[Source], Sequence[Resource]]
 
 
 def _build_report(source: Source) -> Sequence[Resource]:
-    """Leave it to a report's title what it is: dose reports come as comprehensive ones too."""
-    if is_named(source.attributes, DOSE_REPORTS):
+    """Leave it to a report's title what it is, but for the classes of dose: dose comes in comprehensive ones too."""
+    if is_named(source.attributes, DOSE_REPORTS) or source.sop_class in _DOSE_CLASSES:
         return build_dose(source)
     if is_named(source.attributes, MEASUREMENT_REPORT):
         return build_measurements(source)
-    if source.sop_class in _DOSE_CLASSES:
-        source.findings.note("ConceptNameCodeSequence", "dose.no_totals", "instance only")
-        return []
     return build_text_report(source)
 
 

@@ -57,15 +57,12 @@ _AUTHORIZING = "DCM:113850"
 
 def build_dose(source: Source) -> Sequence[Resource]:
     """
-    Observation of a dose report, after those of its events, or nothing, with a finding, when it states no total.
+    Observation of a dose report, after those of its events; without totals, with a finding, the events alone.
 
     Source: HL7 ``radiation-dose-summary`` 1.0.0; PS3.16 TID 10002, 10012, 10022.
     """
     root = source.attributes
     totals = [total for item in children(root) for total in _totals(item, source)]
-    if not totals:
-        source.findings.note("ContentSequence", "dose.no_totals", "instance only")
-        return []
     partial = (first_text(root, "CompletionFlag") or "").strip().upper() == "PARTIAL"
     shared = {
         "basedOn": source.based_on,
@@ -75,6 +72,9 @@ def build_dose(source: Source) -> Sequence[Resource]:
         "device": device_of(root, source),
     }
     events = build_events(source, shared)
+    if not totals:
+        source.findings.note("ContentSequence", "dose.no_totals", "events only" if events else "instance only")
+        return events
     observation = {
         **shared,
         "identifier": [{"type": {"coding": [dict(RADIATION_DOSE_IDENTIFIER)]}, **source.identifier}],

@@ -48,7 +48,7 @@ DERIVED_ELEMENTS: Mapping[str, frozenset[str]] = MappingProxyType(
         kind: frozenset(elements.split())
         for kind, elements in {
             "DiagnosticReport": "basedOn category code conclusion conclusionCode effectiveDateTime identifier "
-            "imagingStudy issued result resultsInterpreter status subject text",
+            "imagingStudy issued presentedForm result resultsInterpreter status subject text",
             "DocumentReference": "author content context date description docStatus identifier masterIdentifier "
             "relatesTo status subject type",
             "Observation": "basedOn bodySite category code component derivedFrom device effectiveDateTime focus "

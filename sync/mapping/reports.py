@@ -86,8 +86,14 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
             "effectiveDateTime": source.started,
             "issued": instant(source.written),
             "imagingStudy": [source.study],
+            "presentedForm": [content["attachment"] for content in _as_pdf(source, one_title(source))],
         },
     )
+
+
+def one_title(source: Source) -> str | None:
+    """Title that people read: (0042,0010), else that of the code."""
+    return one_text(source.attributes, "DocumentTitle", source.findings) or title_of(source).get("text")
 
 
 def _verifiers(source: Source) -> list[Resource]:
@@ -117,7 +123,7 @@ def _identification(observer: Attributes, source: Source) -> Resource:
 def build_reference(source: Source, report: Resource | None) -> Resource:
     """DocumentReference to the object that a report is made of, or that holds a document which is no report."""
     title = title_of(source)
-    name = one_text(source.attributes, "DocumentTitle", source.findings) or title.get("text")
+    name = one_title(source)
     document_format = {
         "system": URI_SYSTEM,
         "code": f"urn:oid:{source.sop_class}",

@@ -163,6 +163,34 @@ def test_a_dose_report_without_totals_stays_an_instance():
     assert "dose.no_totals" in codes(empty)
 
 
+def acquisition(uid, ctdi):
+    return container(
+        code("113819", meaning="CT Acquisition"),
+        uidref(code("113769"), uid),
+        container(code("113829"), number(code("113830", meaning="Mean CTDIvol"), ctdi, "mGy")),
+    )
+
+
+def made_with_events(data):
+    return [resource for resource in study_of(data).derived if resource["resourceType"] == "Observation"]
+
+
+def test_events_of_a_dose_report_without_totals_are_made():
+    file = r.report(r.XRAY_DOSE, code("113701"), acquisition("2.25.61", "7.5"), acquisition("2.25.62", "11"))
+    first, second = made_with_events(file)
+    assert [each["component"][-1]["valueQuantity"]["value"] for each in (first, second)] == [7.5, 11]
+    assert "dose.no_totals" in codes(file)
+    assert first["partOf"] == first["focus"]
+
+
+@pytest.mark.parametrize("title", [None, code("121070"), code("113701", "99LOCAL")])
+def test_the_class_of_a_dose_report_says_what_it_is_whatever_its_title(title):
+    total = container(code("113811"), number(code("113813"), "33", "mGy.cm"))
+    event, dose = made_with_events(r.report(r.XRAY_DOSE, title, total, acquisition("2.25.63", "2")))
+    assert component(dose, "113813")[0]["valueQuantity"]["value"] == 33
+    assert dose["hasMember"] == [{"reference": f"Observation/{event['id']}"}]
+
+
 def test_a_dose_report_in_a_comprehensive_one_is_a_dose_too():
     file = r.report(r.COMPREHENSIVE, code("113701"), container(code("113811"), number(code("113813"), "1", "mGy.cm")))
     assert len(made(file)) == 1
@@ -541,6 +569,9 @@ def test_the_pdf_inside_stands_beside_the_dicom_object():
     whole, inside = (each["attachment"] for each in document["content"])
     assert inside == {"contentType": "application/pdf", "url": f"{whole['url']}/rendered", "title": "Cardiac report"}
     assert len(made(file, "DocumentReference")[0]["content"]) == 1
+    [report] = made(file, "DiagnosticReport", MappingSettings(dicomweb_url=root))
+    assert report["presentedForm"] == [inside]
+    assert "presentedForm" not in made(file, "DiagnosticReport")[0]
     [other] = made(r.report(r.CDA, None), "DocumentReference", MappingSettings(dicomweb_url=root))
     assert len(other["content"]) == 1
 
