@@ -88,7 +88,7 @@ async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], s
     """Return the ids of linked Patients: those that it names, and those that name it; and what went wrong."""
     named = [str((each.get("other") or {}).get("reference") or "") for each in patient.get("link") or ()]
     ids = [each.removeprefix("Patient/") for each in named if each.startswith("Patient/")]
-    resources, problem = await _search(service, "Patient", f"link=Patient/{patient['id']}&_elements=id")
+    resources, problem = await search(service, "Patient", f"link=Patient/{patient['id']}&_elements=id")
     ids += [str(each["id"]) for each in resources]
     return sorted({each for each in ids if _ID.match(each)}), problem
 
@@ -96,10 +96,20 @@ async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], s
 async def _lane(service: FhirService, kind: str, patients: Sequence[str]) -> tuple[list[Resource], str]:
     about = quote(",".join(f"Patient/{each}" for each in patients), safe=",/")
     only = f"&category={quote(IMAGING, safe='')}" if kind == "Observation" else ""
-    return await _search(service, kind, f"patient={about}{only}")
+    return await search(service, kind, f"patient={about}{only}")
 
 
-async def _search(service: FhirService, kind: str, query: str) -> tuple[list[Resource], str]:
+async def search(service: FhirService, kind: str, query: str) -> tuple[list[Resource], str]:
+    """
+    Return the resources that a search finds, of the first `PAGES` pages at most.
+
+    Returns
+    -------
+    list
+        What was found; also what an interrupted search had found by then.
+    str
+        Why that may not be all; empty when it is.
+    """
     found: list[Resource] = []
     link: str | None = f"/{kind}?{query}&_count={PAGE}"
     try:

@@ -19,9 +19,9 @@ from urllib.parse import quote
 from insights.errors import InsightsError, TimelineError, Unavailable
 from insights.fetch.service import FhirService, connected
 from insights.timeline.entries import entries
-from insights.timeline.gather import Gathered, gather
+from insights.timeline.gather import Gathered, gather, search
 from insights.timeline.page import Shown, html, policy
-from sync.adapters.http.fhir.answers import matches
+from sync.adapters.http.fhir.answers import carries, escape_token
 from sync.config import Settings
 from sync.operators.access import SignedIn, signed_in
 
@@ -65,15 +65,21 @@ async def _shown(service: FhirService, caller: SignedIn, patient: str) -> Answer
 
 
 async def _is_named(service: FhirService, name: str, gathered: Gathered) -> bool:
-    """Return whether a study or report of the patient names the caller."""
-    answer = await service.get(f"/Practitioner?identifier={quote(name, safe='')}", Cache_Control="no-cache")
-    if answer.is_error:
-        raise Unavailable("the search for the reader is refused", code="collect.unavailable")
-    known = {
-        f"Practitioner/{each['id']}"
-        for each in matches(answer, "Practitioner")
-        if any(identifier.get("value") == name for identifier in each.get("identifier") or ())
-    }
+    """
+    Return whether a study or report of the patient names the caller.
+
+    A service may find others too, whose identifiers only look the same to its index, and more of them than a page
+    holds: only who carries exactly this name counts.
+
+    Raises
+    ------
+    Unavailable
+        The search was refused, or did not come to its end without a match.
+    """
+    practitioners, problem = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
+    known = {f"Practitioner/{each['id']}" for each in practitioners if carries(each, None, name)}
+    if problem and not known:
+        raise Unavailable("the search for the reader did not succeed", code="collect.unavailable")
     named = {
         str(reader.get("reference"))
         for each in gathered.resources

@@ -144,9 +144,20 @@ export class AzureWays {
     if (before) {
       this.repository.resources.get(type).delete(id);
       this.repository.forget(before);
-      this.repository.versions.set(url, this.repository.versions.get(url) + 1);
+      const version = this.repository.versions.get(url) + 1;
+      this.repository.versions.set(url, version);
+      // CreateSoftDeletedWrapper: the deletion is a version too, a resource with nothing but its type and id
+      const meta = { versionId: String(version), lastUpdated: new Date().toISOString() };
+      this.repository.history.get(type).get(id).push({ resourceType: type, id, meta });
     }
     return { response: { status: '204' } };
+  }
+
+  version(resource, root) { // BundleFactory.CreateHistoryBundle: deletions too have a resource, and their method
+    const { resourceType, id, meta, ...content } = resource;
+    const [url, tag] = [`${resourceType}/${id}`, `W/"${meta.versionId}"`];
+    const method = Object.keys(content).length ? 'PUT' : 'DELETE';
+    return { fullUrl: `${root}/${url}/_history/${meta.versionId}`, resource, request: { method, url }, response: { etag: tag, lastModified: meta.lastUpdated } };
   }
 
   // What the router is asked instead; 403 where a chain may lead to more than one type (ChainedExpression: ambiguous).

@@ -72,6 +72,7 @@ class Repository extends MemoryRepository {
   }
 
   async deleteResource(resourceType, id, options) {
+    if (AZURE) return void ways.remove(`${resourceType}/${id}`);
     const before = this.resources.get(resourceType)?.get(id);
     if (options?.ifMatch || before) {
       await super.deleteResource(resourceType, id, options);
@@ -105,7 +106,7 @@ class Repository extends MemoryRepository {
   async readHistory(resourceType, id) {
     if (!this.history.get(resourceType)?.get(id)) throw new core.OperationOutcomeError(core.notFound); // a deleted one has a history
     const versions = [...this.history.get(resourceType).get(id)].reverse();
-    return { resourceType: 'Bundle', type: 'history', total: versions.length, entry: versions.map((resource) => ({ resource })) };
+    return { resourceType: 'Bundle', type: 'history', total: versions.length, entry: versions.map((resource) => (AZURE ? ways.version(resource, root) : { resource })) };
   }
 
   wasBorn(resource) {

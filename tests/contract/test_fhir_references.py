@@ -76,6 +76,8 @@ async def test_a_resource_is_known_as_it_last_was_whether_or_not_it_is_there(fhi
     await fhir.transact([put(wanted)])
     await fhir.transact([put({**wanted, "gender": "female"})])
     assert (await fhir.last_version("Patient", wanted["id"]))["gender"] == "female"
-    await fhir.transact([delete(wanted)])
-    last = await fhir.last_version("Patient", wanted["id"])
-    assert (last["id"], last["gender"]) == (wanted["id"], "female")
+    for _ in range(3):  # it may be gone and back again, several times
+        await fhir.transact([delete(wanted)])
+        last = await fhir.last_version("Patient", wanted["id"])
+        assert (last["id"], last["gender"]) == (wanted["id"], "female")
+        await fhir.transact([put({**wanted, "gender": "female"})])

@@ -91,6 +91,35 @@ async def test_to_others_a_patient_is_as_if_it_were_not_there(ask, fhir):
     assert [event["outcome"] for event in fhir.written] == ["4"]
 
 
+@pytest.mark.parametrize(("name", "status"), [("患者@example.org", 200), ("番号@example.org", 404)])
+async def test_only_who_carries_the_name_itself_is_a_reader_on_whatever_page_it_is_found(ask, name, status):
+    """Azure's index has ``?`` for both names."""
+    fhir, pages = Fhir(identifier="患者@example.org"), []
+
+    def answer(request):
+        if "/Practitioner" not in request.url.path or "page=2" in str(request.url):
+            return fhir(request)
+        pages.append(request.url.params["identifier"])
+        others = [
+            {"resourceType": "Practitioner", "id": f"o{n}", "identifier": [{"value": "医師@example.org"}]}
+            for n in range(9)
+        ]
+        link = [{"relation": "next", "url": "https://fhir.example/r4/Practitioner?page=2"}]
+        entry = [{"resource": other, "search": {"mode": "match"}} for other in others]
+        return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "entry": entry, "link": link})
+
+    assert (await ask(answer, principal("timeline", name=name))).status == status
+    assert pages == [name]
+
+
+async def test_a_search_for_the_reader_that_is_refused_shows_nothing(ask):
+    def answer(request):
+        return httpx.Response(403, json={}) if "/Practitioner" in request.url.path else Fhir()(request)
+
+    answered = await ask(answer, principal("timeline"))
+    assert (answered.status, "SEEN" in answered.body) == (503, False)
+
+
 @pytest.mark.parametrize(
     ("headers", "more", "status"),
     [

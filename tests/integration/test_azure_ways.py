@@ -190,3 +190,13 @@ def test_an_instant_loses_its_trailing_zeros_and_a_date_time_does_not(azure):
 def test_numbers_from_ten_to_the_eighteenth_on_are_refused(azure):
     assert bundle(azure, put(observation(valueQuantity={"value": 10**18}))).status_code == 400
     assert bundle(azure, put(observation(valueQuantity={"value": 10**17}))).status_code == 200
+
+
+def test_the_history_has_a_deletion_as_a_resource_without_content(azure):
+    wanted = patient()
+    bundle(azure, put({**wanted, "gender": "male"}))
+    bundle(azure, delete(wanted))
+    history = azure.get(f"/Patient/{wanted['id']}/_history", params={"_count": 5}).json()
+    assert [entry["request"]["method"] for entry in history["entry"]] == ["DELETE", "PUT"]
+    assert set(history["entry"][0]["resource"]) == {"resourceType", "id", "meta"}
+    assert history["entry"][1]["resource"]["gender"] == "male"

@@ -26,7 +26,10 @@ from sync.model import FhirWrite, Resource
 
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
 _ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
+_ESCAPED = re.compile(r"([\\,|$])")
 _CONFLICTS = (409, 412)
+_STAMPED = frozenset({"resourceType", "id", "meta"})
+"""What a version of a resource has without any content."""
 
 GATEWAY = (
     "A gateway, proxy or firewall answered instead of the FHIR service: check what stands on the way; if there is "
@@ -211,6 +214,22 @@ def matches(response: httpx.Response, resource_type: str) -> list[Resource]:
     return [resource for resource in resources if resource.get("resourceType") == resource_type]
 
 
+def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
+    """
+    Return the resource of a history's latest version that has one; None when no version has.
+
+    A deletion is a version too. Most servers give it no resource, Azure's one with nothing but its type and id
+    (microsoft/fhir-server, ``DeletionService.CreateSoftDeletedWrapper``): written back, it would be an empty resource.
+    Source: FHIR R4 http.html, history: the latest version comes first.
+    """
+    for entry in entries_of(response):
+        resource = _resource_of(entry)
+        is_deletion = part_of(entry, "request").get("method") == "DELETE" or not resource.keys() - _STAMPED
+        if resource.get("resourceType") == resource_type and not is_deletion:
+            return resource
+    return None
+
+
 def _resource_of(entry: Mapping[str, Any]) -> Resource:
     """Return an entry's resource; its id stands in ``fullUrl`` too, should the server leave it out of the resource."""
     resource = dict(part_of(entry, "resource"))
@@ -235,6 +254,11 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
         identifier.get("value") == value and system in (None, identifier.get("system", ""))
         for identifier in identifiers
     )
+
+
+def escape_token(token: str) -> str:
+    r"""Escape a search token (R4 search.html, 3.1.1.4.0.1): ``\``, ``,``, ``|`` and ``$``."""
+    return _ESCAPED.sub(r"\\\1", token)
 
 
 def following(response: httpx.Response, base: str, resource_type: str) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,9 +22,11 @@ from sync.adapters.http.access import Access
 from sync.adapters.http.fhir.answers import (
     carries,
     entries_of,
+    escape_token,
     following,
     is_cancelled,
     is_gone,
+    last_body,
     matches,
     next_link,
     object_of,
@@ -74,7 +75,6 @@ _PARALLEL = {"x-bundle-processing-logic": "parallel"}
 
 _SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8", **_PARALLEL}
 _FRESH = {"Cache-Control": "no-cache"}
-_ESCAPED = re.compile(r"([\\,|$])")
 
 
 class HttpFhirServer:
@@ -176,7 +176,7 @@ class HttpFhirServer:
         FhirUnavailable
             A match has no id, or the pages lead in a circle.
         """
-        token = _escape(value) if system is None else f"{_escape(system)}|{_escape(value)}"
+        token = escape_token(value) if system is None else f"{escape_token(system)}|{escape_token(value)}"
         form = {"identifier": [token], "_count": [str(_SEARCH_PAGE)]}
         response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
         resources: list[Resource] = []
@@ -243,7 +243,7 @@ class HttpFhirServer:
             raise_for(response.status_code, response)
         except FhirRejected:
             return None  # it never was, or the server keeps no history
-        return next(iter(matches(response, resource_type)), None)
+        return last_body(response, resource_type)
 
     async def _referenced_unseen(self, references: Sequence[str]) -> Sequence[str]:
         """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
@@ -314,8 +314,3 @@ def _entry(write: FhirWrite) -> dict[str, Any]:
     if write.if_match is not None:
         request["ifMatch"] = f'W/"{write.if_match}"'
     return {"resource": write.resource, "request": request}
-
-
-def _escape(token: str) -> str:
-    r"""Escape a search token (R4 search.html, 3.1.1.4.0.1): ``\``, ``,``, ``|`` and ``$``."""
-    return _ESCAPED.sub(r"\\\1", token)
