@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
+from sync.monitoring.headline import counted, headline
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 EVERY = 2.0
 """Seconds between two looks."""
 
-_COLORS = {"in sync": "green", "attention": "yellow", "behind": "yellow", "failing": "red"}
+_COLORS = {"good": "green", "warn": "yellow", "bad": "red"}
 
 
 def status(
@@ -99,9 +100,9 @@ def _say(current: Status, *, as_json: bool) -> None:
 
 def picture(current: Status) -> Group:
     """Draw what the status tells: the verdict, why, and the figures behind it."""
-    health = current.health
-    head = Text(f" {health.verdict.upper()} ", style=f"bold reverse {_COLORS[health.verdict]}")
-    reasons = [Text(f"  {reason}") for reason in health.reasons]
+    words, tone = headline(current)
+    head = Text(f" {words.upper()} ", style=f"bold reverse {_COLORS[tone]}")
+    reasons = [Text(f"  {reason}") for reason in current.health.reasons]
     return Group(head, *reasons, _figures(current))
 
 
@@ -115,17 +116,26 @@ def _figures(current: Status) -> Table:
 def _lines(current: Status) -> list[tuple[str, str]]:
     recent, lag = current.recent, current.lag
     lines = [
-        ("Studies in FHIR", f"{current.synced_studies} with {current.synced_instances} instances"),
-        ("Outstanding", f"{current.dirty_studies} studies, the oldest for {lag.oldest_study:.0f} s"),
+        ("Studies in FHIR", f"{current.synced_studies} with {counted(current.synced_instances, 'instance')}"),
+        ("Outstanding", _outstanding(current)),
         ("Queued", ", ".join(f"{name} {depth}" for name, depth in current.queues.items() if depth) or "nothing"),
-        (f"Last {recent.minutes} min", f"{recent.objects} objects, {recent.studies_written} studies written"),
+        (
+            f"Last {recent.minutes} min",
+            f"{counted(recent.objects, 'object')}, {counted(recent.studies_written, 'study', 'studies')} written",
+        ),
         ("Latency", f"median {_seconds(recent.latency_median)}, 95 % below {_seconds(recent.latency_95)}"),
-        ("FHIR", f"{recent.fhir_requests} requests, {recent.fhir_throttled} times 429"),
+        ("FHIR", f"{counted(recent.fhir_requests, 'request')}, {recent.fhir_throttled:,} answered 429"),
         ("Dead letters", _by_word(current.dead_letters_by_code)),
         ("Drift", _by_word(current.drift.by_kind)),
     ]
     lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag.feeds.items()]
     return lines
+
+
+def _outstanding(current: Status) -> str:
+    if not current.dirty_studies:
+        return "none"
+    return f"{counted(current.dirty_studies, 'study', 'studies')}, the oldest for {current.lag.oldest_study:.0f} s"
 
 
 def _seconds(value: float | None) -> str:

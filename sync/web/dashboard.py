@@ -5,12 +5,14 @@ The dashboard: which address is which page, for whom, and what a failure looks l
     dashboard/studies      outstanding and recent studies; ``?q=`` finds one
     dashboard/study        one study, ``?uid=`` and ``?partition=``
     dashboard/letters      dead letters by code; ``?of=`` lists a code
+    dashboard/runbook      what a code means and what to do, ``?of=``
     dashboard/confirm, dashboard/act      `sync.web.acting`
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +29,7 @@ from sync.web import acting, study_pages
 from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import TREND, dead_letter_trends, overview
 from sync.web.rendering import REFRESH, Page, Visit, render
+from sync.web.runbook import runbook
 
 _LETTERS = 50
 
@@ -53,17 +56,11 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
         return await acting.act(visit, sources, s)
+    if name in _PLAIN:
+        return await _PLAIN[name](visit, sources, s)
     message = await acting.confirmation_text(visit.request, s)
-    if name == "":
-        return await overview(visit, s, message=message)
-    if name == "studies":
-        return await study_pages.studies(visit, s)
-    if name == "study" and (page := await study_pages.study(visit, s, message=message)) is not None:
+    if name in _TOLD and (page := await _TOLD[name](visit, s, message=message)) is not None:
         return page
-    if name == "letters":
-        return await _letters(visit, s, message=message)
-    if name == "confirm":
-        return await acting.confirm(visit, sources, s)
     hint = "Check the address. An unknown study has no page: if its objects are in the source, run a backfill."
     raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
 
@@ -85,6 +82,29 @@ async def _letters(visit: Visit, s: Services, *, message: str) -> Page:
         trends = dead_letter_trends(past, now)
         shared |= {"groups": groups, "trends": trends, "counted_at": counts.at, "refresh": REFRESH}
     return render(visit, "letters.html", title="Dead letters", **shared)
+
+
+async def _runbook(visit: Visit, _: Sources, __: Services) -> Page:
+    return runbook(visit)
+
+
+async def _studies(visit: Visit, _: Sources, s: Services) -> Page:
+    return await study_pages.studies(visit, s)
+
+
+_PLAIN: Mapping[str, Callable[[Visit, Sources, Services], Awaitable[Page]]] = {
+    "confirm": acting.confirm,
+    "runbook": _runbook,
+    "studies": _studies,
+}
+"""Pages that no act leads back to."""
+
+_TOLD: Mapping[str, Callable[..., Awaitable[Page | None]]] = {
+    "": overview,
+    "letters": _letters,
+    "study": study_pages.study,
+}
+"""Pages that say what the act did that led to them."""
 
 
 def _problem(visit: Visit, failure: SyncError) -> Page:

@@ -7,29 +7,37 @@ All that is shown is read at once, and each part costs a bounded number of reque
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
+from sync.config import AlertSettings
 from sync.dead_letters import queries
 from sync.monitoring.counts import read_counts
+from sync.monitoring.headline import counted, headline, verdict_words
 from sync.monitoring.history import Chart, Line, Past, read_past
 from sync.monitoring.status import Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of
-from sync.ports import Measure, Services
+from sync.ports import Core, Measure, Services
 from sync.protocol.removals import CURSOR as CEILING
 from sync.protocol.removals import ceiling_of
 from sync.telemetry.instruments import (
+    ALERT_STEP,
+    ALERTS,
+    CODE,
     DEAD_LETTERS,
+    DIRTY_AGE,
     DIRTY_STUDIES,
     FHIR_DURATION,
     FHIR_THROTTLED,
     KEPT_DEAD_LETTERS,
     LATENCY,
     OBJECTS,
+    QUEUE_AGE,
     STUDIES,
 )
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
@@ -45,24 +53,35 @@ RANGES = {
     "week": ("last week", 168 * HOUR, HOUR),
 }
 TREND = timedelta(days=1)
-_NAMES = {
-    each.name for each in (OBJECTS, STUDIES, LATENCY, FHIR_DURATION, FHIR_THROTTLED, DIRTY_STUDIES, KEPT_DEAD_LETTERS)
-}
-_WORDS = {
-    "in sync": ("In sync", "good"),
-    "attention": ("Needs attention", "warn"),
-    "behind": ("Behind", "warn"),
-    "failing": ("Failing", "bad"),
-}
+_SHOWN = (
+    ALERTS,
+    OBJECTS,
+    STUDIES,
+    LATENCY,
+    FHIR_DURATION,
+    FHIR_THROTTLED,
+    DIRTY_AGE,
+    DIRTY_STUDIES,
+    KEPT_DEAD_LETTERS,
+    QUEUE_AGE,
+)
+_NAMES = {instrument.name for instrument in _SHOWN}
 _CALM = "Every object that could be read is in FHIR, no study waits too long, and no alert is active."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
-    """One number of the overview."""
+class Stage:
+    """
+    One stage of the way from the source to FHIR: how much is there, since when the oldest waits, how fast it moves.
+
+    Empty texts where a stage has no such figure.
+    """
 
     name: str
-    value: str
+    count: str
+    noun: str
+    oldest: str = ""
+    rate: str = ""
     late: bool = False
 
 
@@ -75,7 +94,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> Page:
     counts, past, recent = await asyncio.gather(read_counts(s), _past(now, seconds, step, s), s.history.latest(RECENT))
     status = status_of(counts, past, s)
     pause = pause_of(counts.cursors.get(PROJECTION))
-    verdict, tone = _WORDS[status.health.verdict]
+    verdict, tone = headline(status)
     return render(
         visit,
         "overview.html",
@@ -83,7 +102,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> Page:
         here="",
         refresh=REFRESH,
         said=message,
-        verdict="Paused" if pause and tone != "bad" else verdict,
+        verdict=verdict,
         tone=tone,
         reasons=status.health.reasons,
         parts=parts(status),
@@ -92,15 +111,18 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> Page:
         pause=pause,
         ceiling=ceiling_of(counts.cursors.get(CEILING)),
         held_removals=counts.held_removals,
-        tiles=tiles(status),
+        stages=stages(status, s),
         counted_at=status.counted_at,
         alerts=status.alerts,
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
-        graphs=graphs(past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step)),
+        graphs=graphs(
+            past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
+            s.settings.alert,
+        ),
         groups=await queries.overview(counts.dead_letters, s, newest=0),
         trends=dead_letter_trends(past, now),
-        waiting=_waiting(status),
+        problem_codes=[problem.code for problem in status.problems],
         drift=drift_of(status),
         recent=recent,
     )
@@ -122,7 +144,7 @@ def parts(status: Status) -> list[tuple[str, str, str]]:
     The flow may be in sync while files were rejected or FHIR differs: one word for all three would hide two of them.
     """
     # What needs attention does not keep the flow back.
-    word, tone = _WORDS["in sync" if status.health.verdict == "attention" else status.health.verdict]
+    word, tone = verdict_words("in sync" if status.health.verdict == "attention" else status.health.verdict)
     rejected = f"{number_text(status.dead_letters)} to resolve" if status.dead_letters else "none"
     drift = f"{number_text(status.drift.open)} open" if status.drift.open else "none"
     return [
@@ -132,42 +154,58 @@ def parts(status: Status) -> list[tuple[str, str, str]]:
     ]
 
 
-def tiles(status: Status) -> list[Tile]:
-    """Choose the numbers that say most."""
-    recent, minutes = status.recent, status.recent.minutes
+def stages(status: Status, s: Core) -> list[Stage]:
+    """Return the stages in the order in which an object passes them."""
+    recent, lag, alert = status.recent, status.lag, s.settings.alert
+    feeds = [f"{name} read {span(age)} ago" for name, age in lag.feeds.items()]
     median, slow = recent.latency_median, recent.latency_95
-    latency = "no data" if median is None or slow is None else f"{span(median)} / {span(slow)}"
+    latency = "" if median is None or slow is None else f"{span(median)} median, {span(slow)} for 95 %"
+    throttled = f", {number_text(recent.fhir_throttled)} answered 429" if recent.fhir_throttled else ""
     return [
-        Tile(name="Studies in FHIR", value=number_text(status.synced_studies)),
-        Tile(name="Instances in FHIR", value=number_text(status.synced_instances)),
-        Tile(name="Dirty studies", value=number_text(status.dirty_studies)),
-        Tile(name="Oldest dirty study", value=span(status.lag.oldest_study) if status.dirty_studies else "none"),
-        Tile(name="Messages queued", value=number_text(status.queued)),
-        Tile(name=f"Objects, {minutes} min", value=number_text(recent.objects)),
-        Tile(name=f"Median / 95 % latency, {minutes} min", value=latency),
-        Tile(
-            name=f"FHIR answered 429, {minutes} min",
-            value=number_text(recent.fhir_throttled),
+        Stage(
+            name="Source",
+            count=number_text(recent.objects),
+            noun=f"objects in {recent.minutes} min",
+            oldest="; ".join(feeds) or "reports by events",
+            late=any(age > alert.feed_lag_seconds for age in lag.feeds.values()),
+        ),
+        _queue("Objects", "objects", "messages", status, alert.queue_age_seconds),
+        Stage(
+            name="Ledger",
+            count=number_text(status.dirty_studies),
+            noun=counted(status.dirty_studies, "dirty study", "dirty studies").partition(" ")[2],
+            oldest=f"oldest {span(lag.oldest_study)}" if status.dirty_studies else "none waits",
+            late=lag.oldest_study > alert.lag_seconds,
+        ),
+        _queue("Studies", "studies", "messages", status, alert.queue_age_seconds),
+        Stage(
+            name="FHIR",
+            count=number_text(status.synced_studies),
+            noun=f"{'study' if status.synced_studies == 1 else 'studies'}, "
+            f"{number_text(status.synced_instances)} {'instance' if status.synced_instances == 1 else 'instances'}",
+            oldest=latency,
+            rate=f"{number_text(recent.studies_written)} written in {recent.minutes} min{throttled}",
             late=recent.fhir_throttled > 0,
         ),
-        Tile(name="Dead letters", value=number_text(status.dead_letters), late=status.dead_letters > 0),
-        Tile(name="Drift", value=number_text(status.drift.open), late=status.drift.open > 0),
     ]
+
+
+def _queue(name: str, queue: str, noun: str, status: Status, limit: float) -> Stage:
+    depth, age = status.queues.get(queue, 0), status.lag.queues.get(queue)
+    oldest = f"oldest {span(age)}" if age else "leased" if depth else "none waits"
+    return Stage(
+        name=name,
+        count=number_text(depth),
+        noun=noun if depth != 1 else noun.removesuffix("s"),
+        oldest=oldest,
+        late=(age or 0) > limit,
+    )
 
 
 def drift_of(status: Status) -> dict[str, Any]:
     """Return what checks found, as the page shows it."""
     ended = (status.drift.last_round or {}).get("ended")
     return {"open": status.drift.open, "counts": status.drift.by_kind, "at": ended}
-
-
-def _waiting(status: Status) -> list[tuple[str, str, str]]:
-    ages = status.lag.queues
-    queues = [
-        (f"queue {name}", f"{count:,}", span(ages[name]) if ages.get(name) else "")
-        for name, count in status.queues.items()
-    ]
-    return [*queues, *((f"feed {name}", "", span(age)) for name, age in status.lag.feeds.items())]
 
 
 def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:
@@ -179,51 +217,117 @@ def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:
     }
 
 
-def graphs(chart: Chart) -> list[Graph]:
-    """Return the charts of the page."""
+def incidents(chart: Chart) -> tuple[tuple[int, int], ...]:
+    """
+    Return from which to which point an alert was active.
+
+    One that was active before the chart begins is seen only when it is cleared within it.
+    """
+    places = set[int]()
+    codes = {dict(line.attributes).get(CODE.key, "") for line in chart.of(ALERTS.name)}
+    for code in codes:
+        lines = {
+            dict(line.attributes).get(ALERT_STEP.key): line.points for line in chart.of(ALERTS.name) if _of(line, code)
+        }
+        raised, cleared = lines.get("raised", ()), lines.get("cleared", ())
+        length = max(len(raised), len(cleared))
+        active = _first(cleared) < _first(raised)
+        for place in range(length):
+            begins, ends = _counted_at(raised, place), _counted_at(cleared, place)
+            if active or begins:
+                places.add(place)
+            active = (active or begins) and not ends
+    return _stretches(places)
+
+
+def _of(line: Line, code: str) -> bool:
+    return dict(line.attributes).get(CODE.key, "") == code
+
+
+def _first(points: Sequence[Measurement | None]) -> float:
+    return next((place for place, point in enumerate(points) if point), math.inf)
+
+
+def _counted_at(points: Sequence[Measurement | None], place: int) -> bool:
+    return place < len(points) and points[place] is not None
+
+
+def _stretches(places: set[int]) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    for place in sorted(places):
+        if found and place == found[-1][1] + 1:
+            found[-1] = (found[-1][0], place)
+        else:
+            found.append((place, place))
+    return tuple(found)
+
+
+def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
+    """Return the charts of the page, with the thresholds of the alerts and the times at which one was active."""
     written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
+    shaded = incidents(chart)
+    graph = partial(Graph, start=chart.start, step=chart.step, unit="", incidents=shaded)
     return [
-        _graph("objects", "Objects inspected", chart, Curve(name="objects", points=_totals(chart, OBJECTS.name))),
-        _graph(
-            "studies", "Studies written", chart, Curve(name="studies", points=_totals(chart, STUDIES.name, written))
+        graph(
+            key="objects",
+            title="Objects inspected",
+            curves=(Curve(name="objects", points=_totals(chart, OBJECTS.name)),),
         ),
-        _graph(
-            "latency",
-            "From arrival to FHIR",
-            chart,
-            Curve(name="95 %", points=_quantiles(chart, 0.95)),
-            Curve(name="median", points=_quantiles(chart, 0.5)),
+        graph(
+            key="studies",
+            title="Studies written",
+            curves=(Curve(name="studies", points=_totals(chart, STUDIES.name, written)),),
+        ),
+        graph(
+            key="latency",
+            title="From arrival to FHIR",
             unit=" s",
-            gaps=True,
+            curves=(
+                Curve(name="95 %", points=_quantiles(chart, 0.95)),
+                Curve(name="median", points=_quantiles(chart, 0.5)),
+            ),
+            gaps_are_zero=False,
         ),
-        _graph(
-            "fhir",
-            "FHIR requests",
-            chart,
-            Curve(name="requests", points=_points(chart, FHIR_DURATION.name, lambda sample: float(sample.count))),
-            Curve(name="answered 429", points=_totals(chart, FHIR_THROTTLED.name)),
+        graph(
+            key="fhir",
+            title="FHIR requests",
+            curves=(
+                Curve(
+                    name="requests",
+                    points=_points(chart, FHIR_DURATION.name, lambda sample: float(sample.count)),
+                ),
+                Curve(name="answered 429", points=_totals(chart, FHIR_THROTTLED.name)),
+            ),
         ),
-        _graph(
-            "dirty",
-            "Dirty studies",
-            chart,
-            Curve(name="studies", points=_highest(chart, DIRTY_STUDIES.name)),
-            gaps=True,
+        graph(
+            key="dirty",
+            title="Dirty studies",
+            curves=(Curve(name="studies", points=_highest(chart, DIRTY_STUDIES.name)),),
+            gaps_are_zero=False,
         ),
-        _graph(
-            "letters",
-            "Dead letters kept",
-            chart,
-            Curve(name="letters", points=_highest(chart, KEPT_DEAD_LETTERS.name)),
-            gaps=True,
+        graph(
+            key="age",
+            title="Oldest dirty study",
+            unit=" s",
+            curves=(Curve(name="oldest", points=_highest(chart, DIRTY_AGE.name)),),
+            gaps_are_zero=False,
+            threshold=alert.lag_seconds,
+        ),
+        graph(
+            key="queue",
+            title="Oldest message",
+            unit=" s",
+            curves=(Curve(name="oldest", points=_highest(chart, QUEUE_AGE.name)),),
+            gaps_are_zero=False,
+            threshold=alert.queue_age_seconds,
+        ),
+        graph(
+            key="letters",
+            title="Dead letters kept",
+            curves=(Curve(name="dead letters", points=_highest(chart, KEPT_DEAD_LETTERS.name)),),
+            gaps_are_zero=False,
         ),
     ]
-
-
-def _graph(key: str, title: str, chart: Chart, *curves: Curve, unit: str = "", gaps: bool = False) -> Graph:
-    return Graph(
-        key=key, title=title, unit=unit, start=chart.start, step=chart.step, curves=curves, gaps_are_zero=not gaps
-    )
 
 
 def _totals(chart: Chart, name: str, accepts: Callable[[Line], bool] = lambda _: True) -> list[float | None]:

@@ -1,45 +1,75 @@
-// Keeps a page that asks for it fresh, while somebody looks at it. Without script the page reloads by itself.
+// Keeps a page that asks for it fresh while it is visible, and shows the values of charts. Without script the page reloads.
 "use strict";
 (() => {
-  const main = document.querySelector("main[data-refresh]");
+  const main = document.querySelector("main");
   if (!main) return;
-  const seconds = Number(main.dataset.refresh);
+  const seconds = Number(main.dataset.refresh || 0);
   const shown = document.getElementById("freshness");
   const patience = 15; // seconds after which what is shown may no longer be true
   const timeout = 8; // seconds for one answer: a frozen host neither answers nor refuses
   let timer = 0;
   let fresh = Date.now();
 
-  const busy = () => {
-    const active = document.activeElement;
-    return active && main.contains(active) && ["INPUT", "TEXTAREA", "SELECT"].includes(active.tagName);
+  // Times stand there in UTC, so that a page without script is right; a pointer on them shows the time of the reader.
+  const localTimes = () => {
+    for (const time of main.querySelectorAll("time[datetime]")) {
+      if (!time.title) time.title = new Date(time.dateTime).toLocaleString();
+    }
   };
 
-  const keepFocus = (replace) => {
-    const active = document.activeElement;
-    const id = active && main.contains(active) ? active.id : "";
-    const open = [...main.querySelectorAll("details[open]")].map((each) => each.id);
-    replace();
-    open.forEach((each) => document.getElementById(each)?.setAttribute("open", ""));
-    if (id) document.getElementById(id)?.focus({ preventScroll: true });
+  // Changes only what differs, so that a text selection, the focus, the place on the page and open parts stay.
+  const kept = new Set(["open", "title", "tabindex"]);
+  const same = (one, other) =>
+    one.nodeType === other.nodeType && one.nodeName === other.nodeName && (one.id || "") === (other.id || "");
+  const attributes = (one, other) => {
+    for (const { name } of [...one.attributes]) {
+      if (!other.hasAttribute(name) && !kept.has(name)) one.removeAttribute(name);
+    }
+    for (const { name, value } of [...other.attributes]) {
+      if (one.getAttribute(name) !== value && !(name === "open" && one.nodeName === "DETAILS")) one.setAttribute(name, value);
+    }
+  };
+  const update = (one, other) => {
+    if (one.isEqualNode(other)) return;
+    if (one.nodeType !== Node.ELEMENT_NODE) {
+      if (one.nodeValue !== other.nodeValue) one.nodeValue = other.nodeValue;
+      return;
+    }
+    attributes(one, other);
+    const mine = [...one.childNodes].filter((each) => !each.isOfScript);
+    const theirs = [...other.childNodes];
+    let place = 0;
+    for (const child of theirs) {
+      let at = place;
+      while (at < mine.length && !same(mine[at], child)) at += 1;
+      if (at < mine.length) {
+        for (; place < at; place += 1) mine[place].remove();
+        update(mine[place], child);
+        place += 1;
+      } else {
+        one.insertBefore(document.importNode(child, true), mine[place] || null);
+      }
+    }
+    for (; place < mine.length; place += 1) mine[place].remove();
   };
 
   // A page that cannot know says so: in the band and in the title, which other tabs show.
   const doubt = () => {
-    if (document.hidden || Date.now() - fresh < patience * 1000) return;
+    if (!seconds || document.hidden || Date.now() - fresh < patience * 1000) return;
     const since = new Date(fresh).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     const word = `Unknown since ${since}`;
     const band = document.getElementById("band");
     if (band) {
       band.className = "verdict unknown";
-      document.getElementById("verdict").textContent = word;
+      const verdict = document.getElementById("verdict");
+      if (verdict.textContent !== word) verdict.textContent = word;
     }
     if (!document.title.startsWith("Unknown")) document.title = `${word} · DICOM–FHIR Sync`;
     main.classList.add("stale");
   };
 
   const refresh = async () => {
-    if (document.hidden || busy()) return;
+    if (document.hidden) return;
     try {
       const answer = await fetch(location.href, {
         headers: { Accept: "text/html" },
@@ -50,10 +80,12 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const content = page.querySelector("main");
       if (!content) throw new Error("no page");
-      keepFocus(() => main.replaceChildren(...content.childNodes));
+      update(main, content);
       document.title = page.title;
       fresh = Date.now();
       main.classList.remove("stale");
+      charts();
+      localTimes();
       if (shown) shown.textContent = `Refreshed at ${new Date().toLocaleTimeString()}, every ${seconds} seconds.`;
     } catch {
       main.classList.add("stale");
@@ -64,13 +96,67 @@
 
   const start = () => {
     clearInterval(timer);
-    timer = document.hidden ? 0 : setInterval(refresh, seconds * 1000);
+    timer = document.hidden || !seconds ? 0 : setInterval(refresh, seconds * 1000);
   };
 
+  // The values of a chart: under the pointer, and by the arrow keys once the chart has the focus.
+  const points = (svg) =>
+    JSON.parse(svg.dataset.series).map(([name, runs]) => [name, runs.flatMap(([point, times]) => Array(times).fill(point))]);
+  const number = new Intl.NumberFormat([], { maximumSignificantDigits: 4 });
+  const charts = () => {
+    for (const svg of main.querySelectorAll("svg.chart[data-series]")) {
+      const figure = svg.closest("figure");
+      if (!figure || figure.querySelector(".values")) continue;
+      const values = document.createElement("p");
+      values.className = "values";
+      values.isOfScript = true;
+      values.setAttribute("aria-live", "polite");
+      figure.append(values);
+      svg.setAttribute("tabindex", "0");
+      let place = -1;
+      const show = (wanted) => {
+        const { start: begin, step, unit } = svg.dataset;
+        const series = points(svg);
+        const length = Math.max(0, ...series.map(([, all]) => all.length));
+        if (!length) return;
+        place = Math.min(Math.max(wanted, 0), length - 1);
+        const at = new Date((Number(begin) + place * Number(step)) * 1000);
+        const said = series.map(([name, all]) => {
+          const point = all[place];
+          return `${name} ${point === null || point === undefined ? "no data" : number.format(point) + unit}`;
+        });
+        values.textContent = `${at.toISOString().slice(5, 16).replace("T", " ")} UTC: ${said.join(", ")}`;
+      };
+      svg.addEventListener("pointermove", (event) => {
+        const frame = svg.getBoundingClientRect();
+        const length = Math.max(0, ...points(svg).map(([, all]) => all.length));
+        show(Math.round(((event.clientX - frame.left) / Math.max(frame.width, 1)) * (length - 1)));
+      });
+      svg.addEventListener("pointerleave", () => { values.textContent = ""; });
+      svg.addEventListener("blur", () => { values.textContent = ""; });
+      svg.addEventListener("keydown", (event) => {
+        const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
+        if (!(event.key in steps)) return;
+        event.preventDefault();
+        show((place < 0 ? 1e6 : place) + steps[event.key]);
+      });
+    }
+  };
+
+  // One box selects all boxes of its form.
+  main.addEventListener("change", (event) => {
+    const box = event.target;
+    if (box.matches?.("input[data-all]")) {
+      for (const each of box.form.querySelectorAll("input[name=subject]")) each.checked = box.checked;
+    }
+  });
+
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) refresh();
+    if (!document.hidden && seconds) refresh();
     start();
   });
+  charts();
+  localTimes();
   setInterval(doubt, 1000);
   start();
 })();

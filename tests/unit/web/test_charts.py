@@ -1,5 +1,6 @@
 """Charts say in words what they show, split at gaps, and never leave their frame."""
 
+import json
 import re
 from datetime import UTC, datetime
 
@@ -43,7 +44,8 @@ def test_several_curves_have_a_legend_and_names_are_escaped():
 
 @given(st.lists(FINITE, max_size=30), st.lists(FINITE, max_size=30), st.booleans())
 def test_whatever_was_measured_stays_within_the_frame(one, two, zero):
-    svg = str(drawn(graph(Curve(name="a", points=one), Curve(name="b", points=two), gaps_are_zero=zero)))
+    curves = (Curve(name="a", points=one), Curve(name="b", points=two))
+    svg = str(drawn(graph(*curves, gaps_are_zero=zero, threshold=7.0, incidents=((0, 2), (5, 29)))))
     for path in re.findall(r' d="([^"]+)"', svg):
         for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path):
             assert 0 <= float(x) <= WIDTH + 1
@@ -64,5 +66,40 @@ def test_what_was_measured_earlier_is_not_called_now():
 
 
 def test_the_axes_say_scale_and_times():
-    assert graph(Curve(name="x", points=[1.0, 7.0, 3.0])).axis == ("00:00", "top 7 s", "00:03 UTC")
-    assert graph(Curve(name="x", points=[None])).axis[1] == "nothing measured"
+    measured = graph(Curve(name="x", points=[1.0, 7.0, 3.0, 1.0]))
+    assert measured.scale == "7 s"
+    assert measured.ticks == ("00:00", "00:02", "00:04 UTC")
+    assert graph(Curve(name="x", points=[None])).scale == "nothing measured"
+
+
+def test_an_outlier_does_not_flatten_the_rest_and_is_marked():
+    measured = graph(Curve(name="x", points=[4.0] * 20 + [9000.0] + [5.0] * 20))
+    assert measured.top == 7.5
+    assert measured.scale == "7.5 s, outlier 9,000 s at 00:20"
+    assert str(drawn(measured)).count('class="beyond"') == 1
+    assert "at most 9,000 s" in measured.described()
+
+
+def test_values_that_differ_much_as_a_rule_are_no_outliers():
+    assert graph(Curve(name="x", points=[1.0, 9000.0])).top == 9000.0
+    assert graph(Curve(name="x", points=[1.0, 9000.0] * 10)).top == 9000.0
+
+
+def test_a_threshold_is_drawn_where_it_is_near_and_named_in_any_case():
+    near, far = (graph(Curve(name="x", points=[top]), threshold=300.0) for top in (200.0, 3.0))
+    assert 'class="limit"' in str(drawn(near))
+    assert 'class="limit"' not in str(drawn(far))
+    for each in (near, far):
+        assert "an alert is raised above 300 s" in each.described()
+        assert "alert above 300 s" in str(legend(each))
+
+
+def test_the_values_are_there_for_the_script():
+    points = [1.0, 1.0, None, 1.23456]
+    assert json.loads(graph(Curve(name="x", points=points)).series) == [["x", [[1, 2], [0, 1], [1.23, 1]]]]
+    gaps = graph(Curve(name="x", points=points), gaps_are_zero=False)
+    assert json.loads(gaps.series) == [["x", [[1, 2], [None, 1], [1.23, 1]]]]
+
+
+def test_a_level_stretch_takes_no_more_than_its_ends():
+    assert 'class="line line-0" d="M0 2L320 2"' in str(drawn(graph(Curve(name="x", points=[3.0] * 100))))

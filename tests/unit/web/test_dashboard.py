@@ -133,7 +133,7 @@ async def test_of_very_many_letters_the_pages_say_when_they_were_counted_and_rea
     assert "20 s ago there were 9." in asked.body
     for page in ("", "letters"):
         shown = (await get(w, page)).body
-        assert '<td class="number">9</td>' in shown
+        assert '<td class="number" data-of="Count">9</td>' in shown
         assert "counted in turns" in shown
         assert "Replace or delete" in shown
 
@@ -176,9 +176,25 @@ async def test_removals_that_are_held_are_shown_and_decided_with_who_and_why(w):
 async def test_rejected_files_and_drift_are_told_beside_a_flow_that_is_in_sync(w):
     await w.arrive("none", UNREADABLE)
     body = (await get(w)).body
-    assert "In sync" in body
+    assert 'id="verdict">In sync except 1 dead letter<' in body
+    assert "<title>In sync except 1 dead letter: overview" in body
     assert "<strong>Dead letters</strong> 1 to resolve" in body
     assert "<strong>Drift</strong> none" in body
+
+
+async def test_a_code_links_to_its_entry_of_the_runbook(w):
+    page = await get(w, "runbook", of="fhir.unavailable")
+    assert page.status == 200
+    assert "What it means, and what to do" in page.body
+    assert (await get(w, "runbook", of=HOSTILE)).status == 404
+
+
+async def test_the_stages_tell_count_and_age(w):
+    await w.ingest(w.put("a.dcm"))
+    w.clock.advance(40)
+    body = (await get(w)).body
+    assert "<h3>Ledger</h3><p><strong>1</strong> dirty study</p>" in body
+    assert "oldest 40 s" in body
 
 
 async def test_a_study_is_verified_and_what_is_found_is_counted(w):

@@ -1,0 +1,58 @@
+"""
+The verdict in a few words, as the title of a page and the first line of a command say it.
+
+The verdict of `sync.monitoring.status` tells of the flow alone. Dead letters and drift stay when the flow is in sync,
+and one word for all of it would hide them: so they are part of the headline until an operator has resolved them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sync.monitoring.status import Status
+
+Tone = Literal["good", "warn", "bad"]
+
+_WORDS: dict[str, tuple[str, Tone]] = {
+    "in sync": ("In sync", "good"),
+    "attention": ("Needs attention", "warn"),
+    "behind": ("Behind", "warn"),
+    "failing": ("Failing", "bad"),
+}
+
+
+def verdict_words(verdict: str) -> tuple[str, Tone]:
+    """Return a verdict as people read it, and how bad it is."""
+    return _WORDS[verdict]
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write a number with its noun in singular or plural."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def headline(status: Status) -> tuple[str, Tone]:
+    """
+    Return the headline and its tone.
+
+    Returns
+    -------
+    tuple
+        *In sync* and ``good`` only if nothing at all is left: no dead letter, no drift, no pause.
+    """
+    words, tone = verdict_words(status.health.verdict)
+    if status.paused is not None and tone != "bad":
+        words, tone = "Paused", "warn"
+    left = [
+        counted(number, one, many)
+        for number, one, many in (
+            (status.dead_letters, "dead letter", "dead letters"),
+            (status.drift.open, "difference", "differences"),
+        )
+        if number
+    ]
+    if not left:
+        return words, tone
+    joined = " and ".join(left)
+    return (f"{words} except {joined}" if tone == "good" else f"{words}, {joined}"), "warn" if tone == "good" else tone

@@ -1,0 +1,34 @@
+"""The runbook's entry of one code, as a page: there when the documentation site cannot be reached."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from sync.errors import RequestRefused
+from sync.web.rendering import Page, Visit, render
+
+
+@cache
+def entries() -> dict[str, str]:
+    """Return the paragraphs of each code, as ``docs/runbook.md`` has them; one paragraph a line, code in backticks."""
+    loaded: dict[str, str] = json.loads(files("sync.web").joinpath("runbook.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def runbook(visit: Visit) -> Page:
+    """
+    Show what a code means and what to do.
+
+    Raises
+    ------
+    RequestRefused
+        The runbook has no such code.
+    """
+    code = visit.request.query.get("of", "")
+    text = entries().get(code)
+    if text is None:
+        raise RequestRefused("the runbook has no such code", code="request.not_found")
+    paragraphs = [paragraph.split("`") for paragraph in text.replace("*", "").splitlines()]
+    return render(visit, "runbook.html", title=f"Runbook: {code}", of=code, paragraphs=paragraphs)
