@@ -104,7 +104,7 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Enqueue dirty studies whose message was lost, and retry what an outage set aside, every 30 seconds."""
+    """Enqueue dirty studies whose message was lost, and retry what an outage dead-lettered, every 30 seconds."""
     running = await bootstrap.running()
     again = partial(retry_passing, running.sources, running.services)
     await _phases("sweep", running, studies=lambda: handlers.sweep(running.services), dead_letters=again)

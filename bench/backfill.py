@@ -4,7 +4,7 @@ Fifty thousand header-only objects, walked through by a command that is killed o
     python -m bench.backfill [--objects 50000] [--kills 2] [--project]
 
 Starts an Azurite (and, with ``--project``, an embedded FHIR server), fills a container, runs the command
-``python -m sync backfill`` as a process of its own, kills it so many times at even distances, runs it to its end, and
+``python -m sync backfill`` as a process of its own, kills it several times at even distances, runs it to its end, and
 compares the ledger with what was put there. Prints one JSON object: seconds, objects a second, resident memory of each
 run as the kernel noted it.
 """
@@ -77,7 +77,7 @@ async def ledger(environment: dict[str, str], objects: int) -> tuple[int, int]:
 
 
 def run(environment: dict[str, str], *, project: bool, kill_at: int | None) -> dict[str, Any]:
-    """Run the command; kill it once it says that so many objects are done."""
+    """Run the command; kill it once it reports ``kill_at`` objects done."""
     command = [sys.executable, "-m", "sync", "backfill", "--json", *(["--project"] if project else [])]
     began, seen, memory = time.monotonic(), 0, 0
     process = subprocess.Popen(

@@ -5,7 +5,7 @@ What pages cost in a large world: milliseconds until the last byte, and requests
              Azurite <── relay <── functions host <── the same        how many requests
 
 Nothing is measured through the relay, whose own work would count. The timers run, as they do in a world that is used:
-their requests are told from a page's by taking the median over several visits.
+their requests are separated from a page's by taking the median over several visits.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ TYPICAL, WORST = 150, 300
 MOST_REQUESTS = 30
 
 HOW = (
-    "Azurite filled through our adapters (so many studies, dead letters of eight codes, a day of minutes of three "
-    "workers and a week of hours), our functions host with its timers running, one visitor; each page so many times in "
-    "turn after one visit that is not counted; from the request until the last byte of the answer, over HTTP; cpu_ms: "
+    "Azurite filled through our adapters (studies, dead letters of eight codes, a day of minutes from three "
+    "workers and a week of hours), our functions host and its timers running, one visitor; a page visited repeatedly "
+    "after one visit that is not counted; from the request until the last byte of the answer, over HTTP; cpu_ms: "
     "processor time of host and emulator meanwhile, in the mean"
 )
 

@@ -73,7 +73,7 @@ class Study:
 
 
 def study(seed: str, instances: int) -> Study:
-    """Make a study of so many instances."""
+    """Make a study of ``instances`` instances."""
     uid, patient = _uid(seed), f"PATIENT-{_digits(seed, 'patient', 12)}"
     made = (
         Instance(

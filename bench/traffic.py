@@ -3,7 +3,7 @@ The requests that a relay saw, and whose they were.
 
 The functions host and our code share one storage account and one process. The host receives, renews and deletes queue
 messages and moves those that failed too often to a poison queue; all other requests to tables and queues are ours.
-Whoever uploads goes to the blob service with PUT; our code only reads there. The Event Grid stand-in works behind the
+Uploads go to the blob service with PUT; our code only reads there. The Event Grid stand-in works behind the
 relay and is not seen at all. A batch (entity-group transaction) is one request.
 """
 

@@ -191,7 +191,7 @@ param alertThresholds Thresholds = {}
 @description('When this is deployed: for an hour after it alerts do not tell of an app that is not there yet.')
 param deployedAt string = utcNow('yyyy-MM-ddTHH:mm:ssZ')
 
-@description('Whether incidents of Azure itself in this subscription are told.')
+@description('Whether incidents of Azure itself in this subscription raise an alert.')
 param serviceHealthAlert bool = true
 
 @description('Resource id of a Log Analytics workspace that takes logs and metrics; empty: one is made.')
@@ -256,7 +256,7 @@ var zonesWanted = concat(
 )
 var zonesMissing = filter(zonesWanted, each => !contains(privateDnsZoneIds, each))
 
-// What Azure would refuse late or in words that help nobody, said at once and all together.
+// What Azure would refuse late or with an unhelpful text, reported first and all together.
 var refusals = filter(
   [
     empty(oddLetters) ? '' : 'environmentName may hold letters, digits, - and _ only.'
@@ -692,7 +692,7 @@ module functions 'app/functions.bicep' = {
         DICOM_SYNC_SOURCE: 'https://${sourceName}.blob.${storageSuffix}'
         DICOM_SYNC_CONTAINERS: join(dicomContainers, ',')
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
-        DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default, nobody; or what settings say
+        DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default (none), or what settings say
         DICOM_SYNC_EVENTS_TOPIC: resultEvents ? results!.outputs.endpoint : ''
         // The timer of a feed that is not read would keep an instance awake: docs/scaling-and-cost.md.
         'AzureWebJobs.read_dicom_feed.Disabled': readsDicomFeed ? 'false' : 'true'

@@ -1,4 +1,4 @@
-"""Chromium, headless, for whoever looks at the dashboard by program: Debian's package, or any that is installed."""
+"""Headless Chromium for tests of the dashboard: Debian's package, or any that is installed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def ensure_chromium() -> str:
     """
     if chromium() is None:
         elsewhere = "elsewhere any Chromium or Chrome on the PATH will do."
-        install_or_explain(
-            _DEBIAN_PACKAGES, why="Looking at the dashboard by program needs Chromium", elsewhere=elsewhere
-        )
+        install_or_explain(_DEBIAN_PACKAGES, why="Testing the dashboard needs Chromium", elsewhere=elsewhere)
     if (found := chromium()) is None:
         raise StartError("Chromium was installed and is not on the PATH")
     return found

@@ -142,7 +142,7 @@ def truth(world: Iterable[Person]) -> dict[str, Any]:
     }
 
 
-def _word(value: bool) -> str:  # noqa: FBT001 -- it is the value that is told
+def _word(value: bool) -> str:  # noqa: FBT001 -- it is the value that is written
     return "yes" if value else "no"
 
 

@@ -118,7 +118,7 @@ class Demonstration:
         self._console.print(_table(summary, letters))
         if not self._once:
             self._console.print(Panel(_addresses(addresses), title="Look around; Ctrl-C ends it", expand=False))
-            # whole, on a line of its own: somebody will copy it
+            # whole, on a line of its own, for copying
             self._console.print(f"Storage, container {addresses.container!r}:", addresses.storage, soft_wrap=True)
 
 

@@ -49,7 +49,7 @@ _OF_SEARCH = ("00080018", "00080060", "00081090", "0020000E", "00400244")
 
 
 class StandIn:
-    """The server; ``service`` lies open to whoever runs it in the same process."""
+    """The server; ``service`` is its store, for code in the same process."""
 
     def __init__(self, service: MemoryDicomService | None = None, *, token: str = "") -> None:
         self.service = service or MemoryDicomService()

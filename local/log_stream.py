@@ -1,7 +1,7 @@
 """
 A log stream that never makes its writers wait.
 
-Lines of all parts go out on one file descriptor by a thread of its own. When nobody reads the other end (a script that
+Lines of all parts go out on one file descriptor by a thread of its own. When nothing reads the other end (a script that
 pipes our standard error and forgets it), lines are dropped, and counted, instead of stopping the functions host, whose
 output would not be read any more.
 """
@@ -47,6 +47,6 @@ class LogStream:
     def _write_all(self) -> None:
         while True:
             data = self._lines.get().encode(errors="replace")
-            with contextlib.suppress(OSError):  # the other end is closed: there is nobody to tell
+            with contextlib.suppress(OSError):  # the other end is closed
                 while data:
                     data = data[os.write(self._descriptor, data) :]

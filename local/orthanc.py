@@ -65,7 +65,7 @@ def orthanc_server(
             command = [sys.executable, "-m", "local.leash", program, str(configuration)]
             try:
                 child = stack.enter_context(running(command, name="Orthanc", ready=_ready, on_line=on_line))
-            except StartError:  # somebody took the port meanwhile
+            except StartError:  # another process took the port meanwhile
                 if attempt == _ATTEMPTS - 1:
                     raise
                 continue

@@ -99,7 +99,7 @@ class StorageClient:
         Raises
         ------
         RefusedError
-            It is not in the queue, or nobody knows.
+            It is not in the queue, or that is unknown.
         """
         body = f"<QueueMessage><MessageText>{content}</MessageText></QueueMessage>"
         if await self._ask("POST", self._messages, body) is None:

@@ -142,7 +142,7 @@ class StorageEvents:
             self._pending += 1
         self._inbox.put(change)
         if wake := self._wake:
-            with contextlib.suppress(RuntimeError):  # the loop ended: nobody delivers any more
+            with contextlib.suppress(RuntimeError):  # the loop ended: no more deliveries
                 wake[0].call_soon_threadsafe(wake[1].set)
 
     async def settled(self) -> None:

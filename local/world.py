@@ -150,7 +150,7 @@ def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[
         "AzureWebJobsStorage": connection,
         "DICOM_SYNC_FHIR_URL": fhir,
         "DICOM_SYNC_CONTAINERS": ",".join(containers),
-        # its host asks for no key and listens on this machine only, so whoever reaches it may act
+        # its host asks for no key and listens on this machine only, so anyone who reaches it may act
         "DICOM_SYNC_OPERATORS": os.environ.get("DICOM_SYNC_OPERATORS", "key"),
     }
 
@@ -227,7 +227,7 @@ async def _enter(stack: AsyncExitStack, part: AbstractContextManager[T]) -> T:
 
 
 async def _both(first: Any, second: Any) -> Any:
-    """Start two parts at once; if one fails, the other is up before the failure is told, and so is stopped."""
+    """Start two parts at once; if one fails, the other is up before the failure is raised, and so is stopped."""
     results = await asyncio.gather(first, second, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

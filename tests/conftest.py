@@ -2,7 +2,7 @@
 The servers that tests may ask for, each started once per run, on first use, and stopped at its end.
 
 They are plain synchronous fixtures, so that any test can take them. Tests share them: take a container, table or queue
-name of your own, or a study UID nobody else uses.
+name of your own, or a study UID of your own.
 """
 
 import contextlib

@@ -40,7 +40,7 @@ class Problem:
 
     @property
     def _misleads(self) -> bool:
-        # our own search compares matches character by character, so a token beyond Windows-1252 misleads nobody
+        # our own search compares matches character by character, so a token beyond Windows-1252 is found too
         return self.severity == "error" or self.check == "index.date"
 
 

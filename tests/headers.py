@@ -19,7 +19,7 @@ STUDY, SERIES, SOP = "2.25.11", "2.25.22", "2.25.33"
 
 WHEEL = Path(pydicom.data.__file__).parent
 CORPUS = Path(os.environ.get("DICOM_CORPUS") or Path(__file__).parents[2] / "shared" / "data" / "dicom")
-"""More real files, with a MANIFEST.tsv, where somebody has them; no part of the repository."""
+"""More real files, with a MANIFEST.tsv, where the machine has them; no part of the repository."""
 
 
 def wheel_files() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Reports made with pydicom: doses (TID 10001, 10011, 10021), measurements (TID 1500), text. Nobody's data."""
+"""Reports made with pydicom: doses (TID 10001, 10011, 10021), measurements (TID 1500), text. Invented data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
 A whole sync in memory with a clock turned by hand: what tests of the core start from.
 
-The adapters are the real ones for memory. `ReadOnlyFhir` passes everything on; it counts, lets somebody else act just
+The adapters are the real ones for memory. `ReadOnlyFhir` passes everything on; it counts, lets another writer act just
 before a call, and breaks when told to.
 """
 
@@ -143,7 +143,7 @@ class ReadOnlyFhir:
     calls: Counter[str] = field(default_factory=Counter)
     written: list[FhirWrite] = field(default_factory=list)
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
-    """What somebody else does, once, just before the next call of this name."""
+    """What another writer does, once, just before the next call of this name."""
     failures: list[Exception] = field(default_factory=list)
     """Raised by the next transactions, one each, before anything is applied."""
     outage: Exception | None = None
@@ -229,7 +229,7 @@ class MemoryWorld:
         return self.store.objects.ref(name)
 
     def edit(self, resource_type: str, resource_id: str, **elements: Any) -> None:
-        """Somebody else sets elements of a resource; None takes one away."""
+        """Another writer sets elements of a resource; None removes one."""
         resource = {**(self.server.peek(resource_type, resource_id) or {}), **elements}
         resource.setdefault("resourceType", resource_type)
         resource.setdefault("id", resource_id)
@@ -243,7 +243,7 @@ class MemoryWorld:
         run(self.server.transact([FhirWrite(resource_type=resource_type, resource_id=resource_id)]))
 
     def erase_all(self) -> None:
-        """Somebody empties the FHIR service."""
+        """The FHIR service is emptied from outside."""
         found = [(r["resourceType"], r["id"]) for r in self.server.resources()]
         run(self.server.transact([FhirWrite(resource_type=kind, resource_id=each) for kind, each in found]))
 
@@ -294,7 +294,7 @@ class MemoryWorld:
             await handle_study_message(study_message(study), self.services, attempt=2 if redelivered else 1)
         await self.settle()
 
-    # What came of it.
+    # The results.
 
     def imaging_study(self, study: StudyRef = STUDY) -> Resource | None:
         return self.server.peek("ImagingStudy", study_id(study))

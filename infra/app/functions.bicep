@@ -41,7 +41,7 @@ var deploymentContainer = 'deployment'
 // App Service reads this one: its authentication proves itself to Entra ID with the identity, instead of a secret.
 var signInSettings = signsIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: clientId } : {}
 
-// By its name the host looks for the account in the public cloud, whatever else it is told.
+// Given a name alone, the host looks for the account in the public cloud.
 var stateSettings = isPublicCloud
   ? { AzureWebJobsStorage__accountName: stateAccountName }
   : {

@@ -1,5 +1,5 @@
 // For `python -m sync` from an operator's own machine: the state, and nothing else. Reading the DICOM files and writing
-// FHIR want roles there, which whoever owns those gives.
+// FHIR need roles there, which the owners of those grant.
 param accountName string
 param principalId string
 param principalType string

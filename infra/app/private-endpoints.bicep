@@ -7,7 +7,7 @@ param subnetId string
 param location string
 param tags Tags
 
-@description('Whether whoever owns the resource has to approve: where it is in another subscription and we have no role there.')
+@description('Whether the owner of the resource has to approve: it is in another subscription, where we have no role.')
 param byApproval bool
 
 var name = last(split(resourceId, '/'))

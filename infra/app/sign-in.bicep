@@ -1,4 +1,4 @@
-// App Service authentication: whoever calls the HTTP functions signs in at Microsoft Entra ID first, beside the function
+// App Service authentication: callers of the HTTP functions sign in at Microsoft Entra ID first, beside the function
 // key. Open stay only what holds nothing: whether the app is well, and the dashboard's style sheet and script.
 param appName string
 

@@ -44,7 +44,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
       identity: customerKey == null ? null : { userAssignedIdentity: customerKey!.identityId }
       services: { blob: { enabled: true, keyType: 'Account' }, file: { enabled: true, keyType: 'Account' } }
     }
-    // Without a private network nothing is said, so that no deployment opens what somebody has closed.
+    // Without a private network nothing is said, so that no deployment opens what an administrator has closed.
     publicNetworkAccess: isPrivate ? (empty(allowedIpRanges) ? 'Disabled' : 'Enabled') : null
     networkAcls: isPrivate
       ? {

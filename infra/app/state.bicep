@@ -83,7 +83,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
     }
     // Event Grid delivers from outside any network, as a trusted service: documented where the endpoint is restricted to
     // selected networks, unproved where it is off. Without a private network nothing is said, so that no deployment opens
-    // what somebody has closed.
+    // what an administrator has closed.
     publicNetworkAccess: isPrivate ? (closed ? 'Disabled' : 'Enabled') : null
     networkAcls: isPrivate
       ? {

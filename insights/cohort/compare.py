@@ -17,7 +17,7 @@ def compare(one: Path, other: Path) -> list[str]:
     """
     Return the differences between two folders of results, as sentences; none if nothing differs.
 
-    A change in a count is told only if it is no small cell itself.
+    A change in a count is reported only if it is no small cell itself.
 
     Raises
     ------

@@ -112,7 +112,7 @@ def key_of(view: CompiledView) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """One build: what is loaded, from where, and who is told."""
+    """One build: what is loaded, from where, and where progress goes."""
 
     store: Store
     data: Input

@@ -65,7 +65,7 @@ def audit(data: Path, noted: Mapping[str, Any], out: Path) -> None:
     note(data, {**noted, "out": str(out)})
 
 
-def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is told
+def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is written
     """Return yes, no, or nothing."""
     return "" if value is None else "yes" if value else "no"
 

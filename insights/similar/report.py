@@ -1,4 +1,4 @@
-"""What is told of similar people, as text, rows and one drawing. Pure; the same answer gives the same bytes."""
+"""The report on similar people, as text, rows and one drawing. Pure; the same answer gives the same bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 320, 50, 16
 @dataclass(frozen=True, slots=True)
 class Told:
     """
-    All that is told.
+    The content of the report.
 
     Attributes
     ----------

@@ -158,7 +158,7 @@ class Follow(Part):
 
 class Rule(Part):
     """
-    Who is similar to a patient, and what is told of them.
+    Who is similar to a patient, and what is reported of them.
 
     Attributes
     ----------

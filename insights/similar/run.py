@@ -49,9 +49,9 @@ class Asked:
 
 def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> Told:
     """
-    Find the people similar to a patient and return what may be told of them; write it if a folder is given.
+    Find the people similar to a patient and return what may be reported of them; write it if a folder is given.
 
-    Who asked about whom is noted in ``audit.ndjson`` beside the data, before anything is told.
+    Who asked about whom is noted in ``audit.ndjson`` beside the data, before anything is returned.
 
     Raises
     ------

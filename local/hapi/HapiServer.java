@@ -82,7 +82,7 @@ public class HapiServer {
     /** Starts the server and waits for the end of standard input. */
     public static void main(String[] args) throws Exception {
         PrintStream announcements = System.out;
-        System.setOut(System.err); // nobody reads the pipe after READY, and a full pipe would block
+        System.setOut(System.err); // the pipe is not read after READY, and a full pipe would block
 
         AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext();
         context.setAllowCircularReferences(true); // HAPI's beans refer to each other

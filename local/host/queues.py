@@ -35,7 +35,7 @@ POISON_SUFFIX = "-poison"
 
 _SHORTEST_WAIT = 0.05
 _LONGEST_WAIT = 0.25
-"""Seconds between polls of an idle queue; on one machine there is nobody to spare, so host.json may only shorten it."""
+"""Seconds between polls of an idle queue; a local emulator need not be spared, so host.json may only shorten it."""
 
 
 class QueueListener:
@@ -177,7 +177,7 @@ class _Delivery:
         await self.release(self._lease)
 
     async def release(self, delay: float) -> None:
-        """Make the message visible again after so many seconds."""
+        """Make the message visible again after ``delay`` seconds."""
         answer = await self._queue.update_message(self.message.id, self._receipt, visibility_timeout=int(delay))
         self._receipt = answer.pop_receipt
 

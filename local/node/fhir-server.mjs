@@ -96,7 +96,7 @@ class Repository extends MemoryRepository {
     this.resources = new Map([...every, [resourceType, new Map(ids.map((id) => [id, every.get(resourceType).get(id)]))]]);
     try {
       const others = request.filters.filter((f) => f !== token); // the token is done with
-      return super.searchSync({ ...request, filters: others }); // without an await in between, so nobody else sees the narrowed view
+      return super.searchSync({ ...request, filters: others }); // without an await in between, so no other request sees the narrowed view
     } finally {
       this.resources = every;
     }

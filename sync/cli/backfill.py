@@ -127,7 +127,7 @@ async def _run(options: _Asked, running: Running) -> Counter[str]:
 async def _one(scope: Scope, options: _Asked, listing: ObjectListing, s: ReadFeeds, out: Console) -> Counter[str]:
     began = time.monotonic()
     async with _walk(scope, options, s, out) as walk:
-        meter = Meter(f"Looking at {scope.container}", walk, out, as_json=options.as_json)
+        meter = Meter(f"Reading {scope.container}", walk, out, as_json=options.as_json)
         counting = asyncio.create_task(_count(scope, walk, listing, meter))
         try:
             async with meter.shown():

@@ -109,7 +109,7 @@ async def serving(running: Running, *, port: int, who: str) -> AsyncIterator[Doo
 
 
 async def _answer(running: Running, who: str, request: web.Request) -> web.Response:
-    """Answer as the function app would to somebody who holds the key: whoever came in may operate, and is named."""
+    """Answer as the function app answers a caller with the key: the user may operate, and is named in the audit."""
     s = running.services
     holder = replace(s, settings=s.settings.model_copy(update={"operators": "key"}))
     visit = Request(

@@ -168,7 +168,7 @@ def _unknown(request: Request, walk: Walk, out: Console) -> bool:
 async def _preview(request: Request, options: _Asked, running: Running) -> bool:
     out, walk, began = console(), Walk(), time.monotonic()
     previews: list[StudyPreview] = []
-    async with Meter("Foreseeing", walk, out, as_json=options.as_json).shown():
+    async with Meter("Dry run of the replay", walk, out, as_json=options.as_json).shown():
         async for preview in preview_replay(
             request, walk, running.replayed, running.services, parallel=options.parallel
         ):

@@ -91,6 +91,6 @@ def quiet_broken_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # the interpreter flushes standard output once more at exit, and must find somebody there
+        # the interpreter flushes standard output once more at exit, and must find it open
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(EXIT_PIPE) from None

@@ -42,14 +42,14 @@ async def stand_watch(
     warn: Callable[[SyncError], object],
 ) -> None:
     """
-    Watch until ``stop`` is set: the first time at once, then every so many seconds. A round under way is ended.
+    Watch until ``stop`` is set: once at the start, then at each interval. A round under way is finished.
 
-    A failure of storage ends nothing; it is told, and the next round tries again.
+    A failure of storage does not end the watch: it is reported, and the next round tries again.
 
     Parameters
     ----------
     tell
-        Gets what a round raised or cleared; an empty sequence when nothing, or when somebody else watched meanwhile.
+        Gets what a round raised or cleared; an empty sequence when nothing, or when another watcher held the lease.
     warn
         Gets what kept a round from being done.
     """

@@ -60,7 +60,7 @@ async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
     Raises
     ------
     Contention
-        Somebody else is walking.
+        Another process holds the lease of this job.
     """
     async with AsyncExitStack() as stack:
         deadline, waiting = time.monotonic() + LEASE + 1, False
@@ -82,7 +82,7 @@ class Meter:
     """
     How a walk gets on, for people or for machines: a bar on a terminal, else a line now and then.
 
-    ``total`` is None until somebody knows; only then is there an estimate of the time left.
+    ``total`` is None until it is known; only then is there an estimate of the time left.
     """
 
     def __init__(self, heading: str, walk: Walk, out: Console, *, as_json: bool) -> None:

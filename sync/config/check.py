@@ -1,5 +1,5 @@
 """
-A look at all settings at once: every one that is missing, wrong, contradictory, insecure, or that nobody reads.
+Checks all settings at once: lists every one that is missing, wrong, contradictory, insecure or unknown.
 
 `sync.config` stops at the first fault, for a process must not start with one. An operator wants all of them. Nothing
 here repeats a value: settings hold secrets.
@@ -70,7 +70,7 @@ USELESS_WITHOUT: Mapping[str, str] = {
     f"{PREFIX}DICOM_HEADERS": f"{PREFIX}DICOM_URL",
     f"{PREFIX}DICOM_CLIENT_CERTIFICATE": f"{PREFIX}DICOM_URL",
 }
-"""Settings that do nothing while the other is empty, or 0: whoever sets them believes that they do."""
+"""Settings that do nothing while the other is empty, or 0: setting them alone is a mistake."""
 
 FEED_TIMERS: Mapping[str, str] = {
     f"{PREFIX}DICOM_URL": "AzureWebJobs.read_dicom_feed.Disabled",
@@ -112,7 +112,7 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     Parameters
     ----------
     environment
-        Variables by name, to look for names that nobody reads; the process's own by default. Values are always those
+        Variables by name, to look for unknown names; the process's own by default. Values are always those
         of the process.
 
     Returns
@@ -193,7 +193,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
         if name.upper().startswith(PREFIX) and name.upper() not in variables:
             near = difflib.get_close_matches(name.upper(), variables, n=1)
             hint = f"; {variables[near[0]]} is one" if near else ""
-            yield Remark(setting=name, severity=Severity.WRONG, text=f"nobody reads a setting of this name{hint}")
+            yield Remark(setting=name, severity=Severity.WRONG, text=f"there is no setting of this name{hint}")
 
 
 def underscored(switch: str) -> str:
@@ -256,7 +256,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
 
 
 def _names_a_system(info: FieldInfo) -> bool:
-    """Whether it is the URI of a system of identifiers, which nobody calls."""
+    """Whether it is the URI of a system of identifiers: a name, never an address to request."""
     return any(marker in info.metadata for marker in get_args(Uri)[1:])
 
 
@@ -301,7 +301,7 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
     if settings.operators == "entra" and not settings.signs_in:
-        text = "is entra, and App Service does not say that its authentication is on: nobody may act; turn it on there"
+        text = "is entra, and App Service does not say that its authentication is on: no one may act; turn it on there"
         yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
     if settings.header.first_read_bytes > settings.header.max_bytes:
         text = f"expected at most {PREFIX}HEADER_MAX_BYTES"
@@ -328,7 +328,7 @@ def _unwise(settings: Settings) -> Iterator[Remark]:
 
 
 def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
-    """Name defaults that are right for nobody in particular."""
+    """Name settings whose default no site should keep."""
     if not settings.timezone:
         text = "is not set: times of scanners that state no offset become dates"
         yield Remark(setting=f"{PREFIX}TIMEZONE", severity=Severity.ADVICE, text=text)

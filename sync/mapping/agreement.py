@@ -84,7 +84,7 @@ class Witnesses:
 
     def agree(self, *keywords: str) -> dict[str, Sequence[Any]]:
         """
-        Return what the majority says of each attribute; attributes that nobody fills are left out.
+        Return what the majority says of each attribute; attributes without any value are left out.
 
         The attributes belong together: once the first is decided, only those that hold its winner are asked about the
         second, and so on. So an identifier never gets another identifier's issuer, nor a date another date's time.
@@ -118,7 +118,7 @@ class Witnesses:
         return Witnesses(preferred or self._instances, self._level, self._findings)
 
     def supporters(self, keyword: str) -> Witnesses:
-        """Return those that hold the majority's value; all, when nobody holds one."""
+        """Return those that hold the majority's value; all, when there is none."""
         _, voters, _ = _ask(self._instances, keyword)
         return Witnesses(voters, self._level, self._findings)
 
@@ -136,7 +136,7 @@ class Witnesses:
 
 
 def _ask(voters: Sequence[Attributes], keyword: str) -> tuple[Sequence[Any] | None, Sequence[Attributes], bool]:
-    """Return the winner (None: nobody fills it), those that hold it (all, if nobody), and whether others differ."""
+    """Return the winner (None: no value at all), those that hold it (all, if none does), and whether others differ."""
     values = [attributes.get(keyword) for attributes in voters]
     first = values[0] if values else None
     if values.count(first) == len(values):

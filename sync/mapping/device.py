@@ -1,8 +1,8 @@
 """
 The Device that made a series: one resource a scanner, shared by all studies that it made.
 
-It is built from nothing but what its id is made of, so that every study builds the same bytes, whoever comes first or
-last. What changes over a scanner's life (its station name, its software) is shown on the series, or not at all.
+It is built from nothing but what its id is made of, so that every study builds the same bytes, in any
+order. What changes over a scanner's life (its station name, its software) is shown on the series, or not at all.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 What Microsoft DICOM Cast left in a FHIR service, and how to tell it from what others wrote.
 
 Cast is switched off before the sync takes its place, so what it wrote has no other owner any more: its wrong codings
-are corrected, and its notes, each a Study Description, go. What it never wrote is somebody else's and stays.
+are corrected, and its notes, each a Study Description, go. What it never wrote belongs to other systems and stays.
 
 Source: microsoft/dicom-server, branch ``archived``, converter/dicom-cast; docs/migration-from-dicom-cast.md.
 """
@@ -26,7 +26,7 @@ ISSUER = "issuer"
 """Value of DICOM_SYNC_CAST_PATIENT_SYSTEM: the text of (0010,0021) was the system."""
 
 _MODALITY_SYSTEM = "DCM"
-"""Not a URI: nobody but Cast calls the code system so."""
+"""Not a URI: only Cast names the code system this way."""
 
 
 def is_made_by_cast(study: Resource, dicomweb_url: str) -> bool:

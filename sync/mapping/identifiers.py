@@ -2,7 +2,7 @@
 Who issued an identifier -> its FHIR system, always an absolute URI.
 
 Two issuers must never share a system, and a missing issuer is not a named one: else two persons with the same number
-become one. So a named issuer that nobody configured gets a system of its own, derived from its name; only identifiers
+become one. So a named issuer that is not configured gets a system of its own, derived from its name; only identifiers
 without any issuer get the configured default.
 """
 
@@ -23,7 +23,7 @@ UNKNOWN_ISSUER = "urn:dicom-fhir-sync:issuer:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """System of the identifiers that somebody issued, and what the file calls him."""
+    """System of an issuer's identifiers, and the issuer's name in the file."""
 
     system: str
     name: str | None = None
@@ -109,7 +109,7 @@ def patient_identifier(
     if value is None:
         return None
     if _is_placeholder(value, settings):
-        findings.note("PatientID", "patient.placeholder_id", "identifies nobody")
+        findings.note("PatientID", "patient.placeholder_id", "identifies no person")
         return None
     qualifiers = first_item(item, "IssuerOfPatientIDQualifiersSequence")
     default = settings.patient_system or MappingSettings.model_fields["patient_system"].default

@@ -180,7 +180,7 @@ def _uid_identifier(study: StudyRef, findings: Findings) -> Resource:
 
 
 def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """(0020,0010) collides between scanners, so it is an identifier only where somebody has said whose it is."""
+    """(0020,0010) collides between scanners, so it is an identifier only where its system is configured."""
     value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
     return [{"system": settings.study_id_system, "value": value}] if value else []
 

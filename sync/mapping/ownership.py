@@ -195,7 +195,7 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
 
 def overlay_linked(held: Resource, stated: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
     """
-    Our words over a Patient of somebody else: what studies say of him is written, nothing is taken away.
+    Lay our values over a Patient of another system: what the studies state is written, nothing is removed.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ _OTHER_NAMES = {"OtherPatientNames": None, "PatientBirthName": "maiden"}
 """With the birth, what is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), other names if settings say so."""
 
 _OLDEST = 130
-"""Years: nobody is known to have lived longer than 122."""
+"""Years: the longest documented life was 122."""
 
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 """(0010,0040) *Patient's Sex* -> R4 administrative-gender."""
@@ -54,7 +54,7 @@ _ELEMENTS = {
 _EXTENSIONS = ("animal", "genderIdentity", "pronouns")
 
 _NOT_PATIENT_IDS = frozenset({"RFID", "BARCODE"})
-"""(0010,0022) *Type of Patient ID*: labels on a wrist band, not numbers somebody is known by."""
+"""(0010,0022) *Type of Patient ID*: labels on a wrist band, not a person's number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
 
 
 def contradictions(patient: Resource, attributes: Attributes, settings: MappingSettings) -> tuple[str, ...]:
-    """Attributes of a study that say something else than a Patient of somebody else does."""
+    """Attributes of a study that contradict a Patient owned by another system."""
     stated = _demographics(attributes, settings, Findings())
     compared = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
     return tuple(
@@ -190,7 +190,7 @@ def contradictions(patient: Resource, attributes: Attributes, settings: MappingS
 
 def build_linked_patient(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    Build what the studies say of a Patient that somebody else created.
+    Build what the studies say of a Patient that another system created.
 
     In: all rows of the Patient. Out: what `sync.mapping.ownership.overlay_linked` takes.
     A study whose patient identity was removed (0012,0062) has no say: its names and dates are made up.

@@ -1,8 +1,8 @@
 """
 People who took part: names and ids of a data set -> logical references, for which no Practitioner is made.
 
-Two attributes say who somebody is: a name, and an item of an identification sequence (PS3.3 Table 10-1), in the same
-order. A name alone identifies nobody, so a reference carries what there is, and resolves once somebody knows the id.
+Two attributes identify a person: a name, and an item of an identification sequence (PS3.3 Table 10-1), in the same
+order. A name alone identifies no one, so a reference carries what there is, and resolves once a server knows the id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def people(witnesses: Witnesses, role: Role, settings: MappingSettings, findings
     """
     Return logical references to the people of a role, each once, in the order of the file.
 
-    Names and ids are paired if there are as many of one as of the other. If not, nobody can tell whose id is whose:
+    Names and ids are paired if there are as many of one as of the other. If not, the pairing is unknown:
     names win, ids stand alone only where there are no names.
     """
     attributes = witnesses.agree(role.names, role.ids)

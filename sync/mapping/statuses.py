@@ -38,7 +38,7 @@ def document_status(source: Source) -> str:
     Returns
     -------
     str
-        ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what somebody has verified, or
+        ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what a person has verified, or
         what its author calls final, is final; in place of an earlier document it is ``amended``. A document of which
         the reader left words out is ``partial``.
     """

@@ -204,7 +204,7 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
     Returns
     -------
     dict or None
-        None when the item has neither code nor meaning. A designator that nobody knows gives a code without system,
+        None when the item has neither code nor meaning. An unknown designator gives a code without system,
         never the designator itself.
     """
     display = one_text(item, "CodeMeaning", findings)

@@ -28,7 +28,7 @@ class Change:
     inspection is as old as the page it came in: of two, the one with the higher sequence is the younger.
 
     ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
-    have died half-way. ``postponements`` is how often it was put off, ``failing_since`` when that began.
+    have died half-way. ``postponements`` is how often it was postponed, ``failing_since`` when that began.
 
     ``object`` is the folder, without a slash at its end, where a folder was removed; ``moved_to`` is where its objects
     are now, if they were moved.

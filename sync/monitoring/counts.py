@@ -1,5 +1,5 @@
 """
-How things stand now: what waits, for how long, what is in FHIR, what was set aside. In a time that does not grow.
+Current counts: queued and dirty studies and their age, studies in FHIR, dead letters. Takes bounded time.
 
     read_figures   one page of a table  ->  exact, when that page is all; else the counts that were kept
     keep_counts    some pages more, each time it is called; the end of the table  ->  new counts are kept

@@ -75,7 +75,7 @@ def _free(referrers: Mapping[str, frozenset[str]]) -> frozenset[str]:
 
 
 async def _delete(references: Sequence[str], s: Compare) -> Sequence[str]:
-    """Delete together what can go together, else one by one; return what the server let go."""
+    """Delete in one Bundle where the server allows it, else one by one; return what was deleted."""
     try:
         await s.fhir.transact([_deletion(reference) for reference in references])
     except (FhirConflict, FhirRejected):

@@ -55,7 +55,7 @@ async def repair_study(
     Returns
     -------
     list
-        What is still wrong. What FHIR would not let go counts as kept.
+        What is still wrong. A resource that FHIR refused to delete counts as kept.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Resources as the mapping makes them, about studies and patients that nobody else uses."""
+"""Resources as the mapping makes them, about studies and patients that no other test uses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The two kinds of storage that the contracts are tried on, memory and Azurite, and values that nobody else uses.
+The two kinds of storage that the contracts are tried on, memory and Azurite, and values that no other test uses.
 
 Azurite's tables and queues are shared by all tests of a run: every test makes its own names and UIDs.
 """
@@ -145,12 +145,12 @@ def _ports(store: Any) -> dict[str, Any]:
 
 
 def fresh() -> str:
-    """Return a name that nobody else uses."""
+    """Return a name that no other test uses."""
     return uuid.uuid4().hex
 
 
 def fresh_study() -> StudyRef:
-    """Return a study that nobody else uses."""
+    """Return a study that no other test uses."""
     return StudyRef(study_instance_uid=f"2.25.{uuid.uuid4().int}")
 
 

@@ -44,6 +44,6 @@ async def test_a_note_replaces_all_that_was_known_of_the_subject_and_nothing_of_
 
 
 async def test_a_subject_that_is_an_address_can_be_noted(storage):
-    stranger = drift(f"Patient/pt-{fresh()}", DriftKind.ORPHANED)
-    await storage.drifts.note(stranger.subject, [stranger], NOW)
-    assert [each.subject for each in await of(storage, stranger.subject)] == [stranger.subject]
+    orphan = drift(f"Patient/pt-{fresh()}", DriftKind.ORPHANED)
+    await storage.drifts.note(orphan.subject, [orphan], NOW)
+    assert [each.subject for each in await of(storage, orphan.subject)] == [orphan.subject]

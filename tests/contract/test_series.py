@@ -17,7 +17,7 @@ SAMPLES = {
 
 @pytest.fixture
 def epoch():
-    """A stretch of time that nobody else uses: Azurite is shared."""
+    """A stretch of time that no other test uses: Azurite is shared."""
     return floor(NOW, HOUR) - timedelta(hours=48 * (1 + uuid.uuid4().int % 5_000))
 
 

@@ -1,4 +1,4 @@
-"""What came of studies lately: newest first, of one study or of all, and gone when it is old."""
+"""Recent results of studies: newest first, of one study or of all, and gone when it is old."""
 
 import uuid
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Whoever meets an error code finds it in the runbook."""
+"""Every error code is in the runbook."""
 
 from __future__ import annotations
 

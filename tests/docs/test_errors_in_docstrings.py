@@ -1,4 +1,4 @@
-"""Whoever calls a public function reads which of our errors it raises."""
+"""The docstring of a public function names the errors that it raises."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def typed() -> Iterator[Typed]:
 
 
 def strays() -> Iterator[Typed]:
-    """Give what looks like a command but stands where nobody looks for one, such as a block of another kind."""
+    """Give what looks like a command but stands where none is expected, such as a block of another kind."""
     for page, text in _texts():
         elsewhere = [block for language, block in _BLOCK.findall(text) if language != "sh"]
         indented = [line for line in _BLOCK.sub("", text).splitlines() if line.startswith("    ")]

@@ -92,7 +92,7 @@ def _run(world: World, steps: Iterable[tuple[str, bytes | None]], done: Callable
 
 
 class Progress:
-    """Counts steps in several threads, and lets somebody wait for a share of them."""
+    """Counts steps in several threads, and lets a caller wait for a share of them."""
 
     def __init__(self, scripts: Iterable[Script]) -> None:
         self._total = sum(len(script.steps) for script in scripts)

@@ -56,7 +56,7 @@ def faulty_fhir(fhir_embedded_azure: str) -> Iterator[FaultyFhir]:
 
 @pytest.fixture(scope="session")
 def fragile_world(faulty_fhir: FaultyFhir) -> Iterator[World]:
-    """A world whose FHIR server fails when it is told to, and whose host is killed now and then."""
+    """A world whose FHIR server fails on demand, and whose host is killed now and then."""
     with up(faulty_fhir.url, **SOON) as world:
         yield world
 

@@ -14,7 +14,7 @@ from tests.docs.typed import NEEDED
 
 NOT_RUN: Mapping[str, str] = {
     "make test": "starts the tests, this one among them",
-    "make check": "starts the quick tests, which have been run by whoever runs this one",
+    "make check": "starts the quick tests, which have been run by the caller of this one",
     "make bench": "measures for a quarter of an hour",
     "make mutants": "changes the core and tests it for ten minutes",
     "make lock": "asks the package index",
@@ -94,7 +94,7 @@ class Places:
     study: str
     """Study Instance UID."""
 
-    parked: str
+    refused: str
     """Key of a study with a dead letter."""
 
     unreadable: str
@@ -124,12 +124,12 @@ class Places:
     def _table(self, line: str) -> tuple[tuple[str, str], ...]:
         one, other = self.unwanted if " discard " in line else (self.unreadable, self.unreadable)
         return (
-            (r"\bstudy KEY\b", f"study {self.parked}"),
+            (r"\bstudy KEY\b", f"study {self.refused}"),
             (r"\bobject KEY\b", f"object {one}"),
             (r"\bKIND SUBJECT\b", f"object {other}"),
             (r"\backnowledge CODE\b", "acknowledge alert.lag"),
             (r"\bCODE\b", "header.not_dicom"),
-            (r"\bREASON\b", "'a file of nobody'"),
+            (r"\bREASON\b", "'an unknown file'"),
             (r"\bUID\b", self.study),
             (r"\b1\.2\.840\.113619[.\d]*", self.study),
             (r"\bDIR\b", f"{self.folder}/studies" if "dicom-service" in line else f"{self.folder}/exported"),

@@ -1,7 +1,7 @@
 """
 A FHIR server that can be made to fail: a proxy before a real one.
 
-It can be unplugged (nobody listens, as when the service is down) and told to answer some requests itself.
+It can be unplugged (as when the service is down) and configured to answer some requests itself.
 """
 
 import http.client

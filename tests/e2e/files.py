@@ -1,7 +1,7 @@
 """
 DICOM files for the tests, and what they must become: computed by pydicom alone, which owes nothing to our reader.
 
-Differences are told as counts and as file names of our own making, never as values of a file.
+Differences are given as counts and as file names of our own making, never as values of a file.
 """
 
 import contextlib

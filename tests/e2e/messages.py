@@ -1,4 +1,4 @@
-"""Queue messages as Event Grid, or somebody else, might send them."""
+"""Queue messages as Event Grid, or another sender, might send them."""
 
 import base64
 import json

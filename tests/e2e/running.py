@@ -1,5 +1,5 @@
 """
-A world as somebody outside sees it: the command ``python -m local up``, its one line of JSON, and plain clients.
+A world as a client sees it: the command ``python -m local up``, its one line of JSON, and plain clients.
 
 Nothing here reaches behind the addresses of that line. What the world prints is kept, for the tests of privacy.
 """

@@ -1,4 +1,4 @@
-"""A clone of the project as somebody has it who types what the pages say: a folder, a shell, programs that stay."""
+"""A clone of the project as a reader of the pages has it: a folder, a shell, programs that stay."""
 
 import contextlib
 import os

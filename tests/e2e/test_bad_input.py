@@ -1,4 +1,4 @@
-"""What nobody should send is refused with a reason, or is harmless; nothing stops and nothing is lost."""
+"""What no client should send is refused with a reason, or is harmless; nothing stops and nothing is lost."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def still_works(world, place):
     world.settle()
 
 
-@pytest.mark.parametrize("other", [{"account": "stranger"}, {"container": "others"}])
+@pytest.mark.parametrize("other", [{"account": "foreign"}, {"container": "others"}])
 def test_an_event_of_an_unknown_account_or_container_is_refused(embedded_world, place, other):
     code = refused(embedded_world, "objects", packed(event(place.name("a.dcm"), **other)))
     assert code == "event.foreign_source"

@@ -1,5 +1,5 @@
 """
-The world broken on purpose: the dashboard says what and why; each alert is raised once, and cleared once when mended.
+The world broken on purpose: the dashboard says what and why; each alert is raised once and cleared once.
 
 Two stand watch: the timers of the functions host, and `alerts watch` beside it, which sees what a host that is stopped
 cannot tell of itself. A webhook counts what both of them send.
@@ -42,7 +42,7 @@ BAD_FILES = 4
 
 
 class Webhook:
-    """Somebody who is called when it is urgent."""
+    """The webhook that an urgent alert calls."""
 
     def __init__(self):
         self.notices = []
@@ -180,7 +180,5 @@ def test_whatever_breaks_is_seen_told_once_and_cleared_once(broken, place):
     cleared = {"alert.stopped", "alert.lag", "alert.missing_events", "alert.drift"}
     told = hook.told()
     assert {code for step, code in told if step == "raised"} == raised
-    assert cleared <= {
-        code for step, code in told if step == "cleared"
-    }  # the others are told of minutes: cleared later
+    assert cleared <= {code for step, code in told if step == "cleared"}  # the others count over minutes: cleared later
     assert set(told.values()) == {1}

@@ -55,7 +55,7 @@ AWRY = (" dead-letters ", " alerts acknowledge ")
 """Commands about what is wrong."""
 
 STIRS = ("python -m local upload ", "python -m local delete ")
-"""Commands after which objects are looked at: nobody else types meanwhile, for a walk would find them changed."""
+"""Commands that change objects: no others are typed meanwhile, for a walk would find them changed."""
 
 PEOPLE = 2
 
@@ -70,7 +70,7 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Plan:
-    """Who types what: one the blocks, another what acts, and whoever is free what only looks."""
+    """Three groups of commands: whole blocks, commands that act, and commands that only read."""
 
     acting: list[str]
     looking: list[str]
@@ -198,10 +198,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @contextmanager
 def something_wrong(world: World, files: Path) -> Iterator[Places]:
-    """Have a study that FHIR cannot place, messages that nobody can act on, and an alert; all is mended in the end."""
+    """Have a study that FHIR cannot place, messages that cannot be processed, and an alert; repair all in the end."""
     place = Place()
     twice = [world.fhir.post("Patient", json=anybody(place.patient)).json()["id"] for _ in range(2)]
-    world.upload("nobody knows whose.dcm", place.file())
+    world.upload("unknown patient.dcm", place.file())
     world.send("objects", packed(event("a.dcm", container="elsewhere")))
     world.send("objects-poison", packed(event("nowhere.dcm")))
     raised = Alert(code="alert.lag", number=1, value=900, worst=900, raised_at=datetime.now(UTC))
@@ -211,7 +211,7 @@ def something_wrong(world: World, files: Path) -> Iterator[Places]:
     keys = {code: subject for subject, (code, _) in world.letters().items()}
     places = Places(
         study=next(each.identity.study for each in samples() if each.name == "single/CT_small.dcm"),
-        parked=keys["fhir.ambiguous_patient"],
+        refused=keys["fhir.ambiguous_patient"],
         unreadable=keys["header.truncated"],
         unwanted=(keys["header.missing_identity"], keys["header.not_dicom"]),
         folder=str(files),
@@ -220,8 +220,8 @@ def something_wrong(world: World, files: Path) -> Iterator[Places]:
     asyncio.run(set_alerts(world, []))
     for each in twice:
         world.fhir.delete(f"Patient/{each}").raise_for_status()
-    world.api.post("dead-letters/retry", json={"kind": "study", "subject": places.parked}).raise_for_status()
-    until(lambda: places.parked not in world.letters(), "the study is in FHIR")
+    world.api.post("dead-letters/retry", json={"kind": "study", "subject": places.refused}).raise_for_status()
+    until(lambda: places.refused not in world.letters(), "the study is in FHIR")
 
 
 def anybody(patient: str) -> dict:
@@ -230,7 +230,7 @@ def anybody(patient: str) -> dict:
 
 
 async def set_alerts(world: World, alerts: list[Alert]) -> None:
-    """Set the states of alerts as an evaluation does; while there are some, nobody evaluates."""
+    """Set the states of alerts as an evaluation does; while there are some, no evaluation runs."""
     settings = {"AzureWebJobsStorage": world.addresses["storage"], "fhir_url": world.addresses["fhir"]}
     running = await start(Settings(**settings))
     s, now = running.services, datetime.now(UTC)
@@ -246,7 +246,7 @@ async def set_alerts(world: World, alerts: list[Alert]) -> None:
             cursor = replace(kept.value if kept else Cursor(name=CURSOR), position=position, advanced_at=now, **held)
             with suppress(StoreConflict):
                 return await s.cursors.write(cursor, kept.etag if kept else None)
-        raise AssertionError("somebody always writes in between")
+        raise AssertionError("another writer always writes in between")
     finally:
         await running.close()
 

@@ -101,9 +101,9 @@ def test_what_two_servers_hold_is_in_fhir_through_stores_overwrites_deletions_an
 
     # The service throttles, then answers rubbish; meanwhile a study is deleted.
     feeds.service.post("/control/fail", json={"status": 429, "seconds": 60, "retry_after": 4})
-    until(lambda: "source.throttled" in _errors(feeds), "the throttling is told")
+    until(lambda: "source.throttled" in _errors(feeds), "the throttling is reported")
     feeds.service.post("/control/fail", json={"status": 200, "seconds": 60, "body": "<html>sign in</html>"})
-    until(lambda: "source.garbage" in _errors(feeds), "the rubbish is told")
+    until(lambda: "source.garbage" in _errors(feeds), "the garbage is reported")
     feeds.service.post("/control/fail", json={"status": 200, "seconds": 0})
     feeds.in_service = {uids: content for uids, content in feeds.in_service.items() if uids.study != changed}
     until(lambda: feeds.service.delete(f"/v2/studies/{changed}").status_code == 204, "the service answers again")

@@ -13,7 +13,7 @@ STUDIES = (1, 2, 3)
 
 @pytest.fixture
 def repaired(faulty_fhir):
-    """Whatever a test breaks is mended after it."""
+    """Whatever a test breaks is repaired after it."""
     yield
     faulty_fhir.fault = None
     with contextlib.suppress(OSError):
@@ -33,7 +33,7 @@ def test_what_comes_while_fhir_is_down_is_there_when_it_is_back(fragile_world, f
         world.upload(name, content)
     until(lambda: world.postponed() - before >= len(STUDIES), "every study met the failure")
     faulty_fhir.unplug()
-    until(lambda: world.postponed() - before > len(STUDIES), "a study was tried while nobody listens")
+    until(lambda: world.postponed() - before > len(STUDIES), "a study was tried while FHIR is down")
     said = world.status()
     assert (said["idle"], said["dirty_studies"]) == (False, len(STUDIES))
     faulty_fhir.fault = None

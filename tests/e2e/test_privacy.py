@@ -118,7 +118,7 @@ def scene(fragile_world: World, faulty_fhir: FaultyFhir) -> Iterator[Scene]:
         faulty_fhir.unplug()
         before = world.postponed()
         world.upload(blob("good again"), file_of("good", birth="19371204"))
-        until(lambda: world.postponed() > before, "a study was tried while nobody listens")
+        until(lambda: world.postponed() > before, "a study was tried while FHIR is down")
         listen(world, said)
     finally:
         faulty_fhir.fault = None

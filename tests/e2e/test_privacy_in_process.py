@@ -30,7 +30,7 @@ SETTINGS = Settings(
 
 
 class Failing:
-    """A port that fails as it is told, with a text that no error of ours would have."""
+    """A port that fails as configured, with a text that no error of ours would have."""
 
     def __init__(self, port, failures):
         self._port, self._failures = port, failures

@@ -98,9 +98,9 @@ def test_verify_names_what_was_damaged_deleted_doubled_and_orphaned_and_repair_m
     world.fhir.delete(f"ImagingStudy/{deleted}").raise_for_status()
     copy = {**world.read(f"ImagingStudy/{doubled}"), "id": f"copy-{archive.place.token}"}
     put(world, copy)
-    nobody = StudyRef(study_instance_uid=f"2.25.{uuid.uuid4().int}")
-    orphan = {**copy, "id": study_id(nobody)}
-    orphan["identifier"] = [{"system": "urn:dicom:uid", "value": f"urn:oid:{nobody.study_instance_uid}"}]
+    unknown = StudyRef(study_instance_uid=f"2.25.{uuid.uuid4().int}")
+    orphan = {**copy, "id": study_id(unknown)}
+    orphan["identifier"] = [{"system": "urn:dicom:uid", "value": f"urn:oid:{unknown.study_instance_uid}"}]
     put(world, orphan)
 
     said = sync(world, "verify", "--json")

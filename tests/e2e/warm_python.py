@@ -85,7 +85,7 @@ def _answer(asking: socket.socket) -> None:
         runpy.run_module("sync", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException:  # noqa: BLE001 -- as the interpreter does with what nobody has caught
+    except BaseException:  # noqa: BLE001 -- as the interpreter does with an uncaught error
         traceback.print_exc()
         code = 1
     with contextlib.suppress(BrokenPipeError):

@@ -192,16 +192,16 @@ def test_poison_messages_become_dead_letters(app):
     assert codes(app) >= {"poison.object", "poison.study"}
 
 
-def test_a_dead_letter_is_shown_retried_and_gone_once_its_object_is_mended(app, storage):
-    upload(storage, "mended.dcm", b"no DICOM")
-    assert app.deliver("ingest_object", packed(event("mended.dcm"))) == {}
+def test_a_dead_letter_is_shown_retried_and_gone_once_its_object_is_repaired(app, storage):
+    upload(storage, "repaired.dcm", b"no DICOM")
+    assert app.deliver("ingest_object", packed(event("repaired.dcm"))) == {}
     letter = app.get("dead_letters", query={"code": "header.not_dicom"})[1]["letters"][0]
     one = {"kind": "object", "subject": letter["subject"]}
     assert app.get("dead_letter", params=one)[1] == letter
     shown = app.get("dead_letter", params=one, query={"secrets": "true"})[1]
-    assert shown["secrets"]["object"].endswith("/dicom/mended.dcm")
-    study = uid("mended", 1)
-    upload(storage, "mended.dcm", made(study, uid("mended", 1, 1), uid("mended", 1, 1, 1), patient="INDEXED-3"))
+    assert shown["secrets"]["object"].endswith("/dicom/repaired.dcm")
+    study = uid("repaired", 1)
+    upload(storage, "repaired.dcm", made(study, uid("repaired", 1, 1), uid("repaired", 1, 1, 1), patient="INDEXED-3"))
     foreign = {"Sec-Fetch-Site": "cross-site"}
     assert app.post("retry_dead_letters", one, foreign)[0] == 403
     code, report = app.post("retry_dead_letters", one)

@@ -1,5 +1,5 @@
 """
-What a page asks of the storage: so many requests, and no more of them in a large world than in a small one.
+The storage requests of a page: their number does not grow with the size of the world.
 
 Seconds are for `python -m bench pages`; a page that reads what it shows row by row, or table by table, fails here.
 """

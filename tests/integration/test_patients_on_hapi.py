@@ -26,7 +26,7 @@ ROOT = "https://dicom.example/v1"
 
 
 class World(MemoryWorld):
-    """A sync in memory before a real server, about one person and two studies that nobody else uses."""
+    """A sync in memory before a real server, about one person and two studies that no other test uses."""
 
     def __init__(self, server: HttpFhirServer) -> None:
         super().__init__()
@@ -105,9 +105,9 @@ async def test_several_patients_park_the_study_unless_nobody_looks(w, policy):
     both = [await w.put_resource(ehr(w, name)) for name in ("smith", "smyth")]
     before = [version_of(await w.held("Patient", each)) for each in both]
     await w.send("a")
-    parked = policy != "reference-only"
-    assert w.dead_letters() == ([("study", "fhir.ambiguous_patient")] if parked else [])
-    assert (await w.study() is None) is parked
+    refused = policy != "reference-only"
+    assert w.dead_letters() == ([("study", "fhir.ambiguous_patient")] if refused else [])
+    assert (await w.study() is None) is refused
     assert [version_of(await w.held("Patient", each)) for each in both] == before
 
 
@@ -132,7 +132,7 @@ async def test_one_number_of_two_issuers_is_two_patients_and_two_numbers_in_one_
     await w.send("b", 1, IssuerOfPatientID="COUNTY", PatientName="Roe^Jane", StudyDate="20260202")
     assert {await w.subject(number) for number in (0, 1)} == {"" if policy == "reference-only" else smith}
     await w.check_that_a_replay_writes_nothing()
-    await w.send("a", IssuerOfPatientID="CITY")  # the number that COUNTY gave to somebody else
+    await w.send("a", IssuerOfPatientID="CITY")  # the number that COUNTY gave to another person
     systems = [(await w.study(number))["subject"]["identifier"]["system"] for number in (0, 1)]
     assert systems == [ISSUERS["CITY"], ISSUERS["COUNTY"]]
     if policy != "reference-only":

@@ -1,4 +1,4 @@
-"""A host that is told to stop says nothing alarming about the connections that its app leaves open."""
+"""A host that is asked to stop logs nothing alarming about the connections that its app leaves open."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The demo's verdict is right: the samples as mapped count as complete, and every kind of loss is told."""
+"""The demo's verdict is right: the samples as mapped count as complete, and every kind of loss is reported."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ async def test_mapped_samples_are_read_back_as_complete(filled):
 
 
 async def test_missing_studies_wrong_instances_patients_and_dead_letters_are_told(filled):
-    fuller = expectation([*SAMPLES, Measurement("more", b"", Identity("1.2", "1.3", "1.4", "somebody else"))])
+    fuller = expectation([*SAMPLES, Measurement("more", b"", Identity("1.2", "1.3", "1.4", "another person"))])
     held = await read_back(filled, fuller)
     assert differences(fuller, held, {}) == [
         f"1 of {len(fuller.studies)} studies are not in FHIR",

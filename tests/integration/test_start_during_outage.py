@@ -15,7 +15,7 @@ from sync.errors import ConfigError, StoreUnavailable, UnexpectedFailure
 from sync.events import message_text, parse_study_message, study_message
 from tests.worlds import STUDY
 
-NOBODY = "http://127.0.0.1:9/devstoreaccount1"
+UNREACHABLE = "http://127.0.0.1:9/devstoreaccount1"
 EVENT = json.dumps({"no": "event"})
 
 
@@ -44,7 +44,7 @@ async def started(monkeypatch, storage):
 
 
 def without_tables(storage):
-    return re.sub(r"TableEndpoint=[^;]+", f"TableEndpoint={NOBODY}", storage)
+    return re.sub(r"TableEndpoint=[^;]+", f"TableEndpoint={UNREACHABLE}", storage)
 
 
 def waiting(storage, queue):
@@ -117,7 +117,7 @@ async def test_a_wrong_setting_costs_no_delivery_either(started, storage):
 
 
 async def test_where_the_queue_does_not_answer_either_the_host_delivers_again(started):
-    away = f"AccountName=a;AccountKey=bm8=;QueueEndpoint={NOBODY};TableEndpoint={NOBODY}"
+    away = f"AccountName=a;AccountKey=bm8=;QueueEndpoint={UNREACHABLE};TableEndpoint={UNREACHABLE}"
     started(AzureWebJobsStorage=away)
     with pytest.raises(StoreUnavailable):
         await study(study_message(STUDY))

@@ -1,4 +1,4 @@
-"""A storage account that does not answer is told within seconds: the queue waits, not the message in hand."""
+"""A storage account that does not answer is reported within seconds: the queue waits, not the message in hand."""
 
 import asyncio
 import time
@@ -11,10 +11,10 @@ from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import Locator, ObjectRef
 from sync.telemetry.telemetry import Telemetry
 
-NOBODY = "http://127.0.0.1:9/someaccount"
+UNREACHABLE = "http://127.0.0.1:9/someaccount"
 NO_STORAGE = (
     "DefaultEndpointsProtocol=http;AccountName=someaccount;AccountKey=bm8ga2V5;"
-    f"BlobEndpoint={NOBODY};QueueEndpoint={NOBODY};TableEndpoint={NOBODY}"
+    f"BlobEndpoint={UNREACHABLE};QueueEndpoint={UNREACHABLE};TableEndpoint={UNREACHABLE}"
 )
 OBJECT = ObjectRef(account="someaccount", container="dicom", name="x")
 

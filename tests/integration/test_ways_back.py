@@ -1,4 +1,4 @@
-"""The commands `backfill` and `replay` as somebody types them: real storage, a real FHIR server, processes."""
+"""The commands `backfill` and `replay` as an operator types them: real storage, a real FHIR server, processes."""
 
 import json
 import os
@@ -108,8 +108,8 @@ def test_fhir_is_filled_emptied_and_filled_again_without_any_function_app(place)
     place.upload()
     place.container.upload_blob("0/notes.txt", b"not DICOM")
 
-    foreseen = place.results("backfill", "--dry-run")["container dicom"]["counts"]
-    assert foreseen == {"new": STUDIES * EACH + 1}
+    expected = place.results("backfill", "--dry-run")["container dicom"]["counts"]
+    assert expected == {"new": STUDIES * EACH + 1}
     filled = place.results("backfill", "--project", status=1)  # the notes have a dead letter now
     assert filled["container dicom"]["counts"] == {"synced": STUDIES * EACH, "rejected": 1}
     assert filled["studies"]["counts"]["written"] >= STUDIES  # more if one grew while it was projected

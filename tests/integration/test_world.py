@@ -35,7 +35,7 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    try:  # one that nobody has reaped yet is dead all the same
+    try:  # one that is not reaped yet is dead all the same
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return True

@@ -41,7 +41,7 @@ SECRET = "c2VjcmV0LW9mLXRoZS1ob3NwaXRhbA=="
 MARK = re.escape(SECRET[:12])
 
 ADVISES = re.compile(
-    r"expected|should|is missing|use |remove|turn |is not set|leave it out|nobody reads|contain|finite"
+    r"expected|should|is missing|use |remove|turn |is not set|leave it out|there is no setting|contain|finite"
 )
 """Something that one can do, in each remark."""
 
@@ -194,7 +194,7 @@ def test_one_that_is_broken_is_named_with_what_to_do_and_nobody_else_is_blamed(v
         tried.append(value)
         with environment({variable: value}):
             found = remarks()
-        assert [each.text for each in found if not names(each, variable)] == [], "somebody else is blamed"
+        assert [each.text for each in found if not names(each, variable)] == [], "another setting is blamed"
         assert found
         assert [each.text for each in found if not ADVISES.search(each.text)] == []
         assert not any(re.search(MARK, each.text) for each in found)
@@ -353,7 +353,7 @@ def test_a_name_that_nobody_reads_is_named_and_no_character_of_it_does_harm(name
     assume("DICOM_SYNC_" + name.upper() not in {each.upper() for each in VARIABLES})
     with environment({}):
         (remark,) = remarks({"DICOM_SYNC_" + name: SECRET})
-    assert "nobody reads" in remark.text
+    assert "there is no setting" in remark.text
 
 
 def test_a_hostile_name_is_shown_without_its_characters(monkeypatch):

@@ -2,7 +2,7 @@
 Those who evaluate alerts, at once, dying at any call, with a storage that fails and channels that do.
 
 A scheduler decides at every port call who goes on, who dies there, and whose call fails, before it had its effect or
-after. Things break and are mended; in the end of each phase all evaluate in peace.
+after. Things break and are repaired; in the end of each phase all evaluate in peace.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Failing(Stepping):
 
 
 class Channel:
-    """Keeps what it got; may fail before it got it, and whoever sends may die after."""
+    """Keeps what it got; may fail before it got it, and the sender may die after."""
 
     def __init__(self, world: AlertWorld) -> None:
         self.got: list[Notice] = []
@@ -124,7 +124,7 @@ class AlertWorld:
         )
 
     def worker(self, *, outside: bool = False) -> Coroutine[Any, Any, Any]:
-        """Return the evaluation of a fresh process: of the app, or of somebody who watches from outside."""
+        """Return the evaluation of a fresh process: of the app, or of a watcher outside."""
         s = self.services()
         recorder = Recorder(s.telemetry, s.metrics, self.clock)
         return self.module.evaluate_alerts(s, recorder=recorder, channels=self.channels, outside=outside)
@@ -171,7 +171,7 @@ class AlertWorld:
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
-        """Nobody dies and nothing fails for the length of the block."""
+        """No process dies and nothing fails within the block."""
         kept = self.crash_rate, self.outage_rate, {name: each.fail_rate for name, each in self.channels.items()}
         self.crash_rate = self.outage_rate = 0.0
         for channel in self.channels.values():
@@ -189,7 +189,7 @@ class AlertWorld:
                 await self.run(self.worker(), self.worker())
 
     async def flap(self) -> None:
-        """What is broken looks mended again and again, never for as long as clearing takes, and everybody sees it."""
+        """What is broken looks repaired again and again, never as long as clearing takes; every process sees it."""
         with self.unharmed():
             for _ in range(3):
                 await self.late(broken=False)
@@ -220,7 +220,7 @@ def with_stops() -> Settings:
 
 
 async def always_second(module: ModuleType) -> AlertWorld:
-    """Let somebody outside begin just before the app, every time."""
+    """Let a watcher outside begin just before the app, every time."""
     world = AlertWorld(0, settings=with_stops(), module=module)
     for _ in range(12):
         first = world.slots.start(world.worker(outside=True), world._ended)
@@ -232,12 +232,12 @@ async def always_second(module: ModuleType) -> AlertWorld:
 
 
 async def stoppages(seed: int, **faults: Any) -> AlertWorld:
-    """Let the app stop twice while somebody watches from outside all the time."""
+    """Let the app stop twice while a watcher outside runs all the time."""
     world = AlertWorld(seed, settings=with_stops(), **faults)
     for runs in (True, False, True, True, False, False, True):
         if not runs:
             world.clock.advance(100)
-        world.may_die = 1  # a second death would keep the lease for so long that nobody could tell it from a stop
+        world.may_die = 1  # a second death would keep the lease for so long that it would look like a stop
         for _ in range(8):
             await world.run(world.worker(outside=True), *([world.worker()] if runs else []))
             world.clock.advance(30)

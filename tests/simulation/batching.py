@@ -1,7 +1,7 @@
 """
 The real batcher over a table that answers short, garbled, late or not at all: every writer hears of its own row.
 
-Time leaps, so a writer that waits for an outcome nobody owes any more ends the run at once.
+Time leaps, so a writer that waits for an outcome that will never come ends the run at once.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class LyingTable:
 
 
 def schedule(seed: int, module: ModuleType = batching) -> list[str]:
-    """Let many write at once through a bad network, each until it is told that its row is there; say what is wrong."""
+    """Let many write at once through a bad network, each until its row is confirmed; return what is wrong."""
     rng = random.Random(seed)
     wrong: list[str] = []
 

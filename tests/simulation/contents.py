@@ -1,4 +1,4 @@
-"""What somebody puts into the objects of a simulated world."""
+"""The contents of objects in a simulated world."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNREADABLE = b"not a DICOM file"
 
 @dataclass(frozen=True)
 class Content:
-    """What somebody puts into an object."""
+    """The content of one object."""
 
     study: str
     patient: str

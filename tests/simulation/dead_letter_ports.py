@@ -55,7 +55,7 @@ class Fhir:
 
 
 class Operator:
-    """Somebody with a command, as the letters and the queues see him: what he was shown, took away and asked for."""
+    """An operator with a command, as seen by dead letters and queues: what was shown, removed and asked for."""
 
     def __init__(self, world: Any, who: str, *, discards: bool) -> None:
         self.world, self.who, self.discards = world, who, discards

@@ -20,7 +20,7 @@ async def poison_overtaken(world: LetterWorld) -> None:
 
 
 async def refused_again(world: LetterWorld) -> None:
-    """A message is refused once more, by a worker with former settings, while somebody retries its letter."""
+    """A message is refused once more, by a worker with former settings, while an operator retries its dead letter."""
     event = events(world.put(REFS[2], Content("1", "P1", "11")))
     world.object_messages += [(event, 1), (event, 1)]
     await world.slots.go(world.deliver_object())
@@ -34,7 +34,7 @@ async def refused_again(world: LetterWorld) -> None:
 
 
 async def died_discarding(world: LetterWorld) -> None:
-    """Somebody dies just after a letter was taken away."""
+    """A command dies just after it removed a dead letter."""
     world.object_messages.append((GARBAGE, 1))
     await world.slots.go(world.deliver_object())
     operator = world.command(Selection(), discards=True)

@@ -1,15 +1,15 @@
 """
 Random schedules over dead letters: things fail for several reasons, and operators retry and discard meanwhile.
 
-    an object that is no DICOM file, until somebody replaces it          the event that says so is lost
-    a defect that an object or a study meets, until it is mended         nobody says so: messages are poison by then
-    a study that FHIR refuses, until it does no more                     nobody says so
-    a container that is not configured, until it is                      nobody says so
-    a message that nobody can read                                       for ever
+    an object that is no DICOM file, until it is replaced                the event of the new one is lost
+    a defect that an object or a study meets, until it is repaired       no event: messages are poison by then
+    a study that FHIR refuses, until it does no more                     no event
+    a container that is not configured, until it is                      no event
+    a message that cannot be parsed                                      for ever
 
 Deliveries, retries, discards, replays and deaths at any port call run beside one another. When all is quiet, whatever
-is not as it should be has a letter; when the causes are mended and everything is retried, it is as it should be, and
-no letter is left. Who discards never takes a letter away that he has not seen, and is in the audit trail.
+is not as it should be has a dead letter; when the causes are repaired and everything is retried, it is as it should be,
+and no dead letter is left. A discard never removes a dead letter that the operator has not seen, and is audited.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.worlds import events, ports_of
 
 MAX_STEPS = 6_000
 MOST_ATTEMPTS = 3
-"""After so many a message is poison."""
+"""After this number of attempts a message is poison."""
 
 GARBAGE = "Doe^Jane"
 CONTAINERS = ("dicom", "more")
@@ -74,7 +74,7 @@ class LetterWorld:
         self.wrong: list[str] = []
         self.discarded: dict[Key, list[str]] = {}
         self.given_up: set[str] = set()
-        """Names of objects and keys of studies of which somebody discarded a letter."""
+        """Names of objects and keys of studies with a discarded dead letter."""
 
     def process(self, **own: Any) -> Services:
         """Start a process on this state: every delivery may be one of another worker."""
@@ -104,7 +104,7 @@ class LetterWorld:
         return Change(object=ref, action=Action.DELETED)
 
     def happen(self) -> None:
-        """Somebody changes an object or two; one message tells of it, perhaps twice."""
+        """One or two objects change; one message reports it, perhaps twice."""
         changes = []
         for _ in range(self.rng.choice((1, 1, 2))):
             ref = self.rng.choice(REFS)
@@ -113,7 +113,7 @@ class LetterWorld:
         text = events(*changes)
         self.object_messages += [(text, 1)] * self.rng.choice((1, 1, 1, 2))
 
-    def break_or_mend(self) -> None:
+    def break_or_repair(self) -> None:
         """One of the causes comes or goes."""
         cause, what = self.rng.choice(
             [(self.defects, ref) for ref in REFS]
@@ -123,8 +123,8 @@ class LetterWorld:
         )
         cause ^= {what}
 
-    def mend(self) -> None:
-        """All causes go, and nothing tells of it."""
+    def repair(self) -> None:
+        """All causes go, without an event."""
         for cause in (self.defects, self.refused, self.stuck):
             cause.clear()
         self.containers |= set(CONTAINERS)
@@ -164,7 +164,7 @@ class LetterWorld:
             {"objects": self.object_messages, "studies": self.study_messages}[queue].append((text, attempt + 1))
 
     def operate(self) -> None:
-        """Somebody retries or discards: a letter, those of a code, or all."""
+        """An operator retries or discards: one dead letter, those of a code, or all."""
         self.command(self._selection(), discards=self.discards and self.rng.random() < 0.4)
 
     def retry_all(self) -> None:
@@ -215,7 +215,7 @@ class LetterWorld:
         left = {"happen": self.rng.randint(2, 5), "break": self.rng.randint(0, 4), "operate": self.rng.randint(1, 5)}
         left |= {"replay": self.rng.randint(0, 2), "garbage": self.rng.randint(0, 1), "sweep": self.rng.randint(0, 2)}
         for _ in range(self.rng.randint(0, 3)):
-            self.break_or_mend()
+            self.break_or_repair()
         crash_rate = self.rng.choice((0.0, 0.01, 0.03, 0.1))
         for _ in range(MAX_STEPS):
             self.collect()
@@ -256,7 +256,7 @@ class LetterWorld:
             case "garbage":
                 self.object_messages.append((GARBAGE, 1))
             case "break":
-                self.break_or_mend()
+                self.break_or_repair()
             case "object":
                 self.deliver_object()
             case "study":
@@ -343,7 +343,7 @@ async def _play(world: LetterWorld) -> list[str]:
     await world.chaos()
     await world.calm()
     wrong = await world.unaccounted()
-    world.mend()
+    world.repair()
     for round_number in range(6):
         world.retry_all()
         await world.slots.rest()

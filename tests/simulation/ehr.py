@@ -1,4 +1,4 @@
-"""Somebody else who writes to the same FHIR service."""
+"""Another system that writes to the same FHIR service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.worlds import ehr_patient, ehr_study
 
 @dataclass
 class Ehr:
-    """Somebody else who writes to the same FHIR service: a study and its patient, and the patient of another."""
+    """Another system that writes to the same FHIR service: a study and its patient, and the patient of another."""
 
     study: str = "ehr-study"
     knows_p1: bool = False

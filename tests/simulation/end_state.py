@@ -54,7 +54,7 @@ def _comparable(w: World, resource: dict[str, Any]) -> dict[str, Any]:
         return body if left and left.values() else {"note": resource.get("note"), "subject": resource["subject"]}
     if resource["id"].startswith("ehr"):
         return _comparable_person(w, body)
-    return {k: v for k, v in body.items() if k != "note"}  # a note of somebody goes with a study that goes
+    return {k: v for k, v in body.items() if k != "note"}  # a client's note goes with a study that goes
 
 
 def _comparable_person(w: World, person: dict[str, Any]) -> dict[str, Any]:

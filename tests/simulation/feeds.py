@@ -1,9 +1,9 @@
 """
 Random schedules over a change feed: two readers and a replay, lookers beside them, and every port call may be the last.
 
-The service is the truth. Somebody stores, updates, deletes and stores again while readers under way hold pages that are
-older than what others wrote already. When all is read, the ledger must be what the service holds, and whoever projects
-by the marks must have seen it.
+The service is the truth. A client stores, updates, deletes and stores again while readers under way hold pages that are
+older than what others wrote already. When all is read, the ledger must be what the service holds, and the projection
+of dirty studies must have seen it.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class Actor:
 
     steps: Any
     again: Callable[[], Coroutine[Any, Any, Any]] | None
-    holder: str = "nobody"
+    holder: str = "no one"
 
 
 @dataclass(frozen=True)
 class Behind(Clock):
-    """A clock that is so many seconds late."""
+    """A clock that is some seconds late."""
 
     clock: ManualClock
     seconds: float
@@ -192,7 +192,7 @@ class FeedWorld:
     # What happens.
 
     def happen(self) -> None:
-        """Somebody does something at the service."""
+        """A client does something at the service."""
         self.pass_time(self.rng.choice((0, 0, 1, 5, 20, 120)))
         self.changes += 1
         study, sop = self.rng.choice(STUDIES), self.rng.choice(SOPS)
@@ -228,7 +228,7 @@ class FeedWorld:
 
     def may_die(self, actor: Actor) -> bool:
         """
-        Tell whether somebody takes up what the actor leaves: its message, or the next holder of its lease.
+        Tell whether another actor takes up what this one leaves: its message, or the next holder of its lease.
 
         A reader that stalls for longer than its lease and then dies between two writes is for `verify` to find.
         """
@@ -244,7 +244,7 @@ class FeedWorld:
             actor = Actor(kind(), kind)
         self.actors.append(actor)
         if self.rng.random() < 0.2:
-            self.pass_time(LEASE)  # somebody presumed dead may go on beside the next one
+            self.pass_time(LEASE)  # a holder presumed dead may go on beside the next one
 
     def pass_time(self, seconds: float) -> None:
         """Let rows that are held back appear before they would be later than rows ever are."""
@@ -281,7 +281,7 @@ class FeedWorld:
             if rows != held:
                 return f"ledger has {len(rows)} rows instead of {len(held)}, or old ones"
             if self.shown.get(study, {}) != held:
-                return "nobody was told"
+                return "the study was not marked dirty"
         return None
 
 

@@ -72,7 +72,7 @@ def overtaken_between_claim_and_row(w: World) -> None:
 
 
 def late_dead_letter(w: World) -> None:
-    """A delivery writes its dead letter after the object was mended and settled by another, and dies."""
+    """A delivery writes its dead letter after the object was repaired and settled by another, and dies."""
     w.change("a/1", UNREADABLE)
     slow = begin_object(w)
     until(w, slow, lambda call: call[0] == "put" and isinstance(call[1], DeadLetter))  # there is an event before it
@@ -290,7 +290,7 @@ def call_target(w: World) -> str:
 
 
 def beside_an_ehr(w: World, policy: str) -> None:
-    """Let somebody else keep Patients, and the policy be another one."""
+    """Let an EHR keep Patients, and the policy be another one."""
     w.ehr, w.next_policy = Ehr(), policy
     for resource in w.ehr.resources():
         w.create(resource)
@@ -306,7 +306,7 @@ def begin(w: World, study: StudyRef) -> Actor:
 
 
 def replay(w: World, study: StudyRef) -> None:
-    """Somebody asks for the study to be compared with what FHIR holds."""
+    """An operator asks for the study to be compared with what FHIR holds."""
     w.start_replay(study)
     finish(w, w.actors[-1])
 

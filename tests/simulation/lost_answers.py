@@ -193,7 +193,7 @@ def report_changed_alone(w: World) -> None:
 
 
 def back_in_a_former_state(w: World) -> None:
-    """A study comes, goes and comes back as it was: whoever keeps events by their id has to see all three."""
+    """A study comes, goes and comes back as it was: a consumer that keeps events by id has to see all three."""
     for content in (ONE, None, ONE):
         w.change("a/1", content)
         settle(w)

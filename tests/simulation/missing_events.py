@@ -1,9 +1,9 @@
 """
-Random schedules over the walk that looks for silence: events are late or lost, walkers die, objects come and go.
+Random schedules over the walk that looks for missing events: events are late or lost, walkers die, objects come and go.
 
-Whoever knows everything says when an object is silent: it has been there for longer than an event may take, nothing
-waits that would tell of it, and the sync knows neither it as it is nor a letter of it. What the walk tells must have
-been so; what is so must be told within one walk, and no longer when one more has passed.
+The test, which knows everything, decides when the event of an object is missing: it has been there for longer than an
+event may take, no message waits for it, and the sync holds neither its present version nor a dead letter. What the walk
+reports must have been missing; what is missing must be reported within one walk, and no longer one walk after it ended.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Listing:
 
 
 class SilenceWorld:
-    """Objects, events on their way, and a sync that looks at what it is told of."""
+    """Objects, events on their way, and a sync that inspects the objects of its events."""
 
     def __init__(self, seed: int, module: ModuleType) -> None:
         self.rng = random.Random(seed)
@@ -57,7 +57,7 @@ class SilenceWorld:
         self.objects = self.store.objects = MemoryObjects(self.clock, containers=CONTAINERS)
         self.settings = SETTINGS.model_copy(update={"containers": CONTAINERS})
         self.on_their_way: list[Change] = []
-        """Events that nobody has put into the queue yet."""
+        """Events that are not in the queue yet."""
         self.waiting: list[Change] = []
         """Events in the queue, and those that are being dealt with."""
         self.ever: set[str] = set()
@@ -76,7 +76,7 @@ class SilenceWorld:
     # What happens.
 
     def change(self) -> None:
-        """Somebody puts or deletes an object; the event that tells of it may be lost."""
+        """An object is put or deleted; its event may be lost."""
         self.clock.advance(1)
         container = self.rng.choice(CONTAINERS)
         ref = ObjectRef(account="memory", container=container, name=self.rng.choice(NAMES))
@@ -114,7 +114,7 @@ class SilenceWorld:
     def tick(self) -> None:
         self.clock.advance(self.rng.choice((5, 30, 100, 200)))
 
-    # What is so, and what is told.
+    # The truth, and what is reported.
 
     def silent(self) -> set[str]:
         """Since when objects are silent that are."""
@@ -136,10 +136,10 @@ class SilenceWorld:
         return row.value.position.get("unseen_since") if row is not None else None
 
     def inspection(self) -> None:
-        """Note what is silent, and whether what is told ever was."""
+        """Note which events are missing, and whether each reported one ever was."""
         self.ever |= self.silent()
         if self.told() not in {None, *self.ever}:
-            self.wrong.append("silence is told of an object that never was silent")
+            self.wrong.append("a missing event is reported of an object that never lacked one")
 
     def pages(self) -> int:
         """Calls that a whole walk takes."""
@@ -199,12 +199,12 @@ async def _play(world: SilenceWorld) -> list[str]:
     await world.see_all()
     await world.walks(2 * world.pages())
     if world.told() is not None:
-        world.wrong.append("silence is told though all was seen")
+        world.wrong.append("a missing event is reported though all were seen")
     world.change()
     world.clock.advance((missing_events.RECENT + timedelta(hours=1)).total_seconds())
     await world.walks(2 * world.pages())
     if world.told() is not None:
-        world.wrong.append("silence is told of what was there long before")
+        world.wrong.append("a missing event is reported of an object from before the start")
     return world.wrong
 
 

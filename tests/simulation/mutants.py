@@ -184,14 +184,14 @@ MUTANTS = [
         BACK_AND_FORTH,
     ),
     Mutant(
-        "a pass that is asked to distrusts the record",
+        "an attempt that is asked to bypasses the cached projection",
         "sync.pipeline",
         " and not dirty.value.bypass_cache\n",
         "\n",
         interleavings.lost_and_replayed,
     ),
     Mutant(
-        "the order to distrust stays in the row, not in a message",
+        "the order to bypass the cache stays in the row, not in a message",
         "sync.protocol.dirty_studies",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)\n",
         "        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None, bypass_cache=False)\n",

@@ -81,7 +81,7 @@ MUTANTS = [
         lost_answers.report_changed_alone,
     ),
     Mutant(
-        "a former state is told by an event of its own",
+        "a return to a former state has an event of its own",
         "sync.protocol.outbox",
         '    name = digest("study", after.study.key, str(times + 1), state)\n',
         '    name = digest("study", after.study.key, state)\n',

@@ -1,7 +1,7 @@
 """
 Random schedules over the real pipeline.
 
-A seeded scheduler picks what happens next: somebody changes an object, a message is delivered (perhaps twice), a
+A seeded scheduler picks what happens next: an object changes, a message is delivered (perhaps twice), a
 running delivery takes one more port call, or crashes there and is delivered again. When nothing is left to do, FHIR,
 the dead letters and the ledger must equal those of a clean world that sees only the objects as they are in the end.
 """
@@ -121,7 +121,7 @@ class Scenario:
 
 
 SHARED = Scenario(refusals=(0, 0, 1, 2), notes=(0, 1, 3), ehr=True)
-"""Somebody else writes to the same FHIR service, and it refuses a transaction now and then."""
+"""Another system writes to the same FHIR service, and it refuses a transaction now and then."""
 
 POLICIES = ("link-or-create", "update", "reference-only")
 UPDATE = replace(SHARED, contents=(*CONTENTS, Content("3", "P2", "31"), Content("4", "P2", "41")), policy=("update",))
@@ -137,7 +137,7 @@ SLOW = replace(
 """Studies are not due yet when their messages come, writes take effect late, and some only in part."""
 
 SWITCH = replace(UPDATE, policy=POLICIES, next_policy=POLICIES)
-"""Somebody changes the policy while deliveries are under way."""
+"""The policy changes while deliveries are under way."""
 
 
 def schedule(

@@ -69,7 +69,7 @@ class Turns:
         await self.rest()
 
     async def go(self, number: int, *before: str, calls: int = 10_000) -> None:
-        """Let one actor make so many calls, or come to its first call of one of these names, or to its end."""
+        """Let one actor make ``calls`` calls, or come to its first call of one of these names, or to its end."""
         await self.rest()
         for _ in range(calls):
             mine = next((call for call in self._waiting() if call.actor == number), None)

@@ -1,5 +1,5 @@
 """
-Raised once, cleared once, whoever evaluates and whatever dies in between; a rule less, not.
+Raised once, cleared once, whichever process evaluates or dies in between; without a rule, not.
 
 What was sent twice must be the same notice with the same id, and that only after a death or an answer that was lost.
 """
@@ -77,7 +77,7 @@ async def test_who_watches_from_outside_rings_once_when_the_app_stops_and_once_w
         assert told(world, "alert.stopped") == [["raised", "cleared"] * 2] * 2, seed
 
 
-async def test_an_app_that_always_finds_somebody_else_at_it_is_not_taken_for_stopped():
+async def test_an_app_that_never_gets_the_lease_is_not_taken_for_stopped():
     assert told(await always_second(evaluation), "alert.stopped") == [[], []]
 
 
@@ -192,7 +192,7 @@ MUTANTS = {
         "app_ran_at(lease.position) or s.clock.now()",
         _stoppages_are_wrong,
     ),
-    "an app that finds somebody else at it says that it runs": (
+    "an app that does not get the lease says that it runs": (
         "                await _sign(s)\n",
         "                pass\n",
         _a_running_app_is_overlooked,
@@ -222,4 +222,4 @@ async def test_without_the_rule_something_is_lost_or_made_up(rule):
     for seed in range(10 * SEEDS):
         if await shows(seed, module):
             return
-    pytest.fail(f"nobody noticed that this rule was gone: {rule}")
+    pytest.fail(f"no schedule caught that this rule was gone: {rule}")

@@ -1,4 +1,4 @@
-"""Whatever a table answers to a transaction, no writer waits for ever and none is told what is not so."""
+"""Whatever a table answers to a transaction, no writer waits for ever and none gets a wrong outcome."""
 
 import os
 

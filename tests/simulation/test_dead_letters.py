@@ -16,7 +16,7 @@ ACTIONS = "sync.dead_letters.actions"
 
 @pytest.mark.parametrize("discards", [False, True], ids=["retries", "discards"])
 @pytest.mark.parametrize("block", range(5))
-def test_every_schedule_leaves_a_letter_of_what_fails_and_none_of_what_is_mended(block, discards):
+def test_every_schedule_leaves_a_letter_of_what_fails_and_none_of_what_is_repaired(block, discards):
     seeds = range(block * SCHEDULES // 5, (block + 1) * SCHEDULES // 5)
     assert {seed: wrong for seed in seeds if (wrong := schedule(seed, discards=discards))} == {}
 

@@ -33,7 +33,7 @@ class Yielding:
 
 
 def happen(world, rng, entries):
-    """Let somebody store, store again, update and delete until there are so many entries more."""
+    """Store, store again, update and delete until there are ``entries`` entries more."""
     service = world.service
     until = len(service.rows) + entries
     while len(service.rows) < until:

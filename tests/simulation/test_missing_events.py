@@ -1,4 +1,4 @@
-"""What is told of silence was so, and what is so is told, whoever dies and whatever is late; a rule less, not."""
+"""What is reported missing is missing, and what is missing is reported, in every schedule; without a rule, not."""
 
 import os
 
@@ -31,7 +31,7 @@ MUTANTS = {
         "now - RECENT < listed.last_modified < now - grace",
         "listed.last_modified < now - grace",
     ),
-    "nobody can tell while events wait": (
+    "nothing is known while events wait": (
         "    if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):\n        return\n",
         "",
     ),
@@ -48,7 +48,7 @@ MUTANTS = {
         "if unseen and await _is_as_listed(listed, s):",
         "if unseen:",
     ),
-    "silence is told as soon as its page is passed": (
+    "a missing event is reported as soon as its page is passed": (
         '"token": page.token, "found": oldest, "unseen_since": unseen_since}',
         '"token": page.token, "found": oldest, "unseen_since": position.get("unseen_since")}',
     ),

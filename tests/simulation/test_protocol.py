@@ -57,7 +57,7 @@ def test_a_rare_interleaving_ends_as_if_nothing_had_happened(script):
 
 @pytest.mark.parametrize("mutant", [*MUTANTS, *OF_ANSWERS], ids=lambda mutant: mutant.rule.replace(" ", "_"))
 def test_a_protocol_without_this_rule_is_caught(mutant: Mutant):
-    assert _is_caught(mutant), f"nobody noticed the missing rule: {mutant.rule}"
+    assert _is_caught(mutant), f"no schedule caught the missing rule: {mutant.rule}"
 
 
 def _is_caught(mutant: Mutant) -> bool:

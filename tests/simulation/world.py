@@ -42,7 +42,7 @@ SETTINGS = Settings(
 )
 
 LATEST = timedelta(seconds=0.9 * FIRST_BACK_OFF)
-"""How much later than its time-out a write may take effect: whoever failed waits for longer before it looks."""
+"""How much later than its time-out a write may take effect: a failed writer waits for longer before it reads."""
 
 LONG_PACE = 100.0
 """Seconds between two steps of a schedule: longer than anything waits."""
@@ -59,13 +59,13 @@ class Faults:
     sweeps: int = 0
     """Sweeps at bad times: each starts one more projector beside those under way."""
     haste: float = 1.0
-    """How readily somebody changes an object while deliveries are under way."""
+    """How readily an object changes while deliveries are under way."""
     refusals: int = 0
-    """Transactions that FHIR refuses for once; the study is parked, and somebody retries it in the end."""
+    """Transactions that FHIR refuses for once; the study is dead-lettered, and an operator retries it in the end."""
     notes: int = 0
-    """Notes that somebody writes into a study at bad times."""
+    """Notes that another client writes into a study at bad times."""
     late: int = 0
-    """Transactions that nobody hears of, and that take effect some seconds later."""
+    """Transactions whose answer is lost, and that take effect some seconds later."""
     halves: int = 0
     """Transactions of which a server without real ones applies a part, and fails."""
 
@@ -89,10 +89,10 @@ class World:
     varied: bool = False
     """Whether the FHIR server may also check references, or not be atomic."""
     ehr: Ehr | None = None
-    """What somebody else keeps in the FHIR service."""
+    """What another system keeps in the FHIR service."""
     policy: str = "link-or-create"
     next_policy: str | None = None
-    """What somebody will set the policy to while deliveries are under way."""
+    """The policy that is set while deliveries are under way."""
     quiet: float = 0.0
     """Quiet period in seconds; above 0 a study may be found not due yet."""
     pace: float = LONG_PACE
@@ -169,7 +169,7 @@ class World:
 
     def _land(self, transaction: tuple[datetime, list[FhirWrite]]) -> None:
         self.under_way.remove(transaction)
-        with suppress(FhirConflict, FhirRejected):  # nobody hears of it
+        with suppress(FhirConflict, FhirRejected):  # its answer is lost
             run(self.fhir.transact(transaction[1]))
 
     # What the outside does.
@@ -189,7 +189,7 @@ class World:
                     run(self.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource["id"])]))
 
     def note(self) -> None:
-        """Somebody writes a note into each study there is; into the EHR's, and its Patients, it is for good."""
+        """Another client writes a note into each study there is; into the EHR's, and its Patients, it is for good."""
         text = {"text": f"note {self.faults.notes}"}
         for study in list(self.fhir.resources("ImagingStudy")):
             self.create({**study, "note": [*study.get("note", []), text]})
@@ -206,7 +206,7 @@ class World:
             self.create(self.ehr.patients()[-1])
 
     def switch(self) -> None:
-        """Somebody sets another policy; deliveries under way go on with the old one, the next ones have the new."""
+        """An operator sets another policy; deliveries under way go on with the old one, the next ones have the new."""
         self.policy, self.next_policy, self.late = self.next_policy or self.policy, None, True
         self.policies.add(self.policy)
         self.services = self.new_services(step=True)
@@ -266,9 +266,11 @@ class World:
         self.study_messages += [(dirty.study, 1) for dirty in self.store.dirty.table.values()]
 
     def replay(self) -> bool:
-        """Somebody retries what is parked, and projects all anew if EHR or policy are other than before; once each."""
-        parked = {letter.subject for letter in self.store.dead_letters.table.values() if letter.kind.value == "study"}
+        """An operator retries dead letters, and projects all again if EHR or policy have changed; once each."""
+        dead_lettered = {
+            letter.subject for letter in self.store.dead_letters.table.values() if letter.kind.value == "study"
+        }
         late, self.late = self.late, False
-        again = [p.study for p in self.store.projections.table.values() if late or p.study.key in parked]
+        again = [p.study for p in self.store.projections.table.values() if late or p.study.key in dead_lettered]
         self.study_messages += [(study, 2) for study in again]
         return bool(again)

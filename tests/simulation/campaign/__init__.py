@@ -6,5 +6,5 @@ A campaign of mutants over the core: small edits of the code that some test shou
     `plugin`     the same mutant below pytest, for what the simulation does not meet
     `explained`  mutants that change nothing that matters, and why
 
-``make mutants`` takes a sample by seed and ends after so many seconds; ADR 0040 says why no kept tool does it.
+``make mutants`` takes a sample by seed and ends after some seconds; ADR 0040 says why no kept tool does it.
 """

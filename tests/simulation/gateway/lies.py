@@ -106,7 +106,7 @@ class Gateway:
         self._until = 0.0
 
     def begin(self) -> None:
-        """Lie in one way until it is told to stop."""
+        """Lie in one way, without an end."""
         self._mood, self._until = self.rng.choice(self.only), float("inf")
 
     def mood(self) -> str | None:

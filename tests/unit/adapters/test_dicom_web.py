@@ -21,7 +21,7 @@ URL = "http://pacs.example/base"
 
 
 class Server:
-    """Answers as it is told, by path; keeps what it was asked."""
+    """Answers as configured, by path; keeps the requests."""
 
     missing = httpx.Response(404)
 

@@ -1,4 +1,4 @@
-"""A FHIR service is told from any web page, and what it lacks of what we use is named."""
+"""A FHIR service is distinguished from any web page, and what it lacks of what we use is named."""
 
 import httpx
 import pytest

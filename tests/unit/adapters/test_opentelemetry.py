@@ -1,4 +1,4 @@
-"""What is exported: every instrument and span as the tables say, nothing else, and nothing where nobody listens."""
+"""What is exported: every instrument and span as the tables say, nothing else, and nothing where no exporter is set."""
 
 import re
 import subprocess

@@ -17,7 +17,7 @@ PAUSE = {"action": "pause", "why": "FHIR moves"}
 
 @pytest.fixture
 def w():
-    return MemoryWorld()  # nobody may operate over HTTP
+    return MemoryWorld()  # no one may operate over HTTP
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def test_what_a_button_does_is_kept_with_the_name_of_the_user(w):
         asked = await (await browser.get("/dashboard/confirm?action=pause")).text()
         assert "Who are you?" not in asked
         own = {"Sec-Fetch-Site": "same-origin"}
-        forged = {"X-DICOM-Sync-Operator": "somebody else"}
+        forged = {"X-DICOM-Sync-Operator": "another operator"}
         done = await browser.post("/dashboard/act", data=PAUSE, headers=own | forged)
         assert "Projection is paused" in await done.text()
     assert (await projection_pause(w.services)).who == "ada"

@@ -26,7 +26,7 @@ BINDINGS = Path(__file__).parents[2] / "data" / "bindings.json"
 
 def running(world):
     return SimpleNamespace(
-        services=world.s, recorder=world.recorder, channels={"somebody": world}, listing=world.w.store.objects
+        services=world.s, recorder=world.recorder, channels={"channel": world}, listing=world.w.store.objects
     )
 
 

@@ -1,4 +1,4 @@
-"""What an operator sees and does: a retry heals what is mended, a discard leaves a trail, neither loses anything."""
+"""What an operator sees and does: a retry succeeds after a repair, a discard leaves a trail, neither loses anything."""
 
 import json
 from dataclasses import replace

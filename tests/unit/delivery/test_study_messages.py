@@ -173,7 +173,7 @@ async def test_an_unexpected_exception_in_a_projection_keeps_its_text_to_itself(
     assert "Doe" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_refused_study_is_parked_after_a_second_try_and_others_go_on(w):
+async def test_a_refused_study_is_dead_lettered_after_a_second_try_and_others_go_on(w):
     await objects(w, w.put("a"), w.put("b", study="2.25.2"))
     w.fhir.failures = [FhirRejected("422 invalid Patient.name")] * 2
     await studies(w)
@@ -193,7 +193,7 @@ async def test_a_refusal_that_the_record_caused_heals_at_once(w):
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-async def test_the_next_mark_of_a_parked_study_heals_it(w, attempt):
+async def test_the_next_mark_of_a_dead_lettered_study_heals_it(w, attempt):
     await objects(w, w.put("a"))
     w.fhir.failures = [FhirRejected("422")] * 2
     await studies(w)
@@ -203,7 +203,7 @@ async def test_the_next_mark_of_a_parked_study_heals_it(w, attempt):
     assert w.dead_letters() == []
 
 
-async def test_a_redelivery_alone_heals_a_parked_study(w):
+async def test_a_redelivery_alone_heals_a_dead_lettered_study(w):
     await objects(w, w.put("a"))
     w.fhir.failures = [FhirRejected("422")] * 2
     await studies(w)
@@ -212,7 +212,7 @@ async def test_a_redelivery_alone_heals_a_parked_study(w):
     assert w.dead_letters() == []
 
 
-async def test_a_study_parked_before_an_outage_heals_after_it(w):
+async def test_a_study_dead_lettered_before_an_outage_heals_after_it(w):
     await objects(w, w.put("a"))
     w.fhir.failures = [FhirRejected("422")] * 2
     await studies(w)
@@ -227,7 +227,7 @@ async def test_a_study_parked_before_an_outage_heals_after_it(w):
     assert w.imaging_study() is not None
 
 
-async def test_a_study_marked_while_it_is_parked_is_projected_again(w):
+async def test_a_study_marked_while_it_is_dead_lettered_is_projected_again(w):
     await objects(w, w.put("a"))
     w.fhir.failures = [FhirRejected("422")] * 2
     put = w.store.dead_letters.put
@@ -244,7 +244,7 @@ async def test_a_study_marked_while_it_is_parked_is_projected_again(w):
     assert w.outstanding() == []
 
 
-async def test_a_parked_study_whose_objects_all_go_leaves_nothing(w):
+async def test_a_dead_lettered_study_whose_objects_all_go_leaves_nothing(w):
     await objects(w, w.put("a"))
     w.fhir.failures = [FhirRejected("422")] * 2
     await studies(w)

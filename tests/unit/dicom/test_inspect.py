@@ -19,7 +19,7 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Service:
-    """A DICOM service that holds what it is told."""
+    """A DICOM service that holds what the test gives it."""
 
     account: str = "pacs.example"
     held: dict[str, dict] = field(default_factory=dict)

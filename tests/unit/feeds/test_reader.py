@@ -239,7 +239,7 @@ async def test_metadata_that_are_none_make_a_dead_letter_that_the_next_entry_cle
     assert world.dead_letters() == [("object", "header.unreadable")]
     del world.service.entry
     world.clock.advance(1)
-    world.service.update("", uid(1), described("mended"))
+    world.service.update("", uid(1), described("repaired"))
     await read(world)
     assert world.dead_letters() == []
     assert world.held(1) == {uid(1, 1, 1)}

@@ -1,4 +1,4 @@
-"""HAPI is built once and whole, or not at all, and whoever lacks a tool is told which."""
+"""HAPI is built once and whole, or not at all, and a missing tool is named."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor

@@ -27,7 +27,7 @@ def test_the_patient_is_built_from_all_studies_that_are_known():
     other = StudyRef(study_instance_uid="1.2.840.99999.2")
     claim = claim_patient(other, [row(study=other, StudyDate=["20990101"], PatientName=["Later^Tina"])], SETTINGS)
     later = PatientRow(patient_key=claim.key, study=other, study_date=claim.study_date, attributes=claim.attributes)
-    stranger = PatientRow(patient_key="other", study=other, study_date="2099-01-01", attributes={})
-    bundle, findings = build_bundle(STUDY, [row()], SETTINGS, patient_rows=[later, stranger])
+    unrelated = PatientRow(patient_key="other", study=other, study_date="2099-01-01", attributes={})
+    bundle, findings = build_bundle(STUDY, [row()], SETTINGS, patient_rows=[later, unrelated])
     assert bundle["entry"][0]["resource"]["name"][0]["family"] == "Later"
     assert [f.code for f in findings] == ["patient.conflicting_values"]

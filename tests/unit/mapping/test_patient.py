@@ -154,8 +154,8 @@ def test_removed_identity_is_a_security_label():
 
 
 def test_a_patient_without_anything_is_still_valid():
-    nobody = PatientRow(patient_key="k", study=STUDY, study_date="", attributes={})
-    assert built(nobody).resource == {"resourceType": "Patient", "id": "pt-k"}
+    unnamed = PatientRow(patient_key="k", study=STUDY, study_date="", attributes={})
+    assert built(unnamed).resource == {"resourceType": "Patient", "id": "pt-k"}
 
 
 BORN = {"PatientBirthDate": ["19521103"], "PatientBirthTime": ["0415"]}

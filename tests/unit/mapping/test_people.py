@@ -9,7 +9,7 @@ ROLE = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 
 
 def person(code, designator="99HOSP", **more):
-    item = {"CodeValue": [code], "CodingSchemeDesignator": [designator], "CodeMeaning": ["Somebody"]}
+    item = {"CodeValue": [code], "CodingSchemeDesignator": [designator], "CodeMeaning": ["A reader"]}
     return {"PersonIdentificationCodeSequence": [item], **more}
 
 
@@ -38,7 +38,7 @@ def test_readers_are_paired_with_their_ids_if_there_are_as_many():
 
 def test_an_id_alone_is_a_reference_and_an_empty_one_is_none():
     made = study_of(row(PhysiciansReadingStudyIdentificationSequence=[person("7", "DCM"), {}]))
-    assert [one["display"] for one in made["interpreter"]] == ["Somebody"]
+    assert [one["display"] for one in made["interpreter"]] == ["A reader"]
     assert "interpreter" not in study_of(row(NameOfPhysiciansReadingStudy=["^^^^", " "]))
 
 

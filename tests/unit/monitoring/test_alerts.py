@@ -1,4 +1,4 @@
-"""Each rule of the table is raised by what it is for, says so, and is cleared when that is mended."""
+"""Each rule of the table is raised by what it is for, says so, and is cleared when that is repaired."""
 
 import json
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
 
 class Watched:
-    """A world with a timer, and somebody who is told."""
+    """A world with a timer and a channel."""
 
     def __init__(self, **settings):
         self.w = MemoryWorld(**settings)
@@ -36,7 +36,7 @@ class Watched:
             await self.evaluate()
 
     async def evaluate(self, *, outside=False):
-        channels = {"somebody": self}
+        channels = {"channel": self}
         return await evaluate_alerts(self.s, recorder=self.recorder, channels=channels, outside=outside)
 
     def told(self):
@@ -326,5 +326,5 @@ async def test_a_failing_source_keeps_nobody_from_being_warned():
 
     world = Watched()
     await old_study(world)
-    await watch(world.s, recorder=world.recorder, channels={"somebody": world}, listing=Broken())
+    await watch(world.s, recorder=world.recorder, channels={"channel": world}, listing=Broken())
     assert world.told() == [("raised", "alert.lag")]

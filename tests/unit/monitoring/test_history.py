@@ -119,7 +119,7 @@ async def test_a_chart_has_a_point_for_every_step_and_none_where_nothing_was_mea
 
 
 async def measured_hours(hours):
-    """A world in which two workers have measured something each minute of so many hours."""
+    """A world in which two workers have measured something each minute of ``hours`` hours."""
     w = MemoryWorld()
     workers = [Worker(w.store.metrics, w.clock) for _ in range(2)]
     await compact_metrics(w.services)  # remembers where to begin

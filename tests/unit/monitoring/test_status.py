@@ -1,4 +1,4 @@
-"""What an operator is told: whether all is in FHIR, and what is left, without a name or a value."""
+"""What an operator sees: whether all is in FHIR, and what is left, without a name or a value."""
 
 import json
 from dataclasses import FrozenInstanceError, fields, replace
@@ -47,7 +47,7 @@ async def test_synced_studies_and_instances_are_counted_and_removed_ones_are_not
     assert told["counters"] == {"study.written": 4}
 
 
-async def test_a_parked_study_is_idle_and_not_synced():
+async def test_a_dead_lettered_study_is_idle_and_not_synced():
     w = MemoryWorld()
     w.fhir.failures = [FhirRejected("422")] * 2
     await w.arrive("a")

@@ -1,4 +1,4 @@
-"""What an operator is told of one study."""
+"""What an operator sees of one study."""
 
 import json
 from dataclasses import replace
@@ -52,7 +52,7 @@ async def test_a_synced_study_has_its_reference_its_counts_and_its_findings():
     assert (found["marks"], found["dead_letter"]) == (None, None)
 
 
-async def test_a_parked_study_has_its_dead_letter():
+async def test_a_dead_lettered_study_shows_its_dead_letter():
     w = MemoryWorld()
     w.fhir.failures = [FhirRejected("422")] * 2
     await w.arrive("a")

@@ -13,7 +13,7 @@ from tests.worlds import MemoryWorld
 
 
 class Refusing:
-    """A DICOM service that nobody reaches at its address."""
+    """A DICOM service that is not reachable at its address."""
 
     account = "pacs"
 
@@ -44,7 +44,7 @@ def test_the_cursors_are_those_of_the_feeds(w):
     assert feeds_of(w.services) == {dicom_cursor("pacs"): "dicom", orthanc_cursor("o/"): "orthanc"}
 
 
-@pytest.mark.parametrize("tried", [False, True], ids=["its timer is off", "nobody reaches it"])
+@pytest.mark.parametrize("tried", [False, True], ids=["its timer is off", "it is unreachable"])
 async def test_a_feed_that_never_was_read_is_missed_since_it_is_known_and_until_it_is_read(w, tried):
     assert await lag(w) == {"dicom": 0}
     for _ in range(3):
@@ -73,7 +73,7 @@ async def test_who_notes_it_at_the_same_time_notes_the_same(w, monkeypatch):
 
     async def beaten(cursor, etag):
         await write(cursor, etag)
-        raise StoreConflict("somebody was quicker")
+        raise StoreConflict("another writer was first")
 
     monkeypatch.setattr(w.store.cursors, "write", beaten)
     await note_unread_feeds(w.services)

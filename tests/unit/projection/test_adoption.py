@@ -1,4 +1,4 @@
-"""An ImagingStudy of somebody else, found by its identifier: we write into it, and it stays theirs."""
+"""An ImagingStudy of another system, found by its identifier: we write into it, and it stays theirs."""
 
 import pytest
 
@@ -11,7 +11,7 @@ UID_OF_OURS = {
     "system": "urn:dicom:uid",
     "value": "urn:oid:2.25.1",
 }
-NOTE = [{"text": "seen by somebody"}]
+NOTE = [{"text": "seen by a physician"}]
 
 
 async def test_somebody_elses_study_is_adopted_by_its_identifier(w):
@@ -109,7 +109,7 @@ async def test_somebody_elses_study_that_we_never_wrote_is_left_alone(w, redeliv
     assert w.server.history("ImagingStudy", "ris-7") == 1
 
 
-async def test_a_parked_study_that_goes_leaves_others_alone(w):
+async def test_a_dead_lettered_study_that_goes_leaves_others_alone(w):
     w.create(ehr_study("ris-7"))
     w.create(ehr_study("ris-8"))
     await w.arrive("a")

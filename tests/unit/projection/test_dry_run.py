@@ -1,4 +1,4 @@
-"""A rehearsed pass says what the real one would write, and writes nothing anywhere."""
+"""A dry run reports what the real run would write, and writes nothing anywhere."""
 
 import copy
 

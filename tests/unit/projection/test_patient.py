@@ -1,10 +1,10 @@
-"""The Patient of a study: linked, created, rebuilt, left; and what never happens to somebody else's."""
+"""The Patient of a study: linked, created, rebuilt, left; and what never happens to another system's."""
 
 from sync.model import Finding
 from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
 
-# Of somebody else
+# Of another system
 
 
 async def test_an_ehrs_patient_is_linked_and_stays_untouched(w):

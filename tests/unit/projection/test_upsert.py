@@ -9,7 +9,7 @@ from sync.model import Projected, StudyRef
 from sync.testing.fhir import MemoryFhirServer
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_study, patient_of
 
-NOTE = [{"text": "seen by somebody"}]
+NOTE = [{"text": "seen by a physician"}]
 OWN_ID = study_id(STUDY)
 
 

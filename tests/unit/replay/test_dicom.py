@@ -35,7 +35,7 @@ class World(FeedWorld):
         await self.settle()
         return job, {name: number for name, number in walk.counts.items() if number}
 
-    async def foreseen(self, request):
+    async def previewed(self, request):
         found = [each async for each in preview_replay(request, Walk(), self.replayed, self.services, parallel=4)]
         return counted(found)["studies"]
 
@@ -56,7 +56,7 @@ async def test_a_feed_that_nobody_read_is_made_good(w):
     w.clock.advance(DAY.total_seconds())
     w.service.store(instance(2, 1))
     w.service.delete("", uid(1), uid(1, 1), uid(1, 1, 2))
-    assert await w.foreseen(w.request()) == {"create": 2}
+    assert await w.previewed(w.request()) == {"create": 2}
     job, counts = await w.compared(w.request())
     assert (job.state, counts["synced"]) == (DONE, 2)
     await w.source_equals_fhir()
@@ -70,9 +70,9 @@ async def test_what_is_right_is_not_written_and_what_is_lost_is(w):
     versions = w.versions()
     await w.compared(w.request())
     assert w.versions() == versions
-    assert await w.foreseen(w.request()) == {"unchanged": 1}
+    assert await w.previewed(w.request()) == {"unchanged": 1}
     w.lose_everything()
-    assert await w.foreseen(w.request()) == {"create": 1}
+    assert await w.previewed(w.request()) == {"create": 1}
     await w.compared(w.request())
     await w.source_equals_fhir()
 

@@ -56,7 +56,7 @@ class World(MemoryWorld):
         assert self.outstanding() == []
         return job, {name: number for name, number in walk.counts.items() if number}
 
-    async def foreseen(self, request):
+    async def previewed(self, request):
         walk = Walk()
         found = [each async for each in preview_replay(request, walk, self.replayed, self.services, parallel=4)]
         return {each.study.study_instance_uid: dict(each.writes) for each in found}, counted(found)
@@ -339,7 +339,7 @@ async def test_a_preview_says_what_a_replay_does_and_writes_nothing_anywhere(w):
         return rows, ledger, w.store.study_queue.messages, w.versions()
 
     before = state()
-    studies, totals = await w.foreseen(w.window())
+    studies, totals = await w.previewed(w.window())
     assert state() == before
     assert studies == {
         "2.25.1": {},
@@ -352,4 +352,4 @@ async def test_a_preview_says_what_a_replay_does_and_writes_nothing_anywhere(w):
     ids = set(w.versions())
     await w.compared(w.window())
     assert len(set(w.versions()) ^ ids) >= 4
-    assert (await w.foreseen(w.window()))[1]["studies"] == {"unchanged": 5}
+    assert (await w.previewed(w.window()))[1]["studies"] == {"unchanged": 5}

@@ -1,4 +1,4 @@
-"""Verify names what drifts, mends it by the ordinary ways, and leaves alone what is somebody else's."""
+"""Verify names what drifts, repairs it by the ordinary ways, and leaves resources of other systems alone."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from sync.verify.source import GRACE
 from tests.unit.projection.test_derived import PDF
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, patient_of, study_id
 
-STRANGER = StudyRef(study_instance_uid="2.25.99")
+UNKNOWN = StudyRef(study_instance_uid="2.25.99")
 
 
 class Heard:
@@ -29,7 +29,7 @@ class Heard:
 
 
 class Naps:
-    """Waits for nothing; lets somebody act meanwhile."""
+    """Does not wait; lets another writer act meanwhile."""
 
     def __init__(self, *acts):
         self.acts = list(acts)
@@ -187,10 +187,10 @@ async def test_a_resource_of_a_study_without_objects_is_orphaned_and_removed(w):
 
 async def test_a_resource_that_no_record_knows_is_orphaned_and_removed(w):
     await w.arrive("a")
-    stranger = {**w.imaging_study(), "id": study_id(STRANGER)}
-    stranger["identifier"] = ehr_study("x", STRANGER)["identifier"]
-    w.create(stranger)
-    w.create({**w.patient(), "id": patient_of("nobody"), "identifier": []})
+    orphan = {**w.imaging_study(), "id": study_id(UNKNOWN)}
+    orphan["identifier"] = ehr_study("x", UNKNOWN)["identifier"]
+    w.create(orphan)
+    w.create({**w.patient(), "id": patient_of("orphan"), "identifier": []})
     w.create({**w.imaging_study(), "id": "is-" + "0" * 40, "identifier": []})
     assert await kinds(w) == {DriftKind.ORPHANED: 3}
     outcome, _ = await verify(w, repair=True)
@@ -230,11 +230,11 @@ async def test_no_more_copies_are_removed_than_may_be(w):
 
 async def test_an_orphan_that_has_to_stay_is_not_told_as_repaired():
     w = MemoryWorld(MemoryFhirServer(checks_references=True))
-    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
-    w.create({"resourceType": "Observation", "id": "o", "subject": {"reference": f"Patient/{patient_of('nobody')}"}})
+    w.create({"resourceType": "Patient", "id": patient_of("orphan")})
+    w.create({"resourceType": "Observation", "id": "o", "subject": {"reference": f"Patient/{patient_of('orphan')}"}})
     outcome, heard = await verify(w, repair=True)
     assert (outcome.kept, outcome.repaired.total(), heard.repaired) == (1, 0, [])
-    assert w.server.peek("Patient", patient_of("nobody")) is not None
+    assert w.server.peek("Patient", patient_of("orphan")) is not None
 
 
 async def test_a_double_that_says_more_is_somebody_elses_and_only_reported(w):
@@ -319,14 +319,14 @@ async def test_an_object_that_moved_to_another_study_unheard_brings_both_studies
 async def test_what_is_found_is_noted_until_it_is_right_again(w):
     await two_studies(w)
     w.erase("ImagingStudy", study_id(STUDY))
-    w.create({**w.patient(), "id": patient_of("nobody"), "identifier": []})
+    w.create({**w.patient(), "id": patient_of("orphan"), "identifier": []})
     await verify(w)
     assert await noted(w) == {DriftKind.MISSING: 1, DriftKind.ORPHANED: 1}
     [first] = {drift.first_at async for drift in w.services.drifts.all()}
     w.clock.advance(60)
     await verify(w)
     assert {(drift.first_at, drift.last_at > first) async for drift in w.services.drifts.all()} == {(first, True)}
-    w.erase("Patient", patient_of("nobody"))
+    w.erase("Patient", patient_of("orphan"))
     await w.project(redelivered=True)
     await verify(w)
     assert await noted(w) == {}

@@ -1,4 +1,4 @@
-"""The timer's slices: together a whole round, each of them small, and nobody is woken for nothing."""
+"""The timer's slices: together a whole scan, each of them small, without needless announcements."""
 
 from contextlib import suppress
 
@@ -88,7 +88,7 @@ async def test_a_settled_world_makes_no_noise_and_no_writes():
 async def test_what_drifts_is_noted_and_counted_once_and_not_mended_unless_told():
     w = await world()
     w.erase("ImagingStudy", study_id(STUDY))
-    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
+    w.create({"resourceType": "Patient", "id": patient_of("orphan")})
     for _ in range(3):
         await round_of(w)
     assert await noted(w) == {DriftKind.MISSING: 1, DriftKind.ORPHANED: 1}
@@ -102,7 +102,7 @@ async def test_what_drifts_is_announced_once(repaired):
     w = await world(MemoryTopic(), reconcile_repair=repaired)
     await sweep_outbox(w.services)
     w.erase("ImagingStudy", study_id(STUDY))
-    w.delete("4")  # nobody told of it
+    w.delete("4")  # without an event
     for _ in range(3):
         await round_of(w)
     w.clock.advance(60)
@@ -122,10 +122,10 @@ async def test_what_drifts_is_announced_once(repaired):
 async def test_what_is_right_again_is_seen_by_the_next_run_wherever_the_round_is():
     w = await world()
     w.erase("ImagingStudy", study_id(STUDY))
-    w.create({"resourceType": "Patient", "id": patient_of("nobody")})
+    w.create({"resourceType": "Patient", "id": patient_of("orphan")})
     await round_of(w)
     await w.project(redelivered=True)
-    w.erase("Patient", patient_of("nobody"))
+    w.erase("Patient", patient_of("orphan"))
     await runs(w, 1)
     assert await noted(w) == {}
 

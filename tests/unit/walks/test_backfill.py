@@ -96,7 +96,7 @@ async def test_a_prefix_stands_in_no_cursor(w):
 
 
 class KilledSource:
-    """Objects whose reader dies after so many reads, and takes everything with it."""
+    """Objects whose reader dies after some reads, and takes everything with it."""
 
     def __init__(self, objects, after):
         self._objects, self._left = objects, after

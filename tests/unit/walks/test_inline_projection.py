@@ -1,4 +1,4 @@
-"""Projection inside a command: everything outstanding gets to FHIR, or is told of."""
+"""Projection inside a command: everything outstanding reaches FHIR or is reported."""
 
 import asyncio
 from dataclasses import replace

@@ -199,7 +199,7 @@ async def test_the_stages_tell_count_and_age(w):
 
 async def test_a_study_is_verified_and_what_is_found_is_counted(w):
     await w.arrive("a.dcm")
-    w.edit("ImagingStudy", w.projection().fhir_id, description="changed by somebody")
+    w.edit("ImagingStudy", w.projection().fhir_id, description="changed by another")
     uid = STUDY.study_instance_uid
     page = await follow(w, await post(w, action="verify-study", uid=uid, who="Ada"))
     assert "Differences: 1" in page.body
@@ -275,7 +275,7 @@ async def test_an_address_claims_nothing_that_never_happened(w):
     answer = await post(w, action="pause", who="Ada", why="FHIR moves")
     assert "Projection is paused." in (await follow(w, answer)).body
     w.clock.advance(3600)
-    assert 'class="said"' not in (await follow(w, answer)).body, "it is told of what was just done"
+    assert 'class="said"' not in (await follow(w, answer)).body, "the message of the last action is shown once"
 
 
 async def test_a_removed_study_has_one_word_everywhere(w):

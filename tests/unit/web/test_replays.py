@@ -80,7 +80,7 @@ async def test_another_site_may_begin_none(w):
     assert (await posted(w, {"Sec-Fetch-Site": "cross-site"}, **{"from": "2020-01-01"})).status == 403
 
 
-async def test_a_study_may_be_foreseen(w):
+async def test_a_replay_of_a_study_can_be_previewed(w):
     await w.arrive("a")
     w.lose("ImagingStudy")
     answer = await posted(w, study=STUDY.study_instance_uid, dry_run=True)

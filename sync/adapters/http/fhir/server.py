@@ -71,7 +71,7 @@ _REFERRER_PAGES = 20
 
 _MEDIA = "application/fhir+json"
 _PARALLEL = {"x-bundle-processing-logic": "parallel"}
-"""Azure runs the entries of a Bundle one after the other, unless it is told otherwise; other servers ignore this."""
+"""Azure runs the entries of a Bundle in sequence unless this header asks otherwise; other servers ignore it."""
 
 _SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8", **_PARALLEL}
 _FRESH = {"Cache-Control": "no-cache"}
