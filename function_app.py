@@ -5,35 +5,25 @@ This is the only file that knows the Azure Functions programming model. Queue me
 (host.json: ``messageEncoding`` none): one that cannot be decoded gets its dead letter from us, where the host would let
 it circle as poison. ``dequeue_count`` is 1 on first delivery. What a queue function raises makes the host deliver the
 message again, and after ``maxDequeueCount`` (host.json) move it to ``<queue>-poison``.
+
+A trigger imports what it calls when it is called: indexing the functions loads the Functions library alone, and a
+worker that only ingests never loads pages, replays or checks (ADR 0041).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
-from sync import bootstrap, feeds
-from sync.dead_letters.self_retry import retry_passing
-from sync.delivery import handlers
-from sync.delivery.undelivered_events import recover_if_any
-from sync.delivery.watchdog import within_budget
-from sync.errors import ConfigError, SyncError
-from sync.events import message_text
-from sync.model import StudyRef
-from sync.monitoring import history, study_state
-from sync.monitoring import status as operations
-from sync.monitoring.alerts.watch import watch
-from sync.monitoring.timers import Phase, Work, run_phases
-from sync.replay import jobs as replaying
-from sync.verify.reconcile import reconcile as reconcile_slice
-from sync.web import dashboard as pages
-from sync.web import dead_letters as letters
-from sync.web import exchange, rendering, replays
-from sync.web import removals as held
+if TYPE_CHECKING:
+    from sync.bootstrap import Running
+    from sync.monitoring.timers import Work
+    from sync.web.exchange import Answer, Request
+    from sync.web.rendering import Page
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -44,68 +34,88 @@ LONGEST_RUN = 540.0
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
 async def ingest_object(message: func.QueueMessage) -> None:
     """Inspect the objects that an event reports as created, overwritten or deleted."""
+    from sync.delivery import handlers
+    from sync.delivery.watchdog import within_budget
+
     text, attempt = _text(message), _attempt(message)
 
-    async def handle(running: bootstrap.Running) -> None:
+    async def handle(running: Running) -> None:
         work = handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
         sequences = await within_budget(work, running.services)
-        await feeds.wake(sequences, running.services)
+        if sequences:
+            from sync import feeds
 
-    await bootstrap.take("objects", text, handle)
+            await feeds.wake(sequences, running.services)
+
+    await _take("objects", text, handle)
 
 
 @app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def read_dicom_feed(timer: func.TimerRequest) -> None:
     """Read new entries of the DICOM service's change feed, every five seconds; events start it earlier."""
-    running = await bootstrap.running()
+    from sync import feeds
+
+    running = await _running()
     await _phases("read_dicom_feed", running, dicom_feed=lambda: feeds.read_dicom_feed(running.services))
 
 
 @app.timer_trigger(schedule="2-59/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def read_orthanc_feed(timer: func.TimerRequest) -> None:
     """Read new changes of the Orthanc server, every five seconds."""
-    running = await bootstrap.running()
+    from sync import feeds
+
+    running = await _running()
     await _phases("read_orthanc_feed", running, orthanc_feed=lambda: feeds.read_orthanc_feed(running.services))
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
 async def project_study(message: func.QueueMessage) -> None:
     """Project one dirty study to FHIR."""
+    from sync.delivery import handlers
+    from sync.delivery.watchdog import within_budget
+
     text, attempt = _text(message), _attempt(message)
 
-    async def handle(running: bootstrap.Running) -> None:
+    async def handle(running: Running) -> None:
         work = handlers.handle_study_message(text, running.services, attempt=attempt)
         await within_budget(work, running.services)
 
-    await bootstrap.take("studies", text, handle)
+    await _take("studies", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
     """Write a dead letter for a poison message of ``objects``."""
+    from sync.delivery import handlers
+
     text = _text(message)
 
-    async def handle(running: bootstrap.Running) -> None:
+    async def handle(running: Running) -> None:
         await handlers.handle_poison_object(text, running.sources, running.services)
 
-    await bootstrap.take("objects-poison", text, handle)
+    await _take("objects-poison", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
     """Write a dead letter for a poison message of ``studies``."""
+    from sync.delivery import handlers
+
     text = _text(message)
 
-    async def handle(running: bootstrap.Running) -> None:
+    async def handle(running: Running) -> None:
         await handlers.handle_poison_study(text, running.services)
 
-    await bootstrap.take("studies-poison", text, handle)
+    await _take("studies-poison", text, handle)
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
     """Enqueue dirty studies whose message was lost, and retry what an outage dead-lettered, every 30 seconds."""
-    running = await bootstrap.running()
+    from sync.dead_letters.self_retry import retry_passing
+    from sync.delivery import handlers
+
+    running = await _running()
     again = partial(retry_passing, running.sources, running.services)
     await _phases("sweep", running, studies=lambda: handlers.sweep(running.services), dead_letters=again)
 
@@ -113,14 +123,18 @@ async def sweep(timer: func.TimerRequest) -> None:
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
 async def evaluate_alerts(timer: func.TimerRequest) -> None:
     """Count, detect missing events, and raise and clear alerts, every 30 seconds."""
-    running = await bootstrap.running()
+    from sync.monitoring.alerts.watch import watch
+
+    running = await _running()
     await watch(running.services, recorder=running.recorder, channels=running.channels, listing=running.listing)
 
 
 @app.timer_trigger(schedule="35 */5 * * * *", arg_name="timer", run_on_startup=False)
 async def recover_undelivered_events(timer: func.TimerRequest) -> None:
     """Inspect the objects of events that Event Grid could not deliver, every five minutes."""
-    running = await bootstrap.running()
+    from sync.delivery.undelivered_events import recover_if_any
+
+    running = await _running()
     work = partial(recover_if_any, running.lost, running.sources, running.services)
     await _phases("recover_undelivered_events", running, undelivered_events=work)
 
@@ -128,21 +142,27 @@ async def recover_undelivered_events(timer: func.TimerRequest) -> None:
 @app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
 async def compact_metrics(timer: func.TimerRequest) -> None:
     """Roll up the measurements of past hours and delete expired ones, every five minutes."""
-    running = await bootstrap.running()
+    from sync.monitoring import history
+
+    running = await _running()
     await _phases("compact_metrics", running, metrics=lambda: history.compact_metrics(running.services))
 
 
 @app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
 async def reconcile(timer: func.TimerRequest) -> None:
     """Compare some studies with FHIR and the source, every minute, and check earlier differences again."""
-    running = await bootstrap.running()
+    from sync.verify.reconcile import reconcile as reconcile_slice
+
+    running = await _running()
     await _phases("reconcile", running, slice=lambda: reconcile_slice(running.services, running.listing))
 
 
 @app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
 async def advance_replays(timer: func.TimerRequest) -> None:
     """Advance each running replay by one time slice."""
-    running = await bootstrap.running()
+    from sync.replay import jobs as replaying
+
+    running = await _running()
     work = partial(replaying.advance_all, running.replayed, running.services)
     await _phases("advance_replays", running, replays=work)
 
@@ -150,6 +170,9 @@ async def advance_replays(timer: func.TimerRequest) -> None:
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 if the settings are valid and the state account responds, else 503 with code and hint."""
+    from sync import bootstrap
+    from sync.errors import ConfigError, SyncError
+
     try:
         running = await bootstrap.ready()
         await running.services.queues.depths()
@@ -164,14 +187,19 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="status", methods=["GET"])
 async def status(req: func.HttpRequest) -> func.HttpResponse:
     """Return the sync status: verdict, reasons, counts and alerts."""
-    running = await bootstrap.running()
+    from sync.monitoring import status as operations
+
+    running = await _running()
     return _json(await operations.status(running.services))
 
 
 @app.route(route="studies/{uid}", methods=["GET"])
 async def study(req: func.HttpRequest) -> func.HttpResponse:
     """Return one study: its state, its FHIR resources and its findings."""
-    running = await bootstrap.running()
+    from sync.model import StudyRef
+    from sync.monitoring import study_state
+
+    running = await _running()
     asked = StudyRef(study_instance_uid=req.route_params["uid"], partition=req.params.get("partition", ""))
     found = await study_state.study_state(asked, running.services)
     return _json(found) if found else _json(study_state.UNKNOWN, code=404)
@@ -180,49 +208,63 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="dead-letters", methods=["GET"])
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """List dead letters, grouped by code or one page of a code."""
-    running = await bootstrap.running()
+    from sync.web import dead_letters as letters
+
+    running = await _running()
     return await _answered(letters.list_dead_letters(_request(req), running.services))
 
 
 @app.route(route="dead-letters/{kind}/{subject}", methods=["GET"])
 async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
     """Return one dead letter."""
-    running = await bootstrap.running()
+    from sync.web import dead_letters as letters
+
+    running = await _running()
     return await _answered(letters.show_dead_letter(_request(req), running.services))
 
 
 @app.route(route="dead-letters/retry", methods=["POST"])
 async def retry_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Requeue dead-lettered items, for an operator."""
-    running = await bootstrap.running()
+    from sync.web import dead_letters as letters
+
+    running = await _running()
     return await _answered(letters.retry_selected(_request(req), running.sources, running.services))
 
 
 @app.route(route="dead-letters/discard", methods=["POST"])
 async def discard_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Discard dead letters, for an operator who gives a reason."""
-    running = await bootstrap.running()
+    from sync.web import dead_letters as letters
+
+    running = await _running()
     return await _answered(letters.discard_selected(_request(req), running.services))
 
 
 @app.route(route="removals", methods=["GET"])
 async def removals(req: func.HttpRequest) -> func.HttpResponse:
     """Return how many removals the ceiling holds."""
-    running = await bootstrap.running()
+    from sync.web import removals as held
+
+    running = await _running()
     return await _answered(held.show_removals(running.services))
 
 
 @app.route(route="removals/{decision}", methods=["POST"])
 async def decide_removals(req: func.HttpRequest) -> func.HttpResponse:
     """Confirm or refuse the removals that are held, for an operator who gives a reason."""
-    running = await bootstrap.running()
+    from sync.web import removals as held
+
+    running = await _running()
     return await _answered(held.decide_removals(_request(req), running.sources, running.services))
 
 
 @app.route(route="dashboard/{page?}", methods=["GET", "POST"])
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
     """Serve the dashboard and its actions."""
-    running = await bootstrap.running()
+    from sync.web import dashboard as pages
+
+    running = await _running()
     page = await pages.dashboard(_request(req), req.url, req.method, running.sources, running.services)
     return _page(page)
 
@@ -230,17 +272,19 @@ async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="dashboard/static/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
     """Serve the dashboard's style sheet and script."""
+    from sync.web import rendering
+
     return _page(rendering.file(req.route_params.get("name", "")))
 
 
 @app.route(route="timeline/{patient}", methods=["GET"])
 async def timeline(req: func.HttpRequest) -> func.HttpResponse:
     """Serve one patient over time, if that is switched on, to people with the role."""
-    running = await bootstrap.running()
+    running = await _running()
     settings = running.services.settings
     if not settings.timeline:  # then nothing of insights is loaded
         return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
-    from insights.timeline.served import serve  # noqa: PLC0415 -- nothing of insights loads unless the page is on
+    from insights.timeline.served import serve
 
     answer = await serve(dict(req.headers), req.route_params.get("patient", ""), settings)
     return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
@@ -249,25 +293,46 @@ async def timeline(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="replay", methods=["GET"])
 async def replay_list(req: func.HttpRequest) -> func.HttpResponse:
     """List replays with their request and progress."""
-    running = await bootstrap.running()
+    from sync.web import replays
+
+    running = await _running()
     return await _answered(replays.list_replays(running.services))
 
 
 @app.route(route="replay", methods=["POST"])
 async def replay(req: func.HttpRequest) -> func.HttpResponse:
     """Start a replay, for an operator, and return at once."""
-    running = await bootstrap.running()
+    from sync.web import replays
+
+    running = await _running()
     return await _answered(replays.start_replay(_request(req), running.replayed, running.services))
 
 
-async def _phases(timer: str, running: bootstrap.Running, **phases: Work) -> None:
+async def _running() -> Running:
+    """Return the services of this process; the first call loads and builds them."""
+    from sync import bootstrap
+
+    return await bootstrap.running()
+
+
+async def _take(queue: str, text: str, handle: Callable[[Running], Awaitable[None]]) -> None:
+    from sync.bootstrap.deliveries import take
+
+    await take(queue, text, handle)
+
+
+async def _phases(timer: str, running: Running, **phases: Work) -> None:
     """Run the parts of a timer's work, each whatever the others raise, within what host.json gives a function."""
+    from sync.monitoring.timers import Phase, run_phases
+
     each = LONGEST_RUN / len(phases)
     named = [Phase(name=name, work=work, seconds=each) for name, work in phases.items()]
     await run_phases(timer, named, running.services)
 
 
 def _text(message: func.QueueMessage) -> str:
+    from sync.events import message_text
+
     return message_text(message.get_body())
 
 
@@ -280,17 +345,21 @@ def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(body), status_code=code, mimetype="application/json", headers=headers)
 
 
-def _page(page: rendering.Page) -> func.HttpResponse:
+def _page(page: Page) -> func.HttpResponse:
     headers = dict(page.headers)
     return func.HttpResponse(page.body, status_code=page.status, mimetype=page.mimetype, headers=headers)
 
 
-def _request(req: func.HttpRequest) -> exchange.Request:
-    return exchange.Request(
+def _request(req: func.HttpRequest) -> Request:
+    from sync.web.exchange import Request
+
+    return Request(
         headers=dict(req.headers), query=dict(req.params), params=dict(req.route_params), body=req.get_body()
     )
 
 
-async def _answered(work: Awaitable[exchange.Answer]) -> func.HttpResponse:
+async def _answered(work: Awaitable[Answer]) -> func.HttpResponse:
+    from sync.web import exchange
+
     answer = await exchange.answered(work)
     return _json(answer.body, code=answer.status)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 
 from azure.core.credentials_async import AsyncTokenCredential
 
-from sync.adapters.azure.tokens import CredentialTokens
 from sync.adapters.http.access import (
     Access,
     ClientAuthentication,
@@ -60,6 +59,8 @@ def access_of(
     login = (settings.user, settings.password) if settings.auth == "basic" else None
     tokens: TokenSource | None = None
     if wants_identity(url, settings) and credential is not None:
+        from sync.adapters.azure.tokens import CredentialTokens
+
         scope = f"{(settings.audience or audience).rstrip('/')}/.default"
         tokens = CredentialTokens(credential, scope=scope, failure=failure)
     elif settings.auth == "bearer":

@@ -1,7 +1,8 @@
 """
 What speaks to each service, as the settings say; None where they name none.
 
-An identity signs in where there is no key, and nothing on this machine, or in the clear, gets its tokens.
+An identity signs in where there is no key, and nothing on this machine, or in the clear, gets its tokens. A method that
+makes what only some settings need (an identity, Event Grid, a DICOM service, Orthanc, a webhook) imports it.
 """
 
 from __future__ import annotations
@@ -10,33 +11,35 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import getproxies
 
-from azure.core.credentials import AzureKeyCredential
 from azure.data.tables.aio import TableServiceClient
-from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from sync.adapters.azure.blobs import AzureBlobs
-from sync.adapters.azure.event_grid import EventGridTopic
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
-from sync.adapters.azure.tokens import ScopedCredential
 from sync.adapters.azure.transport import BoundedTransport, StorageTransport
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.http.access import Access
-from sync.adapters.http.dicom.orthanc import Orthanc
-from sync.adapters.http.dicom.service import DicomService
-from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.adapters.http.webhook import Webhook
 from sync.bootstrap.access import access_of, wants_identity
 from sync.bootstrap.endpoints import Service, account_of, state_url
 from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
 from sync.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AzureKeyCredential
+    from azure.identity.aio import DefaultAzureCredential
+
+    from sync.adapters.azure.event_grid import EventGridTopic
+    from sync.adapters.azure.tokens import ScopedCredential
+    from sync.adapters.http.dicom.orthanc import Orthanc
+    from sync.adapters.http.dicom.service import DicomService
+    from sync.adapters.http.webhook import Webhook
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
@@ -61,7 +64,7 @@ class Clients:
         self._cloud = CLOUDS[settings.cloud]
         self._telemetry = telemetry
         self._closing = AsyncExitStack()
-        self._credential = DefaultAzureCredential() if _needs_identity(settings) else None
+        self._credential = _identity() if _needs_identity(settings) else None
         if self._credential is not None:
             self._closing.push_async_callback(self._credential.close)
 
@@ -110,6 +113,11 @@ class Clients:
         settings = self._settings
         if not settings.events_topic:
             return None
+        from azure.core.credentials import AzureKeyCredential
+
+        from sync.adapters.azure.event_grid import EventGridTopic
+        from sync.adapters.azure.tokens import ScopedCredential
+
         sender: AzureKeyCredential | ScopedCredential
         if settings.events_key:
             sender = AzureKeyCredential(settings.events_key)
@@ -133,6 +141,9 @@ class Clients:
         url = self._settings.dicom_url
         if not url:
             return None
+        from sync.adapters.http.dicom.service import DicomService
+        from sync.adapters.http.dicom.web import DicomWeb
+
         access = self._access(url, self._settings.dicom_access, audience=self._cloud.dicom, failure=SourceUnavailable)
         web = DicomWeb(url, setting=f"{PREFIX}DICOM_URL", telemetry=self._telemetry, access=access)
         self._closing.push_async_callback(web.aclose)
@@ -146,6 +157,9 @@ class Clients:
         settings = self._settings
         if not settings.orthanc_url:
             return None
+        from sync.adapters.http.dicom.orthanc import Orthanc
+        from sync.adapters.http.dicom.web import OrthancWeb
+
         login = (settings.orthanc_user, settings.orthanc_password) if settings.orthanc_user else None
         url = settings.orthanc_url
         web = OrthancWeb(url, setting=f"{PREFIX}ORTHANC_URL", telemetry=self._telemetry, login=login)
@@ -157,6 +171,8 @@ class Clients:
         alert = self._settings.alert
         if not alert.webhook:
             return None
+        from sync.adapters.http.webhook import Webhook
+
         webhook = Webhook(alert.webhook, shape=alert.webhook_shape, key=alert.webhook_key)
         self._closing.push_async_callback(webhook.aclose)
         return webhook
@@ -166,7 +182,7 @@ class Clients:
         if not (self._settings.insights_connection or self._settings.otlp_endpoint):
             return
         try:
-            from sync.adapters import opentelemetry  # noqa: PLC0415 -- loading it takes time that is not always needed
+            from sync.adapters import opentelemetry
 
             exports = opentelemetry.exporting(self._settings)
         except Exception as defect:  # noqa: BLE001 -- whatever a library of telemetry raises, the sync must start
@@ -208,6 +224,12 @@ def _connection_string_of(setting: str) -> Iterator[None]:
         yield
     except ValueError:
         raise ConfigError(setting, "expected the connection string of a storage account") from None
+
+
+def _identity() -> DefaultAzureCredential:
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
 
 
 def _needs_identity(settings: Settings) -> bool:

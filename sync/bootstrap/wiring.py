@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.adapters.clocks import SystemClock
@@ -14,13 +16,14 @@ from sync.bootstrap.clients import Clients
 from sync.config import Settings
 from sync.errors import SyncError
 from sync.events import Sources
-from sync.monitoring.alerts.event_channel import EventChannel
 from sync.monitoring.alerts.rules import COUNTED
 from sync.monitoring.history import Recorder
-from sync.ports import AlertChannel, Announce, ObjectListing, Services
-from sync.replay.sources import Blobs, Source, sources_of
+from sync.ports import AlertChannel, Announce, BlobFeed, ObjectListing, Services
 from sync.telemetry.library_logs import quieten_libraries
 from sync.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from sync.replay.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Running:
     services: Services
     sources: Sources
     listing: ObjectListing
-    replayed: Mapping[str, Source]
+    feed: BlobFeed
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
     lost: AzureUndeliveredEvents
@@ -42,6 +45,13 @@ class Running:
     """Creates tables and queues that are missing. Safe to repeat."""
     disconnect: Callable[[], Awaitable[None]]
     """Closes all connections."""
+
+    @cached_property
+    def replayed(self) -> Mapping[str, Source]:
+        """Sources of replays, by the names that requests use. The feeds are imported at the first use."""
+        from sync.replay.sources import Blobs, sources_of
+
+        return sources_of(Blobs(feed=self.feed, listing=self.listing, allowed=self.sources), self.services)
 
     async def close(self) -> None:
         """Write what was measured and not yet written, and close all connections."""
@@ -133,7 +143,7 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         services=services,
         sources=sources,
         listing=blobs,
-        replayed=sources_of(Blobs(feed=blobs.feed, listing=blobs, allowed=sources), services),
+        feed=blobs.feed,
         recorder=Recorder(telemetry, tables.metrics, clock),
         channels=_channels(services, clients.webhook()),
         lost=clients.undelivered_events(),
@@ -145,5 +155,11 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
 
 
 def _channels(s: Announce, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:
-    events: dict[str, AlertChannel] = {"events": EventChannel(s)} if s.results is not None else {}
-    return events | ({"webhook": webhook} if webhook is not None else {})
+    channels: dict[str, AlertChannel] = {}
+    if s.results is not None:
+        from sync.monitoring.alerts.event_channel import EventChannel
+
+        channels["events"] = EventChannel(s)
+    if webhook is not None:
+        channels["webhook"] = webhook
+    return channels

@@ -25,7 +25,12 @@ class Result(BaseModel):
     """Base of the events' data."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,  # built at first use: most processes send one kind of event, or none
     )
 
     name: ClassVar[str]

@@ -151,6 +151,8 @@ async def test_what_cannot_be_recorded_is_not_shown(ask, audit):
 
 
 def test_the_function_app_loads_nothing_of_insights_at_start():
-    code = "import sys, function_app; print([name for name in sys.modules if name.startswith('insights')])"
+    code = (
+        "import sys, function_app, sync.bootstrap; print([name for name in sys.modules if name.startswith('insights')])"
+    )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

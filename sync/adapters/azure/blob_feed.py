@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import IO, Any
 
-import fastavro
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
@@ -128,6 +127,8 @@ def _opened(chunk: IO[bytes]) -> Iterator[Any]:
     if not chunk.read(1):
         return iter(())
     chunk.seek(0)
+    import fastavro
+
     with _decoding():
         return iter(fastavro.reader(chunk))
 

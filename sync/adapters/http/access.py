@@ -26,10 +26,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import ConfigError, FhirUnavailable, TransientError
@@ -99,6 +95,8 @@ class SignedAssertion(ClientAuthentication):
 
     def proof(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the form fields; each assertion has an id of its own and is good for minutes."""
+        import jwt
+
         claims = {**self._claims, "exp": int(time.time()) + ASSERTION_SECONDS, "jti": uuid.uuid4().hex}
         assertion = jwt.encode(claims, self._key, algorithm=self._algorithm, headers=self._headers)
         return {}, {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
@@ -224,6 +222,10 @@ def _no_password() -> str:
 
 
 def _signing_key(pem: str, setting: str) -> tuple[Any, str]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

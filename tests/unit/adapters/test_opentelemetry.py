@@ -243,7 +243,10 @@ def test_names_from_the_environment_win(monkeypatch):
 
 
 def test_nothing_is_loaded_where_nobody_listens():
-    code = "import sys, function_app; print([m for m in sys.modules if 'opentelemetry' in m or 'psutil' in m])"
+    code = (
+        "import sys, function_app, sync.bootstrap; "
+        "print([m for m in sys.modules if 'opentelemetry' in m or 'psutil' in m])"
+    )
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     asked = [sys.executable, "-c", code]
     said = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
