@@ -1,7 +1,25 @@
 // Everything that DICOM–FHIR Sync needs in Azure, for `azd up` or `az deployment sub create`.
 // Identities only: no shared key, no connection string with a secret, no local authentication anywhere.
-import { CustomerKey, Deployed, Names, Role, Settings, Tags, ZoneIds } from 'types.bicep'
+//
+// Here: the parameters, and what no deployment may choose. What they make: deployment.bicep. Names and ids: places.bicep.
 import { Thresholds } from 'alerts.bicep'
+import { refusalsOf } from 'refusals.bicep'
+import {
+  CustomerKey
+  Deployed
+  Environment
+  FhirChoices
+  KeepingChoices
+  Names
+  ReachChoices
+  Role
+  RunningChoices
+  Settings
+  SourceChoices
+  Tags
+  WatchingChoices
+  ZoneIds
+} from 'types.bicep'
 
 targetScope = 'subscription'
 
@@ -226,623 +244,116 @@ param budgetStart string = ''
 
 // --- What the choices mean -----------------------------------------------------------------------------------------
 
-var suffix = toLower(uniqueString(subscription().id, toLower(environmentName), location))
-var allTags = union(tags, { 'azd-env-name': environmentName })
-var isPrivate = network == 'private'
-var newSource = empty(dicomStorageAccountId)
-var newWorkspace = fhirKind == 'new'
-var usesWorkspace = fhirKind != 'other'
-var usesDicomService = usesWorkspace && !empty(dicomServiceName)
-var signsIn = !empty(entraClientId)
-var readsDicomFeed = usesDicomService || contains(settings, 'DICOM_SYNC_DICOM_URL')
-var ownKey = empty(customerKey.vault) ? null : customerKey
-var makesNetwork = isPrivate && (empty(functionSubnetId) || empty(endpointSubnetId))
-var privateHealth = isPrivate && usesWorkspace && !publicHealth
-var privateApi = isPrivate && !publicApi
-
-var letters = 'abcdefghijklmnopqrstuvwxyz0123456789-_'
-var oddLetters = filter(
-  map(range(0, length(environmentName)), at => toLower(substring(environmentName, at, 1))),
-  each => !contains(letters, each)
-)
-var sourceParts = split(dicomStorageAccountId, '/')
-var workspaceParts = split(healthWorkspaceId, '/')
-var zonesWanted = concat(
-  ['blob', 'queue', 'table'],
-  resultEvents ? ['topic'] : [],
-  privateApi ? ['sites'] : [],
-  privateHealth ? ['healthWorkspace', 'fhir'] : [],
-  privateHealth && usesDicomService ? ['dicom'] : []
-)
-var zonesMissing = filter(zonesWanted, each => !contains(privateDnsZoneIds, each))
-
-// What Azure would refuse late or with an unhelpful text, reported first and all together.
-var refusals = filter(
-  [
-    empty(oddLetters) ? '' : 'environmentName may hold letters, digits, - and _ only.'
-    !newSource && (length(sourceParts) != 9 || toLower(sourceParts[?7] ?? '') != 'storageaccounts')
-      ? 'dicomStorageAccountId is not the resource id of a storage account.'
-      : ''
-    newSource && !empty(existingStorageTopicName)
-      ? 'existingStorageTopicName is of an existing account: give dicomStorageAccountId too.'
-      : ''
-    fhirKind == 'existing' && (length(workspaceParts) != 9 || toLower(workspaceParts[?6] ?? '') != 'microsoft.healthcareapis')
-      ? 'fhirKind existing needs healthWorkspaceId, the resource id of a Health Data Services workspace.'
-      : ''
-    fhirKind != 'existing' && !empty(healthWorkspaceId) ? 'healthWorkspaceId is only for fhirKind existing.' : ''
-    fhirKind == 'other' && !startsWith(toLower(fhirUrl), 'https://') ? 'fhirKind other needs fhirUrl, an https:// address.' : ''
-    fhirKind != 'other' && !empty(fhirUrl) ? 'fhirUrl is only for fhirKind other.' : ''
-    fhirKind == 'other' && !empty(dicomServiceName)
-      ? 'dicomServiceName is in a workspace, which fhirKind other has not: set DICOM_SYNC_DICOM_URL in settings.'
-      : ''
-    !empty(dicomServiceName) && length(dicomServiceName) < 3 ? 'dicomServiceName has at least 3 letters.' : ''
-    !isPrivate && (!empty(allowedIpRanges) || !empty(stateAccess) || !empty(functionSubnetId) || !empty(endpointSubnetId))
-      ? 'allowedIpRanges, stateAccess and subnets are for network private: otherwise the app comes from addresses that change.'
-      : ''
-    isPrivate && empty(stateAccess) ? 'network private needs stateAccess: trustedServices or closed.' : ''
-    isPrivate && publicApi && empty(apiIpRanges) ? 'publicApi needs apiIpRanges; 0.0.0.0/0 is everywhere.' : ''
-    empty(functionSubnetId) != empty(endpointSubnetId) ? 'Give functionSubnetId and endpointSubnetId, or neither.' : ''
-    isPrivate && privateDns == 'existing' && !empty(zonesMissing) ? 'privateDnsZoneIds lacks ${join(zonesMissing, ', ')}.' : ''
-    !empty(customerKey.vault) && (empty(customerKey.key) || empty(customerKey.identityId))
-      ? 'customerKey needs vault, key and identityId.'
-      : ''
-    monthlyBudget > 0 && !endsWith(budgetStart, '-01') ? 'monthlyBudget needs budgetStart, the first day of a month.' : ''
-    contains(settings, 'DICOM_SYNC_FHIR_URL') ? 'DICOM_SYNC_FHIR_URL follows from fhirKind: leave it out of settings.' : ''
-  ],
-  each => !empty(each)
-)
-
-// --- Names, addresses and ids, all known before anything is made: a preview shows them -----------------------------
-
-var groupName = names.?resourceGroup ?? 'rg-${environmentName}'
-var identityName = names.?identity ?? 'id-dicom-fhir-sync-${suffix}'
-var stateName = names.?stateAccount ?? 'stsync${suffix}'
-var sourceName = newSource ? (names.?sourceAccount ?? 'stdicom${suffix}') : last(sourceParts)
-var workspaceName = fhirKind == 'existing' ? last(workspaceParts) : (names.?healthWorkspace ?? 'hds${suffix}')
-var networkName = names.?network ?? 'vnet-dicom-fhir-sync-${suffix}'
-var appName = names.?functionApp ?? 'func-dicom-fhir-sync-${suffix}'
-var resultsName = names.?resultsTopic ?? 'evgt-dicom-fhir-sync-${suffix}'
-
-var here = subscription().subscriptionId
-var sourceSubscription = newSource ? here : (sourceParts[?2] ?? here)
-var sourceGroup = newSource ? groupName : (sourceParts[?4] ?? groupName)
-var workspaceSubscription = fhirKind == 'existing' ? (workspaceParts[?2] ?? here) : here
-var workspaceGroup = fhirKind == 'existing' ? (workspaceParts[?4] ?? groupName) : groupName
-
-var stateId = resourceId(here, groupName, 'Microsoft.Storage/storageAccounts', stateName)
-var sourceId = resourceId(sourceSubscription, sourceGroup, 'Microsoft.Storage/storageAccounts', sourceName)
-var workspaceId = resourceId(workspaceSubscription, workspaceGroup, 'Microsoft.HealthcareApis/workspaces', workspaceName)
-var networkId = makesNetwork
-  ? resourceId(here, groupName, 'Microsoft.Network/virtualNetworks', networkName)
-  : (empty(endpointSubnetId) ? '' : split(endpointSubnetId, '/subnets/')[0])
-
-// Another account, another topic: Azure does not let a topic change its source.
-var storageTopicName = empty(existingStorageTopicName)
-  ? (names.?storageTopic ?? 'egst-dicom-files-${uniqueString(sourceId, suffix)}')
-  : existingStorageTopicName
-var workspaceTopicName = empty(existingWorkspaceTopicName)
-  ? (names.?workspaceTopic ?? 'egst-dicom-service-${uniqueString(workspaceId, suffix)}')
-  : existingWorkspaceTopicName
-var storageTopicId = resourceId(sourceSubscription, sourceGroup, 'Microsoft.EventGrid/systemTopics', storageTopicName)
-var workspaceTopicId = resourceId(workspaceSubscription, workspaceGroup, 'Microsoft.EventGrid/systemTopics', workspaceTopicName)
-
-var cloud = loadJsonContent('clouds.json')[azureCloud]
-var serviceRoot = empty(healthDomain) ? cloud.health : healthDomain
-var fhirRoot = usesWorkspace ? 'https://${workspaceName}-${fhirServiceName}.fhir.${serviceRoot}' : fhirUrl
-var storageSuffix = cloud.storage
-var zoneNames = {
-  blob: 'privatelink.blob.${storageSuffix}'
-  queue: 'privatelink.queue.${storageSuffix}'
-  table: 'privatelink.table.${storageSuffix}'
-  topic: 'privatelink.${cloud.eventGrid}'
-  sites: 'privatelink.${cloud.sites}'
-  healthWorkspace: 'privatelink.workspace.${serviceRoot}'
-  fhir: 'privatelink.fhir.${serviceRoot}'
-  dicom: 'privatelink.dicom.${serviceRoot}'
+var common Environment = {
+  name: environmentName
+  suffix: toLower(uniqueString(subscription().id, toLower(environmentName), location))
+  location: location
+  cloud: azureCloud
+  names: names
+  tags: union(tags, { 'azd-env-name': environmentName })
+  assignRoles: assignRoles
+  operatorId: operatorPrincipalId
+  operatorType: operatorPrincipalType
 }
-var zoneIds = toObject(
-  zonesWanted,
-  each => each,
-  each =>
-    privateDns == 'policy'
-      ? []
-      : [
-          privateDns == 'new'
-            ? resourceId(here, groupName, 'Microsoft.Network/privateDnsZones', zoneNames[each])
-            : (privateDnsZoneIds[?each] ?? '')
-        ]
-)
-
-// --- What is deployed ----------------------------------------------------------------------------------------------
+var source SourceChoices = {
+  accountId: dicomStorageAccountId
+  containers: dicomContainers
+  suffix: dicomSuffix
+  topicName: existingStorageTopicName
+  changeFeedDays: changeFeedDays
+}
+var fhir FhirChoices = {
+  kind: fhirKind
+  workspaceId: healthWorkspaceId
+  fhirService: fhirServiceName
+  dicomService: dicomServiceName
+  topicName: existingWorkspaceTopicName
+  url: fhirUrl
+  role: fhirRole
+  domain: healthDomain
+  location: empty(healthLocation) ? location : healthLocation
+}
+var reach ReachChoices = {
+  isPrivate: network == 'private'
+  allowedIpRanges: allowedIpRanges
+  apiIpRanges: apiIpRanges
+  publicApi: publicApi
+  publicHealth: publicHealth
+  stateAccess: stateAccess
+  functionSubnetId: functionSubnetId
+  endpointSubnetId: endpointSubnetId
+  addresses: networkAddresses
+  privateDns: privateDns
+  zoneIds: privateDnsZoneIds
+  byApproval: endpointsByApproval
+  entraClientId: entraClientId
+}
+var keeping KeepingChoices = {
+  redundancy: storageRedundancy
+  deletedDays: deletedDays
+  infrastructureEncryption: infrastructureEncryption
+  accountScopedKeys: accountScopedKeys
+  customerKey: customerKey
+  locks: locks
+}
+var running RunningChoices = {
+  zoneRedundant: zoneRedundant
+  instanceMemory: instanceMemory
+  maximumInstances: maximumInstances
+  fhirConcurrency: fhirConcurrency
+  resultEvents: resultEvents
+  settings: settings
+}
+var watching WatchingChoices = {
+  emails: alertEmails
+  actionGroupId: actionGroupId
+  serviceHealth: serviceHealthAlert
+  logsId: logAnalyticsId
+  retention: logRetention
+  dailyCap: dailyCap
+  auditLogs: auditLogs
+  auditWorkspaceId: auditWorkspaceId
+  auditRetention: auditRetention
+  budget: monthlyBudget
+  budgetStart: budgetStart
+}
+var refusals = refusalsOf(common, source, fhir, reach, keeping, running, watching)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  name: empty(refusals) ? groupName : fail(join(refusals, ' '))
+  name: empty(refusals) ? (names.?resourceGroup ?? 'rg-${environmentName}') : fail(join(refusals, ' '))
   location: location
-  tags: allTags
+  tags: common.tags
 }
 
-module identity 'app/identity.bicep' = {
-  name: 'identity-${suffix}'
+module sync 'deployment.bicep' = {
+  name: 'dicom-fhir-sync-${common.suffix}'
   scope: group
   params: {
-    name: identityName
-    location: location
-    tags: allTags
-  }
-}
-
-module monitoring 'app/monitoring.bicep' = {
-  name: 'monitoring-${suffix}'
-  scope: group
-  params: {
-    logsName: names.?logAnalytics ?? 'log-dicom-fhir-sync-${suffix}'
-    insightsName: names.?insights ?? 'appi-dicom-fhir-sync-${suffix}'
-    actionGroupName: names.?actionGroup ?? 'ag-dicom-fhir-sync-${suffix}'
-    auditName: names.?auditWorkspace ?? 'log-audit-dicom-fhir-sync-${suffix}'
-    location: location
-    tags: allTags
-    retention: logRetention
-    dailyCap: dailyCap
-    alertEmails: alertEmails
-    existingLogsId: logAnalyticsId
-    existingActionGroupId: actionGroupId
-    auditLogs: auditLogs
-    existingAuditId: auditWorkspaceId
-    auditRetention: auditRetention
-    principalId: identity.outputs.principalId
-    assignRoles: assignRoles
-  }
-}
-
-module vnet 'app/network.bicep' = if (makesNetwork) {
-  name: 'network-${suffix}'
-  scope: group
-  params: {
-    name: networkName
-    location: location
-    tags: allTags
-    addresses: networkAddresses
-  }
-}
-
-module zones 'app/zones.bicep' = if (isPrivate && privateDns == 'new') {
-  name: 'zones-${suffix}'
-  scope: group
-  params: {
-    networkId: networkId
-    tags: allTags
-    names: map(zonesWanted, each => zoneNames[each])
-  }
-  dependsOn: [vnet]
-}
-
-module state 'app/state.bicep' = {
-  name: 'state-${suffix}'
-  scope: group
-  params: {
-    name: stateName
-    location: location
-    tags: allTags
-    redundancy: storageRedundancy
-    isPrivate: isPrivate
-    closed: stateAccess == 'closed'
-    allowedIpRanges: allowedIpRanges
-    infrastructureEncryption: infrastructureEncryption
-    accountScopedKeys: accountScopedKeys
-    customerKey: ownKey
-    deletedDays: deletedDays
-    principalId: identity.outputs.principalId
-    assignRoles: assignRoles
-    lock: locks
-    logsId: monitoring.outputs.logsId
-    auditId: monitoring.outputs.auditId
-  }
-}
-
-module operatorAccess 'app/operator-access.bicep' = if (assignRoles && !empty(operatorPrincipalId)) {
-  name: 'operator-access-${suffix}'
-  scope: group
-  params: {
-    accountName: stateName
-    principalId: operatorPrincipalId
-    principalType: operatorPrincipalType
-  }
-  dependsOn: [state]
-}
-
-module source 'app/source.bicep' = if (newSource) {
-  name: 'source-${suffix}'
-  scope: group
-  params: {
-    name: sourceName
-    location: location
-    tags: allTags
-    redundancy: storageRedundancy
-    containers: dicomContainers
-    changeFeedDays: changeFeedDays
-    deletedDays: deletedDays
-    isPrivate: isPrivate
-    allowedIpRanges: allowedIpRanges
-    infrastructureEncryption: infrastructureEncryption
-    customerKey: ownKey
-    lock: locks
-    logsId: monitoring.outputs.logsId
-    auditId: monitoring.outputs.auditId
-  }
-}
-
-module health 'app/health-data.bicep' = if (newWorkspace) {
-  name: 'health-data-${suffix}'
-  scope: group
-  params: {
-    workspaceName: workspaceName
-    fhirServiceName: fhirServiceName
-    dicomServiceName: dicomServiceName
-    location: empty(healthLocation) ? location : healthLocation
-    tags: allTags
-    serviceRoot: serviceRoot
-    loginEndpoint: cloud.login
-    isPrivate: privateHealth
-    customerKey: ownKey
-    lock: locks
-    logsId: monitoring.outputs.logsId
-    auditId: monitoring.outputs.auditId
-  }
-}
-
-module results 'app/results.bicep' = if (resultEvents) {
-  name: 'results-${suffix}'
-  scope: group
-  params: {
-    name: resultsName
-    location: location
-    tags: allTags
-    principalId: identity.outputs.principalId
-    assignRoles: assignRoles
-    isPrivate: isPrivate
-    logsId: monitoring.outputs.logsId
-  }
-}
-
-module stateEndpoints 'app/private-endpoints.bicep' = if (isPrivate) {
-  name: 'state-endpoints-${suffix}'
-  scope: group
-  params: {
-    resourceId: stateId
-    endpoints: map(['blob', 'queue', 'table'], each => { part: each, zones: zoneIds[each] })
-    subnetId: makesNetwork ? vnet!.outputs.endpointSubnetId : endpointSubnetId
-    location: location
-    tags: allTags
-    byApproval: false
-  }
-  dependsOn: [state, zones]
-}
-
-// Of an existing account too: the zones hide from the network every endpoint that it has elsewhere.
-module sourceEndpoints 'app/private-endpoints.bicep' = if (isPrivate) {
-  name: 'source-endpoints-${suffix}'
-  scope: group
-  params: {
-    resourceId: sourceId
-    endpoints: [{ part: 'blob', zones: zoneIds.blob }]
-    subnetId: makesNetwork ? vnet!.outputs.endpointSubnetId : endpointSubnetId
-    location: location
-    tags: allTags
-    byApproval: endpointsByApproval && !newSource
-  }
-  dependsOn: [source, zones]
-}
-
-module healthEndpoints 'app/private-endpoints.bicep' = if (privateHealth) {
-  name: 'health-endpoints-${suffix}'
-  scope: group
-  params: {
-    resourceId: workspaceId
-    endpoints: [
-      {
-        part: 'healthcareworkspace'
-        zones: concat(zoneIds.healthWorkspace, zoneIds.fhir, usesDicomService ? zoneIds.dicom : [])
-      }
-    ]
-    subnetId: makesNetwork ? vnet!.outputs.endpointSubnetId : endpointSubnetId
-    location: location
-    tags: allTags
-    byApproval: endpointsByApproval && !newWorkspace
-  }
-  dependsOn: [health, zones]
-}
-
-module resultsEndpoints 'app/private-endpoints.bicep' = if (isPrivate && resultEvents) {
-  name: 'results-endpoints-${suffix}'
-  scope: group
-  params: {
-    resourceId: resourceId(here, groupName, 'Microsoft.EventGrid/topics', resultsName)
-    endpoints: [{ part: 'topic', zones: zoneIds.topic }]
-    subnetId: makesNetwork ? vnet!.outputs.endpointSubnetId : endpointSubnetId
-    location: location
-    tags: allTags
-    byApproval: false
-  }
-  dependsOn: [results, zones]
-}
-
-module sourceAccess 'app/source-access.bicep' = {
-  name: 'source-access-${suffix}'
-  scope: resourceGroup(sourceSubscription, sourceGroup)
-  params: {
-    accountName: sourceName
-    containers: concat(dicomContainers, changeFeedDays > 0 ? ['$blobchangefeed'] : [])
-    principalId: identity.outputs.principalId
-    assignRoles: assignRoles
-    fromOutside: !isPrivate
-  }
-  dependsOn: [source]
-}
-
-module storageTopic 'app/topic.bicep' = {
-  name: 'storage-topic-${suffix}'
-  scope: resourceGroup(sourceSubscription, sourceGroup)
-  params: {
-    name: storageTopicName
-    existingName: existingStorageTopicName
-    sourceId: sourceId
-    topicType: 'Microsoft.Storage.StorageAccounts'
-    location: sourceAccess.outputs.location
-    tags: allTags
-  }
-}
-
-module storageTopicAccess 'app/delivery-access.bicep' = if (assignRoles) {
-  name: 'storage-topic-access-${suffix}'
-  scope: group
-  params: {
-    accountName: stateName
-    principalId: storageTopic.outputs.principalId
-  }
-  dependsOn: [state]
-}
-
-module fileEvents 'app/file-events.bicep' = {
-  name: 'file-events-${suffix}'
-  scope: resourceGroup(sourceSubscription, sourceGroup)
-  params: {
-    topicName: storageTopicName
-    stateAccountId: stateId
-    containers: dicomContainers
-    suffix: dicomSuffix
-  }
-  dependsOn: [state, storageTopic, storageTopicAccess] // delivery fails until the topic's identity has its roles
-}
-
-module healthAccess 'app/health-access.bicep' = if (usesWorkspace) {
-  name: 'health-access-${suffix}'
-  scope: resourceGroup(workspaceSubscription, workspaceGroup)
-  params: {
-    workspaceName: workspaceName
-    fhirServiceName: fhirServiceName
-    dicomServiceName: dicomServiceName
-    principalId: identity.outputs.principalId
-    suffix: suffix
-    assignRoles: assignRoles
-    narrow: fhirRole == 'narrow'
-  }
-  dependsOn: [health]
-}
-
-module workspaceTopic 'app/topic.bicep' = if (usesDicomService) {
-  name: 'workspace-topic-${suffix}'
-  scope: resourceGroup(workspaceSubscription, workspaceGroup)
-  params: {
-    name: workspaceTopicName
-    existingName: existingWorkspaceTopicName
-    sourceId: workspaceId
-    topicType: 'Microsoft.HealthcareApis.Workspaces'
-    location: healthAccess!.outputs.location
-    tags: allTags
-  }
-}
-
-module workspaceTopicAccess 'app/delivery-access.bicep' = if (assignRoles && usesDicomService) {
-  name: 'workspace-topic-access-${suffix}'
-  scope: group
-  params: {
-    accountName: stateName
-    principalId: workspaceTopic!.outputs.principalId
-  }
-  dependsOn: [state]
-}
-
-module serviceEvents 'app/service-events.bicep' = if (usesDicomService) {
-  name: 'service-events-${suffix}'
-  scope: resourceGroup(workspaceSubscription, workspaceGroup)
-  params: {
-    topicName: workspaceTopicName
-    stateAccountId: stateId
-  }
-  dependsOn: [state, workspaceTopic, workspaceTopicAccess]
-}
-
-module functions 'app/functions.bicep' = {
-  name: 'functions-${suffix}'
-  scope: group
-  params: {
-    name: appName
-    planName: names.?plan ?? 'asp-dicom-fhir-sync-${suffix}'
-    location: location
-    tags: allTags
-    identityId: identity.outputs.id
-    clientId: identity.outputs.clientId
-    stateAccountName: stateName
-    storageSuffix: storageSuffix
-    loginEndpoint: cloud.login
-    isPublicCloud: azureCloud == 'AzureCloud'
-    insightsConnection: monitoring.outputs.insightsConnection
-    instanceMemory: instanceMemory
-    maximumInstances: maximumInstances
-    zoneRedundant: zoneRedundant
-    subnetId: isPrivate ? (makesNetwork ? vnet!.outputs.functionSubnetId : functionSubnetId) : ''
-    isPublic: !privateApi
-    allowedIpRanges: apiIpRanges
-    signsIn: signsIn
-    settings: union(
-      {
-        DICOM_SYNC_CLOUD: cloud.name
-        DICOM_SYNC_FHIR_URL: fhirRoot
-        DICOM_SYNC_FHIR_CONCURRENCY: string(fhirConcurrency)
-        DICOM_SYNC_SOURCE: 'https://${sourceName}.blob.${storageSuffix}'
-        DICOM_SYNC_CONTAINERS: join(dicomContainers, ',')
-        DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspaceName}-${dicomServiceName}.dicom.${serviceRoot}' : ''
-        DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default (none), or what settings say
-        DICOM_SYNC_EVENTS_TOPIC: resultEvents ? results!.outputs.endpoint : ''
-        // The timer of a feed that is not read would keep an instance awake: docs/scaling-and-cost.md.
-        'AzureWebJobs.read_dicom_feed.Disabled': readsDicomFeed ? 'false' : 'true'
-        'AzureWebJobs.read_orthanc_feed.Disabled': contains(settings, 'DICOM_SYNC_ORTHANC_URL') ? 'false' : 'true'
-      },
-      settings
-    )
-  }
-  dependsOn: [state, stateEndpoints, sourceEndpoints, healthEndpoints, resultsEndpoints, sourceAccess, healthAccess]
-}
-
-module apiEndpoints 'app/private-endpoints.bicep' = if (privateApi) {
-  name: 'api-endpoints-${suffix}'
-  scope: group
-  params: {
-    resourceId: resourceId(here, groupName, 'Microsoft.Web/sites', appName)
-    endpoints: [{ part: 'sites', zones: zoneIds.sites }]
-    subnetId: makesNetwork ? vnet!.outputs.endpointSubnetId : endpointSubnetId
-    location: location
-    tags: allTags
-    byApproval: false
-  }
-  dependsOn: [functions, zones]
-}
-
-module signIn 'app/sign-in.bicep' = if (signsIn) {
-  name: 'sign-in-${suffix}'
-  scope: group
-  params: {
-    appName: appName
-    clientId: entraClientId
-    loginEndpoint: cloud.login
-  }
-  dependsOn: [functions]
-}
-
-module storageTopicAlerts 'app/topic-alerts.bicep' = {
-  name: 'storage-topic-alerts-${suffix}'
-  scope: resourceGroup(sourceSubscription, sourceSubscription == here ? groupName : sourceGroup)
-  params: {
-    environmentName: environmentName
-    suffix: suffix
-    tags: allTags
-    actionGroupId: monitoring.outputs.actionGroupId
-    topicId: storageTopicId
-    what: 'DICOM files'
-  }
-  dependsOn: [storageTopic]
-}
-
-module workspaceTopicAlerts 'app/topic-alerts.bicep' = if (usesDicomService) {
-  name: 'workspace-topic-alerts-${suffix}'
-  scope: resourceGroup(workspaceSubscription, workspaceSubscription == here ? groupName : workspaceGroup)
-  params: {
-    environmentName: environmentName
-    suffix: suffix
-    tags: allTags
-    actionGroupId: monitoring.outputs.actionGroupId
-    topicId: workspaceTopicId
-    what: 'the DICOM service'
-  }
-  dependsOn: [workspaceTopic]
-}
-
-module alerting 'app/alerting.bicep' = {
-  name: 'alerting-${suffix}'
-  scope: group
-  params: {
-    environmentName: environmentName
-    tags: allTags
-    actionGroupId: monitoring.outputs.actionGroupId
-    stateAccountId: stateId
-    serviceHealth: serviceHealthAlert
-  }
-  dependsOn: [state]
-}
-
-module alerts 'alerts.bicep' = {
-  name: 'alerts-${suffix}'
-  scope: group
-  params: {
-    environmentName: environmentName
-    location: location
-    tags: allTags
-    insightsId: monitoring.outputs.insightsId
-    actionGroupId: monitoring.outputs.actionGroupId
+    environment: common
+    source: source
+    fhir: fhir
+    reach: reach
+    keeping: keeping
+    running: running
+    watching: watching
     thresholds: alertThresholds
     deployedAt: deployedAt
   }
 }
 
-module budget 'app/budget.bicep' = if (monthlyBudget > 0) {
-  name: 'budget-${suffix}'
-  scope: group
-  params: {
-    name: 'dicom-fhir-sync-${suffix}'
-    amount: monthlyBudget
-    start: budgetStart
-    actionGroupId: monitoring.outputs.actionGroupId
-  }
-}
-
-var topicRoles = loadJsonContent('roles.json')
-var deliveryNeeds = flatten(map(concat([storageTopicName], usesDicomService ? [workspaceTopicName] : []), each => [
-  {
-    role: 'Storage Queue Data Message Sender'
-    id: topicRoles.storageQueueDataMessageSender
-    scope: '${stateId}/queueServices/default/queues/objects'
-    principal: 'system topic ${each}'
-  }
-  {
-    role: 'Storage Blob Data Contributor'
-    id: topicRoles.storageBlobDataContributor
-    scope: '${stateId}/blobServices/default/containers/event-dead-letters'
-    principal: 'system topic ${each}'
-  }
-]))
-
 output AZURE_LOCATION string = location
 output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name
-output FUNCTION_APP_NAME string = appName
-output FUNCTION_APP_PRINCIPAL_ID string = identity.outputs.principalId
-output API_URL string = functions.outputs.apiUrl
-output SIGN_IN_REDIRECT string = functions.outputs.signInRedirect
-output FHIR_ROOT string = fhirRoot
-output DICOM_ACCOUNT string = sourceName
-output STATE_ACCOUNT string = stateName
+output FUNCTION_APP_NAME string = sync.outputs.functionAppName
+output FUNCTION_APP_PRINCIPAL_ID string = sync.outputs.functionAppPrincipalId
+output API_URL string = sync.outputs.apiUrl
+output SIGN_IN_REDIRECT string = sync.outputs.signInRedirect
+output FHIR_ROOT string = sync.outputs.fhirRoot
+output DICOM_ACCOUNT string = sync.outputs.dicomAccount
+output STATE_ACCOUNT string = sync.outputs.stateAccount
 
 @description('Every role that the sync needs, for those who assign them where assignRoles is false, and for scripts/leftovers.')
-output NEEDED_ROLES Role[] = concat(
-  state.outputs.needed,
-  sourceAccess.outputs.needed,
-  monitoring.outputs.needed,
-  resultEvents ? results!.outputs.needed : [],
-  usesWorkspace ? healthAccess!.outputs.needed : [],
-  deliveryNeeds
-)
+output NEEDED_ROLES Role[] = sync.outputs.neededRoles
 
 @description('What this deployment has made, for scripts/leftovers: what is there beside it was left by an earlier one.')
-output DEPLOYED Deployed = {
-  suffix: suffix
-  stateAccountId: stateId
-  storageTopicId: storageTopicId
-  workspaceTopicId: usesDicomService ? workspaceTopicId : ''
-  subscriptions: concat(fileEvents.outputs.names, usesDicomService ? serviceEvents!.outputs.names : [])
-  workspaceId: usesWorkspace ? workspaceId : ''
-  sourceId: sourceId
-  signsIn: signsIn
-  network: networkId
-  operator: assignRoles ? operatorPrincipalId : ''
-  logs: concat([monitoring.outputs.logsId], auditLogs ? [monitoring.outputs.auditId] : [])
-}
+output DEPLOYED Deployed = sync.outputs.deployed

@@ -93,3 +93,130 @@ type Deployed = {
   @description('Ids of the Log Analytics workspaces that take logs.')
   logs: string[]
 }
+
+@export()
+@description('What every part of a deployment is told: names, place, tags.')
+@sealed()
+type Environment = {
+  name: string
+
+  @description('What makes names unique: the same for each deployment of an environment to a subscription and region.')
+  suffix: string
+
+  location: string
+  cloud: string
+  names: Names
+  tags: Tags
+  assignRoles: bool
+  operatorId: string
+  operatorType: string
+}
+
+@export()
+@description('Where the DICOM files are.')
+@sealed()
+type SourceChoices = {
+  @description('Id of an existing account; empty: a new one is made.')
+  accountId: string
+
+  containers: string[]
+  suffix: string
+  topicName: string
+  changeFeedDays: int
+}
+
+@export()
+@description('Where FHIR is, and the DICOM service if there is one.')
+@sealed()
+type FhirChoices = {
+  kind: 'new' | 'existing' | 'other'
+  workspaceId: string
+  fhirService: string
+  dicomService: string
+  topicName: string
+  url: string
+  role: string
+  domain: string
+  location: string
+}
+
+@export()
+@description('Who reaches what is deployed.')
+@sealed()
+type ReachChoices = {
+  isPrivate: bool
+  allowedIpRanges: string[]
+  apiIpRanges: string[]
+  publicApi: bool
+  publicHealth: bool
+  stateAccess: string
+  functionSubnetId: string
+  endpointSubnetId: string
+  addresses: string
+  privateDns: 'new' | 'existing' | 'policy'
+  zoneIds: ZoneIds
+  byApproval: bool
+  entraClientId: string
+}
+
+@export()
+@description('How data is kept.')
+@sealed()
+type KeepingChoices = {
+  redundancy: string
+  deletedDays: int
+  infrastructureEncryption: bool
+  accountScopedKeys: bool
+  customerKey: CustomerKey
+  locks: bool
+}
+
+@export()
+@description('How the function app runs.')
+@sealed()
+type RunningChoices = {
+  zoneRedundant: bool
+  instanceMemory: int
+  maximumInstances: int
+  fhirConcurrency: int
+  resultEvents: bool
+  settings: Settings
+}
+
+@export()
+@description('Who watches, what is logged, and what it may cost.')
+@sealed()
+type WatchingChoices = {
+  emails: string[]
+  actionGroupId: string
+  serviceHealth: bool
+  logsId: string
+  retention: int
+  dailyCap: int
+  auditLogs: bool
+  auditWorkspaceId: string
+  auditRetention: int
+  budget: int
+  budgetStart: string
+}
+
+@export()
+@description('A resource that is made here, or belongs to others.')
+@sealed()
+type Place = {
+  name: string
+  subscription: string
+  group: string
+  id: string
+}
+
+@export()
+@description('Domains of one cloud: a value of clouds.json.')
+type Cloud = {
+  name: string
+  storage: string
+  health: string
+  eventGrid: string
+  sites: string
+  login: string
+}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -197,13 +198,14 @@ def check() -> Iterator[str]:
     yield from found
     if found:
         return
-    used = (INFRA / "main.bicep").read_text("utf-8")
-    for file in sorted(INFRA.rglob("*.bicep")):
+    files = sorted(INFRA.rglob("*.bicep"))
+    used = "".join(file.read_text("utf-8") for file in files)
+    for file in files:
         name = str(file.relative_to(INFRA))
         if evaluator().formatted(file) != file.read_text("utf-8"):
             yield f"{name}: laid out differently than by: bicep format infra/{name}"
-        if name != "main.bicep" and f"'{name}'" not in used:
-            yield f"{name}: main.bicep does not use it, so it is not compiled"
+        if name != "main.bicep" and not re.search(rf"'[\w./]*\b{file.name}'", used):
+            yield f"{name}: no template uses it, so it is not compiled"
 
 
 def stale() -> Iterator[str]:

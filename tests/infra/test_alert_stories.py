@@ -7,11 +7,15 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
-from sync.delivery.handlers import handle_poison_object, sweep
+from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.http.fhir.server import HttpFhirServer
+from sync.dead_letters.held_removals import confirm_removals, refuse_removals
+from sync.delivery.handlers import handle_object_message, handle_poison_object, sweep
 from sync.delivery.watchdog import within_budget
-from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable, SyncError
+from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable, SyncError, Throttled
 from sync.feeds import read_dicom_feed
 from sync.monitoring.alerts.missing_events import find_missing_events
 from sync.monitoring.alerts.unread_feeds import note_unread_feeds
@@ -150,6 +154,63 @@ async def test_an_outage_of_fhir_is_told_and_over_when_it_is(story):
     await story.w.settle()
     await story.passes(960)
     assert story.raised() == set()
+
+
+async def test_a_fhir_service_that_throttles_is_told_and_one_busy_minute_is_not(story):
+    throttles = httpx.MockTransport(lambda request: httpx.Response(429))
+
+    async def read(times):
+        for _ in range(times):
+            server = HttpFhirServer(
+                "https://fhir.example",
+                telemetry=story.w.services.telemetry,
+                transport=throttles,
+                breaker=CircuitBreaker(lambda: 0.0),
+                sleep=Naps(),
+            )
+            with pytest.raises(Throttled):
+                await server.read("ImagingStudy", "is-1")
+        await story.timers()
+
+    await read(1)
+    assert story.raised() == set()
+    await read(20)
+    assert story.raised() == {"fhir-throttling"}
+    await story.passes(960)
+    assert story.raised() == set()
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_removals_past_the_ceiling_are_told_until_an_operator_decides(confirms):
+    story = Story(MemoryWorld(max_removals_per_hour=1))
+    for name in ("a", "b"):
+        await story.w.ingest(story.w.put(name, study=f"2.25.{ord(name)}", sop=f"2.25.{ord(name)}.1"))
+    await story.w.settle()
+    await objects(story.w, story.w.delete("a"), story.w.delete("b"))
+    await story.w.settle()
+    await story.timers()
+    assert "removals" in story.raised()
+    assert studies_in_fhir(story) == 1
+    if confirms:
+        await confirm_removals(SOURCES, story.w.services, who="ada", why="the source was checked")
+    else:
+        await refuse_removals(story.w.services, who="ada", why="the object comes back")
+        await objects(story.w, story.w.put("b", study="2.25.98", sop="2.25.98.1"))
+    await run_messages(story.w)
+    await story.w.settle()
+    await story.passes(960)
+    assert story.raised() == set()
+    assert studies_in_fhir(story) == (0 if confirms else 1)
+
+
+def studies_in_fhir(story):
+    return sum(1 for each in story.w.server.resources() if each["resourceType"] == "ImagingStudy")
+
+
+async def run_messages(world):
+    for message in list(world.store.object_queue.messages):
+        world.store.object_queue.messages.remove(message)
+        await handle_object_message(message.text, SOURCES, world.services)
 
 
 async def test_a_study_that_waits_too_long_is_told_until_it_is_written(story):

@@ -138,29 +138,52 @@ def test_a_finding_is_found(tmp_path):
     assert "use-user-defined-types" in found
 
 
-def waits_for(template):
-    """Return what each module waits for, directly and through others, by symbol."""
-    direct = {name: one.get("dependsOn", []) for name, one in template["resources"].items()}
-    closed = {}
-    for name, firsts in direct.items():
-        seen, todo = set(), list(firsts)
+def waits_for(resources, before=frozenset()):
+    """Return what each module waits for, by symbol, directly and through others or its own module."""
+    direct = {
+        name: [first for first in one.get("dependsOn", []) if first in resources] for name, one in resources.items()
+    }
+    found = {}
+    for name, one in resources.items():
+        seen, todo = set(), list(direct[name])
         while todo:
             here = todo.pop()
             if here not in seen:
-                seen.add(here)
+                seen |= {here, *inside(resources[here])}
                 todo += direct[here]
-        closed[name] = seen
-    return closed
+        found[name] = seen | before
+        found |= waits_for(modules(one), found[name])
+    return found
+
+
+def modules(resource):
+    """Return the resources of a module, by symbol; of anything else: none."""
+    if resource["type"] != "Microsoft.Resources/deployments":
+        return {}
+    inner = resource["properties"]["template"]["resources"]
+    return inner if isinstance(inner, dict) else {}
+
+
+def inside(resource):
+    """Give the symbols of everything in a module, however deep."""
+    for name, one in modules(resource).items():
+        yield name
+        yield from inside(one)
 
 
 def test_who_uses_a_role_or_an_address_waits_for_it():
     """What only Azure would notice: a role that is missing yet, a name that resolves to nothing, a resource to be."""
-    waits = waits_for(bicep.build(bicep.INFRA / "main.bicep"))
-    assert {"storageTopic", "storageTopicAccess", "state"} <= waits["fileEvents"]
-    assert {"workspaceTopic", "workspaceTopicAccess", "state"} <= waits["serviceEvents"]
+    sync = bicep.build(bicep.INFRA / "main.bicep")["resources"]["sync"]
+    assert sync["dependsOn"] == ["group"]
+    waits = waits_for(modules(sync))
+    for events in ("fileEvents", "serviceEvents"):
+        inner = waits_for(modules(modules(sync)[events]), waits[events])
+        assert {"topic", "access", "state", "files"} <= inner["fileSubscriptions"]
+        assert {"topic", "access", "state", "health"} <= inner["serviceSubscriptions"]
+    assert "sourceAccess" in waits["fileEvents"]
+    assert "healthAccess" in waits["serviceEvents"]
     before = {"state", "stateEndpoints", "sourceEndpoints", "healthEndpoints", "resultsEndpoints"}
     assert before | {"sourceAccess", "healthAccess", "zones", "vnet"} <= waits["functions"]
-    assert {"source", "sourceAccess"} <= waits["storageTopic"]
     for name in ("state", "source", "health", "results", "api"):
-        assert {"vnet", "zones"} <= waits[f"{name}Endpoints"]
+        assert {"vnet", "zones", "stores"} <= waits[f"{name}Endpoints"]
     assert "functions" in waits["signIn"] & waits["apiEndpoints"]
