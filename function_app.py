@@ -290,6 +290,19 @@ async def timeline(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
 
 
+@app.route(route="inbox", methods=["GET", "POST"])
+async def inbox(req: func.HttpRequest) -> func.HttpResponse:
+    """Serve a reader's inbox of outcomes, if that is switched on, to people with the role; marks come back by POST."""
+    running = await _running()
+    settings = running.services.settings
+    if not settings.inbox:  # then nothing of insights is loaded
+        return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
+    from insights.inbox.served import serve
+
+    answer = await serve(dict(req.headers), req.method or "GET", req.get_body(), settings)
+    return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
+
+
 @app.route(route="replay", methods=["GET"])
 async def replay_list(req: func.HttpRequest) -> func.HttpResponse:
     """List replays with their request and progress."""

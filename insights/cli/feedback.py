@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from insights.cli.options import DataFolder, OutFolder, Overwrite, RuleFile
 from insights.cli.reporting import command, console
+
+if TYPE_CHECKING:
+    from insights.inbox.watching import Pass
+    from insights.outcomes.rule import Prepared
+    from sync.bootstrap import Running
+
+FIRST_DAYS = 30
 
 app = typer.Typer(
     name="feedback",
@@ -59,3 +71,95 @@ def report_feedback(
 
     typer.echo(report(file, data, reader, out, overwrite=overwrite), nl=False)
     console().print(f"written to {out}")
+
+
+@app.command("watch")
+@command
+def watch_outcomes(
+    file: RuleFile,
+    *,
+    every: Annotated[float, typer.Option("--every", metavar="MINUTES", help="Minutes between passes.", min=0.05)] = 5,
+    once: Annotated[bool, typer.Option("--once", help="Make one pass, for use from a scheduler.")] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Where the first pass begins; else 30 days ago."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each pass as JSON.")] = False,
+) -> None:
+    """
+    Tell readers and models what was found, as it arrives in FHIR, until Ctrl-C or SIGTERM.
+
+    Each pass asks whose records changed since the last, matches them as `feedback report` does, and writes an item for
+    each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`, and
+    once a week `feedback.digest`, without patient data. A pass may be repeated: nothing is told twice. The cursor is in
+    the state account, and two processes never run one rule at once.
+
+    **Examples**
+
+    - beside the sync: `python -m sync feedback watch nodules.yaml`
+
+    - from a scheduler: `python -m sync feedback watch nodules.yaml --once`
+
+    **Exit codes**
+
+    - 0: ended by a signal; with `--once`: the pass is done
+
+    - 2: the rule or a setting is wrong, or the FHIR service refuses
+
+    - 3: with `--once`, or at the start: FHIR or the state account did not answer; the cursor stays
+    """
+    from insights.outcomes.rule import prepare  # noqa: PLC0415 -- loaded when the command runs
+    from sync.cli.connecting import with_services  # noqa: PLC0415
+
+    prepared = prepare(file)
+    begin = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=FIRST_DAYS)
+    tell = partial(_tell, as_json=as_json)
+    if once:
+        tell(with_services(partial(_pass, prepared=prepared, begin=begin)))
+        return
+
+    async def watched(running: Running) -> None:
+        from sync.cli.standing_watch import stop_by_signal  # noqa: PLC0415
+
+        stop = stop_by_signal()
+        console().print(f"watching every {every:g} minutes; Ctrl-C ends it")
+        while not stop.is_set():
+            await _patient_pass(running, prepared, begin, as_json=as_json)
+            try:
+                await asyncio.wait_for(stop.wait(), every * 60)
+            except TimeoutError:
+                continue
+
+    with_services(watched)
+
+
+async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> None:
+    """Make a pass of many: an outage is told, and the next pass tries again."""
+    from insights.errors import Unavailable  # noqa: PLC0415
+    from sync.errors import TransientError  # noqa: PLC0415
+
+    try:
+        _tell(await _pass(running, prepared=prepared, begin=begin), as_json=as_json)
+    except (Unavailable, TransientError) as outage:
+        console().print(f"{outage}; the next pass begins where this one did")
+
+
+async def _pass(running: Running, *, prepared: Prepared, begin: datetime) -> Pass | None:
+    from insights.fetch.service import connected  # noqa: PLC0415
+    from insights.inbox.watching import Ports, watch_once  # noqa: PLC0415
+
+    services = running.services
+    async with connected(services.settings.fhir_url) as service:
+        return await watch_once(service, prepared, Ports(services, services), begin=begin)
+
+
+def _tell(done: Pass | None, *, as_json: bool) -> None:
+    if done is None:
+        console().print("another process runs this rule")
+    elif as_json:
+        typer.echo(json.dumps(asdict(done), sort_keys=True))
+    else:
+        typer.echo(
+            f"{done.patients} patients changed: {done.told_readers} outcomes told to readers, {done.told_models} to "
+            f"models, {done.withdrawn} withdrawn, {done.digests} digests"
+        )

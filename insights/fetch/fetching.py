@@ -130,10 +130,11 @@ async def _offered(service: FhirService) -> tuple[set[str], str]:
         for resource in rest.get("resource") or []
         if isinstance(resource, dict)
     }
-    return found, _time_of(answer)
+    return found, time_of(answer)
 
 
-def _time_of(answer: httpx.Response) -> str:
+def time_of(answer: httpx.Response) -> str:
+    """Return the time of the service, as its answer says; ours if it does not."""
     try:
         at = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):

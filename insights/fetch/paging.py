@@ -65,9 +65,9 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         out.seek(state.size)
         link: str | None = state.following or first
         while link is not None:
-            resources, link = await _page(service, link, kind, filtered=bool(since))
+            resources, link = await read_page(service, link, kind, filtered=bool(since))
             if progress.since is not None:
-                _check_since(resources, progress.since, kind)
+                check_since(resources, progress.since, kind)
             out.writelines(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in resources)
             out.flush()
             state.following, state.size = link, out.tell()
@@ -84,15 +84,30 @@ async def list_ids(service: FhirService, progress: Progress, kind: str) -> froze
     found: set[str] = set()
     link: str | None = f"/{kind}?_elements=id&_count={IDS}"
     while link is not None:
-        resources, link = await _page(service, link, kind, filtered=False)
+        resources, link = await read_page(service, link, kind, filtered=False)
         found |= {str(each["id"]) for each in resources if "id" in each}
     assert kind in progress.types
     return frozenset(found)
 
 
-async def _page(
+async def read_page(
     service: FhirService, link: str, kind: str, *, filtered: bool
 ) -> tuple[list[dict[str, Any]], str | None]:
+    """
+    Return the resources of one page of a search, and the link to the next.
+
+    Parameters
+    ----------
+    filtered
+        The search is by ``_lastUpdated``: a refusal means that the service does not know it.
+
+    Raises
+    ------
+    CollectError
+        ``collect.search_parameter``, ``collect.refused``.
+    Unavailable
+        ``collect.unavailable``.
+    """
     answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
     if answer.status_code == httpx.codes.BAD_REQUEST and filtered:
         raise _unknown_parameter(kind)
@@ -115,8 +130,15 @@ async def _total(service: FhirService, path: str) -> int | None:
     return total if isinstance(total, int) else None
 
 
-def _check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
-    """Check that the service looked at ``_lastUpdated``: one that ignores it answers with everything."""
+def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
+    """
+    Check that the service looked at ``_lastUpdated``: one that ignores it answers with everything.
+
+    Raises
+    ------
+    CollectError
+        ``collect.search_parameter``.
+    """
     limit = _instant(since)
     for each in resources:
         updated = _instant(str((each.get("meta") or {}).get("lastUpdated") or ""))

@@ -11,7 +11,7 @@ from typing import Any
 from insights.collect.store import Store
 from insights.errors import OutcomeError
 from insights.outcomes.findings import read_reads
-from insights.outcomes.matching import Matched, match
+from insights.outcomes.matching import Matched, agreement, match
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import prepare
 from insights.outcomes.truths import read_truths
@@ -52,14 +52,6 @@ class Feedback:
     def headline(self) -> str:
         """Return of how many reads an outcome is known."""
         return f"An outcome is known of {self.known} of {self.reads} reads."
-
-
-def agreement(matched: Matched) -> str:
-    """Return whether what was said was found; empty where one of them is not known."""
-    found = matched.answer.truth.found if matched.answer else None
-    if found is None or matched.finding.said is None:
-        return ""
-    return "concordant" if found is matched.finding.said else "discordant"
 
 
 def feedback(file: Path, data: Path, reader: str) -> Feedback:

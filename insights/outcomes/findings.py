@@ -43,24 +43,26 @@ class Reads:
     preliminary: int
 
 
-def read_reads(connection: duckdb.DuckDBPyConnection, reader: str, rule: Rule, codes: CodeSets) -> Reads:
+def read_reads(connection: duckdb.DuckDBPyConnection, reader: str | None, rule: Rule, codes: CodeSets) -> Reads:
     """
-    Return the reads of a reader.
+    Return the reads of a reader, and make the temporary table ``read`` of them.
 
     Parameters
     ----------
     reader
-        ``Practitioner/ID`` (roles of it count), ``SYSTEM|VALUE`` or a value alone, as the reports have it.
+        ``Practitioner/ID`` (roles of it count), ``SYSTEM|VALUE`` or a value alone, as the reports have it; None for
+        the reads of all readers, of which there may be none.
 
     Raises
     ------
     OutcomeError
         ``feedback.unknown_reader``: no report names that reader.
     """
-    connection.execute(_REPORTS.format(labelled="FALSE" if rule.restricted else _LABELLED), _reader(reader))
+    asked = (_BY_READER, _reader(reader)) if reader is not None else (_BY_ANY, [])
+    connection.execute(_REPORTS.format(labelled="FALSE" if rule.restricted else _LABELLED, by=asked[0]), asked[1])
     row = connection.execute("SELECT count(*) FILTER (final), count(*) FILTER (NOT final) FROM read").fetchone()
     assert row is not None
-    if row == (0, 0):
+    if row == (0, 0) and reader is not None:
         raise OutcomeError(
             "no imaging report names that reader",
             code="feedback.unknown_reader",
@@ -90,9 +92,15 @@ def _reader(reader: str) -> list[str]:
     return ["", system if bar else "", value]
 
 
+_BY_ANY = "SELECT report_id FROM report_interpreter"
+_BY_READER = """
+    WITH asked AS (SELECT ? AS id, ? AS system, ? AS value)
+    SELECT i.report_id FROM report_interpreter AS i CROSS JOIN asked AS a
+    LEFT JOIN practitioner_role AS p ON p.id = i.role_id
+    WHERE i.practitioner_id = a.id OR p.practitioner_id = a.id
+       OR (a.value <> '' AND i.identifier_value = a.value AND a.system IN ('', coalesce(i.identifier_system, '')))"""
 _REPORTS = f"""
 CREATE OR REPLACE TEMP TABLE read AS
-WITH asked AS (SELECT ? AS id, ? AS system, ? AS value)
 SELECT r.id, any_value(w.patient_id) AS patient_id, any_value(s.study_id) AS study_id,
        any_value(coalesce(r.effective, r.effective_start, r.issued)) AS at,
        bool_or(r.status IN ('final', 'amended', 'corrected', 'appended')) AS final
@@ -101,12 +109,7 @@ JOIN member AS m ON m.patient_id = w.patient_id
 LEFT JOIN (SELECT report_id, min(study_id) AS study_id FROM report_of GROUP BY report_id) AS s ON s.report_id = r.id
 WHERE ({_IMAGING} OR s.study_id IS NOT NULL) AND coalesce(r.status, '') NOT IN ('entered-in-error', 'cancelled')
   AND NOT {{labelled}}
-  AND r.id IN (
-    SELECT i.report_id FROM report_interpreter AS i CROSS JOIN asked AS a
-    LEFT JOIN practitioner_role AS p ON p.id = i.interpreter_id
-    WHERE i.interpreter_id = a.id OR p.practitioner_id = a.id
-       OR (a.value <> '' AND i.identifier_value = a.value AND a.system IN ('', coalesce(i.identifier_system, '')))
-  )
+  AND r.id IN ({{by}})
 GROUP BY r.id"""
 
 
@@ -173,6 +176,12 @@ def _of_report(
     ]  # fmt: skip
 
 
+_MODELS = """
+SELECT DISTINCT d.id, coalesce(d.name, d.model_name) || coalesce(' ' || d.version, '') AS named
+FROM device AS d JOIN observation AS o ON o.device_id = d.id
+WHERE coalesce(d.name, d.model_name) IS NOT NULL ORDER BY ALL"""
+
+
 def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[str, ...]:
     """
     Return the Devices of an algorithm by its name and version, as ``NAME VERSION``.
@@ -182,11 +191,7 @@ def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[st
     OutcomeError
         ``models.unknown``: no Device of that name and version has Observations; those that have are named.
     """
-    rows = connection.execute(
-        """SELECT DISTINCT d.id, coalesce(d.name, d.model_name) || coalesce(' ' || d.version, '') AS named
-           FROM device AS d JOIN observation AS o ON o.device_id = d.id
-           WHERE coalesce(d.name, d.model_name) IS NOT NULL ORDER BY ALL"""
-    ).fetchall()
+    rows = connection.execute(_MODELS).fetchall()
     found = tuple(identity for identity, named in rows if named == model)
     if not found:
         known = sorted({named for _, named in rows})
@@ -196,6 +201,11 @@ def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[st
             hint=f"Known: {', '.join(known[:10]) or 'none'}.",
         )
     return found
+
+
+def known_models(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Return the algorithms that have Observations, each as ``NAME VERSION``."""
+    return tuple(sorted({named for _, named in connection.execute(_MODELS).fetchall()}))
 
 
 def model_findings(

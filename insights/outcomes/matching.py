@@ -156,6 +156,14 @@ class Matched:
         return "other side" if self.other_side else "none"
 
 
+def agreement(matched: Matched) -> Literal["concordant", "discordant", ""]:
+    """Return whether what was said was found; empty where one of them is not known."""
+    found = matched.answer.truth.found if matched.answer else None
+    if found is None or matched.finding.said is None:
+        return ""
+    return "concordant" if found is matched.finding.said else "discordant"
+
+
 def match(findings: Iterable[Finding], truths: Iterable[Truth], within_days: int) -> tuple[Matched, ...]:
     """Return every finding, in its order, with its outcomes; pure, and independent of the order of `truths`."""
     of_patient: dict[str, list[Truth]] = defaultdict(list)

@@ -46,10 +46,10 @@ def style() -> str:
     return files("insights.timeline").joinpath("page.css").read_text("utf-8")
 
 
-def policy() -> str:
-    """Return the Content-Security-Policy: nothing but this style sheet, by its hash."""
+def policy(form_action: str = "'none'") -> str:
+    """Return the Content-Security-Policy: nothing but this style sheet, by its hash, and where forms may be sent."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action {form_action}"
 
 
 def html(shown: Shown) -> str:

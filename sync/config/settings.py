@@ -108,6 +108,10 @@ class Settings(MappingSettings):
     """Serve ``api/timeline/{patient}``: one patient over time, to people who signed in by App Service authentication
     and have the app role ``timeline`` or ``timeline-all``. Needs the package ``insights``."""
 
+    inbox: bool = False
+    """Serve ``api/inbox``: outcomes of the reads of who signed in by App Service authentication and has the app role
+    ``feedback``, with marks. ``python -m sync feedback watch`` fills it. Needs the package ``insights``."""
+
     undelivered_events: Container = "event-dead-letters"
     """Container of the state account for events that Event Grid could not deliver; they are recovered every five
     minutes. It may be absent."""

@@ -148,6 +148,55 @@ class AlertCleared(Alert):
     name: ClassVar[str] = "alert.cleared"
 
 
+class FeedbackFound(Result):
+    """An outcome of a read is known, is corrected, or is known to be of the other side. The inbox has what it is."""
+
+    name: ClassVar[str] = "feedback.found"
+
+    resource: str
+    """Reference to the Communication with it, relative to the event's source."""
+    reader: str
+    """Hashed key of the reader."""
+    rule: str
+    """Name of the rule that found it."""
+
+
+class ModelOutcome(Result):
+    """An outcome of what an algorithm said is known, is corrected, or is known to be of the other side."""
+
+    name: ClassVar[str] = "model.outcome"
+
+    resource: str
+    """Reference to the Communication with it, relative to the event's source."""
+    model: str
+    """Name and version of the algorithm."""
+    rule: str
+    """Name of the rule that found it."""
+    finding: str
+    """Reference to the Observation of the algorithm, relative to the event's source."""
+    agreement: Literal["concordant", "discordant"] | None = None
+    """Whether what was said was found; absent for sizes, and where the outcome does not count."""
+    found_by: Literal["pathology", "procedure", "condition", "implant"] | None = None
+    """What the outcome is known by; absent where it does not count."""
+
+
+class FeedbackDigest(Result):
+    """What the inbox of a reader got in a week; once a week and reader, for an email or a message."""
+
+    name: ClassVar[str] = "feedback.digest"
+
+    reader: str
+    """Hashed key of the reader."""
+    rule: str
+    """Name of the rule."""
+    week: str
+    """ISO week, such as 2026-W27."""
+    items: int
+    """Items of that week."""
+    unmarked: int
+    """Those of them without a mark."""
+
+
 RESULTS: tuple[type[Result], ...] = (
     StudySynced,
     StudyRemoved,
@@ -156,6 +205,9 @@ RESULTS: tuple[type[Result], ...] = (
     DriftFound,
     AlertRaised,
     AlertCleared,
+    FeedbackFound,
+    ModelOutcome,
+    FeedbackDigest,
 )
 
 

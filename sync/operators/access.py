@@ -130,7 +130,7 @@ def operator_of(headers: Mapping[str, str], settings: Settings, *, says: str = "
         ``access.cross_site``: a browser sends this for a page that is not ours. ``access.not_operator``: the caller may
         only look.
     """
-    if not _is_from_here({name.lower(): value for name, value in headers.items()}):
+    if not is_same_site(headers):
         hint = "Act from the dashboard itself, or without a browser."
         raise AccessRefused("the request comes from another site", code="access.cross_site", hint=hint)
     caller = caller_of(headers, settings, says=says)
@@ -144,13 +144,14 @@ def refuse_readers(caller: Caller, settings: Settings) -> None:
         raise AccessRefused(f"operators: {settings.operators}")
 
 
-def _is_from_here(headers: Mapping[str, str]) -> bool:
+def is_same_site(named: Mapping[str, str]) -> bool:
     """
     Tell whether no other site sent the request.
 
     Every browser of today says where a request comes from, and no page can make it lie. Older ones, and those that
     speak plain HTTP to another machine, send an ``Origin`` with every POST; programs send neither.
     """
+    headers = {name.lower(): value for name, value in named.items()}
     if (site := headers.get("sec-fetch-site")) is not None:
         return site.strip().lower() in _OUR_OWN
     if (origin := headers.get("origin")) is None:

@@ -36,7 +36,7 @@ Instance UIDs
 |---|---|
 | `source` | base URL of the FHIR service; references in `data` are relative to it |
 | `type` | one of those below |
-| `subject` | `studies/KEY`, `objects/KEY` or `alerts/NAME` |
+| `subject` | `studies/KEY`, `objects/KEY`, `alerts/NAME`, `readers/KEY` or `models/KEY` |
 | `id` | unique per event; the same in repeats |
 | `time` | time of the event |
 | `dataschema` | a URN that ends in the name of the schema below |

@@ -7,7 +7,8 @@ from pathlib import Path
 from sync.model.result_events import RESULTS
 from tests.docs.events_page import PAGE, SCHEMAS, page, schema_text
 
-SYNC = Path(__file__).parents[2] / "sync"
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for name in ("sync", "insights") for path in (ROOT / name).rglob("*.py")]
 AGAIN = "run: python -m tests.docs.events_page"
 
 
@@ -27,6 +28,6 @@ def test_every_field_says_what_it_means():
 
 
 def test_every_event_that_is_documented_is_made_by_somebody():
-    trees = [ast.parse(path.read_text("utf-8")) for path in SYNC.rglob("*.py") if path.name != "results.py"]
+    trees = [ast.parse(path.read_text("utf-8")) for path in SOURCES if path.name != "result_events.py"]
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert {result.__name__ for result in RESULTS} - used == set()

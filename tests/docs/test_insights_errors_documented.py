@@ -8,7 +8,7 @@ CODE = re.compile(
     r"\"((?:view|data|collect|cohort|similar|timeline|spark|outcome|feedback|models|insights)\.[a-z_]+)\""
     r"|\b(insights\.not_installed):"
 )
-MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timeline|spark|outcomes)")
+MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timeline|spark|outcomes|inbox)")
 
 
 def codes_in_source():

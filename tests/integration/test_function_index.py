@@ -144,6 +144,7 @@ def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
         "health": "anonymous",
         "status": "function",
         "timeline": "function",
+        "inbox": "function",
         "study": "function",
         "dead_letters": "function",
         "dead_letter": "function",

@@ -1,0 +1,150 @@
+"""
+Who changed since, and all records of some patients: what a watch asks of a FHIR service.
+
+Source: FHIR R4 search.html (``_lastUpdated``, ``_id``, multiple values are OR), patient.html#links.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from insights.collect import Input
+from insights.fetch.paging import PAGE, check_since, read_page
+from insights.fetch.service import FhirService
+
+Resource = dict[str, Any]
+
+CHANGING = ("Condition", "DiagnosticReport", "ImagingStudy", "Observation", "Procedure", "Specimen")
+"""Types that a match is made of: a change of one of them may be an outcome."""
+
+OF_PATIENT = (*CHANGING, "Consent", "ServiceRequest")
+IDS = 50
+"""Ids in one search; a URL stays far below what gateways take."""
+
+_HOPS = 8
+"""Merges of merges that are followed, as a cohort does."""
+
+
+async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
+    """
+    Return the ids of the patients whose records changed since an instant.
+
+    Raises
+    ------
+    CollectError
+        ``collect.search_parameter``: the service does not know ``_lastUpdated``; ``collect.refused``.
+    Unavailable
+        ``collect.unavailable``.
+    """
+    found: set[str] = set()
+    for kind in CHANGING:
+        link = f"/{kind}?_lastUpdated=ge{quote(since)}&_elements=subject&_count={PAGE}"
+        async for resources in _pages(service, link, kind, filtered=True):
+            check_since(resources, since, kind)
+            found |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
+    return frozenset(found)
+
+
+async def fetch_patients(
+    service: FhirService, patients: Iterable[str], folder: Path, time: str
+) -> tuple[Input, frozenset[str]]:
+    """
+    Download all that a match of these patients needs, as NDJSON files; return them, and the ids of all linked Patients.
+
+    Parameters
+    ----------
+    time
+        Until when the data is complete.
+
+    Raises
+    ------
+    CollectError
+        ``collect.refused``.
+    Unavailable
+        ``collect.unavailable``.
+    """
+    people = await _linked(service, patients)
+    about = sorted(people)
+    found: dict[str, dict[str, Resource]] = {"Patient": people}
+    for kind in OF_PATIENT:
+        named = [f"Patient/{each}" for each in about]
+        found[kind] = await _by(service, kind, "patient", named)
+    devices = [each.get("device") for each in found["Observation"].values()]
+    procedures = found["Procedure"].values()
+    devices += [used.get("manipulated") for each in procedures for used in each.get("focalDevice") or ()]
+    readers = [one for each in found["DiagnosticReport"].values() for one in each.get("resultsInterpreter") or ()]
+    found["Device"] = await _by(service, "Device", "_id", _ids(devices, "Device"))
+    found["PractitionerRole"] = await _by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
+    return _written(found, folder, time), frozenset(people)
+
+
+async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
+    """
+    Return all that a search finds, page by page.
+
+    Raises
+    ------
+    CollectError, Unavailable
+        As for `fetch_patients`.
+    """
+    link = f"/{kind}?{query}&_count={PAGE}"
+    return [each async for page in _pages(service, link, kind, filtered=False) for each in page]
+
+
+async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Resource]:
+    """Return Patients and all that they are linked to, or that are linked to them."""
+    found: dict[str, Resource] = {}
+    asked: set[str] = set()
+    pending = set(patients)
+    for _ in range(_HOPS):
+        if not pending:
+            break
+        found |= await _by(service, "Patient", "_id", pending)
+        naming = await _by(service, "Patient", "link", [f"Patient/{each}" for each in pending])
+        asked |= pending
+        named = [link.get("other") for each in found.values() for link in each.get("link") or ()]
+        pending = (naming.keys() | set(_ids(named, "Patient"))) - asked
+    return found
+
+
+async def _by(service: FhirService, kind: str, parameter: str, values: Iterable[str]) -> dict[str, Resource]:
+    """Return what a search by several values of one parameter finds, by id."""
+    wanted, found = sorted(set(values)), {}
+    for start in range(0, len(wanted), IDS):
+        listed = quote(",".join(wanted[start : start + IDS]), safe=",/")
+        for each in await search(service, kind, f"{parameter}={listed}"):
+            found[str(each["id"])] = each
+    return found
+
+
+async def _pages(service: FhirService, first: str, kind: str, *, filtered: bool) -> AsyncIterator[list[Resource]]:
+    link: str | None = first
+    while link is not None:
+        resources, link = await read_page(service, link, kind, filtered=filtered)
+        yield resources
+
+
+def _ids(references: Sequence[Any], kind: str) -> list[str]:
+    """Return the ids of references to a type; others, and absolute ones, are passed over."""
+    texts = [str((each or {}).get("reference") or "") for each in references]
+    return [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
+
+
+def _written(found: dict[str, dict[str, Resource]], folder: Path, time: str) -> Input:
+    files: dict[str, tuple[Path, ...]] = {}
+    for kind, resources in sorted(found.items()):
+        if resources:
+            file = folder / f"{kind}.ndjson"
+            file.write_text("".join(f"{json.dumps(each)}\n" for each in resources.values()), "utf-8")
+            files[kind] = (file,)
+    return Input(files, time=time)
+
+
+def batches(patients: Collection[str], size: int = IDS) -> list[list[str]]:
+    """Return patients in groups that are asked for at once."""
+    ordered = sorted(patients)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]

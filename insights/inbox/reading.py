@@ -1,0 +1,128 @@
+"""The inbox of one reader: the items that name the reader, and the marks on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from insights.errors import Unavailable
+from insights.fetch.patients import search
+from insights.fetch.service import FhirService
+from insights.inbox.items import ITEM, MARK, READER_TAG, WITHDRAWN, code_of, recipient_of, rule_of, search_tag, state_of
+from insights.outcomes.addressed import Addressee
+from sync.adapters.http.fhir.answers import matches
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An item and the reader's mark on what it says now; empty where there is none."""
+
+    item: Resource
+    mark: str = ""
+    by: str = ""
+    at: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return what it tells."""
+        return [str(each.get("contentString") or "") for each in self.item.get("payload") or ()]
+
+    @property
+    def patient(self) -> str:
+        """Return the reference to the Patient."""
+        return str((self.item.get("subject") or {}).get("reference") or "")
+
+    @property
+    def rule(self) -> str:
+        """Return the rule that found it."""
+        return rule_of(self.item)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """
+    A reader as the service knows it.
+
+    Attributes
+    ----------
+    practitioners
+        ``Practitioner/ID`` of those with the signed-in name as an identifier.
+    identifiers
+        System and value of their identifiers.
+    """
+
+    name: str
+    practitioners: frozenset[str]
+    identifiers: frozenset[tuple[str, str]]
+
+    def is_named_by(self, item: Resource) -> bool:
+        """Return whether an item is for this reader."""
+        to = recipient_of(item)
+        if to.reference:
+            return to.reference in self.practitioners
+        return (to.system, to.value) in self.identifiers or (bool(to.value) and to.value == self.name)
+
+
+async def owner_of(service: FhirService, name: str) -> Owner:
+    """
+    Return the reader that signs in with a name.
+
+    Raises
+    ------
+    Unavailable
+        The search is refused, or the service does not answer.
+    """
+    answer = await service.get(f"/Practitioner?identifier={quote(name, safe='')}", Cache_Control="no-cache")
+    if answer.is_error:
+        raise Unavailable("the search for the reader is refused", code="collect.unavailable")
+    found = [
+        each
+        for each in matches(answer, "Practitioner")
+        if any(one.get("value") == name for one in each.get("identifier") or ())
+    ]
+    identifiers = {
+        (str(one.get("system") or ""), str(one["value"]))
+        for each in found
+        for one in each.get("identifier") or ()
+        if one.get("value")
+    }
+    return Owner(name, frozenset(f"Practitioner/{each['id']}" for each in found), frozenset(identifiers))
+
+
+async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
+    """
+    Return the items of a reader, latest first; withdrawn ones are not among them.
+
+    Raises
+    ------
+    CollectError, Unavailable
+        The search is refused, or the service does not answer.
+    """
+    values = {owner.name, *(value for _, value in owner.identifiers)}
+    names = [*(Addressee(reference=each) for each in owner.practitioners), *(Addressee(value=each) for each in values)]
+    tags = ",".join(sorted(f"{READER_TAG}|{search_tag(each)}" for each in names))
+    found = await search(service, "Communication", f"_tag={quote(tags, safe=',')}")
+    mine = [each for each in found if code_of(each) == ITEM and owner.is_named_by(each)]
+    return entries_of([each for each in mine if each.get("status") != WITHDRAWN], found)
+
+
+def entries_of(items: Iterable[Resource], communications: Iterable[Resource]) -> list[Entry]:
+    """Return items with the latest mark on what they say now; pure."""
+    marks: dict[tuple[str, str], Resource] = {}
+    for each in sorted(communications, key=lambda one: str(one.get("sent"))):
+        if code_of(each) == MARK:
+            for about in each.get("inResponseTo") or ():
+                marks[str(about.get("reference")), state_of(each)] = each
+    entries = [_entry(each, marks.get((f"Communication/{each['id']}", state_of(each)))) for each in items]
+    return sorted(entries, key=lambda one: (str(one.item.get("sent")), str(one.item["id"])), reverse=True)
+
+
+def _entry(item: Resource, mark: Resource | None) -> Entry:
+    if mark is None:
+        return Entry(item)
+    by = str((mark.get("sender") or {}).get("display") or "")
+    return Entry(item, code_of(mark, "reasonCode"), by, str(mark.get("sent") or ""))

@@ -1,0 +1,91 @@
+"""
+The inbox as a page of the function app: signed in, with a role, only the reader's own items, an AuditEvent first.
+
+A mark is written after its AuditEvent, from a form of this page only: a request that another site sent is refused.
+Source: FHIR R4 auditevent.html; W3C "Fetch Metadata Request Headers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from insights.errors import InsightsError, Unavailable
+from insights.fetch.service import FhirService, connected
+from insights.inbox.items import MARKS, code_of, mark_of
+from insights.inbox.reading import Entry, Owner, owner_of, read_inbox
+from insights.pages import Answer, headers, problem, record_access
+from insights.timeline.page import policy, style
+from sync.config import Settings
+from sync.errors import SyncError
+from sync.operators.access import SignedIn, is_same_site, signed_in
+
+ROLE = "feedback"
+_LONGEST_FORM = 4096
+
+
+async def serve(sent: Mapping[str, str], method: str, body: bytes, settings: Settings) -> Answer:
+    """Answer one request for the inbox of who is signed in; a failure is a page too."""
+    if not settings.inbox:
+        return problem(404, "There is no such page", "DICOM_SYNC_INBOX is off.")
+    caller = signed_in(sent, settings)
+    if caller is None or not caller.name or ROLE not in caller.roles:
+        return problem(403, "You may not see that", f"It takes sign-in and the role {ROLE}.")
+    if method == "POST" and not is_same_site(sent):
+        return problem(403, "Not from here", "Marks are sent by the forms of this page only.")
+    try:
+        async with connected(settings.fhir_url) as service:
+            return await _answered(service, caller, _form(body) if method == "POST" else None)
+    except (InsightsError, SyncError) as failure:
+        return problem(503, "A service does not answer", f"{failure.code}: nothing is shown.")
+
+
+async def _answered(service: FhirService, caller: SignedIn, form: Mapping[str, str] | None) -> Answer:
+    owner = await owner_of(service, caller.name)
+    entries = await read_inbox(service, owner)
+    if form is not None:
+        found = next((each for each in entries if each.item["id"] == form.get("item")), None)
+        if found is None or form.get("mark") not in MARKS:
+            return problem(404, "Not found", "There is no such item in your inbox, or no such mark.")
+        marked = await _mark(service, owner, found, form["mark"])
+        entries = [marked if each is found else each for each in entries]
+    patients = sorted({each.patient for each in entries if each.patient})
+    await record_access(service, caller.name, patients, page="inbox")
+    shown = _environment().get_template("page.html").render(
+        policy=policy("'self'"), style=style(), entries=entries, marks=MARKS,
+        unmarked=sum(not each.mark for each in entries),
+    )  # fmt: skip
+    return Answer(shown, headers=headers(policy("'self'")))
+
+
+async def _mark(service: FhirService, owner: Owner, entry: Entry, mark: str) -> Entry:
+    """Write a mark, after its AuditEvent."""
+    about = [entry.patient, f"Communication/{entry.item['id']}"]
+    await record_access(service, owner.name, about, page="inbox", action="U")
+    chosen = next(each for each in MARKS if each == mark)
+    named = sorted(owner.practitioners)
+    practitioner = named[0] if len(named) == 1 else ""
+    made = mark_of(entry.item, chosen, who=owner.name, practitioner=practitioner, now=datetime.now(UTC))
+    answer = await service.put(f"/Communication/{made['id']}", made)
+    if answer.is_error:
+        raise Unavailable("the mark is refused", code="collect.unavailable")
+    return replace(entry, mark=code_of(made, "reasonCode"), by=owner.name, at=str(made["sent"]))
+
+
+def _form(body: bytes) -> dict[str, str]:
+    if len(body) > _LONGEST_FORM:
+        return {}
+    return {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("insights.inbox", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip

@@ -1,0 +1,186 @@
+"""
+One pass of a watch: whose records changed, what is known of their reads and findings now, and what of it is news.
+
+    changed patients since the cursor -> all their records -> the views and `match`, as in a report -> items
+        -> event into the outbox, then the item into FHIR, then the cursor
+
+A pass may be repeated and broken off anywhere: ids are made of what is told, an item that FHIR has in the same state is
+not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from insights.collect import Input, Store, build
+from insights.errors import CollectError
+from insights.fetch.fetching import time_of
+from insights.fetch.patients import batches, changed_patients, fetch_patients, search
+from insights.fetch.service import FhirService
+from insights.inbox.digest import digests, week_of
+from insights.inbox.items import (
+    ITEM,
+    SYSTEM,
+    WITHDRAWN,
+    Item,
+    Resource,
+    event_of,
+    items_of,
+    rule_of,
+    state_of,
+    withdrawn,
+)
+from insights.outcomes.addressed import Addressed, addressed
+from insights.outcomes.rule import Prepared
+from insights.views import Catalogue
+from sync.model import digest
+from sync.ports import Announce, Jobs
+from sync.protocol.leases import held
+from sync.protocol.outbox import add_event, publish_pending
+
+OVERLAP = timedelta(minutes=2)
+"""How far a pass looks back behind the last: what a service shows later than its time of update is still seen."""
+
+_LEASE_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Pass:
+    """What a pass did: counts only."""
+
+    patients: int = 0
+    told_readers: int = 0
+    told_models: int = 0
+    withdrawn: int = 0
+    digests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the cursor and the events are; one `sync.ports.Services` is both."""
+
+    jobs: Jobs
+    announce: Announce
+
+
+async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, begin: datetime) -> Pass | None:
+    """
+    Make one pass. Idempotent.
+
+    Parameters
+    ----------
+    begin
+        From when on the first pass looks, and the first after the rule changed. Aware, UTC.
+
+    Returns
+    -------
+    Pass or None
+        None when another process runs this rule.
+
+    Raises
+    ------
+    CollectError, Unavailable, OutcomeError
+        The cursor stays; the next pass begins where this one did.
+    StoreUnavailable
+        The state account did not answer; the same.
+    """
+    done = None
+    name = prepared.rule.rule
+    async with held(f"feedback {name}", ports.jobs, seconds=_LEASE_SECONDS) as lease:
+        if lease is None:
+            return None
+        time = await _server_time(service)
+        position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
+        since = position.get("since") if position.get("rule") == rule else None
+        counts = Pass()
+        changed = await changed_patients(service, str(since or _instant(begin)))
+        counts.patients = len(changed)
+        for patients in batches(changed):
+            await _tell(service, prepared, patients, ports.announce, time, counts)
+            await lease.renew()
+        week = week_of(time.date())
+        if position.get("week", week) != week:
+            for event in await digests(service, name, time):
+                await add_event(event, ports.announce)
+                counts.digests += 1
+        # Last: whatever a crash before this line left undone is done by the next pass.
+        await lease.advance({"since": _instant(time - OVERLAP), "rule": rule, "week": week})
+        done = counts
+    await publish_pending(ports.announce)
+    return done
+
+
+async def _tell(  # noqa: PLR0917 -- one step of `watch_once`
+    service: FhirService,
+    prepared: Prepared,
+    patients: Sequence[str],
+    announce: Announce,
+    time: datetime,
+    counts: Pass,
+) -> None:
+    """Bring the items of some patients to what is known now."""
+    rule = prepared.rule.rule
+    with tempfile.TemporaryDirectory(prefix="feedback-") as folder:
+        data, people = await fetch_patients(service, patients, Path(folder), _instant(time))
+        found = await asyncio.to_thread(_matched, Path(folder) / "tables", data, prepared)
+    wanted = {item.id: item for item in items_of(rule, found, time)}
+    there = await _items_there(service, rule, people)
+    for item in wanted.values():
+        former = there.get(item.id)
+        if former is not None and state_of(former) == item.state and former.get("status") != WITHDRAWN:
+            continue
+        # The event first: an item that is there has its event in the outbox, also after a crash between the two.
+        await add_event(event_of(item, rule, time), announce)
+        await _write(service, item.resource)
+        _count(counts, item)
+    for identity, former in there.items():
+        if identity not in wanted and former.get("status") != WITHDRAWN:
+            await _write(service, withdrawn(former))
+            counts.withdrawn += 1
+
+
+def _matched(folder: Path, data: Input, prepared: Prepared) -> tuple[Addressed, ...]:
+    catalogue, store = Catalogue.shipped(), Store(folder)
+    build(store, data, catalogue, source="watch")
+    with store.reading(catalogue) as reading:
+        return addressed(reading, prepared)
+
+
+async def _items_there(service: FhirService, rule: str, people: Collection[str]) -> dict[str, Resource]:
+    found: list[Resource] = []
+    for some in batches(people):
+        about = quote(",".join(f"Patient/{each}" for each in some), safe=",/")
+        found += await search(service, "Communication", f"patient={about}&category={quote(f'{SYSTEM}|{ITEM}')}")
+    return {str(each["id"]): each for each in found if rule_of(each) == rule}
+
+
+async def _write(service: FhirService, resource: dict[str, Any]) -> None:
+    answer = await service.put(f"/Communication/{resource['id']}", resource)
+    if answer.is_error:
+        raise CollectError(
+            f"writing a Communication answers {answer.status_code}",
+            code="collect.refused",
+            hint="The identity needs to write Communications.",
+        )
+
+
+async def _server_time(service: FhirService) -> datetime:
+    return datetime.fromisoformat(time_of(await service.get("/metadata")))
+
+
+def _count(counts: Pass, item: Item) -> None:
+    if item.to.model:
+        counts.told_models += 1
+    else:
+        counts.told_readers += 1
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,107 @@
+"""Findings of all readers and models with their outcomes, and to whom they are told: the same live and in batch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from insights.collect.store import Reading
+from insights.outcomes.findings import known_models, model_devices, model_findings, model_sizes, read_reads
+from insights.outcomes.matching import Matched, match
+from insights.outcomes.people import choose_people
+from insights.outcomes.rule import Prepared
+from insights.outcomes.truths import read_implants, read_truths
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Addressee:
+    """
+    A reader or a model, as its reports or Observations name it.
+
+    Attributes
+    ----------
+    reference
+        ``Practitioner/ID`` or ``Device/ID``; empty for a reader who is named by an identifier only.
+    system, value
+        That identifier.
+    model
+        ``NAME VERSION``; empty for a reader.
+    """
+
+    reference: str = ""
+    system: str = ""
+    value: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A finding with its outcomes, for one addressee; a report that two readers signed gives two."""
+
+    to: Addressee
+    matched: Matched
+
+
+def addressed(reading: Reading, prepared: Prepared) -> tuple[Addressed, ...]:
+    """
+    Match the findings of all readers and models.
+
+    Consent to research is asked for findings of models only: a reader's patients are in the reader's care.
+
+    Raises
+    ------
+    OutcomeError
+        ``outcome.no_day``, ``outcome.stale_data``.
+    """
+    return (*_of_readers(reading, prepared), *_of_models(reading, prepared))
+
+
+def _of_readers(reading: Reading, prepared: Prepared) -> list[Addressed]:
+    rule, codes, connection = prepared.rule, prepared.codes, reading.connection
+    if rule.said is None:
+        return []
+    choose_people(reading, prepared, research=False)
+    reads = read_reads(connection, None, rule, codes)
+    readers = _readers(connection)
+    matched = match(reads.findings, read_truths(connection, rule, codes), rule.within_days)
+    return [Addressed(to, each) for each in matched for to in readers.get(each.finding.record_id, ())]
+
+
+def _readers(connection: duckdb.DuckDBPyConnection) -> Mapping[str, list[Addressee]]:
+    """Return the readers of each report of table ``read``; organizations are no readers."""
+    rows = connection.execute(
+        """SELECT DISTINCT i.report_id, coalesce(i.practitioner_id, p.practitioner_id, '') AS id,
+                  coalesce(i.identifier_system, '') AS system, coalesce(i.identifier_value, '') AS value
+           FROM report_interpreter AS i JOIN read AS r ON r.id = i.report_id
+           LEFT JOIN practitioner_role AS p ON p.id = i.role_id
+           WHERE i.interpreter_id IS NULL OR i.practitioner_id IS NOT NULL OR i.role_id IS NOT NULL ORDER BY ALL"""
+    ).fetchall()
+    found: dict[str, list[Addressee]] = defaultdict(list)
+    for report, practitioner, system, value in rows:
+        if practitioner:
+            found[report].append(Addressee(reference=f"Practitioner/{practitioner}"))
+        elif value:
+            found[report].append(Addressee(system=system, value=value))
+    return found
+
+
+def _of_models(reading: Reading, prepared: Prepared) -> list[Addressed]:
+    rule, codes, connection = prepared.rule, prepared.codes, reading.connection
+    choose_people(reading, prepared, research=True)
+    truths = read_truths(connection, rule, codes) if rule.said is not None else []
+    implants = read_implants(connection, rule, codes, rule.size) if rule.size is not None else []
+    found = []
+    for model in known_models(connection):
+        devices = model_devices(connection, model)
+        matched: tuple[Matched, ...] = ()
+        if rule.said is not None:
+            matched += match(model_findings(connection, devices, rule, codes), truths, rule.within_days)
+        if rule.size is not None:
+            sizes = model_sizes(connection, devices, rule, codes, rule.size)
+            matched += match(sizes, implants, rule.size.within_days)
+        to = Addressee(reference=f"Device/{devices[0]}", model=model)
+        found += [Addressed(to, each) for each in matched]
+    return found

@@ -1,0 +1,85 @@
+"""What pages of the function app share: an answer with its headers, a failure as a page, an AuditEvent before all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import escape
+from typing import Any, Literal
+
+from insights.errors import Unavailable
+from insights.fetch.service import FhirService
+
+_AUDIT_TYPE = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110110", "display": "Patient Record"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back to a browser."""
+
+    body: str = field(repr=False)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def headers(policy: str) -> dict[str, str]:
+    """Return the headers of a page: its policy, no frames, no cache, no address told to others."""
+    return {
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+
+
+def problem(status: int, heading: str, text: str) -> Answer:
+    """Return a failure as a page."""
+    body = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(heading)}</title></head>'
+        f"<body><main><h1>{escape(heading)}</h1><p>{escape(text)}</p></main></body></html>"
+    )
+    return Answer(body, status, headers("default-src 'none'; base-uri 'none'; form-action 'none'"))
+
+
+async def record_access(
+    service: FhirService,
+    name: str,
+    references: Iterable[str],
+    *,
+    page: str,
+    outcome: Literal["0", "4"] = "0",
+    action: Literal["R", "U"] = "R",
+) -> None:
+    """
+    Record who looks at what, or marks it, before it is shown or written.
+
+    Parameters
+    ----------
+    references
+        Resources, such as ``Patient/ID``.
+    outcome
+        ``0`` it is shown, ``4`` it is refused.
+
+    Raises
+    ------
+    Unavailable
+        The AuditEvent could not be written, so nothing may be shown.
+    """
+    event: dict[str, Any] = {
+        "resourceType": "AuditEvent",
+        "id": str(uuid.uuid4()),
+        "type": _AUDIT_TYPE,
+        "action": action,
+        "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "outcome": outcome,
+        "agent": [{"name": name, "requestor": True}],
+        "source": {"observer": {"display": f"DICOM-FHIR Sync {page}"}},
+        "entity": [{"what": {"reference": each}} for each in references],
+    }
+    if not event["entity"]:
+        del event["entity"]
+    answer = await service.put(f"/AuditEvent/{event['id']}", event)
+    if answer.is_error:
+        raise Unavailable("the AuditEvent is refused", code="collect.unavailable")
