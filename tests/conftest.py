@@ -6,6 +6,7 @@ name of your own, or a study UID of your own.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from local.azurite import azurite as run_azurite
 from local.fhir_embedded import embedded_fhir_server
 from local.hapi import hapi_server, missing_tools
 from local.processes import StartError
+from sync.telemetry.telemetry import Telemetry
 from tests.emitted import register
 
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # how fast a machine is says nothing
@@ -30,6 +32,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect what is written, if it is to be checked."""
     if config.getoption("--fhir-check"):
         register(config)
+
+
+@pytest.fixture
+def actions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the actions that are logged or measured from now on, by name."""
+    counted: Counter[str] = Counter()
+    measure = Telemetry._count
+
+    def count(self, name, amount, fields):
+        counted[name] += amount
+        measure(self, name, amount, fields)
+
+    monkeypatch.setattr(Telemetry, "_count", count)
+    return counted
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """DICOM files made byte by byte, so that tests can also make what no writer would write; and the real ones at hand."""
 
+import hashlib
 import os
 import zlib
+from functools import cache
 from pathlib import Path
 from struct import pack
 
@@ -28,9 +30,11 @@ def wheel_files() -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def real_files() -> list[Path]:
-    """The wheel's files, and those of the corpus where there is one."""
-    return wheel_files() + sorted(path for path in CORPUS.rglob("*") if path.is_file())
+@cache
+def real_files() -> tuple[Path, ...]:
+    """The wheel's files, and those of the corpus where there is one; one file of each content."""
+    files = wheel_files() + sorted(path for path in CORPUS.rglob("*") if path.is_file())
+    return tuple({hashlib.sha256(path.read_bytes()).digest(): path for path in reversed(files)}.values())[::-1]
 
 
 def wheel_file(name: str) -> bytes:

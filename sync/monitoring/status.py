@@ -153,7 +153,7 @@ class Status:
 
     ``idle``: nothing is dirty and nothing queued. ``queued``: messages of all our queues, invisible ones included.
     ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past
-    the ceiling, for an operator. ``counters``: of this process since it started.
+    the ceiling, for an operator.
     ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
     """
 
@@ -167,7 +167,6 @@ class Status:
     feeds: Mapping[str, FeedState]
     drift: OpenDrift
     held_removals: int
-    counters: Mapping[str, int]
     at: Timestamp
     health: Health
     lag: Lag
@@ -235,7 +234,6 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         feeds={row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
         drift=open_drift(counts),
         held_removals=counts.held_removals,
-        counters=dict(s.telemetry.counts()),
         at=now,
         health=judge(counts, alerts, s, held=_held(counts, chart), problems=problems),
         lag=Lag(

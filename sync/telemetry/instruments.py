@@ -221,5 +221,5 @@ ACTIONS: Mapping[str, Measured] = {
     "fhir.throttled": _measured(FHIR_THROTTLED),
     "fhir.retries": _measured(FHIR_RETRIES),
 }
-"""Actions of `sync.telemetry.telemetry.Telemetry.event` and ``count`` that are measured; others are counted by name
-only."""
+"""Actions of `sync.telemetry.telemetry.Telemetry.event` and ``count`` that are measured; others are
+only logged."""

@@ -9,7 +9,6 @@ Log fields are hashed keys, codes, counts and seconds. What is measured, and wit
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -90,7 +89,6 @@ class Telemetry:
     ) -> None:
         """``ignored``: names of instruments that this process does not measure, neither for the history nor a sink."""
         self._ignored = frozenset(ignored)
-        self._counts: Counter[str] = Counter()
         self._samples: dict[MeasurementKey, Measurement] = {}
         self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}
         self._sinks = tuple(sinks)
@@ -122,15 +120,11 @@ class Telemetry:
             sink.measured(instrument, value, carried)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Count an action, and measure it if `sync.telemetry.instruments.ACTIONS` says what it means."""
+        """Measure an action if `sync.telemetry.instruments.ACTIONS` has an instrument for it."""
         self._count(name, amount, {})
 
-    def counts(self) -> Mapping[str, int]:
-        """All actions of this process so far, by name in order."""
-        return dict(sorted(self._counts.items()))
-
     def event(self, action: str, level: int = logging.INFO, **fields: str | float | None) -> None:
-        """Count an action and log it as ``action key=value …``; fields must be keys, codes and numbers."""
+        """Measure an action as `count` does and log it: ``action key=value …``; fields must be keys, codes, numbers."""
         self._count(action, 1, fields)
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
@@ -163,7 +157,6 @@ class Telemetry:
         return self._tracing.traceparent() if self._tracing is not None else ""
 
     def _count(self, name: str, amount: int, fields: Mapping[str, object]) -> None:
-        self._counts[name] += amount
         if (measured := ACTIONS.get(name)) is not None:
             self._measure(measured.instrument, amount, {**fields, **measured.attributes})
 

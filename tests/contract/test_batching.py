@@ -138,7 +138,7 @@ async def test_of_concurrent_creations_of_one_row_one_succeeds(batcher, table):
     assert kinds(outcomes) == {str: 1, StoreConflict: 3}
 
 
-async def test_a_caller_that_gives_up_harms_nobody(batcher, table):
+async def test_a_caller_that_gives_up_harms_no_other(batcher, table):
     partition = fresh()
     tasks = [asyncio.create_task(batcher.write("upsert", row(partition, i))) for i in range(20)]
     await asyncio.sleep(0)

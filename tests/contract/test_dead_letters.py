@@ -94,7 +94,7 @@ async def test_a_page_of_all_holds_letters_of_every_code(storage):
 @pytest.mark.parametrize(
     "token", ["x", "!!", "bnVsbA==", "eyJhIjogMX0=", "eyJQYXJ0aXRpb25LZXkiOiAieCIsICJSb3dLZXkiOiAieSJ9"]
 )
-async def test_a_token_that_somebody_made_up_gives_some_page_and_no_error(storage, token):
+async def test_an_invented_token_gives_some_page_and_no_error(storage, token):
     await storage.dead_letters.put(letter())
     await storage.dead_letters.page(limit=5, token=token)
 

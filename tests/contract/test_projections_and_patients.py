@@ -46,7 +46,7 @@ async def test_a_bare_projection_comes_back_too_and_an_unknown_one_is_none(stora
     assert await storage.projections.read(fresh_study()) is None
 
 
-async def test_writing_anew_is_a_conflict_when_somebody_was_first(storage):
+async def test_writing_anew_is_a_conflict_when_another_writer_was_first(storage):
     row = projection()
     await storage.projections.write(row, None)
     with pytest.raises(StoreConflict):

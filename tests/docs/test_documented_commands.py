@@ -21,7 +21,7 @@ def test_the_pages_tell_people_to_type_something():
     assert len(COMMANDS) > 120
 
 
-def test_no_command_stands_where_nobody_looks_for_one():
+def test_no_command_stands_where_none_is_expected():
     assert list(strays()) == [], "put it into a block of its own, ```sh"
 
 

@@ -27,7 +27,7 @@ def test_every_field_says_what_it_means():
         assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_every_event_that_is_documented_is_made_by_somebody():
+def test_every_event_that_is_documented_is_published():
     trees = [ast.parse(path.read_text("utf-8")) for path in SOURCES if path.name != "result_events.py"]
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert {result.__name__ for result in RESULTS} - used == set()

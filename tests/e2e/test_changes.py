@@ -84,7 +84,7 @@ def test_an_instance_in_two_blobs_survives_the_loss_of_one(world, place):
     holds(world, place, [])
 
 
-def test_a_blob_overwritten_by_rubbish_and_mended_again_leaves_no_trace(world, place):
+def test_a_blob_overwritten_by_rubbish_and_repaired_leaves_no_trace(world, place):
     name = place.name("a")
     arrive(world, place, {"a": place.file()})
     world.upload(name, b"no DICOM at all")

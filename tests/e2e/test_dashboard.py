@@ -61,7 +61,7 @@ def page(browser):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
-def test_every_page_is_usable_by_everybody(browser, filled, scheme, viewport):
+def test_every_page_is_accessible(browser, filled, scheme, viewport):
     world, place = filled
     context = browser.new_context(viewport=viewport, color_scheme=scheme)
     page = context.new_page()
@@ -157,7 +157,7 @@ def test_cancel_changes_nothing(page, filled):
     expect(page.locator("#pause")).to_be_visible()
 
 
-def test_the_page_refreshes_itself_and_stops_when_nobody_looks(page, filled):
+def test_the_page_refreshes_itself_and_stops_when_it_is_hidden(page, filled):
     world, _ = filled
     page.clock.install()
     page.goto(dashboard(world))

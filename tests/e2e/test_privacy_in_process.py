@@ -98,7 +98,7 @@ def sync(caplog):
     return Sync(caplog)
 
 
-async def test_success_names_nobody(sync):
+async def test_success_names_no_patient(sync):
     await sync.upload(blob("good"), file_of("good"))
     await sync.upload(blob("bad date"), file_of("bad date", birth="1937SENTINEL"))
     await sync.project()
@@ -112,7 +112,7 @@ async def test_success_names_nobody(sync):
     "content",
     [NAME.encode(), b"", file_of("good")[:500], file_of("good").replace(b"\x20\x00\x0d\x00UI", b"\x20\x00\x0c\x00UI")],
 )
-async def test_an_unreadable_object_names_nobody(sync, content):
+async def test_an_unreadable_object_names_no_patient(sync, content):
     await sync.upload(blob("bad"), content)
     assert "object.rejected" in sync.caplog.text
     assert found_in(await sync.said()) == []
@@ -126,7 +126,7 @@ async def test_an_unreadable_object_names_nobody(sync, content):
         json.dumps([{PATIENT: NAME}, event("../" + blob("a"), account="memory")]),
     ],
 )
-async def test_a_refused_message_names_nobody(sync, message):
+async def test_a_refused_message_names_no_patient(sync, message):
     await sync.object_message(message)
     assert "message.refused" in sync.caplog.text
     assert found_in(await sync.said()) == []
@@ -136,7 +136,7 @@ async def test_a_refused_message_names_nobody(sync, message):
     "failure", [ValueError(NAME), KeyError(PATIENT), UnicodeEncodeError("ascii", NAME, 0, 1, PATIENT)]
 )
 @pytest.mark.parametrize("call", [("objects", "read"), ("locators", "read"), ("ledger", "upsert"), ("dirty", "mark")])
-async def test_a_defect_while_ingesting_names_nobody(sync, call, failure):
+async def test_a_defect_while_ingesting_names_no_patient(sync, call, failure):
     sync.breaks(call[0], **{call[1]: failure})
     await sync.upload(blob("good"), file_of("good"))
     assert "sync.unexpected" in sync.raised[-1]
@@ -146,7 +146,7 @@ async def test_a_defect_while_ingesting_names_nobody(sync, call, failure):
 @pytest.mark.parametrize(
     "call", [("fhir", "search"), ("fhir", "transact"), ("projections", "write"), ("patients", "read")]
 )
-async def test_a_defect_while_projecting_names_nobody(sync, call):
+async def test_a_defect_while_projecting_names_no_patient(sync, call):
     await sync.upload(blob("good"), file_of("good"))
     sync.breaks(call[0], **{call[1]: RuntimeError(f"{NAME} {PATIENT}")})
     await sync.project()
@@ -154,7 +154,7 @@ async def test_a_defect_while_projecting_names_nobody(sync, call):
     assert found_in(await sync.said()) == []
 
 
-async def test_an_outage_of_fhir_or_of_the_store_names_nobody(sync):
+async def test_an_outage_of_fhir_or_of_the_store_names_no_patient(sync):
     sync.breaks("objects", read=SourceUnavailable("no answer"))
     await sync.upload(blob("good"), file_of("good"))
     sync.services = sync.whole
@@ -165,7 +165,7 @@ async def test_an_outage_of_fhir_or_of_the_store_names_nobody(sync):
     assert found_in(await sync.said()) == []
 
 
-async def test_a_study_that_fhir_refuses_names_nobody(sync):
+async def test_a_study_that_fhir_refuses_names_no_patient(sync):
     await sync.upload(blob("good"), file_of("good"))
     sync.breaks("fhir", transact=FhirRejected("422"))
     await sync.project()
@@ -173,7 +173,7 @@ async def test_a_study_that_fhir_refuses_names_nobody(sync):
     assert found_in(await sync.said()) == []
 
 
-async def test_poison_names_nobody(sync):
+async def test_poison_names_no_patient(sync):
     await sync.upload(blob("good"), file_of("good"))
     await sync.poison(blob("good"), STUDIES["good"])
     assert "object.poisoned" in sync.caplog.text

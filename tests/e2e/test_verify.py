@@ -87,7 +87,7 @@ def drifts(said: Said) -> dict[str, str]:
     return {line["resource"]: line["kind"] for line in said.lines if line["event"] == "drift"}
 
 
-def test_verify_names_what_was_damaged_deleted_doubled_and_orphaned_and_repair_mends_all(archive):
+def test_verify_names_what_was_damaged_deleted_doubled_and_orphaned_and_repair_corrects_all(archive):
     world, before = archive.world, archive.resources()
     clean = sync(world, "verify", "--json")
     assert clean.code == 0, clean.out + clean.err

@@ -233,7 +233,7 @@ async def test_an_object_without_an_event_is_told_until_a_backfill_has_seen_it(s
     assert story.raised() == set()
 
 
-async def test_a_study_that_somebody_deletes_is_drift_until_it_is_back(story):
+async def test_a_study_deleted_in_fhir_is_drift_until_it_is_back(story):
     await objects(story.w, story.w.put("a"))
     await story.w.settle()
     story.w.erase("ImagingStudy", study_id(STUDY))

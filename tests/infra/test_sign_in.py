@@ -25,7 +25,7 @@ def said():
     return found["properties"]
 
 
-def test_whoever_is_not_signed_in_is_sent_to_sign_in_over_https(said):
+def test_a_user_who_is_not_signed_in_is_sent_to_sign_in_over_https(said):
     assert said["platform"] == {"enabled": True, "runtimeVersion": "~1"}
     assert said["globalValidation"]["requireAuthentication"] is True
     assert said["globalValidation"]["unauthenticatedClientAction"] == "RedirectToLoginPage"
@@ -51,7 +51,7 @@ def test_no_secret_is_kept_but_the_identity_vouches_for_the_app(said):
     assert said["login"]["tokenStore"]["enabled"] is False
 
 
-def test_operators_are_asked_for_their_role_as_soon_as_somebody_signs_in():
+def test_operators_are_asked_for_their_role_as_soon_as_sign_in_is_on():
     for choice in choices():
         signs_in = any(each["id"].endswith("/authsettingsV2") for each in of_type("Microsoft.Web/sites/config", choice))
         assert app_settings(choice)["DICOM_SYNC_OPERATORS"] == ("entra" if signs_in else "")

@@ -123,7 +123,7 @@ def test_no_key_is_asked_for_anywhere():
 
 
 @pytest.mark.parametrize("choice", choices())
-def test_every_application_setting_is_one_that_somebody_reads(choice):
+def test_every_application_setting_is_one_that_the_app_reads(choice):
     given = {name for name in app_settings(choice) if not name.startswith("AzureWebJobs.")}
     assert given - {name for name in given if name.startswith("DICOM_SYNC_")} <= PLATFORM_SETTINGS
     assert {name for name in given if name.startswith("DICOM_SYNC_")} <= set(Settings.variables())

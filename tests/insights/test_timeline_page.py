@@ -55,7 +55,7 @@ def test_the_page_shows_everything_and_loads_nothing(browser, written, script):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_usable_by_everybody(browser, written, scheme, width):
+def test_the_page_is_accessible(browser, written, scheme, width):
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme=scheme,

@@ -100,7 +100,7 @@ async def test_an_ehrs_patient_is_linked_written_or_only_named(w, policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_several_patients_park_the_study_unless_nobody_looks(w, policy):
+async def test_several_patients_dead_letter_the_study_unless_the_policy_never_searches(w, policy):
     w.start(patient_policy=policy)
     both = [await w.put_resource(ehr(w, name)) for name in ("smith", "smyth")]
     before = [version_of(await w.held("Patient", each)) for each in both]

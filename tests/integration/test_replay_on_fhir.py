@@ -77,7 +77,7 @@ async def test_a_note_survives_on_a_real_server_and_a_removed_study_is_gone(w):
     assert await held(w, study) is None
 
 
-async def test_a_study_of_somebody_else_is_adopted_on_a_real_server_and_a_replay_writes_nothing(w):
+async def test_a_study_of_another_system_is_adopted_on_a_real_server_and_a_replay_writes_nothing(w):
     study = new_study()
     theirs = ehr_study(f"ris-{uuid.uuid4().hex}", study, note=[{"text": "seen"}])
     await put(w, {"resourceType": "Patient", "id": "of-the-ehr"})

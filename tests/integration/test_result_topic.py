@@ -78,7 +78,7 @@ async def test_a_topic_that_is_down_is_asked_no_more_for_a_while(topic, sender):
     assert topic.requests == FAILURES_TO_OPEN
 
 
-async def test_nobody_listening_is_an_outage():
+async def test_a_closed_port_is_an_outage():
     sender = EventGridTopic("http://127.0.0.1:9/api/events", AzureKeyCredential("x"), source=SOURCE, retry_total=0)
     drift = ResultEvent.of(DriftFound(code="drift.missing"), id="1", subject="studies/k", at=AT)
     with pytest.raises(EventsUnavailable):

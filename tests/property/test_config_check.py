@@ -185,7 +185,7 @@ def test_every_form_says_how_it_is_broken():
 
 
 @pytest.mark.parametrize("variable", sorted(VARIABLES.keys() - ANY_TEXT))
-def test_one_that_is_broken_is_named_with_what_to_do_and_nobody_else_is_blamed(variable):
+def test_one_that_is_broken_is_named_with_what_to_do_and_no_other_is_blamed(variable):
     tried = []
 
     @given(broken(variable))
@@ -342,14 +342,14 @@ def test_the_emulator_on_this_machine_is_no_open_door():
 
 
 @pytest.mark.parametrize("system", ["http://hospital.example/ids", "https://hospital.example/ids", "urn:oid:1.2.3"])
-def test_the_uri_of_a_system_of_identifiers_is_no_address_that_anybody_calls(system):
+def test_the_uri_of_a_system_of_identifiers_is_no_address_that_is_called(system):
     with environment({"DICOM_SYNC_PATIENT_SYSTEM": system, "DICOM_SYNC_ISSUERS": f'{{"A": "{system}"}}'}):
         assert remarks() == ()
 
 
 @given(st.text(min_size=1, max_size=20))
 @settings(max_examples=examples(60), deadline=None)
-def test_a_name_that_nobody_reads_is_named_and_no_character_of_it_does_harm(name):
+def test_an_unknown_name_is_named_and_no_character_of_it_does_harm(name):
     assume("DICOM_SYNC_" + name.upper() not in {each.upper() for each in VARIABLES})
     with environment({}):
         (remark,) = remarks({"DICOM_SYNC_" + name: SECRET})

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import parse_qs
@@ -135,7 +134,7 @@ async def test_a_missing_role_has_a_code_and_a_hint_of_its_own(answer):
     assert "FHIR Data Writer" in problem.hint
 
 
-async def test_a_certificate_that_is_not_trusted_is_not_tried_again_for_only_the_operator_can_mend_it():
+async def test_a_certificate_that_is_not_trusted_is_not_tried_again_for_only_the_operator_can_repair_it():
     refused = httpx.ConnectError(SENTINEL)
     refused.__cause__ = ssl.SSLCertVerificationError(SENTINEL)
     service = Service(refused)
@@ -145,10 +144,10 @@ async def test_a_certificate_that_is_not_trusted_is_not_tried_again_for_only_the
     assert len(service.requests) == 1
 
 
-async def test_a_short_outage_is_not_even_noticed():
+async def test_a_short_outage_is_not_even_noticed(actions):
     service = Service(says(503), says(200, PATIENT))
     assert await read(service) == PATIENT
-    assert service.telemetry.counts() == {"fhir.requests": 2, "fhir.retries": 1}
+    assert actions == {"fhir.requests": 2, "fhir.retries": 1}
 
 
 @pytest.mark.parametrize(
@@ -515,10 +514,10 @@ async def test_an_outcome_of_another_shape_is_a_refusal_all_the_same(issue):
     assert type(await failure(Service(says(422, outcome)).client.transact([PUT]))) is FhirRejected
 
 
-async def test_throttling_is_counted():
+async def test_throttling_is_counted(actions):
     service = Service(says(429))
     await failure(read(service))
-    assert Counter(service.telemetry.counts())["fhir.throttled"] == ATTEMPTS
+    assert actions["fhir.throttled"] == ATTEMPTS
 
 
 GATEWAYS = {

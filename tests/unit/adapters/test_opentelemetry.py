@@ -242,7 +242,7 @@ def test_names_from_the_environment_win(monkeypatch):
     assert resource["service.version"] == __version__
 
 
-def test_nothing_is_loaded_where_nobody_listens():
+def test_nothing_is_loaded_where_no_exporter_is_set():
     code = (
         "import sys, function_app, sync.bootstrap; "
         "print([m for m in sys.modules if 'opentelemetry' in m or 'psutil' in m])"

@@ -43,7 +43,7 @@ async def test_the_printed_address_leads_to_the_overview_and_leaves_no_token_in_
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard", "/dashboard/letters", "/?token=", "/?token=wrong", "/?token=é"])
-async def test_without_the_token_nobody_comes_in(w, path):
+async def test_without_the_token_no_request_is_answered(w, path):
     async with served(w) as (door, browser):
         answer = await browser.get(path)
         assert answer.status == 403

@@ -51,7 +51,7 @@ def test_the_help_tells_examples_and_exit_codes(command):
     assert "Exit codes" in told
 
 
-def test_a_study_that_nobody_knows_is_not_called_right(monkeypatch):
+def test_an_unknown_study_is_not_called_right(monkeypatch):
     world = MemoryWorld()
     running = SimpleNamespace(services=world.services, listing=None)
     monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))

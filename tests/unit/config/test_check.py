@@ -96,7 +96,7 @@ def test_plain_http_on_this_machine_is_fine(monkeypatch, value):
     assert remarks() == ()
 
 
-def test_defaults_that_suit_nobody_are_advised_against(monkeypatch):
+def test_defaults_that_suit_no_site_are_advised_against(monkeypatch):
     monkeypatch.delenv("DICOM_SYNC_TIMEZONE")
     monkeypatch.setenv("DICOM_SYNC_PATIENT_SYSTEM", " ")
     assert named(Severity.ADVICE) == {"DICOM_SYNC_TIMEZONE", "DICOM_SYNC_PATIENT_SYSTEM"}

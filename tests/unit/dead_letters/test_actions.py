@@ -38,7 +38,7 @@ def letters(w):
 # Retry
 
 
-async def test_a_study_that_fhir_refused_heals_by_a_retry_once_the_cause_is_mended(w):
+async def test_a_study_that_fhir_refused_heals_by_a_retry_once_the_cause_is_repaired(w):
     w.fhir.failures = [FhirRejected("422")] * 2
     await w.arrive("a")
     assert w.dead_letters() == [("study", "fhir.rejected")]
@@ -245,7 +245,7 @@ async def test_a_discarded_letter_leaves_who_did_it_when_and_why(w):
 
 
 @pytest.mark.parametrize(("who", "why"), [("", "x"), ("Jane", ""), (" ", "x"), ("Jane", " ")])
-async def test_nobody_discards_without_a_name_and_a_reason(w, who, why):
+async def test_a_discard_needs_a_name_and_a_reason(w, who, why):
     with pytest.raises(ValueError):
         await discard(EVERYTHING, w.services, who=who, why=why)
 
@@ -258,7 +258,7 @@ async def test_a_discarded_letter_comes_back_when_its_subject_fails_again(w):
     assert letter.attempts == 1
 
 
-async def test_an_object_whose_letter_was_discarded_still_syncs_when_it_is_mended(w):
+async def test_an_object_whose_letter_was_discarded_still_syncs_when_it_is_repaired(w):
     await w.arrive("a", UNREADABLE)
     await discard(EVERYTHING, w.services, who="Jane", why="x")
     await w.arrive("a")

@@ -162,7 +162,7 @@ async def test_a_message_of_ours_for_a_container_that_is_configured_no_more_is_r
 @pytest.mark.parametrize(
     "more", [{"waited": -1}, {"waited": "x"}, {"failing_since": 5}, {"failing_since": "2026-01-01"}]
 )
-async def test_a_message_of_ours_that_somebody_made_up_is_still_looked_at(w, more):
+async def test_a_forged_message_of_our_form_is_still_inspected(w, more):
     w.put("a")
     text = json.dumps(json.loads(object_message(w.ref("a"))) | more)
     await handle_object_message(text, SOURCES, w.services)

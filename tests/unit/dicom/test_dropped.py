@@ -111,7 +111,7 @@ async def test_neither_metadata_nor_file_says_so():
     assert failure.value.code == "source.unreadable"
 
 
-async def test_an_id_that_lost_letters_identifies_nobody():
+async def test_an_id_that_lost_letters_identifies_no_patient():
     lost = {**WHOLE, "00100020": {"vr": "LO", "Value": ["?100"]}}
     _, inspection = await look(lost, dicom_header="never")
     assert "PatientID" not in inspection.record.attributes

@@ -273,13 +273,13 @@ async def replayed(world, **window):
     await world.settle()
 
 
-async def test_an_outage_is_said_and_kept_and_costs_nothing(world):
+async def test_an_outage_is_said_and_kept_and_costs_nothing(world, actions):
     world.service.store(instance())
     hint = "Wait."
     world.service.outages += [SourceUnavailable("503", hint=hint)] * 2  # with and without metadata
     assert await read_dicom_feed(world.services) == {}
     assert (position(world)["error"], position(world)["hint"]) == ("source.unavailable", hint)
-    assert world.services.telemetry.counts()["feed.failed"] == 1
+    assert actions["feed.failed"] == 1
     await read(world)
     assert "error" not in position(world)
     assert world.held(1)
@@ -349,13 +349,13 @@ async def test_an_event_wakes_the_reader_and_one_that_was_read_does_not(world):
     assert world.service.calls > calls
 
 
-async def test_a_message_of_other_events_or_of_none_wakes_nobody(world):
+async def test_a_message_of_other_events_or_of_none_starts_no_reader(world, actions):
     for text in ("", "no JSON", "[]", "5", '{"type": 5, "specversion": "1.0"}', json.dumps(["a", {"eventType": "x"}])):
         await woken(text, world)
     assert world.service.calls == 0
     object.__setattr__(world.services, "dicom_feed", None)
     await woken(json.dumps(event(5)), world)
-    assert world.services.telemetry.counts()["feed.not_configured"] == 1
+    assert actions["feed.not_configured"] == 1
 
 
 async def test_a_replay_marks_the_studies_of_its_window_again_without_moving_the_cursor(world):

@@ -69,7 +69,7 @@ def test_slashes_at_the_end_and_doubled_belong_to_the_name():
     assert parse_line(line("PUT", "/dicom/a//b/", 201)) == BlobChange("dicom", "a//b/", Happened.CREATED, "PutBlob")
 
 
-def test_an_answer_that_nobody_waited_for_leaves_the_outcome_open():
+def test_an_answer_that_the_client_did_not_wait_for_leaves_the_outcome_open():
     assert parse_line(line("PUT", "/dicom/a", "-")) == BlobChange("dicom", "a", Happened.UNKNOWN, "PutBlob")
     assert parse_line(line("DELETE", "/dicom/a", "-")) == BlobChange("dicom", "a", Happened.UNKNOWN, "DeleteBlob")
 

@@ -126,12 +126,14 @@ async def test_the_same_fhir_comes_of_an_instance_however_it_is_read():
         file = _of_file(known.content)
         if made is None or file is None:
             continue
-        expected = _fhir(file)
+        expected = None
         compared += 1
         for setting, differing in by_setting.items():
             record = await _of_service(worlds[setting], known.content, made, known.metadata)
-            if _fhir(record) != expected:
-                differing.add(known.name)
+            if record != file:  # equal records make equal bytes
+                expected = expected or _fhir(file)
+                if _fhir(record) != expected:
+                    differing.add(known.name)
             if setting == "when-needed":
                 values = [(_plain(record, each), _plain(file, each)) for each in MUST_BE_READ]
                 assert all(theirs == ours or not ours for theirs, ours in values), known.name

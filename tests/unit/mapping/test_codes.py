@@ -54,7 +54,7 @@ def test_retired_snomed_is_translated_and_kept(designator):
     assert made(item("T-D4000", designator), best_coding)[0]["system"] == SCT
 
 
-def test_retired_snomed_that_nobody_translates_stays_as_it_is():
+def test_retired_snomed_without_a_translation_stays_as_it_is():
     found, _ = made(item("T-NONE", "SRT"))
     assert [one["code"] for one in found["coding"]] == ["T-NONE"]
 

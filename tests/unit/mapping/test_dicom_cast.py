@@ -153,7 +153,7 @@ async def test_a_patient_of_cast_is_found_under_the_system_that_cast_wrote(setti
     assert w.versions() == before
 
 
-async def test_without_the_setting_nobody_looks_for_patients_of_cast():
+async def test_without_the_setting_patients_of_cast_are_not_searched():
     w = MemoryWorld()
     w.create(cast_patient("cast-p"))
     await w.arrive("a")
@@ -182,7 +182,7 @@ async def test_with_update_one_number_of_two_issuers_that_cast_put_together_come
     assert len(subjects) == 2
 
 
-async def test_a_patient_of_cast_that_contradicts_the_images_is_somebody_else(w):
+async def test_a_patient_of_cast_that_contradicts_the_images_is_another_person(w):
     w.create(cast_patient("cast-p", birthDate="1950-05-05"))
     await w.arrive("a", PatientBirthDate="19900102")
     assert w.patient() is not None

@@ -401,7 +401,7 @@ def test_every_kind_of_text_report_makes_one(sop_class):
         ({"CompletionFlag": None, "VerificationFlag": None}, "unknown", None),
     ],
 )
-def test_a_report_is_final_only_when_somebody_has_verified_it(flags, status, document):
+def test_a_report_is_final_only_when_a_person_has_verified_it(flags, status, document):
     file = r.text_report(**flags)
     assert made(file, "DiagnosticReport")[0]["status"] == status
     assert made(file, "DocumentReference")[0].get("docStatus") == document

@@ -319,7 +319,7 @@ async def test_an_outage_of_fhir_raises_within_a_minute_and_clears_after_it():
     assert world.told() == [("raised", "alert.fhir_failing"), ("cleared", "alert.fhir_failing")]
 
 
-async def test_a_failing_source_keeps_nobody_from_being_warned():
+async def test_a_failing_source_stops_no_warning():
     class Broken:
         async def page(self, *_, **__):
             raise FhirUnavailable("503")

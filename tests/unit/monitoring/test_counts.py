@@ -120,7 +120,7 @@ async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_a
     assert group == (await count_all(Counted.DEAD_LETTERS, w.services)).groups["header.not_dicom"]
 
 
-async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_once_when_somebody_waits():
+async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_once_when_a_caller_waits():
     w = await world_of(0, 12, size=2)
     await store_counts(w.services)
     calls = pages_read(w)

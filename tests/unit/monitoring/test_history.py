@@ -209,7 +209,7 @@ class Dying(MemoryMetricHistory):
 
 
 @pytest.mark.parametrize("step", [MINUTE, TENTH, HOUR])
-async def test_whoever_dies_while_adding_up_changes_no_chart(step):
+async def test_a_worker_that_dies_while_adding_up_changes_no_chart(step):
     for calls in range(0, 45, 2):
         w = MemoryWorld()
         series = Dying()

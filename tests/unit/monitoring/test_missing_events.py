@@ -49,7 +49,7 @@ async def test_what_was_there_long_before_is_for_a_backfill(w):
     assert await silence(w) == 0
 
 
-async def test_nobody_can_tell_while_events_wait(w):
+async def test_nothing_is_known_while_events_wait(w):
     w.put("a")
     w.clock.advance(1000)
 

@@ -59,7 +59,7 @@ async def test_a_feed_that_never_was_read_is_missed_since_it_is_known_and_until_
     assert (await w.store.cursors.read(UNREAD_CURSOR)).value.position == {}
 
 
-async def test_a_feed_at_another_address_is_another_and_the_former_is_missed_by_nobody(w):
+async def test_a_feed_at_another_address_is_another_and_the_former_is_not_missed(w):
     await read(w, dicom_cursor("pacs"))
     w.clock.advance(9000)
     object.__setattr__(w.services, "dicom_feed", SimpleNamespace(account="new"))

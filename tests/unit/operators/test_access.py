@@ -36,7 +36,7 @@ def principal(*claims, **more):
 JANE = ("preferred_username", "jane@hospital.example")
 
 
-def test_by_default_nobody_may_act():
+def test_by_default_no_one_may_act():
     assert Settings.model_fields["operators"].default == "none"
     everything = {OPERATOR_HEADER: "Jane"} | principal(JANE, ("roles", "operator"))
     assert caller_of(everything, NONE) == READER

@@ -14,7 +14,7 @@ UID_OF_OURS = {
 NOTE = [{"text": "seen by a physician"}]
 
 
-async def test_somebody_elses_study_is_adopted_by_its_identifier(w):
+async def test_a_study_of_another_system_is_adopted_by_its_identifier(w):
     w.create(ehr_study("ris-7", note=NOTE))
     await w.arrive("a", StudyDescription="Head")
     adopted = w.server.peek("ImagingStudy", "ris-7")
@@ -100,7 +100,7 @@ async def test_a_study_that_its_owner_takes_up_again_is_not_cancelled_a_second_t
 
 
 @pytest.mark.parametrize("redelivered", [False, True])
-async def test_somebody_elses_study_that_we_never_wrote_is_left_alone(w, redelivered):
+async def test_a_study_of_another_system_that_we_never_wrote_is_left_alone(w, redelivered):
     w.create(ehr_study("ris-7"))
     await w.ingest(w.put("a"))
     await w.ingest(w.delete("a"))
@@ -141,7 +141,7 @@ async def test_two_studies_of_others_park_ours_until_they_are_merged(w):
     assert w.server.peek("ImagingStudy", "ris-7")["numberOfInstances"] == 2
 
 
-async def test_a_study_that_somebody_creates_while_ours_is_gone_is_adopted(w):
+async def test_a_study_created_by_another_system_while_ours_is_gone_is_adopted(w):
     await w.arrive("a")
     await w.go("a")
     w.create(ehr_study("ris-7"))

@@ -131,7 +131,7 @@ async def test_an_element_that_we_no_longer_have_goes(w):
     assert "basedOn" not in report_of(w)
 
 
-async def test_what_somebody_deleted_or_changed_is_healed_when_nothing_is_trusted(w):
+async def test_what_others_deleted_or_changed_is_healed_when_the_cache_is_bypassed(w):
     await w.arrive("d", sop=SOP, **PDF)
     whole = report_of(w)
     w.edit("DiagnosticReport", whole["id"], status="amended")
@@ -213,7 +213,7 @@ async def test_a_measurement_report_that_is_sent_again_with_less_loses_what_it_n
     )
 
 
-async def test_a_check_sees_what_somebody_did_to_a_derived_resource_and_writes_nothing(w):
+async def test_a_check_sees_what_others_did_to_a_derived_resource_and_writes_nothing(w):
     await w.arrive("m", measurements(sop=SOP))
     assert not (await dry_run_study(STUDY, w.services)).writes
     w.erase("Observation", derived_id("Observation", STUDY, SOP, "1"))

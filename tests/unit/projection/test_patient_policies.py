@@ -143,7 +143,7 @@ async def test_under_update_several_patients_of_others_park_the_study(update):
     assert {w.server.history("Patient", each) for each in ("smith", "smyth")} == {1}
 
 
-async def test_under_update_a_patient_nobody_has_is_created_and_goes_with_its_last_study(update):
+async def test_under_update_a_missing_patient_is_created_and_goes_with_its_last_study(update):
     w = update
     await w.arrive("a", PatientSex="F")
     assert subject(w) == patient_of("P1")
@@ -217,7 +217,7 @@ async def test_update_writes_nothing_when_all_is_right(update):
     assert w.fhir.calls == {"transact": 1}
 
 
-async def test_update_brings_its_words_back_with_a_replay_after_somebody_changed_them(update):
+async def test_update_brings_its_words_back_with_a_replay_after_others_changed_them(update):
     w = update
     w.create(ehr_patient("smith"))
     await w.arrive("a")

@@ -76,7 +76,7 @@ async def test_a_removed_study_comes_back(w):
     assert w.patient() is not None
 
 
-async def test_a_study_that_somebody_deleted_is_made_again_with_its_next_change(w):
+async def test_a_study_deleted_in_fhir_is_made_again_with_its_next_change(w):
     await w.arrive("a")
     w.erase("ImagingStudy", OWN_ID)
     await w.arrive("b", sop="2.25.101")
@@ -98,7 +98,7 @@ async def test_a_study_that_others_refer_to_is_cancelled_when_it_cannot_be_delet
     assert w.dead_letters() == []
 
 
-async def test_a_cancelled_study_comes_back_and_can_go_once_nobody_refers_to_it():
+async def test_a_cancelled_study_comes_back_and_can_go_once_nothing_refers_to_it():
     w = MemoryWorld(MemoryFhirServer(checks_references=True, notices_unchanged=False))
     await w.arrive("a")
     w.create({"resourceType": "DiagnosticReport", "id": "r", "imagingStudy": [{"reference": f"ImagingStudy/{OWN_ID}"}]})

@@ -184,7 +184,7 @@ async def test_without_a_topic_nothing_is_kept_and_what_is_there_is_not_told_lat
     assert told(w) == []
 
 
-async def test_a_rehearsal_tells_nothing(w):
+async def test_a_dry_run_publishes_nothing(w):
     await handle_change(w.put("a"), w.services)
     await dry_run_study(STUDY, w.services)
     assert (w.store.outbox.table.values(), w.services.caches.unsent_events) == ([], {})

@@ -50,7 +50,7 @@ def w(monkeypatch):
     return World()
 
 
-async def test_a_feed_that_nobody_read_is_made_good(w):
+async def test_a_feed_that_was_not_read_is_caught_up(w):
     for sop in (1, 2):
         w.service.store(instance(1, sop))
     w.clock.advance(DAY.total_seconds())

@@ -219,7 +219,7 @@ async def test_one_study_is_looked_at_whole_and_compared(w):
     assert w.imaging_study(OTHER) is None, "another study is left alone"
 
 
-async def test_a_study_that_nobody_knows_changes_nothing(w):
+async def test_an_unknown_study_changes_nothing(w):
     job, counts = await w.compared(Request(source="blob", study=STUDY))
     assert (job.state, counts) == (DONE, {})
     assert w.fhir.written == []

@@ -83,7 +83,7 @@ async def test_a_check_writes_nothing(w):
     assert w.outstanding() == []
 
 
-async def test_a_deleted_study_is_missing_and_mended(w):
+async def test_a_deleted_study_is_missing_and_repaired(w):
     await two_studies(w)
     w.erase("ImagingStudy", study_id(STUDY))
     assert await kinds(w) == {DriftKind.MISSING: 1}
@@ -104,7 +104,7 @@ async def test_an_emptied_server_lacks_every_resource_once_and_gets_them_back(w)
     assert {(r["resourceType"], r["id"]): {**r, "meta": None} for r in w.server.resources()} == before
 
 
-async def test_elements_of_ours_that_somebody_changed_are_named_and_set_right(w):
+async def test_elements_of_ours_that_others_changed_are_named_and_corrected(w):
     await w.arrive("a")
     right = w.imaging_study()
     w.edit("ImagingStudy", study_id(STUDY), status="unknown", description="mine")
@@ -115,14 +115,14 @@ async def test_elements_of_ours_that_somebody_changed_are_named_and_set_right(w)
     assert {**w.imaging_study(), "meta": None} == {**right, "meta": None}
 
 
-async def test_a_note_of_somebody_is_no_drift(w):
+async def test_a_note_of_another_client_is_no_drift(w):
     await w.arrive("a")
     w.edit("ImagingStudy", study_id(STUDY), note=[{"text": "seen"}])
     w.edit("Patient", patient_of("P1"), telecom=[{"system": "phone", "value": "1"}])
     assert await kinds(w) == {}
 
 
-async def test_a_patient_that_somebody_changed_is_foreign_modified(w):
+async def test_a_patient_that_others_changed_is_foreign_modified(w):
     await w.arrive("a")
     w.edit("Patient", patient_of("P1"), gender="other")
     assert await kinds(w) == {DriftKind.FOREIGN_MODIFIED: 1}
@@ -237,7 +237,7 @@ async def test_an_orphan_that_has_to_stay_is_not_told_as_repaired():
     assert w.server.peek("Patient", patient_of("orphan")) is not None
 
 
-async def test_a_double_that_says_more_is_somebody_elses_and_only_reported(w):
+async def test_a_double_that_says_more_is_foreign_and_only_reported(w):
     await w.arrive("a")
     w.create(ehr_study("theirs", note=[{"text": "seen"}]))
     outcome, heard = await verify(w, repair=True)
@@ -263,7 +263,7 @@ async def test_an_adopted_study_is_no_double_and_no_drift(w):
     assert await kinds(w) == {}
 
 
-async def test_an_object_that_was_deleted_or_overwritten_unheard_is_named_and_mended(w):
+async def test_an_object_that_was_deleted_or_overwritten_without_an_event_is_named_and_repaired(w):
     await w.arrive("a")
     await w.arrive("b", sop="2.25.101")
     await w.arrive("c", sop="2.25.102")
@@ -277,7 +277,7 @@ async def test_an_object_that_was_deleted_or_overwritten_unheard_is_named_and_me
     assert await kinds(w) == {}
 
 
-async def test_an_object_that_was_never_heard_of_is_unseen_once_it_is_old_enough_and_mended(w):
+async def test_an_object_without_an_event_is_unseen_once_it_is_old_enough_and_repaired(w):
     await w.arrive("a")
     w.put("b", sop="2.25.101")
     w.put("c", study=OTHER.study_instance_uid, sop="2.25.200")

@@ -88,7 +88,7 @@ async def test_a_study_is_found_by_its_uid_and_by_its_accession_number(w):
     assert "No study is known" in (await get(w, "studies", q="nothing")).body
 
 
-async def test_what_nobody_knows_is_not_found_and_says_so(w):
+async def test_an_unknown_study_is_not_found_and_says_so(w):
     for page, query in (("study", {"uid": "2.25.9"}), ("nowhere", {}), ("confirm", {"action": "explode"})):
         answer = await get(w, page, **query)
         assert answer.status == 404
@@ -223,7 +223,7 @@ async def test_another_site_cannot_press_a_button(w):
     assert answer.status == 400
 
 
-async def test_nobody_acts_without_a_name(w):
+async def test_no_one_acts_without_a_name(w):
     assert (await post(w, action="pause", who=" ", why="x")).status == 400
 
 

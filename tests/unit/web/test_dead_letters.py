@@ -91,7 +91,7 @@ async def test_whose_it_is_is_told_to_an_operator_and_noted(w):
     assert (entry.who, entry.action, entry.subject) == ("Jane", "dead-letters.secrets", f"study {STUDY.key}")
 
 
-async def test_whose_it_is_is_told_to_nobody_else():
+async def test_whose_object_it_is_is_shown_to_operators_alone():
     w = MemoryWorld()
     await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     answer = await shown(w, "study", STUDY.key, secrets="true")
@@ -136,7 +136,7 @@ async def test_a_body_that_is_none_is_refused(w, body):
     assert answer.status == 400
 
 
-async def test_by_default_nobody_may_act():
+async def test_by_default_no_one_may_act():
     w = MemoryWorld()
     await w.arrive("a", UNREADABLE)
     answer = await retried(w, all=True)
@@ -164,7 +164,7 @@ async def test_an_operator_discards_by_a_form(w):
 @pytest.mark.parametrize(
     "fields", [{"why": "x"}, {"who": "Jane"}, {"who": " ", "why": "x"}, {"who": "Jane", "why": " "}]
 )
-async def test_nobody_discards_without_a_name_and_a_reason(w, fields):
+async def test_a_discard_needs_a_name_and_a_reason(w, fields):
     await w.arrive("a", UNREADABLE)
     answer = await discarded(w, json.dumps({"all": True} | fields).encode())
     assert answer.status == 400

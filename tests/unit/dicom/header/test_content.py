@@ -41,7 +41,7 @@ def test_a_tree_is_read_with_names_values_and_children():
     ]
 
 
-def test_coordinates_and_what_nobody_maps_are_left_in_the_file():
+def test_coordinates_and_unmapped_content_are_left_in_the_file():
     region = item("SCOORD", code("111030"), GraphicType="POINT", GraphicData=[1.0, 2.0])
     [kept] = tree(read(report(BASIC, code("1"), region)))
     assert set(kept) == {"RelationshipType", "ValueType", "ConceptNameCodeSequence"}

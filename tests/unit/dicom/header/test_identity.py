@@ -30,7 +30,7 @@ class TestInFiles:
             (b"", b"1" * 20_000),
         ],
     )
-    def test_an_altered_patient_id_identifies_nobody(self, charset, raw):
+    def test_an_altered_patient_id_identifies_no_patient(self, charset, raw):
         record = header(charset + element(0x00100020, "UT", raw))
         assert "PatientID" not in record.attributes
 
@@ -67,7 +67,7 @@ class TestInFiles:
 
 class TestInJson:
     @pytest.mark.parametrize("value", ["\ufffd100", "\x8a100", "1\x0700", "\ud800", "1\r\n2"])
-    def test_an_altered_patient_id_identifies_nobody(self, value):
+    def test_an_altered_patient_id_identifies_no_patient(self, value):
         assert "PatientID" not in read(t00100020={"vr": "LO", "Value": [value]}).attributes
 
     def test_values_of_one_id_are_one_id(self):

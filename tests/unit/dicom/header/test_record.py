@@ -288,7 +288,7 @@ class TestStructure:
 
 
 class TestLimits:
-    def test_depth_is_bounded_for_sequences_nobody_wants(self):
+    def test_depth_is_bounded_for_sequences_that_are_not_read(self):
         nested = b""
         for _ in range(5000):
             nested = sequence(0x00091001, nested) if len(nested) < 200_000 else nested
