@@ -19,11 +19,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
-from sync.errors import Conflict, Contention, FhirRejected, PermanentError, SourceArchived, StoreConflict
+from sync.errors import (
+    Conflict,
+    Contention,
+    FhirRejected,
+    PermanentError,
+    SourceArchived,
+    SourceUnavailable,
+    StoreConflict,
+)
 from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, Projected, StudyRef, SubjectKind
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
-from sync.protocol.claims import claim_of, inspection_of, is_overtaken, is_repeat, studies_of
+from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
 from sync.protocol.dead_letters import dead_letter_study, record_rejection
 from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_until_due
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
@@ -71,6 +79,8 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             if before and before.settled and before.study and await s.objects.etag(change.object) == before.etag:
                 return Ingested.REPEAT  # archived after it was read: what is known of it holds
             raise
+        if before and change.object.account not in s.instances and contradicts(before, inspection):
+            raise SourceUnavailable("unreadable under an ETag that was readable", code="source.garbled", hint=REPLACED)
         if before and before.study and (inspection.record is None or inspection.record.study != before.study):
             # Before the claim: a held removal must leave the row as it is, or a retry would not see that it removes.
             await ensure_removable(before.study.key, SubjectKind.OBJECT, str(change.object.key), s)

@@ -6,11 +6,13 @@ Orthanc has names of its own; see `sync.adapters.http.dicom.orthanc`.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from sync.dicom.attributes import USABLE_UID
-from sync.model import ObjectRef, StudyRef
+from sync.model import InstanceRecord, ObjectRef, StudyRef
 from sync.model.identity import folder_partitions
 
 DEFAULT_PARTITION = "Microsoft.Default"
@@ -43,6 +45,25 @@ def instance_partitions(account: str, study: StudyRef, series: str) -> frozenset
     folder = f"studies/{study.study_instance_uid}/series/{series}/instances"
     of_service = folder_partitions(account, plain_partition(study.partition), folder)
     return frozenset((*of_service, *folder_partitions(account, "", ORTHANC_FOLDER)))
+
+
+def orthanc_id(patient: str, study: str, series: str, sop: str) -> str:
+    """
+    Return the id that Orthanc gives an instance: a hash of what identifies it, in five groups.
+
+    Source: Orthanc Book, "Orthanc identifiers".
+    """
+    digits = hashlib.sha1(f"{patient}|{study}|{series}|{sop}".encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digits[start : start + 8] for start in range(0, len(digits), 8))
+
+
+def possible_refs(account: str, study: StudyRef, record: InstanceRecord) -> Iterator[ObjectRef]:
+    """Iterate over the names that an instance with these UIDs has in a DICOM service, and in an Orthanc."""
+    uids = study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid
+    with suppress(ValueError):
+        yield instance_ref(account, study.partition, *uids)
+    patient = next(iter(record.attributes.get("PatientID", ())), "")
+    yield ObjectRef(account=account, container="", name=f"{ORTHANC_FOLDER}/{orthanc_id(str(patient), *uids)}")
 
 
 def plain_partition(partition: str) -> str:

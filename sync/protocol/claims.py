@@ -8,7 +8,13 @@ still write.
 
 from __future__ import annotations
 
+from sync.errors import HeaderLimit
 from sync.model import Change, Inspection, Locator, StudyRef
+
+REPLACED = (
+    "Bytes arrived that are not those of the object: check the proxies and filters on the way. FHIR keeps what it has, "
+    "and the object is read again by itself. If nothing stands on the way, store the object anew."
+)
 
 
 def is_repeat(locator: Locator, change: Change) -> bool:
@@ -58,6 +64,16 @@ def claim_of(change: Change, locator: Locator | None, inspection: Inspection) ->
         contested=locator is not None and (locator.contested or not locator.settled),
         order=inspection.order or (locator.order if locator else ""),
     )
+
+
+def contradicts(locator: Locator, inspection: Inspection) -> bool:
+    """
+    Tell whether bytes that gave a record are none any more, though their ETag is the same.
+
+    Something on the way replaced them: a filter's page, a cut that made the length fit. Another limit of ours is none.
+    """
+    known = locator.settled and locator.study is not None and locator.etag == inspection.etag
+    return known and inspection.problem is not None and not isinstance(inspection.problem, HeaderLimit)
 
 
 def studies_of(locator: Locator) -> frozenset[StudyRef]:

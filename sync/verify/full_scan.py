@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -116,8 +115,10 @@ class Round:
         if self._plan.sample is None and self._plan.objects:
             self._listed = True
             for container in self._s.settings.containers:
-                with suppress(SourceGone):  # a container that is not there yet holds nothing
+                try:
                     await self._container(container)
+                except SourceGone:
+                    self._listed = False  # there is none (yet), or none any more: its list proves nothing of its blobs
         async for chunk in self._chunks():
             await self._studies([projection.study for projection in chunk])
             self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))

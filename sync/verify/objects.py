@@ -7,12 +7,12 @@ A blob is asked for its ETag, a DICOM service for the list of the study's instan
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from sync.dicom.inspect import inspect_object
-from sync.dicom.instance_names import instance_partitions
+from sync.dicom.instance_names import instance_partitions, possible_refs
 from sync.dicom.listing import held_objects
 from sync.errors import ForeignSource, PermanentError, SourceGone, StoreConflict, StudyUnlisted
 from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Stored, StudyRef
@@ -117,36 +117,35 @@ async def _of_service(
     return kinds
 
 
-async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> tuple[Sequence[ObjectRef], bool]:
+async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> Sequence[ObjectRef]:
     """
     Find the names of objects that drifted, as locators or lists of services know them. Only reads.
 
-    Returns
-    -------
-    names and whether they are all
-        False when a service could list only a part of the study: then an object without a name may still be there.
+    A list may leave out what is there, so that an object that no name was found for may still be there.
     """
-    complete = True
     refs = [stored.value.object for key in keys if (stored := await s.locators.find(key)) is not None]
     missing = set(keys) - {ref.key for ref in refs}
     if missing:
         for source in s.instances.values():
-            try:
+            with suppress(StudyUnlisted):  # what it can name came first
                 async for ref in source.objects_of(study):
                     refs += [ref] if ref.key in missing else []
-            except StudyUnlisted:  # what it can name came first
-                complete = False
-    return refs, complete
+    return refs
 
 
-async def keys_of_services(study: StudyRef, s: Ingest) -> set[ObjectKey]:
-    """Return the keys of a study's rows that are of a DICOM service or an Orthanc, as their folder tells."""
-    return {
-        row.object_key
-        for row in await s.ledger.read(study)
-        for source in s.instances.values()
-        if row.object_key.partition in instance_partitions(source.account, study, row.record.series_instance_uid)
-    }
+async def names_in_services(study: StudyRef, s: Ingest) -> Mapping[ObjectKey, ObjectRef | None]:
+    """
+    Return what a DICOM service or an Orthanc calls the objects of a study's rows that are of it. Only reads.
+
+    The name is made of the row's UIDs; None where that gives another key than the row's.
+    """
+    names: dict[ObjectKey, ObjectRef | None] = {}
+    for row in await s.ledger.read(study):
+        for source in s.instances.values():
+            if row.object_key.partition in instance_partitions(source.account, study, row.record.series_instance_uid):
+                refs = possible_refs(source.account, study, row.record)
+                names[row.object_key] = next((ref for ref in refs if ref.key == row.object_key), None)
+    return names
 
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:

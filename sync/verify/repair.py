@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sync.model import Drift, DriftKind, ObjectKey, Projected, StudyRef
+from sync.dicom.inspect import inspect_object
+from sync.errors import SourceUnavailable
+from sync.model import Drift, DriftKind, ObjectKey, ObjectRef, Projected, StudyRef
 from sync.pipeline import project_study
 from sync.ports import Deliver, Project
 from sync.projection.deletion import delete_unreferenced
 from sync.projection.patient import leave_patient
 from sync.protocol.removals import may_remove
-from sync.verify.objects import find_objects, keys_of_services, reinspect
+from sync.verify.objects import find_objects, names_in_services, reinspect
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
@@ -85,19 +87,34 @@ def key_of(drift: Drift) -> ObjectKey:
 
 
 async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver, *, listed: bool) -> None:
-    """Ingest the objects anew; a row whose object nothing can name any more has only this to take it away."""
-    refs, complete = await find_objects(study, keys, s)
+    """Ingest the objects anew; a row whose object no locator names any more has only this to take it away."""
+    refs = [*await find_objects(study, keys, s)]
     nameless = set(keys) - {ref.key for ref in refs}
-    if nameless and not listed:
-        nameless &= await keys_of_services(study, s)  # the store cannot be asked about a blob without its name
-    if nameless and complete and await may_remove(study.key, s):
-        for key in nameless:
+    gone = []
+    names = await names_in_services(study, s) if nameless else {}
+    for key in sorted(nameless):
+        if key not in names:
+            gone += [key] if listed else []  # the store cannot be asked about a blob without its name
+        elif (name := names[key]) is not None:
+            there = await _is_there(name, s)
+            gone += [key] if there is False else []
+            refs += [name] if there else []  # a list left it out
+    if gone and await may_remove(study.key, s):
+        for key in gone:
             await s.ledger.delete(study, key)
     for ref in refs:
         await reinspect(ref, s)
         now = await s.locators.read(ref)
         if now is not None and now.value.study is not None and now.value.study != study:
             await project_study(now.value.study, s, redelivered=True)
+
+
+async def _is_there(ref: ObjectRef, s: Deliver) -> bool | None:
+    """Ask a service for an instance by its name; None when it does not answer."""
+    try:
+        return (await inspect_object(ref, s)).etag is not None
+    except SourceUnavailable:
+        return None
 
 
 async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Drift | None:

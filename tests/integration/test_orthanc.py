@@ -12,6 +12,7 @@ from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.web import OrthancWeb
 from sync.config import HeaderLimits
 from sync.dicom.header import parse_header, read_json
+from sync.dicom.instance_names import possible_refs
 from sync.errors import SourceGone
 from sync.feeds.orthanc import changes_of
 from sync.model import StudyRef
@@ -79,6 +80,14 @@ def comparable(record):
     """
     values = plain(record.attributes).items()
     return {keyword: items for keyword, items in values if any(items) and len("\\".join(map(str, items))) <= WITHHELD}
+
+
+def test_an_id_is_made_of_what_identifies_an_instance(server, stored):
+    for identifier, sample in stored.items():
+        record = parse_header(sample.content, size=len(sample.content), limits=HeaderLimits())
+        named = [ref.name.rpartition("/")[2] for ref in possible_refs(server.account, record.study, record)]
+        patient = record.attributes.get("PatientID") or [""]
+        assert named[-1] == identifier or not str(patient[0]).isascii(), sample.name
 
 
 async def test_its_changes_and_its_list_name_what_it_holds(server, stored):

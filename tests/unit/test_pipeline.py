@@ -1,9 +1,11 @@
 """One object to its row, one study to its turn: repeats, moves, deaths, and when a study is projected."""
 
+from dataclasses import replace
+
 import pytest
 
 from sync.delivery.handlers import handle_study_message
-from sync.errors import Contention, SourceChanged, SourceGone
+from sync.errors import Contention, SourceChanged, SourceGone, SourceUnavailable
 from sync.events import study_message
 from sync.model import Action, Change, Ingested, Projected
 from sync.pipeline import project_study
@@ -55,6 +57,20 @@ async def test_a_redelivered_event_is_never_taken_for_a_repeat(w):
     change = w.put("a")
     await w.ingest(change)
     assert await w.ingest(change, redelivered=True) is Ingested.SYNCED
+
+
+async def test_bytes_that_are_unreadable_under_a_known_etag_are_not_those_of_the_object(w):
+    change = w.put("a")
+    await w.ingest(change)
+    blob = w.store.objects._blobs[w.ref("a")]
+    w.store.objects._blobs[w.ref("a")] = replace(blob, data=b"<html>blocked</html>" * 100)
+    with pytest.raises(SourceUnavailable) as outage:
+        await w.ingest(change, redelivered=True)
+    assert outage.value.code == "source.garbled"
+    assert await ledger(w) == {w.ref("a").key}
+    w.store.objects._blobs[w.ref("a")] = replace(blob, data=b"<html>stored so</html>" * 100, etag="another")
+    assert await w.ingest(change, redelivered=True) is Ingested.REJECTED
+    assert await ledger(w) == set()
 
 
 async def test_an_event_without_an_etag_is_never_taken_for_a_repeat(w):

@@ -24,7 +24,7 @@ from typing import IO, Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from sync.adapters.azure.errors import error_code, source_errors
+from sync.adapters.azure.errors import ensure_whole, error_code, source_errors
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
 from sync.model.timestamps import utc_of
@@ -88,7 +88,9 @@ class AzureBlobFeed(BlobFeed):
 
     async def _read(self, name: str) -> bytes:
         download = await self._container.download_blob(name, length=_LARGEST_MANIFEST, offset=0, decompress=False)
-        return await download.readall()
+        data: bytes = await download.readall()
+        ensure_whole(len(data), download.size)
+        return data
 
     async def _names(self, prefix: str) -> list[str]:
         with source_errors():
@@ -100,6 +102,8 @@ class AzureBlobFeed(BlobFeed):
                 download = await self._container.download_blob(name, decompress=False)
                 async for piece in download.chunks():
                     to.write(piece)
+            # Cut between two blocks a chunk decodes all the same, and its last records would be passed over.
+            ensure_whole(to.tell(), download.size)
         except SourceGone:
             pass  # its retention ended while it was read
         to.seek(0)

@@ -17,7 +17,7 @@ from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure.blob_feed import AzureBlobFeed
-from sync.adapters.azure.errors import source_errors
+from sync.adapters.azure.errors import GARBLED, ensure_whole, source_errors
 from sync.errors import ForeignSource, SourceChanged, SourceGone, SourceUnavailable, StaleToken
 from sync.model import Chunk, ListedObject, ObjectRef, Page
 from sync.ports import ObjectListing, ObjectSource
@@ -80,6 +80,7 @@ class AzureBlobs(ObjectSource, ObjectListing):
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
                 return await _beyond_the_end(blob, ref, start, condition)
+        ensure_whole(len(data), download.size)
         self._telemetry.measure(HEADER_BYTES, len(data))
         properties = download.properties
         _check_whole(ref, properties, _whole_size(download))
@@ -110,9 +111,14 @@ class AzureBlobs(ObjectSource, ObjectListing):
                 if problem.status_code != _BAD_REQUEST or token is None:
                     raise
                 raise StaleToken("the store refuses the token") from None
+        following = pages.continuation_token or None
+        if pages.container != container or (following is not None and following == token):
+            # Believed, it would stand for the whole container, or be read for ever.
+            raise SourceUnavailable(
+                "the answer is not the page that was asked for", code="source.garbled", hint=GARBLED
+            )
         return Page(
-            objects=tuple(self._listed(container, blob) for blob in blobs if not _is_folder(blob)),
-            token=pages.continuation_token or None,
+            objects=tuple(self._listed(container, blob) for blob in blobs if not _is_folder(blob)), token=following
         )
 
     def _listed(self, container: str, blob: BlobProperties) -> ListedObject:

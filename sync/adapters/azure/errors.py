@@ -171,6 +171,19 @@ def _source_outage(problem: AzureError) -> SourceUnavailable:
     return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
 
 
+def ensure_whole(received: int, expected: int) -> None:
+    """
+    Refuse bytes that are fewer than the service announced: a gateway cut them and made the length fit.
+
+    Raises
+    ------
+    SourceUnavailable
+        ``source.garbled``; ask again.
+    """
+    if received != expected:
+        raise SourceUnavailable(f"{received} of {expected} bytes", code="source.garbled", hint=GARBLED)
+
+
 def etag_of(response: Mapping[str, Any]) -> str:
     """
     Return the ETag of a row that was written.

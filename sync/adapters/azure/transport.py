@@ -11,6 +11,7 @@ Source: Azure "Status and error codes" and "Troubleshooting API operations" (``x
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from azure.core.exceptions import ServiceResponseError
@@ -18,6 +19,8 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 REQUEST_ID = "x-ms-request-id"
 """Header of every answer of Azure Storage, and of no gateway."""
+
+_FIRST_BYTE = re.compile(r"bytes[ =](\d{1,18})-")
 
 LONGEST_SLEEP = 5.0
 """Seconds that the library may sleep before it tries again, whatever a ``Retry-After`` asks for."""
@@ -49,10 +52,17 @@ class StorageTransport(BoundedTransport):
         Raises
         ------
         NotFromStorage
-            The answer lacks what Storage puts on each of its own.
+            The answer lacks what Storage puts on each of its own, or is another part of the blob.
         """
         response: Any = await super().send(request, **config)
-        if not response.headers.get(REQUEST_ID):
+        if not response.headers.get(REQUEST_ID) or not _is_of_range(request, response):
             response.internal_response.close()
             raise NotFromStorage(int(response.status_code))
         return response
+
+
+def _is_of_range(request: Any, response: Any) -> bool:
+    """Whether a part of a blob begins where it was asked to: a cache may answer with another part of the same blob."""
+    asked = _FIRST_BYTE.match(str(request.headers.get("x-ms-range") or ""))
+    told = _FIRST_BYTE.match(str(response.headers.get("Content-Range") or ""))
+    return asked is None or told is None or int(asked[1]) == int(told[1])

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
-from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.errors import GARBLED, state_errors
+from sync.errors import StoreUnavailable
 from sync.ports import UndeliveredEvents
 
 _MARK = "dicom_sync_refused"
@@ -43,6 +44,8 @@ class AzureUndeliveredEvents(UndeliveredEvents):
                 data: bytes = await stream.readall()
             except ResourceNotFoundError:
                 return None
+        if len(data) != stream.size:  # cut on the way it would seem to hold no events, and be set aside for good
+            raise StoreUnavailable(f"{len(data)} of {stream.size} bytes", code="store.garbled", hint=GARBLED)
         return data.decode("utf-8", "replace")
 
     async def remove(self, name: str) -> None:

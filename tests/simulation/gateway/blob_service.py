@@ -32,7 +32,7 @@ class BlobService:
         """Answer a request."""
         container, _, name = unquote(asked.path).strip("/").partition("/")
         if asked.query.get("comp") == "list":
-            return self._list(container)
+            return self._list(container, unquote(asked.query.get("prefix", "")))
         ref = ObjectRef(account="memory", container=container, name=name)
         blob = self.objects._blobs.get(ref)
         if blob is None:
@@ -56,13 +56,13 @@ class BlobService:
         span = f"bytes {start}-{start + len(data) - 1}/{len(blob.data)}"
         return Answer(206, {**headers, "Content-Range": span, "Content-Length": str(len(data))}, data)
 
-    def _list(self, container: str) -> Answer:
+    def _list(self, container: str, prefix: str) -> Answer:
         blobs = "".join(
             f"<Blob><Name>{escape(ref.name)}</Name><Properties><Etag>{blob.etag}</Etag>"
             f"<Last-Modified>{format_datetime(blob.last_modified, usegmt=True)}</Last-Modified>"
             f"<Content-Length>{len(blob.data)}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
             for ref, blob in sorted(self.objects._blobs.items(), key=lambda item: item[0].name)
-            if ref.container == container
+            if ref.container == container and ref.name.startswith(prefix)
         )
         text = (
             f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="{URL}/" '

@@ -69,7 +69,7 @@ _OF_ANY = (
     "short",
 )
 OF_FHIR = (*_OF_ANY, "garbled", "half", "empty with next", "stale")
-OF_BLOBS = _OF_ANY
+OF_BLOBS = (*_OF_ANY, "scanned")
 """
 Ways to lie. TLS vouches that bytes of a blob are the stored ones; what a cache before Blob Storage keeps beyond its
 time cannot be told from what is stored, so there is no such cache.
@@ -172,6 +172,10 @@ class Gateway:
                 kept = body[: len(body) // 2]
                 length = len(body) if mood == "cut" else len(kept)
                 return replace(answer, body=kept, headers={**answer.headers, "Content-Length": str(length)})
+            case "scanned":
+                # A filter puts its page in the place of the body and leaves the headers of the store.
+                spoiled = PAGE if body else body
+                return replace(answer, body=spoiled, headers={**answer.headers, "Content-Length": str(len(spoiled))})
             case "garbled":
                 return replace(answer, body=bytes(byte ^ 0x55 for byte in body))
             case "half" | "empty with next":

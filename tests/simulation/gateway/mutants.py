@@ -57,7 +57,10 @@ class AdapterMutant:
             sys.modules.update(kept)
 
 
-_ANY_STORAGE = ("        if not response.headers.get(REQUEST_ID):\n", "        if False:\n")
+_ANY_STORAGE = (
+    "        if not response.headers.get(REQUEST_ID) or not _is_of_range(request, response):\n",
+    "        if False:\n",
+)
 
 MUTANTS = [
     AdapterMutant(
@@ -72,6 +75,11 @@ MUTANTS = [
             ],
         },
         [("blobs", "404 page"), ("blobs", "404 bare")],
+    ),
+    AdapterMutant(
+        "fewer bytes than the store announced are none",
+        {"azure.errors": [("    if received != expected:\n", "    if False:\n")]},
+        [("blobs", "scanned")],
     ),
     AdapterMutant(
         "a refusal that is not the FHIR service's own parks nothing",

@@ -75,6 +75,7 @@ GATEWAYS = [
 
 
 REF = instance_ref(account_of(URL), "", "1.2", "1.3", "1.4")
+DATASET = {**instance(), "00080018": {"vr": "UI", "Value": ["1.4"]}}
 FEED = "/v2/changefeed"
 METADATA = "/v2/studies/1.2/series/1.3/instances/1.4/metadata"
 SEARCH = "/v2/studies/1.2/instances"
@@ -175,10 +176,18 @@ async def test_a_password_is_sent_where_there_is_one():
 
 
 async def test_metadata_are_those_of_the_instance():
-    service, server = azure({METADATA: [instance()]})
+    service, server = azure({METADATA: [DATASET]})
     found = await service.metadata(REF)
-    assert found.dataset == instance()
+    assert found.dataset == DATASET
     assert server.requests[0].headers["Accept"] == "application/dicom+json"
+
+
+@pytest.mark.parametrize(
+    "other", [{"message": "maintenance"}, [{"message": "maintenance"}], [{}], [], [instance()], 1, "up", None]
+)
+async def test_json_that_is_not_the_metadata_of_the_instance_is_an_outage(other):
+    service, _ = azure({METADATA: httpx.Response(200, json=other)})
+    assert (await failure(service.metadata(REF))).code == "source.garbage"
 
 
 @pytest.mark.parametrize("none", [httpx.Response(204), []], ids=["204", "[]"])
@@ -237,15 +246,15 @@ async def test_a_study_without_any_instance_is_believed_of_a_service_that_answer
 
 async def test_data_partitions_are_part_of_the_address():
     north = instance_ref(account_of(URL), "north wing", "1.2", "1.3", "1.4")
-    service, server = azure({"/v2/partitions/north wing/studies/1.2/series/1.3/instances/1.4/metadata": [instance()]})
+    service, server = azure({"/v2/partitions/north wing/studies/1.2/series/1.3/instances/1.4/metadata": [DATASET]})
     assert (await service.metadata(north)).dataset
     assert "north%20wing" in str(server.requests[0].url)
 
 
 async def test_a_service_with_partitions_wants_the_default_one_named():
     named = METADATA.replace("/v2/", "/v2/partitions/Microsoft.Default/")
-    service, _ = azure({METADATA: httpx.Response(400), named: [instance()]})
-    assert (await service.metadata(REF)).dataset == instance()
+    service, _ = azure({METADATA: httpx.Response(400), named: [DATASET]})
+    assert (await service.metadata(REF)).dataset == DATASET
 
 
 async def test_the_instances_of_a_study_are_searched_page_by_page():
@@ -271,6 +280,7 @@ async def test_a_search_that_never_ends_ends():
 ORTHANC_ID = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
 RESOURCES = {
     f"/instances/{ORTHANC_ID}": {
+        "ID": ORTHANC_ID,
         "FileUuid": "file-1",
         "ParentSeries": "series-1",
         "MainDicomTags": {"SOPInstanceUID": "1.4"},
@@ -278,7 +288,7 @@ RESOURCES = {
     "/series/series-1": {"ParentStudy": "study-1", "MainDicomTags": {"SeriesInstanceUID": "1.3"}},
     "/studies/study-1": {"MainDicomTags": {"StudyInstanceUID": "1.2"}},
 }
-PLUGIN = {"/dicom-web/studies/1.2/series/1.3/instances/1.4/metadata": [instance()]}
+PLUGIN = {"/dicom-web/studies/1.2/series/1.3/instances/1.4/metadata": [DATASET]}
 TAGS = {
     f"/instances/{ORTHANC_ID}/tags": {
         "0008,0018": {"Name": "SOPInstanceUID", "Type": "String", "Value": "1.4"},
@@ -301,7 +311,7 @@ async def test_orthancs_plugin_gives_the_metadata_and_its_file_the_etag():
     server, http = orthanc({**RESOURCES, **PLUGIN})
     for _ in range(2):
         found = await server.metadata(server.ref(ORTHANC_ID))
-        assert (found.dataset, found.etag) == (instance(), "file-1")
+        assert (found.dataset, found.etag) == (DATASET, "file-1")
     assert len(http.requests) == 4 + 2, "the UIDs of a series are asked for once"
 
 
@@ -317,8 +327,26 @@ async def test_without_the_plugin_orthancs_own_tags_say_the_same():
     assert [(finding.keyword, finding.code) for finding in record.findings] == [("StudyDescription", "value.elsewhere")]
 
 
+@pytest.mark.parametrize("other", [{}, {"message": "maintenance"}, {"ID": "another"}, [], 1, None])
+async def test_json_that_is_not_the_instance_is_an_outage_of_orthanc(other):
+    answers = {f"/instances/{ORTHANC_ID}": httpx.Response(200, json=other)}
+    server, http = orthanc(answers)
+    http.missing = UNKNOWN
+    assert (await failure(server.metadata(server.ref(ORTHANC_ID)))).code == "source.garbage"
+    server, _ = orthanc({**RESOURCES, f"/instances/{ORTHANC_ID}/tags": httpx.Response(200, json=other)})
+    assert (await failure(server.metadata(server.ref(ORTHANC_ID)))).code == "source.garbage"
+
+
+async def test_a_file_that_orthanc_cannot_find_is_no_deleted_instance():
+    lost = httpx.Response(404, json={"HttpStatus": 404, "OrthancStatus": 12, "Message": "Inexistent file"})
+    server, _ = orthanc({**RESOURCES, f"/instances/{ORTHANC_ID}/tags": lost})
+    assert (await failure(server.metadata(server.ref(ORTHANC_ID)))).code == "source.gateway"
+    server, _ = orthanc({f"/instances/{ORTHANC_ID}": httpx.Response(404), f"/instances/{ORTHANC_ID}/tags": lost})
+    assert (await failure(server.metadata(server.ref(ORTHANC_ID)))).code == "source.gateway"
+
+
 async def test_an_instance_that_orthanc_lost_on_the_way_is_gone():
-    for answers in ({}, RESOURCES, {next(iter(RESOURCES)): {}}):
+    for answers in ({}, RESOURCES):
         server, http = orthanc(answers)
         http.missing = UNKNOWN
         with pytest.raises(SourceGone):

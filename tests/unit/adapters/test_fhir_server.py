@@ -13,7 +13,7 @@ from sync.adapters.circuit_breaker import FIRST_PAUSE, CircuitBreaker
 from sync.adapters.http.fhir.server import MAX_ENTRIES, HttpFhirServer
 from sync.adapters.http.retrying import ATTEMPTS
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
-from sync.model import FhirWrite
+from sync.model import UNSEEN_REFERRER, FhirWrite
 from sync.telemetry.telemetry import Telemetry
 
 BASE = "https://fhir.example/r4"
@@ -588,3 +588,43 @@ async def test_what_was_cancelled_because_another_entry_failed_is_no_refusal(oth
     second = FhirWrite(resource_type="Patient", resource_id="pt-2", resource={**PATIENT, "id": "pt-2"})
     answer = bundle({"status": "424", "outcome": TALKATIVE}, {"status": other, "outcome": TALKATIVE})
     assert type(await failure(Service(answer).client.transact([PUT, second]))) is error
+
+
+def each_answered(**entry):
+    """Answer every search of a batch in the same way; pages of a search are empty."""
+
+    def answer(request):
+        asked = json.loads(request.content)["entry"]
+        return httpx.Response(
+            200, json={"resourceType": "Bundle", "type": "batch-response", "entry": [entry] * len(asked)}
+        )
+
+    return answer
+
+
+def asking(answer):
+    return HttpFhirServer(BASE, telemetry=Telemetry(), transport=httpx.MockTransport(answer))
+
+
+EMPTY = {"resourceType": "Bundle", "type": "searchset"}
+
+
+@pytest.mark.parametrize("status", ["400", "404 Not Found"])
+async def test_a_search_that_the_server_does_not_know_finds_no_referrer(status):
+    client = asking(each_answered(response={"status": status}))
+    assert await client.referrers(["Patient/a", "Device/b"]) == {"Patient/a": frozenset(), "Device/b": frozenset()}
+
+
+@pytest.mark.parametrize("status", ["401", "403 Forbidden"])
+async def test_what_we_may_not_search_may_refer_to_everything(status):
+    client = asking(each_answered(response={"status": status}))
+    assert await client.referrers(["Patient/a"]) == {"Patient/a": frozenset({UNSEEN_REFERRER})}
+
+
+@pytest.mark.parametrize("resource", [{}, {"resourceType": "Patient"}, None, 1])
+async def test_a_search_without_its_searchset_is_no_proof_that_nothing_refers(resource):
+    assert await asking(each_answered(response={"status": "200"}, resource=EMPTY)).referrers(["Patient/a"])
+    problem = await failure(
+        asking(each_answered(response={"status": "200"}, resource=resource)).referrers(["Patient/a"])
+    )
+    assert (type(problem), problem.code) == (FhirUnavailable, "fhir.garbled")

@@ -414,3 +414,16 @@ async def test_a_sample_looks_at_so_many_studies_and_lists_nothing(w):
     outcome, heard = await verify(w, sample=4)
     assert (outcome.studies, w.fhir.calls["page"]) == (4, 0)
     assert heard.phases[-1] == ("studies", 4, 1.0)
+
+
+async def test_a_container_that_is_said_to_be_gone_was_not_listed(w, monkeypatch):
+    await w.arrive("a/1")
+    w.store.locators.table._rows.clear()
+
+    async def gone(container, **asked):
+        raise SourceGone("no such container")
+
+    monkeypatch.setattr(w.store.objects, "page", gone)
+    await verify(w, repair=True)
+    assert len(await w.services.ledger.read(STUDY)) == 1
+    assert w.imaging_study()["numberOfInstances"] == 1

@@ -60,3 +60,21 @@ async def test_a_blob_that_no_locator_names_is_not_taken_for_gone_until_its_cont
     w.delete("a/1")
     await repair_study(STUDY, drifts, Budget(10), w.services, listed=True)
     assert list(await w.services.ledger.read(STUDY)) == []
+
+
+async def test_an_instance_that_a_list_leaves_out_is_asked_for_by_its_name(w, monkeypatch):
+    async def none(study):
+        for ref in ():
+            yield ref
+
+    monkeypatch.setattr(w.service, "objects_of", none)
+    await repair_without_locators(w)
+    assert len(await rows(w)) == 2
+    assert all([await w.services.locators.find(row.object_key) for row in await rows(w)])
+
+
+async def test_a_row_that_neither_locator_nor_uids_name_stays(w, monkeypatch):
+    w.service.delete("", study_ref(1).study_instance_uid)
+    monkeypatch.setattr("sync.verify.objects.possible_refs", lambda *of: iter(()))
+    await repair_without_locators(w)
+    assert len(await rows(w)) == 2

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sync.adapters.http.dicom.service import account_of
+from sync.adapters.http.dicom.service import account_of, ensure_of_instance
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import ORTHANC_FOLDER
 from sync.errors import SourceGone, SourceUnavailable
@@ -117,11 +117,12 @@ class Orthanc(OrthancServer):
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
         instance = await self._instance(f"/{quote(ref.name)}")
-        if not isinstance(instance, Mapping):
-            raise SourceUnavailable("an instance is no object", code="source.garbage")
+        if not isinstance(instance, Mapping) or instance.get("ID") != ref.name.rpartition("/")[2]:
+            raise SourceUnavailable("the answer is not the instance that was asked for", code="source.garbage")
         dataset = await self._by_dicomweb(instance)
         if dataset is None:
             dataset = _as_dicom_json(await self._web.get(f"/{quote(ref.name)}/tags"))
+        ensure_of_instance(dataset, _main_tag(instance, "SOPInstanceUID"))
         return InstanceMetadata(
             dataset=dataset, etag=str(instance.get("FileUuid") or "orthanc"), changed=_changed(instance)
         )

@@ -82,8 +82,7 @@ class DicomService(ChangeFeed, RetrievableSource):
             await self._prove_gone(ref)
             raise
         dataset = datasets[0] if isinstance(datasets, list) and datasets else datasets
-        if not dataset:
-            raise SourceUnavailable("metadata without content", code="source.garbage")
+        ensure_of_instance(dataset, uids_of(ref).get("SOPInstanceUID", ""))
         return InstanceMetadata(dataset=dataset, etag="wado")
 
     async def _prove_gone(self, ref: ObjectRef) -> None:
@@ -183,6 +182,20 @@ def account_of(url: str) -> str:
     """Return the account of the objects of a server at this URL; no blob account can be called so, for the slash."""
     parts = urlsplit(url)
     return f"{parts.netloc.lower()}{parts.path}/"
+
+
+def ensure_of_instance(dataset: Any, sop: str) -> None:
+    """
+    Refuse metadata that are not of the instance that was asked for: any JSON would make a record without attributes.
+
+    Raises
+    ------
+    SourceUnavailable
+        ``source.garbage``: no SOP Instance UID, or another one (DICOM PS3.18 10.4.1: each dataset has its own).
+    """
+    stated = _value(dataset, _SOP_UID).strip("\0 ")
+    if not stated or stated != (sop or stated):
+        raise SourceUnavailable("the answer is not the metadata that were asked for", code="source.garbage")
 
 
 def _found(account: str, study: StudyRef, dataset: Any) -> ObjectRef | None:

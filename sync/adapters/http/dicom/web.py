@@ -21,6 +21,9 @@ from sync.adapters.http.remote import GONE, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import SourceGone, SourceUnavailable
 
+_UNKNOWN_RESOURCE = 17
+"""Orthanc's own number of an error, ``ErrorCode_UnknownResource``."""
+
 _LONGEST_NUMBER = 18
 _INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds, and a thread would cost more than it frees."""
@@ -142,13 +145,13 @@ class OrthancWeb(DicomWeb):
     """An Orthanc, whose failures are JSON objects that name its own error. Source: Orthanc ``HttpDescribeErrors``."""
 
     def is_own(self, response: httpx.Response) -> bool:
-        """Whether Orthanc itself describes the failure."""
+        """Whether Orthanc itself says that it knows no such resource; a missing file of one it knows is 404 too."""
         try:
             body = json.loads(response.content)
         except (ValueError, RecursionError):
             return False
         stated = body.get("HttpStatus") if isinstance(body, dict) else None
-        return stated == response.status_code and isinstance(body.get("OrthancStatus"), int)
+        return stated == response.status_code and body.get("OrthancStatus") == _UNKNOWN_RESOURCE
 
 
 def parse_json(content: bytes) -> Any:

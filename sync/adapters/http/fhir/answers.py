@@ -30,6 +30,7 @@ _ESCAPED = re.compile(r"([\\,|$])")
 _CONFLICTS = (409, 412)
 _STAMPED = frozenset({"resourceType", "id", "meta"})
 """What a version of a resource has without any content."""
+_DENIED = (401, 403)
 
 GATEWAY = (
     "A gateway, proxy or firewall answered instead of the FHIR service: check what stands on the way; if there is "
@@ -183,21 +184,27 @@ def entries_of(response: httpx.Response, *, expected: int | None = None) -> list
     return entries
 
 
-def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
-    Take the searchset out of one entry of a batch's answer; empty where the server refused the search.
+    Take the searchset out of one entry of a batch's answer; empty where the server does not know the search.
+
+    None where it does not allow us to search there (401, 403): what it would find is unknown.
 
     Raises
     ------
     Throttled, FhirUnavailable
-        The entry says that trying again may help.
+        The entry says that trying again may help, or answers without a searchset: that is no proof of "none".
     """
     response = part_of(entry, "response")
+    status = _status(response)
     try:
-        raise_for(_status(response), response.get("outcome"))
+        raise_for(status, response.get("outcome"))
     except (FhirConflict, FhirRejected):
-        return {}
-    return part_of(entry, "resource")
+        return None if status in _DENIED else {}
+    searchset = part_of(entry, "resource")
+    if searchset.get("resourceType") != "Bundle":
+        raise FhirUnavailable("a search answered without a searchset", code="fhir.garbled", hint=GATEWAY)
+    return searchset
 
 
 def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:

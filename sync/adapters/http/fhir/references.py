@@ -99,6 +99,11 @@ def searches_for(references: Sequence[str]) -> list[str]:
     ]
 
 
+def targets_of(search: str) -> list[str]:
+    """Return the resources that one of these searches asks about."""
+    return search.partition("=")[2].partition("&")[0].split(",")
+
+
 def unreferenced_searches(references: Sequence[str]) -> list[str]:
     """Return searches in pairs: for those of the resources that nothing refers to, which Azure knows, and for all."""
     by_type: dict[str, list[str]] = {}

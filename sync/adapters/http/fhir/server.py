@@ -45,6 +45,7 @@ from sync.adapters.http.fhir.references import (
     note_referrers,
     searches_for,
     self_link,
+    targets_of,
     unreferenced_searches,
 )
 from sync.adapters.http.fhir.remote import FhirRemote
@@ -229,6 +230,10 @@ class HttpFhirServer:
         referring: dict[str, set[str]] = {reference: set() for reference in references}
         searches = searches_for(references)
         for search, bundle in zip(searches, await self._searches(searches), strict=True):
+            if bundle is None:  # what we may not see may refer to any of them
+                for reference in targets_of(search):
+                    referring[reference].add(UNSEEN_REFERRER)
+                continue
             note_referrers(referring, await self._all_pages(bundle, search.partition("?")[0]))
         silent = [reference for reference in references if not referring[reference]]
         for reference in await self._referenced_unseen(silent):
@@ -249,16 +254,19 @@ class HttpFhirServer:
         """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
         if not references or not self._knows_not_referenced:
             return []
-        bundles = await self._searches(unreferenced_searches(references))
+        answers = await self._searches(unreferenced_searches(references))
+        bundles = [bundle for bundle in answers if bundle is not None]
+        if len(bundles) < len(answers):
+            return references
         if not all(NOT_REFERENCED in self_link(bundle) for bundle in bundles[::2]):
             self._knows_not_referenced = False
             return []
         free, existing = addresses_in(bundles[::2]), addresses_in(bundles[1::2])
         return [reference for reference in references if reference in existing - free]
 
-    async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any]]:
-        """Make many searches by batches; one that the server does not know finds nothing."""
-        searchsets: list[Mapping[str, Any]] = []
+    async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any] | None]:
+        """Make many searches by batches; one that the server does not know finds nothing, None is one not allowed."""
+        searchsets: list[Mapping[str, Any] | None] = []
         for start in range(0, len(searches), self._entries):
             requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + self._entries]]
             response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)

@@ -1,0 +1,150 @@
+"""What Azure Storage answers, cut or of something else by the way: an outage, never less than there is."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from azure.storage.blob.aio import BlobServiceClient
+
+from sync.adapters.azure.blobs import AzureBlobs
+from sync.adapters.azure.transport import StorageTransport
+from sync.errors import FeedMalformed, SourceUnavailable
+from sync.model import ObjectRef
+from sync.testing.objects import MemoryObjects
+from tests.change_feed import chunk, record
+from tests.simulation.gateway.blob_service import URL, BlobService, BlobSession
+from tests.simulation.gateway.lies import Answer
+from tests.worlds import dicom
+
+REF = ObjectRef(account="memory", container="dicom", name="a/1.dcm")
+AT = datetime(2026, 3, 4, 5, 10, tzinfo=UTC)
+FEED = "$blobchangefeed"
+
+
+class Store:
+    """A blob service in memory; ``spoil`` makes of an answer what arrives."""
+
+    def __init__(self):
+        self.objects = MemoryObjects()
+        self.spoil = lambda asked, answer: answer
+        self.service = BlobService(self.objects)
+        transport = StorageTransport(session=BlobSession(self._send))
+        client = BlobServiceClient(URL, transport=transport, retry_total=0)
+        self.blobs = AzureBlobs(client, account="memory", containers=["dicom"])
+
+    async def _send(self, asked):
+        return self.spoil(asked, self.service.serve(asked))
+
+    def put(self, name, data, container=FEED):
+        self.objects.put(ObjectRef(account="memory", container=container, name=name), data)
+        return self
+
+    def cut(self, ending, kept):
+        """Cut the body of what ends so, and make the length fit."""
+
+        def spoil(asked, answer):
+            if not asked.path.endswith(ending) or asked.method == "HEAD" or not answer.body:
+                return answer
+            body = kept(answer.body)
+            return replace(answer, body=body, headers={**answer.headers, "Content-Length": str(len(body))})
+
+        self.spoil = spoil
+
+
+@pytest.fixture
+async def store():
+    made = Store()
+    yield made
+    await made.blobs.close()
+
+
+async def outage(call):
+    with pytest.raises(SourceUnavailable) as caught:
+        await call
+    return caught.value.code
+
+
+def half(body):
+    return body[: len(body) // 2]
+
+
+async def test_fewer_bytes_than_were_announced_are_an_outage(store):
+    data = dicom()
+    store.put(REF.name, data, "dicom")
+    assert (await store.blobs.read(REF, start=0, length=len(data))).data == data
+    for kept in (half, lambda body: b"", lambda body: b"<html>blocked</html>"):
+        store.cut("1.dcm", kept)
+        for start in (0, 10):
+            assert await outage(store.blobs.read(REF, start=start, length=50)) == "source.garbled"
+
+
+async def test_another_part_of_a_blob_is_an_outage(store):
+    store.put(REF.name, bytes(200), "dicom")
+
+    def from_the_beginning(asked, answer):
+        told = answer.headers["Content-Range"].replace("bytes 100-", "bytes 0-")
+        return replace(answer, headers={**answer.headers, "Content-Range": told})
+
+    store.spoil = from_the_beginning
+    assert await outage(store.blobs.read(REF, start=100, length=50)) == "source.gateway"
+    store.spoil = lambda asked, answer: Answer(
+        200, {name: value for name, value in answer.headers.items() if name != "Content-Range"}, answer.body
+    )
+    assert await outage(store.blobs.read(REF, start=100, length=50)) == "source.garbled"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'ContainerName="dicom"', b'ContainerName="other"'),
+        (b' ContainerName="dicom"', b""),
+        (b"<NextMarker />", b"<NextMarker>again</NextMarker>"),
+    ],
+)
+async def test_a_list_that_was_not_asked_for_is_no_list(store, old, new):
+    store.put(REF.name, b"x", "dicom")
+    assert [each.object for each in (await store.blobs.page("dicom")).objects] == [REF]
+    store.spoil = lambda asked, answer: replace(answer, body=answer.body.replace(old, new))
+    assert await outage(store.blobs.page("dicom", token="again")) == "source.garbled"
+
+
+MANIFEST = "idx/segments/2026/03/04/0500/meta.json"
+CHUNK = "log/00/2026/03/04/0500/00000.avro"
+
+
+async def read_feed(store):
+    found = []
+    async for segment in store.blobs.feed.segments(AT.replace(hour=0), AT.replace(hour=23)):
+        async for records in store.blobs.feed.records(segment):
+            found += [each["subject"].rpartition("/")[2] for each in records]
+    return found
+
+
+def with_feed(store, data):
+    store.put("meta/Segments.json", b'{"lastConsumable": "2026-03-04T09:00:00.000Z"}')
+    store.put(MANIFEST, b'{"status": "Finalized", "chunkFilePaths": ["$blobchangefeed/log/00/2026/03/04/0500/"]}')
+    store.put(CHUNK, data)
+
+
+async def test_a_part_of_the_feed_that_arrives_cut_is_an_outage_and_not_its_end(store):
+    many = [record(f"{number:04}", AT) for number in range(300)]
+    whole = chunk(many)
+    with_feed(store, whole)
+    assert len(await read_feed(store)) == 300
+    block = whole.rindex(whole[-16:], 0, -16) + 16  # where a block ends: its marker is that of the file
+    assert 0 < block < len(whole)
+    for ending, kept in (
+        (".avro", half),
+        (".avro", lambda body: body[: min(block, len(body) - 1)]),
+        (".avro", lambda body: body[:-1]),
+        ("0500/meta.json", half),
+        ("Segments.json", half),
+    ):
+        store.cut(ending, kept)
+        assert await outage(read_feed(store)) == "source.garbled", ending
+
+
+async def test_what_is_stored_so_is_not_as_documented(store):
+    with_feed(store, chunk([record("a", AT)])[:-5])
+    with pytest.raises(FeedMalformed):
+        await read_feed(store)
