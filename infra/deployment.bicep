@@ -286,5 +286,10 @@ output deployed Deployed = {
   signsIn: signsIn
   network: network.outputs.networkId
   operator: environment.assignRoles ? environment.operatorId : ''
+  services: concat(
+    usesWorkspace ? ['${workspace.id}/fhirservices/${fhir.fhirService}'] : [],
+    usesDicomService ? ['${workspace.id}/dicomservices/${fhir.dicomService}'] : []
+  )
+  zones: network.outputs.zones
   logs: concat([monitoring.outputs.logsId], watching.auditLogs ? [monitoring.outputs.auditId] : [])
 }

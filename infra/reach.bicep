@@ -138,3 +138,4 @@ output networkId string = networkId
 output functionSubnetId string = reach.isPrivate ? (makesNetwork ? vnet!.outputs.functionSubnetId : reach.functionSubnetId) : ''
 output endpointSubnetId string = reach.isPrivate ? endpointSubnetId : ''
 output zoneIds { *: string[] } = reach.isPrivate ? zoneIds : {}
+output zones string[] = reach.isPrivate && reach.privateDns == 'new' ? flatten(map(wanted, each => zoneIds[each])) : []

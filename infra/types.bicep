@@ -92,6 +92,12 @@ type Deployed = {
 
   @description('Ids of the Log Analytics workspaces that take logs.')
   logs: string[]
+
+  @description('Ids of the FHIR and DICOM services in the workspace.')
+  services: string[]
+
+  @description('Ids of the private DNS zones that were made.')
+  zones: string[]
 }
 
 @export()

@@ -28,6 +28,7 @@ KEEPS_DATA = {
     "microsoft.healthcareapis/workspaces": "its FHIR and DICOM services stay, hold data, and cost",
     "microsoft.operationalinsights/workspaces": "its logs stay until they expire, and may hold identifiers of patients",
 }
+SERVICES = ("microsoft.healthcareapis/workspaces/fhirservices", "microsoft.healthcareapis/workspaces/dicomservices")
 OPERATOR_ROLES = ("Storage Blob Data Reader", "Storage Queue Data Contributor", "Storage Table Data Contributor")
 MAY_HOLD_DATA = "may hold data: remove it by hand when it is no longer needed"
 
@@ -46,7 +47,11 @@ class Leftover:
 
 
 def leftovers(
-    deployed: Mapping[str, Any], needed: Sequence[Mapping[str, str]], principal: str, az: Az
+    deployed: Mapping[str, Any],
+    needed: Sequence[Mapping[str, str]],
+    principal: str,
+    az: Az,
+    environment: str = "",
 ) -> Iterator[Leftover]:
     """
     Give what is left over.
@@ -59,6 +64,8 @@ def leftovers(
         Object id of the function app's identity.
     az
         Runs the Azure CLI with arguments, and returns the JSON that it prints; None if there is no such resource.
+    environment
+        Name of the environment, which former system topics have as a tag; empty: they are not looked for.
     """
     for topic in (deployed["storageTopicId"], deployed["workspaceTopicId"]):
         if topic:
@@ -66,6 +73,7 @@ def leftovers(
     yield from _roles(needed, principal, az)
     yield from _operator_roles(deployed, az)
     yield from _resources(deployed, az)
+    yield from _topics(deployed, environment, az)
     yield from _sign_in(deployed, az)
 
 
@@ -123,6 +131,37 @@ def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
         elif kind == "microsoft.network/virtualnetworks" and place not in made:
             by_hand = "may have subnets and peerings of yours: remove it by hand, after its endpoints"
             yield Leftover(what=each["id"], effect="nothing of the sync is in it", by_hand=by_hand)
+        elif kind in SERVICES and place not in _ids(deployed, "services") and "services" in deployed:
+            yield Leftover(what=each["id"], effect="the sync neither reads nor writes it; it holds data, and costs")
+        elif (
+            kind == "microsoft.network/privatednszones" and place not in _ids(deployed, "zones") and "zones" in deployed
+        ):
+            by_hand = "may have records of yours: remove its virtual network links by hand, then the zone"
+            effect = "networks that are linked to it no longer find addresses that it lacks"
+            yield Leftover(what=each["id"], effect=effect, by_hand=by_hand)
+
+
+def _ids(deployed: Mapping[str, Any], key: str) -> set[str]:
+    return {each.lower() for each in deployed.get(key, ())}
+
+
+def _topics(deployed: Mapping[str, Any], environment: str, az: Az) -> Iterator[Leftover]:
+    """Give the system topics of former sources; in their groups they are found by the tag of the environment."""
+    used = {deployed["storageTopicId"].lower(), deployed["workspaceTopicId"].lower()}
+    where = ("--tag", f"azd-env-name={environment}", "--resource-type", "Microsoft.EventGrid/systemTopics")
+    for each in (az("resource", "list", *where) or ()) if environment else ():
+        if each["id"].lower() in used:
+            continue
+        parts = each["id"].split("/")
+        here = ("--resource-group", parts[4], "--subscription", parts[2])
+        command = ("eventgrid", "system-topic")
+        others = az(*command, "event-subscription", "list", *here, "--system-topic-name", each["name"]) or ()
+        yield Leftover(
+            what=f"system topic {each['id']}",
+            effect=f"of a former source; {len(others)} event subscriptions are on it",
+            remove=() if others else (*command, "delete", *here, "--name", each["name"], "--yes"),
+            by_hand="other environments may receive events by it: remove it by hand once it has no subscription",
+        )
 
 
 def _sign_in(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
@@ -158,7 +197,7 @@ def main() -> None:
     except (KeyError, json.JSONDecodeError) as missing:
         raise SystemExit(f'{missing}: load the outputs of the deployment first: eval "$(azd env get-values)"') from None
     remains = 0
-    for each in leftovers(deployed, needed, principal, azure_cli):
+    for each in leftovers(deployed, needed, principal, azure_cli, os.environ.get("AZURE_ENV_NAME", "")):
         print(f"{each.what}\n    {each.effect}")
         if each.remove and "--remove" in sys.argv[1:]:
             azure_cli(*each.remove)

@@ -15,7 +15,8 @@ from tests.infra.reviewed import of_type
 ROOT = Path(__file__).parents[2]
 SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 LOGS = "Microsoft.OperationalInsights/workspaces"
-KINDS = (LOGS, "Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
+FHIR = "Microsoft.HealthcareApis/workspaces/fhirservices"
+KINDS = (LOGS, FHIR, "Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
 
 
 def outputs(choice):
@@ -25,7 +26,7 @@ def outputs(choice):
     return {
         "stateAccountId": next(place for name, place in ids.items() if name.startswith("stsync")),
         "sourceId": next(place for name, place in ids.items() if name.startswith("stdicom")),
-        "workspaceId": next(place for name, place in ids.items() if name.startswith("hds")),
+        "workspaceId": next(place for name, place in ids.items() if name.startswith("hds") and "/" not in name),
         "storageTopicId": topic,
         "workspaceTopicId": "",
         "subscriptions": [each["name"].rpartition("/")[2] for each in of_type(SUBSCRIPTIONS, choice)],
@@ -33,10 +34,12 @@ def outputs(choice):
         "network": "",
         "operator": "op",
         "logs": [each["id"] for each in of_type(LOGS, choice)],
+        "services": [each["id"] for each in of_type(FHIR, choice)],
+        "zones": [],
     }
 
 
-def azure_after(choice, *more, people=()):
+def azure_after(choice, *more, people=(), topics=()):
     """Return an Azure CLI of a group in which a choice was deployed."""
     listed = [
         {"name": each["name"].rpartition("/")[2], **each["properties"]} for each in of_type(SUBSCRIPTIONS, choice)
@@ -45,7 +48,9 @@ def azure_after(choice, *more, people=()):
 
     def az(*arguments):
         if "event-subscription" in arguments:
-            return listed
+            return listed if "former" not in " ".join(arguments) else []
+        if "--tag" in arguments:
+            return topics
         if "--scope" in arguments:
             return people
         if arguments[0] == "role":
@@ -83,6 +88,34 @@ def test_audit_logs_that_are_switched_off_and_a_former_network_are_named_and_sta
     assert "patients" in audit.effect
     assert audit.remove == named["network"].remove == ()
     assert "endpoints" in named["network"].by_hand
+
+
+def test_a_former_dicom_service_and_former_zones_are_named_and_stay():
+    dicom = {"id": "/old/dicom", "name": "hds/dicom", "type": "Microsoft.HealthcareApis/workspaces/dicomservices"}
+    zone = {"id": "/old/zone", "name": "privatelink.blob", "type": "Microsoft.Network/privateDnsZones"}
+    found = {each.what: each for each in leftovers(outputs("base"), [], "me", azure_after("base", dicom, zone))}
+    assert found["/old/dicom"].remove == found["/old/zone"].remove == ()
+    assert "holds data" in found["/old/dicom"].effect
+    assert "links" in found["/old/zone"].by_hand
+
+
+def test_what_an_older_deployment_does_not_say_is_not_taken_for_left_over():
+    older = {key: said for key, said in outputs("base").items() if key not in ("services", "zones")}
+    roles = [{"scope": "/old/account", "principal": "function app"}]
+    assert list(leftovers(older, roles, "me", azure_after("base"))) == []
+
+
+def test_the_topic_of_a_former_source_goes_once_it_has_no_subscription():
+    used, busy, former = (
+        {"id": f"/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/systemTopics/{name}", "name": name}
+        for name in ("used", "busy", "former")
+    )
+    deployed = {**outputs("base"), "storageTopicId": used["id"]}
+    az = azure_after("base", topics=[used, busy, former])
+    found = {each.what.rpartition("/")[2]: each for each in leftovers(deployed, [], "me", az, "imaging")}
+    assert "used" not in found
+    assert found["busy"].remove == ()
+    assert found["former"].remove[:3] == ("eventgrid", "system-topic", "delete")
 
 
 def test_people_who_may_still_read_the_state_are_named_and_the_operator_is_not():
