@@ -14,7 +14,7 @@ import typer
 from rich.progress import track
 
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, Report, quiet_broken_pipe
-from sync.config import HeaderLimits, MappingSettings
+from sync.config import Detail, HeaderLimits, MappingSettings
 from sync.dicom.header import read_file
 from sync.errors import ConfigError, InvalidResource
 from sync.mapping.bundle import build_bundle
@@ -82,7 +82,7 @@ def map_files(
 def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits, report: Report) -> None:
     began = time.perf_counter()
     files = list(_files(paths, report))
-    studies = _read(files, limits, report)
+    studies = _read(files, limits, settings.detail, report)
     patients = _patients(studies, settings)
     instances = 0
     for study in sorted(studies):
@@ -105,13 +105,15 @@ def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits,
     )
 
 
-def _read(files: Sequence[Path], limits: HeaderLimits, report: Report) -> Mapping[StudyRef, list[LedgerRow]]:
+def _read(
+    files: Sequence[Path], limits: HeaderLimits, detail: Detail, report: Report
+) -> Mapping[StudyRef, list[LedgerRow]]:
     """Headers of all files, by study; what is no instance is reported and left out."""
     studies: defaultdict[StudyRef, list[LedgerRow]] = defaultdict(list)
     progress = report.console.is_terminal and not report.as_json
     for path in track(files, "Reading", console=report.console, transient=True, disable=not progress):
         try:
-            inspection = read_file(path, limits)
+            inspection = read_file(path, limits, detail)
         except OSError as problem:
             report.reject(str(path), "file.unreadable", problem.strerror or type(problem).__name__)
             continue

@@ -13,7 +13,7 @@ from sync.config.alerts import EVALUATED_EVERY, AlertSettings
 from sync.config.clouds import CLOUDS, Cloud
 from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
-from sync.config.mapping import MappingSettings
+from sync.config.mapping import Detail, MappingSettings, includes
 from sync.config.section import PREFIX, Section
 from sync.config.settings import STATE, Settings, sections, state_settings
 
@@ -26,6 +26,7 @@ __all__ = [
     "AccessSettings",
     "AlertSettings",
     "Cloud",
+    "Detail",
     "DicomAccess",
     "FhirAccess",
     "HeaderLimits",
@@ -33,6 +34,7 @@ __all__ = [
     "Section",
     "Settings",
     "Uri",
+    "includes",
     "is_local",
     "is_web_root",
     "sections",

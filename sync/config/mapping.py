@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from sync.config.forms import PatientIds, TimeZone, Uri, UrisByName, WebRoot
 from sync.config.section import Section
+
+Detail = Literal["none", "acquisition", "body", "full"]
+"""Levels of `MappingSettings.detail`; each includes the ones before it."""
+
+_LEVELS: tuple[Detail, ...] = ("none", "acquisition", "body", "full")
+
+
+def includes(detail: Detail, level: Detail) -> bool:
+    """Tell whether a level of detail includes another."""
+    return _LEVELS.index(detail) >= _LEVELS.index(level)
 
 
 class MappingSettings(Section):
@@ -66,3 +78,12 @@ class MappingSettings(Section):
     patient_responsible_person: bool = False
     """Map the Responsible Person (0010,2297), role and organization, such as an owner or parent, to a contact of the
     Patient."""
+
+    detail: Detail = "none"
+    """
+    How much of an acquisition is read and mapped. ``acquisition``: parameters of each series (tube voltage, exposure,
+    CTDIvol, field strength, sequence, tracer and its dose, transducer), contrast, slice thickness, and the institution
+    as custodian. ``body``: the same, and height and weight as Observations. ``full``: the same, and pixel spacing,
+    thickness and type of each image, which makes studies of thousands of images several times as large. Objects that
+    are known already get more detail by a replay that reads them again; less detail applies to studies that change.
+    """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sync.model import Attributes
@@ -22,7 +22,7 @@ class Extracted:
     One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items.
 
     Items of a ``recursive`` sequence hold the same sequence again, to any depth. Only a ``multiple`` attribute, one
-    with a VM above 1, may have several values.
+    with a VM above 1, may have several values. Of a ``distinct`` sequence each different item is kept once.
     """
 
     keyword: str
@@ -31,9 +31,11 @@ class Extracted:
     children: tuple[Extracted, ...] = ()
     recursive: bool = False
     multiple: bool = False
+    distinct: bool = False
 
 
-def _sequence(keyword: str, tag: int, *groups: tuple[Extracted, ...]) -> Extracted:
+def sequence(keyword: str, tag: int, *groups: tuple[Extracted, ...]) -> Extracted:
+    """Return the row of a sequence whose items hold all the groups."""
     return Extracted(keyword, tag, "SQ", tuple(row for group in groups for row in group))
 
 
@@ -55,7 +57,7 @@ _PLAIN_CODE = (
     Extracted("LongCodeValue", 0x00080119, "UC"),
     Extracted("URNCodeValue", 0x00080120, "UR"),
 )
-_CODE = (*_PLAIN_CODE, _sequence("EquivalentCodeSequence", 0x00080121, _PLAIN_CODE))
+CODE = (*_PLAIN_CODE, sequence("EquivalentCodeSequence", 0x00080121, _PLAIN_CODE))
 """PS3.3 Table 8.8-1, Code Sequence Macro."""
 
 _DESIGNATOR = (
@@ -69,7 +71,7 @@ _PATIENT_ID = (
     Extracted("PatientID", 0x00100020, "LO"),
     Extracted("IssuerOfPatientID", 0x00100021, "LO"),
     Extracted("TypeOfPatientID", 0x00100022, "CS"),
-    _sequence(
+    sequence(
         "IssuerOfPatientIDQualifiersSequence",
         0x00100024,
         _DESIGNATOR[1:],
@@ -80,23 +82,23 @@ _PATIENT_ID = (
 
 _ACCESSION = (
     Extracted("AccessionNumber", 0x00080050, "SH"),
-    _sequence("IssuerOfAccessionNumberSequence", 0x00080051, _DESIGNATOR),
+    sequence("IssuerOfAccessionNumberSequence", 0x00080051, _DESIGNATOR),
 )
 
 _PERSON = (
-    _sequence("PersonIdentificationCodeSequence", 0x00401101, _CODE),
+    sequence("PersonIdentificationCodeSequence", 0x00401101, CODE),
     Extracted("InstitutionName", 0x00080080, "LO"),
 )
 """PS3.3 Table 10-1, Person Identification Macro."""
 
 _REQUEST = (
     *_ACCESSION,
-    _sequence("RequestedProcedureCodeSequence", 0x00321064, _CODE),
-    _sequence("OrderPlacerIdentifierSequence", 0x00400026, _DESIGNATOR),
-    _sequence("OrderFillerIdentifierSequence", 0x00400027, _DESIGNATOR),
+    sequence("RequestedProcedureCodeSequence", 0x00321064, CODE),
+    sequence("OrderPlacerIdentifierSequence", 0x00400026, _DESIGNATOR),
+    sequence("OrderFillerIdentifierSequence", 0x00400027, _DESIGNATOR),
     Extracted("RequestedProcedureID", 0x00401001, "SH"),
     Extracted("ReasonForTheRequestedProcedure", 0x00401002, "LO"),
-    _sequence("ReasonForRequestedProcedureCodeSequence", 0x0040100A, _CODE),
+    sequence("ReasonForRequestedProcedureCodeSequence", 0x0040100A, CODE),
     Extracted("PlacerOrderNumberImagingServiceRequest", 0x00402016, "LO"),
     Extracted("FillerOrderNumberImagingServiceRequest", 0x00402017, "LO"),
 )
@@ -104,17 +106,17 @@ _REQUEST = (
 
 _PATIENT = (
     Extracted("PatientName", 0x00100010, "PN"),
-    _sequence("PersonNamesToUseSequence", 0x00100011, (Extracted("NameToUse", 0x00100012, "LT"),)),
-    _sequence(
+    sequence("PersonNamesToUseSequence", 0x00100011, (Extracted("NameToUse", 0x00100012, "LT"),)),
+    sequence(
         "ThirdPersonPronounsSequence",
         0x00100014,
-        (_sequence("PronounCodeSequence", 0x00100015, _CODE), Extracted("PronounComment", 0x00100016, "UT")),
+        (sequence("PronounCodeSequence", 0x00100015, CODE), Extracted("PronounComment", 0x00100016, "UT")),
     ),
-    _sequence(
+    sequence(
         "GenderIdentitySequence",
         0x00100041,
         (
-            _sequence("GenderIdentityCodeSequence", 0x00100044, _CODE),
+            sequence("GenderIdentityCodeSequence", 0x00100044, CODE),
             Extracted("GenderIdentityComment", 0x00100045, "UT"),
         ),
     ),
@@ -123,13 +125,13 @@ _PATIENT = (
     Extracted("PatientBirthTime", 0x00100032, "TM"),
     Extracted("PatientSex", 0x00100040, "CS"),
     Extracted("OtherPatientNames", 0x00101001, "PN", multiple=True),
-    _sequence("OtherPatientIDsSequence", 0x00101002, _PATIENT_ID),
+    sequence("OtherPatientIDsSequence", 0x00101002, _PATIENT_ID),
     Extracted("PatientBirthName", 0x00101005, "PN"),
     Extracted("PatientSpeciesDescription", 0x00102201, "LO"),
-    _sequence("PatientSpeciesCodeSequence", 0x00102202, _CODE),
+    sequence("PatientSpeciesCodeSequence", 0x00102202, CODE),
     Extracted("PatientSexNeutered", 0x00102203, "CS"),
     Extracted("PatientBreedDescription", 0x00102292, "LO"),
-    _sequence("PatientBreedCodeSequence", 0x00102293, _CODE),
+    sequence("PatientBreedCodeSequence", 0x00102293, CODE),
     Extracted("ResponsiblePerson", 0x00102297, "PN"),
     Extracted("ResponsiblePersonRole", 0x00102298, "CS"),
     Extracted("ResponsibleOrganization", 0x00102299, "LO"),
@@ -142,21 +144,21 @@ _STUDY = (
     *_ACCESSION,
     Extracted("InstitutionName", 0x00080080, "LO"),
     Extracted("ReferringPhysicianName", 0x00080090, "PN"),
-    _sequence("ReferringPhysicianIdentificationSequence", 0x00080096, _PERSON),
+    sequence("ReferringPhysicianIdentificationSequence", 0x00080096, _PERSON),
     Extracted("TimezoneOffsetFromUTC", 0x00080201, "SH"),
     Extracted("StudyDescription", 0x00081030, "LO"),
-    _sequence("ProcedureCodeSequence", 0x00081032, _CODE),
+    sequence("ProcedureCodeSequence", 0x00081032, CODE),
     Extracted("InstitutionalDepartmentName", 0x00081040, "LO"),
     Extracted("NameOfPhysiciansReadingStudy", 0x00081060, "PN", multiple=True),
-    _sequence("PhysiciansReadingStudyIdentificationSequence", 0x00081062, _PERSON),
+    sequence("PhysiciansReadingStudyIdentificationSequence", 0x00081062, _PERSON),
     Extracted("StudyID", 0x00200010, "SH"),
-    _sequence("RequestedProcedureCodeSequence", 0x00321064, _CODE),
+    sequence("RequestedProcedureCodeSequence", 0x00321064, CODE),
     Extracted("AdmissionID", 0x00380010, "LO"),
-    _sequence("IssuerOfAdmissionIDSequence", 0x00380014, _DESIGNATOR),
+    sequence("IssuerOfAdmissionIDSequence", 0x00380014, _DESIGNATOR),
     Extracted("PerformedLocation", 0x00400243, "SH"),
-    _sequence("RequestAttributesSequence", 0x00400275, _REQUEST),
-    _sequence("ReasonForPerformedProcedureCodeSequence", 0x00401012, _CODE),
-    _sequence("ReferencedRequestSequence", 0x0040A370, _REQUEST),
+    sequence("RequestAttributesSequence", 0x00400275, _REQUEST),
+    sequence("ReasonForPerformedProcedureCodeSequence", 0x00401012, CODE),
+    sequence("ReferencedRequestSequence", 0x0040A370, _REQUEST),
 )
 
 _SERIES = (
@@ -167,35 +169,35 @@ _SERIES = (
     Extracted("StationName", 0x00081010, "SH"),
     Extracted("SeriesDescription", 0x0008103E, "LO"),
     Extracted("PerformingPhysicianName", 0x00081050, "PN", multiple=True),
-    _sequence("PerformingPhysicianIdentificationSequence", 0x00081052, _PERSON),
+    sequence("PerformingPhysicianIdentificationSequence", 0x00081052, _PERSON),
     Extracted("OperatorsName", 0x00081070, "PN", multiple=True),
-    _sequence("OperatorIdentificationSequence", 0x00081072, _PERSON),
+    sequence("OperatorIdentificationSequence", 0x00081072, _PERSON),
     Extracted("ManufacturerModelName", 0x00081090, "LO"),
-    _sequence("AnatomicRegionSequence", 0x00082218, _CODE),
+    sequence("AnatomicRegionSequence", 0x00082218, CODE),
     Extracted("BodyPartExamined", 0x00180015, "CS"),
     Extracted("DeviceSerialNumber", 0x00181000, "LO"),
     Extracted("DeviceUID", 0x00181002, "UI"),
-    _sequence("UDISequence", 0x0018100A, (Extracted("UniqueDeviceIdentifier", 0x00181009, "UT"),)),
+    sequence("UDISequence", 0x0018100A, (Extracted("UniqueDeviceIdentifier", 0x00181009, "UT"),)),
     Extracted("SoftwareVersions", 0x00181020, "LO", multiple=True),
     Extracted("SeriesNumber", 0x00200011, "IS"),
     Extracted("Laterality", 0x00200060, "CS"),
     Extracted("ImageLaterality", 0x00200062, "CS"),
     Extracted("ContainerIdentifier", 0x00400512, "LO"),
-    _sequence("IssuerOfTheContainerIdentifierSequence", 0x00400513, _DESIGNATOR),
-    _sequence(
+    sequence("IssuerOfTheContainerIdentifierSequence", 0x00400513, _DESIGNATOR),
+    sequence(
         "SpecimenDescriptionSequence",
         0x00400560,
         (
             Extracted("SpecimenIdentifier", 0x00400551, "LO"),
             Extracted("SpecimenUID", 0x00400554, "UI"),
-            _sequence("IssuerOfTheSpecimenIdentifierSequence", 0x00400562, _DESIGNATOR),
+            sequence("IssuerOfTheSpecimenIdentifierSequence", 0x00400562, _DESIGNATOR),
         ),
     ),
 )
 
 _INSTANCE = (
     Extracted("SOPClassUID", 0x00080016, "UI"),
-    _sequence(
+    sequence(
         "CodingSchemeIdentificationSequence",
         0x00080110,
         (
@@ -206,7 +208,7 @@ _INSTANCE = (
     ),
     Extracted("InstanceNumber", 0x00200013, "IS"),
     Extracted("NumberOfFrames", 0x00280008, "IS"),
-    _sequence("ConceptNameCodeSequence", 0x0040A043, _CODE),
+    sequence("ConceptNameCodeSequence", 0x0040A043, CODE),
     Extracted("DocumentTitle", 0x00420010, "ST"),
     Extracted("ContentLabel", 0x00700080, "CS"),
 )
@@ -216,26 +218,26 @@ EXTRACTED: tuple[Extracted, ...] = tuple(
 )
 """Every attribute of a record, in tag order."""
 
-_REFERENCED_SOP = _sequence(
+_REFERENCED_SOP = sequence(
     "ReferencedSOPSequence", 0x00081199, (Extracted("ReferencedSOPInstanceUID", 0x00081155, "UI"),)
 )
 _DOCUMENT = (
     Extracted("ContentDate", 0x00080023, "DA"),
     Extracted("ContentTime", 0x00080033, "TM"),
-    _sequence(
+    sequence(
         "VerifyingObserverSequence",
         0x0040A073,
         (
             Extracted("VerifyingOrganization", 0x0040A027, "LO"),
             Extracted("VerificationDateTime", 0x0040A030, "DT"),
             Extracted("VerifyingObserverName", 0x0040A075, "PN"),
-            _sequence("VerifyingObserverIdentificationCodeSequence", 0x0040A088, _CODE),
+            sequence("VerifyingObserverIdentificationCodeSequence", 0x0040A088, CODE),
         ),
     ),
-    _sequence(
+    sequence(
         "PredecessorDocumentsSequence",
         0x0040A360,
-        (_sequence("ReferencedSeriesSequence", 0x00081115, (_REFERENCED_SOP,)),),
+        (sequence("ReferencedSeriesSequence", 0x00081115, (_REFERENCED_SOP,)),),
     ),
     Extracted("CompletionFlag", 0x0040A491, "CS"),
     Extracted("VerificationFlag", 0x0040A493, "CS"),
@@ -252,24 +254,24 @@ CONTENT = Extracted(
         Extracted("RelationshipType", 0x0040A010, "CS"),
         Extracted("ObservationDateTime", 0x0040A032, "DT"),
         Extracted("ValueType", 0x0040A040, "CS"),
-        _sequence("ConceptNameCodeSequence", 0x0040A043, _PLAIN_CODE),
+        sequence("ConceptNameCodeSequence", 0x0040A043, _PLAIN_CODE),
         Extracted("DateTime", 0x0040A120, "DT"),
         Extracted("Date", 0x0040A121, "DA"),
         Extracted("Time", 0x0040A122, "TM"),
         Extracted("PersonName", 0x0040A123, "PN"),
         Extracted("UID", 0x0040A124, "UI"),
         Extracted("TextValue", 0x0040A160, "UT"),
-        _sequence("ConceptCodeSequence", 0x0040A168, _PLAIN_CODE),
+        sequence("ConceptCodeSequence", 0x0040A168, _PLAIN_CODE),
         Extracted("ObservationUID", 0x0040A171, "UI"),
-        _sequence(
+        sequence(
             "MeasuredValueSequence",
             0x0040A300,
             (
-                _sequence("MeasurementUnitsCodeSequence", 0x004008EA, _PLAIN_CODE),
+                sequence("MeasurementUnitsCodeSequence", 0x004008EA, _PLAIN_CODE),
                 Extracted("NumericValue", 0x0040A30A, "DS", multiple=True),
             ),
         ),
-        _sequence("NumericValueQualifierCodeSequence", 0x0040A301, _PLAIN_CODE),
+        sequence("NumericValueQualifierCodeSequence", 0x0040A301, _PLAIN_CODE),
     ),
     recursive=True,
 )
@@ -304,32 +306,30 @@ EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: 
 """Every attribute of a record of a document, or of a report but for its `CONTENT`, which has bounds of its own."""
 
 
-SHARED_GROUPS = _sequence(
-    "SharedFunctionalGroupsSequence",
-    0x52009229,
-    (
-        _sequence(
-            "FrameAnatomySequence",
-            0x00209071,
-            (Extracted("FrameLaterality", 0x00209072, "CS"), _sequence("AnatomicRegionSequence", 0x00082218, _CODE)),
-        ),
-    ),
+FRAME_ANATOMY = sequence(
+    "FrameAnatomySequence",
+    0x00209071,
+    (Extracted("FrameLaterality", 0x00209072, "CS"), sequence("AnatomicRegionSequence", 0x00082218, CODE)),
 )
-"""PS3.3 C.7.6.16.2.8 *Frame Anatomy*, of what all frames share."""
+"""PS3.3 C.7.6.16.2.8 *Frame Anatomy*."""
+
+SHARED_GROUPS = sequence("SharedFunctionalGroupsSequence", 0x52009229, (FRAME_ANATOMY,))
+"""PS3.3 C.7.6.16.1.1, what all frames share."""
+
+FRAME_GROUPS = replace(sequence("PerFrameFunctionalGroupsSequence", 0x52009230, (FRAME_ANATOMY,)), distinct=True)
+"""PS3.3 C.7.6.16.1.2, what frames say for themselves; read where `SHARED_GROUPS` do not hold the anatomy."""
 
 _ENHANCED = "2.1 2.2 4.1 4.3 4.4 6.2 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 77.1.5.4 128.1 130"
 ENHANCED_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{which}" for which in _ENHANCED.split())
 """
 Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56).
 
-Of these a reader goes on behind `LAST_TAG`, to `SHARED_GROUPS`: what each frame says for itself sorts behind it.
+Of these a reader goes on behind `LAST_TAG`, to `SHARED_GROUPS` and, if need be, `FRAME_GROUPS`.
 """
 
 
 def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:
-    """Return the attributes that are read of an instance of that SOP class, in tag order."""
-    if sop_class_uid in ENHANCED_CLASSES:
-        return (*EXTRACTED, SHARED_GROUPS)
+    """Return the attributes of the header that are read of an instance of that SOP class, in tag order."""
     return EXTRACTED_OF_DOCUMENTS if sop_class_uid in DOCUMENT_CLASSES else EXTRACTED
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+from sync.dicom.detail import within
 from sync.dicom.dropped import lacking, without
 from sync.dicom.header import inspect_header, read_json, read_stream
 from sync.dicom.instance_names import uids_of
@@ -39,7 +40,7 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
     Parameters
     ----------
     offered
-        What the metadata of a feed's entry said; taken unless the instance's own header is wanted.
+        What the metadata of a feed's entry said, in all detail; taken unless the instance's own header is wanted.
 
     Returns
     -------
@@ -55,7 +56,16 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
     """
     source = s.instances.get(ref.account)
     if source is None:
-        return offered or await inspect_header(s.objects, ref, s.settings.header)
+        return offered or await inspect_header(s.objects, ref, s.settings.header, s.settings.detail)
+    inspection = await _inspect_instance(source, ref, s, offered)
+    if inspection.record is None:
+        return inspection
+    return replace(inspection, record=within(inspection.record, s.settings.detail))
+
+
+async def _inspect_instance(
+    source: InstanceSource, ref: ObjectRef, s: Inspect, offered: Inspection | None
+) -> Inspection:
     if not isinstance(source, RetrievableSource):
         return offered or await _by_metadata(source, ref)
     if offered is None and s.settings.dicom_header != "always":
@@ -119,7 +129,7 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
 async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Inspect, *, reason: str) -> Inspection:
     try:
         async with source.content(ref) as chunks:
-            header = await read_stream(chunks, s.settings.header)
+            header = await read_stream(chunks, s.settings.header, s.settings.detail)
     except SourceGone:
         return Inspection(etag=None)
     s.telemetry.measure(HEADERS_RETRIEVED, reason=reason)
@@ -151,7 +161,7 @@ def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
     """Return the look that metadata of a DICOM service gives. Pure; whatever the metadata are, nothing is raised."""
     order = metadata.changed.astimezone(UTC).isoformat(timespec="microseconds") if metadata.changed else ""
     try:
-        record = read_json(metadata.dataset, partition=ref.container, identity=uids_of(ref))
+        record = read_json(metadata.dataset, partition=ref.container, identity=uids_of(ref), detail="full")
     except UnreadableObject as problem:
         problem.__context__ = None
         return Inspection(etag=metadata.etag, order=order, problem=problem.with_traceback(None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from sync.dicom.attributes import first_text, items
 from sync.mapping import codes
@@ -19,19 +19,13 @@ from sync.mapping.source import Source
 from sync.mapping.terminology import DCM, UCUM
 from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.units import ucum_of
-from sync.mapping.values import filled, one_text, text
+from sync.mapping.values import decimal, filled, one_text, text
 from sync.model import Attributes, Resource
 
 Concept = frozenset[str]
 """Codes of one concept, each as ``DESIGNATOR:code``."""
 
 _RETIRED = {"SNM3": "SRT", "99SDM": "SRT"}
-_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
-_LARGEST = 10**15
-_PLACES = 28
-"""Decimal places that .NET keeps: servers built on it give back no more."""
-"""Beyond it, and below its inverse, servers do not give numbers back as they were sent."""
-
 _DT = re.compile(r"([0-9]{4,8})([0-9]{2,6}(?:\.[0-9]{1,6})?)?([+-][0-9]{4})?")
 _KEYWORDS = Keywords(date="DateTime", time="Time")
 
@@ -159,25 +153,11 @@ def quantity(item: Attributes, source: Source) -> Resource | None:
     if stated is None:
         source.findings.note("MeasuredValueSequence", "measurement.empty", "left out")
         return None
-    number = _decimal(stated)
+    number = decimal(stated)
     if number is None:
         source.findings.note("NumericValue", "measurement.invalid", "left out")
         return None
     return filled({"value": number, **_unit(first_item(measured, "MeasurementUnitsCodeSequence"), source)})
-
-
-def _decimal(stated: str) -> int | float | None:
-    """Return whole numbers as such, whatever they look like: servers do not keep the difference."""
-    if not _DECIMAL.fullmatch(stated.strip()):
-        return None
-    try:
-        exact = Decimal(stated.strip())
-    except InvalidOperation:
-        return None
-    if exact and not 1 / Decimal(_LARGEST) <= abs(exact) < _LARGEST:
-        return None
-    rounded = round(exact, _PLACES) if abs(exact) < 1 else exact
-    return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 
 def _unit(entry: Attributes, source: Source) -> Resource:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.config import MappingSettings
-from sync.dicom.attributes import items, texts
+from sync.config import MappingSettings, includes
+from sync.dicom.attributes import FRAME_GROUPS, SHARED_GROUPS, items, texts
+from sync.mapping.acquisition import acquisition, custodian
 from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import best_coding
 from sync.mapping.device import Equipment, equipment
 from sync.mapping.identifiers import first_item
+from sync.mapping.image_details import image_details
 from sync.mapping.people import Role, people
 from sync.mapping.sop_classes import sop_class_name
 from sync.mapping.specimens import specimens
@@ -78,7 +80,8 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
             devices[made_by.device["id"]] = made_by.device
         element = _series(series_uid, instances_of_series, witnesses, settings, findings)
         element["performer"] = _performers(witnesses, made_by, settings, findings)
-        elements.append(filled({**element, "instance": _instances(instances_of_series, findings)}))
+        element["extension"] = acquisition(witnesses, element["modality"]["code"], settings, findings)
+        elements.append(filled({**element, "instance": _instances(instances_of_series, settings, findings)}))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
         modalities=frozenset(element["modality"]["code"] for element in elements) | acquired,
@@ -117,10 +120,11 @@ def _performers(
     ]
     if made_by is not None:
         actors.append(("DEV", made_by.reference))
-    return [
+    performers = [
         {"function": {"coding": [{"system": PARTICIPATION_TYPE, "code": function}]}, "actor": actor}
         for function, actor in actors
     ]
+    return [*performers, *custodian(witnesses, settings, findings)]
 
 
 def _by_number(element: Resource) -> tuple[bool, int, str]:
@@ -182,9 +186,13 @@ def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findin
 
 
 def _frame_anatomy(witnesses: Witnesses) -> list[Attributes]:
-    """Items of Frame Anatomy (0020,9071) that the frames of multi-frame images share (5200,9229)."""
-    keyword = "SharedFunctionalGroupsSequence"
-    groups = [group for stated in witnesses.distinct(keyword) for group in items(stated, keyword)]
+    """Items of Frame Anatomy (0020,9071) of multi-frame images: what frames share (5200,9229), else what each says."""
+    groups = [
+        group
+        for keyword in (SHARED_GROUPS.keyword, FRAME_GROUPS.keyword)
+        for stated in witnesses.distinct(keyword)
+        for group in items(stated, keyword)
+    ]
     return [anatomy for group in groups for anatomy in items(group, "FrameAnatomySequence")]
 
 
@@ -215,16 +223,22 @@ def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings
     return min((timestamp for timestamp in timestamps if timestamp), key=instant_key, default=None)
 
 
-def _instances(members: Sequence[tuple[str, Attributes]], findings: Findings) -> list[Resource]:
+def _instances(
+    members: Sequence[tuple[str, Attributes]], settings: MappingSettings, findings: Findings
+) -> list[Resource]:
     sop_classes: dict[Any, Resource] = {}
     elements = []
+    detailed = includes(settings.detail, "full")
     for instance_uid, attributes in members:
         stated = attributes.get("SOPClassUID") or ("",)
         if stated[0] not in sop_classes:
             sop_classes[stated[0]] = _sop_class(attributes, findings)
         element: Resource = {"uid": instance_uid, "sopClass": sop_classes[stated[0]]}
+        extensions = image_details(attributes, findings) if detailed else []
         if "NumberOfFrames" in attributes and (frames := number(attributes, "NumberOfFrames", findings)) is not None:
-            element["extension"] = [{"url": NUMBER_OF_FRAMES, "valueInteger": frames}]
+            extensions.append({"url": NUMBER_OF_FRAMES, "valueInteger": frames})
+        if extensions:
+            element["extension"] = extensions
         instance_number = number(attributes, "InstanceNumber", findings)
         if instance_number is not None:
             element["number"] = instance_number

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sync.config import MappingSettings
 from sync.dicom.attributes import items, texts
 from sync.mapping.agreement import Witnesses, current_instances, one_of_each
+from sync.mapping.body import build_body, references
 from sync.mapping.codes import with_declared_schemes
 from sync.mapping.derived import build_derived
 from sync.mapping.endpoint import build_endpoint
@@ -24,7 +25,7 @@ from sync.mapping.rejections import is_rejection_note
 from sync.mapping.requests import accession_numbers, based_on, encounter, procedures, reasons
 from sync.mapping.resource import study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
-from sync.mapping.timestamps import Keywords, fhir_datetime
+from sync.mapping.timestamps import Keywords, fhir_datetime, instant_key
 from sync.mapping.validation import validated
 from sync.mapping.values import Findings, clean, filled, is_strict_uid, one_text
 from sync.model import Attributes, Finding, LedgerRow, Resource, StudyRef
@@ -97,7 +98,10 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         resource["status"] = "cancelled"
     if endpoint is not None:
         resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
-    resources = build_derived(resource, one_of_each(rows), settings, findings)
+    body = build_body(study, witnesses, _began(resource), settings, findings)
+    if body:
+        resource["extension"] = references(body)
+    resources = [*body, *build_derived(resource, one_of_each(rows), settings, findings)]
     derived = tuple(derived_resource for derived_resource in resources if derived_resource["resourceType"] != "Device")
     devices = {device["id"]: device for device in (*series.devices, *resources) if device["resourceType"] == "Device"}
     findings.extend(patient.findings)
@@ -187,6 +191,13 @@ def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Find
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
     return fhir_datetime(witnesses.agree(*_STARTED), _STARTED, settings.timezone, findings)
+
+
+def _began(imaging_study: Resource) -> str | None:
+    """When the study began, else the first of its series that says so."""
+    series = [element["started"] for element in imaging_study.get("series", ()) if "started" in element]
+    began: str | None = imaging_study.get("started") or min(series, key=instant_key, default=None)
+    return began
 
 
 def _location(witnesses: Witnesses, findings: Findings) -> Resource | None:

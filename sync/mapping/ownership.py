@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from sync.mapping import mii
 from sync.mapping.resource import canonical
 from sync.mapping.terminology import DICOM_UID_SYSTEM, OBSERVATION_VALUE, PATIENT_ANIMAL
 from sync.mapping.timestamps import without_trailing_zeros
@@ -122,18 +123,24 @@ class Ownership:
     @classmethod
     def of_study(cls, *, adopted: bool, written: frozenset[str], study_id_system: str) -> Ownership:
         """Ownership of an ImagingStudy."""
+        extensions = frozenset({(mii.HEIGHT,), (mii.WEIGHT,)})
         if adopted:
-            return cls(elements=written - {"identifier"})
+            return cls(elements=written - {"identifier", "extension"}, extensions=extensions)
         slots = {_UID_SLOT, _ACCESSION_SLOT} | ({("system", study_id_system)} if study_id_system else set())
         # An encounter is ours only where we wrote it: others assign studies to encounters.
         elements = IMAGING_STUDY_ELEMENTS | (written & {"encounter"})
-        return cls(elements=elements, identifier_slot=_study_slot, identifier_slots=frozenset(slots))
+        return cls(
+            elements=elements,
+            identifier_slot=_study_slot,
+            identifier_slots=frozenset(slots),
+            extensions=extensions,
+        )
 
     @classmethod
     def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:
         """Ownership of an adopted ImagingStudy whose ``former`` elements have no owner but us any more."""
         ours = cls.of_study(adopted=False, written=written, study_id_system=study_id_system)
-        return replace(ours, elements=(written | former) - {"identifier"})
+        return replace(ours, elements=(written | former) - {"identifier", "extension"})
 
     @classmethod
     def of_patient(cls) -> Ownership:

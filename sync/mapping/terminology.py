@@ -40,6 +40,15 @@ IMAGING_CATEGORY = MappingProxyType(
 )
 """R4 value set *Observation Category Codes*."""
 
+VITAL_SIGNS = MappingProxyType(
+    {
+        "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+        "code": "vital-signs",
+        "display": "Vital Signs",
+    }
+)
+"""R4 value set *Observation Category Codes*."""
+
 RADIATION_DOSE_IDENTIFIER = MappingProxyType(
     {
         "system": "http://hl7.org/fhir/uv/radiation-dose-summary/CodeSystem/dicom-identifier-type",

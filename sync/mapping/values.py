@@ -35,6 +35,11 @@ _UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _STRICT_UID = re.compile(r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _OID_URN = re.compile(r"urn:oid:[0-2](?=.{3,}\.)(\.(0|[1-9][0-9]*))+")
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+_LARGEST = 10**15
+"""Beyond it, and below its inverse, servers do not give numbers back as they were sent."""
+_PLACES = 28
+"""Decimal places that .NET keeps: servers built on it give back no more."""
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 
 
@@ -154,6 +159,24 @@ def _whole(value: Any) -> int | None:
     except InvalidOperation:
         return None
     return int(exact) if fits else None
+
+
+def decimal(stated: str, factor: int = 0) -> int | float | None:
+    """
+    FHIR *decimal* of a DS or FD value, times ten to the ``factor``; None for what is no number that servers keep.
+
+    Whole numbers are integers, whatever they look like: servers do not keep the difference.
+    """
+    if not _DECIMAL.fullmatch(stated.strip()):
+        return None
+    try:
+        exact = Decimal(stated.strip()).scaleb(factor)
+    except InvalidOperation:
+        return None
+    if exact and not 1 / Decimal(_LARGEST) <= abs(exact) < _LARGEST:
+        return None
+    rounded = round(exact, _PLACES) if abs(exact) < 1 else exact
+    return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 
 def uid(raw: str | None) -> str | None:

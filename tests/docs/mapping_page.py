@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
-from tests.docs.mapping_table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
+from sync.dicom.detail import rows_in_detail
+from tests.docs.mapping_table import CONTENT_ITEM, DETAIL, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 TEXT = Path(__file__).with_name("mapping_page.md")
 
-_TAGS = {row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED_OF_DOCUMENTS, CONTENT))}
+_TAGS = {
+    row.keyword: row.tag for row in walk((*IDENTITY, *EXTRACTED_OF_DOCUMENTS, CONTENT, *rows_in_detail("", "full")))
+}
 
 
 def page() -> str:
@@ -23,6 +26,7 @@ def page() -> str:
         "INSTANCE": INSTANCE,
         "DOCUMENT": DOCUMENT,
         "CONTENT_ITEM": CONTENT_ITEM,
+        **{f"DETAIL_{level.upper()}": rows for level, rows in DETAIL.items()},
     }
     text = TEXT.read_text("utf-8")
     for name, rows in places.items():

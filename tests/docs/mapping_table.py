@@ -365,3 +365,68 @@ CONTENT_ITEM = (
     Row("ContentSequence", ("hasMember", "component"), "items of items"),
 )
 """Items of (0040,A730) Content Sequence, to any depth (PS3.3 C.17.3); paths are relative to the Observation."""
+
+_SERIES_EXTENSION = ("ImagingStudy.series.extension",)
+_IMAGE_EXTENSION = ("ImagingStudy.series.instance.extension",)
+
+DETAIL = {
+    "acquisition": (
+        Row("KVP", _SERIES_EXTENSION, "CT, MG/CR/DX: `KVP` in kV"),
+        Row("CTDIvol", _SERIES_EXTENSION, "CT: in mGy"),
+        Row("ExposureTime", _SERIES_EXTENSION, "CT, MG/CR/DX: in ms"),
+        Row("ExposureTimeInuS", _SERIES_EXTENSION, "without the former, converted"),
+        Row("Exposure", _SERIES_EXTENSION, "CT, MG/CR/DX: in mA.s"),
+        Row("ExposureInuAs", _SERIES_EXTENSION, "without the former, converted"),
+        Row("XRayTubeCurrent", _SERIES_EXTENSION, "CT, MG/CR/DX: in mA"),
+        Row("XRayTubeCurrentInuA", _SERIES_EXTENSION, "without the former, converted"),
+        Row("ConvolutionKernel", _SERIES_EXTENSION, "CT: `convolutionalKernel`, all values"),
+        Row("ViewCodeSequence", _SERIES_EXTENSION, "MG/CR/DX: `viewPosition`; see *Codes*"),
+        Row("ViewPosition", _SERIES_EXTENSION, "without the former; in SNOMED CT by PS3.16 CID 4010 and 4014"),
+        Row("MagneticFieldStrength", _SERIES_EXTENSION, "MR: in T"),
+        Row("ScanningSequence", _SERIES_EXTENSION, "MR: a part for each value"),
+        Row("SequenceVariant", _SERIES_EXTENSION, "MR: `scanningSequenceVariant`, a part for each value"),
+        Row("EchoTime", _SERIES_EXTENSION, "MR: in ms"),
+        Row("RepetitionTime", _SERIES_EXTENSION, "MR: in ms"),
+        Row("InversionTime", _SERIES_EXTENSION, "MR: in ms"),
+        Row("FlipAngle", _SERIES_EXTENSION, "MR: in degrees"),
+        Row("TransducerType", _SERIES_EXTENSION, "US"),
+        Row("TransducerFrequency", _SERIES_EXTENSION, "US: in kHz"),
+        Row("PulseRepetitionFrequency", _SERIES_EXTENSION, "US: in Hz"),
+        Row("UltrasoundColorDataPresent", _SERIES_EXTENSION, "US: whether any image has colour"),
+        Row("RadiopharmaceuticalInformationSequence", _SERIES_EXTENSION, "PT, NM: its first item, the next seven"),
+        Row("RadiopharmaceuticalCodeSequence", _SERIES_EXTENSION, "`radiopharmaceutical`; see *Codes*"),
+        Row("Radiopharmaceutical", _SERIES_EXTENSION, "without the former, as text"),
+        Row("RadionuclideCodeSequence", _SERIES_EXTENSION, "`radionuclide`; see *Codes*"),
+        Row("RadionuclideTotalDose", _SERIES_EXTENSION, "PT in Bq, NM in MBq, as DICOM has them"),
+        Row("RadionuclideHalfLife", _SERIES_EXTENSION, "in s"),
+        Row("RadiopharmaceuticalStartDateTime", _SERIES_EXTENSION, "`tracerExposureTime`: s to the first acquisition"),
+        Row("RadiopharmaceuticalStartTime", _SERIES_EXTENSION, "without the former: to the next such time of day"),
+        Row("AcquisitionDateTime", _SERIES_EXTENSION, "end of `tracerExposureTime`"),
+        Row("AcquisitionDate", _SERIES_EXTENSION, "without the former"),
+        Row("AcquisitionTime", _SERIES_EXTENSION, "without the former"),
+        Row("Units", _SERIES_EXTENSION, "PT, NM: `units`, in UCUM by PS3.16 CID 84"),
+        Row("RescaleType", _SERIES_EXTENSION, "without the former"),
+        Row("SeriesType", _SERIES_EXTENSION, "PT: a part for each value"),
+        Row("EnergyWindowInformationSequence", _SERIES_EXTENSION, "NM: `energyWindowMean` of each, in keV"),
+        Row("EnergyWindowRangeSequence", _SERIES_EXTENSION, "its first item"),
+        Row("EnergyWindowLowerLimit", _SERIES_EXTENSION, "the mean is half-way"),
+        Row("EnergyWindowUpperLimit", _SERIES_EXTENSION, "to this"),
+        Row(
+            "ContrastBolusAgent",
+            _SERIES_EXTENSION,
+            "`kontrastmittel`: true with an agent, false with `NONE` and the like",
+        ),
+        Row("ContrastBolusAgentSequence", _SERIES_EXTENSION, "true; agents by display; see *Codes*"),
+        Row("SliceThickness", _SERIES_EXTENSION, "`serie-schichtdicke`, in mm"),
+    ),
+    "body": (
+        Row("PatientSize", ("Observation", "ImagingStudy.extension"), "LOINC 8302-2, in cm; up to 3 m"),
+        Row("PatientWeight", ("Observation", "ImagingStudy.extension"), "LOINC 29463-7, in kg; up to 700 kg"),
+    ),
+    "full": (
+        Row("PixelSpacing", _IMAGE_EXTENSION, "`pixelSpacingY`, then `pixelSpacingX`, in mm"),
+        Row("ImageType", _IMAGE_EXTENSION, "`imageType`: text, and codes where the code system has them"),
+        Row("BurnedInAnnotation", _IMAGE_EXTENSION, "YES, NO"),
+    ),
+}
+"""Beside all the above, by DICOM_SYNC_DETAIL; each level includes those before it."""

@@ -16,7 +16,14 @@ from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.multival import MultiValue
 
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, extracted_of
+from sync.dicom.attributes import (
+    CONTENT,
+    CONTENT_CLASSES,
+    ENHANCED_CLASSES,
+    FRAME_GROUPS,
+    SHARED_GROUPS,
+    extracted_of,
+)
 from sync.dicom.header import NeedMore, inspect_header, parse_header, read_file
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord
@@ -189,6 +196,17 @@ def by_pydicom(dataset: pydicom.Dataset, rows) -> dict:
     return values
 
 
+def groups_by_pydicom(dataset: pydicom.Dataset) -> dict:
+    """What all frames share; what each says, every different one once, only where the former holds no anatomy."""
+    shared = by_pydicom(dataset, (SHARED_GROUPS,))
+    if any("FrameAnatomySequence" in group for group in shared.get("SharedFunctionalGroupsSequence", ())):
+        return shared
+    frames = by_pydicom(dataset, (FRAME_GROUPS,))
+    for keyword, groups in frames.items():
+        frames[keyword] = [group for n, group in enumerate(groups) if group and group not in groups[:n]]
+    return shared | frames
+
+
 def without_trailing_groups(attributes: dict) -> dict:
     """pydicom drops empty component groups at the end of a person name; we keep what the file has."""
     return {
@@ -208,6 +226,8 @@ def test_values_are_those_that_pydicom_reads():
         sop_class = str(dataset.get("SOPClassUID", ""))
         tree = (CONTENT,) if sop_class in CONTENT_CLASSES else ()
         expected = by_pydicom(dataset, (*extracted_of(sop_class), *tree))
+        if sop_class in ENHANCED_CLASSES:
+            expected |= groups_by_pydicom(dataset)
         if not expected.get("SOPClassUID") and "MediaStorageSOPClassUID" in dataset.file_meta:
             expected["SOPClassUID"] = [str(dataset.file_meta.MediaStorageSOPClassUID)]
         assert without_trailing_groups(record.attributes) == without_trailing_groups(expected), path.name

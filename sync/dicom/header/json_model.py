@@ -10,14 +10,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from sync.dicom.attributes import CONTENT, CONTENT_CLASSES, IDENTITY, USABLE_UID
+from sync.config import Detail
+from sync.dicom.attributes import (
+    CONTENT,
+    CONTENT_CLASSES,
+    ENHANCED_CLASSES,
+    FRAME_GROUPS,
+    IDENTITY,
+    SHARED_GROUPS,
+    USABLE_UID,
+)
 from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
+from sync.dicom.header.frames import LARGEST_GROUPS, NOT_READ, has_anatomy
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS
 from sync.dicom.header.text import DEFAULT, ESCAPE, REPLACEMENT, UNDECODABLE, Flaw, readable, unescape
 from sync.dicom.header.values import (
@@ -30,8 +41,12 @@ from sync.dicom.header.values import (
     Kind,
     Row,
     Values,
+    can_stand_for,
     delimiters_of,
+    group_rows,
+    reals,
     rows_of,
+    shortest,
 )
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
@@ -56,7 +71,9 @@ class _Unusable(Exception):
         self.flaw = flaw
 
 
-def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] | None = None) -> InstanceRecord:
+def read_json(
+    dataset: Any, *, partition: str = "", identity: Mapping[str, str] | None = None, detail: Detail = "none"
+) -> InstanceRecord:
     """
     Read the attributes of one instance from its DICOM JSON. Pure.
 
@@ -68,6 +85,8 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
         Data partition of the study.
     identity
         UIDs by keyword that are known already, such as those of the address it was fetched from; they win.
+    detail
+        How much is read beside `sync.dicom.attributes.EXTRACTED`.
 
     Raises
     ------
@@ -89,7 +108,9 @@ def read_json(dataset: Any, *, partition: str = "", identity: Mapping[str, str] 
     sop, study, series = uids
     reader = _Reader()
     sop_class = _uid(dataset, _SOP_CLASS)
-    attributes = reader.attributes(dataset, rows_of(sop_class))
+    attributes = reader.attributes(dataset, rows_of(sop_class, detail))
+    if sop_class in ENHANCED_CLASSES:
+        attributes |= _groups(dataset, reader, detail)
     if sop_class in CONTENT_CLASSES:
         attributes |= _content(dataset, reader)
     return InstanceRecord(
@@ -110,6 +131,21 @@ def _content(dataset: Mapping[str, Any], header: _Reader) -> dict[str, list[Any]
         return {}
     header.findings |= reader.findings
     return tree
+
+
+def _groups(dataset: Mapping[str, Any], header: _Reader, detail: Detail) -> dict[str, list[Any]]:
+    """Read the functional groups of a multi-frame image; beyond their bounds they are left out."""
+    reader = _Reader(room=LARGEST_GROUPS)
+    groups: dict[str, list[Any]] = {}
+    for _, rows in group_rows(detail):
+        if has_anatomy(groups):
+            break
+        groups |= reader.attributes(dataset, rows)
+    if reader.full:
+        header.find(FRAME_GROUPS.keyword if FRAME_GROUPS.keyword in groups else SHARED_GROUPS.keyword, NOT_READ)
+        return {}
+    header.findings |= reader.findings
+    return groups
 
 
 @dataclass(slots=True)
@@ -150,9 +186,14 @@ class _Reader(Values):
         if value is None:
             return self._elsewhere(row, vr, parts)
         values = value if isinstance(value, list) else [value]
-        if KINDS[vr] is Kind.SEQUENCE:
-            return self._items(row, values)
-        return _integers(values) if KINDS[vr] is Kind.INTEGER else self._texts(row, vr, values)
+        match KINDS[vr]:
+            case Kind.SEQUENCE:
+                return self._items(row, values)
+            case Kind.INTEGER:
+                return _integers(values)
+            case Kind.REAL:
+                return _reals(vr, values)
+        return self._texts(row, vr, values)
 
     def _elsewhere(self, row: Row, vr: bytes, parts: Mapping[str, Any]) -> list[Any]:
         """Read an element without values: an empty one, one in base64, or one that is only referred to."""
@@ -170,6 +211,8 @@ class _Reader(Values):
             raise _Unusable(_MALFORMED) from None
         if KINDS[vr] is Kind.INTEGER:
             return _packed(vr, raw)
+        if KINDS[vr] is Kind.REAL:
+            return _finite(reals(vr, raw))
         text, flaw = DEFAULT.decode(raw, delimiters_of(vr)) if not raw.isascii() else (raw.decode("ascii"), None)
         if flaw:
             self.find(row.keyword, flaw)
@@ -179,6 +222,8 @@ class _Reader(Values):
         items = [{} if value is None else value for value in values]
         if not all(isinstance(item, Mapping) for item in items):
             raise _Unusable(("sequence.malformed", "omitted"))
+        if row.distinct:
+            items = _distinct(items, row)
         self._take(8 * len(items))
         if self.depth >= _MAX_DEPTH:
             self.full = True
@@ -234,7 +279,7 @@ def _effective_vr(row: Row, stated: Any) -> bytes:
     vr = stated.upper().encode("ascii", "replace") if isinstance(stated, str) else b""
     if vr not in _VRS or vr == b"UN":
         return row.vr
-    if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
+    if can_stand_for(vr, row.vr):
         return vr
     raise _Unusable(("vr.unexpected", "omitted"))
 
@@ -253,6 +298,33 @@ def _integers(values: list[Any]) -> list[Any]:
     if len(integers) < len(texts):
         raise _Unusable(_MALFORMED)
     return integers
+
+
+def _reals(vr: bytes, values: list[Any]) -> list[Any]:
+    texts = [_text(value) for value in values]
+    try:
+        numbers = [float(text) for text in texts if text]
+    except ValueError:
+        raise _Unusable(_MALFORMED) from None
+    if len(numbers) < len(texts):
+        raise _Unusable(_MALFORMED)
+    return _finite(shortest(vr, numbers))
+
+
+def _finite(numbers: list[float] | None) -> list[Any]:
+    if numbers is None:
+        raise _Unusable(_MALFORMED)
+    return numbers
+
+
+def _distinct(items: list[Mapping[str, Any]], row: Row) -> list[Mapping[str, Any]]:
+    """Keep each different item once, by what is read of it, in the order of the file."""
+    kept: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        wanted = {str(tag): element for tag in row.children if (element := _element(item, tag)) is not _ABSENT}
+        if wanted:
+            kept.setdefault(json.dumps(wanted, sort_keys=True, default=repr), item)
+    return list(kept.values())
 
 
 def _uid(dataset: Mapping[str, Any], tag: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sync.config import HeaderLimits
+from sync.config import Detail, HeaderLimits
 from sync.dicom.header.record import parse_header, takes_long
 from sync.errors import Contention, HeaderLimit, SourceChanged, SourceGone, SourceUnavailable, UnreadableObject
 from sync.model import Inspection, InstanceRecord, ObjectRef
@@ -29,7 +29,9 @@ _ENDLESS = 2**62
 """Size of what does not say how long it is."""
 
 
-async def inspect_header(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Inspection:
+async def inspect_header(
+    source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail = "none"
+) -> Inspection:
     """
     Look at an object as it is now. Only reads; safe to repeat.
 
@@ -47,7 +49,7 @@ async def inspect_header(source: ObjectSource, ref: ObjectRef, limits: HeaderLim
     """
     for _ in range(_ATTEMPTS):
         try:
-            return await _inspect_once(source, ref, limits)
+            return await _inspect_once(source, ref, limits, detail)
         except SourceGone:
             return Inspection(etag=None)
         except SourceChanged:
@@ -55,11 +57,11 @@ async def inspect_header(source: ObjectSource, ref: ObjectRef, limits: HeaderLim
     raise Contention(f"an object changed during {_ATTEMPTS} reads in a row")
 
 
-async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits) -> Inspection:
+async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail) -> Inspection:
     chunk = await source.read(ref, start=0, length=min(limits.first_read_bytes, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
     while True:
-        step = await _step_aside(data, size, limits)
+        step = await _step_aside(data, size, limits, detail)
         if not isinstance(step, int):
             return _inspect(step, etag, order)
         chunk = await source.read(ref, start=len(data), length=step - len(data), etag=etag)
@@ -68,7 +70,9 @@ async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimi
         data += chunk.data
 
 
-async def read_stream(chunks: AsyncIterator[bytes], limits: HeaderLimits) -> InstanceRecord | UnreadableObject:
+async def read_stream(
+    chunks: AsyncIterator[bytes], limits: HeaderLimits, detail: Detail = "none"
+) -> InstanceRecord | UnreadableObject:
     """
     Read a header from the bytes of an object as they come, and no more of them than it takes.
 
@@ -81,15 +85,15 @@ async def read_stream(chunks: AsyncIterator[bytes], limits: HeaderLimits) -> Ins
     async for chunk in chunks:
         data += chunk
         if len(data) >= enough:
-            step = await _step_aside(bytes(data), _ENDLESS, limits)
+            step = await _step_aside(bytes(data), _ENDLESS, limits, detail)
             if not isinstance(step, int):
                 return step
             enough = step
-    step = await _step_aside(bytes(data), len(data), limits)
+    step = await _step_aside(bytes(data), len(data), limits, detail)
     return UnreadableObject("no header") if isinstance(step, int) else step
 
 
-def read_file(path: Path, limits: HeaderLimits) -> Inspection:
+def read_file(path: Path, limits: HeaderLimits, detail: Detail = "none") -> Inspection:
     """
     Look at a local file, reading only what its header takes.
 
@@ -105,24 +109,26 @@ def read_file(path: Path, limits: HeaderLimits) -> Inspection:
         etag, size = f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size
         order = _order(datetime.fromtimestamp(status.st_mtime, UTC))
         data = file.read(min(limits.first_read_bytes, limits.max_bytes))
-        while isinstance(step := _step(data, size, limits), int):
+        while isinstance(step := _step(data, size, limits, detail), int):
             more = file.read(step - len(data))
             size = size if more else len(data)
             data += more
     return _inspect(step, etag, order)
 
 
-async def _step_aside(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
+async def _step_aside(
+    data: bytes, size: int, limits: HeaderLimits, detail: Detail
+) -> InstanceRecord | UnreadableObject | int:
     """Parse, in a thread where it may take long."""
     if len(data) > INLINE_BYTES or takes_long(data):
-        return await asyncio.to_thread(_step, data, size, limits)
-    return _step(data, size, limits)
+        return await asyncio.to_thread(_step, data, size, limits, detail)
+    return _step(data, size, limits, detail)
 
 
-def _step(data: bytes, size: int, limits: HeaderLimits) -> InstanceRecord | UnreadableObject | int:
+def _step(data: bytes, size: int, limits: HeaderLimits, detail: Detail) -> InstanceRecord | UnreadableObject | int:
     """Parse what is at hand: the outcome, or up to which byte to read on."""
     try:
-        parsed = parse_header(data, size=size, limits=limits)
+        parsed = parse_header(data, size=size, limits=limits, detail=detail)
         if isinstance(parsed, InstanceRecord):
             return parsed
         if parsed.size > limits.max_bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,7 +21,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from sync.config import HeaderLimits
+from sync.config import Detail, HeaderLimits
 from sync.dicom.attributes import (
     CONTENT,
     CONTENT_CLASSES,
@@ -28,10 +29,10 @@ from sync.dicom.attributes import (
     EXTRACTED_OF_DOCUMENTS,
     IDENTITY,
     LAST_TAG,
-    SHARED_GROUPS,
     USABLE_UID,
 )
 from sync.dicom.header.content import MOST_BYTES, read_content
+from sync.dicom.header.frames import read_groups
 from sync.dicom.header.structure import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -57,7 +58,7 @@ from sync.errors import (
     TruncatedHeader,
     UnreadableObject,
 )
-from sync.model import InstanceRecord, StudyRef
+from sync.model import Finding, InstanceRecord, StudyRef
 
 PREAMBLE = 128
 _META_START = PREAMBLE + 4
@@ -83,6 +84,9 @@ _SOP_CLASS = 0x00080016
 _UIDS = {row.tag: row.keyword for row in IDENTITY}
 _SOP_UID, _STUDY_UID, _SERIES_UID = _UIDS
 _WANTED = frozenset({SPECIFIC_CHARACTER_SET, *by_tag(EXTRACTED_OF_DOCUMENTS), *_UIDS, *_ENDS})
+_WANTED_IN_DETAIL: Mapping[Detail, frozenset[int]] = {
+    level: _WANTED | rows_of("", level).keys() for level in get_args(Detail)
+}
 _BEHIND_CONTENT = frozenset(tag for tag in _WANTED - _ENDS if tag > _CONTENT_SEQUENCE)
 _VRS = SHORT_VRS | LONG_VRS
 _OTHER_VR = ("vr.unexpected", "read as UI")
@@ -116,7 +120,7 @@ class _Meta:
     sop_class: str
 
 
-def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRecord | NeedMore:
+def parse_header(data: bytes, *, size: int, limits: HeaderLimits, detail: Detail = "none") -> InstanceRecord | NeedMore:
     """
     Read the header of an object from its first bytes. Pure.
 
@@ -128,6 +132,8 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
         The object's size, in bytes.
     limits
         Bounds of depth, elements and inflated size; memory stays within a small multiple of them.
+    detail
+        How much is read beside `sync.dicom.attributes.EXTRACTED`.
 
     Returns
     -------
@@ -161,9 +167,9 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits) -> InstanceRec
         if meta.sop_class == MediaStorageDirectoryStorage:
             raise DicomDirectory
         if meta.transfer_syntax in _DEFLATED:
-            return _parse_deflated(data, meta, limits)
+            return _parse_deflated(data, meta, limits, detail)
         reach = min(size, limits.max_bytes)
-        return _parse_dataset(data, meta.end, meta, limits, whole=whole, reach=reach, size=size)
+        return _parse_dataset(data, meta.end, meta, limits, detail, whole=whole, reach=reach, size=size)
     except Short as short:
         if short.need > size or whole:
             raise TruncatedHeader(f"{size} bytes") from None
@@ -216,7 +222,7 @@ def _starts_like_a_dataset(data: bytes) -> bool:
     return first <= group <= _PATIENT_GROUP and (group > first or next_element > element)
 
 
-def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceRecord:
+def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits, detail: Detail) -> InstanceRecord:
     """Inflate no more than the header takes, doubling; the bound holds whatever the stream would inflate to."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     remainder, plain = data[meta.end :], b""
@@ -229,7 +235,7 @@ def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits) -> InstanceR
             raise UnreadableObject("the deflated data set is damaged") from None
         remainder = inflater.unconsumed_tail
         try:
-            return _parse_dataset(plain, 0, meta, limits, whole=inflater.eof, reach=limits.max_inflated_bytes)
+            return _parse_dataset(plain, 0, meta, limits, detail, whole=inflater.eof, reach=limits.max_inflated_bytes)
         except Short as short:
             if inflater.eof:
                 raise TruncatedHeader("the deflated data set ends early") from None
@@ -245,6 +251,7 @@ def _parse_dataset(
     start: int,
     meta: _Meta,
     limits: HeaderLimits,
+    detail: Detail,
     *,
     whole: bool,
     reach: int,
@@ -253,7 +260,7 @@ def _parse_dataset(
     walk = Walk(data, limits, size)
     encoding = encoding_at(data, start, _declared_encoding(data, start, meta), in_item=False)
     spans, ended_by, position = walk.dataset(
-        start, len(data), encoding, _WANTED, last=LAST_TAG, ends=_ENDS, required=_UIDS.keys()
+        start, len(data), encoding, _WANTED_IN_DETAIL[detail], last=LAST_TAG, ends=_ENDS, required=_UIDS.keys()
     )
     if ended_by == _DIRECTORY_RECORD_SEQUENCE:
         raise DicomDirectory
@@ -263,16 +270,20 @@ def _parse_dataset(
     _check_structure(spans, reader)
     study, series, sop = (_identity(data, spans, tag) for tag in (_STUDY_UID, _SERIES_UID, _SOP_UID))
     sop_class = _uid(data, spans[_SOP_CLASS]) if _SOP_CLASS in spans else meta.sop_class
+    reach = len(data) if whole else reach
+    groups: Mapping[str, list[Any]] = {}
+    notes: frozenset[Finding] = frozenset()
     if sop_class in ENHANCED_CLASSES and ended_by > LAST_TAG:
-        spans |= _shared_groups(walk, position, len(data), encoding, reach=len(data) if whole else reach)
+        groups, notes = read_groups(data, position, encoding, spans, limits, reach=reach, detail=detail)
     content = None
     if ended_by == _CONTENT_SEQUENCE:
-        reach = len(data) if whole else reach
         if sop_class in CONTENT_CLASSES:
             content = read_content(data, position, encoding, spans, limits, reach=reach)
         end = _end_of_content(walk, position, encoding, reach=reach) if content is None else content.end
         spans |= _behind_content(walk, end, len(data), encoding, reach=reach)
-    attributes = reader.attributes(spans, rows_of(sop_class), encoding)
+    attributes = reader.attributes(spans, rows_of(sop_class, detail), encoding)
+    attributes.update(groups)
+    reader.findings |= notes
     if content is not None:
         reader.findings |= content.findings
         attributes.update(content.attributes)
@@ -331,26 +342,6 @@ def _behind_content(walk: Walk, end: int | None, stop: int, encoding: Encoding, 
         raise
     except (Malformed, HeaderLimit, Damaged):
         return {}
-
-
-def _shared_groups(walk: Walk, position: int, stop: int, encoding: Encoding, *, reach: int) -> Mapping[int, Span]:
-    """
-    Read on to what all frames share; nothing where that cannot be reached, for the instance is known without it.
-
-    Short asks for bytes that there are, within the bounds of a content tree.
-    """
-    try:
-        tag = SHARED_GROUPS.tag
-        spans, ended_by, end = walk.dataset(position, stop, encoding, {tag}, last=tag, ends=_ENDS)
-    except Short as short:
-        if short.need > reach or short.need - position > MOST_BYTES:
-            return {}
-        raise
-    except (Malformed, HeaderLimit, Damaged):
-        return {}
-    if ended_by == NO_TAG and not spans and stop < min(reach, position + MOST_BYTES):
-        raise Short(end + 8)
-    return spans
 
 
 def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:

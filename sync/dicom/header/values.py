@@ -8,14 +8,19 @@ way without pydicom's tables. A value that cannot be read costs a finding, never
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from math import isfinite
 from typing import Any, Literal
 
-from sync.dicom.attributes import DOCUMENT_CLASSES, ENHANCED_CLASSES, EXTRACTED, Extracted, extracted_of
+from sync.config import Detail
+from sync.dicom.attributes import DOCUMENT_CLASSES, Extracted
+from sync.dicom.detail import groups_in_detail, rows_in_detail
 from sync.dicom.header.identity import SPOILS, Notes
 from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
-from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, without_controls
+from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 
@@ -40,6 +45,7 @@ class Kind(enum.Enum):
     CODE = enum.auto()
     """Text in the default repertoire."""
     INTEGER = enum.auto()
+    REAL = enum.auto()
 
 
 KINDS = (
@@ -47,6 +53,7 @@ KINDS = (
     | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), Kind.TEXT)
     | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), Kind.CODE)
     | dict.fromkeys(b"US SS UL SL UV SV".split(), Kind.INTEGER)
+    | dict.fromkeys(b"FL FD".split(), Kind.REAL)
 )
 SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
 """VRs in which a backslash is text, and leading blanks are."""
@@ -61,16 +68,25 @@ INTEGERS = {
     b"UV": (8, False),
     b"SV": (8, True),
 }
+_BINARY = (Kind.INTEGER, Kind.REAL)
+_LARGEST_SINGLE = 3.4e38
+_REALS = {b"FL": ("f", 4), b"FD": ("d", 8)}
+NO_NUMBER: Flaw = ("value.malformed", "omitted")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table, made ready: VR as bytes, children by tag, whether its value is never cut at a backslash."""
+    """
+    A row of the table, made ready: VR as bytes, children by tag.
+
+    Whether its value is never cut at a backslash, and whether each different item is kept once.
+    """
 
     keyword: str
     vr: bytes
     children: Mapping[int, Row]
     whole: bool
+    distinct: bool = False
 
 
 def by_tag(rows: tuple[Extracted, ...]) -> dict[int, Row]:
@@ -82,19 +98,61 @@ def _made_ready(row: Extracted) -> Row:
     children = by_tag(row.children)
     vr = row.vr.encode("ascii")
     whole = not row.multiple and (vr in _WHOLE or row.keyword in _WHOLE_CODES)
-    ready = Row(row.keyword, vr, children, whole)
+    ready = Row(row.keyword, vr, children, whole, row.distinct)
     if row.recursive:
         children[row.tag] = ready
     return ready
 
 
-_ROWS = by_tag(EXTRACTED)
-_ROWS_OF = {sop_class: by_tag(extracted_of(sop_class)) for sop_class in DOCUMENT_CLASSES | ENHANCED_CLASSES}
+@cache
+def _made_rows(sop_class: str, detail: Detail) -> Mapping[int, Row]:
+    return by_tag(rows_in_detail(sop_class, detail))
 
 
-def rows_of(sop_class: str) -> Mapping[int, Row]:
-    """Return the rows that are read of an instance of that SOP class."""
-    return _ROWS_OF.get(sop_class, _ROWS)
+def rows_of(sop_class: str, detail: Detail = "none") -> Mapping[int, Row]:
+    """Return the rows of the header that are read of an instance of that SOP class."""
+    return _made_rows(sop_class if sop_class in DOCUMENT_CLASSES else "", detail)
+
+
+@cache
+def group_rows(detail: Detail = "none") -> tuple[tuple[int, Mapping[int, Row]], ...]:
+    """Return the functional groups that are read of multi-frame images, in tag order, each with its row."""
+    return tuple((group.tag, by_tag((group,))) for group in groups_in_detail(detail))
+
+
+def reals(vr: bytes, raw: bytes, *, big_endian: bool = False) -> list[float] | None:
+    """Return the numbers of a binary value (PS3.5 6.2, FL and FD); None for a broken length and for what is none."""
+    form, size = _REALS[vr]
+    if len(raw) % size:
+        return None
+    numbers = struct.unpack(f"{'>' if big_endian else '<'}{len(raw) // size}{form}", raw)
+    return shortest(vr, numbers)
+
+
+def shortest(vr: bytes, numbers: Sequence[float]) -> list[float] | None:
+    """Return finite numbers, of single precision in as few digits as tell them apart: 0.1, whatever the bytes say."""
+    if not all(isfinite(number) for number in numbers):
+        return None
+    return [_of_single(number) for number in numbers] if vr == b"FL" else [float(number) for number in numbers]
+
+
+def _of_single(number: float) -> float:
+    try:
+        packed = struct.pack("<f", number)
+    except OverflowError:
+        return float(number)
+    for digits in range(6, 10):
+        candidate = float(f"{number:.{digits}g}")
+        if abs(candidate) < _LARGEST_SINGLE and struct.pack("<f", candidate) == packed:
+            return candidate
+    return float(number)
+
+
+def can_stand_for(vr: bytes, expected: bytes) -> bool:
+    """Tell whether values of another VR can be read for the expected one: no sequence, no binary fraction for text."""
+    if vr not in KINDS or (vr == b"SQ") != (expected == b"SQ"):
+        return False
+    return vr not in _REALS or expected in _REALS
 
 
 def delimiters_of(vr: bytes) -> bytes:
@@ -192,8 +250,8 @@ class Reader(Values):
         raw = self.data[start:stop]
         if not raw:
             return []
-        if kind is Kind.INTEGER:
-            return self._integers(row, vr, raw, encoding)
+        if kind in _BINARY:
+            return self._numbers(row, vr, raw, encoding)
         if raw.isascii() and ESCAPE not in raw:
             text = raw.decode("ascii")
         else:
@@ -206,7 +264,7 @@ class Reader(Values):
         """VR of the file when values of it can stand for the expected one; None when they cannot."""
         if vr in (b"", b"UN") or not (vr in SHORT_VRS or vr in LONG_VRS):
             return row.vr
-        if vr in KINDS and (vr == b"SQ") == (row.vr == b"SQ"):
+        if can_stand_for(vr, row.vr):
             return vr
         self.find(row.keyword, ("vr.unexpected", "omitted"))
         return None
@@ -218,6 +276,8 @@ class Reader(Values):
         except (Malformed, Short):
             self.find(row.keyword, ("sequence.malformed", "omitted"))
             return None
+        if row.distinct:
+            elements = self._distinct(elements)
         if not self._takes(row, 8 * len(elements)):
             return None
         items = []
@@ -227,7 +287,21 @@ class Reader(Values):
                 self.spoil(row.keyword)
         return items
 
-    def _integers(self, row: Row, vr: bytes, raw: bytes, encoding: Encoding) -> list[Any] | None:
+    def _distinct(self, elements: Sequence[tuple[dict[int, Span], Encoding]]) -> list[tuple[dict[int, Span], Encoding]]:
+        """Keep each different item once, by its bytes, in the order of the file; items without anything are none."""
+        kept: dict[tuple[tuple[int, bytes], ...], tuple[dict[int, Span], Encoding]] = {}
+        for spans, encoding in elements:
+            if spans:
+                content = tuple((tag, self.data[span.start : span.stop]) for tag, span in sorted(spans.items()))
+                kept.setdefault(content, (spans, encoding))
+        return list(kept.values())
+
+    def _numbers(self, row: Row, vr: bytes, raw: bytes, encoding: Encoding) -> list[Any] | None:
+        if vr in _REALS:
+            numbers = reals(vr, raw, big_endian=encoding.big_endian)
+            if numbers is None:
+                self.find(row.keyword, NO_NUMBER)
+            return numbers
         size, signed = INTEGERS[vr]
         if len(raw) % size:
             self.find(row.keyword, ("value.length", "omitted"))

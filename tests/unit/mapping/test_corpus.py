@@ -15,7 +15,9 @@ from tests.headers import real_files
 
 SETTINGS = [
     MappingSettings(),
-    MappingSettings(timezone="Europe/Berlin", dicomweb_url="https://pacs.example/dw", patient_other_names=True),
+    MappingSettings(
+        timezone="Europe/Berlin", dicomweb_url="https://pacs.example/dw", patient_other_names=True, detail="full"
+    ),
 ]
 
 
@@ -24,7 +26,7 @@ def studies():
     """Rows of every instance, by study."""
     found = {}
     for path in real_files():
-        inspection = read_file(path, HeaderLimits())
+        inspection = read_file(path, HeaderLimits(), "full")
         if inspection.record is not None:
             key = ObjectRef(account="file", container="", name=str(path)).key
             found.setdefault(inspection.record.study, []).append(

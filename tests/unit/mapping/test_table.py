@@ -3,11 +3,12 @@
 import pytest
 
 from sync.config import MappingSettings
-from sync.dicom.attributes import CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.dicom.attributes import CODE, CONTENT, EXTRACTED, EXTRACTED_OF_DOCUMENTS, IDENTITY, walk
+from sync.dicom.detail import ACQUISITION, BODY, IMAGE
 from sync.mapping.bundle import build_bundle
 from sync.model import StudyRef
 from tests import mapping_rows
-from tests.docs.mapping_table import CONTENT_ITEM, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
+from tests.docs.mapping_table import CONTENT_ITEM, DETAIL, DOCUMENT, INSTANCE, MACROS, PATIENT, SERIES, STUDY
 
 ROWS = (*PATIENT, *STUDY, *SERIES, *INSTANCE)
 MAPPING = MappingSettings(
@@ -192,3 +193,11 @@ def test_every_item_that_is_read_has_its_rows_and_no_row_names_another():
             read[macro.title] |= children
     assert read == {macro.title: {row.keyword for row in macro.rows} for macro in MACROS}
     assert set(named) == {row.keyword for row in walk(EXTRACTED) if row.children}
+
+
+def test_every_attribute_of_each_level_of_detail_is_in_the_table():
+    levels = dict(zip(("acquisition", "body", "full"), (ACQUISITION, BODY, IMAGE), strict=True))
+    inside = {"CodeValue", *(row.keyword for row in walk(CODE))}
+    for level, rows in levels.items():
+        read = {row.keyword for row in walk(rows)} - inside
+        assert {row.keyword for row in DETAIL[level]} == read

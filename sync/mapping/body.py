@@ -1,0 +1,106 @@
+"""
+Height and weight at the time of the study -> an Observation each, where DICOM_SYNC_DETAIL asks for it.
+
+They are what the study was planned with, not a history of the patient: each belongs to its study, goes with it, and is
+named by it with an extension. The reference is a logical one: both ways by id would be a circle, which servers with
+referential integrity cannot delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sync.config import MappingSettings, includes
+from sync.mapping import mii
+from sync.mapping.agreement import Witnesses
+from sync.mapping.content import shown
+from sync.mapping.resource import derived_id, study_id
+from sync.mapping.terminology import LOINC, UCUM, VITAL_SIGNS
+from sync.mapping.validation import validated
+from sync.mapping.values import Findings, decimal, first
+from sync.model import Resource, StudyRef
+
+
+class _Measure(NamedTuple):
+    keyword: str
+    place: str
+    code: str
+    display: str
+    unit: str
+    factor: int
+    most: int
+    url: str
+
+
+_MEASURES = (
+    _Measure("PatientSize", "height", "8302-2", "Body height", "cm", 2, 300, mii.HEIGHT),
+    _Measure("PatientWeight", "weight", "29463-7", "Body weight", "kg", 0, 700, mii.WEIGHT),
+)
+"""PS3.3 C.7.2.2, metres and kilograms; R4 vital signs, which want centimetres."""
+
+_IDENTIFIER = "urn:dicom-fhir-sync:body-"
+"""Begins the systems of the identifiers by which a study names its Observations."""
+
+
+def build_body(
+    study: StudyRef, witnesses: Witnesses, began: str | None, settings: MappingSettings, findings: Findings
+) -> list[Resource]:
+    """
+    Observations of height and weight, 0..2, without subject, and without a reference to the study.
+
+    Parameters
+    ----------
+    began
+        When the study, or its first series, began: a vital sign without a time is none in R4.
+    """
+    if not includes(settings.detail, "body"):
+        return []
+    made = [_observation(study, witnesses, measure, began, findings) for measure in _MEASURES]
+    return [observation for observation in made if observation]
+
+
+def _observation(
+    study: StudyRef, witnesses: Witnesses, measure: _Measure, began: str | None, findings: Findings
+) -> Resource | None:
+    stated = first(witnesses.agree(measure.keyword), measure.keyword, findings)
+    if stated is None:
+        return None
+    number = decimal(stated, measure.factor)
+    if number is None:
+        findings.note(measure.keyword, "measurement.invalid", "left out")
+        return None
+    if not 0 < number <= measure.most:
+        findings.note(measure.keyword, "body.implausible", "left out")
+        return None
+    if began is None:
+        findings.note(measure.keyword, "body.no_date", "left out")
+        return None
+    observation: Resource = {
+        "resourceType": "Observation",
+        "id": derived_id("Observation", study, "", measure.place),
+        "identifier": [{"system": f"{_IDENTIFIER}{measure.place}", "value": study.key}],
+        "status": "final",
+        "category": [{"coding": [dict(VITAL_SIGNS)]}],
+        "code": {"coding": [{"system": LOINC, "code": measure.code, "display": measure.display}]},
+        "effectiveDateTime": began,
+        "valueQuantity": {"value": number, "unit": measure.unit, "system": UCUM, "code": measure.unit},
+        "derivedFrom": [{"reference": f"ImagingStudy/{study_id(study)}"}],
+    }
+    return validated(observation)
+
+
+def references(observations: Sequence[Resource]) -> list[Resource]:
+    """Extensions of the ImagingStudy that name the Observations, by identifier."""
+    urls = {measure.code: measure.url for measure in _MEASURES}
+    return [
+        {
+            "url": urls[observation["code"]["coding"][0]["code"]],
+            "valueReference": {
+                "type": "Observation",
+                "identifier": observation["identifier"][0],
+                "display": shown(observation["valueQuantity"]),
+            },
+        }
+        for observation in observations
+    ]

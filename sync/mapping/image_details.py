@@ -1,0 +1,63 @@
+"""
+What each image says of its pixels -> extension of ``series.instance``, where DICOM_SYNC_DETAIL is ``full``.
+
+Source: MII *Modul Bildgebung*, ``instanz-details``; PS3.3 C.7.6.1, C.7.6.3, 10.7.1.3.
+"""
+
+from __future__ import annotations
+
+from sync.dicom.attributes import SHARED_GROUPS, first_text, items, texts
+from sync.mapping import mii
+from sync.mapping.terminology import UCUM
+from sync.mapping.values import Findings, code, decimal
+from sync.model import Attributes, Resource
+
+_YES_NO = {"YES": True, "NO": False}
+
+
+def image_details(attributes: Attributes, findings: Findings) -> list[Resource]:
+    """Extension with spacing, thickness, type and burned-in annotation of one image, 0..1."""
+    measures = _measures(attributes)
+    # (0028,0030) is the distance of rows, then of columns (PS3.3 10.7.1.3): first Y, then X
+    spacing = texts(measures, "PixelSpacing") or texts(attributes, "PixelSpacing")
+    rows, columns = spacing if len(spacing) == 2 else (None, None)  # noqa: PLR2004 -- its VM
+    thickness = first_text(attributes, "SliceThickness") or first_text(measures, "SliceThickness")
+    parts = [
+        _millimetres("pixelSpacingX", columns, "PixelSpacing", findings),
+        _millimetres("pixelSpacingY", rows, "PixelSpacing", findings),
+        _millimetres("sliceThickness", thickness, "SliceThickness", findings),
+        _image_type(attributes, findings),
+    ]
+    burned = _YES_NO.get((first_text(attributes, "BurnedInAnnotation") or "").strip().upper())
+    parts.append({"url": "burnedInAnnotation", "valueBoolean": burned} if burned is not None else None)
+    stated = [part for part in parts if part]
+    return [{"url": mii.INSTANCE_DETAILS, "extension": stated}] if stated else []
+
+
+def _measures(attributes: Attributes) -> Attributes:
+    for group in items(attributes, SHARED_GROUPS.keyword):
+        for measures in items(group, "PixelMeasuresSequence"):
+            return measures
+    return {}
+
+
+def _millimetres(name: str, stated: str | None, keyword: str, findings: Findings) -> Resource | None:
+    if stated is None:
+        return None
+    number = decimal(stated)
+    if number is None:
+        findings.note(keyword, "measurement.invalid", "left out")
+        return None
+    return {"url": name, "valueQuantity": {"value": number, "unit": "millimeter", "system": UCUM, "code": "mm"}}
+
+
+def _image_type(attributes: Attributes, findings: Findings) -> Resource | None:
+    """(0008,0008): all values as text, and coded where the code system has them."""
+    values = [value for stated in texts(attributes, "ImageType") if (value := code(stated, "ImageType", findings))]
+    if not values:
+        return None
+    codings = [{"system": mii.IMAGE_TYPES[value], "code": value} for value in values if value in mii.IMAGE_TYPES]
+    concept: Resource = {"text": "\\".join(values)}
+    if codings:
+        concept = {"coding": [coding for n, coding in enumerate(codings) if coding not in codings[:n]], **concept}
+    return {"url": "imageType", "valueCodeableConcept": concept}
