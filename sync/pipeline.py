@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sync.dicom.inspect import inspect_object
+from sync.dicom.inspect import inspect_object, ledger_row_of
 from sync.errors import (
     Conflict,
     Contention,
@@ -28,7 +28,7 @@ from sync.errors import (
     SourceUnavailable,
     StoreConflict,
 )
-from sync.model import Change, Ingested, Inspection, LedgerRow, Locator, Projected, StudyRef, SubjectKind
+from sync.model import Change, Ingested, Inspection, Locator, Projected, StudyRef, SubjectKind
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
@@ -105,7 +105,7 @@ async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None
     """Write the row into the ledger of the study that the object is part of, and take it out of all others."""
     key = claim.object.key
     if inspection.record is not None:
-        await s.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
+        await s.ledger.upsert(ledger_row_of(claim.object, inspection.record, inspection.order, s))
     # The new row before the old ones go: a crash in between leaves an instance in two studies, never in none.
     for study in sorted(claim.history):
         await s.ledger.delete(study, key)

@@ -29,6 +29,14 @@ class MappingSettings(Section):
     dicomweb_url: WebRoot = ""
     """Root URL of the DICOMweb service for viewers, written to the Endpoint; if empty, no Endpoint is written."""
 
+    blob_url: WebRoot = ""
+    """Root URL of the blob service that holds the DICOM files, such as ``https://account.blob.core.windows.net``. If
+    set, a study names an Endpoint for each container that holds its objects; if empty, FHIR does not say where blobs
+    are. Objects that are known already follow with a replay that reads them again."""
+
+    blob_names: bool = False
+    """With a blob URL: also name the blob of each instance, with an extension. Names of blobs may hold patient data."""
+
     issuers: UrisByName = Field(default_factory=dict)
     """JSON object: issuer as spelled in (0010,0021) -> URI of its identifier system."""
 

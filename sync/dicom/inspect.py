@@ -20,7 +20,7 @@ from sync.dicom.dropped import lacking, without
 from sync.dicom.header import inspect_header, read_json, read_stream
 from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, SourceUnavailable, UnreadableObject
-from sync.model import Inspection, InstanceMetadata, InstanceRecord, ObjectRef, StudyRef
+from sync.model import Inspection, InstanceMetadata, InstanceRecord, LedgerRow, ObjectRef, StudyRef
 from sync.ports import Inspect, InstanceSource, RetrievableSource
 from sync.telemetry.instruments import HEADERS_RETRIEVED
 
@@ -61,6 +61,14 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
     if inspection.record is None:
         return inspection
     return replace(inspection, record=within(inspection.record, s.settings.detail))
+
+
+def ledger_row_of(ref: ObjectRef, record: InstanceRecord, order: str, s: Inspect) -> LedgerRow:
+    """Return the ledger row of an object: of blobs it keeps where they are, as far as the settings want that told."""
+    source = None
+    if s.settings.blob_url and ref.account not in s.instances:
+        source = ref if s.settings.blob_names else replace(ref, name="")
+    return LedgerRow(object_key=ref.key, record=record, order=order, source=source)
 
 
 async def _inspect_instance(

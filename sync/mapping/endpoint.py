@@ -1,12 +1,20 @@
-"""The Endpoint that viewers fetch images from: one for each DICOMweb root, the same for all studies."""
+"""
+Where images are: an Endpoint for each DICOMweb root that viewers fetch from, and for each container that holds blobs.
+
+They are the same for all studies. Blobs themselves are named by an extension of their instance.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
 from sync.config import MappingSettings
 from sync.mapping.resource import endpoint_id
-from sync.mapping.terminology import ENDPOINT_CONNECTION_TYPE
+from sync.mapping.terminology import ENDPOINT_CONNECTION_TYPE, OBJECT_URL, OWN_CONNECTION_TYPE
 from sync.mapping.validation import validated
-from sync.model import Resource
+from sync.model import LedgerRow, Resource
 
 
 def dicomweb_root(settings: MappingSettings) -> str:
@@ -39,3 +47,50 @@ def build_endpoint(settings: MappingSettings) -> Resource | None:
             "address": root,
         }
     )
+
+
+def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tuple[Resource, ...]:
+    """
+    FHIR Endpoints of the containers that hold a study's blobs, 0..n, by address; none without DICOM_SYNC_BLOB_URL.
+
+    No standard code says "a container of blobs", so the type of connection is one of our own.
+
+    Raises
+    ------
+    InvalidResource
+        The configured root is no URL that FHIR accepts.
+    """
+    root = settings.blob_url.rstrip("/")
+    names = {row.source.container for row in rows if row.source is not None} if root else set()
+    return tuple(_container(f"{root}/{quote(name)}") for name in sorted(names))
+
+
+def _container(address: str) -> Resource:
+    return validated(
+        {
+            "resourceType": "Endpoint",
+            "id": endpoint_id(address),
+            "status": "active",
+            "connectionType": {"system": OWN_CONNECTION_TYPE, "code": "azure-blob"},
+            "payloadType": [{"text": "DICOM files"}],
+            "payloadMimeType": ["application/dicom"],
+            "address": address,
+        }
+    )
+
+
+def object_urls(rows: Sequence[LedgerRow], settings: MappingSettings) -> Mapping[tuple[str, str], Sequence[Resource]]:
+    """
+    Return extensions with the addresses of the blobs of each instance, by Series and SOP Instance UID.
+
+    Several blobs may hold one instance: each has an extension. None without DICOM_SYNC_BLOB_NAMES.
+    """
+    root = settings.blob_url.rstrip("/")
+    if not root or not settings.blob_names:
+        return {}
+    urls: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        if row.source is not None and row.source.name:
+            key = (row.record.series_instance_uid, row.record.sop_instance_uid)
+            urls[key].add(f"{root}/{quote(row.source.container)}/{quote(row.source.name)}")
+    return {key: [{"url": OBJECT_URL, "valueUrl": url} for url in sorted(found)] for key, found in urls.items()}

@@ -6,8 +6,9 @@ This is the one place whose cost grows with the number of instances, so it touch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sync.config import MappingSettings, includes
@@ -37,6 +38,9 @@ from sync.mapping.timestamps import Keywords, fhir_datetime, instant_key
 from sync.mapping.values import Findings, code, filled, first, number, one_text, uid
 from sync.model import Attributes, InstanceRecord, Resource
 
+Addresses = Mapping[tuple[str, str], Sequence[Resource]]
+_NOWHERE: Addresses = MappingProxyType({})
+
 _STARTED = Keywords(date="SeriesDate", time="SeriesTime")
 _PERFORMERS = (
     ("PRF", Role("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence")),
@@ -54,12 +58,22 @@ class Series:
     devices: tuple[Resource, ...]
 
 
-def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings) -> Series:
+def build_series(
+    instances: Sequence[InstanceRecord],
+    settings: MappingSettings,
+    findings: Findings,
+    addresses: Addresses = _NOWHERE,
+) -> Series:
     """
     Build ``ImagingStudy.series`` of all instances of a study.
 
     An instance whose Series or SOP Instance UID fits no FHIR id is left out with a finding; the header reader refuses
     such objects, so none should come here.
+
+    Parameters
+    ----------
+    addresses
+        Extensions that say where an instance is, by Series and SOP Instance UID.
     """
     members: dict[str, list[tuple[str, Attributes]]] = {}
     for record in instances:
@@ -81,12 +95,22 @@ def build_series(instances: Sequence[InstanceRecord], settings: MappingSettings,
         element = _series(series_uid, instances_of_series, witnesses, settings, findings)
         element["performer"] = _performers(witnesses, made_by, settings, findings)
         element["extension"] = acquisition(witnesses, element["modality"]["code"], settings, findings)
-        elements.append(filled({**element, "instance": _instances(instances_of_series, settings, findings)}))
+        element["instance"] = _instances(instances_of_series, settings, findings)
+        elements.append(filled(_addressed(element, addresses) if addresses else element))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
         modalities=frozenset(element["modality"]["code"] for element in elements) | acquired,
         devices=tuple(devices[key] for key in sorted(devices)),
     )
+
+
+def _addressed(element: Resource, addresses: Addresses) -> Resource:
+    """Say of each instance of a series where it is."""
+    for instance in element["instance"]:
+        known = addresses.get((element["uid"], instance["uid"]))
+        if known:
+            instance["extension"] = [*instance.get("extension", ()), *known]
+    return element
 
 
 def _series(

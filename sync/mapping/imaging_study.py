@@ -17,7 +17,7 @@ from sync.mapping.agreement import Witnesses, current_instances, one_of_each
 from sync.mapping.body import build_body, references
 from sync.mapping.codes import with_declared_schemes
 from sync.mapping.derived import build_derived
-from sync.mapping.endpoint import build_endpoint
+from sync.mapping.endpoint import build_containers, build_endpoint, object_urls
 from sync.mapping.imaging_series import Series, build_series
 from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
@@ -56,11 +56,14 @@ class StudyResources:
     series: int
     instances: int
     derived: tuple[Resource, ...] = ()
+    containers: tuple[Resource, ...] = ()
+    """Endpoints of the containers that hold its blobs."""
 
     @property
     def shared(self) -> tuple[Resource, ...]:
         """Return what the study refers to and does not own."""
-        return (self.endpoint, *self.devices) if self.endpoint else self.devices
+        endpoints = (self.endpoint, *self.containers) if self.endpoint else self.containers
+        return (*endpoints, *self.devices)
 
 
 def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> StudyResources:
@@ -90,14 +93,16 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     witnesses = Witnesses([record.attributes for record in instances], "study", findings)
     declared = [item for stated in witnesses.distinct(_SCHEMES) for item in items(stated, _SCHEMES)]
     settings = with_declared_schemes(settings, declared, findings)
-    series = build_series(instances, settings, findings)
+    series = build_series(instances, settings, findings, object_urls(rows, settings))
     patient = claim_patient(study, rows, settings)
     endpoint = build_endpoint(settings)
     resource = _imaging_study(study, witnesses, series, settings, findings)
     if all(is_rejection_note(record.attributes) for record in instances):
         resource["status"] = "cancelled"
-    if endpoint is not None:
-        resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"}]
+    containers = build_containers(rows, settings)
+    if endpoint is not None or containers:
+        addressed = (endpoint, *containers) if endpoint else containers
+        resource["endpoint"] = [{"reference": f"Endpoint/{each['id']}"} for each in addressed]
     body = build_body(study, witnesses, _began(resource), settings, findings)
     if body:
         resource["extension"] = references(body)
@@ -109,6 +114,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
         imaging_study=resource,
         patient=patient,
         endpoint=endpoint,
+        containers=containers,
         devices=tuple(devices[key] for key in sorted(devices)),
         findings=findings.all(),
         series=resource["numberOfSeries"],

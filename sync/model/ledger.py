@@ -10,11 +10,17 @@ from sync.model.instances import InstanceRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One object's instance, as the study's ledger keeps it."""
+    """
+    One object's instance, as the study's ledger keeps it.
+
+    ``source`` is the object itself, where FHIR is to say where it is; its name is empty where only its container may be
+    told.
+    """
 
     object_key: ObjectKey
     record: InstanceRecord
     order: str
+    source: ObjectRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync.dicom.inspect import inspect_object
+from sync.dicom.inspect import inspect_object, ledger_row_of
 from sync.errors import Conflict, PermanentError
 from sync.model import Change, Ingested, Inspection, LedgerEntry, LedgerRow, Locator, ObjectKey, StudyRef
 from sync.ports import Deliver, Ledger, Project
@@ -147,7 +147,7 @@ class _Inspections:
         for study in before:
             await self.ledger.delete(study, key)
         if inspection.record is not None:
-            await self.ledger.upsert(LedgerRow(object_key=key, record=inspection.record, order=inspection.order))
+            await self.ledger.upsert(ledger_row_of(change.object, inspection.record, inspection.order, self.services))
             self.studies.add(inspection.record.study)
         self.studies |= before
 

@@ -60,7 +60,7 @@ RECORDS = st.builds(
     attributes=ATTRIBUTES,
     findings=FINDINGS,
 )
-LEDGER_ROWS = st.builds(LedgerRow, object_key=KEYS, record=RECORDS, order=TEXT)
+LEDGER_ROWS = st.builds(LedgerRow, object_key=KEYS, record=RECORDS, order=TEXT, source=st.none() | REFS)
 DIRTY = st.builds(
     DirtyStudy,
     study=STUDIES,

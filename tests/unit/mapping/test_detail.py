@@ -15,7 +15,7 @@ from sync.mapping.bundle import build_bundle
 from sync.mapping.imaging_study import build_study
 from sync.model import LedgerRow, ObjectKey
 from tests.reports import code
-from tests.worlds import dicom
+from tests.worlds import MemoryWorld, dicom
 
 UCUM = "http://unitsofmeasure.org"
 ENHANCED_CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -368,3 +368,35 @@ def test_order_and_repeats_change_nothing(detail):
     settings = MappingSettings(detail=detail)
     bundles = [build_bundle(rows[0].record.study, some, settings) for some in (rows, rows[::-1], [*rows, *rows])]
     assert bundles[0] == bundles[1] == bundles[2]
+
+
+async def test_body_measures_are_written_once_and_go_with_the_objects_that_state_them():
+    world = MemoryWorld(detail="body")
+    await world.arrive("a", dicom(PatientWeight="70.5"))
+    await world.arrive("b", dicom(sop="2.25.101", PatientWeight="70.5", PatientSize="1.6"))
+    assert sorted(observed(world)) == ["29463-7", "8302-2"]
+    before = world.versions()
+    await world.replay()
+    assert world.versions() == before
+    await world.go("b")
+    assert observed(world) == ["29463-7"]
+    assert [each["url"] for each in world.imaging_study()["extension"]] == [mii.WEIGHT]
+    await world.go("a")
+    assert observed(world) == []
+
+
+async def test_a_study_whose_detail_is_switched_off_loses_it_and_keeps_what_others_wrote():
+    world = MemoryWorld(detail="body")
+    await world.arrive("a", dicom(PatientWeight="70.5", KVP="100"))
+    foreign = {"url": "http://example.org/reviewed", "valueBoolean": True}
+    world.edit("ImagingStudy", world.imaging_study()["id"], extension=[*world.imaging_study()["extension"], foreign])
+    world.services = world.process(detail="none")
+    await world.replay()
+    assert observed(world) == []
+    assert world.imaging_study()["extension"] == [foreign]
+    assert "extension" not in world.imaging_study()["series"][0]
+
+
+def observed(world):
+    resources = [each for each in world.server.resources() if each["resourceType"] == "Observation"]
+    return [each["code"]["coding"][0]["code"] for each in resources]

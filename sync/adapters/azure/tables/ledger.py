@@ -19,8 +19,10 @@ from sync.adapters.azure.tables.rows import (
     unpack,
 )
 from sync.adapters.azure.tables.table import Table
-from sync.model import InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, StudyRef
+from sync.model import InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, ObjectRef, StudyRef
 from sync.ports import Ledger
+
+_SOURCE = ("account", "container", "name")
 
 
 def ledger_row(row: LedgerRow) -> Entity:
@@ -34,6 +36,7 @@ def ledger_row(row: LedgerRow) -> Entity:
             "series_uid": record.series_instance_uid,
             "sop_uid": record.sop_instance_uid,
             "order": row.order,
+            **_source_columns(row.source),
             **pack("record", [record.attributes, findings_list(record.findings)]),
         }
     )
@@ -49,7 +52,17 @@ def ledger_from(row: Mapping[str, Any]) -> LedgerRow:
         attributes=attributes,
         findings=findings_from(findings),
     )
-    return LedgerRow(object_key=ObjectKey.parse(row["RowKey"]), record=record, order=row["order"])
+    return LedgerRow(
+        object_key=ObjectKey.parse(row["RowKey"]), record=record, order=row["order"], source=_source_from(row)
+    )
+
+
+def _source_columns(source: ObjectRef | None) -> Entity:
+    return {} if source is None else {column: getattr(source, column) for column in _SOURCE}
+
+
+def _source_from(row: Mapping[str, Any]) -> ObjectRef | None:
+    return ObjectRef(**{column: row[column] for column in _SOURCE}) if "container" in row else None
 
 
 _ENTRY = ["RowKey", "study_uid", "study_partition", "series_uid", "sop_uid"]
