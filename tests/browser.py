@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from local.browser import OPTIONS, chromium
+from tests.waiting import PATIENCE
 
 
 @contextmanager
@@ -15,6 +16,7 @@ def started() -> Iterator[Browser]:
     program = chromium()
     if program is None:
         pytest.skip("Chromium is not installed: python -m local prepare --browser")
+    expect.set_options(timeout=PATIENCE * 5_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
         yield browser

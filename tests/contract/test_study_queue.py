@@ -12,6 +12,7 @@ from sync.adapters.clocks import ManualClock
 from sync.events import parse_study_message
 from sync.testing.queues import MemoryStudyQueue
 from tests.contract.storage import fresh_study
+from tests.waiting import deadline
 
 WEEK = 7 * 24 * 3600
 
@@ -73,8 +74,8 @@ async def test_a_delayed_message_is_invisible_until_its_time_has_come(storage, s
 
 
 def _receive_within(queue, seconds):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    end = deadline(seconds)
+    while time.monotonic() < end:
         if (message := queue.receive_message()) is not None:
             return message
         time.sleep(0.05)

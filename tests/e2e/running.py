@@ -24,10 +24,12 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueClient
 
 from sync.model import ObjectRef
+from tests import waiting
+from tests.waiting import PATIENCE, deadline
 
 ROOT = Path(__file__).parents[2]
 
-STARTED_WITHIN = 240.0
+STARTED_WITHIN = 480.0
 """Seconds; HAPI takes most of them, on machines where much else is going on."""
 
 HOLD = 1.2
@@ -44,8 +46,8 @@ class World:
 
     def __init__(self, process: subprocess.Popen[str], addresses: Mapping[str, Any], printed: Sequence[str]) -> None:
         self.process, self.addresses, self.printed = process, addresses, printed
-        self.api = httpx.Client(base_url=f"{addresses['api']}/", timeout=60)
-        self.fhir = httpx.Client(base_url=f"{addresses['fhir']}/", headers=_FRESH, timeout=60)
+        self.api = httpx.Client(base_url=f"{addresses['api']}/", timeout=180)
+        self.fhir = httpx.Client(base_url=f"{addresses['fhir']}/", headers=_FRESH, timeout=180)
         self.container: ContainerClient = BlobServiceClient.from_connection_string(
             addresses["storage"], max_single_put_size=64 * 1024 * 1024
         ).get_container_client(addresses["container"])
@@ -102,7 +104,7 @@ class World:
 
     def settle(self, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until the status has been idle for `HOLD` seconds without a break; return it."""
-        deadline = time.monotonic() + seconds
+        end = deadline(seconds)
         idle_since, said = None, {}
         while idle_since is None or time.monotonic() - idle_since < HOLD:
             try:
@@ -110,7 +112,7 @@ class World:
             except httpx.HTTPError as problem:  # the host is being started again
                 said = {"idle": False, "problem": type(problem).__name__}
             idle_since = (idle_since or time.monotonic()) if said["idle"] else None
-            assert time.monotonic() < deadline, f"not idle after {seconds:.0f} s: {said}"
+            assert time.monotonic() < end, f"not idle after {PATIENCE * seconds:.0f} s: {said}"
             time.sleep(LOOK)
         return said
 
@@ -167,12 +169,8 @@ class World:
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Wait until something is true; return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not after {seconds:.0f} s: {what}"
-        time.sleep(LOOK)
-    return found
+    """Wait until something of a world is true; return it."""
+    return waiting.until(true, what, seconds, LOOK)
 
 
 @contextlib.contextmanager

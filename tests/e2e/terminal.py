@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.e2e.running import ROOT
 
-LONGEST = 180.0
+LONGEST = 540.0
 """Seconds that a command may take, and a program until it is ready or has ended; the machine may be busy."""
 
 _NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", ".local", ".*_cache", ".hypothesis", "*.egg-info")

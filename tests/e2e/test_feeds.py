@@ -11,6 +11,7 @@ from local.orthanc import orthanc_server
 from local.samples import samples
 from tests.e2e.files import differences, expected_studies, uids_of
 from tests.e2e.running import until, up
+from tests.waiting import deadline
 
 FILES = [one.content for one in samples() if one.identity and not one.name.startswith("ct/")]
 """Real files of many kinds; one instance is there twice."""
@@ -46,8 +47,8 @@ class Feeds:
         return differences(expected, self.world.all("ImagingStudy"))
 
     def agree(self, seconds=90):
-        deadline = time.monotonic() + seconds
-        while (wrong := self.wrong()) and time.monotonic() < deadline:
+        end = deadline(seconds)
+        while (wrong := self.wrong()) and time.monotonic() < end:
             time.sleep(0.5)
         assert wrong == []
         self.world.settle()

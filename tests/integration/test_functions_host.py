@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueServiceClient
 
 from local.processes import Child, running
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 LEASE = 2
@@ -118,14 +119,6 @@ class Host:
             ]
         except ResourceNotFoundError:
             return []
-
-
-def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.03)
-    return found
 
 
 def answers_at(url: str) -> bool:
@@ -340,7 +333,7 @@ def test_messages_of_a_killed_host_come_back_after_their_lease(azurite: str, tmp
 def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(azurite: str, tmp_path: Path) -> None:
     with sample(tmp_path, azurite) as stopped:
         answers: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{stopped.url}/api/slow", timeout=20)))
+        asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{stopped.url}/api/slow", timeout=80)))
         stopped.order(n="present", seconds=2)
         until(lambda: stopped.notes("present", "begun"))
         asking.start()
@@ -348,7 +341,7 @@ def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(azurite: str, t
         stopped.process.send_signal(signal.SIGTERM)
         until(lambda: not answers_at(stopped.url))
         stopped.order(n="late")
-        assert stopped.process.wait(15) == 0
+        assert stopped.process.wait(60) == 0
         asking.join()
         assert answers[0].text == "done"
         assert stopped.notes("present", "done")

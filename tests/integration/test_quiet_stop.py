@@ -43,7 +43,7 @@ def test_a_graceful_stop_is_quiet_though_the_app_never_closes_its_clients(azurit
         url = f"{fhir_embedded}/metadata"
         assert httpx.get(f"{address}/api/open", params={"url": url}).text == "200"
         process.send_signal(how)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=80)
     finally:
         process.kill()
     assert process.returncode == 0

@@ -18,6 +18,7 @@ from local.azurite import ACCOUNT, azurite
 from local.storage_events import Disorder, StorageEvents
 from sync.events import Sources, parse_message
 from sync.model import Action
+from tests.waiting import deadline
 
 
 class Taps:
@@ -58,8 +59,8 @@ async def world(logged, **options):
 async def messages(queue, expected, seconds=10):
     """The decoded messages, once there are as many as expected and then no more."""
     found = []
-    deadline = time.monotonic() + seconds
-    while len(found) < expected and time.monotonic() < deadline:
+    end = deadline(seconds)
+    while len(found) < expected and time.monotonic() < end:
         found += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
     await asyncio.sleep(0.1)
     found += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
@@ -68,9 +69,9 @@ async def messages(queue, expected, seconds=10):
 
 
 async def until(true, seconds=10):
-    deadline = time.monotonic() + seconds
+    end = deadline(seconds)
     while not true():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < end
         await asyncio.sleep(0.001)
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -18,16 +17,9 @@ from azure.storage.queue import QueueServiceClient
 from local.processes import StartError
 from local.supervision import Supervised
 from tests.integration.stand_ins.up import host
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(true, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
-    return found
 
 
 def alive(pid):
@@ -116,14 +108,14 @@ def test_a_killed_host_comes_back_on_its_port(running):
 def test_nothing_is_left_behind(sent, status):
     with up() as (process, addresses):
         process.send_signal(sent)
-        assert process.wait(15) == status
+        assert process.wait(60) == status
         until(lambda: not any(alive(pid) for pid in addresses["pids"].values()))
 
 
 def test_a_lost_storage_ends_the_world_and_is_named():
     with up() as (process, addresses):
         os.kill(addresses["pids"]["azurite"], signal.SIGKILL)
-        assert process.wait(15) == 1
+        assert process.wait(60) == 1
 
 
 def test_a_proxy_before_the_storage_is_what_everything_is_told_of():
@@ -133,7 +125,7 @@ def test_a_proxy_before_the_storage_is_what_everything_is_told_of():
         told = httpx.get(addresses["api"]).json()["environment"]["AzureWebJobsStorage"]
         assert told == addresses["storage"]
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in listed.splitlines() if addresses["env"]["AzureWebJobsStorage"][-60:] in line]
 
