@@ -14,7 +14,7 @@ from uuid import UUID
 from sync.config import MappingSettings
 from sync.dicom.attributes import items
 from sync.mapping.terminology import IDENTIFIER_TYPE, MEDICAL_RECORD_NUMBER, PATIENT_IDENTIFIER_TYPES
-from sync.mapping.values import Findings, filled, one_text, system_uri
+from sync.mapping.values import Findings, coding, filled, one_text, system_uri
 from sync.model import Attributes, Resource, digest
 
 UNKNOWN_ISSUER = "urn:dicom-fhir-sync:issuer:"
@@ -148,3 +148,16 @@ def identifier(value: str, issuer: Issuer, type_code: str, *, use: str | None = 
 def first_item(attributes: Attributes, keyword: str) -> Attributes:
     """Item 1 of a sequence, empty when there is none."""
     return next(iter(items(attributes, keyword)), {})
+
+
+def coded_identifier(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
+    """
+    System and value of an identifier that DICOM writes as a code (PS3.3 10.1.1, Person Identification Macro).
+
+    The value is what the file has: the blanks that FHIR forbids within a code may tell two people apart.
+    """
+    stated = coding(item, keyword, settings, findings) or {}
+    if "code" not in stated:
+        return None
+    exact = one_text(item, "CodeValue", findings) or one_text(item, "LongCodeValue", findings)
+    return filled({"system": stated.get("system"), "value": exact or stated["code"]})

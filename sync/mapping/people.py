@@ -14,8 +14,9 @@ from typing import NamedTuple
 from sync.config import MappingSettings
 from sync.dicom.attributes import first_text, items, texts
 from sync.mapping.agreement import Witnesses
+from sync.mapping.identifiers import coded_identifier
 from sync.mapping.names import printable_name
-from sync.mapping.values import Findings, coding, filled, one_text
+from sync.mapping.values import Findings, filled, one_text
 from sync.model import Attributes, Resource
 
 
@@ -57,13 +58,13 @@ def _person(
     codes = items(item, keyword)
     if len(codes) > 1:
         findings.note(keyword, "value.multiple", "first value used")
-    code = (coding(codes[0], keyword, settings, findings) if codes else None) or {}
-    display = printable_name(name, role.names, findings) or code.get("display")
-    identifier = None
-    if "code" in code:
-        institution = one_text(item, "InstitutionName", findings)
-        assigner = {"display": institution} if institution else None
-        identifier = filled({"system": code.get("system"), "value": code["code"], "assigner": assigner})
+    display = printable_name(name, role.names, findings)
+    identifier = coded_identifier(codes[0], keyword, settings, findings) if codes else None
+    if display is None and codes:
+        display = one_text(codes[0], "CodeMeaning", findings)
+    institution = one_text(item, "InstitutionName", findings) if identifier else None
+    if identifier and institution:
+        identifier = {**identifier, "assigner": {"display": institution}}
     if identifier is None and display is None:
         return None
     return filled({"type": "Practitioner", "identifier": identifier, "display": display})

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sync.dicom.attributes import ENCAPSULATED_PDF, items
 from sync.mapping.content import name_of
-from sync.mapping.identifiers import first_item
+from sync.mapping.identifiers import coded_identifier, first_item
 from sync.mapping.measurements import build_measurements
 from sync.mapping.names import printable_name
 from sync.mapping.narrative import conclusion_codes, conclusions, narrative
@@ -21,8 +21,8 @@ from sync.mapping.source import Source, dicom_uid
 from sync.mapping.statuses import document_status, predecessors
 from sync.mapping.terminology import DIAGNOSTIC_IMAGING, URI_SYSTEM
 from sync.mapping.timestamps import instant
-from sync.mapping.values import coding, filled, first, one_text, text
-from sync.model import Attributes, Resource
+from sync.mapping.values import filled, first, one_text, text
+from sync.model import Resource
 
 _DOC_STATUS = {"final": "final", "amended": "amended", "preliminary": "preliminary", "partial": "preliminary"}
 """DiagnosticReport.status -> DocumentReference.docStatus."""
@@ -102,22 +102,16 @@ def _verifiers(source: Source) -> list[Resource]:
     for observer in items(source.attributes, "VerifyingObserverSequence"):
         raw = first(observer, "VerifyingObserverName", source.findings)
         name = printable_name(raw, "VerifyingObserverName", source.findings)
-        code = _identification(observer, source)
-        identifier = filled({"system": code.get("system"), "value": code["code"]}) if "code" in code else None
+        keyword = "VerifyingObserverIdentificationCodeSequence"
+        stated = first_item(observer, keyword)
+        identifier = coded_identifier(stated, keyword, source.settings, source.findings) if stated else None
         if not name and identifier is None:
             continue
-        display = name or code.get("display")
+        display = name or one_text(stated, "CodeMeaning", source.findings)
         shown = filled({"type": "Practitioner", "identifier": identifier, "display": display})
         if shown not in verifiers:
             verifiers.append(shown)
     return verifiers
-
-
-def _identification(observer: Attributes, source: Source) -> Resource:
-    """(0040,A088) Verifying Observer Identification Code; empty when there is none."""
-    keyword = "VerifyingObserverIdentificationCodeSequence"
-    stated = first_item(observer, keyword)
-    return (coding(stated, keyword, source.settings, source.findings) if stated else None) or {}
 
 
 def build_reference(source: Source, report: Resource | None) -> Resource:

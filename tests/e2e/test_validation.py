@@ -1,11 +1,13 @@
 """What we may write passes the validator of a real server, also where no file at hand says so."""
 
+from dataclasses import replace
+
 from sync.config import HeaderLimits, MappingSettings
 from sync.dicom.header import parse_header
 from sync.mapping.bundle import build_bundle
 from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.terminology import CODING_SCHEMES, MODALITIES
-from sync.model import LedgerRow, ObjectKey
+from sync.model import LedgerRow, ObjectKey, ObjectRef
 from tests import reports
 from tests.e2e.files import errors
 from tests.headers import CORPUS
@@ -70,6 +72,54 @@ def test_what_reports_make_is_valid(hapi_world):
     assert {each["resourceType"] for each in made} == {"Observation", "DiagnosticReport", "DocumentReference"}
     faults = {each["id"]: found for each in made if (found := errors(hapi_world.fhir, each))}
     assert faults == {}
+
+
+def test_every_level_of_detail_and_every_address_is_valid(hapi_world):
+    code = {"CodeValue": ["35321007"], "CodingSchemeDesignator": ["SCT"], "CodeMeaning": ["FDG"]}
+    tracer = {
+        "RadiopharmaceuticalCodeSequence": [code],
+        "RadionuclideCodeSequence": [{"CodeValue": ["C-111A1"], "CodingSchemeDesignator": ["SRT"]}],
+        "RadionuclideTotalDose": ["213500000"],
+        "RadionuclideHalfLife": ["6586.2"],
+        "RadiopharmaceuticalStartTime": ["0900"],
+    }
+    numbers = ("KVP", "ExposureTime", "Exposure", "XRayTubeCurrent", "CTDIvol", "MagneticFieldStrength", "EchoTime")
+    numbers += ("RepetitionTime", "InversionTime", "FlipAngle", "TransducerFrequency", "PulseRepetitionFrequency")
+    stated = {
+        **{keyword: ["7.5"] for keyword in (*numbers, "SliceThickness")},
+        "AcquisitionTime": ["1000"],
+        "BurnedInAnnotation": ["NO"],
+        "ContrastBolusAgent": ["Iomeprol"],
+        "ConvolutionKernel": ["Br40", "3"],
+        "EnergyWindowInformationSequence": [
+            {"EnergyWindowRangeSequence": [{"EnergyWindowLowerLimit": ["126"], "EnergyWindowUpperLimit": ["154"]}]}
+        ],
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "InstitutionName": ["Klinik"],
+        "NumberOfFrames": ["3"],
+        "PatientSize": ["1.785"],
+        "PatientWeight": ["81.4"],
+        "PixelSpacing": ["0.7", "0.6"],
+        "RadiopharmaceuticalInformationSequence": [tracer],
+        "ScanningSequence": ["GR"],
+        "SequenceVariant": ["SP", "SK"],
+        "SeriesType": ["DYNAMIC", "IMAGE"],
+        "TransducerType": ["LINEAR"],
+        "UltrasoundColorDataPresent": [1],
+        "Units": ["BQML"],
+        "ViewPosition": ["MLO"],
+    }
+    source = ObjectRef(account="images", container="dicom", name="a b/1.dcm")
+    rows = [
+        replace(row(n, key=str(n), series=f"1.2.{n}", Modality=[modality], **stated), source=source)
+        for n, modality in enumerate(("CT", "MR", "MG", "US", "PT", "NM"), 1)
+    ]
+    everything = MappingSettings(detail="full", blob_url="https://images.blob.core.windows.net", blob_names=True)
+    bundle, _ = build_bundle(STUDY, rows, everything)
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    kinds = [each["resourceType"] for each in resources]
+    assert kinds == ["Patient", "Endpoint", "ImagingStudy", "Observation", "Observation"]
+    assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
 
 
 REPORT_FOLDERS = ("PySkinDose/*", "highdicom/sr_*", "pydicom/test_files/reportsi.dcm", "pydicom/test_files/test-SR.dcm")

@@ -1,12 +1,15 @@
 """The same instances give the same bytes: in any order, any number of times, however they are spread over objects."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
 from sync.mapping.patient import build_patient
 from sync.mapping.resource import canonical
-from sync.model import PatientRow, StudyRef
+from sync.model import ObjectRef, PatientRow, StudyRef
 from tests.mapping_rows import SETTINGS, STUDY, row
 
 FEW = st.sampled_from([[], ["A"], ["B"], ["A", "B"]])
@@ -15,10 +18,21 @@ SCHEME = st.fixed_dictionaries(
 )
 CODE = st.fixed_dictionaries({"CodeValue": FEW, "CodingSchemeDesignator": FEW})
 PERSON = st.fixed_dictionaries({"PersonIdentificationCodeSequence": st.lists(CODE, max_size=1)})
+ALL = MappingSettings(detail="full", blob_url="https://images.blob.core.windows.net", blob_names=True)
+NUMBERS = st.sampled_from([["1"], ["1.50"], ["x"], []])
+ADMINISTERED = st.fixed_dictionaries({"RadionuclideTotalDose": NUMBERS, "RadiopharmaceuticalStartTime": NUMBERS})
+
+
+def stored(number, container, key, **said):
+    source = ObjectRef(account="images", container=container, name=key)
+    return replace(row(number, key=key, **said), source=source)
+
+
 ROWS = st.lists(
     st.builds(
-        row,
+        stored,
         st.integers(1, 6),
+        container=st.sampled_from(["one", "two"]),
         series=st.sampled_from(["1.2.1", "1.2.2"]),
         order=st.sampled_from(["2024-01-01", "2024-01-02"]),
         key=st.integers(0, 10**6).map(str),
@@ -26,7 +40,7 @@ ROWS = st.lists(
         IssuerOfPatientID=FEW,
         PatientName=FEW,
         StudyDescription=FEW,
-        Modality=st.sampled_from([["CT"], ["MR"], ["SR"], []]),
+        Modality=st.sampled_from([["CT"], ["MR"], ["SR"], ["PT"], []]),
         StudyDate=st.sampled_from([["20240117"], ["20240118"], []]),
         SeriesDate=st.sampled_from([["20240117"], ["20240118"], []]),
         SeriesTime=st.sampled_from([["1015"], ["0800"], []]),
@@ -39,6 +53,17 @@ ROWS = st.lists(
         DeviceSerialNumber=FEW,
         CodingSchemeIdentificationSequence=st.lists(SCHEME, max_size=1),
         SpecimenDescriptionSequence=st.lists(st.fixed_dictionaries({"SpecimenIdentifier": FEW}), max_size=2),
+        KVP=NUMBERS,
+        SliceThickness=NUMBERS,
+        PixelSpacing=st.sampled_from([["1", "2"], ["2", "1"], []]),
+        PatientWeight=NUMBERS,
+        ContrastBolusAgent=FEW,
+        EchoTime=NUMBERS,
+        SharedFunctionalGroupsSequence=st.lists(
+            st.fixed_dictionaries({"CTXRayDetailsSequence": st.just([{"KVP": ["7"]}])}), max_size=1
+        ),
+        RadiopharmaceuticalInformationSequence=st.lists(ADMINISTERED, max_size=2),
+        AcquisitionTime=st.sampled_from([["10"], ["1130"], []]),
         ImageLaterality=st.sampled_from([["L"], ["R"], []]),
         AnatomicRegionSequence=st.sampled_from([[], [{"CodeMeaning": ["Knee"]}], [{"CodeMeaning": ["Foot"]}]]),
     ),
@@ -53,9 +78,10 @@ ROWS = st.lists(
 def test_permutation_and_repetition_change_no_byte(rows, random, repeats):
     again = [*rows, *(random.choice(rows) for _ in range(repeats))]
     random.shuffle(again)
-    (one, found), (other, found_again) = build_bundle(STUDY, rows, SETTINGS), build_bundle(STUDY, again, SETTINGS)
-    assert canonical(one) == canonical(other)
-    assert found == found_again
+    for chosen in (SETTINGS, ALL):
+        (one, found), (other, found_again) = build_bundle(STUDY, rows, chosen), build_bundle(STUDY, again, chosen)
+        assert canonical(one) == canonical(other)
+        assert found == found_again
 
 
 PATIENT_ROWS = st.lists(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sync.config import MappingSettings
 from sync.dicom.attributes import EXTRACTED
+from sync.dicom.detail import groups_in_detail, rows_in_detail
 from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef
@@ -74,7 +75,7 @@ def values_of(attribute):
     return st.lists(items_of(attribute.children), max_size=2) if attribute.vr == "SQ" else PLAIN
 
 
-ATTRIBUTES = items_of(EXTRACTED)
+ATTRIBUTES = items_of((*rows_in_detail("", "full"), *groups_in_detail("full")))
 SETTINGS = st.sampled_from(
     [
         MappingSettings(),
@@ -87,6 +88,7 @@ SETTINGS = st.sampled_from(
             patient_species=True,
             coding_schemes={"CT": "urn:oid:1.2.7"},
             patient_system="",
+            detail="full",
         ),
     ]
 )
@@ -120,7 +122,8 @@ def test_any_attributes_make_a_valid_bundle_without_empty_elements(said, mapping
             assert re.fullmatch(r"\d{4}(-\d\d(-\d\d(T[\d:.]+([+-]\d\d:\d\d))?)?)?", leaf), path
         if path[-1] == "system":
             assert re.match(r"(https?://|urn:)\S+", leaf), path
-    assert bundle["entry"][-1]["resource"]["numberOfInstances"] == len(said)
+    [study] = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "ImagingStudy"]
+    assert study["numberOfInstances"] == len(said)
 
 
 FULL = MappingSettings(

@@ -57,7 +57,8 @@ _MAX_DEPTH = 32
 _LONGEST_INTEGER = 128
 """Bits; no value of a VR has more, and Python writes longer ones in quadratic time."""
 _EXACT = 2.0**53
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_INTEGER = re.compile(r"[+-]?\d{1,20}")
+"""Of 64 bits at most, as UV and SV have."""
 _GROUPS = ("alphabetic", "ideographic", "phonetic")
 
 _MALFORMED: Flaw = ("value.malformed", "omitted")
