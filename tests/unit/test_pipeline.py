@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sync.delivery.handlers import handle_study_message
-from sync.errors import Contention, SourceChanged, SourceGone, SourceUnavailable
+from sync.errors import Contention, SourceArchived, SourceChanged, SourceGone, SourceUnavailable
 from sync.events import study_message
 from sync.model import Action, Change, Ingested, Projected
 from sync.pipeline import project_study
@@ -308,3 +308,44 @@ async def test_a_study_that_loses_every_race_is_given_up_for_now(w):
     w.store.dirty.delete = always_later
     with pytest.raises(Contention):
         await w.project()
+
+
+# Archived
+
+
+def archive(w, name):
+    async def archived(ref, **asked):
+        raise SourceArchived("BlobArchived")
+
+    etag = w.store.objects._blobs[w.ref(name)].etag
+
+    async def still(ref):
+        return etag
+
+    w.store.objects.read, w.store.objects.etag = archived, still
+    return Change(object=w.ref(name), action=Action.CREATED)
+
+
+async def test_what_is_known_of_an_object_holds_when_it_is_archived(w):
+    await w.ingest(w.put("a"))
+    assert await w.ingest(archive(w, "a"), redelivered=True) is Ingested.REPEAT
+    assert await ledger(w) == {w.ref("a").key}
+
+
+async def test_an_object_that_changed_before_it_was_archived_is_told(w):
+    await w.ingest(w.put("a"))
+    w.put("a", sop="2.25.101")
+    with pytest.raises(SourceArchived):
+        await w.ingest(archive(w, "a"), redelivered=True)
+
+
+async def test_an_object_that_was_never_read_is_told_when_it_is_archived(w):
+    w.put("a")
+    with pytest.raises(SourceArchived):
+        await w.ingest(archive(w, "a"), redelivered=True)
+
+
+async def test_an_object_that_could_not_be_read_is_told_when_it_is_archived(w):
+    await w.ingest(w.put("a", UNREADABLE))
+    with pytest.raises(SourceArchived):
+        await w.ingest(archive(w, "a"), redelivered=True)

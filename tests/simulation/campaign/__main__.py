@@ -18,8 +18,8 @@ from tests.simulation.campaign.explained import EXPLAINED
 from tests.simulation.campaign.mutation import Mutation, modules, mutations
 from tests.simulation.campaign.plugin import FILE, VARIABLE
 
-_TESTS_EXIT = 1
-"""Exit code of pytest when a test failed; others mean that it could not run."""
+_COULD_NOT_RUN = (4, 5)
+"""Exit codes of pytest that say nothing of the mutant: wrong arguments, no tests."""
 
 _OF_PACKAGE = {
     "sync.projection": ("tests/unit/projection",),
@@ -71,10 +71,20 @@ def _outcome(mutation: Mutation, *, quick: bool) -> str:
         file = Path(folder) / "mutated.py"
         file.write_text(mutation.make(), encoding="utf-8")
         for tests in _tests_of(mutation.module):
-            told = _test(tests, {VARIABLE: mutation.module, FILE: str(file)})
-            if told < 0 or told == _TESTS_EXIT:
+            if is_noticed(_test(tests, {VARIABLE: mutation.module, FILE: str(file)})):
                 return "tests"
     return "SURVIVED"
+
+
+def is_noticed(exit_code: int) -> bool:
+    """
+    Tell whether tests noticed a mutant: they failed, could not be imported, broke pytest, or the process was killed.
+
+    Without a mutant the same tests pass, so each of these is the mutant's doing.
+    """
+    if exit_code in _COULD_NOT_RUN:
+        raise SystemExit(f"pytest could not run the tests ({exit_code})")
+    return exit_code != 0
 
 
 def _tests_of(module: str) -> tuple[tuple[str, ...], ...]:

@@ -111,3 +111,15 @@ async def test_neither_names_nor_reasons_that_are_none_reach_the_log(w, lost, ca
 
 async def test_without_a_container_there_is_nothing_to_do(w):
     await recover_if_any(None, SOURCES, w.services)
+
+
+async def test_a_blob_that_goes_before_it_is_read_holds_nothing_up(w, lost):
+    lost.blobs = {"1": "", "2": json.dumps([event(w.put("a")) | WHY])}
+    read = lost.read
+
+    async def gone(name, most):
+        return None if name == "1" else await read(name, most)
+
+    lost.read = gone
+    assert await recover(w, lost) == 1
+    assert w.dead_letters() == []

@@ -258,3 +258,21 @@ async def test_a_replay_covers_everything_or_some_days(world):
     world.orthanc.log[2]["Date"] = "20251231T235959"
     start = world.clock.now().replace(year=2026, month=1, day=1)
     assert await replayed(world, start=start, end=start + timedelta(days=2)) == ["b"]
+
+
+async def test_a_list_that_does_not_come_is_no_comparison(world):
+    for name, sop in (("a", 1), ("b", 2)):
+        world.orthanc.store(name, instance(1, sop))
+    await world.read()
+    world.orthanc.delete("b")
+    listing, world.orthanc.held = world.orthanc.held, unavailable
+    await world.read()
+    assert world.position()["error"] == "source.unavailable"
+    world.orthanc.held = listing
+    await world.read()
+    assert world.held() == {uid(1, 1, 1)}
+
+
+async def unavailable():
+    raise SourceUnavailable("503")
+    yield

@@ -424,3 +424,14 @@ async def test_what_a_run_counted_is_kept_with_the_position(world):
     await read_dicom_feed(world.services)
     cursor = await world.services.cursors.read(dicom_cursor(world.service.account))
     assert cursor.value.position["counts"]["object.synced"] == 1
+
+
+async def test_a_run_that_finds_nothing_forgets_no_sequence(world):
+    world.service.store(instance(1, 1))
+    await read(world)
+    read_up_to = position(world)["sequence"]
+    assert read_up_to > 0
+    for _ in range(4):
+        world.clock.advance(OVERLAP.total_seconds() * 2)
+        await read(world)
+    assert position(world)["sequence"] == read_up_to

@@ -148,3 +148,12 @@ async def test_a_study_created_by_another_system_while_ours_is_gone_is_adopted(w
     await w.arrive("a")
     assert w.imaging_study() is None
     assert w.server.peek("ImagingStudy", "ris-7")["numberOfInstances"] == 1
+
+
+async def test_a_second_study_of_others_does_not_unsettle_the_one_that_was_adopted(w):
+    w.create(ehr_study("ris-7"))
+    await w.arrive("a")
+    w.create(ehr_study("ris-8"))
+    await w.replay()
+    assert w.dead_letters() == []
+    assert w.projection().fhir_id == "ris-7"

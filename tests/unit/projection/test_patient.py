@@ -2,7 +2,7 @@
 
 from sync.model import Finding
 from sync.testing.fhir import MemoryFhirServer
-from tests.worlds import OTHER, MemoryWorld, ehr_patient, other_ids, patient_of, rows, subject
+from tests.worlds import OTHER, MemoryWorld, cast_patient, ehr_patient, other_ids, patient_of, rows, subject
 
 # Of another system
 
@@ -210,3 +210,11 @@ async def test_findings_about_the_patient_outlast_a_change_that_is_not_about_it(
     await w.arrive("b", sop="2.25.101", PatientSex="M")
     assert before
     assert before <= set(w.projection().findings)
+
+
+async def test_a_patient_that_dicom_cast_made_is_linked():
+    w = MemoryWorld(cast_patient_system="none")
+    w.create(cast_patient("cast-p"))
+    await w.arrive("a")
+    assert subject(w) == "cast-p"
+    assert w.patient() is None

@@ -341,3 +341,16 @@ class _AnswerLost:
             self._lost = True
             raise FhirUnavailable("no answer")
         return answer
+
+
+async def test_a_study_whose_first_attempt_and_whose_removal_died_comes_back_if_others_refer_to_it(w):
+    """Its record says nothing but that an attempt began: FHIR's history has what the dead removal deleted."""
+    await w.ingest(w.put("a"))
+    await w.project_and_die()
+    assert (w.projection().finished, w.projection().instances) == (False, 0)
+    await w.ingest(w.delete("a"))
+    w.erase("ImagingStudy", study_id(STUDY))
+    refers = {"reference": f"ImagingStudy/{study_id(STUDY)}"}
+    w.create({"resourceType": "Task", "id": "t", "status": "draft", "intent": "order", "focus": refers})
+    await w.project(redelivered=True)
+    assert w.imaging_study()["status"] == "cancelled"
