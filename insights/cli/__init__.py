@@ -22,7 +22,11 @@ COMMANDS = {
         "Show one patient over time: problems, operations, medication, studies, reports, measurements.",
         True,
     ),
-    "similar": ("insights.cli.similar:similar", "Tell how patients like one were treated, and how it went on.", True),
+    "similar": (
+        "insights.cli.similar:similar",
+        "Show how patients similar to one were treated, and their outcomes.",
+        True,
+    ),
     "feedback": (
         "insights.cli.feedback:app",
         "Feedback to a reader: what was said, what was found.",

@@ -1,4 +1,4 @@
-"""``python -m sync cohort``: who is in, how many dropped out and why, and an extract about those who are in."""
+"""``python -m sync cohort``: the members of a cohort, the funnel of exclusions, and an extract about the members."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def check(
     file: DefinitionFile,
     *,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Also whether the data uses its code systems.")
+        Path | None, typer.Option("--data", metavar="DIR", help="Also check whether this data uses its code systems.")
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Write the question as SQL to standard output.")] = False,
 ) -> None:
     """
-    Check a definition, say it in words, and run the tests in it.
+    Check a definition, print it in words, and run the tests in it.
 
     **Examples**
 
@@ -55,11 +55,11 @@ def check(
 
     **Exit codes**
 
-    - 0: it is sound, and its tests pass
+    - 0: the definition is valid, and its tests pass
 
-    - 1: a test of it fails
+    - 1: one of its tests fails
 
-    - 2: it is wrong; line and column are named
+    - 2: the definition is invalid; line and column are named
     """
     from insights.cohort.answer import check_systems  # noqa: PLC0415 -- loaded when the command runs
     from insights.cohort.examples import run_tests  # noqa: PLC0415
@@ -108,12 +108,12 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")] = False,
 ) -> None:
     """
-    Run a definition on collected data: the funnel, and rows about members if they are asked for.
+    Run a definition on collected data: the funnel, and with `--rows` rows about the members.
 
     Only counts are written unless `--rows` is given; counts below `DICOM_SYNC_MINIMUM_CELL` (11), and differences
     between steps below it, are hidden. Rows are de-identified: pseudonyms and shifted dates under a key, hashed UIDs,
-    no free text, ages from 90 on as one. `manifest.json` names everything that the results depend on: the same input
-    gives the same bytes. What is written: docs/cohorts.md.
+    no free text, ages of 90 and above as one group. `manifest.json` names everything that the results depend on: the
+    same input gives the same bytes. Output files: docs/cohorts.md.
 
     **Examples**
 
@@ -156,9 +156,9 @@ def dummy(
     each: Annotated[int, typer.Option(min=1, metavar="N", help="Patients of each branch.")] = 20,
 ) -> None:
     """
-    Write synthetic patients for every branch of a definition, to try it where no data is.
+    Write synthetic patients for every branch of a definition, to try it without data.
 
-    One group meets everything; for each criterion one fails it alone, and one cannot be decided on it alone.
+    One group meets all criteria; for each criterion, one group fails only that one, and one cannot be decided on it.
 
     **Examples**
 
@@ -168,7 +168,7 @@ def dummy(
 
     - 0: the files are written
 
-    - 2: the definition is wrong, or the folder exists; nothing was written
+    - 2: the definition is invalid, or the folder exists; nothing was written
     """
     from insights.cohort.examples import dummy as dummy_patients  # noqa: PLC0415 -- loaded when the command runs
     from insights.cohort.examples import write_ndjson  # noqa: PLC0415
@@ -192,7 +192,7 @@ def diff(
     other: Annotated[Path, typer.Argument(metavar="B", help="Later results.", show_default=False)],
 ) -> None:
     """
-    Tell what differs between two results, and between what they were made of.
+    List the differences between two results and between their inputs.
 
     **Examples**
 
@@ -202,7 +202,7 @@ def diff(
 
     - 0: nothing differs
 
-    - 1: something does
+    - 1: something differs
 
     - 2: a folder has no results
     """
@@ -234,7 +234,7 @@ def lock(
 
     - 0: the lock file is written
 
-    - 2: the definition is wrong, or the server refuses an expression
+    - 2: the definition is invalid, or the server refuses an expression
 
     - 3: the server did not answer
     """

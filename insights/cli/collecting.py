@@ -61,7 +61,7 @@ def collect(
     ] = None,
     since: Annotated[
         Since | None,
-        typer.Option(help="Only what changed since the last time; the folder of --ndjson holds only that."),
+        typer.Option(help="Only changes since the last collection; with --ndjson: the folder holds only these."),
     ] = None,
     paging: Annotated[bool, typer.Option("--paging", help="Search page by page, without trying $export.")] = False,
     view: Annotated[
@@ -73,16 +73,16 @@ def collect(
     """
     Collect FHIR resources as flat tables for cohorts and other questions.
 
-    Only the columns that views read are kept: no names, no addresses. The tables are in `DIR/tables.duckdb`; which
-    there are: docs/tables.md. A full collection takes the place of the former when it is whole; a refresh is one
-    transaction. After a kill, repeat the command: what was downloaded or loaded is not again. Deleted resources are
-    found by the service's own list of them, else by listing the ids of what is there; it says which.
+    Only the columns that views read are kept: no names, no addresses. The tables are in `DIR/tables.duckdb`; see
+    docs/tables.md. A full collection replaces the previous one once it is complete; a refresh is one transaction. After
+    a crash, repeat the command: it continues with what is missing. Deleted resources are found by the service's own
+    list of them, else by listing all ids; the output says which.
 
     **Examples**
 
     - from the FHIR service, by `$export` or page by page: `python -m sync collect data`
 
-    - only what changed since: `python -m sync collect data --since last`
+    - only changes since the last time: `python -m sync collect data --since last`
 
     - a Bulk Data export: `python -m sync collect data --ndjson export/`
 
@@ -90,7 +90,7 @@ def collect(
 
     - 0: the tables are complete
 
-    - 2: wrong usage, setting, view or file; the former tables stay
+    - 2: wrong usage, setting, view or file; the previous tables stay
 
     - 3: the FHIR service did not answer; repeat the command
     """

@@ -15,7 +15,7 @@ from insights.cli.reporting import command, console
 def similar(
     patient: Annotated[str, typer.Argument(metavar="PATIENT", help="Id of the Patient in FHIR.", show_default=False)],
     *,
-    rule: Annotated[Path, typer.Option(metavar="FILE", help="Who is similar, YAML.", show_default=False)],
+    rule: Annotated[Path, typer.Option(metavar="FILE", help="The rule: who is similar, YAML.", show_default=False)],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")] = Path("data"),
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results too: text, rows and a drawing.")
@@ -24,12 +24,12 @@ def similar(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")] = False,
 ) -> None:
     """
-    Tell how patients like one were treated, and how it went on.
+    Show how patients similar to one were treated, and their outcomes.
 
-    Similar is what the rule says, criterion by criterion; nothing is weighed. The funnel, curves of Kaplan and Meier
-    with intervals and numbers at risk, the log-rank test, and how alike the groups are. No row about a person leaves,
-    groups below `DICOM_SYNC_MINIMUM_CELL` (11) are pooled, and it is noted who asked about whom. It is not causal. How
-    to write a rule: docs/similar.md.
+    The rule defines similarity, criterion by criterion, without weights. Output: the funnel, Kaplan-Meier curves with
+    intervals and numbers at risk, the log-rank test, and the balance of the groups. No row about a person is written,
+    groups below `DICOM_SYNC_MINIMUM_CELL` (11) are pooled, and each query is audited. The result is not causal. How to
+    write a rule: docs/similar.md.
 
     **Examples**
 
@@ -37,11 +37,11 @@ def similar(
 
     **Exit codes**
 
-    - 0: curves are shown
+    - 0: the curves are shown
 
     - 1: too few similar people are followed; the funnel is shown, no curve
 
-    - 2: the rule, the data or a setting is wrong, or there is no such patient; nothing was written
+    - 2: the rule, the data or a setting is invalid, or the patient is unknown; nothing was written
     """
     from insights.errors import Withheld  # noqa: PLC0415 -- loaded when the command runs
     from insights.settings import InsightsSettings  # noqa: PLC0415

@@ -27,21 +27,26 @@ def timeline(
     fhir: Annotated[
         str | None, typer.Option(metavar="URL", help="FHIR service; without it that of `DICOM_SYNC_FHIR_URL`.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page to a file, for you only.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table to a file, for you only.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the page to a file that only you can read.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table to a file that only you can read.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Mark what was written since.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Mark what was written to FHIR since this day."),
     ] = None,
-    study: Annotated[str, typer.Option(metavar="UID", help="Mark priors of this study; else of the latest.")] = "",
+    study: Annotated[str, typer.Option(metavar="UID", help="Mark priors of this study; default: of the latest.")] = "",
     viewer: Annotated[str, typer.Option(metavar="URL", help="Address of the viewer, with {uid} for the study.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON to standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write everything as JSON to standard output.")] = False,
 ) -> None:
     """
     Show one patient over time: problems, operations, medication, studies, reports, measurements.
 
-    All Patients that are linked to it are asked for too, by eight searches at once. A search that fails is a lane that
-    is marked, never a gap. What one sees: docs/timeline.md.
+    Linked Patients are included. Eight searches run at once; if one fails, its lane is marked and never looks empty.
+    How to read it: docs/timeline.md.
 
     **Examples**
 
@@ -51,7 +56,7 @@ def timeline(
 
     **Exit codes**
 
-    - 0: everything is there
+    - 0: complete
 
     - 1: a lane is missing or cut short; the rest is shown
 
