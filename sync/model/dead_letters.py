@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sync.errors import SyncError
+from sync.model.timestamps import Timestamp
 
 
 class SubjectKind(enum.Enum):
@@ -67,8 +68,8 @@ class DeadLetterEntry:
     kind: SubjectKind
     subject: str
     code: str
-    first_at: datetime
-    last_at: datetime
+    first_at: Timestamp
+    last_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

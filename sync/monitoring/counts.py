@@ -1,13 +1,12 @@
 """
 Current counts: queued and dirty studies and their age, studies in FHIR, dead letters. Takes bounded time.
 
-    read_figures   one page of a table  ->  exact, when that page is all; else the counts that were kept
-    keep_counts    some pages more, each time it is called; the end of the table  ->  new counts are kept
+    read_counts    one page of a table  ->  exact if that page is all; else the counts that were stored
+    store_counts   some more pages, each time it is called; the end of the table  ->  new counts are stored
 
-So a world of up to a thousand rows a table is counted exactly, and a larger one as of its last complete count: of a
-table that had more rows than a page when it was counted lately, no page is read at all. But for outstanding studies,
-which go as quickly as they come, and tell whether anything is left to do. A count cannot drift, for it is always
-counted anew; a crash repeats a few pages.
+So a table of up to a thousand rows is counted exactly, and a larger one as of its last complete count. A table that
+recently had more rows than a page is not read at all, except that of dirty studies: these come and go quickly, and
+decide whether any work is left. A count cannot drift, because it always starts from zero; a crash repeats a few pages.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from sync.errors import RemovalHeld
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
@@ -54,6 +55,8 @@ LATELY = timedelta(minutes=15)
 """Maximum age of a large table's count that is shown without reading the table; the timer counts far more often."""
 
 _LEASE = 120.0
+
+_TALLY = TypeAdapter(Tally)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,24 +263,11 @@ async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s:
         page = await s.tallies.page(table, tally.token)
         tally, pages = tally + page, pages + 1
         if tally.token is None:
-            return {"kept": {**_as_json(tally), "pages": pages, "at": s.clock.now().isoformat()}}
+            return {"kept": {**_TALLY.dump_python(tally, mode="json"), "pages": pages, "at": s.clock.now().isoformat()}}
     earlier = {"kept": position["kept"]} if "kept" in position else {}
-    return {**earlier, "walk": {**_as_json(tally), "pages": pages, "token": tally.token}}
-
-
-def _as_json(tally: Tally) -> dict[str, Any]:
-    return {
-        "counts": dict(tally.counts),
-        "oldest": tally.oldest.isoformat() if tally.oldest else None,
-        "groups": {code: group.as_json() for code, group in tally.groups.items()},
-    }
+    return {**earlier, "walk": {**_TALLY.dump_python(tally, mode="json"), "pages": pages}}
 
 
 def _tally_from(stored: Mapping[str, Any]) -> Tally:
-    """Inverse of `_as_json`."""
-    return Tally(
-        counts=stored.get("counts", {}),
-        oldest=timestamp_from(stored.get("oldest")),
-        groups={code: DeadLetterGroup.from_json(code, group) for code, group in stored.get("groups", {}).items()},
-        token=stored.get("token"),
-    )
+    """Return the tally that a cursor keeps, beside other fields; an empty one where it keeps none."""
+    return _TALLY.validate_python({"counts": {}, **stored})

@@ -17,7 +17,6 @@ from sync.model import (
     DeadLetterEntry,
     StudyEvent,
     StudyRef,
-    SubjectKind,
 )
 from sync.model.result_events import ResultEvent
 from sync.model.timestamps import Timestamp
@@ -130,32 +129,11 @@ NEWEST = 3
 class DeadLetterGroup:
     """The letters of one code: when the first of them came, and the newest few, newest first."""
 
-    oldest: datetime
+    oldest: Timestamp
     newest: tuple[DeadLetterEntry, ...]
 
     def __add__(self, other: DeadLetterGroup) -> DeadLetterGroup:
         return DeadLetterGroup(oldest=min(self.oldest, other.oldest), newest=_newest((*self.newest, *other.newest)))
-
-    def as_json(self) -> list[Any]:
-        """As a cursor keeps it."""
-        newest = [[e.kind.value, e.subject, e.first_at.isoformat(), e.last_at.isoformat()] for e in self.newest]
-        return [self.oldest.isoformat(), newest]
-
-    @classmethod
-    def from_json(cls, code: str, raw: Sequence[Any]) -> DeadLetterGroup:
-        """Inverse of `as_json`."""
-        oldest, newest = raw
-        entries = (
-            DeadLetterEntry(
-                kind=SubjectKind(kind),
-                subject=subject,
-                code=code,
-                first_at=datetime.fromisoformat(first),
-                last_at=datetime.fromisoformat(last),
-            )
-            for kind, subject, first, last in newest
-        )
-        return cls(oldest=datetime.fromisoformat(oldest), newest=tuple(entries))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +146,7 @@ class Tally:
     """
 
     counts: Mapping[str, int]
-    oldest: datetime | None = None
+    oldest: Timestamp | None = None
     """When the page's oldest row came, for outstanding studies and dead letters."""
     groups: Mapping[str, DeadLetterGroup] = field(default_factory=dict)
     """Of dead letters, by code."""
