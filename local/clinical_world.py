@@ -122,7 +122,7 @@ def in_order(resources: Iterable[Resource]) -> list[Resource]:
 
 
 def truth(world: Iterable[Person]) -> dict[str, Any]:
-    """Return what is true of people: members of the example's cohort, and the reads with their outcomes."""
+    """Return what is true of people: the members of the example cohort, and the reads with their outcomes."""
     members: dict[str, list[str]] = {"in": [], "undecided": []}
     cases, reads, table = Counter[str](), Counter[str](), Counter[str]()
     for one in world:

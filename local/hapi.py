@@ -1,5 +1,5 @@
 """
-A real HAPI FHIR JPA server for R4, in memory, built from Maven Central: the counterpart that Azure users resemble most.
+A real HAPI FHIR JPA server for R4, in memory, built from Maven Central: the open-source server closest to Azure's.
 
 `local/hapi/` holds its whole source: a pom, one class, a log configuration. It is built once into a folder named after
 the hash of these, so an old checkout and a new one do not disturb each other; an interrupted build leaves nothing half

@@ -89,7 +89,7 @@ class StorageClient:
 
     async def send(self, content: str) -> None:
         """
-        Put a message into the queue, to be kept for ever.
+        Put a message into the queue, without an expiry.
 
         Parameters
         ----------

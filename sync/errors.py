@@ -141,7 +141,7 @@ class EventsUnavailable(TransientError):
 
 
 class WebhookUnavailable(TransientError):
-    """The webhook of the alerts did not answer, or did not take the notice."""
+    """The webhook of the alerts did not answer, or refused the notice."""
 
     code = "alert.webhook"
     hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its shape; the notice is sent again for an hour."
@@ -333,21 +333,21 @@ class AccessRefused(SyncError):
 
 
 class RequestRefused(SyncError):
-    """What the caller of an HTTP function asks for is not understood, or is not there; nothing was done."""
+    """The request to an HTTP function is malformed, or its subject does not exist; nothing was done."""
 
     code = "request.malformed"
     hint = "See the documentation of this address."
 
 
 class BadReplay(PermanentError):
-    """The replay that was asked for cannot be; the detail names the field and what it should hold, never its value."""
+    """The requested replay is invalid; the detail names the field and what it should hold, never its value."""
 
     code = "replay.bad_request"
     hint = "Correct what the detail names; nothing was started."
 
 
 class ReplayTooLong(PermanentError):
-    """A replay takes longer than a function may, and cannot go on where it was."""
+    """A replay takes longer than a function may run, and cannot be resumed."""
 
     code = "replay.too_long"
     hint = "Run it as a command: python -m sync replay has the time that it takes."
@@ -390,7 +390,7 @@ class FeedMalformed(PermanentError):
 
 
 class StaleToken(SyncError):
-    """A listing cannot go on from where it was."""
+    """A listing cannot be resumed at its position."""
 
     code = "source.stale_token"
 

@@ -61,7 +61,7 @@ async def fetch(
     since
         Only what changed from then on; None for everything.
     known
-        Ids by type that were there before: what of them is gone is found by listing, where the service does not say.
+        Ids by type that were there before: deleted ones are found by listing, if the service does not report them.
     paging
         Do not try ``$export``.
 

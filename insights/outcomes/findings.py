@@ -135,7 +135,7 @@ def _results(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets)
 
 
 def _series(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> dict[str | None, list[Place]]:
-    """Return the places that the series of the studies show."""
+    """Return the body sites of the series of the studies."""
     rows = connection.execute(
         f"""SELECT DISTINCT study_id, laterality, {place("body_site_system", "body_site", rule, codes)}
             FROM imaging_series WHERE body_site IS NOT NULL ORDER BY ALL"""

@@ -59,7 +59,7 @@ class Group:
     points
         Of the curve; None for a time of which too little may be told. Empty if no curve may be shown.
     median
-        Days after which half of them had the event; None if that is not reached where the curve is shown.
+        Days after which half of them had the event; None if the shown curve does not reach it.
     """
 
     name: str

@@ -46,7 +46,7 @@ class Entry:
     prior
         Whether it is a relevant prior of the study that is looked at.
     new
-        Whether it was written since the day that was asked for.
+        Whether it was written to FHIR since the requested day.
     """
 
     lane: str

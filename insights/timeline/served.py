@@ -1,7 +1,7 @@
 """
 The timeline as a page of the function app: signed in, with a role of its own, and an AuditEvent before anything shows.
 
-Who has the role ``timeline-all`` sees every patient; who has ``timeline`` sees those whose studies or reports name
+A user with the role ``timeline-all`` sees every patient; who has ``timeline`` sees those whose studies or reports name
 them: a Practitioner with the signed-in name as an identifier. To all others a patient is as if it were not there.
 Source: FHIR R4 auditevent.html, DICOM PS3.15 A.5 (Patient Record, Query).
 """

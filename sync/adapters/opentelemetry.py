@@ -201,7 +201,7 @@ def _resource() -> Resource:
 
 def exporting(settings: Settings) -> OpenTelemetry | None:
     """
-    Begin to export to where the settings say; None when that is nowhere.
+    Start the exporters that the settings name; None if they name none.
 
     An address that no exporter takes is logged, by the name of its setting, and nothing is exported there: the sync
     does not depend on it.

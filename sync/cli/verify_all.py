@@ -160,7 +160,7 @@ def _showing(plan: Plan, *, as_json: bool) -> Iterator[Shown]:
 
 
 class Shown:
-    """What the command says while it goes on, and at its end."""
+    """The output of the command, during the run and at its end."""
 
     def __init__(self, plan: Plan, progress: Progress, *, as_json: bool) -> None:
         self._plan = plan

@@ -1,8 +1,8 @@
 """
 Checks all settings at once: lists every one that is missing, wrong, contradictory, insecure or unknown.
 
-`sync.config` stops at the first fault, for a process must not start with one. An operator wants all of them. Nothing
-here repeats a value: settings hold secrets.
+`sync.config` stops at the first fault, because a process must not start with one. An operator wants to see all of them.
+Nothing here repeats a value: settings hold secrets.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Look at an object as it is now, wherever it is: bytes of a file in blob storage, or what a DICOM service says of it.
+Inspect the current state of an object: bytes of a file in blob storage, or what a DICOM service says of it.
 
 Who has an `ObjectRef` needs nothing else: its account names the source. Ingest, retries of dead letters and checks all
 look this way, so that a source is added by one entry of `Services.instances`.
@@ -94,7 +94,7 @@ async def _by_metadata(source: InstanceSource, ref: ObjectRef) -> Inspection:
 
 
 async def _completed(offered: Inspection | None, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
-    """Read the header where the metadata do not do; what cannot be had that way is a finding."""
+    """Read the header where the metadata do not do; an attribute that cannot be read there is a finding."""
     policy = s.settings.dicom_header
     if offered is not None:
         if offered.etag is None or policy == "never":

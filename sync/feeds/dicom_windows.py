@@ -3,12 +3,12 @@ How far a DICOM service's change feed was read: by time, with an overlap, a page
 
 Rows are ordered by their timestamps, and a row may appear a little after later ones: its transaction took longer. So
 the position is the highest timestamp seen, of the service's clock and never of ours, and reading begins a while before
-it; what was acted on already is recognised by its sequence. A run takes its time, and a row may appear behind it: the
-next one begins a while before the row that was the last when this one *began*. Once such a re-reading, long enough
+it; entries that were handled before are recognised by their sequence. A row may also appear behind a slow run: so the
+next run begins a while before the row that was the last when this one *began*. Once such a re-reading, long enough
 after the last row, found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window,
 which the service has to read each time, so the window begins anew after some pages.
 
-A page shorter than was asked for is no end here, only an empty one: services may give less than they were asked for.
+Only an empty page is the end, not a short one: services may return fewer entries than requested.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ async def pages(
     """
     Read the pages of a window of time, from ``start`` on and before ``end``; None: of the feed's beginning, its end.
 
-    Only reads. A page that cannot be had with metadata is read without them, and its instances are asked for one by
-    one: one of them may be stored and yet unreadable, and must not stop the feed.
+    Only reads. A page that fails with metadata is read without them, and its instances are requested one by one: one of
+    them may be stored but unreadable, and must not stop the feed.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def latest(entries: Iterable[Entry]) -> list[Change]:
 
 
 def _rank(change: Change) -> int:
-    """Rank an entry without a sequence highest: it makes its instance be looked at, which is as young as can be."""
+    """Rank an entry without a sequence highest: its instance is inspected, so its state is the newest."""
     return change.sequence if change.sequence is not None else 2**63
 
 
@@ -144,9 +144,9 @@ def _times(entries: Iterable[Entry], now: datetime) -> list[datetime]:
 
 def _position(reached: datetime | None, before: datetime | None, began: datetime, sequence: int) -> dict[str, Any]:
     """
-    Tell where a run that stands at ``reached`` leaves off.
+    Return the position after a run that has reached ``reached``.
 
-    When it began, the row ``before`` was there already: so nothing can appear behind it that is older by the overlap.
+    The row ``before`` existed when the run began: so no row that is older by the overlap can still appear behind it.
     """
     if reached is None:
         return {"until": None, "from": None, "sequence": sequence}
@@ -160,7 +160,7 @@ def _still(position: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Tell whether the last row was there for so long that no earlier one can appear any more."""
+    """Return whether the last row is so old that no earlier one can still appear."""
     since = timestamp_from(position.get("since"))
     closed = bool(position.get("closed")) or (since is not None and now - since >= OVERLAP)
     return {"since": position.get("since"), "closed": closed}

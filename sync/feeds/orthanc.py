@@ -86,9 +86,9 @@ def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
 
 async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest) -> AsyncIterator[Batch]:
     """
-    Read the changes from a position on, then look for what they do not tell; each batch tells its position.
+    Read the changes from a position on, then compare the lists for deletions; each batch has its position.
 
-    Safe to repeat from any position that it told: what was dealt with already is looked at once more.
+    Idempotent from any position of a batch: handled objects are inspected once more.
 
     Raises
     ------
@@ -144,10 +144,10 @@ async def _compared(
     server: OrthancServer, s: Ingest, under_way: Iterable[ObjectRef]
 ) -> AsyncIterator[tuple[Change, ...]]:
     """
-    Compare the server's list of instances with our rows: what either lacks is to be looked at.
+    Compare the server's list of instances with our rows; yield a change for each that either lacks.
 
-    The list comes first, so that what is stored meanwhile looks like a deletion at worst; a look tells. What batches
-    before may still be looking at is not looked at twice.
+    The list is read first: an instance stored meanwhile looks like a deletion at worst, and its inspection corrects
+    that. Objects that earlier batches may still be inspecting are left out.
     """
     try:
         held = {ref async for ref in server.held()}

@@ -1,9 +1,9 @@
 """
 Running a feed: a timer or an event wakes it, one process at a time reads it, and what fails is decided here.
 
-What keeps a service from answering is said once a run, kept with the cursor for status, and no failure of the timer:
-the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead letter,
-and the feed goes on.
+The failure of a service is logged once per run and stored with the cursor for the status; it is no failure of the
+timer: the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead
+letter, and the feed goes on.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ async def replay_window(
 
     Nothing is written here. The replay gives each change to ``handle_change(change, s, attempt=2)``: with
     ``attempt`` above 1 a change that is known already marks its study dirty all the same. For a dry run compare
-    ``change.look or await look(change.object, s)`` with the rows instead; a DICOM service's changes carry their looks,
+    ``change.look or await look(change.object, s)`` with the rows instead; a DICOM service's changes bring their own,
     Orthanc's do not. ``position`` of the batches is empty: a window is read as a whole.
 
         async for batch in replay_window("dicom", s, start=yesterday, end=today):

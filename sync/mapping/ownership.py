@@ -76,7 +76,7 @@ _IDENTITY_REMOVED: frozenset[_Slot] = frozenset({(OBSERVATION_VALUE, "PSEUDED"),
 
 def _study_slot(identifier: Resource) -> _Slot:
     """
-    Slot of an identifier of a study that we created: ours replace those of the same slot.
+    Slot of an identifier of a study that we created: ours replace the others of the same slot.
 
     A study has one UID and one accession number, whatever their values; others are told apart by system.
     """

@@ -13,7 +13,7 @@ Timestamp = Annotated[datetime, PlainSerializer(datetime.isoformat, when_used="j
 
 def timestamp_from(text: Any) -> datetime | None:
     """
-    Return the time that a stored text tells; None for what is empty or no text. Inverse of ``isoformat``.
+    Return the time in a stored text; None if it is empty or not a text. Inverse of ``isoformat``.
 
     Raises
     ------

@@ -171,7 +171,7 @@ def feeds_of(s: Configured) -> Mapping[str, str]:
 
 
 def measure_counts(counts: SystemCounts, s: Core) -> None:
-    """Tell the gauges how things stand, for charts and exporters."""
+    """Set the gauges from the counts, for charts and exporters."""
     for queue, depth in counts.queues.items():
         s.telemetry.measure(QUEUE_MESSAGES, depth, queue=queue)
         s.telemetry.measure(QUEUE_AGE, counts.queue_ages.get(queue, 0.0), queue=queue)

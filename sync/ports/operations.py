@@ -139,7 +139,7 @@ class DeadLetterGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """
-    What one page of a table adds to its counts.
+    The counts of one page of a table.
 
     Words: ``studies`` of outstanding studies; ``studies`` and ``instances`` of those in FHIR; codes of dead letters;
     kinds of drift, without those that are kept on purpose.

@@ -1,8 +1,8 @@
 """
 One study's resources against what FHIR holds: what to write, and what to remember of it.
 
-The pipeline decides when; here is what. Two ways to know what FHIR holds: trust the projection row (the usual case,
-no request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.
+The pipeline decides when; here is what. Two ways to know what FHIR holds: use the cached projection (the usual case, no
+request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ async def begin(request: Request, s: Control, *, who: str) -> bool:
 
 async def require_known_study(request: Request, s: Deliver) -> None:
     """
-    Refuse the replay of a study of which there is nothing: it would leave rows of a study that never was. Only reads.
+    Refuse the replay of an unknown study: it would leave rows of a study that never existed. Only reads.
 
     Raises
     ------

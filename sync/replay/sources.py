@@ -130,7 +130,7 @@ def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
 
 
 async def of_study(study: StudyRef, s: Ingest) -> AsyncIterator[Batch]:
-    """Give every object of a study that we know of, and every one that a DICOM service says it has. Only reads."""
+    """Yield every known object of a study, and every one that a DICOM service lists. Only reads."""
     objects: dict[ObjectRef, None] = {}
     for row in await s.ledger.read(study):
         stored = await s.locators.find(row.object_key)

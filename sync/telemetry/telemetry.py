@@ -55,7 +55,7 @@ class Tracing(Protocol):
         name
             From a closed set, such as ``process studies``.
         kind
-            What `sync.telemetry.spans` says of it.
+            Its definition in `sync.telemetry.spans`.
         links
             W3C ``traceparent`` of the spans that led here; text that is none is left out.
         attributes

@@ -1,4 +1,4 @@
-"""What each kind of drift means and what helps, in an operator's words; docs/runbook.md says more."""
+"""The meaning and remedy of each kind of drift, for operators; docs/runbook.md says more."""
 
 from __future__ import annotations
 

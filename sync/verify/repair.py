@@ -33,7 +33,7 @@ _REMOVABLE = frozenset({"ours", "copy"})
 
 @dataclass
 class Budget:
-    """How many resources that no study stands for may still be deleted."""
+    """How many resources without a study may still be deleted."""
 
     left: int
 

@@ -1,5 +1,5 @@
 """
-Everything that a container holds, looked at: to begin with, or after events were lost for longer than any feed lasts.
+A walk over all objects of a container: to begin with, or after events were lost for longer than any feed lasts.
 
 A listing names each object with its ETag, so one that is known as it is costs one table row read and no byte of the
 object. The walk's cursor keeps the listing's token: killed and started again, it goes on where it was. What FHIR then

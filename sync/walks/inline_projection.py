@@ -1,7 +1,7 @@
 """
 Projection inside a command, where no function app runs: the same handling, woken by this process's own marks.
 
-`HintsHere` takes the place of the queue ``studies``, so that nothing is left in it for an app that is not there. The
+`HintsHere` takes the place of the queue ``studies``, so that no message is left there for an app that does not run. The
 dirty rows stay the truth: what an earlier run left behind is found at the start, and again at the end.
 """
 

@@ -55,7 +55,7 @@ class RowWrite:
         return str(self.entity["RowKey"])
 
     def operation(self) -> tuple[Any, ...]:
-        """Return it as the library's transactions take it."""
+        """Return it in the form of the library's transactions."""
         if self.kind == "create":
             return ("create", self.entity)
         if self.kind == "upsert":

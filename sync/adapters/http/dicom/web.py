@@ -3,8 +3,8 @@ Asking a DICOM server for JSON: what its statuses mean, and its answers.
 
 Its texts never leave this module: an error page may quote what was asked for, and addresses hold UIDs.
 
-That something is gone is believed only of the server itself: a gateway before it answers 404 too. What its own 404
-looks like, each kind of server says by `DicomWeb.is_own`.
+That something is gone is believed only of the server itself: a gateway before it answers 404 too. Each kind of server
+recognises its own 404 in `DicomWeb.is_own`.
 """
 
 from __future__ import annotations
