@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
@@ -23,6 +23,8 @@ from sync.telemetry.library_logs import quieten_libraries
 from sync.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from sync.adapters.azure.queues import AzureQueues
+    from sync.adapters.azure.tables.store import TableStore
     from sync.replay.sources import Source
 
 
@@ -135,10 +137,6 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
     sources = Sources(
         account=blobs.account, containers=frozenset(settings.containers), services=frozenset(services.instances)
     )
-
-    async def ensure() -> None:
-        await asyncio.gather(tables.ensure(), queues.ensure())
-
     return Running(
         services=services,
         sources=sources,
@@ -149,9 +147,13 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         lost=clients.undelivered_events(),
         capabilities=fhir.capabilities,
         put_back=queues.put_back,
-        ensure=ensure,
+        ensure=partial(_ensure, tables, queues),
         disconnect=clients.close,
     )
+
+
+async def _ensure(tables: TableStore, queues: AzureQueues) -> None:
+    await asyncio.gather(tables.ensure(), queues.ensure())
 
 
 def _channels(s: Announce, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:

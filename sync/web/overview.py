@@ -264,9 +264,13 @@ def _stretches(places: set[int]) -> tuple[tuple[int, int], ...]:
 
 def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
     """Return the charts of the page, with the thresholds of the alerts and the times at which one was active."""
+    graph = partial(Graph, start=chart.start, step=chart.step, unit="", incidents=incidents(chart))
+    return [*_work_done(chart, graph), *_work_left(chart, alert, graph)]
+
+
+def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
+    """Return objects, studies and requests by time, and how long they took."""
     written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
-    shaded = incidents(chart)
-    graph = partial(Graph, start=chart.start, step=chart.step, unit="", incidents=shaded)
     return [
         graph(
             key="objects",
@@ -299,6 +303,12 @@ def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
                 Curve(name="answered 429", points=_totals(chart, FHIR_THROTTLED.name)),
             ),
         ),
+    ]
+
+
+def _work_left(chart: Chart, alert: AlertSettings, graph: Callable[..., Graph]) -> list[Graph]:
+    """Return what waits and since when, with the thresholds of the alerts."""
+    return [
         graph(
             key="dirty",
             title="Dirty studies",
