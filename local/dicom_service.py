@@ -12,6 +12,7 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     POST   /control/update    {"study": S, "partition": "", "changes": {tag: element}}    as $bulkUpdate does
     POST   /control/fail      {"status": 429, "seconds": 60, "retry_after": 60, "body": "…"}   all answers are that
     POST   /control/skip      {"sequences": 3}      a gap in the sequences
+    POST   /control/lose      {"instance": I}       neither its metadata nor its file can be had any more
 
 It takes, drops and fails to give what the service does: see `local.dicom_metadata`. What rows of the feed say of the
 past is `sync.testing.dicom`'s: this module is what stands before it. With a token set, requests without it get 401.
@@ -70,7 +71,7 @@ class StandIn:
             app.router.add_get(study + "/series/{series}/instances/{sop}", self._content)
             for target in ("", "/series/{series}", "/series/{series}/instances/{sop}"):
                 app.router.add_delete(study + target, self._delete)
-        for name in ("update", "fail", "skip"):
+        for name in ("update", "fail", "skip", "lose"):
             app.router.add_post(f"/control/{name}", getattr(self, f"_{name}"))
         return app
 
@@ -139,6 +140,8 @@ class StandIn:
         wanted = _instance(request)
         if wanted not in self.service.instances:
             return web.Response(status=404)
+        if wanted in self.service.lost:
+            return web.Response(status=503)
         content = self.service.contents.get(wanted)
         if content is None or not request.headers.get("Accept", "").startswith("application/dicom"):
             return web.Response(status=406)
@@ -200,6 +203,13 @@ class StandIn:
     async def _skip(self, request: web.Request) -> web.Response:
         self.service.skip(int((await request.json()).get("sequences", 1)))
         return web.json_response({})
+
+    async def _lose(self, request: web.Request) -> web.Response:
+        sop = (await request.json())["instance"]
+        lost = {each for each in self.service.instances if each.sop == sop}
+        self.service.lost |= lost
+        self.service.unreadable |= lost
+        return web.json_response({"lost": len(lost)})
 
 
 def keep(service: MemoryDicomService, kept: Stored, content: bytes, partition: str = "") -> bool:

@@ -5,6 +5,7 @@ Every failure the sync can meet, and who acts on it.
     + TransientError             retry_after; the host delivers the message again
     | - SourceUnavailable        the object store did not answer, or answered 5xx
     | | - StudyUnlisted          a DICOM service could list only part of a study
+    | | - NothingStored          a DICOM service lists nothing, and nothing was ever stored in it
     | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
@@ -110,6 +111,20 @@ class StudyUnlisted(SourceUnavailable):
     def __init__(self, count: int) -> None:
         super().__init__(f"{count} instances of a study cannot be listed")
         self.count = count
+
+
+class NothingStored(SourceUnavailable):
+    """
+    A DICOM service lists nothing, and its change feed is empty: nothing was ever stored in it, or it is another one.
+
+    Where an instance of it is recorded, that is no proof that the instance is gone.
+    """
+
+    code = "source.gateway"
+    hint = (
+        "The DICOM service is new and empty, or another server answered in its place: check DICOM_SYNC_DICOM_URL. "
+        "Nothing is taken for gone meanwhile."
+    )
 
 
 class StoreUnavailable(TransientError):

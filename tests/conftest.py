@@ -17,7 +17,7 @@ from local.fhir_embedded import embedded_fhir_server
 from local.hapi import hapi_server, missing_tools
 from local.processes import StartError
 from sync.telemetry.telemetry import Telemetry
-from tests.emitted import register
+from tests import asked, emitted
 
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # how fast a machine is says nothing
 settings.load_profile("busy")
@@ -29,9 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect what is written, if it is to be checked."""
+    """Check what is asked; collect what is written, if it is to be checked."""
+    asked.register(config)
     if config.getoption("--fhir-check"):
-        register(config)
+        emitted.register(config)
 
 
 @pytest.fixture

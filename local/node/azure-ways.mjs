@@ -73,6 +73,7 @@ export const isUnchanged = (before, now) => body(before) === body(now); // SqlSe
 export class AzureWays {
   constructor(core, repository, single) {
     Object.assign(this, { core, repository, single });
+    this.ignored = []; // what searches asked for in vain, for tests: /_ignored
   }
 
   held = (type, id) => this.repository.resources.get(type)?.get(id);
@@ -160,14 +161,35 @@ export class AzureWays {
     return { fullUrl: `${root}/${url}/_history/${meta.versionId}`, resource, request: { method, url }, response: { etag: tag, lastModified: meta.lastUpdated } };
   }
 
+  // A search that is lenient leaves out what it cannot do, with a warning; with Prefer: handling=strict it is refused.
+  ignore(asked, name, strict, why) {
+    if (strict) throw new Refusal(400, 'not-supported', why);
+    asked.warnings = [...(asked.warnings ?? []), why];
+    this.ignored.push(`${name}: ${why}`);
+  }
+
+  // SortingValidator of the SQL store: one key, of type date or string; else it comes unsorted.
+  checkSort(type, asked, known, strict) {
+    const keys = [asked._sort].flat().join(',').split(',').map((key) => key.replace(/^-/u, ''));
+    if (keys.length === 1 && (keys[0] === '_lastUpdated' || ['date', 'string'].includes(known[keys[0]]?.type))) return;
+    delete asked._sort;
+    this.ignore(asked, `${type}?_sort`, strict, 'The requested "_sort" order is not supported.');
+  }
+
   // What the router is asked instead; 403 where a chain may lead to more than one type (ChainedExpression: ambiguous).
-  query(type, given) {
+  query(type, given, prefer) {
     const asked = { ...given };
+    const strict = prefer?.includes('handling=strict') ?? false;
     const known = this.core.globalSchema.types[type]?.searchParams ?? {};
     for (const name of Object.keys(asked)) {
       const [code, chained] = name.split('.');
       const [plain, target] = code.split(':');
-      if (!CONTROL.has(plain) && !known[plain]) { delete asked[name]; delete given[name]; continue; } // ignored, and not in self
+      if (!CONTROL.has(plain) && !known[plain]) { // not in self
+        delete asked[name];
+        delete given[name];
+        this.ignore(asked, `${type}?${plain}`, strict, `The search parameter '${plain}' is not supported for '${type}'.`);
+        continue;
+      }
       if (!chained || target || plain === '_has') continue;
       const possible = [...(known[plain].target ?? []), ...(plain === 'patient' ? ['Group'] : [])]; // clinical-patient names both
       const targets = possible.filter((each) => this.core.globalSchema.types[each]?.searchParams?.[chained]);
@@ -176,8 +198,9 @@ export class AzureWays {
       delete asked[name];
     }
     for (const name of ['_elements', '_not-referenced', '_count', 'ct', '_total']) delete asked[name];
-    if (asked._sort) asked._sort = [asked._sort].flat().join(',').split(',')[0]; // one key
-    return { ...asked, _count: '1000000', _offset: '0' };
+    if (asked._sort) this.checkSort(type, asked, known, strict);
+    const { warnings = [], ...query } = asked;
+    return [{ ...query, _count: '1000000', _offset: '0' }, warnings];
   }
 
   // FhirJsonOutputFormatter.cs:98-149: required elements, meta and what was asked; id only if asked for.
@@ -187,7 +210,7 @@ export class AzureWays {
     return Object.fromEntries(Object.entries(resource).filter(([name]) => kept.has(name)));
   }
 
-  page(bundle, type, given, root) {
+  page(bundle, type, given, root, warnings) {
     const one = (name) => [given[name]].flat().at(-1);
     const count = Math.min(Number.parseInt(one('_count') ?? DEFAULT_COUNT, 10), MAX_COUNT);
     const from = one('ct') ? Number.parseInt(Buffer.from(one('ct'), 'base64url').toString(), 10) : 0;
@@ -206,6 +229,10 @@ export class AzureWays {
     const elements = one('_elements')?.split(',');
     const shown = entries.slice(from, from + count).map(({ search, resource }) =>
       ({ fullUrl: `${root}/${type}/${resource.id}`, resource: elements ? this.cut(resource, elements) : resource, search }));
+    if (warnings.length) { // BundleFactory.CreateBundle: an outcome comes first
+      const issue = warnings.map((diagnostics) => ({ severity: 'warning', code: 'not-supported', diagnostics }));
+      shown.unshift({ resource: { resourceType: 'OperationOutcome', issue }, search: { mode: 'outcome' } });
+    }
     return { resourceType: 'Bundle', type: 'searchset', link: links, ...(one('_summary') === 'count' ? { total: entries.length } : { entry: shown }) };
   }
 

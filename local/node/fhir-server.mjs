@@ -202,7 +202,8 @@ async function answerPlainly(request, url, text) {
   if (AZURE && !resourceType && request.method === 'POST' && body?.resourceType === 'Bundle') return ways.bundle(body);
   const searched = AZURE && resourceType && (second === '_search' || (!second && request.method === 'GET'));
   const asked = query;
-  if (searched) query = ways.query(resourceType, asked);
+  let warnings = [];
+  if (searched) [query, warnings] = ways.query(resourceType, asked, request.headers.prefer);
   if (searched && second) body = query;
   const search = searched ? (second ? '' : `?${new URLSearchParams(Object.entries(query).flatMap(([k, v]) => [v].flat().map((one) => [k, one])))}`) : url.search;
   const original = resourceType ? undefined : structuredClone(body); // the router rewrites bundles in place
@@ -210,7 +211,7 @@ async function answerPlainly(request, url, text) {
     { method: request.method, url: relative + search, body, params: {}, query, headers: request.headers }, repository);
   const minimal = request.headers.prefer?.includes('return=minimal') ?? false;
   if (original && resource?.resourceType === 'Bundle') finishEntries(original, resource, minimal);
-  if (searched && resource?.type === 'searchset') return [200, ways.page(resource, resourceType, asked, root)];
+  if (searched && resource?.type === 'searchset') return [200, ways.page(resource, resourceType, asked, root, warnings)];
   if (resourceType && resource?.type === 'searchset') finishSearch(resource, resourceType, query);
   const code = status(request.method, outcome, resource);
   if (code === 404 && AZURE && ways.wasDeleted(resourceType, second)) return [410, core.gone];
@@ -260,6 +261,7 @@ const server = http.createServer(async (request, response) => {
     const text = await readBody(request);
     if (text === undefined) return send(response, 413, core.badRequest(`The body exceeds ${MAX_BODY} bytes`));
     if (url.pathname.endsWith('/_requests')) return send(response, 200, counts);
+    if (AZURE && url.pathname.endsWith('/_ignored')) return send(response, 200, ways.ignored);
     if (!url.pathname.startsWith(BASE)) return send(response, 404, core.notFound);
     counts.total += 1;
     counts.by_method[request.method] = (counts.by_method[request.method] ?? 0) + 1;

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from sync.adapters.http.fhir.capabilities import Capabilities
 from sync.bootstrap import Running
-from sync.errors import SyncError
+from sync.errors import NothingStored, SyncError
 from sync.model import Cursor, StudyRef
 from sync.ports import InstanceSource
 
@@ -90,5 +91,6 @@ async def _write_a_row(running: Running) -> None:
 
 async def _ask(service: InstanceSource) -> None:
     """Ask for the instances of a study that does not exist: an answer shows that access is granted."""
-    async for _ in service.objects_of(_NO_STUDY):
-        return
+    with suppress(NothingStored):  # a new service is in order
+        async for _ in service.objects_of(_NO_STUDY):
+            return

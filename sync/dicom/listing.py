@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sync.errors import SourceGone, StudyUnlisted
+from sync.errors import NothingStored, SourceGone, StudyUnlisted
 from sync.model import ObjectRef, StudyRef
 from sync.ports import InstanceSource, RetrievableSource
 
@@ -30,14 +30,17 @@ async def held_objects(source: InstanceSource, study: StudyRef, recorded: Iterab
     SourceUnavailable
         It did not answer.
     """
-    held = set[ObjectRef]()
+    held, known = set[ObjectRef](), set(recorded)
     try:
         async for ref in source.objects_of(study):
             held.add(ref)
+    except NothingStored:
+        if known:
+            raise
     except StudyUnlisted as part:
         if not isinstance(source, RetrievableSource):
             raise
-        unlisted = {ref for ref in recorded if ref not in held and await _holds(source, ref)}
+        unlisted = {ref for ref in known if ref not in held and await _holds(source, ref)}
         if len(unlisted) < part.count:
             raise
         held |= unlisted

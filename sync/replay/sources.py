@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync.errors import FeedMissing, SourceGone, StudyUnlisted
+from sync.errors import FeedMissing, NothingStored, SourceGone, StudyUnlisted
 from sync.events import Sources
 from sync.feeds import next_timestamp, replay_window
 from sync.feeds.blob import feed_batches
@@ -140,6 +140,9 @@ async def of_study(study: StudyRef, s: Ingest) -> AsyncIterator[Batch]:
         try:
             async for ref in service.objects_of(study):
                 objects[ref] = None
+        except NothingStored:
+            if any(ref.account == service.account for ref in objects):
+                raise
         except StudyUnlisted as part:
             s.telemetry.event("study.unlisted", logging.WARNING, study=study.key, code=part.code, instances=part.count)
     changes = tuple(Change(object=ref, action=Action.CREATED) for ref in objects)

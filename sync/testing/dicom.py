@@ -141,6 +141,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
             del self.instances[instance]
             self.contents.pop(instance, None)
             self.unreadable.discard(instance)
+            self.lost.discard(instance)
             self._row(instance, "delete")
         return len(instances)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from sync.dicom.inspect import inspect_object
 from sync.dicom.instance_names import instance_partitions, possible_refs
 from sync.dicom.listing import held_objects
-from sync.errors import ForeignSource, PermanentError, SourceGone, StoreConflict, StudyUnlisted
+from sync.errors import ForeignSource, NothingStored, PermanentError, SourceGone, StoreConflict, StudyUnlisted
 from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Stored, StudyRef
 from sync.pipeline import ingest
 from sync.ports import Ingest, InstanceSource
@@ -127,7 +127,7 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
     missing = set(keys) - {ref.key for ref in refs}
     if missing:
         for source in s.instances.values():
-            with suppress(StudyUnlisted):  # what it can name came first
+            with suppress(NothingStored, StudyUnlisted):  # what it can name came first
                 async for ref in source.objects_of(study):
                     refs += [ref] if ref.key in missing else []
     return refs

@@ -200,3 +200,40 @@ def test_the_history_has_a_deletion_as_a_resource_without_content(azure):
     assert [entry["request"]["method"] for entry in history["entry"]] == ["DELETE", "PUT"]
     assert set(history["entry"][0]["resource"]) == {"resourceType", "id", "meta"}
     assert history["entry"][1]["resource"]["gender"] == "male"
+
+
+def started(day):
+    study = {"resourceType": "ImagingStudy", "id": fresh(), "status": "available", "subject": {"display": "x"}}
+    return {**study, "started": f"2024-01-{day:02}", "modality": [{"code": "CT"}]}
+
+
+@pytest.mark.parametrize(
+    ("sort", "sorted_"),
+    [
+        ("started", True),
+        ("-started", True),
+        ("-started,modality", False),
+        ("started,_lastUpdated", False),
+        ("modality", False),
+        ("subject", False),
+    ],
+)
+def test_a_search_sorts_by_one_date_or_string_and_comes_unsorted_with_a_warning_otherwise(azure, sort, sorted_):
+    studies = [started(day) for day in (17, 3, 29, 11)]
+    bundle(azure, *map(put, studies))
+    asked = {"_id": ",".join(study["id"] for study in studies), "_sort": sort}
+    entries = azure.get("/ImagingStudy", params=asked).json()["entry"]
+    days = [entry["resource"]["started"] for entry in entries if entry["search"]["mode"] == "match"]
+    assert len(days) == len(studies)
+    warned = [entry["resource"]["issue"][0]["severity"] for entry in entries if entry["search"]["mode"] == "outcome"]
+    assert (days in (sorted(days), sorted(days, reverse=True)), warned) == (sorted_, [] if sorted_ else ["warning"])
+    strict = azure.get("/ImagingStudy", params=asked, headers={"Prefer": "handling=strict"})
+    assert strict.status_code == (200 if sorted_ else 400)
+
+
+def test_an_unknown_parameter_is_named_in_a_warning_or_refused_when_the_client_is_strict(azure):
+    answer = azure.get("/Patient", params={"colour": "red", "_count": "1"})
+    outcome = answer.json()["entry"][0]
+    assert (outcome["search"]["mode"], outcome["resource"]["issue"][0]["severity"]) == ("outcome", "warning")
+    assert azure.get("/Patient?colour=red", headers={"Prefer": "handling=strict"}).status_code == 400
+    assert any("colour" in each for each in azure.get("/_ignored").json())

@@ -9,12 +9,14 @@ from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.retrying import ATTEMPTS
 from sync.dicom.instance_names import instance_ref
 from sync.dicom.listing import held_objects
-from sync.errors import SourceUnavailable, StudyUnlisted
+from sync.errors import NothingStored, SourceUnavailable, StudyUnlisted
 from sync.model import StudyRef
+from sync.replay.sources import of_study
 from sync.testing.dicom import id_of
 from sync.verify.objects import check_objects
 from tests.dicom_services import FeedWorld, instance, uid
 from tests.unit.adapters.test_dicom_web import URL, web
+from tests.worlds import STUDY as WORLD_STUDY
 
 STUDY = StudyRef(study_instance_uid=uid(1))
 
@@ -60,6 +62,30 @@ async def test_a_search_that_always_fails_is_an_outage():
     with pytest.raises(SourceUnavailable) as failure:
         [each async for each in DicomService(web(Search(300, set(range(300)))), URL).objects_of(STUDY)]
     assert failure.value.code == "source.unavailable"
+
+
+def nothing_stored(request: httpx.Request) -> httpx.Response:
+    is_feed = request.url.path.endswith("/changefeed/latest")
+    return httpx.Response(200, json=None) if is_feed else httpx.Response(204)
+
+
+async def test_a_service_in_which_nothing_was_stored_lists_nothing_but_proves_nothing():
+    service = DicomService(web(nothing_stored), URL)
+    assert await held_objects(service, STUDY, []) == set()
+    with pytest.raises(NothingStored) as failure:
+        await held_objects(service, STUDY, [ref(service, 1)])
+    assert failure.value.code == "source.gateway"
+
+
+async def test_beside_a_new_service_the_files_of_a_study_are_compared_and_replayed():
+    world = FeedWorld()
+    await world.arrive("a")
+    empty = DicomService(web(nothing_stored), URL)
+    world.services.instances.clear()
+    world.services.instances[empty.account] = empty
+    assert await check_objects(WORLD_STUDY, world.services) == []
+    [batch] = [each async for each in of_study(WORLD_STUDY, world.services)]
+    assert [change.object for change in batch.changes] == [world.ref("a")]
 
 
 async def test_those_that_are_known_are_asked_for_by_name():

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref, uids_of
-from sync.errors import SourceGone, SourceUnavailable, StudyUnlisted
+from sync.errors import NothingStored, SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, RetrievableSource
 
@@ -110,6 +110,8 @@ class DicomService(ChangeFeed, RetrievableSource):
             latest = await self._web.get("/v2/changefeed/latest", includeMetadata="false")
         except SourceGone:
             raise self._web.gateway("404 for the change feed") from None
+        if latest is None:
+            raise NothingStored("the change feed has no entry")
         if not isinstance(latest, Mapping) or "sequence" not in {str(key).lower() for key in latest}:
             raise self._web.gateway("the change feed has no latest entry")
 

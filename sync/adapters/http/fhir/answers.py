@@ -201,10 +201,14 @@ def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
         raise_for(status, response.get("outcome"))
     except (FhirConflict, FhirRejected):
         return None if status in _DENIED else {}
-    searchset = part_of(entry, "resource")
-    if searchset.get("resourceType") != "Bundle":
+    return searchset_of(part_of(entry, "resource"))
+
+
+def searchset_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the searchset that a search answered; `FhirUnavailable` when it is none: that is no proof of "none"."""
+    if body.get("resourceType") != "Bundle":
         raise FhirUnavailable("a search answered without a searchset", code="fhir.garbled", hint=GATEWAY)
-    return searchset
+    return body
 
 
 def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:

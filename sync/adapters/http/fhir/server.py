@@ -10,7 +10,6 @@ Source: FHIR R4 http.html (transaction, conditional requests, search by POST), A
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -35,7 +34,6 @@ from sync.adapters.http.fhir.answers import (
     raise_for,
     resource_in,
     resources_in,
-    searchset_in,
     version_of,
 )
 from sync.adapters.http.fhir.capabilities import Capabilities, capabilities_in
@@ -49,6 +47,7 @@ from sync.adapters.http.fhir.references import (
     unreferenced_searches,
 )
 from sync.adapters.http.fhir.remote import FhirRemote
+from sync.adapters.http.fhir.searches import FRESH, MEDIA, SENDING, Searches, bundle_of
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
@@ -69,13 +68,6 @@ _LAST_VERSIONS = 5
 
 _REFERRER_PAGES = 20
 """Further pages of what refers to a resource that are read at most."""
-
-_MEDIA = "application/fhir+json"
-_PARALLEL = {"x-bundle-processing-logic": "parallel"}
-"""Azure runs the entries of a Bundle in sequence unless this header asks otherwise; other servers ignore it."""
-
-_SENDING = {"Content-Type": f"{_MEDIA}; charset=utf-8", **_PARALLEL}
-_FRESH = {"Cache-Control": "no-cache"}
 
 
 class HttpFhirServer:
@@ -122,13 +114,14 @@ class HttpFhirServer:
             telemetry=telemetry,
             tokens=tokens,
             access=access,
-            headers={"Accept": _MEDIA, "Prefer": "return=minimal"},
+            headers={"Accept": MEDIA, "Prefer": "return=minimal"},
             transport=transport,
             breaker=breaker or CircuitBreaker(),
             sleep=sleep,
         )
         self._page = page
         self._entries = entries
+        self._searches = Searches(self._remote, entries)
         self._knows_not_referenced = True
 
     async def aclose(self) -> None:
@@ -144,7 +137,7 @@ class HttpFhirServer:
         FhirUnavailable
             It does not answer, or what answers is no FHIR R4 service: ``fhir.not_fhir``, ``fhir.version``.
         """
-        response = await self._remote.ask("GET", "/metadata", headers=_FRESH)
+        response = await self._remote.ask("GET", "/metadata", headers=FRESH)
         try:
             statement = object_of(response) if response.is_success else {}
         except FhirUnavailable:
@@ -153,7 +146,7 @@ class HttpFhirServer:
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource, or None when it never was or is deleted."""
-        response = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=_FRESH)
+        response = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=FRESH)
         if is_gone(response):
             return None
         raise_for(response.status_code, response)
@@ -179,7 +172,7 @@ class HttpFhirServer:
         """
         token = escape_token(value) if system is None else f"{escape_token(system)}|{escape_token(value)}"
         form = {"identifier": [token], "_count": [str(_SEARCH_PAGE)]}
-        response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=_FRESH)
+        response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=FRESH)
         resources: list[Resource] = []
         followed: set[str] = set()
         while True:
@@ -201,9 +194,9 @@ class HttpFhirServer:
         path, _, query = link.partition("?")
         form = parse_qs(query, keep_blank_values=True)
         if not any(name.partition(":")[0] == "identifier" for name in form):
-            return await self._remote.ask("GET", link, headers=_FRESH)
+            return await self._remote.ask("GET", link, headers=FRESH)
         address = path if path.endswith("/_search") else f"{path.rstrip('/')}/_search"
-        return await self._remote.ask("POST", address, data=form, headers=_FRESH)
+        return await self._remote.ask("POST", address, data=form, headers=FRESH)
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """List resources of a type; see `sync.ports.FhirServer.page`. Source: R4 search.html 3.1.1.1.9, paging."""
@@ -211,7 +204,7 @@ class HttpFhirServer:
         address = link or f"/{resource_type}?_count={self._page}&_elements=id,identifier{about}"
         if not address.startswith(("/", "?")):
             raise ForeignLink("a link that is not relative to the service")
-        response = await self._remote.ask("GET", address, headers=_FRESH)
+        response = await self._remote.ask("GET", address, headers=FRESH)
         raise_for(response.status_code, response)
         link_after = following(response, self._remote.base, resource_type)
         if link_after is not None and link_after == link:
@@ -229,7 +222,7 @@ class HttpFhirServer:
         """Find what refers to each of the resources; see `sync.ports.FhirServer.referrers`."""
         referring: dict[str, set[str]] = {reference: set() for reference in references}
         searches = searches_for(references)
-        for search, bundle in zip(searches, await self._searches(searches), strict=True):
+        for search, bundle in zip(searches, await self._searches.answer(searches), strict=True):
             if bundle is None:  # what we may not see may refer to any of them
                 for reference in targets_of(search):
                     referring[reference].add(UNSEEN_REFERRER)
@@ -243,7 +236,7 @@ class HttpFhirServer:
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         """Read the history of a resource; see `sync.ports.FhirServer.last_version`. Source: R4 http.html, history."""
         address = f"/{resource_type}/{resource_id}/_history?_count={_LAST_VERSIONS}"
-        response = await self._remote.ask("GET", address, headers=_FRESH)
+        response = await self._remote.ask("GET", address, headers=FRESH)
         try:
             raise_for(response.status_code, response)
         except FhirRejected:
@@ -254,7 +247,7 @@ class HttpFhirServer:
         """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
         if not references or not self._knows_not_referenced:
             return []
-        answers = await self._searches(unreferenced_searches(references))
+        answers = await self._searches.answer(unreferenced_searches(references))
         bundles = [bundle for bundle in answers if bundle is not None]
         if len(bundles) < len(answers):
             return references
@@ -264,16 +257,6 @@ class HttpFhirServer:
         free, existing = addresses_in(bundles[::2]), addresses_in(bundles[1::2])
         return [reference for reference in references if reference in existing - free]
 
-    async def _searches(self, searches: Sequence[str]) -> list[Mapping[str, Any] | None]:
-        """Make many searches by batches; one that the server does not know finds nothing, None is one not allowed."""
-        searchsets: list[Mapping[str, Any] | None] = []
-        for start in range(0, len(searches), self._entries):
-            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + self._entries]]
-            response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
-            raise_for(response.status_code, response)
-            searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
-        return searchsets
-
     async def _all_pages(self, bundle: Mapping[str, Any], resource_type: str) -> list[Resource]:
         """Return the resources of a search that began in a batch, of the first pages at least."""
         resources = resources_in(bundle)
@@ -281,7 +264,7 @@ class HttpFhirServer:
             link = next_link(bundle, self._remote.base, resource_type)
             if link is None:
                 break
-            response = await self._remote.ask("GET", link, headers=_FRESH)
+            response = await self._remote.ask("GET", link, headers=FRESH)
             raise_for(response.status_code, response)
             bundle = object_of(response)
             resources += resources_in(bundle)
@@ -289,7 +272,7 @@ class HttpFhirServer:
 
     async def _batch(self, references: Sequence[str]) -> list[Resource | None]:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
-        response = await self._remote.ask("POST", "", content=_bundle("batch", requests), headers=_SENDING | _FRESH)
+        response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=SENDING | FRESH)
         raise_for(response.status_code, response)
         resources = [resource_in(entry) for entry in entries_of(response, expected=len(requests))]
         return [
@@ -299,7 +282,7 @@ class HttpFhirServer:
 
     async def _transaction(self, writes: Sequence[FhirWrite]) -> list[str | None]:
         requests = [_entry(write) for write in writes]
-        response = await self._remote.ask("POST", "", content=_bundle("transaction", requests), headers=_SENDING)
+        response = await self._remote.ask("POST", "", content=bundle_of("transaction", requests), headers=SENDING)
         raise_for(response.status_code, response, writes)
         entries = entries_of(response, expected=len(writes))
         answered = list(zip(writes, entries, strict=True))
@@ -307,11 +290,6 @@ class HttpFhirServer:
             if not is_cancelled(entry):  # what failed by itself says why; the others only that they were cancelled
                 version_of(write, part_of(entry, "response"))
         return [version_of(write, part_of(entry, "response")) for write, entry in answered]
-
-
-def _bundle(kind: str, entries: list[dict[str, Any]]) -> bytes:
-    bundle = {"resourceType": "Bundle", "type": kind, "entry": entries}
-    return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _entry(write: FhirWrite) -> dict[str, Any]:

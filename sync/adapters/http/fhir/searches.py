@@ -1,0 +1,102 @@
+"""
+Many searches at once: as batches, or one by one on a server that takes no search in a Bundle.
+
+Source: FHIR R4 http.html 3.1.0.11 (batch); Google Cloud Healthcare API, ``executeBundle``: "all interactions within a
+bundle, except search".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from sync.adapters.http.fhir.answers import entries_of, object_of, raise_for, searchset_in, searchset_of
+from sync.adapters.http.fhir.remote import FhirRemote
+from sync.errors import FhirConflict, FhirRejected
+
+MEDIA = "application/fhir+json"
+PARALLEL = {"x-bundle-processing-logic": "parallel"}
+"""Azure runs the entries of a Bundle in sequence unless this header asks otherwise; other servers ignore it."""
+
+SENDING = {"Content-Type": f"{MEDIA}; charset=utf-8", **PARALLEL}
+FRESH = {"Cache-Control": "no-cache"}
+
+Searchset = Mapping[str, Any]
+_DENIED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+
+
+class Searches:
+    """
+    Searches of one server.
+
+    Parameters
+    ----------
+    entries
+        Entries of a batch at most.
+    """
+
+    def __init__(self, remote: FhirRemote, entries: int) -> None:
+        self._remote = remote
+        self._entries = entries
+        self._in_bundles = True
+
+    async def answer(self, searches: Sequence[str]) -> list[Searchset | None]:
+        """
+        Make the searches, relative to the base URL. Only reads.
+
+        Returns
+        -------
+        list
+            The searchset of each; an empty mapping where the server refuses it, as for a parameter that it lacks; None
+            where it does not allow us to search there: what it would find is unknown.
+
+        Raises
+        ------
+        FhirRejected
+            It refuses every one of them: then nothing is known, which is not the same as nothing found.
+        Throttled, FhirUnavailable
+            It did not answer.
+        """
+        if self._in_bundles:
+            searchsets = await self._in_batches(searches)
+            if not searches or not _are_refused(searchsets):
+                return searchsets
+        searchsets = [await self._alone(search) for search in searches]
+        if _are_refused(searchsets):
+            raise FhirRejected("the server refuses every search for references")
+        self._in_bundles = False
+        return searchsets
+
+    async def _in_batches(self, searches: Sequence[str]) -> list[Searchset | None]:
+        searchsets: list[Searchset | None] = []
+        for start in range(0, len(searches), self._entries):
+            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + self._entries]]
+            response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=SENDING | FRESH)
+            try:
+                raise_for(response.status_code, response)
+            except (FhirConflict, FhirRejected):
+                return []  # not one of them is answered
+            searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
+        return searchsets
+
+    async def _alone(self, search: str) -> Searchset | None:
+        response = await self._remote.ask("GET", f"/{search}", headers=FRESH)
+        try:
+            raise_for(response.status_code, response)
+        except (FhirConflict, FhirRejected):
+            return None if response.status_code in _DENIED else {}
+        return searchset_of(object_of(response))
+
+
+def _are_refused(searchsets: Sequence[Searchset | None]) -> bool:
+    """Whether not one search was answered, or denied, by the server itself."""
+    return all(searchset is not None and not searchset for searchset in searchsets)
+
+
+def bundle_of(kind: str, entries: list[dict[str, Any]]) -> bytes:
+    """Return the body of a Bundle of requests."""
+    body = {"resourceType": "Bundle", "type": kind, "entry": entries}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
