@@ -1,8 +1,8 @@
 """
 Every search that a test makes the sync or `insights` ask is one that Azure's FHIR service takes as it is meant.
 
-Requests are looked at where both of them send theirs; a search that Azure would refuse, answer unsorted or without what
-was asked for fails the run at its end, with the test that asked it first.
+Requests are looked at where both of them send theirs. A search that Azure would refuse or answer unsorted fails the run
+at its end, with the test that asked it first; parameters that it lacks are the matter of the server that is asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sync.adapters.http.fhir.remote import FhirRemote
-from tests.azure_searches import LINKED, faults
+from tests.azure_searches import LINKED, misleading
 
 
 class Asked:
@@ -43,7 +43,7 @@ class Asked:
         if any(f"{name}=" in search for name in LINKED):
             return
         self.looked_at += 1
-        for fault in faults(search):
+        for fault in misleading(search):
             self.wrong.setdefault(f"{search.partition('=')[0]}: {fault}", os.environ.get("PYTEST_CURRENT_TEST", ""))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -13,6 +13,7 @@ from sync.adapters.http.fhir.references import _ANY, _PARAMETERS
 
 _NAMES = {
     "AuditEvent": "date entity patient",
+    "Communication": "category identifier patient received recipient sender sent status subject",
     "Condition": "category code encounter patient subject",
     "Consent": "category patient status",
     "Device": "identifier patient type",
@@ -39,23 +40,18 @@ TYPED_CHAINS = {"patient": {"identifier"}, "subject": {"identifier"}}
 SORTABLE = {"birthdate", "date", "family", "given", "issued", "name", "started", "_lastUpdated"}
 """Parameters of type date or string; a search sorted by another one comes unsorted, with a warning."""
 
-CONTROL = {
-    "_count",
-    "_elements",
-    "_id",
-    "_include",
-    "_lastUpdated",
-    "_not-referenced",
-    "_revinclude",
-    "_sort",
-    "_summary",
-}
+CONTROL = {"_count", "_elements", "_id", "_include", "_lastUpdated", "_not-referenced", "_profile", "_revinclude"}
+CONTROL |= {"_security", "_sort", "_summary", "_tag"}
 LINKED = {"ct", "_offset", "_getpages", "_getpagesoffset", "_bundletype", "_pretty"}
 """Parameters of links that servers made."""
 
 OPERATIONS = {"Patient": {"$everything"}}
 MOST = 1000
 """Resources of a page, and of all that is included."""
+
+
+_UNKNOWN = "unknown parameter"
+_WITHOUT_ID = "without id nothing that is found can be told apart"
 
 
 def _of_references() -> dict[str, set[str]]:
@@ -76,6 +72,11 @@ def known(resource_type: str) -> set[str]:
     return set(_NAMES.get(resource_type, "").split()) | _REFERENCES.get(resource_type, set())
 
 
+def misleading(search: str) -> list[str]:
+    """Return what the service refuses or answers otherwise than any other server, whatever parameters there are."""
+    return [fault for fault in faults(search) if not fault.startswith((_UNKNOWN, _WITHOUT_ID))]
+
+
 def faults(search: str) -> list[str]:
     """Return what the service does not take, or takes otherwise; nothing when all is well."""
     resource_type, _, rest = search.partition("?")
@@ -90,15 +91,15 @@ def _faults_of(resource_type: str, name: str, value: str) -> list[str]:
     plain, _, modifier = code.partition(":")
     if plain == "_has":
         _, other, reference, parameter = name.split(":")
-        return [] if {reference, parameter} <= known(other) else [f"unknown parameter in {name}"]
+        return [] if {reference, parameter} <= known(other) else [f"{_UNKNOWN} in {name}"]
     if plain in CONTROL:
         return list(_faults_of_control(plain, value))
     if plain not in known(resource_type):
-        return [f"unknown parameter {plain}"]
+        return [f"{_UNKNOWN} {plain}"]
     if chained and not modifier and chained in TYPED_CHAINS.get(plain, ()):
         return [f"{name} needs the type: {plain}:Patient.{chained}"]
     if chained and chained not in known(modifier or "Patient"):
-        return [f"unknown parameter {chained}"]
+        return [f"{_UNKNOWN} {chained}"]
     return []
 
 
@@ -108,4 +109,4 @@ def _faults_of_control(name: str, value: str) -> Iterator[str]:
     if name == "_count" and int(value) > MOST:
         yield f"a page holds {MOST} at most"
     if name == "_elements" and "id" not in value.split(","):
-        yield "without id nothing that is found can be told apart"
+        yield _WITHOUT_ID

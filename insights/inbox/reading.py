@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from insights.errors import Unavailable
 from insights.fetch.patients import search
 from insights.fetch.service import FhirService
 from insights.inbox.items import ITEM, MARK, READER_TAG, WITHDRAWN, code_of, recipient_of, rule_of, search_tag, state_of
 from insights.outcomes.addressed import Addressee
-from sync.adapters.http.fhir.answers import matches
+from sync.adapters.http.fhir.answers import carries, escape_token
 
 Resource = dict[str, Any]
 
@@ -73,17 +72,12 @@ async def owner_of(service: FhirService, name: str) -> Owner:
 
     Raises
     ------
-    Unavailable
+    CollectError, Unavailable
         The search is refused, or the service does not answer.
     """
-    answer = await service.get(f"/Practitioner?identifier={quote(name, safe='')}", Cache_Control="no-cache")
-    if answer.is_error:
-        raise Unavailable("the search for the reader is refused", code="collect.unavailable")
-    found = [
-        each
-        for each in matches(answer, "Practitioner")
-        if any(one.get("value") == name for one in each.get("identifier") or ())
-    ]
+    # an index may find others too, whose identifiers only look the same to it
+    matching = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
+    found = [each for each in matching if carries(each, None, name)]
     identifiers = {
         (str(one.get("system") or ""), str(one["value"]))
         for each in found
