@@ -611,7 +611,12 @@ EMPTY = {"resourceType": "Bundle", "type": "searchset"}
 
 @pytest.mark.parametrize("status", ["400", "404 Not Found"])
 async def test_a_search_that_the_server_does_not_know_finds_no_referrer(status):
-    client = asking(each_answered(response={"status": status}))
+    def answer(request):
+        entries = [{"response": {"status": status}} for _ in json.loads(request.content)["entry"]]
+        entries[-1] = {"response": {"status": "200"}, "resource": EMPTY}
+        return httpx.Response(200, json={"resourceType": "Bundle", "entry": entries})
+
+    client = asking(answer)
     assert await client.referrers(["Patient/a", "Device/b"]) == {"Patient/a": frozenset(), "Device/b": frozenset()}
 
 
