@@ -3,8 +3,9 @@ Option ``--fhir-check``: at the end of a run, everything that the sync wrote to 
 
     pytest tests/unit tests/simulation --fhir-check
 
-Resources are collected where both adapters take them, each body once, and checked in one run of ``fhir-check``. Without
-that program the option says so, loudly, and changes nothing.
+Resources are collected where both adapters take them, each body once, and checked in one run of ``fhir-check``. Worlds
+of other processes are asked for what they hold before they are stopped. Without that program the option says so,
+loudly, and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from sync.testing.fhir import MemoryFhirServer
 from tests.fhir_check import ABSENT, Problem, problems_of, program
 
 _OURS = re.compile(r"(?:df|dr|dv|ep|is|ob|pt)-[0-9a-f]{40}(?:-.*)?")
+_STAMPED = ("versionId", "lastUpdated", "source")
 _MOST = 50_000
 """Bodies that are kept: two minutes of checking."""
 
@@ -40,11 +43,16 @@ class Emitted:
         @functools.wraps(plain)
         async def watched(server: Any, writes: Any) -> Any:
             for write in writes:
-                if write.resource is not None and _OURS.fullmatch(write.resource_id) and len(self._bodies) < _MOST:
-                    self._bodies.setdefault(content_hash(write.resource), write.resource)
+                if write.resource is not None:
+                    self.keep(write.resource)
             return await plain(server, writes)
 
         adapter.transact = watched
+
+    def keep(self, resource: dict[str, Any]) -> None:
+        """Keep a resource of ours."""
+        if _OURS.fullmatch(str(resource.get("id"))) and len(self._bodies) < _MOST:
+            self._bodies.setdefault(content_hash(resource), resource)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Check all of it; a problem fails the run."""
@@ -66,9 +74,23 @@ class Emitted:
             terminalreporter.write_line(f"  {count} {check} {path}: {message}", red=True)
 
 
+RUNNING: list[Emitted] = []
+"""The collector of this run, if the option was given."""
+
+
+def keep_held(held: Iterable[dict[str, Any]]) -> None:
+    """Keep what a server holds, without what it stamped."""
+    for emitted in RUNNING:
+        for resource in held:
+            meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _STAMPED}
+            rest = {name: value for name, value in resource.items() if name != "meta"}
+            emitted.keep(rest | ({"meta": meta} if meta else {}))
+
+
 def register(config: pytest.Config) -> None:
     """Watch the adapters of this run."""
     emitted = Emitted()
+    RUNNING.append(emitted)
     for adapter in (MemoryFhirServer, HttpFhirServer):
         emitted.watch(adapter)
     config.pluginmanager.register(emitted, "emitted")

@@ -261,7 +261,7 @@ const server = http.createServer(async (request, response) => {
     const text = await readBody(request);
     if (text === undefined) return send(response, 413, core.badRequest(`The body exceeds ${MAX_BODY} bytes`));
     if (url.pathname.endsWith('/_requests')) return send(response, 200, counts);
-    if (AZURE && url.pathname.endsWith('/_ignored')) return send(response, 200, ways.ignored);
+    if (AZURE && url.pathname.endsWith('/_ignored')) return send(response, 200, { total: ways.ignored.length, ignored: ways.ignored });
     if (!url.pathname.startsWith(BASE)) return send(response, 404, core.notFound);
     counts.total += 1;
     counts.by_method[request.method] = (counts.by_method[request.method] ?? 0) + 1;
