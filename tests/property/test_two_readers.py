@@ -80,7 +80,7 @@ def _read_both(outer_element: bytes, tag: int, json_element: dict, keyword: str)
 @pytest.mark.parametrize(
     ("path", "row"), NESTED, ids=lambda each: each.keyword if hasattr(each, "keyword") else each[-1].keyword
 )
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(text=st.text(LETTERS, max_size=8), undefined=st.booleans(), several=st.booleans())
 @example(text="W\\WO \x07", undefined=True, several=True)
 @example(text="Ä\x85", undefined=False, several=False)
