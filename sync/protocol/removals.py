@@ -40,6 +40,9 @@ FEW = 20
 GRACE = timedelta(minutes=2)
 """Time after the ceiling was reached in which it is not lifted: the first dead letters are still being written."""
 
+_MOST_COUNTED = 2000
+"""Studies that the row can name: their digests have to fit into one."""
+
 _KEY = 16
 _ROW = "the ceiling on removals"
 _PERCENT = 100.0
@@ -111,6 +114,8 @@ async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Remov
     ceiling = await read_ceiling(s)
     if not await _is_approved(kind, subject, ceiling, s):
         raise RemovalHeld(f"{len(ceiling.studies)} studies within an hour, allowed {ceiling.limit}")
+    # The last object of a study takes the study along, which has no dead letter of its own that was confirmed.
+    await _count_study(study, s, approved=True)
 
 
 async def may_remove(study: str, s: Jobs) -> bool:
@@ -122,6 +127,11 @@ async def may_remove(study: str, s: Jobs) -> bool:
     StoreUnavailable, Contention
         Whether it may is unknown.
     """
+    return await _count_study(study, s, approved=False)
+
+
+async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
+    """Count a study, an approved one past the ceiling too; tell whether it may lose an instance."""
     key = digest("removal", study, length=_KEY)
 
     async def count_study() -> bool:
@@ -131,9 +141,11 @@ async def may_remove(study: str, s: Jobs) -> bool:
             ceiling = Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
         if key in ceiling.studies:
             return True
-        if ceiling.held_since is not None:
+        if ceiling.held_since is not None and not approved:
             return False
-        allowed = len(ceiling.studies) < ceiling.limit
+        allowed = len(ceiling.studies) < (_MOST_COUNTED if approved else ceiling.limit)
+        if approved and not allowed:
+            return True  # its study asks once more, and is confirmed apart
         if allowed:
             grown = replace(ceiling, studies=(*ceiling.studies, key))
         else:

@@ -37,6 +37,7 @@ CHAIN = (
     "sync.projection.removal",
     "sync.projection.upsert",
     "sync.projection",
+    "sync.protocol.removals",
     "sync.pipeline",
     "sync.delivery.backoff",
     "sync.delivery.handlers",

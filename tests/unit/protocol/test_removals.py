@@ -125,6 +125,15 @@ async def test_what_is_confirmed_goes(w):
     assert (entry.who, entry.why) == ("ada", "checked the source")
 
 
+async def test_what_is_confirmed_goes_at_once_however_much_it_is():
+    w = World(max_removals_per_hour=3)
+    await w.fill(12)
+    await w.lose(12)
+    assert await confirm_removals(SOURCES, w.services, **WHO) == 9
+    await w.run_messages()
+    assert (w.in_fhir(), w.held()) == (0, [])
+
+
 async def test_a_confirmation_is_of_what_was_held_and_of_nothing_later(w):
     await w.fill(2 * MANY)
     await w.lose()
