@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
     from sync.monitoring.timers import Work
     from sync.web.exchange import Answer, Request
-    from sync.web.rendering import Page
+    from sync.web.rendering import RenderedPage
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
@@ -358,7 +358,7 @@ def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(body), status_code=code, mimetype="application/json", headers=headers)
 
 
-def _page(page: Page) -> func.HttpResponse:
+def _page(page: RenderedPage) -> func.HttpResponse:
     headers = dict(page.headers)
     return func.HttpResponse(page.body, status_code=page.status, mimetype=page.mimetype, headers=headers)
 

@@ -41,7 +41,7 @@ from sync.monitoring.history import compact_metrics, floor
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
 from sync.replay.jobs import DONE, Job, cursor_of
-from sync.replay.requests import Request
+from sync.replay.requests import ReplayRequest
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
     DIRTY_STUDIES,
@@ -228,7 +228,7 @@ def _rest(size: Size, s: Services, now: datetime) -> Iterable[Work]:
         drift = Drift(subject=study.key, kind=kinds[number % len(kinds)], resource=f"ImagingStudy/{study_id(study)}")
         yield partial(s.drifts.note, study.key, [drift], now)
     for number in range(size.replays):
-        job = Job(request=Request(source="blob", start=now - timedelta(days=number + 2)), state=DONE)
+        job = Job(request=ReplayRequest(source="blob", start=now - timedelta(days=number + 2)), state=DONE)
         position = {**job.position, "counts": {"synced": 100 * number}}
         yield partial(s.cursors.write, Cursor(name=cursor_of(job.request), position=position, advanced_at=now), None)
     for number in range(500):

@@ -38,7 +38,7 @@ from local.dicom_metadata import Refused, Stored, encode, stored
 from local.processes import running
 from sync.dicom.instance_names import plain_partition
 from sync.errors import SourceUnavailable
-from sync.testing.dicom import InstanceId, MemoryDicomService, Row, id_of
+from sync.testing.dicom import FeedRow, InstanceId, MemoryDicomService, id_of
 
 _MOST = {1: 100, 2: 200}
 _USUAL = {1: 10, 2: 100}
@@ -109,7 +109,7 @@ class StandIn:
         page = encode(self.service.entry(row, metadata=wanted) for row in rows)
         return web.Response(body=page, content_type="application/json")
 
-    def _window(self, request: web.Request) -> list[Row]:
+    def _window(self, request: web.Request) -> list[FeedRow]:
         start, end = (_timestamp(request, name) for name in ("startTime", "endTime"))
         if start is not None and end is not None and end <= start:
             raise ValueError("endTime must be after startTime")

@@ -37,7 +37,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from sync import __version__
 from sync.config import Settings
 from sync.telemetry.instruments import INSTRUMENTS, Instrument, Kind
-from sync.telemetry.spans import ERROR, Role, SpanKind, is_traceparent
+from sync.telemetry.spans import ERROR, SpanKind, SpanRole, is_traceparent
 
 SERVICE = "dicom-fhir-sync"
 """Resource attribute ``service.name``, unless the environment has another."""
@@ -56,9 +56,9 @@ _NOT_FOR_MICROSOFT = (
 """The exporter would tell Microsoft how it fares and ask it for settings; the environment is the only switch."""
 
 _ROLES = {
-    Role.INTERNAL: trace.SpanKind.INTERNAL,
-    Role.CONSUMER: trace.SpanKind.CONSUMER,
-    Role.CLIENT: trace.SpanKind.CLIENT,
+    SpanRole.INTERNAL: trace.SpanKind.INTERNAL,
+    SpanRole.CONSUMER: trace.SpanKind.CONSUMER,
+    SpanRole.CLIENT: trace.SpanKind.CLIENT,
 }
 
 logger = logging.getLogger(__name__)

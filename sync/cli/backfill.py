@@ -32,7 +32,7 @@ _COUNTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _BackfillOptions:
     containers: tuple[str, ...]
     prefix: str
     since: datetime | None
@@ -93,7 +93,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
 
     - 3: a service did not answer; run it again to continue
     """
-    options = _Asked(
+    options = _BackfillOptions(
         containers=tuple(container or ()),
         prefix=prefix,
         since=timestamp(since, "--since"),
@@ -109,7 +109,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _run(options: _Asked, running: Running) -> Counter[str]:
+async def _run(options: _BackfillOptions, running: Running) -> Counter[str]:
     allowed = running.sources.containers
     for name in options.containers:
         if name not in allowed:
@@ -124,7 +124,9 @@ async def _run(options: _Asked, running: Running) -> Counter[str]:
     return objects + studies
 
 
-async def _one(scope: Scope, options: _Asked, listing: ObjectListing, s: ReadFeeds, out: Console) -> Counter[str]:
+async def _one(
+    scope: Scope, options: _BackfillOptions, listing: ObjectListing, s: ReadFeeds, out: Console
+) -> Counter[str]:
     began = time.monotonic()
     async with _walk(scope, options, s, out) as walk:
         meter = Meter(f"Reading {scope.container}", walk, out, as_json=options.as_json)
@@ -143,7 +145,7 @@ async def _one(scope: Scope, options: _Asked, listing: ObjectListing, s: ReadFee
 
 
 @asynccontextmanager
-async def _walk(scope: Scope, options: _Asked, s: Jobs, out: Console) -> AsyncIterator[Walk]:
+async def _walk(scope: Scope, options: _BackfillOptions, s: Jobs, out: Console) -> AsyncIterator[Walk]:
     if options.dry_run:
         yield Walk()
         return

@@ -12,7 +12,7 @@ import typer
 from sync.cli.connecting import reported
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console, shown
 from sync.config import Settings
-from sync.config.check import Remark, Severity, remarks
+from sync.config.check import Remark, RemarkSeverity, remarks
 
 if TYPE_CHECKING:
     from sync.bootstrap.connections import Connection
@@ -55,8 +55,8 @@ def check(
     - 3: the settings are valid, but a service did not answer or refused access
     """
     findings = remarks()
-    faulty = any(remark.severity is not Severity.ADVICE for remark in findings)
-    unusable = any(remark.severity is Severity.WRONG for remark in findings)
+    faulty = any(remark.severity is not RemarkSeverity.ADVICE for remark in findings)
+    unusable = any(remark.severity is RemarkSeverity.WRONG for remark in findings)
     connections = reported(_try_all()) if connect_too and not unusable else []
     if as_json:
         _print_json(findings, connections)

@@ -126,7 +126,7 @@ async def _file(request: web.Request) -> web.Response:
     return _response(rendering.file(request.match_info["name"]))
 
 
-def _response(page: rendering.Page) -> web.Response:
+def _response(page: rendering.RenderedPage) -> web.Response:
     return web.Response(
         text=page.body, status=page.status, content_type=page.mimetype, charset="utf-8", headers=page.headers
     )

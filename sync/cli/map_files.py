@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, Report, quiet_broken_pipe
+from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, CommandReport, quiet_broken_pipe
 from sync.config import Detail, HeaderLimits, MappingSettings
 from sync.dicom.header import read_file
 from sync.errors import ConfigError, InvalidResource
@@ -67,7 +67,7 @@ def map_files(
 
     - 141: the reader of standard output closed it
     """
-    report = Report(as_json=as_json)
+    report = CommandReport(as_json=as_json)
     try:
         settings, limits = MappingSettings.load(), HeaderLimits.load()
     except ConfigError as problem:
@@ -79,7 +79,7 @@ def map_files(
         raise typer.Exit(EXIT_REJECTED)
 
 
-def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits, report: Report) -> None:
+def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits, report: CommandReport) -> None:
     began = time.perf_counter()
     files = list(_files(paths, report))
     studies = _read(files, limits, settings.detail, report)
@@ -106,7 +106,7 @@ def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits,
 
 
 def _read(
-    files: Sequence[Path], limits: HeaderLimits, detail: Detail, report: Report
+    files: Sequence[Path], limits: HeaderLimits, detail: Detail, report: CommandReport
 ) -> Mapping[StudyRef, list[LedgerRow]]:
     """Headers of all files, by study; what is no instance is reported and left out."""
     studies: defaultdict[StudyRef, list[LedgerRow]] = defaultdict(list)
@@ -144,7 +144,7 @@ def _patients(
     return {study: rows[key] for study, key in keys.items()}
 
 
-def _files(paths: Iterable[Path], report: Report) -> Iterator[Path]:
+def _files(paths: Iterable[Path], report: CommandReport) -> Iterator[Path]:
     """Regular files at and below the paths, each once, in order; symbolic links are followed, loops are not."""
     visited: set[tuple[int, int]] = set()
     waiting = sorted(set(paths), reverse=True)

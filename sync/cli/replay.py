@@ -19,7 +19,7 @@ from sync.errors import BadReplay
 from sync.ports import Ingest
 from sync.replay.jobs import DONE, Job, advance, begin, cursor_of, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
-from sync.replay.requests import Request, parse_request
+from sync.replay.requests import ReplayRequest, parse_request
 from sync.replay.sources import LISTING, ROUTE
 from sync.walks.walk import Walk
 
@@ -33,7 +33,7 @@ _NO_FEED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _ReplayOptions:
     fields: dict[str, Any]
     dry_run: bool
     project: bool
@@ -103,14 +103,14 @@ def replay(  # noqa: PLR0917 -- a command's options
         "reread": reread,
         **{name: value for name, value in values.items() if value is not None},
     }
-    options = _Asked(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
+    options = _ReplayOptions(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
     if not with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _run(options: _Asked, running: Running) -> bool:
+async def _run(options: _ReplayOptions, running: Running) -> bool:
     s = running.services
     try:
         request = parse_request(options.fields, configured=running.replayed, now=s.clock.now())
@@ -121,7 +121,7 @@ async def _run(options: _Asked, running: Running) -> bool:
     return await _replay(request, options, running)
 
 
-async def _replay(request: Request, options: _Asked, running: Running) -> bool:
+async def _replay(request: ReplayRequest, options: _ReplayOptions, running: Running) -> bool:
     out, studies, began = console(), Counter[str](), time.monotonic()
     try:
         await require_known_study(request, running.services)
@@ -145,7 +145,7 @@ async def _replay(request: Request, options: _Asked, running: Running) -> bool:
     )
 
 
-async def _advance(walk: Walk, options: _Asked, running: Running, s: Ingest, out: Console) -> Job:
+async def _advance(walk: Walk, options: _ReplayOptions, running: Running, s: Ingest, out: Console) -> Job:
     job = Job.of(walk.position)
     if job.at:
         out.print(f"going on  {sum(walk.counts.values()):,} changes were dealt with before")
@@ -157,7 +157,7 @@ async def _advance(walk: Walk, options: _Asked, running: Running, s: Ingest, out
     return job
 
 
-def _unknown(request: Request, walk: Walk, out: Console) -> bool:
+def _unknown(request: ReplayRequest, walk: Walk, out: Console) -> bool:
     inspected = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
     if request.study is None or inspected:
         return False
@@ -165,7 +165,7 @@ def _unknown(request: Request, walk: Walk, out: Console) -> bool:
     return True
 
 
-async def _preview(request: Request, options: _Asked, running: Running) -> bool:
+async def _preview(request: ReplayRequest, options: _ReplayOptions, running: Running) -> bool:
     out, walk, began = console(), Walk(), time.monotonic()
     previews: list[StudyPreview] = []
     async with Meter("Dry run of the replay", walk, out, as_json=options.as_json).shown():

@@ -43,7 +43,7 @@ def results(least: int = 0) -> Console:
     return Console(highlight=False, markup=False, soft_wrap=True, width=max(usual, least))
 
 
-class Report:
+class CommandReport:
     """What is said on standard error, for people or for machines."""
 
     def __init__(self, *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import projection_pause
 from sync.ports import Compare
-from sync.verify.full_scan import Outcome, Plan, Round
+from sync.verify.full_scan import Plan, Round, ScanOutcome
 from sync.verify.hints import HINTS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _study(text: str) -> StudyRef | str | None:
     return StudyRef(study_instance_uid=text) if _UID.fullmatch(text) else None
 
 
-async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> Outcome:
+async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> ScanOutcome:
     if plan.repair and await projection_pause(running.services) is not None:
         console().print("projection is paused, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
@@ -192,7 +192,7 @@ class Shown:
         total = round(completed / fraction) if fraction else None
         self._progress.update(self._tasks[phase], completed=completed, total=total)
 
-    def summarise(self, outcome: Outcome) -> None:
+    def summarise(self, outcome: ScanOutcome) -> None:
         """Say what it came to."""
         if self._as_json:
             _write(json.dumps(_figures(outcome)))
@@ -203,7 +203,7 @@ class Shown:
             results().print(line)
 
 
-def _figures(outcome: Outcome) -> dict[str, object]:
+def _figures(outcome: ScanOutcome) -> dict[str, object]:
     return {
         "event": "summary",
         "studies": outcome.studies,
@@ -215,7 +215,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: ScanOutcome) -> Table:
     table = Table("Drift", "Found", "Repaired", "What it means, what helps")
     for kind in DriftKind:
         if outcome.found[kind]:
@@ -224,7 +224,7 @@ def _table(outcome: Outcome) -> Table:
     return table
 
 
-def _closing(outcome: Outcome, plan: Plan) -> Iterator[str]:
+def _closing(outcome: ScanOutcome, plan: Plan) -> Iterator[str]:
     studies = "1 study" if outcome.studies == 1 else f"{outcome.studies} studies"
     yield f"{studies} compared, {outcome.busy} left to the sync, which is at work on them."
     if outcome.kept:

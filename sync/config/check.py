@@ -88,7 +88,7 @@ _INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:
 S = TypeVar("S", bound=Section)
 
 
-class Severity(enum.Enum):
+class RemarkSeverity(enum.Enum):
     """How bad it is; the first two keep the sync from being right."""
 
     WRONG = "wrong"
@@ -101,7 +101,7 @@ class Remark:
     """One setting, by the name of its variable, and what to do about it; never its value."""
 
     setting: str
-    severity: Severity
+    severity: RemarkSeverity
     text: str
 
 
@@ -125,7 +125,7 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     findings = [*wrong, *_unknown(environment), *_asleep(settings, environment)]
     faulty = {remark.setting for remark in wrong}
     findings += [remark for remark in _second_thoughts(settings) if not any(_concerns(remark, name) for name in faulty)]
-    order = list(Severity)
+    order = list(RemarkSeverity)
     return tuple(sorted(set(findings), key=lambda remark: (order.index(remark.severity), remark.setting, remark.text)))
 
 
@@ -167,7 +167,7 @@ def _load(section: type[S], replaced: dict[str, Any]) -> tuple[S, list[Remark]]:
             faults = {problem.setting: problem.expected}
         for place, expected in faults.items():
             field = _field(section, place)
-            findings.append(Remark(setting=section.variable(field), severity=Severity.WRONG, text=expected))
+            findings.append(Remark(setting=section.variable(field), severity=RemarkSeverity.WRONG, text=expected))
             replaced = {**replaced, field: _sound(section, field)}
     return cast("S", section.model_construct(**replaced)), findings
 
@@ -193,7 +193,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
         if name.upper().startswith(PREFIX) and name.upper() not in variables:
             near = difflib.get_close_matches(name.upper(), variables, n=1)
             hint = f"; {variables[near[0]]} is one" if near else ""
-            yield Remark(setting=name, severity=Severity.WRONG, text=f"there is no setting of this name{hint}")
+            yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=f"there is no setting of this name{hint}")
 
 
 def underscored(switch: str) -> str:
@@ -211,12 +211,12 @@ def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Rema
             continue
         if switch["mark"] == "__":
             text = f"the host does not read this form: use AzureWebJobs_{switch['function']}_Disabled"
-            yield Remark(setting=name, severity=Severity.WRONG, text=text)
+            yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
             continue
         variable = timers.get(switch["function"].lower())
         if variable and values[variable][0] and value.strip().lower() in {"true", "1"}:
             text = f"keeps the feed of {variable} from being read: set false, or remove that"
-            yield Remark(setting=name, severity=Severity.WRONG, text=text)
+            yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
 
 
 def all_variables() -> dict[str, FieldInfo]:
@@ -246,13 +246,13 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
             continue
         if variable not in _FREE_OF_PATIENT_DATA and any(_is_open(address) for address in _addresses(value)):
             text = "is plain http: patient data would cross the network in the clear; use https"
-            yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
+            yield Remark(setting=variable, severity=RemarkSeverity.INSECURE, text=text)
         if variable not in _SECRET_BY_NATURE and _holds_secret(value):
             text = "holds a key; use a managed identity and switch shared keys off"
-            yield Remark(setting=variable, severity=Severity.INSECURE, text=text)
+            yield Remark(setting=variable, severity=RemarkSeverity.INSECURE, text=text)
     if settings.events_key and not is_local(settings.events_topic):
         text = "is a key; leave it out, and give the identity the role EventGrid Data Sender"
-        yield Remark(setting=Settings.variable("events_key"), severity=Severity.INSECURE, text=text)
+        yield Remark(setting=Settings.variable("events_key"), severity=RemarkSeverity.INSECURE, text=text)
 
 
 def _names_a_system(info: FieldInfo) -> bool:
@@ -288,7 +288,7 @@ def _useless(settings: Settings) -> Iterator[Remark]:
         value, info = values[variable]
         if value != info.get_default(call_default_factory=True, validated_data={}) and not values[needed][0]:
             text = f"has no effect without {needed}: set that, or remove this"
-            yield Remark(setting=variable, severity=Severity.WRONG, text=text)
+            yield Remark(setting=variable, severity=RemarkSeverity.WRONG, text=text)
 
 
 def _contradictions(settings: Settings) -> Iterator[Remark]:
@@ -296,45 +296,47 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
         for name in access.unread():
             modes = [mode for mode in NEEDED if name in (*NEEDED[mode], *OPTIONAL.get(mode, ()))]
             text = f"has no effect unless {access.variable('auth')} is {' or '.join(modes)}: set that, or remove this"
-            yield Remark(setting=access.variable(name), severity=Severity.WRONG, text=text)
+            yield Remark(setting=access.variable(name), severity=RemarkSeverity.WRONG, text=text)
     if settings.storage and settings.state:
         text = f"is set beside {STATE}, which wins: remove one of them"
-        yield Remark(setting=f"{STATE}__accountName", severity=Severity.WRONG, text=text)
+        yield Remark(setting=f"{STATE}__accountName", severity=RemarkSeverity.WRONG, text=text)
     if settings.operators == "entra" and not settings.signs_in:
         text = "is entra, and App Service does not say that its authentication is on: no one may act; turn it on there"
-        yield Remark(setting=Settings.variable("operators"), severity=Severity.WRONG, text=text)
+        yield Remark(setting=Settings.variable("operators"), severity=RemarkSeverity.WRONG, text=text)
     if settings.header.first_read_bytes > settings.header.max_bytes:
         text = f"expected at most {PREFIX}HEADER_MAX_BYTES"
-        yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ_BYTES", severity=Severity.WRONG, text=text)
+        yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ_BYTES", severity=RemarkSeverity.WRONG, text=text)
     if settings.cast_patient_system and settings.patient_policy == "reference-only":
         text = f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which looks for no Patient: remove one"
-        yield Remark(setting=Settings.variable("cast_patient_system"), severity=Severity.WRONG, text=text)
+        yield Remark(setting=Settings.variable("cast_patient_system"), severity=RemarkSeverity.WRONG, text=text)
     if settings.alert.webhook_key and settings.alert.webhook and settings.alert.webhook_shape != "pagerduty":
         text = f"has no effect unless {PREFIX}ALERT_WEBHOOK_SHAPE is pagerduty: set that, or remove this"
-        yield Remark(setting=f"{PREFIX}ALERT_WEBHOOK_KEY", severity=Severity.WRONG, text=text)
+        yield Remark(setting=f"{PREFIX}ALERT_WEBHOOK_KEY", severity=RemarkSeverity.WRONG, text=text)
 
 
 def _unwise(settings: Settings) -> Iterator[Remark]:
     """Name limits that would be passed while all is well."""
     if settings.alert.lag_seconds <= settings.max_wait:
         text = f"expected more than {PREFIX}MAX_WAIT, or a study that merely grows raises the alert"
-        yield Remark(setting=f"{PREFIX}ALERT_LAG_SECONDS", severity=Severity.ADVICE, text=text)
+        yield Remark(setting=f"{PREFIX}ALERT_LAG_SECONDS", severity=RemarkSeverity.ADVICE, text=text)
     if settings.alert.stopped_seconds <= EVALUATED_EVERY:
         text = f"expected more than {EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
-        yield Remark(setting=f"{PREFIX}ALERT_STOPPED_SECONDS", severity=Severity.ADVICE, text=text)
+        yield Remark(setting=f"{PREFIX}ALERT_STOPPED_SECONDS", severity=RemarkSeverity.ADVICE, text=text)
     if settings.metrics_by_minute_kept_hours > settings.metrics_by_hour_kept_days * _HOURS:
         text = f"expected at most {PREFIX}METRICS_BY_HOUR_KEPT_DAYS (in days): hourly rows outlive rows by the minute"
-        yield Remark(setting=Settings.variable("metrics_by_minute_kept_hours"), severity=Severity.ADVICE, text=text)
+        yield Remark(
+            setting=Settings.variable("metrics_by_minute_kept_hours"), severity=RemarkSeverity.ADVICE, text=text
+        )
 
 
 def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
     """Name settings whose default no site should keep."""
     if not settings.timezone:
         text = "is not set: times of scanners that state no offset become dates"
-        yield Remark(setting=f"{PREFIX}TIMEZONE", severity=Severity.ADVICE, text=text)
+        yield Remark(setting=f"{PREFIX}TIMEZONE", severity=RemarkSeverity.ADVICE, text=text)
     if settings.patient_system == MappingSettings.model_fields["patient_system"].default:
         text = "is not set: a Patient that the EHR made is found only if its identifiers carry the same system"
-        yield Remark(setting=f"{PREFIX}PATIENT_SYSTEM", severity=Severity.ADVICE, text=text)
+        yield Remark(setting=f"{PREFIX}PATIENT_SYSTEM", severity=RemarkSeverity.ADVICE, text=text)
 
 
 def _unheard(settings: Settings) -> Iterator[Remark]:
@@ -342,7 +344,7 @@ def _unheard(settings: Settings) -> Iterator[Remark]:
     key = _INSTRUMENTATION_KEY.search(settings.insights_connection)
     if settings.insights_connection and not key:
         text = "nothing is exported there: expected a connection string, InstrumentationKey=…;IngestionEndpoint=…"
-        yield Remark(setting=Settings.variable("insights_connection"), severity=Severity.ADVICE, text=text)
+        yield Remark(setting=Settings.variable("insights_connection"), severity=RemarkSeverity.ADVICE, text=text)
     if settings.otlp_endpoint and not is_web_root(settings.otlp_endpoint):
         text = "nothing is exported there: expected an http(s) URL such as http://collector:4318"
-        yield Remark(setting=Settings.variable("otlp_endpoint"), severity=Severity.ADVICE, text=text)
+        yield Remark(setting=Settings.variable("otlp_endpoint"), severity=RemarkSeverity.ADVICE, text=text)

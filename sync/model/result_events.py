@@ -119,7 +119,7 @@ class DriftFound(Result):
     """Whether it was put right at once."""
 
 
-class Alert(Result):
+class AlertEvent(Result):
     """What an alert is about."""
 
     alert: str
@@ -136,13 +136,13 @@ class Alert(Result):
     """What it should not exceed."""
 
 
-class AlertRaised(Alert):
+class AlertRaised(AlertEvent):
     """A figure exceeds its threshold."""
 
     name: ClassVar[str] = "alert.raised"
 
 
-class AlertCleared(Alert):
+class AlertCleared(AlertEvent):
     """It does so no more."""
 
     name: ClassVar[str] = "alert.cleared"

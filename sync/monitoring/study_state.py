@@ -55,7 +55,7 @@ class FindingGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class FindingCounts:
     """Attributes that could not be used, by code of the finding; never their values."""
 
     total: int
@@ -92,7 +92,7 @@ class StudyState:
     state: Literal["dirty", "dead_lettered", "synced", "removed"]
     counts: StudyCounts
     fhir: StudyInFhir | None
-    findings: Findings
+    findings: FindingCounts
     dead_letter: ShownDeadLetter | None
     marks: Marks | None
 
@@ -161,7 +161,7 @@ def _in_fhir(projection: Projection, s: Core) -> StudyInFhir:
     )
 
 
-def grouped(findings: Iterable[Finding]) -> Findings:
+def grouped(findings: Iterable[Finding]) -> FindingCounts:
     """Group findings by code."""
     by_code: dict[str, dict[str, list[str]]] = {}
     for finding in sorted(findings):
@@ -170,7 +170,7 @@ def grouped(findings: Iterable[Finding]) -> Findings:
         code: FindingGroup(count=sum(len(actions) for actions in keywords.values()), attributes=keywords)
         for code, keywords in sorted(by_code.items())
     }
-    return Findings(total=sum(group.count for group in groups.values()), by_code=groups)
+    return FindingCounts(total=sum(group.count for group in groups.values()), by_code=groups)
 
 
 def _marks(dirty: DirtyStudy, s: Core) -> Marks:

@@ -21,7 +21,7 @@ from sync.ports import Control, Deliver, Ingest, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.leases import held
-from sync.replay.requests import Request, as_json, parse_kept
+from sync.replay.requests import ReplayRequest, as_json, parse_kept
 from sync.replay.sources import IN_ONE_GO, ROUTE, Source, of_study
 from sync.telemetry.defects import only_sync_errors
 from sync.walks.walk import LEASE, Walk, Work, retry_then_dead_letter, run_walk, walk_of
@@ -46,7 +46,7 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 class Job:
     """A replay as its row tells it."""
 
-    request: Request
+    request: ReplayRequest
     state: str = RUNNING
     at: Mapping[str, Any] | None = None
     problem: str = ""
@@ -69,12 +69,12 @@ class Job:
         )
 
 
-def cursor_of(request: Request) -> str:
+def cursor_of(request: ReplayRequest) -> str:
     """Name of the replay's cursor."""
     return PREFIX + request.id
 
 
-async def begin(request: Request, s: Control, *, who: str) -> bool:
+async def begin(request: ReplayRequest, s: Control, *, who: str) -> bool:
     """
     Note a replay for the timer. Safe to repeat: one that is under way goes on as it is.
 
@@ -94,7 +94,7 @@ async def begin(request: Request, s: Control, *, who: str) -> bool:
     return False
 
 
-async def require_known_study(request: Request, s: Deliver) -> None:
+async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
     """
     Refuse the replay of an unknown study: it would leave rows of a study that never existed. Only reads.
 

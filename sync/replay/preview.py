@@ -21,7 +21,7 @@ from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.protocol.optimistic import MAX_ROUNDS
 from sync.replay.jobs import Job, changes_of
-from sync.replay.requests import Request
+from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Source
 from sync.walks.walk import Walk, retry_then_dead_letter, run_walk
 
@@ -68,7 +68,7 @@ class _Apart(Ledger):
 
 
 async def preview_replay(
-    request: Request, walk: Walk, sources: Mapping[str, Source], s: Deliver, *, parallel: int
+    request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Deliver, *, parallel: int
 ) -> AsyncIterator[StudyPreview]:
     """
     Iterate over the studies that the replay would compare, and what it would write for each. Only reads.

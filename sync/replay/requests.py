@@ -20,7 +20,7 @@ _FIELDS = frozenset({"source", "from", "to", "study", "partition", "reread", "dr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ReplayRequest:
     """
     One replay: of a window of time, or of a study.
 
@@ -47,7 +47,7 @@ class Request:
         return digest(self.source, *window, str(self.reread), length=12)
 
 
-def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> Request:
+def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> ReplayRequest:
     """
     Check what was asked for, as JSON has it: ``source``, ``from``, ``to``, ``study``, ``partition``, ``reread``.
 
@@ -72,7 +72,7 @@ def parse_request(fields: Any, *, configured: Collection[str], now: datetime) ->
     source = _source(fields, configured)
     start, end = _timestamp(fields, "from"), _timestamp(fields, "to")
     _check_window(start, end, now, needed=study is None)
-    return Request(source=source, start=start, end=end, study=study, reread=_flag(fields, "reread"))
+    return ReplayRequest(source=source, start=start, end=end, study=study, reread=_flag(fields, "reread"))
 
 
 def _source(fields: Mapping[str, Any], configured: Collection[str]) -> str:
@@ -127,7 +127,7 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def as_json(request: Request) -> dict[str, Any]:
+def as_json(request: ReplayRequest) -> dict[str, Any]:
     """Return the request as it is kept, and as `parse_kept` reads it."""
     return {
         "source": request.source,
@@ -138,10 +138,10 @@ def as_json(request: Request) -> dict[str, Any]:
     }
 
 
-def parse_kept(position: Mapping[str, Any]) -> Request:
+def parse_kept(position: Mapping[str, Any]) -> ReplayRequest:
     """Inverse of `as_json`."""
     start, end = position["from"], position["to"]
-    return Request(
+    return ReplayRequest(
         source=position["source"],
         start=timestamp_from(start),
         end=timestamp_from(end),

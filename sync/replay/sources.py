@@ -20,7 +20,7 @@ from sync.feeds import next_timestamp, replay_window
 from sync.feeds.blob import feed_batches
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
 from sync.ports import BlobFeed, Ingest, ObjectListing, ReadFeeds
-from sync.replay.requests import Request
+from sync.replay.requests import ReplayRequest
 from sync.walks.backfill import Scope, listed
 
 ROUTE = "route"
@@ -34,7 +34,7 @@ IN_ONE_GO = frozenset({"orthanc"})
 
 _EVER, _FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 
-Source = Callable[[Request, Mapping[str, Any]], AsyncIterator[Batch]]
+Source = Callable[[ReplayRequest, Mapping[str, Any]], AsyncIterator[Batch]]
 """Gives the changes of a request from a position on."""
 
 
@@ -46,7 +46,7 @@ class Blobs:
     listing: ObjectListing
     allowed: Sources
 
-    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+    async def __call__(self, request: ReplayRequest, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
         """Iterate over the changes of the window; fall back to a listing when there is no feed."""
         start, end = request.start or _EVER, request.end or _FOREVER
         if position.get(ROUTE) != LISTING:
@@ -75,7 +75,7 @@ class Blobs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DicomService:
+class DicomServiceSource:
     """
     The instances of a DICOM service, by its change feed: a few hours at a time, so that a replay can go on there.
 
@@ -84,7 +84,7 @@ class DicomService:
 
     services: ReadFeeds
 
-    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+    async def __call__(self, request: ReplayRequest, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
         """Iterate over the changes of the window."""
         at = datetime.fromisoformat(position["until"]) if "until" in position else request.start or _EVER
         end = request.end or self.services.clock.now() + timedelta(minutes=1)
@@ -108,12 +108,12 @@ class DicomService:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orthanc:
+class OrthancSource:
     """The instances of an Orthanc. Its changes cannot be begun in the middle: each run reads all of them."""
 
     services: ReadFeeds
 
-    async def __call__(self, request: Request, position: Mapping[str, Any]) -> AsyncIterator[Batch]:  # noqa: ARG002
+    async def __call__(self, request: ReplayRequest, position: Mapping[str, Any]) -> AsyncIterator[Batch]:  # noqa: ARG002
         """Iterate over the changes of the window."""
         async for batch in replay_window("orthanc", self.services, start=request.start, end=request.end):
             yield replace(batch, position={ROUTE: FEED})
@@ -123,9 +123,9 @@ def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
     """Return the sources that are configured, by the names that requests call them."""
     sources: dict[str, Source] = {"blob": blobs}
     if s.dicom_feed is not None:
-        sources["dicom"] = DicomService(services=s)
+        sources["dicom"] = DicomServiceSource(services=s)
     if s.orthanc is not None:
-        sources["orthanc"] = Orthanc(services=s)
+        sources["orthanc"] = OrthancSource(services=s)
     return sources
 
 

@@ -26,7 +26,7 @@ ERROR = CODE.key
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Role(enum.Enum):
+class SpanRole(enum.Enum):
     """What a span is to others."""
 
     INTERNAL = "internal"
@@ -46,7 +46,7 @@ class Number:
 class SpanKind:
     """One thing that takes time; ``named_after`` are attributes whose values make its name, of closed sets all."""
 
-    role: Role
+    role: SpanRole
     name: str = ""
     named_after: tuple[Attribute, ...] = ()
     attributes: tuple[Attribute, ...] = ()
@@ -90,11 +90,11 @@ def _of_messages(queue: str) -> Mapping[str, str]:
 _INGEST = (OBJECT, OBJECT_OUTCOME, CODE)
 _PROJECT = (STUDY, STUDY_OUTCOME, CODE)
 
-INGEST_OBJECT = SpanKind(role=Role.INTERNAL, name="ingest object", attributes=_INGEST, numbers=(ATTEMPT,))
+INGEST_OBJECT = SpanKind(role=SpanRole.INTERNAL, name="ingest object", attributes=_INGEST, numbers=(ATTEMPT,))
 """A look at one object that a feed or a listing named."""
 
 OBJECT_MESSAGE = SpanKind(
-    role=Role.CONSUMER,
+    role=SpanRole.CONSUMER,
     name="process objects",
     attributes=_INGEST,
     numbers=(ATTEMPT,),
@@ -102,11 +102,11 @@ OBJECT_MESSAGE = SpanKind(
 )
 """A look at one object that a message of queue ``objects`` named."""
 
-PROJECT_STUDY = SpanKind(role=Role.INTERNAL, name="project study", attributes=_PROJECT, numbers=(ATTEMPT,))
+PROJECT_STUDY = SpanKind(role=SpanRole.INTERNAL, name="project study", attributes=_PROJECT, numbers=(ATTEMPT,))
 """A study written to FHIR by a command."""
 
 STUDY_MESSAGE = SpanKind(
-    role=Role.CONSUMER,
+    role=SpanRole.CONSUMER,
     name="process studies",
     attributes=_PROJECT,
     numbers=(ATTEMPT,),
@@ -115,7 +115,7 @@ STUDY_MESSAGE = SpanKind(
 """A study written to FHIR because a message of queue ``studies`` named it."""
 
 FHIR_REQUEST = SpanKind(
-    role=Role.CLIENT,
+    role=SpanRole.CLIENT,
     named_after=(METHOD, RESOURCE_TYPE),
     attributes=(METHOD, RESOURCE_TYPE, SERVER, REFUSED),
     numbers=(PORT, STATUS_CODE),

@@ -41,7 +41,7 @@ class InstanceId(NamedTuple):
 
 
 @dataclass(slots=True)
-class Row:
+class FeedRow:
     """A row of the feed; ``visible`` is false while its transaction is under way."""
 
     sequence: int
@@ -75,7 +75,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         self._account = account
         self._names_default = names_default
         self._sequence = 0
-        self.rows: list[Row] = []
+        self.rows: list[FeedRow] = []
         self.instances: dict[InstanceId, tuple[int, Dataset]] = {}
         self.outages: list[SourceUnavailable] = []
         """Raised by the next calls, one each."""
@@ -158,9 +158,9 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         row = self._row(instance, action, visible=visible)
         self.instances[instance] = (row.sequence, dict(dataset))
 
-    def _row(self, instance: InstanceId, action: str, *, visible: bool = True) -> Row:
+    def _row(self, instance: InstanceId, action: str, *, visible: bool = True) -> FeedRow:
         self._sequence += 1
-        row = Row(self._sequence, instance, action, self._clock.now(), visible)
+        row = FeedRow(self._sequence, instance, action, self._clock.now(), visible)
         self.rows.append(row)
         return row
 
@@ -179,7 +179,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
             self.check_page(rows)
         return [self.entry(row, metadata=metadata) for row in rows]
 
-    def check_page(self, rows: Sequence[Row]) -> None:
+    def check_page(self, rows: Sequence[FeedRow]) -> None:
         """Fail for a page with metadata as `check_readable`, or for one that is nested too deeply."""
         self.check_readable(row.instance for row in rows)
         if any(row.instance in self.unfed for row in rows):
@@ -190,7 +190,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         if any(instance in self.unreadable for instance in instances):
             raise SourceUnavailable("503")
 
-    def window(self, start: datetime | None, end: datetime | None) -> list[Row]:
+    def window(self, start: datetime | None, end: datetime | None) -> list[FeedRow]:
         """Return the visible rows from ``start`` on and before ``end``, in the order of version 2."""
         rows = [
             row
@@ -199,12 +199,12 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         ]
         return sorted(rows, key=lambda row: (row.at, row.sequence))
 
-    def span(self, offset: int, limit: int) -> list[Row]:
+    def span(self, offset: int, limit: int) -> list[FeedRow]:
         """Return the rows whose sequences are after ``offset`` and at most ``limit`` later: the way of version 1."""
         rows = [row for row in self.rows if row.visible and offset < row.sequence <= offset + limit]
         return sorted(rows, key=lambda row: row.sequence)
 
-    def entry(self, row: Row, *, metadata: bool = True) -> dict[str, Any]:
+    def entry(self, row: FeedRow, *, metadata: bool = True) -> dict[str, Any]:
         """Return a row as the service writes it: keys in camel case, nulls left out."""
         sequence, dataset = self.instances.get(row.instance, (None, None))
         state = "Deleted" if sequence is None else "Current" if sequence == row.sequence else "Replaced"

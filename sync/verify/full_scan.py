@@ -61,7 +61,7 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class ScanOutcome:
     """What a round came to; a resource counts once, whichever studies it belongs to."""
 
     studies: int = 0
@@ -89,7 +89,7 @@ class Round:
         audience: ScanObserver,
         checker: Checker | None = None,
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = ScanOutcome()
         self._plan = plan
         self._s = s
         self._source = listing
@@ -100,7 +100,7 @@ class Round:
         self._reported: set[int] = set()
         self._judge = Judge(s, found_in=s.clock.now().isoformat())
 
-    async def over_everything(self) -> Outcome:
+    async def over_everything(self) -> ScanOutcome:
         """
         Look at what the source lists, at all studies, and at what FHIR lists; or at a sample of the studies.
 
@@ -129,7 +129,7 @@ class Round:
                 await self._conclude(subject, [], [])  # not met in a whole round: it is gone
         return self.outcome
 
-    async def over_one(self, study: StudyRef) -> Outcome:
+    async def over_one(self, study: StudyRef) -> ScanOutcome:
         """Look at one study only, known or not."""
         await self._judge.load(study.key)
         await self._studies([study])

@@ -31,11 +31,11 @@ from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Control, Counted, Jobs, Operate, Services
 from sync.protocol.optimistic import retry_on_conflict
 from sync.replay import jobs
-from sync.replay.requests import Request as Replay
+from sync.replay.requests import ReplayRequest as Replay
 from sync.verify.judge import Judge
 from sync.verify.studies import check_study
 from sync.web.exchange import Request, fields_of, text_of
-from sync.web.rendering import Page, Visit, ago, redirect, render
+from sync.web.rendering import RenderedPage, Visit, ago, redirect, render
 
 Fields = Mapping[str, str]
 
@@ -78,7 +78,7 @@ class Act:
     asks_why: bool = False
 
 
-async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
+async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     """
     Ask once more, saying what will happen. Nothing is done.
 
@@ -108,7 +108,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> Page:
     )
 
 
-async def act(visit: Visit, sources: Sources, s: Services) -> Page:
+async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     """
     Do it, and lead back; each action records itself in the audit trail. Safe to repeat, as each of the actions is.
 

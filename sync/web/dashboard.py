@@ -28,13 +28,13 @@ from sync.telemetry.measurements import HOUR
 from sync.web import acting, study_pages
 from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import TREND, dead_letter_trends, overview
-from sync.web.rendering import REFRESH, Page, Visit, render
+from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 from sync.web.runbook import runbook
 
 _LETTERS = 50
 
 
-async def dashboard(request: Request, url: str, method: str, sources: Sources, s: Services) -> Page:
+async def dashboard(request: Request, url: str, method: str, sources: Sources, s: Services) -> RenderedPage:
     """
     Answer one request for a page. Never raises one of our errors: a failure is a page too.
 
@@ -51,7 +51,7 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
         return _problem(visit, failure)
 
 
-async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Services) -> Page:
+async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     if method == "POST" or name == "act":
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
@@ -65,7 +65,7 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
     raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
 
 
-async def _letters(visit: Visit, s: Services, *, message: str) -> Page:
+async def _letters(visit: Visit, s: Services, *, message: str) -> RenderedPage:
     of = visit.request.query.get("of", "")
     shared: dict[str, Any] = {"here": "letters", "said": message, "of": of}
     if of:
@@ -84,22 +84,22 @@ async def _letters(visit: Visit, s: Services, *, message: str) -> Page:
     return render(visit, "letters.html", title="Dead letters", **shared)
 
 
-async def _runbook(visit: Visit, _: Sources, __: Services) -> Page:
+async def _runbook(visit: Visit, _: Sources, __: Services) -> RenderedPage:
     return runbook(visit)
 
 
-async def _studies(visit: Visit, _: Sources, s: Services) -> Page:
+async def _studies(visit: Visit, _: Sources, s: Services) -> RenderedPage:
     return await study_pages.studies(visit, s)
 
 
-_PLAIN: Mapping[str, Callable[[Visit, Sources, Services], Awaitable[Page]]] = {
+_PLAIN: Mapping[str, Callable[[Visit, Sources, Services], Awaitable[RenderedPage]]] = {
     "confirm": acting.confirm,
     "runbook": _runbook,
     "studies": _studies,
 }
 """Pages that no act leads back to."""
 
-_TOLD: Mapping[str, Callable[..., Awaitable[Page | None]]] = {
+_TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {
     "": overview,
     "letters": _letters,
     "study": study_pages.study,
@@ -107,7 +107,7 @@ _TOLD: Mapping[str, Callable[..., Awaitable[Page | None]]] = {
 """Pages that say what the act did that led to them."""
 
 
-def _problem(visit: Visit, failure: SyncError) -> Page:
+def _problem(visit: Visit, failure: SyncError) -> RenderedPage:
     if isinstance(failure, AccessRefused):
         status, heading = 403, "You may not do that"
     elif isinstance(failure, RequestRefused):

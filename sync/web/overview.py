@@ -42,7 +42,7 @@ from sync.telemetry.instruments import (
 )
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
 from sync.web.charts import Curve, Graph, number_text
-from sync.web.rendering import REFRESH, Page, Visit, render, span
+from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
 RECENT = 15
 """Studies in the list of recent ones."""
@@ -85,7 +85,7 @@ class Stage:
     late: bool = False
 
 
-async def overview(visit: Visit, s: Services, *, message: str = "") -> Page:
+async def overview(visit: Visit, s: Services, *, message: str = "") -> RenderedPage:
     """Show the overview."""
     chosen = visit.request.query.get("range", "hour")
     chosen = chosen if chosen in RANGES else "hour"

@@ -40,7 +40,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class RenderedPage:
     """What is sent back to a browser."""
 
     body: str = field(repr=False)
@@ -68,7 +68,7 @@ class Visit:
         return f"{address}?{urlencode(filled)}" if filled else address
 
 
-def render(visit: Visit, template: str, *, title: str, status: int = 200, **values: Any) -> Page:
+def render(visit: Visit, template: str, *, title: str, status: int = 200, **values: Any) -> RenderedPage:
     """Fill a template in."""
     shared = {
         "link": visit.link,
@@ -82,20 +82,20 @@ def render(visit: Visit, template: str, *, title: str, status: int = 200, **valu
         "said": "",
     }
     body = _environment().get_template(template).render({**shared, "title": title, **values})
-    return Page(body=body, status=status, headers={**_SECURITY, "Cache-Control": "no-store"})
+    return RenderedPage(body=body, status=status, headers={**_SECURITY, "Cache-Control": "no-store"})
 
 
-def redirect(address: str) -> Page:
+def redirect(address: str) -> RenderedPage:
     """Send the browser on, by GET."""
-    return Page(body="", status=303, headers={**_SECURITY, "Location": address, "Cache-Control": "no-store"})
+    return RenderedPage(body="", status=303, headers={**_SECURITY, "Location": address, "Cache-Control": "no-store"})
 
 
-def file(name: str) -> Page:
+def file(name: str) -> RenderedPage:
     """Answer one of our two files; 404 for any other name."""
     if name not in _FILES:
-        return Page(body="", status=404, mimetype="text/plain", headers=_SECURITY)
+        return RenderedPage(body="", status=404, mimetype="text/plain", headers=_SECURITY)
     text = files("sync.web").joinpath("static", name).read_text(encoding="utf-8")
-    return Page(body=text, mimetype=_FILES[name], headers={**_SECURITY, "Cache-Control": "max-age=300"})
+    return RenderedPage(body=text, mimetype=_FILES[name], headers={**_SECURITY, "Cache-Control": "max-age=300"})
 
 
 @cache

@@ -18,7 +18,7 @@ from sync.operators.access import operator_of
 from sync.ports import Core, Deliver, Jobs, Operate
 from sync.replay import jobs
 from sync.replay.preview import preview_replay
-from sync.replay.requests import Request as Replay
+from sync.replay.requests import ReplayRequest as Replay
 from sync.replay.requests import parse_request
 from sync.replay.sources import Source
 from sync.walks.walk import Walk

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from sync.errors import RequestRefused
-from sync.web.rendering import Page, Visit, render
+from sync.web.rendering import RenderedPage, Visit, render
 
 
 @cache
@@ -17,7 +17,7 @@ def entries() -> dict[str, str]:
     return loaded
 
 
-def runbook(visit: Visit) -> Page:
+def runbook(visit: Visit) -> RenderedPage:
     """
     Show what a code means and what to do.
 

@@ -13,7 +13,7 @@ from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
 from sync.monitoring.study_state import StudyState, read_study_state
 from sync.ports import Deliver, MarkDirty, Project
 from sync.web.overview import RECENT
-from sync.web.rendering import REFRESH, Page, Visit, render
+from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 
 SHOWN = 100
 """Outstanding studies, and events of one study, that a page shows."""
@@ -35,7 +35,7 @@ class TimelineEntry:
     bad: bool = False
 
 
-async def studies(visit: Visit, s: Deliver) -> Page:
+async def studies(visit: Visit, s: Deliver) -> RenderedPage:
     """Show what is outstanding and recent; or, when something is asked for, what was found."""
     text = visit.request.query.get("q", "").strip()[:200]
     if text:
@@ -84,7 +84,7 @@ async def _longest_waiting(s: MarkDirty) -> Sequence[DirtyStudy]:
     return sorted(dirty_studies, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
 
 
-async def study(visit: Visit, s: Deliver, *, message: str = "") -> Page | None:
+async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage | None:
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))

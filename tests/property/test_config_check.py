@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from sync.cli import app
 from sync.config import Settings
-from sync.config.check import USELESS_WITHOUT, Severity, all_variables, remarks
+from sync.config.check import USELESS_WITHOUT, RemarkSeverity, all_variables, remarks
 from sync.errors import ConfigError
 from tests.property import examples
 
@@ -201,7 +201,7 @@ def test_one_that_is_broken_is_named_with_what_to_do_and_no_other_is_blamed(vari
 
     holds()
     with environment({variable: tried[-1]}):
-        advice = all(each.severity is Severity.ADVICE for each in remarks())
+        advice = all(each.severity is RemarkSeverity.ADVICE for each in remarks())
         told = CliRunner().invoke(app, ["config", "check"])
     assert (told.exit_code, variable in told.output) == (0 if advice else 1, True)
     assert re.search(MARK, told.output) is None
@@ -227,7 +227,7 @@ def test_whatever_is_set_the_check_never_fails_and_agrees_with_the_start(changed
         found = remarks()
         assert not any(re.search(MARK, f"{each.setting} {each.text}") for each in found)
         refused = refusal()
-    wrong = [each for each in found if each.severity is Severity.WRONG]
+    wrong = [each for each in found if each.severity is RemarkSeverity.WRONG]
     assert refused is None or any(names(each, refused.setting) for each in wrong)
 
 
@@ -265,7 +265,7 @@ def test_one_that_does_nothing_without_another_is_named_with_it(variable, other)
     without = {other: "0" if VARIABLES[other].annotation is int else None}
     given = {variable: useful.get(variable, SOUND.get(variable))}
     with environment({**beside, **given, **without}):
-        wrong = [each for each in remarks() if each.severity is Severity.WRONG]
+        wrong = [each for each in remarks() if each.severity is RemarkSeverity.WRONG]
     assert any(each.setting == variable and names(each, other) for each in wrong)
 
 
@@ -330,7 +330,7 @@ def test_keys_and_plain_http_to_other_machines_are_insecure(variable, value):
     alone = {"AzureWebJobsStorage__accountName": None} if variable == "AzureWebJobsStorage" else {}
     with environment({**alone, variable: value}):
         found = remarks()
-    assert {(each.setting, each.severity) for each in found} == {(variable, Severity.INSECURE)}
+    assert {(each.setting, each.severity) for each in found} == {(variable, RemarkSeverity.INSECURE)}
     assert ("http:" in value or "Protocol=http;" in value) == any("plain http" in each.text for each in found)
 
 

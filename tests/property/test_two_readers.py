@@ -13,7 +13,7 @@ from sync.config import HeaderLimits
 from sync.dicom.attributes import EXTRACTED_OF_DOCUMENTS
 from sync.dicom.detail import rows_in_detail
 from sync.dicom.header import parse_header, read_json
-from sync.dicom.header.values import KINDS, Kind
+from sync.dicom.header.values import KINDS, ElementKind
 from sync.model import InstanceRecord
 from tests.headers import dicom_file, element, identity, sequence
 from tests.unit.dicom.header.test_json_model import UIDS
@@ -22,7 +22,7 @@ LETTERS = st.sampled_from("aZ09 .^=\\\t\r\n\x00\x07\x85Äж山ﾔ\ufffd\xa0")
 ROWS = [
     row
     for row in EXTRACTED_OF_DOCUMENTS
-    if KINDS[row.vr.encode()] in (Kind.TEXT, Kind.CODE) and row.keyword != "SOPClassUID"
+    if KINDS[row.vr.encode()] in (ElementKind.TEXT, ElementKind.CODE) and row.keyword != "SOPClassUID"
 ]
 """All but the class, for which a file has its meta information too."""
 
@@ -62,7 +62,7 @@ NESTED = [
         *(((outer,), inner) for inner in outer.children),
         *(((outer, middle), inner) for middle in outer.children for inner in middle.children),
     )
-    if KINDS[row.vr.encode()] in (Kind.TEXT, Kind.CODE)
+    if KINDS[row.vr.encode()] in (ElementKind.TEXT, ElementKind.CODE)
 ]
 """Rows of items, and of items of items, with the sequences around them."""
 

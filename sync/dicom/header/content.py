@@ -14,7 +14,7 @@ from typing import Any
 
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT
-from sync.dicom.header.structure import Encoding, Malformed, Short, Span, Walk
+from sync.dicom.header.structure import ByteSpan, ElementWalk, Encoding, Malformed, Short
 from sync.dicom.header.text import Flaw
 from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
 from sync.errors import HeaderLimit
@@ -47,7 +47,7 @@ class Content:
 
 
 def read_content(
-    data: bytes, position: int, encoding: Encoding, header: Mapping[int, Span], limits: HeaderLimits, *, reach: int
+    data: bytes, position: int, encoding: Encoding, header: Mapping[int, ByteSpan], limits: HeaderLimits, *, reach: int
 ) -> Content:
     """
     Read the tree whose sequence starts at ``position``. Pure.
@@ -64,7 +64,7 @@ def read_content(
     Short
         More bytes are needed, and there are more.
     """
-    reader = Reader(data, Walk(data, limits), room=LARGEST_CONTENT, longest=LONGEST_TEXT)
+    reader = Reader(data, ElementWalk(data, limits), room=LARGEST_CONTENT, longest=LONGEST_TEXT)
     try:
         span = reader.walk.sequence(position, encoding)
         if span.stop - position > MOST_BYTES:

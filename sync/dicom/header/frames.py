@@ -14,7 +14,7 @@ from typing import Any
 from sync.config import Detail, HeaderLimits
 from sync.dicom.attributes import FRAME_ANATOMY, FRAME_GROUPS, IDENTITY, SHARED_GROUPS
 from sync.dicom.header.content import MOST_BYTES
-from sync.dicom.header.structure import NO_TAG, Damaged, Encoding, Malformed, Short, Span, Walk
+from sync.dicom.header.structure import NO_TAG, ByteSpan, Damaged, ElementWalk, Encoding, Malformed, Short
 from sync.dicom.header.text import Flaw
 from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, group_rows
 from sync.errors import HeaderLimit
@@ -32,7 +32,7 @@ def read_groups(
     data: bytes,
     position: int,
     encoding: Encoding,
-    header: Mapping[int, Span],
+    header: Mapping[int, ByteSpan],
     limits: HeaderLimits,
     *,
     reach: int,
@@ -58,7 +58,7 @@ def read_groups(
     Short
         More bytes are needed, and there are more.
     """
-    reader = Reader(data, Walk(data, limits), room=LARGEST_GROUPS)
+    reader = Reader(data, ElementWalk(data, limits), room=LARGEST_GROUPS)
     charset = {tag: header[tag] for tag in (SPECIFIC_CHARACTER_SET,) if tag in header}
     attributes: dict[str, list[Any]] = {}
     try:
@@ -76,7 +76,9 @@ def read_groups(
     return (attributes, frozenset(reader.findings)) if not reader.full else ({}, _not_read(tag))
 
 
-def _span_of(tag: int, walk: Walk, position: int, stop: int, encoding: Encoding, *, reach: int) -> dict[int, Span]:
+def _span_of(
+    tag: int, walk: ElementWalk, position: int, stop: int, encoding: Encoding, *, reach: int
+) -> dict[int, ByteSpan]:
     """Walk on to a sequence; Short where the bytes end before it and there are more, within the bounds of all."""
     spans, ended_by, end = walk.dataset(position, stop, encoding, {tag}, last=tag, ends=_ENDS)
     if ended_by == NO_TAG and not spans and stop < min(reach, position + MOST_BYTES):

@@ -38,7 +38,7 @@ from sync.dicom.header.values import (
     LARGEST_RECORD,
     LONGEST_VALUE,
     PADDING,
-    Kind,
+    ElementKind,
     Row,
     Values,
     can_stand_for,
@@ -188,11 +188,11 @@ class _Reader(Values):
             return self._elsewhere(row, vr, parts)
         values = value if isinstance(value, list) else [value]
         match KINDS[vr]:
-            case Kind.SEQUENCE:
+            case ElementKind.SEQUENCE:
                 return self._items(row, values)
-            case Kind.INTEGER:
+            case ElementKind.INTEGER:
                 return _integers(values)
-            case Kind.REAL:
+            case ElementKind.REAL:
                 return _reals(vr, values)
         return self._texts(row, vr, values)
 
@@ -203,16 +203,16 @@ class _Reader(Values):
             if parts.get("bulkdatauri"):
                 raise _Unusable(_ELSEWHERE)
             return []
-        if KINDS[vr] is Kind.SEQUENCE or not isinstance(binary, str):
+        if KINDS[vr] is ElementKind.SEQUENCE or not isinstance(binary, str):
             raise _Unusable(_MALFORMED)
         self._take(len(binary))
         try:
             raw = base64.b64decode(binary)
         except (binascii.Error, ValueError):
             raise _Unusable(_MALFORMED) from None
-        if KINDS[vr] is Kind.INTEGER:
+        if KINDS[vr] is ElementKind.INTEGER:
             return _packed(vr, raw)
-        if KINDS[vr] is Kind.REAL:
+        if KINDS[vr] is ElementKind.REAL:
             return _finite(reals(vr, raw))
         text, flaw = DEFAULT.decode(raw, delimiters_of(vr)) if not raw.isascii() else (raw.decode("ascii"), None)
         if flaw:
@@ -255,7 +255,7 @@ class _Reader(Values):
         text = readable(text)
         if REPLACEMENT in text:
             self.find(row.keyword, UNDECODABLE)
-        if KINDS[vr] is Kind.CODE:
+        if KINDS[vr] is ElementKind.CODE:
             self.find(row.keyword, BEYOND_ASCII)
         return text
 

@@ -40,15 +40,15 @@ from sync.dicom.header.structure import (
     LONG_VRS,
     NO_TAG,
     SHORT_VRS,
+    ByteSpan,
     Damaged,
+    ElementWalk,
     Encoding,
     Malformed,
     Short,
-    Span,
-    Walk,
     encoding_at,
 )
-from sync.dicom.header.values import KINDS, SPECIFIC_CHARACTER_SET, Kind, Reader, by_tag, rows_of
+from sync.dicom.header.values import KINDS, SPECIFIC_CHARACTER_SET, ElementKind, Reader, by_tag, rows_of
 from sync.errors import (
     DamagedHeader,
     DicomDirectory,
@@ -193,7 +193,7 @@ def _read_meta(data: bytes, limits: HeaderLimits, *, whole: bool) -> _Meta:
             raise Short(_META_START)
         if not _starts_like_a_dataset(data):
             raise NotDicom
-    walk = Walk(data, limits)
+    walk = ElementWalk(data, limits)
     encoding = encoding_at(data, start, EXPLICIT_LITTLE, in_item=False)
     spans, end = walk.group(start, _META_GROUP, encoding)
     _, end = walk.group(end, _COMMAND_GROUP, IMPLICIT_LITTLE)
@@ -257,7 +257,7 @@ def _parse_dataset(
     reach: int,
     size: int | None = None,
 ) -> InstanceRecord:
-    walk = Walk(data, limits, size)
+    walk = ElementWalk(data, limits, size)
     encoding = encoding_at(data, start, _declared_encoding(data, start, meta), in_item=False)
     spans, ended_by, position = walk.dataset(
         start, len(data), encoding, _WANTED_IN_DETAIL[detail], last=LAST_TAG, ends=_ENDS, required=_UIDS.keys()
@@ -298,7 +298,7 @@ def _parse_dataset(
     )
 
 
-def _check_structure(spans: Mapping[int, Span], reader: Reader) -> None:
+def _check_structure(spans: Mapping[int, ByteSpan], reader: Reader) -> None:
     """
     Note groups out of order (PS3.5 7.1) and UIDs of another VR, as some writers have them.
 
@@ -307,7 +307,7 @@ def _check_structure(spans: Mapping[int, Span], reader: Reader) -> None:
     for tag, keyword in _UIDS.items():
         vr = spans[tag].vr if tag in spans else b"UI"
         if vr in _VRS and vr not in (b"UI", b"UN"):
-            if KINDS.get(vr) not in (Kind.TEXT, Kind.CODE):
+            if KINDS.get(vr) not in (ElementKind.TEXT, ElementKind.CODE):
                 raise Damaged
             reader.find(keyword, _OTHER_VR)
     before = 0
@@ -318,7 +318,7 @@ def _check_structure(spans: Mapping[int, Span], reader: Reader) -> None:
         before = tag >> 16
 
 
-def _end_of_content(walk: Walk, position: int, encoding: Encoding, *, reach: int) -> int | None:
+def _end_of_content(walk: ElementWalk, position: int, encoding: Encoding, *, reach: int) -> int | None:
     """Return where the content tree at ``position`` ends; None for one that is cut, broken or beyond its bounds."""
     try:
         return walk.sequence(position, encoding).stop
@@ -330,7 +330,9 @@ def _end_of_content(walk: Walk, position: int, encoding: Encoding, *, reach: int
         return None
 
 
-def _behind_content(walk: Walk, end: int | None, stop: int, encoding: Encoding, *, reach: int) -> Mapping[int, Span]:
+def _behind_content(
+    walk: ElementWalk, end: int | None, stop: int, encoding: Encoding, *, reach: int
+) -> Mapping[int, ByteSpan]:
     """Read on behind a content tree: the label of its document sorts after it. Short asks for bytes that there are."""
     if end is None:
         return {}
@@ -362,12 +364,12 @@ def _is_padding(remainder: bytes, encoding: Encoding) -> bool:
     return not remainder or (not encoding.big_endian and not remainder.strip(b"\0"))
 
 
-def _identity(data: bytes, spans: Mapping[int, Span], tag: int) -> str:
+def _identity(data: bytes, spans: Mapping[int, ByteSpan], tag: int) -> str:
     uid = _uid(data, spans[tag]) if tag in spans else ""
     if not USABLE_UID.fullmatch(uid):
         raise MissingIdentity(f"{_UIDS[tag]} {'is not usable' if uid else 'is missing'}")
     return uid
 
 
-def _uid(data: bytes, span: Span) -> str:
+def _uid(data: bytes, span: ByteSpan) -> str:
     return data[span.start : span.stop].strip(b" \0").decode("latin-1")

@@ -58,7 +58,7 @@ class Damaged(Exception):
     """What stands where an element must be can be none: a length before it was wrong."""
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """
     Where a value is.
 
@@ -123,7 +123,7 @@ def items_encoding(data: bytes, position: int, declared: Encoding) -> Encoding:
     return declared
 
 
-class Walk:
+class ElementWalk:
     """
     One walk over the bytes of one object.
 
@@ -154,7 +154,7 @@ class Walk:
         last: int = _IN_ITEM,
         ends: Container[int] = _ITEM_ENDS,
         required: AbstractSet[int] = frozenset(),
-    ) -> tuple[dict[int, Span], int, int]:
+    ) -> tuple[dict[int, ByteSpan], int, int]:
         """
         Walk one data set; the defaults are those of an item.
 
@@ -188,7 +188,7 @@ class Walk:
         data = self._data
         read_plain, read_explicit = encoding.plain.unpack_from, encoding.explicit.unpack_from
         implicit, short_vrs, long_vrs = encoding.implicit, SHORT_VRS, LONG_VRS
-        spans: dict[int, Span] = {}
+        spans: dict[int, ByteSpan] = {}
         budget = self._elements_left
         last_header = stop - 8
         while position <= last_header:
@@ -227,21 +227,21 @@ class Walk:
             if is_wanted:
                 if tag in required and tag in spans:
                     self._expect_same(spans[tag], value, end)
-                spans[tag] = Span(vr, value, end)
+                spans[tag] = ByteSpan(vr, value, end)
             position = end
         else:
             tag = NO_TAG
         self._elements_left = budget
         return spans, tag, position
 
-    def group(self, position: int, number: int, encoding: Encoding) -> tuple[dict[int, Span], int]:
+    def group(self, position: int, number: int, encoding: Encoding) -> tuple[dict[int, ByteSpan], int]:
         """
         Walk the elements of one group, 0..n; return their spans and where the next group starts.
 
         Raises Short when the bytes end before another group does start.
         """
         data, stop = self._data, len(self._data)
-        spans: dict[int, Span] = {}
+        spans: dict[int, ByteSpan] = {}
         while position + 8 <= stop:
             group, element, _ = encoding.plain.unpack_from(data, position)
             if group != number:
@@ -251,22 +251,22 @@ class Walk:
             end = value + length if length != UNDEFINED else self._after_undefined(value, stop, encoding)
             if end > stop:
                 raise Short(end)
-            spans[group << 16 | element] = Span(b"", value, end)
+            spans[group << 16 | element] = ByteSpan(b"", value, end)
             position = end
         raise Short(position + 8)
 
-    def sequence(self, position: int, encoding: Encoding) -> Span:
+    def sequence(self, position: int, encoding: Encoding) -> ByteSpan:
         """Span of the sequence whose element header is at ``position``; Short when the bytes end before it does."""
         stop = len(self._data)
         start, length = self._element(position, stop, encoding)
         end = start + length if length != UNDEFINED else self._after_undefined(start, stop, encoding)
         if end > stop:
             raise Short(end)
-        return Span(b"SQ", start, end)
+        return ByteSpan(b"SQ", start, end)
 
     def items(
-        self, span: Span, encoding: Encoding, tags: Container[int], depth: int
-    ) -> list[tuple[dict[int, Span], Encoding]]:
+        self, span: ByteSpan, encoding: Encoding, tags: Container[int], depth: int
+    ) -> list[tuple[dict[int, ByteSpan], Encoding]]:
         """
         Spans of the wanted elements of each item of a sequence (PS3.5 7.5), each with the item's own encoding.
 
@@ -309,7 +309,7 @@ class Walk:
         if not is_known and self._size is not None and end > self._size:
             raise Damaged
 
-    def _expect_same(self, span: Span, start: int, stop: int) -> None:
+    def _expect_same(self, span: ByteSpan, start: int, stop: int) -> None:
         if self._data[span.start : span.stop].strip(b" \0") != self._data[start:stop].strip(b" \0"):
             raise Damaged
 

@@ -19,7 +19,7 @@ from sync.config import Detail
 from sync.dicom.attributes import DOCUMENT_CLASSES, Extracted
 from sync.dicom.detail import groups_in_detail, rows_in_detail
 from sync.dicom.header.identity import SPOILS, Notes
-from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, Encoding, Malformed, Short, Span, Walk
+from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, ByteSpan, ElementWalk, Encoding, Malformed, Short
 from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -36,7 +36,7 @@ LARGEST_RECORD = 128 * 1024
 """Bytes; no genuine attribute of ours comes near, and a ledger row must fit into a table row (1 MiB, 64 KiB a cell)."""
 
 
-class Kind(enum.Enum):
+class ElementKind(enum.Enum):
     """How the values of a VR are read."""
 
     SEQUENCE = enum.auto()
@@ -49,11 +49,11 @@ class Kind(enum.Enum):
 
 
 KINDS = (
-    {b"SQ": Kind.SEQUENCE}
-    | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), Kind.TEXT)
-    | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), Kind.CODE)
-    | dict.fromkeys(b"US SS UL SL UV SV".split(), Kind.INTEGER)
-    | dict.fromkeys(b"FL FD".split(), Kind.REAL)
+    {b"SQ": ElementKind.SEQUENCE}
+    | dict.fromkeys(b"SH LO PN UC LT ST UT".split(), ElementKind.TEXT)
+    | dict.fromkeys(b"AE AS CS DA DS DT IS TM UI UR".split(), ElementKind.CODE)
+    | dict.fromkeys(b"US SS UL SL UV SV".split(), ElementKind.INTEGER)
+    | dict.fromkeys(b"FL FD".split(), ElementKind.REAL)
 )
 SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
 """VRs in which a backslash is text, and leading blanks are."""
@@ -68,7 +68,7 @@ INTEGERS = {
     b"UV": (8, False),
     b"SV": (8, True),
 }
-_BINARY = (Kind.INTEGER, Kind.REAL)
+_BINARY = (ElementKind.INTEGER, ElementKind.REAL)
 _LARGEST_SINGLE = 3.4e38
 _REALS = {b"FL": ("f", 4), b"FD": ("d", 8)}
 NO_NUMBER: Flaw = ("value.malformed", "omitted")
@@ -193,14 +193,14 @@ class Reader(Values):
     """
 
     data: bytes
-    walk: Walk
+    walk: ElementWalk
     room: int = LARGEST_RECORD
     longest: int = LONGEST_VALUE
     full: bool = False
 
     def attributes(
         self,
-        spans: Mapping[int, Span],
+        spans: Mapping[int, ByteSpan],
         rows: Mapping[int, Row],
         encoding: Encoding,
         inherited: Charset = DEFAULT,
@@ -226,7 +226,7 @@ class Reader(Values):
             self.leave(values, outer)
         return values
 
-    def _charset(self, spans: Mapping[int, Span], inherited: Charset) -> Charset:
+    def _charset(self, spans: Mapping[int, ByteSpan], inherited: Charset) -> Charset:
         span = spans.get(SPECIFIC_CHARACTER_SET)
         if span is None:
             return inherited
@@ -235,7 +235,7 @@ class Reader(Values):
             self.find("SpecificCharacterSet", charset.flaw)
         return charset
 
-    def _values(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
+    def _values(self, row: Row, span: ByteSpan, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
         vr, start, stop = span
         if vr != row.vr:
             effective = self._effective_vr(row, vr)
@@ -245,7 +245,7 @@ class Reader(Values):
         if vr != b"SQ" and not self._takes(row, stop - start):
             return None
         kind = KINDS[vr]
-        if kind is Kind.SEQUENCE:
+        if kind is ElementKind.SEQUENCE:
             return self._items(row, span, encoding, charset, depth)
         raw = self.data[start:stop]
         if not raw:
@@ -256,7 +256,7 @@ class Reader(Values):
             text = raw.decode("ascii")
         else:
             text = self._decode(row, vr, raw, charset)
-            if kind is Kind.CODE:
+            if kind is ElementKind.CODE:
                 self.find(row.keyword, BEYOND_ASCII)
         return self.parts(row, vr, text)
 
@@ -269,7 +269,7 @@ class Reader(Values):
         self.find(row.keyword, ("vr.unexpected", "omitted"))
         return None
 
-    def _items(self, row: Row, span: Span, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
+    def _items(self, row: Row, span: ByteSpan, encoding: Encoding, charset: Charset, depth: int) -> list[Any] | None:
         tags = {SPECIFIC_CHARACTER_SET, *row.children}
         try:
             elements = self.walk.items(span, encoding, tags, depth)
@@ -287,9 +287,11 @@ class Reader(Values):
                 self.spoil(row.keyword)
         return items
 
-    def _distinct(self, elements: Sequence[tuple[dict[int, Span], Encoding]]) -> list[tuple[dict[int, Span], Encoding]]:
+    def _distinct(
+        self, elements: Sequence[tuple[dict[int, ByteSpan], Encoding]]
+    ) -> list[tuple[dict[int, ByteSpan], Encoding]]:
         """Keep each different item once, by its bytes, in the order of the file; items without anything are none."""
-        kept: dict[tuple[tuple[int, bytes], ...], tuple[dict[int, Span], Encoding]] = {}
+        kept: dict[tuple[tuple[int, bytes], ...], tuple[dict[int, ByteSpan], Encoding]] = {}
         for spans, encoding in elements:
             if spans:
                 content = tuple((tag, self.data[span.start : span.stop]) for tag, span in sorted(spans.items()))

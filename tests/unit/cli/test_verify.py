@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sync.cli import app, verify_all
 from sync.cli.verify_all import Shown
 from sync.model import Drift, DriftKind
-from sync.verify.full_scan import Outcome, Plan
+from sync.verify.full_scan import Plan, ScanOutcome
 from tests.worlds import MemoryWorld
 
 RUNNER = CliRunner()
@@ -66,7 +66,7 @@ def said(capsys, *, as_json):
     drift = Drift(subject="key", kind=DriftKind.STALE, resource="ImagingStudy/is-1", detail="series")
     shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=as_json)
     shown.found(drift, repaired=False)
-    outcome = Outcome(studies=7, busy=1, kept=0, not_removed=5)
+    outcome = ScanOutcome(studies=7, busy=1, kept=0, not_removed=5)
     outcome.found[DriftKind.STALE] = 1
     shown.summarise(outcome)
     return capsys.readouterr().out

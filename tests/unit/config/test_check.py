@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app
-from sync.config.check import FEED_TIMERS, Severity, remarks, underscored
+from sync.config.check import FEED_TIMERS, RemarkSeverity, remarks, underscored
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
 SOUND = {
@@ -45,14 +45,14 @@ def test_all_that_is_wrong_is_named_at_once(monkeypatch):
     }
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
-    assert named(Severity.WRONG) == set(wrong)
+    assert named(RemarkSeverity.WRONG) == set(wrong)
 
 
 def test_what_is_missing_is_named_and_the_rest_is_judged_all_the_same(monkeypatch):
     monkeypatch.delenv("DICOM_SYNC_FHIR_URL")
     monkeypatch.delenv("AzureWebJobsStorage__accountName")
     monkeypatch.setenv("DICOM_SYNC_CONTAINERS", "NOT A CONTAINER")
-    assert named(Severity.WRONG) == {"DICOM_SYNC_FHIR_URL", "AzureWebJobsStorage", "DICOM_SYNC_CONTAINERS"}
+    assert named(RemarkSeverity.WRONG) == {"DICOM_SYNC_FHIR_URL", "AzureWebJobsStorage", "DICOM_SYNC_CONTAINERS"}
 
 
 def test_addresses_of_telemetry_that_are_some_need_no_remark(monkeypatch):
@@ -66,7 +66,7 @@ def test_addresses_of_telemetry_that_are_some_need_no_remark(monkeypatch):
 def test_settings_that_contradict_each_other_are_named(monkeypatch):
     monkeypatch.setenv("DICOM_SYNC_QUIET_PERIOD", "100")
     monkeypatch.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")
-    assert named(Severity.WRONG) == {"DICOM_SYNC_MAX_WAIT", "AzureWebJobsStorage__accountName"}
+    assert named(RemarkSeverity.WRONG) == {"DICOM_SYNC_MAX_WAIT", "AzureWebJobsStorage__accountName"}
 
 
 def test_a_misspelt_name_is_named_with_the_one_that_was_meant(monkeypatch):
@@ -87,7 +87,7 @@ def test_a_misspelt_name_is_named_with_the_one_that_was_meant(monkeypatch):
 )
 def test_keys_and_plain_http_are_insecure(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
-    assert named(Severity.INSECURE) == {variable}
+    assert named(RemarkSeverity.INSECURE) == {variable}
 
 
 @pytest.mark.parametrize("value", ["http://localhost:8080/fhir", "http://127.0.0.1/fhir", "http://[::1]:80/fhir"])
@@ -99,7 +99,7 @@ def test_plain_http_on_this_machine_is_fine(monkeypatch, value):
 def test_defaults_that_suit_no_site_are_advised_against(monkeypatch):
     monkeypatch.delenv("DICOM_SYNC_TIMEZONE")
     monkeypatch.setenv("DICOM_SYNC_PATIENT_SYSTEM", " ")
-    assert named(Severity.ADVICE) == {"DICOM_SYNC_TIMEZONE", "DICOM_SYNC_PATIENT_SYSTEM"}
+    assert named(RemarkSeverity.ADVICE) == {"DICOM_SYNC_TIMEZONE", "DICOM_SYNC_PATIENT_SYSTEM"}
     assert CliRunner().invoke(app, ["config", "check"]).exit_code == 0
 
 
@@ -122,25 +122,25 @@ def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, 
     assert remarks() == ()
     for name, value in (("URL", "https://orthanc.example"), ("USER", "sync"), ("PASSWORD", "p")):
         monkeypatch.setenv(f"DICOM_SYNC_ORTHANC_{name}", value)
-    assert named(Severity.WRONG) == {switch}
+    assert named(RemarkSeverity.WRONG) == {switch}
     monkeypatch.setenv(switch, "false")
-    assert named(Severity.WRONG) == set()
+    assert named(RemarkSeverity.WRONG) == set()
 
 
 def test_both_forms_of_a_switch_are_known_and_each_is_named(monkeypatch):
     monkeypatch.setenv("DICOM_SYNC_DICOM_URL", "https://dicom.example")
     for switch in ("AzureWebJobs.read_dicom_feed.Disabled", "AzureWebJobs_read_dicom_feed_Disabled"):
         monkeypatch.setenv(switch, "1")
-    assert named(Severity.WRONG) == {underscored(switch) for switch in FEED_TIMERS.values() if "dicom" in switch} | {
-        FEED_TIMERS["DICOM_SYNC_DICOM_URL"]
-    }
+    assert named(RemarkSeverity.WRONG) == {
+        underscored(switch) for switch in FEED_TIMERS.values() if "dicom" in switch
+    } | {FEED_TIMERS["DICOM_SYNC_DICOM_URL"]}
 
 
 @pytest.mark.parametrize("function", ["read_dicom_feed", "reconcile"])
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_a_switch_in_a_form_that_the_host_does_not_read_is_named(monkeypatch, function, value):
     monkeypatch.setenv(f"AzureWebJobs__{function}__Disabled", value)
-    assert named(Severity.WRONG) == {f"AzureWebJobs__{function}__Disabled"}
+    assert named(RemarkSeverity.WRONG) == {f"AzureWebJobs__{function}__Disabled"}
 
 
 def test_switches_of_other_functions_are_left_alone(monkeypatch):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sync.errors import FhirRejected
 from sync.model import Finding, StudyRef
-from sync.monitoring.study_state import Findings, grouped, study_state
+from sync.monitoring.study_state import FindingCounts, grouped, study_state
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -90,7 +90,7 @@ def test_findings_are_grouped_by_code_and_counted():
     assert list(found.by_code) == ["date.invalid", "modality.missing"]
     assert found.by_code["date.invalid"].count == 2
     assert list(found.by_code["date.invalid"].attributes) == ["SeriesDate", "StudyDate"]
-    assert grouped([]) == Findings(total=0, by_code={})
+    assert grouped([]) == FindingCounts(total=0, by_code={})
 
 
 async def test_the_json_of_a_dead_letter_holds_no_message():

@@ -17,7 +17,7 @@ from sync.model import StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import pause_projection, resume_projection
 from sync.replay.jobs import begin, cursor_of
-from sync.replay.requests import Request
+from sync.replay.requests import ReplayRequest
 from sync.walks.walk import walk_of
 from sync.web.exchange import Request as HttpRequest
 from sync.web.replays import start_replay
@@ -25,7 +25,7 @@ from tests.unit.web.test_dashboard import post
 from tests.worlds import STUDY, MemoryWorld, run
 
 SYNC = Path(__file__).parents[3] / "sync"
-OF_STUDY = Request(source="blob", study=STUDY, reread=True)
+OF_STUDY = ReplayRequest(source="blob", study=STUDY, reread=True)
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_a_user_without_a_name_does_not_stop_a_command(monkeypatch):
 @pytest.mark.parametrize(
     "same",
     [
-        Request(source="blob", study=STUDY),
-        Request(source="dicom", study=STUDY, reread=True),
+        ReplayRequest(source="blob", study=STUDY),
+        ReplayRequest(source="dicom", study=STUDY, reread=True),
     ],
 )
 async def test_a_replay_of_a_study_has_one_id_whatever_began_it(same):
@@ -119,4 +119,4 @@ async def test_a_replay_of_a_study_has_one_id_whatever_began_it(same):
     assert same.id == OF_STUDY.id
     assert await begin(OF_STUDY, w.services, who="page")
     assert not await begin(same, w.services, who="command"), "it is under way"
-    assert Request(source="blob", study=StudyRef(study_instance_uid="2.25.9")).id != OF_STUDY.id
+    assert ReplayRequest(source="blob", study=StudyRef(study_instance_uid="2.25.9")).id != OF_STUDY.id

@@ -8,8 +8,8 @@ from sync.feeds import read_dicom_feed
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, Job, advance, advance_all, begin, cursor_of, replays
 from sync.replay.preview import counted, preview_replay
-from sync.replay.requests import Request
-from sync.replay.sources import DicomService
+from sync.replay.requests import ReplayRequest
+from sync.replay.sources import DicomServiceSource
 from sync.walks import walk
 from sync.walks.walk import Walk, walk_of
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
@@ -22,10 +22,10 @@ class World(FeedWorld):
     def __init__(self):
         super().__init__()
         self.began = self.clock.now()
-        self.replayed = {"dicom": DicomService(services=self.services)}
+        self.replayed = {"dicom": DicomServiceSource(services=self.services)}
 
     def request(self, **more):
-        return Request(source="dicom", start=self.began, **more)
+        return ReplayRequest(source="dicom", start=self.began, **more)
 
     async def compared(self, request):
         await begin(request, self.services, who="ada")
@@ -80,7 +80,7 @@ async def test_what_is_right_is_not_written_and_what_is_lost_is(w):
 async def test_one_study_is_asked_for_by_the_service_itself(w):
     w.service.store(instance(1, 1))
     w.service.store(instance(2, 1))
-    _, counts = await w.compared(Request(source="dicom", study=study_ref(1)))
+    _, counts = await w.compared(ReplayRequest(source="dicom", study=study_ref(1)))
     assert counts["synced"] == 1
     assert (w.held(1), w.imaging_study(study_ref(2))) == ({uid(1, 1, 1)}, None)
 

@@ -11,7 +11,7 @@ from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
 from sync.replay.preview import counted, preview_replay
-from sync.replay.requests import Request
+from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks import walk
@@ -44,7 +44,7 @@ class World(MemoryWorld):
         return change
 
     def window(self, **more):
-        return Request(source="blob", start=self.began - HOUR, **more)
+        return ReplayRequest(source="blob", start=self.began - HOUR, **more)
 
     async def compared(self, request, **more):
         """Replay to the end and let the functions run."""
@@ -138,7 +138,7 @@ async def test_only_the_window_is_replayed(w):
     w.clock.advance(3 * 3600)
     end = w.clock.now()
     w.note(w.put("late", study="2.25.3", sop="2.25.301"))
-    await w.compared(Request(source="blob", start=start, end=end))
+    await w.compared(ReplayRequest(source="blob", start=start, end=end))
     assert (w.imaging_study(), w.imaging_study(OTHER)["numberOfInstances"]) == (None, 1)
 
 
@@ -148,7 +148,7 @@ async def test_a_record_in_the_segment_of_the_hour_beside_is_found(w):
     beside = at.replace(minute=0, second=0, microsecond=0) + HOUR
     w.feed.put(beside, {"00": [record("a", at, account="memory", etag=change.etag)]})
     w.clock.advance(7200)
-    await w.compared(Request(source="blob", start=at, end=at + timedelta(minutes=1)))
+    await w.compared(ReplayRequest(source="blob", start=at, end=at + timedelta(minutes=1)))
     assert w.imaging_study()["numberOfInstances"] == 1
 
 
@@ -213,14 +213,14 @@ async def test_one_study_is_looked_at_whole_and_compared(w):
     w.store.objects.delete(w.ref("b"))
     w.put("a", PatientSex="F")
     w.lose("ImagingStudy")
-    assert (await w.compared(Request(source="blob", study=STUDY)))[1] == {"synced": 1, "gone": 1, "studies": 1}
+    assert (await w.compared(ReplayRequest(source="blob", study=STUDY)))[1] == {"synced": 1, "gone": 1, "studies": 1}
     assert w.imaging_study()["numberOfInstances"] == 1
     assert w.patient()["gender"] == "female"
     assert w.imaging_study(OTHER) is None, "another study is left alone"
 
 
 async def test_an_unknown_study_changes_nothing(w):
-    job, counts = await w.compared(Request(source="blob", study=STUDY))
+    job, counts = await w.compared(ReplayRequest(source="blob", study=STUDY))
     assert (job.state, counts) == (DONE, {})
     assert w.fhir.written == []
 
@@ -311,7 +311,7 @@ async def test_what_operators_see_names_no_object_and_no_uid(w):
     for number in range(9):
         w.put(f"Zztestperson/{number}", sop=f"2.25.{1000 + number}")
     await w.compared(w.window())
-    await w.compared(Request(source="blob", study=STUDY))
+    await w.compared(ReplayRequest(source="blob", study=STUDY))
     shown = json.dumps(await replays(w.services))
     assert "Zztest" not in shown
     assert STUDY.study_instance_uid not in shown.replace("2026", "")

@@ -6,7 +6,7 @@ import pytest
 
 from sync.errors import BadReplay
 from sync.model import StudyRef
-from sync.replay.requests import Request, as_json, parse_kept, parse_request
+from sync.replay.requests import ReplayRequest, as_json, parse_kept, parse_request
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -72,8 +72,8 @@ def test_a_study_needs_no_time_and_equal_requests_have_equal_names():
 
 def test_what_is_kept_comes_back_as_it_was():
     for request in (
-        Request(source="blob", start=NOW - timedelta(hours=1), end=NOW, reread=True),
-        Request(source="dicom", start=NOW),
-        Request(source="blob", study=StudyRef(study_instance_uid="1.2", partition="p")),
+        ReplayRequest(source="blob", start=NOW - timedelta(hours=1), end=NOW, reread=True),
+        ReplayRequest(source="dicom", start=NOW),
+        ReplayRequest(source="blob", study=StudyRef(study_instance_uid="1.2", partition="p")),
     ):
         assert parse_kept(as_json(request)) == request
