@@ -13,12 +13,12 @@ from statistics import mean
 from bench.goals import Goal, Section
 from bench.relay import Request
 from bench.studies import study
-from bench.traffic import BLOB_READ, QUEUE_WRITE, TABLE_WRITE, batch_sizes, counted, kind_of
+from bench.traffic import BLOB_READ, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, batch_sizes, counted, kind_of
 from bench.worlds import Burst, bench_world, relayed_fhir, send
 from local.fhir_embedded import embedded_fhir_server
 
 INSTANCES = 300
-FHIR_REQUESTS, BLOB_READS, WRITES = 5, 1.05, 0.3
+FHIR_REQUESTS, BLOB_READS, READS, WRITES = 5, 1.05, 0.15, 0.3
 
 HOW = (
     f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
@@ -41,6 +41,7 @@ def measure() -> Section:
     goals = [
         Goal(what=f"FHIR requests, {INSTANCES} instances", measured=len(burst.fhir), bound=FHIR_REQUESTS),
         Goal(what="blob reads an instance", measured=kinds.get(BLOB_READ, 0) / INSTANCES, bound=BLOB_READS),
+        Goal(what="table reads an instance", measured=kinds.get(TABLE_READ, 0) / INSTANCES, bound=READS),
         Goal(what="table and queue writes an instance", measured=writes / INSTANCES, bound=WRITES),
     ]
     return Section(name="calls", how=HOW, goals=goals, figures={"requests": kinds, **details(burst)})
@@ -51,6 +52,7 @@ def details(burst: Burst) -> dict[str, object]:
     sizes = batch_sizes(burst.storage)
     return {
         "fhir": [_shape(request) for request in burst.fhir],
+        "reads": dict(Counter(_shape(one) for one in burst.storage if kind_of(one) == TABLE_READ)),
         "writes": dict(Counter(_shape(one) for one in burst.storage if kind_of(one) in (TABLE_WRITE, QUEUE_WRITE))),
         "batches": {"requests": len(sizes), "operations": sum(sizes), "mean": round(mean(sizes), 1) if sizes else 0},
     }

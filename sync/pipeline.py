@@ -28,7 +28,7 @@ from sync.errors import (
     SourceUnavailable,
     StoreConflict,
 )
-from sync.model import Change, Ingested, Inspection, Locator, Projected, StudyRef, SubjectKind
+from sync.model import Change, Ingested, Inspection, Locator, Projected, Stored, StudyRef, SubjectKind
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
@@ -64,8 +64,9 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
     """
     for round_number in range(MAX_ROUNDS):
         thorough = redelivered or change.again or round_number > 0
+        unread = change.likely_new and not thorough and s.caches.novelty.is_usual
         # The row before the object: a delivery that claims in between changes the ETag, and this one reads again.
-        stored = await s.locators.read(change.object)
+        stored = await _read_row(change, s, unread=unread)
         before = stored.value if stored else None
         if before and not thorough and is_repeat(before, change):
             return Ingested.REPEAT
@@ -76,14 +77,13 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
         try:
             inspection = await inspect_object(change.object, s, offered=inspection_of(change, before))
         except SourceArchived:
-            if before and before.settled and before.study and await s.objects.etag(change.object) == before.etag:
+            if unread:
+                continue  # only the row tells whether it was read before it was archived
+            if before and await _is_known(before, s):
                 return Ingested.REPEAT  # archived after it was read: what is known of it holds
             raise
-        if before and change.object.account not in s.instances and contradicts(before, inspection):
-            raise SourceUnavailable("unreadable under an ETag that was readable", code="source.garbled", hint=REPLACED)
-        if before and before.study and (inspection.record is None or inspection.record.study != before.study):
-            # Before the claim: a held removal must leave the row as it is, or a retry would not see that it removes.
-            await ensure_removable(before.study.key, SubjectKind.OBJECT, str(change.object.key), s)
+        # Before the claim: what is refused or held leaves the row as it is, or a retry would not see what it changes.
+        await _ensure_claimable(before, inspection, s)
         claim = claim_of(change, before, inspection)
         try:
             # Compare and swap: of two deliveries that read the same row one fails here, before it wrote anything.
@@ -99,6 +99,43 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             continue
         return Ingested.of(inspection)
     raise Contention("an object kept changing while it was ingested")
+
+
+async def _read_row(change: Change, s: Ingest, *, unread: bool) -> Stored[Locator] | None:
+    """
+    Return the object's row; None, without a read, where it probably has none.
+
+    Rows of objects are never deleted: if the insert of the claim succeeds, a read now would have found none. If it does
+    not, the next round reads.
+    """
+    stored = None if unread else await s.locators.read(change.object)
+    if change.likely_new:
+        s.caches.novelty.note(new=stored is None)
+    return stored
+
+
+async def _ensure_claimable(before: Locator | None, inspection: Inspection, s: Ingest) -> None:
+    """
+    Refuse what contradicts the row, and ask the ceiling on removals where the object leaves its study.
+
+    Raises
+    ------
+    SourceUnavailable
+        The object is unreadable under an ETag that was readable.
+    RemovalHeld
+        The ceiling holds its removal.
+    """
+    if before is None:
+        return
+    if before.object.account not in s.instances and contradicts(before, inspection):
+        raise SourceUnavailable("unreadable under an ETag that was readable", code="source.garbled", hint=REPLACED)
+    if before.study and (inspection.record is None or inspection.record.study != before.study):
+        await ensure_removable(before.study.key, SubjectKind.OBJECT, str(before.object.key), s)
+
+
+async def _is_known(before: Locator, s: Ingest) -> bool:
+    """Whether the object is what it was when it was inspected, to the end, as part of a study."""
+    return before.settled and before.study is not None and await s.objects.etag(before.object) == before.etag
 
 
 async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None:

@@ -79,7 +79,8 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
         # Rehydrated, it can be read at last; anything else is a repeat, which its ETag shows.
         yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
     elif data.get("api") not in _UNFINISHED_APIS:
-        yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
+        change = _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
+        yield replace(change, likely_new=True)
 
 
 def _change(ref: ObjectRef, action: Action, event: Mapping[str, Any], etag: str | None = None) -> Change:

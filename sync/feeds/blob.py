@@ -9,6 +9,7 @@ too, and each record is judged by its own time. Source: Azure "Change feed suppo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,7 +78,8 @@ def _batch(
     for record in records:
         changes = _changes(record, allowed, start, end)
         unusable += any(isinstance(change, BadEvent) for change in changes)
-        ours = [change for change in changes if isinstance(change, Change)]
+        # A feed is replayed over objects that are known, most of them.
+        ours = [replace(change, likely_new=False) for change in changes if isinstance(change, Change)]
         passed += not ours
         latest.update({change.object: change for change in ours})
     return Batch(changes=tuple(latest.values()), position=stands, passed=passed - unusable, unusable=unusable)

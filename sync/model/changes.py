@@ -30,6 +30,9 @@ class Change:
     ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
     have died half-way. ``postponements`` is how often it was postponed, ``failing_since`` when that began.
 
+    ``likely_new`` says that the object was probably never seen before, so that it is claimed without a read; if it was,
+    the claim conflicts and its row is read. Where it is wrong, it costs a request or two, never the result.
+
     ``object`` is the folder, without a slash at its end, where a folder was removed; ``moved_to`` is where its objects
     are now, if they were moved.
     """
@@ -41,6 +44,7 @@ class Change:
     sequence: int | None = None
     inspection: Inspection | None = None
     again: bool = False
+    likely_new: bool = False
     postponements: int = 0
     failing_since: datetime | None = None
     moved_to: ObjectRef | None = None

@@ -42,6 +42,27 @@ class Clock(Protocol):
 
 
 @dataclass(kw_only=True)
+class Novelty:
+    """
+    How many of the last objects that were likely to be new were so, as a moving average over about sixteen.
+
+    A claim that conflicts counts twice, for itself and for the read after it: where more than a quarter conflict, rows
+    are read first, which shows when objects are new again.
+    """
+
+    share: float = 1.0
+
+    def note(self, *, new: bool) -> None:
+        """Take one more object into account."""
+        self.share += (new - self.share) / 16
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it pays to claim an object without a read before."""
+        return self.share > 0.8  # noqa: PLR2004 -- a conflict costs about what four reads cost
+
+
+@dataclass(kw_only=True)
 class Caches:
     """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
 
@@ -51,6 +72,8 @@ class Caches:
     """Events that this process has put into the outbox and not sent yet, by id."""
     hints: dict[str, str] = field(default_factory=dict)
     """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
+    novelty: Novelty = field(default_factory=Novelty)
+    """Whether objects that are likely to be new have been so."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     slots: asyncio.Semaphore | None = None

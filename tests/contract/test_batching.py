@@ -110,6 +110,23 @@ async def test_one_lost_race_among_fifty_is_the_loss_of_that_one_alone(batcher, 
     assert Counter((await rows_of(table, partition)).values())[1] == 49
 
 
+async def test_a_lost_race_sends_the_others_together_once_more(batcher, table):
+    partition = fresh()
+    await table.table.create_entity(row(partition, 17))
+    outcomes = await gathered(*(batcher.write("create", row(partition, i)) for i in range(50)))
+    assert kinds(outcomes) == {str: 49, StoreConflict: 1}
+    assert table.calls == {"submit_transaction": 2, "create_entity": 1}
+
+
+async def test_where_most_rows_lose_their_races_each_goes_alone(batcher, table):
+    partition = fresh()
+    for i in range(0, 20, 2):
+        await table.table.create_entity(row(partition, i))
+    outcomes = await gathered(*(batcher.write("create", row(partition, i)) for i in range(20)))
+    assert kinds(outcomes) == {str: 10, StoreConflict: 10}
+    assert table.calls == {"submit_transaction": 4, "create_entity": 20}
+
+
 async def test_more_than_a_hundred_rows_go_in_several_transactions(batcher, table):
     partition = fresh()
     await asyncio.gather(*(batcher.write("upsert", row(partition, i)) for i in range(250)))

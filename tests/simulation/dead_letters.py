@@ -97,7 +97,7 @@ class LetterWorld:
     def put(self, ref: ObjectRef, content: Content | bytes) -> Change:
         self.clock.advance(1)
         etag = self.objects.put(ref, content if isinstance(content, bytes) else dicom_file(content))
-        return Change(object=ref, action=Action.CREATED, etag=etag)
+        return Change(object=ref, action=Action.CREATED, etag=etag, likely_new=True)
 
     def delete(self, ref: ObjectRef) -> Change:
         self.objects.delete(ref)

@@ -85,7 +85,8 @@ class SilenceWorld:
             change = Change(object=ref, action=Action.DELETED)
         else:
             data = self.rng.choice((UNREADABLE, dicom_file(Content("1", "P1", "11"))))
-            change = Change(object=ref, action=Action.CREATED, etag=self.objects.put(ref, data))
+            etag = self.objects.put(ref, data)
+            change = Change(object=ref, action=Action.CREATED, etag=etag, likely_new=True)
         if self.rng.random() < 0.7:
             self.on_their_way.append(change)
 

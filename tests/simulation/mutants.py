@@ -133,6 +133,20 @@ MUTANTS = [
         "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n",
     ),
     Mutant(
+        "a claim without a read that conflicts reads the row",
+        "sync.pipeline",
+        "        except StoreConflict:\n            continue\n        return Ingested.of",
+        "        except StoreConflict:\n            if unread:\n                return Ingested.REPEAT\n"
+        "            continue\n        return Ingested.of",
+    ),
+    Mutant(
+        "a claim replaces the row that was read, and inserts where none was",
+        "sync.pipeline",
+        "            etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))\n",
+        "            now = await s.locators.read(change.object)\n"
+        "            etag = await (s.locators.replace(claim, now.etag) if now else s.locators.insert(claim))\n",
+    ),
+    Mutant(
         "the history holds every study ever claimed",
         "sync.protocol.claims",
         "    ever = studies_of(locator) if locator else frozenset[StudyRef]()\n",

@@ -93,6 +93,8 @@ class World:
     policy: str = "link-or-create"
     next_policy: str | None = None
     """The policy that is set while deliveries are under way."""
+    eager: bool = False
+    """Whether objects that are created count as likely to be new, so that they are claimed without a read."""
     quiet: float = 0.0
     """Quiet period in seconds; above 0 a study may be found not due yet."""
     pace: float = LONG_PACE
@@ -221,7 +223,8 @@ class World:
             change = Change(object=ref, action=Action.DELETED)
         else:
             data = content if isinstance(content, bytes) else dicom_file(content)
-            change = Change(object=ref, action=Action.CREATED, etag=self.objects.put(ref, data))
+            etag = self.objects.put(ref, data)
+            change = Change(object=ref, action=Action.CREATED, etag=etag, likely_new=self.eager)
         self.object_messages.append((change, 1))
         if self.rng.random() < self.faults.duplicates:
             self.object_messages.append((change, 1))

@@ -53,6 +53,58 @@ async def test_a_repeated_event_costs_one_read_and_nothing_else(w):
     assert [len(calls) for calls in (reads, inspections, claims, marks)] == [1, 0, 0, 0]
 
 
+async def test_an_object_that_is_likely_new_is_claimed_without_a_read(w):
+    reads = count(w.store.locators, "read")
+    for n in range(5):
+        change = replace(w.put(f"a{n}", sop=f"2.25.10{n}"), likely_new=True)
+        assert await w.ingest(change) is Ingested.SYNCED
+    assert len(reads) == 0
+    assert len(await ledger(w)) == 5
+
+
+async def test_a_likely_new_object_that_is_known_costs_one_read_and_ends_as_if_it_had_been_read_first(w):
+    await w.ingest(w.put("a"))
+    change = replace(w.put("a", study=OTHER.study_instance_uid), likely_new=True)
+    reads = count(w.store.locators, "read")
+    assert await w.ingest(change) is Ingested.SYNCED
+    assert len(reads) == 1
+    assert await ledger(w) == set()
+    assert await ledger(w, OTHER) == {w.ref("a").key}
+    assert {dirty.study for dirty in w.outstanding()} == {STUDY, OTHER}
+
+
+async def test_objects_that_keep_being_known_are_read_first_until_some_are_new_again(w):
+    changes = [replace(w.put(f"a{n}"), likely_new=True) for n in range(40)]
+    for change in changes:
+        await w.ingest(change)
+    inserts, reads = count(w.store.locators, "insert"), count(w.store.locators, "read")
+    for change in changes:
+        await w.ingest(change)
+    assert len(reads) == 40
+    assert len(inserts) < 12  # then the rows are read first, and show that events are repeats
+    inserts.clear()
+    for n in range(40, 90):
+        await w.ingest(replace(w.put(f"a{n}"), likely_new=True))
+    assert len(inserts) == 50
+    assert len(reads) < 40 + 25
+
+
+async def test_a_known_object_that_was_archived_is_no_dead_letter_however_new_it_seemed(w):
+    change = w.put("a")
+    await w.ingest(change)
+    w.store.objects.read, w.store.objects.etag = _raising(SourceArchived()), _returning(change.etag)
+    assert await w.ingest(replace(change, likely_new=True)) is Ingested.REPEAT
+    assert w.dead_letters() == []
+
+
+@pytest.mark.parametrize("again", [{"redelivered": True}, {}])
+async def test_a_delivery_that_may_be_the_second_reads_first(w, again):
+    change = replace(w.put("a"), likely_new=True, again=not again)
+    reads = count(w.store.locators, "read")
+    await w.ingest(change, **again)
+    assert len(reads) == 1
+
+
 async def test_a_redelivered_event_is_never_taken_for_a_repeat(w):
     change = w.put("a")
     await w.ingest(change)
@@ -179,6 +231,13 @@ async def test_an_object_that_never_stands_still_is_delivered_again(w):
     w.store.objects.read = _raising(SourceChanged())
     with pytest.raises(Contention):
         await w.ingest(change)
+
+
+def _returning(value):
+    async def returning(*args, **kwargs):
+        return value
+
+    return returning
 
 
 def _raising(failure):

@@ -4,7 +4,7 @@ Concurrent row writes of one partition go out together, as entity-group transact
 Functions take one message each, but the invocations of a worker process share one event loop. A caller that writes a
 row hands it to the batcher and waits for its own outcome. A line goes out when no row joined it for 20 ms, when 100
 rows wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so
-one row that lost its race, or is refused, sends the others round row by row. One event loop a process.
+one row that lost its race, or is refused, sends the others round once more, without it. One event loop a process.
 
 Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
 cut on its way, is an outage for all of them, and so is the end of the task.
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
-from azure.data.tables import UpdateMode
+from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
@@ -36,6 +36,9 @@ LINGER = 0.02
 
 LONGEST_LINGER = 0.1
 """Seconds that the first write of a line waits at most; little beside the quiet period that follows."""
+
+MOST_BLAMED = 3
+"""Rows of one batch that are sent alone because the service blames them for a failed transaction."""
 
 Kind = Literal["create", "replace", "upsert"]
 
@@ -104,7 +107,7 @@ class Batcher:
             del self._workers[partition], self._lines[partition]
             _fail([*batch, *line], StoreUnavailable("the transaction ended without an outcome", code="store.garbled"))
 
-    async def _send(self, batch: list[RowWrite]) -> None:
+    async def _send(self, batch: list[RowWrite], *, blamed: int = 0) -> None:
         if len(batch) == 1:
             await self._send_alone(batch[0])
             return
@@ -112,8 +115,7 @@ class Batcher:
             answers = await self._table.submit_transaction([write.operation() for write in batch])
         except (AzureError, OSError, TimeoutError) as problem:
             if isinstance(problem, AzureError) and not concerns_all(problem):
-                # Nothing of a failed transaction was written: each row goes alone, and the one to blame fails alone.
-                await asyncio.gather(*(self._send_alone(write) for write in batch))
+                await self._send_apart(batch, problem, blamed)
                 return
             _fail(batch, problem)
             return
@@ -127,6 +129,19 @@ class Batcher:
         for write, response in zip(batch, answers, strict=True):
             if not write.outcome.done():
                 write.outcome.set_result(str(response["etag"]))
+
+    async def _send_apart(self, batch: list[RowWrite], problem: AzureError, blamed: int) -> None:
+        """
+        Send the rows of a failed transaction, of which nothing was written, so that the one to blame fails alone.
+
+        The service names it, and the others go together once more. After a few blamed rows each goes alone: where most
+        rows lose their races, or the service names the wrong one, that takes fewer requests.
+        """
+        if blamed >= MOST_BLAMED or not isinstance(problem, TableTransactionError) or problem.index >= len(batch):
+            await asyncio.gather(*(self._send_alone(write) for write in batch))
+            return
+        others = [*batch[: problem.index], *batch[problem.index + 1 :]]
+        await asyncio.gather(self._send_alone(batch[problem.index]), self._send(others, blamed=blamed + 1))
 
     async def _send_alone(self, write: RowWrite) -> None:
         try:
