@@ -7,7 +7,7 @@ it circle as poison. ``dequeue_count`` is 1 on first delivery. What a queue func
 message again, and after ``maxDequeueCount`` (host.json) move it to ``<queue>-poison``.
 
 A trigger imports what it calls when it is called: indexing the functions loads the Functions library alone, and a
-worker that only ingests never loads pages, replays or checks (ADR 0041).
+worker that only ingests never loads pages, replays or checks (ADR 0043).
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ async def test_a_refused_message_names_no_patient(sync, message):
 @pytest.mark.parametrize(
     "failure", [ValueError(NAME), KeyError(PATIENT), UnicodeEncodeError("ascii", NAME, 0, 1, PATIENT)]
 )
-@pytest.mark.parametrize("call", [("objects", "read"), ("locators", "read"), ("ledger", "upsert"), ("dirty", "mark")])
+@pytest.mark.parametrize("call", [("objects", "read"), ("locators", "insert"), ("ledger", "upsert"), ("dirty", "mark")])
 async def test_a_defect_while_ingesting_names_no_patient(sync, call, failure):
     sync.breaks(call[0], **{call[1]: failure})
     await sync.upload(blob("good"), file_of("good"))

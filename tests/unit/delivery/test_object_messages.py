@@ -171,7 +171,7 @@ async def test_a_forged_message_of_our_form_is_still_inspected(w, more):
 
 
 async def test_an_unexpected_exception_is_replaced_by_its_type_and_place(w):
-    w.store.locators.read = raising(ValueError("Doe^Jane 19900102"))
+    w.store.locators.insert = raising(ValueError("Doe^Jane 19900102"))
     with pytest.raises(UnexpectedFailure) as caught:
         await objects(w, w.put("a"))
     shown = "".join(traceback.format_exception(caught.value))
