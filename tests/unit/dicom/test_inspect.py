@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sync.dicom.inspect import inspect_object, inspection_from
+from sync.dicom.inspect import inspect_object, inspection_from, ledger_row_of
 from sync.dicom.instance_names import instance_ref, plain_partition, uids_of
 from sync.errors import ForeignSource, SourceGone
 from sync.model import Action, Change, Ingested, Inspection, InstanceMetadata, ObjectRef, StudyRef
@@ -76,6 +76,33 @@ async def test_the_account_of_an_object_chooses_its_source(world, service):
     assert (seen.record.study, seen.record.sop_instance_uid) == (STUDY, "2.25.100")
     assert (seen.etag, seen.order) == ("1", "2026-01-01T00:00:00.000000+00:00")
     assert (await inspect_object(blob.object, world.services)).record.attributes["Modality"] == ["CT"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "kept"),
+    [
+        ("none", set()),
+        ("acquisition", {"KVP"}),
+        ("body", {"KVP", "PatientWeight"}),
+        ("full", {"KVP", "PatientWeight", "ImageType"}),
+    ],
+)
+async def test_metadata_are_kept_to_the_detail_that_is_set_whether_offered_or_asked_for(service, detail, kept):
+    more = {
+        "00080008": {"vr": "CS", "Value": ["ORIGINAL"]},
+        "00101030": {"vr": "DS", "Value": [70.5]},
+        "00180060": {"vr": "DS", "Value": [120]},
+    }
+    service.held[REF.name] = modality("CT") | more
+    world = MemoryWorld(detail=detail)
+    world.services.instances.update({service.account: service})
+    offered = inspection_from(InstanceMetadata(dataset=service.held[REF.name], etag="1", changed=WHEN), REF)
+    for inspection in (
+        await inspect_object(REF, world.services),
+        await inspect_object(REF, world.services, offered=offered),
+    ):
+        assert inspection.record.attributes.keys() - {"Modality"} == kept
+        assert ledger_row_of(REF, inspection.record, "", world.services).source is None
 
 
 async def test_an_instance_that_is_gone_is_a_truth_and_not_a_failure(world):
