@@ -111,13 +111,15 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Enqueue dirty studies whose message was lost, and retry what an outage dead-lettered, every 30 seconds."""
+    """Enqueue studies and objects whose message was lost, and retry what an outage dead-lettered, every 30 seconds."""
     from sync.dead_letters.self_retry import retry_passing
-    from sync.delivery import handlers
+    from sync.delivery import handlers, lost_messages
 
     running = await _running()
-    again = partial(retry_passing, running.sources, running.services)
-    await _phases("sweep", running, studies=lambda: handlers.sweep(running.services), dead_letters=again)
+    services = running.services
+    again = partial(retry_passing, running.sources, services)
+    lost = partial(lost_messages.enqueue_lost_objects, services, services.queues, running.listing)
+    await _phases("sweep", running, studies=lambda: handlers.sweep(services), objects=lost, dead_letters=again)
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)

@@ -42,6 +42,10 @@ class MemoryObjectQueue(ObjectQueue):
         self._clock = clock or SystemClock()
         self.messages: list[QueuedText] = []
 
+    def now(self) -> datetime:
+        """Return the time by which messages become visible."""
+        return self._clock.now()
+
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message that becomes visible after ``delay`` seconds."""
         if len(text.encode("utf-8", "replace")) > _LONGEST_MESSAGE:
@@ -105,5 +109,9 @@ class MemoryDepths(QueueDepths):
         return waiting | await self._studies.depths()
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
-        """Return since when the oldest study message has been visible; messages of objects have no times here."""
-        return await self._studies.oldest(among)
+        """Return queue name -> since when its oldest message has been visible."""
+        waiting = [
+            message.visible_at for message in self._objects.messages if message.visible_at <= self._objects.now()
+        ]
+        objects = {"objects": min(waiting)} if waiting and "objects" in among else {}
+        return objects | await self._studies.oldest(among)

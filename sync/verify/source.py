@@ -15,7 +15,11 @@ from sync.ports import Deliver, Ingest
 from sync.verify.objects import is_same_record, object_address, reinspect
 
 GRACE = 300.0
-"""Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue."""
+"""
+Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue.
+
+Shorter than the lease of a killed host's messages, for the sweep enqueues their objects within a minute.
+"""
 
 PAGE = 1000
 """Objects listed at once."""

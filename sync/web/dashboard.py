@@ -43,10 +43,12 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
     url
         As the browser asked for it: the dashboard links to itself by the same path.
     """
-    base = urlsplit(url).path.partition("/dashboard")[0] + "/dashboard"
+    path = urlsplit(url).path
+    # The host matches paths in any case, and with a slash at the end: links keep the case that was typed.
+    base = path[: path.lower().find("/dashboard") + len("/dashboard")]
     visit = Visit(request=request, base=base, caller=caller_of(request.headers, s.settings), clock=s.clock)
     try:
-        return await _page(request.params.get("page") or "", method.upper(), visit, sources, s)
+        return await _page((request.params.get("page") or "").lower(), method.upper(), visit, sources, s)
     except SyncError as failure:
         return _problem(visit, failure)
 

@@ -95,7 +95,7 @@ async def test_messages_that_a_killed_worker_holds_are_not_in_sync():
 
 async def test_messages_under_way_while_objects_are_processed_are_in_sync():
     world = watched_queues()
-    await world.w.store.object_queue.send("{}", delay=600)
+    await world.w.store.object_queue.send("{}", delay=7200)
     for n in range(8):
         await world.w.arrive(f"a{n}", sop=f"2.25.{500 + n}")
         world.s.telemetry.measure(OBJECTS, outcome="synced")

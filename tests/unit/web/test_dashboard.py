@@ -52,6 +52,24 @@ async def test_an_empty_world_is_in_sync_and_says_what_to_do(w):
     assert "Upload a DICOM file" in page.body
 
 
+@pytest.mark.parametrize(
+    ("path", "page", "base"),
+    [
+        ("/api/dashboard/studies/", "studies", "/api/dashboard"),
+        ("/API/Dashboard/Studies", "Studies", "/API/Dashboard"),
+        ("/api/dashboard/", "", "/api/dashboard"),
+        ("/imaging/api/DASHBOARD/letters/", "letters", "/imaging/api/DASHBOARD"),
+    ],
+)
+async def test_links_are_right_for_a_path_in_any_case_and_with_a_slash_at_its_end(w, path, page, base):
+    request = Request(params={"page": page})
+    answer = await dashboard(request, f"https://app.example{path}", "GET", SOURCES, w.services)
+    assert answer.status == 200
+    links = re.findall(r'href="([^"#?]*)', answer.body)
+    assert f"{base}/studies" in links
+    assert [link for link in links if link.startswith("/") and not link.startswith(base)] == []
+
+
 async def test_what_waits_too_long_is_behind_with_the_reason(w):
     await w.ingest(w.put("a.dcm"))
     w.clock.advance(200)

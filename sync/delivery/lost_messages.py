@@ -1,0 +1,137 @@
+"""
+Objects whose message a killed host holds: inspected within a minute, not when its lease ends.
+
+A host that is killed leaves its messages leased for ten minutes. A study among them has a dirty row, by which the sweep
+enqueues it again; an object has nothing but its message. So when the queue of objects holds messages and none of them
+waits for a worker, the source is listed: what it has received within the length of a lease, and the sync has not seen,
+is enqueued once more. Messages that an outage has delayed look the same, so this is done a few times in the length of a
+lease at most. A deletion leaves nothing to list: it waits for its message.
+
+Source: Azure Storage queue trigger, "Poison messages" (a lease of ten minutes, renewed while the host lives).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sync.errors import SourceGone, StaleToken
+from sync.events import object_message
+from sync.model import ListedObject, Page
+from sync.model.timestamps import timestamp_from
+from sync.ports import Deliver, ObjectListing, QueueDepths
+from sync.protocol.leases import held
+
+CURSOR = "lost object messages"
+
+LEASE = timedelta(minutes=10)
+"""Time after which the host's queue gives a message back by itself."""
+
+SETTLING = timedelta(seconds=20)
+"""Age from which an unseen object is taken for lost: a delivery takes less."""
+
+ROUNDS = 4
+"""Times in the length of a lease that the source is listed from its beginning."""
+
+PAGES = 20
+"""Pages that one call lists; the next call goes on there."""
+
+MOST = 256
+"""
+Objects that one call enqueues, about what two killed hosts held: delayed messages of an outage must not multiply.
+"""
+
+_AT_ONCE = 32
+_OBJECTS_QUEUE = "objects"
+_SECONDS = 60.0
+
+
+async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectListing) -> int:
+    """
+    Enqueue recent objects that the sync has not seen while all messages of the queue are leased or delayed.
+
+    Idempotent: an object that is inspected twice stays as it is. One worker at a time.
+
+    Returns
+    -------
+    int
+        How many were enqueued.
+
+    Raises
+    ------
+    TransientError
+        Storage or the source did not answer.
+    """
+    began = s.clock.now()
+    if not s.settings.containers or not (await queues.depths()).get(_OBJECTS_QUEUE):
+        return 0
+    if _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):
+        return 0
+    async with held(CURSOR, s, seconds=_SECONDS) as lease:
+        if lease is None:
+            return 0
+        position = _begun(lease.position, began)
+        if position is None:
+            return 0
+        position, enqueued = await _list_on(position, began, s, listing)
+        # Only now: whatever a crash leaves out here is listed again.
+        await lease.advance(position)
+    if enqueued:
+        s.telemetry.event("object.swept", objects=enqueued)
+    return enqueued
+
+
+def _begun(position: Mapping[str, Any], now: datetime) -> Mapping[str, Any] | None:
+    """Return where to list on; None when enough rounds were made in the length of a lease."""
+    rounds = [each for each in position.get("rounds", ()) if _since(each, now) < LEASE]
+    if position.get("container") is not None and rounds:
+        return {**position, "rounds": rounds}
+    if len(rounds) >= ROUNDS:
+        return None
+    return {"container": 0, "token": None, "rounds": [*rounds, now.isoformat()]}
+
+
+def _since(text: str, now: datetime) -> timedelta:
+    began = timestamp_from(text)
+    return now - began if began is not None else LEASE
+
+
+async def _list_on(
+    position: Mapping[str, Any], now: datetime, s: Deliver, listing: ObjectListing
+) -> tuple[Mapping[str, Any], int]:
+    place, token, enqueued = position["container"], position["token"], 0
+    for _ in range(PAGES):
+        if place >= len(s.settings.containers):
+            return {"rounds": position["rounds"]}, enqueued
+        try:
+            page = await listing.page(s.settings.containers[place], token=token)
+        except (SourceGone, StaleToken):
+            page = Page()
+        lost = await _lost(page.objects, now, s)
+        for listed in lost[: MOST - enqueued]:
+            await s.object_queue.send(object_message(listed.object))
+        enqueued += len(lost[: MOST - enqueued])
+        if enqueued >= MOST:
+            break  # the same page once more, when these have been inspected
+        place, token = (place, page.token) if page.token is not None else (place + 1, None)
+    return {"container": place, "token": token, "rounds": position["rounds"]}, enqueued
+
+
+async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:
+    recent = [listed for listed in objects if SETTLING <= now - listed.last_modified < LEASE + SETTLING]
+    lost: list[ListedObject] = []
+    for start in range(0, len(recent), _AT_ONCE):
+        some = recent[start : start + _AT_ONCE]
+        seen = await asyncio.gather(*(_is_seen(listed, s) for listed in some))
+        lost += [listed for listed, is_seen in zip(some, seen, strict=True) if not is_seen]
+    return lost
+
+
+async def _is_seen(listed: ListedObject, s: Deliver) -> bool:
+    """Tell whether the object was inspected as it is listed, or waits for an operator."""
+    stored = await s.locators.read(listed.object)
+    if stored is None:
+        return False
+    return stored.value.has_dead_letter or (stored.value.settled and stored.value.etag == listed.etag)
