@@ -20,6 +20,19 @@ def test_the_page_has_the_table_that_is_computed():
     assert estimate.table(GIVEN) in page, "run: python -m scripts.estimate, and put it into docs/deploy.md"
 
 
+def test_every_price_says_where_it_is_from_and_the_file_when():
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", GIVEN["recorded"])
+    prices = {name: each for name, each in GIVEN.items() if isinstance(each, dict)}
+    assert set(prices) == {*estimate.ROWS, *estimate.PRIVATE_ROWS}
+    for name, each in prices.items():
+        assert each["source"].startswith("https://azure.microsoft.com/pricing/details/"), name
+        assert each["quoted"].startswith("https://") or not each["quoted"], name
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert GIVEN["recorded"] in page
+    unread = sum(not each["quoted"] for each in prices.values())
+    assert f"{unread} of {len(prices)} could not be read anywhere but there" in page
+
+
 def test_the_counts_of_a_study_are_those_that_are_measured_and_bounded():
     page = (ROOT / "docs" / "scaling-and-cost.md").read_text("utf-8")
     assert f"| blob reads (the first 64 KiB) | {estimate.BLOB_READS} |" in page

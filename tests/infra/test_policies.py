@@ -2,7 +2,7 @@
 The table of policies in docs/landing-zone.md is held to the snapshots: what it says is met is met by every choice.
 
 Where the answer names a parameter, a choice with it meets the policy, and ``base``, without it, does not. What is not
-met, or is a matter of the subscription, has no check and a reason in the table.
+met, or is a matter of the subscription, is taken from its owner by a choice that names it.
 """
 
 import re
@@ -160,12 +160,31 @@ CHOSEN = {
         every(*(says(kind, CUSTOMER_KEY, "https://keys.vault.azure.net/keys/imaging") for kind in SERVICES)),
     ),
     "Resource logs": ("audit-logs", audited),
+    "Geo-redundant storage": (
+        "geo-redundant",
+        says(ACCOUNTS, "sku.name", "Standard_GRS", "Standard_GZRS"),
+    ),
     "Resource locks": ("locks", has("Microsoft.Authorization/locks", "stsync", "stdicom", "hds")),
 }
 """Beginning of a row -> a choice that meets it by the parameter that the row names, and what it meets."""
 
-NOT_CHECKED = {"Geo-redundant storage", "Microsoft Defender", "Log Analytics with", "Firewall subnet"}
-"""``storageRedundancy`` is a value that Azure takes as it is; the others are not met, and the row says why."""
+
+def makes_none(*kinds):
+    """Check that a choice makes no resource of some kinds: it takes those that it is given."""
+    return lambda choice: not any(of_type(kind, choice) for kind in kinds)
+
+
+LOGS, NETWORKS = "Microsoft.OperationalInsights/workspaces", "Microsoft.Network/virtualNetworks"
+
+GIVEN = {
+    "Log Analytics with": ("watched-elsewhere", "base", makes_none(LOGS)),
+    "Firewall subnet": ("private-landing-zone", "private", makes_none(NETWORKS)),
+    "Microsoft Defender": ("source-existing-topic", "source-existing", makes_none("Microsoft.EventGrid/systemTopics")),
+}
+"""
+Beginning of a row that is not met -> a choice that takes what meets it, or what it makes, from its owner; one that does
+not; and what is compared.
+"""
 
 
 def row(begins):
@@ -173,10 +192,10 @@ def row(begins):
     return found
 
 
-def test_every_row_is_checked_or_says_why_not():
-    known = {row(begins) for begins in (*MET, *CHOSEN, *NOT_CHECKED)}
+def test_every_row_is_checked():
+    known = {row(begins) for begins in (*MET, *CHOSEN, *GIVEN)}
     assert set(ROWS) == known
-    assert len(known) == len(MET) + len(CHOSEN) + len(NOT_CHECKED) >= 24
+    assert len(known) == len(MET) + len(CHOSEN) + len(GIVEN) >= 24
 
 
 @pytest.mark.parametrize("begins", MET)
@@ -191,6 +210,20 @@ def test_what_needs_a_parameter_is_met_with_it_and_not_without(begins):
     assert "`" in ROWS[row(begins)], "the row names its parameter"
     assert check(choice)
     assert not check(BASE)
+
+
+@pytest.mark.parametrize("begins", GIVEN)
+def test_what_is_not_met_says_so_and_is_taken_where_it_is_given(begins):
+    takes, makes, check = GIVEN[begins]
+    assert ROWS[row(begins)].startswith(("not met", "not deployed"))
+    assert check(takes)
+    assert not check(makes)
+
+
+def test_what_belongs_to_the_subscription_is_never_deployed():
+    kinds = {each["type"] for choice in choices() for each in resources(choice)}
+    assert [kind for kind in kinds if kind.startswith(("Microsoft.Security/", "Microsoft.PolicyInsights/"))] == []
+    assert "Microsoft.Authorization/policyAssignments" not in kinds
 
 
 def test_a_check_fails_where_the_snapshot_says_otherwise():
