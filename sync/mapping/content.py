@@ -19,7 +19,7 @@ from sync.mapping.source import Source
 from sync.mapping.terminology import DCM, UCUM
 from sync.mapping.timestamps import Keywords, fhir_datetime
 from sync.mapping.units import ucum_of
-from sync.mapping.values import decimal, filled, one_text, text
+from sync.mapping.values import REPLACEMENT, clean, decimal, filled, one_text, text
 from sync.model import Attributes, Resource
 
 Concept = frozenset[str]
@@ -119,6 +119,24 @@ def texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
     """Return the texts, names and UIDs of the items that are called so."""
     texts = [plain_value(item, source) for item in named(holder, name)]
     return [text for text in texts if text]
+
+
+def exact_texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
+    """
+    Return the texts of the items that are called so, if they are as their writer wrote them.
+
+    What identifies something must not have lost a character: two names that differ in it alone would be one.
+    """
+    dropped = any(
+        finding.keyword == "TextValue" and finding.code == "text.control" for finding in source.record.findings
+    )
+    stated = [first_text(item, "TextValue") or "" for item in named(holder, name)]
+    return [text for text in map(_exact, () if dropped else stated) if text]
+
+
+def _exact(stated: str) -> str:
+    shown = clean(stated)
+    return shown if shown == stated.strip() and REPLACEMENT not in shown else ""
 
 
 def plain_value(item: Attributes, source: Source) -> str | None:

@@ -22,6 +22,7 @@ from sync.mapping.content import (
     children,
     coded_value,
     concept,
+    exact_texts_of,
     is_named,
     kind,
     meaning,
@@ -251,7 +252,9 @@ def _first_concept(item: Attributes, name: Concept, source: Source) -> Resource 
 
 def _tracking(item: Attributes, source: Source) -> tuple[Resource, ...]:
     """Return the identifiers by which a lesion is followed over time (PS3.16 TID 1501)."""
-    identifiers = [({"value": text}, "112039", "Tracking Identifier") for text in texts_of(item, _TRACKING_ID, source)]
+    identifiers = [
+        ({"value": text}, "112039", "Tracking Identifier") for text in exact_texts_of(item, _TRACKING_ID, source)
+    ]
     uids = [text for text in texts_of(item, _TRACKING_UID, source) if uid(text)]
     identifiers += [(dicom_uid(text), "112040", "Tracking Unique Identifier") for text in uids]
     return tuple(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync.mapping.content import concept, descendants, texts_of
+from sync.mapping.content import concept, descendants, exact_texts_of, named, texts_of
 from sync.mapping.device import algorithm_device
 from sync.mapping.source import Source, dicom_uid
 from sync.mapping.values import filled, one_text, uid
@@ -23,20 +23,28 @@ _PERSON = concept("DCM:121008")
 
 def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
     """Return the reference to an algorithm, by name and version (TID 4019); None when the items name none."""
-    name, version = (texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
-    if not name:
+    shown = [text for name_code in _ALGORITHM for text in texts_of(holder, name_code, source)[:1]]
+    if not texts_of(holder, _ALGORITHM[0], source):
         return None
-    device = algorithm_device(name[0], next(iter(version), None))
-    return {"reference": f"Device/{device['id']}", "type": "Device", "display": " ".join([*name, *version])}
+    device = _device_of(holder, source)
+    reference = f"Device/{device['id']}" if device else None
+    return filled({"reference": reference, "type": "Device", "display": " ".join(shown)})
+
+
+def _device_of(holder: Attributes, source: Source) -> Resource | None:
+    """Device of the algorithm, if its name and version are as they were written: else it would be another's."""
+    name, version = (exact_texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
+    if not name or len(version) < len(named(holder, _ALGORITHM[1])[:1]):
+        return None
+    return algorithm_device(name[0], next(iter(version), None))
 
 
 def algorithms(root: Attributes, source: Source) -> list[Resource]:
     """Devices of every algorithm that the report names anywhere, 0..n, each once, by id."""
     devices: dict[str, Resource] = {}
     for holder in (root, *(item for _, item in descendants(root))):
-        name, version = (texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
-        if name:
-            device = algorithm_device(name[0], next(iter(version), None))
+        device = _device_of(holder, source)
+        if device is not None:
             devices[device["id"]] = device
     return [devices[key] for key in sorted(devices)]
 

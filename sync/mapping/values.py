@@ -23,6 +23,9 @@ from sync.model import Attributes, Finding, Resource
 MAX_TEXT_BYTES = 1024 * 1024
 """R4 *string*: "SHALL NOT exceed 1MB in size"."""
 
+REPLACEMENT = "\ufffd"
+"""Stands for bytes that could not be decoded."""
+
 MAX_INTEGER = 2**31 - 1
 """R4 *unsignedInt*: 31 bits."""
 

@@ -604,3 +604,39 @@ def test_what_is_referred_to_comes_first():
         for reference in [*each.get("hasMember", ()), *each.get("result", ())]:
             assert reference["reference"] in seen
         seen.add(f"{each['resourceType']}/{each['id']}")
+
+
+def found_by(name, version="1"):
+    group = container(
+        code("125007"),
+        text(code("111001"), name, rel="HAS OBS CONTEXT"),
+        text(code("111003"), version, rel="HAS OBS CONTEXT"),
+        text(code("112039"), name, rel="HAS OBS CONTEXT"),
+        number(code("81827009", "SCT", "Diameter"), "7", "mm"),
+    )
+    return r.report(
+        r.COMPREHENSIVE_3D,
+        code("126000"),
+        container(code("126010"), group),
+        SpecificCharacterSet="ISO_IR 192",
+    )
+
+
+@pytest.mark.parametrize(
+    ("placed", "bytes_of"),
+    [("XYZ~~", (b"XYZ\xc4~", b"XYZ\xd6~")), ("XYZ~~", (b"XYZ\x07~", b"XYZ\x08~"))],
+    ids=["undecodable", "controls"],
+)
+def test_algorithms_whose_names_were_altered_are_not_one_device(placed, bytes_of):
+    built = [study_of(found_by(placed).replace(placed.encode(), raw)) for raw in bytes_of]
+    assert [each.devices for each in built] == [(), ()]
+    for each in built:
+        measured = each.derived[0]
+        assert "reference" not in measured["device"]
+        assert measured["device"]["display"].endswith(" 1")
+        assert not any(identifier.get("type") for identifier in measured["identifier"])
+
+
+def test_an_algorithm_whose_version_was_altered_is_not_that_without_one():
+    [altered] = study_of(found_by("Finder", "~~~~").replace(b"~~~~", b"~\xc4~~")).derived[:1]
+    assert "reference" not in altered["device"]
