@@ -106,7 +106,7 @@ class StudyUnlisted(SourceUnavailable):
     """
 
     code = "source.unlisted"
-    hint = "The DICOM service cannot read back some of the study's instances; store them anew, or delete them there."
+    hint = "The DICOM service cannot read back some of the study's instances; store them again, or delete them there."
 
     def __init__(self, count: int) -> None:
         super().__init__(f"{count} instances of a study cannot be listed")
@@ -138,51 +138,49 @@ class FhirUnavailable(TransientError):
     """The FHIR service did not answer, or answered 5xx."""
 
     code = "fhir.unavailable"
-    hint = "Check the health of the FHIR service; projection goes on by itself once it answers."
+    hint = "Check the health of the FHIR service; projection continues automatically once it answers."
 
 
 class Throttled(TransientError):
     """A service answered 429."""
 
     code = "fhir.throttled"
-    hint = "The FHIR service is at its limit; raise its capacity or lower the number of function instances."
+    hint = "The FHIR service is at its limit: raise its capacity or lower the number of function instances."
 
 
 class EventsUnavailable(TransientError):
     """The topic of result events did not answer."""
 
     code = "events.unavailable"
-    hint = "Check the Event Grid topic; the events wait in table `outbox`, and the sync goes on meanwhile."
+    hint = "Check the Event Grid topic; the events wait in table `outbox`; the sync continues."
 
 
 class WebhookUnavailable(TransientError):
     """The webhook of the alerts did not answer, or refused the notice."""
 
     code = "alert.webhook"
-    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its shape; the notice is sent again for an hour."
+    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its format; the notice is retried for an hour."
 
 
 class Contention(TransientError):
     """The same optimistic race was lost too many times in a row."""
 
     code = "store.contention"
-    hint = (
-        "Harmless when rare: the message is delivered again. If it stays, look for a second deployment on this state."
-    )
+    hint = "Harmless if rare: the message is redelivered. If it persists, look for a second deployment on this state."
 
 
 class PhaseTooLong(TransientError):
-    """A phase of a timer took longer than its budget and was cut off; its next run goes on."""
+    """A phase of a timer took longer than its budget and was cut off; its next run continues."""
 
     code = "timer.too_long"
-    hint = "See what the phase waits for: a service that answers slowly, or a database that grew; its next run goes on."
+    hint = "Check what the phase waits for: a slow service, or a database that grew; its next run continues."
 
 
 class DeliveryTooLong(TransientError):
     """A delivery outlived its budget and was cut off; it is delivered again."""
 
     code = "delivery.too_long"
-    hint = "See what it waited for: a service that answers slowly or not at all. It is delivered again by itself."
+    hint = "Check what it waited for: a service that answers slowly or not at all. The message is redelivered."
 
 
 class UnexpectedFailure(TransientError):
@@ -365,7 +363,7 @@ class ReplayTooLong(PermanentError):
     """A replay takes longer than a function may run, and cannot be resumed."""
 
     code = "replay.too_long"
-    hint = "Run it as a command: python -m sync replay has the time that it takes."
+    hint = "Run it as a command: python -m sync replay has no time limit."
 
 
 class ForeignLink(PermanentError):
@@ -401,7 +399,7 @@ class FeedMalformed(PermanentError):
     """A change feed is not as documented."""
 
     code = "feed.malformed"
-    hint = "Nothing is lost: run a backfill instead. If it stays, report the detail."
+    hint = "Nothing is lost: run a backfill instead. If it persists, report the detail."
 
 
 class StaleToken(SyncError):

@@ -54,7 +54,7 @@ def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
 @app.command()
 def confirm(why: Why, who: Who = "") -> None:
     """
-    Let the removals that are held now take place, each after one more look at its object. Idempotent.
+    Release the removals that are held now; each object is inspected once more first. Idempotent.
 
     **Examples**
 
@@ -78,7 +78,7 @@ def confirm(why: Why, who: Who = "") -> None:
 @app.command()
 def refuse(why: Why, who: Who = "") -> None:
     """
-    Drop the removals that are held now; FHIR keeps what they were about. Idempotent.
+    Drop the removals that are held now; FHIR keeps these resources. Idempotent.
 
     **Examples**
 

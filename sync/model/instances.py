@@ -47,7 +47,7 @@ class InstanceRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """
-    The object as it was when looked at; exactly one of three truths.
+    The state of an object when it was inspected; exactly one of three.
 
     A ``record`` (it is an instance), a ``problem`` (it is there and can never become one), or neither: it is gone, and
     then ``etag`` is None. ``lacking`` are the keywords of what a service's metadata must have left out of the record.

@@ -189,7 +189,7 @@ class ClientCredentials(TokenSource):
 
 
 _NO_ANSWER = (
-    "Check the token URL, and whether the authorization server runs; the sync goes on by itself once it answers."
+    "Check the token URL, and whether the authorization server runs; the sync continues automatically once it answers."
 )
 _REFUSED = "The authorization server refuses the client: check client id, secret or key, and scope."
 

@@ -32,7 +32,7 @@ _DICOM = "application/dicom; transfer-syntax=*"
 _FORBIDDEN = (401, 403)
 _DEPENDENCY_HINT = (
     "The DICOM service cannot reach its own key or storage (customer-managed key, external data store): see its health "
-    "in the portal; reading goes on by itself."
+    "in the portal; reading continues automatically."
 )
 _PAGE_HEAD = 512
 """Bytes in which a web page shows itself to be one."""
@@ -98,7 +98,7 @@ class DicomWeb(Remote):
 
     def no_answer(self, problem: Exception) -> SourceUnavailable:
         """Tell of an outage."""
-        hint = f"Check that {self._setting} is right and that the server runs; reading goes on by itself."
+        hint = f"Check that {self._setting} is right and that the server runs; reading continues automatically."
         return SourceUnavailable(f"no answer: {type(problem).__name__}", hint=hint)
 
     def is_own(self, response: httpx.Response) -> bool:
@@ -131,7 +131,7 @@ class DicomWeb(Remote):
         if status == httpx.codes.FAILED_DEPENDENCY:
             raise SourceUnavailable(str(status), code="source.dependency", hint=_DEPENDENCY_HINT, retry_after=wait)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            hint = "The DICOM server is at its limit; reading goes on by itself once it allows it."
+            hint = "The DICOM server is at its limit; reading continues automatically."
             raise SourceUnavailable(str(status), code="source.throttled", hint=hint, retry_after=wait)
         if status in _FORBIDDEN:
             raise SourceUnavailable(str(status), code="source.forbidden", hint=_FORBIDDEN_HINT, retry_after=wait)
