@@ -8,6 +8,7 @@ from pathlib import Path
 from struct import pack
 
 import pydicom.data
+import pytest
 
 LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 UNDEFINED = 0xFFFFFFFF
@@ -22,6 +23,12 @@ STUDY, SERIES, SOP = "2.25.11", "2.25.22", "2.25.33"
 WHEEL = Path(pydicom.data.__file__).parent
 CORPUS = Path(os.environ.get("DICOM_CORPUS") or Path(__file__).parents[2] / "shared" / "data" / "dicom")
 """More real files, with a MANIFEST.tsv, where the machine has them; no part of the repository."""
+
+
+whole_corpus = pytest.mark.skipif(
+    bool(os.environ.get("QUICK_CHECK")), reason="the quick check leaves comparisons of all real files to make test"
+)
+"""A test that reads hundreds of files in several ways, and takes many seconds."""
 
 
 def wheel_files() -> list[Path]:

@@ -25,6 +25,7 @@ from sync.model import InstanceRecord, LedgerRow, ObjectKey
 from sync.testing.dicom import id_of
 from tests.dicom_services import FeedWorld
 from tests.dicomweb import FOLDER, Known, known_files, needs_dicomweb
+from tests.headers import whole_corpus
 
 OTHERWISE = {
     "shared/dicomParser/IM00001.fragmented_no_bot_jpeg_baseline.50.dcm": "private elements behind encapsulated frames",
@@ -69,6 +70,7 @@ def made_of(known: Known) -> Stored | None:
 
 
 @needs_dicomweb
+@whole_corpus
 def test_it_writes_the_metadata_of_the_service_byte_for_byte():
     compared, differing = 0, []
     for known in known_files():
@@ -116,6 +118,7 @@ async def test_entries_of_its_feed_have_the_form_of_the_service(name):
 
 
 @needs_dicomweb
+@whole_corpus
 async def test_the_same_fhir_comes_of_an_instance_however_it_is_read():
     with (FOLDER / "differences.tsv").open(encoding="utf-8") as table:
         lost = {row["path"] for row in csv.DictReader(table, delimiter="\t") if row["kind"] in UNKNOWABLE}

@@ -12,7 +12,7 @@ from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, SHA
 from sync.dicom.header import parse_header, read_json
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
-from tests.headers import SERIES, SOP, STUDY, real_files
+from tests.headers import SERIES, SOP, STUDY, real_files, whole_corpus
 
 UIDS = {
     "00080018": {"vr": "UI", "Value": [SOP]},
@@ -71,6 +71,7 @@ def both_ways():
             yield path.name, record, written
 
 
+@whole_corpus
 @pytest.mark.filterwarnings("ignore")
 def test_real_files_say_the_same_as_bytes_and_as_dicom_json():
     compared, differing = 0, {}
