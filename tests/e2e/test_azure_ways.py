@@ -31,8 +31,8 @@ SETTINGS = {
     "DICOM_SYNC_DEAD_LETTER_AFTER_SECONDS": "20",
 }
 pytestmark = pytest.mark.timeout(900)
-PATIENTLY = 240.0
-"""Seconds, for a machine where much else is going on."""
+PATIENTLY = 90.0
+"""Seconds; most of what is waited for takes a few."""
 
 FALSE_MATCHES = 60
 """More than a page of a search by identifier."""
