@@ -49,7 +49,7 @@ class Exported:
     resources: Counter[str] = field(default_factory=Counter)
     files: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    """Studies that are not in the files, by reason: ``adopted`` (another system owns the resource), ``set_aside``."""
+    """Studies that are not in the files, by reason: ``adopted`` (owned by another system), ``dead_lettered``."""
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands in the manifest: nothing but what the ledger determines."""

@@ -57,7 +57,7 @@ def verify(
     and searches FHIR for duplicates and orphaned resources. Studies with pending work are skipped. Nothing is written
     without `--repair`; repairs use the ordinary path: mark the study, inspect its objects, project it.
 
-    **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, set_aside, object_gone, object_changed,
+    **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, dead_lettered, object_gone, object_changed,
     object_unseen. The summary explains each kind; docs/runbook.md has the details.
 
     **Examples**

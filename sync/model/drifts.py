@@ -15,7 +15,7 @@ class DriftKind(enum.Enum):
     FOREIGN_MODIFIED = "drift.foreign_modified"
     ORPHANED = "drift.orphaned"
     DOUBLED = "drift.doubled"
-    DEAD_LETTERED = "drift.set_aside"
+    DEAD_LETTERED = "drift.dead_lettered"
     OBJECT_GONE = "drift.object_gone"
     OBJECT_CHANGED = "drift.object_changed"
     OBJECT_UNSEEN = "drift.object_unseen"

@@ -230,15 +230,15 @@ async def _first_failure() -> AsyncIterator[None]:
 def retry_then_dead_letter(
     work: Work,
     walk: Walk,
-    set_aside: Callable[[Change, PermanentError], Awaitable[None]],
+    give_up: Callable[[Change, PermanentError], Awaitable[None]],
     *,
     longest_wait: float,
     until: float | None = None,
 ) -> Work:
     """
-    Try a change several times; set it aside if it alone keeps failing.
+    Try a change several times; give it up if it alone keeps failing.
 
-    When other changes succeed meanwhile, the trouble is this object's: it gets a dead letter and the walk goes on.
+    When other changes succeed meanwhile, the fault is this object's: it gets a dead letter and the walk continues.
     When nothing does, it is an outage: the walk stops, and its position tells the next one where to begin.
 
     Parameters
@@ -272,7 +272,7 @@ def retry_then_dead_letter(
         except TransientError as failure:
             if walk.successes == before:
                 raise
-            await set_aside(change, PermanentError(failure.detail, code=failure.code, hint=failure.hint))
+            await give_up(change, PermanentError(failure.detail, code=failure.code, hint=failure.hint))
         else:
             walk.successes += 1
 

@@ -44,7 +44,7 @@ def test_what_comes_while_fhir_is_down_is_there_when_it_is_back(fragile_world, f
 
 
 @pytest.mark.usefixtures("repaired")
-def test_a_study_that_fhir_refuses_is_set_aside_and_the_others_go_on(fragile_world, faulty_fhir, place):
+def test_a_study_that_fhir_refuses_is_dead_lettered_and_the_others_go_on(fragile_world, faulty_fhir, place):
     world, known = fragile_world, fragile_world.letters().keys()
     refused = place.study(1)
 

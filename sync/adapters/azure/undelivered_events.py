@@ -44,7 +44,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
                 data: bytes = await stream.readall()
             except ResourceNotFoundError:
                 return None
-        if len(data) != stream.size:  # cut on the way it would seem to hold no events, and be set aside for good
+        if len(data) != stream.size:  # cut on the way it would seem to hold no events, and be dead-lettered for good
             raise StoreUnavailable(f"{len(data)} of {stream.size} bytes", code="store.garbled", hint=GARBLED)
         return data.decode("utf-8", "replace")
 

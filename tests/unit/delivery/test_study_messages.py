@@ -20,7 +20,7 @@ from tests.worlds import OTHER, STUDY, UNREADABLE
 MESSAGE = study_message(STUDY)
 
 
-async def test_a_poison_study_is_set_aside_until_it_changes(w):
+async def test_a_poison_study_is_dead_lettered_until_it_changes(w):
     await objects(w, w.put("a"))
     await handle_poison_study(MESSAGE, w.services)
     assert w.dead_letters() == [("study", "poison.study")]

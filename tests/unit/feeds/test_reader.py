@@ -245,7 +245,7 @@ async def test_metadata_that_are_none_make_a_dead_letter_that_the_next_entry_cle
     assert world.held(1) == {uid(1, 1, 1)}
 
 
-async def test_an_instance_that_keeps_failing_is_set_aside_while_others_are_read(world):
+async def test_an_instance_that_keeps_failing_is_dead_lettered_while_others_are_read(world):
     page, metadata = world.service.page, world.service.metadata
     world.service.page = lambda **window: page(**{**window, "metadata": False})
 
