@@ -37,6 +37,20 @@ from local.world import Addresses, World
 DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""
 
+QUESTIONS = (
+    "python -m sync collect .local/clinical",
+    "python -m sync cohort run docs/examples/osteosarcoma.yaml --data .local/clinical --out .local/cohort",
+    "python -m sync similar cw-000033 --rule docs/examples/lung.yaml --data .local/clinical",
+    "python -m sync timeline cw-000033",
+    "python -m sync feedback report docs/examples/nodules.yaml --reader r-17 --data .local/clinical --out .local/reads",
+    "python -m sync feedback watch docs/examples/nodules.yaml --once",
+    (
+        'python -m sync models report docs/examples/nodules.yaml --model "Nodule Finder 2.1" '
+        "--data .local/clinical --out .local/figures"
+    ),
+)
+"""What can be asked of the clinical world of the demo, in another terminal with its settings."""
+
 _AT_ONCE = 16
 _POLL_SECONDS = 0.25
 """Seconds between two looks at the status."""
@@ -118,6 +132,13 @@ class Demonstration:
         self._console.print(_table(summary, letters))
         if not self._once:
             self._console.print(Panel(_addresses(addresses), title="Look around; Ctrl-C ends it", expand=False))
+            self._console.print(
+                "Ask the synthetic patients, in that other terminal:",
+                *QUESTIONS,
+                sep="\n  ",
+                soft_wrap=True,
+                highlight=False,
+            )
             # whole, on a line of its own, for copying
             self._console.print(f"Storage, container {addresses.container!r}:", addresses.storage, soft_wrap=True)
 

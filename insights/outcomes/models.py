@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from insights.collect.store import Reading, Store
 from insights.data_folder import KEY
 from insights.errors import OutcomeError, Withheld
 from insights.outcomes.cells import cells_of, measures, size_measures
+from insights.outcomes.charting import measure_report, monthly_svg
 from insights.outcomes.findings import model_devices, model_findings, model_sizes
 from insights.outcomes.matching import Matched, match
 from insights.outcomes.people import People, choose_people
 from insights.outcomes.rule import Prepared, prepare
+from insights.outcomes.strata import Patient, divided, keys, read_patients, told
 from insights.outcomes.telling import model_text
 from insights.outcomes.truths import read_implants, read_truths
 from insights.outcomes.writing import Results, audit, said_of, write_results
@@ -48,9 +51,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a model said, with the outcomes, and the Study Instance UIDs by the id of their study."""
+    """What a model said, with the outcomes, the patients, and the Study Instance UIDs by the id of their study."""
 
     people: People
+    patients: dict[str, Patient]
     findings: tuple[Matched, ...]
     sizes: tuple[Matched, ...]
     study_uids: dict[str, str]
@@ -80,12 +84,16 @@ def report(file: Path, data: Path, model: str, wanted: Wanted) -> str:
         )
     facts = _facts(prepared, compared, model, 1 if wanted.rows else wanted.minimum) | {"data": version}
     tables = {"truth.ndjson": _truth(prepared, compared, model, wanted, data)} if wanted.rows else {}
-    results = Results(model_text(facts), facts, tables)
+    drawings = {}
+    if facts["findings"] is not None:
+        drawings["monthly.svg"] = monthly_svg(facts["findings"]["strata"]["month"])
+        drawings["measure-report.json"] = json.dumps(measure_report(facts), indent=1) + "\n"
+    results = Results(model_text(facts), facts, tables, drawings)
     write_results(wanted.out, results, overwrite=wanted.overwrite)
     if wanted.rows:
         noted = {"purpose": prepared.rule.purpose, "approval": prepared.rule.approval, "identified": wanted.identified}
-        told = {"command": "models report", "rule": prepared.rule.rule, "model": model, **noted}
-        audit(data, {**told, "rows": len(tables["truth.ndjson"])}, wanted.out)
+        line = {"command": "models report", "rule": prepared.rule.rule, "model": model, **noted}
+        audit(data, {**line, "rows": len(tables["truth.ndjson"])}, wanted.out)
     return results.text
 
 
@@ -115,7 +123,7 @@ def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
             hint="Compare `said` and `size` of the rule with the codes of the model's Observations.",
         )
     uids = connection.execute("SELECT id, study_uid FROM imaging_study WHERE study_uid IS NOT NULL").fetchall()
-    return Compared(people, findings, sizes, dict(uids))
+    return Compared(people, read_patients(connection), findings, sizes, dict(uids))
 
 
 def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> dict[str, Any]:
@@ -138,6 +146,9 @@ def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> 
             # beside the figures of all, those of a part tell the rest: it must be no small cell either
             "certain": measures(cells_of(certain), minimum) if flagged and _may_tell_rest(compared, minimum) else None,
             "not_counted": _not_counted(compared.findings, minimum),
+            "strata": {
+                name: told(divided(compared.findings, key), minimum) for name, key in keys(compared.patients).items()
+            },
         }
     if rule.size is not None:
         facts["sizes"] = {

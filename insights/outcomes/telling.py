@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _HIDDEN = "hidden (small cell)"
@@ -38,7 +38,25 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     lines = [f"## Findings, outcomes of 0 to {found['within_days']} days", "", *_table(found["all"])]
     if found["certain"] is not None:
         lines += ["Without pairs whose site or side is not known:", "", *_table(found["certain"])]
-    return [*lines, _rest(found["not_counted"]), ""]
+    return [*lines, _rest(found["not_counted"]), "", *_strata(found["strata"])]
+
+
+def _strata(strata: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    lines = [
+        "## By month and subgroup",
+        "",
+        "| by | | findings with an outcome | agreement | 95 % interval |",
+        "|---|---|---|---|---|",
+    ]
+    for name, parts in strata.items():
+        for each in parts:
+            share = each["agreement"]
+            if share is None:
+                lines.append(f"| {name} | {each['name']} | {_HIDDEN} | | |")
+            else:
+                value, interval = f"{share['value']:.3f}", _interval(share["interval"])
+                lines.append(f"| {name} | {each['name']} | {each['findings']} | {value} | {interval} |")
+    return [*lines, "", "Subgroups were not tested against each other: a difference may be chance.", ""]
 
 
 def _table(told: Mapping[str, Any]) -> list[str]:

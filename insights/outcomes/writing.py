@@ -23,11 +23,14 @@ class Results:
     ----------
     tables
         Rows by the name of their file, CSV or NDJSON.
+    texts
+        Further files by name.
     """
 
     text: str
     facts: Mapping[str, Any]
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_results(out: Path, results: Results, *, overwrite: bool) -> None:
@@ -44,6 +47,8 @@ def write_results(out: Path, results: Results, *, overwrite: bool) -> None:
         write_json(folder / "report.json", dict(results.facts))
         for name, rows in results.tables.items():
             (_write_csv if name.endswith(".csv") else _write_ndjson)(folder / name, rows)
+        for name, text in results.texts.items():
+            (folder / name).write_text(text, "utf-8")
         write_json(folder / MANIFEST, {"outputs": hashes(folder)})
         for file in folder.iterdir():
             file.chmod(0o600)

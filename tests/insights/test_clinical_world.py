@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import shlex
 from collections import Counter
 
 import pydicom
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from insights.outcomes.feedback import feedback
 from local.clinical_files import send_world, write_world
 from local.clinical_world import BLOCK, PATIENT_SYSTEM, people, person, truth
+from local.demo import QUESTIONS
 from sync.cli import app
 from tests.insights.collected import collect
 from tests.insights.outcomes_world import ROOT, RULE
@@ -102,3 +104,17 @@ def test_the_cohort_over_a_server_is_that_over_files(fhir_embedded, files, monke
     arguments = ["collect", str(files / "live"), "--fhir", fhir_embedded]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     assert members(files / "live", files / "live-cohort") == members(files / "data", files / "again")
+
+
+def test_what_the_demo_says_can_be_asked_is_answered(fhir_embedded, tmp_path, monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_FHIR_URL", fhir_embedded)
+    asyncio.run(send_world(fhir_embedded, list(people(BLOCK))))
+    lines = [line for line in QUESTIONS if " watch " not in line]  # tests/insights/test_feedback_watch.py
+    assert len(lines) >= 6
+    for line in lines:
+        words = [
+            str(ROOT / word) if word.startswith("docs/") else word.replace(".local", str(tmp_path))
+            for word in shlex.split(line)
+        ]
+        ended = CliRunner().invoke(app, words[3:], catch_exceptions=False)
+        assert ended.exit_code == 0, (line, ended.output)

@@ -1,0 +1,133 @@
+"""
+Agreement by month and by subgroup: a drift, or a group for which an algorithm is worse, is not in the figure of all.
+
+A part is hidden if one of its cells has few people; and if what is hidden is one small cell less the rest, the smallest
+part that is shown is hidden too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import duckdb
+
+from insights.cohort.protection import safe
+from insights.outcomes.matching import Matched, agreement
+from insights.statistics import wilson
+
+_AGES = ((45, "under 45"), (65, "45 to 64"), (200, "65 and over"))
+UNKNOWN = "not known"
+
+Key = Callable[[Matched], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Sex, and year of birth if there is one."""
+
+    sex: str
+    born: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """
+    Findings of one month or subgroup that have an outcome.
+
+    Attributes
+    ----------
+    concordant, discordant
+        Findings.
+    people
+        Whose they are: of those that agree, and of those that do not.
+    """
+
+    name: str
+    concordant: int
+    discordant: int
+    people: tuple[int, int]
+
+    @property
+    def total(self) -> int:
+        """Return the findings."""
+        return self.concordant + self.discordant
+
+    def may_show(self, minimum: int) -> bool:
+        """Return whether no cell is a small one."""
+        return all(safe(count, minimum) for count in self.people)
+
+
+def read_patients(connection: duckdb.DuckDBPyConnection) -> dict[str, Patient]:
+    """Return the people of table ``person`` by id."""
+    rows = connection.execute(
+        "SELECT patient_id, coalesce(gender, ''), try_cast(left(birth_date, 4) AS INTEGER) FROM person"
+    ).fetchall()
+    return {identity: Patient(sex or UNKNOWN, born) for identity, sex, born in rows}
+
+
+def keys(patients: dict[str, Patient]) -> dict[str, Key]:
+    """Return by what findings are divided: month, sex, age in the year of the finding, side."""
+
+    def sex(each: Matched) -> str:
+        found = patients.get(each.finding.patient_id)
+        return found.sex if found else UNKNOWN
+
+    def age(each: Matched) -> str:
+        found, days = patients.get(each.finding.patient_id), each.finding.days
+        if found is None or found.born is None or days is None:
+            return UNKNOWN
+        years = days.first.year - found.born
+        return next(name for limit, name in _AGES if years < limit)
+
+    return {"month": _month, "sex": sex, "age": age, "side": lambda each: each.finding.place.side or UNKNOWN}
+
+
+def _month(each: Matched) -> str:
+    days = each.finding.days
+    if days is None or (days.first.year, days.first.month) != (days.last.year, days.last.month):
+        return UNKNOWN
+    return f"{days.first:%Y-%m}"
+
+
+def divided(matched: Iterable[Matched], key: Key) -> list[Stratum]:
+    """Return the strata of findings whose outcome counts, by name."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for each in matched:
+        judged = agreement(each)
+        if judged:
+            found[key(each)][judged].append(each.finding.patient_id)
+    return [
+        Stratum(
+            name,
+            len(people["concordant"]),
+            len(people["discordant"]),
+            (len(set(people["concordant"])), len(set(people["discordant"]))),
+        )
+        for name, people in sorted(found.items())
+    ]
+
+
+def told(strata: Sequence[Stratum], minimum: int) -> list[dict[str, Any]]:
+    """
+    Return what may be told of strata: findings and agreement with its interval; None is hidden.
+
+    The figures of all stand beside them, so that what is hidden must not be one small cell: then one more is hidden.
+    """
+    shown = [each for each in strata if each.may_show(minimum)]
+    while shown and not _rest_is_safe([each for each in strata if each not in shown], minimum):
+        shown.remove(min(shown, key=lambda each: (each.total, each.name)))
+    return [_told(each, visible=each in shown) for each in strata]
+
+
+def _rest_is_safe(hidden: Sequence[Stratum], minimum: int) -> bool:
+    return all(safe(sum(each.people[cell] for each in hidden), minimum) for cell in (0, 1))
+
+
+def _told(stratum: Stratum, *, visible: bool) -> dict[str, Any]:
+    if not visible:
+        return {"name": stratum.name, "findings": None, "agreement": None}
+    share = wilson(stratum.concordant, stratum.total)
+    return {"name": stratum.name, "findings": stratum.total, "agreement": asdict(share)}

@@ -1,0 +1,38 @@
+"""DuckDB's SQL, as the compilers write it, as Spark's. Pure; by sqlglot, with what it cannot know of ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlglot
+from sqlglot import expressions as exp
+
+_LEN = re.compile(r"\blen\(")
+
+
+def to_spark(sql: str) -> str:
+    """
+    Return a query for Spark 4 in ANSI mode that gives the same rows.
+
+    ``len`` is of lists in what we write; an index may be beyond the end; ``flatten`` passes over NULL lists; a date is
+    cast as far as it is one.
+    """
+    tree = sqlglot.parse_one(_LEN.sub("array_length(", sql), read="duckdb")
+    return tree.transform(_spoken).sql(dialect="spark")
+
+
+def _spoken(node: Any) -> Any:
+    if isinstance(node, exp.Bracket) and len(node.expressions) == 1:
+        index = node.expressions[0]
+        if isinstance(index, exp.Literal) and not index.is_string:
+            # The parser counts from 0, Spark's function from 1; beyond the end both give NULL.
+            number = exp.Literal.number(int(index.this) + 1)
+            return exp.Anonymous(this="try_element_at", expressions=[node.this, number])
+    if isinstance(node, exp.Flatten):
+        item = exp.to_identifier("sub_list")
+        whole = exp.Lambda(this=exp.Not(this=exp.Is(this=exp.column(item), expression=exp.Null())), expressions=[item])
+        return exp.Anonymous(this="flatten", expressions=[exp.Anonymous(this="filter", expressions=[node.this, whole])])
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() == "error":
+        return exp.Anonymous(this="raise_error", expressions=node.expressions)
+    return node

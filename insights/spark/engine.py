@@ -1,0 +1,137 @@
+"""
+Views and questions run by Spark over the NDJSON files that DuckDB reads: every row the same.
+
+A session that exists is used, as in a notebook of Fabric or Databricks; else one of two local threads is started.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from insights.cohort.question import Question
+from insights.collect.files import Input
+from insights.errors import CollectError
+from insights.spark.dialect import to_spark
+from insights.views import Catalogue
+from insights.views.shape import Shape
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Size of one resource, as for DuckDB."""
+
+_TYPES = {"VARCHAR": "STRING", "BIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "JSON": "STRING"}
+_SETTINGS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.ui.enabled": "false",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+
+
+@contextmanager
+def session() -> Iterator[Any]:
+    """
+    Give a Spark session; one that was started here ends with the block.
+
+    Raises
+    ------
+    CollectError
+        ``spark.no_java``: no Java that Spark 4 runs on.
+    """
+    from pyspark.sql import SparkSession  # noqa: PLC0415 -- half a gigabyte of an extra
+
+    found = SparkSession.getActiveSession()
+    if found is not None:
+        yield found
+        return
+    if shutil.which("java") is None:
+        raise CollectError("there is no Java", code="spark.no_java", hint="Install Java 17 or 21.")
+    builder = SparkSession.builder.master("local[2]").appName("dicom-fhir-sync")
+    for name, value in _SETTINGS.items():
+        builder = builder.config(name, value)
+    started = builder.getOrCreate()
+    started.sparkContext.setLogLevel("ERROR")
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def schema_of(shape: Shape) -> str:
+    """Return the columns of a type as Spark's DDL."""
+    return ", ".join(f"`{name}` {_type(part)}" for name, part in sorted(shape.parts.items()))
+
+
+def _type(shape: Shape) -> str:
+    if shape.raw:
+        one = "STRING"
+    elif shape.parts:
+        one = "STRUCT<" + ", ".join(f"`{name}`: {_type(part)}" for name, part in sorted(shape.parts.items())) + ">"
+    else:
+        one = _TYPES[Shape(shape.type).sql()]
+    return f"ARRAY<{one}>" if shape.many else one
+
+
+def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
+    """
+    Make a temporary view of each table; each resource once, of several versions the latest.
+
+    Raises
+    ------
+    CollectError
+        ``collect.unkept_deletions``: the files say what was deleted, and there is nothing here to delete it from.
+    """
+    if data.deleted:
+        raise CollectError(
+            "the folder has deletions: it is a part of an export", code="collect.unkept_deletions", hint="Export all."
+        )
+    for kind, views in catalogue.by_resource.items():
+        shape = views[0].shape
+        meta = shape.use("meta", "Meta", many=False)
+        for name, of in (("resourceType", "code"), ("id", "id")):
+            shape.use(name, of, many=False)
+        for name, of in (("versionId", "id"), ("lastUpdated", "instant")):
+            meta.use(name, of, many=False)
+        files = [str(file) for file in data.by_type.get(kind, ())]
+        reader = spark.read.schema(schema_of(shape)).option("mode", "FAILFAST").option("maxLineLength", MAX_BYTES)
+        nothing = [f"CAST(NULL AS {_type(part)}) AS `{name}`" for name, part in sorted(shape.parts.items())]
+        frame = reader.json(files) if files else spark.range(0).selectExpr(*nothing)
+        frame.createOrReplaceTempView("read_files")
+        stage = f"stage_{kind}"
+        spark.sql(_LATEST).createOrReplaceTempView(stage)
+        for view in views:
+            spark.sql(to_spark(view.select(stage))).createOrReplaceTempView(view.name)
+
+
+_LATEST = """
+SELECT * EXCEPT (_place) FROM (
+    SELECT *, row_number() OVER (
+        PARTITION BY id ORDER BY try_cast(meta.lastUpdated AS TIMESTAMP) DESC NULLS LAST,
+        try_cast(meta.versionId AS BIGINT) DESC NULLS LAST) AS _place FROM read_files
+) WHERE _place = 1"""
+
+
+def write_tables(spark: Any, catalogue: Catalogue, folder: Path) -> dict[str, int]:
+    """Write each table as Parquet, and return how many rows it has; the folder of a table appears when it is whole."""
+    counts = {}
+    for name in catalogue.views:
+        spark.table(name).write.mode("overwrite").parquet(str(folder / name))
+        counts[name] = spark.read.parquet(str(folder / name)).count()
+    return counts
+
+
+def read_tables(spark: Any, catalogue: Catalogue, folder: Path) -> None:
+    """Make a temporary view of each table that `write_tables` wrote."""
+    for name in catalogue.views:
+        spark.read.parquet(str(folder / name)).createOrReplaceTempView(name)
+
+
+def ask(spark: Any, question: Question) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Return the funnel and every person's outcome, as DuckDB gives them."""
+    funnel, answers = (spark.sql(to_spark(sql)).collect() for sql in (question.funnel(), question.answers()))
+    return [tuple(row) for row in funnel], [tuple(row) for row in answers]
