@@ -101,7 +101,7 @@ def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_
 def clinical(
     folder: Annotated[Path, typer.Argument(help="made if missing", file_okay=False)],
     *,
-    patients: Annotated[int, typer.Option(min=1, help="how many; patient i is the same whatever the number")] = 84,
+    patients: Annotated[int, typer.Option(min=1, help="how many; patient i is the same whatever the number")] = 104,
 ) -> None:
     """Write a clinical world into a folder: FHIR as NDJSON, DICOM files, and truth.json with what is so."""
     from local.clinical_files import write_world  # noqa: PLC0415  # pydicom takes a moment

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from local.clinical_imaging import imaging
-from local.clinical_world import AS_OF, Person, Resource, in_order, model, people, truth
+from local.clinical_world import AS_OF, Person, Resource, in_order, models, people, truth
 
 _BATCH = 100
 """Entries of a transaction; Azure's FHIR service takes 500."""
@@ -57,7 +57,7 @@ async def send_world(fhir_url: str, world: Sequence[Person]) -> int:
 
 
 def _resources(world: Sequence[Person]) -> list[Resource]:
-    return in_order([model(), *(one for person in world for one in person.resources)])
+    return in_order([*models(), *(one for person in world for one in person.resources)])
 
 
 def _write_fhir(folder: Path, resources: Sequence[Resource]) -> None:

@@ -1,10 +1,11 @@
 """
 A generator of clinical worlds: synthetic patients with boundary cases, and what questions about them must answer.
 
-Patient ``i`` is the same whatever the number of patients. Every block of 84 holds 16 boundary cases, 16 people over 45
-with osteosarcoma, 40 with a read lung nodule and 12 who are too young for the cohort. What is true of a patient is
-decided when the patient is made, so the truth is counted while writing and owes nothing to the questions. Imaging is
-not made here: `local.clinical_imaging` makes DICOM files of the same patients, and the sync makes FHIR of them.
+Patient ``i`` is the same whatever the number of patients. Every block of 104 holds 16 boundary cases, 16 people over 45
+with osteosarcoma, 40 with a read lung nodule, 4 with consents, 8 who are too young for the cohort and 20 with a
+recommended stent. What is true of a patient is decided when the patient is made, so the truth is counted while writing
+and owes nothing to the questions. Imaging is not made here: `local.clinical_imaging` makes DICOM files of the same
+patients, and the sync makes FHIR of them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
 
+from local.clinical_cases import CONSENTS, Stent, consents, doses, stent
+
 Resource = dict[str, Any]
 
 AS_OF = date(2026, 6, 30)
 """The day of the questions: that of ``docs/examples/osteosarcoma.yaml``."""
 
-BLOCK = 84
+BLOCK = 104
 """Patients after which the cases begin again."""
 
-_MEMBERS, _NODULES = 32, 72
-"""Where those over 45 with osteosarcoma end in a block, and those with a lung nodule."""
+_MEMBERS, _NODULES, _CONSENTS, _YOUNG = 32, 72, 76, 84
+"""Where those over 45 with osteosarcoma end in a block, those with a lung nodule, with consents, and the young."""
 PATIENT_SYSTEM = "urn:dicom-fhir-sync:patient-id"
 """System of the identifier by which the sync finds the Patient of a study."""
 
@@ -60,6 +63,8 @@ class Person:
         Whether the cohort of the example holds this person.
     ct
         Day of a CT, for which a DICOM file is made; None without one.
+    dose
+        Dose length product of the CT in mGy·cm; None if it was not recorded.
     """
 
     number: int
@@ -69,6 +74,8 @@ class Person:
     osteosarcoma: Membership = "out"
     ct: date | None = None
     read: Read | None = None
+    stent: Stent | None = None
+    dose: int | None = None
     resources: list[Resource] = field(default_factory=list)
 
     @property
@@ -101,7 +108,11 @@ def person(number: int) -> Person:
         return _boundary(number, chance)
     if place < _MEMBERS:
         return _member(number, chance)
-    return _nodule(number, place - _MEMBERS, chance) if place < _NODULES else _young(number, chance)
+    if place < _NODULES:
+        return _nodule(number, place - _MEMBERS, chance)
+    if place < _CONSENTS:
+        return _consented(number, CONSENTS[place - _NODULES], chance)
+    return _young(number, chance) if place < _YOUNG else _stented(number, place - _YOUNG, chance)
 
 
 def people(count: int) -> Iterator[Person]:
@@ -109,10 +120,18 @@ def people(count: int) -> Iterator[Person]:
     return (person(number) for number in range(count))
 
 
-def model() -> Resource:
-    """Return the Device of the algorithm whose findings are in the world."""
-    name = [{"name": "Nodule Finder", "type": "model-name"}]
-    return {"resourceType": "Device", "id": "cw-nodule-finder", "deviceName": name, "version": [{"value": "2.1"}]}
+def models() -> list[Resource]:
+    """Return the Devices of the algorithms whose findings and sizes are in the world."""
+    named = (("cw-nodule-finder", "Nodule Finder", "2.1"), ("cw-stent-sizer", "Stent Sizer", "1.0"))
+    return [
+        {
+            "resourceType": "Device",
+            "id": identity,
+            "deviceName": [{"name": name, "type": "model-name"}],
+            "version": [{"value": version}],
+        }
+        for identity, name, version in named
+    ]
 
 
 def in_order(resources: Iterable[Resource]) -> list[Resource]:
@@ -122,10 +141,14 @@ def in_order(resources: Iterable[Resource]) -> list[Resource]:
 
 
 def truth(world: Iterable[Person]) -> dict[str, Any]:
-    """Return what is true of people: the members of the example cohort, and the reads with their outcomes."""
+    """Return what is true of people: the members of the example cohort, reads with outcomes, stents, dose."""
     members: dict[str, list[str]] = {"in": [], "undecided": []}
     cases, reads, table = Counter[str](), Counter[str](), Counter[str]()
+    stents: list[Stent] = []
+    doses_of: list[int] = []
     for one in world:
+        stents += [one.stent] if one.stent else []
+        doses_of += [one.dose] if one.dose else []
         cases[one.case] += 1
         if one.osteosarcoma != "out":
             members[one.osteosarcoma].append(one.id)
@@ -139,7 +162,16 @@ def truth(world: Iterable[Person]) -> dict[str, Any]:
         "cases": dict(sorted(cases.items())),
         "osteosarcoma": members,
         "reader": {**reads, "table": dict(sorted(table.items()))},
+        "stents": _sizes(stents),
+        "dose": {"records": len(doses_of), "total": sum(doses_of)},
     }
+
+
+def _sizes(stents: list[Stent]) -> dict[str, float]:
+    """Return how many recommendations there are, how many have an implant, and the mean difference in millimetres."""
+    differences = [each.said - each.used for each in stents if each.used is not None]
+    bias = sum(differences) / len(differences) if differences else 0.0
+    return {"recommended": len(stents), "implants": len(differences), "bias": round(bias, 6)}
 
 
 def _word(value: bool) -> str:  # noqa: FBT001 -- it is the value that is written
@@ -246,6 +278,23 @@ def _young(number: int, chance: random.Random) -> Person:
     return one
 
 
+def _consented(number: int, kind: tuple[str, tuple[tuple[str, str], ...], str], chance: random.Random) -> Person:
+    """Return someone whom the cohort would hold, but for what was said about research."""
+    case, provisions, membership = kind
+    one = _started(number, case, "1968-05-17", chance.choice(("female", "male")))
+    one.osteosarcoma = "in" if membership == "in" else "out"
+    _diagnose(one, "2025-11-20")
+    one.resources += consents(one.id, provisions)
+    return one
+
+
+def _stented(number: int, place: int, chance: random.Random) -> Person:
+    one = _started(number, "", "1951-09-02", chance.choice(("female", "male")))
+    one.case, one.stent, resources = stent(one.id, place, chance)
+    one.resources += resources
+    return one
+
+
 def _treat(one: Person, chance: random.Random) -> None:
     for number in range(chance.randrange(1, 4)):
         code = chance.choice(("387381009", "372817009", "386906001"))  # methotrexate, doxorubicin, ifosfamide
@@ -273,6 +322,8 @@ def _report(one: Person, name: str, category: str, on: date, **content: Any) -> 
 def _report_ct(one: Person) -> None:
     assert one.ct is not None
     _report(one, "ct-report", "RAD", one.ct, identifier=[_accession(one)])
+    one.dose, resources = doses(one.id, one.number, one.ct)
+    one.resources += resources
 
 
 def _nodule(number: int, place: int, chance: random.Random) -> Person:

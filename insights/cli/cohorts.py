@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insights.cli.options import DataFolder
+from insights.cli.options import DataFolder, Engine
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED
 
@@ -43,6 +43,7 @@ def check(
         Path | None, typer.Option("--data", metavar="DIR", help="Also check whether this data uses its code systems.")
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Write the question as SQL to standard output.")] = False,
+    engine: Annotated[Engine, typer.Option("--engine", help="Whose SQL --sql writes.")] = Engine.DUCKDB,
 ) -> None:
     """
     Check a definition, print it in words, and run the tests in it.
@@ -52,6 +53,8 @@ def check(
     - in words, with its tests: `python -m sync cohort check osteosarcoma.yaml`
 
     - as SQL: `python -m sync cohort check osteosarcoma.yaml --sql`
+
+    - as SQL for Fabric or Databricks: `python -m sync cohort check osteosarcoma.yaml --sql --engine spark`
 
     **Exit codes**
 
@@ -77,7 +80,7 @@ def check(
     else:
         question = compile_question(prepared.definition, prepared.codes, _day(prepared))
     if sql:
-        typer.echo(question.funnel())
+        typer.echo(_in_dialect(question.funnel(), engine))
     else:
         typer.echo("\n".join(paraphrase(prepared.definition, question.asked.as_of)))
     tested = run_tests(prepared.definition, prepared.codes, question.asked.as_of)
@@ -86,6 +89,14 @@ def check(
         console().print(f"test   {test.name}: {outcome}")
     if not all(test.passed for test in tested):
         raise typer.Exit(EXIT_REJECTED)
+
+
+def _in_dialect(query: str, engine: Engine) -> str:
+    if engine is Engine.DUCKDB:
+        return query
+    from insights.spark.dialect import to_spark  # noqa: PLC0415 -- sqlglot is of an extra
+
+    return to_spark(query)
 
 
 @app.command("run")

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from insights.cli.options import Engine
 from insights.cli.reporting import command, console
 from insights.errors import CollectError, ViewError
 
@@ -68,6 +69,9 @@ def collect(
         list[Path] | None, typer.Option(metavar="FILE", help="Further ViewDefinition; may be given several times.")
     ] = None,
     memory_mb: Annotated[int, typer.Option(min=200, metavar="MB", help="Memory that DuckDB may use.")] = 700,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="spark writes the tables of --ndjson as Parquet into a new folder.")
+    ] = Engine.DUCKDB,
     as_json: Annotated[bool, typer.Option("--json", help="Write what was collected to standard output.")] = False,
 ) -> None:
     """
@@ -86,6 +90,8 @@ def collect(
 
     - a Bulk Data export: `python -m sync collect data --ndjson export/`
 
+    - the same tables as Parquet, by Spark: `python -m sync collect parquet --ndjson export/ --engine spark`
+
     **Exit codes**
 
     - 0: the tables are complete
@@ -97,6 +103,9 @@ def collect(
     from insights.collect import Store, build  # noqa: PLC0415 -- loaded when the command runs
 
     catalogue = _catalogue(view or [])
+    if engine is Engine.SPARK:
+        _by_spark(folder, ndjson, catalogue, refresh=since is not None, as_json=as_json)
+        return
     store = Store(folder)
     refresh = since is not None
     source = _folder(ndjson, fhir, refresh=refresh) if ndjson is not None else None
@@ -120,6 +129,23 @@ def collect(
     if as_json:
         typer.echo(json.dumps(asdict(built.known), sort_keys=True))
     _say(built, source, catalogue)
+
+
+def _by_spark(folder: Path, ndjson: Path | None, catalogue: Catalogue, *, refresh: bool, as_json: bool) -> None:
+    from insights.collect import read_folder  # noqa: PLC0415
+    from insights.spark.writing import write_parquet  # noqa: PLC0415
+
+    if ndjson is None or refresh:
+        raise CollectError(
+            "Spark reads a whole export from files",
+            code="spark.source",
+            hint="Give --ndjson, and no --since.",
+        )
+    counts = write_parquet(folder, read_folder(ndjson), catalogue)
+    if as_json:
+        typer.echo(json.dumps(counts, sort_keys=True))
+    for name, count in counts.items():
+        console().print(f"{name:26} {count:>10} rows")
 
 
 def _catalogue(files: list[Path]) -> Catalogue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,3 +12,10 @@ RuleFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rule, YAML."
 DataFolder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")]
+
+
+class Engine(StrEnum):
+    """What runs views and questions."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from insights.errors import EXIT_USAGE, InsightsError
 
-EXTRA = {"duckdb", "yaml"}
-"""Modules that the extra installs."""
+EXTRA = {"duckdb": "insights", "yaml": "insights", "pyspark": "spark", "sqlglot": "spark"}
+"""Modules that extras install, and which."""
 
 
 def console() -> Console:
@@ -36,7 +36,7 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
             if problem.name not in EXTRA:
                 raise
             console().print(f"error  insights.not_installed: this command needs {problem.name}")
-            console().print("hint   Install the extra, in the clone: pip install '.[insights]'")
+            console().print(f"hint   Install the extra, in the clone: pip install '.[{EXTRA[problem.name]}]'")
             raise typer.Exit(EXIT_USAGE) from None
 
     return reported

@@ -18,7 +18,7 @@ import duckdb
 
 from insights.collect import staging
 from insights.collect.files import Input, size_of
-from insights.collect.store import Collected, Store, read_collected, view_hashes, views_hash, write_collected
+from insights.collect.store import FORMAT, Collected, Store, read_collected, view_hashes, views_hash, write_collected
 from insights.errors import CollectError, InsightsError
 from insights.views import Catalogue, CompiledView
 from insights.views.reader import view_error
@@ -33,8 +33,16 @@ Progress = Callable[[str, int], None]
 _BOOKS = (
     "CREATE TABLE IF NOT EXISTS _loaded (type VARCHAR, fingerprint VARCHAR, resources BIGINT)",
     "CREATE TABLE IF NOT EXISTS _resource (type VARCHAR, id VARCHAR, version VARCHAR, updated VARCHAR)",
+    "ALTER TABLE _resource ADD COLUMN IF NOT EXISTS bucket UINTEGER",  # a build that an earlier version began lacks it
+    "CREATE TABLE IF NOT EXISTS _part (type VARCHAR, bucket UINTEGER, hash VARCHAR)",
 )
-"""What a full build has done so far, and which resources the tables are made of."""
+"""What a full build has done so far, which resources the tables are made of, and the hashes of parts of them."""
+
+_PARTS = """
+INSERT INTO _part
+SELECT type, bucket, sha256(array_to_string(list_sort(list(type || '/' || id || '/' || version)), chr(10)))
+FROM _resource {where} GROUP BY type, bucket"""
+"""Hashes of parts: SHA-256 over the sorted lines ``type/id/version`` of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,15 @@ class Built:
         Resources by type that were written, and that went.
     resumed
         Types that a build before the kill had loaded already.
+    hashed
+        Resources whose versions were hashed for the data version.
     """
 
     known: Collected
     changed: dict[str, int]
     deleted: dict[str, int]
     resumed: tuple[str, ...] = ()
+    hashed: int = 0
 
 
 def build(
@@ -143,11 +154,13 @@ class _Load:
                     changed[kind] = done[0]
                     resumed.append(kind)
                 self.progress(kind, size_of(files))
+            connection.execute("DELETE FROM _part")
+            connection.execute(_PARTS.format(where=""))
             known = self._describe(connection, "all", self.data.time)
             connection.execute("DROP TABLE _loaded")
             connection.execute("CHECKPOINT")
         os.replace(self.store.building, self.store.tables)  # noqa: PTH105 -- the one step that makes it visible
-        return Built(known, _some(changed), {}, tuple(resumed))
+        return Built(known, _some(changed), {}, tuple(resumed), sum(known.resources.values()))
 
     def refresh(self) -> Built:
         changed, deleted = {}, {}
@@ -161,15 +174,17 @@ class _Load:
                     hint="Collect everything anew.",
                 )
             connection.begin()
+            connection.execute("CREATE TEMP TABLE touched_part (type VARCHAR, bucket UINTEGER)")
             for kind, compiled in self.catalogue.by_resource.items():
                 files = self.data.by_type.get(kind, ())
                 gone = sorted(identity for of, identity in self.data.deleted if of == kind)
                 if files or gone:
                     changed[kind], deleted[kind] = _refresh_type(connection, kind, files, gone, compiled, keys)
                 self.progress(kind, size_of(files))
+            hashed = _hash_touched(connection)
             known = self._describe(connection, self.deletions, self.data.time or former.data_time)
             connection.commit()
-        return Built(known, _some(changed), _some(deleted))
+        return Built(known, _some(changed), _some(deleted), hashed=hashed)
 
     def _existing(self) -> Path:
         if not self.store.tables.exists():
@@ -236,6 +251,8 @@ def _refresh_type(  # noqa: PLR0917 -- all are of one type
         connection.execute(f"DELETE FROM {name} WHERE {quoted(keys[view.name])} IN {touched}")
         if files:
             _run(connection, view, f"INSERT INTO {name} {view.select(staging.STAGE)}")
+    part = staging.bucket("id")
+    connection.execute(f"INSERT INTO touched_part SELECT DISTINCT {literal(kind)}, {part} FROM {touched}")
     connection.execute(f"DELETE FROM _resource WHERE type = {literal(kind)} AND id IN {touched}")
     connection.execute(f"INSERT INTO _resource {staging.versions(kind)}")
     connection.execute(f"DROP TABLE {staging.STAGE}")
@@ -260,17 +277,28 @@ def _latest_update(connection: duckdb.DuckDBPyConnection) -> str | None:
     return row[0] if row else None
 
 
+def _hash_touched(connection: duckdb.DuckDBPyConnection) -> int:
+    """Hash anew the parts that a refresh touched, and return how many resources are in them."""
+    inside = "(type, bucket) IN (SELECT (type, bucket) FROM touched_part)"
+    connection.execute(f"DELETE FROM _part WHERE {inside}")
+    connection.execute(_PARTS.format(where=f"WHERE {inside}"))
+    row = connection.execute(f"SELECT count(*) FROM _resource WHERE {inside}").fetchone()
+    connection.execute("DROP TABLE touched_part")
+    assert row is not None
+    return int(row[0])
+
+
 def _data_version(connection: duckdb.DuckDBPyConnection) -> str:
     row = connection.execute(
         "SELECT coalesce(sha256(array_to_string(list_sort(list(line)), chr(10))), sha256('')) "
-        "FROM (SELECT type || '/' || id || '/' || version AS line FROM _resource)"
+        "FROM (SELECT type || '/' || lpad(bucket::VARCHAR, 5, '0') || '/' || hash AS line FROM _part)"
     ).fetchone()
     assert row is not None
     return str(row[0])
 
 
 def _fingerprint(files: tuple[Path, ...], views: str) -> str:
-    parts = [views, *(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)]
+    parts = [str(FORMAT), views, *(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -27,7 +27,7 @@ TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
-FORMAT = 2
+FORMAT = 3
 """Of the file; another number means to collect anew."""
 
 
@@ -39,7 +39,7 @@ class Collected:
     Attributes
     ----------
     data_version
-        SHA-256 over the sorted lines ``type/id/versionId``.
+        SHA-256 over the sorted hashes of parts; that of a part is over its sorted lines ``type/id/versionId``.
     data_time
         Until when the data is complete: transaction time of the export, else the latest ``meta.lastUpdated``.
     views

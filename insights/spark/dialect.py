@@ -19,7 +19,7 @@ def to_spark(sql: str) -> str:
     cast as far as it is one.
     """
     tree = sqlglot.parse_one(_LEN.sub("array_length(", sql), read="duckdb")
-    return tree.transform(_spoken).sql(dialect="spark")
+    return str(tree.transform(_spoken).sql(dialect="spark"))
 
 
 def _spoken(node: Any) -> Any:

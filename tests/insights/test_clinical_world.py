@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 import shlex
 from collections import Counter
 
@@ -9,7 +10,10 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
+from insights.collect import Store
 from insights.outcomes.feedback import feedback
+from insights.outcomes.models import Wanted, report
+from local.clinical_cases import CONSENTS, STENT_CASES
 from local.clinical_files import send_world, write_world
 from local.clinical_world import BLOCK, PATIENT_SYSTEM, people, person, truth
 from local.demo import QUESTIONS
@@ -18,6 +22,7 @@ from tests.insights.collected import collect
 from tests.insights.outcomes_world import ROOT, RULE
 
 COHORT = ROOT / "docs" / "examples" / "osteosarcoma.yaml"
+STENTS = ROOT / "docs" / "examples" / "stents.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def test_the_same_world_has_the_same_bytes(tmp_path):
 def test_each_boundary_case_is_in_every_block():
     cases = truth(people(2 * BLOCK))["cases"]
     planted = {case: count for case, count in cases.items() if count == 2}
-    assert len(planted) == 16
+    assert len(planted) == 16 + len(CONSENTS) + len(STENT_CASES)
 
 
 def test_ids_are_used_once():
@@ -84,6 +89,25 @@ def test_a_reader_gets_the_outcomes_that_the_world_counted(files):
     assert dict(table) == expected["table"]
     outcome = {each.finding.patient_id: each.outcome for each in given.matched}
     assert [outcome[person(number).id] for number in (13, 14, 15)] == ["other side", "waiting", "none"]
+
+
+def test_sizes_of_stents_are_those_that_the_world_counted(files):
+    report(STENTS, files / "data", "Stent Sizer 1.0", Wanted(files / "stents", minimum=5))
+    sizes = json.loads((files / "stents" / "report.json").read_text("utf-8"))["sizes"]
+    expected = truth(people(BLOCK))["stents"]
+    assert (expected["recommended"], expected["implants"]) == (20, 15)
+    assert (sizes["recommended"], sizes["pairs"]) == (20, 15)
+    assert round(sizes["bland_altman"]["bias"], 6) == expected["bias"]
+
+
+def test_doses_are_those_that_the_world_counted(files):
+    with Store(files / "data").reading() as reading:
+        query = "SELECT count(*), sum(value) FROM dose WHERE status = 'final' AND total = '113813'"
+        found = reading.connection.execute(query).fetchone()
+        everything = reading.connection.execute("SELECT count(*) FROM dose").fetchone()
+    expected = truth(people(BLOCK))["dose"]
+    assert found == (expected["records"], expected["total"])
+    assert everything > found[:1]  # those entered in error
 
 
 def test_images_are_of_the_patients_of_the_world(files):

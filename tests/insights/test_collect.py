@@ -40,7 +40,7 @@ def test_a_coding_a_row_and_uncoded_ones_too(tmp_path):
 
 def test_every_view_has_a_table_even_when_there_are_no_resources(tmp_path):
     collect(tmp_path / "d", write(tmp_path / "in", patient(1)))
-    assert set(catalogue().views) | {"_resource"} == set(tables(tmp_path / "d"))
+    assert set(catalogue().views) | {"_part", "_resource"} == set(tables(tmp_path / "d"))
 
 
 def test_names_are_nowhere_in_the_folder(tmp_path):
@@ -213,3 +213,20 @@ def test_two_at_once_do_not_mix(tmp_path):
             collect(tmp_path / "d", source)
         other.kill()
     assert problem.value.code == "collect.busy"
+
+
+def test_a_refresh_hashes_what_changed_and_little_else(tmp_path):
+    """The work of a refresh grows with what changed, not with what is there; see also the tables' equality above."""
+    people = [
+        {"resourceType": "Patient", "id": f"p{number}", "meta": {"versionId": "1"}, "gender": "male"}
+        for number in range(3000)
+    ]
+    full = collect(tmp_path / "data", write(tmp_path / "in", *people))
+    changed = [{**each, "meta": {"versionId": "2"}, "gender": "female"} for each in people[:30]]
+    built = collect(tmp_path / "data", write(tmp_path / "changed", *changed, deleted=("Patient/p99",)), refresh=True)
+    now = [*changed, *people[30:99], *people[100:]]
+    again = collect(tmp_path / "again", write(tmp_path / "now", *now))
+    assert built.known.data_version == again.known.data_version != full.known.data_version
+    assert tables(tmp_path / "data") == tables(tmp_path / "again")
+    assert (full.hashed, again.hashed) == (3000, 2999)
+    assert 30 <= built.hashed <= 60
