@@ -18,8 +18,29 @@ def to_spark(sql: str) -> str:
     ``len`` is of lists in what we write; an index may be beyond the end; ``flatten`` passes over NULL lists; a date is
     cast as far as it is one.
     """
-    tree = sqlglot.parse_one(_LEN.sub("array_length(", sql), read="duckdb")
-    return str(tree.transform(_spoken).sql(dialect="spark"))
+    return _written(_parsed(sql))
+
+
+def steps(sql: str) -> tuple[list[tuple[str, str]], str]:
+    """
+    Return the relations of a question's ``WITH``, in order with their names, and the query that reads them.
+
+    Spark writes each relation out wherever it is read, and a question reads them by the hundred: run one by one.
+    """
+    tree = _parsed(sql)
+    relations = [(str(each.alias), _written(each.this)) for each in tree.ctes]
+    clause = tree.find(exp.With)
+    if relations and clause is not None and clause.parent is tree:
+        clause.pop()
+    return relations, _written(tree)
+
+
+def _parsed(sql: str) -> Any:
+    return sqlglot.parse_one(_LEN.sub("array_length(", sql), read="duckdb").transform(_spoken)
+
+
+def _written(tree: Any) -> str:
+    return str(tree.sql(dialect="spark"))
 
 
 def _spoken(node: Any) -> Any:

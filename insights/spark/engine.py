@@ -15,7 +15,7 @@ from typing import Any
 from insights.cohort.question import Question
 from insights.collect.files import Input
 from insights.errors import CollectError
-from insights.spark.dialect import to_spark
+from insights.spark.dialect import steps, to_spark
 from insights.views import Catalogue
 from insights.views.shape import Shape
 
@@ -133,5 +133,12 @@ def read_tables(spark: Any, catalogue: Catalogue, folder: Path) -> None:
 
 def ask(spark: Any, question: Question) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Return the funnel and every person's outcome, as DuckDB gives them."""
-    funnel, answers = (spark.sql(to_spark(sql)).collect() for sql in (question.funnel(), question.answers()))
-    return [tuple(row) for row in funnel], [tuple(row) for row in answers]
+    return _rows(spark, question.funnel()), _rows(spark, question.answers())
+
+
+def _rows(spark: Any, sql: str) -> list[tuple[Any, ...]]:
+    relations, query = steps(sql)
+    for name, relation in relations:
+        # Computed once and cut off from its plan: later relations read it many times.
+        spark.sql(relation).localCheckpoint().createOrReplaceTempView(name)
+    return [tuple(row) for row in spark.sql(query).collect()]

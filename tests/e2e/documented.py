@@ -20,7 +20,6 @@ NOT_RUN: Mapping[str, str] = {
     "make lock": "asks the package index",
     "python -m scripts.leftovers": "reads a deployment in Azure; tests/infra/test_leftovers.py runs it",
     "python -m scripts.leftovers --remove": "removes from a deployment in Azure; tests/infra/test_leftovers.py runs it",
-    "pip install '.[spark]'": "half a gigabyte; tests/insights/test_spark.py runs where it is installed",
     "make docs": "tests/docs/test_site.py builds the same site",
     "make release-check": "asks the package index, and refuses until there is something to release",
     "python -m local demo --once": "tests/e2e/test_demo.py runs it and reads its summary",
