@@ -24,6 +24,7 @@ CHAIN = (
     "sync.adapters.http.fhir.answers",
     "sync.adapters.http.fhir.references",
     "sync.adapters.http.fhir.remote",
+    "sync.adapters.http.fhir.searches",
     "sync.adapters.http.fhir.server",
     "sync.adapters.azure.transport",
     "sync.adapters.azure.errors",
