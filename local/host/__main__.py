@@ -24,7 +24,7 @@ _REFUSALS = (HostSettingsError, IndexingError, UnsupportedBindingError, Schedule
 
 
 def main() -> None:
-    """Run the command; exit status 0 after a stop, 1 after a defect of the host, 2 when the app cannot be served."""
+    """Run the command; exit status 0 after a stop, 1 when the host ends by itself, 2 when the app cannot be served."""
     parser = argparse.ArgumentParser(prog="python -m local.host", description="Serve a functions app on this machine.")
     parser.add_argument("app", type=Path, help="directory of function_app.py and host.json")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default) takes a free one")
@@ -67,10 +67,12 @@ async def _serve(app: Path, *, port: int, lease: float, key: str) -> bool:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host = await FunctionsHost.start(app, os.environ, port=port, lease=lease, key=key)
     print(f"listening on http://127.0.0.1:{host.port}", flush=True)
-    reasons = [asyncio.create_task(event.wait()) for event in (stop, host.broken)]
+    reasons = [asyncio.create_task(event.wait()) for event in (stop, host.broken, host.killed)]
     await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
     for reason in reasons:
         reason.cancel()
+    if host.killed.is_set():
+        return False  # nothing is finished: messages in flight stay leased
     await host.stop()
     return not host.broken.is_set()
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.host.http import KEY_HEADER, LARGEST_BODY, HttpFunctions
-from local.host.queues import QueueListener
+from local.host.queues import QueueListener, StorageRefusedError
 from local.host.settings import HostSettings, read_host_settings
 from local.host.timers import Timer
 from local.host.worker import Function, Worker
@@ -69,6 +69,8 @@ class FunctionsHost:
         self.port = 0
         self.broken = asyncio.Event()
         """Set when a listener or timer ended by itself: the process is of no more use."""
+        self.killed = worker.killed
+        """Set when a run took longer than functionTimeout: the process ends at once, with all that is in flight."""
 
     @classmethod
     async def start(
@@ -100,7 +102,7 @@ class FunctionsHost:
             The app cannot be served; nothing has been started.
         """
         settings = read_host_settings(app_directory)
-        worker = await Worker.start(app_directory)
+        worker = await Worker.start(app_directory, limit=settings.function_timeout)
         for function in worker.functions.values():
             _check(function)
         if not environment.get(STORAGE):
@@ -140,7 +142,9 @@ class FunctionsHost:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (problem := task.exception()):
-            logger.critical("a listener or timer ended: a defect of this host", exc_info=problem)
+            refused = isinstance(problem, StorageRefusedError)
+            text = "the host ends: %s" if refused else "a listener or timer ended, a defect of this host: %s"
+            logger.critical(text, problem, exc_info=None if refused else problem)
             self.broken.set()
 
     async def _list(self, _: web.Request) -> web.Response:

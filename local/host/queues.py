@@ -20,8 +20,17 @@ import logging
 import random
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+)
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -36,6 +45,23 @@ POISON_SUFFIX = "-poison"
 _SHORTEST_WAIT = 0.05
 _LONGEST_WAIT = 0.25
 """Seconds between polls of an idle queue; a local emulator need not be spared, so host.json may only shorten it."""
+
+
+REFUSED_FOR = 30.0
+"""Seconds after which a host ends that its storage refuses; the real one takes 25 to 40."""
+
+
+class StorageRefusedError(Exception):
+    """Storage does not take this host: no connection, no token, or no role. The process ends."""
+
+
+def _is_refusal(problem: AzureError) -> bool:
+    """Tell whether storage refused, rather than hung or failed: a time-out and a 5xx are waited for."""
+    if isinstance(problem, ClientAuthenticationError):
+        return True
+    if isinstance(problem, HttpResponseError):
+        return problem.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return isinstance(problem, ServiceRequestError) and not isinstance(problem, ServiceRequestTimeoutError)
 
 
 class QueueListener:
@@ -61,6 +87,7 @@ class QueueListener:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._fewer = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._refused_since = 0.0
 
     def stop(self) -> None:
         """Receive no more; `run` returns once every message in flight is done."""
@@ -68,7 +95,14 @@ class QueueListener:
         self._fewer.set()
 
     async def run(self) -> None:
-        """Receive and deliver until stopped, then finish what is in flight."""
+        """
+        Receive and deliver until stopped, then finish what is in flight.
+
+        Raises
+        ------
+        StorageRefusedError
+            Storage has refused for `REFUSED_FOR` seconds.
+        """
         wait = _SHORTEST_WAIT
         while not self._stopping.is_set():
             received = await self._receive()
@@ -87,12 +121,24 @@ class QueueListener:
         size = self._settings.batch_size
         try:
             pages = self._queue.receive_messages(messages_per_page=size, visibility_timeout=int(self._lease)).by_page()
-            return [message async for message in await anext(pages)]
+            received = [message async for message in await anext(pages)]
         except (StopAsyncIteration, ResourceNotFoundError):
-            return []
+            received = []
         except AzureError as problem:
             logger.warning("queue of %s: %s", self.function.name, type(problem).__name__)
+            self._judge(problem)
             return []
+        self._refused_since = 0.0
+        return received
+
+    def _judge(self, problem: AzureError) -> None:
+        """Raise `StorageRefusedError` once storage has refused for too long; one that hangs is waited for."""
+        if not _is_refusal(problem):
+            return
+        now = asyncio.get_running_loop().time()
+        self._refused_since = self._refused_since or now
+        if now - self._refused_since >= REFUSED_FOR:
+            raise StorageRefusedError(f"storage refused for {REFUSED_FOR:g} s: {type(problem).__name__}")
 
     def _start(self, message: QueueMessage) -> None:
         delivery = _Delivery(self._queue, self._poison, message, lease=self._lease)

@@ -1,5 +1,5 @@
 """
-What host.json says, as far as this host obeys it: the queues' section and the route prefix.
+What host.json says, as far as this host obeys it: the queues' section, the route prefix and the longest run.
 
 Names, defaults and bounds: Azure Functions, "host.json reference" and "Azure Queue storage trigger".
 """
@@ -39,6 +39,8 @@ class HostSettings:
 
     queues: QueueSettings
     route_prefix: str = "api"
+    function_timeout: float = 1800.0
+    """Seconds after which a run that has not ended costs the whole worker."""
 
 
 def read_host_settings(app_directory: Path) -> HostSettings:
@@ -58,7 +60,8 @@ def read_host_settings(app_directory: Path) -> HostSettings:
         raise HostSettingsError('host.json: expected {"version": "2.0", …}')
     extensions = document.get("extensions", {})
     prefix = str(extensions.get("http", {}).get("routePrefix", "api")).strip("/")
-    return HostSettings(queues=_queues(extensions.get("queues", {})), route_prefix=prefix)
+    limit = _span(document, "functionTimeout", "00:30:00", where="")
+    return HostSettings(queues=_queues(extensions.get("queues", {})), route_prefix=prefix, function_timeout=limit)
 
 
 def seconds(span: str) -> float:
@@ -99,8 +102,8 @@ def _whole(section: Mapping[str, Any], name: str, default: int, least: int, most
     return value
 
 
-def _span(section: Mapping[str, Any], name: str, default: str) -> float:
+def _span(section: Mapping[str, Any], name: str, default: str, where: str = "extensions.queues.") -> float:
     try:
         return seconds(str(section.get(name, default)))
     except ValueError as problem:
-        raise HostSettingsError(f"host.json: extensions.queues.{name}: {problem}") from None
+        raise HostSettingsError(f"host.json: {where}{name}: {problem}") from None

@@ -7,8 +7,10 @@ process: the library keeps its registry in module state.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import math
 import sys
 import uuid
 from collections.abc import Mapping
@@ -49,16 +51,28 @@ class Function:
         return next(each for each in self.bindings if str(each["type"]).lower().endswith("trigger"))
 
 
+class WorkerKilledError(Exception):
+    """A run took longer than functionTimeout: the worker ends at once, and what else is in flight with it."""
+
+
 class Worker:
     """The indexed app; made by `start`."""
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], *, limit: float = math.inf) -> None:
         self.functions = functions
+        self.killed = asyncio.Event()
+        """Set when a run took longer than the limit: the process has to end, with all that is in flight."""
+        self._limit = limit
 
     @classmethod
-    async def start(cls, app_directory: Path) -> Worker:
+    async def start(cls, app_directory: Path, *, limit: float = math.inf) -> Worker:
         """
         Import ``function_app.py`` and index it.
+
+        Parameters
+        ----------
+        limit
+            Seconds that a run may take: functionTimeout of host.json.
 
         Raises
         ------
@@ -80,7 +94,7 @@ class Worker:
         found = (await library.functions_metadata_request(None)).function_metadata_results
         if not found:
             raise IndexingError(f"no function in {app_directory / 'function_app.py'}")
-        return cls({each.name: _function(each) for each in found})
+        return cls({each.name: _function(each) for each in found}, limit=limit)
 
     async def invoke(
         self, function: Function, data: TypedData, metadata: Mapping[str, TypedData] | None = None
@@ -92,6 +106,8 @@ class Worker:
         ------
         FunctionError
             It raised.
+        WorkerKilledError
+            It ran longer than the limit; ``killed`` is set.
         """
         request = SimpleNamespace(
             invocation_id=str(uuid.uuid4()),
@@ -102,7 +118,16 @@ class Worker:
             retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
         )
         envelope = SimpleNamespace(request=SimpleNamespace(invocation_request=request))
-        answer = await library.invocation_request(envelope)
+        running = asyncio.ensure_future(library.invocation_request(envelope))
+        try:
+            done, _ = await asyncio.wait({running}, timeout=None if math.isinf(self._limit) else self._limit)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+        if not done:
+            self.killed.set()
+            raise WorkerKilledError(f"{function.name} ran longer than functionTimeout, {self._limit:g} s")
+        answer = running.result()
         if answer.result.status != StatusResult.Success:
             raise FunctionError(answer.result.exception.message, answer.result.exception.stack_trace)
         returned: TypedData | None = answer.return_value

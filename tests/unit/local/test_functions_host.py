@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+)
 
 from local.host.functions_host import UnsupportedBindingError, _check
-from local.host.messages import TypedData
+from local.host.messages import StatusResult, TypedData
+from local.host.queues import REFUSED_FOR, QueueListener, StorageRefusedError
 from local.host.routing import BadPathError, RouteError, Routes, routes_of
 from local.host.settings import HostSettings, HostSettingsError, QueueSettings, read_host_settings, seconds
 from local.host.timers import Schedule, ScheduleError
-from local.host.worker import Function
+from local.host.worker import Function, FunctionError, Worker, WorkerKilledError
 
 NOON = datetime(2026, 3, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -61,6 +71,78 @@ def test_host_json_is_obeyed(tmp_path: Path) -> None:
 
 def test_the_threshold_follows_the_batch_size_unless_it_is_set(tmp_path: Path) -> None:
     assert queues(tmp_path, batchSize=4).new_batch_threshold == 2
+
+
+def test_the_longest_run_is_that_of_host_json(tmp_path: Path) -> None:
+    assert settings(tmp_path, functionTimeout="00:10:00").function_timeout == 600
+    with pytest.raises(HostSettingsError, match=r"host.json: functionTimeout"):
+        settings(tmp_path, functionTimeout="-1")
+
+
+class Runs:
+    """Stands for the worker library: runs that end, and one that does not."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def invocation_request(self, envelope: Any) -> Any:
+        if "endless" in envelope.request.invocation_request.function_id:
+            await asyncio.Event().wait()
+        self.ended += 1
+        return SimpleNamespace(result=SimpleNamespace(status=StatusResult.Success), return_value=None)
+
+
+async def test_a_run_beyond_function_timeout_ends_the_worker_and_its_message_is_not_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = Runs()
+    monkeypatch.setattr("local.host.worker.library", runs)
+    binding = {"type": "queueTrigger", "name": "message", "queueName": "objects"}
+    short, endless = (Function(name=name, function_id=name, bindings=(binding,)) for name in ("short", "endless"))
+    worker = Worker({}, limit=0.05)
+    await worker.invoke(short, TypedData(string=""))
+    assert (runs.ended, worker.killed.is_set()) == (1, False)
+    with pytest.raises(WorkerKilledError, match="endless ran longer than functionTimeout"):
+        await worker.invoke(endless, TypedData(string=""))
+    assert worker.killed.is_set()
+    assert not issubclass(WorkerKilledError, FunctionError), (
+        "a failed run gives its message back, a killed one does not"
+    )
+
+
+def answered(status: int) -> HttpResponseError:
+    problem = HttpResponseError("refused")
+    problem.status_code = status
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "ends"),
+    [
+        (answered(403), True),
+        (answered(401), True),
+        (ClientAuthenticationError("no token"), True),
+        (ServiceRequestError("connection refused"), True),
+        (ServiceRequestTimeoutError("hangs"), False),
+        (answered(503), False),
+    ],
+)
+async def test_a_host_ends_when_storage_has_refused_for_half_a_minute_and_not_when_it_hangs(
+    problem: AzureError, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    listener = QueueListener.__new__(QueueListener)
+    listener._refused_since = 0.0
+    listener._judge(problem)
+    now += REFUSED_FOR - 1
+    listener._judge(problem)
+    now += 1
+    if ends:
+        with pytest.raises(StorageRefusedError):
+            listener._judge(problem)
+    else:
+        listener._judge(problem)
 
 
 def test_the_route_prefix_may_be_empty(tmp_path: Path) -> None:
