@@ -195,6 +195,15 @@ async def status(req: func.HttpRequest) -> func.HttpResponse:
     return _json(await operations.status(running.services))
 
 
+@app.route(route="studies", methods=["GET", "POST"])
+async def studies(req: func.HttpRequest) -> func.HttpResponse:
+    """List studies by state, modality, date and identifier; by patient ID for an operator, by POST."""
+    from sync.web import study_list
+
+    running = await _running()
+    return await _answered(study_list.answer_studies(_request(req), running.services))
+
+
 @app.route(route="studies/{uid}", methods=["GET"])
 async def study(req: func.HttpRequest) -> func.HttpResponse:
     """Return one study: its state, its FHIR resources and its findings."""

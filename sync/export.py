@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
-from sync.model import FhirPage, FhirWrite, Projection, Resource, digest
+from sync.model import FhirPage, FhirWrite, Projection, Resource, StudySearch, digest
 from sync.ports import Compare, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
@@ -238,6 +238,10 @@ class NewServer(FhirServer):
         return self._patients if resource_type == "Patient" else []
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:  # noqa: ARG002
+        """Return an empty page."""
+        return FhirPage(resources=())
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:  # noqa: ARG002 - a port's
         """Return an empty page."""
         return FhirPage(resources=())
 

@@ -34,6 +34,7 @@ from sync.model import (
     Projection,
     Resource,
     StudyRef,
+    StudySearch,
     digest,
 )
 from sync.pipeline import ingest, project_study
@@ -164,6 +165,10 @@ class ReadOnlyFhir:
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         self._before("page")
         return await self.server.page(resource_type, link, subject=subject)
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
+        self._before("find_studies")
+        return await self.server.find_studies(search, link)
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         self._before("last_version")

@@ -233,7 +233,7 @@ export class AzureWays {
       const issue = warnings.map((diagnostics) => ({ severity: 'warning', code: 'not-supported', diagnostics }));
       shown.unshift({ resource: { resourceType: 'OperationOutcome', issue }, search: { mode: 'outcome' } });
     }
-    return { resourceType: 'Bundle', type: 'searchset', link: links, ...(one('_summary') === 'count' ? { total: entries.length } : { entry: shown }) };
+    return { resourceType: 'Bundle', type: 'searchset', link: links, ...(one('_summary') === 'count' ? { total: entries.length } : { entry: shown }), ...(one('_total') === 'accurate' ? { total: entries.length } : {}) };
   }
 
   referred() {

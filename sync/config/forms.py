@@ -47,6 +47,18 @@ def _web_root(value: str) -> str:
     return value.rstrip("/")
 
 
+def _viewer(value: str) -> str:
+    without = value.replace("{study}", "1")
+    try:
+        parts = urlsplit(without)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        sound = False
+    if value and ("{study}" not in value or not sound or not _URI_CHARACTERS.fullmatch(without)):
+        raise ValueError("expected an http(s) URL with {study} where the Study Instance UID goes")
+    return value
+
+
 def is_web_root(value: str) -> bool:
     """Whether it is an http(s) URL of a host, with nothing but a path behind it."""
     try:
@@ -261,6 +273,7 @@ IdentifierSystem = Annotated[str, AfterValidator(_no_blanks)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 WebRoot = Annotated[str, AfterValidator(_web_root)]
+Viewer = Annotated[str, AfterValidator(_viewer)]
 GivenRoot = Annotated[WebRoot, AfterValidator(_given)]
 RootWithoutVersion = Annotated[WebRoot, AfterValidator(_without_version)]
 Topic = Annotated[str, AfterValidator(_topic)]

@@ -24,6 +24,7 @@ from sync.config.forms import (
     Source,
     Topic,
     User,
+    Viewer,
     WebRoot,
     is_local,
 )
@@ -103,6 +104,11 @@ class Settings(MappingSettings):
     sign_in: str = Field(default="", validation_alias="WEBSITE_AUTH_ENABLED")
     """Set by App Service if its authentication is on; do not set it. With operators ``entra``, all actions are refused
     unless it is ``True``: a container or pod has no front end that removes forged headers."""
+
+    viewer_url: Viewer = ""
+    """Address of a study in your image viewer, with ``{study}`` for its Study Instance UID, such as
+    ``https://viewer.example.org/viewer?StudyInstanceUIDs={study}`` for OHIF; the dashboard links to it. If empty, it
+    links to no viewer: an outside one would learn the UIDs."""
 
     timeline: bool = False
     """Serve ``api/timeline/{patient}``: one patient over time, to people who signed in by App Service authentication

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sync.model.changes import Action, Change
 from sync.model.dead_letters import AuditEntry, DeadLetter, DeadLetterEntry, DeadLetterPage, SubjectKind
 from sync.model.drifts import Drift, DriftKind
-from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, references_in
+from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, StudySearch, references_in
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
 from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
 from sync.model.ledger import LedgerEntry, LedgerRow, Locator
@@ -58,6 +58,7 @@ __all__ = [
     "Stored",
     "StudyEvent",
     "StudyRef",
+    "StudySearch",
     "SubjectKind",
     "dicom_cursor",
     "digest",

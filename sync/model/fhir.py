@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Resource = dict[str, Any]
 """A FHIR R4 resource as JSON."""
@@ -17,6 +17,28 @@ class FhirPage:
 
     resources: Sequence[Resource] = field(repr=False)
     following: str | None = None
+    total: int | None = None
+    """Resources of all pages together, where the server tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySearch:
+    """
+    Which ImagingStudies are wanted; an empty field limits nothing.
+
+    ``since`` and ``until`` are days (YYYY-MM-DD) of ``started``, both included. ``identifier`` is compared whatever its
+    system. ``subjects`` are Patients, ``Patient/id``, any of which the study is about.
+    """
+
+    modality: str = ""
+    since: str = ""
+    until: str = ""
+    identifier: str = field(default="", repr=False)
+    subjects: tuple[str, ...] = field(default=(), repr=False)
+    newest: Literal["changed", "started"] = "changed"
+    """What they are sorted by, the newest first: the last write of the resource, or the start of the study."""
+    count: int = 50
+    """Resources of a page at most."""
 
 
 UNSEEN_REFERRER = "?"

@@ -9,6 +9,7 @@ from sync.model import (
     FhirPage,
     FhirWrite,
     Resource,
+    StudySearch,
 )
 
 
@@ -59,6 +60,23 @@ class FhirServer(Protocol):
             The link has expired: begin anew.
         ForeignLink
             The service sends us elsewhere.
+        """
+        ...
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
+        """
+        Return a page of the ImagingStudies that a search is for, with what a list shows of each; the newest first.
+
+        Parameters
+        ----------
+        link
+            ``following`` of a page of the same search; it is refused unless it leads to a search for ImagingStudies by
+            what `StudySearch` names.
+
+        Raises
+        ------
+        ForeignLink
+            The link leads elsewhere.
         """
         ...
 

@@ -230,9 +230,11 @@ class DeadLetters(Protocol):
         """Iterate over all dead letters, in no particular order."""
         ...
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
+    async def page(
+        self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
+    ) -> DeadLetterPage:
         """
-        Return some dead letters, of one code or of all, without reading the others.
+        Return some dead letters, of one code, one kind or of all, without reading the others.
 
         The order is no particular one but lasts: every letter that is there all along comes exactly once. A page may
         be empty though others follow.

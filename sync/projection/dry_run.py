@@ -25,6 +25,7 @@ from sync.model import (
     Resource,
     Stored,
     StudyRef,
+    StudySearch,
     SubjectKind,
     references_in,
 )
@@ -130,6 +131,10 @@ class ReadOnlyFhir(FhirServer):
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """List the real service."""
         return await self.server.page(resource_type, link, subject=subject)
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
+        """Search the real service."""
+        return await self.server.find_studies(search, link)
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         """Read the real service."""

@@ -41,11 +41,15 @@ class MemoryDeadLetters(DeadLetters):
         for letter in self.table.values():
             yield letter
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
+    async def page(
+        self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
+    ) -> DeadLetterPage:
         """Return some dead letters by kind and subject; the token is the last one's."""
         ordered = sorted(self.table.values(), key=_place)
         remaining = [
-            letter for letter in ordered if code in (None, letter.code) and (token is None or _place(letter) > token)
+            letter
+            for letter in ordered
+            if code in (None, letter.code) and kind in (None, letter.kind) and (token is None or _place(letter) > token)
         ]
         more = len(remaining) > limit
         return DeadLetterPage(letters=remaining[:limit], token=_place(remaining[limit - 1]) if more else None)

@@ -13,8 +13,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sync.errors import FhirConflict, FhirRejected
-from sync.model import FhirPage, FhirWrite, Resource, references_in
+from sync.errors import FhirConflict, FhirRejected, ForeignLink
+from sync.model import FhirPage, FhirWrite, Resource, StudySearch, references_in
 from sync.testing.azure_values import as_azure_keeps
 
 _Key = tuple[str, str]
@@ -97,6 +97,16 @@ class MemoryFhirServer:
             resources=[_asked(resource) for resource in shown],
             following=f"?{shown[-1]['id']}|{about}" if more else None,
         )
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
+        """Find ImagingStudies; see `sync.ports.FhirServer.find_studies`."""
+        found = [resource for resource in self.resources("ImagingStudy") if is_wanted(resource, search)]
+        found.sort(key=lambda resource: resource.get("started", ""), reverse=True)
+        if not (link or "?0").removeprefix("?").isdecimal():
+            raise ForeignLink("the link is no page of a search for studies")
+        start = int((link or "?0").removeprefix("?"))
+        end = start + min(search.count, self._page)
+        return FhirPage(resources=found[start:end], following=f"?{end}" if end < len(found) else None, total=len(found))
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource as it last was; see `sync.ports.FhirServer.last_version`."""
@@ -227,4 +237,17 @@ def _is_about(resource: Resource, subject: str) -> bool:
 def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
     return frozenset(
         (identifier.get("system", ""), identifier.get("value", "")) for identifier in resource.get("identifier", ())
+    )
+
+
+def is_wanted(resource: Resource, search: StudySearch) -> bool:
+    """Whether an ImagingStudy is what a search is for."""
+    started = resource.get("started", "")[:10]
+    values = {identifier.get("value") for identifier in resource.get("identifier", ())}
+    return (
+        (not search.modality or search.modality in {coding.get("code") for coding in resource.get("modality", ())})
+        and (not search.since or started >= search.since)
+        and (not search.until or "" < started <= search.until)
+        and (not search.identifier or search.identifier in values)
+        and (not search.subjects or resource.get("subject", {}).get("reference") in search.subjects)
     )

@@ -42,10 +42,13 @@ Fields = Mapping[str, str]
 RESULTS = "acts"
 """Cursor that keeps what the latest acts did: id -> act, how many it concerned, when."""
 
+MOST_TICKED = 200
+"""Dead letters that one form selects at most."""
+
 MOST_RESULTS = 20
 RESULT_SHOWN = timedelta(minutes=10)
 
-_TARGET = ("of", "kind", "subject", "uid", "partition")
+_TARGET = ("of", "kind", "subject", "subjects", "uid", "partition")
 """Fields that say what is acted on; they travel from the button to the form to the act."""
 
 
@@ -90,8 +93,9 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
         There is no such action.
     """
     refuse_readers(visit.caller, s.settings)
-    name, act = _act(visit.request.query.get("action", ""))
-    fields = {field: visit.request.query.get(field, "") for field in _TARGET}
+    asked = {**visit.request.query, **fields_of(visit.request)}
+    name, act = _act(text_of(asked, "action"))
+    fields = {field: text_of(asked, field) for field in _TARGET}
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
     many = f" {await act.previews(deed, s)}" if act.previews else ""
     return render(
@@ -168,9 +172,26 @@ def _act(name: str) -> tuple[str, Act]:
 def _way_back(fields: Fields) -> dict[str, Any]:
     if fields.get("uid"):
         return {"back": "study", "back_query": {"uid": fields["uid"], "partition": fields["partition"]}}
-    if fields.get("kind"):
+    if fields.get("kind") or fields.get("subjects"):
         return {"back": "letters", "back_query": {}}
     return {"back": "", "back_query": {}}
+
+
+def _selections(deed: Deed) -> list[Selection]:
+    """Return the letters meant: those that were ticked, or as `_selection` says."""
+    ticked = deed.fields["subjects"].split()
+    if not ticked:
+        return [_selection(deed)]
+    if len(ticked) > MOST_TICKED:
+        raise RequestRefused(f"at most {MOST_TICKED} dead letters at once")
+    return [_ticked(each) for each in ticked]
+
+
+def _ticked(text: str) -> Selection:
+    kind, _, subject = text.partition(":")
+    if kind not in {each.value for each in SubjectKind} or not subject:
+        raise RequestRefused("subjects: expected kind:subject")
+    return Selection(kind=SubjectKind(kind), subject=subject)
 
 
 def _selection(deed: Deed) -> Selection:
@@ -185,12 +206,14 @@ def _selection(deed: Deed) -> Selection:
 
 
 async def _retry(deed: Deed, s: Operate) -> int:
-    report = await actions.retry(_selection(deed), deed.sources, s, who=deed.who)
-    return report.of(actions.Outcome.ASKED)
+    reports = [await actions.retry(each, deed.sources, s, who=deed.who) for each in _selections(deed)]
+    return sum(report.of(actions.Outcome.ASKED) for report in reports)
 
 
 async def _preview(deed: Deed, s: Services) -> str:
     """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
+    if deed.fields["subjects"]:
+        return f"It concerns {len(_selections(deed)):,}."
     selection = _selection(deed)
     if selection.kind is not None:
         stored = await s.dead_letters.read(selection.kind, selection.subject)
@@ -203,11 +226,11 @@ async def _preview(deed: Deed, s: Services) -> str:
 
 
 async def _discard(deed: Deed, s: Services) -> int:
-    selection = _selection(deed)
-    report = await actions.discard(selection, s, who=deed.who, why=deed.why)
-    if selection.code:  # many may be gone, and who sent them away looks at the counts next
+    selections = _selections(deed)
+    reports = [await actions.discard(each, s, who=deed.who, why=deed.why) for each in selections]
+    if selections[0].code:  # many may be gone, and who sent them away looks at the counts next
         await store_count(Counted.DEAD_LETTERS, s, anew=True)
-    return report.of(actions.Outcome.DISCARDED)
+    return sum(report.of(actions.Outcome.DISCARDED) for report in reports)
 
 
 async def _pause(deed: Deed, s: Control) -> int:

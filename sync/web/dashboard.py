@@ -2,33 +2,29 @@
 The dashboard: which address is which page, for whom, and what a failure looks like.
 
     dashboard              overview
-    dashboard/studies      outstanding and recent studies; ``?q=`` finds one
+    dashboard/studies      the list of studies, filtered; ``?q=`` finds one
     dashboard/study        one study, ``?uid=`` and ``?partition=``
     dashboard/letters      dead letters by code; ``?of=`` lists a code
+    dashboard/letter       one dead letter, ``?kind=`` and ``?subject=``; by POST with the names behind it
+    dashboard/jobs         replays, feeds, backfills and checks with progress
+    dashboard/audit        what operators did
     dashboard/runbook      what a code means and what to do, ``?of=``
     dashboard/confirm, dashboard/act      `sync.web.acting`
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
-from sync.dead_letters import queries
 from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
-from sync.monitoring.counts import read_count
-from sync.monitoring.history import read_past
 from sync.operators.access import caller_of
-from sync.ports import Counted, Services
-from sync.telemetry.measurements import HOUR
-from sync.web import acting, study_pages
+from sync.ports import Services
+from sync.web import acting, letter_pages, operator_pages, study_pages
 from sync.web.exchange import NOT_FOUND, Request
-from sync.web.overview import TREND, dead_letter_trends, overview
-from sync.web.rendering import REFRESH, RenderedPage, Visit, render
+from sync.web.overview import overview
+from sync.web.rendering import RenderedPage, Visit, render
 from sync.web.runbook import runbook
 
 _LETTERS = 50
@@ -54,10 +50,12 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
 
 
 async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Services) -> RenderedPage:
-    if method == "POST" or name == "act":
+    if name == "act" or (method == "POST" and name not in _POSTED):
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
         return await acting.act(visit, sources, s)
+    if method == "POST":
+        return await _POSTED[name](visit, sources, s)
     if name in _PLAIN:
         return await _PLAIN[name](visit, sources, s)
     message = await acting.confirmation_text(visit.request, s)
@@ -65,25 +63,6 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
         return page
     hint = "Check the address. An unknown study has no page: if its objects are in the source, run a backfill."
     raise RequestRefused("there is no such page", code="request.not_found", hint=hint)
-
-
-async def _letters(visit: Visit, s: Services, *, message: str) -> RenderedPage:
-    of = visit.request.query.get("of", "")
-    shared: dict[str, Any] = {"here": "letters", "said": message, "of": of}
-    if of:
-        token = visit.request.query.get("token") or None
-        shared |= {"page": await queries.browse(s, code=of, limit=_LETTERS, token=token)}
-        shared |= {"refresh": 0 if token else REFRESH}
-    else:
-        now = s.clock.now()
-        counts, past = await asyncio.gather(
-            read_count(Counted.DEAD_LETTERS, s),
-            read_past(s.metrics, now - TREND, now + timedelta(minutes=1), length=HOUR),
-        )
-        groups = await queries.overview(counts, s, newest=0)
-        trends = dead_letter_trends(past, now)
-        shared |= {"groups": groups, "trends": trends, "counted_at": counts.at, "refresh": REFRESH}
-    return render(visit, "letters.html", title="Dead letters", **shared)
 
 
 async def _runbook(visit: Visit, _: Sources, __: Services) -> RenderedPage:
@@ -94,16 +73,36 @@ async def _studies(visit: Visit, _: Sources, s: Services) -> RenderedPage:
     return await study_pages.studies(visit, s)
 
 
-_PLAIN: Mapping[str, Callable[[Visit, Sources, Services], Awaitable[RenderedPage]]] = {
+async def _reveal(visit: Visit, _: Sources, s: Services) -> RenderedPage:
+    return await letter_pages.reveal_letter(visit, s)
+
+
+async def _audit(visit: Visit, _: Sources, s: Services) -> RenderedPage:
+    return await operator_pages.audit(visit, s)
+
+
+async def _jobs(visit: Visit, _: Sources, s: Services) -> RenderedPage:
+    return await operator_pages.running_jobs(visit, s)
+
+
+_Plain = Callable[[Visit, Sources, Services], Awaitable[RenderedPage]]
+
+_PLAIN: Mapping[str, _Plain] = {
+    "audit": _audit,
     "confirm": acting.confirm,
+    "jobs": _jobs,
     "runbook": _runbook,
     "studies": _studies,
 }
 """Pages that no act leads back to."""
 
+_POSTED: Mapping[str, _Plain] = {"confirm": acting.confirm, "letter": _reveal, "studies": _studies}
+"""Pages that are asked for by a form whose fields no address may hold, or are too many for one. They change nothing."""
+
 _TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {
     "": overview,
-    "letters": _letters,
+    "letter": letter_pages.letter,
+    "letters": letter_pages.letters,
     "study": study_pages.study,
 }
 """Pages that say what the act did that led to them."""

@@ -63,11 +63,19 @@ def fields_of(request: Request) -> dict[str, Any]:
     kind = next((value for name, value in request.headers.items() if name.lower() == "content-type"), "")
     try:
         text = request.body.decode()
-        fields = dict(parse_qsl(text)) if kind.partition(";")[0].strip().lower() == _FORM else json.loads(text)
+        fields = _form(text) if kind.partition(";")[0].strip().lower() == _FORM else json.loads(text)
     except (ValueError, RecursionError):
         raise RequestRefused("the body is neither JSON nor a form") from None
     if not isinstance(fields, dict):
         raise RequestRefused("the body is not a JSON object")
+    return fields
+
+
+def _form(text: str) -> dict[str, str]:
+    """Return the fields of a form; several values of one name, as of check boxes, are parted by blanks."""
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(text):
+        fields[name] = f"{fields[name]} {value}" if name in fields else value
     return fields
 
 

@@ -7,21 +7,25 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
-from sync.mapping.resource import study_identifier
-from sync.model import DirtyStudy, Resource, StudyEvent, StudyRef
+from sync.errors import FhirRejected, FhirUnavailable, SyncError
+from sync.model import Resource, StudyEvent, StudyRef
 from sync.monitoring.study_state import StudyState, read_study_state
-from sync.ports import Deliver, MarkDirty, Project
-from sync.web.overview import RECENT
+from sync.ports import Core, Deliver
+from sync.web import study_list
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 
 SHOWN = 100
-"""Outstanding studies, and events of one study, that a page shows."""
+"""Events of one study that a page shows."""
 
 MOST_OBJECTS = 1000
 """Objects of one study whose arrivals a page looks at: one answer of Table Storage."""
 
 _ACTIONS = (("Replay study", "replay-study"), ("Verify study", "verify-study"))
+PATIENCE = 3.0
+"""Seconds for FHIR to answer with the series; the rest of the page does not wait for it."""
+
 _BURST = 60.0
 """Seconds: objects that arrive closer together make one line of the timeline."""
 
@@ -35,53 +39,62 @@ class TimelineEntry:
     bad: bool = False
 
 
+_STATES = (("all", "all in FHIR"), ("dirty", "dirty"), ("dead_lettered", "dead-lettered"), ("removed", "removed"))
+_HEADINGS = {
+    "all": "Studies in FHIR",
+    "dirty": "Dirty studies, the longest waiting first",
+    "dead_lettered": "Dead-lettered studies",
+    "removed": "Removed studies",
+}
+_TIMES = {"all": "Last write", "dirty": "Waits since", "dead_lettered": "Last attempt", "removed": "Removed"}
+_NOTHING = {
+    "all": "FHIR holds no such study. Upload a DICOM file, and it appears here within seconds.",
+    "dirty": "None: every study that is known is in FHIR.",
+    "dead_lettered": "None.",
+    "removed": "None lately.",
+}
+
+
 async def studies(visit: Visit, s: Deliver) -> RenderedPage:
-    """Show what is outstanding and recent; or, when something is asked for, what was found."""
-    text = visit.request.query.get("q", "").strip()[:200]
-    if text:
-        matches = await find(text, s)
-        return render(visit, "studies.html", title="Search", here="studies", asked=text, found=matches)
-    dirty, recent = await asyncio.gather(_longest_waiting(s), s.history.latest(RECENT * 3))
+    """
+    Show the list of studies that the filters ask for.
+
+    While the FHIR service fails, its failure, and the studies that were written last.
+    """
+    filters = study_list.filters_of(visit.request, operator=visit.caller.may_operate)
+    problem: SyncError | None = None
+    try:
+        listing = await study_list.list_studies(filters, s)
+    except (FhirUnavailable, FhirRejected) as failure:
+        problem, listing = failure, await study_list.latest(s)
+    counted = f": {listing.total:,}" if listing.total is not None else ""
     return render(
         visit,
         "studies.html",
         title="Studies",
         here="studies",
-        refresh=REFRESH,
-        outstanding=dirty,
-        recent=recent,
-        most=SHOWN,
+        refresh=REFRESH if filters == study_list.Filters() else 0,
+        asked=filters.text,
+        filters=filters,
+        listing=listing,
+        problem=problem,
+        heading="Last written" if problem else f"{_HEADINGS[filters.state]}{counted}",
+        states=_STATES,
+        time_name=_TIMES[filters.state],
+        nothing=_NOTHING[filters.state],
     )
 
 
-async def find(text: str, s: Project) -> Sequence[StudyRef]:
-    """
-    Find studies by Study Instance UID or accession number.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesLine:
+    """One series as FHIR has it."""
 
-    A UID is looked up in our own state; an accession number in FHIR, whatever its issuer: only there it is indexed.
-    """
-    study = StudyRef(study_instance_uid=text.removeprefix("urn:oid:"))
-    if await read_study_state(study, s) is not None:
-        return [study]
-    held = await s.fhir.search("ImagingStudy", None, text)
-    return sorted({ref for resource in held if (ref := _study_of(resource)) is not None})
-
-
-def _study_of(resource: Resource) -> StudyRef | None:
-    system = study_identifier(StudyRef(study_instance_uid=""))[0]
-    for identifier in resource.get("identifier", []):
-        if identifier.get("system") == system:
-            return StudyRef(study_instance_uid=str(identifier.get("value", "")).removeprefix("urn:oid:"))
-    return None
-
-
-async def _longest_waiting(s: MarkDirty) -> Sequence[DirtyStudy]:
-    dirty_studies: list[DirtyStudy] = []
-    async for dirty in s.dirty.all():
-        dirty_studies.append(dirty)
-        if len(dirty_studies) >= SHOWN * 10:
-            break
-    return sorted(dirty_studies, key=lambda dirty: (dirty.first_marked, dirty.study))[:SHOWN]
+    uid: str
+    number: str
+    modality: str
+    body_site: str
+    instances: int
+    started: str
 
 
 async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage | None:
@@ -93,6 +106,8 @@ async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage 
     )
     if state is None:
         return None
+    series, problem = await _series(state, s)
+    viewer = s.settings.viewer_url.replace("{study}", quote(ref.study_instance_uid, safe=""))
     return render(
         visit,
         "study.html",
@@ -105,6 +120,44 @@ async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage 
         objects=f"{len(orders):,} or more" if len(orders) >= MOST_OBJECTS else f"{len(orders):,}",
         study_actions=_ACTIONS,
         timeline=timeline(state, orders, events),
+        series=series,
+        series_problem=problem,
+        resources=_resources(state, s),
+        viewer=viewer if state.fhir is not None and state.fhir.reference else "",
+    )
+
+
+def _resources(state: StudyState, s: Core) -> list[tuple[str, str]]:
+    """Return the FHIR resources of the study: reference and URL."""
+    if state.fhir is None:
+        return []
+    references = [each for each in (state.fhir.reference, state.fhir.patient, *state.fhir.derived) if each]
+    return [(reference, f"{s.settings.fhir_url}/{reference}") for reference in references[:SHOWN]]
+
+
+async def _series(state: StudyState, s: Deliver) -> tuple[list[SeriesLine], str]:
+    """Return the series as FHIR has them, and the code of the failure if it does not answer soon."""
+    if state.fhir is None or not state.fhir.reference:
+        return [], ""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            resource = await s.fhir.read(*state.fhir.reference.split("/"))
+    except TimeoutError:
+        return [], FhirUnavailable.code
+    except SyncError as failure:
+        return [], failure.code
+    return [_series_line(each) for each in (resource or {}).get("series", ())[:SHOWN]], ""
+
+
+def _series_line(series: Resource) -> SeriesLine:
+    """Return a series without what may be free text."""
+    return SeriesLine(
+        uid=str(series.get("uid", "")),
+        number=str(series.get("number", "")),
+        modality=str(series.get("modality", {}).get("code", "")),
+        body_site=str(series.get("bodySite", {}).get("display", "")),
+        instances=int(series.get("numberOfInstances", 0)),
+        started=str(series.get("started", ""))[:16].replace("T", " "),
     )
 
 

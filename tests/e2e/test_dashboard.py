@@ -69,6 +69,10 @@ def test_every_page_is_accessible(browser, filled, scheme, viewport):
     pages = {
         "overview": "",
         "studies": "/studies",
+        "dirty": "/studies?state=dirty",
+        "jobs": "/jobs",
+        "audit": "/audit",
+        "runbook": "/runbook?of=header.not_dicom",
         "search": "/studies?q=nothing",
         "study": f"/study?uid={place.study()}",
         "letters": "/letters",

@@ -147,7 +147,7 @@
   main.addEventListener("change", (event) => {
     const box = event.target;
     if (box.matches?.("input[data-all]")) {
-      for (const each of box.form.querySelectorAll("input[name=subject]")) each.checked = box.checked;
+      for (const each of box.form.querySelectorAll("input[name=subjects]")) each.checked = box.checked;
     }
   });
 

@@ -49,6 +49,8 @@ WRONG = [
     ("DICOM_SYNC_DETAIL", "everything"),
     ("DICOM_SYNC_BLOB_URL", "images.blob.core.windows.net"),
     ("DICOM_SYNC_BLOB_NAMES", "perhaps"),
+    ("DICOM_SYNC_VIEWER_URL", "https://viewer.example/study"),
+    ("DICOM_SYNC_VIEWER_URL", "javascript:{study}"),
     ("DICOM_SYNC_OPERATORS", "everybody"),
     ("DICOM_SYNC_CLOUD", "germany"),
     ("DICOM_SYNC_STATE_ACCOUNT", "No-Account"),

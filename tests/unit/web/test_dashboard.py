@@ -1,6 +1,8 @@
 """Every page and button over memory: what is shown, to whom, and what hostile values cannot do."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -12,6 +14,8 @@ from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.protocol.removals import may_remove
+from sync.replay.jobs import begin, cursor_of
+from sync.replay.requests import Request as Replay
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
@@ -254,6 +258,10 @@ async def test_hostile_values_are_shown_and_run_nothing(w):
         await get(w, "study", uid=HOSTILE),
         await get(w, "letters", of=HOSTILE),
         await get(w, "confirm", action="discard", of=HOSTILE),
+        await get(w, "audit"),
+        await get(w, "jobs"),
+        await get(w, "letter", kind="object", subject=HOSTILE),
+        await get(w, "runbook", of=HOSTILE),
         await get(w, did="pause", n=HOSTILE),
         await get(w, did=HOSTILE, n="1", range=HOSTILE, code=HOSTILE),
     ]
@@ -300,7 +308,7 @@ async def test_a_removed_study_has_one_word_everywhere(w):
     await w.arrive("a.dcm")
     assert 'class="badge good">synced<' in (await get(w)).body
     await w.go("a.dcm")
-    for page, query in (("", {}), ("studies", {}), ("study", {"uid": STUDY.study_instance_uid})):
+    for page, query in (("", {}), ("studies", {"state": "removed"}), ("study", {"uid": STUDY.study_instance_uid})):
         body = (await get(w, page, **query)).body
         assert 'class="badge plain">removed<' in body
     assert ">written<" not in (await get(w)).body
@@ -320,3 +328,90 @@ async def test_a_replay_of_an_unknown_study_is_refused_and_leaves_nothing(w):
     assert "study.unknown" in answer.body
     assert (await get(w, "study", uid="2.25.9")).status == 404
     assert [cursor async for cursor in w.services.cursors.all() if cursor.name.startswith("replay")] == []
+
+
+async def a_letter(w, name="bad.dcm"):
+    await w.ingest(w.put(name, b"no dicom at all"))
+    return [letter async for letter in w.store.dead_letters.all()]
+
+
+async def test_a_dead_letter_has_a_page_with_reason_history_and_what_a_retry_does(w):
+    [letter] = await a_letter(w)
+    page = await get(w, "letter", kind=letter.kind.value, subject=letter.subject)
+    assert page.status == 200
+    assert "A retry inspects the object again" in page.body
+    assert "1 attempt<" in page.body
+    assert "bad.dcm" not in page.body
+    await post(w, action="retry", kind="object", subject=letter.subject, who="Ada")
+    again = await get(w, "letter", kind=letter.kind.value, subject=letter.subject)
+    assert "dead-letters.retry" in again.body
+    assert (await get(w, "letter", kind="object", subject="none")).status == 404
+    assert (await get(w, "letter", kind="strange", subject="none")).status == 404
+
+
+async def reveal(w, letter, **more):
+    fields = urlencode({"kind": letter.kind.value, "subject": letter.subject, **more}).encode()
+    request = Request(headers=OUR_OWN, params={"page": "letter"}, body=fields)
+    return await dashboard(request, URL, "POST", SOURCES, w.services)
+
+
+async def test_names_are_shown_to_operators_who_say_who_they_are_and_recorded(w):
+    [letter] = await a_letter(w)
+    assert (await reveal(w, letter)).status == 400
+    assert "bad.dcm" in (await reveal(w, letter, who="Ada")).body
+    assert [entry.action for entry in await w.store.audit.newest(9)] == ["dead-letters.secrets"]
+    reader = MemoryWorld()
+    [letter] = await a_letter(reader)
+    assert (await reveal(reader, letter, who="Ada")).status == 403
+
+
+async def test_ticked_dead_letters_are_retried_and_discarded_together(w):
+    for name in ("one", "two", "three"):
+        letters = await a_letter(w, name)
+    listed = await get(w, "letters", of="header.not_dicom")
+    assert listed.body.count('name="subjects"') == 3
+    ticked = [("action", "discard"), *(("subjects", f"object:{letter.subject}") for letter in letters[:2])]
+    request = Request(headers=OUR_OWN, params={"page": "confirm"}, body=urlencode(ticked).encode())
+    asked = await dashboard(request, URL, "POST", SOURCES, w.services)
+    assert "It concerns 2." in asked.body
+    assert len([letter async for letter in w.store.dead_letters.all()]) == 3, "asking does nothing"
+    subjects = " ".join(value for name, value in ticked if name == "subjects")
+    done = await follow(w, await post(w, action="discard", subjects=subjects, who="Ada", why="a test"))
+    assert "Discarded: 2" in done.body
+    assert (await post(w, action="retry", subjects="strange:1", who="Ada")).status == 400
+    assert (await post(w, action="retry", subjects="object:1 " * 201, who="Ada")).status == 400
+
+
+async def test_dead_letters_of_a_code_are_narrowed_by_kind(w):
+    await a_letter(w)
+    assert "object<br>" in (await get(w, "letters", of="header.not_dicom", kind="object")).body
+    assert "None any more." in (await get(w, "letters", of="header.not_dicom", kind="study")).body
+
+
+async def test_the_audit_trail_is_for_operators(w):
+    await post(w, action="pause", who="Ada", why="FHIR moves")
+    page = await get(w, "audit")
+    assert "projection.pause" in page.body
+    assert "FHIR moves" in page.body
+    reader = MemoryWorld()
+    assert (await get(reader, "audit")).status == 403
+    assert ">Audit<" not in (await get(reader)).body
+
+
+async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):
+    now = w.clock.now()
+    window = {"start": now - timedelta(hours=10), "end": now}
+    replay = Replay(source="blob", **window)
+    await begin(replay, w.services, who="Ada")
+    w.clock.advance(60)
+    stored = await w.store.cursors.read(cursor_of(replay))
+    position = {
+        **stored.value.position,
+        "at": {"until": (now - timedelta(hours=5)).isoformat()},
+        "counts": {"written": 7},
+    }
+    await w.store.cursors.write(replace(stored.value, position=position), stored.etag)
+    page = await get(w, "jobs")
+    assert "50 %" in page.body
+    assert "about 60 s left" in page.body
+    assert "written 7" in page.body

@@ -24,6 +24,7 @@ from sync.model import DeadLetter, DeadLetterPage, Stored, SubjectKind
 from sync.ports import DeadLetters
 
 _BAD_REQUEST = 400
+_CONDITIONS = {"code": "code eq @code", "kind": "PartitionKey eq @kind"}
 _EMPTY_AT_MOST = 10
 """Answers without a letter in a row, after which the page is an empty one."""
 
@@ -94,11 +95,18 @@ class TableDeadLetters(DeadLetters):
         async for row in self._table.every():
             yield dead_letter_from(row)
 
-    async def page(self, *, code: str | None = None, limit: int = 100, token: str | None = None) -> DeadLetterPage:
-        """Return some dead letters, of one code or of all; a token that is none gives the first page."""
+    async def page(
+        self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
+    ) -> DeadLetterPage:
+        """Return some dead letters, of one code, one kind or of all; a token that is none gives the first page."""
         limit = max(1, min(limit, MOST))
-        of_code, parameters = ("code eq @code", {"code": code}) if code is not None else ("", {})
-        entities = self._table.client.query_entities(of_code, parameters=parameters, results_per_page=limit)
+        parameters = {
+            **({"code": code} if code is not None else {}),
+            **({"kind": kind.value} if kind is not None else {}),
+        }
+        conditions = [_CONDITIONS[name] for name in parameters]
+        wanted = " and ".join(conditions)
+        entities = self._table.client.query_entities(wanted, parameters=parameters, results_per_page=limit)
         with state_errors():
             pages: Any = entities.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
             try:
@@ -106,7 +114,7 @@ class TableDeadLetters(DeadLetters):
             except HttpResponseError as problem:
                 if token is None or problem.status_code != _BAD_REQUEST:
                     raise
-                return await self.page(code=code, limit=limit)
+                return await self.page(code=code, kind=kind, limit=limit)
         return DeadLetterPage(letters=letters, token=_token(pages.continuation_token))
 
 

@@ -48,10 +48,11 @@ from sync.adapters.http.fhir.references import (
 )
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.fhir.searches import FRESH, MEDIA, SENDING, Searches, bundle_of
+from sync.adapters.http.fhir.study_search import check_study_link, form_of
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
-from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource
+from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, StudySearch
 from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
@@ -210,6 +211,26 @@ class HttpFhirServer:
         if link_after is not None and link_after == link:
             raise FhirUnavailable("a page links to itself as the next one")
         return FhirPage(resources=matches(response, resource_type), following=link_after)
+
+    async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
+        """
+        Find ImagingStudies; see `sync.ports.FhirServer.find_studies`.
+
+        Source: R4 ImagingStudy search parameters; search.html 3.1.1.5 (``_sort``), 3.1.1.6 (``_elements``, ``_total``).
+        """
+        if link is not None:
+            check_study_link(link)
+            response = await self._follow(link)
+        else:
+            response = await self._remote.ask("POST", "/ImagingStudy/_search", data=form_of(search), headers=FRESH)
+        raise_for(response.status_code, response)
+        following_link = following(response, self._remote.base, "ImagingStudy")
+        total = object_of(response).get("total")
+        return FhirPage(
+            resources=matches(response, "ImagingStudy"),
+            following=following_link if following_link != link else None,
+            total=total if isinstance(total, int) else None,
+        )
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most ``entries`` entries; see `sync.ports.FhirServer.transact`."""

@@ -1,0 +1,345 @@
+"""
+The list of studies: by state, modality, days, and an identifier; the same for the page and for ``GET api/studies``.
+
+    state all            a search of the FHIR service: what others see, with totals and sort
+    state dirty          table ``dirty``, the longest waiting first
+    state dead_lettered  dead letters about studies
+    state removed        table ``history``: studies whose last instance went, in the days that it is kept
+
+FHIR is the index: the state account would have to be read row by row. Each list costs a bounded number of requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Any, Literal, cast
+
+from pydantic import TypeAdapter
+
+from sync.errors import FhirUnavailable, ForeignLink, RequestRefused
+from sync.mapping.resource import study_id, study_identifier
+from sync.model import Resource, StudyRef, StudySearch, SubjectKind
+from sync.model.timestamps import Timestamp
+from sync.monitoring.study_state import read_study_state
+from sync.operators.access import caller_of
+from sync.ports import Deliver
+from sync.web.exchange import Answer, Request, fields_of, number_of, text_of
+
+STATES = ("all", "dirty", "dead_lettered", "removed")
+SHOWN = 40
+MOST = 200
+"""Studies of a page, and at most."""
+
+_REMOVED_AMONG = 300
+"""Latest events among which removed studies are looked for."""
+
+_MOST_PATIENTS = 20
+"""Patients with one identifier, at most, whose studies are listed."""
+
+PATIENCE = 8.0
+"""Seconds for the FHIR service to answer a page."""
+
+_MODALITY = re.compile(r"[A-Z0-9]{1,16}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What the visitor asks for; every field may be empty."""
+
+    state: Literal["all", "dirty", "dead_lettered", "removed"] = "all"
+    modality: str = ""
+    since: str = ""
+    until: str = ""
+    sort: Literal["changed", "started"] = "changed"
+    text: str = field(default="", repr=False)
+    patient: str = field(default="", repr=False)
+    """Patient ID; operators only, and never in an address."""
+    limit: int = SHOWN
+    token: str = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The fields that stand in an address."""
+        named = {
+            "state": self.state if self.state != "all" else "",
+            "modality": self.modality,
+            "from": self.since,
+            "to": self.until,
+            "sort": self.sort if self.sort != "changed" else "",
+            "q": self.text,
+        }
+        return {name: value for name, value in named.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedStudy:
+    """One line of a list; what a list does not know is empty."""
+
+    study: str
+    partition: str = ""
+    state: str = "synced"
+    modalities: tuple[str, ...] = ()
+    started: str = ""
+    series: int | None = None
+    instances: int | None = None
+    at: Timestamp | None = None
+    """Since when it waits or failed, when it went, or when its resource was last written."""
+    code: str = ""
+    """Of its dead letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A page of a list. ``total`` is None where it is not known; ``token`` asks for the next page, empty: the last."""
+
+    studies: Sequence[ListedStudy]
+    total: int | None = None
+    token: str = ""
+
+
+_JSON = TypeAdapter(Listing)
+
+
+def filters_of(request: Request, *, operator: bool) -> Filters:
+    """
+    Read the filters from the query, and from the form or JSON of a POST.
+
+    Raises
+    ------
+    RequestRefused
+        A field is not understood, or a reader asks for a patient.
+    """
+    fields: Mapping[str, Any] = {**request.query, **fields_of(request)}
+    text = {name: text_of(fields, name)[:200] for name in ("modality", "from", "to", "q", "patient")}
+    state, sort = text_of(fields, "state") or "all", text_of(fields, "sort") or "changed"
+    modality = text["modality"].upper()
+    if state not in STATES or sort not in ("changed", "started"):
+        raise RequestRefused(f"state: expected one of {', '.join(STATES)}; sort: changed or started")
+    if modality and not _MODALITY.fullmatch(modality):
+        raise RequestRefused("modality: expected a DICOM code such as CT")
+    if text["patient"] and (not operator or "patient" in request.query):
+        raise RequestRefused("patient: only for operators, and only by POST", hint="No address may hold a patient ID.")
+    if state != "all" and (modality or text["from"] or text["to"] or text["patient"]):
+        raise RequestRefused("modality, from, to, patient: only for state all, which FHIR is asked for")
+    return Filters(
+        state=cast("Literal['all', 'dirty', 'dead_lettered', 'removed']", state),
+        modality=modality,
+        since=_day(text["from"], "from"),
+        until=_day(text["to"], "to"),
+        sort=cast("Literal['changed', 'started']", sort),
+        text=text["q"],
+        patient=text["patient"],
+        limit=number_of(fields, "limit", SHOWN, most=MOST),
+        token=text_of(fields, "token"),
+    )
+
+
+def _day(text: str, name: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise RequestRefused(f"{name}: expected a day as YYYY-MM-DD") from None
+
+
+async def list_studies(filters: Filters, s: Deliver) -> Listing:
+    """
+    Return one page of the list.
+
+    Raises
+    ------
+    FhirUnavailable, StoreUnavailable
+        The service that the list is of did not answer.
+    RequestRefused
+        The token is none of ours.
+    """
+    return await _LISTS[filters.state](filters, s)
+
+
+async def latest(s: Deliver) -> Listing:
+    """Return the studies that were written last, by the state account alone."""
+    rows, seen = [], set()
+    for event in await s.history.latest(SHOWN):
+        if event.study not in seen:
+            seen.add(event.study)
+            rows.append(
+                ListedStudy(
+                    study=event.study.study_instance_uid,
+                    partition=event.study.partition,
+                    state=event.state,
+                    series=event.series,
+                    instances=event.instances,
+                    at=event.at,
+                )
+            )
+    return Listing(studies=rows)
+
+
+async def answer_studies(request: Request, s: Deliver) -> Answer:
+    """Answer a page of the list as JSON."""
+    operator = caller_of(request.headers, s.settings).may_operate
+    listing = await list_studies(filters_of(request, operator=operator), s)
+    body: dict[str, Any] = _JSON.dump_python(listing, mode="json")
+    return Answer(body=body)
+
+
+async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
+    if filters.text and (known := await _known(filters.text, s)) is not None:
+        return Listing(studies=(known,), total=1)
+    search = StudySearch(
+        modality=filters.modality,
+        since=filters.since,
+        until=filters.until,
+        identifier=filters.text,
+        newest=filters.sort,
+        count=filters.limit,
+    )
+    link = _link(filters.token)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            if filters.patient:
+                search = replace(search, subjects=await _subjects(filters.patient, s))
+                if not search.subjects:
+                    return Listing(studies=(), total=0)
+            page = await s.fhir.find_studies(search, link)
+    except ForeignLink:
+        if link is None:
+            raise
+        raise RequestRefused("token: none of ours") from None
+    except TimeoutError:
+        raise FhirUnavailable(f"no answer within {PATIENCE:g} s") from None
+    rows = [row for row in await asyncio.gather(*(_row(resource, s) for resource in page.resources)) if row is not None]
+    return Listing(studies=rows, total=page.total, token=_token(page.following))
+
+
+async def _subjects(patient: str, s: Deliver) -> tuple[str, ...]:
+    """Return the Patients that carry an identifier, whatever its system."""
+    patients = await s.fhir.search("Patient", None, patient)
+    return tuple(sorted(f"Patient/{patient['id']}" for patient in patients))[:_MOST_PATIENTS]
+
+
+async def _known(text: str, s: Deliver) -> ListedStudy | None:
+    """Return the study whose UID this is, if there is anything of it, in FHIR or not."""
+    ref = StudyRef(study_instance_uid=text.removeprefix("urn:oid:"))
+    state = await read_study_state(ref, s)
+    if state is None:
+        return None
+    counts = state.counts
+    return ListedStudy(
+        study=ref.study_instance_uid, state=state.state, series=counts.series, instances=counts.instances
+    )
+
+
+async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
+    ref = await _ref(resource, s)
+    if ref is None:
+        return None
+    changed = resource.get("meta", {}).get("lastUpdated")
+    return ListedStudy(
+        study=ref.study_instance_uid,
+        partition=ref.partition,
+        state="removed" if resource.get("status") == "cancelled" else "synced",
+        modalities=tuple(sorted({str(coding.get("code", "")) for coding in resource.get("modality", ())})),
+        started=str(resource.get("started", ""))[:10],
+        series=resource.get("numberOfSeries"),
+        instances=resource.get("numberOfInstances"),
+        at=_time(changed),
+    )
+
+
+async def _ref(resource: Resource, s: Deliver) -> StudyRef | None:
+    """Return the study of a resource; the id of one of ours tells whether it is of a data partition."""
+    system = study_identifier(StudyRef(study_instance_uid=""))[0]
+    values = [str(each.get("value", "")) for each in resource.get("identifier", ()) if each.get("system") == system]
+    if not values:
+        return None
+    ref, ours = StudyRef(study_instance_uid=values[0].removeprefix("urn:oid:")), str(resource.get("id", ""))
+    prefix = study_id(ref).removesuffix(ref.key)
+    if not ours.startswith(prefix) or ours == study_id(ref):
+        return ref
+    projection = await s.projections.find(ours.removeprefix(prefix))
+    return projection.study if projection is not None else ref
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+async def _dirty(filters: Filters, s: Deliver) -> Listing:
+    dirty_studies = []
+    async for dirty in s.dirty.all():
+        dirty_studies.append(dirty)
+        if len(dirty_studies) >= MOST * 5:
+            break
+    waiting = sorted(dirty_studies, key=lambda dirty: (dirty.first_marked, dirty.study))
+    rows = [
+        ListedStudy(
+            study=dirty.study.study_instance_uid,
+            partition=dirty.study.partition,
+            state="dirty",
+            at=dirty.first_marked,
+            code=dirty.failure if dirty.failing_since else "",
+        )
+        for dirty in waiting
+        if filters.text in ("", dirty.study.study_instance_uid)
+    ]
+    total = len(rows) if len(dirty_studies) < MOST * 5 else None
+    return Listing(studies=rows[: filters.limit], total=total)
+
+
+async def _dead_lettered(filters: Filters, s: Deliver) -> Listing:
+    page = await s.dead_letters.page(kind=SubjectKind.STUDY, limit=filters.limit, token=filters.token or None)
+    projections = await asyncio.gather(*(s.projections.find(letter.subject) for letter in page.letters))
+    rows = [
+        ListedStudy(
+            study=projection.study.study_instance_uid,
+            partition=projection.study.partition,
+            state="dead_lettered",
+            at=letter.last_at,
+            code=letter.code,
+        )
+        for letter, projection in zip(page.letters, projections, strict=True)
+        if projection is not None and filters.text in ("", projection.study.study_instance_uid)
+    ]
+    return Listing(studies=rows, token=page.token or "")
+
+
+async def _removed(filters: Filters, s: Deliver) -> Listing:
+    """List those that were removed last, without those that came again afterwards."""
+    rows, seen = [], set()
+    for event in await s.history.latest(_REMOVED_AMONG):
+        if event.study in seen:
+            continue
+        seen.add(event.study)
+        if event.state == "removed" and filters.text in ("", event.study.study_instance_uid):
+            uid, partition = event.study.study_instance_uid, event.study.partition
+            rows.append(ListedStudy(study=uid, partition=partition, state="removed", at=event.at))
+    return Listing(studies=rows[: filters.limit])
+
+
+_LISTS: Mapping[str, Callable[[Filters, Deliver], Awaitable[Listing]]] = {
+    "all": _in_fhir,
+    "dirty": _dirty,
+    "dead_lettered": _dead_lettered,
+    "removed": _removed,
+}
+
+
+def _token(link: str | None) -> str:
+    return base64.urlsafe_b64encode(link.encode()).decode() if link else ""
+
+
+def _link(token: str) -> str | None:
+    try:
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode() or None
+    except (ValueError, binascii.Error):
+        raise RequestRefused("token: none of ours") from None

@@ -1,0 +1,76 @@
+"""Searching ImagingStudies for a list, in memory, of the embedded server and of HAPI."""
+
+import pytest
+
+from sync.adapters.http.fhir.study_search import check_study_link
+from sync.errors import ForeignLink
+from sync.model import StudySearch
+from tests.contract.fhir_resources import mapped
+from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
+
+PER_PAGE = 2
+
+
+@pytest.fixture(params=FHIR_SERVERS)
+async def fhir(request):
+    async with fhir_server(request) as server:
+        yield server
+
+
+async def found(fhir, **search):
+    wanted = StudySearch(count=PER_PAGE, **search)
+    page = await fhir.find_studies(wanted)
+    resources, total = list(page.resources), page.total
+    while page.following:
+        page = await fhir.find_studies(wanted, page.following)
+        resources += page.resources
+    return [resource["id"] for resource in resources], total
+
+
+async def test_the_studies_of_a_patient_are_found_page_by_page_with_their_number(fhir):
+    one, *others = [mapped() for _ in range(3 * PER_PAGE)]
+    for each in (one, *others):
+        await fhir.transact(each.writes)
+    subjects = tuple(f"Patient/{each.patient['id']}" for each in others)
+    ids, total = await found(fhir, subjects=subjects)
+    assert sorted(ids) == sorted(each.study["id"] for each in others)
+    assert total == len(others)
+
+
+async def test_modality_days_and_identifier_narrow_the_search(fhir):
+    study = mapped()
+    await fhir.transact(study.writes)
+    about = {"subjects": (f"Patient/{study.patient['id']}",)}
+    modality, day = study.study["modality"][0]["code"], study.study["started"][:10]
+    uid = study.study["identifier"][0]["value"]
+    ids = [study.study["id"]]
+    assert (await found(fhir, modality=modality, since=day, until=day, identifier=uid, **about))[0] == ids
+    assert (await found(fhir, modality="XX", **about))[0] == []
+    assert (await found(fhir, until="1901-01-01", **about))[0] == []
+    assert (await found(fhir, since="2901-01-01", **about))[0] == []
+    assert (await found(fhir, identifier="none", **about))[0] == []
+
+
+async def test_what_is_found_carries_what_a_list_shows(fhir):
+    study = mapped()
+    await fhir.transact(study.writes)
+    page = await fhir.find_studies(StudySearch(subjects=(f"Patient/{study.patient['id']}",)))
+    [resource] = page.resources
+    for element in ("identifier", "modality", "started", "numberOfSeries", "numberOfInstances", "status"):
+        assert resource[element] == study.study[element]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "/Patient?name=Doe",
+        "/ImagingStudy?patient.identifier=1",
+        "?_getpages=1&name=Doe",
+        "?name=Doe",
+        "https://elsewhere.example/ImagingStudy?_count=1",
+        "/ImagingStudy/../Patient?_count=1",
+    ],
+)
+def test_a_link_that_is_no_page_of_such_a_search_is_refused(link):
+    with pytest.raises(ForeignLink):
+        check_study_link(link)

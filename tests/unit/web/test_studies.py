@@ -1,0 +1,149 @@
+"""The list of studies, as a page and as JSON: filters, paging, what a reader may ask, and a FHIR service that fails."""
+
+import json
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from sync.errors import FhirUnavailable, RequestRefused
+from sync.events import Sources
+from sync.model import StudyRef
+from sync.web import study_list
+from sync.web.dashboard import dashboard
+from sync.web.exchange import Request, answered
+from tests.worlds import STUDY, MemoryWorld
+
+SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
+URL = "https://app.example/api/dashboard"
+DAYS = {"2.25.1": "20260301", "2.25.2": "20260302", "2.25.3": "20260303"}
+
+
+@pytest.fixture
+async def w():
+    world = MemoryWorld(operators="key", viewer_url="https://viewer.example/v?StudyInstanceUIDs={study}")
+    for number, (uid, day) in enumerate(DAYS.items()):
+        modality = "CT" if number else "MR"
+        await world.arrive(
+            f"{uid}.dcm",
+            StudyInstanceUID=uid,
+            StudyDate=day,
+            Modality=modality,
+            AccessionNumber=f"A{number}",
+            PatientID=f"P{number}",
+        )
+    return world
+
+
+async def listed(w, **query):
+    request = Request(query=query)
+    answer = await answered(study_list.answer_studies(request, w.services))
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+async def uids(w, **query):
+    return [study["study"] for study in (await listed(w, **query))["studies"]]
+
+
+async def page(w, method="GET", body=b"", name="studies", **query):
+    request = Request(query=query, params={"page": name}, body=body)
+    return await dashboard(request, URL, method, SOURCES, w.services)
+
+
+async def test_all_studies_with_what_fhir_says_of_each(w):
+    found = await listed(w, sort="started")
+    assert found["total"] == 3
+    assert [study["study"] for study in found["studies"]] == ["2.25.3", "2.25.2", "2.25.1"]
+    first = found["studies"][0]
+    assert (first["modalities"], first["started"], first["series"], first["instances"]) == (["CT"], "2026-03-03", 1, 1)
+
+
+async def test_modality_and_days_narrow_the_list(w):
+    assert await uids(w, modality="mr") == ["2.25.1"]
+    assert await uids(w, **{"from": "2026-03-02", "to": "2026-03-02"}) == ["2.25.2"]
+    assert await uids(w, modality="MR", **{"from": "2026-03-02"}) == []
+
+
+async def test_a_uid_or_an_accession_number_finds_its_study(w):
+    assert await uids(w, q="2.25.2") == ["2.25.2"]
+    assert await uids(w, q="A2") == ["2.25.3"]
+
+
+async def test_a_patient_is_found_by_operators_in_the_body_of_a_request_only(w):
+    body = json.dumps({"patient": "P1"}).encode()
+    answer = await answered(study_list.answer_studies(Request(body=body), w.services))
+    assert [study["study"] for study in answer.body["studies"]] == ["2.25.2"]
+    assert (await answered(study_list.answer_studies(Request(query={"patient": "P1"}), w.services))).status == 400
+    reader = Request(body=body)
+    with pytest.raises(RequestRefused):
+        study_list.filters_of(reader, operator=False)
+    unknown = await page(w, "POST", json.dumps({"patient": "nobody"}).encode())
+    assert "No study is known" in unknown.body
+
+
+async def test_pages_follow_one_another_and_hold_every_study_once(w):
+    found, token = [], ""
+    while True:
+        body = await listed(w, limit="2", token=token)
+        found += [study["study"] for study in body["studies"]]
+        token = body["token"]
+        if not token:
+            break
+    assert sorted(found) == sorted(DAYS)
+
+
+async def test_the_page_leads_on_with_the_same_filters(w):
+    shown = (await page(w, modality="CT", limit="1")).body
+    more = re.search(r'href="([^"]+token=[^"]+)"', shown)[1].replace("&amp;", "&")
+    query = {name: values[0] for name, values in parse_qs(urlsplit(more).query).items()}
+    assert query["modality"] == "CT"
+    assert 'value="CT"' in shown
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "strange"},
+        {"sort": "size"},
+        {"modality": "C T"},
+        {"from": "yesterday"},
+        {"to": "2026-02-30"},
+        {"limit": "0"},
+        {"token": "%%%"},
+        {"token": "L1BhdGllbnQ="},
+        {"state": "dirty", "modality": "CT"},
+    ],
+)
+async def test_what_is_not_understood_is_refused(w, query):
+    assert (await answered(study_list.answer_studies(Request(query=query), w.services))).status == 400
+    assert (await page(w, **query)).status == 400
+
+
+async def test_dirty_removed_and_dead_lettered_studies_have_lists_of_their_own(w):
+    await w.ingest(w.put("new.dcm", StudyInstanceUID="2.25.9"))
+    assert await uids(w, state="dirty") == ["2.25.9"]
+    await w.go("2.25.1.dcm")
+    assert await uids(w, state="removed") == ["2.25.1"]
+    assert await uids(w, state="dead_lettered") == []
+
+
+async def test_while_fhir_fails_the_page_says_so_and_shows_what_was_written_last(w):
+    w.fhir.outage = FhirUnavailable("503")
+    shown = await page(w)
+    assert shown.status == 200
+    assert "fhir.unavailable" in shown.body
+    assert "2.25.3" in shown.body
+    assert (await answered(study_list.answer_studies(Request(), w.services))).status == 503
+    study = await page(w, name="study", uid=STUDY.study_instance_uid)
+    assert study.status == 200
+    assert "FHIR was asked for them and failed" in study.body
+
+
+async def test_a_study_shows_its_series_its_resources_and_the_viewer(w):
+    shown = (await page(w, name="study", uid="2.25.2")).body
+    assert 'href="https://viewer.example/v?StudyInstanceUIDs=2.25.2"' in shown
+    assert 'data-of="Modality">CT<' in shown
+    resource = w.projection(StudyRef(study_instance_uid="2.25.2"))
+    assert f"http://localhost/fhir/ImagingStudy/{resource.fhir_id}" in shown
+    assert f"http://localhost/fhir/Patient/{resource.patient_id}" in shown
