@@ -195,6 +195,15 @@ async def status(req: func.HttpRequest) -> func.HttpResponse:
     return _json(await operations.status(running.services))
 
 
+@app.route(route="metrics", methods=["GET"])
+async def metrics(req: func.HttpRequest) -> func.HttpResponse:
+    """Return the metrics of all workers in the text format of Prometheus."""
+    from sync.web import prometheus
+
+    running = await _running()
+    return _page(await prometheus.metrics(running.services))
+
+
 @app.route(route="studies", methods=["GET", "POST"])
 async def studies(req: func.HttpRequest) -> func.HttpResponse:
     """List studies by state, modality, date and identifier; by patient ID for an operator, by POST."""

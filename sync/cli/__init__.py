@@ -9,12 +9,14 @@ A command's module is imported when the command is used: importing all of them c
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sync import __version__
 from sync.cli.added import added_commands
+from sync.cli.env_file import read_env_file
 from sync.cli.loading import CommandPlace, lazy_group
 from sync.telemetry.library_logs import quieten_libraries
 
@@ -61,7 +63,7 @@ app = typer.Typer(
     cls=lazy_group(COMMANDS | added_commands()),
     help="Keep a FHIR R4 service in sync with a DICOM store.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,  # locals hold patient data
 )
@@ -70,9 +72,19 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def main(
     version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,  # noqa: FBT002 - typer
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with settings, one `NAME=value` a line; the environment wins over it.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Keep a FHIR R4 service in sync with a DICOM store."""
     quieten_libraries()
+    if env_file is not None:
+        read_env_file(env_file)
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -10,7 +10,7 @@ Source: Click, "Complex Applications", "Defining the Lazy Group".
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import typer
@@ -74,14 +74,26 @@ class LazyGroup(TyperGroup):
         commands = LoadedWhenUsed(self.places, self.rich_markup_mode)
         commands.update(self.commands)
         self.commands = commands
+        _hide_flag_types(self)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names, in the order of the table."""
         del ctx
         return list(self.commands)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the names that begin so, with summaries from the table; no command's module is imported."""
+        commands = self.commands
+        assert isinstance(commands, LoadedWhenUsed)
+        self.commands = commands.listed()
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self.commands = commands
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, with summaries from the table."""
+        _hide_types_of(self.params)  # those that Typer added meanwhile
         commands = self.commands
         assert isinstance(commands, LoadedWhenUsed)
         self.commands = commands.listed()
@@ -102,8 +114,39 @@ def _load(name: str, place: CommandPlace, markup: Any) -> Any:
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(add_completion=False, rich_markup_mode=markup)
         alone.command(name, no_args_is_help=place.no_args_is_help)(found)
-        return get_command(alone)
+        return _without_flag_types(get_command(alone))
     # a parent passes its markup to the groups below it, as `typer.Typer.add_typer` does
     around = typer.Typer(add_completion=False, rich_markup_mode=markup)
     around.add_typer(found, name=name)
-    return get_command(around).commands[name]  # type: ignore[attr-defined]  # an app with a Typer in it is a group
+    return _without_flag_types(get_command(around).commands[name])  # type: ignore[attr-defined]  # it is a group
+
+
+_COMPLETION = frozenset({"install_completion", "show_completion"})
+"""Options that Typer adds, which take no value either."""
+
+
+def _hide_flag_types(command: Any) -> None:
+    help_option = command.get_help_option
+
+    def quiet_help_option(ctx: Any) -> Any:
+        option = help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
+
+    command.get_help_option = quiet_help_option
+    _hide_types_of(command.params)
+
+
+def _hide_types_of(parameters: Iterable[Any]) -> None:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) or parameter.name in _COMPLETION:
+            parameter.metavar = ""
+
+
+def _without_flag_types(command: Any) -> Any:
+    """Leave out ``<bool>`` in the help of a flag, which takes no value."""
+    _hide_flag_types(command)
+    for below in getattr(command, "commands", {}).values():
+        _without_flag_types(below)
+    return command

@@ -22,6 +22,24 @@ class _Variables(EnvSettingsSource):
         self.env_vars = {name: value.strip() for name, value in self.env_vars.items() if value and value.strip()}
 
 
+_EXPECTED: Mapping[str, str] = {
+    "missing": "is missing",
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "finite_number": "expected a number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "greater_than": "expected more than {gt:g}",
+    "greater_than_equal": "expected at least {ge:g}",
+    "less_than": "expected less than {lt:g}",
+    "less_than_equal": "expected at most {le:g}",
+}
+"""Types of pydantic's errors -> what the setting should hold, in words for people who do not know pydantic."""
+
+
 class Section(BaseSettings):
     """Settings that share a prefix."""
 
@@ -59,13 +77,18 @@ class Section(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as problem:
-            first = problem.errors(include_input=False, include_url=False, include_context=False)[0]
+            first = problem.errors(include_input=False, include_url=False)[0]
             raise ConfigError(cls.variable(str(first["loc"][0])), cls.expected(first)) from None
 
     @staticmethod
     def expected(fault: Mapping[str, Any]) -> str:
         """Return what a setting should hold, given one of pydantic's errors; never what it holds."""
-        return "is missing" if fault["type"] == "missing" else str(fault["msg"]).removeprefix("Value error, ")
+        context = fault.get("ctx", {})
+        if fault["type"] in _EXPECTED:
+            return _EXPECTED[fault["type"]].format(**context)
+        if fault["type"] == "literal_error":
+            return f"expected {context['expected']}".replace("'", "")
+        return str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
 
     @classmethod
     def variables(cls) -> dict[str, FieldInfo]:

@@ -29,6 +29,10 @@ Commands that need services read the [settings](settings.md) from the environmen
 python -m sync status
 ```
 
+Settings may also come from a file, by `--env-file FILE` before the command; the environment wins over it. In an
+installed `dicom-fhir-sync`, `--install-completion` adds completion of commands and options to your shell. Exit code 74
+says that standard output takes no more, as on a full disk.
+
 `--help` after any command shows the same as this page, which is made from it:
 `.venv/bin/python -m tests.docs.commands_page`.
 """

@@ -145,6 +145,7 @@ def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
         "status": "function",
         "timeline": "function",
         "inbox": "function",
+        "metrics": "function",
         "studies": "function",
         "study": "function",
         "dead_letters": "function",
