@@ -125,7 +125,10 @@ def delete(names: Annotated[list[str], typer.Argument(help="names as they were u
     from local import blobs  # noqa: PLC0415  # pydicom takes a moment
 
     with _ending_in_a_line():
-        print(f"{blobs.delete(names)} deleted")
+        deleted = blobs.delete(names)
+        print(f"{deleted} deleted")
+        if deleted < len(names):
+            print(f"{len(names) - deleted} not there: names are those that upload was given", file=sys.stderr)
 
 
 @app.command()

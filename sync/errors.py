@@ -349,7 +349,7 @@ class RequestRefused(SyncError):
     """The request to an HTTP function is malformed, or its subject does not exist; nothing was done."""
 
     code = "request.malformed"
-    hint = "See the documentation of this address."
+    hint = "docs/http-api.md names the fields. A body is JSON, or a form with its Content-Type."
 
 
 class BadReplay(PermanentError):

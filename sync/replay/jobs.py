@@ -27,6 +27,9 @@ from sync.telemetry.defects import only_sync_errors
 from sync.walks.walk import LEASE, Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PREFIX = "replay "
+BEGUN = OperatorAction.REPLAY
+"""Entry of the audit trail that tells when a replay was begun, and by whom."""
+
 SLICE = 240.0
 """Seconds after which a timer's slice begins nothing new; Azure Functions ends it after ten minutes."""
 
@@ -88,7 +91,7 @@ async def begin(request: ReplayRequest, s: Control, *, who: str) -> bool:
             return False
         # Recorded before the row, so that no replay runs unrecorded; under the lease, so only once.
         subject = request.id + (f" study {request.study.key}" if request.study else "")
-        await record_action(OperatorAction.REPLAY, s, who=who, subject=subject)
+        await record_action(BEGUN, s, who=who, subject=subject)
         await lease.advance(Job(request=request).position)
         return True
     return False

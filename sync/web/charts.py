@@ -250,8 +250,9 @@ def _runs(points: Points) -> list[list[tuple[int, float]]]:
 
 def _path(run: Sequence[tuple[int, float]], top: float, points: int) -> str:
     spots = [(_x(place, points), _y(value, top)) for place, value in run]
-    if len(spots) == 1:  # a single measurement would be no line: draw it one unit wide
-        spots.append((spots[0][0] + 1, spots[0][1]))
+    if len(spots) == 1:  # a single measurement would be no line: draw it a few units wide
+        x, y = spots[0]
+        spots = [(max(x - 2, 0), y), (min(x + 2, WIDTH), y)]
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in _bends(spots))
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from sync.model import RECONCILE_CURSOR, AuditEntry, Cursor, dicom_cursor, orthanc_cursor
 from sync.model.timestamps import timestamp_from
 from sync.operators.access import refuse_readers
-from sync.operators.audit import OperatorAction
 from sync.ports import Control
 from sync.replay import jobs
 from sync.web.exchange import number_of
@@ -131,7 +130,7 @@ def _time(text: str | None) -> datetime | None:
 
 def _left(replay: str, share: int | None, trail: Sequence[AuditEntry], now: datetime) -> str:
     """Say how long it will take still, if it goes on as it did since an operator started it."""
-    began = [entry.at for entry in trail if entry.action == OperatorAction.REPLAY and entry.subject.startswith(replay)]
+    began = [entry.at for entry in trail if entry.action == jobs.BEGUN and entry.subject.startswith(replay)]
     if not began or not share:
         return ""
     return span((now - began[0]).total_seconds() * (100 - share) / share)

@@ -52,6 +52,7 @@ RANGES = {
     "day": ("last day", 24 * HOUR, TENTH),
     "week": ("last week", 168 * HOUR, HOUR),
 }
+_PER = {MINUTE: "a minute", TENTH: "in 10 minutes", HOUR: "an hour"}
 TREND = timedelta(days=1)
 _SHOWN = (
     ALERTS,
@@ -270,16 +271,17 @@ def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
 
 def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
     """Return objects, studies and requests by time, and how long they took."""
+    per = _PER.get(chart.step, "")
     written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
     return [
         graph(
             key="objects",
-            title="Objects inspected",
+            title=f"Objects inspected {per}",
             curves=(Curve(name="objects", points=_totals(chart, OBJECTS.name)),),
         ),
         graph(
             key="studies",
-            title="Studies written",
+            title=f"Studies written {per}",
             curves=(Curve(name="studies", points=_totals(chart, STUDIES.name, written)),),
         ),
         graph(
@@ -294,7 +296,7 @@ def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
         ),
         graph(
             key="fhir",
-            title="FHIR requests",
+            title=f"FHIR requests {per}",
             curves=(
                 Curve(
                     name="requests",

@@ -24,7 +24,7 @@ from sync.monitoring.status import RECENT, Status, status_of
 from sync.ports import Measure
 from sync.telemetry.instruments import INSTRUMENTS, Instrument, Kind
 from sync.telemetry.measurements import MINUTE, Measurement
-from sync.web.rendering import Page
+from sync.web.rendering import RenderedPage
 
 MIMETYPE = "text/plain; version=0.0.4"
 QUANTILES = (0.5, 0.95)
@@ -61,13 +61,13 @@ def all_metrics() -> frozenset[str]:
     return frozenset(STATE) | {name for instrument in INSTRUMENTS for name in metric_names(instrument)}
 
 
-async def metrics(s: Measure) -> Page:
+async def metrics(s: Measure) -> RenderedPage:
     """Answer a scrape; 503 with the code of the failure when storage does not answer."""
     try:
         text = await metrics_text(s)
     except SyncError as failure:
-        return Page(body=f"{failure.code}\n", status=503, mimetype="text/plain")
-    return Page(body=text.decode(), mimetype=MIMETYPE, headers={"Cache-Control": "no-store"})
+        return RenderedPage(body=f"{failure.code}\n", status=503, mimetype="text/plain")
+    return RenderedPage(body=text.decode(), mimetype=MIMETYPE, headers={"Cache-Control": "no-store"})
 
 
 async def metrics_text(s: Measure) -> bytes:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from sync.errors import FhirRejected, FhirUnavailable, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
+from sync.monitoring.headline import counted
 from sync.monitoring.study_state import StudyState, read_study_state
 from sync.ports import Core, Deliver
 from sync.web import study_list
@@ -67,7 +68,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
         listing = await study_list.list_studies(filters, s)
     except (FhirUnavailable, FhirRejected) as failure:
         problem, listing = failure, await study_list.latest(s)
-    counted = f": {listing.total:,}" if listing.total is not None else ""
+    total = f": {listing.total:,}" if listing.total is not None else ""
     return render(
         visit,
         "studies.html",
@@ -78,7 +79,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
         filters=filters,
         listing=listing,
         problem=problem,
-        heading="Last written" if problem else f"{_HEADINGS[filters.state]}{counted}",
+        heading="Last written" if problem else f"{_HEADINGS[filters.state]}{total}",
         states=_STATES,
         time_name=_TIMES[filters.state],
         nothing=_NOTHING[filters.state],
@@ -195,7 +196,9 @@ def _came_of_it(event: StudyEvent) -> TimelineEntry:
         return TimelineEntry(at=event.at, text="Dead-lettered: see its dead letter.", bad=True)
     if not event.instances:
         return TimelineEntry(at=event.at, text="Removed from FHIR: its last instance was gone.")
-    return TimelineEntry(at=event.at, text=f"Written to FHIR: {event.series:,} series, {event.instances:,} instances.")
+    return TimelineEntry(
+        at=event.at, text=f"Written to FHIR: {event.series:,} series, {counted(event.instances, 'instance')}."
+    )
 
 
 def _marks(state: StudyState) -> Iterable[TimelineEntry]:
@@ -207,5 +210,5 @@ def _marks(state: StudyState) -> Iterable[TimelineEntry]:
 
 def _letter(state: StudyState) -> Iterable[TimelineEntry]:
     if letter := state.dead_letter:
-        text = f"Dead letter {letter.code}, {letter.attempts} attempts."
+        text = f"Dead letter {letter.code}, {counted(letter.attempts, 'attempt')}."
         yield TimelineEntry(at=letter.last_at, text=text, bad=True)

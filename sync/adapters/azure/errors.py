@@ -45,6 +45,13 @@ GARBLED = (
 )
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
+WRONG_KEY = (
+    "The key or signature in the connection string was refused: check that it is a key of the account, and that the "
+    "clock of this machine is right. An identity signs in anew."
+)
+"""For ``AuthenticationFailed``: whoever sends it was not recognised, so that no role would help."""
+
+_NOT_RECOGNISED = "AuthenticationFailed"
 _DENIED = (401, 403)
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
@@ -131,7 +138,7 @@ def state_error(problem: AzureError) -> SyncError:
     if isinstance(problem, DecodeError):
         return StoreUnavailable(place_of(problem), code="store.garbled", hint=GARBLED)
     if _is_denied(problem):
-        return StoreUnavailable(_what(problem), code="store.forbidden", hint=ROLES_FOR_STATE)
+        return StoreUnavailable(_what(problem), code="store.forbidden", hint=_remedy(problem, ROLES_FOR_STATE))
     status = _status(problem)
     if status in _LOST_RACE and not is_outage(problem):
         return StoreConflict(_what(problem))
@@ -167,7 +174,7 @@ def _told_by_blobs(problem: AzureError, code: str) -> SyncError:
 
 def _source_outage(problem: AzureError) -> SourceUnavailable:
     if _is_denied(problem):
-        return SourceUnavailable(_what(problem), code="source.forbidden", hint=ROLES_FOR_SOURCE)
+        return SourceUnavailable(_what(problem), code="source.forbidden", hint=_remedy(problem, ROLES_FOR_SOURCE))
     return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
 
 
@@ -246,6 +253,10 @@ def _status(problem: AzureError) -> int | None:
 
 def _is_denied(problem: AzureError) -> bool:
     return isinstance(problem, ClientAuthenticationError) or _status(problem) in _DENIED
+
+
+def _remedy(problem: AzureError, roles: str) -> str:
+    return WRONG_KEY if error_code(problem) == _NOT_RECOGNISED else roles
 
 
 def _what(problem: AzureError) -> str:

@@ -134,6 +134,13 @@ def test_a_missing_role_is_named(errors, code, role, status):
     assert role in error.hint
 
 
+@pytest.mark.parametrize("errors", [state_errors, source_errors])
+def test_a_wrong_key_is_told_apart_from_a_missing_role(errors):
+    hint = translated(errors, answered(403, "AuthenticationFailed")).hint
+    assert "key" in hint
+    assert "Data" not in hint
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-3", None)])
 def test_the_wait_that_is_asked_for_is_kept(header, seconds):
     assert translated(state_errors, answered(503, Retry_After=header)).retry_after == seconds

@@ -15,7 +15,7 @@ from sync.monitoring.counts import store_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.protocol.removals import may_remove
 from sync.replay.jobs import begin, cursor_of
-from sync.replay.requests import Request as Replay
+from sync.replay.requests import ReplayRequest
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
@@ -87,7 +87,7 @@ async def test_a_study_shows_state_findings_and_timeline(w):
     page = await get(w, "study", uid=STUDY.study_instance_uid)
     assert "synced" in page.body
     assert "PatientSex" in page.body
-    assert "Written to FHIR: 1 series, 1 instances." in page.body
+    assert "Written to FHIR: 1 series, 1 instance." in page.body
     assert "An object was stored" in page.body
     assert w.imaging_study()["id"] in page.body
 
@@ -401,7 +401,7 @@ async def test_the_audit_trail_is_for_operators(w):
 async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):
     now = w.clock.now()
     window = {"start": now - timedelta(hours=10), "end": now}
-    replay = Replay(source="blob", **window)
+    replay = ReplayRequest(source="blob", **window)
     await begin(replay, w.services, who="Ada")
     w.clock.advance(60)
     stored = await w.store.cursors.read(cursor_of(replay))
