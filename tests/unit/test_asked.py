@@ -35,6 +35,7 @@ def test_searches_are_seen(method, path, more, expected):
         ("Patient?_count=1001", 1),
         ("ImagingStudy?patient.identifier=a|b", 1),
         ("Patient?_count=2&ct=abc", 0),
+        ("Patient?_count=many&_has:x=y", 0),
         ("Patient?_elements=identifier&colour=red", 0),
     ],
 )
