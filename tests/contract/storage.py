@@ -33,6 +33,7 @@ from sync.ports import (
     Outbox,
     PatientRows,
     Projections,
+    QueueDepths,
     StudyHistory,
     StudyQueue,
     Tallies,
@@ -76,6 +77,7 @@ class Storage:
     tallies: Tallies
     study_queue: StudyQueue
     object_queue: ObjectQueue
+    queues: QueueDepths
     objects: ObjectSource
     listing: ObjectListing
     outside: Outside

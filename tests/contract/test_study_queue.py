@@ -80,3 +80,17 @@ def _receive_within(queue, seconds):
             return message
         time.sleep(0.05)
     return None
+
+
+@pytest.mark.parametrize("storage", ["azurite"], indirect=True)
+async def test_messages_of_objects_that_are_leased_or_delayed_count_and_do_not_wait(azurite, storage):
+    """By this the sweep tells what a killed host holds from what waits for a worker."""
+    with QueueClient.from_connection_string(azurite, "objects") as queue:
+        queue.clear_messages()
+        await storage.object_queue.send("{}")
+        assert "objects" in await storage.queues.oldest(["objects"])
+        next(iter(queue.receive_messages(visibility_timeout=600)))
+        await storage.object_queue.send("{}", 300)
+        assert (await storage.queues.depths())["objects"] == 2
+        assert "objects" not in await storage.queues.oldest(["objects"])
+        queue.clear_messages()
