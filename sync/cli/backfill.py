@@ -64,9 +64,10 @@ def backfill(  # noqa: PLR0917 -- a command's options
     """
     Inspect every object that is in the containers now.
 
-    Use it for the first sync, or after events were lost. Unchanged objects cost one table read and are not downloaded.
-    Running functions then project the studies; without a function app, add `--project`. It may run beside all other
-    work. It is idempotent and resumable: after an interruption, start it again with the same options to continue.
+    Use it for the first sync, or after events were lost. Unchanged objects cost one table read at most and are not
+    downloaded. Running functions then project the studies; without a function app, add `--project`. It may run beside
+    all other work. It is idempotent and resumable: after an interruption, start it again with the same options to
+    continue.
     It does not see deletions; use `python -m sync verify` for these.
 
     **Examples**

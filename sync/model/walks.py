@@ -46,10 +46,12 @@ class Batch:
     """
     Changes that a walk found, and where it stands once they all are dealt with.
 
-    ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object.
+    ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object,
+    ``unchanged`` those of objects that are known as they are.
     """
 
     changes: Sequence[Change] = ()
     position: Mapping[str, Any] = field(default_factory=dict)
     passed: int = 0
     unusable: int = 0
+    unchanged: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -41,6 +41,14 @@ class Locators(Protocol):
         Iterate over the rows of objects whose names are ``folder``, a slash and more without one, in no order.
 
         Gone and unreadable ones included. It reads the partitions of that folder only.
+        """
+        ...
+
+    async def etags(self, partition: str, most: int) -> Mapping[str, str | None] | None:
+        """
+        Return the objects of a partition by row key, in few requests; None where there are more than ``most``.
+
+        The value is the object's ETag if it was inspected to the end as it was then, else None.
         """
         ...
 

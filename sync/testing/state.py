@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -44,6 +44,11 @@ class MemoryLocators(Locators):
         for locator in self.table.values():
             if locator.object.key.partition in partitions:
                 yield locator
+
+    async def etags(self, partition: str, most: int) -> Mapping[str, str | None] | None:
+        """Return the objects of a partition by row key."""
+        rows = [row for row in self.table.values() if row.object.key.partition == partition]
+        return {row.object.key.row: row.etag if row.settled else None for row in rows} if len(rows) <= most else None
 
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """Iterate over the rows of objects below a folder."""

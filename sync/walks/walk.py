@@ -20,7 +20,7 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
-from sync.model import Batch, Change
+from sync.model import Batch, Change, Ingested
 from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
 
@@ -193,7 +193,7 @@ async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: 
     batch, task = begun[0]
     tally = await task
     begun.popleft()
-    passed = Counter(passed=batch.passed, unusable=batch.unusable)
+    passed = Counter({"passed": batch.passed, "unusable": batch.unusable, Ingested.REPEAT.counted: batch.unchanged})
     walk.counts += passed
     walk.settle(tally + passed)
     await walk.advance(batch.position)

@@ -184,3 +184,25 @@ async def test_rows_are_found_by_study_series_and_instance(storage):
     assert await found(study.study_instance_uid, study) == {row.object_key}
     assert await found(f"{uid}.1") == await found(f"{uid}.2") == await found(f"{uid}.2", study) == {row.object_key}
     assert await found(f"{uid}.2", elsewhere) == await found(f"{uid}.3") == set()
+
+
+async def test_the_etags_of_a_folder_are_read_by_its_partitions(storage):
+    folder = fresh()
+    rows = [locator(f"{folder}/{number}", etag=f"0x{number}", settled=number != 3) for number in range(12)]
+    rows.append(locator(f"{folder}/gone", settled=True))
+    await asyncio.gather(*(storage.locators.insert(row) for row in rows))
+    partitions = {row.object.key.partition for row in rows}
+    found = {}
+    for partition in partitions:
+        found |= await storage.locators.etags(partition, 100)
+    assert found == {row.object.key.row: row.etag if row.settled else None for row in rows}
+
+
+async def test_a_partition_with_more_rows_than_asked_for_tells_nothing(storage):
+    folder = fresh()
+    rows = [locator(f"{folder}/{number}") for number in range(12)]
+    await asyncio.gather(*(storage.locators.insert(row) for row in rows))
+    partition = rows[0].object.key.partition
+    held = sum(row.object.key.partition == partition for row in rows)
+    assert len(await storage.locators.etags(partition, held)) == held
+    assert await storage.locators.etags(partition, held - 1) is None

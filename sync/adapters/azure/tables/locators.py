@@ -75,6 +75,14 @@ class TableLocators(Locators):
             async for row in self._table.partition(key):
                 yield locator_from(row)
 
+    async def etags(self, partition: str, most: int) -> Mapping[str, str | None] | None:
+        """Return the objects of a partition by row key; a thousand a request, three columns each."""
+        columns = ["RowKey", "etag", "settled"]
+        rows = await self._table.first(most + 1, "PartitionKey eq @partition", columns=columns, partition=partition)
+        return (
+            {row["RowKey"]: row.get("etag") if row["settled"] else None for row in rows} if len(rows) <= most else None
+        )
+
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """Iterate over the rows of objects below a folder; the service filters, by the characters of the names."""
         first, beyond = f"{folder}/", f"{folder}0"  # the digit follows the slash
