@@ -44,6 +44,7 @@ LIES = {
     "204": Lie(status=204, body=b""),
     "302": Lie(status=302, headers=(("Location", "https://login.example/"),)),
     "cut": Lie(spoil="cut"),
+    "short": Lie(spoil="short"),
     "encoding": Lie(spoil="encoding"),
     "reset": Lie(spoil="reset"),
     "strip": Lie(spoil="strip"),

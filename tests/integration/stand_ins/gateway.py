@@ -23,8 +23,9 @@ class Lie:
     status: int = 0
     body: bytes = HTML
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/html"),)
-    spoil: Literal["", "cut", "encoding", "reset", "strip"] = ""
-    """``cut``: half the body; ``encoding``: a false gzip; ``reset``: none at all; ``strip``: no header of Azure's."""
+    spoil: Literal["", "cut", "short", "encoding", "reset", "strip"] = ""
+    """``cut``: half the body; ``short``: the same, and its length fits; ``encoding``: a false gzip; ``reset``: no
+    answer; ``strip``: no header of Azure's."""
 
 
 Choose = Callable[[str, str], Lie | None]
@@ -71,6 +72,10 @@ class Gateway:
         if lie.spoil == "cut":
             writer.write(top + b"\r\n\r\n" + rest[: len(rest) // 2])
             return False
+        if lie.spoil == "short":
+            rest = rest[: len(rest) // 2]
+            lines = [line for line in lines if not line.lower().startswith((b"content-length", b"transfer-encoding"))]
+            lines.append(b"Content-Length: %d" % len(rest))
         if lie.spoil == "encoding":
             lines.append(b"Content-Encoding: gzip")
         if lie.spoil == "strip":

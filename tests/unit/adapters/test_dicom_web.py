@@ -150,9 +150,11 @@ async def test_an_outage_is_tried_a_few_times_and_a_refusal_once():
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(204), httpx.Response(200, text=" "), httpx.Response(200, json=None)])
-async def test_a_feed_without_anything_in_it_is_empty(answer):
+async def test_an_empty_body_is_no_empty_page_of_the_feed(answer):
     service, _ = azure({FEED: answer})
-    assert await service.page() == ()
+    assert (await failure(service.page())).code == "source.garbage"
+    service, _ = azure({FEED: respond([])})
+    assert await service.page() == []
 
 
 async def test_a_number_without_end_spoils_no_page():

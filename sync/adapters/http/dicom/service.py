@@ -68,9 +68,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         except SourceGone:
             hint = "Check that DICOM_SYNC_DICOM_URL is the root of a DICOM service with version 2 of its API."
             raise SourceUnavailable("there is no change feed", code="source.refused", hint=hint) from None
-        if entries is None:
-            return ()
-        if not isinstance(entries, list):
+        if not isinstance(entries, list):  # an empty body too: the service says [] where there is nothing
             raise SourceUnavailable("the change feed answered no list", code="source.garbage")
         return entries
 
