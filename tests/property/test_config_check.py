@@ -76,6 +76,9 @@ BROKEN = {
     "_web_root": no_url | plain_http,
     "_given": st.just(" "),
     "_without_version": st.nothing(),
+    "_viewer": st.sampled_from(
+        ["https://viewer.example/v", "javascript:{study}", "{study}", "https://u@x/{study}", SECRET]
+    ),
     "_topic": no_url | plain_http,
     "_webhook": st.sampled_from(["https://", f"https://user:{SECRET}@x", f"{SECRET} x", "https://h:p/"]) | plain_http,
     "_absolute_uri": no_uri,
