@@ -29,6 +29,7 @@ KEEPS_DATA = {
     "microsoft.operationalinsights/workspaces": "its logs stay until they expire, and may hold identifiers of patients",
 }
 SERVICES = ("microsoft.healthcareapis/workspaces/fhirservices", "microsoft.healthcareapis/workspaces/dicomservices")
+OWN_ROLE = "DICOM-FHIR Sync"
 OPERATOR_ROLES = ("Storage Blob Data Reader", "Storage Queue Data Contributor", "Storage Table Data Contributor")
 MAY_HOLD_DATA = "may hold data: remove it by hand when it is no longer needed"
 
@@ -75,6 +76,8 @@ def leftovers(
     yield from _resources(deployed, az)
     yield from _topics(deployed, environment, az)
     yield from _sign_in(deployed, az)
+    # At the end: Azure refuses to delete a role that is still assigned.
+    yield from _custom_roles(needed, deployed, az)
 
 
 def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
@@ -95,13 +98,38 @@ def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[
 
 
 def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Iterator[Leftover]:
-    wanted = {each["scope"].lower() for each in needed if each["principal"] == "function app"}
+    wanted: dict[str, set[str]] = {}
+    for each in needed:
+        if each["principal"] == "function app":
+            wanted.setdefault(each["scope"].lower(), set()).add(each["role"])
     for each in az("role", "assignment", "list", "--assignee", principal, "--all") or ():
-        if each["scope"].lower() not in wanted:
+        role, scope = each["roleDefinitionName"], each["scope"]
+        remove = ("role", "assignment", "delete", "--ids", each["id"])
+        if scope.lower() not in wanted:
+            effect = "the function app may still act there"
+            yield Leftover(what=f"role {role} on {scope}", effect=effect, remove=remove)
+        elif role not in wanted[scope.lower()]:
+            needs = ", ".join(sorted(wanted[scope.lower()]))
             yield Leftover(
-                what=f"role {each['roleDefinitionName']} on {each['scope']}",
-                effect="the function app may still act there",
-                remove=("role", "assignment", "delete", "--ids", each["id"]),
+                what=f"role {role} on {scope}",
+                effect=f"the function app may do more there than with {needs}",
+                by_hand=f"if it has {needs} too: az {' '.join(remove)}",
+            )
+
+
+def _custom_roles(needed: Sequence[Mapping[str, str]], deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
+    """Give the environment's own roles of former workspaces: a tenant holds a limited number of custom roles."""
+    wanted = {each["role"] for each in needed}
+    if not deployed.get("suffix"):
+        return
+    for each in az("role", "definition", "list", "--custom-role-only", "true") or ():
+        name = each["roleName"]
+        if name.startswith(f"{OWN_ROLE} {deployed['suffix']}") and name not in wanted:
+            (scope, *_) = each["assignableScopes"]
+            yield Leftover(
+                what=f"custom role {name}",
+                effect="nothing once it is assigned to no one; a tenant can hold 5,000 custom roles",
+                remove=("role", "definition", "delete", "--name", each["name"], "--scope", scope),
             )
 
 

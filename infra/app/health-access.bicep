@@ -14,6 +14,9 @@ param assignRoles bool
 param narrow bool
 
 var roles = loadJsonContent('../roles.json')
+
+// A tenant has one custom role of a name: after a move to a workspace in another group the former one is still there.
+var syncRoleName = 'DICOM-FHIR Sync ${suffix}-${uniqueString(resourceGroup().id)}'
 var actions = [
   'Microsoft.HealthcareApis/workspaces/fhirservices/resources/read'
   'Microsoft.HealthcareApis/workspaces/fhirservices/resources/write'
@@ -38,7 +41,7 @@ resource dicom 'Microsoft.HealthcareApis/workspaces/dicomservices@2024-03-31' ex
 resource syncRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (assignRoles && narrow) {
   name: guid(resourceGroup().id, 'dicom-fhir-sync', suffix)
   properties: {
-    roleName: 'DICOM-FHIR Sync ${suffix}'
+    roleName: syncRoleName
     description: 'Read, write and delete FHIR resources: no export, no import, no deletion of history.'
     type: 'CustomRole'
     assignableScopes: [resourceGroup().id]
@@ -72,7 +75,7 @@ output location string = workspace.location
 output needed Role[] = concat(
   [
     {
-      role: narrow ? 'DICOM-FHIR Sync ${suffix}' : 'FHIR Data Writer'
+      role: narrow ? syncRoleName : 'FHIR Data Writer'
       id: narrow ? join(actions, ' ') : roles.fhirDataWriter
       scope: fhir.id
       principal: 'function app'

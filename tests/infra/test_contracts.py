@@ -179,6 +179,16 @@ def test_the_apps_own_role_reads_writes_and_deletes_fhir_and_nothing_else():
     assert of_type("Microsoft.Authorization/roleDefinitions", "fhir-built-in-role") == []
 
 
+def test_the_apps_own_role_has_another_name_in_another_group():
+    """A tenant has one custom role of a name, and the role in the group of a former workspace stays."""
+    names = {
+        choice: {each["properties"]["roleName"] for each in of_type("Microsoft.Authorization/roleDefinitions", choice)}
+        for choice in ("base", "fhir-existing", "fhir-existing-with-dicom")
+    }
+    assert len(names["base"] | names["fhir-existing"]) == 2
+    assert names["fhir-existing"] == names["fhir-existing-with-dicom"]
+
+
 def test_topics_may_send_to_the_queue_of_objects_alone():
     for choice in choices():
         for each in of_type("Microsoft.Authorization/roleAssignments", choice):

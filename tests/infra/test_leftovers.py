@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 LOGS = "Microsoft.OperationalInsights/workspaces"
 FHIR = "Microsoft.HealthcareApis/workspaces/fhirservices"
+READER = "Storage Blob Data Reader"
 KINDS = (LOGS, FHIR, "Microsoft.Storage/storageAccounts", "Microsoft.HealthcareApis/workspaces")
 
 
@@ -24,6 +25,7 @@ def outputs(choice):
     (topic,) = (each["id"] for each in of_type("Microsoft.EventGrid/systemTopics", choice))
     ids = {each["name"]: each["id"] for kind in KINDS for each in of_type(kind, choice)}
     return {
+        "suffix": "abc",
         "stateAccountId": next(place for name, place in ids.items() if name.startswith("stsync")),
         "sourceId": next(place for name, place in ids.items() if name.startswith("stdicom")),
         "workspaceId": next(place for name, place in ids.items() if name.startswith("hds") and "/" not in name),
@@ -39,7 +41,7 @@ def outputs(choice):
     }
 
 
-def azure_after(choice, *more, people=(), topics=()):
+def azure_after(choice, *more, people=(), topics=(), assigned=None, defined=()):
     """Return an Azure CLI of a group in which a choice was deployed."""
     listed = [
         {"name": each["name"].rpartition("/")[2], **each["properties"]} for each in of_type(SUBSCRIPTIONS, choice)
@@ -53,8 +55,14 @@ def azure_after(choice, *more, people=(), topics=()):
             return topics
         if "--scope" in arguments:
             return people
+        if arguments[:2] == ("role", "definition"):
+            return defined
         if arguments[0] == "role":
-            return [{"id": "/r/1", "scope": "/old/account", "roleDefinitionName": "Storage Blob Data Reader"}]
+            return (
+                [{"id": "/r/1", "scope": "/old/account", "roleDefinitionName": READER}]
+                if assigned is None
+                else assigned
+            )
         return [*resources, *more] if arguments[0] == "resource" else None
 
     return az
@@ -69,7 +77,7 @@ def test_a_container_that_is_listed_no_longer_leaves_its_subscription():
 
 
 def test_nothing_is_left_over_after_the_same_choice():
-    roles = [{"scope": "/old/account", "principal": "function app"}]
+    roles = [{"role": READER, "scope": "/old/account", "principal": "function app"}]
     assert list(leftovers(outputs("base"), roles, "me", azure_after("base"))) == []
 
 
@@ -101,7 +109,7 @@ def test_a_former_dicom_service_and_former_zones_are_named_and_stay():
 
 def test_what_an_older_deployment_does_not_say_is_not_taken_for_left_over():
     older = {key: said for key, said in outputs("base").items() if key not in ("services", "zones")}
-    roles = [{"scope": "/old/account", "principal": "function app"}]
+    roles = [{"role": READER, "scope": "/old/account", "principal": "function app"}]
     assert list(leftovers(older, roles, "me", azure_after("base"))) == []
 
 
@@ -128,6 +136,30 @@ def test_people_who_may_still_read_the_state_are_named_and_the_operator_is_not()
     assert "former" in former.what
     assert former.remove == ()
     assert "/r/former" in former.by_hand
+
+
+def test_a_role_that_a_narrower_one_has_replaced_is_named_and_stays_until_the_narrower_one_is_there():
+    """Where others assign roles, the wider one may be the only one that they gave."""
+    needed = [{"role": "DICOM-FHIR Sync abc-new", "scope": "/Workspace/fhir", "principal": "function app"}]
+    assigned = [
+        {"id": f"/r/{name}", "scope": "/workspace/fhir", "roleDefinitionName": name}
+        for name in ("FHIR Data Writer", "DICOM-FHIR Sync abc-new")
+    ]
+    (former,) = leftovers(outputs("base"), needed, "me", azure_after("base", assigned=assigned))
+    assert "FHIR Data Writer" in former.what
+    assert former.remove == ()
+    assert "if it has DICOM-FHIR Sync abc-new too" in former.by_hand
+
+
+def test_the_role_of_a_former_workspace_is_removed_and_those_of_other_environments_stay():
+    needed = [{"role": "DICOM-FHIR Sync abc-new", "scope": "/new/fhir", "principal": "function app"}]
+    defined = [
+        {"name": name, "roleName": f"DICOM-FHIR Sync {name}", "assignableScopes": [f"/groups/{name}"]}
+        for name in ("abc", "abc-new", "abc-old", "xyz-old")
+    ]
+    found = list(leftovers(outputs("base"), needed, "me", azure_after("base", assigned=[], defined=defined)))
+    assert [each.what for each in found] == ["custom role DICOM-FHIR Sync abc", "custom role DICOM-FHIR Sync abc-old"]
+    assert found[1].remove == ("role", "definition", "delete", "--name", "abc-old", "--scope", "/groups/abc-old")
 
 
 @pytest.mark.parametrize(("more", "code"), [([], 1), (["--remove"], 0)])
