@@ -1,5 +1,5 @@
 // A network of our own: one subnet for the function app, one for private endpoints, each with a security group. Not
-// deployed where subnets are given: deploying it again would delete subnets that others have added to it.
+// deployed where subnets are given.
 import { Tags } from '../types.bicep'
 
 param name string
@@ -69,40 +69,45 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
   }
 }
 
+// Without its subnets, so that a deployment leaves those that others have added to it: they would be deleted if some were
+// named here. Azure, "Azure Virtual Network now supports updates without subnet property".
 resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
   name: name
   location: location
   tags: tags
   properties: {
     addressSpace: { addressPrefixes: [addresses] }
-    subnets: [
+  }
+}
+
+resource functions 'Microsoft.Network/virtualNetworks/subnets@2025-05-01' = {
+  parent: network
+  name: 'functions'
+  properties: {
+    addressPrefix: cidrSubnet(addresses, 24, 0)
+    networkSecurityGroup: { id: appRules.id }
+    // The function app reaches Entra ID, Azure Monitor and services with public addresses through it.
+    defaultOutboundAccess: true
+    delegations: [
       {
-        name: 'functions'
-        properties: {
-          addressPrefix: cidrSubnet(addresses, 24, 0)
-          networkSecurityGroup: { id: appRules.id }
-          // The function app reaches Entra ID, Azure Monitor and services with public addresses through it.
-          defaultOutboundAccess: true
-          delegations: [
-            {
-              name: 'flex'
-              properties: { serviceName: 'Microsoft.App/environments' }
-            }
-          ]
-        }
-      }
-      {
-        name: 'endpoints'
-        properties: {
-          addressPrefix: cidrSubnet(addresses, 24, 1)
-          networkSecurityGroup: { id: endpointRules.id }
-          privateEndpointNetworkPolicies: 'Enabled' // the rules above hold for the endpoints too
-          defaultOutboundAccess: false
-        }
+        name: 'flex'
+        properties: { serviceName: 'Microsoft.App/environments' }
       }
     ]
   }
 }
 
-output functionSubnetId string = '${network.id}/subnets/functions'
-output endpointSubnetId string = '${network.id}/subnets/endpoints'
+resource endpoints 'Microsoft.Network/virtualNetworks/subnets@2025-05-01' = {
+  parent: network
+  name: 'endpoints'
+  properties: {
+    addressPrefix: cidrSubnet(addresses, 24, 1)
+    networkSecurityGroup: { id: endpointRules.id }
+    privateEndpointNetworkPolicies: 'Enabled' // the rules above hold for the endpoints too
+    defaultOutboundAccess: false
+  }
+  dependsOn: [functions] // Azure refuses two changes of a network at once
+}
+
+output functionSubnetId string = functions.id
+output endpointSubnetId string = endpoints.id

@@ -36,6 +36,7 @@ NAMES = {
     "Microsoft.Network/privateEndpoints": r"[A-Za-z0-9][\w.-]{0,62}\w",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": r"[\w.-]{1,80}",
     "Microsoft.Network/virtualNetworks": r"[A-Za-z0-9][\w.-]{0,62}\w",
+    "Microsoft.Network/virtualNetworks/subnets": r"[A-Za-z0-9][\w.-]{0,78}\w",
     "Microsoft.OperationalInsights/workspaces": r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]",
     "Microsoft.Resources/resourceGroups": r"[\w.()-]{0,89}[\w()-]",
     "Microsoft.Storage/storageAccounts": r"[a-z0-9]{3,24}",
@@ -90,6 +91,7 @@ UNTAGGED = (
     "Microsoft.Insights/diagnosticSettings",
     "/eventSubscriptions",
     "/privateDnsZoneGroups",
+    "/virtualNetworks/subnets",
     "/basicPublishingCredentialsPolicies",
     "/sites/config",
     "/blobServices",
@@ -342,13 +344,20 @@ POLICIES = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
 
 
 def test_every_subnet_has_a_security_group_and_says_how_it_gets_out():
-    for network in everywhere("Microsoft.Network/virtualNetworks"):
-        for subnet in network["properties"]["subnets"]:
-            assert "networkSecurityGroup" in subnet["properties"]
-            assert "defaultOutboundAccess" in subnet["properties"]
+    subnets = everywhere("Microsoft.Network/virtualNetworks/subnets")
+    assert {each["name"].rpartition("/")[2] for each in subnets} == {"functions", "endpoints"}
+    for subnet in subnets:
+        assert "networkSecurityGroup" in subnet["properties"]
+        assert "defaultOutboundAccess" in subnet["properties"]
     for group in everywhere("Microsoft.Network/networkSecurityGroups"):
         last = max(group["properties"]["securityRules"], key=lambda rule: rule["properties"]["priority"])
         assert (last["properties"]["access"], last["properties"]["direction"]) == ("Deny", "Inbound")
+
+
+def test_a_network_leaves_subnets_that_others_have_added_to_it():
+    """Those that a network does not name are deleted if it names any: Azure/bicep, issue 4653."""
+    for network in everywhere("Microsoft.Network/virtualNetworks"):
+        assert "subnets" not in network["properties"]
 
 
 def test_a_landing_zone_gets_no_network_no_zones_and_no_public_endpoint():

@@ -55,17 +55,14 @@ def absent_or(check, kind):
 
 
 def subnets_say(path, choice):
-    return all(
-        value(subnet["properties"], path) is not None
-        for network in of_type("Microsoft.Network/virtualNetworks", choice)
-        for subnet in network["properties"]["subnets"]
-    )
+    return all(value(subnet["properties"], path) is not None for subnet in of_type(SUBNETS, choice))
 
 
 def endpoint_subnet_is_closed(choice):
     return all(
-        any(subnet["properties"]["defaultOutboundAccess"] is False for subnet in network["properties"]["subnets"])
-        for network in of_type("Microsoft.Network/virtualNetworks", choice)
+        each["properties"]["defaultOutboundAccess"] is False
+        for each in of_type(SUBNETS, choice)
+        if each["name"].endswith("/endpoints")
     )
 
 
@@ -175,6 +172,7 @@ def makes_none(*kinds):
 
 
 LOGS, NETWORKS = "Microsoft.OperationalInsights/workspaces", "Microsoft.Network/virtualNetworks"
+SUBNETS = f"{NETWORKS}/subnets"
 
 GIVEN = {
     "Log Analytics with": ("watched-elsewhere", "base", makes_none(LOGS)),
