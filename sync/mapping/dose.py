@@ -30,6 +30,7 @@ from sync.mapping.content import (
 from sync.mapping.dose_events import build_events
 from sync.mapping.observers import device_of
 from sync.mapping.source import Source
+from sync.mapping.statuses import lacks_content
 from sync.mapping.terminology import IMAGING_CATEGORY, LOINC, RADIATION_DOSE_IDENTIFIER
 from sync.mapping.timestamps import instant, instant_key
 from sync.model import Attributes, Resource
@@ -63,7 +64,7 @@ def build_dose(source: Source) -> Sequence[Resource]:
     """
     root = source.attributes
     totals = [total for item in children(root) for total in _totals(item, source)]
-    partial = (first_text(root, "CompletionFlag") or "").strip().upper() == "PARTIAL"
+    partial = lacks_content(source) or (first_text(root, "CompletionFlag") or "").strip().upper() == "PARTIAL"
     shared = {
         "basedOn": source.based_on,
         "partOf": [source.study],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.dicom.attributes import first_text, items
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, first_text, items, walk
 from sync.mapping.source import Source
 from sync.mapping.values import code, first, uid
 
@@ -22,13 +22,17 @@ def predecessors(source: Source) -> list[str]:
 _PREDECESSORS = "PredecessorDocumentsSequence"
 
 
-def _lacks_content(source: Source) -> bool:
-    """Whether the reader left words of the document out: what lacks a finding must not be called final."""
-    return any(
-        (finding.keyword == "TextValue" and finding.code == "value.too_long")
-        or (finding.keyword == "ContentSequence" and finding.code.startswith("content."))
-        for finding in source.record.findings
-    )
+_OF_CONTENT = frozenset(row.keyword for row in walk((CONTENT,))) - {
+    row.keyword for row in walk(EXTRACTED_OF_DOCUMENTS) if row.keyword != "ConceptNameCodeSequence"
+}
+"""What only a document's content has; and its title, which is content as well."""
+_LEFT_OUT = frozenset({"omitted", "instance only"})
+"""What a reader did to a value, or to the whole tree, that it could not read."""
+
+
+def lacks_content(source: Source) -> bool:
+    """Whether the reader left parts of the document out: what lacks a finding must not be called final."""
+    return any(finding.keyword in _OF_CONTENT and finding.action in _LEFT_OUT for finding in source.record.findings)
 
 
 def document_status(source: Source) -> str:
@@ -40,13 +44,13 @@ def document_status(source: Source) -> str:
     str
         ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what a person has verified, or
         what its author calls final, is final; in place of an earlier document it is ``amended``. A document of which
-        the reader left words out is ``partial``.
+        the reader left parts out is ``partial``.
     """
     completion, verification, preliminary = (
         (code(first(source.attributes, keyword, source.findings), keyword, source.findings) or "").upper()
         for keyword in ("CompletionFlag", "VerificationFlag", "PreliminaryFlag")
     )
-    if completion == "PARTIAL" or _lacks_content(source):
+    if completion == "PARTIAL" or lacks_content(source):
         return "partial"
     if preliminary == "PRELIMINARY":
         return "preliminary"

@@ -252,6 +252,7 @@ class _Reader(Values):
             return text
         if chr(ESCAPE) in text:
             text = unescape(text, delimiters_of(vr))
+            self.spoil(row.keyword)
         text = readable(text)
         if REPLACEMENT in text:
             self.find(row.keyword, UNDECODABLE)
@@ -333,8 +334,9 @@ def _uid(dataset: Mapping[str, Any], tag: int) -> str:
     if not isinstance(element, Mapping):
         return ""
     value = next((part for key, part in element.items() if str(key).lower() == "value"), None)
-    first = value[0] if isinstance(value, list) and value else value
-    return first.strip(PADDING) if isinstance(first, str) else ""
+    parts: list[Any] = value if isinstance(value, list) else [value]
+    # Several values are none that can be used, as in a file: the first alone would be the UID of something else.
+    return "\\".join(parts).strip(PADDING) if all(isinstance(part, str) for part in parts) else ""
 
 
 def _text(value: Any) -> str | None:

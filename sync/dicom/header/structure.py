@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
-from pydicom.datadict import dictionary_has_tag
+from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 
 from sync.config import HeaderLimits
 from sync.errors import HeaderLimit
@@ -34,6 +34,7 @@ _DELIMITERS = 0xFFFE
 _IN_ITEM = ITEM - 1
 _LITTLE_DELIMITERS = b"\xfe\xff"
 _UID_CHARACTERS = b"0123456789."
+_FIRST_OF_BLOCKS = 0x1000
 _ITEM_ENDS = frozenset({ITEM_DELIMITER, SEQUENCE_DELIMITER})
 
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -121,6 +122,11 @@ def items_encoding(data: bytes, position: int, declared: Encoding) -> Encoding:
     if declared.big_endian and data[position : position + 2] == _LITTLE_DELIMITERS:
         return EXPLICIT_LITTLE
     return declared
+
+
+def _is_private(tag: int, header: bytes) -> bool:
+    """Whether a tag that two digits or dots begin can be a vendor's: its element belongs to a block (PS3.5 7.8)."""
+    return bool(tag >> 16 & 1 and tag & 0xFFFF >= _FIRST_OF_BLOCKS and header[2:4].strip(_UID_CHARACTERS))
 
 
 class ElementWalk:
@@ -289,6 +295,8 @@ class ElementWalk:
                 raise Malformed
             inner = encoding_at(data, position, encoding, in_item=True)
             spans, ended_by, position = self.dataset(position, end, inner, tags)
+            if ended_by == NO_TAG and data[position:end].strip(b"\0"):
+                raise Malformed  # the last value is longer than its length says, or no element follows it
             parsed.append((spans, inner))
             if length != UNDEFINED:
                 position = end
@@ -305,8 +313,11 @@ class ElementWalk:
         header = self._data[position : position + 8]
         if tag == ITEM or not header.strip(_UID_CHARACTERS):
             raise Damaged
-        is_known = vr in SHORT_VRS or vr in LONG_VRS or dictionary_has_tag(tag)
-        if not is_known and self._size is not None and end > self._size:
+        if vr in SHORT_VRS or vr in LONG_VRS or dictionary_has_tag(tag) or repeater_has_tag(tag):
+            return
+        if not header[:2].strip(_UID_CHARACTERS) and not _is_private(tag, header):
+            raise Damaged
+        if self._size is not None and end > self._size:
             raise Damaged
 
     def _expect_same(self, span: ByteSpan, start: int, stop: int) -> None:

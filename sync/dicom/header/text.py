@@ -48,12 +48,14 @@ class Charset:
     """
     The character sets of one data set, as Python codecs, the initial one first.
 
-    ``flaw`` is what the term itself suffers from; ``declared`` is false when there was none.
+    ``flaw`` is what the term itself suffers from; ``declared`` is false when there was none; ``extended`` says that
+    escape sequences may occur (PS3.5 6.1.2.4).
     """
 
     codecs: tuple[str, ...] = (default_encoding,)
     declared: bool = False
     flaw: Flaw | None = None
+    extended: bool = False
 
     @classmethod
     @lru_cache(maxsize=256)
@@ -76,7 +78,8 @@ class Charset:
         if terms[0] in STAND_ALONE_ENCODINGS:
             del codecs[1:]
         flaw = None if all(decoders) else ("charset.unknown", "read-as-latin-1")
-        return cls(tuple(codecs), declared=any(terms), flaw=flaw)
+        extended = terms[0] not in STAND_ALONE_ENCODINGS and (len(codecs) > 1 or "2022" in terms[0])
+        return cls(tuple(codecs), declared=any(terms), flaw=flaw, extended=extended)
 
     @property
     def trusted(self) -> bool:

@@ -315,7 +315,7 @@ class Reader(Values):
         text, flaw = charset.decode(raw, delimiters_of(vr))
         if flaw:
             self.find(row.keyword, flaw)
-        elif not charset.trusted and not raw.isascii():
+        elif (not charset.trusted and not raw.isascii()) or (ESCAPE in raw and not charset.extended):
             self.spoil(row.keyword)
         return text
 

@@ -1,10 +1,13 @@
 """What reports make: doses, measurements, diagnostic reports."""
 
+from io import BytesIO
+
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from sync.config import HeaderLimits, MappingSettings
-from sync.dicom.header import parse_header
+from sync.dicom.header import parse_header, read_json
 from sync.mapping.imaging_study import build_study
 from sync.mapping.ownership import DERIVED_ELEMENTS
 from sync.mapping.resource import derived_id
@@ -312,6 +315,45 @@ def test_a_report_whose_words_were_left_out_is_not_final():
     [report] = made(long, "DiagnosticReport")
     assert report["status"] == "partial"
     assert "value.too_long" in codes(long)
+
+
+def _with_a_finding_elsewhere(tree, kind):
+    """Let a service keep the text of a report, or what holds it, apart from its metadata, or send nonsense."""
+    spoiled = tree["0040A730"]["Value"][0]["0040A730"]
+    if kind == "text elsewhere":
+        spoiled["Value"][0]["0040A160"] = {"vr": "UT", "BulkDataURI": "https://dicom.example/bulk/1"}
+    elif kind == "text of another kind":
+        spoiled["Value"][0]["0040A160"] = {"vr": "FD", "Value": [1.5]}
+    else:
+        spoiled["Value"] = ["no item"]
+    return tree
+
+
+@pytest.mark.parametrize("kind", ["text elsewhere", "text of another kind", "no items"])
+def test_whatever_is_lost_of_a_report_it_is_not_final(kind):
+    said = text(code("121071", "DCM", "Finding"), "a mass")
+    data = r.report(r.BASIC, code("11528-7", "LN"), container(code("121070", "DCM", "Findings"), said))
+    tree = dcmread(BytesIO(data)).to_json_dict() | {
+        "0040A491": {"vr": "CS", "Value": ["COMPLETE"]},
+        "0040A493": {"vr": "CS", "Value": ["VERIFIED"]},
+    }
+    assert [each["status"] for each in of_json(tree, "DiagnosticReport")] == ["final"]
+    assert [each["status"] for each in of_json(_with_a_finding_elsewhere(tree, kind), "DiagnosticReport")] == [
+        "partial"
+    ]
+
+
+def of_json(tree, kind):
+    record = read_json(tree)
+    row = LedgerRow(object_key=ObjectKey("a", "1"), record=record, order="")
+    return [each for each in build_study(record.study, [row], SETTINGS).derived if each["resourceType"] == kind]
+
+
+def test_a_dose_report_of_which_an_event_is_lost_is_preliminary():
+    tree = dcmread(BytesIO(r.ct_dose())).to_json_dict()
+    assert [each["status"] for each in of_json(tree, "Observation")][-1] == "final"
+    tree["0040A730"]["Value"].append({"0040A730": {"vr": "SQ", "Value": ["no item"]}})
+    assert {each["status"] for each in of_json(tree, "Observation")} == {"preliminary"}
 
 
 def test_an_observation_has_its_own_uid_and_time_where_it_states_them():

@@ -6,7 +6,9 @@ from struct import pack
 
 import pytest
 
+from sync.config import HeaderLimits
 from sync.dicom.attributes import first_text, items
+from sync.dicom.header import parse_header
 from sync.errors import DamagedHeader, UnreadableObject
 from sync.model import InstanceRecord
 from tests.headers import BIG_ENDIAN, IMPLICIT, PIXELS, SERIES, SOP, STUDY, dicom_file, element, identity
@@ -37,6 +39,21 @@ class TestLengthsThatLie:
         dataset += element(0x00200011, "IS", "1", **form) + PIXELS
         with pytest.raises(DamagedHeader):
             parse(dicom_file(dataset, IMPLICIT if form else None))
+
+    @pytest.mark.parametrize("by", [2, 4, 6])
+    @pytest.mark.parametrize("form", [{}, {"implicit": True}])
+    def test_nor_is_one_of_a_large_object_that_could_hold_what_follows(self, by, form):
+        dataset = uid(0x00080018, SOP, **form) + uid(0x0020000D, STUDY, **form) + shortened(0x0020000E, by, **form)
+        dataset += element(0x00200010, "SH", "1 ", **form) + element(0x00200011, "IS", "1", **form)
+        data = dicom_file(dataset + PIXELS, IMPLICIT if form else None)
+        with pytest.raises(DamagedHeader):
+            parse_header(data, size=2**32, limits=HeaderLimits())
+
+    @pytest.mark.parametrize("tag", [0x31091010, 0x31091001, 0x50000010, 0x60000010, 0x30060002])
+    @pytest.mark.parametrize("form", [{}, {"implicit": True}])
+    def test_what_can_follow_the_header_is_no_damage(self, tag, form):
+        dataset = identity(**form) + element(tag, "UN", b"1234", **form)
+        assert isinstance(parse(dicom_file(dataset, IMPLICIT if form else None)), InstanceRecord)
 
     @pytest.mark.parametrize("tag", [0x00080018, 0x0020000D])
     def test_neither_is_another_shortened_uid(self, tag):

@@ -96,7 +96,8 @@ def test_the_address_wins_over_the_metadata():
 
 @pytest.mark.parametrize("tag", list(UIDS))
 def test_an_instance_without_a_uid_is_none(tag):
-    for element in (None, {}, {"Value": []}, {"Value": [None]}, {"Value": ["no uid"]}, 5, {"Value": [{}]}):
+    several = {"Value": ["1.2", "3.4"]}
+    for element in (None, {}, {"Value": []}, {"Value": [None]}, {"Value": ["no uid"]}, several, 5, {"Value": [{}]}):
         with pytest.raises(MissingIdentity):
             read_json({**UIDS, tag: element})
 
