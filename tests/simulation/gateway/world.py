@@ -113,6 +113,9 @@ class Message:
 class GatewayWorld:
     """Everything real but for the sockets, the tables and the queues."""
 
+    every = 60.0
+    """Seconds between two runs of the timers."""
+
     def __init__(
         self,
         seed: int,
@@ -131,6 +134,8 @@ class GatewayWorld:
         self.gateways = {name: Gateway(self.rng, only.get(name, lies), lies=False) for name, lies in LIES.items()}
         self.crashes = crashes
         self.messages: list[Message] = []
+        self.leased: list[Message] = []
+        """Messages that are being delivered."""
         self._running: set[asyncio.Task[Any]] = set()
         self._connect()
 
@@ -150,11 +155,15 @@ class GatewayWorld:
     def process(self) -> Services:
         """Start a process; the connections outlive it."""
         ports = {name: port for name, port in ports_of(self.store).items() if name != "clock"}
-        ports |= {name: Behind(ports[name], self.gateways["state"]) for name in _STATE}
-        ports |= {name: Behind(ports[name], self.gateways["queues"]) for name in ("study_queue", "object_queue")}
+        ports |= {name: self.behind(ports[name], "state") for name in _STATE}
+        ports |= {name: self.behind(ports[name], "queues") for name in ("study_queue", "object_queue")}
         known = {each.name for each in fields(Services)}
         given = {name: port for name, port in ports.items() if name in known}
         return Services(settings=SETTINGS, clock=self.clock, **{**given, "fhir": self.fhir, "objects": self.blobs})
+
+    def behind(self, port: Any, gateway: str) -> Any:
+        """Return a port of the state as a process sees it."""
+        return Behind(port, self.gateways[gateway])
 
     @property
     def now(self) -> float:
@@ -208,12 +217,16 @@ class GatewayWorld:
             self._collect()
             self._deliver()
             if self.now >= timer:
-                timer = self.now + 60
-                self._start("sweep", handlers.sweep(self.process()))
-                self._start("reconcile", reconcile(self.process(), self.blobs))
+                timer = self.now + self.every
+                self.timers()
             if self._running and self.rng.random() < self.crashes:
                 self.rng.choice(sorted(self._running, key=lambda task: task.get_name())).cancel()
             await asyncio.sleep(self.rng.choice((0.1, 2, 10)))
+
+    def timers(self) -> None:
+        """Start what the host's timers start."""
+        self.start("sweep", handlers.sweep(self.process()))
+        self.start("reconcile", reconcile(self.process(), self.blobs))
 
     def _collect(self) -> None:
         """Take what our own queues hold; a host reads none while storage does not answer."""
@@ -232,7 +245,8 @@ class GatewayWorld:
             return
         for message in [each for each in self.messages if each.visible <= self.now][:8]:
             self.messages.remove(message)
-            self._start(message.queue, self._attempt(message), message)
+            self.leased.append(message)
+            self.start(message.queue, self._attempt(message), message)
 
     async def _attempt(self, message: Message) -> None:
         queue, text, attempt = message.queue, message.text, message.attempt
@@ -270,12 +284,14 @@ class GatewayWorld:
         attempt = MOST_DELIVERIES + 1 if poison else 1
         self.messages.append(Message(kept, text, self.now + delay, attempt))
 
-    def _start(self, name: str, work: Coroutine[Any, Any, Any], message: Message | None = None) -> None:
+    def start(self, name: str, work: Coroutine[Any, Any, Any], message: Message | None = None) -> None:
         began = self.now
 
         def ended(task: asyncio.Task[Any]) -> None:
             work.close()  # of one that was killed before it began
             self._running.discard(task)
+            if message is not None:
+                self.leased.remove(message)
             if (took := self.now - began) > BUDGET:
                 self.wrong.append(f"{name} took {took:.0f} s")
             failure = asyncio.CancelledError() if task.cancelled() else task.exception()

@@ -1,0 +1,50 @@
+"""An outage that lasts longer than the threshold of its alert is told, whatever the gateway says; once over, not."""
+
+import os
+from unittest.mock import patch
+
+import pytest
+
+from sync.monitoring.alerts import watch
+from tests.simulation.gateway.alerted import told
+from tests.simulation.gateway.lies import LIES
+from tests.simulation.mutants import apart
+
+FEW = {
+    "fhir": ("404 page", "429", "half"),
+    "blobs": ("404 bare", "short"),
+    "state": ("502 page",),
+    "queues": ("reset after",),
+}
+"""The ways that take other paths; all of them in a long run."""
+
+CHOSEN = LIES if int(os.environ.get("SIMULATION_SCHEDULES", "2000")) > 2000 else FEW
+
+
+@pytest.mark.parametrize(("service", "lie"), [(service, lie) for service, lies in CHOSEN.items() for lie in lies])
+def test_every_outage_is_told_within_its_threshold_and_cleared_when_it_is_over(service, lie):
+    assert told(service, lie) == []
+
+
+MUTANTS = {
+    "the age of the oldest outstanding study tells": (
+        "DIRTY_AGE.name: counts.dirty_age",
+        "DIRTY_AGE.name: 0.0",
+        "fhir",
+    ),
+    "runs of a phase that fail add up": ('if outcome == "failed":', 'if outcome == "never":', "blobs"),
+    "an app that could not evaluate says so afterwards": (
+        "stopped = stopped_for(counts, runs=not outside)",
+        "stopped = 0.0",
+        "state",
+    ),
+    "an alert is cleared when its cause is over": ("    if value > threshold * RELEASE:\n", "    if True:\n", "queues"),
+}
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_an_evaluation_without_this_rule_is_caught(rule):
+    old, new, service = MUTANTS[rule]
+    changed = apart("sync.monitoring.alerts.evaluation", (old, new), rule=rule)
+    with patch.object(watch, "evaluate_alerts", changed.evaluate_alerts):
+        assert told(service, FEW[service][0]) != []
