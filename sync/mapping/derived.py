@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sync.config import MappingSettings
-from sync.dicom.attributes import ENCAPSULATED_CDA, ENCAPSULATED_MODELS, ENCAPSULATED_PDF, REPORT_CLASSES
+from sync.dicom.attributes import ENCAPSULATED_CDA, ENCAPSULATED_MODELS, ENCAPSULATED_PDF, KEY_OBJECTS, REPORT_CLASSES
 from sync.errors import InvalidResource
 from sync.mapping.content import is_named
 from sync.mapping.dose import DOSE_REPORTS, build_dose
@@ -72,6 +72,16 @@ _BUILDERS: Mapping[str, _Builder] = {
 """By SOP class; instances of all others make nothing of their own."""
 
 
+_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
+"""Arc of structured documents; of one that is newer than this table nothing is read either."""
+
+
+def _builder_of(sop_class: str) -> _Builder | None:
+    if sop_class in _BUILDERS or sop_class == KEY_OBJECTS:
+        return _BUILDERS.get(sop_class)
+    return _note_unread if sop_class.startswith(_DOCUMENTS) else None
+
+
 def build_derived(
     imaging_study: Resource, instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings
 ) -> tuple[Resource, ...]:
@@ -87,7 +97,7 @@ def build_derived(
     """
     resources: list[Resource] = []
     for record in instances:
-        builder = _BUILDERS.get(_sop_class(record))
+        builder = _builder_of(_sop_class(record))
         if builder is not None:
             source = Source(record=record, imaging_study=imaging_study, settings=settings, findings=findings)
             resources += _built(builder, source)

@@ -119,7 +119,9 @@ def patient_identifier(
 
 
 def _is_placeholder(value: str, settings: MappingSettings) -> bool:
-    """Whether a Patient ID stands for none: everyone without a number would become one person."""
+    """Whether a Patient ID stands for none, as one of signs alone does: all without a number would be one person."""
+    if not any(character.isalnum() for character in value):
+        return True
     placeholders = {placeholder.upper() for placeholder in settings.placeholder_patient_ids}
     return value.upper() in placeholders or ("0" in placeholders and not value.strip("0"))
 

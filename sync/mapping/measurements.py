@@ -109,22 +109,27 @@ def _groups(root: Attributes, general: _Setting, source: Source) -> list[tuple[A
     """
     Containers of measurements, 0..n, each with what holds for it; what is not in a group counts as one.
 
-    Those of TID 1500 come first, then those of other templates, wherever they stand: echo, vascular, obstetric.
+    Those of TID 1500 come first, then those of other templates, wherever they stand: echo, vascular, obstetric. Last
+    comes the report itself, if it holds numbers that are in no container.
     """
     holders = [holder for holder in children(root) if is_named(holder, _MEASUREMENTS, _EVALUATIONS)]
     inner = [group for holder in holders for group in named(holder, _GROUP)]
     loose = [holder for holder in holders if any(kind(each) in ("NUM", "CODE", "TEXT") for each in children(holder))]
     known = {id(group) for group in (*inner, *loose)}
     others = [(group, setting) for group, setting in _elsewhere(root, general, source) if id(group) not in known]
-    return [*((group, general) for group in (*inner, *loose)), *others]
+    own = [(root, general)] if _holds_numbers(root) else []
+    return [*((group, general) for group in (*inner, *loose)), *others, *own]
+
+
+def _holds_numbers(holder: Attributes) -> bool:
+    return any(kind(item) == "NUM" and relation(item) in ("CONTAINS", "") for item in children(holder))
 
 
 def _elsewhere(holder: Attributes, setting: _Setting, source: Source) -> Iterator[tuple[Attributes, _Setting]]:
     """Every group below, and every container that holds numbers, but for descriptions of the images."""
     for item in children(holder):
         if kind(item) == "CONTAINER" and not is_named(item, _IMAGE_LIBRARY):
-            numbers = any(kind(each) == "NUM" and relation(each) in ("CONTAINS", "") for each in children(item))
-            if numbers or is_named(item, _GROUP):
+            if _holds_numbers(item) or is_named(item, _GROUP):
                 yield item, setting
             yield from _elsewhere(item, setting.of(item, source), source)
 

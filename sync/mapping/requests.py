@@ -90,17 +90,27 @@ def procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findin
     """
     ``ImagingStudy.procedureCode``: every procedure of every series, each once; the majority's come first.
 
-    What was performed (0008,1032), because R4 asks for that; where no series says it, what was requested (0032,1064),
-    of the data set and of its requests.
+    What was performed (0008,1032), because R4 asks for that; for an accession number of which no series says it, what
+    was requested (0032,1064), of the data set and of its requests.
     """
     performed = [witnesses.majority(_PERFORMED_PROCEDURE), *witnesses.distinct(_PERFORMED_PROCEDURE)]
-    found = _procedures(performed, _PERFORMED_PROCEDURE, settings, findings)
-    if found:
-        return found
-    requested = [
-        witnesses.majority(_REQUESTED_PROCEDURE), *witnesses.distinct(_REQUESTED_PROCEDURE), *_requests(witnesses)
-    ]  # fmt: skip
-    return _procedures(requested, _REQUESTED_PROCEDURE, settings, findings)
+    stated = witnesses.distinct(_ACCESSION.keyword, _PERFORMED_PROCEDURE, _REQUESTED_PROCEDURE, *_SEQUENCES)
+    answered = {_accession(said) for said in stated if items(said, _PERFORMED_PROCEDURE)}
+    open_orders = [said for said in stated if not answered or _accession(said) not in answered | {_NO_ACCESSION}]
+    majority = witnesses.majority(_REQUESTED_PROCEDURE) if not answered else {}
+    requested = [majority, *open_orders, *(item for said in open_orders for item in _requests_of(said))]
+    found = [
+        *_procedures(performed, _PERFORMED_PROCEDURE, settings, findings),
+        *_procedures(requested, _REQUESTED_PROCEDURE, settings, findings),
+    ]
+    return [procedure for place, procedure in enumerate(found) if procedure not in found[:place]]
+
+
+def _accession(said: Attributes) -> bytes:
+    return canonical(list(said.get(_ACCESSION.keyword) or ()))
+
+
+_NO_ACCESSION = canonical([])
 
 
 def _procedures(
@@ -140,6 +150,10 @@ def _requested_for(item: Attributes, settings: MappingSettings, findings: Findin
 
 def _requests(witnesses: Witnesses) -> Iterable[Attributes]:
     return (item for keyword in _SEQUENCES for stated in witnesses.distinct(keyword) for item in items(stated, keyword))
+
+
+def _requests_of(said: Attributes) -> Iterable[Attributes]:
+    return (item for keyword in _SEQUENCES for item in items(said, keyword))
 
 
 def _numbers(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:

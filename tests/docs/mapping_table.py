@@ -106,7 +106,7 @@ STUDY = (
     Row(
         "RequestedProcedureCodeSequence",
         ("ImagingStudy.procedureCode",),
-        "only where no series says what was performed",
+        "only for an accession number of which no series says what was performed",
     ),
     Row("ReasonForPerformedProcedureCodeSequence", ("ImagingStudy.reasonCode",), "each once over all instances"),
     Row("PerformedLocation", ("ImagingStudy.location",), "display only; the first of this, department, institution"),
@@ -275,7 +275,11 @@ MACROS = (
                 ("basedOn.identifier.system",),
                 "see *Issuers*; without any `DICOM_SYNC_FILLER_SYSTEM`",
             ),
-            Row("RequestedProcedureCodeSequence", ("procedureCode",), "where no series says what was performed"),
+            Row(
+                "RequestedProcedureCodeSequence",
+                ("procedureCode",),
+                "for an accession number of which no series says what was performed",
+            ),
             Row("RequestedProcedureID", ("basedOn.identifier",), "if the request has none of the three numbers"),
             Row("ReasonForTheRequestedProcedure", ("reasonCode.text",), "of the one code beside it, else by itself"),
             Row("ReasonForRequestedProcedureCodeSequence", ("reasonCode",), "see *Codes*; each once"),

@@ -185,7 +185,7 @@ def test_the_offset_of_the_images_is_kept_for_a_time_of_birth_only():
     assert "TimezoneOffsetFromUTC" in claim(row(PatientBirthTime=["0415"])).attributes
 
 
-@pytest.mark.parametrize("placeholder", ["UNKNOWN", "anonymous", "0", "00000", " N/A "])
+@pytest.mark.parametrize("placeholder", ["UNKNOWN", "anonymous", "0", "00000", " N/A ", "?", "--", "^", "."])
 def test_a_placeholder_joins_no_two_people(placeholder):
     other = StudyRef(study_instance_uid="1.2.3")
     one = claim_patient(STUDY, [row(PatientID=[placeholder])], SETTINGS)

@@ -349,6 +349,20 @@ def of_json(tree, kind):
     return [each for each in build_study(record.study, [row], SETTINGS).derived if each["resourceType"] == kind]
 
 
+def test_numbers_of_a_report_that_are_in_no_container_are_measurements():
+    size = number(code("11820-8", "LN", "BPD"), "51", "mm")
+    bare = r.report(r.ENHANCED, code("18748-4", "LN"), size, text(code("121071", "DCM", "Finding"), "normal"))
+    [made_of_it] = made(bare)
+    assert made_of_it["valueQuantity"]["value"] == 51
+    [report] = made(bare, "DiagnosticReport")
+    assert {"reference": f"Observation/{made_of_it['id']}"} in report["result"]
+
+
+def test_a_structured_document_of_a_class_that_is_not_known_is_told():
+    assert "content.not_read" in codes(r.report("1.2.840.10008.5.1.4.1.1.88.99", code("1", "99X")))
+    assert "content.not_read" not in codes(r.report("1.2.840.10008.5.1.4.1.1.88.59", code("113000")))
+
+
 def test_a_dose_report_of_which_an_event_is_lost_is_preliminary():
     tree = dcmread(BytesIO(r.ct_dose())).to_json_dict()
     assert [each["status"] for each in of_json(tree, "Observation")][-1] == "final"

@@ -117,3 +117,23 @@ def test_empty_items_are_no_requests_and_no_reasons():
     made = study_of(row(RequestAttributesSequence=[{}, empty], without=("AccessionNumber",)))
     assert "basedOn" not in made
     assert "reasonCode" not in made
+
+
+def _procedure(value):
+    return {"CodeValue": [value], "CodingSchemeDesignator": ["LN"], "CodeMeaning": [value]}
+
+
+def _procedures_of(*rows):
+    return [each["coding"][0]["code"] for each in study_of(*rows).get("procedureCode", [])]
+
+
+def test_an_order_for_which_no_series_says_what_was_performed_has_what_was_requested():
+    done = row(1, series="1.2.1", AccessionNumber=["A"], ProcedureCodeSequence=[_procedure("done")])
+    same = row(2, series="1.2.2", AccessionNumber=["A"], RequestedProcedureCodeSequence=[_procedure("asked")])
+    item = {"AccessionNumber": ["B"], "RequestedProcedureCodeSequence": [_procedure("further")]}
+    other = row(3, series="1.2.3", AccessionNumber=["B"], RequestAttributesSequence=[item])
+    nameless = row(4, series="1.2.4", without=("AccessionNumber",), RequestAttributesSequence=[item])
+    assert _procedures_of(done, same) == ["done"]
+    assert _procedures_of(done, nameless) == ["done"]
+    assert _procedures_of(nameless) == ["further"]
+    assert _procedures_of(other, same, done) == _procedures_of(done, same, other) == ["done", "further"]
