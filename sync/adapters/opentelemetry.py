@@ -26,8 +26,6 @@ from typing import Any
 from uuid import uuid4
 
 from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -225,6 +223,10 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
 
 def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
     """OTLP over HTTP, protobuf. Source: OTLP exporter specification, "Endpoint URLs for OTLP/HTTP"."""
+    # Here, so that one exporter that cannot be loaded does not take the other along.
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
     root = endpoint.rstrip("/")
     metrics_at = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or f"{root}/v1/metrics"
     traces_at = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{root}/v1/traces"

@@ -232,6 +232,23 @@ def test_an_address_that_is_none_is_logged_by_name_and_disturbs_nothing(caplog):
     assert "secret-nonsense" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        ("azure.monitor.opentelemetry.exporter", "APPLICATIONINSIGHTS_CONNECTION_STRING"),
+        ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ],
+)
+async def test_an_exporter_that_cannot_be_loaded_does_not_take_the_other_along(module, named, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, module, None)
+    with collecting() as collector:
+        exports = exporting(settings(otlp_endpoint=collector.url, insights_connection=collector.connection_string))
+        assert exports is not None
+        assert f"{named}: nothing is exported there (ModuleNotFoundError)" in caplog.text
+        assert caplog.text.count("nothing is exported there") == 1
+        await exports.close()
+
+
 def test_names_from_the_environment_win(monkeypatch):
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "imaging")
