@@ -15,9 +15,9 @@ from sync.dicom.inspect import inspect_object
 from sync.dicom.instance_names import instance_partitions, possible_refs
 from sync.dicom.listing import held_objects
 from sync.errors import ForeignSource, NothingStored, PermanentError, SourceGone, StoreConflict, StudyUnlisted
-from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Stored, StudyRef
-from sync.pipeline import ingest
-from sync.ports import Ingest, InstanceSource
+from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Projected, Stored, StudyRef
+from sync.pipeline import ingest, project_study
+from sync.ports import Ingest, InstanceSource, Project
 from sync.protocol.dead_letters import dead_letter_object
 
 
@@ -162,3 +162,16 @@ async def reinspect(ref: ObjectRef, s: Ingest) -> None:
         await ingest(change, s, redelivered=True)
     except PermanentError as refusal:
         await dead_letter_object(change, refusal, s)
+
+
+async def project_again(study: StudyRef, s: Project) -> Projected:
+    """
+    Project a study, trusting no record of FHIR, as one of the projections that a process runs at once. Idempotent.
+
+    Raises
+    ------
+    TransientError
+        FHIR or storage did not answer; the study stays dirty.
+    """
+    async with s.caches.projecting(s.settings.fhir_concurrency):
+        return await project_study(study, s, redelivered=True)

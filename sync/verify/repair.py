@@ -16,12 +16,11 @@ from dataclasses import dataclass, replace
 from sync.dicom.inspect import inspect_object
 from sync.errors import SourceUnavailable
 from sync.model import Drift, DriftKind, ObjectKey, ObjectRef, Projected, StudyRef
-from sync.pipeline import project_study
 from sync.ports import Deliver, Project
 from sync.projection.deletion import delete_unreferenced
 from sync.projection.patient import leave_patient
 from sync.protocol.removals import may_remove
-from sync.verify.objects import find_objects, names_in_services, reinspect
+from sync.verify.objects import find_objects, names_in_services, project_again, reinspect
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
@@ -66,7 +65,7 @@ async def repair_study(
     """
     await s.dirty.mark(study, s.clock.now())
     await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s, listed=listed)
-    await project_study(study, s, redelivered=True)
+    await project_again(study, s)
     for drift in drifts:
         double = drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE
         if double and budget.take() and await may_remove(drift.resource, s):
@@ -106,7 +105,7 @@ async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver, *
         await reinspect(ref, s)
         now = await s.locators.read(ref)
         if now is not None and now.value.study is not None and now.value.study != study:
-            await project_study(now.value.study, s, redelivered=True)
+            await project_again(now.value.study, s)
 
 
 async def _is_there(ref: ObjectRef, s: Deliver) -> bool | None:
@@ -134,7 +133,7 @@ async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Dri
     resource_type, _, resource_id = drift.resource.partition("/")
     if study is not None:
         await s.dirty.mark(study, s.clock.now())
-        if await project_study(study, s, redelivered=True) is Projected.DEAD_LETTERED:
+        if await project_again(study, s) is Projected.DEAD_LETTERED:
             return drift
     elif not await may_remove(drift.resource, s):
         return drift

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from sync.events import object_message
 from sync.model import Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
-from sync.pipeline import project_study
 from sync.ports import Deliver, Ingest
-from sync.verify.objects import is_same_record, object_address, reinspect
+from sync.verify.objects import is_same_record, object_address, project_again, reinspect
 
 GRACE = 300.0
 """
@@ -78,7 +77,7 @@ async def repair_object(ref: ObjectRef, s: Deliver) -> None:
     await reinspect(ref, s)
     after = await s.locators.read(ref)
     for study in sorted(_studies(before.value if before else None) | _studies(after.value if after else None)):
-        await project_study(study, s, redelivered=True)
+        await project_again(study, s)
 
 
 def _studies(locator: Locator | None) -> frozenset[StudyRef]:

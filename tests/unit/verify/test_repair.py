@@ -1,9 +1,11 @@
 """A repair deletes no row of an object that may still be there."""
 
+import asyncio
+
 import pytest
 
 from sync.feeds import read_dicom_feed
-from sync.model import Drift, DriftKind
+from sync.model import Drift, DriftKind, StudyRef
 from sync.testing.dicom import id_of
 from sync.verify.repair import Budget, repair_study
 from sync.verify.studies import check_study
@@ -78,3 +80,20 @@ async def test_a_row_that_neither_locator_nor_uids_name_stays(w, monkeypatch):
     monkeypatch.setattr("sync.verify.objects.possible_refs", lambda *of: iter(()))
     await repair_without_locators(w)
     assert len(await rows(w)) == 2
+
+
+async def test_repairs_count_among_the_projections_that_a_process_runs_at_once(monkeypatch):
+    w = MemoryWorld()
+    running, most = 0, 0
+
+    async def counted(study, s, **_):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    monkeypatch.setattr("sync.verify.objects.project_study", counted)
+    several = [StudyRef(study_instance_uid=f"2.25.{n}") for n in range(1, 100)]
+    await asyncio.gather(*(repair_study(study, [], Budget(0), w.services) for study in several))
+    assert most == w.services.settings.fhir_concurrency
