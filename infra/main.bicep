@@ -224,7 +224,7 @@ param logRetention int = 30
 @description('GB a day that the workspace takes at most; -1: no limit. Beyond it alerts are blind until the next day.')
 param dailyCap int = -1
 
-@description('Whether audit logs of storage, FHIR and DICOM are kept. They hold names of blobs and identifiers of patients.')
+@description('Whether audit logs of storage, FHIR and DICOM that are made here are kept. They hold names of blobs and identifiers of patients.')
 param auditLogs bool = false
 
 @description('Resource id of the Log Analytics workspace that takes audit logs; empty: one of its own is made.')
