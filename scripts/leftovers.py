@@ -122,15 +122,28 @@ def _custom_roles(needed: Sequence[Mapping[str, str]], deployed: Mapping[str, An
     wanted = {each["role"] for each in needed}
     if not deployed.get("suffix"):
         return
-    for each in az("role", "definition", "list", "--custom-role-only", "true") or ():
-        name = each["roleName"]
+    for each in _roles_of_tenant(az):
+        name = each["properties"]["roleName"]
         if name.startswith(f"{OWN_ROLE} {deployed['suffix']}") and name not in wanted:
-            (scope, *_) = each["assignableScopes"]
+            (scope, *_) = each["properties"]["assignableScopes"]
             yield Leftover(
                 what=f"custom role {name}",
                 effect="nothing once it is assigned to no one; a tenant can hold 5,000 custom roles",
                 remove=("role", "definition", "delete", "--name", each["name"], "--scope", scope),
             )
+
+
+def _roles_of_tenant(az: Az) -> Sequence[Mapping[str, Any]]:
+    """
+    Return every custom role; ``az role definition list`` leaves out those of other groups.
+
+    Source: Azure, "Create or update Azure custom roles using the REST API", all custom role definitions in a tenant.
+    """
+    url = "/providers/Microsoft.Authorization/roleDefinitions"
+    which = ("api-version=2022-04-01", "$filter=type eq 'CustomRole'")
+    found = az("rest", "--method", "get", "--url", url, "--url-parameters", *which) or {}
+    roles: Sequence[Mapping[str, Any]] = found.get("value", ())
+    return roles
 
 
 def _operator_roles(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:

@@ -55,8 +55,8 @@ def azure_after(choice, *more, people=(), topics=(), assigned=None, defined=()):
             return topics
         if "--scope" in arguments:
             return people
-        if arguments[:2] == ("role", "definition"):
-            return defined
+        if arguments[0] == "rest":
+            return {"value": defined}
         if arguments[0] == "role":
             return (
                 [{"id": "/r/1", "scope": "/old/account", "roleDefinitionName": READER}]
@@ -154,7 +154,7 @@ def test_a_role_that_a_narrower_one_has_replaced_is_named_and_stays_until_the_na
 def test_the_role_of_a_former_workspace_is_removed_and_those_of_other_environments_stay():
     needed = [{"role": "DICOM-FHIR Sync abc-new", "scope": "/new/fhir", "principal": "function app"}]
     defined = [
-        {"name": name, "roleName": f"DICOM-FHIR Sync {name}", "assignableScopes": [f"/groups/{name}"]}
+        {"name": name, "properties": {"roleName": f"DICOM-FHIR Sync {name}", "assignableScopes": [f"/groups/{name}"]}}
         for name in ("abc", "abc-new", "abc-old", "xyz-old")
     ]
     found = list(leftovers(outputs("base"), needed, "me", azure_after("base", assigned=[], defined=defined)))
