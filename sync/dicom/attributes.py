@@ -319,10 +319,12 @@ SHARED_GROUPS = sequence("SharedFunctionalGroupsSequence", 0x52009229, (FRAME_AN
 FRAME_GROUPS = replace(sequence("PerFrameFunctionalGroupsSequence", 0x52009230, (FRAME_ANATOMY,)), distinct=True)
 """PS3.3 C.7.6.16.1.2, what frames say for themselves; read where `SHARED_GROUPS` do not hold the anatomy."""
 
-_ENHANCED = "2.1 2.2 4.1 4.3 4.4 6.2 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 77.1.5.4 128.1 130"
+_ENHANCED = (
+    "2.1 2.2 4.1 4.3 4.4 6.2 6.3 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 30 77.1.5.4 128.1 130"
+)
 ENHANCED_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{which}" for which in _ENHANCED.split())
 """
-Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56).
+Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56, A.75).
 
 Of these a reader goes on behind `LAST_TAG`, to `SHARED_GROUPS` and, if need be, `FRAME_GROUPS`.
 """

@@ -308,14 +308,15 @@ class ElementWalk:
         """
         Raise Damaged for what cannot be an element of the data set itself, though it stands where one must be.
 
-        So a value that was cut by its own length shows: a UID goes on in digits, and an item follows its sequence.
+        So a value that was cut by its own length shows: a UID goes on in digits, an item follows its sequence, and
+        what is unknown stands at an odd place, though lengths are even (PS3.5 7.1.1).
         """
         header = self._data[position : position + 8]
         if tag == ITEM or not header.strip(_UID_CHARACTERS):
             raise Damaged
         if vr in SHORT_VRS or vr in LONG_VRS or dictionary_has_tag(tag) or repeater_has_tag(tag):
             return
-        if not header[:2].strip(_UID_CHARACTERS) and not _is_private(tag, header):
+        if position % 2 or (not header[:2].strip(_UID_CHARACTERS) and not _is_private(tag, header)):
             raise Damaged
         if self._size is not None and end > self._size:
             raise Damaged

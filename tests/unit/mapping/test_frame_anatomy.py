@@ -14,7 +14,9 @@ from sync.model import LedgerRow, ObjectKey
 from tests.reports import code
 from tests.worlds import dicom
 
-ENHANCED_MR, TOMOSYNTHESIS, CT = (f"1.2.840.10008.5.1.4.1.1.{which}" for which in ("4.1", "13.1.3", "2"))
+ENHANCED_MR, TOMOSYNTHESIS, PARAMETRIC_MAP, CT = (
+    f"1.2.840.10008.5.1.4.1.1.{which}" for which in ("4.1", "13.1.3", "30", "2")
+)
 
 
 def image(sop_class=ENHANCED_MR, side="L", region="72696002", sop="2.25.100", **more):
@@ -31,7 +33,7 @@ def series_of(*files):
     return built.imaging_study["series"][0], {finding.code for finding in built.findings}
 
 
-@pytest.mark.parametrize("sop_class", [ENHANCED_MR, TOMOSYNTHESIS])
+@pytest.mark.parametrize("sop_class", [ENHANCED_MR, TOMOSYNTHESIS, PARAMETRIC_MAP])
 def test_region_and_side_of_all_frames_are_those_of_the_series(sop_class):
     series, _ = series_of(image(sop_class))
     assert series["bodySite"]["code"] == "72696002"

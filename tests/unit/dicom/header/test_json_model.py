@@ -8,7 +8,7 @@ import pytest
 
 from sync.adapters.http.dicom.web import parse_json
 from sync.config import HeaderLimits
-from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, IDENTITY, SHARED_GROUPS, walk
+from sync.dicom.attributes import CONTENT, EXTRACTED_OF_DOCUMENTS, FRAME_GROUPS, IDENTITY, SHARED_GROUPS, walk
 from sync.dicom.header import parse_header, read_json
 from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
@@ -33,7 +33,8 @@ def codes(record):
 
 def wanted(dataset):
     """Keep the elements that the table has: pydicom's writer stumbles over others."""
-    tags = {row.tag for row in (*EXTRACTED_OF_DOCUMENTS, *IDENTITY, SHARED_GROUPS, CONTENT)} | {0x00080005}
+    rows = (*EXTRACTED_OF_DOCUMENTS, *IDENTITY, SHARED_GROUPS, FRAME_GROUPS, CONTENT)
+    tags = {row.tag for row in rows} | {0x00080005}
     kept = pydicom.Dataset({tag: dataset[tag] for tag in dataset.keys() if int(tag) in tags})  # noqa: SIM118
     kept.decode()
     return kept
