@@ -12,6 +12,7 @@ error codes".
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,7 +123,10 @@ def is_garbled(problem: Exception) -> bool:
     if isinstance(problem, SyncError):
         return False
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(problem.__traceback__)]
-    return bool(modules) and modules[-1].partition(".")[0] in _LIBRARIES
+    packages = [module.partition(".")[0] for module in modules]
+    # A library may fail within what Python itself has, such as a codec: then it is the library's failure.
+    blamed = (each for each in reversed(packages) if each in _LIBRARIES or each not in sys.stdlib_module_names)
+    return next(blamed, "") in _LIBRARIES
 
 
 def place_of(problem: Exception) -> str:

@@ -148,3 +148,9 @@ async def test_what_is_stored_so_is_not_as_documented(store):
     with_feed(store, chunk([record("a", AT)])[:-5])
     with pytest.raises(FeedMalformed):
         await read_feed(store)
+
+
+async def test_a_list_in_another_coding_is_an_outage_though_it_fails_in_a_codec_of_python(store):
+    store.put(REF.name, dicom(), "dicom")
+    store.spoil = lambda _, answer: replace(answer, body=answer.body.decode().encode("utf-16"))
+    assert await outage(store.blobs.page("dicom")) == "source.garbled"

@@ -15,9 +15,9 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure.errors import etag_of, is_outage, state_errors
+from sync.adapters.azure.errors import GARBLED, etag_of, is_outage, state_errors
 from sync.adapters.azure.tables.rows import Entity
-from sync.errors import StoreConflict
+from sync.errors import StoreConflict, StoreUnavailable
 from sync.model import Stored
 
 T = TypeVar("T")
@@ -35,7 +35,14 @@ class Table:
         self.client = client
 
     async def read(self, partition: str, row: str, value_from: Callable[[Any], T]) -> Stored[T] | None:
-        """Return the value of a row, and its ETag; None only when there is no such row."""
+        """
+        Return the value of a row, and its ETag; None only when there is no such row.
+
+        Raises
+        ------
+        StoreUnavailable
+            The table did not answer, or what answered is not the row that was asked for.
+        """
         with state_errors():
             try:
                 entity = await self.client.get_entity(partition, row)
@@ -43,6 +50,8 @@ class Table:
                 if is_outage(problem):  # the table itself is not there
                     raise
                 return None
+        if (entity.get("PartitionKey"), entity.get("RowKey")) != (partition, row):
+            raise StoreUnavailable("the answer is not the row that was asked for", code="store.garbled", hint=GARBLED)
         return Stored(value_from(entity), etag_of(entity.metadata))
 
     async def upsert(self, row: Entity) -> None:
