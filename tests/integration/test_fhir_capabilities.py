@@ -1,7 +1,9 @@
 """What real FHIR servers say of themselves is understood, and lacks nothing that the sync uses."""
 
+import httpx
 import pytest
 
+from sync.adapters.http.fhir.capabilities import capabilities_in
 from sync.adapters.http.fhir.server import HttpFhirServer
 from sync.errors import FhirUnavailable
 from sync.telemetry.telemetry import Telemetry
@@ -24,3 +26,39 @@ async def test_a_server_of_something_else_is_not(azurite):
     with pytest.raises(FhirUnavailable):
         await server.capabilities()
     await server.aclose()
+
+
+def _without_transaction(rest):
+    rest["interaction"] = [each for each in rest.get("interaction", []) if each["code"] != "transaction"]
+
+
+def _without_patients(rest):
+    rest["resource"] = [each for each in rest["resource"] if each["type"] != "Patient"]
+
+
+def _without_versions(rest):
+    for each in rest["resource"]:
+        if each["type"] == "ImagingStudy":
+            each["versioning"] = "no-version"
+
+
+@pytest.mark.parametrize(
+    ("change", "lacking"),
+    [
+        (_without_transaction, {"transaction"}),
+        (_without_patients, {"Patient"}),
+        (_without_versions, {"ImagingStudy If-Match"}),
+    ],
+)
+async def test_a_server_that_claims_less_is_a_fhir_service_and_what_it_lacks_is_named(fhir_embedded, change, lacking):
+    async with httpx.AsyncClient(timeout=60) as client:
+        statement = (await client.get(f"{fhir_embedded}/metadata")).json()
+    before = set(capabilities_in(statement).lacks)
+    statement["software"] = {"name": "Another", "version": "3"}
+    change(statement["rest"][0])
+    other = httpx.MockTransport(lambda _: httpx.Response(200, json=statement))
+    server = HttpFhirServer("https://fhir.example/r4", telemetry=Telemetry(), transport=other)
+    found = await server.capabilities()
+    await server.aclose()
+    assert set(found.lacks) - before == lacking
+    assert found.says().startswith("Another 3, FHIR 4.0")
