@@ -51,6 +51,7 @@ STAYING: Mapping[str, str] = {
 ENDS: Mapping[str, int] = {
     "make demo": -signal.SIGINT,  # Ctrl-C ends make itself, when the demo has ended
     "python -m sync": 2,  # without a command it shows its help, as the next does
+    "python -m sync export": 2,  # it asks for a folder
     "python -m sync map": 2,
     "python -m sync replay": 2,  # it asks from when on
     "python -m sync dead-letters list": 1,  # there are some, in this world

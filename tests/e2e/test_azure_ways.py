@@ -30,7 +30,6 @@ SETTINGS = {
     "DICOM_SYNC_RECONCILE_REPAIR": "true",
     "DICOM_SYNC_DEAD_LETTER_AFTER_SECONDS": "20",
 }
-pytestmark = pytest.mark.timeout(900)
 PATIENTLY = 90.0
 """Seconds; most of what is waited for takes a few."""
 

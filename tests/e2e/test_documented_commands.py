@@ -251,7 +251,6 @@ async def set_alerts(world: World, alerts: list[Alert]) -> None:
         await running.close()
 
 
-@pytest.mark.timeout(900)  # all of it is typed for the first
 @pytest.mark.parametrize("line", [line for line in RUN if line not in PROFILE])
 def test_a_command_of_a_page_does_what_the_page_says(desk, line):
     if line in LACKING:

@@ -13,8 +13,6 @@ from tests.headers import real_files
 
 KINDS = ("ImagingStudy", "Patient", "Device", "Observation", "DiagnosticReport", "DocumentReference")
 
-pytestmark = pytest.mark.timeout(600)  # HAPI is built and started in here, on a machine that has never done so
-
 
 EACH_NTH = {"embedded_azure": 4}
 """How many of the files a server gets, where not all: the others try the files, this one the server."""

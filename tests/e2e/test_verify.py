@@ -15,8 +15,6 @@ from tests.e2e.commands import Said, sync
 from tests.e2e.conftest import Place
 from tests.e2e.running import World, until
 
-pytestmark = pytest.mark.timeout(600)  # HAPI is built and started in here, on a machine that has never done so
-
 STUDIES = 6
 PATIENTS = 2
 

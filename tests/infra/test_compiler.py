@@ -12,7 +12,7 @@ try:
 except bicep.CompilerMissing as missing:
     MISSING = str(missing)
 
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 HEAD = """\
 using '../../../infra/main.bicep'

@@ -50,7 +50,6 @@ def question():
     return compile_question(definition, read_codes(definition, located), AS_OF)
 
 
-@pytest.mark.timeout(900)
 def test_every_table_and_answer_is_that_of_duckdb(spark, world):
     from insights.spark.engine import ask, read_tables
     from insights.spark.writing import write_parquet

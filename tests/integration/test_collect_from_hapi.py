@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import httpx
-import pytest
 
 from insights.cohort.run import Wanted, run
 from insights.collect import Store, build
@@ -58,7 +57,6 @@ def ours(folder):
     return found
 
 
-@pytest.mark.timeout(600)
 def test_live_and_from_files(hapi, tmp_path):
     resources = [json.loads(json.dumps(each)) for each in world()]
     for each in resources:
