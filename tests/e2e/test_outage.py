@@ -1,6 +1,11 @@
-"""A FHIR server that is down, or refuses one study: nothing is lost, and only what it refuses becomes a dead letter."""
+"""
+A FHIR server that is down, that refuses one study, or that another machine answers for.
+
+Nothing is lost, nothing is removed, and only what FHIR itself refuses becomes a dead letter.
+"""
 
 import contextlib
+from itertools import cycle
 
 import pytest
 
@@ -62,4 +67,32 @@ def test_a_study_that_fhir_refuses_is_dead_lettered_and_the_others_go_on(fragile
     world.upload(place.name("another"), place.file(1, 1, 2))
     world.settle()
     assert not differences(expected_studies([place.file(1), place.file(1, 1, 2)]), [world.study(refused)])
+    assert world.letters().keys() == known
+
+
+@pytest.mark.usefixtures("repaired")
+def test_a_host_killed_while_a_gateway_answers_for_fhir_loses_and_removes_nothing(fragile_world, faulty_fhir, place):
+    world, known = fragile_world, fragile_world.letters().keys()
+    whole, deleted, late = STUDIES
+    for number in (whole, deleted):
+        world.upload(place.name(str(number)), place.file(number))
+    world.settle()
+    before = world.postponed()
+    page = b"<html><body>Application Gateway</body></html>"
+    lies = cycle(Answer(status, page, "text/html") for status in (404, 200, 502))
+    faulty_fhir.fault = lambda method, path, body: next(lies)
+    world.upload(place.name("added"), place.file(whole, 1, 1))
+    world.upload(place.name(str(late)), place.file(late))
+    world.delete(place.name(str(deleted)))
+    until(lambda: world.postponed() - before >= len(STUDIES), "every study met the gateway")
+    killed = world.host_pid()
+    world.kill_host()
+    until(lambda: world.host_pid() != killed, "the host is started again")
+    met = world.postponed()
+    until(lambda: world.postponed() > met, "the new host met the gateway, too")
+    faulty_fhir.fault = None
+    world.settle(240)
+    expected = expected_studies([place.file(whole), place.file(whole, 1, 1), place.file(late)])
+    assert not differences(expected, [world.study(place.study(number)) for number in (whole, late)])
+    assert world.study(place.study(deleted)) is None
     assert world.letters().keys() == known
