@@ -47,7 +47,7 @@ def test_it_says_what_the_page_shows(session):
 
 def test_every_file_that_the_page_names_is_written(session):
     folder, _ = session
-    named = re.findall(r"^\| (`.*) \|", PAGE.partition("## What the definition can say")[0], re.MULTILINE)
+    named = re.findall(r"^\| (`.*) \|", PAGE.partition("## What a definition can contain")[0], re.MULTILINE)
     stems = {Path(name).stem for cell in named for name in re.findall(r"`([\w.]+)`", cell.partition("|")[0])}
     assert stems == {file.stem for file in (folder / "rows").iterdir()}
 
