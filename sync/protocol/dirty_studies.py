@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sync.errors import Contention, StoreConflict
 from sync.model import DirtyStudy, Stored, StudyRef
 from sync.ports import Core, MarkDirty
-from sync.protocol.optimistic import MAX_ROUNDS
+from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty) -> None:
@@ -70,15 +70,24 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     ------
     StoreConflict
         Another pass took it off: this one may have undone what that one did, so there has to be one more.
+    Contention
+        It kept being marked.
     """
+
+    async def wait_anew() -> bool:
+        if (marked := await s.dirty.read(study)) is None:
+            return False
+        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
+        await s.dirty.postpone(waiting, marked.etag)
+        return True
+
     try:
         await s.dirty.delete(study, etag)
     except StoreConflict:
-        if (marked := await s.dirty.read(study)) is None:
+        # One more mark between read and write is no reason to project again: only the row is read again.
+        if not await retry_on_conflict(wait_anew, subject="a study's mark"):
             raise
-        waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
         # The row before the message: a message that comes first would find the study due and project it too early.
-        await s.dirty.postpone(waiting, marked.etag)
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 

@@ -320,6 +320,28 @@ async def test_a_study_marked_while_it_is_projected_waits_for_its_quiet_period_a
     assert w.outstanding() == []
 
 
+async def test_a_study_marked_again_while_its_mark_is_cleared_is_not_projected_twice(w):
+    """The mark changes before it is deleted, and once more before it is postponed."""
+    await w.ingest(w.put("a"))
+    for step in ("delete", "postpone"):
+        setattr(w.store.dirty, step, _after_a_mark(w, getattr(w.store.dirty, step)))
+    assert await w.project() is Projected.WRITTEN
+    assert w.fhir.calls["transact"] == 1
+    assert w.fhir.calls["read"] == 0
+    assert await project(w) is Projected.NOT_DUE
+
+
+def _after_a_mark(w, step):
+    marks = [STUDY]
+
+    async def marked_first(*args):
+        if marks:
+            await w.store.dirty.mark(marks.pop(), w.clock.now())
+        return await step(*args)
+
+    return marked_first
+
+
 def _mark(w, n=101):
     run(w.ingest(w.put(f"b{n}", sop=f"2.25.{n}")))
 
