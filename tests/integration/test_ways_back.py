@@ -112,9 +112,7 @@ def test_fhir_is_filled_emptied_and_filled_again_without_any_function_app(place)
     assert expected == {"new": STUDIES * EACH + 1}
     filled = place.results("backfill", "--project", status=1)  # the notes have a dead letter now
     assert filled["container dicom"]["counts"] == {"synced": STUDIES * EACH, "rejected": 1}
-    # How often is not said: a study that grew is written again, and one that was written when its attempt failed is
-    # found unchanged by the next.
-    assert sum(filled["studies"]["counts"].values()) >= STUDIES
+    assert filled["studies"]["counts"]["written"] >= STUDIES  # more if one grew while it was projected
     before = place.resources()
     assert len([ref for ref in before if ref.startswith("ImagingStudy")]) == STUDIES
     assert place.results("backfill")["container dicom"]["counts"] == {"unchanged": STUDIES * EACH + 1}
@@ -131,12 +129,13 @@ def test_fhir_is_filled_emptied_and_filled_again_without_any_function_app(place)
     assert told["resources"]["ImagingStudy"] == {"create": STUDIES}
     assert place.resources() == {}
     again = place.results("replay", "--from", begin, "--project")
-    assert sum(again["studies"]["counts"].values()) >= STUDIES
+    assert again["studies"]["counts"]["written"] >= STUDIES
     assert bodies(place.resources()) == bodies(before), "byte by byte"
 
     gone = place.uids[0]
     place.container.delete_blob("0/0 ä.dcm")
-    place.results("replay", "--study", gone, "--project")
+    one = place.results("replay", "--study", gone, "--project")
+    assert one["studies"]["counts"]["written"] >= 1
     (study,) = [r for r in place.resources().values() if gone in json.dumps(r.get("identifier"))]
     assert study["numberOfInstances"] == EACH - 1
 
