@@ -7,13 +7,12 @@ lead to what the search itself could ask for, and nowhere else. Pure.
 
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qs
 
+from sync.adapters.http.fhir.answers import escape_token
 from sync.errors import ForeignLink
 from sync.model import StudySearch
 
-_ESCAPED = re.compile(r"([\\,|$])")
 _SORTS = {"changed": "-_lastUpdated", "started": "-started"}
 _ELEMENTS = "id,meta,identifier,status,modality,started,subject,numberOfSeries,numberOfInstances"
 _OURS = frozenset({"modality", "started", "identifier", "subject", "_sort", "_count", "_elements", "_total"})
@@ -26,7 +25,7 @@ def form_of(search: StudySearch) -> dict[str, list[str]]:
     fields = {
         "modality": [search.modality],
         "started": [*(f"ge{day}" for day in (search.since,) if day), *(f"le{day}" for day in (search.until,) if day)],
-        "identifier": [_ESCAPED.sub(r"\\\1", search.identifier)],
+        "identifier": [escape_token(search.identifier)],
         "subject": [",".join(search.subjects)],
         "_sort": [_SORTS[search.newest]],
         "_count": [str(search.count)],
