@@ -200,8 +200,13 @@ def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     try:
         raise_for(status, response.get("outcome"))
     except (FhirConflict, FhirRejected):
-        return None if status in _DENIED else {}
+        return refused_searchset(status)
     return searchset_of(part_of(entry, "resource"))
+
+
+def refused_searchset(status: int) -> Mapping[str, Any] | None:
+    """Return what a refused search found: nothing; None, for unknown, where we are not allowed to search (401, 403)."""
+    return None if status in _DENIED else {}
 
 
 def searchset_of(body: Mapping[str, Any]) -> Mapping[str, Any]:

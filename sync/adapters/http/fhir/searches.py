@@ -11,9 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
-
-from sync.adapters.http.fhir.answers import entries_of, object_of, raise_for, searchset_in, searchset_of
+from sync.adapters.http.fhir.answers import (
+    entries_of,
+    object_of,
+    raise_for,
+    refused_searchset,
+    searchset_in,
+    searchset_of,
+)
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.errors import FhirConflict, FhirRejected
 
@@ -25,7 +30,6 @@ SENDING = {"Content-Type": f"{MEDIA}; charset=utf-8", **PARALLEL}
 FRESH = {"Cache-Control": "no-cache"}
 
 Searchset = Mapping[str, Any]
-_DENIED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
 class Searches:
@@ -87,7 +91,7 @@ class Searches:
         try:
             raise_for(response.status_code, response)
         except (FhirConflict, FhirRejected):
-            return None if response.status_code in _DENIED else {}
+            return refused_searchset(response.status_code)
         return searchset_of(object_of(response))
 
 
