@@ -79,3 +79,13 @@ async def test_that_every_search_is_refused_does_not_mean_that_nothing_refers():
 async def test_an_outage_is_no_refusal(refusal):
     with pytest.raises(FhirUnavailable):
         await referrers(Server(**refusal))
+
+
+@pytest.mark.parametrize("refusal", [{"entry": 200}, {"whole": 400}])
+async def test_where_nothing_is_asked_nothing_is_refused(refusal):
+    client = HttpFhirServer(BASE, telemetry=Telemetry(), transport=MockTransport(Server(**refusal)))
+    try:
+        await client.referrers([WANTED])
+        assert await client.referrers([]) == {}
+    finally:
+        await client.aclose()

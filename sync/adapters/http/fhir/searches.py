@@ -64,9 +64,11 @@ class Searches:
         Throttled, FhirUnavailable
             It did not answer.
         """
+        if not searches:
+            return []
         if self._in_bundles:
             searchsets = await self._in_batches(searches)
-            if not searches or not _are_refused(searchsets):
+            if not _are_refused(searchsets):
                 return searchsets
         searchsets = [await self._alone(search) for search in searches]
         if _are_refused(searchsets):
