@@ -100,12 +100,9 @@ class TableDeadLetters(DeadLetters):
     ) -> DeadLetterPage:
         """Return some dead letters, of one code, one kind or of all; a token that is none gives the first page."""
         limit = max(1, min(limit, MOST))
-        parameters = {
-            **({"code": code} if code is not None else {}),
-            **({"kind": kind.value} if kind is not None else {}),
-        }
-        conditions = [_CONDITIONS[name] for name in parameters]
-        wanted = " and ".join(conditions)
+        asked = {"code": code, "kind": kind.value if kind is not None else None}
+        parameters = {name: value for name, value in asked.items() if value is not None}
+        wanted = " and ".join(_CONDITIONS[name] for name in parameters)
         entities = self._table.client.query_entities(wanted, parameters=parameters, results_per_page=limit)
         with state_errors():
             pages: Any = entities.by_page(continuation_token=_continuation(token))  # typed as text, which it is not
