@@ -109,10 +109,10 @@ async def _list_on(
             page = await listing.page(s.settings.containers[place], token=token)
         except (SourceGone, StaleToken):
             page = Page()
-        lost = await _lost(page.objects, now, s)
-        for listed in lost[: MOST - enqueued]:
+        lost = (await _lost(page.objects, now, s))[: MOST - enqueued]
+        for listed in lost:
             await s.object_queue.send(object_message(listed.object))
-        enqueued += len(lost[: MOST - enqueued])
+        enqueued += len(lost)
         if enqueued >= MOST:
             break  # the same page once more, when these have been inspected
         place, token = (place, page.token) if page.token is not None else (place + 1, None)
