@@ -7,7 +7,7 @@ ports.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,15 +42,15 @@ class MemoryObjectQueue(ObjectQueue):
         self._clock = clock or SystemClock()
         self.messages: list[QueuedText] = []
 
-    def now(self) -> datetime:
-        """Return the time by which messages become visible."""
-        return self._clock.now()
-
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message that becomes visible after ``delay`` seconds."""
         if len(text.encode("utf-8", "replace")) > _LONGEST_MESSAGE:
             raise MessageTooLarge(f"more than {_LONGEST_MESSAGE} bytes")
         self.messages.append(QueuedText(text, self._clock.now() + timedelta(seconds=delay)))
+
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
+        """Return queue name -> since when its oldest message has been visible."""
+        return _oldest("objects", self.messages, self._clock.now(), among)
 
     def take(self) -> list[str]:
         """Remove and return what is visible now, oldest first."""
@@ -85,9 +85,7 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
-        now = self._clock.now()
-        waiting = [message.visible_at for message in self.messages if message.visible_at <= now]
-        return {"studies": min(waiting)} if waiting and "studies" in among else {}
+        return _oldest("studies", self.messages, self._clock.now(), among)
 
     def take(self) -> list[StudyRef]:
         """Remove and return what is visible now, oldest first."""
@@ -110,8 +108,11 @@ class MemoryDepths(QueueDepths):
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
-        waiting = [
-            message.visible_at for message in self._objects.messages if message.visible_at <= self._objects.now()
-        ]
-        objects = {"objects": min(waiting)} if waiting and "objects" in among else {}
-        return objects | await self._studies.oldest(among)
+        return await self._objects.oldest(among) | await self._studies.oldest(among)
+
+
+def _oldest(
+    queue: str, messages: Sequence[QueuedStudy | QueuedText], now: datetime, among: Collection[str]
+) -> dict[str, datetime]:
+    waiting = [message.visible_at for message in messages if message.visible_at <= now]
+    return {queue: min(waiting)} if waiting and queue in among else {}
