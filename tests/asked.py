@@ -37,7 +37,7 @@ class Asked:
                 self.look_at(search)
             return await plain(remote, method, path, **more)
 
-        FhirRemote.ask = watched  # type: ignore[method-assign]
+        FhirRemote.ask = watched  # type: ignore[method-assign]  # for the whole run, to see every request
 
     def look_at(self, search: str) -> None:
         """Check one search; links that a server made are its own matter."""

@@ -224,8 +224,8 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
 def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
     """OTLP over HTTP, protobuf. Source: OTLP exporter specification, "Endpoint URLs for OTLP/HTTP"."""
     # Here, so that one exporter that cannot be loaded does not take the other along.
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 -- see above
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- see above
 
     root = endpoint.rstrip("/")
     metrics_at = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or f"{root}/v1/metrics"
