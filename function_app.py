@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 if TYPE_CHECKING:
+    from insights.pages import Answer as InsightsPage
     from sync.bootstrap import Running
     from sync.monitoring.timers import Work
     from sync.web.exchange import Answer, Request
@@ -29,6 +30,8 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
 LONGEST_RUN = 540.0
 """Seconds that all phases of a timer may take together; the host ends a function after ten minutes (host.json)."""
+
+_NO_PAGE = {"code": "request.not_found", "detail": "there is no such page"}
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
@@ -303,11 +306,11 @@ async def timeline(req: func.HttpRequest) -> func.HttpResponse:
     running = await _running()
     settings = running.services.settings
     if not settings.timeline:  # then nothing of insights is loaded
-        return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
+        return _json(_NO_PAGE, code=404)
     from insights.timeline.served import serve
 
-    answer = await serve(dict(req.headers), req.route_params.get("patient", ""), settings)
-    return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
+    page = await serve(dict(req.headers), req.route_params.get("patient", ""), settings)
+    return _html(page)
 
 
 @app.route(route="inbox", methods=["GET", "POST"])
@@ -316,11 +319,11 @@ async def inbox(req: func.HttpRequest) -> func.HttpResponse:
     running = await _running()
     settings = running.services.settings
     if not settings.inbox:  # then nothing of insights is loaded
-        return _json({"code": "request.not_found", "detail": "there is no such page"}, code=404)
+        return _json(_NO_PAGE, code=404)
     from insights.inbox.served import serve
 
-    answer = await serve(dict(req.headers), req.method or "GET", req.get_body(), settings)
-    return func.HttpResponse(answer.body, status_code=answer.status, mimetype="text/html", headers=dict(answer.headers))
+    page = await serve(dict(req.headers), req.method or "GET", req.get_body(), settings)
+    return _html(page)
 
 
 @app.route(route="replay", methods=["GET"])
@@ -381,6 +384,10 @@ def _json(body: dict[str, Any], *, code: int = 200) -> func.HttpResponse:
 def _page(page: RenderedPage) -> func.HttpResponse:
     headers = dict(page.headers)
     return func.HttpResponse(page.body, status_code=page.status, mimetype=page.mimetype, headers=headers)
+
+
+def _html(page: InsightsPage) -> func.HttpResponse:
+    return func.HttpResponse(page.body, status_code=page.status, mimetype="text/html", headers=dict(page.headers))
 
 
 def _request(req: func.HttpRequest) -> Request:
