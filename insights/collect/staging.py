@@ -24,7 +24,7 @@ def stage(connection: duckdb.DuckDBPyConnection, kind: str, files: tuple[Path, .
     DataError
         ``data.malformed`` and ``data.too_large`` with file and line; ``data.mixed_types``, ``data.no_id``.
     """
-    _add_identity(shape)
+    add_identity(shape)
     connection.execute(f"DROP TABLE IF EXISTS {STAGE}")
     if not files:
         columns = ", ".join(f"CAST(NULL AS {sql}) AS {quoted(name)}" for name, sql in shape.columns().items())
@@ -73,7 +73,8 @@ def versions(kind: str) -> str:
     return f"SELECT {literal(kind)}, s.id, {version}, s.meta.lastUpdated, {bucket('s.id')} FROM {STAGE} AS s"
 
 
-def _add_identity(shape: Shape) -> None:
+def add_identity(shape: Shape) -> None:
+    """Note that type, id, version and time of a resource are read, whatever its views read."""
     shape.use("resourceType", "code", many=False)
     shape.use("id", "id", many=False)
     meta = shape.use("meta", "Meta", many=False)

@@ -14,13 +14,12 @@ from typing import Any
 
 from insights.cohort.question import Question
 from insights.collect.files import Input
+from insights.collect.staging import add_identity
 from insights.errors import CollectError
 from insights.spark.dialect import steps, to_spark
 from insights.views import Catalogue
+from insights.views.reader import MAX_OBJECT_BYTES
 from insights.views.shape import Shape
-
-MAX_BYTES = 16 * 1024 * 1024
-"""Size of one resource, as for DuckDB."""
 
 _TYPES = {"VARCHAR": "STRING", "BIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "JSON": "STRING"}
 _SETTINGS = {
@@ -92,13 +91,10 @@ def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
         )
     for kind, views in catalogue.by_resource.items():
         shape = views[0].shape
-        meta = shape.use("meta", "Meta", many=False)
-        for name, of in (("resourceType", "code"), ("id", "id")):
-            shape.use(name, of, many=False)
-        for name, of in (("versionId", "id"), ("lastUpdated", "instant")):
-            meta.use(name, of, many=False)
+        add_identity(shape)
         files = [str(file) for file in data.by_type.get(kind, ())]
-        reader = spark.read.schema(schema_of(shape)).option("mode", "FAILFAST").option("maxLineLength", MAX_BYTES)
+        reader = spark.read.schema(schema_of(shape)).option("mode", "FAILFAST")
+        reader = reader.option("maxLineLength", MAX_OBJECT_BYTES)
         nothing = [f"CAST(NULL AS {_type(part)}) AS `{name}`" for name, part in sorted(shape.parts.items())]
         frame = reader.json(files) if files else spark.range(0).selectExpr(*nothing)
         frame.createOrReplaceTempView("read_files")
