@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         out.seek(state.size)
         link: str | None = state.following or first
         while link is not None:
-            resources, link = await read_page(service, link, kind, filtered=bool(since))
+            resources, link = await _page(service, link, kind, filtered=bool(since))
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
             out.writelines(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in resources)
@@ -82,19 +83,17 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
 async def list_ids(service: FhirService, progress: Progress, kind: str) -> frozenset[str]:
     """Return the ids of all resources of a type that are there now."""
     found: set[str] = set()
-    link: str | None = f"/{kind}?_elements=id&_count={IDS}"
-    while link is not None:
-        resources, link = await read_page(service, link, kind, filtered=False)
+    async for resources in pages(service, f"/{kind}?_elements=id&_count={IDS}", kind):
         found |= {str(each["id"]) for each in resources if "id" in each}
     assert kind in progress.types
     return frozenset(found)
 
 
-async def read_page(
-    service: FhirService, link: str, kind: str, *, filtered: bool
-) -> tuple[list[dict[str, Any]], str | None]:
+async def pages(
+    service: FhirService, first: str, kind: str, *, filtered: bool = False
+) -> AsyncIterator[list[dict[str, Any]]]:
     """
-    Return the resources of one page of a search, and the link to the next.
+    Iterate over the pages of a search: the resources of each.
 
     Parameters
     ----------
@@ -108,6 +107,16 @@ async def read_page(
     Unavailable
         ``collect.unavailable``.
     """
+    link: str | None = first
+    while link is not None:
+        resources, link = await _page(service, link, kind, filtered=filtered)
+        yield resources
+
+
+async def _page(
+    service: FhirService, link: str, kind: str, *, filtered: bool
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the resources of one page of a search, and the link to the next."""
     answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
     if answer.status_code == httpx.codes.BAD_REQUEST and filtered:
         raise _unknown_parameter(kind)

@@ -7,13 +7,13 @@ Source: FHIR R4 search.html (``_lastUpdated``, ``_id``, multiple values are OR),
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from insights.collect import Input
-from insights.fetch.paging import PAGE, check_since, read_page
+from insights.fetch.paging import PAGE, check_since, pages
 from insights.fetch.service import FhirService
 
 Resource = dict[str, Any]
@@ -43,7 +43,7 @@ async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
     found: set[str] = set()
     for kind in CHANGING:
         link = f"/{kind}?_lastUpdated=ge{quote(since)}&_elements=subject&_count={PAGE}"
-        async for resources in _pages(service, link, kind, filtered=True):
+        async for resources in pages(service, link, kind, filtered=True):
             check_since(resources, since, kind)
             found |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
     return frozenset(found)
@@ -92,7 +92,7 @@ async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
         As for `fetch_patients`.
     """
     link = f"/{kind}?{query}&_count={PAGE}"
-    return [each async for page in _pages(service, link, kind, filtered=False) for each in page]
+    return [each async for page in pages(service, link, kind) for each in page]
 
 
 async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Resource]:
@@ -119,13 +119,6 @@ async def _by(service: FhirService, kind: str, parameter: str, values: Iterable[
         for each in await search(service, kind, f"{parameter}={listed}"):
             found[str(each["id"])] = each
     return found
-
-
-async def _pages(service: FhirService, first: str, kind: str, *, filtered: bool) -> AsyncIterator[list[Resource]]:
-    link: str | None = first
-    while link is not None:
-        resources, link = await read_page(service, link, kind, filtered=filtered)
-        yield resources
 
 
 def _ids(references: Sequence[Any], kind: str) -> list[str]:
