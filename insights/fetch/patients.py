@@ -7,7 +7,7 @@ Source: FHIR R4 search.html (``_lastUpdated``, ``_id``, multiple values are OR),
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,17 +68,16 @@ async def fetch_patients(
         ``collect.unavailable``.
     """
     people = await _linked(service, patients)
-    about = sorted(people)
+    about = [f"Patient/{each}" for each in people]
     found: dict[str, dict[str, Resource]] = {"Patient": people}
     for kind in OF_PATIENT:
-        named = [f"Patient/{each}" for each in about]
-        found[kind] = await _by(service, kind, "patient", named)
+        found[kind] = await search_by(service, kind, "patient", about)
     devices = [each.get("device") for each in found["Observation"].values()]
     procedures = found["Procedure"].values()
     devices += [used.get("manipulated") for each in procedures for used in each.get("focalDevice") or ()]
     readers = [one for each in found["DiagnosticReport"].values() for one in each.get("resultsInterpreter") or ()]
-    found["Device"] = await _by(service, "Device", "_id", _ids(devices, "Device"))
-    found["PractitionerRole"] = await _by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
+    found["Device"] = await search_by(service, "Device", "_id", _ids(devices, "Device"))
+    found["PractitionerRole"] = await search_by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
     return _written(found, folder, time), frozenset(people)
 
 
@@ -95,6 +94,29 @@ async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
     return [each async for page in pages(service, link, kind) for each in page]
 
 
+async def search_by(
+    service: FhirService, kind: str, parameter: str, values: Iterable[str], more: str = ""
+) -> dict[str, Resource]:
+    """
+    Return what searches by several values of one parameter find, by id; `IDS` values are in one search.
+
+    Parameters
+    ----------
+    more
+        Further parameters of each search, beginning with ``&``.
+
+    Raises
+    ------
+    CollectError, Unavailable
+        As for `fetch_patients`.
+    """
+    found: dict[str, Resource] = {}
+    for some in batches(values):
+        for each in await search(service, kind, f"{parameter}={quote(','.join(some), safe=',/')}{more}"):
+            found[str(each["id"])] = each
+    return found
+
+
 async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Resource]:
     """Return Patients and all that they are linked to, or that are linked to them."""
     found: dict[str, Resource] = {}
@@ -103,21 +125,11 @@ async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Re
     for _ in range(_HOPS):
         if not pending:
             break
-        found |= await _by(service, "Patient", "_id", pending)
-        naming = await _by(service, "Patient", "link", [f"Patient/{each}" for each in pending])
+        found |= await search_by(service, "Patient", "_id", pending)
+        naming = await search_by(service, "Patient", "link", [f"Patient/{each}" for each in pending])
         asked |= pending
         named = [link.get("other") for each in found.values() for link in each.get("link") or ()]
         pending = (naming.keys() | set(_ids(named, "Patient"))) - asked
-    return found
-
-
-async def _by(service: FhirService, kind: str, parameter: str, values: Iterable[str]) -> dict[str, Resource]:
-    """Return what a search by several values of one parameter finds, by id."""
-    wanted, found = sorted(set(values)), {}
-    for start in range(0, len(wanted), IDS):
-        listed = quote(",".join(wanted[start : start + IDS]), safe=",/")
-        for each in await search(service, kind, f"{parameter}={listed}"):
-            found[str(each["id"])] = each
     return found
 
 
@@ -137,7 +149,7 @@ def _written(found: dict[str, dict[str, Resource]], folder: Path, time: str) -> 
     return Input(files, time=time)
 
 
-def batches(patients: Collection[str], size: int = IDS) -> list[list[str]]:
-    """Return patients in groups that are asked for at once."""
-    ordered = sorted(patients)
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def batches(values: Iterable[str]) -> list[list[str]]:
+    """Return ids or references, each once and in order, in groups that are asked for at once."""
+    ordered = sorted(set(values))
+    return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from insights.collect import Input, Store, build
 from insights.errors import CollectError
 from insights.fetch.fetching import time_of
-from insights.fetch.patients import batches, changed_patients, fetch_patients, search
+from insights.fetch.patients import batches, changed_patients, fetch_patients, search_by
 from insights.fetch.service import FhirService
 from insights.inbox.digest import digests, week_of
 from insights.inbox.items import (
@@ -154,11 +154,9 @@ def _matched(folder: Path, data: Input, prepared: Prepared) -> tuple[Addressed, 
 
 
 async def _items_there(service: FhirService, rule: str, people: Collection[str]) -> dict[str, Resource]:
-    found: list[Resource] = []
-    for some in batches(people):
-        about = quote(",".join(f"Patient/{each}" for each in some), safe=",/")
-        found += await search(service, "Communication", f"patient={about}&category={quote(f'{SYSTEM}|{ITEM}')}")
-    return {str(each["id"]): each for each in found if rule_of(each) == rule}
+    about, only = [f"Patient/{each}" for each in people], f"&category={quote(f'{SYSTEM}|{ITEM}')}"
+    found = await search_by(service, "Communication", "patient", about, only)
+    return {identity: each for identity, each in found.items() if rule_of(each) == rule}
 
 
 async def _write(service: FhirService, resource: dict[str, Any]) -> None:
