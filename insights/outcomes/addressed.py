@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from insights.collect.store import Reading
-from insights.outcomes.findings import known_models, model_devices, model_findings, model_sizes, read_reads
+from insights.outcomes.findings import known_models, model_findings, model_sizes, read_reads
 from insights.outcomes.matching import Matched, match
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared
@@ -94,8 +94,7 @@ def _of_models(reading: Reading, prepared: Prepared) -> list[Addressed]:
     truths = read_truths(connection, rule, codes) if rule.said is not None else []
     implants = read_implants(connection, rule, codes, rule.size) if rule.size is not None else []
     found = []
-    for model in known_models(connection):
-        devices = model_devices(connection, model)
+    for model, devices in known_models(connection).items():
         matched: tuple[Matched, ...] = ()
         if rule.said is not None:
             matched += match(model_findings(connection, devices, rule, codes), truths, rule.within_days)

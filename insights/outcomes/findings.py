@@ -176,12 +176,6 @@ def _of_report(
     ]  # fmt: skip
 
 
-_MODELS = """
-SELECT DISTINCT d.id, coalesce(d.name, d.model_name) || coalesce(' ' || d.version, '') AS named
-FROM device AS d JOIN observation AS o ON o.device_id = d.id
-WHERE coalesce(d.name, d.model_name) IS NOT NULL ORDER BY ALL"""
-
-
 def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[str, ...]:
     """
     Return the Devices of an algorithm by its name and version, as ``NAME VERSION``.
@@ -191,21 +185,25 @@ def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[st
     OutcomeError
         ``models.unknown``: no Device of that name and version has Observations; those that have are named.
     """
-    rows = connection.execute(_MODELS).fetchall()
-    found = tuple(identity for identity, named in rows if named == model)
-    if not found:
-        known = sorted({named for _, named in rows})
+    known = known_models(connection)
+    if model not in known:
         raise OutcomeError(
             "no model of that name and version has findings",
             code="models.unknown",
-            hint=f"Known: {', '.join(known[:10]) or 'none'}.",
+            hint=f"Known: {', '.join(list(known)[:10]) or 'none'}.",
         )
-    return found
+    return known[model]
 
 
-def known_models(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    """Return the algorithms that have Observations, each as ``NAME VERSION``."""
-    return tuple(sorted({named for _, named in connection.execute(_MODELS).fetchall()}))
+def known_models(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, ...]]:
+    """Return the Devices of each algorithm that has Observations, by ``NAME VERSION`` in order."""
+    rows = connection.execute(
+        """SELECT coalesce(d.name, d.model_name) || coalesce(' ' || d.version, '') AS named,
+                  list(DISTINCT d.id ORDER BY d.id)
+           FROM device AS d JOIN observation AS o ON o.device_id = d.id
+           WHERE coalesce(d.name, d.model_name) IS NOT NULL GROUP BY named ORDER BY named"""
+    ).fetchall()
+    return {named: tuple(devices) for named, devices in rows}
 
 
 def model_findings(
