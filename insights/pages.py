@@ -1,4 +1,4 @@
-"""What pages of the function app share: an answer with its headers, a failure as a page, an AuditEvent before all."""
+"""What pages share: a template, an answer with its headers, a failure as a page, an AuditEvent before all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from insights.errors import Unavailable
 from insights.fetch.service import FhirService
@@ -32,6 +35,16 @@ def headers(policy: str) -> dict[str, str]:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",
     }
+
+
+@cache
+def template(package: str) -> Template:
+    """Return ``page.html`` of a package, compiled once; it escapes values, and refuses what it is not given."""
+    environment = Environment(
+        loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip
+    return environment.get_template("page.html")
 
 
 def problem(status: int, heading: str, text: str) -> Answer:

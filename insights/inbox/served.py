@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from urllib.parse import parse_qs
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from insights.errors import InsightsError, Unavailable
 from insights.fetch.service import FhirService, connected
 from insights.inbox.items import MARKS, code_of, mark_of
 from insights.inbox.reading import Entry, Owner, owner_of, read_inbox
-from insights.pages import Answer, headers, problem, record_access
+from insights.pages import Answer, headers, problem, record_access, template
 from insights.timeline.page import policy, style
 from sync.config import Settings
 from sync.errors import SyncError
@@ -56,7 +53,7 @@ async def _answered(service: FhirService, caller: SignedIn, form: Mapping[str, s
         entries = [marked if each is found else each for each in entries]
     patients = sorted({each.patient for each in entries if each.patient})
     await record_access(service, caller.name, patients, page="inbox")
-    shown = _environment().get_template("page.html").render(
+    shown = template("insights.inbox").render(
         policy=policy("'self'"), style=style(), entries=entries, marks=MARKS,
         unmarked=sum(not each.mark for each in entries),
     )  # fmt: skip
@@ -81,11 +78,3 @@ def _form(body: bytes) -> dict[str, str]:
     if len(body) > _LONGEST_FORM:
         return {}
     return {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("insights.inbox", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
-    )  # fmt: skip

@@ -14,8 +14,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from insights.pages import template
 from insights.timeline.entries import LANES, Entry
 from insights.timeline.gather import Gathered
 
@@ -63,23 +62,19 @@ def html(shown: Shown) -> str:
 
     lanes = [(name, [each for each in shown.entries if each.lane == name]) for name in LANES.values()]
     years = [(year, x(f"{year}-01-01")) for year in range(int(first) + 1, int(last) + 1)] if scale else []
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            policy=policy(),
-            style=style(),
-            lanes=lanes,
-            missing=dict(shown.gathered.missing),
-            entries=shown.entries,
-            patients=shown.gathered.patients,
-            since=shown.since,
-            growth=growth(shown.entries),
-            x=x,
-            years=years[:: max(1, len(years) // 12)],
-            width=_WIDTH,
-            link=lambda each: shown.viewer.replace("{uid}", quote(each.study)) if shown.viewer and each.study else "",
-        )
+    return template("insights.timeline").render(
+        policy=policy(),
+        style=style(),
+        lanes=lanes,
+        missing=dict(shown.gathered.missing),
+        entries=shown.entries,
+        patients=shown.gathered.patients,
+        since=shown.since,
+        growth=growth(shown.entries),
+        x=x,
+        years=years[:: max(1, len(years) // 12)],
+        width=_WIDTH,
+        link=lambda each: shown.viewer.replace("{uid}", quote(each.study)) if shown.viewer and each.study else "",
     )
 
 
@@ -132,11 +127,3 @@ def _position(written: str) -> float:
     except ValueError:
         passed = 0
     return year + passed / 366
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("insights.timeline", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
-    )  # fmt: skip
