@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from insights.outcomes.addressed import Addressed, Addressee
 from insights.outcomes.matching import Matched, Pair, agreement
+from insights.outcomes.writing import said_of
 from sync.model import digest
 from sync.model.result_events import FeedbackFound, ModelOutcome, ResultEvent
 
@@ -106,10 +107,10 @@ def lines_of(matched: Matched) -> list[str]:
     """Return what is told, a line a fact."""
     finding = matched.finding
     where = " ".join(part for part in (finding.place.side, finding.place.site) if part not in (None, "none"))
-    said = _word(finding.said) if finding.size is None else f"{finding.size:g} mm"
+    said = _told(finding.size, said_of(finding.said))
     lines = [f"Said: {said}{f', {where}' if where else ''}"]
     for pair in _pairs(matched):
-        found = _word(pair.truth.found) if pair.truth.size is None else f"{pair.truth.size:g} mm"
+        found = _told(pair.truth.size, said_of(pair.truth.found))
         lines += [f"Found: {found}, by {pair.truth.kind}", f"Days between: {pair.between}"]
         lines += [f"Note: {flag}" for flag in pair.flags]
     lines += {"other side": ["Note: of the other side, not counted"], "undecidable": ["Note: date too vague"]}.get(
@@ -209,5 +210,5 @@ def _reference(pair: Pair) -> str:
     return f"{_KINDS[pair.truth.kind]}/{pair.truth.id.partition('/')[0]}"
 
 
-def _word(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is told
-    return "not coded" if value is None else "yes" if value else "no"
+def _told(size: float | None, word: str) -> str:
+    return f"{size:g} mm" if size is not None else word or "not coded"
