@@ -8,14 +8,13 @@ Source: FHIR R4 auditevent.html; W3C "Fetch Metadata Request Headers".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from insights.errors import InsightsError, Unavailable
 from insights.fetch.service import FhirService, connected
-from insights.inbox.items import MARKS, code_of, mark_of
-from insights.inbox.reading import Entry, Owner, owner_of, read_inbox
+from insights.inbox.items import MARKS, mark_of
+from insights.inbox.reading import Entry, Owner, entries_of, owner_of, read_inbox
 from insights.pages import Answer, headers, problem, record_access, template
 from insights.timeline.page import policy, style
 from sync.config import Settings
@@ -71,7 +70,7 @@ async def _mark(service: FhirService, owner: Owner, entry: Entry, mark: str) -> 
     answer = await service.put(f"/Communication/{made['id']}", made)
     if answer.is_error:
         raise Unavailable("the mark is refused", code="collect.unavailable")
-    return replace(entry, mark=code_of(made, "reasonCode"), by=owner.name, at=str(made["sent"]))
+    return entries_of([entry.item], [made])[0]
 
 
 def _form(body: bytes) -> dict[str, str]:
