@@ -8,7 +8,7 @@ than testing nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -64,13 +64,20 @@ class Mutant:
 
     def modules(self) -> dict[str, ModuleType]:
         """Return all modules of the chain with the rule removed, by name."""
-        kept = {name: import_module(name) for name in CHAIN}
-        try:
-            for name in CHAIN[CHAIN.index(self.module) :]:
-                copied(name, ((self.old, self.new), *self.more) if name == self.module else (), rule=self.rule)
-            return {name: sys.modules[name] for name in CHAIN}
-        finally:
-            sys.modules.update(kept)
+        return without_rule(CHAIN, {self.module: ((self.old, self.new), *self.more)}, rule=self.rule)
+
+
+def without_rule(
+    chain: Sequence[str], edits: Mapping[str, Sequence[tuple[str, str]]], *, rule: str
+) -> dict[str, ModuleType]:
+    """Return the modules of a chain, the first that is edited and all above it as copies; the real ones stay."""
+    kept = {name: import_module(name) for name in chain}
+    try:
+        for name in chain[min(map(chain.index, edits)) :]:
+            copied(name, edits.get(name, ()), rule=rule)
+        return {name: sys.modules[name] for name in chain}
+    finally:
+        sys.modules.update(kept)
 
 
 def copied(name: str, edits: Sequence[tuple[str, str]], *, rule: str) -> ModuleType:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 
 from sync.errors import SyncError
 from tests.simulation.delivery.scenes import Modules, Scene
 from tests.simulation.gateway.virtual_time import NothingWillHappen, run
-from tests.simulation.mutants import copied
+from tests.simulation.mutants import without_rule
 
 CHAIN = (
     "sync.delivery.watchdog",
@@ -40,13 +39,8 @@ class Removed:
 
     def modules(self) -> Modules:
         """Return copies of the modules without the rule; the real ones stay as they are."""
-        kept = {name: import_module(name) for name in CHAIN}
-        try:
-            for name in CHAIN[CHAIN.index(f"sync.{self.module}") :]:
-                copied(name, self.edits if name == f"sync.{self.module}" else (), rule=self.rule)
-            return {name.rpartition(".")[2]: sys.modules[name] for name in CHAIN}
-        finally:
-            sys.modules.update(kept)
+        modules = without_rule(CHAIN, {f"sync.{self.module}": self.edits}, rule=self.rule)
+        return {name.rpartition(".")[2]: module for name, module in modules.items()}
 
     def wrong(self) -> list[str]:
         """Play the scene without the rule; return what is wrong."""

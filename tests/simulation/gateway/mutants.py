@@ -8,13 +8,11 @@ and the page in an object's place (what it lacks makes the library fail, which i
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 from tests.simulation.gateway.world import Adapters
-from tests.simulation.mutants import copied
+from tests.simulation.mutants import without_rule
 
 CHAIN = (
     "sync.adapters.retry_after",
@@ -45,17 +43,13 @@ class AdapterMutant:
 
     def load(self) -> Adapters:
         """Return the adapters without the rule; the real modules stay as they are."""
-        kept = {name: import_module(name) for name in CHAIN}
-        try:
-            for name in CHAIN:
-                copied(name, self.edits.get(name.removeprefix("sync.adapters."), ()), rule=self.rule)
-            return Adapters(
-                blobs=sys.modules["sync.adapters.azure.blobs"],
-                transport=sys.modules["sync.adapters.azure.transport"],
-                fhir=sys.modules["sync.adapters.http.fhir.server"],
-            )
-        finally:
-            sys.modules.update(kept)
+        edits = {f"sync.adapters.{name}": each for name, each in self.edits.items()}
+        modules = without_rule(CHAIN, edits, rule=self.rule)
+        return Adapters(
+            blobs=modules["sync.adapters.azure.blobs"],
+            transport=modules["sync.adapters.azure.transport"],
+            fhir=modules["sync.adapters.http.fhir.server"],
+        )
 
 
 _ANY_STORAGE = (
