@@ -347,6 +347,18 @@ def other_ids(*values: str) -> list[pydicom.Dataset]:
     return items
 
 
+def count(port: Any, name: str) -> list[tuple[Any, ...]]:
+    """Return the calls of a method of a port from now on, by their arguments."""
+    calls, method = list[tuple[Any, ...]](), getattr(port, name)
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return await method(*args, **kwargs)
+
+    setattr(port, name, counted)
+    return calls
+
+
 def run(steps: Any) -> Any:
     """Run a coroutine that never waits, from anywhere."""
     try:

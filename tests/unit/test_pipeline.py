@@ -9,19 +9,7 @@ from sync.errors import Contention, SourceArchived, SourceChanged, SourceGone, S
 from sync.events import study_message
 from sync.model import Action, Change, Ingested, Projected
 from sync.pipeline import project_study
-from tests.worlds import OTHER, STUDY, UNREADABLE, run
-
-
-def count(port, name):
-    """Count the calls of a method of a port from now on."""
-    calls, method = [], getattr(port, name)
-
-    async def counted(*args, **kwargs):
-        calls.append(args)
-        return await method(*args, **kwargs)
-
-    setattr(port, name, counted)
-    return calls
+from tests.worlds import OTHER, STUDY, UNREADABLE, count, run
 
 
 async def ledger(w, study=STUDY):

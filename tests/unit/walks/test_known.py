@@ -10,6 +10,7 @@ from sync.walks import known
 from sync.walks.backfill import Scope, backfill
 from sync.walks.known import without_known
 from sync.walks.walk import walk_of
+from tests.worlds import count
 
 SCOPE = Scope(container="dicom")
 
@@ -20,17 +21,6 @@ async def walked(w, **more):
         return {name: number for name, number in walk.counts.items() if number}
 
 
-def counted(port, name):
-    calls, method = [], getattr(port, name)
-
-    async def counting(*args, **more):
-        calls.append(args)
-        return await method(*args, **more)
-
-    setattr(port, name, counting)
-    return calls
-
-
 def fill(w, *, folders=3, files=20):
     for folder in range(folders):
         for file in range(files):
@@ -39,11 +29,11 @@ def fill(w, *, folders=3, files=20):
 
 async def test_known_objects_cost_a_request_for_each_partition_of_their_folders(w):
     fill(w)
-    reads = counted(w.store.locators, "read")
+    reads = count(w.store.locators, "read")
     assert await walked(w) == {"synced": 60}
     assert reads == []  # none has a row, as their partitions show
-    partitions = counted(w.store.locators, "etags")
-    inspections = counted(w.store.objects, "read")
+    partitions = count(w.store.locators, "etags")
+    inspections = count(w.store.objects, "read")
     assert await walked(w) == {"unchanged": 60}
     assert (len(reads), len(partitions), len(inspections)) == (0, 6, 0)
 
@@ -80,7 +70,7 @@ async def test_where_the_folder_tells_nothing_each_row_is_read(w, monkeypatch, t
             raise StoreUnavailable("no answer")
 
         w.store.locators.etags = failing
-    reads = counted(w.store.locators, "read")
+    reads = count(w.store.locators, "read")
     assert await walked(w) == {"unchanged": 20}
     assert len(reads) == 20
 
@@ -95,7 +85,7 @@ async def test_partitions_are_read_once_for_neighbouring_pages_and_few_are_kept(
         for first in range(0, 60, 10):
             yield Batch(changes=changes[first : first + 10])
 
-    partitions = counted(w.store.locators, "etags")
+    partitions = count(w.store.locators, "etags")
     batches = [batch async for batch in without_known(pages(), w.services)]
     assert [batch.unchanged for batch in batches] == [10] * 6
     assert len(partitions) == 6
@@ -103,6 +93,6 @@ async def test_partitions_are_read_once_for_neighbouring_pages_and_few_are_kept(
 
 async def test_an_object_alone_in_its_partition_is_read_by_itself(w):
     w.put("0/a")
-    partitions = counted(w.store.locators, "etags")
+    partitions = count(w.store.locators, "etags")
     assert await walked(w) == {"synced": 1}
     assert partitions == []
