@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insights.cli.options import DataFolder, Engine
+from insights.cli.options import DataFolder, Engine, OutFolder, Overwrite
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED
 
@@ -104,7 +104,7 @@ def _in_dialect(query: str, engine: Engine) -> str:
 def run(
     file: DefinitionFile,
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
+    out: OutFolder,
     data: DataFolder = Path("data"),
     rows: Annotated[
         bool, typer.Option("--rows", help="Write rows about members too; needs purpose and approval, and is audited.")
@@ -116,7 +116,7 @@ def run(
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key of the pseudonyms; without it one beside the data.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """
     Run a definition on collected data: the funnel, and with `--rows` rows about the members.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from insights.cli.options import DataFolder, Overwrite
 from insights.cli.reporting import command, console
 
 
@@ -16,12 +17,12 @@ def similar(
     patient: Annotated[str, typer.Argument(metavar="PATIENT", help="Id of the Patient in FHIR.", show_default=False)],
     *,
     rule: Annotated[Path, typer.Option(metavar="FILE", help="The rule: who is similar, YAML.", show_default=False)],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that collect filled.")] = Path("data"),
+    data: DataFolder = Path("data"),
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results too: text, rows and a drawing.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as JSON to standard output.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of that name.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """
     Show how patients similar to one were treated, and their outcomes.
