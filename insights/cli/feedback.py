@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -119,16 +118,12 @@ def watch_outcomes(
         return
 
     async def watched(running: Running) -> None:
-        from sync.cli.standing_watch import stop_by_signal  # noqa: PLC0415
+        from sync.cli.standing_watch import rounds, stop_by_signal  # noqa: PLC0415 -- loaded when the command runs
 
         stop = stop_by_signal()
         console().print(f"watching every {every:g} minutes; Ctrl-C ends it")
-        while not stop.is_set():
+        async for _ in rounds(every * 60, stop):
             await _patient_pass(running, prepared, begin, as_json=as_json)
-            try:
-                await asyncio.wait_for(stop.wait(), every * 60)
-            except TimeoutError:
-                continue
 
     with_services(watched)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sync.errors import SyncError
@@ -33,6 +33,16 @@ def stop_by_signal() -> asyncio.Event:
     return stop
 
 
+async def rounds(every: float, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Iterate at the start and then after each interval, in seconds, until ``stop`` is set; a round is finished."""
+    while not stop.is_set():
+        yield
+        try:
+            await asyncio.wait_for(stop.wait(), every)
+        except TimeoutError:
+            continue
+
+
 async def stand_watch(
     running: Running,
     *,
@@ -53,15 +63,11 @@ async def stand_watch(
     warn
         Gets what kept a round from being done.
     """
-    while not stop.is_set():
+    async for _ in rounds(every, stop):
         try:
             tell(await watch_once(running))
         except SyncError as failure:
             warn(failure)
-        try:
-            await asyncio.wait_for(stop.wait(), every)
-        except TimeoutError:
-            continue
 
 
 async def watch_once(running: Running) -> Sequence[Notice]:
