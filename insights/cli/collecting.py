@@ -132,8 +132,8 @@ def collect(
 
 
 def _by_spark(folder: Path, ndjson: Path | None, catalogue: Catalogue, *, refresh: bool, as_json: bool) -> None:
-    from insights.collect import read_folder  # noqa: PLC0415
-    from insights.spark.writing import write_parquet  # noqa: PLC0415
+    from insights.collect import read_folder  # noqa: PLC0415 -- loaded when the command runs
+    from insights.spark.writing import write_parquet  # noqa: PLC0415 -- loaded when the command runs
 
     if ndjson is None or refresh:
         raise CollectError(

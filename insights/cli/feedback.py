@@ -108,7 +108,7 @@ def watch_outcomes(
     - 3: with `--once`, or at the start: FHIR or the state account did not answer; the cursor stays
     """
     from insights.outcomes.rule import prepare  # noqa: PLC0415 -- loaded when the command runs
-    from sync.cli.connecting import with_services  # noqa: PLC0415
+    from sync.cli.connecting import with_services  # noqa: PLC0415 -- loaded when the command runs
 
     prepared = prepare(file)
     begin = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=FIRST_DAYS)
@@ -130,8 +130,8 @@ def watch_outcomes(
 
 async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> None:
     """Make a pass of many: an outage is told, and the next pass tries again."""
-    from insights.errors import Unavailable  # noqa: PLC0415
-    from sync.errors import TransientError  # noqa: PLC0415
+    from insights.errors import Unavailable  # noqa: PLC0415 -- loaded when the command runs
+    from sync.errors import TransientError  # noqa: PLC0415 -- loaded when the command runs
 
     try:
         _tell(await _pass(running, prepared=prepared, begin=begin), as_json=as_json)
@@ -140,8 +140,8 @@ async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *
 
 
 async def _pass(running: Running, *, prepared: Prepared, begin: datetime) -> Pass | None:
-    from insights.fetch.service import connected  # noqa: PLC0415
-    from insights.inbox.watching import Ports, watch_once  # noqa: PLC0415
+    from insights.fetch.service import connected  # noqa: PLC0415 -- loaded when the command runs
+    from insights.inbox.watching import Ports, watch_once  # noqa: PLC0415 -- loaded when the command runs
 
     services = running.services
     async with connected(services.settings.fhir_url) as service:

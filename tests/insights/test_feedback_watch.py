@@ -96,7 +96,7 @@ async def put(client, *resources):
 
 
 class World:
-    def __init__(self, url, client, prefix, name, resources, begin):  # noqa: PLR0917
+    def __init__(self, url, client, prefix, name, resources, begin):  # noqa: PLR0917 -- made in one place only
         self.url, self.client, self.prefix, self.name, self.resources = url, client, prefix, name, resources
         self.begin = begin
 
