@@ -84,8 +84,8 @@ def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent,
             "id": f"{identity}-size",
             "status": "preliminary",
             "subject": subject,
-            "code": _coded("stent-diameter", EXAMPLE),
-            "bodySite": _coded(_VESSELS[vessel]),
+            "code": coded("stent-diameter", EXAMPLE),
+            "bodySite": coded(_VESSELS[vessel]),
             "device": {"reference": "Device/cw-stent-sizer"},
             "effectiveDateTime": on.isoformat(),
             "valueQuantity": _quantity(said, "mm"),
@@ -101,17 +101,17 @@ def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent,
         {
             "resourceType": "Device",
             "id": implant,
-            "type": _coded("705643001"),
-            "property": [{"type": _coded("nominal-diameter", EXAMPLE), "valueQuantity": [size]}],
+            "type": coded("705643001"),
+            "property": [{"type": coded("nominal-diameter", EXAMPLE), "valueQuantity": [size]}],
         },
         {
             "resourceType": "Procedure",
             "id": f"{identity}-implantation",
             "status": "completed",
             "subject": subject,
-            "code": _coded("36969009"),
+            "code": coded("36969009"),
             "performedDateTime": (on + timedelta(days)).isoformat(),
-            "bodySite": [_coded(_VESSELS[1 - vessel] if case == "stent in another vessel" else _VESSELS[vessel])],
+            "bodySite": [coded(_VESSELS[1 - vessel] if case == "stent in another vessel" else _VESSELS[vessel])],
             "focalDevice": [
                 {"action": {"coding": [{"code": action}]}, "manipulated": {"reference": f"Device/{implant}"}}
             ],
@@ -128,13 +128,13 @@ def doses(identity: str, number: int, on: date) -> tuple[int, list[Resource]]:
 
 
 def _dose(name: str, identity: str, value: int, on: date, status: str) -> Resource:
-    total = _coded("113813", "http://dicom.nema.org/resources/ontology/DCM")
+    total = coded("113813", "http://dicom.nema.org/resources/ontology/DCM")
     return {
         "resourceType": "Observation",
         "id": name,
         "status": status,
         "subject": {"reference": f"Patient/{identity}"},
-        "code": _coded("73569-6", "http://loinc.org"),
+        "code": coded("73569-6", "http://loinc.org"),
         "effectiveDateTime": on.isoformat(),
         "component": [{"code": total, "valueQuantity": _quantity(value, "mGy.cm")}],
     }
@@ -144,5 +144,6 @@ def _quantity(value: float, unit: str) -> Resource:
     return {"value": round(value, 2), "unit": unit, "system": _UCUM, "code": unit}
 
 
-def _coded(code: str, system: str = SCT) -> Resource:
+def coded(code: str, system: str = SCT) -> Resource:
+    """Return a code as a CodeableConcept."""
     return {"coding": [{"system": system, "code": code}]}

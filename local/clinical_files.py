@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from local.clinical_cases import Resource
 from local.clinical_imaging import imaging
-from local.clinical_world import AS_OF, Person, Resource, in_order, models, people, truth
+from local.clinical_world import AS_OF, Person, in_order, models, people, truth
 
 _BATCH = 100
 """Entries of a transaction; Azure's FHIR service takes 500."""

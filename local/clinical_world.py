@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from local.clinical_cases import CONSENTS, Stent, consents, doses, stent
-
-Resource = dict[str, Any]
+from local.clinical_cases import CONSENTS, SCT, Resource, Stent, coded, consents, doses, stent
 
 AS_OF = date(2026, 6, 30)
 """The day of the questions: that of ``docs/examples/osteosarcoma.yaml``."""
@@ -33,7 +31,7 @@ PATIENT_SYSTEM = "urn:dicom-fhir-sync:patient-id"
 """System of the identifier by which the sync finds the Patient of a study."""
 
 READER = {"type": "Practitioner", "identifier": {"system": "urn:example:staff", "value": "r-17"}}
-SCT, ICD_O = "http://snomed.info/sct", "http://terminology.hl7.org/CodeSystem/icd-o-3"
+ICD_O = "http://terminology.hl7.org/CodeSystem/icd-o-3"
 _ORDER = ("Device", "Patient", "Condition", "MedicationRequest", "Procedure", "Encounter", "Specimen", "Observation")
 _OSTEOSARCOMA, _CANCER, _BENIGN = "307576001", "254637007", "30807003"
 _NODULE, _CLEAR, _LUNG = "27925004", "281900007", "39607008"
@@ -178,10 +176,6 @@ def _word(value: bool) -> str:  # noqa: FBT001 -- it is the value that is writte
     return "yes" if value else "no"
 
 
-def _coded(code: str, system: str = SCT) -> Resource:
-    return {"coding": [{"system": system, "code": code}]}
-
-
 def _started(number: int, case: str, born: str, sex: str) -> Person:
     one = Person(number, case, born, sex)
     one.resources.append(
@@ -303,7 +297,7 @@ def _treat(one: Person, chance: random.Random) -> None:
             f"rx-{number}",
             status="active",
             intent="order",
-            medicationCodeableConcept=_coded(code),
+            medicationCodeableConcept=coded(code),
             authoredOn=(AS_OF - timedelta(chance.randrange(400))).isoformat(),
         )
 
@@ -315,7 +309,7 @@ def _accession(one: Person) -> Resource:
 
 def _report(one: Person, name: str, category: str, on: date, **content: Any) -> None:
     table = "http://terminology.hl7.org/CodeSystem/v2-0074"
-    kind = {"category": [_coded(category, table)], "code": _coded("4201000179104"), "status": "final"}
+    kind = {"category": [coded(category, table)], "code": coded("4201000179104"), "status": "final"}
     one.add("DiagnosticReport", name, **{**kind, "effectiveDateTime": on.isoformat(), **content})
 
 
@@ -348,20 +342,20 @@ def _treat_lung(one: Person, on: date, place: int, chance: random.Random) -> Non
         "coding": [{"code": "confirmed", "system": "http://terminology.hl7.org/CodeSystem/condition-ver-status"}]
     }
     at = {"onsetDateTime": diagnosed.isoformat(), "recordedDate": diagnosed.isoformat()}
-    one.add("Condition", "lung", code=_coded(_CANCER), verificationStatus=verified, bodySite=[_coded(_LUNG)], **at)
+    one.add("Condition", "lung", code=coded(_CANCER), verificationStatus=verified, bodySite=[coded(_LUNG)], **at)
     size = {"value": chance.randrange(20, 25), "unit": "mm", "code": "mm", "system": "http://unitsofmeasure.org"}
     one.add(
         "Observation",
         "size",
         status="final",
-        code=_coded("33728005"),
+        code=coded("33728005"),
         effectiveDateTime=on.isoformat(),
         valueQuantity=size,
     )
     resected = place // 4 % 2 == 0
     code = "173171007" if resected else "367336001"  # resection, chemotherapy
     performed = (diagnosed + timedelta(chance.randrange(5, 60))).isoformat()
-    one.add("Procedure", "treatment", status="completed", code=_coded(code), performedDateTime=performed)
+    one.add("Procedure", "treatment", status="completed", code=coded(code), performedDateTime=performed)
     survived = chance.randrange(120, 1500 if resected else 900)
     last = diagnosed + timedelta(survived)
     if last < AS_OF:
@@ -375,9 +369,9 @@ def _read(one: Person, read: Read, on: date, chance: random.Random) -> None:
     """Add the read, what the model said, and what pathology found."""
     one.read = read
     side = chance.choice(("left", "right"))
-    said = _coded(_NODULE if read.said else _CLEAR)
-    where = {"bodySite": _coded(_LUNG), "status": "final", "code": _coded("363679005")}
-    sided = [{"code": _coded("272741003"), "valueCodeableConcept": _coded(_SIDES[side][1])}]
+    said = coded(_NODULE if read.said else _CLEAR)
+    where = {"bodySite": coded(_LUNG), "status": "final", "code": coded("363679005")}
+    sided = [{"code": coded("272741003"), "valueCodeableConcept": coded(_SIDES[side][1])}]
     at = {"effectiveDateTime": on.isoformat(), "component": sided}
     result = one.add("Observation", "read", valueCodeableConcept=said, **where, **at)
     device = {"reference": "Device/cw-nodule-finder"}
@@ -388,8 +382,8 @@ def _read(one: Person, read: Read, on: date, chance: random.Random) -> None:
         return
     other = {"left": "right", "right": "left"}[side] if read.kind == "outcome of the other side" else side
     after = on + timedelta(400 if read.kind == "outcome 400 days later" else chance.randrange(5, 120))
-    collected = {"collectedDateTime": after.isoformat(), "bodySite": _coded(_SIDES[other][0])}
+    collected = {"collectedDateTime": after.isoformat(), "bodySite": coded(_SIDES[other][0])}
     specimen = one.add("Specimen", "biopsy", collection=collected)
     status = "preliminary" if read.kind == "preliminary outcome" else "final"
-    conclusion = [_coded(_CANCER if read.found else _BENIGN)]
+    conclusion = [coded(_CANCER if read.found else _BENIGN)]
     _report(one, "pathology", "SP", after, status=status, conclusionCode=conclusion, specimen=[{"reference": specimen}])
