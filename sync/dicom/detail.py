@@ -8,6 +8,7 @@ functional groups, of which those that all frames share are read.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -155,20 +156,21 @@ def within(record: InstanceRecord, detail: Detail) -> InstanceRecord:
     """Return the record without attributes, and findings about them, that this level of detail does not ask for."""
     if includes(detail, "full"):
         return record
-    unwanted = {row.keyword for row in _more("full")} - {row.keyword for row in _more(detail)}
+    unwanted, unwanted_inside = _unwanted(detail)
     attributes = {keyword: values for keyword, values in record.attributes.items() if keyword not in unwanted}
     if SHARED_GROUPS.keyword in attributes and not includes(detail, "acquisition"):
         attributes[SHARED_GROUPS.keyword] = [_anatomy_of(group) for group in attributes[SHARED_GROUPS.keyword]]
-    known = {row.keyword for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, FRAME_GROUPS, *_more(detail)))}
-    unwanted_inside = {row.keyword for row in walk((*_more("full"), _SHARED_IN_DETAIL))} - known
     findings = tuple(finding for finding in record.findings if finding.keyword not in unwanted_inside)
-    return InstanceRecord(
-        study=record.study,
-        series_instance_uid=record.series_instance_uid,
-        sop_instance_uid=record.sop_instance_uid,
-        attributes=attributes,
-        findings=findings,
-    )
+    return replace(record, attributes=attributes, findings=findings)
+
+
+@cache
+def _unwanted(detail: Detail) -> tuple[frozenset[str], frozenset[str]]:
+    """Return keywords that only higher levels ask for: of attributes, and of findings about them and their items."""
+    attributes = {row.keyword for row in _more("full")} - {row.keyword for row in _more(detail)}
+    known = {row.keyword for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, FRAME_GROUPS, *_more(detail)))}
+    inside = {row.keyword for row in walk((*_more("full"), _SHARED_IN_DETAIL))} - known
+    return frozenset(attributes), frozenset(inside)
 
 
 def _anatomy_of(group: Mapping[str, Any]) -> dict[str, Any]:
