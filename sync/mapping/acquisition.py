@@ -19,7 +19,7 @@ from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import concepts
 from sync.mapping.terminology import PARTICIPATION_TYPE, SNOMED_CT, UCUM
 from sync.mapping.tracers import tracer
-from sync.mapping.values import Findings, code, decimal, filled, first, one_text, text
+from sync.mapping.values import Findings, code, decimal, filled, one_text, text
 from sync.model import Resource
 
 
@@ -112,12 +112,11 @@ def acquisition(witnesses: Witnesses, modality: str, settings: MappingSettings, 
     if not includes(settings.detail, "acquisition"):
         return []
     thickness = quantity_of(witnesses, _THICKNESS, findings)
-    made = [
+    return [
         *_of_modality(witnesses, modality, settings, findings),
         *_contrast(witnesses, settings, findings),
         *([{"url": mii.THICKNESS, "valueQuantity": thickness}] if thickness else []),
     ]
-    return [extension for extension in made if extension.get("extension") != []]
 
 
 def _of_modality(witnesses: Witnesses, modality: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
@@ -242,6 +241,6 @@ def custodian(witnesses: Witnesses, settings: MappingSettings, findings: Finding
     """``series.performer`` of the institution (0008,0080), as HL7 Europe has it: function CST, by display."""
     if not includes(settings.detail, "acquisition"):
         return []
-    name = text(first(witnesses.majority("InstitutionName"), "InstitutionName", findings), "InstitutionName", findings)
+    name = one_text(witnesses.majority("InstitutionName"), "InstitutionName", findings)
     function = {"coding": [{"system": PARTICIPATION_TYPE, "code": "CST"}]}
     return [{"function": function, "actor": {"type": "Organization", "display": name}}] if name else []
