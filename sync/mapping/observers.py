@@ -23,12 +23,12 @@ _PERSON = concept("DCM:121008")
 
 def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
     """Return the reference to an algorithm, by name and version (TID 4019); None when the items name none."""
-    shown = [text for name_code in _ALGORITHM for text in texts_of(holder, name_code, source)[:1]]
-    if not texts_of(holder, _ALGORITHM[0], source):
+    name, version = (texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
+    if not name:
         return None
     device = _device_of(holder, source)
     reference = f"Device/{device['id']}" if device else None
-    return filled({"reference": reference, "type": "Device", "display": " ".join(shown)})
+    return filled({"reference": reference, "type": "Device", "display": " ".join([*name, *version])})
 
 
 def _device_of(holder: Attributes, source: Source) -> Resource | None:
