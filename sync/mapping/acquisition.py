@@ -17,9 +17,9 @@ from sync.dicom.attributes import SHARED_GROUPS, items, texts
 from sync.mapping import mii
 from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import concepts
-from sync.mapping.terminology import PARTICIPATION_TYPE, SNOMED_CT, UCUM
+from sync.mapping.terminology import PARTICIPATION_TYPE, SNOMED_CT
 from sync.mapping.tracers import tracer
-from sync.mapping.values import Findings, code, decimal, filled, one_text, text
+from sync.mapping.values import Findings, code, filled, one_text, text, ucum_quantity
 from sync.model import Resource
 
 
@@ -153,17 +153,8 @@ def quantity_of(witnesses: Witnesses, measure: Measure, findings: Findings) -> R
     for keyword, factor, sequence in measure.sources:
         stated = _values(witnesses, keyword, sequence)[:1]
         if stated:
-            return quantity(stated[0], keyword, measure, findings, factor=factor)
+            return ucum_quantity(stated[0], keyword, measure.unit, measure.code, findings, factor=factor)
     return None
-
-
-def quantity(stated: str, keyword: str, measure: Measure, findings: Findings, *, factor: int = 0) -> Resource | None:
-    """FHIR *Quantity* in the unit of the measure."""
-    number = decimal(stated, factor)
-    if number is None:
-        findings.note(keyword, "measurement.invalid", "left out")
-        return None
-    return {"value": number, "unit": measure.unit, "system": UCUM, "code": measure.code}
 
 
 def _values(witnesses: Witnesses, keyword: str, sequence: str = "") -> Sequence[str]:

@@ -16,9 +16,9 @@ from sync.mapping import mii
 from sync.mapping.agreement import Witnesses
 from sync.mapping.content import shown
 from sync.mapping.resource import derived_id, study_id
-from sync.mapping.terminology import LOINC, UCUM, VITAL_SIGNS
+from sync.mapping.terminology import LOINC, VITAL_SIGNS
 from sync.mapping.validation import validated
-from sync.mapping.values import Findings, decimal, first
+from sync.mapping.values import Findings, first, ucum_quantity
 from sync.model import Resource, StudyRef
 
 
@@ -66,11 +66,10 @@ def _observation(
     stated = first(witnesses.agree(measure.keyword), measure.keyword, findings)
     if stated is None:
         return None
-    number = decimal(stated, measure.factor)
-    if number is None:
-        findings.note(measure.keyword, "measurement.invalid", "left out")
+    quantity = ucum_quantity(stated, measure.keyword, measure.unit, measure.unit, findings, factor=measure.factor)
+    if quantity is None:
         return None
-    if not 0 < number <= measure.most:
+    if not 0 < quantity["value"] <= measure.most:
         findings.note(measure.keyword, "body.implausible", "left out")
         return None
     if began is None:
@@ -84,7 +83,7 @@ def _observation(
         "category": [{"coding": [dict(VITAL_SIGNS)]}],
         "code": {"coding": [{"system": LOINC, "code": measure.code, "display": measure.display}]},
         "effectiveDateTime": began,
-        "valueQuantity": {"value": number, "unit": measure.unit, "system": UCUM, "code": measure.unit},
+        "valueQuantity": quantity,
         "derivedFrom": [{"reference": f"ImagingStudy/{study_id(study)}"}],
     }
     return validated(observation)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from sync.dicom.attributes import SHARED_GROUPS, first_text, items, texts
 from sync.mapping import mii
-from sync.mapping.terminology import UCUM
-from sync.mapping.values import Findings, code, decimal
+from sync.mapping.values import Findings, code, ucum_quantity
 from sync.model import Attributes, Resource
 
 _YES_NO = {"YES": True, "NO": False}
@@ -44,11 +43,8 @@ def _measures(attributes: Attributes) -> Attributes:
 def _millimetres(name: str, stated: str | None, keyword: str, findings: Findings) -> Resource | None:
     if stated is None:
         return None
-    number = decimal(stated)
-    if number is None:
-        findings.note(keyword, "measurement.invalid", "left out")
-        return None
-    return {"url": name, "valueQuantity": {"value": number, "unit": "millimeter", "system": UCUM, "code": "mm"}}
+    quantity = ucum_quantity(stated, keyword, "millimeter", "mm", findings)
+    return {"url": name, "valueQuantity": quantity} if quantity else None
 
 
 def _image_type(attributes: Attributes, findings: Findings) -> Resource | None:

@@ -17,7 +17,7 @@ from sync.mapping.agreement import Witnesses
 from sync.mapping.codes import concepts
 from sync.mapping.identifiers import first_item
 from sync.mapping.terminology import UCUM
-from sync.mapping.values import Findings, code, decimal, filled, one_text
+from sync.mapping.values import Findings, code, decimal, filled, one_text, ucum_quantity
 from sync.model import Attributes, Resource
 
 _SEQUENCE = "RadiopharmaceuticalInformationSequence"
@@ -95,11 +95,8 @@ def _quantity(name: str, given: Attributes, keyword: str, unit: tuple[str, str],
     stated = first_text(given, keyword)
     if stated is None:
         return None
-    number = decimal(stated)
-    if number is None:
-        findings.note(keyword, "measurement.invalid", "left out")
-        return None
-    return {"url": name, "valueQuantity": {"value": number, "unit": unit[0], "system": UCUM, "code": unit[1]}}
+    quantity = ucum_quantity(stated, keyword, *unit, findings)
+    return {"url": name, "valueQuantity": quantity} if quantity else None
 
 
 def _scale(witnesses: Witnesses, findings: Findings) -> Resource | None:

@@ -182,6 +182,26 @@ def decimal(stated: str, factor: int = 0) -> int | float | None:
     return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 
+def ucum_quantity(
+    stated: str, keyword: str, unit: str, ucum: str, findings: Findings, *, factor: int = 0
+) -> Resource | None:
+    """
+    FHIR *Quantity* of a DS or FD value, times ten to the ``factor``; None, with a finding, where `decimal` has none.
+
+    Parameters
+    ----------
+    unit
+        As people read it.
+    ucum
+        Its code in UCUM.
+    """
+    value = decimal(stated, factor)
+    if value is None:
+        findings.note(keyword, "measurement.invalid", "left out")
+        return None
+    return {"value": value, "unit": unit, "system": UCUM, "code": ucum}
+
+
 def uid(raw: str | None) -> str | None:
     """
     Return a DICOM UID that fits FHIR *id*, without padding; None when it does not.
