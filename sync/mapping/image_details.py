@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sync.dicom.attributes import SHARED_GROUPS, first_text, items, texts
 from sync.mapping import mii
-from sync.mapping.values import Findings, code, ucum_quantity
+from sync.mapping.values import Findings, code, filled, ucum_quantity
 from sync.model import Attributes, Resource
 
 _YES_NO = {"YES": True, "NO": False}
@@ -52,8 +52,6 @@ def _image_type(attributes: Attributes, findings: Findings) -> Resource | None:
     values = [value for stated in texts(attributes, "ImageType") if (value := code(stated, "ImageType", findings))]
     if not values:
         return None
-    codings = [{"system": mii.IMAGE_TYPES[value], "code": value} for value in values if value in mii.IMAGE_TYPES]
-    concept: Resource = {"text": "\\".join(values)}
-    if codings:
-        concept = {"coding": [coding for n, coding in enumerate(codings) if coding not in codings[:n]], **concept}
-    return {"url": "imageType", "valueCodeableConcept": concept}
+    known = dict.fromkeys(value for value in values if value in mii.IMAGE_TYPES)
+    codings = [{"system": mii.IMAGE_TYPES[value], "code": value} for value in known]
+    return {"url": "imageType", "valueCodeableConcept": filled({"coding": codings, "text": "\\".join(values)})}
