@@ -37,6 +37,7 @@ from sync.dicom.header.values import (
     KINDS,
     LARGEST_RECORD,
     LONGEST_VALUE,
+    MALFORMED,
     PADDING,
     ElementKind,
     Row,
@@ -61,7 +62,6 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}")
 """Of 64 bits at most, as UV and SV have."""
 _GROUPS = ("alphabetic", "ideographic", "phonetic")
 
-_MALFORMED: Flaw = ("value.malformed", "omitted")
 _ELSEWHERE: Flaw = ("value.elsewhere", "omitted")
 
 
@@ -180,7 +180,7 @@ class _Reader(Values):
         if element is None:
             return []
         if not isinstance(element, Mapping):
-            raise _Unusable(_MALFORMED)
+            raise _Unusable(MALFORMED)
         parts = {str(key).lower(): part for key, part in element.items()}
         vr = _effective_vr(row, parts.get("vr"))
         value = parts.get("value")
@@ -204,12 +204,12 @@ class _Reader(Values):
                 raise _Unusable(_ELSEWHERE)
             return []
         if KINDS[vr] is ElementKind.SEQUENCE or not isinstance(binary, str):
-            raise _Unusable(_MALFORMED)
+            raise _Unusable(MALFORMED)
         self._take(len(binary))
         try:
             raw = base64.b64decode(binary)
         except (binascii.Error, ValueError):
-            raise _Unusable(_MALFORMED) from None
+            raise _Unusable(MALFORMED) from None
         if KINDS[vr] is ElementKind.INTEGER:
             return _packed(vr, raw)
         if KINDS[vr] is ElementKind.REAL:
@@ -242,7 +242,7 @@ class _Reader(Values):
         texts = [_name(value) if vr == b"PN" and isinstance(value, Mapping) else _text(value) for value in values]
         present = [text for text in texts if text is not None]
         if len(present) < len(texts):
-            raise _Unusable(_MALFORMED)
+            raise _Unusable(MALFORMED)
         self._take(sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in present))
         return self.parts(row, vr, self._readable(row, vr, "\\".join(present)))
 
@@ -298,7 +298,7 @@ def _integers(values: list[Any]) -> list[Any]:
     texts = [_text(value) for value in values]
     integers = [int(text) for text in texts if text and _INTEGER.fullmatch(text)]
     if len(integers) < len(texts):
-        raise _Unusable(_MALFORMED)
+        raise _Unusable(MALFORMED)
     return integers
 
 
@@ -307,15 +307,15 @@ def _reals(vr: bytes, values: list[Any]) -> list[Any]:
     try:
         numbers = [float(text) for text in texts if text]
     except ValueError:
-        raise _Unusable(_MALFORMED) from None
+        raise _Unusable(MALFORMED) from None
     if len(numbers) < len(texts):
-        raise _Unusable(_MALFORMED)
+        raise _Unusable(MALFORMED)
     return _finite(shortest(vr, numbers))
 
 
 def _finite(numbers: list[float] | None) -> list[Any]:
     if numbers is None:
-        raise _Unusable(_MALFORMED)
+        raise _Unusable(MALFORMED)
     return numbers
 
 

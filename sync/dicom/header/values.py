@@ -71,7 +71,7 @@ INTEGERS = {
 _BINARY = (ElementKind.INTEGER, ElementKind.REAL)
 _LARGEST_SINGLE = 3.4e38
 _REALS = {b"FL": ("f", 4), b"FD": ("d", 8)}
-NO_NUMBER: Flaw = ("value.malformed", "omitted")
+MALFORMED: Flaw = ("value.malformed", "omitted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ class Reader(Values):
         if vr in _REALS:
             numbers = reals(vr, raw, big_endian=encoding.big_endian)
             if numbers is None:
-                self.find(row.keyword, NO_NUMBER)
+                self.find(row.keyword, MALFORMED)
             return numbers
         size, signed = INTEGERS[vr]
         if len(raw) % size:
