@@ -36,17 +36,7 @@ def build_endpoint(settings: MappingSettings) -> Resource | None:
     root = dicomweb_root(settings)
     if not root:
         return None
-    return validated(
-        {
-            "resourceType": "Endpoint",
-            "id": endpoint_id(root),
-            "status": "active",
-            "connectionType": {"system": ENDPOINT_CONNECTION_TYPE, "code": "dicom-wado-rs"},
-            "payloadType": [{"text": "DICOM WADO-RS"}],
-            "payloadMimeType": ["application/dicom"],
-            "address": root,
-        }
-    )
+    return _endpoint(root, ENDPOINT_CONNECTION_TYPE, "dicom-wado-rs", "DICOM WADO-RS")
 
 
 def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tuple[Resource, ...]:
@@ -62,17 +52,18 @@ def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tu
     """
     root = settings.blob_url.rstrip("/")
     names = {row.source.container for row in rows if row.source is not None} if root else set()
-    return tuple(_container(f"{root}/{quote(name)}") for name in sorted(names))
+    addresses = [f"{root}/{quote(name)}" for name in sorted(names)]
+    return tuple(_endpoint(address, OWN_CONNECTION_TYPE, "azure-blob", "DICOM files") for address in addresses)
 
 
-def _container(address: str) -> Resource:
+def _endpoint(address: str, system: str, code: str, payload: str) -> Resource:
     return validated(
         {
             "resourceType": "Endpoint",
             "id": endpoint_id(address),
             "status": "active",
-            "connectionType": {"system": OWN_CONNECTION_TYPE, "code": "azure-blob"},
-            "payloadType": [{"text": "DICOM files"}],
+            "connectionType": {"system": system, "code": code},
+            "payloadType": [{"text": payload}],
             "payloadMimeType": ["application/dicom"],
             "address": address,
         }
