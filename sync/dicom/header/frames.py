@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync.config import Detail, HeaderLimits
-from sync.dicom.attributes import FRAME_ANATOMY, FRAME_GROUPS, IDENTITY, SHARED_GROUPS
+from sync.dicom.attributes import FRAME_ANATOMY, IDENTITY, SHARED_GROUPS
 from sync.dicom.header.content import MOST_BYTES
 from sync.dicom.header.structure import NO_TAG, ByteSpan, Damaged, ElementWalk, Encoding, Malformed, Short
 from sync.dicom.header.text import Flaw
-from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, group_rows
+from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, Row, group_rows
 from sync.errors import HeaderLimit
 from sync.model import Finding
 
@@ -69,11 +69,11 @@ def read_groups(
             attributes |= reader.attributes(charset | spans, rows, encoding)
     except Short as short:
         if short.need > reach or short.need - position > MOST_BYTES:
-            return attributes, _not_read(tag)
+            return attributes, _not_read(rows[tag])
         raise
     except (Malformed, HeaderLimit, Damaged):
-        return attributes, _not_read(tag)
-    return (attributes, frozenset(reader.findings)) if not reader.full else ({}, _not_read(tag))
+        return attributes, _not_read(rows[tag])
+    return (attributes, frozenset(reader.findings)) if not reader.full else ({}, _not_read(rows[tag]))
 
 
 def _span_of(
@@ -86,9 +86,8 @@ def _span_of(
     return spans
 
 
-def _not_read(tag: int) -> frozenset[Finding]:
+def _not_read(row: Row) -> frozenset[Finding]:
     code, action = NOT_READ
-    row = SHARED_GROUPS if tag == SHARED_GROUPS.tag else FRAME_GROUPS
     return frozenset({Finding(keyword=row.keyword, code=code, action=action)})
 
 
