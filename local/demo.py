@@ -37,6 +37,9 @@ from local.world import Addresses, World
 DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""
 
+EXTRA = "pip install '.[insights]'"
+"""What the questions need beside what `make demo` installs."""
+
 QUESTIONS = (
     "python -m sync collect .local/clinical",
     "python -m sync cohort run docs/examples/osteosarcoma.yaml --data .local/clinical --out .local/cohort",
@@ -134,10 +137,12 @@ class Demonstration:
             self._console.print(Panel(_addresses(addresses), title="Look around; Ctrl-C ends it", expand=False))
             self._console.print(
                 "Ask the synthetic patients, in that other terminal:",
+                f"{EXTRA}    # once",
                 *QUESTIONS,
                 sep="\n  ",
                 soft_wrap=True,
                 highlight=False,
+                markup=False,
             )
             # whole, on a line of its own, for copying
             self._console.print(f"Storage, container {addresses.container!r}:", addresses.storage, soft_wrap=True)
