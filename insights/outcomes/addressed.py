@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import duckdb
 
 from insights.collect.store import Reading
-from insights.outcomes.findings import known_models, model_findings, model_sizes, read_reads
+from insights.outcomes.findings import known_models, match_model, read_reads
 from insights.outcomes.matching import Matched, match
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared
-from insights.outcomes.truths import read_implants, read_truths
+from insights.outcomes.truths import read_outcomes, read_truths
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,16 +91,10 @@ def _readers(connection: duckdb.DuckDBPyConnection) -> Mapping[str, list[Address
 def _of_models(reading: Reading, prepared: Prepared) -> list[Addressed]:
     rule, codes, connection = prepared.rule, prepared.codes, reading.connection
     choose_people(reading, prepared, research=True)
-    truths = read_truths(connection, rule, codes) if rule.said is not None else []
-    implants = read_implants(connection, rule, codes, rule.size) if rule.size is not None else []
+    outcomes = read_outcomes(connection, rule, codes)
     found = []
     for model, devices in known_models(connection).items():
-        matched: tuple[Matched, ...] = ()
-        if rule.said is not None:
-            matched += match(model_findings(connection, devices, rule, codes), truths, rule.within_days)
-        if rule.size is not None:
-            sizes = model_sizes(connection, devices, rule, codes, rule.size)
-            matched += match(sizes, implants, rule.size.within_days)
+        findings, sizes = match_model(connection, devices, rule, codes, outcomes)
         to = Addressee(reference=f"Device/{devices[0]}", model=model)
-        found += [Addressed(to, each) for each in matched]
+        found += [Addressed(to, each) for each in (*findings, *sizes)]
     return found

@@ -13,9 +13,9 @@ from insights.cohort.days import first_day, last_day
 from insights.cohort.records import has_code
 from insights.errors import OutcomeError
 from insights.outcomes.coded import LATERALITY, common_place, judged, place, place_of
-from insights.outcomes.matching import Finding, Place
+from insights.outcomes.matching import Finding, Matched, Place, match
 from insights.outcomes.rule import Rule, Size
-from insights.outcomes.truths import days_of
+from insights.outcomes.truths import Outcomes, days_of
 
 _IMAGING = "regexp_matches(coalesce(r.category, ''), '(^|[|])(RAD|IMG|LP29684-5|imaging)([|]|$)')"
 _LABELLED = "regexp_matches(coalesce(r.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
@@ -206,7 +206,22 @@ def known_models(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, 
     return {named: tuple(devices) for named, devices in rows}
 
 
-def model_findings(
+def match_model(
+    connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets, outcomes: Outcomes
+) -> tuple[tuple[Matched, ...], tuple[Matched, ...]]:
+    """Return the findings of a model and its sizes, each with its outcomes; none of what the rule does not ask for."""
+    findings: tuple[Matched, ...] = ()
+    sizes: tuple[Matched, ...] = ()
+    if rule.said is not None:
+        said = _model_findings(connection, devices, rule, codes)
+        findings = match(said, outcomes.truths, rule.within_days)
+    if rule.size is not None:
+        recommended = _model_sizes(connection, devices, rule, codes, rule.size)
+        sizes = match(recommended, outcomes.implants, rule.size.within_days)
+    return findings, sizes
+
+
+def _model_findings(
     connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets
 ) -> list[Finding]:
     """Return the Observations of a model that say yes or no; preliminary ones too, for that is what models write."""
@@ -217,7 +232,7 @@ def model_findings(
     return _model_rows(connection, query, devices, rule)
 
 
-def model_sizes(
+def _model_sizes(
     connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets, size: Size
 ) -> list[Finding]:
     """Return the sizes in millimetres that a model recommended; other units never count."""

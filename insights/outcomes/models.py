@@ -15,13 +15,13 @@ from insights.data_folder import KEY
 from insights.errors import OutcomeError, Withheld
 from insights.outcomes.cells import cells_of, measures, size_measures
 from insights.outcomes.charting import measure_report, monthly_svg
-from insights.outcomes.findings import model_devices, model_findings, model_sizes
-from insights.outcomes.matching import Matched, match
+from insights.outcomes.findings import match_model, model_devices
+from insights.outcomes.matching import Matched
 from insights.outcomes.people import People, choose_people
 from insights.outcomes.rule import Prepared, prepare
 from insights.outcomes.strata import Patient, divided, keys, read_patients, told
 from insights.outcomes.telling import model_text
-from insights.outcomes.truths import read_implants, read_truths
+from insights.outcomes.truths import read_outcomes
 from insights.outcomes.writing import Results, audit, said_of, write_results
 from insights.views import Catalogue
 
@@ -108,14 +108,7 @@ def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
     rule, codes, connection = prepared.rule, prepared.codes, reading.connection
     people = choose_people(reading, prepared, research=True)
     devices = model_devices(connection, model)
-    findings: tuple[Matched, ...] = ()
-    sizes: tuple[Matched, ...] = ()
-    if rule.said is not None:
-        said = model_findings(connection, devices, rule, codes)
-        findings = match(said, read_truths(connection, rule, codes), rule.within_days)
-    if rule.size is not None:
-        recommended = model_sizes(connection, devices, rule, codes, rule.size)
-        sizes = match(recommended, read_implants(connection, rule, codes, rule.size), rule.size.within_days)
+    findings, sizes = match_model(connection, devices, rule, codes, read_outcomes(connection, rule, codes))
     if not findings and not sizes:
         raise OutcomeError(
             "no finding of this model has a code of the rule",

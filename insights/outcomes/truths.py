@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -21,6 +23,21 @@ _PATHOLOGY = "regexp_matches(coalesce(r.category, ''), '(^|[|])(PAT|SP|CP|LP7839
 
 KINDS = ("pathology", "procedure", "condition")
 """From the strongest to the weakest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What was found of members, and what was implanted; none of what the rule does not ask for."""
+
+    truths: Sequence[Truth]
+    implants: Sequence[Truth]
+
+
+def read_outcomes(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> Outcomes:
+    """Return all that findings of a model are matched with."""
+    truths = read_truths(connection, rule, codes) if rule.said is not None else ()
+    implants = read_implants(connection, rule, codes, rule.size) if rule.size is not None else ()
+    return Outcomes(truths, implants)
 
 
 def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> list[Truth]:
