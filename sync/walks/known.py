@@ -24,7 +24,7 @@ AT_ONCE = 16
 """Partitions that are read at the same time."""
 
 ONE_REQUEST = 1000
-"""Rows that one request returns: a partition may always have so many."""
+"""Rows that one request of Table Storage returns at most; of each partition at least these may be read."""
 
 ROWS_AN_OBJECT = 8
 """Rows that may be read for each object that the page names of a partition."""

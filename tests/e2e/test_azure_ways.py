@@ -153,7 +153,7 @@ def test_patients_whose_ids_are_the_same_to_the_index_stay_two_to_the_end(azure,
     right = f"Patient/{ehr[-1]['id']}"
     assert subjects == [first, right, right, first]
 
-    # An EHR's Patient with our id appears: from the next look on it is the subject, and ours is nobody's.
+    # An EHR's Patient with our id appears: from the next look on it is the subject, and ours belongs to no study.
     late = azure.put({**ehr[0], "id": f"{number}-late", "identifier": [{**identifier, "value": ours}]})
     assert sync(world, "replay", "--from", "2020-01-01", "--reread", "--project").code == 0
     assert {world.study(place.study(n))["subject"]["reference"] for n in (1, 4)} == {f"Patient/{late['id']}"}

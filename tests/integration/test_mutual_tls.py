@@ -129,11 +129,11 @@ async def test_a_client_certificate_is_shown_in_the_handshake(authority, tmp_pat
 
 
 async def test_without_the_right_certificate_there_is_an_outage_and_no_request(authority, tmp_path):
-    stranger = Authority("another")
+    unknown = Authority("another")
     async with served(authority, tmp_path) as (url, came):
         for tls in (
             trusting(ssl.create_default_context(), authority),
-            trusting(tls_of(stranger.issue("dicom-fhir-sync"), "X"), authority),
+            trusting(tls_of(unknown.issue("dicom-fhir-sync"), "X"), authority),
             tls_of(authority.issue("dicom-fhir-sync"), "X"),  # which does not trust the server
         ):
             with pytest.raises(FhirUnavailable):

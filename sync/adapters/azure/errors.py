@@ -50,7 +50,7 @@ WRONG_KEY = (
     "The key or signature in the connection string was refused: check that it is a key of the account, and that the "
     "clock of this machine is right. An identity signs in anew."
 )
-"""For ``AuthenticationFailed``: whoever sends it was not recognised, so that no role would help."""
+"""For ``AuthenticationFailed``: the caller was not recognised, so that no role would help."""
 
 _NOT_RECOGNISED = "AuthenticationFailed"
 _DENIED = (401, 403)
