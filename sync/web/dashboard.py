@@ -27,8 +27,6 @@ from sync.web.overview import overview
 from sync.web.rendering import RenderedPage, Visit, render
 from sync.web.runbook import runbook
 
-_LETTERS = 50
-
 
 async def dashboard(request: Request, url: str, method: str, sources: Sources, s: Services) -> RenderedPage:
     """
