@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -225,12 +226,12 @@ def incidents(chart: Chart) -> tuple[tuple[int, int], ...]:
     One that was active before the chart begins is seen only when it is cleared within it.
     """
     places = set[int]()
-    codes = {dict(line.attributes).get(CODE.key, "") for line in chart.of(ALERTS.name)}
-    for code in codes:
-        lines = {
-            dict(line.attributes).get(ALERT_STEP.key): line.points for line in chart.of(ALERTS.name) if _of(line, code)
-        }
-        raised, cleared = lines.get("raised", ()), lines.get("cleared", ())
+    by_code = defaultdict[str, dict[str, Sequence[Measurement | None]]](dict)
+    for line in chart.of(ALERTS.name):
+        attributes = dict(line.attributes)
+        by_code[attributes.get(CODE.key, "")][attributes.get(ALERT_STEP.key, "")] = line.points
+    for steps in by_code.values():
+        raised, cleared = steps.get("raised", ()), steps.get("cleared", ())
         length = max(len(raised), len(cleared))
         active = _first(cleared) < _first(raised)
         for place in range(length):
@@ -239,10 +240,6 @@ def incidents(chart: Chart) -> tuple[tuple[int, int], ...]:
                 places.add(place)
             active = (active or begins) and not ends
     return _stretches(places)
-
-
-def _of(line: Line, code: str) -> bool:
-    return dict(line.attributes).get(CODE.key, "") == code
 
 
 def _first(points: Sequence[Measurement | None]) -> float:
