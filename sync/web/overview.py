@@ -40,6 +40,7 @@ from sync.telemetry.instruments import (
     OBJECTS,
     QUEUE_AGE,
     STUDIES,
+    Instrument,
 )
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
 from sync.web.charts import Curve, Graph, number_text
@@ -269,7 +270,6 @@ def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
 def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
     """Return objects, studies and requests by time, and how long they took."""
     per = _PER.get(chart.step, "")
-    written = lambda line: "written" in dict(line.attributes).values()  # noqa: E731 -- it has one use
     return [
         graph(
             key="objects",
@@ -279,7 +279,7 @@ def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
         graph(
             key="studies",
             title=f"Studies written {per}",
-            curves=(Curve(name="studies", points=_totals(chart, STUDIES.name, written)),),
+            curves=(Curve(name="studies", points=_totals(chart, STUDIES.name, _written)),),
         ),
         graph(
             key="latency",
@@ -307,36 +307,21 @@ def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
 
 def _work_left(chart: Chart, alert: AlertSettings, graph: Callable[..., Graph]) -> list[Graph]:
     """Return what waits and since when, with the thresholds of the alerts."""
+
+    def gauge(key: str, title: str, name: str, instrument: Instrument, **more: Any) -> Graph:
+        curve = Curve(name=name, points=_highest(chart, instrument.name))
+        return graph(key=key, title=title, curves=(curve,), gaps_are_zero=False, **more)
+
     return [
-        graph(
-            key="dirty",
-            title="Dirty studies",
-            curves=(Curve(name="studies", points=_highest(chart, DIRTY_STUDIES.name)),),
-            gaps_are_zero=False,
-        ),
-        graph(
-            key="age",
-            title="Oldest dirty study",
-            unit=" s",
-            curves=(Curve(name="oldest", points=_highest(chart, DIRTY_AGE.name)),),
-            gaps_are_zero=False,
-            threshold=alert.lag_seconds,
-        ),
-        graph(
-            key="queue",
-            title="Oldest message",
-            unit=" s",
-            curves=(Curve(name="oldest", points=_highest(chart, QUEUE_AGE.name)),),
-            gaps_are_zero=False,
-            threshold=alert.queue_age_seconds,
-        ),
-        graph(
-            key="letters",
-            title="Dead letters kept",
-            curves=(Curve(name="dead letters", points=_highest(chart, KEPT_DEAD_LETTERS.name)),),
-            gaps_are_zero=False,
-        ),
+        gauge("dirty", "Dirty studies", "studies", DIRTY_STUDIES),
+        gauge("age", "Oldest dirty study", "oldest", DIRTY_AGE, unit=" s", threshold=alert.lag_seconds),
+        gauge("queue", "Oldest message", "oldest", QUEUE_AGE, unit=" s", threshold=alert.queue_age_seconds),
+        gauge("letters", "Dead letters kept", "dead letters", KEPT_DEAD_LETTERS),
     ]
+
+
+def _written(line: Line) -> bool:
+    return "written" in dict(line.attributes).values()
 
 
 def _totals(chart: Chart, name: str, accepts: Callable[[Line], bool] = lambda _: True) -> list[float | None]:
