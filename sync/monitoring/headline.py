@@ -27,9 +27,14 @@ def verdict_words(verdict: str) -> tuple[str, Tone]:
     return _WORDS[verdict]
 
 
+def noun_of(number: int, one: str, many: str = "") -> str:
+    """Return the noun that a number needs: singular or plural."""
+    return one if number == 1 else many or f"{one}s"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Write a number with its noun in singular or plural."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {noun_of(number, one, many)}"
 
 
 def headline(status: Status) -> tuple[str, Tone]:
@@ -45,11 +50,8 @@ def headline(status: Status) -> tuple[str, Tone]:
     if status.paused is not None and tone != "bad":
         words, tone = "Paused", "warn"
     left = [
-        counted(number, one, many)
-        for number, one, many in (
-            (status.dead_letters, "dead letter", "dead letters"),
-            (status.drift.open, "difference", "differences"),
-        )
+        counted(number, one)
+        for number, one in ((status.dead_letters, "dead letter"), (status.drift.open, "difference"))
         if number
     ]
     if not left:

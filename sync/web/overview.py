@@ -19,7 +19,7 @@ from typing import Any
 from sync.config import AlertSettings
 from sync.dead_letters import queries
 from sync.monitoring.counts import read_counts
-from sync.monitoring.headline import counted, headline, verdict_words
+from sync.monitoring.headline import headline, noun_of, verdict_words
 from sync.monitoring.history import Chart, Line, Past, read_past
 from sync.monitoring.status import Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of
@@ -172,20 +172,20 @@ def stages(status: Status, s: Core) -> list[Stage]:
             oldest="; ".join(feeds) or "reports by events",
             late=any(age > alert.feed_lag_seconds for age in lag.feeds.values()),
         ),
-        _queue("Objects", "objects", "messages", status, alert.queue_age_seconds),
+        _queue("Objects", "objects", status, alert.queue_age_seconds),
         Stage(
             name="Ledger",
             count=number_text(status.dirty_studies),
-            noun=counted(status.dirty_studies, "dirty study", "dirty studies").partition(" ")[2],
+            noun=noun_of(status.dirty_studies, "dirty study", "dirty studies"),
             oldest=f"oldest {span(lag.oldest_study)}" if status.dirty_studies else "none waits",
             late=lag.oldest_study > alert.lag_seconds,
         ),
-        _queue("Studies", "studies", "messages", status, alert.queue_age_seconds),
+        _queue("Studies", "studies", status, alert.queue_age_seconds),
         Stage(
             name="FHIR",
             count=number_text(status.synced_studies),
-            noun=f"{'study' if status.synced_studies == 1 else 'studies'}, "
-            f"{number_text(status.synced_instances)} {'instance' if status.synced_instances == 1 else 'instances'}",
+            noun=f"{noun_of(status.synced_studies, 'study', 'studies')}, "
+            f"{number_text(status.synced_instances)} {noun_of(status.synced_instances, 'instance')}",
             oldest=latency,
             rate=f"{number_text(recent.studies_written)} written in {recent.minutes} min{throttled}",
             late=recent.fhir_throttled > 0,
@@ -193,13 +193,13 @@ def stages(status: Status, s: Core) -> list[Stage]:
     ]
 
 
-def _queue(name: str, queue: str, noun: str, status: Status, limit: float) -> Stage:
+def _queue(name: str, queue: str, status: Status, limit: float) -> Stage:
     depth, age = status.queues.get(queue, 0), status.lag.queues.get(queue)
     oldest = f"oldest {span(age)}" if age else "leased" if depth else "none waits"
     return Stage(
         name=name,
         count=number_text(depth),
-        noun=noun if depth != 1 else noun.removesuffix("s"),
+        noun=noun_of(depth, "message"),
         oldest=oldest,
         late=(age or 0) > limit,
     )
