@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from sync.errors import FhirUnavailable, ForeignLink, RequestRefused
 from sync.mapping.resource import study_id, study_identifier
-from sync.model import Resource, StudyRef, StudySearch, SubjectKind
+from sync.model import Resource, StudyEvent, StudyRef, StudySearch, SubjectKind
 from sync.model.timestamps import Timestamp
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
@@ -163,21 +163,26 @@ async def list_studies(filters: Filters, s: Deliver) -> Listing:
 
 async def latest(s: Deliver) -> Listing:
     """Return the studies that were written last, by the state account alone."""
-    rows, seen = [], set()
-    for event in await s.history.latest(SHOWN):
-        if event.study not in seen:
-            seen.add(event.study)
-            rows.append(
-                ListedStudy(
-                    study=event.study.study_instance_uid,
-                    partition=event.study.partition,
-                    state=event.state,
-                    series=event.series,
-                    instances=event.instances,
-                    at=event.at,
-                )
-            )
+    rows = [
+        ListedStudy(
+            study=event.study.study_instance_uid,
+            partition=event.study.partition,
+            state=event.state,
+            series=event.series,
+            instances=event.instances,
+            at=event.at,
+        )
+        for event in await _last_events(SHOWN, s)
+    ]
     return Listing(studies=rows)
+
+
+async def _last_events(among: int, s: Deliver) -> list[StudyEvent]:
+    """Return the last event of each study in the latest events, the newest first."""
+    last: dict[StudyRef, StudyEvent] = {}
+    for event in await s.history.latest(among):
+        last.setdefault(event.study, event)
+    return list(last.values())
 
 
 async def answer_studies(request: Request, s: Deliver) -> Answer:
@@ -315,14 +320,11 @@ async def _dead_lettered(filters: Filters, s: Deliver) -> Listing:
 
 async def _removed(filters: Filters, s: Deliver) -> Listing:
     """List those that were removed last, without those that came again afterwards."""
-    rows, seen = [], set()
-    for event in await s.history.latest(_REMOVED_AMONG):
-        if event.study in seen:
-            continue
-        seen.add(event.study)
-        if event.state == "removed" and filters.text in ("", event.study.study_instance_uid):
-            uid, partition = event.study.study_instance_uid, event.study.partition
-            rows.append(ListedStudy(study=uid, partition=partition, state="removed", at=event.at))
+    rows = [
+        ListedStudy(study=event.study.study_instance_uid, partition=event.study.partition, state="removed", at=event.at)
+        for event in await _last_events(_REMOVED_AMONG, s)
+        if event.state == "removed" and filters.text in ("", event.study.study_instance_uid)
+    ]
     return Listing(studies=rows[: filters.limit])
 
 
