@@ -11,7 +11,7 @@ Source: Prometheus "Exposition formats" and "Metric and label naming".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -107,7 +107,7 @@ def _tell_state(status: Status, registry: CollectorRegistry) -> None:
     for name, (text, labels) in STATE.items():
         gauge = Gauge(name, text, labels, registry=registry)
         for label_values, value in values[name]:
-            (gauge.labels(*label_values) if labels else gauge).set(value)
+            _set(gauge, label_values, value)
 
 
 def _tell(instrument: Instrument, chart: Chart, registry: CollectorRegistry) -> None:
@@ -142,5 +142,5 @@ def _tell(instrument: Instrument, chart: Chart, registry: CollectorRegistry) -> 
                 _set(gauges[1], [*values, str(share)], value)
 
 
-def _set(gauge: Gauge, labels: list[str], value: float) -> None:
+def _set(gauge: Gauge, labels: Sequence[str], value: float) -> None:
     (gauge.labels(*labels) if labels else gauge).set(value)
