@@ -23,6 +23,15 @@ def timestamp_from(text: Any) -> datetime | None:
     return datetime.fromisoformat(text) if isinstance(text, str) and text else None
 
 
+def aware_time(text: Any) -> datetime | None:
+    """Return the time that a text states with an offset; None for a text or a value that is no such time."""
+    try:
+        timestamp = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return timestamp if timestamp.tzinfo else None
+
+
 def utc_of(text: Any) -> datetime:
     """
     Read a time that a service stated, ISO 8601, as aware UTC; one without an offset is UTC.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.model import RECONCILE_CURSOR, AuditEntry, Cursor, dicom_cursor, orthanc_cursor
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import aware_time, timestamp_from
 from sync.operators.access import refuse_readers
 from sync.ports import Control
 from sync.replay import jobs
@@ -113,19 +113,11 @@ def _replay(cursor: Cursor, trail: Sequence[AuditEntry], now: datetime) -> Shown
 
 def _share(start: str | None, end: str | None, at: str | None, now: datetime) -> int | None:
     """Return how much of the window is read, in percent, where the place in the source is a time."""
-    begins, place = timestamp_from(start), _time(at)
+    begins, place = timestamp_from(start), aware_time(at)
     if begins is None or place is None:
         return None
     whole = ((timestamp_from(end) or now) - begins).total_seconds()
     return round(100 * min(max((place - begins).total_seconds() / whole, 0.0), 1.0)) if whole > 0 else None
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 def _left(replay: str, share: int | None, trail: Sequence[AuditEntry], now: datetime) -> str:

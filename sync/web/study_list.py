@@ -17,7 +17,7 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter
@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from sync.errors import FhirUnavailable, ForeignLink, RequestRefused
 from sync.mapping.resource import study_id, study_identifier
 from sync.model import Resource, StudyEvent, StudyRef, StudySearch, SubjectKind
-from sync.model.timestamps import Timestamp
+from sync.model.timestamps import Timestamp, aware_time
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
 from sync.ports import Deliver
@@ -253,7 +253,7 @@ async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
         started=str(resource.get("started", ""))[:10],
         series=resource.get("numberOfSeries"),
         instances=resource.get("numberOfInstances"),
-        at=_time(changed),
+        at=aware_time(changed),
     )
 
 
@@ -269,14 +269,6 @@ async def _ref(resource: Resource, s: Deliver) -> StudyRef | None:
         return ref
     projection = await s.projections.find(ours.removeprefix(prefix))
     return projection.study if projection is not None else ref
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 async def _dirty(filters: Filters, s: Deliver) -> Listing:

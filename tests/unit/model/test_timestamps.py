@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sync.model.timestamps import typed_time, utc_of
+from sync.model.timestamps import aware_time, typed_time, utc_of
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -33,3 +33,12 @@ def test_a_typed_time_needs_its_zone():
 def test_a_typed_value_that_is_no_time_is_told_without_repeating_it(text):
     with pytest.raises(ValueError, match=r"^expected a time such as"):
         typed_time(text)
+
+
+@pytest.mark.parametrize("text", ["", "40", "2026-03-04", "2026-03-04T05:06:07", None, 20260304])
+def test_what_states_no_time_with_an_offset_is_none(text):
+    assert aware_time(text) is None
+
+
+def test_a_time_with_an_offset_is_read_as_stated():
+    assert aware_time("2026-03-04T05:06:07+01:00").isoformat() == "2026-03-04T05:06:07+01:00"
