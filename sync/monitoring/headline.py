@@ -21,6 +21,8 @@ _WORDS: dict[str, tuple[str, Tone]] = {
     "failing": ("Failing", "bad"),
 }
 
+VERDICTS = tuple(_WORDS)
+
 
 def verdict_words(verdict: str) -> tuple[str, Tone]:
     """Return a verdict as people read it, and how bad it is."""

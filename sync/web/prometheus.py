@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from sync.errors import SyncError
 from sync.monitoring.counts import read_counts
-from sync.monitoring.headline import headline
+from sync.monitoring.headline import VERDICTS, headline
 from sync.monitoring.history import Chart, floor, read_past
 from sync.monitoring.status import RECENT, Status, status_of
 from sync.ports import Measure
@@ -30,7 +30,6 @@ MIMETYPE = "text/plain; version=0.0.4"
 QUANTILES = (0.5, 0.95)
 
 _UNITS = {"s": "_seconds", "By": "_bytes"}
-_VERDICTS = ("in sync", "attention", "behind", "failing")
 
 STATE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "dicom_sync_verdict": ("1 for the verdict of now, 0 for the others.", ("verdict",)),
@@ -94,7 +93,7 @@ async def metrics_text(s: Measure) -> bytes:
 def _tell_state(status: Status, registry: CollectorRegistry) -> None:
     _, tone = headline(status)
     values: dict[str, Iterable[tuple[tuple[str, ...], float]]] = {
-        "dicom_sync_verdict": [((verdict,), float(verdict == status.health.verdict)) for verdict in _VERDICTS],
+        "dicom_sync_verdict": [((verdict,), float(verdict == status.health.verdict)) for verdict in VERDICTS],
         "dicom_sync_nothing_left": [((), float(tone == "good"))],
         "dicom_sync_alert_active": [((alert.code, alert.severity), 1.0) for alert in status.alerts],
         "dicom_sync_service_failing": [((each.service, each.code), 1.0) for each in status.problems],
