@@ -52,7 +52,7 @@ class Graph:
     """
     A chart: what it shows, and over what time.
 
-    ``filled`` draws the first curve as an area. Gaps between measurements stay gaps, unless ``gaps_are_zero``.
+    The first curve is drawn with its area. Gaps between measurements stay gaps, unless ``gaps_are_zero``.
     ``threshold`` is the value above which an alert is raised. ``incidents`` are the first and last places of points
     at which an alert was active.
     """
