@@ -42,15 +42,30 @@ class Connection:
         return not self.code
 
 
-async def tried(running: Running) -> list[Connection]:
+async def tried(running: Running, *, answered: Callable[[Connection], object] = lambda _: None) -> list[Connection]:
     """
     Try the state account, the account of the DICOM files, DICOM services and the FHIR service, all at once.
 
     Each gets `LONGEST` seconds, so that is what all take together. Safe to repeat, and beside a running sync. A failure
     of one does not keep the others from being tried.
+
+    Parameters
+    ----------
+    answered
+        Called with each service as soon as its result is known.
+
+    Returns
+    -------
+    list of Connection
+        In the order of the path from the source to FHIR, whichever answered first.
     """
-    attempts = _attempts(running)
-    return list(await asyncio.gather(*(_try(service, attempt) for service, attempt in attempts.items())))
+
+    async def try_one(service: str, attempt: Callable[[], Awaitable[object]]) -> Connection:
+        connection = await _try(service, attempt)
+        answered(connection)
+        return connection
+
+    return list(await asyncio.gather(*(try_one(service, attempt) for service, attempt in _attempts(running).items())))
 
 
 async def _try(service: str, attempt: Callable[[], Awaitable[object]]) -> Connection:

@@ -18,7 +18,7 @@ from sync import __version__
 from sync.cli.added import added_commands
 from sync.cli.env_file import read_env_file
 from sync.cli.loading import CommandPlace, lazy_group
-from sync.telemetry.library_logs import quieten_libraries
+from sync.telemetry.library_logs import quieten_identity, quieten_libraries
 
 COMMANDS = {
     "status": CommandPlace(
@@ -83,6 +83,7 @@ def main(
 ) -> None:
     """Keep a FHIR R4 service in sync with a DICOM store."""
     quieten_libraries()
+    quieten_identity()
     if env_file is not None:
         read_env_file(env_file)
     if version:

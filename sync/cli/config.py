@@ -37,7 +37,8 @@ def check(
     List settings that are missing, invalid, contradictory, insecure or unknown.
 
     Values are never shown, because settings hold secrets. `--connect` tests each service and names the missing role if
-    access is refused; it writes one row to the state account and deletes it again.
+    access is refused, all at once and each for ten seconds at most; it writes one row to the state account and deletes
+    it again.
 
     **Examples**
 
@@ -57,42 +58,51 @@ def check(
     findings = remarks()
     faulty = any(remark.severity is not RemarkSeverity.ADVICE for remark in findings)
     unusable = any(remark.severity is RemarkSeverity.WRONG for remark in findings)
-    connections = reported(_try_all()) if connect_too and not unusable else []
+    connections: list[Connection] = []
+    if not as_json:
+        _print(findings, skipped=connect_too and unusable)
+    if connect_too and not unusable:
+        connections = reported(_try_all(as_json=as_json))
     if as_json:
         _print_json(findings, connections)
-    else:
-        _print(findings, connections, skipped=connect_too and unusable)
     if faulty:
         raise typer.Exit(EXIT_REJECTED)
     if not all(connection.sound for connection in connections):
         raise typer.Exit(EXIT_UNAVAILABLE)
 
 
-async def _try_all() -> list[Connection]:
+async def _try_all(*, as_json: bool) -> list[Connection]:
+    """Try each service; for people, print each as it answers: one that hangs must not keep the others unsaid."""
     from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
-    from sync.bootstrap.connections import tried  # noqa: PLC0415
+    from sync.bootstrap.connections import LONGEST, tried  # noqa: PLC0415
 
     running = connect(Settings.load(), command=True)
     try:
-        return await tried(running)
+        if as_json:
+            return await tried(running)
+        console().print(f"trying    each service, all at once, for {LONGEST:g} s at most")
+        return await tried(running, answered=_print_connection)
     finally:
         await running.close()
 
 
-def _print(findings: Iterable[Remark], connections: Iterable[Connection], *, skipped: bool) -> None:
+def _print(findings: Iterable[Remark], *, skipped: bool) -> None:
     out = console()
     for remark in findings:
         out.print(f"{remark.severity.value:<9} {shown(remark.setting)} {remark.text}")
     if not findings:
         out.print("sound     every setting")
-    for connection in connections:
-        out.print(f"{'sound' if connection.sound else 'failing':<9} {connection.service}")
-        if connection.sound and connection.detail:
-            out.print(f"          {shown(connection.detail)}")
-        if not connection.sound:
-            out.print(f"          {connection.code}: {connection.detail}\n          {connection.hint}")
     if skipped:
         out.print("          Correct these settings first: no service was tried.")
+
+
+def _print_connection(connection: Connection) -> None:
+    out = console()
+    out.print(f"{'sound' if connection.sound else 'failing':<9} {connection.service}")
+    if connection.sound and connection.detail:
+        out.print(f"          {shown(connection.detail)}")
+    if not connection.sound:
+        out.print(f"          {connection.code}: {connection.detail}\n          {connection.hint}")
 
 
 def _print_json(findings: Iterable[Remark], connections: Iterable[Connection]) -> None:

@@ -12,3 +12,12 @@ def quieten_libraries() -> None:
     """Keep libraries from logging addresses and values; safe to repeat."""
     for name in _LIBRARIES_THAT_LOG_URLS:
         logging.getLogger(name).setLevel(logging.ERROR if name == "pydicom" else logging.WARNING)
+
+
+def quieten_identity() -> None:
+    """
+    Keep the credential from logging a page for each request without a token; safe to repeat.
+
+    For commands, which say themselves what to do; the app keeps it, for it names the kinds of identity that were tried.
+    """
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)

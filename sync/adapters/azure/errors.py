@@ -52,6 +52,9 @@ WRONG_KEY = (
 )
 """For ``AuthenticationFailed``: the caller was not recognised, so that no role would help."""
 
+SIGN_IN = "Check the managed identity of the function app, or sign in with `az login`."
+"""For a request that was never sent, since the identity got no token: no role would help."""
+
 _NOT_RECOGNISED = "AuthenticationFailed"
 _DENIED = (401, 403)
 _BAD_REQUEST = 400
@@ -260,6 +263,8 @@ def _is_denied(problem: AzureError) -> bool:
 
 
 def _remedy(problem: AzureError, roles: str) -> str:
+    if isinstance(problem, ClientAuthenticationError) and problem.response is None:
+        return SIGN_IN
     return WRONG_KEY if error_code(problem) == _NOT_RECOGNISED else roles
 
 

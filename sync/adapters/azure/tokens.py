@@ -8,6 +8,7 @@ from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
 
+from sync.adapters.azure.errors import SIGN_IN
 from sync.errors import FhirUnavailable, TransientError
 
 
@@ -36,9 +37,8 @@ class CredentialTokens:
         try:
             access: AccessToken = await self._credential.get_token(self._scope, **options)
         except AzureError as problem:
-            hint = "Check the managed identity of the function app, or sign in with `az login`."
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
-            raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=hint) from None
+            raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=SIGN_IN) from None
         return access.token
 
 

@@ -190,3 +190,12 @@ def test_an_outage_concerns_all_rows(problem):
 def test_defects_of_ours_pass_as_they_are(errors):
     with pytest.raises(KeyError), errors():
         raise KeyError
+
+
+@pytest.mark.parametrize("errors", [state_errors, source_errors])
+def test_an_identity_without_a_token_is_told_to_sign_in_for_no_role_would_help(errors):
+    failure = translated(errors, ClientAuthenticationError(message=SENTINEL))
+    assert failure.code.endswith(".forbidden")
+    assert "az login" in failure.hint
+    assert "role" not in failure.hint
+    assert SENTINEL not in str(failure)

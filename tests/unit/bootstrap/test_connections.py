@@ -124,6 +124,26 @@ async def test_a_service_that_hangs_is_named_and_all_take_no_longer_than_one(run
     assert found["state: rows can be written"].sound
 
 
+async def test_each_is_told_as_soon_as_it_answers_and_one_that_hangs_keeps_no_other_unsaid(running):
+    services = list(connections._attempts(running))
+    slow, told = "state: queues can be read", []
+    release, others_told = asyncio.Event(), asyncio.Event()
+
+    def answered(connection):
+        told.append(connection.service)
+        if len(told) == len(services) - 1:
+            others_told.set()
+
+    running.services.queues.depths = release.wait
+    trying = asyncio.create_task(tried(running, answered=answered))
+    await others_told.wait()
+    assert slow not in told
+    assert not trying.done()
+    release.set()
+    assert [each.service for each in await trying] == services
+    assert told[-1] == slow
+
+
 async def test_what_answers_as_fhir_is_named_with_what_it_lacks(running):
     said = (await outcomes(running))["FHIR: a service of R4"]
     assert said.sound
