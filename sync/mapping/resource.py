@@ -15,6 +15,7 @@ from sync.mapping.terminology import DICOM_UID_SYSTEM
 from sync.model import Resource, StudyRef, digest
 
 _PREFIXES = {"DiagnosticReport": "dr", "DocumentReference": "df", "Observation": "ob"}
+_STAMPED = ("versionId", "lastUpdated")
 _OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
 
 
@@ -71,6 +72,13 @@ def canonical(value: Any) -> bytes:
 def content_hash(value: Any) -> str:
     """Hex SHA-256 of the canonical form, 32 digits."""
     return hashlib.sha256(canonical(value)).hexdigest()[:32]
+
+
+def unstamped(resource: Resource) -> Resource:
+    """Return a resource as a client sends it: without the version and the time that a server stamps (R4 Meta)."""
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _STAMPED}
+    body = {name: value for name, value in resource.items() if name != "meta"}
+    return body | ({"meta": meta} if meta else {})
 
 
 def version_of(resource: Resource) -> str | None:

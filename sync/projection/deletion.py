@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sync.errors import FhirConflict, FhirRejected
+from sync.mapping.resource import unstamped
 from sync.model import FhirWrite, Resource
 from sync.ports import Compare
 
@@ -99,6 +100,4 @@ def _deletion(reference: str) -> FhirWrite:
 def _put_back(held: Resource | None) -> FhirWrite | None:
     if held is None:
         return None
-    meta = {name: value for name, value in held.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
-    body = {name: value for name, value in held.items() if name != "meta"} | ({"meta": meta} if meta else {})
-    return FhirWrite(resource_type=held["resourceType"], resource_id=held["id"], resource=body)
+    return FhirWrite(resource_type=held["resourceType"], resource_id=held["id"], resource=unstamped(held))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.mapping.ownership import Ownership, differs, overlay
-from sync.mapping.resource import content_hash, version_of
+from sync.mapping.resource import content_hash, unstamped, version_of
 from sync.model import FhirWrite, Resource
 from sync.ports import Compare
 from sync.projection.deletion import delete_unreferenced
@@ -107,7 +107,7 @@ async def _retract(reference: str, s: Compare) -> bool:
     held = await s.fhir.read(kind, resource_id)
     if held is None or held.get("status") == RETRACTED:
         return False
-    body = {**held, "status": RETRACTED}
+    body = {**unstamped(held), "status": RETRACTED}
     write = FhirWrite(resource_type=kind, resource_id=resource_id, resource=body, if_match=version_of(held))
     await s.fhir.transact([write])
     return True

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from sync.adapters.http.fhir.server import HttpFhirServer
-from sync.mapping.resource import derived_id
+from sync.mapping.resource import derived_id, unstamped
 from sync.model import FhirWrite, StudyRef
 from sync.telemetry.telemetry import Telemetry
 from tests.reports import measurements, projection_dose, text_report
@@ -47,7 +47,7 @@ async def held(w, study):
 
 
 async def put(w, resource):
-    write = FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"], resource=resource)
+    write = FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"], resource=unstamped(resource))
     await w.fhir.server.transact([write])
 
 

@@ -5,7 +5,7 @@ import pytest
 from sync.config import MappingSettings
 from sync.mapping.imaging_study import build_study, with_subject
 from sync.mapping.ownership import IMAGING_STUDY_ELEMENTS, Ownership, differs, has_foreign, overlay
-from sync.mapping.resource import content_hash, is_our_id, patient_id, study_id
+from sync.mapping.resource import content_hash, is_our_id, patient_id, study_id, unstamped
 from sync.model import StudyRef
 from tests.mapping_rows import row
 
@@ -208,3 +208,9 @@ def test_another_spelling_of_one_value_is_no_difference(held, wanted):
 )
 def test_another_value_is_a_difference_and_so_is_another_text(held, wanted):
     assert differs({**OURS, **held}, {**OURS, **wanted})
+
+
+def test_a_resource_is_sent_back_without_what_the_server_stamped():
+    held = {**OURS, "meta": {"versionId": "3", "lastUpdated": "2026-01-01T00:00:00.120Z", "tag": [{"code": "a"}]}}
+    assert unstamped(held) == {**OURS, "meta": {"tag": [{"code": "a"}]}}
+    assert unstamped({**OURS, "meta": {"versionId": "3"}}) == {k: v for k, v in OURS.items() if k != "meta"}
