@@ -309,6 +309,9 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
     if settings.cast_patient_system and settings.patient_policy == "reference-only":
         text = f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which looks for no Patient: remove one"
         yield Remark(setting=Settings.variable("cast_patient_system"), severity=RemarkSeverity.WRONG, text=text)
+    if settings.instances == "series" and settings.blob_names:
+        text = f"has no effect while {PREFIX}INSTANCES is series, which lists no instances: remove one of them"
+        yield Remark(setting=f"{PREFIX}BLOB_NAMES", severity=RemarkSeverity.WRONG, text=text)
     if settings.alert.webhook_key and settings.alert.webhook and settings.alert.webhook_shape != "pagerduty":
         text = f"has no effect unless {PREFIX}ALERT_WEBHOOK_SHAPE is pagerduty: set that, or remove this"
         yield Remark(setting=f"{PREFIX}ALERT_WEBHOOK_KEY", severity=RemarkSeverity.WRONG, text=text)
@@ -322,6 +325,11 @@ def _unwise(settings: Settings) -> Iterator[Remark]:
     if settings.alert.stopped_seconds <= EVALUATED_EVERY:
         text = f"expected more than {EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
         yield Remark(setting=f"{PREFIX}ALERT_STOPPED_SECONDS", severity=RemarkSeverity.ADVICE, text=text)
+    if settings.instances == "series" and settings.detail == "full":
+        text = (
+            f"body says as much while {PREFIX}INSTANCES is series: full adds details of the instances, which none lists"
+        )
+        yield Remark(setting=f"{PREFIX}DETAIL", severity=RemarkSeverity.ADVICE, text=text)
     if settings.metrics_by_minute_kept_hours > settings.metrics_by_hour_kept_days * _HOURS:
         text = f"expected at most {PREFIX}METRICS_BY_HOUR_KEPT_DAYS (in days): hourly rows outlive rows by the minute"
         yield Remark(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -254,6 +254,17 @@ def _patient_ids(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _instance_list(value: Any) -> Any:
+    """Take a word as it is, and digits as a number."""
+    if value in ("all", "series"):
+        return value
+    whole = isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value))
+    number = 0 if isinstance(value, bool) or not whole else int(value)
+    if number < 1:
+        raise ValueError("expected all, series, or the number of instances up to which a study lists them")
+    return number
+
+
 def _json_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -266,6 +277,8 @@ def _json_object(value: Any) -> Any:
         raise ValueError(f"expected a JSON object such as {form}")  # noqa: TRY004 -- pydantic wants ValueError
     return document
 
+
+InstanceList = Annotated[Literal["all", "series"] | int, BeforeValidator(_instance_list)]
 
 Uri = Annotated[str, AfterValidator(_absolute_uri)]
 UrisByName = Annotated[dict[str, Uri], NoDecode, BeforeValidator(_json_object)]

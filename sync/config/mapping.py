@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sync.config.forms import PatientIds, TimeZone, Uri, UrisByName, WebRoot
+from sync.config.forms import InstanceList, PatientIds, TimeZone, Uri, UrisByName, WebRoot
 from sync.config.section import Section
 
 Detail = Literal["none", "acquisition", "body", "full"]
@@ -95,3 +95,18 @@ class MappingSettings(Section):
     thickness and type of each image, which makes studies of thousands of images several times as large. Objects that
     are known already get more detail by a replay that reads them again; less detail applies to studies that change.
     """
+
+    instances: InstanceList = "all"
+    """
+    Which studies list their instances in FHIR (``series.instance``): ``all``; none of them (``series``); or those of at
+    most this number of instances. A list takes 190 bytes an instance, with detail ``full`` some 900, and servers and
+    gateways limit a body: nginx allows 1 MB by default (5,000 instances), Azure's FHIR server 30 MB. Without the list a
+    study keeps its series, both counts and its endpoints. Studies that are known already follow when they change, or
+    with ``verify --repair``.
+    """
+
+    def lists_instances(self, instances: int) -> bool:
+        """Tell whether a study of so many instances lists them: of their number only, so that no order matters."""
+        if isinstance(self.instances, int):
+            return instances <= self.instances
+        return self.instances == "all"

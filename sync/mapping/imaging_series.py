@@ -68,7 +68,8 @@ def build_series(
     Build ``ImagingStudy.series`` of all instances of a study.
 
     An instance whose Series or SOP Instance UID fits no FHIR id is left out with a finding; the header reader refuses
-    such objects, so none should come here.
+    such objects, so none should come here. A series of a study that does not list its instances, by setting, has
+    ``numberOfInstances`` only: R4 lets it be larger than the number of listed ones.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ def build_series(
             findings.note(keyword, "uid.unusable", "instance left out")
         else:
             members.setdefault(series_uid, []).append((instance_uid, record.attributes))
+    listed = settings.lists_instances(sum(len(instances_of_series) for instances_of_series in members.values()))
     devices: dict[str, Resource] = {}
     acquired: set[str] = set()
     elements = []
@@ -95,8 +97,9 @@ def build_series(
         element = _series(series_uid, instances_of_series, witnesses, settings, findings)
         element["performer"] = _performers(witnesses, made_by, settings, findings)
         element["extension"] = acquisition(witnesses, element["modality"]["code"], settings, findings)
-        element["instance"] = _instances(instances_of_series, settings, findings)
-        elements.append(filled(_addressed(element, addresses) if addresses else element))
+        if listed:
+            element["instance"] = _addressed(_instances(instances_of_series, settings, findings), series_uid, addresses)
+        elements.append(filled(element))
     return Series(
         elements=tuple(sorted(elements, key=_by_number)),
         modalities=frozenset(element["modality"]["code"] for element in elements) | acquired,
@@ -104,13 +107,13 @@ def build_series(
     )
 
 
-def _addressed(element: Resource, addresses: Addresses) -> Resource:
+def _addressed(instances: list[Resource], series_uid: str, addresses: Addresses) -> list[Resource]:
     """Say of each instance of a series where it is."""
-    for instance in element["instance"]:
-        known = addresses.get((element["uid"], instance["uid"]))
+    for instance in instances if addresses else ():
+        known = addresses.get((series_uid, instance["uid"]))
         if known:
             instance["extension"] = [*instance.get("extension", ()), *known]
-    return element
+    return instances
 
 
 def _series(

@@ -19,6 +19,7 @@ SCHEME = st.fixed_dictionaries(
 CODE = st.fixed_dictionaries({"CodeValue": FEW, "CodingSchemeDesignator": FEW})
 PERSON = st.fixed_dictionaries({"PersonIdentificationCodeSequence": st.lists(CODE, max_size=1)})
 ALL = MappingSettings(detail="full", blob_url="https://images.blob.core.windows.net", blob_names=True)
+SHORT = MappingSettings(instances=3)
 NUMBERS = st.sampled_from([["1"], ["1.50"], ["x"], []])
 ADMINISTERED = st.fixed_dictionaries({"RadionuclideTotalDose": NUMBERS, "RadiopharmaceuticalStartTime": NUMBERS})
 
@@ -78,7 +79,7 @@ ROWS = st.lists(
 def test_permutation_and_repetition_change_no_byte(rows, random, repeats):
     again = [*rows, *(random.choice(rows) for _ in range(repeats))]
     random.shuffle(again)
-    for chosen in (SETTINGS, ALL):
+    for chosen in (SETTINGS, ALL, SHORT):
         (one, found), (other, found_again) = build_bundle(STUDY, rows, chosen), build_bundle(STUDY, again, chosen)
         assert canonical(one) == canonical(other)
         assert found == found_again

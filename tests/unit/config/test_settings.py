@@ -47,6 +47,7 @@ WRONG = [
     ("DICOM_SYNC_TIMEZONE", "../etc"),
     ("DICOM_SYNC_DICOMWEB_URL", "pacs.example"),
     ("DICOM_SYNC_DETAIL", "everything"),
+    *(("DICOM_SYNC_INSTANCES", wrong) for wrong in ("none", "0", "-1", "5.5", "true", "1e3", "9999999999")),
     ("DICOM_SYNC_BLOB_URL", "images.blob.core.windows.net"),
     ("DICOM_SYNC_BLOB_NAMES", "perhaps"),
     ("DICOM_SYNC_VIEWER_URL", "https://viewer.example/study"),

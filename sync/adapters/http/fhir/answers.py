@@ -37,8 +37,8 @@ GATEWAY = (
     "nothing, correct DICOM_SYNC_FHIR_URL. Studies wait, and go on by themselves once the service answers."
 )
 BODY_REFUSED = (
-    "A gateway or firewall before the FHIR service refuses a body of this size: raise its limit. It is tried again "
-    "by itself."
+    "A gateway or firewall before the FHIR service refuses a body of this size: raise its limit, or set "
+    "DICOM_SYNC_INSTANCES so that large studies do not list their instances. It is tried again by itself."
 )
 FIREWALL = (
     "A firewall (WAF) or gateway before the FHIR service refused this request: exclude the service's paths from its "
