@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from sync.delivery.backoff import postpone, postpone_object, release_while_paused
+from sync.delivery.deletions import in_hand
 from sync.delivery.folders import inspect_folder
 from sync.errors import (
     Contention,
@@ -79,7 +80,8 @@ async def handle_object_message(text: str, sources: Sources, s: Deliver, *, atte
     """
     async with only_sync_errors():
         message = parse_object_message(text, sources)
-    failures = [failure for change in message.changes if (failure := await _failure_of(text, change, s, attempt))]
+    async with in_hand([change for change in message.changes if isinstance(change, Change)], s):
+        failures = [failure for change in message.changes if (failure := await _failure_of(text, change, s, attempt))]
     if failures:
         raise failures[0]
     return message.feed_sequences

@@ -5,7 +5,8 @@ A host that is killed leaves its messages leased for ten minutes. A study among 
 enqueues it again; an object has nothing but its message. So when the queue of objects holds messages and none of them
 waits for a worker, the source is listed: what it has received within the length of a lease, and the sync has not seen,
 is enqueued once more. Messages that an outage has delayed look the same, so this is done a few times in the length of a
-lease at most. A deletion leaves nothing to list: it waits for its message.
+lease at most; what is left then waits for its lease, and the log says so. A deletion leaves nothing to list:
+`sync.delivery.deletions` finds it.
 
 Source: Azure Storage queue trigger, "Poison messages" (a lease of ten minutes, renewed while the host lives).
 """
@@ -13,15 +14,19 @@ Source: Azure Storage queue trigger, "Poison messages" (a lease of ten minutes, 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
 from sync.events import object_message
 from sync.model import ListedObject, Page
 from sync.model.timestamps import timestamp_from
 from sync.ports import Deliver, ObjectListing, QueueDepths
+from sync.protocol.known_rows import Rows, rows_of
 from sync.protocol.leases import held
 
 CURSOR = "lost object messages"
@@ -52,7 +57,8 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
     """
     Enqueue recent objects that the sync has not seen while all messages of the queue are leased or delayed.
 
-    Idempotent: an object that is inspected twice stays as it is. One worker at a time.
+    The deletions that a killed process had in hand are enqueued too, whatever the queue looks like. Idempotent: an
+    object that is inspected twice stays as it is. One worker at a time.
 
     Returns
     -------
@@ -64,22 +70,30 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
     TransientError
         Storage or the source did not answer.
     """
-    began = s.clock.now()
-    if not s.settings.containers or not (await queues.depths()).get(_OBJECTS_QUEUE):
-        return 0
-    if _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):
-        return 0
+    if not (await queues.depths()).get(_OBJECTS_QUEUE):
+        return 0  # a killed host holds none, for its messages count as long as they are leased
+    deletions = await enqueue_lost_deletions(s)
+    if not s.settings.containers or _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):
+        return deletions
+    return deletions + await _enqueue_listed(s, listing)
+
+
+async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
+    began, enqueued = s.clock.now(), 0
     async with held(CURSOR, s, seconds=_SECONDS) as lease:
         if lease is None:
             return 0
         position = _begun(lease.position, began)
         if position is None:
+            if not lease.position.get("told"):
+                s.telemetry.event("object.left_to_leases", logging.WARNING, listings=ROUNDS)
+                await lease.note({**lease.position, "told": True})
             return 0
         position, enqueued = await _list_on(position, began, s, listing)
         # Only now: whatever a crash leaves out here is listed again.
         await lease.advance(position)
     if enqueued:
-        s.telemetry.event("object.swept", objects=enqueued)
+        s.telemetry.event("object.swept", objects=enqueued, more=str(enqueued >= MOST).lower())
     return enqueued
 
 
@@ -121,12 +135,20 @@ async def _list_on(
 
 async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:
     recent = [listed for listed in objects if SETTLING <= now - listed.last_modified < LEASE + SETTLING]
+    rows = await rows_of(Counter(listed.object.key.partition for listed in recent), s)
+    unknown = [listed for listed in recent if not _is_known(listed, rows)]
     lost: list[ListedObject] = []
-    for start in range(0, len(recent), _AT_ONCE):
-        some = recent[start : start + _AT_ONCE]
+    for start in range(0, len(unknown), _AT_ONCE):
+        some = unknown[start : start + _AT_ONCE]
         seen = await asyncio.gather(*(_is_seen(listed, s) for listed in some))
         lost += [listed for listed, is_seen in zip(some, seen, strict=True) if not is_seen]
     return lost
+
+
+def _is_known(listed: ListedObject, rows: Mapping[str, Rows | None]) -> bool:
+    """Tell whether the rows of its folder show the object as it is listed, inspected to the end."""
+    key = listed.object.key
+    return (rows.get(key.partition) or {}).get(key.row) == listed.etag
 
 
 async def _is_seen(listed: ListedObject, s: Deliver) -> bool:

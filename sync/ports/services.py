@@ -9,6 +9,7 @@ them; a function declares the smallest that serves it. ADR 0031 tells why these 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from sync.config import Settings
+from sync.errors import StoreUnavailable
 from sync.model import ObjectKey
 from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
@@ -63,6 +65,34 @@ class Novelty:
 
 
 @dataclass(kw_only=True)
+class DeletionsInHand:
+    """The deletions that this process has begun and not ended, and the row that names them; see `sync.delivery`."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    version: int = 0
+    """Grows with each change of ``counts``; ``written`` is the one that the row holds."""
+    written: int = 0
+    name: str = ""
+    etag: str | None = None
+    failed: int = 0
+    """Version that could not be written, and why."""
+    failure: StoreUnavailable | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, text: str) -> None:
+        """Take one in hand."""
+        self.counts[text] += 1
+        self.version += 1
+
+    def remove(self, text: str) -> None:
+        """Let go of one; it stays while another delivery has the same in hand."""
+        self.counts[text] -= 1
+        if self.counts[text] <= 0:
+            del self.counts[text]
+        self.version += 1
+
+
+@dataclass(kw_only=True)
 class Caches:
     """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
 
@@ -76,6 +106,8 @@ class Caches:
     """Whether objects that are likely to be new have been so."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
+    deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
+    """Deletions that this process has in hand."""
     slots: asyncio.Semaphore | None = None
     """Slots for projections; see `projecting`."""
 

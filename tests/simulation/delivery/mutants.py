@@ -9,6 +9,11 @@ SCENES = (
     scenes.undelivered,
     scenes.folder_moved,
     scenes.host_killed,
+    scenes.deletions_lost,
+    scenes.deletion_takes_long,
+    scenes.asked_again_and_killed,
+    scenes.sweep_killed,
+    scenes.deletion_while_swept,
     scenes.source_down,
     scenes.fhir_down,
     scenes.source_refuses,
@@ -22,6 +27,7 @@ SCENES = (
 )
 
 _EVENTS, _HANDLERS, _LOST = "delivery.undelivered_events", "delivery.handlers", "delivery.lost_messages"
+_DELETIONS = "delivery.deletions"
 _BACKOFF, _FOLDERS, _TIMERS, _WATCHDOG = (
     "delivery.backoff",
     "delivery.folders",
@@ -115,13 +121,80 @@ MUTANTS = [
         "nothing is lost while messages wait for a worker",
         _LOST,
         scenes.host_killed,
-        "    if _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):\n        return 0\n",
+        " or _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):",
+        ":",
     ),
     without(
         "the source is listed a few times in the length of a lease",
         _LOST,
         scenes.source_down,
         "    if len(rounds) >= ROUNDS:\n        return None\n",
+    ),
+    without(
+        "deletions are noted before they are begun",
+        _DELETIONS,
+        scenes.deletions_lost,
+        "        await _write(s)\n        yield\n",
+        "        yield\n        await _write(s)\n",
+    ),
+    without(
+        "a folder's deletion is noted",
+        _DELETIONS,
+        scenes.deletions_lost,
+        "        return hint_message(change)\n",
+        "        return None\n",
+    ),
+    without(
+        "what we ask for again is noted as a deletion is",
+        _DELETIONS,
+        scenes.asked_again_and_killed,
+        " or change.again else None",
+        " else None",
+    ),
+    without(
+        "deletions of a killed process are sent before their row goes",
+        _DELETIONS,
+        scenes.sweep_killed,
+        "    for message in messages:\n        await s.object_queue.send(message)\n",
+        "",
+        (
+            "    return len(messages)\n",
+            "    for message in messages:\n        await s.object_queue.send(message)\n    return len(messages)\n",
+        ),
+    ),
+    without(
+        "a row whose owner went on is not deleted",
+        _DELETIONS,
+        scenes.deletion_while_swept,
+        "    if await unless_conflict(s.cursors.write(replace(stored.value, position={}), stored.etag)):\n",
+        "    if True:\n",
+    ),
+    without(
+        "a name that was emptied is never written again",
+        _DELETIONS,
+        scenes.deletion_takes_long,
+        "held.etag = await s.cursors.write(replace(row, name=held.name), None)\n",
+        "pass\n",
+    ),
+    without(
+        "a row is taken for that of a killed process by its age",
+        _DELETIONS,
+        scenes.deletion_takes_long,
+        "(cursor.advanced_at is None or cursor.advanced_at <= latest)",
+        "cursor.position",
+    ),
+    without(
+        "a row goes with the last deletion in hand",
+        _DELETIONS,
+        scenes.deletion_takes_long,
+        "    if not held.counts:\n        await _write(s)\n",
+    ),
+    without(
+        "deletions are swept while messages wait for a worker",
+        _LOST,
+        scenes.deletions_lost,
+        "    deletions = await enqueue_lost_deletions(s)\n    if not",
+        "    deletions = 0\n    if not",
     ),
     without(
         "an outage of FHIR spends no delivery",

@@ -13,6 +13,7 @@ from tests.simulation.mutants import without_rule
 CHAIN = (
     "sync.delivery.watchdog",
     "sync.delivery.folders",
+    "sync.delivery.deletions",
     "sync.delivery.lost_messages",
     "sync.delivery.undelivered_events",
     "sync.delivery.backoff",

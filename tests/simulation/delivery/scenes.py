@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+from sync.delivery.deletions import PREFIX
 from sync.delivery.handlers import FEW
 from sync.delivery.lost_messages import ROUNDS
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable, SyncError
-from sync.events import object_message, study_message
+from sync.events import hint_message, object_message, study_message
 from sync.model import Action, Change
 from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Services
+from sync.ports.services import Caches
 from sync.telemetry.instruments import SWEEPS
-from sync.testing.queues import MemoryDepths
+from sync.testing.queues import MemoryDepths, QueuedText
 from sync.testing.undelivered_events import MemoryUndeliveredEvents
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
 
@@ -136,6 +139,7 @@ async def host_killed(m: Modules) -> list[str]:
     w.clock.advance(700)
     for change in (w.put("a"), w.put("c", UNREADABLE)):
         await m["handlers"].handle_object_message(events(change), SOURCES, w.services)
+    await m["handlers"].handle_poison_object(events(w.put("e")), SOURCES, w.services)
     w.put("b", sop="2.25.102")
     w.put("d", sop="2.25.103")
     for name in ("b", "d"):
@@ -168,6 +172,121 @@ async def source_down(m: Modules) -> list[str]:
         queued = w.store.object_queue.messages
         w.store.object_queue.messages = [replace(each, visible_at=later) for each in queued]
     return [] if len(w.store.object_queue.messages) <= 1 + ROUNDS else ["messages multiply"]
+
+
+def _rows(w: MemoryWorld) -> list[str]:
+    return [cursor.name for cursor in w.store.cursors.table.values() if cursor.name.startswith(PREFIX)]
+
+
+async def deletions_lost(m: Modules) -> list[str]:
+    """A host dies at any call while it deals with deletions and a folder's; their messages stay leased."""
+    wrong: list[str] = []
+    for calls in range(30):
+        w = MemoryWorld()
+        for number, name in enumerate(("a", "b", "in/c", "in/d", "kept")):
+            await w.ingest(w.put(name, sop=f"2.25.10{number}"))
+        await _settle(w, m)
+        two = events(w.delete("a"), w.delete("b"))
+        w.delete("in/c")
+        w.delete("in/d")
+        folder = hint_message(Change(object=w.ref("in"), action=Action.FOLDER_REMOVED))
+        process = Mortal(calls)
+        mortal = process.services(w.services, "cursors", "objects", "ledger", "dirty", "object_queue")
+        mortal = replace(mortal, caches=Caches())
+        left, begun = [two, folder], False
+        with suppress(Killed):
+            while left:
+                begun = process.left > 0  # else it dies at the first call, and nothing can be known of the message
+                await m["handlers"].handle_object_message(left[0], SOURCES, mortal)
+                left.pop(0)
+        for text in left[1:] if begun else left:
+            await m["handlers"].handle_object_message(text, SOURCES, w.services)
+        for _ in range(3):
+            w.clock.advance(30)
+            held = QueuedText("", w.clock.now() + timedelta(seconds=500))
+            w.store.object_queue.messages.append(held)  # as long as a lease, it counts
+            queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+            await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
+            w.store.object_queue.messages.remove(held)
+            await _deliver_objects(w, m)
+        await _settle(w, m)
+        wrong += _differ(instances=((w.imaging_study() or {}).get("numberOfInstances"), 1), rows=(_rows(w), []))
+    return wrong
+
+
+async def deletion_takes_long(m: Modules) -> list[str]:
+    """A deletion takes so long that a sweep takes its process for killed; then a second one begins."""
+    w = MemoryWorld()
+    for number, name in enumerate(("a", "b", "kept")):
+        await w.ingest(w.put(name, sop=f"2.25.10{number}"))
+    await _settle(w, m)
+    slow, quick = w.delete("a"), w.delete("b")
+    deletions, s = m["deletions"], w.services
+    async with deletions.in_hand([slow], s):
+        w.clock.advance(20)
+        sent = [await deletions.enqueue_lost_deletions(s)]
+        w.clock.advance(20)
+        sent.append(await deletions.enqueue_lost_deletions(s))
+        async with deletions.in_hand([quick], s):
+            w.clock.advance(40)
+            sent.append(await deletions.enqueue_lost_deletions(s))
+    async with deletions.in_hand([slow], s):
+        pass
+    return _differ(sent=(sent, [0, 1, 2]), rows=(_rows(w), []))
+
+
+async def asked_again_and_killed(m: Modules) -> list[str]:
+    """A deletion comes back from a killed host, and the next host is killed with it."""
+    w = MemoryWorld()
+    await w.ingest(w.put("a"))
+    change = replace(w.delete("a"), again=True, action=Action.CREATED)
+    with suppress(Killed):
+        async with m["deletions"].in_hand([change], w.services):
+            raise Killed
+    w.clock.advance(40)
+    return _differ(sent=(await m["deletions"].enqueue_lost_deletions(w.services), 1))
+
+
+async def sweep_killed(m: Modules) -> list[str]:
+    """The process that sends the deletions of a killed one is killed itself, at any call."""
+    wrong: list[str] = []
+    for calls in range(5):
+        w = MemoryWorld()
+        await w.ingest(w.put("a"))
+        with suppress(Killed):
+            async with m["deletions"].in_hand([w.delete("a")], w.services):
+                raise Killed
+        w.clock.advance(40)
+        w.store.object_queue.messages.clear()
+        cursors, mortal = w.store.cursors, Mortal(calls).services(w.services, "cursors", "object_queue", "locators")
+        object.__setattr__(mortal.cursors, "all", cursors.all)
+        with suppress(Killed):
+            await m["deletions"].enqueue_lost_deletions(mortal)
+        await m["deletions"].enqueue_lost_deletions(w.services)
+        wrong += [] if w.store.object_queue.messages else ["a deletion is lost"]
+    return wrong
+
+
+async def deletion_while_swept(m: Modules) -> list[str]:
+    """A slow process begins another deletion while a sweep has its row in hand, and is killed."""
+    w = MemoryWorld()
+    for number, name in enumerate(("a", "b")):
+        await w.ingest(w.put(name, sop=f"2.25.10{number}"))
+    first, second = w.delete("a"), w.delete("b")
+    deletions, send = m["deletions"], w.store.object_queue.send
+
+    async def meanwhile(*args: Any) -> None:
+        w.store.object_queue.send = send
+        await entered.enter_async_context(deletions.in_hand([second], w.services))
+        await send(*args)
+
+    entered = AsyncExitStack()
+    await entered.enter_async_context(deletions.in_hand([first], w.services))
+    w.clock.advance(40)
+    w.store.object_queue.send = meanwhile
+    await deletions.enqueue_lost_deletions(w.services)
+    w.clock.advance(40)
+    return _differ(sent=(await deletions.enqueue_lost_deletions(w.services), 2))
 
 
 # Outages.

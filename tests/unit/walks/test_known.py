@@ -6,7 +6,7 @@ import pytest
 
 from sync.errors import StoreUnavailable
 from sync.model import Action, Batch, Change
-from sync.walks import known
+from sync.protocol import known_rows
 from sync.walks.backfill import Scope, backfill
 from sync.walks.known import without_known
 from sync.walks.walk import walk_of
@@ -62,8 +62,8 @@ async def test_where_the_folder_tells_nothing_each_row_is_read(w, monkeypatch, t
     fill(w, folders=1)
     await walked(w)
     if trouble == "too large":
-        monkeypatch.setattr(known, "ONE_REQUEST", 1)
-        monkeypatch.setattr(known, "ROWS_AN_OBJECT", 0)
+        monkeypatch.setattr(known_rows, "ONE_REQUEST", 1)
+        monkeypatch.setattr(known_rows, "ROWS_AN_OBJECT", 0)
     else:
 
         async def failing(partition, most):

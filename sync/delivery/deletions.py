@@ -1,0 +1,162 @@
+"""
+Deletions in hand: what a process has begun and not ended, so that those of a killed host come back within a minute.
+
+    a delete event  ->  the row of this process names its object  ->  ingested  ->  the row names it no more
+    a row that stays as it is for half a minute  ->  a message for each object that it names  ->  the row goes
+
+A host that is killed leaves its messages leased for ten minutes. An upload among them is found in the source's listing
+(`sync.delivery.lost_messages`); what was deleted is in no listing, so it is noted before anything else is done with it.
+So is an object that we ourselves ask to be inspected again, for nothing tells whether it is still there. All that a
+process has in hand shares one row and, in a burst, its writes.
+
+A name serves from the first deletion in hand to the last and never again. Once another process has emptied the row, the
+next write of its owner conflicts, and the owner goes on under a new name: so an emptied row may be deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+from sync.errors import StoreConflict, StoreUnavailable
+from sync.events import hint_message, object_message
+from sync.model import Action, Change, Cursor, ObjectKey
+from sync.ports import Deliver
+from sync.protocol.optimistic import unless_conflict
+from sync.telemetry.defects import only_sync_errors
+
+PREFIX = "deletions-in-hand "
+"""How the rows of table ``cursors`` are called."""
+
+HELD_FOR = timedelta(seconds=30)
+"""Age from which a row is taken for that of a killed process; what a living one has in hand for longer comes twice."""
+
+MOST = 400
+"""Deletions that a row names; any more wait for the lease of their message. A process has 128 messages at most."""
+
+
+@asynccontextmanager
+async def in_hand(changes: Sequence[Change], s: Deliver) -> AsyncIterator[None]:
+    """
+    Note the deletions among the changes of one message for the length of the block.
+
+    Raises
+    ------
+    StoreUnavailable
+        The row could not be written, so nothing was begun; deliver again.
+    """
+    noted = [text for change in changes if (text := _noted(change))]
+    if not noted:
+        yield
+        return
+    held = s.caches.deletions
+    try:
+        for text in noted:
+            held.add(text)
+        # Written before the block begins: from here on a crash leaves them to the sweep.
+        await _write(s)
+        yield
+    finally:
+        for text in noted:
+            held.remove(text)
+    if not held.counts:
+        await _write(s)
+
+
+def _noted(change: Change) -> str | None:
+    """Return what stands for a change in the row; None for one that a listing shows."""
+    if change.action is Action.FOLDER_REMOVED:
+        return hint_message(change)
+    return str(change.object.key) if change.action is Action.DELETED or change.again else None
+
+
+async def _write(s: Deliver) -> None:
+    """
+    Have the row name what is in hand now.
+
+    One write at a time: a call that waits for it finds that the next write has taken its deletions along, or failed.
+    """
+    held = s.caches.deletions
+    mine = held.version
+    async with only_sync_errors(), held.lock:
+        if held.written >= mine:
+            return
+        if held.failure is not None and held.failed >= mine:
+            raise held.failure  # what waits for one outage must not wait for it in turn
+        version, texts = held.version, sorted(held.counts)[:MOST]
+        try:
+            await _name(texts, s)
+        except StoreUnavailable as outage:
+            held.failed, held.failure = version, outage
+            raise
+        held.written, held.failure = version, None
+
+
+async def _name(texts: Sequence[str], s: Deliver) -> None:
+    held = s.caches.deletions
+    if texts:
+        await _replace(texts, s)
+    elif held.name:
+        await s.cursors.delete(held.name)
+        held.name, held.etag = "", None
+
+
+async def _replace(texts: Sequence[str], s: Deliver) -> None:
+    held = s.caches.deletions
+    held.name = held.name or PREFIX + uuid4().hex
+    row = Cursor(name=held.name, position={"deletions": texts}, advanced_at=s.clock.now())
+    try:
+        held.etag = await s.cursors.write(row, held.etag)
+    except StoreConflict:
+        # Taken for that of a killed process and emptied, or a write whose answer was lost: never the same name again.
+        held.name = PREFIX + uuid4().hex
+        held.etag = await s.cursors.write(replace(row, name=held.name), None)
+
+
+async def enqueue_lost_deletions(s: Deliver) -> int:
+    """
+    Send a message for each deletion that a killed process had in hand. Idempotent: each has its object inspected.
+
+    Returns
+    -------
+    int
+        How many were sent.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer; what was not reached is as it was.
+    """
+    latest, sent = s.clock.now() - HELD_FOR, 0
+    async for cursor in s.cursors.all():
+        if cursor.name.startswith(PREFIX) and (cursor.advanced_at is None or cursor.advanced_at <= latest):
+            sent += await _send_again(cursor.name, s)
+    if sent:
+        s.telemetry.event("object.deletions_swept", objects=sent)
+    return sent
+
+
+async def _send_again(name: str, s: Deliver) -> int:
+    stored = await s.cursors.read(name)
+    if stored is None:
+        return 0
+    messages = [message for text in stored.value.position.get("deletions", ()) if (message := await _message(text, s))]
+    # The messages before the row: a crash in between sends them twice, the other order loses them.
+    for message in messages:
+        await s.object_queue.send(message)
+    # Emptied under its ETag: an owner that lives has its deletions of meanwhile kept, and never writes the name again.
+    if await unless_conflict(s.cursors.write(replace(stored.value, position={}), stored.etag)):
+        await s.cursors.delete(name)
+    return len(messages)
+
+
+async def _message(text: str, s: Deliver) -> str | None:
+    """Return the message for what a row names; None when nothing is known of the object, so nothing is left of it."""
+    if text.startswith("{"):
+        return json.dumps(json.loads(text))
+    located = await s.locators.find(ObjectKey.parse(text))
+    return object_message(located.value.object) if located is not None else None
