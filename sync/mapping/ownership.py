@@ -10,11 +10,11 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
 from sync.mapping import mii
-from sync.mapping.resource import canonical
 from sync.mapping.terminology import DICOM_UID_SYSTEM, OBSERVATION_VALUE, PATIENT_ANIMAL
 from sync.mapping.timestamps import without_trailing_zeros
 from sync.model import Resource
@@ -257,7 +257,7 @@ def differs(held: Resource, expected: Resource) -> bool:
     Servers write a narrative where there is none, and rewrite the markup of one: only the words of ours count. A time
     or a number in another spelling is the same one: some servers drop trailing zeros.
     """
-    if canonical(_comparable(held)) != canonical(_comparable(expected)):
+    if not _is_same(_comparable(held), _comparable(expected)):
         return True
     return "text" in expected and _words(held) != _words(expected)
 
@@ -275,19 +275,31 @@ def has_foreign(merged: Resource, ours: Resource) -> bool:
 def _comparable(resource: Resource) -> Resource:
     body = {k: v for k, v in resource.items() if k not in ("id", "meta", "text")}
     meta = {k: resource["meta"][k] for k in ("profile", "security", "tag") if k in resource.get("meta", {})}
-    comparable: Resource = _by_value({**body, "meta": meta} if meta else body)
-    return comparable
+    return {**body, "meta": meta} if meta else body
 
 
-def _by_value(node: Any, element: str = "") -> Any:
-    """Return JSON with one spelling of each value: times without trailing zeros, whole numbers without a fraction."""
-    if isinstance(node, dict):
-        return {name: _by_value(value, name) for name, value in node.items()}
-    if isinstance(node, list):
-        return [_by_value(value, element) for value in node]
-    if isinstance(node, float):
-        return int(node) if node.is_integer() else node
-    return without_trailing_zeros(node) if isinstance(node, str) and element in _TIMES else node
+def _is_same(one: Any, other: Any, element: str = "") -> bool:
+    """
+    Whether two pieces of JSON say the same: times without trailing zeros, whole numbers with or without a fraction.
+
+    Compared in place: a study of 30,000 instances takes 20 MB in memory, and as text 6 MB more, for each copy.
+    """
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        if one.keys() != other.keys():
+            return False
+        return all(_is_same(value, other[name], name) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other, repeat(element)))
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or _text(one, element) == _text(other, element)
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _text(value: str, element: str) -> bytes:
+    """Return a text as it travels, a time without trailing zeros."""
+    return (without_trailing_zeros(value) if element in _TIMES else value).encode("utf-8", "replace")
 
 
 def _keep_foreign(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from sys import intern
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -19,9 +20,10 @@ from sync.adapters.azure.tables.rows import (
     unpack,
 )
 from sync.adapters.azure.tables.table import Table
-from sync.model import InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, ObjectRef, StudyRef
+from sync.model import Attributes, InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, ObjectRef, StudyRef
 from sync.ports import Ledger
 
+_NOTHING: Attributes = {}
 _SOURCE = ("account", "container", "name")
 
 
@@ -42,9 +44,19 @@ def ledger_row(row: LedgerRow) -> Entity:
     )
 
 
-def ledger_from(row: Mapping[str, Any]) -> LedgerRow:
-    """Inverse of `ledger_row`."""
+def ledger_from(row: Mapping[str, Any], like: Attributes | None = None) -> LedgerRow:
+    """
+    Inverse of `ledger_row`.
+
+    Parameters
+    ----------
+    like
+        Attributes of another row, whose equal values are used again: instances of a series say mostly the same, and a
+        study of 30,000 would hold it as often.
+    """
     attributes, findings = unpack(row, "record")
+    if like is not None:
+        attributes = {intern(keyword): _shared(value, like.get(keyword)) for keyword, value in attributes.items()}
     record = InstanceRecord(
         study=study_from(row),
         series_instance_uid=row["series_uid"],
@@ -55,6 +67,14 @@ def ledger_from(row: Mapping[str, Any]) -> LedgerRow:
     return LedgerRow(
         object_key=ObjectKey.parse(row["RowKey"]), record=record, order=row["order"], source=_source_from(row)
     )
+
+
+def _shared(value: Any, other: Any) -> Any:
+    """Return the other value if it is the same to the letter: 1 equals 1.0 and True, and they are not."""
+    if other != value:
+        return value
+    is_text = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
+    return other if is_text or repr(other) == repr(value) else value
 
 
 def _source_columns(source: ObjectRef | None) -> Entity:
@@ -86,7 +106,12 @@ class TableLedger(Ledger):
 
     async def read(self, study: StudyRef) -> Sequence[LedgerRow]:
         """Return all rows of the study."""
-        return [ledger_from(row) async for row in self._table.partition(study.key)]
+        rows = []
+        seen: dict[str, Attributes] = {}  # by series
+        async for row in self._table.partition(study.key):
+            rows.append(ledger_from(row, like=seen.get(row["series_uid"], _NOTHING)))
+            seen[row["series_uid"]] = rows[-1].record.attributes
+        return rows
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of that many rows of the study; only that travels."""
