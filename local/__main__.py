@@ -139,7 +139,7 @@ def prepare(
     orthanc: Annotated[bool, typer.Option("--orthanc", help="install Orthanc as well")] = False,
     helm: Annotated[bool, typer.Option("--helm", help="compile Helm as well, for tests of the chart")] = False,
 ) -> None:
-    """Install what the world needs, so that nothing is left to be downloaded later; safe to repeat."""
+    """Install what the world needs, so that nothing is left to be downloaded later; idempotent."""
     with _ending_in_a_line():
         ensure_packages()
         if hapi:

@@ -13,7 +13,7 @@ from local.processes import StartError
 
 def install_or_explain(packages: Sequence[str], *, why: str, elsewhere: str) -> None:
     """
-    Install Debian's packages when this is Debian and we are root. Safe to repeat.
+    Install Debian's packages when this is Debian and we are root. Idempotent.
 
     Parameters
     ----------

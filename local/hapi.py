@@ -73,7 +73,7 @@ def ensure_built(cache_folder: Path = CACHE) -> Path:
     """
     Build the server unless it is there; return the folder that holds its jars.
 
-    Safe to repeat and to call from several processes at once: the first one builds, the others wait.
+    Idempotent and safe to call from several processes at once: the first one builds, the others wait.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def ensure_helm() -> Path | None:
     """
     Make Helm unless it is there; return the folder of ``helm`` and KEDA's schemas, None without Go.
 
-    Safe to repeat and to call from several processes at once: the first one compiles, the others wait.
+    Idempotent and safe to call from several processes at once: the first one compiles, the others wait.
 
     Raises
     ------

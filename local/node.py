@@ -65,7 +65,7 @@ def ensure_packages(cache_folder: Path = CACHE, sources: Path = SOURCES) -> Path
     """
     Install the npm packages unless they are there; return the folder that holds ``node_modules``.
 
-    Safe to repeat and to call from several processes at once: the first one installs, the others wait.
+    Idempotent and safe to call from several processes at once: the first one installs, the others wait.
 
     Parameters
     ----------

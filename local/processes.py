@@ -151,7 +151,7 @@ def _await(output: _Output, name: str, seconds: float) -> object:
 
 
 def stop(process: subprocess.Popen[str], seconds: float = STOP_SECONDS) -> None:
-    """End a child and its process group: SIGTERM, then SIGKILL; safe to repeat and on one that has ended."""
+    """End a child and its process group: SIGTERM, then SIGKILL; idempotent, also for one that has ended."""
     signal_group(process.pid, signal.SIGTERM)
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):

@@ -41,7 +41,7 @@ from sync.telemetry.instruments import LATENCY
 
 async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ingested:
     """
-    Look at one object; leave its ledger row, its dead letter and its marks as the object is now. Safe to repeat.
+    Look at one object; leave its ledger row, its dead letter and its marks as the object is now. Idempotent.
 
     Claim, write, mark, settle: the claim comes first, so that of two racing deliveries the later claim always
     knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.
@@ -150,7 +150,7 @@ async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None
 
 async def project_study(study: StudyRef, s: Project, *, redelivered: bool = False) -> Projected:
     """
-    Make FHIR say what the study's ledger rows say, and take the study off the dirty list. Safe to repeat.
+    Make FHIR say what the study's ledger rows say, and take the study off the dirty list. Idempotent.
 
     The mark is read before what FHIR holds, that before the ledger, and the mark is deleted only if it is still the
     same: whatever changes in between shows as a conflict, and the next pass trusts no record but reads FHIR.

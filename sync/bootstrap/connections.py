@@ -46,7 +46,7 @@ async def tried(running: Running, *, answered: Callable[[Connection], object] = 
     """
     Try the state account, the account of the DICOM files, DICOM services and the FHIR service, all at once.
 
-    Each gets `LONGEST` seconds, so that is what all take together. Safe to repeat, and beside a running sync. A failure
+    Each gets `LONGEST` seconds, so that is what all take together. Idempotent, also beside a running sync. A failure
     of one does not keep the others from being tried.
 
     Parameters

@@ -44,7 +44,7 @@ class Running:
     put_back: Callable[[str, str, float], Awaitable[None]]
     """Sends a message to one of the queues, by name, visible after that many seconds."""
     ensure: Callable[[], Awaitable[None]]
-    """Creates tables and queues that are missing. Safe to repeat."""
+    """Creates tables and queues that are missing. Idempotent."""
     disconnect: Callable[[], Awaitable[None]]
     """Closes all connections."""
 
@@ -64,7 +64,7 @@ class Running:
 
 async def start(settings: Settings, *, command: bool = False) -> Running:
     """
-    Build the services for these settings, and create tables and queues that are missing. Safe to repeat.
+    Build the services for these settings, and create tables and queues that are missing. Idempotent.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ async def stand_watch(
 
 async def watch_once(running: Running) -> Sequence[Notice]:
     """
-    Do one round; return what it raised or cleared. Safe to repeat, and beside others who watch.
+    Do one round; return what it raised or cleared. Idempotent, also with several watchers at once.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class Report:
 
 async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
     """
-    Ask for another look at the subjects of these letters. Safe to repeat and to interrupt.
+    Ask for another look at the subjects of these letters. Idempotent and safe to interrupt.
 
     The trail comes first, as for `discard`: who asked is known even if the command dies half-way.
 
@@ -105,7 +105,7 @@ async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str 
 
 async def discard(selection: Selection, s: Operate, *, who: str, why: str, dry_run: bool = False) -> Report:
     """
-    Take these letters away for good; who did it, and why, stays in the audit trail. Safe to repeat and to interrupt.
+    Take these letters away for good; who did it, and why, stays in the audit trail. Idempotent and safe to interrupt.
 
     Raises
     ------

@@ -42,7 +42,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
     """
     Note the failure on the dirty row, then send a message for later; either alone is enough to get there.
 
-    Safe to repeat: the study waits longer.
+    Idempotent: the study waits longer.
 
     Raises
     ------
@@ -75,7 +75,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
 
 async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -> None:
     """
-    Let a message go while projection is paused: the sweeper wakes the study afterwards. Safe to repeat.
+    Let a message go while projection is paused: the sweeper wakes the study afterwards. Idempotent.
 
     That an earlier delivery may have died after it wrote is noted on the dirty row, for the message takes it along.
     """

@@ -156,7 +156,7 @@ def _object_lock(change: Change, s: Core) -> asyncio.Lock:
 
 async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> None:
     """
-    Handle one message of the queue ``studies``. Safe to repeat.
+    Handle one message of the queue ``studies``. Idempotent.
 
     An outage of the FHIR service does not raise, for that would poison everything in minutes: the study waits with a
     growing delay, and its dirty row remembers that a pass may have died half-way.
@@ -188,7 +188,7 @@ async def handle_study(
     links: Sequence[str] = (),
 ) -> Projected | None:
     """
-    Project one outstanding study. Safe to repeat.
+    Project one outstanding study. Idempotent.
 
     Returns
     -------
@@ -235,7 +235,7 @@ async def _remember(study: StudyRef, outcome: Projected, s: Deliver) -> None:
 
 async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
     """
-    Turn a message that failed too often into dead letters of its objects. Safe to repeat.
+    Turn a message that failed too often into dead letters of its objects. Idempotent.
 
     Objects of the same message that did get through are left out.
     """
@@ -254,7 +254,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
 
 
 async def handle_poison_study(text: str, s: Project) -> None:
-    """Turn a message that failed too often into a dead letter of its study, and set the study aside. Safe to repeat."""
+    """Turn a message that failed too often into a dead letter of its study, and take the study off the list. Idempotent."""
     async with only_sync_errors(), _delivering(s):
         try:
             study = parse_study_message(text).study
@@ -281,7 +281,7 @@ def _is_done(change: Change, locator: Locator) -> bool:
 
 
 async def dead_letter_delivery(change: Change, refusal: PermanentError, s: Ingest) -> None:
-    """Keep a dead letter of an object that could not be ingested, and say so. Safe to repeat."""
+    """Keep a dead letter of an object that could not be ingested, and say so. Idempotent."""
     await dead_letter_object(change, refusal, s)
     s.telemetry.event(Ingested.DEAD_LETTERED.value, logging.ERROR, object=str(change.object.key), code=refusal.code)
 
@@ -290,7 +290,7 @@ async def sweep(s: Deliver) -> int:
     """
     Enqueue the studies whose wake-up was lost: a crash between mark and message, a message that was poisoned, a pause.
 
-    Result events that were left behind are sent too. Safe to repeat.
+    Result events that were left behind are sent too. Idempotent.
 
     While the queue holds as many messages as there are dirty studies, they are probably all on their way; but several
     may be for one study. So then only a few are enqueued, the longest overdue, which can neither flood the queue nor

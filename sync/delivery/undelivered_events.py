@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z]{1,40}")
 
 async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
     """
-    Have the objects of undelivered events looked at. Safe to repeat and to interrupt.
+    Have the objects of undelivered events looked at. Idempotent and safe to interrupt.
 
     Returns
     -------

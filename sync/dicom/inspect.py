@@ -35,7 +35,7 @@ _RETRIEVED = "retrieved"
 
 async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | None = None) -> Inspection:
     """
-    Look at one object. Only reads; safe to repeat.
+    Look at one object. Only reads; idempotent.
 
     Parameters
     ----------

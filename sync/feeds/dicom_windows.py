@@ -95,7 +95,7 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
     """
     Read the feed from a position on; each batch tells the position once its changes are dealt with.
 
-    Entries that name no instance get their dead letters here. Safe to repeat from any position that it told.
+    Entries that name no instance get their dead letters here. Idempotent from any position that it returned.
 
     Raises
     ------

@@ -32,7 +32,7 @@ BUDGET = 120.0
 
 async def read_dicom_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     """
-    Read the change feed of the DICOM service from where the last run stood to its end. Safe to repeat and to kill.
+    Read the change feed of the DICOM service from where the last run stood to its end. Idempotent and safe to kill.
 
     Returns
     -------

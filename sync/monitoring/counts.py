@@ -233,7 +233,7 @@ async def _cursors(s: Jobs) -> dict[str, Cursor]:
 
 
 async def store_counts(s: Measure) -> None:
-    """Count on where the last call stopped, in every table; one worker at a time. Safe to repeat and to interrupt."""
+    """Count on where the last call stopped, in every table; one worker at a time. Idempotent and safe to interrupt."""
     for table in Counted:
         await store_count(table, s)
 

@@ -69,7 +69,7 @@ class Recorder:
 
     async def flush(self) -> None:
         """
-        Write what was measured since the last flush; nothing when there is nothing. Safe to repeat.
+        Write what was measured since the last flush; nothing when there is nothing. Idempotent.
 
         Raises
         ------
@@ -238,7 +238,7 @@ async def compact_metrics(s: Watch) -> None:
     """
     Add up the times that are over, and delete what is older than it is kept; the history of studies too.
 
-    Bounded; safe to repeat. One worker at a time; rows go only when what they add up to is there.
+    Bounded; idempotent. One worker at a time; rows go only when what they add up to is there.
     """
     async with held(_CURSOR, s, seconds=300) as lease:
         if lease is not None:

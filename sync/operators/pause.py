@@ -46,7 +46,7 @@ def pause_of(cursor: Cursor | None) -> Pause | None:
 
 async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     """
-    Hold projection back from now on; what is being written is finished. Safe to repeat: the first pause counts.
+    Hold projection back from now on; what is being written is finished. Idempotent: the first pause counts.
 
     Raises
     ------

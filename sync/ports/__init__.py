@@ -1,7 +1,7 @@
 """
 What the pipeline needs from the world, as Protocols; `sync.adapters` has two of each, in memory and for Azure.
 
-All methods are coroutines and safe to repeat unless they say otherwise. Table rows carry an ETag that changes with
+All methods are coroutines and idempotent unless they say otherwise. Table rows carry an ETag that changes with
 every write, also one of equal content. Adapters translate every library exception: a lost race is `StoreConflict`,
 an outage is a `TransientError`.
 """

@@ -88,7 +88,7 @@ def _write_of(held: Resource | None, expected: Resource) -> FhirWrite | None:
 
 async def retire(obsolete: Sequence[str], s: Compare) -> bool:
     """
-    Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Safe to repeat.
+    Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Idempotent.
 
     Returns
     -------

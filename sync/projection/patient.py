@@ -104,7 +104,7 @@ async def link_patient(
 
     Exactly one match by identifier is linked; none means that we create one with a deterministic id. Patients that we
     created are no match: one of another key merely carries the identifier as a second one, and an EHR's that appears
-    beside ours takes its place. Safe to repeat.
+    beside ours takes its place. Idempotent.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupte
     Take a study's row away and make the Patient that we write agree with the rows that remain.
 
     Without rows one that we created is deleted, unless others refer to it; one of others stays as it is, and is not
-    touched at all unless the policy is ``update``. Safe to repeat.
+    touched at all unless the policy is ``update``. Idempotent.
 
     Parameters
     ----------

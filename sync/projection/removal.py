@@ -17,7 +17,7 @@ from sync.projection.imaging_study import put
 
 async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bool]:
     """
-    Delete what instances made, and the ImagingStudy that we created or took over. Safe to repeat.
+    Delete what instances made, and the ImagingStudy that we created or took over. Idempotent.
 
     An adopted one, or one that others refer to, becomes ``cancelled``.
 

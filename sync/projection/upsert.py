@@ -43,7 +43,7 @@ async def write_study(
     trust: bool,
 ) -> bool:
     """
-    Make FHIR say what the ledger rows say, and record it. Safe to repeat.
+    Make FHIR say what the ledger rows say, and record it. Idempotent.
 
     Returns
     -------

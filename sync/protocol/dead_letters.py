@@ -6,7 +6,7 @@ How dead letters are written: one place for every stage that needs one.
     a study could not be written                `dead_letter_study`, which its projection row has to know of
     a message cannot be acted on                `dead_letter_message`
 
-Each is one per subject: written again, it counts one more attempt. Safe to repeat, all of them.
+Each is one per subject: written again, it counts one more attempt. All of them are idempotent.
 """
 
 from __future__ import annotations

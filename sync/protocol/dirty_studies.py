@@ -20,7 +20,7 @@ from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty) -> None:
     """
-    Mark studies as outstanding. Safe to repeat.
+    Mark studies as outstanding. Idempotent.
 
     After their rows, never before: a projector that takes the mark must find the row.
     """
@@ -31,7 +31,7 @@ async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty) -> None:
 
 async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
     """
-    Have a study compared with what FHIR really holds, whatever our records say of it. Safe to repeat.
+    Have a study compared with what FHIR really holds, whatever our records say of it. Idempotent.
 
     The order comes with the mark, in its row, which a pass takes off only when it was the last to read it.
     """
@@ -41,7 +41,7 @@ async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
 
 async def read_dirty_study(study: StudyRef, s: MarkDirty) -> tuple[Stored[DirtyStudy], bool]:
     """
-    Read a study's mark, and tell whether it was there; one that was not is made. Safe to repeat.
+    Read a study's mark, and tell whether it was there; one that was not is made. Idempotent.
 
     Its absence proves nothing to a redelivered message: the first delivery may have taken it off and died.
 

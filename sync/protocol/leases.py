@@ -2,7 +2,7 @@
 One walker at a time: a cursor's row is also its lease.
 
 Who holds the lease moves the position by conditional writes, so a walker that was presumed dead finds out at its next
-step and stops. Two may still overlap for one step; whatever a step does must therefore be safe to repeat.
+step and stops. Two may still overlap for one step; each step must therefore be idempotent.
 """
 
 from __future__ import annotations

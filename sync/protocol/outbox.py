@@ -40,7 +40,7 @@ SETTLED = timedelta(seconds=30)
 
 
 async def add_event(event: ResultEvent, s: Announce) -> None:
-    """Put an event into the outbox, to be delivered. Safe to repeat: it is there once, by its id."""
+    """Put an event into the outbox, to be delivered. Idempotent: it is there once, by its id."""
     if s.results is None:
         return
     # The table before memory: a crash after this line leaves the event to the sweeper.
@@ -112,7 +112,7 @@ async def add_study_event(after: Projection, before: Projection | None, s: Annou
     """
     Add the event of a study, if its state changed, and return the projection row that records it.
 
-    Safe to repeat: the caller writes the row next; dying in between, its next life announces it again, by the same id.
+    Idempotent: the caller writes the row next; dying in between, its next life announces it again, by the same id.
     """
     state, result = _removed(after, s) if after.content_hash is None else _synced(after, s)
     return await _if_news(after, before, state, result, s)
@@ -141,7 +141,7 @@ async def add_failure_event(noted: Projection, failure: SyncError, s: Announce) 
 
 
 async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncError, s: Announce) -> None:
-    """Announce that an object can not become an instance as it is. Safe to repeat: the event has the same id."""
+    """Announce that an object can not become an instance as it is. Idempotent: the event has the same id."""
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
     await add_event(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
@@ -149,7 +149,7 @@ async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncErr
 
 async def add_drift_event(drift: Drift, s: Announce, *, found_in: str, repaired: bool) -> None:
     """
-    Announce that source, ledger and FHIR disagree. Safe to repeat: the event has the same id.
+    Announce that source, ledger and FHIR disagree. Idempotent: the event has the same id.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def cursor_of(request: ReplayRequest) -> str:
 
 async def begin(request: ReplayRequest, s: Control, *, who: str) -> bool:
     """
-    Note a replay for the timer. Safe to repeat: one that is under way goes on as it is.
+    Note a replay for the timer. Idempotent: one that is under way goes on as it is.
 
     Returns
     -------
@@ -118,7 +118,7 @@ async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
 
 async def advance_all(sources: Mapping[str, Source], s: ReadFeeds, *, seconds: float = SLICE) -> int:
     """
-    Take every replay that is under way a slice further. Safe to repeat; of two at once each replay has one.
+    Take every replay that is under way a slice further. Idempotent; of two at once each replay has one.
 
     Returns
     -------
@@ -158,7 +158,7 @@ async def advance(
     until: float | None = None,
 ) -> bool:
     """
-    Take a replay further. Safe to repeat and to interrupt.
+    Take a replay further. Idempotent and safe to interrupt.
 
     Returns
     -------

@@ -9,7 +9,7 @@ _LIBRARIES_THAT_LOG_URLS = ("azure", "httpx", "httpcore", "urllib3", "aiohttp.ac
 
 
 def quieten_libraries() -> None:
-    """Keep libraries from logging addresses and values; safe to repeat."""
+    """Keep libraries from logging addresses and values; idempotent."""
     for name in _LIBRARIES_THAT_LOG_URLS:
         logging.getLogger(name).setLevel(logging.ERROR if name == "pydicom" else logging.WARNING)
 

@@ -104,7 +104,7 @@ class Round:
         """
         Look at what the source lists, at all studies, and at what FHIR lists; or at a sample of the studies.
 
-        Safe to repeat and to interrupt.
+        Idempotent and safe to interrupt.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Round:
             for resource_type in LISTED:
                 await self._orphans(resource_type)
             for subject in self._judge.unmet:
-                await self._conclude(subject, [], [])  # not met in a whole round: it is gone
+                await self._record(subject, [], [])  # not met in a whole round: it is gone
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> ScanOutcome:
@@ -156,7 +156,7 @@ class Round:
             await self._checker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
             open_drifts = await check_listed_object(now, self._s) if now.etag else []
-        await self._conclude(drifts[0].subject, drifts, open_drifts)
+        await self._record(drifts[0].subject, drifts, open_drifts)
 
     async def _etag(self, listed: ListedObject) -> str:
         try:
@@ -202,7 +202,7 @@ class Round:
         if judged and self._plan.repair:
             repairing = partial(repair_study, listed=self._listed)
             open_drifts = await self._checker.with_retries(repairing, study, drifts, self._budget, self._s)
-        await self._conclude(study.key, judged, open_drifts)
+        await self._record(study.key, judged, open_drifts)
 
     def _report(self, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
         """Tell each drift once, whichever studies share the resource; return which are told now, and left."""
@@ -217,7 +217,7 @@ class Round:
             self._audience.found(drift, repaired=key not in remaining)
         return list(new.values()), [drift for key, drift in new.items() if key in remaining]
 
-    async def _conclude(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> None:
+    async def _record(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> None:
         """Report and store what is new to this round, and keep what it does not ask the source about."""
         new, remaining = self._report(drifts, open_drifts)
         recorded = self._judge.known(subject)
@@ -258,7 +258,7 @@ class Round:
             orphans.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
         else:
             judged = self._judge.with_kept(drifts)
-            await self._conclude(first.subject, judged, judged)
+            await self._record(first.subject, judged, judged)
 
     async def _remove(self, orphans: Sequence[tuple[Drift, StudyRef | None]]) -> None:
         many = len(orphans) > max(self._budget.left, 0)
@@ -269,7 +269,7 @@ class Round:
                 open_drift = await self._checker.with_retries(remove_orphan, drift, study, self._s)
                 open_drifts = [open_drift] if open_drift is not None else []
             self.outcome.not_removed += many
-            await self._conclude(drift.subject, judged, open_drifts)
+            await self._record(drift.subject, judged, open_drifts)
 
 
 def _known_study(listed: Resource) -> StudyRef:

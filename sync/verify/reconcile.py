@@ -109,7 +109,7 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     """
     Look at the next slice, and again at what was found before; note what drifts, and repair it if that is set.
 
-    Safe to repeat, to interrupt and to run beside anything. The two parts fail apart: known drift that cannot be looked
+    Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be looked
     at does not keep the round from going on. What fails is tried at the same place by the next runs; after
     `FAILURES_AT_A_PLACE` of them the round goes on without it, and does not count as a whole one.
 
@@ -297,9 +297,9 @@ class _Run:
         self.checked += len(subjects)
         for subject, drifts in zip(subjects, await self._checker.twice(subjects, inspection), strict=True):
             if drifts is not None:
-                await self._conclude(drifts[0].subject if drifts else subject, drifts)
+                await self._judge_and_repair(drifts[0].subject if drifts else subject, drifts)
 
-    async def _conclude(self, subject: str, drifts: Sequence[Drift]) -> None:
+    async def _judge_and_repair(self, subject: str, drifts: Sequence[Drift]) -> None:
         judged = self._judge.with_kept(drifts, subject)
         open_drifts: Sequence[Drift] = judged
         if judged and self._repairs and not all(drift.kept for drift in judged):

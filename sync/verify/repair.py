@@ -46,7 +46,7 @@ async def repair_study(
     study: StudyRef, drifts: Sequence[Drift], budget: Budget, s: Deliver, *, listed: bool = False
 ) -> Sequence[Drift]:
     """
-    Repair one study and check it again. Safe to repeat and to interrupt: the study is marked before anything is done.
+    Repair one study and check it again. Idempotent and safe to interrupt: the study is marked before anything is done.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ async def _is_there(ref: ObjectRef, s: Deliver) -> bool | None:
 
 async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Drift | None:
     """
-    Remove a resource that no record knows. Safe to repeat.
+    Remove a resource that no record knows. Idempotent.
 
     Parameters
     ----------

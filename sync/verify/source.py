@@ -66,7 +66,7 @@ async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
 
 async def repair_object(ref: ObjectRef, s: Deliver) -> None:
     """
-    Look at an object again, and project every study that it is or was part of. Safe to repeat.
+    Look at an object again, and project every study that it is or was part of. Idempotent.
 
     Raises
     ------

@@ -52,7 +52,7 @@ async def backfill(
     until: float | None = None,
 ) -> bool:
     """
-    Look at every object of the scope that is not known as it is. Safe to repeat, to interrupt and to run beside events.
+    Look at every object of the scope that is not known as it is. Idempotent; safe to interrupt and run beside events.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
 
 async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     """
-    Do it, and lead back; each action records itself in the audit trail. Safe to repeat, as each of the actions is.
+    Do it, and lead back; each action records itself in the audit trail. Idempotent, as each action is.
 
     Raises
     ------

@@ -73,7 +73,7 @@ async def retry_selected(request: Request, sources: Sources, s: Operate) -> Answ
 
 async def discard_selected(request: Request, s: Operate) -> Answer:
     """
-    Discard the selected letters, for an operator who says why. Safe to repeat.
+    Discard the selected letters, for an operator who says why. Idempotent.
 
     Raises
     ------

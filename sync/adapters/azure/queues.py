@@ -53,7 +53,7 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         return self._service.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
 
     async def ensure(self) -> None:
-        """Create the queues that are missing. Safe to repeat."""
+        """Create the queues that are missing. Idempotent."""
         await asyncio.gather(*(self._create(queue) for queue in self._queues.values()))
 
     async def _create(self, queue: QueueClient) -> None:

@@ -33,7 +33,7 @@ async def inspect_header(
     source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail = "none"
 ) -> Inspection:
     """
-    Look at an object as it is now. Only reads; safe to repeat.
+    Look at an object as it is now. Only reads; idempotent.
 
     Later ranges carry If-Match of the first one's ETag; an object that changes in between is looked at anew.
 

@@ -147,7 +147,7 @@ async def evaluate_alerts(
     s: Measure, *, recorder: Recorder, channels: Mapping[str, AlertChannel], outside: bool = False
 ) -> Sequence[Notice]:
     """
-    Evaluate every rule, keep the states, send what was raised and cleared. Safe to repeat, at once and after a crash.
+    Evaluate every rule, keep the states, send what was raised and cleared. Idempotent, also after a crash.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _evaluated(
 
 
 async def _sign(s: Jobs) -> None:
-    """Note that the app runs. Safe to repeat; one of several that do it at once is enough."""
+    """Note that the app runs. Idempotent; one of several concurrent calls is enough."""
     stored = await s.cursors.read(RAN)
     row = Cursor(name=RAN, position={"app_at": s.clock.now().isoformat()}, advanced_at=s.clock.now())
     with suppress(StoreConflict):

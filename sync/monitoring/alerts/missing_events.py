@@ -33,7 +33,7 @@ _LEASE = 60.0
 
 async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     """
-    Go one page on, and keep since when an object has been unseen. Safe to repeat; one worker at a time.
+    Go one page on, and keep since when an object has been unseen. Idempotent; one worker at a time.
 
     While events wait in the queue, missing ones cannot be told from late ones: the walk rests.
 

@@ -167,7 +167,7 @@ RULES = (
     ),
     Rule(
         code="alert.poison",
-        title="Messages failed too often and were set aside",
+        title="Messages failed too often and were dead-lettered",
         hint="Read the log around their time, fix the cause, then retry them.",
         severity=Severity.CRITICAL,
         instrument=DEAD_LETTERS,

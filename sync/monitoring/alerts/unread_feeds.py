@@ -17,7 +17,7 @@ from sync.ports import Jobs, Measure
 
 async def note_unread_feeds(s: Measure) -> None:
     """
-    Keep since when each configured feed has been missed, and forget those that were read. Safe to repeat and to race.
+    Keep since when each configured feed has been missed, and forget those that were read. Idempotent.
 
     Raises
     ------

@@ -26,7 +26,7 @@ async def watch(
     outside: bool = False,
 ) -> Sequence[Notice]:
     """
-    Do all four; a failure of the first three does not prevent alerts. Safe to repeat and to run in any worker.
+    Do all four; a failure of the first three does not prevent alerts. Idempotent and safe to run in any worker.
 
     Parameters
     ----------

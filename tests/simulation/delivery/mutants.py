@@ -304,7 +304,7 @@ MUTANTS = [
         "    await sweep_outbox(s)\n",
     ),
     without(
-        "a poison study is set aside under the ETag read before its letter",
+        "a poison study is taken off the list under the ETag read before its letter",
         _HANDLERS,
         scenes.poison_and_marked,
         "        dirty = await s.dirty.read(study)\n        await dead_letter_study",

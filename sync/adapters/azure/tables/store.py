@@ -43,7 +43,7 @@ class TableStore:
         self.tallies = TableTallies(service)
 
     async def ensure(self) -> None:
-        """Create the tables that are missing. Safe to repeat."""
+        """Create the tables that are missing. Idempotent."""
         with state_errors():
             await asyncio.gather(*(self._service.create_table_if_not_exists(name) for name in names.TABLES))
 

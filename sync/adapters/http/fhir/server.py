@@ -2,7 +2,7 @@
 A FHIR R4 service over HTTP: `sync.ports.FhirServer`.
 
 Look-ups by identifier go by POST, so that no patient id stands in a URL and thereby in access logs. Every request is
-safe to repeat, for ids are chosen by us.
+idempotent, for ids are chosen by us.
 
 Source: FHIR R4 http.html (transaction, conditional requests, search by POST), Azure Health Data Services FHIR REST.
 """
