@@ -61,7 +61,7 @@ fmt: $(VENV)/.for-development  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(VENV)/.for-development  ## Pin the dependencies of pyproject.toml anew
+lock: $(VENV)/.for-development  ## Update the pinned dependencies of pyproject.toml
 	scripts/lock $(BIN)
 
 clean:  ## Remove everything that the commands above made

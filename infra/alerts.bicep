@@ -106,7 +106,7 @@ var rules = [
   {
     name: 'poison'
     code: 'alert.poison'
-    title: 'Messages failed too often and were set aside'
+    title: 'Messages failed too often and were dead-lettered'
     severity: 1
     every: 'PT1M'
     window: 'PT10M'

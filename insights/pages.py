@@ -66,7 +66,7 @@ async def record_access(
     action: Literal["R", "U"] = "R",
 ) -> None:
     """
-    Record who looks at what, or marks it, before it is shown or written.
+    Record who views what, or marks it, before it is shown or written.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class Happened(enum.Enum):
     CREATED = "BlobCreated"
     DELETED = "BlobDeleted"
     UNKNOWN = "unknown"
-    """The client hung up before the answer: only looking at the blob tells."""
+    """The client hung up before the answer: only inspecting the blob tells."""
 
 
 @dataclass(frozen=True, slots=True)

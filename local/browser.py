@@ -19,7 +19,7 @@ OPTIONS = (
     "--disable-sync",
     "--no-first-run",
 )
-"""It looks at pages of this machine only: nothing else may be asked for, and as root it has no sandbox."""
+"""It opens pages of this machine only: nothing else may be asked for, and as root it has no sandbox."""
 
 
 def chromium() -> str | None:

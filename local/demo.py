@@ -56,7 +56,7 @@ QUESTIONS = (
 
 _AT_ONCE = 16
 _POLL_SECONDS = 0.25
-"""Seconds between two looks at the status."""
+"""Seconds between two readings of the status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """
 What a FHIR server holds of the sample studies, read back by plain searches, and how it differs from what it should.
 
-Only studies that are expected are looked at: the server may hold others. Reading changes nothing.
+Only studies that are expected are inspected: the server may hold others. Reading changes nothing.
 """
 
 from __future__ import annotations

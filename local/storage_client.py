@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 class StorageClient:
     """
-    Looks at blobs and sends messages; an asynchronous context manager.
+    Inspects blobs and sends messages; an asynchronous context manager.
 
     Parameters
     ----------

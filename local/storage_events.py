@@ -222,7 +222,7 @@ class StorageEvents:
             missing = [name for name in before if name not in now]
             gone += [BlobChange(container, name, Happened.DELETED, "DeleteBlob") for name in missing]
             for name in missing:
-                if known.get(name) == before[name]:  # not created anew while we listed
+                if known.get(name) == before[name]:  # not created again while we listed
                     del known[name]
         return gone
 

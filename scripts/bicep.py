@@ -2,7 +2,7 @@
 Runs Microsoft's Bicep compiler on the templates: build, lint, layout, and snapshots of every choice.
 
     .venv/bin/python -m scripts.bicep check        every finding of the compiler and its linter, and of the layout
-    .venv/bin/python -m scripts.bicep snapshots    writes tests/infra/snapshots anew, for review
+    .venv/bin/python -m scripts.bicep snapshots    rewrites tests/infra/snapshots, for review
     .venv/bin/python -m scripts.bicep stale        API versions for which Azure has a newer stable one
 
 The compiler is the one that ``BICEP`` names, or the one on ``PATH``, or ``../shared/tools/bicep`` beside the checkout.

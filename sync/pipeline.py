@@ -1,10 +1,10 @@
 """
 The page to read: how one object becomes a ledger row, and how one study becomes FHIR.
 
-    ingest          an event, a listing or a feed names an object  ->  look at it  ->  its row, its study marked dirty
+    ingest          an event, a listing or a feed names an object  ->  inspect it  ->  its row, its study marked dirty
     project_study   a study is dirty  ->  all its rows  ->  one transaction
 
-An event is a hint, never the truth: ingest looks at the object as it is now, so duplicates, reordering and stale
+An event is a hint, never the truth: ingest inspects the object as it is now, so duplicates, reordering and stale
 events are harmless. A study is projected from all its rows at once, so arrival order cannot matter. Both are safe to
 repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
 ``tests/simulation`` shows for each rule that dropping it is caught.
@@ -41,7 +41,7 @@ from sync.telemetry.instruments import LATENCY
 
 async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ingested:
     """
-    Look at one object; leave its ledger row, its dead letter and its marks as the object is now. Idempotent.
+    Inspect one object; leave its ledger row, its dead letter and its marks as the object is now. Idempotent.
 
     Claim, write, mark, settle: the claim comes first, so that of two racing deliveries the later claim always
     knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.

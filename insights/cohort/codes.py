@@ -2,7 +2,7 @@
 Code sets: what is listed in the definition, in files beside it, and what a terminology server expanded once.
 
 No tables of SNOMED CT are shipped. An ECL expression is expanded by the site's own server into a lock file, whose hash
-goes into the manifest: later editions change nothing until it is expanded anew.
+goes into the manifest: later editions change nothing until it is expanded again.
 """
 
 from __future__ import annotations

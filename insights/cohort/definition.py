@@ -236,7 +236,7 @@ class Definition(Coding):
     Attributes
     ----------
     consent
-        ``required``: an active permit; ``opt-out``: no active deny; ``none``: not looked at.
+        ``required``: an active permit; ``opt-out``: no active deny; ``none``: not inspected.
     restricted
         Whether patients and records that are labelled R or V take part.
     """

@@ -5,7 +5,7 @@ Which report belongs to which study, and how that was found.
 2. ``accession``: both carry one accession number or one order.
 3. ``day``: one patient, one day, and neither another study nor another report of imaging on it.
 
-A report that an earlier rule placed is not looked at by a later one.
+A report that an earlier rule placed is not inspected by a later one.
 """
 
 from __future__ import annotations

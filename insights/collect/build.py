@@ -171,7 +171,7 @@ class _Load:
                 raise CollectError(
                     "the views changed since the data was collected",
                     code="collect.format",
-                    hint="Collect everything anew.",
+                    hint="Collect everything again.",
                 )
             connection.begin()
             connection.execute("CREATE TEMP TABLE touched_part (type VARCHAR, bucket UINTEGER)")
@@ -278,7 +278,7 @@ def _latest_update(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def _hash_touched(connection: duckdb.DuckDBPyConnection) -> int:
-    """Hash anew the parts that a refresh touched, and return how many resources are in them."""
+    """Rehash the parts that a refresh touched, and return how many resources are in them."""
     inside = "(type, bucket) IN (SELECT (type, bucket) FROM touched_part)"
     connection.execute(f"DELETE FROM _part WHERE {inside}")
     connection.execute(_PARTS.format(where=f"WHERE {inside}"))

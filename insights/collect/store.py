@@ -28,7 +28,7 @@ BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
 FORMAT = 3
-"""Of the file; another number means to collect anew."""
+"""Of the file; another number means to collect again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ async def _total(service: FhirService, path: str) -> int | None:
 
 def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
     """
-    Check that the service looked at ``_lastUpdated``: one that ignores it answers with everything.
+    Check that the service inspected ``_lastUpdated``: one that ignores it answers with everything.
 
     Raises
     ------

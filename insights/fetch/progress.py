@@ -42,7 +42,7 @@ class Progress:
     Attributes
     ----------
     base, since, types
-        What is asked for; a download of something else begins anew.
+        What is asked for; a download of something else begins again.
     time
         Of the service when it began.
     mode

@@ -44,7 +44,7 @@ class Entry:
     sites
         Codes of modality and body sites, by which priors are found.
     prior
-        Whether it is a relevant prior of the study that is looked at.
+        Whether it is a relevant prior of the study that is viewed.
     new
         Whether it was written to FHIR since the requested day.
     """
@@ -80,7 +80,7 @@ def entries(resources: Iterable[Resource], *, since: str = "", study: str = "") 
     since
         A day; what was written then or later is new.
     study
-        Study Instance UID of the study that is looked at; empty for the latest.
+        Study Instance UID of the study that is viewed; empty for the latest.
     """
     found = {each.reference: each for resource in resources if (each := entry(resource)) is not None}
     listed = sorted(found.values(), key=lambda each: each.order)

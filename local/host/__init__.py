@@ -8,7 +8,7 @@ is refused at start, never ignored.
 
 What is like Azure: batches, poison queues, visibility timeouts and message encoding follow host.json, as the storage
 extension's listener does. A run beyond functionTimeout ends the process with
-all in flight, and so does storage that refuses for half a minute; Azure's host starts the worker anew, and ends after
+all in flight, and so does storage that refuses for half a minute; Azure's host restarts the worker, and ends after
 three such times. What is not: there are no keys (every authLevel is open, on 127.0.0.1 only), no scale-out,
 no timer monitor, no retry policies, no local.settings.json; and a message's lease lasts seconds, not ten minutes, so
 that the messages of a killed host come back soon. Nothing here says that an app ran in Azure's host.

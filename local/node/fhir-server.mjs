@@ -84,8 +84,8 @@ class Repository extends MemoryRepository {
     identifierKeys(resource).forEach((key) => this.holders.get(key)?.delete(resource.id));
   }
 
-  // The inherited search looks at every resource, 1 ms each, and knows no escapes (R4 3.1.1.4.0.1); a search by one
-  // identifier looks at its holders only.
+  // The inherited search inspects every resource, 1 ms each, and knows no escapes (R4 3.1.1.4.0.1); a search by one
+  // identifier inspects its holders only.
   searchSync(request) {
     const { resourceType } = request;
     const token = request.filters?.find((f) => f.code === 'identifier' && f.operator === 'eq' && ONE_TOKEN.test(f.value));

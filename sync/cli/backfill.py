@@ -1,4 +1,4 @@
-"""``python -m sync backfill``: look at everything that the containers hold."""
+"""``python -m sync backfill``: inspect everything that the containers hold."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def confirm(why: Why, who: Who = "") -> None:
     async def decide(running: Running) -> int:
         return await confirm_removals(running.sources, running.services, who=who or user_name(), why=_reason(why))
 
-    typer.echo(f"confirmed: {with_services(decide)} are looked at again, and go if they are gone")
+    typer.echo(f"confirmed: {with_services(decide)} are inspected again, and go if they are gone")
 
 
 @app.command()

@@ -161,7 +161,7 @@ def _unknown(request: ReplayRequest, walk: Walk, out: Console) -> bool:
     inspected = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
     if request.study is None or inspected:
         return False
-    out.print("unknown   no object of this study is known; python -m sync backfill looks at everything there is")
+    out.print("unknown   no object of this study is known; python -m sync backfill inspects everything there is")
     return True
 
 

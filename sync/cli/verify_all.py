@@ -121,7 +121,7 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
             outcome = await round_.over_one(study)
             if not outcome.found and await _never_inspected(study, running.services):
                 console().print(
-                    "unknown   no object of this study is known; python -m sync backfill looks at everything"
+                    "unknown   no object of this study is known; python -m sync backfill inspects everything"
                 )
                 raise typer.Exit(EXIT_REJECTED)
     shown.summarise(outcome)

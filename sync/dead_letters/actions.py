@@ -47,7 +47,7 @@ class Outcome(enum.Enum):
     """What a retry needs was not kept: too long, or gone."""
     DISCARDED = "discarded"
     CHANGED = "changed"
-    """It failed again just now: look at it before discarding it."""
+    """It failed again just now: inspect it before discarding it."""
     GONE = "gone"
     """There is no such letter; it may have healed meanwhile."""
 
@@ -77,7 +77,7 @@ class Report:
 
 async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
     """
-    Ask for another look at the subjects of these letters. Idempotent and safe to interrupt.
+    Ask to reinspect the subjects of these letters. Idempotent and safe to interrupt.
 
     The trail comes first, as for `discard`: who asked is known even if the command dies half-way.
 
@@ -159,7 +159,7 @@ async def _selected(selection: Selection, s: Reject) -> AsyncIterator[Sequence[D
 
 
 async def retry_one(letter: DeadLetter, sources: Sources, s: Deliver) -> Outcome:
-    """Ask for another look at the subject of one letter, read anew just before: a list may be old by then."""
+    """Ask to reinspect the subject of one letter, read again just before: a list may be old by then."""
     stored = await s.dead_letters.read(letter.kind, letter.subject)
     if stored is None:
         return Outcome.GONE
@@ -197,7 +197,7 @@ async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
 
 async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Deliver) -> Outcome:
     """
-    Read the message anew. What can be acted on goes on as messages of ours, each with a fate of its own.
+    Read the message again. What can be acted on goes on as messages of ours, each with a fate of its own.
 
     The letter goes only when nothing of the message was refused, after the last of them was sent.
     """

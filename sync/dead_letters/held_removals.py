@@ -1,7 +1,7 @@
 """
 What an operator decides about removals past the ceiling: see `sync.protocol.removals`.
 
-    confirm    they are right: what is held by now is looked at again, and goes if it is still not there
+    confirm    they are right: what is held by now is inspected again, and goes if it is still not there
     refuse     they are wrong: what is held is dropped; FHIR keeps it until something else tells of the object
 
 Both open the ceiling again, with a new window.
@@ -24,7 +24,7 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     """
     Let what is held be removed. Idempotent; interrupted, it is repeated.
 
-    Nothing is removed here: each object and study is looked at once more, and one that is there again stays.
+    Nothing is removed here: each object and study is inspected once more, and one that is there again stays.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     Returns
     -------
     int
-        How many are looked at again.
+        How many are inspected again.
 
     Raises
     ------
@@ -43,7 +43,7 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     """
     _check(who, why)
     await record_action(OperatorAction.CONFIRM_REMOVALS, s, who=who, code=RemovalHeld.code, why=why)
-    # The approval first: without it, what is looked at again would be held again.
+    # The approval first: without it, what is inspected again would be held again.
     await reset_ceiling(s, approve=True)
     report = await retry(HELD, sources, s, who=who)
     s.telemetry.event("removal.confirmed", dead_letters=report.selected)

@@ -2,8 +2,8 @@
 Dead letters that go again by themselves: those of outages that ended a try, and removals that are held.
 
 A walk that meets one object that keeps failing sets it aside and goes on; the cause may be a gateway all the same. So
-these are looked at again, with a delay that doubles; success clears them, and nothing else does. What still waits in a
-queue writes its dead letter anew at each try, and so is never due here.
+these are inspected again, with a delay that doubles; success clears them, and nothing else does. What still waits in a
+queue writes its dead letter again at each try, and so is never due here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONGEST_DELAY = timedelta(hours=6)
 
 EVERY = timedelta(minutes=2)
 PAGE = 100
-"""Dead letters of each code that one run looks at."""
+"""Dead letters of each code that one run inspects."""
 
 _LEASE = 120.0
 
@@ -49,7 +49,7 @@ def is_due(letter: DeadLetter, now: datetime) -> bool:
 
 async def retry_passing(sources: Sources, s: Operate) -> int:
     """
-    Have another look at what is due, a page of each code; lift the ceiling on removals if nothing is held. Idempotent.
+    Reinspect what is due, a page of each code; lift the ceiling on removals if nothing is held. Idempotent.
 
     Returns
     -------

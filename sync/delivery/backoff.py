@@ -92,7 +92,7 @@ async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -
 
 async def postpone_object(change: Change, outage: TransientError, s: Deliver) -> None:
     """
-    Have an object looked at later, trusting nothing, by a message that takes the place of this one.
+    Have an object inspected later, trusting nothing, by a message that takes the place of this one.
 
     Exactly one message is sent, and it is sent last: otherwise messages would multiply for as long as the outage lasts.
     So a repeat of this call sends another one; who is delivered again has not sent it.

@@ -1,5 +1,5 @@
 """
-A folder that was deleted or renamed as a whole: every object that is known below it is looked at again.
+A folder that was deleted or renamed as a whole: every object that is known below it is inspected again.
 
     DirectoryDeleted, DirectoryRenamed  ->  rows of table locators below the folder  ->  a message for each old name
                                                                                          and for each new one
@@ -29,7 +29,7 @@ async def inspect_folder(change: Change, s: Deliver) -> int:
     """
     Send a message for each object that was known below a folder, and for each name that it would have after a move.
 
-    Idempotent: a repeat sends the messages once more, and each only has an object looked at as it is then.
+    Idempotent: a repeat sends the messages once more, and each only has an object inspected as it is then.
 
     Returns
     -------

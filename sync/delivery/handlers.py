@@ -43,7 +43,7 @@ OBJECTS, STUDIES = "objects", "studies"
 """The queues that messages come from, as dead letters name them."""
 
 LONG_OVERDUE = 600.0
-"""Seconds after which a study is enqueued anew though the queue is busy."""
+"""Seconds after which a study is enqueued again though the queue is busy."""
 
 STALLED = 20.0
 """Seconds after which a study is enqueued again though all messages are leased: their holder may have been killed."""
@@ -254,7 +254,7 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
 
 
 async def handle_poison_study(text: str, s: Project) -> None:
-    """Turn a message that failed too often into a dead letter of its study, and take the study off the list. Idempotent."""
+    """Turn a message that failed too often into a dead letter of its study; the study leaves the list. Idempotent."""
     async with only_sync_errors(), _delivering(s):
         try:
             study = parse_study_message(text).study
@@ -275,7 +275,7 @@ def _poison(code: str) -> PermanentError:
 
 
 def _is_done(change: Change, locator: Locator) -> bool:
-    """Whether what the event speaks of was looked at: an event of a deletion has no ETag, nor has a deleted object."""
+    """Whether what the event speaks of was inspected: an event of a deletion has no ETag, nor has a deleted object."""
     comparable = change.etag is not None or change.action is Action.DELETED
     return locator.settled and locator.etag == change.etag and comparable
 

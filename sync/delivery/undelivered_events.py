@@ -5,8 +5,8 @@ What Event Grid could not deliver: its own dead-letter container, read back.
                                                                                    a dead letter for what is no event
                                                                                    then the blob goes
 
-An event is a hint, so one that comes days late is as good as any: its object is looked at as it is now. The blob goes
-last; dying before that has its objects looked at once more. A blob that holds no events at all stays, marked.
+An event is a hint, so one that comes days late is as good as any: its object is inspected as it is now. The blob goes
+last; dying before that has its objects inspected once more. A blob that holds no events at all stays, marked.
 
 Source: Azure Event Grid, "Dead letter and retry policies" (``deadLetterReason`` and its companions stand beside the
 event's own attributes, in both schemas).
@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z]{1,40}")
 
 async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
     """
-    Have the objects of undelivered events looked at. Idempotent and safe to interrupt.
+    Have the objects of undelivered events inspected. Idempotent and safe to interrupt.
 
     Returns
     -------

@@ -2,8 +2,8 @@
 Entries of a DICOM service's change feed (version 2): JSON in, a `Change` with its look out. Pure.
 
 Published samples and the open-source server disagree on the case of keys and values, and leave out what is null; all
-of it is taken. ``state`` and metadata of an entry say what the instance is now, so they are the look at it; where they
-are missing or unheard of, the change has no look, and the instance is asked for.
+of it is taken. ``state`` and metadata of an entry say what the instance is now, so they are its inspection; where
+they are missing or unheard of, the change has none, and the instance is asked for.
 
 Source: Azure "DICOM change feed overview"; microsoft/dicom-server, ``ChangeFeedEntry``.
 """
@@ -23,7 +23,7 @@ from sync.events.fields import sequence_from
 from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
 from sync.model.timestamps import utc_of
 
-_HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study anew."
+_HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study again."
 FEED = "feed "
 """Begins what dead letters of entries name as their queue; the account of the DICOM service follows."""
 

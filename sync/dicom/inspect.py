@@ -35,7 +35,7 @@ _RETRIEVED = "retrieved"
 
 async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | None = None) -> Inspection:
     """
-    Look at one object. Only reads; idempotent.
+    Inspect one object. Only reads; idempotent.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
             raise failure from None
         if again.code not in UNAVAILABLE:
             raise
-        hint = "The DICOM service gives neither the metadata nor the file of this instance; store it anew, then retry."
+        hint = "The DICOM service gives neither the metadata nor the file of this instance; store it again, then retry."
         raise SourceUnavailable(failure.detail, code="source.unreadable", hint=hint) from None
     if inspection.etag is None:
         raise failure  # no file is no proof that the instance is gone

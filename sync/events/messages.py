@@ -1,4 +1,4 @@
-"""Messages of our own: look at this object again; project this study."""
+"""Messages of our own: inspect this object again; project this study."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _named(ref: ObjectRef) -> dict[str, str]:
 
 def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: datetime | None = None) -> str:
     """
-    Text of a message of ours in queue ``objects``: look at this object again, trusting nothing.
+    Text of a message of ours in queue ``objects``: inspect this object again, trusting nothing.
 
     Parameters
     ----------

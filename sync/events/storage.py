@@ -1,7 +1,7 @@
 """
 Event Grid's events of blob storage: what happens to blobs and, with a hierarchical namespace, to directories.
 
-An event is a hint, so most of it is not looked at. What counts is which object to look at, and its ETag, which saves
+An event is a hint, so most of it is not inspected. What counts is which object to inspect, and its ETag, which saves
 the look when it is known already.
 
 Source: Azure Event Grid, "Azure Blob Storage as an Event Grid source", in both its schemas; CloudEvents 1.0.

@@ -2,7 +2,7 @@
 Reading the change feeds of DICOM services: what their entries say becomes changes, and a cursor keeps how far it is.
 
     DICOM service   feed, by windows of time  ->  entries  ->  the highest sequence of each instance  ->  ingest
-    Orthanc         changes, by sequence      ->  ids      ->  a look at each                         ->  ingest
+    Orthanc         changes, by sequence      ->  ids      ->  inspect each                           ->  ingest
 
 `reading` is how a timer or an event runs a feed: under a lease, a page at a time, the cursor moving only over what is
 done. `replay_window` gives the changes of a period once more; it needs no cursor.

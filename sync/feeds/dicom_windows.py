@@ -6,7 +6,7 @@ the position is the highest timestamp seen, of the service's clock and never of 
 it; entries that were handled before are recognised by their sequence. A row may also appear behind a slow run: so the
 next run begins a while before the row that was the last when this one *began*. Once such a re-reading, long enough
 after the last row, found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window,
-which the service has to read each time, so the window begins anew after some pages.
+which the service has to read each time, so the window begins again after some pages.
 
 Only an empty page is the end, not a short one: services may return fewer entries than requested.
 """
@@ -35,7 +35,7 @@ SKEW = timedelta(minutes=5)
 """How far our clock may be ahead of the service's, and rows be late, in a run over a long backlog."""
 
 LONGEST_WINDOW = 2000
-"""Rows to skip at most before the window begins anew."""
+"""Rows to skip at most before the window begins again."""
 
 
 async def pages(

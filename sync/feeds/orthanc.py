@@ -4,7 +4,7 @@ How far the changes of an Orthanc were read, and what no change tells: what was 
 A change names an instance, which is then inspected. The changes of what is deleted vanish with it, and may be
 cleared altogether, so the server's count of instances is compared with what the changes make of it: when there are
 fewer, and now and then in any case, its list of instances is compared with the rows of ours. The numbers of changes
-begin anew when the server's database does: then reading does, too.
+begin again when the server's database does: then reading does, too.
 """
 
 from __future__ import annotations

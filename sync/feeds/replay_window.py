@@ -2,7 +2,7 @@
 The changes of a DICOM service or an Orthanc, once more: of some time, or of everything.
 
 A replay has no cursor and takes no lease: it may run beside the feed, and several at once, for whatever it repeats is
-recognised or looked at anew.
+recognised or inspected again.
 """
 
 from __future__ import annotations

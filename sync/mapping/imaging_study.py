@@ -2,7 +2,7 @@
 ImagingStudy: all instances of one study -> study, series and instance elements.
 
 In: the ledger rows of the study, in any order, an instance perhaps in several objects. Out: one resource that depends
-on nothing but the set of instances: sorted, counted anew, without clock or run id. The mapping table is R4's own
+on nothing but the set of instances: sorted, recounted, without clock or run id. The mapping table is R4's own
 (``StructureDefinition-ImagingStudy``, mapping ``dicom``); where it leaves a choice, docs/mapping.md names it.
 """
 

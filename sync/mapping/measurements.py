@@ -8,7 +8,7 @@ Measurement reports (TID 1500) -> an Observation for each measurement group, and
     Qualitative Evaluations         ->  the same, without a group
 
 This is how human measurements and results of algorithms come back. Regions stay in the object: R4 has no resource for
-them. A member says anew where and how it was measured, so that it can be read by itself.
+them. A member repeats where and how it was measured, so that it can be read by itself.
 """
 
 from __future__ import annotations

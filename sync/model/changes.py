@@ -22,7 +22,7 @@ class Action(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """
-    One normalised happening: look at this object. ``etag`` (without quotes) is None when the event has none.
+    One normalised happening: inspect this object. ``etag`` (without quotes) is None when the event has none.
 
     An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``inspection`` with it. Such an
     inspection is as old as the page it came in: of two, the one with the higher sequence is the younger.

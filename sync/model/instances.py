@@ -1,4 +1,4 @@
-"""What a look at an object finds: the record of an instance, a problem, or nothing."""
+"""What an inspection of an object finds: the record of an instance, a problem, or nothing."""
 
 from __future__ import annotations
 

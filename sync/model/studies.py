@@ -62,7 +62,7 @@ class Projection:
     instances: int = 0
     findings: tuple[Finding, ...] = ()
     patient_findings: tuple[Finding, ...] = ()
-    """Those of ``findings`` that only a look at the Patient and its other studies can give."""
+    """Those of ``findings`` that only an inspection of the Patient and its other studies can give."""
     error: str | None = None
     published_state: str = ""
     """What result events last said of it: a digest, a failure's code, or nothing; see `sync.protocol.outbox`."""
@@ -84,7 +84,7 @@ class PatientRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEvent:
     """
-    Something that came of a study, for people to look at: nothing is decided by it.
+    Something that a study gave rise to, for people to read: nothing is decided by it.
 
     ``outcome`` is a word of `sync.model.Projected`; counts are those of the study then. Aware UTC.
     """

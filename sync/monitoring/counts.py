@@ -238,14 +238,14 @@ async def store_counts(s: Measure) -> None:
         await store_count(table, s)
 
 
-async def store_count(table: Counted, s: Measure, *, anew: bool = False) -> None:
-    """Count one table on, or ``anew`` and as much of it as one call may; see `store_counts`."""
+async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -> None:
+    """Count one table on, or ``from_start`` and as much of it as one call may; see `store_counts`."""
     async with held(table.cursor, s, seconds=_LEASE) as lease:
         if lease is None:
             return
         before = lease.position
-        position = {name: value for name, value in before.items() if name != "walk"} if anew else before
-        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if anew else _pace(before), s))
+        position = {name: value for name, value in before.items() if name != "walk"} if from_start else before
+        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if from_start else _pace(before), s))
 
 
 def _pace(position: Mapping[str, Any]) -> int:

@@ -49,7 +49,7 @@ class Health:
 
     Failing: a critical alert is active, or the timers do not run. Behind: studies or messages wait longer than quiet
     periods explain, or a service that they wait for fails. Attention: nothing waits, but an alert is active that an
-    operator should look at, or one is about to be cleared.
+    operator should inspect, or one is about to be cleared.
     """
 
     verdict: Literal["in sync", "attention", "behind", "failing"]

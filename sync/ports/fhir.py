@@ -57,7 +57,7 @@ class FhirServer(Protocol):
         Raises
         ------
         FhirRejected
-            The link has expired: begin anew.
+            The link has expired: begin again.
         ForeignLink
             The service sends us elsewhere.
         """

@@ -28,7 +28,7 @@ class StudyQueue(Protocol):
 
 
 class ObjectQueue(Protocol):
-    """The queue ``objects``, into which Event Grid delivers, and we put what is to be looked at again."""
+    """The queue ``objects``, into which Event Grid delivers, and we put what is to be inspected again."""
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """
@@ -76,6 +76,6 @@ class QueueDepths(Protocol):
         Parameters
         ----------
         among
-            Names of the queues that are looked at: those that are not empty, by `depths`.
+            Names of the queues that are inspected: those that are not empty, by `depths`.
         """
         ...

@@ -70,7 +70,7 @@ class ObjectListing(Protocol):
         ForeignSource
             It is not among the configured ones.
         StaleToken
-            The store does not take the token any more: begin anew.
+            The store does not take the token any more: begin again.
         SourceUnavailable
             The store did not answer.
         """

@@ -42,7 +42,7 @@ class DryRun:
     """
     One pass that was not made.
 
-    ``writes`` would be sent, ``removals`` be tried, and ``held`` is every resource that the pass looked at, by type and
+    ``writes`` would be sent, ``removals`` be tried, and ``held`` is every resource that the pass inspected, by type and
     id, None when there is none. ``record`` is the study's projection row as it is, ``after`` as it would be (None: the
     same).
     """

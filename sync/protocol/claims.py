@@ -13,12 +13,12 @@ from sync.model import Change, Inspection, Locator, StudyRef
 
 REPLACED = (
     "Bytes arrived that are not those of the object: check the proxies and filters on the way. FHIR keeps what it has, "
-    "and the object is read again by itself. If nothing stands on the way, store the object anew."
+    "and the object is read again by itself. If nothing stands on the way, store the object again."
 )
 
 
 def is_repeat(locator: Locator, change: Change) -> bool:
-    """Whether the object was looked at, to the end, since it became what the change says."""
+    """Whether the object was inspected, to the end, since it became what the change says."""
     if change.sequence is not None:
         return locator.settled and locator.sequence == change.sequence and not locator.contested
     return locator.settled and change.etag is not None and locator.etag == change.etag
@@ -29,7 +29,7 @@ def is_overtaken(locator: Locator, change: Change) -> bool:
     Whether an entry is older than what is known, so that there is nothing to do.
 
     It is not where claims overlapped: an earlier life of this very entry may have written its row after the younger one
-    did, and died. Then the object is looked at.
+    did, and died. Then the object is inspected.
     """
     older = change.inspection is not None and _is_lower(locator, change) and change.inspection.order <= locator.order
     return older and not locator.contested
@@ -39,7 +39,7 @@ def inspection_of(change: Change, locator: Locator | None) -> Inspection | None:
     """
     Return the look that the change brings, if it is as good as a look now.
 
-    A lower sequence with a later time contradicts itself: the service was made anew under the same address, and counts
+    A lower sequence with a later time contradicts itself: the service was recreated under the same address, and counts
     from the beginning. Then only the object can tell.
     """
     return None if locator is not None and _is_lower(locator, change) else change.inspection

@@ -2,7 +2,7 @@
 How dead letters are written: one place for every stage that needs one.
 
     an object can never become an instance      `record_rejection`, part of what the object is
-    an object could not be looked at            `dead_letter_object`
+    an object could not be inspected            `dead_letter_object`
     a study could not be written                `dead_letter_study`, which its projection row has to know of
     a message cannot be acted on                `dead_letter_message`
 
@@ -54,7 +54,7 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
     """
     Keep the letter of an object that could not be ingested.
 
-    Its locator is flagged, so that the next delivery of any event for it looks at it and clears the dead letter; after
+    Its locator is flagged, so that the next delivery of any event for it inspects it and clears the dead letter; after
     the dead letter, so that a delivery in between cannot take the flag and leave the letter.
 
     Raises

@@ -61,7 +61,7 @@ async def read_dirty_study(study: StudyRef, s: MarkDirty) -> tuple[Stored[DirtyS
 
 async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     """
-    Take the study off the list. One that was marked meanwhile, as any that still grows, waits anew.
+    Take the study off the list. One that was marked meanwhile, as any that still grows, waits again.
 
     The record is sound by then: it was written under its ETag, after FHIR. So the next pass may trust it, unless the
     row says that some pass failed.

@@ -34,7 +34,7 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, subje
     Parameters
     ----------
     read_and_write
-        Reads anew each time, and raises `StoreConflict` when its write came too late.
+        Reads again each time, and raises `StoreConflict` when its write came too late.
     subject
         Names the row in the error.
 

@@ -199,7 +199,7 @@ async def advance(
 
 
 def changes_of(job: Job, sources: Mapping[str, Source], s: Ingest) -> AsyncIterator[Batch]:
-    """Iterate over what the replay has to look at, from where it stands."""
+    """Iterate over what the replay has to inspect, from where it stands."""
     if job.request.study is not None:
         return of_study(job.request.study, s)
     return sources[job.request.source](job.request, job.at or {})

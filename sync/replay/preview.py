@@ -1,7 +1,7 @@
 """
 What a replay would do, without writing anything anywhere.
 
-Objects that are not known as they are are looked at, what they say is kept beside the ledger in memory, and every study
+Objects that are not known as they are are inspected, what they say is kept beside the ledger in memory, and every study
 touched goes through the ordinary projection with its writes kept back (`sync.projection.dry_run`). Memory grows with
 what would change, not with what is there.
 """

@@ -39,7 +39,7 @@ class ReplayRequest:
         """
         Name of the replay: equal requests have equal names, so that asking twice begins one.
 
-        A replay of a study reads all its objects anew, from whichever source, so nothing but the study names it.
+        A replay of a study reads all its objects again, from whichever source, so nothing but the study names it.
         """
         if self.study is not None:
             return digest("study", self.study.key, length=12)

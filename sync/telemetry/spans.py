@@ -91,7 +91,7 @@ _INGEST = (OBJECT, OBJECT_OUTCOME, CODE)
 _PROJECT = (STUDY, STUDY_OUTCOME, CODE)
 
 INGEST_OBJECT = SpanKind(role=SpanRole.INTERNAL, name="ingest object", attributes=_INGEST, numbers=(ATTEMPT,))
-"""A look at one object that a feed or a listing named."""
+"""An inspection of one object that a feed or a listing named."""
 
 OBJECT_MESSAGE = SpanKind(
     role=SpanRole.CONSUMER,
@@ -100,7 +100,7 @@ OBJECT_MESSAGE = SpanKind(
     numbers=(ATTEMPT,),
     always=_of_messages("objects"),
 )
-"""A look at one object that a message of queue ``objects`` named."""
+"""An inspection of one object that a message of queue ``objects`` named."""
 
 PROJECT_STUDY = SpanKind(role=SpanRole.INTERNAL, name="project study", attributes=_PROJECT, numbers=(ATTEMPT,))
 """A study written to FHIR by a command."""

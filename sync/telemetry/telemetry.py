@@ -130,7 +130,7 @@ class Telemetry:
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
 
     def take(self) -> Mapping[MeasurementKey, Measurement]:
-        """Return what was measured since the last call, and begin anew."""
+        """Return what was measured since the last call, and begin again."""
         samples, self._samples = self._samples, {}
         return samples
 

@@ -3,7 +3,7 @@ Whether source, ledger and FHIR agree, and what to do where they do not.
 
     studies    one study: dry run, duplicates, objects   ->  drifts
     objects    one study's objects: does the source still hold what the ledger says
-    source     the source's own list: objects that were never looked at
+    source     the source's own list: objects that were never inspected
     orphans    FHIR's own list: resources with our kind of id that no record knows
     repair     the ordinary path: inspect the object again, project the study again
     rounds     all of it over all studies, for the command line

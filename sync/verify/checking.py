@@ -1,4 +1,4 @@
-"""Many looks at once, the doubtful ones twice, and retries against a FHIR service that does not answer."""
+"""Many inspections at once, the doubtful ones twice, and retries against a FHIR service that does not answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Found = Sequence[Drift] | None
 """What a check found: drifts, nothing, or None while work was pending."""
 
 AT_ONCE = 8
-"""Looks at once; a FHIR service answers more only more slowly."""
+"""Inspections at once; a FHIR service answers more only more slowly."""
 
 PAUSE = 2.0
 """Seconds between the two looks that a drift has to outlast."""
@@ -32,7 +32,7 @@ TRIES = 7
 @dataclass(frozen=True, kw_only=True)
 class Checker:
     """
-    Looks at things.
+    Inspects subjects, many at once.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Checker:
 
     async def twice(self, items: Sequence[Item], inspection: Callable[[Item], Awaitable[Found]]) -> list[Found]:
         """
-        Look at each; after a pause again at those that are not right. Only what both looks saw is a drift.
+        Inspect each; after a pause, inspect again those that are not right. Only what both inspections saw is a drift.
 
         Raises
         ------

@@ -26,7 +26,7 @@ from sync.verify.source import PAGE, check_listed_object, repair_object
 from sync.verify.studies import check_study
 
 CHUNK = 200
-"""Studies looked at before the next are fetched."""
+"""Studies inspected before the next are fetched."""
 
 _KEY_DIGITS = 8
 _KEYS = 16.0**_KEY_DIGITS
@@ -102,7 +102,7 @@ class Round:
 
     async def over_everything(self) -> ScanOutcome:
         """
-        Look at what the source lists, at all studies, and at what FHIR lists; or at a sample of the studies.
+        Inspect what the source lists, all studies, and what FHIR lists; or a sample of the studies.
 
         Idempotent and safe to interrupt.
 
@@ -130,7 +130,7 @@ class Round:
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> ScanOutcome:
-        """Look at one study only, known or not."""
+        """Inspect one study only, known or not."""
         await self._judge.load(study.key)
         await self._studies([study])
         return self.outcome

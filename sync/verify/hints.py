@@ -15,5 +15,5 @@ HINTS: Mapping[DriftKind, str] = {
     DriftKind.DEAD_LETTERED: "FHIR or the mapping refuses the study. See its dead letter, fix the cause, then retry.",
     DriftKind.OBJECT_GONE: "The ledger has an object that the source no longer holds. --repair takes it out.",
     DriftKind.OBJECT_CHANGED: "The source holds another version of an object than the ledger. --repair reads it.",
-    DriftKind.OBJECT_UNSEEN: "The source holds an object that was never looked at. --repair reads it.",
+    DriftKind.OBJECT_UNSEEN: "The source holds an object that was never inspected. --repair reads it.",
 }

@@ -28,7 +28,7 @@ async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
     Returns
     -------
     list or None
-        What disagrees; None when one of the objects is being looked at just now, or a service cannot list the study.
+        What disagrees; None when one of the objects is being inspected just now, or a service cannot list the study.
     """
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
@@ -150,7 +150,7 @@ async def names_in_services(study: StudyRef, s: Ingest) -> Mapping[ObjectKey, Ob
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:
     """
-    Ingest an object anew; one that cannot be, or whose removal is held, gets its dead letter. Idempotent.
+    Ingest an object again; one that cannot be, or whose removal is held, gets its dead letter. Idempotent.
 
     Raises
     ------

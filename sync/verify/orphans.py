@@ -24,7 +24,7 @@ _UID = re.compile(r"urn:oid:(.+)", re.DOTALL)
 
 async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) -> Sequence[Drift] | None:
     """
-    Look at one listed resource once. Writes nothing.
+    Inspect one listed resource once. Writes nothing.
 
     Returns
     -------

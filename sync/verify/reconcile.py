@@ -48,7 +48,7 @@ LEASE = 300.0
 """Seconds; a run takes far less, and one that died holds up the next for so long."""
 
 AGAIN = 20
-"""Subjects with known drift that a run looks at again before it goes on."""
+"""Subjects with known drift that a run inspects again before it goes on."""
 
 TRIES = 2
 
@@ -107,7 +107,7 @@ class _Place:
 
 async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None = None) -> int:
     """
-    Look at the next slice, and again at what was found before; note what drifts, and repair it if that is set.
+    Inspect the next slice, and again what was found before; note what drifts, and repair it if that is set.
 
     Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be looked
     at does not keep the round from going on. What fails is tried at the same place by the next runs; after
@@ -116,7 +116,7 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     Returns
     -------
     int
-        How many studies and listed resources were looked at.
+        How many studies and listed resources were inspected.
 
     Raises
     ------
@@ -197,7 +197,7 @@ class _Run:
         await self._inspect(some, inspection)
 
     async def go_on(self, place: _Place) -> _Place:
-        """Look at the next slice; return where the round stands then."""
+        """Inspect the next slice; return where the round stands then."""
         if place.phase == _SOURCE:
             return await self._next_objects(place)
         if place.phase == _STUDIES:
@@ -271,7 +271,7 @@ class _Run:
         return replace(place, after=chunk[-1].study.key, studies=place.studies + len(chunk))
 
     async def _subject(self, subject: str, began: str) -> Found:
-        """Look at a subject of table ``drifts``; what is found by lists only, and was not in a whole round, is gone."""
+        """Inspect a subject of table ``drifts``; what is found by lists only, and was not in a whole round, is gone."""
         resource_type, slash, resource_id = subject.partition("/")
         if not slash:
             record = await self._s.projections.find(subject)

@@ -1,5 +1,5 @@
 """
-The source's own list of objects, for those that were never looked at, or not as they are now.
+The source's own list of objects, for those that were never inspected, or not as they are now.
 
 A listing names each object with its ETag, so an object costs one row. Young ones are left to their events.
 """
@@ -50,7 +50,7 @@ def _kind(listed: ListedObject, locator: Locator | None) -> DriftKind | None:
 
 async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
     """
-    Have an object looked at that is known to be gone and is listed all the same: an undelete may send no event.
+    Have an object inspected that is known to be gone and is listed all the same: an undelete may send no event.
 
     It adds what is there and removes nothing, so it needs no operator. Idempotent.
 
@@ -66,7 +66,7 @@ async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
 
 async def repair_object(ref: ObjectRef, s: Deliver) -> None:
     """
-    Look at an object again, and project every study that it is or was part of. Idempotent.
+    Inspect an object again, and project every study that it is or was part of. Idempotent.
 
     Raises
     ------

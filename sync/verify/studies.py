@@ -26,7 +26,7 @@ _PATIENT = re.compile(r"pt-([0-9a-f]{40})")
 
 async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> Sequence[Drift] | None:
     """
-    Look at one study once. Writes nothing.
+    Inspect one study once. Writes nothing.
 
     Parameters
     ----------

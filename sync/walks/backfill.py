@@ -23,7 +23,7 @@ from sync.walks.known import without_known
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
 PAGE = 1000
-"""Objects a page: the position moves a page at a time, so this many are looked at again at most twice after a kill."""
+"""Objects a page: the position moves a page at a time, so this many are inspected again at most twice after a kill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,15 @@ async def backfill(
     until: float | None = None,
 ) -> bool:
     """
-    Look at every object of the scope that is not known as it is. Idempotent; safe to interrupt and run beside events.
+    Inspect every object of the scope that is not known as it is. Idempotent; safe to interrupt and run beside events.
 
     Parameters
     ----------
     walk
         Of `sync.walks.walk.walk_of`; counts by outcome are added to it, and its position is moved. A finished walk
-        begins anew.
+        begins again.
     dry_run
-        Only count what would be looked at, ``new`` and ``changed``. The walk should then be one of its own.
+        Only count what would be inspected, ``new`` and ``changed``. The walk should then be one of its own.
 
     Returns
     -------
@@ -92,7 +92,7 @@ async def backfill(
 
 async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
     """
-    List the scope from a position on, a page a batch; a token that the store no longer takes begins anew.
+    List the scope from a position on, a page a batch; a token that the store no longer takes begins again.
 
     What was not changed since ``scope.since`` is passed over. Only reads.
     """

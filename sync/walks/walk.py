@@ -48,7 +48,7 @@ class Walk:
     A held cursor and what is counted on the way.
 
     Get one from `walk_of`; one made without a lease leaves no trace. ``counts`` starts with those of the position, so
-    that a walk in several runs adds up; one that was ``finished`` begins anew.
+    that a walk in several runs adds up; one that was ``finished`` begins again.
     """
 
     def __init__(self, lease: Lease | None = None) -> None:

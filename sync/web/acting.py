@@ -228,8 +228,8 @@ async def _preview(deed: Deed, s: Services) -> str:
 async def _discard(deed: Deed, s: Services) -> int:
     selections = _selections(deed)
     reports = [await actions.discard(each, s, who=deed.who, why=deed.why) for each in selections]
-    if selections[0].code:  # many may be gone, and who sent them away looks at the counts next
-        await store_count(Counted.DEAD_LETTERS, s, anew=True)
+    if selections[0].code:  # many may be gone, and who sent them away reads the counts next
+        await store_count(Counted.DEAD_LETTERS, s, from_start=True)
     return sum(report.of(actions.Outcome.DISCARDED) for report in reports)
 
 
@@ -269,7 +269,7 @@ async def _confirm_removals(deed: Deed, s: Services) -> int:
 
 async def _refuse_removals(deed: Deed, s: Services) -> int:
     dropped = await refuse_removals(s, who=deed.who, why=deed.why)
-    await store_count(Counted.DEAD_LETTERS, s, anew=True)
+    await store_count(Counted.DEAD_LETTERS, s, from_start=True)
     return dropped
 
 

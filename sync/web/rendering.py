@@ -25,7 +25,7 @@ from sync.web import charts
 from sync.web.exchange import Request
 
 REFRESH = 10
-"""Seconds between two refreshes of a page that is looked at."""
+"""Seconds between two refreshes of a page that is viewed."""
 
 _SECURITY = {
     "Content-Security-Policy": (

@@ -21,7 +21,7 @@ SHOWN = 100
 """Events of one study that a page shows."""
 
 MOST_OBJECTS = 1000
-"""Objects of one study whose arrivals a page looks at: one answer of Table Storage."""
+"""Objects of one study whose arrivals a page inspects: one answer of Table Storage."""
 
 _ACTIONS = (("Replay study", "replay-study"), ("Verify study", "verify-study"))
 PATIENCE = 3.0

@@ -31,7 +31,7 @@ _FOLDER = "hdi_isfolder"
 """Metadata of the empty blobs that stand for folders, in accounts with a hierarchical namespace and of some tools."""
 
 
-_COPYING = "The object is looked at again until its copy has ended. If that never happens, see what copies it."
+_COPYING = "The object is inspected again until its copy has ended. If that never happens, see what copies it."
 
 
 class AzureBlobs(ObjectSource, ObjectListing):

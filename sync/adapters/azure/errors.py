@@ -48,7 +48,7 @@ ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the a
 
 WRONG_KEY = (
     "The key or signature in the connection string was refused: check that it is a key of the account, and that the "
-    "clock of this machine is right. An identity signs in anew."
+    "clock of this machine is right. An identity signs in again."
 )
 """For ``AuthenticationFailed``: the caller was not recognised, so that no role would help."""
 

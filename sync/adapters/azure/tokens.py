@@ -14,7 +14,7 @@ from sync.errors import FhirUnavailable, TransientError
 
 class CredentialTokens:
     """
-    Bearer tokens for one service; the credential caches them, a refused one is asked for anew.
+    Bearer tokens for one service; the credential caches them, a refused one is asked for again.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ SHORTEST_LIFE = 30.0
 """Seconds for which a token is used whatever its life, so that one of a second does not cost a request each."""
 
 NEW_FOR = 5.0
-"""Seconds in which a token is not asked for anew though a service refuses it: another would fare no better."""
+"""Seconds in which a token is not asked for again though a service refuses it: another would fare no better."""
 
 _DEFAULT_LIFE, _LONGEST_LIFE = 300.0, 24 * 3600.0
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)

@@ -3,7 +3,7 @@ The content tree of a report (PS3.3 C.17.3): the bytes behind its header in, nes
 
 It is the only body that is read at all, so it has bounds of its own, and a tree beyond them costs the tree, never the
 instance: values may take as much as a table row can hold beside a header, and elements, depth and bytes are counted
-anew.
+again.
 """
 
 from __future__ import annotations

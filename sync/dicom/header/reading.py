@@ -1,7 +1,7 @@
 """
 Ranged reads: an object of a store (or a local file) in, its `Inspection` out, for the bytes of its header only.
 
-Parsing starts anew with every range, instead of keeping its state: one range is enough for nearly all objects.
+Parsing starts again with every range, instead of keeping its state: one range is enough for nearly all objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sync.model import Inspection, InstanceRecord, ObjectRef
 from sync.ports import ObjectSource
 
 GROWTH = 4
-"""Each read brings at least this many times the bytes at hand, so that parsing anew costs a third more at most."""
+"""Each read brings at least this many times the bytes at hand, so that parsing again costs a third more at most."""
 
 INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds at most, and a thread would cost more than it frees."""
@@ -33,9 +33,9 @@ async def inspect_header(
     source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail = "none"
 ) -> Inspection:
     """
-    Look at an object as it is now. Only reads; idempotent.
+    Inspect an object as it is now. Only reads; idempotent.
 
-    Later ranges carry If-Match of the first one's ETag; an object that changes in between is looked at anew.
+    Later ranges carry If-Match of the first one's ETag; an object that changes in between is inspected again.
 
     Returns
     -------
@@ -95,7 +95,7 @@ async def read_stream(
 
 def read_file(path: Path, limits: HeaderLimits, detail: Detail = "none") -> Inspection:
     """
-    Look at a local file, reading only what its header takes.
+    Inspect a local file, reading only what its header takes.
 
     Returns the same as `inspect_header`; the ETag is made of size and time. A missing file is gone; any other OSError
     passes through.

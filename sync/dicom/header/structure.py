@@ -335,7 +335,7 @@ class ElementWalk:
         """
         Position after the sequence delimiter that closes the value starting at ``position``.
 
-        One walk learns the ends of all sequences within: trees of wanted ones are not walked anew at each level.
+        One walk learns the ends of all sequences within: trees of wanted ones are not walked again at each level.
         """
         end = self._ends.get(position)
         return end if end is not None and end <= stop else self._walk_undefined(position, stop, encoding)

@@ -333,7 +333,7 @@ def _unsent(position: Mapping[str, Any]) -> list[tuple[Notice, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """Who has taken note of a raised alert, and when; it holds until the alert is raised anew."""
+    """Who acknowledged an active alert, and when; it holds until the alert is raised again."""
 
     code: str
     number: int
@@ -374,7 +374,7 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
 
 
 def acknowledgements(position: Mapping[str, Any], alerts: Mapping[str, Alert]) -> Mapping[str, Acknowledgement]:
-    """Return those that hold: of alerts that are raised and were not raised anew since."""
+    """Return those that hold: of alerts that are raised and were not raised again since."""
     entries = (
         Acknowledgement(code=code, number=entry["number"], who=entry["who"], at=datetime.fromisoformat(entry["at"]))
         for code, entry in position.items()

@@ -42,7 +42,7 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     TransientError
         Storage or the source did not answer.
     """
-    began = s.clock.now()  # before the queue is looked at: an object must have been without an event for long then
+    began = s.clock.now()  # before the queue is inspected: an object must have been without an event for long then
     if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
         return
     async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:

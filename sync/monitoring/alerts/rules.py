@@ -1,7 +1,7 @@
 """
 What an operator is warned of: one table, for our own evaluation, for Azure Monitor and for the runbook.
 
-A rule looks at one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
+A rule inspects one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
 of a gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``;
 and over when it is at most four fifths of it, so that a value near the threshold does not notify twice.
 """
@@ -87,7 +87,7 @@ class Rule:
         return float(getattr(settings, self.setting))
 
     def concerns(self, attributes: Mapping[str, str]) -> bool:
-        """Whether a set of attributes is one that this rule looks at."""
+        """Whether a set of attributes is one that this rule inspects."""
         return all(attributes.get(key) in values for key, values in self.where.items())
 
     def says(self, value: float, settings: AlertSettings) -> str:
@@ -126,7 +126,7 @@ RULES = (
     Rule(
         code="alert.fhir_failing",
         title="Studies could not be written to FHIR",
-        hint="Look at the FHIR service; nothing is lost, and the sync goes on when it is back.",
+        hint="Check the FHIR service; nothing is lost, and the sync goes on when it is back.",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Aggregation.SUM,

@@ -127,7 +127,7 @@ async def test_a_table_that_was_counted_is_counted_again_in_small_steps_or_at_on
     await store_counts(w.services)
     assert calls.count(Counted.DEAD_LETTERS) == 2
     calls.clear()
-    await store_count(Counted.DEAD_LETTERS, w.services, anew=True)
+    await store_count(Counted.DEAD_LETTERS, w.services, from_start=True)
     assert calls.count(Counted.DEAD_LETTERS) == 6
 
 
