@@ -24,6 +24,7 @@ import typer
 
 from local import demo as demonstration
 from local.browser import ensure_chromium
+from local.claimed_files import claimed
 from local.helm import ensure_helm
 from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
@@ -43,29 +44,42 @@ Lost = Annotated[
 ]
 Once = Annotated[bool, typer.Option("--once", help="print the summary as one JSON line and end")]
 
-Visit = Callable[[World], Coroutine[Any, Any, int | None]]
-"""What is done in a world; returns the exit status, or None to stay."""
+Visit = Callable[[World, Path], Coroutine[Any, Any, int | None]]
+"""What is done in a world, given its file of settings; returns the exit status, or None to stay."""
 
 _INTERRUPTED = 130
-LOG = CACHE / "demo.log"
+LOG, UP_LOG = CACHE / "demo.log", CACHE / "up.log"
+_FORM = "%(name)s: %(message)s"
 
 
 @app.command()
 def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents", lose_events: Lost = 0.0) -> None:
     """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
-    log = LogStream(sys.stderr.fileno())
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
     plan = Plan(fhir=fhir, port=port, schema=events, disorder=Disorder(drop=lose_events))
-    _run(plan, log.write, _announce)
+    if not sys.stderr.isatty():
+        log = LogStream(sys.stderr.fileno())
+        logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
+        _run(plan, log.write, _announce)
+    # A terminal that every log line goes to cannot be read: it gets one line of its own.
+    print("starting storage, FHIR and functions", file=sys.stderr)
+    with _ending_in_a_line(), claimed(UP_LOG) as (path, file):
+        logging.basicConfig(level=logging.WARNING, format=_FORM, stream=file)
+
+        async def announce(running: World, settings: Path) -> int | None:
+            await _announce(running, settings)
+            where = f"settings for another terminal: . {_shown(settings)}; log: {_shown(path)}"
+            print(f"running; {where}; Ctrl-C ends it", file=sys.stderr)
+            return None
+
+        _run(plan, file.write, announce)
 
 
 @app.command()
 def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None:
     """Start everything, upload sample studies, show what became of them, stay until Ctrl-C."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("w", buffering=1, encoding="utf-8") as log:
-        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=log)
-        show = demonstration.Demonstration(once=once, log=Path(os.path.relpath(LOG)))
+    with claimed(LOG) as (path, log):
+        logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
+        show = demonstration.Demonstration(once=once, log=_shown(path))
         _run(Plan(fhir=fhir, port=port), log.write, show.run)
 
 
@@ -125,10 +139,15 @@ def delete(names: Annotated[list[str], typer.Argument(help="names as they were u
     from local import blobs  # noqa: PLC0415  # pydicom takes a moment
 
     with _ending_in_a_line():
-        deleted = blobs.delete(names)
+        deleted, missing = blobs.delete(names)
         print(f"{deleted} deleted")
-        if deleted < len(names):
-            print(f"{len(names) - deleted} not there: names are those that upload was given", file=sys.stderr)
+        for name, meant in missing.items():
+            hint = (
+                f"did you mean {meant}?" if meant else "names are those that upload was given, such as folder/file.dcm"
+            )
+            print(f"not there: {name}; {hint}", file=sys.stderr)
+        if missing:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -164,7 +183,12 @@ def _ending_in_a_line() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-async def _announce(running: World) -> int | None:
+def _shown(path: Path) -> Path:
+    """Return a path as it is typed from here."""
+    return Path(os.path.relpath(path))
+
+
+async def _announce(running: World, _: Path) -> int | None:
     print(running.addresses.line(), flush=True)
     return None
 
@@ -184,12 +208,12 @@ async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
     async with world(plan, log) as running:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        with settings_file(running.addresses):
-            return await _stay(running, visit, stop)
+        with settings_file(running.addresses) as settings:
+            return await _stay(running, settings, visit, stop)
 
 
-async def _stay(running: World, visit: Visit, stop: asyncio.Event) -> int:
-    visiting = asyncio.create_task(visit(running))
+async def _stay(running: World, settings: Path, visit: Visit, stop: asyncio.Event) -> int:
+    visiting = asyncio.create_task(visit(running, settings))
     stopped = asyncio.create_task(stop.wait())
     died = asyncio.create_task(running.until_a_part_ends())
     try:

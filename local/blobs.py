@@ -1,8 +1,10 @@
-"""Files into the container of a running world and out of it, as a scanner or anybody's Azure tool would do it."""
+"""Files into the container of a running world and out of it, as a scanner or any tool of Azure would do it."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +16,9 @@ from local.processes import StartError
 from local.samples import samples
 from local.world import source_containers
 from sync.config import STATE
+
+_AMONG = 5000
+"""Blobs among which the name is looked for that was probably meant."""
 
 
 def upload(paths: Iterable[Path]) -> int:
@@ -38,27 +43,32 @@ def upload(paths: Iterable[Path]) -> int:
     return count
 
 
-def delete(names: Iterable[str]) -> int:
+def delete(names: Iterable[str]) -> tuple[int, dict[str, str]]:
     """
     Delete blobs by their names; one that is not there is passed over.
 
     Returns
     -------
-    int
-        How many were there.
+    tuple
+        How many were there; and those that were not, each with the name that was probably meant, or an empty text.
 
     Raises
     ------
     StartError
         The settings name no storage, or it does not answer.
     """
-    count = 0
+    count, missing = 0, []
     with _container() as container:
         for name in names:
-            with contextlib.suppress(ResourceNotFoundError):
+            try:
                 container.delete_blob(name)
                 count += 1
-    return count
+            except ResourceNotFoundError as problem:
+                if getattr(problem, "error_code", "") == "ContainerNotFound":
+                    raise
+                missing.append(name)
+        there = [blob.name for blob in itertools.islice(container.list_blobs(), _AMONG)] if missing else []
+    return count, {name: next(iter(difflib.get_close_matches(name, there, n=1)), "") for name in missing}
 
 
 def write_samples(folder: Path) -> int:
@@ -88,5 +98,8 @@ def _container() -> Iterator[ContainerClient]:
     try:
         with BlobServiceClient.from_connection_string(connection, retry_total=0) as service:
             yield service.get_container_client(source_containers()[0])
+    except ResourceNotFoundError:
+        containers = ", ".join(source_containers())
+        raise StartError(f"the storage has no container {containers}: see DICOM_SYNC_CONTAINERS") from None
     except (AzureError, ValueError) as problem:
         raise StartError(f"the storage of {STATE}: {type(problem).__name__}; does its world run?") from None

@@ -94,7 +94,7 @@ class Demonstration:
         self._once, self._log, self._deadline = once, log, deadline
         self._console = Console(stderr=True)
 
-    async def run(self, world: World) -> int | None:
+    async def run(self, world: World, settings: Path = SETTINGS) -> int | None:
         """Upload, wait, tell; return the exit status, or None to stay."""
         patients = list(people(BLOCK))
         files = [*samples(), *imaging(patients)]
@@ -107,7 +107,7 @@ class Demonstration:
             letters = await self._wait(world, expected, start, progress)
         seconds = time.monotonic() - start
         summary = await _summarise(world.addresses, expected, letters, (len(files), records), seconds)
-        self._tell(summary, letters, world.addresses)
+        self._tell(summary, letters, world.addresses, settings)
         if self._once:
             print(json.dumps({**asdict(summary), "addresses": asdict(world.addresses)}), flush=True)
         if not summary.complete:
@@ -126,7 +126,7 @@ class Demonstration:
                 await asyncio.sleep(_POLL_SECONDS)
             return await _ask(api, "dead-letters")
 
-    def _tell(self, summary: Summary, letters: Mapping[str, Any], addresses: Addresses) -> None:
+    def _tell(self, summary: Summary, letters: Mapping[str, Any], addresses: Addresses, settings: Path) -> None:
         if summary.complete:
             self._console.print(f"[bold green]Everything arrived[/] in {summary.seconds:.1f} s.")
         else:
@@ -134,7 +134,9 @@ class Demonstration:
             self._console.print(f"The functions host's log: {self._log}", highlight=False)
         self._console.print(_table(summary, letters))
         if not self._once:
-            self._console.print(Panel(_addresses(addresses), title="Look around; Ctrl-C ends it", expand=False))
+            self._console.print(
+                Panel(_addresses(addresses, settings), title="Look around; Ctrl-C ends it", expand=False)
+            )
             self._console.print(
                 "Ask the synthetic patients, in that other terminal:",
                 f"{EXTRA}    # once",
@@ -242,7 +244,7 @@ def _table(summary: Summary, letters: Mapping[str, Any]) -> Table:
     return table
 
 
-def _addresses(addresses: Addresses) -> str:
+def _addresses(addresses: Addresses, settings: Path) -> str:
     return "\n".join(
         (
             f"Dashboard     {addresses.api}/dashboard",
@@ -250,6 +252,6 @@ def _addresses(addresses: Addresses) -> str:
             f"Patients      {addresses.fhir}/Patient",
             f"Status        {addresses.api}/status",
             f"Dead letters  {addresses.api}/dead-letters",
-            f"Settings      . {os.path.relpath(SETTINGS)}     in another terminal, for python -m sync",
+            f"Settings      . {os.path.relpath(settings)}     in another terminal, for python -m sync",
         )
     )

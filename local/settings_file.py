@@ -1,8 +1,8 @@
 """
-The settings of the world that was started last, for other terminals: ``. .local/world.env``.
+The settings of a running world, for other terminals: ``. .local/world.env``.
 
-One line a setting, as a shell reads them. The file is there while its world is; one that another world has written
-meanwhile is left to that.
+One line a setting, as a shell reads them. The file is there while its world is; a second world in the same folder
+writes ``world-2.env``.
 """
 
 from __future__ import annotations
@@ -13,25 +13,32 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.claimed_files import claimed
 from local.node import CACHE
 from local.world import Addresses
+from sync.config import PREFIX
 
 SETTINGS = CACHE / "world.env"
 
 
 @contextlib.contextmanager
-def settings_file(addresses: Addresses, path: Path = SETTINGS) -> Iterator[None]:
-    """Keep the file for the length of the block: settings of ``python -m sync``, and ``API``, the functions' root."""
-    text = "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in {**addresses.env, "API": addresses.api}.items()
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(text, "utf-8")
-    new.replace(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_text("utf-8") == text:
-                path.unlink()
+def settings_file(addresses: Addresses, path: Path = SETTINGS) -> Iterator[Path]:
+    """
+    Keep the file for the length of the block: settings of ``python -m sync``, and ``API``, the functions' root.
+
+    What the shell that started the world has set reaches the world's functions, and so the other terminals too.
+
+    Returns
+    -------
+    Path
+        Of the file; another one than ``path`` while another world has that.
+    """
+    ours = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    settings = {**ours, **addresses.env, "API": addresses.api}
+    with claimed(path) as (taken, file):
+        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+        file.flush()
+        try:
+            yield taken
+        finally:
+            taken.unlink(missing_ok=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,8 +72,9 @@ def list_dead_letters(
     """
     if code:
         letters = with_services(lambda running: _dead_letters_of(code, limit, running))
-        _say({"letters": [letter.shown() for letter in letters]}, _dead_letter_table(letters), as_json=as_json)
         count = len(letters)
+        _tell_of_unknown(code, count)
+        _say({"letters": [letter.shown() for letter in letters]}, _dead_letter_table(letters), as_json=as_json)
     else:
         total, groups = with_services(_groups)
         _say(as_json_of.grouped(groups, total), _group_table(groups), as_json=as_json)
@@ -110,7 +113,7 @@ def show_dead_letter(
     """
     fields = with_services(lambda running: _one(kind, subject, running, secrets=secrets))
     if fields is None:
-        console().print("there is no such dead letter; it may have healed")
+        console().print("there is no such dead letter; it may have been resolved")
         raise typer.Exit(EXIT_REJECTED)
     table = Table.grid(padding=(0, 2))
     for name, value in fields.items():
@@ -158,7 +161,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
     report = with_services(
         lambda running: retry(selection, running.sources, running.services, who=user_name(), dry_run=dry_run)
     )
-    _report(report, "asked", as_json=as_json)
+    _report(report, code, "asked", as_json=as_json)
     if report.of(Outcome.REFUSED) or report.of(Outcome.NOT_KEPT):
         raise typer.Exit(EXIT_REJECTED)
 
@@ -201,7 +204,7 @@ def discard_selected(  # noqa: PLR0917 -- a command's options
     if not why.strip():
         _refuse("--why: say why")
     report = with_services(lambda running: discard(selection, running.services, who=by, why=why, dry_run=dry_run))
-    _report(report, "discarded", as_json=as_json)
+    _report(report, code, "discarded", as_json=as_json)
     if report.of(Outcome.CHANGED):
         raise typer.Exit(EXIT_REJECTED)
 
@@ -244,10 +247,29 @@ def _refuse(why: str) -> None:
     raise typer.Exit(EXIT_USAGE)
 
 
-def _report(report: Report, verb: str, *, as_json: bool) -> None:
+def _tell_of_unknown(code: str, count: int) -> None:
+    """
+    Name the code that was probably meant, if there is no dead letter of this one and no such code at all.
+
+    Raises
+    ------
+    typer.Exit
+        With `EXIT_USAGE`: "none" would be taken for "resolved".
+    """
+    if not code or count:
+        return
+    codes = json.loads(files("sync.web").joinpath("runbook.json").read_text(encoding="utf-8"))
+    if code not in codes:
+        near = difflib.get_close_matches(code, codes, n=1)
+        meant = f"; did you mean {near[0]}?" if near else "; `dead-letters list` shows those that there are"
+        _refuse(f"--code: there is no code {shown(code)}{meant}")
+
+
+def _report(report: Report, code: str, verb: str, *, as_json: bool) -> None:
+    _tell_of_unknown(code, report.selected)
     table = Table.grid(padding=(0, 2))
-    for code, count in report.by_code.items():
-        table.add_row(code, f"{count:,}", f"would be {verb}" if report.dry_run else "")
+    for selected, count in report.by_code.items():
+        table.add_row(selected, f"{count:,}", f"would be {verb}" if report.dry_run else "")
     for outcome, count in report.outcomes.items():
         table.add_row(outcome.value, f"{count:,}")
     if not report.selected:

@@ -48,6 +48,8 @@ def _web_root(value: str) -> str:
 
 
 def _viewer(value: str) -> str:
+    if value == "none":
+        return value
     without = value.replace("{study}", "1")
     try:
         parts = urlsplit(without)
@@ -55,7 +57,7 @@ def _viewer(value: str) -> str:
     except ValueError:
         sound = False
     if value and ("{study}" not in value or not sound or not _URI_CHARACTERS.fullmatch(without)):
-        raise ValueError("expected an http(s) URL with {study} where the Study Instance UID goes")
+        raise ValueError("expected an http(s) URL with {study} where the Study Instance UID goes, or none")
     return value
 
 

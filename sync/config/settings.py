@@ -107,8 +107,9 @@ class Settings(MappingSettings):
 
     viewer_url: Viewer = ""
     """Address of a study in your image viewer, with ``{study}`` for its Study Instance UID, such as
-    ``https://viewer.example.org/viewer?StudyInstanceUIDs={study}`` for OHIF; the dashboard links to it. If empty, it
-    links to no viewer: an outside one would learn the UIDs."""
+    ``https://viewer.example.org/viewer?StudyInstanceUIDs={study}`` for OHIF; the dashboard links to it. If empty, OHIF
+    on the host of ``DICOM_SYNC_DICOMWEB_URL``, at ``/ohif`` as Orthanc serves it, unless that is a DICOM service of
+    Azure; without such a root, or with ``none``, no link."""
 
     timeline: bool = False
     """Serve ``api/timeline/{patient}``: one patient over time, to people who signed in by App Service authentication

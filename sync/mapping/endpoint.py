@@ -39,6 +39,11 @@ def build_endpoint(settings: MappingSettings) -> Resource | None:
     return _endpoint(root, ENDPOINT_CONNECTION_TYPE, "dicom-wado-rs", "DICOM WADO-RS")
 
 
+def container_address(container: str, settings: MappingSettings) -> str:
+    """Return the address of a container below DICOM_SYNC_BLOB_URL."""
+    return f"{settings.blob_url.rstrip('/')}/{quote(container)}"
+
+
 def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tuple[Resource, ...]:
     """
     FHIR Endpoints of the containers that hold a study's blobs, 0..n, by address; none without DICOM_SYNC_BLOB_URL.
@@ -50,9 +55,9 @@ def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tu
     InvalidResource
         The configured root is no URL that FHIR accepts.
     """
-    root = settings.blob_url.rstrip("/")
-    names = {row.source.container for row in rows if row.source is not None} if root else set()
-    addresses = [f"{root}/{quote(name)}" for name in sorted(names)]
+    known = settings.blob_url != ""
+    names = {row.source.container for row in rows if row.source is not None} if known else set()
+    addresses = [container_address(name, settings) for name in sorted(names)]
     return tuple(_endpoint(address, OWN_CONNECTION_TYPE, "azure-blob", "DICOM files") for address in addresses)
 
 

@@ -27,7 +27,8 @@ class StudySearch:
     Which ImagingStudies are wanted; an empty field limits nothing.
 
     ``since`` and ``until`` are days (YYYY-MM-DD) of ``started``, both included. ``identifier`` is compared whatever its
-    system. ``subjects`` are Patients, ``Patient/id``, any of which the study is about.
+    system. ``subjects`` are Patients, ``Patient/id``, any of which the study is about. ``endpoint`` is an Endpoint,
+    ``Endpoint/id``, where the study is.
     """
 
     modality: str = ""
@@ -35,6 +36,7 @@ class StudySearch:
     until: str = ""
     identifier: str = field(default="", repr=False)
     subjects: tuple[str, ...] = field(default=(), repr=False)
+    endpoint: str = ""
     newest: Literal["changed", "started"] = "changed"
     """What they are sorted by, the newest first: the last write of the resource, or the start of the study."""
     count: int = 50

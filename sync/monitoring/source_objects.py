@@ -2,7 +2,7 @@
 Which objects of the source hold a study, series or instance, by its UID.
 
 The ledger knows the object of each instance, the locators its name. Names may hold patient data, so only the command
-``where`` asks, which takes access to the state account; no page and no HTTP function does.
+``where`` asks, which takes access to the state account, and the page of a study for an operator who says so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class SourceObject:
     """The object's ETag when it was last read."""
 
 
-async def source_objects(uid: str, study: StudyRef | None, s: Operate, *, who: str) -> Sequence[SourceObject]:
+async def source_objects(
+    uid: str, study: StudyRef | None, s: Operate, *, who: str, most: int | None = None
+) -> Sequence[SourceObject]:
     """
     Return the objects that hold a study, series or instance; recorded in the audit trail first, for names may tell who.
 
@@ -43,6 +45,8 @@ async def source_objects(uid: str, study: StudyRef | None, s: Operate, *, who: s
         partition of the ledger; if there is no such study, it reads the whole ledger.
     who
         The operator who asks.
+    most
+        Instances that are looked up, the first by series and UID; None: all.
 
     Returns
     -------
@@ -60,6 +64,7 @@ async def source_objects(uid: str, study: StudyRef | None, s: Operate, *, who: s
     entries = [entry async for entry in s.ledger.entries(uid, chosen)]
     if not entries and study is None:
         entries = [entry async for entry in s.ledger.entries(uid)]
+    entries = sorted(entries)[:most]
     objects: list[SourceObject] = []
     for start in range(0, len(entries), PARALLEL):
         batch = await asyncio.gather(*(_located(entry, s) for entry in entries[start : start + PARALLEL]))

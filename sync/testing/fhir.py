@@ -249,5 +249,6 @@ def is_wanted(resource: Resource, search: StudySearch) -> bool:
         and (not search.since or started >= search.since)
         and (not search.until or "" < started <= search.until)
         and (not search.identifier or search.identifier in values)
+        and (not search.endpoint or search.endpoint in {each.get("reference") for each in resource.get("endpoint", ())})
         and (not search.subjects or resource.get("subject", {}).get("reference") in search.subjects)
     )

@@ -3,7 +3,7 @@ The dashboard: which address is which page, for whom, and what a failure looks l
 
     dashboard              overview
     dashboard/studies      the list of studies, filtered; ``?q=`` finds one
-    dashboard/study        one study, ``?uid=`` and ``?partition=``
+    dashboard/study        one study, ``?uid=`` and ``?partition=``; by POST with the names of its objects
     dashboard/letters      dead letters by code; ``?of=`` lists a code
     dashboard/letter       one dead letter, ``?kind=`` and ``?subject=``; by POST with the names behind it
     dashboard/jobs         replays, feeds, backfills and checks with progress
@@ -75,6 +75,10 @@ async def _reveal(visit: Visit, _: Sources, s: Services) -> RenderedPage:
     return await letter_pages.reveal_letter(visit, s)
 
 
+async def _reveal_study(visit: Visit, _: Sources, s: Services) -> RenderedPage:
+    return await study_pages.reveal_study(visit, s)
+
+
 async def _audit(visit: Visit, _: Sources, s: Services) -> RenderedPage:
     return await operator_pages.audit(visit, s)
 
@@ -94,7 +98,12 @@ _PLAIN: Mapping[str, _Plain] = {
 }
 """Pages that no act leads back to."""
 
-_POSTED: Mapping[str, _Plain] = {"confirm": acting.confirm, "letter": _reveal, "studies": _studies}
+_POSTED: Mapping[str, _Plain] = {
+    "confirm": acting.confirm,
+    "letter": _reveal,
+    "studies": _studies,
+    "study": _reveal_study,
+}
 """Pages that are asked for by a form whose fields no address may hold, or are too many for one. They change nothing."""
 
 _TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {

@@ -21,7 +21,7 @@ from sync.dead_letters import queries
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import headline, noun_of, verdict_words
 from sync.monitoring.history import Chart, Line, Past, read_past
-from sync.monitoring.status import Status, recently, status_of
+from sync.monitoring.status import ActiveAlert, Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure, Services
 from sync.protocol.removals import CURSOR as CEILING
@@ -43,6 +43,7 @@ from sync.telemetry.instruments import (
     Instrument,
 )
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
+from sync.web import next_steps
 from sync.web.charts import Curve, Graph, number_text
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
@@ -109,6 +110,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> RenderedP
         tone=tone,
         reasons=status.health.reasons,
         parts=parts(status),
+        steps=next_steps.next_steps(status, may_operate=visit.caller.may_operate),
         at=status.at,
         calm=_CALM,
         pause=pause,
@@ -122,6 +124,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> RenderedP
         graphs=graphs(
             past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
             s.settings.alert,
+            status.alerts,
         ),
         groups=await queries.overview(counts.dead_letters, s, newest=0),
         trends=dead_letter_trends(past, now),
@@ -220,20 +223,26 @@ def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:
     }
 
 
-def incidents(chart: Chart) -> tuple[tuple[int, int], ...]:
+def incidents(chart: Chart, alerts: Sequence[ActiveAlert] = ()) -> tuple[tuple[int, int], ...]:
     """
     Return from which to which point an alert was active.
 
-    One that was active before the chart begins is seen only when it is cleared within it.
+    Parameters
+    ----------
+    alerts
+        Those that are active now: of one that was raised before the chart begins, the chart has no measurement.
     """
     places = set[int]()
+    length = len(chart.times())
+    for alert in alerts:
+        raised_at = alert.raised_at or chart.start
+        places |= set(range(max(int((raised_at - chart.start).total_seconds() // chart.step), 0), length))
     by_code = defaultdict[str, dict[str, Sequence[Measurement | None]]](dict)
     for line in chart.of(ALERTS.name):
         attributes = dict(line.attributes)
         by_code[attributes.get(CODE.key, "")][attributes.get(ALERT_STEP.key, "")] = line.points
     for steps in by_code.values():
         raised, cleared = steps.get("raised", ()), steps.get("cleared", ())
-        length = max(len(raised), len(cleared))
         active = _first(cleared) < _first(raised)
         for place in range(length):
             begins, ends = _counted_at(raised, place), _counted_at(cleared, place)
@@ -261,9 +270,9 @@ def _stretches(places: set[int]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def graphs(chart: Chart, alert: AlertSettings) -> list[Graph]:
+def graphs(chart: Chart, alert: AlertSettings, alerts: Sequence[ActiveAlert] = ()) -> list[Graph]:
     """Return the charts of the page, with the thresholds of the alerts and the times at which one was active."""
-    graph = partial(Graph, start=chart.start, step=chart.step, unit="", incidents=incidents(chart))
+    graph = partial(Graph, start=chart.start, step=chart.step, unit="", incidents=incidents(chart, alerts))
     return [*_work_done(chart, graph), *_work_left(chart, alert, graph)]
 
 

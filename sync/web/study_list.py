@@ -1,7 +1,8 @@
 """
-The list of studies: by state, modality, days, and an identifier; the same for the page and for ``GET api/studies``.
+The list of studies: by state, modality, days, source and identifier, for the page and for ``GET api/studies``.
 
-    state all            a search of the FHIR service: what others see, with totals and sort
+    state all            a search of the FHIR service: what others see, with totals and sort; by source, a container,
+                         where FHIR is told of containers (``DICOM_SYNC_BLOB_URL``)
     state dirty          table ``dirty``, the longest waiting first
     state dead_lettered  dead letters about studies
     state removed        table ``history``: studies whose last instance went, in the days that it is kept
@@ -23,12 +24,13 @@ from typing import Any, Literal, cast
 from pydantic import TypeAdapter
 
 from sync.errors import FhirUnavailable, ForeignLink, RequestRefused
-from sync.mapping.resource import study_id, study_identifier
+from sync.mapping.endpoint import container_address
+from sync.mapping.resource import endpoint_id, study_id, study_identifier
 from sync.model import Resource, StudyEvent, StudyRef, StudySearch, SubjectKind
 from sync.model.timestamps import Timestamp, aware_time
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
-from sync.ports import Deliver
+from sync.ports import Core, Deliver
 from sync.web.exchange import Answer, Request, fields_of, number_of, text_of
 
 STATES = ("all", "dirty", "dead_lettered", "removed")
@@ -56,6 +58,8 @@ class Filters:
     modality: str = ""
     since: str = ""
     until: str = ""
+    source: str = ""
+    """Container that holds objects of the study."""
     sort: Literal["changed", "started"] = "changed"
     text: str = field(default="", repr=False)
     patient: str = field(default="", repr=False)
@@ -71,6 +75,7 @@ class Filters:
             "modality": self.modality,
             "from": self.since,
             "to": self.until,
+            "source": self.source,
             "sort": self.sort if self.sort != "changed" else "",
             "q": self.text,
         }
@@ -116,7 +121,7 @@ def filters_of(request: Request, *, operator: bool) -> Filters:
         A field is not understood, or a reader asks for a patient.
     """
     fields: Mapping[str, Any] = {**request.query, **fields_of(request)}
-    text = {name: text_of(fields, name)[:200] for name in ("modality", "from", "to", "q", "patient")}
+    text = {name: text_of(fields, name)[:200] for name in ("modality", "from", "to", "source", "q", "patient")}
     state, sort = text_of(fields, "state") or "all", text_of(fields, "sort") or "changed"
     modality = text["modality"].upper()
     if state not in STATES or sort not in ("changed", "started"):
@@ -125,13 +130,14 @@ def filters_of(request: Request, *, operator: bool) -> Filters:
         raise RequestRefused("modality: expected a DICOM code such as CT")
     if text["patient"] and (not operator or "patient" in request.query):
         raise RequestRefused("patient: only for operators, and only by POST", hint="No address may hold a patient ID.")
-    if state != "all" and (modality or text["from"] or text["to"] or text["patient"]):
-        raise RequestRefused("modality, from, to, patient: only for state all, which FHIR is asked for")
+    if state != "all" and any((modality, text["from"], text["to"], text["source"], text["patient"])):
+        raise RequestRefused("modality, from, to, source, patient: only for state all, which FHIR is asked for")
     return Filters(
         state=cast("Literal['all', 'dirty', 'dead_lettered', 'removed']", state),
         modality=modality,
         since=_day(text["from"], "from"),
         until=_day(text["to"], "to"),
+        source=text["source"],
         sort=cast("Literal['changed', 'started']", sort),
         text=text["q"],
         patient=text["patient"],
@@ -197,6 +203,7 @@ async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
     if filters.text and (known := await _known(filters.text, s)) is not None:
         return Listing(studies=(known,), total=1)
     search = StudySearch(
+        endpoint=_endpoint_of(filters.source, s),
         modality=filters.modality,
         since=filters.since,
         until=filters.until,
@@ -220,6 +227,20 @@ async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
         raise FhirUnavailable(f"no answer within {PATIENCE:g} s") from None
     rows = [row for row in await asyncio.gather(*(_row(resource, s) for resource in page.resources)) if row is not None]
     return Listing(studies=rows, total=page.total, token=_token(page.following))
+
+
+def sources_of(s: Core) -> tuple[str, ...]:
+    """Return the containers by which the list can be filtered: all, if FHIR is told of containers, else none."""
+    return tuple(sorted(s.settings.containers)) if s.settings.blob_url else ()
+
+
+def _endpoint_of(source: str, s: Core) -> str:
+    if not source:
+        return ""
+    if source not in sources_of(s):
+        hint = "Set DICOM_SYNC_BLOB_URL, so that FHIR knows the containers." if not s.settings.blob_url else ""
+        raise RequestRefused("source: expected a container of DICOM_SYNC_CONTAINERS", hint=hint or None)
+    return f"Endpoint/{endpoint_id(container_address(source, s.settings))}"
 
 
 async def _subjects(patient: str, s: Deliver) -> tuple[str, ...]:

@@ -7,15 +7,18 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
 
-from sync.errors import FhirRejected, FhirUnavailable, SyncError
+from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
 from sync.monitoring.headline import counted
-from sync.monitoring.study_state import StudyState, read_study_state
-from sync.ports import Core, Deliver
+from sync.monitoring.source_objects import SourceObject, source_objects
+from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
+from sync.operators.access import operator_of
+from sync.ports import Core, Deliver, Services
 from sync.web import study_list
+from sync.web.exchange import fields_of, text_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
+from sync.web.viewer import viewer_address
 
 SHOWN = 100
 """Events of one study that a page shows."""
@@ -81,6 +84,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
         problem=problem,
         heading="Last written" if problem else f"{_HEADINGS[filters.state]}{total}",
         states=_STATES,
+        sources=study_list.sources_of(s),
         time_name=_TIMES[filters.state],
         nothing=_NOTHING[filters.state],
     )
@@ -102,19 +106,49 @@ async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage 
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
+    return await _page(visit, ref, s, message=message)
+
+
+async def reveal_study(visit: Visit, s: Services) -> RenderedPage:
+    """
+    Show one study with the names of its objects, to an operator; recorded in the audit trail first.
+
+    Raises
+    ------
+    AccessRefused
+        The sender may only read, or another site sent the form.
+    RequestRefused
+        The study is not known, or it is not said who asks.
+    """
+    form = fields_of(visit.request)
+    caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
+    if not caller.name:
+        raise RequestRefused("say who you are")
+    ref = StudyRef(study_instance_uid=text_of(form, "uid"), partition=text_of(form, "partition"))
+    if await read_study_state(ref, s) is None:
+        raise RequestRefused("there is no such study", code="request.not_found", hint=str(UNKNOWN["hint"]))
+    objects = await source_objects(ref.study_instance_uid, ref, s, who=caller.name, most=SHOWN + 1)
+    page = await _page(visit, ref, s, names=objects)
+    if page is None:
+        raise RequestRefused("there is no such study", code="request.not_found", hint=str(UNKNOWN["hint"]))
+    return page
+
+
+async def _page(
+    visit: Visit, ref: StudyRef, s: Deliver, *, message: str = "", names: Sequence[SourceObject] | None = None
+) -> RenderedPage | None:
     state, orders, events = await asyncio.gather(
         read_study_state(ref, s), s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN)
     )
     if state is None:
         return None
     series, problem = await _series(state, s)
-    viewer = s.settings.viewer_url.replace("{study}", quote(ref.study_instance_uid, safe=""))
     return render(
         visit,
         "study.html",
         title="Study",
         here="studies",
-        refresh=REFRESH,
+        refresh=REFRESH if names is None else 0,  # a refresh would ask for the page without the names
         said=message,
         study=ref,
         state=state,
@@ -124,7 +158,9 @@ async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage 
         series=series,
         series_problem=problem,
         resources=_resources(state, s),
-        viewer=viewer if state.fhir is not None and state.fhir.reference else "",
+        viewer=viewer_address(ref.study_instance_uid, s.settings) if state.fhir and state.fhir.reference else "",
+        names=names,
+        shown=SHOWN,
     )
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from sync.adapters.http.fhir.study_search import check_study_link
+from sync.config import MappingSettings
 from sync.errors import ForeignLink
-from sync.model import StudySearch
+from sync.mapping.endpoint import build_endpoint
+from sync.model import FhirWrite, StudySearch
 from tests.contract.fhir_resources import mapped
 from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
 
@@ -49,6 +51,23 @@ async def test_modality_days_and_identifier_narrow_the_search(fhir):
     assert (await found(fhir, until="1901-01-01", **about))[0] == []
     assert (await found(fhir, since="2901-01-01", **about))[0] == []
     assert (await found(fhir, identifier="none", **about))[0] == []
+
+
+async def test_the_studies_of_a_container_are_found_by_its_endpoint(fhir):
+    study, other = mapped(), mapped()
+    for each, container in ((study, "one"), (other, "two")):
+        await fhir.transact([*each.writes, _endpoint(container)])
+        placed = {**each.study, "endpoint": [{"reference": f"Endpoint/{container}"}]}
+        await fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=placed["id"], resource=placed)])
+    subjects = tuple(f"Patient/{each.patient['id']}" for each in (study, other))
+    assert (await found(fhir, endpoint="Endpoint/one", subjects=subjects))[0] == [study.study["id"]]
+    assert (await found(fhir, endpoint="Endpoint/two", subjects=subjects))[0] == [other.study["id"]]
+    assert (await found(fhir, endpoint="Endpoint/none", subjects=subjects))[0] == []
+
+
+def _endpoint(name):
+    resource = build_endpoint(MappingSettings(dicomweb_url=f"https://images.example/{name}"))
+    return FhirWrite(resource_type="Endpoint", resource_id=name, resource={**resource, "id": name})
 
 
 async def test_what_is_found_carries_what_a_list_shows(fhir):

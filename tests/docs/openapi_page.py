@@ -90,6 +90,7 @@ _REPORT = _fields(
 _FILTERS = {
     "state": {"type": "string", "enum": list(STATES)},
     "modality": _TEXT,
+    "source": _TEXT,
     "from": {"type": "string", "format": "date"},
     "to": {"type": "string", "format": "date"},
     "q": {**_TEXT, "description": "Study Instance UID or accession number."},

@@ -36,6 +36,18 @@ def test_without_letters_the_list_is_empty_and_all_is_well(w):
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"total": 0, "counted_at": None, "by_code": {}})
 
 
+@pytest.mark.parametrize(
+    "words", [("list",), ("retry",), ("retry", "--dry-run"), ("discard", "--why", "typed in a hurry")]
+)
+def test_a_code_that_does_not_exist_is_refused_with_the_one_that_was_meant(w, words):
+    bad_object(w)
+    done = do(*words, "--code", "header.not_dcm")
+    assert done.exit_code == 2
+    assert "did you mean header.not_dicom?" in done.stderr
+    assert do("list", "--code", "zzz").exit_code == 2
+    assert do("list", "--code", "fhir.rejected").exit_code == 0, "a code without dead letters"
+
+
 def test_the_list_shows_codes_and_what_to_do_and_no_name(w):
     bad_object(w)
     done = do("list")

@@ -16,7 +16,8 @@ def addresses(api="http://127.0.0.1:2/api"):
 
 def test_a_shell_that_reads_the_file_has_every_value_as_it_is(tmp_path):
     path = tmp_path / "folder" / "world.env"
-    with settings_file(addresses(), path):
+    with settings_file(addresses(), path) as taken:
+        assert taken == path
         said = subprocess.run(
             [
                 shutil.which("sh"),
@@ -31,11 +32,35 @@ def test_a_shell_that_reads_the_file_has_every_value_as_it_is(tmp_path):
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_world_leaves_alone_what_a_later_one_has_written(tmp_path):
+def test_two_worlds_in_one_folder_have_a_file_each(tmp_path):
     path = tmp_path / "world.env"
-    later = settings_file(addresses(api="http://127.0.0.1:9/api"), path)
     with settings_file(addresses(), path):
-        later.__enter__()
-    assert "127.0.0.1:9" in path.read_text()
-    later.__exit__(None, None, None)
-    assert not path.exists()
+        with settings_file(addresses(api="http://127.0.0.1:9/api"), path) as second:
+            assert second == tmp_path / "world-2.env"
+            assert "127.0.0.1:9" in second.read_text()
+            assert "127.0.0.1:2" in path.read_text()
+        assert not second.exists()
+        assert "127.0.0.1:2" in path.read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_world_has_left_is_taken_over(tmp_path):
+    path = tmp_path / "world.env"
+    path.write_text("export API=old and much longer than what a new world writes\n" * 100)
+    with settings_file(addresses(), path) as taken:
+        assert taken == path
+        assert "old" not in path.read_text()
+
+
+def test_the_settings_of_the_shell_reach_other_terminals_and_those_of_the_world_win(tmp_path, monkeypatch):
+    monkeypatch.setenv("DICOM_SYNC_TIMEZONE", "Europe/Berlin")
+    monkeypatch.setenv("DICOM_SYNC_FHIR_URL", "http://elsewhere.example/fhir")
+    with settings_file(addresses(), tmp_path / "world.env") as taken:
+        lines = taken.read_text().splitlines()
+    assert "export DICOM_SYNC_TIMEZONE=Europe/Berlin" in lines
+    assert "export DICOM_SYNC_FHIR_URL=http://127.0.0.1:3/fhir" in lines
+
+
+def test_only_its_owner_reads_the_file(tmp_path):
+    with settings_file(addresses(), tmp_path / "world.env") as taken:
+        assert taken.stat().st_mode & 0o077 == 0

@@ -204,6 +204,16 @@ async def test_rejected_files_and_drift_are_told_beside_a_flow_that_is_in_sync(w
     assert "<strong>Drift</strong> none" in body
 
 
+async def test_the_band_has_the_button_that_the_cause_asks_for(w):
+    assert 'id="steps"' not in (await get(w)).body
+    await w.arrive("none", UNREADABLE)
+    band = (await get(w)).body.partition('id="band"')[2].partition("</section>")[0]
+    assert "of=header.not_dicom" in band
+    assert "View 1 dead letter" in band
+    await pause_projection(w.services, who="Ada", why="restore")
+    assert "action=resume" in (await get(w)).body.partition('id="band"')[2].partition("</section>")[0]
+
+
 async def test_a_code_links_to_its_entry_of_the_runbook(w):
     page = await get(w, "runbook", of="fhir.unavailable")
     assert page.status == 200

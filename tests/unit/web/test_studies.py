@@ -2,17 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from sync.errors import FhirUnavailable, RequestRefused
 from sync.events import Sources
-from sync.model import StudyRef
+from sync.model import Action, Change, StudyRef
 from sync.web import study_list
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request, answered
-from tests.worlds import STUDY, MemoryWorld
+from tests.worlds import STUDY, MemoryWorld, dicom
 
 SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
 URL = "https://app.example/api/dashboard"
@@ -68,6 +69,48 @@ async def test_modality_and_days_narrow_the_list(w):
 async def test_a_uid_or_an_accession_number_finds_its_study(w):
     assert await uids(w, q="2.25.2") == ["2.25.2"]
     assert await uids(w, q="A2") == ["2.25.3"]
+
+
+async def test_a_container_narrows_the_list_where_fhir_is_told_of_containers():
+    world = MemoryWorld(blob_url="https://account.blob.example", containers=("dicom", "other"))
+    world.store.objects._containers = ("dicom", "other")
+    for uid, container in (("2.25.1", "dicom"), ("2.25.2", "other")):
+        placed = replace(world.ref(f"{uid}.dcm"), container=container)
+        etag = world.store.objects.put(placed, dicom(StudyInstanceUID=uid))
+        await world.ingest(Change(object=placed, action=Action.CREATED, etag=etag))
+    await world.settle()
+    assert await uids(world, source="dicom") == ["2.25.1"]
+    assert await uids(world, source="other") == ["2.25.2"]
+    shown = (await page(world, source="other")).body
+    assert "<option selected>other</option>" in shown
+    assert (await page(world, source="unknown")).status == 400
+
+
+async def test_where_fhir_is_not_told_of_containers_no_filter_is_offered_and_the_setting_is_named(w):
+    assert 'name="source"' not in (await page(w)).body
+    assert "DICOM_SYNC_BLOB_URL" in (await page(w, source="dicom")).body
+
+
+async def test_an_operator_sees_the_names_of_a_studys_objects_and_that_is_recorded(w):
+    assert "2.25.2.dcm" not in (await page(w, name="study", uid="2.25.2")).body
+    shown = await page(w, "POST", json.dumps({"uid": "2.25.2", "who": "ann"}).encode(), name="study")
+    assert "2.25.2.dcm" in shown.body
+    assert "data-refresh" not in shown.body
+    [entry] = await w.services.audit.newest(5)
+    assert (entry.who, entry.action) == ("ann", "source.where")
+
+
+@pytest.mark.parametrize(("body", "status"), [({"uid": "2.25.2"}, 400), ({"uid": "2.25.404", "who": "ann"}, 404)])
+async def test_names_are_refused_without_who_asks_and_for_a_study_that_is_not_known(w, body, status):
+    assert (await page(w, "POST", json.dumps(body).encode(), name="study")).status == status
+    assert await w.services.audit.newest(5) == []
+
+
+async def test_readers_get_no_names():
+    reader = MemoryWorld(operators="none")
+    await reader.arrive("a.dcm", StudyInstanceUID="2.25.2")
+    assert (await page(reader, "POST", b'{"uid": "2.25.2", "who": "ann"}', name="study")).status == 403
+    assert "Show names" not in (await page(reader, name="study", uid="2.25.2")).body
 
 
 async def test_a_patient_is_found_by_operators_in_the_body_of_a_request_only(w):

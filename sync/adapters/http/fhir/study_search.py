@@ -15,7 +15,9 @@ from sync.model import StudySearch
 
 _SORTS = {"changed": "-_lastUpdated", "started": "-started"}
 _ELEMENTS = "id,meta,identifier,status,modality,started,subject,numberOfSeries,numberOfInstances"
-_OURS = frozenset({"modality", "started", "identifier", "subject", "_sort", "_count", "_elements", "_total"})
+_OURS = frozenset(
+    {"modality", "started", "identifier", "subject", "endpoint", "_sort", "_count", "_elements", "_total"}
+)
 _PAGING = frozenset({"ct", "_offset", "_page", "_getpages", "_getpagesoffset", "_pretty", "_bundletype", "_format"})
 """How servers go on: Azure by ``ct``, HAPI by ``_getpages`` of a search that it keeps, others by an offset."""
 
@@ -27,6 +29,7 @@ def form_of(search: StudySearch) -> dict[str, list[str]]:
         "started": [*(f"ge{day}" for day in (search.since,) if day), *(f"le{day}" for day in (search.until,) if day)],
         "identifier": [escape_token(search.identifier)],
         "subject": [",".join(search.subjects)],
+        "endpoint": [search.endpoint],
         "_sort": [_SORTS[search.newest]],
         "_count": [str(search.count)],
         "_elements": [_ELEMENTS],

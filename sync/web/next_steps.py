@@ -1,0 +1,73 @@
+"""
+What to do next, as buttons of the band: each asks for what its cause needs, the worst cause first. Pure.
+
+A button of an act leads to the same page that asks for confirmation, and is recorded in the same way, as everywhere
+else. What no button can do, such as starting a server, is told by the alert's entry of the runbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sync.monitoring.headline import counted
+from sync.monitoring.status import Status
+
+MOST = 3
+"""Buttons of the band; the sections below have the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStep:
+    """
+    One button.
+
+    It leads to a page of the dashboard, or to a section of this page (``section``) that shows the causes beside each
+    other. ``acts``: for operators only.
+    """
+
+    text: str
+    page: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    section: str = ""
+    acts: bool = False
+
+
+_DEAD_LETTERS = frozenset({"alert.dead_letters", "alert.poison"})
+_SECTIONS: Mapping[str, tuple[str, str]] = {
+    "alert.removals": ("Decide on the removals", "removals"),
+    "alert.drift": ("See the differences", "drift"),
+}
+"""Alerts whose cause has a section of the overview."""
+
+
+def next_steps(status: Status, *, may_operate: bool) -> list[NextStep]:
+    """Return what to do, the worst cause first; empty when nothing is left to do."""
+    steps = [step for step in _steps(status) if may_operate or not step.acts]
+    return list({step.text: step for step in steps}.values())[:MOST]
+
+
+def _steps(status: Status) -> Iterator[NextStep]:
+    if status.paused is not None:
+        yield NextStep(text="Resume projection", page="confirm", query={"action": "resume"}, acts=True)
+    for alert in sorted(status.alerts, key=lambda alert: (alert.severity != "critical", alert.code)):
+        if alert.code in _SECTIONS:
+            text, section = _SECTIONS[alert.code]
+            yield NextStep(text=text, section=section)
+        elif alert.code not in _DEAD_LETTERS:
+            yield NextStep(text=f"What to do about {alert.code}", page="runbook", query={"of": alert.code})
+    if status.dead_letters:
+        yield _dead_letters(status)
+    if status.drift.open:
+        text, section = _SECTIONS["alert.drift"]
+        yield NextStep(text=text, section=section)
+
+
+def _dead_letters(status: Status) -> NextStep:
+    """Lead to the list of the code if there is one only; retrying without a look would repeat most of them."""
+    codes = [code for code, number in status.dead_letters_by_code.items() if number]
+    return NextStep(
+        text=f"View {counted(status.dead_letters, 'dead letter')}",
+        page="letters",
+        query={"of": codes[0]} if len(codes) == 1 else {},
+    )

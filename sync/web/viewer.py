@@ -1,0 +1,34 @@
+"""Where a study opens in an image viewer. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+from sync.config import Settings
+
+NO_VIEWER = "none"
+"""Value of ``DICOM_SYNC_VIEWER_URL`` for no link at all."""
+
+_OHIF = "{scheme}://{host}/ohif/viewer?StudyInstanceUIDs={{study}}"
+"""Where OHIF is served beside a DICOMweb root. Source: Orthanc's plugin for OHIF, ``RouterBasename``."""
+
+_WITHOUT_PAGES = (".azurehealthcareapis.com", ".azurehealthcareapis.us", ".azurehealthcareapis.cn")
+"""Hosts of Azure's DICOM services, which serve no viewer."""
+
+
+def viewer_address(study_instance_uid: str, settings: Settings) -> str:
+    """
+    Return the address of a study in the viewer; empty for no link.
+
+    Without an address of its own it is OHIF on the host of the DICOMweb root: no host that does not have the images
+    anyway learns the UIDs.
+    """
+    template = settings.viewer_url or _default(settings.dicomweb_url)
+    return "" if template == NO_VIEWER else template.replace("{study}", quote(study_instance_uid, safe=""))
+
+
+def _default(dicomweb_url: str) -> str:
+    root = urlsplit(dicomweb_url)
+    if not root.hostname or root.hostname.endswith(_WITHOUT_PAGES):
+        return ""
+    return _OHIF.format(scheme=root.scheme, host=root.netloc)
