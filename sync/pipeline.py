@@ -5,8 +5,8 @@ The page to read: how one object becomes a ledger row, and how one study becomes
     project_study   a study is dirty  ->  all its rows  ->  one transaction
 
 An event is a hint, never the truth: ingest inspects the object as it is now, so duplicates, reordering and stale
-events are harmless. A study is projected from all its rows at once, so arrival order cannot matter. Both are safe to
-repeat at any time and to interrupt between any two lines; the order of the lines is what makes them so, and
+events are harmless. A study is projected from all its rows at once, so arrival order cannot matter. Both are
+idempotent and may be interrupted between any two lines; the order of the lines is what makes them so, and
 ``tests/simulation`` shows for each rule that dropping it is caught.
 
 Where each step is: inspection `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty

@@ -88,19 +88,19 @@ def entries(resources: Iterable[Resource], *, since: str = "", study: str = "") 
         listed = [replace(each, new=each.updated >= since) for each in listed]
     studies = [each for each in listed if each.study and each.start]
     wanted = [each for each in studies if each.study == study] if study else studies
-    looked_at = wanted[-1] if wanted else None
-    if looked_at is not None:
-        listed = [replace(each, prior=_is_prior(each, looked_at)) for each in listed]
+    viewed = wanted[-1] if wanted else None
+    if viewed is not None:
+        listed = [replace(each, prior=_is_prior(each, viewed)) for each in listed]
     return tuple(listed)
 
 
-def _is_prior(entry: Entry, looked_at: Entry) -> bool:
+def _is_prior(entry: Entry, viewed: Entry) -> bool:
     """Return whether it is an earlier study of the same body site; where no site is known, of the same modality."""
-    if not entry.study or not entry.start or entry.start >= looked_at.start:
+    if not entry.study or not entry.start or entry.start >= viewed.start:
         return False
-    if entry.sites and looked_at.sites:
-        return bool(entry.sites & looked_at.sites)
-    return bool(entry.modalities & looked_at.modalities)
+    if entry.sites and viewed.sites:
+        return bool(entry.sites & viewed.sites)
+    return bool(entry.modalities & viewed.modalities)
 
 
 def entry(resource: Resource) -> Entry | None:

@@ -106,7 +106,7 @@ class MappingSettings(Section):
     """
 
     def lists_instances(self, instances: int) -> bool:
-        """Tell whether a study of so many instances lists them: of their number only, so that no order matters."""
+        """Tell whether a study of that many instances lists them: by their number only, so that no order matters."""
         if isinstance(self.instances, int):
             return instances <= self.instances
         return self.instances == "all"

@@ -222,7 +222,7 @@ class Settings(MappingSettings):
 
     @property
     def signs_in(self) -> bool:
-        """Whether App Service says that its authentication is on; silence is a no."""
+        """Whether App Service says that its authentication is on; unset means no."""
         return self.sign_in.lower() == "true"
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ The host has checked the function key before we run; here is what comes on top. 
 no one may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
 says it, in a header that the front end sets and that it removes from requests that bring one of their own. Where no
 such front end stands before us the header proves nothing: any holder of the key could send it, and a container or a pod
-gets no front end. So the role counts only where App Service says ``WEBSITE_AUTH_ENABLED=True``; silence is a no.
+gets no front end. So the role counts only where App Service says ``WEBSITE_AUTH_ENABLED=True``; unset means no.
 
 A browser carries its session, or the key that stands in the address of its page, to us from any site that asks it to.
 So whatever acts must come from our own pages, or from no browser at all: see `operator_of`.

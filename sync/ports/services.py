@@ -85,7 +85,7 @@ class DeletionsInHand:
         self.version += 1
 
     def remove(self, text: str) -> None:
-        """Let go of one; it stays while another delivery has the same in hand."""
+        """Release one; it stays while another delivery has the same in hand."""
         self.counts[text] -= 1
         if self.counts[text] <= 0:
             del self.counts[text]

@@ -80,11 +80,11 @@ async def _delete(references: Sequence[str], s: Compare) -> Sequence[str]:
     try:
         await s.fhir.transact([_deletion(reference) for reference in references])
     except (FhirConflict, FhirRejected):
-        return [reference for reference in references if len(references) > 1 and await _is_let_go(reference, s)]
+        return [reference for reference in references if len(references) > 1 and await _deletes(reference, s)]
     return references
 
 
-async def _is_let_go(reference: str, s: Compare) -> bool:
+async def _deletes(reference: str, s: Compare) -> bool:
     try:
         await s.fhir.transact([_deletion(reference)])
     except (FhirConflict, FhirRejected):

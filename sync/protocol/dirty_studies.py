@@ -74,7 +74,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
         It kept being marked.
     """
 
-    async def wait_anew() -> bool:
+    async def restart_wait() -> bool:
         if (marked := await s.dirty.read(study)) is None:
             return False
         waiting = replace(marked.value, first_marked=s.clock.now(), failing_since=None)
@@ -85,7 +85,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
         await s.dirty.delete(study, etag)
     except StoreConflict:
         # One more mark between read and write is no reason to project again: only the row is read again.
-        if not await retry_on_conflict(wait_anew, subject="a study's mark"):
+        if not await retry_on_conflict(restart_wait, subject="a study's mark"):
             raise
         # The row before the message: a message that comes first would find the study due and project it too early.
         await s.study_queue.enqueue(study, s.settings.quiet_period)

@@ -16,7 +16,7 @@ def quieten_libraries() -> None:
 
 def quieten_identity() -> None:
     """
-    Keep the credential from logging a page for each request without a token; safe to repeat.
+    Keep the credential from logging a page for each request without a token; idempotent.
 
     For commands, which say themselves what to do; the app keeps it, for it names the kinds of identity that were tried.
     """

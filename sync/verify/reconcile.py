@@ -109,8 +109,8 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
     """
     Inspect the next slice, and again what was found before; note what drifts, and repair it if that is set.
 
-    Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be looked
-    at does not keep the round from going on. What fails is tried at the same place by the next runs; after
+    Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be
+    inspected does not keep the round from going on. What fails is tried at the same place by the next runs; after
     `FAILURES_AT_A_PLACE` of them the round goes on without it, and does not count as a whole one.
 
     Returns

@@ -1,7 +1,7 @@
 """
 One service over HTTP, and how it is asked: tokens, a few short retries, a pause while it is down, its failures as ours.
 
-Who asks says only what is special: which error a status is (`Remote.judge`), which one silence is
+Who asks says only what is special: which error a status is (`Remote.judge`), which one a missing answer is
 (`Remote.no_answer`), and what is measured (`Remote.observed`). Every request has to be idempotent.
 """
 

@@ -2,7 +2,7 @@
 Events that never came: the one failure that nothing inside the sync can notice by itself.
 
 Each call lists a page of the source and asks, for some of its recent objects, whether the sync has seen them as they
-are. One that it has not seen, though no event waits in the queue, is silence; how old it is, is how long it has lasted.
+are. One that it has not seen, though no event waits in the queue, misses its event, for as long as it is old.
 The walk goes round and round, one page a call: a container of a million objects is passed within hours, for a few cents
 a month. Recent objects only: what was there before the sync is for a backfill, and what a restart left for a replay.
 """
@@ -25,7 +25,7 @@ GRACE = timedelta(minutes=2)
 RECENT = timedelta(days=1)
 
 INSPECTED = 20
-"""Objects of a page whose rows are read at most, spread over the page: silence concerns many."""
+"""Objects of a page whose rows are read at most, spread over the page: missing events concern many."""
 
 _OBJECTS_QUEUE = "objects"
 _LEASE = 60.0

@@ -1,0 +1,63 @@
+"""The glossary of CONTRIBUTING.md holds in names, docstrings, comments, pages, help, hints and the dashboard."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.typed import PAGES, ROOT
+
+STYLE = ROOT / "CONTRIBUTING.md"
+CODE = ("sync", "insights", "local", "scripts", "infra", "deploy")
+KINDS = frozenset({".py", ".html", ".js", ".css", ".md", ".bicep", ".yaml", ".mjs", ""})
+"""Of files that are ours and read by people; standards and snapshots are not."""
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_FILLING = re.compile(r"[\s_#*`]+")
+
+
+def glossary() -> list[tuple[str, str]]:
+    """Return the rows of the table: what to say, and one word or phrase that is not said."""
+    section = STYLE.read_text().partition("### Glossary")[2]
+    rows = re.findall(r"^\| (?!say \|)([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    return [(say, word.strip()) for say, words in rows for word in words.split(",")]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Give each file that people read: its path, and its words with one space between; names come apart."""
+    files = [path for folder in CODE for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS]
+    for path in (*files, ROOT / "function_app.py", *PAGES):
+        if path.is_file() and path != STYLE:
+            yield str(path.relative_to(ROOT)), plain(path.read_text(errors="replace"))
+
+
+def plain(text: str) -> str:
+    return _FILLING.sub(" ", _CAMEL.sub(" ", text)).lower()
+
+
+@pytest.fixture(scope="module")
+def read() -> list[tuple[str, str]]:
+    return list(texts())
+
+
+@pytest.mark.parametrize(("say", "word"), glossary())
+def test_a_word_that_the_glossary_replaces_stands_nowhere(read, say, word):
+    used = re.compile(rf"\b{re.escape(word)}\b")
+    texts = [(path, text) for path, text in read if word in text]
+    places = [
+        f"{path}: …{text[max(0, m.start() - 30) : m.end() + 30]}…" for path, text in texts for m in used.finditer(text)
+    ]
+    assert places == [], f"say {say}"
+
+
+def test_names_and_broken_lines_are_seen():
+    assert len(glossary()) > 20
+    for text in ("def mend_study():", "class MendStudy:", "# to\n    # mend study"):
+        assert "mend study" in plain(text)
+
+
+def test_the_pages_the_core_and_the_dashboard_are_read(read):
+    paths = {path for path, _ in read}
+    assert {"README.md", "docs/runbook.md", "sync/pipeline.py", "function_app.py", "infra/main.bicep"} <= paths
+    assert any(Path(path).match("sync/web/*") for path in paths)
