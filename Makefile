@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server: make demo FHIR=embedded-azure
 FHIR ?= embedded
 
-.PHONY: help demo test check mutants infra commands bench docs sbom release-check fmt lock clean
+.PHONY: help demo test test-all check mutants infra commands bench docs sbom release-check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the commands
@@ -17,7 +17,12 @@ help:  ## Show the commands
 demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample studies, show them in FHIR
 	$(BIN)/python -m local demo --fhir $(FHIR)
 
-test: $(VENV)/.for-development  ## Run every test, against real servers that are started once
+test: $(VENV)/.for-development  ## Run the tests, against real servers that are started once
+	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
+	$(MAKE) --no-print-directory static
+	scripts/test $(BIN) "not long"
+
+test-all: $(VENV)/.for-development  ## Run the tests, and those that repeat them on more servers and screens
 	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
 	$(MAKE) --no-print-directory static
 	scripts/test $(BIN)

@@ -43,8 +43,17 @@ logger = logging.getLogger(__name__)
 POISON_SUFFIX = "-poison"
 
 _SHORTEST_WAIT = 0.05
-_LONGEST_WAIT = 0.25
-"""Seconds between polls of an idle queue; a local emulator need not be spared, so host.json may only shorten it."""
+_QUIET_WAIT = 0.25
+_LONGEST_WAIT = 1.0
+"""
+Seconds between polls of a queue: after a message, after a second without one, and after half a minute or so.
+
+host.json may only shorten the last: a person waits for what the world on this machine does next. A poll takes 3 ms of
+processor time, here and in the emulator, and several worlds may be idle at once.
+"""
+
+_BACKOFF, _SLOW_BACKOFF = 1.5, 1.03
+"""Factors of the wait, below and above `_QUIET_WAIT`."""
 
 
 REFUSED_FOR = 30.0
@@ -113,7 +122,7 @@ class QueueListener:
                 await self._room()
             else:
                 await self._idle(wait)
-                wait = min(wait * 1.5, _LONGEST_WAIT, self._settings.max_polling_interval)
+                wait = min(_longer(wait), self._settings.max_polling_interval)
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _receive(self) -> list[QueueMessage]:
@@ -207,6 +216,13 @@ class QueueListener:
             return base64.b64decode(content, validate=True).decode()
         except ValueError:
             return None
+
+
+def _longer(wait: float) -> float:
+    """Return the wait that follows one after which the queue was still empty; both in seconds."""
+    if wait < _QUIET_WAIT:
+        return min(wait * _BACKOFF, _QUIET_WAIT)
+    return min(wait * _SLOW_BACKOFF, _LONGEST_WAIT)
 
 
 class _Delivery:

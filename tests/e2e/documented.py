@@ -14,6 +14,7 @@ from tests.docs.typed import NEEDED
 
 NOT_RUN: Mapping[str, str] = {
     "make test": "starts the tests, this one among them",
+    "make test-all": "starts the tests, this one among them",
     "make check": "starts the quick tests, which have been run by the caller of this one",
     "make bench": "measures for a quarter of an hour",
     "make mutants": "changes the core and tests it for ten minutes",

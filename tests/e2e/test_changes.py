@@ -12,7 +12,9 @@ MOST_REQUESTS = 5
 """FHIR requests for a study that came in one burst."""
 
 
-EACH = pytest.mark.parametrize("world", ["embedded", "embedded_azure", "hapi"], indirect=True)
+EACH = pytest.mark.parametrize(
+    "world", [pytest.param("embedded", marks=pytest.mark.long), "embedded_azure", "hapi"], indirect=True
+)
 """For what servers do in their own ways: HAPI refuses to delete what others refer to, Azure never does."""
 
 

@@ -18,7 +18,7 @@ EACH_NTH = {"embedded_azure": 4}
 """How many of the files a server gets, where not all: the others try the files, this one the server."""
 
 
-@pytest.fixture(scope="module", params=["embedded", "embedded_azure", "hapi"])
+@pytest.fixture(scope="module", params=[pytest.param("embedded", marks=pytest.mark.long), "embedded_azure", "hapi"])
 def server(request: pytest.FixtureRequest) -> str:
     return request.param
 

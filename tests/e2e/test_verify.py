@@ -55,7 +55,7 @@ def plain(resource: dict) -> bytes:
     return canonical({**{k: v for k, v in resource.items() if k != "meta"}, **({"meta": meta} if meta else {})})
 
 
-@pytest.fixture(scope="module", params=["embedded", "embedded_azure", "hapi"])
+@pytest.fixture(scope="module", params=[pytest.param("embedded", marks=pytest.mark.long), "embedded_azure", "hapi"])
 def archive(request: pytest.FixtureRequest) -> Iterator[Archive]:
     world: World = request.getfixturevalue(f"{request.param}_world")
     place = Place()

@@ -175,4 +175,4 @@ def test_azd_is_one_that_leaves_groups_of_others_alone():
 def test_the_workflow_runs_the_tests_with_a_compiler():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert "make infra" in workflow
-    assert "make test" in workflow
+    assert "make ${{ github.event_name == 'pull_request' && 'test' || 'test-all' }}" in workflow

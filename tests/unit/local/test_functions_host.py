@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 
 from local.host.functions_host import UnsupportedBindingError, _check
 from local.host.messages import StatusResult, TypedData
-from local.host.queues import REFUSED_FOR, QueueListener, StorageRefusedError
+from local.host.queues import _LONGEST_WAIT, _SHORTEST_WAIT, REFUSED_FOR, QueueListener, StorageRefusedError, _longer
 from local.host.routing import BadPathError, RouteError, Routes, routes_of
 from local.host.settings import HostSettings, HostSettingsError, QueueSettings, read_host_settings, seconds
 from local.host.timers import Schedule, ScheduleError
@@ -275,3 +275,13 @@ def test_a_value_is_read_under_its_kind_only() -> None:
     assert (data.WhichOneof("data"), data.json) == ("json", "{}")
     with pytest.raises(AttributeError):
         _ = data.string
+
+
+def test_an_idle_queue_is_polled_often_for_a_while_and_then_every_second() -> None:
+    waits, slept = [_SHORTEST_WAIT], 0.0
+    while waits[-1] < _LONGEST_WAIT:
+        slept += waits[-1]
+        waits.append(_longer(waits[-1]))
+    assert sum(wait < 0.5 for wait in waits) > 20, "what follows soon is not received soon"
+    assert 10 < slept < 60
+    assert _longer(_LONGEST_WAIT) == _LONGEST_WAIT
