@@ -37,14 +37,14 @@ _NO_PAGE = {"code": "request.not_found", "detail": "there is no such page"}
 @app.queue_trigger(arg_name="message", queue_name="objects", connection=STORAGE)
 async def ingest_object(message: func.QueueMessage) -> None:
     """Inspect the objects that an event reports as created, overwritten or deleted."""
-    from sync.delivery import handlers
-    from sync.delivery.watchdog import within_budget
+    from sync.delivery import isolation
 
-    text, attempt = _text(message), _attempt(message)
+    text, attempt, number = _text(message), _attempt(message), message.id or ""
 
     async def handle(running: Running) -> None:
-        work = handlers.handle_object_message(text, running.sources, running.services, attempt=attempt)
-        sequences = await within_budget(work, running.services)
+        sequences = await isolation.deliver_object_message(
+            text, running.sources, running.services, attempt=attempt, message_id=number
+        )
         if sequences:
             from sync import feeds
 
@@ -74,40 +74,38 @@ async def read_orthanc_feed(timer: func.TimerRequest) -> None:
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
 async def project_study(message: func.QueueMessage) -> None:
     """Project one dirty study to FHIR."""
-    from sync.delivery import handlers
-    from sync.delivery.watchdog import within_budget
+    from sync.delivery import isolation
 
-    text, attempt = _text(message), _attempt(message)
+    text, attempt, number = _text(message), _attempt(message), message.id or ""
 
     async def handle(running: Running) -> None:
-        work = handlers.handle_study_message(text, running.services, attempt=attempt)
-        await within_budget(work, running.services)
+        await isolation.deliver_study_message(text, running.services, attempt=attempt, message_id=number)
 
     await _take("studies", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
-    """Write a dead letter for a poison message of ``objects``."""
-    from sync.delivery import handlers
+    """Write a dead letter for a poison message of ``objects``, or send it again if it never failed itself."""
+    from sync.delivery import isolation
 
     text = _text(message)
 
     async def handle(running: Running) -> None:
-        await handlers.handle_poison_object(text, running.sources, running.services)
+        await isolation.deliver_poison_object(text, running.sources, running.services)
 
     await _take("objects-poison", text, handle)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies-poison", connection=STORAGE)
 async def project_study_poison(message: func.QueueMessage) -> None:
-    """Write a dead letter for a poison message of ``studies``."""
-    from sync.delivery import handlers
+    """Write a dead letter for a poison message of ``studies``, or send it again if it never failed itself."""
+    from sync.delivery import isolation
 
     text = _text(message)
 
     async def handle(running: Running) -> None:
-        await handlers.handle_poison_study(text, running.services)
+        await isolation.deliver_poison_study(text, running.services)
 
     await _take("studies-poison", text, handle)
 

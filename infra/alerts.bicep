@@ -110,7 +110,7 @@ var rules = [
     severity: 1
     every: 'PT1M'
     window: 'PT10M'
-    query: 'customMetrics | where name == "dicom_sync.dead_letters" | where tostring(customDimensions["error.type"]) in ("poison.object", "poison.study") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
+    query: 'customMetrics | where name == "dicom_sync.dead_letters" | where tostring(customDimensions["error.type"]) in ("poison.crash", "poison.object", "poison.study") | summarize value = sum(valueSum) | extend value = coalesce(value, 0.0)'
     operator: 'GreaterThan'
     threshold: thresholds.?poison ?? 0
   }

@@ -15,7 +15,6 @@ next write of its owner conflicts, and the owner goes on under a new name: so an
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,7 +22,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from sync.errors import StoreConflict, StoreUnavailable
-from sync.events import hint_message, object_message
+from sync.events import hint_message, lost_message
 from sync.model import Action, Change, Cursor, ObjectKey
 from sync.ports import Deliver
 from sync.protocol.optimistic import unless_conflict
@@ -157,6 +156,8 @@ async def _send_again(name: str, s: Deliver) -> int:
 async def _message(text: str, s: Deliver) -> str | None:
     """Return the message for what a row names; None when nothing is known of the object, so nothing is left of it."""
     if text.startswith("{"):
-        return json.dumps(json.loads(text))
+        return text
     located = await s.locators.find(ObjectKey.parse(text))
-    return object_message(located.value.object) if located is not None else None
+    if located is None:
+        return None
+    return lost_message(Change(object=located.value.object, action=Action.DELETED))

@@ -48,6 +48,10 @@ LONG_OVERDUE = 600.0
 STALLED = 20.0
 """Seconds after which a study is enqueued again though all messages are leased: their holder may have been killed."""
 
+_HINTS = {
+    "poison.crash": "The process ended each time this was handled. See the worker's exit in the host's log, then retry."
+}
+
 FEW = 32
 """Studies that one sweep enqueues while the queue is busy."""
 
@@ -233,7 +237,7 @@ async def _remember(study: StudyRef, outcome: Projected, s: Deliver) -> None:
         await s.history.add(event)
 
 
-async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
+async def handle_poison_object(text: str, sources: Sources, s: Ingest, *, code: str = "poison.object") -> None:
     """
     Turn a message that failed too often into dead letters of its objects. Idempotent.
 
@@ -245,15 +249,15 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest) -> None:
                 await dead_letter_message(text, change, s, queue=OBJECTS)
                 continue
             if change.action is Action.FOLDER_REMOVED:
-                await dead_letter_message(text, _poison("poison.object"), s, queue=OBJECTS)
+                await dead_letter_message(text, _poison(code), s, queue=OBJECTS)
                 continue
             stored = await s.locators.read(change.object)
             if stored is None or not _is_done(change, stored.value):
-                await dead_letter_object(change, _poison("poison.object"), s)
+                await dead_letter_object(change, _poison(code), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
 
 
-async def handle_poison_study(text: str, s: Project) -> None:
+async def handle_poison_study(text: str, s: Project, *, code: str = "poison.study") -> None:
     """Turn a message that failed too often into a dead letter of its study; the study leaves the list. Idempotent."""
     async with only_sync_errors(), _delivering(s):
         try:
@@ -262,7 +266,7 @@ async def handle_poison_study(text: str, s: Project) -> None:
             await dead_letter_message(text, refusal, s, queue=STUDIES)
             return
         dirty = await s.dirty.read(study)
-        await dead_letter_study(study, _poison("poison.study"), s)
+        await dead_letter_study(study, _poison(code), s)
         if dirty is not None:
             # After the letter, under the ETag read before it: a study that was marked meanwhile stays dirty.
             await unless_conflict(s.dirty.delete(study, dirty.etag))
@@ -270,7 +274,7 @@ async def handle_poison_study(text: str, s: Project) -> None:
 
 
 def _poison(code: str) -> PermanentError:
-    hint = "See the log for the failure; fix its cause, then retry."
+    hint = _HINTS.get(code, "See the log for the failure; fix its cause, then retry.")
     return PermanentError("delivered too often without success", code=code, hint=hint)
 
 
@@ -328,7 +332,8 @@ async def _sweep(s: Deliver) -> int:
     overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
     chosen = [study for _, study in overdue[: FEW if busy and not stalled else None]]
     for study in chosen:
-        await s.study_queue.enqueue(study)
+        # Of a killed holder: its attempt may have written, and may have been what ended it.
+        await s.study_queue.enqueue(study, redelivered=stalled)
     if chosen:
         s.telemetry.event("study.swept", studies=len(chosen))
         s.telemetry.measure(SWEPT, len(chosen))

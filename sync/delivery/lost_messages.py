@@ -22,8 +22,8 @@ from typing import Any
 
 from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
-from sync.events import object_message
-from sync.model import ListedObject, Page
+from sync.events import lost_message
+from sync.model import Action, Change, ListedObject, Page
 from sync.model.timestamps import timestamp_from
 from sync.ports import Deliver, ObjectListing, QueueDepths
 from sync.protocol.known_rows import Rows, rows_of
@@ -125,7 +125,7 @@ async def _list_on(
             page = Page()
         lost = (await _lost(page.objects, now, s))[: MOST - enqueued]
         for listed in lost:
-            await s.object_queue.send(object_message(listed.object))
+            await s.object_queue.send(lost_message(Change(object=listed.object, action=Action.CREATED)))
         enqueued += len(lost)
         if enqueued >= MOST:
             break  # the same page once more, when these have been inspected

@@ -11,6 +11,8 @@ from sync.events.addresses import Sources
 from sync.events.messages import (
     StudyMessage,
     hint_message,
+    is_lost_message,
+    lost_message,
     object_message,
     parse_study_message,
     redelivered_message,
@@ -30,6 +32,8 @@ __all__ = [
     "Sources",
     "StudyMessage",
     "hint_message",
+    "is_lost_message",
+    "lost_message",
     "message_digest",
     "message_text",
     "object_message",

@@ -16,6 +16,8 @@ from sync.model import Action, Change, ObjectRef, StudyRef
 from sync.telemetry.spans import is_traceparent
 
 _MOST_WAITS = 1_000_000
+_LOST = '{"lost": true, '
+"""How a message begins that takes the place of one that a killed process held."""
 
 
 def hint_message(change: Change) -> str:
@@ -24,6 +26,16 @@ def hint_message(change: Change) -> str:
         return object_message(change.object)
     moved = {"moved_to": _named(change.moved_to)} if change.moved_to is not None else {}
     return json.dumps({"look_again": _named(change.object), "folder": True, **moved})
+
+
+def lost_message(change: Change) -> str:
+    """Text of a message of ours that takes the place of one that ended with its process."""
+    return _LOST + hint_message(change).removeprefix("{")
+
+
+def is_lost_message(text: str) -> bool:
+    """Whether a text is one of `lost_message`."""
+    return text.startswith(_LOST)
 
 
 def _named(ref: ObjectRef) -> dict[str, str]:

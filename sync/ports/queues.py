@@ -14,8 +14,12 @@ from sync.model import (
 class StudyQueue(Protocol):
     """The queue ``studies``: hints that a study is outstanding. The dirty row is the truth."""
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
-        """Send a message that becomes visible after ``delay`` seconds (at most 7 days)."""
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:
+        """
+        Send a message that becomes visible after ``delay`` seconds (at most 7 days).
+
+        ``redelivered``: it takes the place of one that may have been delivered, and ended with its process.
+        """
         ...
 
     async def length(self) -> int:

@@ -108,6 +108,8 @@ class Caches:
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
     """Deletions that this process has in hand."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
     slots: asyncio.Semaphore | None = None
     """Slots for projections; see `projecting`."""
 

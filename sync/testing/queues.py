@@ -25,6 +25,7 @@ class QueuedStudy:
 
     study: StudyRef
     visible_at: datetime
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
         self._clock = clock or SystemClock()
         self.messages: list[QueuedStudy] = []
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:
         """Send a message that becomes visible after ``delay`` seconds."""
-        self.messages.append(QueuedStudy(study, self._clock.now() + timedelta(seconds=delay)))
+        self.messages.append(QueuedStudy(study, self._clock.now() + timedelta(seconds=delay), redelivered))
 
     async def length(self) -> int:
         """Return how many messages there are, invisible ones included."""

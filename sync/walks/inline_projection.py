@@ -39,8 +39,8 @@ class HintsHere(StudyQueue):
         self._heap: list[tuple[datetime, StudyRef]] = []
         self._due: dict[StudyRef, datetime] = {}
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
-        """Note that the study is outstanding, and when to look."""
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:  # noqa: ARG002
+        """Note that the study is outstanding, and when to look; there is no earlier delivery here."""
         due = self._clock.now() + timedelta(seconds=delay)
         if study not in self._due or due < self._due[study]:
             self._due[study] = due

@@ -18,7 +18,7 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
 from sync.errors import MessageTooLarge
-from sync.events import study_message
+from sync.events import redelivered_message, study_message
 from sync.model import StudyRef
 from sync.ports import ObjectQueue, QueueDepths, StudyQueue
 
@@ -63,9 +63,10 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
             except ResourceExistsError:
                 return
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:
         """Send a message that becomes visible after ``delay`` seconds, rounded up."""
-        await self._send(self._studies, study_message(study, self._traceparent()), delay)
+        text = study_message(study, self._traceparent())
+        await self._send(self._studies, redelivered_message(text) if redelivered else text, delay)
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""

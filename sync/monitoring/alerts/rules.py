@@ -174,7 +174,7 @@ RULES = (
         figure=Aggregation.SUM,
         setting="poison",
         minutes=10,
-        where=_codes("poison.object", "poison.study"),
+        where=_codes("poison.object", "poison.study", "poison.crash"),
     ),
     Rule(
         code="alert.defect",

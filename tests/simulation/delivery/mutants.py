@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.delivery import scenes, timer_scenes
+from tests.simulation.delivery import crashes, scenes, timer_scenes
 from tests.simulation.delivery.removed import without
 
 SCENES = (
@@ -24,10 +24,11 @@ SCENES = (
     scenes.storage_refuses_the_sweep,
     timer_scenes.delivery_without_end,
     timer_scenes.phases,
+    *crashes.SCENES,
 )
 
 _EVENTS, _HANDLERS, _LOST = "delivery.undelivered_events", "delivery.handlers", "delivery.lost_messages"
-_DELETIONS = "delivery.deletions"
+_DELETIONS, _ISOLATION = "delivery.deletions", "delivery.isolation"
 _BACKOFF, _FOLDERS, _TIMERS, _WATCHDOG = (
     "delivery.backoff",
     "delivery.folders",
@@ -349,6 +350,92 @@ MUTANTS = [
         scenes.storage_refuses_the_sweep,
         "    async with only_sync_errors():\n        enqueued = await _sweep(s)\n",
         "    s.telemetry.measure(SWEEPS)\n    async with only_sync_errors():\n        enqueued = await _sweep(s)\n",
+    ),
+    without(
+        "messages that came before take turns",
+        _ISOLATION,
+        crashes.one_object_ends_the_process,
+        "            await s.caches.turn.acquire()\n",
+        "            pass\n",
+        ("        s.caches.turn.release()\n", "        pass\n"),
+    ),
+    without(
+        "an attempt is noted before it begins",
+        _ISOLATION,
+        crashes.one_object_ends_the_process,
+        "        await s.cursors.write(_cursor(name, row, s), stored.etag if stored is not None else None)\n"
+        "        return row\n",
+        "        return row\n",
+    ),
+    without(
+        "what ends its process in its turn has a dead letter",
+        _ISOLATION,
+        crashes.one_object_ends_the_process,
+        "        if row.deaths >= DEATHS:\n",
+        "        if False:\n",
+    ),
+    without(
+        "a study that ends its process has a dead letter",
+        _ISOLATION,
+        crashes.one_study_ends_the_process,
+        "        if row.deaths >= DEATHS:\n",
+        "        if False:\n",
+    ),
+    without(
+        "a poison message that never failed itself is sent again",
+        _ISOLATION,
+        crashes.others_end_the_process,
+        "    return row if stored is not None and row.failures == 0 and row.returns < RETURNS else None\n",
+        "    return None\n",
+    ),
+    without(
+        "what waits for its turn is on record",
+        _ISOLATION,
+        crashes.others_end_the_process,
+        "    row = await _begin(name, s, message_id=message_id, in_turn=False)\n",
+        "    row = Attempts()\n",
+    ),
+    without(
+        "no death is put down to what waits for its turn",
+        _ISOLATION,
+        crashes.others_end_the_process,
+        "    row = await _begin(name, s, message_id=message_id, in_turn=False)\n",
+        "    row = await _begin(name, s, message_id=message_id, in_turn=True)\n",
+    ),
+    without(
+        "what a process died with lets others go first",
+        _ISOLATION,
+        crashes.innocent_behind_many,
+        "        await asyncio.sleep(LAST)\n",
+        "        pass\n",
+    ),
+    without(
+        "a failure is noted",
+        _ISOLATION,
+        crashes.fails_for_good,
+        "            await _end(name, s, message_id=message_id, failures=1)\n",
+        "            await _end(name, s, message_id=message_id)\n",
+    ),
+    without(
+        "an attempt that ended is no death",
+        _ISOLATION,
+        crashes.storage_refuses_in_between,
+        "            await _end(name, s, message_id=message_id)  # an",
+        "            pass  # an",
+    ),
+    without(
+        "another message's attempt may be under way",
+        _ISOLATION,
+        crashes.two_messages_of_one_object,
+        "if message == message_id or _is_over(at, now, s)",
+        "if True",
+    ),
+    without(
+        "a message that is sent again is counted",
+        _ISOLATION,
+        crashes.ended_for_ever_by_others,
+        "begun={}, deaths=deaths, returns=row.returns + 1)\n",
+        "begun={}, deaths=deaths)\n",
     ),
     without(
         "a delivery has a budget",

@@ -18,6 +18,7 @@ CHAIN = (
     "sync.delivery.undelivered_events",
     "sync.delivery.backoff",
     "sync.delivery.handlers",
+    "sync.delivery.isolation",
     "sync.monitoring.timers",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""

@@ -75,7 +75,7 @@ async def _settle(w: MemoryWorld, m: Modules) -> None:
             await m["handlers"].handle_study_message(study_message(study), w.services)
 
 
-def _differ(**pairs: tuple[Any, Any]) -> list[str]:
+def differ(**pairs: tuple[Any, Any]) -> list[str]:
     return [f"{name.replace('_', ' ')}: {got}, not {wanted}" for name, (got, wanted) in pairs.items() if got != wanted]
 
 
@@ -98,7 +98,7 @@ async def undelivered(m: Modules) -> list[str]:
                 await m["undelivered_events"].recover_undelivered_events(lost, SOURCES, w.services)
         await _deliver_objects(w, m)
         await _settle(w, m)
-        wrong += _differ(
+        wrong += differ(
             instances=((w.imaging_study() or {}).get("numberOfInstances"), 2),
             letters=(w.dead_letters(), [("message", "event.malformed"), ("message", "event.unsupported")]),
             blobs=((list(lost.blobs), lost.marked), (["2"], {"2"})),
@@ -125,7 +125,7 @@ async def folder_moved(m: Modules) -> list[str]:
     await _settle(w, m)
     rows = {row.object.name: row.etag is not None for row in w.store.locators.table.values()}
     wanted = dict.fromkeys(names, False) | {name.replace("in/", "out/"): True for name in names}
-    return _differ(rows=(rows, wanted), instances=((w.imaging_study() or {}).get("numberOfInstances"), 40))
+    return differ(rows=(rows, wanted), instances=((w.imaging_study() or {}).get("numberOfInstances"), 40))
 
 
 # Objects whose message a killed host holds.
@@ -157,7 +157,7 @@ async def host_killed(m: Modules) -> list[str]:
     await _deliver_objects(w, m)
     for _ in range(3):
         await sweep(30)  # all was seen, though the killed host holds its messages still
-    return _differ(enqueued=(took, [0, 2, 0, 0, 0, 0]))
+    return differ(enqueued=(took, [0, 2, 0, 0, 0, 0]))
 
 
 async def source_down(m: Modules) -> list[str]:
@@ -210,7 +210,7 @@ async def deletions_lost(m: Modules) -> list[str]:
             w.store.object_queue.messages.remove(held)
             await _deliver_objects(w, m)
         await _settle(w, m)
-        wrong += _differ(instances=((w.imaging_study() or {}).get("numberOfInstances"), 1), rows=(_rows(w), []))
+        wrong += differ(instances=((w.imaging_study() or {}).get("numberOfInstances"), 1), rows=(_rows(w), []))
     return wrong
 
 
@@ -232,7 +232,7 @@ async def deletion_takes_long(m: Modules) -> list[str]:
             sent.append(await deletions.enqueue_lost_deletions(s))
     async with deletions.in_hand([slow], s):
         pass
-    return _differ(sent=(sent, [0, 1, 2]), rows=(_rows(w), []))
+    return differ(sent=(sent, [0, 1, 2]), rows=(_rows(w), []))
 
 
 async def asked_again_and_killed(m: Modules) -> list[str]:
@@ -244,7 +244,7 @@ async def asked_again_and_killed(m: Modules) -> list[str]:
         async with m["deletions"].in_hand([change], w.services):
             raise Killed
     w.clock.advance(40)
-    return _differ(sent=(await m["deletions"].enqueue_lost_deletions(w.services), 1))
+    return differ(sent=(await m["deletions"].enqueue_lost_deletions(w.services), 1))
 
 
 async def sweep_killed(m: Modules) -> list[str]:
@@ -286,7 +286,7 @@ async def deletion_while_swept(m: Modules) -> list[str]:
     w.store.object_queue.send = meanwhile
     await deletions.enqueue_lost_deletions(w.services)
     w.clock.advance(40)
-    return _differ(sent=(await deletions.enqueue_lost_deletions(w.services), 2))
+    return differ(sent=(await deletions.enqueue_lost_deletions(w.services), 2))
 
 
 # Outages.
@@ -314,7 +314,7 @@ async def fhir_down(m: Modules) -> list[str]:
         w.clock.advance(waits[-1])
     w.fhir.outage = None
     await _settle(w, m)
-    return _differ(
+    return differ(
         waits=(waits, [5, 10, 20, 40] + [60] * 9 + [600] * 11),
         told=(letters, [0] * 13 + [1] * 11),
         left=((w.dead_letters(), w.outstanding(), w.imaging_study() is None), ([], [], False)),
@@ -349,7 +349,7 @@ async def source_refuses(m: Modules) -> list[str]:
     except SyncError:
         return ["an outage spends deliveries"]
     await _settle(w, m)
-    return _differ(
+    return differ(
         waits=(waits, [5, 10, 20, 40, 80, 160, 300] + [600] * 7),
         told=(letters, [0] * 7 + [1] * 7),
         left=((w.dead_letters(), (w.imaging_study() or {}).get("numberOfInstances")), ([], 2)),
@@ -374,7 +374,7 @@ async def one_of_three_fails(m: Modules) -> list[str]:
     except SyncError:
         raised = True
     known = sorted(row.object.name for row in w.store.locators.table.values() if row.etag)
-    return _differ(raised=(raised, True), known=(known, ["b", "c"]))
+    return differ(raised=(raised, True), known=(known, ["b", "c"]))
 
 
 async def died_and_paused(m: Modules) -> list[str]:
@@ -393,7 +393,7 @@ async def died_and_paused(m: Modules) -> list[str]:
     w.clock.advance(700)
     swept = await m["handlers"].sweep(w.services)
     await _settle(w, m)
-    return _differ(swept=((held, swept), (0, 1)), instances=((w.imaging_study() or {}).get("numberOfInstances"), 1))
+    return differ(swept=((held, swept), (0, 1)), instances=((w.imaging_study() or {}).get("numberOfInstances"), 1))
 
 
 async def poison_and_marked(m: Modules) -> list[str]:
@@ -433,7 +433,7 @@ async def studies_waiting(m: Modules) -> list[str]:
     swept.append(await sweep(w.services))  # they wait for too long
     queue.messages.clear()
     swept.append(await sweep(w.services))  # they were lost
-    return _differ(swept=(swept, [0, 0, count, FEW, count]))
+    return differ(swept=(swept, [0, 0, count, FEW, count]))
 
 
 async def storage_refuses_the_sweep(m: Modules) -> list[str]:
