@@ -25,8 +25,10 @@ from sync.bootstrap import process
 from sync.bootstrap.clients import Clients
 from sync.bootstrap.wiring import Running
 from sync.config import state_settings
-from sync.errors import ConfigError, StoreUnavailable, SyncError
+from sync.errors import ConfigError, DeliveryTooLong, StoreUnavailable, SyncError
 from sync.events import redelivered_message
+from sync.model import Delivered
+from sync.telemetry.instruments import DELIVERIES
 from sync.telemetry.telemetry import Telemetry
 
 SHORTEST_DELAY, LONGEST_DELAY = 20.0, 40.0
@@ -58,11 +60,20 @@ async def take(queue: str, text: str, handle: Callable[[Running], Awaitable[None
     SyncError
         Every other failure of the handling: it costs a delivery.
     """
+    outcome = Delivered.FAILED
     try:
         await handle(await process.running())
+        outcome = Delivered.DONE
     except (ConfigError, StoreUnavailable) as outage:
         if not await _put_back(queue, text, outage):
             raise
+        outcome = Delivered.PUT_BACK
+    except DeliveryTooLong:
+        outcome = Delivered.TOO_LONG
+        raise
+    finally:
+        if (built := process.built()) is not None:
+            built.services.telemetry.measure(DELIVERIES, queue=queue, outcome=outcome.value)
 
 
 async def _put_back(queue: str, text: str, outage: ConfigError | StoreUnavailable) -> bool:

@@ -10,6 +10,7 @@ import time
 from sync.bootstrap.wiring import Running, connect
 from sync.config import Settings
 from sync.errors import ConfigError, StoreUnavailable
+from sync.telemetry.loop_watch import LoopWatch
 
 ENSURED_AGAIN_AFTER = 5.0
 """Seconds after which tables and queues that could not be created are tried again."""
@@ -40,6 +41,7 @@ class _Process:
                 raise
             gc.freeze()  # what is loaded by now stays: looking through it took 130 ms, in the middle of any message
             _background.add(asyncio.create_task(_recording(self.built)))
+            LoopWatch(self.built.services.telemetry).start()
         return self.built
 
     async def ensure(self, built: Running) -> None:

@@ -246,7 +246,7 @@ async def deliver_poison_object(text: str, sources: Sources, s: Deliver) -> None
     name = _object_name(text, sources)
     row = await _lost(name, s)
     if row is None:
-        await handlers.handle_poison_object(text, sources, s)
+        await within_budget(handlers.handle_poison_object(text, sources, s), s)
         await _forget(name, s)
         return
     async with only_sync_errors():
@@ -276,7 +276,7 @@ async def deliver_poison_study(text: str, s: Deliver) -> None:
     except PermanentError:
         row = None
     if row is None:
-        await handlers.handle_poison_study(text, s)
+        await within_budget(handlers.handle_poison_study(text, s), s)
         await _forget(name, s)
         return
     async with only_sync_errors():
@@ -313,7 +313,7 @@ async def _returned(name: str, s: Deliver) -> None:
 
 
 def _object_name(text: str, sources: Sources) -> str:
-    """Return the name for all messages of the same objects, whoever sent them."""
+    """Return the name for all messages of the same objects, ours and those of Event Grid."""
     keys = [str(change.object.key) if isinstance(change, Change) else text for change in parse_message(text, sources)]
     return PREFIX + digest("objects", *keys)
 

@@ -13,7 +13,7 @@ from sync.model.fhir import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, Stud
 from sync.model.identity import LOCATOR_BUCKETS, ObjectKey, ObjectRef, StudyRef, digest, folder_partitions
 from sync.model.instances import Attributes, Finding, Inspection, InstanceRecord
 from sync.model.ledger import LedgerEntry, LedgerRow, Locator
-from sync.model.outcomes import Ingested, Projected
+from sync.model.outcomes import Delivered, Ingested, Projected
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterEntry",
     "DeadLetterPage",
+    "Delivered",
     "DirtyStudy",
     "Drift",
     "DriftKind",

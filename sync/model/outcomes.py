@@ -40,6 +40,18 @@ class Ingested(enum.Enum):
 _COUNTED = {Ingested.REPEAT: "unchanged", Ingested.OVERTAKEN: "unchanged", Ingested.DEAD_LETTERED: "rejected"}
 
 
+class Delivered(enum.Enum):
+    """How the delivery of a queue message ended; the value is the word of metrics."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """It raised: the host delivers the message again, and counts."""
+    TOO_LONG = "too_long"
+    """It outlived its budget and was cut off; delivered again, and counted."""
+    PUT_BACK = "put_back"
+    """An outage of ours or a wrong setting: the same message was sent for later, and nothing counts."""
+
+
 class Projected(enum.Enum):
     """The outcome of projecting one study; the value is the event in the log."""
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sync.model import Ingested, Projected
+from sync.model import Delivered, Ingested, Projected
 
 OTHER = "other"
 """Stands for a value that is outside its set."""
@@ -25,6 +25,7 @@ OTHER = "other"
 _CODE = re.compile(r"[a-z]{2,20}\.[a-z_]{2,40}")
 _FEED = re.compile(r"[a-z]{2,20}")
 _NAME = re.compile(r"[a-z][a-z_]{1,39}")
+_FUNCTION = re.compile(r"[a-z_][a-z0-9_.]{1,99}")
 
 
 class Kind(enum.Enum):
@@ -88,6 +89,7 @@ QUEUE = _one_of(
 )
 OBJECT_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Ingested), "poisoned")
 STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Projected), "poisoned")
+DELIVERY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.value for outcome in Delivered))
 METHOD = _one_of("method", "http.request.method", "GET", "POST", "PUT", "DELETE")
 RESOURCE_TYPE = _one_of(
     "type",
@@ -108,6 +110,8 @@ ALERT_STEP = _one_of("step", "dicom_sync.alert.step", "raised", "cleared")
 TIMER = Attribute(name="timer", key="dicom_sync.timer", form=_NAME)
 PHASE = Attribute(name="phase", key="dicom_sync.timer.phase", form=_NAME)
 RUN_OUTCOME = _one_of("outcome", "dicom_sync.outcome", "done", "failed")
+
+FUNCTION = Attribute(name="function", key="code.function.name", form=_FUNCTION)
 
 DRIFT_KIND = Attribute(name="kind", key="dicom_sync.drift.kind")
 
@@ -136,6 +140,12 @@ POSTPONED = _counter("dicom_sync.studies.postponed", "{study}", "Studies that wa
 SWEPT = _counter("dicom_sync.studies.swept", "{study}", "Studies whose wake-up was lost.")
 SWEEPS = _counter("dicom_sync.sweeps", "{sweep}", "Runs of the sweeper: the heartbeat of the timers.")
 TIMER_RUNS = _counter("dicom_sync.timer.runs", "{run}", "Runs of each phase of a timer.", TIMER, PHASE, RUN_OUTCOME)
+DELIVERIES = _counter(
+    "dicom_sync.deliveries", "{delivery}", "Deliveries of queue messages, by how they ended.", QUEUE, DELIVERY_OUTCOME
+)
+LOOP_BLOCKED = _histogram(
+    "dicom_sync.loop.blocked", "s", "Times in which the event loop stood still, by function.", SECONDS, FUNCTION
+)
 DEAD_LETTERS = _counter("dicom_sync.dead_letters", "{dead_letter}", "Dead letters written, by code.", CODE)
 FAILURES = _counter("dicom_sync.failures", "{failure}", "Deliveries that failed and come again, by code.", CODE)
 DRIFT = _counter("dicom_sync.drift", "{resource}", "Disagreements of source, ledger and FHIR, when found.", DRIFT_KIND)
@@ -176,6 +186,8 @@ INSTRUMENTS = (
     SWEPT,
     SWEEPS,
     TIMER_RUNS,
+    DELIVERIES,
+    LOOP_BLOCKED,
     DEAD_LETTERS,
     FAILURES,
     DRIFT,
