@@ -15,7 +15,7 @@ from functools import partial
 
 from sync.adapters.http.fhir.capabilities import Capabilities
 from sync.bootstrap import Running
-from sync.errors import NothingStored, SyncError
+from sync.errors import NothingStored, SourceGone, SourceUnavailable, SyncError
 from sync.model import Cursor, StudyRef
 from sync.ports import InstanceSource
 
@@ -23,6 +23,7 @@ LONGEST = 10.0
 """Seconds that one service gets."""
 
 _SLOW = "Check the address, DNS, firewall and private endpoint of the service, and that it runs."
+_NO_CONTAINER = "Correct DICOM_SYNC_CONTAINERS or DICOM_SYNC_SOURCE, or create the container; names are in lower case."
 _PROBE = "config-check"
 _NO_STUDY = StudyRef(study_instance_uid="2.25.0")
 
@@ -88,13 +89,20 @@ def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:
         "state: queues can be read": s.queues.depths,
     }
     for container in sorted(running.sources.containers):
-        attempts[f"DICOM files: container {container}"] = partial(running.listing.page, container, size=1)
+        attempts[f"DICOM files: container {container}"] = partial(_list, container, running)
     for account, service in sorted(s.instances.items()):
         attempts[f"DICOM service {account}"] = partial(_ask, service)
     return attempts | {
         "FHIR: a service of R4": running.capabilities,
         "FHIR: ImagingStudy can be read": partial(s.fhir.read, "ImagingStudy", _PROBE),
     }
+
+
+async def _list(container: str, running: Running) -> None:
+    try:
+        await running.listing.page(container, size=1)
+    except SourceGone:
+        raise SourceUnavailable("the account has no such container", hint=_NO_CONTAINER) from None
 
 
 async def _write_a_row(running: Running) -> None:

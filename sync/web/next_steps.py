@@ -34,6 +34,7 @@ class NextStep:
 
 
 _DEAD_LETTERS = frozenset({"alert.dead_letters", "alert.poison"})
+_KEPT_BACK = frozenset({"behind", "failing"})
 _SECTIONS: Mapping[str, tuple[str, str]] = {
     "alert.removals": ("Decide on the removals", "removals"),
     "alert.drift": ("See the differences", "drift"),
@@ -56,6 +57,9 @@ def _steps(status: Status) -> Iterator[NextStep]:
             yield NextStep(text=text, section=section)
         elif alert.code not in _DEAD_LETTERS:
             yield NextStep(text=f"What to do about {alert.code}", page="runbook", query={"of": alert.code})
+    if status.dirty_studies and status.health.verdict in _KEPT_BACK:
+        text = f"View {counted(status.dirty_studies, 'outstanding study', 'outstanding studies')}"
+        yield NextStep(text=text, page="studies", query={"state": "dirty"})
     if status.dead_letters:
         yield _dead_letters(status)
     if status.drift.open:

@@ -183,6 +183,55 @@ def test_the_page_refreshes_itself_and_stops_when_it_is_hidden(page, filled):
     assert len(asked) == 1
 
 
+def test_a_selection_the_focus_and_the_place_survive_a_refresh_that_changes_the_page(page, filled):
+    world, place = filled
+    page.clock.install()
+    page.goto(dashboard(world))
+    page.evaluate(SELECT, place.study())
+    page.locator("#pause").focus()
+    page.evaluate("window.scrollTo(0, 300)")
+    before = page.evaluate("[getSelection().toString(), document.activeElement.id, window.scrollY]")
+    assert before[0] == place.study()
+    world.upload(place.name("4.dcm"), place.file(instance=4))
+    world.settle()
+    page.clock.run_for(11_000)
+    expect(page.locator("#freshness")).to_contain_text("Refreshed at")
+    expect(page.locator("tr", has_text=place.study()).first).to_contain_text("4")
+    assert page.evaluate("[getSelection().toString(), document.activeElement.id, window.scrollY]") == before
+    world.delete(place.name("4.dcm"))
+    world.settle()
+
+
+def test_a_ticked_dead_letter_stays_ticked_and_no_other_is_when_new_ones_come(page, filled):
+    world, place = filled
+    for number in range(3):
+        world.upload(place.name(f"ticked {number}.dcm"), b"not this either")
+    world.settle()
+    page.clock.install()
+    page.goto(dashboard(world, "/letters?of=header.not_dicom"))
+    ticked = page.locator("input[name=subjects]").nth(1)
+    subject = ticked.get_attribute("value")
+    ticked.check()
+    before = page.locator("input[name=subjects]").count()
+    for number in range(3):
+        world.upload(place.name(f"newer {number}.dcm"), b"nor this")
+    world.settle()
+    page.clock.run_for(11_000)
+    expect(page.locator("input[name=subjects]")).to_have_count(before + 3)
+    checked = page.locator("input[name=subjects]:checked")
+    assert [box.get_attribute("value") for box in checked.all()] == [subject]
+    for number in range(3):
+        world.delete(place.name(f"ticked {number}.dcm"))
+        world.delete(place.name(f"newer {number}.dcm"))
+    world.settle()
+
+
+SELECT = """uid => {
+  const link = [...document.querySelectorAll("a.uid")].find(each => each.textContent === uid);
+  getSelection().selectAllChildren(link);
+}"""
+
+
 def test_without_script_everything_is_there(browser, filled):
     world, place = filled
     context = browser.new_context(java_script_enabled=False)

@@ -19,8 +19,19 @@
 
   // Changes only what differs, so that a text selection, the focus, the place on the page and open parts stay.
   const kept = new Set(["open", "title", "tabindex"]);
+  // What a node is about: a row that moves takes its ticked box and a selected text along, and none gets those of another.
+  const about = (node) => {
+    if (node.nodeType !== Node.ELEMENT_NODE) return "";
+    if (node.id) return node.id;
+    if (node.nodeName === "TR") {
+      const box = node.querySelector("input[name=subjects]");
+      return box ? box.getAttribute("value") : node.cells[0] ? node.cells[0].textContent.trim() : "";
+    }
+    if (node.nodeName === "LI") return node.querySelector("time")?.getAttribute("datetime") || "";
+    return node.getAttribute("aria-labelledby") || "";
+  };
   const same = (one, other) =>
-    one.nodeType === other.nodeType && one.nodeName === other.nodeName && (one.id || "") === (other.id || "");
+    one.nodeType === other.nodeType && one.nodeName === other.nodeName && about(one) === about(other);
   const attributes = (one, other) => {
     for (const { name } of [...one.attributes]) {
       if (!other.hasAttribute(name) && !kept.has(name)) one.removeAttribute(name);
@@ -36,21 +47,47 @@
       return;
     }
     attributes(one, other);
-    const mine = [...one.childNodes].filter((each) => !each.isOfScript);
     const theirs = [...other.childNodes];
-    let place = 0;
-    for (const child of theirs) {
+    const wanted = new Set(theirs.map(about));
+    const mine = [...one.childNodes].filter((each) => !each.isOfScript);
+    const gone = mine.filter((each) => about(each) && !wanted.has(about(each)));
+    for (const each of gone) each.remove();
+    const left = mine.filter((each) => !gone.includes(each));
+    theirs.forEach((child, place) => {
       let at = place;
-      while (at < mine.length && !same(mine[at], child)) at += 1;
-      if (at < mine.length) {
-        for (; place < at; place += 1) mine[place].remove();
-        update(mine[place], child);
-        place += 1;
+      // Of those that are about nothing the next is taken, but never one from beyond a node that is about something.
+      while (at < left.length && !same(left[at], child) && (about(child) || !about(left[at]))) at += 1;
+      if (at < left.length && same(left[at], child)) {
+        if (about(child)) {
+          if (at !== place) one.insertBefore(left[at], left[place]);
+          left.splice(place, 0, ...left.splice(at, 1));
+        } else {
+          for (const each of left.splice(place, at - place)) each.remove();
+        }
+        update(left[place], child);
       } else {
-        one.insertBefore(document.importNode(child, true), mine[place] || null);
+        left.splice(place, 0, one.insertBefore(document.importNode(child, true), left[place] || null));
       }
+    });
+    for (const each of left.slice(theirs.length)) each.remove();
+  };
+
+  // A node that moves loses the focus, and a text in it the selection: both are put back.
+  const updateMain = (content) => {
+    const selection = getSelection();
+    const { anchorNode, anchorOffset, focusNode, focusOffset } = selection;
+    const selected = selection.isCollapsed ? "" : selection.toString();
+    const active = document.activeElement;
+    update(main, content);
+    if (active && active !== document.activeElement && main.contains(active)) active.focus({ preventScroll: true });
+    if (!selected || selection.toString() === selected) return;
+    if (!main.contains(anchorNode) || !main.contains(focusNode)) return;
+    try {
+      selection.setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
+    } catch {
+      selection.removeAllRanges(); // a text became shorter than what was selected of it
     }
-    for (; place < mine.length; place += 1) mine[place].remove();
+    if (selection.toString() !== selected) selection.removeAllRanges(); // never another text than was selected
   };
 
   // A page that cannot know says so: in the band and in the title, which other tabs show.
@@ -80,7 +117,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const content = page.querySelector("main");
       if (!content) throw new Error("no page");
-      update(main, content);
+      updateMain(content);
       document.title = page.title;
       fresh = Date.now();
       main.classList.remove("stale");

@@ -10,7 +10,7 @@ from sync.adapters.azure.errors import ROLES_FOR_SOURCE, ROLES_FOR_STATE
 from sync.adapters.http.fhir.capabilities import capabilities_in
 from sync.bootstrap import connections
 from sync.bootstrap.connections import tried
-from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
+from sync.errors import FhirUnavailable, SourceGone, SourceUnavailable, StoreUnavailable
 from sync.events import Sources
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore
@@ -108,6 +108,13 @@ async def test_a_container_that_is_not_there_is_named(running):
     running.listing = MemoryObjects(containers=("dicom",))
     found = await outcomes(running)
     assert [service for service, each in found.items() if not each.sound] == ["DICOM files: container more"]
+
+
+async def test_a_container_that_the_account_does_not_have_is_told_with_its_setting(running):
+    running.listing = Failing(SourceGone("no such object"))
+    failing = (await outcomes(running))["DICOM files: container more"]
+    assert failing.code == "source.unavailable"
+    assert "DICOM_SYNC_CONTAINERS" in failing.hint
 
 
 async def test_a_service_that_hangs_is_named_and_all_take_no_longer_than_one(running, monkeypatch):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sync.monitoring.status import ActiveAlert, OpenDrift, PausedProjection, read_status
+from sync.monitoring.status import ActiveAlert, Health, OpenDrift, PausedProjection, read_status
 from sync.web.next_steps import MOST, next_steps
 from tests.worlds import MemoryWorld
 
@@ -50,6 +50,13 @@ def test_the_worst_alert_comes_first_and_none_twice(calm):
         drift=OpenDrift(open=2, by_kind={"missing": 2}, last_round=None),
     )
     assert texts(status) == ["What to do about alert.lag", "See the differences", "View 1 dead letter"]
+
+
+def test_where_studies_are_behind_they_come_before_dead_letters(calm):
+    letters = {"dead_letters": 1, "dead_letters_by_code": {"fhir.rejected": 1}, "dirty_studies": 2}
+    behind = replace(calm, health=Health(verdict="behind"), **letters)
+    assert texts(behind) == ["View 2 outstanding studies", "View 1 dead letter"]
+    assert texts(replace(calm, **letters)) == ["View 1 dead letter"], "they are on their way"
 
 
 def test_held_removals_lead_to_their_decision(calm):
