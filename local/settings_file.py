@@ -20,11 +20,14 @@ from sync.config import PREFIX
 
 SETTINGS = CACHE / "world.env"
 
+BREAKABLE = ("fhir", "host")
+"""Parts whose process id the file has, as ``FHIR_PID`` and ``HOST_PID``: to try an outage."""
+
 
 @contextlib.contextmanager
 def settings_file(addresses: Addresses, path: Path = SETTINGS) -> Iterator[Path]:
     """
-    Keep the file for the length of the block: settings of ``python -m sync``, and ``API``, the functions' root.
+    Keep the file for the length of the block: settings of ``python -m sync``, ``API``, the functions' root, and ids.
 
     What the shell that started the world has set reaches the world's functions, and so the other terminals too.
 
@@ -34,7 +37,8 @@ def settings_file(addresses: Addresses, path: Path = SETTINGS) -> Iterator[Path]
         Of the file; another one than ``path`` while another world has that.
     """
     ours = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    settings = {**ours, **addresses.env, "API": addresses.api}
+    processes = {f"{part.upper()}_PID": str(addresses.pids[part]) for part in BREAKABLE if part in addresses.pids}
+    settings = {**ours, **addresses.env, "API": addresses.api, **processes}
     with claimed(path) as (taken, file):
         file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
         file.flush()

@@ -11,7 +11,7 @@ import local.__main__ as local_world
 from sync.cli import app
 from tests.docs.typed import NEEDED, ROOT, strays, typed
 
-SHELL = ("cd", "export", "eval", "set", "curl", "git", "jq")
+SHELL = ("cd", "kill", "export", "eval", "set", "curl", "git", "jq")
 SOURCED = (".venv/bin/activate", ".local/world.env")
 PLACEHOLDER = re.compile(r"<[^>]+>|\$\(.*?\)|\$\{?\w+\}?|…")
 COMMANDS = sorted({(each.page, each.line) for each in typed()})

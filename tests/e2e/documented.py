@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from tests.docs.typed import NEEDED
 
 NOT_RUN: Mapping[str, str] = {
+    'kill -STOP "$FHIR_PID"': "would hold back what the commands beside it do",
+    'kill -CONT "$FHIR_PID"': "ends what the line above it begins",
     "make test": "starts the tests, this one among them",
     "make test-all": "starts the tests, this one among them",
     "make check": "starts the quick tests, which have been run by the caller of this one",
@@ -66,6 +68,7 @@ ENDS: Mapping[str, int] = {
 
 SAYS: Mapping[str, str] = {
     "python -m sync status": r"(?s)IN SYNC.*Studies in FHIR +\d+ with \d+ instances",
+    "python -m local delete single/image_dfl.dcm": r"^1 deleted",
     "python -m sync where UID --json | jq -r .name": r"(?m)\S$",
     "python -m sync verify": r"\d+ studies compared, .*\n(No drift\.|No drift is left\.)",
     "python -m sync verify --repair": r"No drift",

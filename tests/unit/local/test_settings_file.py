@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 from local.settings_file import settings_file
 from local.world import Addresses
@@ -59,6 +60,13 @@ def test_the_settings_of_the_shell_reach_other_terminals_and_those_of_the_world_
         lines = taken.read_text().splitlines()
     assert "export DICOM_SYNC_TIMEZONE=Europe/Berlin" in lines
     assert "export DICOM_SYNC_FHIR_URL=http://127.0.0.1:3/fhir" in lines
+
+
+def test_the_processes_that_an_outage_is_tried_with_are_named(tmp_path):
+    here = replace(addresses(), pids={"host": 11, "azurite": 12, "fhir": 13})
+    with settings_file(here, tmp_path / "world.env") as taken:
+        lines = taken.read_text().splitlines()
+    assert {line for line in lines if "_PID" in line} == {"export FHIR_PID=13", "export HOST_PID=11"}
 
 
 def test_only_its_owner_reads_the_file(tmp_path):
