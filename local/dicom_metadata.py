@@ -113,18 +113,18 @@ def stored(content: bytes) -> Stored:
     try:
         file = pydicom.dcmread(BytesIO(content), force=True)
         reader = _Reader()
-        found = reader.dataset(file, Charset.of(b""), level=0)
+        dataset = reader.dataset(file, Charset.of(b""), level=0)
         behind = _behind_meta(file.file_meta)
-        found = reader.dataset(behind, Charset.of(b""), level=0) | found
+        dataset = reader.dataset(behind, Charset.of(b""), level=0) | dataset
     except (Refused, RecursionError):
         raise
     except Exception as problem:  # noqa: BLE001 -- what pydicom raises for a broken file is in no list
         raise Refused(f"cannot be read: {type(problem).__name__}") from None
-    _require(found)
-    dropped = {tag for tag in reader.invalid if tag in found}
+    _require(dataset)
+    dropped = {tag for tag in reader.invalid if tag in dataset}
     for tag in dropped:
-        del found[tag]
-    result = Stored(found, dropped, readable=reader.readable, in_feed=reader.deepest < _DEEPEST)
+        del dataset[tag]
+    result = Stored(dataset, dropped, readable=reader.readable, in_feed=reader.deepest < _DEEPEST)
     result.warned = result.readable and (bool(reader.invalid) or bool(file.original_encoding[0]))
     if reader.deepest > _DEEPEST:
         raise Refused("nested too deeply")
@@ -175,15 +175,15 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(text[-1]):04X}"
 
 
-def _require(found: Mapping[str, Any]) -> None:
+def _require(dataset: Mapping[str, Any]) -> None:
     """Refuse what lacks an identity (``DicomDatasetValidator`` of the server)."""
     for tag in IDENTITY:
-        values = found.get(f"{tag:08X}", {}).get("Value") or []
+        values = dataset.get(f"{tag:08X}", {}).get("Value") or []
         if len(values) != 1 or not values[0]:
             raise Refused(f"the required tag {tag:08X} is missing, or has no single value")
         if not _UID.fullmatch(values[0].rstrip(" ")) or values[0].endswith("."):
             raise Refused(f"{tag:08X}: UID is invalid")
-    patient = found.get(f"{PATIENT_ID:08X}")
+    patient = dataset.get(f"{PATIENT_ID:08X}")
     if patient is None:
         raise Refused("the required tag 00100020 is missing")
     longest_id = 64
@@ -203,12 +203,12 @@ class _Reader:
         self.deepest = max(self.deepest, level)
         if _CHARACTER_SET in source and (declared := _bytes_of(source.get_item(_CHARACTER_SET)).strip(b" \0")):
             charset = _charset(declared)
-        found: Json = {}
+        elements: Json = {}
         for tag in sorted(source.keys()):
             element = self.element(source, tag, charset, level)
             if element is not None:
-                found[f"{int(tag):08X}"] = element
-        return found
+                elements[f"{int(tag):08X}"] = element
+        return elements
 
     def element(self, source: Dataset, tag: BaseTag, charset: Charset, level: int) -> Json | None:
         if tag.element == 0:
@@ -285,9 +285,9 @@ def _bytes_of(element: Any) -> bytes:
 def _charset(value: bytes) -> Charset:
     """Return the character sets; unknown and misspelt ones are none, so that letters beyond ASCII are lost."""
     terms = [term.strip(" \0").replace("ISO-IR", "ISO_IR") for term in value.decode("latin-1").split("\\")]
-    known = all(term in python_encoding and term not in ("ISO_IR 6", "ISO 2022 IR 6") for term in terms)
+    supported = all(term in python_encoding and term not in ("ISO_IR 6", "ISO 2022 IR 6") for term in terms)
     valid = all(not term or CODE.fullmatch(term) for term in terms)
-    return Charset.of(value) if known and valid and any(terms) else Charset.of(b"")
+    return Charset.of(value) if supported and valid and any(terms) else Charset.of(b"")
 
 
 def _vr(tag: BaseTag, raw: Any, source: Dataset) -> str:
@@ -335,7 +335,7 @@ def _text(vr: str, raw: bytes, charset: Charset) -> str:
         return raw.decode("ascii", "replace").replace("\ufffd", "?")
     if len(charset.codecs) == 1:  # without code extensions escape sequences are text
         return raw.decode(charset.codecs[0], "replace")
-    raw = _JIS_X_0212.sub(lambda found: b"\x1b$B" + b"!&" * (len(found[1]) // 2), raw)
+    raw = _JIS_X_0212.sub(lambda match: b"\x1b$B" + b"!&" * (len(match[1]) // 2), raw)
     return charset.decode(raw, b"\\\r\n\t\f" + (b"^=" if vr == "PN" else b""))[0]
 
 

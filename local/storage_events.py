@@ -206,24 +206,24 @@ class StorageEvents:
             with self._lock:
                 self._pending -= 1
 
-    def _remember(self, known: dict[str, int], change: BlobChange) -> None:
+    def _remember(self, creations: dict[str, int], change: BlobChange) -> None:
         if change.happened is Happened.DELETED:
-            known.pop(change.name, None)
+            creations.pop(change.name, None)
         else:
-            known[change.name] = next(self._creations)
+            creations[change.name] = next(self._creations)
 
     async def _deleted_by(self, storage: _Storage, batch: BatchDone) -> list[BlobChange]:
         """Return what is gone since, of the containers that the batch may have touched."""
         gone: list[BlobChange] = []
         for container in [batch.container] if batch.container else sorted(self._containers):
-            known = storage.known[container]
-            before = dict(known)
+            creations = storage.known[container]
+            before = dict(creations)
             now = await self._insist(functools.partial(_names, storage, container))
             missing = [name for name in before if name not in now]
             gone += [BlobChange(container, name, Happened.DELETED, "DeleteBlob") for name in missing]
             for name in missing:
-                if known.get(name) == before[name]:  # not created again while we listed
-                    del known[name]
+                if creations.get(name) == before[name]:  # not created again while we listed
+                    del creations[name]
         return gone
 
     async def _publish(self, storage: _Storage, change: BlobChange) -> None:

@@ -117,7 +117,7 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            known = {
+            own_names = {
                 TABLES,
                 BUILDING,
                 INCOMING,
@@ -127,7 +127,7 @@ class Store:
                 f"{TABLES}.wal",
                 f"{BUILDING}.wal",
             }
-            strange = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in known)
+            strange = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in own_names)
             if strange:
                 raise CollectError(
                     f"{self.folder} holds other files, such as {strange[0]}",
@@ -204,11 +204,11 @@ class Store:
                 f"{self.folder} holds no collected data", code="collect.nothing", hint="Run collect first."
             )
         with self.open(self.tables, read_only=True, memory_mb=memory_mb) as connection:
-            known = read_collected(connection)
+            collected = read_collected(connection)
             expected = view_hashes(catalogue.definitions) if catalogue is not None else {}
-            if not expected.items() <= known.tables.items():
+            if not expected.items() <= collected.tables.items():
                 raise _other_format(self.folder)
-            yield Reading(connection, known)
+            yield Reading(connection, collected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +219,9 @@ class Reading:
     collected: Collected
 
 
-def write_collected(connection: duckdb.DuckDBPyConnection, known: Collected) -> None:
+def write_collected(connection: duckdb.DuckDBPyConnection, collected: Collected) -> None:
     """Replace what is known of the data."""
-    connection.execute("CREATE OR REPLACE TABLE _collected AS SELECT ? AS known", [json.dumps(asdict(known))])
+    connection.execute("CREATE OR REPLACE TABLE _collected AS SELECT ? AS known", [json.dumps(asdict(collected))])
 
 
 def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
@@ -236,12 +236,12 @@ def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
     try:
         row = connection.execute("SELECT known FROM _collected").fetchone()
         assert row is not None
-        known = Collected(**json.loads(row[0]))
+        collected = Collected(**json.loads(row[0]))
     except (duckdb.CatalogException, TypeError, ValueError):
         raise _other_format("the folder") from None
-    if known.format != FORMAT:
+    if collected.format != FORMAT:
         raise _other_format("the folder")
-    return known
+    return collected
 
 
 def _other_format(place: object) -> CollectError:

@@ -16,7 +16,7 @@ from insights.collect import Input, read_folder
 from insights.errors import CollectError
 from insights.fetch.export import export
 from insights.fetch.paging import list_ids, page_all
-from insights.fetch.progress import Progress, Told, begin
+from insights.fetch.progress import OnProgress, Progress, begin
 from insights.fetch.service import FhirService
 from sync.adapters.http.fhir.answers import object_of
 from sync.errors import SyncError
@@ -51,7 +51,7 @@ async def fetch(
     since: str | None = None,
     known: Mapping[str, frozenset[str]] | None = None,
     paging: bool = False,
-    told: Told = lambda _, __, ___: None,
+    told: OnProgress = lambda _, __, ___: None,
 ) -> Fetched:
     """
     Download resources into a folder. A repeat after a kill goes on.

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from insights.errors import CollectError
-from insights.fetch.progress import Progress, Told
+from insights.fetch.progress import OnProgress, Progress
 from insights.fetch.service import FhirService
 from sync.adapters.http.fhir.answers import following, matches, object_of
 from sync.errors import SyncError
@@ -28,7 +28,7 @@ IDS = 1000
 AT_ONCE = 4
 
 
-async def page_all(service: FhirService, progress: Progress, folder: Path, told: Told) -> None:
+async def page_all(service: FhirService, progress: Progress, folder: Path, told: OnProgress) -> None:
     """
     Read all pages of all types.
 
@@ -53,7 +53,7 @@ async def page_all(service: FhirService, progress: Progress, folder: Path, told:
         raise problems.exceptions[0] from None
 
 
-async def _page_type(service: FhirService, progress: Progress, kind: str, folder: Path, told: Told) -> None:
+async def _page_type(service: FhirService, progress: Progress, kind: str, folder: Path, told: OnProgress) -> None:
     state = progress.of(kind)
     if state.done:
         return

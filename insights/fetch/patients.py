@@ -40,13 +40,13 @@ async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
     Unavailable
         ``collect.unavailable``.
     """
-    found: set[str] = set()
+    identities: set[str] = set()
     for kind in CHANGING:
         link = f"/{kind}?_lastUpdated=ge{quote(since)}&_elements=subject&_count={PAGE}"
         async for resources in pages(service, link, kind, filtered=True):
             check_since(resources, since, kind)
-            found |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
-    return frozenset(found)
+            identities |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
+    return frozenset(identities)
 
 
 async def fetch_patients(
@@ -69,16 +69,16 @@ async def fetch_patients(
     """
     people = await _linked(service, patients)
     about = [f"Patient/{each}" for each in people]
-    found: dict[str, dict[str, Resource]] = {"Patient": people}
+    by_type: dict[str, dict[str, Resource]] = {"Patient": people}
     for kind in OF_PATIENT:
-        found[kind] = await search_by(service, kind, "patient", about)
-    devices = [each.get("device") for each in found["Observation"].values()]
-    procedures = found["Procedure"].values()
+        by_type[kind] = await search_by(service, kind, "patient", about)
+    devices = [each.get("device") for each in by_type["Observation"].values()]
+    procedures = by_type["Procedure"].values()
     devices += [used.get("manipulated") for each in procedures for used in each.get("focalDevice") or ()]
-    readers = [one for each in found["DiagnosticReport"].values() for one in each.get("resultsInterpreter") or ()]
-    found["Device"] = await search_by(service, "Device", "_id", _ids(devices, "Device"))
-    found["PractitionerRole"] = await search_by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
-    return _written(found, folder, time), frozenset(people)
+    readers = [one for each in by_type["DiagnosticReport"].values() for one in each.get("resultsInterpreter") or ()]
+    by_type["Device"] = await search_by(service, "Device", "_id", _ids(devices, "Device"))
+    by_type["PractitionerRole"] = await search_by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
+    return _written(by_type, folder, time), frozenset(people)
 
 
 async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
@@ -110,27 +110,27 @@ async def search_by(
     CollectError, Unavailable
         As for `fetch_patients`.
     """
-    found: dict[str, Resource] = {}
+    by_id: dict[str, Resource] = {}
     for some in batches(values):
         for each in await search(service, kind, f"{parameter}={quote(','.join(some), safe=',/')}{more}"):
-            found[str(each["id"])] = each
-    return found
+            by_id[str(each["id"])] = each
+    return by_id
 
 
 async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Resource]:
     """Return Patients and all that they are linked to, or that are linked to them."""
-    found: dict[str, Resource] = {}
+    people: dict[str, Resource] = {}
     asked: set[str] = set()
     pending = set(patients)
     for _ in range(_HOPS):
         if not pending:
             break
-        found |= await search_by(service, "Patient", "_id", pending)
+        people |= await search_by(service, "Patient", "_id", pending)
         naming = await search_by(service, "Patient", "link", [f"Patient/{each}" for each in pending])
         asked |= pending
-        named = [link.get("other") for each in found.values() for link in each.get("link") or ()]
+        named = [link.get("other") for each in people.values() for link in each.get("link") or ()]
         pending = (naming.keys() | set(_ids(named, "Patient"))) - asked
-    return found
+    return people
 
 
 def _ids(references: Sequence[Any], kind: str) -> list[str]:
@@ -139,9 +139,9 @@ def _ids(references: Sequence[Any], kind: str) -> list[str]:
     return [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
 
 
-def _written(found: dict[str, dict[str, Resource]], folder: Path, time: str) -> Input:
+def _written(by_type: dict[str, dict[str, Resource]], folder: Path, time: str) -> Input:
     files: dict[str, tuple[Path, ...]] = {}
-    for kind, resources in sorted(found.items()):
+    for kind, resources in sorted(by_type.items()):
         if resources:
             file = folder / f"{kind}.ndjson"
             file.write_text("".join(f"{json.dumps(each)}\n" for each in resources.values()), "utf-8")

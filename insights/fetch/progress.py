@@ -11,7 +11,7 @@ from pathlib import Path
 
 STATE = "state.json"
 
-Told = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 """Told of a type how many resources are there, and how many there will be."""
 
 

@@ -128,10 +128,10 @@ def _results(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets)
             JOIN observation AS o ON o.id = l.observation_id
             WHERE coalesce(o.status, '') NOT IN ('entered-in-error', 'cancelled') GROUP BY ALL ORDER BY 1, 2"""
     ).fetchall()
-    found: dict[str, list[_Result]] = defaultdict(list)
+    by_report: dict[str, list[_Result]] = defaultdict(list)
     for report, _, said, side, site in rows:
-        found[report].append((said, place_of(site, side, rule)))
-    return found
+        by_report[report].append((said, place_of(site, side, rule)))
+    return by_report
 
 
 def _series(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> dict[str | None, list[Place]]:
@@ -140,10 +140,10 @@ def _series(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) 
         f"""SELECT DISTINCT study_id, laterality, {place("body_site_system", "body_site", rule, codes)}
             FROM imaging_series WHERE body_site IS NOT NULL ORDER BY ALL"""
     ).fetchall()
-    found: dict[str | None, list[Place]] = defaultdict(list)
+    by_study: dict[str | None, list[Place]] = defaultdict(list)
     for study, side, site in rows:
-        found[study].append(place_of(site, side, rule))
-    return found
+        by_study[study].append(place_of(site, side, rule))
+    return by_study
 
 
 def _of_report(
@@ -164,8 +164,8 @@ def _of_report(
         told_by = "result" if judgements else ""
     places = sorted({where for each, where in results if each is said and said is not None}, key=repr)
     if said is not True or not places[1:]:
-        known = [common_place(places or [where for _, where in results]), common_place(series)]
-        places = [next((each for each in known if each.site is not None), known[0])]
+        candidates = [common_place(places or [where for _, where in results]), common_place(series)]
+        places = [next((each for each in candidates if each.site is not None), candidates[0])]
     alone = len(places) == 1
     return [
         Finding(
@@ -185,14 +185,14 @@ def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[st
     OutcomeError
         ``models.unknown``: no Device of that name and version has Observations; those that have are named.
     """
-    known = known_models(connection)
-    if model not in known:
+    models = known_models(connection)
+    if model not in models:
         raise OutcomeError(
             "no model of that name and version has findings",
             code="models.unknown",
-            hint=f"Known: {', '.join(list(known)[:10]) or 'none'}.",
+            hint=f"Known: {', '.join(list(models)[:10]) or 'none'}.",
         )
-    return known[model]
+    return models[model]
 
 
 def known_models(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, ...]]:
@@ -213,8 +213,8 @@ def match_model(
     findings: tuple[Matched, ...] = ()
     sizes: tuple[Matched, ...] = ()
     if rule.said is not None:
-        said = _model_findings(connection, devices, rule, codes)
-        findings = match(said, outcomes.truths, rule.within_days)
+        model_findings = _model_findings(connection, devices, rule, codes)
+        findings = match(model_findings, outcomes.truths, rule.within_days)
     if rule.size is not None:
         recommended = _model_sizes(connection, devices, rule, codes, rule.size)
         sizes = match(recommended, outcomes.implants, rule.size.within_days)

@@ -34,11 +34,11 @@ def model_text(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _findings(found: Mapping[str, Any]) -> list[str]:
-    lines = [f"## Findings, outcomes of 0 to {found['within_days']} days", "", *_table(found["all"])]
-    if found["certain"] is not None:
-        lines += ["Without pairs whose site or side is not known:", "", *_table(found["certain"])]
-    return [*lines, _rest(found["not_counted"]), "", *_strata(found["strata"])]
+def _findings(section: Mapping[str, Any]) -> list[str]:
+    lines = [f"## Findings, outcomes of 0 to {section['within_days']} days", "", *_table(section["all"])]
+    if section["certain"] is not None:
+        lines += ["Without pairs whose site or side is not known:", "", *_table(section["certain"])]
+    return [*lines, _rest(section["not_counted"]), "", *_strata(section["strata"])]
 
 
 def _strata(strata: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
@@ -59,21 +59,21 @@ def _strata(strata: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     return [*lines, "", "Subgroups were not tested against each other: a difference may be chance.", ""]
 
 
-def _table(told: Mapping[str, Any]) -> list[str]:
-    cells = {name: _HIDDEN if count is None else str(count) for name, count in told["cells"].items()}
+def _table(table: Mapping[str, Any]) -> list[str]:
+    cells = {name: _HIDDEN if count is None else str(count) for name, count in table["cells"].items()}
     lines = [
         "| model | found: yes | found: no | verified |",
         "|---|---|---|---|",
-        f"| yes | {cells['true_positive']} | {cells['false_positive']} | {_share(told['verified_positive'])} |",
-        f"| no | {cells['false_negative']} | {cells['true_negative']} | {_share(told['verified_negative'])} |",
+        f"| yes | {cells['true_positive']} | {cells['false_positive']} | {_share(table['verified_positive'])} |",
+        f"| no | {cells['false_negative']} | {cells['true_negative']} | {_share(table['verified_negative'])} |",
         "",
         "| measure | value | 95 % interval |",
         "|---|---|---|",
     ]
     for name, words in _MEASURES:
-        value = told[name]
+        value = table[name]
         if value is None:
-            withheld = name in _ACCURACY and told["no_verified_negatives"]
+            withheld = name in _ACCURACY and table["no_verified_negatives"]
             why = "withheld: no negative finding was verified" if withheld else "not told: a small cell, or nothing"
             lines.append(f"| {words} | {why} | |")
         else:
@@ -90,13 +90,13 @@ def _interval(value: Mapping[str, float] | None) -> str:
     return "" if value is None else f"{value['low']:.3f} to {value['high']:.3f}"
 
 
-def _sizes(found: Mapping[str, Any]) -> list[str]:
-    lines = [f"## Sizes, recommended less implanted, within {found['within_days']} days", ""]
-    if found["hidden"]:
+def _sizes(section: Mapping[str, Any]) -> list[str]:
+    lines = [f"## Sizes, recommended less implanted, within {section['within_days']} days", ""]
+    if section["hidden"]:
         return [*lines, "Too few people for figures.", ""]
-    whole = _HIDDEN if found["recommended"] is None else str(found["recommended"])
-    lines += [f"Implants are known of {found['pairs']} of {whole} recommendations.", ""]
-    values = found["bland_altman"]
+    whole = _HIDDEN if section["recommended"] is None else str(section["recommended"])
+    lines += [f"Implants are known of {section['pairs']} of {whole} recommendations.", ""]
+    values = section["bland_altman"]
     if values is None:
         return [*lines, "Limits of agreement need two pairs.", ""]
     limits, bias = values["limits"], values["bias_interval"]
@@ -108,7 +108,7 @@ def _sizes(found: Mapping[str, Any]) -> list[str]:
         f"| upper limit of agreement | {limits['high']:.2f} | {_mm(values['upper_interval'])} |",
         "",
     ]
-    return [*lines, _rest(found["not_counted"]), ""]
+    return [*lines, _rest(section["not_counted"]), ""]
 
 
 def _mm(value: Mapping[str, float]) -> str:
@@ -116,8 +116,8 @@ def _mm(value: Mapping[str, float]) -> str:
 
 
 def _rest(counts: Mapping[str, int | None]) -> str:
-    told = {name: "few" if count is None else str(count) for name, count in counts.items()}
+    texts = {name: "few" if count is None else str(count) for name, count in counts.items()}
     return (
-        f"Not counted: people with an outcome of the other side: {told['other_side']}; with a preliminary one: "
-        f"{told['waiting']}; with a date that is too vague: {told['undecidable']}."
+        f"Not counted: people with an outcome of the other side: {texts['other_side']}; with a preliminary one: "
+        f"{texts['waiting']}; with a date that is too vague: {texts['undecidable']}."
     )

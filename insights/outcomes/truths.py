@@ -44,14 +44,14 @@ def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSe
     """Return the outcomes of members that are coded as the rule has it; one row a record."""
     assert rule.found is not None
     queries = (_pathology(rule, codes, rule.found), _procedures(rule, codes, rule.found), _conditions(rule, codes))
-    found = []
+    truths = []
     for rank, (kind, query) in enumerate(zip(KINDS, queries, strict=True)):
         for row in connection.execute(query).fetchall():
             identity, patient, status, positive, places, first, last = row
             where = common_place([place_of(each, None, rule) for each in places or ()])
             final = status in _FINAL
-            found.append(Truth(identity, kind, rank, patient, days_of(first, last), final, where, found=positive))
-    return found
+            truths.append(Truth(identity, kind, rank, patient, days_of(first, last), final, where, found=positive))
+    return truths
 
 
 def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, size: Size) -> list[Truth]:
@@ -72,12 +72,12 @@ def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: Code
           ('implanted', '257867005') AND {_status("entered-in-error", "not-done", "preparation")}
       AND {_unlabelled(rule)}
     GROUP BY r.id, d.device_id, w.patient_id ORDER BY 1"""
-    found = []
+    implants = []
     for identity, patient, status, value, places, first, last in connection.execute(query).fetchall():
         where = common_place([place_of(each, None, rule) for each in places or ()])
         days = days_of(first, last)
-        found.append(Truth(identity, "implant", 0, patient, days, status in _FINAL, where, size=float(value)))
-    return found
+        implants.append(Truth(identity, "implant", 0, patient, days, status in _FINAL, where, size=float(value)))
+    return implants
 
 
 def days_of(first: Any, last: Any) -> Days | None:

@@ -128,11 +128,11 @@ Grouped = list[tuple[str, list[Followed]]]
 
 
 def _grouped(people: Sequence[Followed], names: Sequence[str], minimum: int) -> tuple[Grouped, list[Followed]]:
-    found: dict[str, list[Followed]] = {}
+    by_treatment: dict[str, list[Followed]] = {}
     for each in people:
         had = [name for name, took in zip(names, each.treatments, strict=True) if took]
-        found.setdefault(" + ".join(had) or NONE_OF_THEM, []).append(each)
-    shown = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        by_treatment.setdefault(" + ".join(had) or NONE_OF_THEM, []).append(each)
+    shown = sorted(by_treatment.items(), key=lambda item: (-len(item[1]), item[0]))
     pooled: list[Followed] = []
     while shown and (len(shown[-1][1]) < minimum or 0 < len(pooled) < minimum):
         pooled += shown.pop()[1]
@@ -180,27 +180,27 @@ def _balance(groups: Sequence[Sequence[Followed]], minimum: int) -> tuple[Balanc
         ("size of the lesion (mean)", lambda each: each.size),
         ("year of the diagnosis (mean)", lambda each: each.year),
     )
-    found = [_means(name, [[value(each) for each in group] for group in groups], minimum) for name, value in numeric]
-    found.append(_shares("female (%)", [[each.sex == "female" for each in group] for group in groups], minimum))
-    return tuple(each for each in found if any(value is not None for value in each.values))
+    balances = [_means(name, [[value(each) for each in group] for group in groups], minimum) for name, value in numeric]
+    balances.append(_shares("female (%)", [[each.sex == "female" for each in group] for group in groups], minimum))
+    return tuple(each for each in balances if any(value is not None for value in each.values))
 
 
 def _means(name: str, groups: Sequence[Sequence[float | None]], minimum: int) -> Balance:
-    known = [[value for value in group if value is not None] for group in groups]
-    told = [values if len(values) >= minimum else [] for values in known]
-    shown = tuple(f"{sum(values) / len(values):.1f}" if values else None for values in told)
-    return Balance(name, shown, _largest(told, standardised_difference))
+    present = [[value for value in group if value is not None] for group in groups]
+    enough = [values if len(values) >= minimum else [] for values in present]
+    shown = tuple(f"{sum(values) / len(values):.1f}" if values else None for values in enough)
+    return Balance(name, shown, _largest(enough, standardised_difference))
 
 
 def _shares(name: str, groups: Sequence[Sequence[bool]], minimum: int) -> Balance:
     counts = [(protected(sum(group), len(group), minimum), len(group)) for group in groups]
     shown = tuple(None if count is None else f"{_PERCENT * count / total:.0f}" for count, total in counts)
-    told = [(count, total) for count, total in counts if count is not None]
-    difference = _largest(told, lambda one, other: standardised_difference_of_shares(*one, *other))
-    return Balance(name, shown, difference if len(told) == len(counts) else None)
+    visible = [(count, total) for count, total in counts if count is not None]
+    difference = _largest(visible, lambda one, other: standardised_difference_of_shares(*one, *other))
+    return Balance(name, shown, difference if len(visible) == len(counts) else None)
 
 
 def _largest(groups: Sequence[_T], differ: Callable[[_T, _T], float | None]) -> float | None:
     pairs = [differ(one, other) for number, one in enumerate(groups) for other in groups[:number]]
-    known = [abs(each) for each in pairs if each is not None]
-    return max(known) if known else None
+    differences = [abs(each) for each in pairs if each is not None]
+    return max(differences) if differences else None

@@ -31,7 +31,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 320, 50, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SimilarPatients:
     """
     The content of the report.
 
@@ -49,20 +49,20 @@ class Told:
     minimum: int
 
 
-def summary(told: Told) -> str:
+def summary(result: SimilarPatients) -> str:
     """Return it for people."""
-    rule = told.rule
-    lines = [f"# {rule.similar}", "", f"Similar patients in the data, as of {told.as_of}. {_followed(rule)}", ""]
+    rule = result.rule
+    lines = [f"# {rule.similar}", "", f"Similar patients in the data, as of {result.as_of}. {_followed(rule)}", ""]
     lines += ["| step | people | cannot be decided |", "|---|---|---|"]
-    for step in told.funnel:
-        cells = (text(count, told.minimum) for count in (step.counted.people, step.counted.undecided))
+    for step in result.funnel:
+        cells = (text(count, result.minimum) for count in (step.counted.people, step.counted.undecided))
         lines.append(f"| {step.words} | {' | '.join(cells)} |")
     lines.append("")
-    if told.outcomes is None:
-        lines += [f"Fewer than {told.minimum} similar people are followed, so no curve is shown.", ""]
+    if result.outcomes is None:
+        lines += [f"Fewer than {result.minimum} similar people are followed, so no curve is shown.", ""]
     else:
-        lines += _curves(told, told.outcomes)
-    lines += [f"Note: {note}." for note in told.notes]
+        lines += _curves(result, result.outcomes)
+    lines += [f"Note: {note}." for note in result.notes]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in _LIMITS)]
     return "\n".join(lines).rstrip().replace("\n\n\n", "\n\n") + "\n"
 
@@ -78,15 +78,15 @@ def _followed(rule: Rule) -> str:
     )
 
 
-def _curves(told: Told, found: Outcomes) -> list[str]:
-    follow, minimum = told.rule.follow, told.minimum
+def _curves(result: SimilarPatients, outcomes: Outcomes) -> list[str]:
+    follow, minimum = result.rule.follow, result.minimum
     times = [follow.every.times(number) for number in range(follow.points + 1)]
     lines = ["## Without the event, in per cent (95 % interval), and how many are at risk", ""]
     lines += [
         f"| treatments | people | events | {' | '.join(times)} | half of them after |",
         "|---" * (len(times) + 4) + "|",
     ]
-    for group in found.groups:
+    for group in outcomes.groups:
         points = [
             "" if point is None else f"{point.survival} {_interval(point.low, point.high)} n={point.at_risk}"
             for point in group.points or (None,) * len(times)
@@ -98,19 +98,19 @@ def _curves(told: Told, found: Outcomes) -> list[str]:
         "",
         f"An empty cell: fewer than {minimum} at risk, or fewer than {minimum} who left since the time before.",
     ]
-    if found.test is not None:
+    if outcomes.test is not None:
         lines += [
             "",
             (
-                f"Log-rank test of the groups with a curve: χ² = {found.test.chi_squared:.2f}, "
-                f"{found.test.degrees} degrees of freedom, p = {_p(found.test.p)}."
+                f"Log-rank test of the groups with a curve: χ² = {outcomes.test.chi_squared:.2f}, "
+                f"{outcomes.test.degrees} degrees of freedom, p = {_p(outcomes.test.p)}."
             ),
         ]
-    if len([group for group in found.groups if group.points]) > 1:
+    if len([group for group in outcomes.groups if group.points]) > 1:
         lines += ["", "## Are the groups alike?", ""]
-        names = [group.name for group in found.groups if group.points]
+        names = [group.name for group in outcomes.groups if group.points]
         lines += [f"| | {' | '.join(names)} | largest standardised difference |", "|---" * (len(names) + 2) + "|"]
-        for row in found.balance:
+        for row in outcomes.balance:
             cells = " | ".join("hidden" if value is None else value for value in row.values)
             size = "" if row.difference is None else f"{row.difference:.2f}"
             mark = " (unbalanced)" if row.difference is not None and row.difference >= UNBALANCED else ""
@@ -126,34 +126,34 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 -- as papers write it
 
 
-def as_json(told: Told) -> dict[str, Any]:
+def as_json(result: SimilarPatients) -> dict[str, Any]:
     """Return it for programs; what is hidden is None."""
-    found = told.outcomes
+    outcomes = result.outcomes
     return {
-        "similar": told.rule.similar,
-        "as_of": told.as_of,
-        "minimum": told.minimum,
-        "funnel": [{"what": step.words, **asdict(step.counted)} for step in told.funnel],
-        "groups": [asdict(group) for group in found.groups] if found else None,
+        "similar": result.rule.similar,
+        "as_of": result.as_of,
+        "minimum": result.minimum,
+        "funnel": [{"what": step.words, **asdict(step.counted)} for step in result.funnel],
+        "groups": [asdict(group) for group in outcomes.groups] if outcomes else None,
         "log_rank": {
-            "chi_squared": round(found.test.chi_squared, 4),
-            "degrees": found.test.degrees,
-            "p": round(found.test.p, 6),
+            "chi_squared": round(outcomes.test.chi_squared, 4),
+            "degrees": outcomes.test.degrees,
+            "p": round(outcomes.test.p, 6),
         }
-        if found and found.test
+        if outcomes and outcomes.test
         else None,
-        "balance": [asdict(row) for row in found.balance] if found else None,
-        "notes": list(told.notes),
+        "balance": [asdict(row) for row in outcomes.balance] if outcomes else None,
+        "notes": list(result.notes),
         "limits": list(_LIMITS),
     }
 
 
-def curves_csv(found: Outcomes) -> str:
+def curves_csv(outcomes: Outcomes) -> str:
     """Return the points of the curves that may be shown."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["treatments", "days", "at_risk", "per_cent", "low", "high"])
-    for group in found.groups:
+    for group in outcomes.groups:
         for point in group.points:
             if point is not None:
                 row = [group.name, f"{point.days:g}", point.at_risk, point.survival, point.low, point.high]
@@ -161,7 +161,7 @@ def curves_csv(found: Outcomes) -> str:
     return out.getvalue()
 
 
-def curves_svg(found: Outcomes, days: float) -> str:
+def curves_svg(outcomes: Outcomes, days: float) -> str:
     """Return the curves as a drawing, each with its interval and its name; steps are at the times of the table."""
     parts = [
         (
@@ -173,7 +173,7 @@ def curves_svg(found: Outcomes, days: float) -> str:
     for share in range(0, 101, 25):
         y = _y(share)
         parts.append(f'<path d="M{_LEFT} {y}H{_LEFT + _WIDTH}" stroke="#ccc"/><text x="8" y="{y + 4}">{share} %</text>')
-    curves = [group for group in found.groups if group.points]
+    curves = [group for group in outcomes.groups if group.points]
     for number, group in enumerate(curves):
         colour = _COLOURS[number % len(_COLOURS)]
         points = [point for point in group.points if point is not None]

@@ -24,7 +24,7 @@ from insights.errors import CohortError
 from insights.similar.follow_up import Course, Followed, Span, Why, follow_up
 from insights.similar.outcomes import outcomes
 from insights.similar.relations import Patient, caliper_steps, courses, find_patient, prepare
-from insights.similar.report import Told, as_json, curves_csv, curves_svg, summary
+from insights.similar.report import SimilarPatients, as_json, curves_csv, curves_svg, summary
 from insights.similar.rule import Coded, Rule, read_rule
 from insights.views import Catalogue
 
@@ -47,7 +47,7 @@ class Asked:
     minimum: int
 
 
-def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> Told:
+def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> SimilarPatients:
     """
     Find the people similar to a patient and return what may be reported of them; write it if a folder is given.
 
@@ -64,14 +64,16 @@ def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> To
         notes = check_coded(reading.connection, [*codings(rule.definition()), *_codings(rule)], codes, located)
         as_of = day_of_question(rule.definition(), reading.collected, located)
         _note(asked, rule)
-        told = replace(_ask(reading.connection, rule, codes, as_of, asked), notes=tuple(notes))
+        result = replace(_ask(reading.connection, rule, codes, as_of, asked), notes=tuple(notes))
         if out is not None:
             with ResultFolder(out, overwrite=overwrite) as folder:
-                _write(folder, told, reading, located, codes)
-    return told
+                _write(folder, result, reading, located, codes)
+    return result
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, as_of: date, asked: Asked) -> Told:
+def _ask(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, as_of: date, asked: Asked
+) -> SimilarPatients:
     question = compile_question(rule.definition(), codes, as_of)
     question.materialise(connection)
     prepare(connection, rule, question.asked)
@@ -79,23 +81,23 @@ def _ask(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, as_
     steps = (*question.steps, *caliper_steps(rule, patient))
     question = replace(question, steps=steps, without=patient.person)
     raws = raw_funnel(connection, question)
-    found = [
+    follow_ups = [
         follow_up(_course(row), rule.follow, as_of)
         for row in connection.execute(courses(rule, question.asked)).fetchall()
     ]
-    followed = [each for each in found if isinstance(each, Followed)]
-    left = len(found)
+    followed = [each for each in follow_ups if isinstance(each, Followed)]
+    left = len(follow_ups)
     for why, _ in _LOST:
-        lost = found.count(why)
+        lost = follow_ups.count(why)
         left -= lost
         raws.append(Raw(left, undecided=lost if why == "undecided" else 0))
-    words = ["other people in the data", *(step.words for step in steps), *(said for _, said in _LOST)]
+    words = ["other people in the data", *(step.words for step in steps), *(step_words for _, step_words in _LOST)]
     counted = protect(raws, asked.minimum)
-    funnel = tuple(FunnelStep(said, "step", counts) for said, counts in zip(words, counted, strict=True))
-    told = None
+    funnel = tuple(FunnelStep(step_words, "step", counts) for step_words, counts in zip(words, counted, strict=True))
+    outcomes_followed = None
     if len(followed) >= asked.minimum:
-        told = outcomes(followed, tuple(rule.treatments), rule.follow, asked.minimum)
-    return Told(rule, as_of.isoformat(), funnel, told, (), asked.minimum)
+        outcomes_followed = outcomes(followed, tuple(rule.treatments), rule.follow, asked.minimum)
+    return SimilarPatients(rule, as_of.isoformat(), funnel, outcomes_followed, (), asked.minimum)
 
 
 def _patient(connection: duckdb.DuckDBPyConnection, rule: Rule, asked: Asked) -> Patient:
@@ -144,18 +146,18 @@ def _note(asked: Asked, rule: Rule) -> None:
         raise CohortError(f"{AUDIT}: {problem.strerror}", code="similar.audit", hint="Nothing was told.") from None
 
 
-def _write(folder: Path, told: Told, reading: Reading, located: Located, codes: CodeSets) -> None:
-    (folder / "summary.md").write_text(summary(told), "utf-8")
-    write_json(folder / "result.json", as_json(told))
-    if told.outcomes is not None:
-        (folder / "curves.csv").write_text(curves_csv(told.outcomes), "utf-8")
-        (folder / "curves.svg").write_text(curves_svg(told.outcomes, told.rule.follow.until.days), "utf-8")
-    known = json.dumps([located.value, {name: [str(code) for code in codes[name]] for name in codes}], sort_keys=True)
+def _write(folder: Path, result: SimilarPatients, reading: Reading, located: Located, codes: CodeSets) -> None:
+    (folder / "summary.md").write_text(summary(result), "utf-8")
+    write_json(folder / "result.json", as_json(result))
+    if result.outcomes is not None:
+        (folder / "curves.csv").write_text(curves_csv(result.outcomes), "utf-8")
+        (folder / "curves.svg").write_text(curves_svg(result.outcomes, result.rule.follow.until.days), "utf-8")
+    inputs = json.dumps([located.value, {name: [str(code) for code in codes[name]] for name in codes}], sort_keys=True)
     manifest = {
-        "similar": told.rule.similar,
-        "as_of": told.as_of,
-        "minimum": told.minimum,
-        "rule": hashlib.sha256(known.encode()).hexdigest(),
+        "similar": result.rule.similar,
+        "as_of": result.as_of,
+        "minimum": result.minimum,
+        "rule": hashlib.sha256(inputs.encode()).hexdigest(),
         "views": reading.collected.views,
         "data": reading.collected.data_version,
         "engine": {"duckdb": duckdb.__version__, "insights": __version__},

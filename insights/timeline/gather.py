@@ -110,19 +110,19 @@ async def search(service: FhirService, kind: str, query: str) -> tuple[list[Reso
     str
         Why that may not be all; empty when it is.
     """
-    found: list[Resource] = []
+    resources: list[Resource] = []
     link: str | None = f"/{kind}?{query}&_count={PAGE}"
     try:
         for _ in range(PAGES):
             answer = await service.get(str(link), Prefer="handling=strict", Cache_Control="no-cache")
             if answer.is_error:
-                return found, f"the service refuses the search ({answer.status_code})"
-            found += [dict(each) for each in matches(answer, kind)]
+                return resources, f"the service refuses the search ({answer.status_code})"
+            resources += [dict(each) for each in matches(answer, kind)]
             link = following(answer, service.base, kind)
             if link is None:
-                return found, ""
+                return resources, ""
     except InsightsError as problem:
-        return found, f"the search failed ({problem.code})"
+        return resources, f"the search failed ({problem.code})"
     except SyncError as problem:
-        return found, f"the search failed ({problem.code})"
-    return found, f"only the first {len(found)} are shown"
+        return resources, f"the search failed ({problem.code})"
+    return resources, f"only the first {len(resources)} are shown"
