@@ -24,6 +24,13 @@ from sync.telemetry.telemetry import Telemetry
 
 GONE = (404, 410)
 
+LARGEST_ANSWER = 128 * 1024 * 1024
+"""Bytes of an answer that is read as a whole; the largest of a real service, of thousands of instances, has a tenth."""
+
+
+class AnswerTooLarge(httpx.DecodingError):
+    """An answer goes on past `LARGEST_ANSWER`: no service of ours gives one, and reading it would end the process."""
+
 
 Note = Callable[[httpx.Response], None]
 """Records the outcome of a request."""
@@ -196,10 +203,37 @@ class Remote(ABC):
         try:
             with self.observed(method, path) as note:
                 outgoing = self._client.build_request(method, f"{self.base}{path}", headers=headers, **request)
-                response = await self._client.send(outgoing, stream=stream)
-                if not response.is_success:
-                    await response.aread()  # who judges it may look into it
+                response = await self._client.send(outgoing, stream=True)
+                if not stream or not response.is_success:
+                    await _read(response)  # who judges it may look into it
                 note(response)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self.no_answer(problem) from None
         return response
+
+
+async def _read(response: httpx.Response) -> None:
+    """
+    Read the whole answer as `httpx.Response.aread` does, up to `LARGEST_ANSWER`; the connection is free afterwards.
+
+    Raises
+    ------
+    AnswerTooLarge
+        There is more. Counted as it is inflated: a few kilobytes of gzip may stand for gigabytes.
+    """
+    try:
+        content = await _bounded(response)
+    except BaseException:
+        await response.aclose()
+        raise
+    response._content = content  # noqa: SLF001 -- there is no public way to keep what was read in bounds
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    parts, size = list[bytes](), 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise AnswerTooLarge(f"more than {LARGEST_ANSWER} bytes")
+        parts.append(part)
+    return b"".join(parts)

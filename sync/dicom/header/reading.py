@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from sync.config import Detail, HeaderLimits
 from sync.dicom.header.record import parse_header, takes_long
@@ -21,10 +23,19 @@ from sync.ports import ObjectSource
 GROWTH = 4
 """Each read brings at least this many times the bytes at hand, so that parsing again costs a third more at most."""
 
+LARGE_AT_ONCE = 4
+"""
+Large headers that a process reads at the same time; further ones wait.
+
+Each may take twice `sync.config.HeaderLimits.max_bytes` and once ``max_inflated_bytes``, and a process has up to 128
+objects in hand: together they would exhaust its memory.
+"""
+
 INLINE_BYTES = 512 * 1024
 """Up to here parsing takes milliseconds at most, and a thread would cost more than it frees."""
 
 _ATTEMPTS = 5
+_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _ENDLESS = 2**62
 """Size of what does not say how long it is."""
 
@@ -60,14 +71,21 @@ async def inspect_header(
 async def _inspect_once(source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail) -> Inspection:
     chunk = await source.read(ref, start=0, length=min(limits.first_read_bytes, limits.max_bytes))
     etag, size, order, data = chunk.etag, chunk.size, _order(chunk.last_modified), chunk.data
-    while True:
-        step = await _step_aside(data, size, limits, detail)
-        if not isinstance(step, int):
-            return _inspect(step, etag, order)
-        chunk = await source.read(ref, start=len(data), length=step - len(data), etag=etag)
-        if not chunk.data:
-            raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
-        data += chunk.data
+    async with AsyncExitStack() as holding:
+        is_held = _is_large(data)
+        if is_held:
+            await holding.enter_async_context(_slots())
+        while True:
+            step = await _step_aside(data, size, limits, detail)
+            if not isinstance(step, int):
+                return _inspect(step, etag, order)
+            if step > INLINE_BYTES and not is_held:
+                await holding.enter_async_context(_slots())  # before the bytes are there
+                is_held = True
+            chunk = await source.read(ref, start=len(data), length=step - len(data), etag=etag)
+            if not chunk.data:
+                raise SourceUnavailable(f"no bytes at {len(data)} of {size}")
+            data += chunk.data
 
 
 async def read_stream(
@@ -81,15 +99,20 @@ async def read_stream(
     InstanceRecord or UnreadableObject
         The record, or why there is none.
     """
-    data, enough = bytearray(), limits.first_read_bytes
-    async for chunk in chunks:
-        data += chunk
-        if len(data) >= enough:
+    data, enough, is_held = bytearray(), limits.first_read_bytes, False
+    async with AsyncExitStack() as holding:
+        async for chunk in chunks:
+            data += chunk
+            if len(data) < enough:
+                continue
+            if _is_large(bytes(data)) and not is_held:
+                await holding.enter_async_context(_slots())
+                is_held = True
             step = await _step_aside(bytes(data), _ENDLESS, limits, detail)
             if not isinstance(step, int):
                 return step
             enough = step
-    step = await _step_aside(bytes(data), len(data), limits, detail)
+        step = await _step_aside(bytes(data), len(data), limits, detail)
     return UnreadableObject("no header") if isinstance(step, int) else step
 
 
@@ -120,9 +143,19 @@ async def _step_aside(
     data: bytes, size: int, limits: HeaderLimits, detail: Detail
 ) -> InstanceRecord | UnreadableObject | int:
     """Parse, in a thread where it may take long."""
-    if len(data) > INLINE_BYTES or takes_long(data):
+    if _is_large(data):
         return await asyncio.to_thread(_step, data, size, limits, detail)
     return _step(data, size, limits, detail)
+
+
+def _is_large(data: bytes) -> bool:
+    """Whether what is at hand takes long to parse, or much memory: its size, or a data set that is deflated."""
+    return len(data) > INLINE_BYTES or takes_long(data)
+
+
+def _slots() -> asyncio.Semaphore:
+    """Return the slots for large headers, of the loop that runs."""
+    return _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(LARGE_AT_ONCE))
 
 
 def _step(data: bytes, size: int, limits: HeaderLimits, detail: Detail) -> InstanceRecord | UnreadableObject | int:
