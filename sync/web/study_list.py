@@ -47,6 +47,13 @@ _MOST_PATIENTS = 20
 PATIENCE = 8.0
 """Seconds for the FHIR service to answer a page."""
 
+REFRESHED_PATIENCE = 4.0
+"""
+The same for a page that refreshes itself: it must be answered before its data count as old, 15 s after the last answer.
+
+A FHIR service that hangs would else look like an app that does not answer.
+"""
+
 _MODALITY = re.compile(r"[A-Z0-9]{1,16}")
 
 
@@ -153,9 +160,14 @@ def _day(text: str, name: str) -> str:
         raise RequestRefused(f"{name}: expected a day as YYYY-MM-DD") from None
 
 
-async def list_studies(filters: Filters, s: Deliver) -> Listing:
+async def list_studies(filters: Filters, s: Deliver, *, patience: float = PATIENCE) -> Listing:
     """
     Return one page of the list.
+
+    Parameters
+    ----------
+    patience
+        Seconds for the FHIR service to answer.
 
     Raises
     ------
@@ -164,6 +176,8 @@ async def list_studies(filters: Filters, s: Deliver) -> Listing:
     RequestRefused
         The token is none of ours.
     """
+    if filters.state == "all":
+        return await _in_fhir(filters, s, patience)
     return await _LISTS[filters.state](filters, s)
 
 
@@ -199,7 +213,7 @@ async def answer_studies(request: Request, s: Deliver) -> Answer:
     return Answer(body=body)
 
 
-async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
+async def _in_fhir(filters: Filters, s: Deliver, patience: float) -> Listing:
     if filters.text and (known := await _known(filters.text, s)) is not None:
         return Listing(studies=(known,), total=1)
     search = StudySearch(
@@ -213,7 +227,7 @@ async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
     )
     link = _link(filters.token)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             if filters.patient:
                 search = replace(search, subjects=await _subjects(filters.patient, s))
                 if not search.subjects:
@@ -224,7 +238,7 @@ async def _in_fhir(filters: Filters, s: Deliver) -> Listing:
             raise
         raise RequestRefused("token: none of ours") from None
     except TimeoutError:
-        raise FhirUnavailable(f"no answer within {PATIENCE:g} s") from None
+        raise FhirUnavailable(f"no answer within {patience:g} s") from None
     rows = [row for row in await asyncio.gather(*(_row(resource, s) for resource in page.resources)) if row is not None]
     return Listing(studies=rows, total=page.total, token=_token(page.following))
 
@@ -342,7 +356,6 @@ async def _removed(filters: Filters, s: Deliver) -> Listing:
 
 
 _LISTS: Mapping[str, Callable[[Filters, Deliver], Awaitable[Listing]]] = {
-    "all": _in_fhir,
     "dirty": _dirty,
     "dead_lettered": _dead_lettered,
     "removed": _removed,

@@ -67,8 +67,10 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
     """
     filters = study_list.filters_of(visit.request, operator=visit.caller.may_operate)
     problem: SyncError | None = None
+    refreshes = filters == study_list.Filters()
+    patience = study_list.REFRESHED_PATIENCE if refreshes else study_list.PATIENCE
     try:
-        listing = await study_list.list_studies(filters, s)
+        listing = await study_list.list_studies(filters, s, patience=patience)
     except (FhirUnavailable, FhirRejected) as failure:
         problem, listing = failure, await study_list.latest(s)
     total = f": {listing.total:,}" if listing.total is not None else ""
@@ -77,7 +79,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
         "studies.html",
         title="Studies",
         here="studies",
-        refresh=REFRESH if filters == study_list.Filters() else 0,
+        refresh=REFRESH if refreshes else 0,
         asked=filters.text,
         filters=filters,
         listing=listing,

@@ -5,6 +5,7 @@ Screenshots are left in ``.local/screenshots`` to look at.
 """
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,15 @@ def test_a_selection_the_focus_and_the_place_survive_a_refresh_that_changes_the_
     assert page.evaluate("[getSelection().toString(), document.activeElement.id, window.scrollY]") == before
     world.delete(place.name("4.dcm"))
     world.settle()
+
+
+def test_a_clock_that_differs_from_that_of_the_app_is_told(page, filled):
+    world, _ = filled
+    page.goto(dashboard(world))
+    expect(page.locator("#band")).not_to_contain_text("differ by")
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=2))
+    page.goto(dashboard(world))
+    expect(page.locator("#band")).to_contain_text("The clock of this device and that of the app differ by 1")
 
 
 def test_a_ticked_dead_letter_stays_ticked_and_no_other_is_when_new_ones_come(page, filled):

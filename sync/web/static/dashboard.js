@@ -17,6 +17,20 @@
     }
   };
 
+  // Ages and charts are by the clock of the app: where that of this device differs, the reader must know.
+  const clocks = () => {
+    const time = document.getElementById("data-time");
+    if (!time) return;
+    const minutes = Math.round(Math.abs(Date.now() - Date.parse(time.dateTime)) / 60000);
+    time.parentElement.querySelector(".clocks")?.remove();
+    if (minutes < 2) return;
+    const note = document.createElement("strong");
+    note.className = "clocks";
+    note.isOfScript = true;
+    note.textContent = ` The clock of this device and that of the app differ by ${minutes} min.`;
+    time.parentElement.append(note);
+  };
+
   // Changes only what differs, so that a text selection, the focus, the place on the page and open parts stay.
   const kept = new Set(["open", "title", "tabindex"]);
   // What a node is about: a row that moves takes its ticked box and a selected text along, and none gets those of another.
@@ -123,6 +137,7 @@
       main.classList.remove("stale");
       charts();
       localTimes();
+      clocks();
       if (shown) shown.textContent = `Refreshed at ${new Date().toLocaleTimeString()}, every ${seconds} seconds.`;
     } catch {
       main.classList.add("stale");
@@ -194,6 +209,7 @@
   });
   charts();
   localTimes();
+  clocks();
   setInterval(doubt, 1000);
   start();
 })();

@@ -1,5 +1,6 @@
 """The list of studies, as a page and as JSON: filters, paging, what a reader may ask, and a FHIR service that fails."""
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -169,6 +170,16 @@ async def test_dirty_removed_and_dead_lettered_studies_have_lists_of_their_own(w
     await w.go("2.25.1.dcm")
     assert await uids(w, state="removed") == ["2.25.1"]
     assert await uids(w, state="dead_lettered") == []
+
+
+async def test_a_fhir_service_that_hangs_is_told_before_the_page_counts_as_old(w, monkeypatch):
+    hung = asyncio.Event()
+    monkeypatch.setattr(study_list, "REFRESHED_PATIENCE", 0.01)
+    monkeypatch.setattr(w.fhir, "find_studies", lambda *_, **__: hung.wait())
+    shown = (await page(w)).body
+    assert "fhir.unavailable" in shown
+    assert 'data-refresh="10"' in shown
+    assert study_list.REFRESHED_PATIENCE + 10 < 15
 
 
 async def test_while_fhir_fails_the_page_says_so_and_shows_what_was_written_last(w):
