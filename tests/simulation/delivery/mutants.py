@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.delivery import crashes, scenes, timer_scenes
+from tests.simulation.delivery import crashes, leases, scenes, timer_scenes
 from tests.simulation.delivery.removed import without
 
 SCENES = (
@@ -25,6 +25,7 @@ SCENES = (
     timer_scenes.delivery_without_end,
     timer_scenes.phases,
     *crashes.SCENES,
+    leases.killed_with_a_lease_of_ten_minutes,
 )
 
 _EVENTS, _HANDLERS, _LOST = "delivery.undelivered_events", "delivery.handlers", "delivery.lost_messages"
@@ -387,6 +388,20 @@ MUTANTS = [
         crashes.others_end_the_process,
         "    return row if stored is not None and row.failures == 0 and row.returns < RETURNS else None\n",
         "    return None\n",
+    ),
+    without(
+        "objects of a killed host do not wait for its lease",
+        _LOST,
+        leases.killed_with_a_lease_of_ten_minutes,
+        "    return deletions + await _enqueue_listed(s, listing)\n",
+        "    return deletions\n",
+    ),
+    without(
+        "deletions of a killed host do not wait for its lease",
+        _DELETIONS,
+        leases.killed_with_a_lease_of_ten_minutes,
+        "        await s.object_queue.send(message)\n",
+        "        pass\n",
     ),
     without(
         "what waits for its turn is on record",
