@@ -47,7 +47,7 @@ infra: $(VENV)/.for-development  ## Compile the templates for Azure and compare 
 commands: $(VENV)/.for-development  ## Type every command of the pages, as one who follows them (some minutes)
 	$(BIN)/python -m pytest tests/e2e/test_documented_commands.py
 
-bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about a quarter of an hour)
+bench: $(VENV)/.for-development  ## Measure, print a table, write bench/results.json (about ten minutes)
 	$(BIN)/python -m local prepare --hapi
 	$(BIN)/python -m bench
 

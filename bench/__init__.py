@@ -6,6 +6,7 @@ What the sync costs, measured: ``python -m bench`` prints goal, measured and met
     cast     DICOM Cast's protocol and ours on one real FHIR server                    cast, comparison
     scale    milliseconds an instance when the study is ten times as large             scale
     memory   what the functions host holds at its peak                                 scale
+    large    one study of 30,000 instances: seconds and memory of a projection           large_study
     pages    milliseconds and requests of every page, in a world of thousands          pages
 
 The parts under them: `studies` makes the files, `large_world` the rows, `worlds` starts the local world and sends

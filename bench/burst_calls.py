@@ -19,6 +19,8 @@ from local.fhir_embedded import embedded_fhir_server
 
 INSTANCES = 300
 FHIR_REQUESTS, BLOB_READS, READS, WRITES = 5, 1.05, 0.15, 0.3
+ROWS_OF_A_BATCH = 100
+"""Azure's limit of an entity-group transaction."""
 
 HOW = (
     f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
@@ -38,13 +40,26 @@ def measure() -> Section:
         burst = send(world, study("calls", INSTANCES))
     kinds = counted(burst.storage)
     writes = kinds.get(TABLE_WRITE, 0) + kinds.get(QUEUE_WRITE, 0)
+    rows = sum(one.operations for one in burst.storage if kind_of(one) == TABLE_WRITE) / INSTANCES
     goals = [
-        Goal(what=f"FHIR requests, {INSTANCES} instances", measured=len(burst.fhir), bound=FHIR_REQUESTS),
-        Goal(what="blob reads an instance", measured=kinds.get(BLOB_READ, 0) / INSTANCES, bound=BLOB_READS),
-        Goal(what="table reads an instance", measured=kinds.get(TABLE_READ, 0) / INSTANCES, bound=READS),
-        Goal(what="table and queue writes an instance", measured=writes / INSTANCES, bound=WRITES),
+        Goal(what=f"FHIR requests, {INSTANCES} instances", measured=len(burst.fhir), bound=FHIR_REQUESTS, floor=1),
+        Goal(what="blob reads an instance", measured=kinds.get(BLOB_READ, 0) / INSTANCES, bound=BLOB_READS, floor=1),
+        Goal(what="table reads an instance", measured=kinds.get(TABLE_READ, 0) / INSTANCES, bound=READS, floor=0),
+        Goal(
+            what="table and queue writes an instance",
+            measured=writes / INSTANCES,
+            bound=WRITES,
+            floor=rows / ROWS_OF_A_BATCH,
+        ),
     ]
-    return Section(name="calls", how=HOW, goals=goals, figures={"requests": kinds, **details(burst)})
+    figures = {
+        "instances": INSTANCES,
+        "fhir_requests": len(burst.fhir),
+        "rows_written_an_instance": round(rows, 3),
+        "requests": kinds,
+        **details(burst),
+    }
+    return Section(name="calls", how=HOW, goals=goals, figures=figures)
 
 
 def details(burst: Burst) -> dict[str, object]:

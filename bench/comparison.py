@@ -55,10 +55,17 @@ class Taken:
     """Versions of the ImagingStudy and the Patient."""
 
 
-def measure(*, quick: bool) -> Section:
-    """Run both protocols at all sizes, without and with added latency."""
-    plain_rounds = {100: 1, 300: 1} if quick else {100: 2, 300: 2, 1000: 1}
-    slow_rounds = {100: 1} if quick else {300: 1, 1000: 1}
+def measure(*, quick: bool, full: bool = False) -> Section:
+    """
+    Run both protocols, without and with added latency.
+
+    Parameters
+    ----------
+    full
+        Also 1,000 instances, which take Cast seven minutes, and a second round of the others.
+    """
+    plain_rounds = {100: 2, 300: 2, 1000: 1} if full else {100: 1, 300: 1}
+    slow_rounds = {300: 1, 1000: 1} if full else {100: 1} if quick else {300: 1}
     with hapi_server() as server:
         with _both(server.url, delay=0) as (fhir, world):
             _warm_up(fhir, world)
@@ -147,9 +154,9 @@ def _goals(plain: dict[int, dict[str, Any]], slow: dict[int, dict[str, Any]]) ->
     for size, (less, sooner, sooner_slow) in GOALS.items():
         if size in plain:
             times, what = plain[size]["times_less_in_fhir"], f"less time in FHIR requests, {size:,} instances"
-            yield Goal(what=what, measured=times, bound=less, at_least=True, unit="x")
+            yield Goal(what=what, measured=times, bound=less, at_least=True, unit="x", tolerance=0.5)
             times, what = plain[size]["times_sooner"], f"sooner in FHIR, {size:,} instances"
-            yield Goal(what=what, measured=times, bound=sooner, at_least=True, unit="x")
+            yield Goal(what=what, measured=times, bound=sooner, at_least=True, unit="x", tolerance=0.5)
         if size in slow:
             times, what = slow[size]["times_sooner"], f"the same with {LATENCY:g} ms latency"
-            yield Goal(what=what, measured=times, bound=sooner_slow, at_least=True, unit="x")
+            yield Goal(what=what, measured=times, bound=sooner_slow, at_least=True, unit="x", tolerance=0.5)

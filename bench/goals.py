@@ -36,6 +36,11 @@ class Goal:
     """Whether the figure must reach the bound; otherwise it must not exceed it."""
 
     unit: str = ""
+    floor: float | None = None
+    """What the machine or the protocol allows at best, measured or counted in the same run."""
+
+    tolerance: float = 0.1
+    """By how much another run may differ, as a share, before it counts as a regression: counts hardly vary."""
 
     @property
     def met(self) -> bool:
@@ -45,7 +50,9 @@ class Goal:
     def as_json(self) -> dict[str, Any]:
         """Return it as the results file has it."""
         bound = {"at_least" if self.at_least else "at_most": self.bound}
-        return {"what": self.what, "measured": round(self.measured, 4), **bound, "unit": self.unit, "met": self.met}
+        floor = {} if self.floor is None else {"floor": round(self.floor, 4)}
+        judged = {"unit": self.unit, "met": self.met, "tolerance": self.tolerance}
+        return {"what": self.what, "measured": round(self.measured, 4), **floor, **bound, **judged}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +72,16 @@ class Section:
 def show(sections: Sequence[Section], console: Console) -> None:
     """Print the table."""
     table = Table(title="What the sync costs")
-    for name in ("", "figure", "goal", "measured", ""):
-        table.add_column(name, justify="right" if name in ("goal", "measured") else "left")
+    for name in ("", "figure", "floor", "goal", "measured", ""):
+        table.add_column(name, justify="right" if name in ("floor", "goal", "measured") else "left")
     for section in sections:
         for number, goal in enumerate(section.goals):
             sign = "≥" if goal.at_least else "≤"
             verdict = "[green]met[/]" if goal.met else "[bold red]MISSED[/]"
             name = section.name if number == 0 else ""
-            table.add_row(
-                name, goal.what, f"{sign} {_text(goal.bound, goal.unit)}", _text(goal.measured, goal.unit), verdict
-            )
+            floor = "" if goal.floor is None else _text(goal.floor, goal.unit)
+            bound, measured = f"{sign} {_text(goal.bound, goal.unit)}", _text(goal.measured, goal.unit)
+            table.add_row(name, goal.what, floor, bound, measured, verdict)
         table.add_section()
     console.print(table)
 

@@ -103,12 +103,12 @@ async def fill(connection: str, size: Size) -> None:
     running = await bootstrap.start(settings)
     try:
         s, now = running.services, datetime.now(UTC)
-        await _all(_measured(size, s, now))
+        await write_all(_measured(size, s, now))
         for _ in range(2):
             await compact_metrics(s)
-        await _all(_studies(size, s, now))
-        await _all(_letters(size.dead_letters, s, now))
-        await _all(_rest(size, s, now))
+        await write_all(_studies(size, s, now))
+        await write_all(_letters(size.dead_letters, s, now))
+        await write_all(_rest(size, s, now))
         await pause_projection(s, who="bench", why="Only pages are at work.")
         await _count(s)
     finally:
@@ -118,9 +118,10 @@ async def fill(connection: str, size: Size) -> None:
 Work = Callable[[], Awaitable[object]]
 
 
-async def _all(works: Iterable[Work]) -> None:
+async def write_all(works: Iterable[Work], at_once: int = _AT_ONCE) -> None:
+    """Write everything, some at once; idempotent writes only, for one whose answer is lost is repeated."""
     left = iter(works)
-    while some := list(itertools.islice(left, _AT_ONCE)):
+    while some := list(itertools.islice(left, at_once)):
         await asyncio.gather(*map(_insisting, some))
 
 

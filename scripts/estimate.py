@@ -22,12 +22,13 @@ SIZES: Mapping[str, int] = {"small": 50, "medium": 500, "large": 5000}
 """Studies a day."""
 
 DAYS = 30
-INSTANCES = 300
-"""Instances of a study."""
-BLOB_READS, WRITES = 1.0, 0.3
-"""Requests an instance, measured by ``make bench`` (calls)."""
-FHIR_REQUESTS = 3
-"""Requests a study, measured by ``make bench`` (calls)."""
+_COUNTS = json.loads((PRICES.parents[1] / "bench" / "history.json").read_text("utf-8"))[-1]["counts"]
+"""Of the newest release, measured by ``make bench`` (calls)."""
+INSTANCES = int(_COUNTS["instances_a_study"])
+BLOB_READS, WRITES = round(_COUNTS["blob_reads"], 1), round(_COUNTS["writes"], 1)
+"""Requests an instance; runs differ in the second decimal."""
+FHIR_REQUESTS = int(_COUNTS["fhir_requests_a_study"])
+"""Requests a study."""
 STUDY_SECONDS, MEMORY_GB = 3.9, 2
 """Time from the last upload of a study to FHIR, measured by ``make bench``, as if no other were synced at that time."""
 GIGABYTE_SECONDS_AT_REST = 500_000

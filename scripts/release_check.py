@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-local.txt", "requirements-dev.
 
 def main() -> int:
     """Print what is missing; 1 when anything is."""
-    missing = [*_changelog(), *_git(), *_locked(), *_sbom()]
+    missing = [*_changelog(), *_bench(), *_git(), *_locked(), *_sbom()]
     for each in missing:
         print(f"missing  {each}")
     if not missing:
@@ -33,6 +34,12 @@ def _changelog() -> Iterator[str]:
     text = (ROOT / "CHANGELOG.md").read_text()
     if not re.search(rf"^## {re.escape(_version())} - \d{{4}}-\d\d-\d\d$", text, re.MULTILINE):
         yield f"CHANGELOG.md: a heading '## {_version()} - YYYY-MM-DD' over what is new"
+
+
+def _bench() -> Iterator[str]:
+    releases = json.loads((ROOT / "bench" / "history.json").read_text("utf-8"))
+    if _version() not in {line["version"] for line in releases}:
+        yield f"bench/history.json: a line of this version; run 'make bench' and 'python -m bench record {_version()}'"
 
 
 def _git() -> Iterator[str]:
