@@ -37,7 +37,7 @@ from insights.inbox.items import (
     state_of,
     withdrawn,
 )
-from insights.outcomes.addressed import Addressed, addressed
+from insights.outcomes.addressed import TABLES, Addressed, addressed
 from insights.outcomes.rule import Prepared
 from insights.views import Catalogue
 from sync.model import digest
@@ -147,7 +147,7 @@ async def _tell(  # noqa: PLR0917 -- one step of `watch_once`
 
 
 def _matched(folder: Path, data: Input, prepared: Prepared) -> tuple[Addressed, ...]:
-    catalogue, store = Catalogue.shipped(), Store(folder)
+    catalogue, store = Catalogue.shipped().only(TABLES), Store(folder)
     build(store, data, catalogue, source="watch")
     with store.reading(catalogue) as reading:
         return addressed(reading, prepared)

@@ -15,6 +15,14 @@ from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared
 from insights.outcomes.truths import read_outcomes, read_truths
 
+TABLES = frozenset({
+    "condition", "consent", "device", "device_property", "diagnostic_report", "imaging_series", "imaging_study",
+    "observation", "observation_component", "patient", "patient_link", "practitioner_role", "procedure",
+    "procedure_device", "report_conclusion", "report_interpreter", "report_result", "report_specimen", "report_study",
+    "specimen",
+})  # fmt: skip
+"""The tables that `addressed` reads, whatever the rule: a watch builds no others."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Addressee:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -36,9 +36,12 @@ class Catalogue:
     ----------
     definitions
         With unique names.
+    compiled
+        The same, compiled; None to compile them when they are needed.
     """
 
     definitions: tuple[ViewDefinition, ...]
+    compiled: Mapping[str, CompiledView] | None = None
 
     @classmethod
     def shipped(cls, more: Iterable[ViewDefinition] = ()) -> Catalogue:
@@ -46,10 +49,15 @@ class Catalogue:
         by_name = {view.name: view for view in (*shipped_views(), *more)}
         return cls(tuple(by_name[name] for name in sorted(by_name)))
 
+    def only(self, names: Collection[str]) -> Catalogue:
+        """Return some of the views, compiled as they are here."""
+        chosen = tuple(view for view in self.definitions if view.name in names)
+        return Catalogue(chosen, {view.name: self.views[view.name] for view in chosen})
+
     @cached_property
-    def views(self) -> dict[str, CompiledView]:
+    def views(self) -> Mapping[str, CompiledView]:
         """Return the compiled views by name; views over one type share a shape."""
-        return _ahead(self.definitions) or self.compile()
+        return self.compiled or _ahead(self.definitions) or self.compile()
 
     def compile(self) -> dict[str, CompiledView]:
         """

@@ -10,15 +10,17 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from insights.collect import Store
+from insights.collect import Store, build, read_folder
+from insights.outcomes.addressed import TABLES, addressed
 from insights.outcomes.feedback import feedback
 from insights.outcomes.models import Wanted, report
+from insights.outcomes.rule import prepare
 from local.clinical_cases import CONSENTS, STENT_CASES
 from local.clinical_files import send_world, write_world
 from local.clinical_world import BLOCK, PATIENT_SYSTEM, people, person, truth
 from local.demo import QUESTIONS
 from sync.cli import app
-from tests.insights.collected import collect
+from tests.insights.collected import catalogue, collect
 from tests.insights.outcomes_world import ROOT, RULE
 
 COHORT = ROOT / "docs" / "examples" / "osteosarcoma.yaml"
@@ -39,6 +41,19 @@ def members(data, out):
     assert ended.exit_code == 0, ended.output
     with (out / "patients.csv").open(encoding="utf-8") as rows:
         return sorted(row["patient_id"] for row in csv.DictReader(rows))
+
+
+@pytest.mark.parametrize("rule", [RULE, STENTS], ids=["nodules", "stents"])
+def test_the_tables_that_a_watch_builds_give_what_all_tables_give(files, tmp_path, rule):
+    some = catalogue().only(TABLES)
+    assert set(some.views) == TABLES
+    build(Store(tmp_path / "data"), read_folder(files / "world" / "fhir"), some, source="files")
+    found = []
+    for folder, views in ((files / "data", catalogue()), (tmp_path / "data", some)):
+        with Store(folder).reading(views) as reading:
+            found.append(addressed(reading, prepare(rule)))
+    assert found[0] == found[1]
+    assert found[0]
 
 
 @pytest.mark.parametrize("number", [0, 10, 17, 40, BLOCK - 1, BLOCK, 5 * BLOCK + 33])
