@@ -317,12 +317,23 @@ def first_fault(problem: ValidationError, located: Located) -> Exception:
     return located.error(path, text, "cohort.invalid")
 
 
+_WORDS = {
+    "date_from_datetime_parsing": "this is no day, such as 2026-06-30",
+    "int_parsing": "a whole number is needed",
+    "list_type": "a list is needed, such as [a, b]",
+    "string_type": "a text is needed",
+    "too_short": "this is empty: at least one entry is needed",
+    "tuple_type": "a list is needed, such as [a, b]",
+}
+"""Kinds of faults that pydantic words for programmers, in words for who writes a definition."""
+
+
 def fault_of(problem: ValidationError, located: Located) -> tuple[tuple[str | int, ...], str]:
     """Return place and text of the fault that is deepest in the file: of a choice the branch that was meant."""
     faults = problem.errors(include_input=False, include_url=False, include_context=False)
     fault = max(faults, key=lambda fault: len(_path(fault["loc"], located)))
     path = _path(fault["loc"], located)
-    text = str(fault["msg"]).removeprefix("Value error, ")
+    text = _WORDS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, "))
     if fault["type"] == "extra_forbidden":
         text = f"there is no field {str(fault['loc'][-1])!r} here"
     if fault["type"] == "missing":

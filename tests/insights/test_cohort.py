@@ -491,6 +491,9 @@ WRONG = {
     "a key twice": ("purpose:", "cohort: x\npurpose:", "cohort.yaml", "2:1"),
     "not YAML": ("{over: 45}", "{over: 45", "cohort.yaml", "10:4"),
     "no day": ("2026-06-30", "2026-06-31", "cohort.invalid", "4:1"),
+    "an empty list": ("{over: 45}", "{over: 45}\n  - any: []", "cohort.invalid", "10:5"),
+    "no list": ("get:", "tests: 5\nget:", "cohort.invalid", "10:1"),
+    "no number": ("{over: 45}", "{over: old}", "cohort.invalid", "9:11"),
     "stale data": ("2026-06-30", "2026-07-01", "cohort.stale_data", "4:1"),
     "a system that the data does not use": (
         "http://snomed.info/sct|307576001",
@@ -521,6 +524,7 @@ def test_what_is_wrong_is_named_by_line_and_column(cohort, name):
         cohort.run(*world(3), definition=DEFINITION.replace(now, then))
     assert problem.value.code == code
     assert f"cohort.yaml:{place}:" in problem.value.message
+    assert not re.search("Input should|Tuple|parse", problem.value.message), "words for programmers"
     assert problem.value.exit_code == 2
     assert not (cohort.folder / "1" / "out").exists()
 
