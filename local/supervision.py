@@ -43,6 +43,8 @@ class Supervised:
         Added to our environment.
     log
         Gets each line the host prints, and what happens to it; from threads of our own.
+    seconds
+        How long a start may take.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Supervised:
         port: int,
         env: Mapping[str, str],
         log: Callable[[str], object],
+        seconds: float = 60.0,
     ) -> None:
         self.url = ""
         self.starts = 0
         self._command, self._port, self._env, self._log = command, port, dict(env), log
+        self._seconds = seconds
         self._child: Child[tuple[str, int]] | None = None
         self._refusal: StartError | None = None
         self._settled = threading.Event()
@@ -104,7 +108,15 @@ class Supervised:
 
     def _run_once(self) -> None:
         command = self._command(self._port)
-        with running(command, name="the functions host", ready=_address, on_line=self._log, env=self._env) as child:
+        starting = running(
+            command,
+            name="the functions host",
+            ready=_address,
+            on_line=self._log,
+            env=self._env,
+            seconds=self._seconds,
+        )
+        with starting as child:
             self._child = child
             self.starts += 1
             self.url, self._port = child.announced

@@ -67,6 +67,9 @@ class Plan:
     host: Callable[[int], Sequence[str]] | None = None
     """Makes the command of another functions host for a port; None: `local.host` with our app."""
 
+    host_seconds: float = 60.0
+    """How long the functions host may take to start."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
@@ -130,7 +133,8 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
         await stack.enter_async_context(events.delivering(storage.connection_string, public=connection))
         env = _environment(connection, fhir.url, containers) | _feeds()
         command = plan.host or _our_host
-        host = await _enter(stack, Supervised(command, port=plan.port, env=env | _findable(), log=log))
+        supervised = Supervised(command, port=plan.port, env=env | _findable(), log=log, seconds=plan.host_seconds)
+        host = await _enter(stack, supervised)
         pids = {"host": host.pid, "azurite": storage.pid, **({"fhir": fhir.pid} if fhir.pid else {})}
         addresses = Addresses(
             storage=connection, container=containers[0], fhir=fhir.url, api=f"{host.url}/api", env=env, pids=pids

@@ -12,11 +12,12 @@ PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 )
-PROGRAMS = "az|azd|curl|docker|func|git|helm|jq|kubectl|make|npm|pip"
+PROGRAMS = "az|azd|cosign|curl|docker|func|git|helm|jq|kubectl|make|npm|pip"
 
 NEEDED = {
     "az": "an Azure subscription",
     "azd": "an Azure subscription",
+    "cosign": "cosign",
     "docker": "Docker",
     "func": "Azure Functions Core Tools",
     "helm": "Kubernetes",
