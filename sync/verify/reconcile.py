@@ -312,7 +312,8 @@ class _Run:
             await repair_object(ref, self._s)
             self.repaired += len(drifts)
             return []
-        record = await self._s.projections.find(subject)
+        # A listed resource has an address for a name, which is no key of a table: storage answers it with an error.
+        record = await self._s.projections.find(subject) if "/" not in subject else None
         if record is None:
             return drifts
         study = record.study
