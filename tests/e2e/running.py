@@ -25,7 +25,7 @@ from azure.storage.queue import QueueClient
 
 from sync.model import ObjectRef
 from tests import emitted, waiting
-from tests.waiting import PATIENCE, deadline
+from tests.waiting import PATIENCE, deadline, longer
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +107,7 @@ class World:
 
     def settle(self, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until the status has been idle for `HOLD` seconds without a break; return it."""
-        end = deadline(seconds)
+        end, pause = deadline(seconds), LOOK
         idle_since, said = None, {}
         while idle_since is None or time.monotonic() - idle_since < HOLD:
             try:
@@ -116,7 +116,8 @@ class World:
                 said = {"idle": False, "problem": type(problem).__name__}
             idle_since = (idle_since or time.monotonic()) if said["idle"] else None
             assert time.monotonic() < end, f"not idle after {PATIENCE * seconds:.0f} s: {said}"
-            time.sleep(LOOK)
+            pause = LOOK if said["idle"] else longer(pause, LOOK)  # a status costs the world a dozen requests
+            time.sleep(pause)
         return said
 
     def kill_host(self) -> None:
