@@ -20,7 +20,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import burst_calls, comparison, goals, header_speed, history, large_study, model, pages, regressions, scale
+from bench import (
+    burst_calls,
+    comparison,
+    goals,
+    header_speed,
+    history,
+    large_study,
+    latency,
+    model,
+    pages,
+    regressions,
+    scale,
+)
 from bench.worlds import BenchError
 from local.processes import StartError
 
@@ -35,6 +47,7 @@ class Name(enum.StrEnum):
     MEMORY = "memory"
     LARGE = "large"
     PAGES = "pages"
+    LATENCY = "latency"
 
 
 SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
@@ -45,6 +58,7 @@ SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.MEMORY: lambda quick, _: scale.measure_memory(quick=quick),
     Name.LARGE: lambda quick, _: large_study.measure(quick=quick),
     Name.PAGES: lambda quick, _: pages.measure(quick=quick),
+    Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
 }
 
 

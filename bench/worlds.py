@@ -35,7 +35,8 @@ from local.world import WRAP_SETTING
 from sync.config import Settings
 
 AT_ONCE = 16
-QUIET_PERIOD = float(Settings.model_fields["quiet_period"].default)
+QUIET_PERIOD = float(Settings.model_fields["shortest_quiet_period_seconds"].default)
+"""Seconds that a burst waits at least, for its objects arrive quickly."""
 
 _POLL_SECONDS = 0.1
 _LOG = CACHE / "bench.log"
@@ -165,9 +166,14 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
             yield BenchWorld(said["storage"], said["container"], said["api"], said["pids"]["host"], fhir, journal)
 
 
-def send(world: BenchWorld, study: Study) -> Burst:
+def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
     """
     Upload a study and wait until it is in FHIR and the world is idle again.
+
+    Parameters
+    ----------
+    seconds
+        Time over which the uploads are spread evenly; 0: as fast as they go.
 
     Raises
     ------
@@ -176,7 +182,7 @@ def send(world: BenchWorld, study: Study) -> Burst:
     """
     fhir_before = world.fhir.journal.length()
     storage_before = world.traffic.length() if world.traffic else 0
-    first, last = asyncio.run(_upload(world, study))
+    first, last = asyncio.run(_upload(world, study, seconds))
     in_fhir = _wait_for(world.fhir, study, fhir_before)
     _wait_until_idle(world)
     return Burst(
@@ -189,14 +195,16 @@ def send(world: BenchWorld, study: Study) -> Burst:
     )
 
 
-async def _upload(world: BenchWorld, study: Study) -> tuple[float, float]:
+async def _upload(world: BenchWorld, study: Study, seconds: float) -> tuple[float, float]:
     """Upload all files; return when the first began and the last was done."""
-    files = study.files()
+    files = enumerate(study.files())
+    step = seconds / len(study.instances)
     async with BlobServiceClient.from_connection_string(world.storage) as service:
         container = service.get_container_client(world.container)
 
         async def upload_some() -> None:
-            for name, content in files:
+            for number, (name, content) in files:
+                await asyncio.sleep(max(first + number * step - time.monotonic(), 0.0))
                 await container.upload_blob(name, content)
 
         first = time.monotonic()

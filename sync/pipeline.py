@@ -33,7 +33,7 @@ from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
 from sync.protocol.dead_letters import dead_letter_study, record_rejection
-from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_until_due
+from sync.protocol.dirty_studies import clear_mark, mark_dirty, read_dirty_study, seconds_to_wait
 from sync.protocol.optimistic import MAX_ROUNDS, unless_conflict
 from sync.protocol.removals import ensure_removable
 from sync.telemetry.instruments import LATENCY
@@ -90,7 +90,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             # Marked after its rows: a projection that read the ledger too early cannot clear the fresh mark.
             etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))
             await _write_rows(claim, inspection, s)
-            await mark_dirty(studies_of(claim), s)
+            await mark_dirty(studies_of(claim), s, arrived=change.happened)
             await record_rejection(inspection, claim, before, s, clear=thorough or claim.has_dead_letter)
             settled = replace(claim, settled=True, has_dead_letter=inspection.problem is not None)
             # Settled last, under the claim's ETag: after a crash or a later claim the object is read again.
@@ -171,14 +171,15 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
     for round_number in range(MAX_ROUNDS):
         # The mark first: a row that arrives later changes its ETag, and `clear_mark` keeps the study dirty.
         dirty, is_dirty = await read_dirty_study(study, s)
+        recorded = await s.projections.read(study)
         # A new message trusts the cached projection; requeue only if this attempt has no reason to bypass it.
-        wait = seconds_until_due(dirty.value, s) if is_dirty and not redelivered and round_number == 0 else 0.0
+        may_wait = is_dirty and not redelivered and round_number == 0
+        wait = await seconds_to_wait(dirty.value, s, in_fhir=recorded is not None) if may_wait else 0.0
         if wait > 0:
             await s.study_queue.enqueue(study, wait)
             return Projected.NOT_DUE
         trust = trust and dirty.value.attempts == 0 and not dirty.value.bypass_cache
         try:
-            recorded = await s.projections.read(study)
             trust = trust and (recorded is None or recorded.value.finished)
             held = await read_fhir_state(study, recorded, s, trust=trust)
             # FHIR and its record before the ledger: rows read last can only be newer than what they are compared with.

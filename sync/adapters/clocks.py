@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from sync.ports import Clock
@@ -14,6 +15,10 @@ class SystemClock(Clock):
         """Aware, UTC."""
         return datetime.now(UTC)
 
+    async def sleep(self, seconds: float) -> None:
+        """Let other tasks run for that time."""
+        await asyncio.sleep(seconds)
+
 
 class ManualClock(Clock):
     """Stands still until it is turned."""
@@ -24,6 +29,10 @@ class ManualClock(Clock):
     def now(self) -> datetime:
         """Aware, UTC."""
         return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Turn the clock forward: to who sleeps nothing else has passed."""
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Turn the clock forward."""

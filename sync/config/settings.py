@@ -67,7 +67,13 @@ class Settings(MappingSettings):
     """Comma-separated list of the containers that hold DICOM files; all others are ignored."""
 
     quiet_period: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """Seconds without a change before a study is projected."""
+    """Seconds without a change before a study is projected, at most; see the next setting."""
+
+    shortest_quiet_period_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    """Seconds without a change before the first projection of a study whose objects arrive quickly, one after another
+    in a fifth of that time. Between this and the quiet period, five times the longest gap between its objects. A study
+    that is in FHIR, or of which one object came, waits the quiet period. At or above the quiet period: all wait that.
+    """
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """Seconds after the first change at which a study is projected even if it is still changing; at least the quiet

@@ -32,7 +32,7 @@ from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
 from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
-from sync.protocol.dirty_studies import due_at
+from sync.protocol.dirty_studies import due_at, sleep_until_due
 from sync.protocol.optimistic import unless_conflict
 from sync.protocol.outbox import publish_pending, sweep_outbox
 from sync.telemetry.defects import only_sync_errors
@@ -180,6 +180,9 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
         if await projection_pause(s) is not None:
             await release_while_paused(message.study, s, attempt=attempt)
         else:
+            if attempt == 1:
+                with suppress(SyncError):  # the attempt meets the same outage, and postpones the study
+                    await sleep_until_due(message.study, s)
             await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links)
 
 

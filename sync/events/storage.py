@@ -18,6 +18,7 @@ from sync.errors import BadEvent, ForeignSource
 from sync.events.addresses import Sources, check_account, subject_object, url_object
 from sync.events.fields import fields_of, kind_of, text_of
 from sync.model import Action, Change, ObjectRef
+from sync.model.timestamps import aware_time
 
 _EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _TYPE_PREFIX = "microsoft.storage."
@@ -86,7 +87,8 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
 def _change(ref: ObjectRef, action: Action, event: Mapping[str, Any], etag: str | None = None) -> Change:
     event_id = event.get("id")
     safe = isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)
-    return Change(object=ref, action=action, etag=etag, event_id=str(event_id) if safe else "")
+    happened = aware_time(event.get("eventtime") or event.get("time"))
+    return Change(object=ref, action=action, happened=happened, etag=etag, event_id=str(event_id) if safe else "")
 
 
 def _renamed(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sync.model.identity import ObjectRef
@@ -33,12 +33,15 @@ class Change:
     ``likely_new`` says that the object was probably never seen before, so that it is claimed without a read; if it was,
     the claim conflicts and its row is read. Where it is wrong, it costs a request or two, never the result.
 
+    ``happened`` is when, as the event says: it serves to guess how quickly objects arrive, and decides nothing else.
+
     ``object`` is the folder, without a slash at its end, where a folder was removed; ``moved_to`` is where its objects
     are now, if they were moved.
     """
 
     object: ObjectRef
     action: Action
+    happened: datetime | None = field(default=None, compare=False)
     etag: str | None = None
     event_id: str = ""
     sequence: int | None = None

@@ -25,6 +25,8 @@ class DirtyStudy:
     """Code of the last of them; it tells of now only while ``failing_since`` is set."""
     bypass_cache: bool = False
     """Whether FHIR must be read for the next attempt: the cached projection is bypassed."""
+    longest_gap: float | None = None
+    """Seconds; longest gap between the last objects that a process saw of the study, None if none saw two of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from sync.ports.operations import (
 from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue, UndeliveredEvents
 from sync.ports.services import (
     Announce,
+    Arrivals,
     Audited,
     Caches,
     Clock,
@@ -61,6 +62,7 @@ from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger,
 __all__ = [
     "AlertChannel",
     "Announce",
+    "Arrivals",
     "AuditTrail",
     "Audited",
     "BlobFeed",

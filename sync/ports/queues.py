@@ -45,6 +45,10 @@ class ObjectQueue(Protocol):
         """
         ...
 
+    async def is_empty(self) -> bool:
+        """Return whether no message is there, leased and delayed ones included."""
+        ...
+
 
 class UndeliveredEvents(Protocol):
     """Event Grid's dead-letter container: blobs with events that it could not deliver."""

@@ -9,10 +9,12 @@ them; a function declares the smallest that serves it. ADR 0031 tells why these 
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -34,12 +36,19 @@ from sync.ports.sources import ChangeFeed, InstanceSource, ObjectSource, Orthanc
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
 from sync.telemetry.telemetry import Telemetry
 
+_REMEMBERED, _RECENT = 2_000, 32
+"""Studies whose arrivals a process keeps, and of how many objects of each."""
+
 
 class Clock(Protocol):
     """The time; tests turn it by hand."""
 
     def now(self) -> datetime:
         """Aware, UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that time."""
         ...
 
 
@@ -93,6 +102,27 @@ class DeletionsInHand:
 
 
 @dataclass(kw_only=True)
+class Arrivals:
+    """When the last objects of each study arrived, of those that this process marked: seconds, in order of time."""
+
+    _seen: dict[str, list[float]] = field(default_factory=dict)
+
+    def longest_gap(self, key: str, arrived: datetime) -> float | None:
+        """
+        Note an object of a study; return the longest gap between the last ones, in seconds, None for the first.
+
+        Objects are marked in no order: one that is marked later, and arrived between two others, makes their gap
+        shorter. Forgetting has a study wait longer, so all may be forgotten at will.
+        """
+        if len(self._seen) >= _REMEMBERED and key not in self._seen:
+            self._seen.clear()
+        last = self._seen.setdefault(key, [])
+        insort(last, arrived.timestamp())
+        del last[:-_RECENT]
+        return max((later - earlier for earlier, later in pairwise(last)), default=None)
+
+
+@dataclass(kw_only=True)
 class Caches:
     """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
 
@@ -104,6 +134,8 @@ class Caches:
     """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
     novelty: Novelty = field(default_factory=Novelty)
     """Whether objects that are likely to be new have been so."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    """How quickly the objects of each study arrive."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
@@ -201,12 +233,13 @@ class Ingest(Removing, MarkDirty, Inspect, Jobs):
 class Project(Removing, MarkDirty, Compare, Jobs):
     """From ledger rows to FHIR: `sync.pipeline.project_study`."""
 
+    object_queue: ObjectQueue
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deliver(Ingest, Project, Jobs):
     """One message of a queue to the end, failures included: `sync.delivery`."""
 
-    object_queue: ObjectQueue
     history: StudyHistory
 
 

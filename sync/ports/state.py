@@ -107,7 +107,9 @@ class DirtyStudies(Protocol):
         """Return the row, or None."""
         ...
 
-    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+    async def mark(
+        self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
+    ) -> bool:
         """
         Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
 
@@ -115,6 +117,8 @@ class DirtyStudies(Protocol):
         ----------
         bypass_cache
             Compare with FHIR itself next time; a mark without it never takes it away.
+        longest_gap
+            Of `DirtyStudy`; a mark without it never takes it away, the latest that has one counts.
 
         Returns
         -------

@@ -14,19 +14,29 @@ from datetime import datetime, timedelta
 
 from sync.errors import Contention, StoreConflict
 from sync.model import DirtyStudy, Stored, StudyRef
-from sync.ports import Core, MarkDirty
+from sync.ports import Core, MarkDirty, Project
+from sync.protocol.arrivals import may_come_early, quiet_period, shortest_quiet_period
 from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 
+SLEEPS = 3
+"""Times that a delivery waits for its study to be due before it sends another message."""
 
-async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty) -> None:
+
+async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: datetime | None = None) -> None:
     """
     Mark studies as outstanding. Idempotent.
 
     After their rows, never before: a projector that takes the mark must find the row.
+
+    Parameters
+    ----------
+    arrived
+        When the object arrived, for a guess whether more will.
     """
     for study in sorted(studies):
-        if await s.dirty.mark(study, s.clock.now()):
-            await s.study_queue.enqueue(study, s.settings.quiet_period)
+        now = s.clock.now()
+        if await s.dirty.mark(study, now, longest_gap=s.caches.arrivals.longest_gap(study.key, arrived or now)):
+            await s.study_queue.enqueue(study, shortest_quiet_period(s))
 
 
 async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
@@ -91,14 +101,44 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-def due_at(dirty: DirtyStudy, s: Core) -> datetime:
-    """When a study is to be projected: after the quiet period, at the latest max_wait after its first mark."""
-    quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period)
+def due_at(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> datetime:
+    """
+    When a study is to be projected: after its quiet period, at the latest max_wait after its first mark.
+
+    One that is in FHIR waits the whole quiet period: a gap that was taken for the end costs one write more, once.
+    """
+    quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period if in_fhir else quiet_period(dirty, s))
     latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)
     due = min(quiet, latest)
     return max(due, dirty.not_before) if dirty.not_before else due
 
 
-def seconds_until_due(dirty: DirtyStudy, s: Core) -> float:
+def seconds_until_due(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> float:
     """Seconds from now until `due_at`; not positive when it is time."""
-    return (due_at(dirty, s) - s.clock.now()).total_seconds()
+    return (due_at(dirty, s, in_fhir=in_fhir) - s.clock.now()).total_seconds()
+
+
+async def seconds_to_wait(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> float:
+    """
+    Return the seconds after which a study is to be tried, not positive when it is time.
+
+    One that would come early has not ended while any object waits to be ingested, or is being ingested.
+    """
+    wait, longest = seconds_until_due(dirty, s, in_fhir=in_fhir), seconds_until_due(dirty, s, in_fhir=True)
+    if wait <= 0 < longest and not await s.object_queue.is_empty():
+        return min(shortest_quiet_period(s), longest)
+    return wait
+
+
+async def sleep_until_due(study: StudyRef, s: MarkDirty) -> None:
+    """
+    Wait here for a study that is due within the shortest quiet period: queues count in whole seconds.
+
+    A few times, for it may have been marked again meanwhile. Nothing depends on it but the time.
+    """
+    for _ in range(SLEEPS if may_come_early(s) else 0):
+        marked = await s.dirty.read(study)
+        wait = seconds_until_due(marked.value, s) if marked else 0.0
+        if not 0 < wait <= shortest_quiet_period(s):
+            return
+        await s.clock.sleep(wait)

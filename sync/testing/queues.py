@@ -49,6 +49,10 @@ class MemoryObjectQueue(ObjectQueue):
             raise MessageTooLarge(f"more than {_LONGEST_MESSAGE} bytes")
         self.messages.append(QueuedText(text, self._clock.now() + timedelta(seconds=delay)))
 
+    async def is_empty(self) -> bool:
+        """Return whether there is no message."""
+        return not self.messages
+
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
         return _oldest("objects", self.messages, self._clock.now(), among)

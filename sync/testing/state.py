@@ -114,11 +114,16 @@ class MemoryDirtyStudies(DirtyStudies):
         """Return the row, or None."""
         return self.table.get(study.key)
 
-    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+    async def mark(
+        self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
+    ) -> bool:
         """Insert the row, or set ``last_marked`` on it, keeping the rest; True when the row is new."""
         stored = self.table.get(study.key)
         before = stored.value if stored else DirtyStudy(study=study, first_marked=now, last_marked=now)
-        self.table.upsert(study.key, replace(before, last_marked=now, bypass_cache=before.bypass_cache or bypass_cache))
+        marked = replace(before, last_marked=now, bypass_cache=before.bypass_cache or bypass_cache)
+        if longest_gap is not None:
+            marked = replace(marked, longest_gap=longest_gap)
+        self.table.upsert(study.key, marked)
         return stored is None
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:

@@ -80,9 +80,11 @@ class LeftForTheApp(DirtyStudies):
         """Return the row, or None."""
         return await self._inner.read(study)
 
-    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+    async def mark(
+        self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
+    ) -> bool:
         """Mark the study."""
-        return await self._inner.mark(study, now, bypass_cache=bypass_cache)
+        return await self._inner.mark(study, now, bypass_cache=bypass_cache, longest_gap=longest_gap)
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
         """Have the next attempt trust no record; the times and counts of the given row are the command's own."""

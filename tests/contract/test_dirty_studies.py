@@ -73,6 +73,18 @@ async def test_one_mark_that_bypasses_the_cache_among_many_at_once_is_never_swal
     assert (await storage.dirty.read(study)).value.bypass_cache
 
 
+async def test_a_mark_without_a_gap_keeps_it_and_the_last_one_with_a_gap_counts(storage):
+    study = fresh_study()
+    for gap, kept in ((None, None), (2.5, 2.5), (None, 2.5), (0.0, 0.0)):
+        await storage.dirty.mark(study, NOW, longest_gap=gap)
+        assert (await storage.dirty.read(study)).value.longest_gap == kept
+    fresh = fresh_study()
+    await asyncio.gather(*(storage.dirty.mark(fresh, NOW, longest_gap=gap) for gap in (None, 3.0, 1.0)))
+    assert (await storage.dirty.read(fresh)).value.longest_gap == 1.0
+    await storage.dirty.postpone((await storage.dirty.read(fresh)).value, (await storage.dirty.read(fresh)).etag)
+    assert (await storage.dirty.read(fresh)).value.longest_gap == 1.0
+
+
 async def test_bypassing_the_cache_ends_with_the_row_and_by_postponing_without_it(storage):
     study = fresh_study()
     await storage.dirty.mark(study, NOW, bypass_cache=True)

@@ -93,4 +93,6 @@ async def test_messages_of_objects_that_are_leased_or_delayed_count_and_do_not_w
         await storage.object_queue.send("{}", 300)
         assert (await storage.queues.depths())["objects"] == 2
         assert "objects" not in await storage.queues.oldest(["objects"])
+        assert not await storage.object_queue.is_empty()
         queue.clear_messages()
+        assert await storage.object_queue.is_empty()

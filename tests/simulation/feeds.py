@@ -109,6 +109,9 @@ class Behind(Clock):
     def now(self) -> datetime:
         return self.clock.now() - timedelta(seconds=self.seconds)
 
+    async def sleep(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
 
 @dataclass
 class FeedWorld:

@@ -30,6 +30,7 @@ CHAIN = (
     "sync.projection.patient",
     "sync.protocol.claims",
     "sync.protocol.dead_letters",
+    "sync.protocol.arrivals",
     "sync.protocol.dirty_studies",
     "sync.projection.held",
     "sync.projection.imaging_study",
@@ -168,14 +169,16 @@ MUTANTS = [
     Mutant(
         "former studies are marked too",
         "sync.pipeline",
-        "await mark_dirty(studies_of(claim), s)",
+        "await mark_dirty(studies_of(claim), s, arrived=change.happened)",
         "await mark_dirty({claim.study} - {None}, s)",
     ),
     Mutant(
         "rows before marks",
         "sync.pipeline",
-        "            await _write_rows(claim, inspection, s)\n            await mark_dirty(studies_of(claim), s)\n",
-        "            await mark_dirty(studies_of(claim), s)\n            await _write_rows(claim, inspection, s)\n",
+        "            await _write_rows(claim, inspection, s)\n"
+        "            await mark_dirty(studies_of(claim), s, arrived=change.happened)\n",
+        "            await mark_dirty(studies_of(claim), s, arrived=change.happened)\n"
+        "            await _write_rows(claim, inspection, s)\n",
     ),
     Mutant(
         "settling is conditional",

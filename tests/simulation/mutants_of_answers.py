@@ -16,8 +16,8 @@ MUTANTS = [
     Mutant(
         "only a first round hands over to a message that trusts the record",
         "sync.pipeline",
-        " and not redelivered and round_number == 0 else 0.0\n",
-        " and not redelivered else 0.0\n",
+        " and not redelivered and round_number == 0\n",
+        " and not redelivered\n",
         lost_answers.marked_anew_in_the_quiet_period,
     ),
     Mutant(

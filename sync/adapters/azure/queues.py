@@ -96,6 +96,10 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         """Return about how many messages ``studies`` holds, invisible ones included."""
         return await self._length(self._studies)
 
+    async def is_empty(self) -> bool:
+        """Return whether ``objects`` holds no message; the service counts too many at worst, never too few."""
+        return await self._length(self._queues[names.OBJECTS_QUEUE]) == 0
+
     async def has_visible(self) -> bool:
         """Return whether a message of queue ``studies`` waits for a worker now."""
         return await self._first_sent(self._queues[names.STUDIES_QUEUE]) is not None

@@ -56,6 +56,10 @@ class LoopClock(Clock):
         """Aware, UTC."""
         return START + timedelta(seconds=asyncio.get_running_loop().time())
 
+    async def sleep(self, seconds: float) -> None:
+        """Let the loop leap."""
+        await asyncio.sleep(seconds)
+
 
 def run(work: Coroutine[Any, Any, T], *, seed: int = 0) -> T:
     """Run a coroutine to its end in leaps; jitter of ours and of libraries is that of the seed."""

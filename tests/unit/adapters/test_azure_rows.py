@@ -69,6 +69,7 @@ DIRTY = st.builds(
     attempts=NUMBERS,
     not_before=st.none() | MOMENTS,
     bypass_cache=st.booleans(),
+    longest_gap=st.none() | st.floats(0, 1e9),
 )
 PROJECTIONS = st.builds(
     Projection,
@@ -148,7 +149,7 @@ def test_a_row_is_one_that_the_service_takes(values, to_row, from_row, data):
         assert key.isprintable()
         assert not set(key) & FORBIDDEN
     assert len(entity) <= 252
-    assert all(isinstance(value, str | int | bool | bytes) for value in entity.values())
+    assert all(isinstance(value, str | int | float | bool | bytes) for value in entity.values())
     assert rows.entity_bytes(entity) >= service_bytes(entity)
 
 

@@ -44,6 +44,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "failing_since": time_text(dirty.failing_since),
         "failure": dirty.failure or None,
         "bypass_cache": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
+        "longest_gap": dirty.longest_gap,
     }
     return without_none(row)
 
@@ -59,6 +60,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         failing_since=timestamp_from(row.get("failing_since")),
         failure=row.get("failure", ""),
         bypass_cache=row.get("bypass_cache", False),
+        longest_gap=row.get("longest_gap"),
     )
 
 
@@ -77,15 +79,21 @@ class TableDirtyStudies(DirtyStudies):
         self._seen_dirty: set[str] = set()
         self._bypassing: set[str] = set()
         """Studies whose next write has to say so."""
+        self._gaps: dict[str, float] = {}
+        """Longest gap of the last who marked, for the next write."""
 
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
         """Return the row, or None."""
         return await self._table.read(dirty_shard(study), study.key, dirty_from)
 
-    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+    async def mark(
+        self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
+    ) -> bool:
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
         if bypass_cache:
             self._bypassing.add(study.key)
+        if longest_gap is not None:
+            self._gaps[study.key] = longest_gap
         shared = self._next.get(study.key)
         if shared is not None:
             await asyncio.shield(shared)
@@ -103,15 +111,22 @@ class TableDirtyStudies(DirtyStudies):
                 del self._next[study.key]
                 bypass_cache = study.key in self._bypassing
                 self._bypassing.discard(study.key)
+                dirty = DirtyStudy(
+                    study=study,
+                    first_marked=now,
+                    last_marked=now,
+                    bypass_cache=bypass_cache,
+                    longest_gap=self._gaps.pop(study.key, None),
+                )
                 with state_errors():
-                    return await self._mark(study, now, bypass_cache=bypass_cache)
+                    return await self._mark(dirty)
         finally:
             if self._next.get(study.key) is asyncio.current_task():
                 del self._next[study.key]
 
-    async def _mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool) -> bool:
-        fresh = dirty_row(DirtyStudy(study=study, first_marked=now, last_marked=now, bypass_cache=bypass_cache))
-        touched = {"PartitionKey", "RowKey", "last_marked", "bypass_cache"}
+    async def _mark(self, dirty: DirtyStudy) -> bool:
+        study, fresh = dirty.study, dirty_row(dirty)
+        touched = {"PartitionKey", "RowKey", "last_marked", "bypass_cache", "longest_gap"}
         touch = {name: value for name, value in fresh.items() if name in touched}
         while True:
             if study.key not in self._seen_dirty:
