@@ -52,6 +52,10 @@ class Locators(Protocol):
         """
         ...
 
+    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+        """Return the rows of a partition, in few requests and no order; None where there are more than ``most``."""
+        ...
+
     def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """
         Iterate over the rows of objects in ``folder`` and all folders below it, in no order.

@@ -50,6 +50,11 @@ class MemoryLocators(Locators):
         rows = [row for row in self.table.values() if row.object.key.partition == partition]
         return {row.object.key.row: row.etag if row.settled else None for row in rows} if len(rows) <= most else None
 
+    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+        """Return the rows of a partition."""
+        rows = [row for row in self.table.values() if row.object.key.partition == partition]
+        return rows if len(rows) <= most else None
+
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """Iterate over the rows of objects below a folder."""
         for locator in list(self.table.values()):

@@ -18,6 +18,7 @@ from typing import Protocol
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
+from sync.verify.batches import right_of_listing
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Judge, identity
 from sync.verify.orphans import LISTED, check_orphan, study_of
@@ -142,7 +143,9 @@ class Round:
         objects, token = 0, None
         while True:
             page = await self._source.page(container, token=token, size=PAGE)
-            for listed, drifts in zip(page.objects, await self._checker.twice(page.objects, inspection), strict=True):
+            right = await right_of_listing(page.objects, self._s)
+            doubtful = [listed for listed in page.objects if listed.object.key not in right]
+            for listed, drifts in zip(doubtful, await self._checker.twice(doubtful, inspection), strict=True):
                 if drifts:
                     await self._of_source(listed, drifts)
             objects += len(page.objects)
@@ -186,7 +189,7 @@ class Round:
 
     async def _studies(self, studies: Sequence[StudyRef]) -> None:
         async def inspection(study: StudyRef) -> Found:
-            return await check_study(study, self._s, objects=self._plan.objects)
+            return await check_study(study, self._s, objects=self._plan.objects, listing=self._source)
 
         results = await self._checker.twice(studies, inspection)
         self.outcome.studies += len(studies)

@@ -17,13 +17,19 @@ from sync.dicom.listing import held_objects
 from sync.errors import ForeignSource, NothingStored, PermanentError, SourceGone, StoreConflict, StudyUnlisted
 from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Projected, Stored, StudyRef
 from sync.pipeline import ingest, project_study
-from sync.ports import Ingest, InstanceSource, Project
+from sync.ports import Ingest, InstanceSource, ObjectListing, Project
 from sync.protocol.dead_letters import dead_letter_object
+from sync.verify.batches import right_of_study
 
 
-async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
+async def check_objects(study: StudyRef, s: Ingest, listing: ObjectListing | None = None) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
+
+    Parameters
+    ----------
+    listing
+        Of the source, by which most objects of a folder are compared at once; without it each is asked for.
 
     Returns
     -------
@@ -32,17 +38,21 @@ async def check_objects(study: StudyRef, s: Ingest) -> Sequence[Drift] | None:
     """
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
-    for row in await s.ledger.read(study):
-        stored = await s.locators.find(row.object_key)
+    keys = [row.object_key for row in await s.ledger.read(study)]
+    right = await right_of_study(study, keys, s, listing) if listing is not None else frozenset[ObjectKey]()
+    for key in keys:
+        if key in right:
+            continue
+        stored = await s.locators.find(key)
         if stored is None:
-            kinds[row.object_key] = DriftKind.OBJECT_GONE
+            kinds[key] = DriftKind.OBJECT_GONE
         elif not stored.value.settled:
             if not stored.value.has_dead_letter:
                 return None
         elif stored.value.object.account in s.instances:
-            listed[row.object_key] = stored.value
+            listed[key] = stored.value
         else:
-            kinds[row.object_key] = await _kind(stored, study, s)
+            kinds[key] = await _kind(stored, study, s)
     for source in s.instances.values():
         of_service = await _of_service(source, study, listed, s)
         if of_service is None:

@@ -16,7 +16,7 @@ from sync.errors import Conflict, PermanentError
 from sync.mapping.ownership import differs
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
 from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
-from sync.ports import Compare, Deliver, Project
+from sync.ports import Compare, Deliver, ObjectListing, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.verify.objects import check_objects
 
@@ -24,7 +24,9 @@ _ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")
 _PATIENT = re.compile(r"pt-([0-9a-f]{40})")
 
 
-async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> Sequence[Drift] | None:
+async def check_study(
+    study: StudyRef, s: Deliver, *, objects: bool = True, listing: ObjectListing | None = None
+) -> Sequence[Drift] | None:
     """
     Inspect one study once. Writes nothing.
 
@@ -32,6 +34,8 @@ async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> S
     ----------
     objects
         Whether to ask the source for each of its objects too.
+    listing
+        See `check_objects`.
 
     Returns
     -------
@@ -50,7 +54,7 @@ async def check_study(study: StudyRef, s: Deliver, *, objects: bool = True) -> S
     if drifts is None:
         return None
     if objects:
-        of_objects = await check_objects(study, s)
+        of_objects = await check_objects(study, s, listing)
         if of_objects is None:
             return None
         drifts = [*drifts, *of_objects]

@@ -192,9 +192,11 @@ async def test_the_etags_of_a_folder_are_read_by_its_partitions(storage):
     rows.append(locator(f"{folder}/gone", settled=True))
     await asyncio.gather(*(storage.locators.insert(row) for row in rows))
     partitions = {row.object.key.partition for row in rows}
-    found = {}
+    found, whole = {}, []
     for partition in partitions:
         found |= await storage.locators.etags(partition, 100)
+        whole += await storage.locators.rows(partition, 100)
+    assert {row.object.key: row for row in whole} == {row.object.key: row for row in rows}
     assert found == {row.object.key.row: row.etag if row.settled else None for row in rows}
 
 
@@ -206,3 +208,5 @@ async def test_a_partition_with_more_rows_than_asked_for_tells_nothing(storage):
     held = sum(row.object.key.partition == partition for row in rows)
     assert len(await storage.locators.etags(partition, held)) == held
     assert await storage.locators.etags(partition, held - 1) is None
+    assert len(await storage.locators.rows(partition, held)) == held
+    assert await storage.locators.rows(partition, held - 1) is None

@@ -280,6 +280,7 @@ CALLS_OF_TABLES = {
     "locators.read": (lambda s: s.locators.read(BLOB), Stored | None),
     "locators.find": (lambda s: s.locators.find(BLOB.key), Stored | None),
     "locators.etags": (lambda s: s.locators.etags("p", 10), dict | None),
+    "locators.rows": (lambda s: s.locators.rows("p", 10), list | None),
     "locators.below": (lambda s: listed(s.locators.below("memory", "dicom", "a")), list),
     "locators.insert": (lambda s: s.locators.insert(LOCATOR), str),
     "locators.replace": (lambda s: s.locators.replace(LOCATOR, "e"), str),

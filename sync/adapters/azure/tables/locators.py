@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -82,6 +82,11 @@ class TableLocators(Locators):
         return (
             {row["RowKey"]: row.get("etag") if row["settled"] else None for row in rows} if len(rows) <= most else None
         )
+
+    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+        """Return the rows of a partition; a thousand a request."""
+        rows = await self._table.first(most + 1, "PartitionKey eq @partition", partition=partition)
+        return [locator_from(row) for row in rows] if len(rows) <= most else None
 
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """Iterate over the rows of objects below a folder; the service filters, by the characters of the names."""

@@ -1,0 +1,106 @@
+"""Verify finds what is right by the folder, and asks for the rest object by object."""
+
+import pytest
+
+from sync.errors import SourceUnavailable, StoreUnavailable
+from sync.model import DriftKind, StudyRef
+from sync.verify import batches
+from sync.verify.source import GRACE
+from tests.deliveries import raising
+from tests.unit.verify.test_full_scan import verify
+from tests.worlds import MemoryWorld, count, dicom
+
+STUDIES, OBJECTS = 3, 20
+
+
+@pytest.fixture
+async def w():
+    world = MemoryWorld()
+    for number in range(STUDIES * OBJECTS):
+        uid = f"2.25.{number % STUDIES + 1}"
+        await world.ingest(world.put(f"{number % STUDIES}/{number}", dicom(study=uid, sop=f"2.25.{1000 + number}")))
+    await world.settle()
+    world.clock.advance(GRACE + 1)
+    return world
+
+
+async def calls_of(w):
+    """Requests by object, and by folder."""
+    alone = [count(w.store.locators, "read"), count(w.store.locators, "find"), count(w.store.objects, "etag")]
+    folders = [count(w.store.locators, "rows"), count(w.store.locators, "etags"), count(w.store.objects, "page")]
+    outcome, _ = await verify(w)
+    return outcome, sum(map(len, alone)), sum(map(len, folders))
+
+
+async def test_objects_that_are_right_cost_requests_by_the_folder(w):
+    outcome, alone, folders = await calls_of(w)
+    assert outcome.studies == STUDIES
+    assert not outcome.found
+    assert alone == 0
+    assert folders <= 5 * STUDIES + 1
+
+
+async def test_only_what_may_have_changed_is_asked_for_by_itself(w):
+    w.store.objects.delete(w.ref("0/0"))
+    w.store.objects.put(w.ref("1/1"), dicom(study="2.25.2", sop="2.25.9999"))
+    outcome, alone, _ = await calls_of(w)
+    assert {kind: found for kind, found in outcome.found.items() if found} == {
+        DriftKind.OBJECT_GONE: 1,
+        DriftKind.OBJECT_CHANGED: 1,
+    }
+    assert alone <= 16
+
+
+async def test_an_object_that_belongs_to_another_study_now_is_no_part_of_this_one(w):
+    keys = [w.ref(f"0/{number}").key for number in range(0, STUDIES * OBJECTS, STUDIES)]
+    study = StudyRef(study_instance_uid="2.25.1")
+    assert await batches.right_of_study(study, keys, w.services, w.store.objects) == set(keys)
+    other = StudyRef(study_instance_uid="2.25.2")
+    assert await batches.right_of_study(other, keys, w.services, w.store.objects) == set()
+
+
+@pytest.mark.parametrize(
+    ("port", "name", "failure"),
+    [
+        ("locators", "rows", StoreUnavailable()),
+        ("locators", "etags", StoreUnavailable()),
+    ],
+)
+async def test_what_does_not_answer_by_the_folder_is_asked_by_itself(w, port, name, failure):
+    setattr(getattr(w.store, port), name, raising(failure))
+    outcome, _ = await verify(w)
+    assert outcome.studies == STUDIES
+    assert not outcome.found
+
+
+async def test_a_listing_that_fails_for_one_folder_leaves_its_objects_to_be_asked_for(w):
+    page = w.store.objects.page
+
+    async def refused(container, *, prefix="", token=None, size=1000):
+        if prefix:
+            raise SourceUnavailable
+        return await page(container, token=token, size=size)
+
+    w.store.objects.page = refused
+    outcome, alone, _ = await calls_of(w)
+    assert not outcome.found
+    assert alone == 2 * STUDIES * OBJECTS
+
+
+async def test_a_large_folder_is_listed_in_part(w, monkeypatch):
+    monkeypatch.setattr(batches, "ONE_REQUEST", 2)
+    monkeypatch.setattr(batches, "ROWS_AN_OBJECT", 0)
+    w.store.locators.rows = _all_rows(w)
+    outcome, alone, folders = await calls_of(w)
+    assert not outcome.found
+    assert 0 < alone < 2 * STUDIES * OBJECTS
+    assert folders <= 5 * STUDIES + 1
+
+
+def _all_rows(w):
+    rows = w.store.locators.rows
+
+    async def without_a_bound(partition, most):
+        return await rows(partition, 10_000)
+
+    return without_a_bound
