@@ -38,6 +38,7 @@ ASIDE = frozenset(
         "_read_row",
         "_is_known",
         "s.projections.read",
+        "seconds_to_wait",
         "s.study_queue.enqueue",
         "unless_conflict",
         "s.dirty.delete",
