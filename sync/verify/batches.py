@@ -1,7 +1,7 @@
 """
 Objects that are right, found by their folders: a thousand rows or names a request, where each by itself costs two.
 
-Only what is right is told here. An object that is not among them, for whatever reason, is looked at by itself: its row
+Only what is right is told here. An object that is not among them, for whatever reason, is checked by itself: its row
 is read, and the source is asked for it.
 """
 
