@@ -123,7 +123,7 @@ MUTANTS = [
     Removed(
         "what is poison has a letter",
         "sync.delivery.handlers",
-        '                await dead_letter_object(change, _poison("poison.object"), s)\n',
+        "                await dead_letter_object(change, _poison(code), s)\n",
         "",
     ),
 ]
