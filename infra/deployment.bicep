@@ -194,6 +194,7 @@ module functions 'app/functions.bicep' = {
     insightsConnection: monitoring.outputs.insightsConnection
     instanceMemory: running.instanceMemory
     maximumInstances: running.maximumInstances
+    alwaysReady: running.alwaysReady
     zoneRedundant: running.zoneRedundant
     subnetId: network.outputs.functionSubnetId
     isPublic: !privateApi

@@ -184,6 +184,16 @@ param instanceMemory int = 2048
 @description('Function instances at most. The FHIR service is what limits: raise both together.')
 param maximumInstances int = 40
 
+@minValue(0)
+@maxValue(20)
+@description('Instances that are kept ready for arriving objects; 0: the first object of a quiet hour waits for a start.')
+param alwaysReadyObjects int = 0
+
+@minValue(0)
+@maxValue(20)
+@description('Instances that are kept ready for projecting studies; 0: the first study of a quiet hour waits for a start.')
+param alwaysReadyStudies int = 0
+
 @minValue(1)
 @maxValue(1000)
 @description('Studies that one function instance projects to FHIR at the same time.')
@@ -300,6 +310,7 @@ var running RunningChoices = {
   zoneRedundant: zoneRedundant
   instanceMemory: instanceMemory
   maximumInstances: maximumInstances
+  alwaysReady: { objects: alwaysReadyObjects, studies: alwaysReadyStudies }
   fhirConcurrency: fhirConcurrency
   resultEvents: resultEvents
   settings: settings

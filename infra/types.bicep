@@ -178,12 +178,21 @@ type KeepingChoices = {
 }
 
 @export()
+@description('Instances that are kept ready, by what they do.')
+@sealed()
+type AlwaysReady = {
+  objects: int
+  studies: int
+}
+
+@export()
 @description('How the function app runs.')
 @sealed()
 type RunningChoices = {
   zoneRedundant: bool
   instanceMemory: int
   maximumInstances: int
+  alwaysReady: AlwaysReady
   fhirConcurrency: int
   resultEvents: bool
   settings: Settings

@@ -1,5 +1,5 @@
 // The function app, Flex Consumption. It signs in with its user-assigned identity everywhere.
-import { Settings, Tags } from '../types.bicep'
+import { AlwaysReady, Settings, Tags } from '../types.bicep'
 
 param name string
 param planName string
@@ -19,6 +19,10 @@ param isPublicCloud bool
 param insightsConnection string
 param instanceMemory int
 param maximumInstances int
+
+@description('Instances kept ready for the functions of the two queues.')
+param alwaysReady AlwaysReady
+
 param zoneRedundant bool
 
 @description('Subnet to join; empty: none.')
@@ -116,6 +120,13 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemory
         maximumInstanceCount: maximumInstances
+        alwaysReady: filter(
+          [
+            { name: 'function:ingest_object', instanceCount: alwaysReady.objects }
+            { name: 'function:project_study', instanceCount: alwaysReady.studies }
+          ],
+          each => each.instanceCount > 0
+        )
       }
     }
   }

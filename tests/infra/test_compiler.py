@@ -80,6 +80,7 @@ SUBNET = "/subscriptions/x/resourceGroups/a/providers/Microsoft.Network/virtualN
         ("param network = 'private'\nparam stateAccess = 'closed'\nparam publicApi = true", "needs apiIpRanges"),
         ("param monthlyBudget = 10", "budgetStart"),
         ("param maximumInstances = 0", "minimum allowable value is 1"),
+        ("param maximumInstances = 2\nparam alwaysReadyStudies = 3", "more than maximumInstances"),
         ("param settings = { DICOM_SYNC_FHIR_URL: 'https://fhir.example' }", "follows from fhirKind"),
         ("param settings = { DICOM_SYNC_PATIENCE: 5 }", "string"),
         ("param alertThresholds = { lags: 5 }", "lags"),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from sync.config.check import FEED_TIMERS
-from tests.infra.reviewed import choices
+from tests.infra.reviewed import choices, of_type
 from tests.infra.test_templates import app_settings
 
 BINDINGS = Path(__file__).parents[1] / "data" / "bindings.json"
@@ -23,3 +23,15 @@ def test_a_feed_is_read_where_its_service_is_set_and_nowhere_else():
             assert given[switch] == ("false" if given.get(variable) else "true"), (choice, variable)
             seen.add((variable, given[switch]))
     assert len(seen) == 2 * len(FEED_TIMERS), "each feed is on in some choice and off in another"
+
+
+def test_what_is_kept_ready_are_the_functions_that_read_the_queues():
+    bound = json.loads(BINDINGS.read_text())
+    assert [bound[name][0]["queueName"] for name in kept_ready("small")] == ["objects", "studies"]
+    assert kept_ready("base") == []
+
+
+def kept_ready(choice):
+    (app,) = of_type("Microsoft.Web/sites", choice)
+    ready = app["properties"]["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
+    return [each["name"].removeprefix("function:") for each in ready]
