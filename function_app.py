@@ -84,6 +84,19 @@ async def project_study(message: func.QueueMessage) -> None:
     await _take("studies", text, handle)
 
 
+@app.queue_trigger(arg_name="message", queue_name="slices", connection=STORAGE)
+async def walk_slices(message: func.QueueMessage) -> None:
+    """Work on slices of backfills for some minutes; each message calls one worker."""
+    from sync.walks import sharing
+
+    redelivered = _attempt(message) > 1
+
+    async def handle(running: Running) -> None:
+        await sharing.take_turn(running.kinds, running.services, redelivered=redelivered)
+
+    await _take("slices", _text(message), handle)
+
+
 @app.queue_trigger(arg_name="message", queue_name="objects-poison", connection=STORAGE)
 async def ingest_object_poison(message: func.QueueMessage) -> None:
     """Write a dead letter for a poison message of ``objects``, or send it again if it never failed itself."""
@@ -162,12 +175,14 @@ async def reconcile(timer: func.TimerRequest) -> None:
 
 @app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
 async def advance_replays(timer: func.TimerRequest) -> None:
-    """Advance each running replay by one time slice."""
+    """Advance each running replay by one time slice; cut backfills into slices and call workers for them."""
     from sync.replay import jobs as replaying
+    from sync.walks import sharing
 
     running = await _running()
+    tend = partial(sharing.tend_walks, running.kinds, running.services, seconds=sharing.TENDING)
     work = partial(replaying.advance_all, running.replayed, running.services)
-    await _phases("advance_replays", running, replays=work)
+    await _phases("advance_replays", running, walks=tend, replays=work)
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -340,6 +355,33 @@ async def replay(req: func.HttpRequest) -> func.HttpResponse:
 
     running = await _running()
     return await _answered(replays.start_replay(_request(req), running.replayed, running.services))
+
+
+@app.route(route="walks", methods=["GET"])
+async def walks(req: func.HttpRequest) -> func.HttpResponse:
+    """List backfills with their progress over all workers."""
+    from sync.web import walks as shared
+
+    running = await _running()
+    return await _answered(shared.show_walks(running.services))
+
+
+@app.route(route="walks", methods=["POST"])
+async def backfill(req: func.HttpRequest) -> func.HttpResponse:
+    """Start a backfill, for an operator, and return at once."""
+    from sync.web import walks as shared
+
+    running = await _running()
+    return await _answered(shared.start_backfill(_request(req), running.sources.containers, running.services))
+
+
+@app.route(route="walks/{id}/{deed}", methods=["POST"])
+async def change_walk(req: func.HttpRequest) -> func.HttpResponse:
+    """Pause, resume or cancel a backfill, for an operator."""
+    from sync.web import walks as shared
+
+    running = await _running()
+    return await _answered(shared.change_walk(_request(req), running.services))
 
 
 async def _running() -> Running:

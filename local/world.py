@@ -34,7 +34,7 @@ from local.supervision import Supervised
 T = TypeVar("T")
 
 APP = Path(__file__).parents[1]
-QUEUES = ("objects", "objects-poison", "studies", "studies-poison")
+QUEUES = ("objects", "objects-poison", "slices", "studies", "studies-poison")
 WRAP_SETTING = "LOCAL_STORAGE_WRAP"
 
 FEEDS = (

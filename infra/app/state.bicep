@@ -50,7 +50,7 @@ var tables = [
   'history'
   'outbox'
 ]
-var queues = ['objects', 'studies', 'objects-poison', 'studies-poison']
+var queues = ['objects', 'studies', 'objects-poison', 'studies-poison', 'slices']
 var deploymentContainer = 'deployment'
 var deadLetterContainer = 'event-dead-letters'
 var keyType = accountScopedKeys ? 'Account' : 'Service'

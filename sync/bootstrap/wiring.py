@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sync.adapters.azure.queues import AzureQueues
     from sync.adapters.azure.tables.store import TableStore
     from sync.replay.sources import Source
+    from sync.walks.sharing import Kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,13 @@ class Running:
         from sync.replay.sources import Blobs, sources_of
 
         return sources_of(Blobs(feed=self.feed, listing=self.listing, allowed=self.sources), self.services)
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """Kinds of walks that processes share, by name. They are imported at the first use."""
+        from sync.walks.backfill import KIND, Backfill
+
+        return {KIND: Backfill(listing=self.listing)}
 
     async def close(self) -> None:
         """Write what was measured and not yet written, and close all connections."""
@@ -125,6 +133,7 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         tallies=tables.tallies,
         study_queue=queues,
         object_queue=queues,
+        slice_queue=queues,
         queues=queues,
         fhir=fhir,
         telemetry=telemetry,

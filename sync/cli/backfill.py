@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +14,14 @@ import typer
 from rich.console import Console
 
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_REJECTED, console
-from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse, timestamp
+from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
+from sync.cli.user import user_name
+from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
-from sync.ports import Jobs, ObjectListing, ReadFeeds
-from sync.walks.backfill import Scope
-from sync.walks.backfill import backfill as walk_through
+from sync.operators.walks import begin_walk
+from sync.ports import ObjectListing, Services
+from sync.protocol.walk_rows import WalkState, read_board
+from sync.walks.backfill import Scope, new_backfill, preview_backfill
 from sync.walks.walk import Walk
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class _BackfillOptions:
     dry_run: bool
     project: bool
     parallel: int
+    rate: float | None
     as_json: bool
 
 
@@ -57,6 +59,10 @@ def backfill(  # noqa: PLR0917 -- a command's options
         typer.Option("--project", help="Project the studies in this command; use it if no function app is running."),
     ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="Objects to inspect concurrently.")] = 32,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Studies a second to bring to FHIR at most, by all workers; default: no limit."),
+    ] = None,
     as_json: Annotated[  # noqa: FBT002 -- typer
         bool, typer.Option("--json", help="Write the result as one JSON object, and progress as one per line.")
     ] = False,
@@ -65,10 +71,10 @@ def backfill(  # noqa: PLR0917 -- a command's options
     Inspect every object that is in the containers now.
 
     Use it for the first sync, or after events were lost. Unchanged objects cost one table read at most and are not
-    downloaded. Running functions then project the studies; without a function app, add `--project`. It may run beside
-    all other work. It is idempotent and resumable: after an interruption, start it again with the same options to
-    continue.
-    It does not see deletions; use `python -m sync verify` for these.
+    downloaded. The containers are cut into slices, which this command and all running functions share; the functions
+    then project the studies. Without a function app, add `--project`. It may run beside all other work. It is
+    idempotent and resumable: functions continue it after an interruption, and so does the same command again.
+    `python -m sync walks` pauses, resumes and cancels it. It does not see deletions; use `python -m sync verify`.
 
     **Examples**
 
@@ -92,7 +98,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
 
     - 2: wrong usage or setting; nothing was read
 
-    - 3: a service did not answer; run it again to continue
+    - 3: a service did not answer, or the backfill was paused or cancelled; run it again to continue
     """
     options = _BackfillOptions(
         containers=tuple(container or ()),
@@ -101,65 +107,85 @@ def backfill(  # noqa: PLR0917 -- a command's options
         dry_run=dry_run,
         project=project,
         parallel=parallel,
+        rate=rate,
         as_json=as_json,
     )
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    counts = with_services(lambda running: _run(options, running), writes_fhir=options.project)
-    if counts["rejected"] or counts["dead_lettered"]:
+    counts, states = with_services(lambda running: _run(options, running), writes_fhir=options.project)
+    if not states <= {WalkState.DONE, WalkState.FAILED}:
+        raise typer.Exit(EXIT_UNAVAILABLE)
+    if counts["rejected"] or counts["dead_lettered"] or WalkState.FAILED in states:
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _run(options: _BackfillOptions, running: Running) -> Counter[str]:
+async def _run(options: _BackfillOptions, running: Running) -> tuple[Counter[str], set[WalkState]]:
     allowed = running.sources.containers
     for name in options.containers:
         if name not in allowed:
             refuse(f"--container: {name} is not in DICOM_SYNC_CONTAINERS")
-    out, objects, studies = console(), Counter[str](), Counter[str]()
+    out, objects, studies, states = console(), Counter[str](), Counter[str](), set[WalkState]()
     async with projecting(running.services, studies, enabled=options.project) as services:
         for name in options.containers or sorted(allowed):
             scope = Scope(container=name, prefix=options.prefix, since=options.since)
-            objects += await _one(scope, options, running.listing, services, out)
+            counted, state = await _one(scope, options, running, services, out)
+            objects += counted
+            states.add(state)
     if options.project:
         print_line("studies", studies, as_json=options.as_json)
-    return objects + studies
+    return objects + studies, states
 
 
 async def _one(
-    scope: Scope, options: _BackfillOptions, listing: ObjectListing, s: ReadFeeds, out: Console
-) -> Counter[str]:
+    scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
+) -> tuple[Counter[str], WalkState]:
     began = time.monotonic()
-    async with _walk(scope, options, s, out) as walk:
-        meter = Meter(f"Reading {scope.container}", walk, out, as_json=options.as_json)
-        counting = asyncio.create_task(_count(scope, walk, listing, meter))
-        try:
-            async with meter.shown():
-                await walk_through(scope, walk, listing, s, parallel=options.parallel, dry_run=options.dry_run)
-        except SourceGone:
-            refuse(f"there is no container {scope.container}")
-        finally:
-            counting.cancel()
+    try:
+        if options.dry_run:
+            counts, rate, state = await _preview(scope, options, running.listing, s, out)
+        else:
+            await running.listing.page(scope.container, size=1)
+            counts, rate, state = await _shared(scope, options, running, s, out)
+    except SourceGone:
+        refuse(f"there is no container {scope.container}")
     seconds = round(time.monotonic() - began, 1)
-    measured = {"dry_run": options.dry_run, "seconds": seconds, "per_second": round(meter.rate, 1)}
-    print_line(f"container {scope.container}", walk.counts, as_json=options.as_json, **measured)
-    return walk.counts
+    measured = {"dry_run": options.dry_run, "seconds": seconds, "per_second": round(rate, 1)}
+    print_line(f"container {scope.container}", counts, as_json=options.as_json, **measured)
+    return counts, state
 
 
-@asynccontextmanager
-async def _walk(scope: Scope, options: _BackfillOptions, s: Jobs, out: Console) -> AsyncIterator[Walk]:
-    if options.dry_run:
-        yield Walk()
-        return
-    async with leased_walk(scope.cursor, s, out) as walk:
-        if walk.position and not walk.position.get("finished"):
-            out.print(f"going on  {sum(walk.counts.values()):,} objects were dealt with before")
-        yield walk
+async def _preview(
+    scope: Scope, options: _BackfillOptions, listing: ObjectListing, s: Services, out: Console
+) -> tuple[Counter[str], float, WalkState]:
+    walk = Walk()
+    meter = Meter(f"Reading {scope.container}", walk, out, as_json=options.as_json)
+    counting = asyncio.create_task(_count(scope, listing, meter))
+    try:
+        async with meter.shown():
+            await preview_backfill(scope, walk, listing, s, parallel=options.parallel)
+    finally:
+        counting.cancel()
+    return walk.counts, meter.rate, WalkState.DONE
 
 
-async def _count(scope: Scope, walk: Walk, listing: ObjectListing, meter: Meter) -> None:
+async def _shared(
+    scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
+) -> tuple[Counter[str], float, WalkState]:
+    if not await begin_walk(new_backfill(scope, rate=options.rate), s, who=user_name()):
+        board = await read_board(s)
+        before = board.progress(board.walks[scope.cursor], s.clock.now())
+        out.print(f"going on  {sum(before.counts.values()):,} objects were dealt with before")
+    heading = f"Reading {scope.container}"
+    progress, rate = await share_walk(
+        scope.cursor, running.kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json
+    )
+    tell_state(progress, out)
+    return Counter(progress.counts), rate, progress.row.state
+
+
+async def _count(scope: Scope, listing: ObjectListing, meter: Meter) -> None:
     """Run ahead through the listing, names only: so there is a total, and an estimate, long before the end."""
-    position = {} if walk.position.get("finished") else walk.position
-    total, token = (sum(walk.counts.values()) if position else 0), position.get("token")
+    total, token = 0, None
     with suppress(SyncError):
         while True:
             page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=_COUNTED_AT_ONCE)

@@ -128,6 +128,7 @@ def _lines(current: Status) -> list[tuple[str, str]]:
         ("Dead letters", _by_word(current.dead_letters_by_code)),
         ("Drift", _by_word(current.drift.by_kind)),
     ]
+    lines += [(f"{walk.kind.capitalize()} {walk.id}", walk.says()) for walk in current.walks]
     lines += [(f"Feed {name}", f"read {age:.0f} s ago") for name, age in lag.feeds.items()]
     return lines
 

@@ -1,32 +1,38 @@
-"""What the commands that walk share: progress that says how fast and how long still, moments, waiting for a turn."""
+"""What the commands that walk share: a part in a walk that others share too, progress, moments, waiting for a turn."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sync.cli.reporting import EXIT_USAGE, console
-from sync.errors import Contention
+from sync.errors import Contention, SyncError
 from sync.model.timestamps import typed_time
-from sync.ports import Jobs, Services
+from sync.ports import Jobs, ReadFeeds, Services
+from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
+from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
 from sync.walks.walk import LEASE, Walk, walk_of
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 _DRAW_EVERY = 0.5
+
+_LOOK_SECONDS = 0.3
+"""Seconds between two looks for slices, where none is free and the walk is not over."""
 
 
 def timestamp(text: str | None, option: str) -> datetime | None:
@@ -78,6 +84,102 @@ async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
         yield walk
 
 
+class Counting(Protocol):
+    """What a meter reads."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Counts by outcome."""
+        ...
+
+
+class Merged:
+    """What all workers of a walk have counted, and this one up to the moment."""
+
+    def __init__(self, live: Mapping[str, Walk]) -> None:
+        self._live = live
+        self._rows: Mapping[str, Mapping[str, int]] = {}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Counts by outcome."""
+        counts = Counter[str]()
+        for name in {*self._rows, *self._live}:
+            counts.update(self._live[name].counts if name in self._live else self._rows[name])
+        return counts
+
+    def take(self, slices: Sequence[Slice]) -> None:
+        """Take over what the rows tell."""
+        self._rows = {piece.name: piece.counts for piece in slices}
+
+
+async def share_walk(
+    name: str, kinds: Kinds, s: ReadFeeds, out: Console, *, heading: str, parallel: int, as_json: bool
+) -> tuple[WalkProgress, float]:
+    """
+    Cut a walk and work on its slices, beside all others who do, until it is over or paused; show all workers' progress.
+
+    Returns
+    -------
+    tuple
+        How far it is, and the objects a second of all workers while this one took part.
+
+    Raises
+    ------
+    TransientError
+        A service did not answer; the walk goes on from where it is.
+    """
+    worker = Worker(kinds=kinds, s=s, parallel=parallel, only=name)
+    merged = Merged(worker.live)
+    merged.take(await _slices(name, s))
+    meter = Meter(heading, merged, out, as_json=as_json)
+    async with meter.shown(), _beside(_cut_all(name, kinds, s)) as cutting, _beside(_follow(name, merged, meter, s)):
+        while True:
+            await worker.work(until=math.inf)
+            if cutting.done():
+                cutting.result()
+            await end_walks(s)
+            board = await read_board(s)
+            merged.take(board.of_walk(board.walks[name]))
+            if board.walks[name].state is not WalkState.RUNNING:
+                return board.progress(board.walks[name], s.clock.now()), meter.rate
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _slices(name: str, s: Jobs) -> Sequence[Slice]:
+    board = await read_board(s)
+    return board.of_walk(board.walks[name])
+
+
+async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds) -> None:
+    """Cut the walk to its end, or see another process do so."""
+    while (row := await read_walk(name, s)) is not None and row.state is WalkState.RUNNING and not row.planned:
+        with suppress(Contention):
+            await cut_walk(row, kinds, s, until=math.inf)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _follow(name: str, merged: Merged, meter: Meter, s: Jobs) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        with suppress(SyncError):
+            board = await read_board(s)
+            row = board.walks[name]
+            merged.take(board.of_walk(row))
+            meter.total = row.size if row.planned and row.unit == "objects" else None
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Have the work done beside the block; it ends with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class Meter:
     """
     How a walk gets on, for people or for machines: a bar on a terminal, else a line now and then.
@@ -85,7 +187,7 @@ class Meter:
     ``total`` is None until it is known; only then is there an estimate of the time left.
     """
 
-    def __init__(self, heading: str, walk: Walk, out: Console, *, as_json: bool) -> None:
+    def __init__(self, heading: str, walk: Counting, out: Console, *, as_json: bool) -> None:
         self.total: int | None = None
         self._walk, self._out, self._as_json = walk, out, as_json
         self._before, self._began = done(walk), time.monotonic()
@@ -133,7 +235,18 @@ class Meter:
             self._out.print(f"so far    {number:,}" + (f" of {self.total:,}" if self.total else "") + f", {rate}/s")
 
 
-def done(walk: Walk) -> int:
+def tell_state(progress: WalkProgress, out: Console) -> None:
+    """Say what became of a walk that is not done."""
+    row = progress.row
+    if row.state is WalkState.PAUSED:
+        out.print(f"paused    the same command continues it, or python -m sync walks resume {row.run}")
+    elif row.state is WalkState.CANCELLED:
+        out.print("cancelled the same command restarts it")
+    elif row.state is WalkState.FAILED:
+        out.print(f"failed    {row.problem}: see its heading in docs/runbook.md")
+
+
+def done(walk: Counting) -> int:
     """Return how many objects or entries a walk has dealt with, in all its runs."""
     return sum(number for name, number in walk.counts.items() if name != "studies")
 

@@ -20,6 +20,7 @@ from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure
+from sync.protocol.walk_rows import Board
 from sync.telemetry.instruments import (
     CODE,
     FAILURES,
@@ -147,6 +148,29 @@ class PausedProjection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WalkStatus:
+    """
+    A backfill that runs or is paused, over all its workers.
+
+    ``share`` is between 0 and 1; it and ``seconds_left`` are None while the whole is unknown.
+    """
+
+    id: str
+    kind: str
+    state: str
+    share: float | None
+    seconds_left: float | None
+    workers: int
+    counts: Mapping[str, int]
+
+    def says(self) -> str:
+        """Say it in one line."""
+        share = f"{self.share:.0%}" if self.share is not None else f"{sum(self.counts.values()):,} so far"
+        left = f", about {self.seconds_left:,.0f} s left" if self.seconds_left is not None else ""
+        return f"{self.state}, {share}{left}, {self.workers} at work"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """
     Whether everything that arrived is in FHIR, what is left, and how it goes.
@@ -176,6 +200,7 @@ class Status:
     counted_at: Timestamp | None
     paused: PausedProjection | None
     problems: Sequence[ServiceProblem] = ()
+    walks: Sequence[WalkStatus] = ()
 
 
 _JSON = TypeAdapter(Status)
@@ -247,7 +272,25 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         counted_at=_counted_at(counts),
         paused=_paused(counts),
         problems=problems,
+        walks=_walks(counts, now),
     )
+
+
+def _walks(counts: SystemCounts, now: datetime) -> list[WalkStatus]:
+    board = Board.of(list(counts.cursors.values()))
+    shown = [board.progress(row, now) for row in board.walks.values() if row.state.is_open]
+    return [
+        WalkStatus(
+            id=walk.row.run,
+            kind=walk.row.kind,
+            state=walk.row.state.value,
+            share=walk.share,
+            seconds_left=walk.seconds_left,
+            workers=walk.workers,
+            counts=walk.counts,
+        )
+        for walk in sorted(shown, key=lambda walk: walk.row.began)
+    ]
 
 
 _SERVICES: Mapping[str, str] = {"fhir": "The FHIR service", "source": "The source", "events": "The event topic"}

@@ -22,7 +22,7 @@ from sync.ports.operations import (
     Tallies,
     Tally,
 )
-from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue, UndeliveredEvents
+from sync.ports.queues import ObjectQueue, QueueDepths, SliceQueue, StudyQueue, UndeliveredEvents
 from sync.ports.services import (
     Announce,
     Arrivals,
@@ -45,6 +45,7 @@ from sync.ports.services import (
     Reject,
     Removing,
     Services,
+    ShareWalks,
     Verify,
     Watch,
 )
@@ -107,6 +108,8 @@ __all__ = [
     "ResultEvents",
     "RetrievableSource",
     "Services",
+    "ShareWalks",
+    "SliceQueue",
     "StudyHistory",
     "StudyQueue",
     "Tallies",

@@ -50,6 +50,18 @@ class ObjectQueue(Protocol):
         ...
 
 
+class SliceQueue(Protocol):
+    """The queue ``slices``: each message calls one worker for walks. The rows of the slices are the truth."""
+
+    async def call(self, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        ...
+
+    async def has_waiting(self) -> bool:
+        """Return whether a message waits for a worker now; leased and delayed ones do not."""
+        ...
+
+
 class UndeliveredEvents(Protocol):
     """Event Grid's dead-letter container: blobs with events that it could not deliver."""
 

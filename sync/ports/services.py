@@ -31,7 +31,7 @@ from sync.ports.operations import (
     StudyHistory,
     Tallies,
 )
-from sync.ports.queues import ObjectQueue, QueueDepths, StudyQueue
+from sync.ports.queues import ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 from sync.ports.sources import ChangeFeed, InstanceSource, ObjectSource, OrthancServer
 from sync.ports.state import Cursors, DeadLetters, DirtyStudies, Drifts, Ledger, Locators, PatientRows, Projections
 from sync.telemetry.telemetry import Telemetry
@@ -142,6 +142,8 @@ class Caches:
     """Deletions that this process has in hand."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
+    walking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while this process works on slices of walks: one at a time, so that others get some too."""
     slots: asyncio.Semaphore | None = None
     """Slots for projections; see `projecting`."""
 
@@ -258,6 +260,13 @@ class ReadFeeds(Ingest, Configured, Jobs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShareWalks(ReadFeeds):
+    """Walks that several processes share: `sync.walks.sharing`."""
+
+    slice_queue: SliceQueue
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verify(Deliver):
     """Source, ledger and FHIR compared and repaired: `sync.verify`."""
 
@@ -299,5 +308,5 @@ class Operate(Deliver, Control):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Services(Operate, Verify, ReadFeeds, Watch):
+class Services(Operate, Verify, ShareWalks, Watch):
     """All of it, built once a process by `sync.bootstrap`; what serves every page and command."""

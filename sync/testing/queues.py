@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sync.adapters.clocks import SystemClock
 from sync.errors import MessageTooLarge
 from sync.model import StudyRef
-from sync.ports import Clock, ObjectQueue, QueueDepths, StudyQueue
+from sync.ports import Clock, ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 
 _LONGEST_MESSAGE = 48 * 1024
 
@@ -63,6 +63,29 @@ class MemoryObjectQueue(ObjectQueue):
         due = [message for message in self.messages if message.visible_at <= now]
         self.messages = [message for message in self.messages if message.visible_at > now]
         return [message.text for message in due]
+
+
+class MemorySliceQueue(SliceQueue):
+    """The queue ``slices``; ``visible_at`` of its messages lies open to tests."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.messages: list[datetime] = []
+
+    async def call(self, delay: float = 0.0) -> None:
+        """Send a message that becomes visible after ``delay`` seconds."""
+        self.messages.append(self._clock.now() + timedelta(seconds=delay))
+
+    async def has_waiting(self) -> bool:
+        """Return whether a message is visible now."""
+        return any(visible_at <= self._clock.now() for visible_at in self.messages)
+
+    def take(self) -> int:
+        """Remove what is visible now, and return how many messages it was."""
+        now = self._clock.now()
+        due = sum(visible_at <= now for visible_at in self.messages)
+        self.messages = [visible_at for visible_at in self.messages if visible_at > now]
+        return due
 
 
 class MemoryStudyQueue(StudyQueue, QueueDepths):

@@ -9,7 +9,7 @@ from sync.testing.drifts import MemoryDrifts
 from sync.testing.history import MemoryHistory
 from sync.testing.metric_history import MemoryMetricHistory
 from sync.testing.objects import MemoryObjects
-from sync.testing.queues import MemoryDepths, MemoryObjectQueue, MemoryStudyQueue
+from sync.testing.queues import MemoryDepths, MemoryObjectQueue, MemorySliceQueue, MemoryStudyQueue
 from sync.testing.results import MemoryOutbox
 from sync.testing.state import (
     MemoryCursors,
@@ -43,4 +43,5 @@ class MemoryStore:
         self.tallies = MemoryTallies(self.dirty, self.projections, self.dead_letters, self.drifts)
         self.study_queue = MemoryStudyQueue(self.clock)
         self.object_queue = MemoryObjectQueue(self.clock)
+        self.slice_queue = MemorySliceQueue(self.clock)
         self.queues = MemoryDepths(self.study_queue, self.object_queue)

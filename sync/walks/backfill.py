@@ -2,28 +2,36 @@
 A walk over all objects of a container: to begin with, or after events were lost for longer than any feed lasts.
 
 A listing names each object with its ETag, so one that is known as it is costs no byte of the object, and a thousandth
-of a request where its folder is small enough (`sync.walks.known`), else one row read. The walk's cursor keeps the
-listing's token: killed and started again, it goes on where it was. What FHIR then has to show is for the projection, in
-the running functions or in this process (`sync.walks.inline_projection`).
+of a request where its folder is small enough (`sync.walks.known`), else one row read. The listing is cut into slices
+(`sync.walks.cutting`) that commands and functions share (`sync.walks.sharing`). What FHIR then has to show is for the
+projection, in the running functions or in this process (`sync.walks.inline_projection`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
 from sync.model import Action, Batch, Change, Ingested, Page, digest
-from sync.ports import Ingest, ObjectListing
+from sync.model.timestamps import timestamp_from
+from sync.operators.audit import OperatorAction
+from sync.operators.walks import NewWalk
+from sync.ports import Ingest, ObjectListing, ReadFeeds
 from sync.protocol.claims import is_repeat
+from sync.protocol.walk_rows import Slice, WalkRow
+from sync.walks.cutting import Cut, cut_listing, slice_pages
 from sync.walks.known import without_known
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
 PAGE = 1000
 """Objects a page: the position moves a page at a time, so this many are inspected again at most twice after a kill."""
+
+KIND = "backfill"
+"""Name of this kind of walk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,54 +48,92 @@ class Scope:
         more = digest(self.prefix, self.since.isoformat() if self.since else "", length=12)
         return f"backfill {self.container} {more}" if self.prefix or self.since else f"backfill {self.container}"
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the walk's row keeps. Inverse of `of`."""
+        since = self.since.isoformat() if self.since else None
+        return {"container": self.container, "prefix": self.prefix, "since": since}
 
-async def backfill(
-    scope: Scope,
-    walk: Walk,
-    listing: ObjectListing,
-    s: Ingest,
-    *,
-    parallel: int,
-    dry_run: bool = False,
-    until: float | None = None,
-) -> bool:
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Scope:
+        """Return the scope that a walk's row keeps."""
+        since = timestamp_from(request["since"])
+        return cls(container=request["container"], prefix=request["prefix"], since=since)
+
+
+def new_backfill(scope: Scope, *, rate: float | None = None) -> NewWalk:
+    """Return the walk to begin for a scope; ``rate`` as in `WalkRow`."""
+    action = OperatorAction.BACKFILL
+    return NewWalk(name=scope.cursor, kind=KIND, request=scope.request, action=action, rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backfill:
     """
-    Inspect every object of the scope that is not known as it is. Idempotent; safe to interrupt and run beside events.
+    Walks over the objects of a container, by any number of workers: a kind of `sync.walks.sharing`.
+
+    Inspects every object of the scope that is not known as it is. Idempotent; may be interrupted and run beside
+    events.
+    """
+
+    listing: ObjectListing
+
+    def cuts(self, row: WalkRow, s: ReadFeeds) -> AsyncIterator[Cut]:  # noqa: ARG002 -- as `Kind` has it
+        """Cut the listing; see `cut_listing`."""
+        scope = Scope.of(row.request)
+        return cut_listing(scope.container, scope.prefix, self.listing, row.plan)
+
+    def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
+        """Iterate over what a slice names and the table does not know."""
+        return without_known(listed_slice(Scope.of(row.request), self.listing, piece, after), s)
+
+    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as `Kind` has it
+        """Inspect an object."""
+        return _inspect(walk, s)
+
+    async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
+        """Keep a dead letter of an object that alone keeps failing."""
+        walk.count(Ingested.DEAD_LETTERED.counted)
+        await dead_letter_delivery(change, refusal, s)
+
+
+async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: Ingest, *, parallel: int) -> None:
+    """
+    Only count what a backfill would inspect: ``new``, ``changed``, ``unchanged``. Only reads.
 
     Parameters
     ----------
     walk
-        Of `sync.walks.walk.walk_of`; counts by outcome are added to it, and its position is moved. A finished walk
-        begins again.
-    dry_run
-        Only count what would be inspected, ``new`` and ``changed``. The walk should then be one of its own.
-
-    Returns
-    -------
-    bool
-        Whether it came to the end.
+        Counts; one without a lease.
 
     Raises
     ------
     SourceGone
         There is no such container.
     TransientError
-        Storage did not answer; start again, and it goes on from here.
+        Storage did not answer.
     """
-    work = _compare(walk, s) if dry_run else _inspect(walk, s)
-    batches = without_known(listed(scope, listing, walk.position), s)
 
-    async def aside(change: Change, refusal: PermanentError) -> None:
+    async def pass_over(change: Change, refusal: PermanentError) -> None:  # noqa: ARG001 -- nothing is written
         walk.count(Ingested.DEAD_LETTERED.counted)
-        if not dry_run:
-            await dead_letter_delivery(change, refusal, s)
 
+    batches = without_known(listed(scope, listing, {}), s)
     longest = s.settings.longest_wait_seconds
-    tried = retry_then_dead_letter(work, walk, aside, longest_wait=longest, until=until)
-    ended = await run_walk(batches, tried, walk, parallel=parallel, until=until)
-    if ended:
-        await walk.advance({"finished": True})
-    return ended
+    await run_walk(
+        batches,
+        retry_then_dead_letter(_compare(walk, s), walk, pass_over, longest_wait=longest),
+        walk,
+        parallel=parallel,
+    )
+
+
+async def listed_slice(
+    scope: Scope, listing: ObjectListing, piece: Slice, after: Sequence[Slice]
+) -> AsyncIterator[Batch]:
+    """List a slice, a page a batch. What was not changed since ``scope.since`` is passed over. Only reads."""
+    pages = slice_pages(scope.container, scope.prefix, listing, piece, after, size=min(PAGE, piece.size + 1))
+    async for page, following in pages:
+        yield replace(_batch(page, scope), position=following)
 
 
 async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
@@ -96,7 +142,7 @@ async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, An
 
     What was not changed since ``scope.since`` is passed over. Only reads.
     """
-    token = None if position.get("finished") else position.get("token")
+    token = position.get("token")
     while True:
         try:
             page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)

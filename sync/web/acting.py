@@ -28,12 +28,15 @@ from sync.monitoring.counts import read_count, store_count
 from sync.operators.access import operator_of, refuse_readers
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import pause_projection, resume_projection
+from sync.operators.walks import Deed as WalkDeed
+from sync.operators.walks import begin_walk, control_walk, named_walk
 from sync.ports import Control, Counted, Jobs, Operate, Services
 from sync.protocol.optimistic import retry_on_conflict
 from sync.replay import jobs
 from sync.replay.requests import ReplayRequest as Replay
 from sync.verify.judge import Judge
 from sync.verify.studies import check_study
+from sync.walks.backfill import Scope, new_backfill
 from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import RenderedPage, Visit, ago, redirect, render
 
@@ -263,6 +266,19 @@ async def _replay(deed: Deed, s: Operate) -> int:
     return int(await jobs.begin(replay, s, who=deed.who))
 
 
+async def _backfill(deed: Deed, s: Operate) -> int:
+    scopes = [Scope(container=name) for name in sorted(deed.sources.containers)]
+    return sum([await begin_walk(new_backfill(scope), s, who=deed.who) for scope in scopes])
+
+
+def _changing(change: WalkDeed) -> Callable[[Deed, Operate], Awaitable[int]]:
+    async def act_on(deed: Deed, s: Operate) -> int:
+        row = await named_walk(deed.fields["of"], s)
+        return int(await control_walk(row.name, change, s, who=deed.who))
+
+    return act_on
+
+
 async def _confirm_removals(deed: Deed, s: Services) -> int:
     return await confirm_removals(deed.sources, s, who=deed.who, why=deed.why)
 
@@ -304,6 +320,35 @@ ACTS: dict[str, Act] = {
         label="Replay",
         done="Replays started: {n:,}. A running replay continues; the timeline shows the result.",
         does=_replay,
+    ),
+    "backfill": Act(
+        question="Start a backfill?",
+        explanation="Every object in the containers is inspected unless it is known unchanged; all functions share it.",
+        label="Start a backfill",
+        done="Backfills started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
+        does=_backfill,
+    ),
+    "pause-walk": Act(
+        question="Pause this walk?",
+        explanation="Its workers stop within seconds, and what is done stays done.",
+        label="Pause",
+        done="Walks paused: {n:,}.",
+        does=_changing(WalkDeed.PAUSE),
+    ),
+    "resume-walk": Act(
+        question="Resume this walk?",
+        explanation="It continues where it was.",
+        label="Resume",
+        done="Walks resumed: {n:,}.",
+        does=_changing(WalkDeed.RESUME),
+    ),
+    "cancel-walk": Act(
+        question="Cancel this walk?",
+        explanation="What is done stays done, and the rest is left. Started again, it begins at its beginning.",
+        label="Cancel",
+        done="Walks cancelled: {n:,}.",
+        does=_changing(WalkDeed.CANCEL),
+        grave=True,
     ),
     "verify-study": Act(
         question="Verify this study?",

@@ -22,7 +22,7 @@ from sync.errors import AccessRefused, RequestRefused, SyncError
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
 
-NOT_FOUND = frozenset({"request.not_found", "study.unknown"})
+NOT_FOUND = frozenset({"request.not_found", "study.unknown", "walk.unknown"})
 """Codes of requests for what does not exist."""
 
 _FORM = "application/x-www-form-urlencoded"

@@ -9,7 +9,9 @@ from datetime import datetime
 from sync.model import RECONCILE_CURSOR, AuditEntry, Cursor, dicom_cursor, orthanc_cursor
 from sync.model.timestamps import aware_time, timestamp_from
 from sync.operators.access import refuse_readers
+from sync.operators.walks import list_walks
 from sync.ports import Control
+from sync.protocol.walk_rows import WalkProgress
 from sync.replay import jobs
 from sync.web.exchange import number_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
@@ -23,7 +25,6 @@ _TRAIL = 200
 _WALKS: Mapping[str, str] = {
     dicom_cursor(""): "Feed of the DICOM service",
     orthanc_cursor(""): "Feed of Orthanc",
-    "backfill": "Backfill",
     RECONCILE_CURSOR: "Continuous comparison",
     "verify": "Verify",
     "metrics": "Roll-up of the metrics",
@@ -43,6 +44,21 @@ class ShownReplay:
     counts: Mapping[str, int]
     problem: str
     moved: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownShared:
+    """One walk that processes share; ``share`` in percent, None where it cannot be known."""
+
+    id: str
+    state: str
+    what: str
+    share: int | None
+    left: str
+    workers: int
+    counts: Mapping[str, int]
+    problem: str
+    began: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +101,24 @@ async def running_jobs(visit: Visit, s: Control) -> RenderedPage:
         title="Jobs",
         here="jobs",
         refresh=REFRESH,
+        shared=[_shared(walk) for walk in await list_walks(s)][:SHOWN],
         replays=[_replay(cursor, trail, now) for cursor in latest],
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
+    )
+
+
+def _shared(progress: WalkProgress) -> ShownShared:
+    row = progress.row
+    return ShownShared(
+        id=row.run,
+        state=row.state.value,
+        what=" ".join(filter(None, (row.kind, row.request.get("container")))),
+        share=round(100 * progress.share) if progress.share is not None else None,
+        left=span(progress.seconds_left) if progress.seconds_left is not None else "",
+        workers=progress.workers,
+        counts=progress.counts,
+        problem=row.problem,
+        began=row.began.isoformat(),
     )
 
 

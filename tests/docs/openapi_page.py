@@ -19,6 +19,7 @@ from sync.operators.access import OPERATOR_HEADER
 from sync.replay.requests import SOURCES
 from sync.web.removals import DECISIONS
 from sync.web.study_list import STATES, Listing
+from sync.web.walks import DEEDS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT, PAGE = ROOT / "docs" / "openapi.json", ROOT / "docs" / "http-api.md"
@@ -122,6 +123,14 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         dry_run=_FLAG,
         who=_TEXT,
     ),
+    "backfill": _fields(
+        container=_TEXT,
+        prefix=_TEXT,
+        since={"type": "string", "format": "date-time"},
+        rate={"type": "number", "description": "Studies a second at most, by all workers."},
+        who=_TEXT,
+    ),
+    "change_walk": _fields(who=_TEXT),
     "dashboard": {"type": "object", "description": "Fields of the page's form."},
 }
 """Fields of a POST, as JSON or as a form."""
@@ -144,19 +153,23 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
         ("studies", "limit", "held", "held_since"), studies=_NUMBER, limit=_NUMBER, held=_NUMBER, held_since={}
     ),
     "decide_removals": _fields(confirmed=_NUMBER, refused=_NUMBER),
+    "walks": _fields(("walks",), walks={"type": "array", "items": _OBJECT}),
+    "backfill": _fields(("begun", "walks"), begun=_FLAG, walks={"type": "array", "items": _OBJECT}),
+    "change_walk": _fields(("changed", "walk"), changed=_FLAG, walk=_OBJECT),
     "replay_list": _fields(("replays",), replays={"type": "array", "items": _OBJECT}),
     "replay": _fields(begun=_FLAG, replay=_OBJECT, dry_run=_FLAG, studies={"type": "array"}, objects=_OBJECT),
 }
 """JSON of a success, by function; the others answer a page or text."""
 
 _OTHER = {"metrics": "text/plain", "dashboard_file": "text/css"}
-_ACTS = ("retry_dead_letters", "discard_dead_letters", "decide_removals", "replay")
+_ACTS = ("retry_dead_letters", "discard_dead_letters", "decide_removals", "replay", "backfill", "change_walk")
 _SHOWN_ERRORS = {"400": "Not understood", "403": "The caller may not do that", "404": "Not found"}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     names = [part.strip("{}?") for part in route.path.split("/") if part.startswith("{")]
     enums = {"kind": _KINDS, "decision": {"type": "string", "enum": list(DECISIONS)}}
+    enums["deed"] = {"type": "string", "enum": list(DEEDS)}
     in_path = [{"name": n, "in": "path", "required": True, "schema": enums.get(n, _TEXT)} for n in names]
     in_query = [
         {"name": name, "in": "query", "schema": {k: v for k, v in schema.items() if k != "description"}}
@@ -168,7 +181,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _operation(route: Route, method: str) -> dict[str, Any]:
-    success = "202" if route.name == "replay" else "200"
+    success = "202" if route.name in {"replay", "backfill"} else "200"
     if route.name in ANSWERS:
         content = {"application/json": {"schema": ANSWERS[route.name]}}
     else:

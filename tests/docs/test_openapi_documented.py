@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from sync.dead_letters import queries
 from sync.events import Sources
 from sync.monitoring import status, study_state
-from sync.web import dead_letters, removals, replays, study_list
+from sync.web import dead_letters, removals, replays, study_list, walks
 from sync.web.exchange import Request
 from tests.docs.openapi_page import ANSWERS, DOCUMENT, PAGE, document, page, routes, text
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
@@ -56,6 +56,10 @@ async def answers():
     yield "discard_dead_letters", (await dead_letters.discard_selected(Request(**acting, body=body), s)).body
     yield "removals", (await removals.show_removals(s)).body
     yield "replay_list", (await replays.list_replays(s)).body
+    yield "backfill", (begun := await walks.start_backfill(Request(**acting), ["dicom"], s)).body
+    paused = {"id": begun.body["walks"][0]["id"], "deed": "pause"}
+    yield "change_walk", (await walks.change_walk(Request(**acting, params=paused), s)).body
+    yield "walks", (await walks.show_walks(s)).body
 
 
 async def test_real_answers_are_as_the_document_says():

@@ -34,6 +34,11 @@ NOT_RUN: Mapping[str, str] = {
     "python -m local prepare --orthanc": "installs packages; make test begins with it",
     'python -m sync pause --why "restore of March 1"': "would hold back what the commands beside it do; "
     "tests/unit/cli/test_pausing.py types it",
+    **{
+        f"python -m sync walks {deed} 0f3c9d2a7b11": "names a walk that is there only while it lasts; "
+        "tests/unit/cli/test_walk_control.py types it"
+        for deed in ("pause", "resume", "cancel")
+    },
 }
 """Commands that nothing here runs, with the reason; those of `tests.docs.typed.NEEDED` besides."""
 

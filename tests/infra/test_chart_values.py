@@ -76,7 +76,7 @@ def test_the_switches_are_those_of_the_feeds():
 
 
 def test_the_queues_and_clouds_are_those_of_the_code():
-    assert set(VALUES["functions"]["messagesPerReplica"]) == {azure_names.OBJECTS_QUEUE, azure_names.STUDIES_QUEUE}
+    assert set(VALUES["functions"]["messagesPerReplica"]) == {*azure_names.COUNTED_QUEUES, azure_names.SLICES_QUEUE}
     assert SCHEMA["properties"]["cloud"]["enum"] == list(CLOUDS)
     for name, cloud in CLOUDS.items():
         assert f'"{name}" "{cloud.storage}"' in TEXT

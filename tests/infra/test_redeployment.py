@@ -45,7 +45,9 @@ def test_an_upgrade_from_the_last_release_replaces_and_leaves_nothing(choice):
 def test_a_roll_back_to_the_last_release_replaces_nothing_and_leaves_no_data(choice):
     before, after = fixed(choice), released()[choice]
     assert list(replaced(before, after)) == []
-    stays = {json.loads(before[key]["type"]) for key in left_behind(before, after)}
+    # Messages of the queue ``slices`` only call workers: what the queue leaves is no data.
+    left = [key for key in left_behind(before, after) if not key.endswith("/queues/slices")]
+    stays = {json.loads(before[key]["type"]) for key in left}
     assert not {kind for kind in stays if kind.startswith(("Microsoft.Storage", "Microsoft.HealthcareApis"))}
 
 

@@ -80,6 +80,7 @@ def test_queues_and_container_are_there_and_an_upload_becomes_a_message(running)
     assert {queue.name for queue in service.list_queues()} == {
         "objects",
         "objects-poison",
+        "slices",
         "studies",
         "studies-poison",
     }

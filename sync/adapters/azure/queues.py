@@ -20,7 +20,7 @@ from sync.adapters.azure.errors import state_errors
 from sync.errors import MessageTooLarge
 from sync.events import redelivered_message, study_message
 from sync.model import StudyRef
-from sync.ports import ObjectQueue, QueueDepths, StudyQueue
+from sync.ports import ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 
 LONGEST_DELAY = 7 * 24 * 3600
 """Seconds; the service's limit of a visibility time-out."""
@@ -30,10 +30,13 @@ LONGEST_MESSAGE = 48 * 1024
 
 _NEVER_EXPIRES = -1
 
+_CALL = "{}"
+"""A message of ``slices``: it says nothing, for the rows tell what is to be done."""
 
-class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
+
+class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
     """
-    The queues ``studies`` and ``objects``, and the lengths of all four.
+    The queues ``studies``, ``objects`` and ``slices``; the lengths of the first two and of their poison queues.
 
     Parameters
     ----------
@@ -71,6 +74,14 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""
         await self.put_back(names.OBJECTS_QUEUE, text, delay)
+
+    async def call(self, delay: float = 0.0) -> None:
+        """Send a message to ``slices`` that becomes visible after ``delay`` seconds, rounded up."""
+        await self.put_back(names.SLICES_QUEUE, _CALL, delay)
+
+    async def has_waiting(self) -> bool:
+        """Return whether a message of queue ``slices`` waits for a worker now."""
+        return await self._first_sent(self._queues[names.SLICES_QUEUE]) is not None
 
     async def put_back(self, queue: str, text: str, delay: float) -> None:
         """
@@ -111,7 +122,7 @@ class AzureQueues(StudyQueue, ObjectQueue, QueueDepths):
         Poison queues last: messages move there from the others, so in this order none is overlooked.
         """
         lengths: dict[str, int] = {}
-        for some in (names.QUEUES[:2], names.QUEUES[2:]):
+        for some in (names.COUNTED_QUEUES, names.POISON_QUEUES):
             lengths |= zip(
                 some, await asyncio.gather(*(self._length(self._queues[name]) for name in some)), strict=True
             )

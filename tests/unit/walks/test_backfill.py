@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from sync.errors import Contention, SourceUnavailable, StaleToken
+from sync.errors import SourceUnavailable, StaleToken
 from sync.model import Page
 from sync.walks import walk
-from sync.walks.backfill import Scope, backfill
-from sync.walks.walk import Walk, walk_of
+from sync.walks.backfill import Scope, preview_backfill
+from sync.walks.walk import Walk
+from tests.walking import backfilled as walked
 from tests.worlds import STUDY, UNREADABLE
 
 SCOPE = Scope(container="dicom")
@@ -20,6 +21,7 @@ SCOPE = Scope(container="dicom")
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
     monkeypatch.setattr("sync.walks.backfill.PAGE", 3)
+    monkeypatch.setattr("sync.walks.cutting.SMALLEST", 3)
     monkeypatch.setattr(walk, "FIRST_PAUSE", 0)
 
 
@@ -28,15 +30,10 @@ def filled(w, count):
         w.put(f"f/{number:03}", sop=f"2.25.{1000 + number}")
 
 
-async def walked(w, scope=SCOPE, *, listing=None, walk=None, parallel=4, **more):
-    async def run(walk):
-        await backfill(scope, walk, listing or w.store.objects, w.services, parallel=parallel, **more)
-        return dict(walk.counts)
-
-    if walk is not None:
-        return await run(walk)
-    async with walk_of(scope.cursor, w.services) as held:
-        return await run(held)
+async def previewed(w):
+    counted = Walk()
+    await preview_backfill(SCOPE, counted, w.store.objects, w.services, parallel=4)
+    return dict(counted.counts)
 
 
 def present(counts):
@@ -74,7 +71,7 @@ async def test_a_dry_run_tells_new_from_changed_and_writes_nothing(w):
     w.put("f/001", sop="2.25.1001", PatientSex="F")
     w.put("g/new", sop="2.25.2000")
     rows = [w.store.locators.table.values(), w.outstanding(), w.store.cursors.table.values(), w.dead_letters()]
-    counts = present(await walked(w, walk=Walk(), dry_run=True))
+    counts = present(await previewed(w))
     assert counts == {"unchanged": 3, "changed": 1, "new": 1}
     assert rows == [w.store.locators.table.values(), w.outstanding(), w.store.cursors.table.values(), w.dead_letters()]
 
@@ -124,10 +121,10 @@ async def test_a_walk_killed_anywhere_misses_nothing_and_goes_on_where_it_was(w,
     await walked(w, parallel=parallel)
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 25
-    assert {cursor.position["finished"] for cursor in w.store.cursors.table.values()} == {True}
+    assert [cursor.position["state"] for cursor in w.store.cursors.table.values()] == ["done"]
 
 
-async def test_the_position_never_passes_a_page_with_something_left_to_do(w):
+async def test_the_position_never_passes_a_page_with_something_left_to_do(w, monkeypatch):
     filled(w, 12)
     objects = w.store.objects
     read = objects.read
@@ -139,30 +136,13 @@ async def test_the_position_never_passes_a_page_with_something_left_to_do(w):
         return await read(ref, **more)
 
     objects.read = read_all_but_one
+    monkeypatch.setattr("sync.walks.cutting.SMALLEST", 12)
     walk = asyncio.create_task(walked(w, parallel=12))
     await asyncio.sleep(0.05)
-    (cursor,) = w.store.cursors.table.values()
-    assert not cursor.position
+    (piece,) = [cursor for cursor in w.store.cursors.table.values() if cursor.name.startswith("slice ")]
+    assert not piece.position["at"]
     stuck.set()
     assert present(await walk) == {"synced": 12}
-
-
-async def test_two_walkers_do_not_walk_at_once(w):
-    filled(w, 1)
-    async with walk_of(SCOPE.cursor, w.services):
-        with pytest.raises(Contention) as refused:
-            await walked(w)
-    assert refused.value.code == "walk.held"
-    assert present(await walked(w)) == {"synced": 1}
-
-
-async def test_a_walker_whose_lease_was_taken_stops(w):
-    filled(w, 9)
-    async with walk_of(SCOPE.cursor, w.services) as slow:
-        w.clock.advance(60)
-        assert present(await walked(w)) == {"synced": 9}
-        with pytest.raises(Contention):
-            await walked(w, walk=slow)
 
 
 class Failing:
@@ -199,17 +179,19 @@ async def test_an_outage_stops_the_walk_without_any_dead_letter_and_it_goes_on_l
 
 
 async def test_a_token_that_the_store_refuses_begins_the_listing_anew(w):
-    filled(w, 5)
+    filled(w, 10)
+    refusals = 3
 
     class Forgetful:
         async def page(self, container, *, token=None, **more):
-            if token == "old":
+            nonlocal refusals
+            if token is not None and refusals:
+                refusals -= 1
                 raise StaleToken("no")
             return await w.store.objects.page(container, token=token, **more)
 
-    async with walk_of(SCOPE.cursor, w.services) as walk:
-        await walk.advance({"token": "old"})
-        assert present(await walked(w, walk=walk, listing=Forgetful())) == {"synced": 5}
+    assert present(await walked(w, listing=Forgetful()))["synced"] == 10
+    assert not refusals
 
 
 async def test_empty_pages_are_no_end(w):

@@ -7,18 +7,18 @@ import pytest
 from sync.errors import StoreUnavailable
 from sync.model import Action, Batch, Change
 from sync.protocol import known_rows
-from sync.walks.backfill import Scope, backfill
+from sync.walks.backfill import preview_backfill
 from sync.walks.known import without_known
-from sync.walks.walk import walk_of
+from sync.walks.walk import Walk
+from tests.walking import EVERYTHING
+from tests.walking import backfilled as walked
 from tests.worlds import count
 
-SCOPE = Scope(container="dicom")
 
-
-async def walked(w, **more):
-    async with walk_of(SCOPE.cursor, w.services) as walk:
-        await backfill(SCOPE, walk, w.store.objects, w.services, parallel=4, **more)
-        return {name: number for name, number in walk.counts.items() if number}
+async def previewed(w):
+    walk = Walk()
+    await preview_backfill(EVERYTHING, walk, w.store.objects, w.services, parallel=4)
+    return {name: number for name, number in walk.counts.items() if number}
 
 
 def fill(w, *, folders=3, files=20):
@@ -43,7 +43,7 @@ async def test_a_dry_run_counts_the_same(w):
     await walked(w)
     w.put("0/003", sop="2.25.3", PatientSex="F")
     w.put("0/new", sop="2.25.4")
-    assert await walked(w, dry_run=True) == {"unchanged": 19, "changed": 1, "new": 1}
+    assert await previewed(w) == {"unchanged": 19, "changed": 1, "new": 1}
     assert await walked(w) == {"unchanged": 19, "synced": 2}
 
 

@@ -1,0 +1,176 @@
+"""
+What operators do with walks: begin one, pause it, let it go on, cancel it. Each is recorded before it is done.
+
+A walk that is paused keeps what it did, and its workers stop within seconds. One that is cancelled is over: begun
+again, it begins at its beginning, and finds what it did before as known.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sync.errors import RequestRefused
+from sync.model import Stored
+from sync.operators.audit import OperatorAction, record_action
+from sync.ports import Control, Jobs
+from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.walk_rows import (
+    WalkProgress,
+    WalkRow,
+    WalkState,
+    change_state,
+    new_run,
+    read_board,
+    remove_leftovers,
+    write_walk,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWalk:
+    """What is asked for: ``name`` of its cursor, the same for equal requests, so that asking twice begins one."""
+
+    name: str
+    kind: str
+    request: Mapping[str, Any]
+    action: OperatorAction
+    unit: str = "objects"
+    rate: float | None = None
+    subject: str = field(default="")
+    """What the audit trail names: no prefix and no UID."""
+
+
+class Deed(enum.Enum):
+    """What may be done with a walk that is not over: the states it is for, and what is recorded."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+    @property
+    def states(self) -> Mapping[WalkState, WalkState]:
+        """From which state into which."""
+        return {
+            Deed.PAUSE: {WalkState.RUNNING: WalkState.PAUSED},
+            Deed.RESUME: {WalkState.PAUSED: WalkState.RUNNING},
+            Deed.CANCEL: {WalkState.RUNNING: WalkState.CANCELLED, WalkState.PAUSED: WalkState.CANCELLED},
+        }[self]
+
+    @property
+    def action(self) -> OperatorAction:
+        """Entry of the audit trail."""
+        return {
+            Deed.PAUSE: OperatorAction.WALK_PAUSE,
+            Deed.RESUME: OperatorAction.WALK_RESUME,
+            Deed.CANCEL: OperatorAction.WALK_CANCEL,
+        }[self]
+
+
+async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
+    """
+    Begin a walk for all workers. Idempotent: one that runs goes on as it is, one that is paused is resumed.
+
+    A rate that is given replaces that of a walk that runs.
+
+    Returns
+    -------
+    bool
+        False when it is under way already.
+    """
+
+    async def begin() -> bool:
+        stored = await s.cursors.read(asked.name)
+        before = WalkRow.of(stored.value) if stored is not None else None
+        if before is not None and before.state.is_open:
+            await _go_on(before, stored, asked, s, who=who)
+            return False
+        await record_action(asked.action, s, who=who, subject=asked.subject or asked.name)
+        now = s.clock.now()
+        row = WalkRow(
+            name=asked.name,
+            kind=asked.kind,
+            request=asked.request,
+            run=new_run(),
+            began=now,
+            since=now,
+            unit=asked.unit,
+            rate=asked.rate,
+        )
+        await write_walk(row, stored, s)
+        return True
+
+    return await retry_on_conflict(begin, subject="a walk")
+
+
+async def _go_on(before: WalkRow, stored: Stored[Any] | None, asked: NewWalk, s: Control, *, who: str) -> None:
+    if asked.rate is not None and asked.rate != before.rate:
+        await write_walk(replace(before, rate=asked.rate), stored, s)
+    if before.state is WalkState.PAUSED:
+        await control_walk(before.name, Deed.RESUME, s, who=who)
+
+
+async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
+    """
+    Pause, resume or cancel a walk. Idempotent.
+
+    Returns
+    -------
+    bool
+        Whether it changed anything: not where the walk is over, or as wanted.
+    """
+    await record_action(deed.action, s, who=who, subject=name)
+    changed = await change_state(name, deed.states, s)
+    if changed and deed is Deed.CANCEL:
+        await remove_leftovers(await read_board(s), s)
+    if changed:
+        s.telemetry.event("walk.changed", walk=name, deed=deed.value)
+    return changed
+
+
+def as_json(progress: WalkProgress) -> dict[str, Any]:
+    """Return a walk as operators see it: how far it is, and who helps; no token, no prefix."""
+    row = progress.row
+    return {
+        "id": row.run,
+        "kind": row.kind,
+        "state": row.state.value,
+        "container": row.request.get("container"),
+        "began": row.began.isoformat(),
+        "share": round(progress.share, 4) if progress.share is not None else None,
+        "seconds_left": round(progress.seconds_left) if progress.seconds_left is not None else None,
+        "size": row.size if row.planned else None,
+        "unit": row.unit,
+        "slices": progress.slices,
+        "slices_done": progress.slices_done,
+        "workers": progress.workers,
+        "rate": row.rate,
+        "counts": dict(progress.counts),
+        "problem": row.problem or None,
+    }
+
+
+async def named_walk(walk_id: str, s: Jobs) -> WalkRow:
+    """
+    Return the walk of an id as operators see it. Only reads.
+
+    Raises
+    ------
+    RequestRefused
+        There is none.
+    """
+    for row in (await read_board(s)).walks.values():
+        if row.run == walk_id:
+            return row
+    raise RequestRefused(
+        "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all of them."
+    )
+
+
+async def list_walks(s: Jobs) -> list[WalkProgress]:
+    """List all walks, those that are not over first, then the latest. Only reads."""
+    board, now = await read_board(s), s.clock.now()
+    rows = sorted(board.walks.values(), key=lambda row: (row.state.is_open, row.began), reverse=True)
+    return [board.progress(row, now) for row in rows]

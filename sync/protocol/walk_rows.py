@@ -1,0 +1,350 @@
+"""
+Rows of a walk that several processes share: what was asked, and the slices that it is cut into.
+
+    walk row                one a walk: request, state, how far it is cut, what was counted once it is over
+    slice rows              one a slice: its range, how far its holder is, what was counted in it
+
+All are rows of table ``cursors``, and the lease of a row is `sync.protocol.leases`: the holder of a slice's lease works
+on it, the holder of the walk's lease cuts slices. A run has a name of its own, so that slices of an earlier run are
+never mistaken for those of this one. A walk's own row is changed under its ETag by operators too; who held its lease
+then finds out at the next write.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Self
+from uuid import uuid4
+
+from sync.model import Cursor, Stored
+from sync.ports import Jobs
+from sync.protocol.optimistic import retry_on_conflict, unless_conflict
+
+SLICE = "slice "
+"""How names of slice rows begin."""
+
+
+class WalkState(enum.StrEnum):
+    """What becomes of a walk."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over."""
+        return self in {WalkState.RUNNING, WalkState.PAUSED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkRow:
+    """
+    One walk.
+
+    ``name`` is that of its cursor; ``request`` is JSON and the kind's own. ``plan`` is where cutting stands, ``made``
+    the slices cut so far, ``size`` what they hold together in ``unit``; ``planned``: there will be no more. ``rate``:
+    studies a second that all workers together may mark at most, None for no limit. ``since`` and ``before`` are when
+    the present stretch of work began and how much was done by then: a pause counts in no estimate.
+    """
+
+    name: str
+    kind: str
+    request: Mapping[str, Any]
+    run: str
+    began: datetime
+    state: WalkState = WalkState.RUNNING
+    unit: str = "objects"
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    planned: bool = False
+    made: int = 0
+    size: int = 0
+    rate: float | None = None
+    since: datetime | None = None
+    before: float = 0.0
+    problem: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """What the cursor keeps. Inverse of `of`."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return {
+            **kept,
+            "state": self.state.value,
+            "began": self.began.isoformat(),
+            "since": self.since.isoformat() if self.since else None,
+            "counts": dict(self.counts),
+        }
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> Self | None:
+        """Return the walk of a row; None where it is of something else."""
+        position = cursor.position
+        if "run" not in position or "kind" not in position:
+            return None
+        return cls(
+            name=cursor.name,
+            **{name: position[name] for name in _KEPT},
+            state=WalkState(position["state"]),
+            began=datetime.fromisoformat(position["began"]),
+            since=datetime.fromisoformat(position["since"]) if position["since"] else None,
+            counts=position["counts"],
+        )
+
+    def slice_name(self, number: int) -> str:
+        """Name of the row of a slice of this run."""
+        return f"{SLICE}{self.run} {number:05d}"
+
+
+_KEPT = ("kind", "request", "run", "unit", "plan", "planned", "made", "size", "rate", "before", "problem")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """
+    One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own.
+
+    ``following`` is where cutting goes on after it: a slice that was written before the walk's row noted it is found
+    there again, and taken over as it is.
+    """
+
+    name: str
+    walk: str
+    run: str
+    scope: Mapping[str, Any]
+    size: int
+    following: Mapping[str, Any]
+    last: bool = False
+    at: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    holder: str = ""
+    held_until: datetime | None = None
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """What the cursor keeps, but for the counts."""
+        return {name: getattr(self, name) for name in _SLICE_KEPT}
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> Self | None:
+        """Return the slice of a row; None for a row of something else, and for one that has been deleted."""
+        if not cursor.name.startswith(SLICE) or "run" not in cursor.position:
+            return None
+        position = cursor.position
+        return cls(
+            name=cursor.name,
+            **{name: position[name] for name in _SLICE_KEPT},
+            counts=position.get("counts", {}),
+            holder=cursor.holder,
+            held_until=cursor.held_until,
+        )
+
+    def is_free(self, now: datetime) -> bool:
+        """Whether it is left to do, and no process works on it."""
+        return not self.done and not self.is_held(now)
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether a process works on it."""
+        return bool(self.holder) and self.held_until is not None and self.held_until > now
+
+    def units_done(self, unit: str) -> float:
+        """How much of its size is done; within a slice only objects can be told."""
+        if self.done:
+            return float(self.size)
+        counted = sum(number for name, number in self.counts.items() if name != "studies")
+        return float(min(counted, self.size)) if unit == "objects" else 0.0
+
+
+_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "at", "done")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkProgress:
+    """
+    How far a walk is, over all its slices.
+
+    ``share`` is between 0 and 1, None while it is not cut to the end, for then the whole is unknown; ``seconds_left``
+    likewise, and while nothing is done yet.
+    """
+
+    row: WalkRow
+    counts: Mapping[str, int]
+    share: float | None
+    seconds_left: float | None
+    slices: int
+    slices_done: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """All walks, and their slices by run, as one scan of the rows found them."""
+
+    walks: Mapping[str, WalkRow]
+    slices: Mapping[str, Sequence[Slice]]
+
+    @classmethod
+    def of(cls, cursors: Sequence[Cursor]) -> Self:
+        """Sort rows of the cursors; those of other jobs are left out."""
+        walks = {row.name: row for cursor in cursors if (row := WalkRow.of(cursor)) is not None}
+        slices: defaultdict[str, list[Slice]] = defaultdict(list)
+        for cursor in cursors:
+            if (piece := Slice.of(cursor)) is not None:
+                slices[piece.run].append(piece)
+        return cls(walks=walks, slices={run: sorted(some, key=lambda each: each.name) for run, some in slices.items()})
+
+    def of_walk(self, row: WalkRow) -> Sequence[Slice]:
+        """Return the slices of a walk's present run, in their order."""
+        return self.slices.get(row.run, ())
+
+    def units_done(self, row: WalkRow) -> float:
+        """How much of the walk is done, in its unit."""
+        return sum(piece.units_done(row.unit) for piece in self.of_walk(row))
+
+    def is_complete(self, row: WalkRow) -> bool:
+        """Whether every slice that the walk was cut into is done, and there will be no more."""
+        return row.planned and sum(piece.done for piece in self.of_walk(row)) >= row.made
+
+    def progress(self, row: WalkRow, now: datetime) -> WalkProgress:
+        """Add the slices up. Pure."""
+        slices = self.of_walk(row)
+        counts = Counter(row.counts)
+        if row.state.is_open:
+            for piece in slices:
+                counts.update(piece.counts)
+        done = self.units_done(row)
+        share = min(done / row.size, 1.0) if row.planned and row.size else None
+        return WalkProgress(
+            row=row,
+            counts={name: number for name, number in sorted(counts.items()) if number},
+            share=1.0 if row.state is WalkState.DONE else share,
+            seconds_left=_seconds_left(row, done, now),
+            slices=row.made,
+            slices_done=row.made if row.state is WalkState.DONE else sum(piece.done for piece in slices),
+            workers=sum(piece.is_held(now) for piece in slices),
+        )
+
+
+def _seconds_left(row: WalkRow, done: float, now: datetime) -> float | None:
+    """Expect that the rest goes as fast as the present stretch of work did."""
+    if row.state is not WalkState.RUNNING or not row.planned or row.since is None:
+        return None
+    here = done - row.before
+    return (now - row.since).total_seconds() * (row.size - done) / here if here > 0 else None
+
+
+async def read_board(s: Jobs) -> Board:
+    """Read all walks and slices. Only reads."""
+    return Board.of([cursor async for cursor in s.cursors.all()])
+
+
+async def read_walk(name: str, s: Jobs) -> WalkRow | None:
+    """Return a walk, or None. Only reads."""
+    stored = await s.cursors.read(name)
+    return WalkRow.of(stored.value) if stored is not None else None
+
+
+def new_run() -> str:
+    """Return a name for a run that no other has."""
+    return uuid4().hex[:12]
+
+
+async def write_walk(row: WalkRow, stored: Stored[Cursor] | None, s: Jobs) -> None:
+    """
+    Write a walk's row over what was read, and take its lease away: who held it reads it again.
+
+    Raises
+    ------
+    StoreConflict
+        Another writer came first.
+    """
+    cursor = Cursor(name=row.name, position=row.position, advanced_at=s.clock.now())
+    await s.cursors.write(cursor, stored.etag if stored is not None else None)
+
+
+async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
+    """
+    Bring a walk from one state into another; one that is in none of those given stays as it is. Idempotent.
+
+    Returns
+    -------
+    bool
+        Whether it changed.
+
+    Raises
+    ------
+    Contention
+        Other writers kept coming first.
+    """
+
+    async def change() -> bool:
+        stored = await s.cursors.read(name)
+        row = WalkRow.of(stored.value) if stored is not None else None
+        if row is None or row.state not in states:
+            return False
+        board = await read_board(s)
+        await write_walk(_brought(row, states[row.state], board, s.clock.now()), stored, s)
+        return True
+
+    return await retry_on_conflict(change, subject="a walk")
+
+
+def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> WalkRow:
+    if state is WalkState.RUNNING:
+        return replace(row, state=state, since=now, before=board.units_done(row))
+    if state is WalkState.PAUSED:
+        return replace(row, state=state, since=None)
+    return replace(row, state=state, counts=board.progress(row, now).counts)
+
+
+async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, problem: str = "") -> bool:
+    """
+    Note that a run is over, with what was counted in all of it. Idempotent; of two at once one does.
+
+    Parameters
+    ----------
+    problem
+        Code of what made it fail.
+
+    Returns
+    -------
+    bool
+        Whether this call did it.
+    """
+    counts = board.progress(row, s.clock.now()).counts
+    stored = await s.cursors.read(row.name)
+    latest = WalkRow.of(stored.value) if stored is not None else None
+    if latest is None or latest.run != row.run or not latest.state.is_open:
+        return False
+    # The sum in one write with the state, and the slices go later: so nothing counts twice, whatever dies in between.
+    over = replace(latest, state=state, counts=counts, problem=problem)
+    return await unless_conflict(write_walk(over, stored, s))
+
+
+async def remove_leftovers(board: Board, s: Jobs) -> int:
+    """
+    Delete slices whose run is over. Idempotent.
+
+    Returns
+    -------
+    int
+        How many were deleted.
+    """
+    removed = 0
+    for run, slices in board.slices.items():
+        # Read again: the board is no snapshot, and a run that began while it was read has slices but no walk in it.
+        latest = await read_walk(slices[0].walk, s)
+        if latest is not None and latest.run == run and latest.state.is_open:
+            continue
+        for piece in slices:
+            await s.cursors.delete(piece.name)
+            removed += 1
+    return removed

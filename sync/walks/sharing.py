@@ -1,0 +1,358 @@
+"""
+Walks that any number of processes share: one cuts slices, all take them, each under its lease.
+
+    begin  ->  cut  ->  work, work, work …  ->  the last slice done  ->  end
+
+A slice is taken by the lease of its row, and its position moves like that of any walk (`sync.walks.walk`): a worker
+that is killed costs what it had in hand since the last batch, and its slice is free again when the lease runs out. A
+holder that was presumed dead and is not may work beside the new one: what both do is idempotent, and the old one fails
+at its next batch. Cutting is under the lease of the walk's own row, and goes on where it was in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError
+from sync.model import Batch, Change, Cursor
+from sync.ports import ReadFeeds, ShareWalks
+from sync.protocol.walk_rows import (
+    Board,
+    Slice,
+    WalkRow,
+    WalkState,
+    end_walk,
+    read_board,
+    read_walk,
+    remove_leftovers,
+)
+from sync.telemetry.defects import only_sync_errors
+from sync.walks.cutting import Cut
+from sync.walks.pacing import Pace, PacedMarks
+from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
+
+PARALLEL = 24
+"""Objects that a worker inspects at once, where nothing else is said."""
+
+WATCH = 2.0
+"""Seconds between two looks whether a walk still runs: after a pause no worker goes on for longer."""
+
+GRACE = 60.0
+"""Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
+
+SEATS = 8
+"""Messages that are sent at once to call workers; each calls one."""
+
+BUSY = 5.0
+"""Seconds after which a message that met a busy process is offered again, to any other."""
+
+TURN = 240.0
+"""Seconds that a called worker works; Azure Functions ends it after ten minutes."""
+
+TENDING = 40.0
+"""Seconds that a timer cuts and calls; its next run goes on."""
+
+CUT_AT_ONCE = 8
+"""Slices that are cut before workers are called again."""
+
+
+class Kind(Protocol):
+    """What one kind of walk covers, and what it does with it. ``request`` is as `WalkRow` keeps it."""
+
+    def cuts(self, row: WalkRow, s: ReadFeeds) -> AsyncIterator[Cut]:
+        """Cut the walk from ``row.plan`` on. Only reads."""
+        ...
+
+    def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
+        """Iterate over a slice from ``piece.at`` on; ``after`` are later slices. Only reads."""
+        ...
+
+    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
+        """Return what deals with one change. It must be idempotent and bear an interruption."""
+        ...
+
+    async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
+        """Deal with a change that alone keeps failing."""
+        ...
+
+
+Kinds = Mapping[str, Kind]
+"""Kinds of walks by name."""
+
+
+async def cut_walk(row: WalkRow, kinds: Kinds, s: ReadFeeds, *, until: float, most: int | None = None) -> None:
+    """
+    Cut slices off a walk. Idempotent, and may be interrupted; of two at once one does.
+
+    Parameters
+    ----------
+    until
+        Time of `time.monotonic` after which nothing more is listed.
+    most
+        Slices to cut at most.
+
+    Raises
+    ------
+    Contention
+        Another process cuts this walk now, or an operator has changed it.
+    TransientError
+        The source or storage did not answer; it goes on from here.
+    """
+    try:
+        async with only_sync_errors(), walk_of(row.name, s) as walk:
+            await _cut(walk, row.name, kinds, s, until=until, most=most)
+    except (PermanentError, SourceGone) as refusal:
+        await _fail(row, refusal, s)
+
+
+async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: float, most: int | None) -> None:
+    row = WalkRow.of(Cursor(name=name, position=walk.position))
+    if row is None or row.state is not WalkState.RUNNING:
+        return
+    row = await _adopted(row, walk, s)
+    cut_now = 0
+    if row.planned:
+        return
+    async for cut in kinds[row.kind].cuts(row, s):
+        if cut.scope is None:
+            row = replace(row, plan=cut.position)
+        else:
+            piece = Slice(
+                name=row.slice_name(row.made),
+                walk=name,
+                run=row.run,
+                scope=cut.scope,
+                size=cut.size,
+                following=cut.position,
+                last=cut.last,
+            )
+            try:
+                # The slice before the walk's row: a crash in between leaves one to adopt, the other order a hole.
+                await s.cursors.write(Cursor(name=piece.name, position=piece.position), None)
+            except StoreConflict:
+                raise Contention("another process cut this slice") from None
+            row, cut_now = _with(row, piece), cut_now + 1
+        await walk.advance(row.position)
+        if time.monotonic() >= until or (most is not None and cut_now >= most):
+            return
+
+
+async def _adopted(row: WalkRow, walk: Walk, s: ReadFeeds) -> WalkRow:
+    """Take over a slice that was written and not noted: it may be worked on already, so it stays as it is."""
+    stored = await s.cursors.read(row.slice_name(row.made))
+    piece = Slice.of(stored.value) if stored is not None else None
+    if piece is None or row.planned:
+        return row
+    row = _with(row, piece)
+    await walk.advance(row.position)
+    return row
+
+
+def _with(row: WalkRow, piece: Slice) -> WalkRow:
+    return replace(row, plan=piece.following, planned=piece.last, made=row.made + 1, size=row.size + piece.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """
+    One of those who share walks.
+
+    ``only`` is the name of the walk to work on, empty for all; ``live`` is given the slice at hand by its row's name,
+    for who shows progress.
+    """
+
+    kinds: Kinds
+    s: ReadFeeds
+    parallel: int = PARALLEL
+    only: str = ""
+    live: dict[str, Walk] = field(default_factory=dict)
+
+    async def work(self, *, until: float) -> bool:
+        """
+        Take free slices of running walks, one after the other, until none is free or the time is over.
+
+        Idempotent; may be interrupted, and run in any number of processes.
+
+        Parameters
+        ----------
+        until
+            Time of `time.monotonic` after which no batch is begun.
+
+        Returns
+        -------
+        bool
+            Whether slices were left free.
+
+        Raises
+        ------
+        TransientError
+            A source or storage did not answer; what was done stays done.
+        """
+        while True:
+            board = await read_board(self.s)
+            free = self._free(board)
+            if not free or time.monotonic() >= until:
+                return bool(free)
+            # Any of them: workers that all tried the first would all but one have tried in vain.
+            row, piece = random.choice(free)  # noqa: S311 -- spreads load, guards nothing
+            with suppress(Contention):
+                await self._take(row, piece, board, until)
+
+    def _free(self, board: Board) -> list[tuple[WalkRow, Slice]]:
+        now = self.s.clock.now()
+        rows = [row for row in board.walks.values() if row.kind in self.kinds and self.only in {"", row.name}]
+        running = [row for row in rows if row.state is WalkState.RUNNING]
+        return [(row, piece) for row in running for piece in board.of_walk(row) if piece.is_free(now)]
+
+    async def _take(self, row: WalkRow, found: Slice, board: Board, until: float) -> None:
+        async with only_sync_errors(), walk_of(found.name, self.s) as walk:
+            # Read again under the lease: it may have gone on, or away, since it was found free.
+            piece = Slice.of(Cursor(name=found.name, position=walk.position))
+            if piece is None:
+                await self.s.cursors.delete(found.name)
+                return
+            if piece.done or not await _runs(row, self.s):
+                return
+            self.live[piece.name] = walk
+            after = [each for each in board.of_walk(row) if each.name > piece.name]
+            pace = Pace(_share_of(row, board, self.s))
+            try:
+                if await self._walk_slice(row, piece, after, walk, pace=pace, until=until):
+                    await walk.advance({**(walk.position or piece.position), "done": True})
+            except (PermanentError, SourceGone) as refusal:
+                await _fail(row, refusal, self.s)
+            finally:
+                self.live.pop(piece.name, None)
+
+    async def _walk_slice(
+        self, row: WalkRow, piece: Slice, after: Sequence[Slice], walk: Walk, *, pace: Pace, until: float
+    ) -> bool:
+        """Walk a slice until it ends, the time is over, or an operator stops the walk; whether it ended."""
+        s, kind = replace(self.s, dirty=PacedMarks(self.s.dirty, pace)), self.kinds[row.kind]
+        batches = _noting(piece, kind.batches(row, piece, after, s))
+        longest = s.settings.longest_wait_seconds
+        give_up = partial(kind.give_up, walk, s)
+        work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
+        walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until))
+        watching = asyncio.create_task(_watch(row, pace, s))
+        try:
+            left = max(until - time.monotonic(), 0.0) + GRACE
+            await asyncio.wait({walking, watching}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return walking.result() if walking.done() else False
+        finally:
+            # Stopped in the middle, as a crash would: the position is behind what is done, never ahead of it.
+            for task in (walking, watching):
+                task.cancel()
+            await asyncio.gather(walking, watching, return_exceptions=True)
+
+
+async def _noting(piece: Slice, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async for batch in batches:
+        yield replace(batch, position=replace(piece, at=batch.position).position)
+
+
+async def _watch(row: WalkRow, pace: Pace, s: ReadFeeds) -> None:
+    """Return once the walk no longer runs; keep its rate meanwhile."""
+    while True:
+        await asyncio.sleep(WATCH)
+        with suppress(SyncError):
+            latest = await read_walk(row.name, s)
+            if latest is None or latest.run != row.run or latest.state is not WalkState.RUNNING:
+                return
+            if latest.rate is not None or pace.rate is not None:
+                pace.rate = _share_of(latest, await read_board(s), s)
+
+
+def _share_of(row: WalkRow, board: Board, s: ReadFeeds) -> float | None:
+    if row.rate is None:
+        return None
+    return row.rate / max(sum(piece.is_held(s.clock.now()) for piece in board.of_walk(row)), 1)
+
+
+async def _runs(row: WalkRow, s: ReadFeeds) -> bool:
+    latest = await read_walk(row.name, s)
+    return latest is not None and latest.run == row.run and latest.state is WalkState.RUNNING
+
+
+async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:
+    await end_walk(row, WalkState.FAILED, await read_board(s), s, problem=refusal.code)
+    s.telemetry.event("walk.failed", logging.ERROR, walk=row.run, code=refusal.code)
+
+
+async def end_walks(s: ReadFeeds) -> None:
+    """End the walks whose slices are all done, and delete what is left of runs that are over. Idempotent."""
+    board = await read_board(s)
+    for row in board.walks.values():
+        if row.state is WalkState.RUNNING and board.is_complete(row) and await end_walk(row, WalkState.DONE, board, s):
+            s.telemetry.event("walk.done", walk=row.run)
+    await remove_leftovers(board, s)
+
+
+async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
+    """
+    Cut walks further, call workers for free slices, end what is done: for a timer. Idempotent.
+
+    Returns
+    -------
+    int
+        How many walks run.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        await end_walks(s)
+        board = await read_board(s)
+        running = [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
+        uncut = [row for row in running if not row.planned]
+        await _call_workers(running, board, s)
+        if not uncut or time.monotonic() >= until:
+            return len(running)
+        for row in uncut:
+            try:
+                await cut_walk(row, kinds, s, until=until, most=CUT_AT_ONCE)
+            except Contention:
+                return len(running)  # another process cuts it
+            except SyncError as failure:
+                s.telemetry.event("walk.interrupted", logging.WARNING, walk=row.run, code=failure.code)
+                return len(running)
+
+
+async def _call_workers(running: list[WalkRow], board: Board, s: ShareWalks) -> None:
+    free = sum(piece.is_free(s.clock.now()) for row in running for piece in board.of_walk(row))
+    # While a message waits, every worker is busy, or about to take it: more would call no one else.
+    if free and not await s.slice_queue.has_waiting():
+        for _ in range(min(free, SEATS)):
+            await s.slice_queue.call()
+
+
+async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
+    """
+    Work on free slices for a while: what a message of the queue ``slices`` calls for. Idempotent.
+
+    A process works on one slice at a time, and offers what it cannot take to others. A message that is delivered again
+    is dropped: its worker died, the rows tell what is left, and the timer calls again.
+    """
+    if redelivered:
+        return
+    turn = s.caches.walking
+    if turn.locked():
+        now, board = s.clock.now(), await read_board(s)
+        if any(piece.is_free(now) for row in board.walks.values() for piece in board.of_walk(row)):
+            await s.slice_queue.call(BUSY)
+        return
+    async with turn:
+        try:
+            left = await Worker(kinds=kinds, s=s).work(until=time.monotonic() + TURN)
+            await end_walks(s)
+        except SyncError as failure:  # the timer calls again
+            s.telemetry.event("walk.interrupted", logging.WARNING, code=failure.code)
+            return
+    if left:
+        await s.slice_queue.call()

@@ -1,0 +1,100 @@
+"""
+Walks that processes share, over HTTP.
+
+    GET  walks                 every walk: how far it is, who works on it, how long it will take
+    POST walks                 begins a backfill: ``container``, ``prefix``, ``since``, ``rate``
+    POST walks/{id}/{deed}     ``pause``, ``resume`` or ``cancel``
+
+POST answers at once: functions do the work. Each is idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sync.errors import RequestRefused
+from sync.model.timestamps import typed_time
+from sync.operators import walks
+from sync.operators.access import operator_of
+from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, named_walk
+from sync.ports import Jobs, Operate
+from sync.protocol.walk_rows import read_board
+from sync.walks.backfill import Scope, new_backfill
+from sync.web.exchange import Answer, Request, fields_of, text_of
+
+DEEDS = tuple(deed.value for deed in Deed)
+
+
+async def show_walks(s: Jobs) -> Answer:
+    """Answer every walk, without any token, name or UID."""
+    return Answer(body={"walks": [walks.as_json(progress) for progress in await list_walks(s)]})
+
+
+async def start_backfill(request: Request, containers: Collection[str], s: Operate) -> Answer:
+    """
+    Begin a backfill of one container, or of all, for an operator. Idempotent: one that is under way goes on.
+
+    Raises
+    ------
+    AccessRefused
+        The caller may only read.
+    RequestRefused
+        A field is not understood.
+    """
+    fields = fields_of(request)
+    caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
+    container = text_of(fields, "container")
+    if container and container not in containers:
+        raise RequestRefused("container: is not in DICOM_SYNC_CONTAINERS")
+    scopes = [
+        Scope(container=name, prefix=text_of(fields, "prefix"), since=_since(fields))
+        for name in ([container] if container else sorted(containers))
+    ]
+    begun = [await begin_walk(new_backfill(scope, rate=_rate(fields)), s, who=caller.name) for scope in scopes]
+    board, now = await read_board(s), s.clock.now()
+    shown = [walks.as_json(board.progress(board.walks[scope.cursor], now)) for scope in scopes]
+    return Answer(body={"begun": any(begun), "walks": shown}, status=202)
+
+
+async def change_walk(request: Request, s: Operate) -> Answer:
+    """
+    Pause, resume or cancel a walk, for an operator. Idempotent.
+
+    Raises
+    ------
+    AccessRefused
+        The caller may only read.
+    RequestRefused
+        There is no such walk or deed.
+    """
+    deed = request.params.get("deed", "")
+    if deed not in DEEDS:
+        raise RequestRefused("expected pause, resume or cancel", code="request.not_found")
+    fields = fields_of(request)
+    caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
+    row = await named_walk(request.params.get("id", ""), s)
+    changed = await control_walk(row.name, Deed(deed), s, who=caller.name)
+    board = await read_board(s)
+    walk = walks.as_json(board.progress(board.walks[row.name], s.clock.now()))
+    return Answer(body={"changed": changed, "walk": walk})
+
+
+def _since(fields: Mapping[str, Any]) -> Any:
+    try:
+        return typed_time(text) if (text := text_of(fields, "since")) else None
+    except ValueError as problem:
+        raise RequestRefused(f"since: {problem}") from None
+
+
+def _rate(fields: Mapping[str, Any]) -> float | None:
+    value = fields.get("rate")
+    if value in (None, ""):
+        return None
+    try:
+        rate = float(str(value))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise RequestRefused("rate: expected studies a second, above 0")
+    return rate

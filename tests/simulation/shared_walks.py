@@ -1,0 +1,248 @@
+"""
+A walk that several processes share, in a random order of everything, with kills, pauses and clocks that jump.
+
+A process is killed as a kill does it: at any call of a port or right after any write, and nothing of it runs on, so
+that its leases stay until they run out. The clock jumps past leases of processes that live, so that two hold one slice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from sync.errors import SyncError
+from sync.ports import Services
+from sync.walks.backfill import KIND, Scope
+from tests.worlds import MemoryWorld
+
+CHAIN = (
+    "sync.protocol.walk_rows",
+    "sync.operators.walks",
+    "sync.walks.cutting",
+    "sync.walks.backfill",
+    "sync.walks.sharing",
+)
+"""Modules that import one another in this order."""
+
+SCOPE = Scope(container="dicom")
+MOST_STEPS = 200
+TROUBLED = 60
+"""Steps in which processes are killed and the walk is paused; then what is left must come to its end."""
+
+ALIVE = 3
+"""Processes that share the walk at any time."""
+
+
+def real() -> dict[str, ModuleType]:
+    """Return the modules as they are."""
+    return {name: import_module(name) for name in CHAIN}
+
+
+class _Port:
+    """A port of one process: others run before each call, and after a kill there is none."""
+
+    def __init__(self, port: Any, process: Process) -> None:
+        self._port, self._process = port, process
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if asyncio.iscoroutinefunction(method):
+
+            async def called(*args: Any, **more: Any) -> Any:
+                await self._process.step()
+                answer = await method(*args, **more)
+                if name == "write":
+                    self._process.wrote()
+                return answer
+
+            return called
+        return method
+
+
+@dataclass
+class Process:
+    """One process that takes part."""
+
+    sharing: ModuleType
+    kinds: Mapping[str, Any]
+    services: Services
+    rng: random.Random
+    last_write: int = 0
+    writes: int = 0
+    dead: bool = False
+    task: asyncio.Task[None] | None = None
+
+    def wrote(self) -> None:
+        """Die right after the write that this process does not outlive: the next call is never made."""
+        self.writes += 1
+        self.dead = self.dead or self.writes == self.last_write
+
+    async def step(self) -> None:
+        """Let others run, and die if this process was killed meanwhile."""
+        await asyncio.sleep(0)
+        if self.dead:
+            raise asyncio.CancelledError
+
+    async def live(self) -> None:
+        """Do what is to be done, in any order, until killed."""
+        while not self.dead:
+            with suppress(SyncError):
+                await self._one_thing()
+            await asyncio.sleep(0)
+
+    async def _one_thing(self) -> None:
+        rows = import_rows(self.sharing)
+        row = await rows["read_walk"](SCOPE.cursor, self.services)
+        match self.rng.choice(("cut", "work", "work", "end")):
+            case "cut" if row is not None:
+                await self.sharing.cut_walk(
+                    row, self.kinds, self.services, until=math.inf, most=self.rng.choice((1, 2))
+                )
+            case "work":
+                until = self.rng.choice((0.0, math.inf, math.inf))
+                await self.sharing.Worker(kinds=self.kinds, s=self.services, parallel=3).work(until=until)
+            case _:
+                await self.sharing.end_walks(self.services)
+
+
+def import_rows(sharing: ModuleType) -> dict[str, Any]:
+    """Return what the module at hand uses of the rows: of a mutant where it is one."""
+    return vars(sharing)
+
+
+@dataclass
+class SharedWalk:
+    """One schedule."""
+
+    seed: int
+    modules: Mapping[str, ModuleType] = field(default_factory=real)
+    objects: int = 23
+    outside: bool = True
+    """Whether objects are added and deleted meanwhile; else every object has to be counted exactly once."""
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.w = MemoryWorld()
+        self.names = {f"{number % 5}/{number:03}" for number in range(self.objects)}
+        for number, name in enumerate(sorted(self.names)):
+            self.w.put(name, sop=f"2.25.{1000 + number}", study=f"2.25.{number % 4 + 1}")
+        self.kinds = {KIND: self.modules["sync.walks.backfill"].Backfill(listing=self.w.store.objects)}
+        self.processes: list[Process] = []
+        self.begun = 0
+
+    async def run(self) -> None:
+        """Play it to the end, and check what must hold."""
+        sharing, cutting = self.modules["sync.walks.sharing"], self.modules["sync.walks.cutting"]
+        backfill = self.modules["sync.walks.backfill"]
+        seeded = random.Random(self.seed)
+        with (
+            patch.object(cutting, "SMALLEST", 3),
+            patch.object(backfill, "PAGE", 2),
+            patch.object(sharing, "WATCH", 0),
+            patch.object(sharing, "random", seeded),
+            patch("sync.walks.walk.FIRST_PAUSE", 0),
+        ):
+            await self._begin()
+            try:
+                await self._play()
+            finally:
+                for process in list(self.processes):
+                    await self._kill(process)
+            await self._check()
+
+    async def _begin(self) -> None:
+        walks = self.modules["sync.operators.walks"]
+        asked = self.modules["sync.walks.backfill"].new_backfill(SCOPE)
+        if await walks.begin_walk(asked, self.w.services, who="ada"):
+            self.names = {ref.name for ref in self.w.store.objects.refs()}
+            self.begun += 1
+
+    async def _play(self) -> None:
+        for step in range(MOST_STEPS):
+            for dead in [process for process in self.processes if process.dead]:
+                await self._kill(dead)
+            while len(self.processes) < ALIVE:
+                self._start(last_write=self.rng.randrange(20) if step < TROUBLED else 0)
+            for _ in range(self.rng.randrange(1, 25)):
+                await asyncio.sleep(0)
+            row = await self._row()
+            if not row.state.is_open and row.state.value == "done":
+                return
+            await (self._trouble() if step < TROUBLED else self._calm())
+        raise AssertionError("the walk came to no end")
+
+    async def _trouble(self) -> None:
+        walks = self.modules["sync.operators.walks"]
+        match self.rng.choice(
+            ("kill", "kill", "clock", "clock", "pause", "resume", "resume", "cancel", "begin", "outside")
+        ):
+            case "kill":
+                await self._kill(self.rng.choice(self.processes))
+            case "clock":
+                self.w.clock.advance(self.rng.choice((1, 20, 40)))
+            case "pause":
+                await walks.control_walk(SCOPE.cursor, walks.Deed.PAUSE, self.w.services, who="ada")
+            case "resume":
+                await walks.control_walk(SCOPE.cursor, walks.Deed.RESUME, self.w.services, who="ada")
+            case "cancel" if self.rng.random() < 0.3:
+                await walks.control_walk(SCOPE.cursor, walks.Deed.CANCEL, self.w.services, who="ada")
+            case "begin":
+                await self._begin()
+            case "outside" if self.outside:
+                self._change_something()
+
+    async def _calm(self) -> None:
+        await self._begin()  # resumes what is paused, begins anew what was cancelled
+        self.w.clock.advance(40)
+
+    def _change_something(self) -> None:
+        number = self.rng.randrange(self.objects)
+        if self.rng.random() < 0.5:
+            self.w.delete(f"{number % 5}/{number:03}")
+        else:
+            self.w.put(f"{number % 5}/{number:03}new", sop=f"2.25.{5000 + number}", study="2.25.1")
+
+    def _start(self, *, last_write: int) -> None:
+        ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue")
+        base = self.w.process()
+        process = Process(self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
+        shown = {each.name: _Port(getattr(base, each.name), process) for each in fields(Services) if each.name in ports}
+        process.services = replace(base, **shown)
+        listing = _Port(self.w.store.objects, process)
+        process.kinds = {KIND: self.modules["sync.walks.backfill"].Backfill(listing=listing)}
+        process.task = asyncio.create_task(process.live())
+        self.processes.append(process)
+
+    async def _kill(self, process: Process) -> None:
+        process.dead = True
+        assert process.task is not None
+        process.task.cancel()
+        await asyncio.gather(process.task, return_exceptions=True)
+        if process in self.processes:
+            self.processes.remove(process)
+
+    async def _row(self) -> Any:
+        row = await self.modules["sync.protocol.walk_rows"].read_walk(SCOPE.cursor, self.w.services)
+        assert row is not None
+        return row
+
+    async def _check(self) -> None:
+        """Every object that was there when the walk began, and still is, was inspected; each counted once."""
+        there = {ref.name for ref in self.w.store.objects.refs()} & self.names
+        stored = {row.object.name for row in self.w.store.locators.table.values() if row.settled}
+        assert there <= stored, f"{len(there - stored)} objects were never inspected"
+        row = await self._row()
+        counted = sum(row.counts.values())
+        if not self.outside:
+            assert counted == len(self.names), f"{counted} counted of {len(self.names)}"
+        await self.modules["sync.walks.sharing"].end_walks(self.w.services)
+        left = [cursor.name for cursor in self.w.store.cursors.table.values() if cursor.name.startswith("slice ")]
+        assert left == []

@@ -1,0 +1,131 @@
+"""Walks that processes share lose nothing and count everything once; without any of their rules they would not."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.mutants import without_rule
+from tests.simulation.shared_walks import CHAIN, SharedWalk
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
+ENOUGH_TO_CATCH = 20
+
+
+@pytest.mark.parametrize("outside", [False, True], ids=["counted", "changing"])
+def test_a_shared_walk_inspects_everything_in_any_order_with_kills_and_pauses(outside):
+    for seed in range(SCHEDULES):
+        asyncio.run(SharedWalk(seed=seed, outside=outside).run())
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule, and the edits that remove it."""
+
+    rule: str
+    module: str
+    edits: tuple[tuple[str, str], ...]
+
+
+_WRITTEN = "                await s.cursors.write(Cursor(name=piece.name, position=piece.position), None)\n"
+
+MUTANTS = (
+    Mutant(
+        "a slice that was written and not noted is taken over",
+        "sync.walks.sharing",
+        (("    row = await _adopted(row, walk, s)\n", ""),),
+    ),
+    Mutant(
+        "a slice is written before the walk's row notes it",
+        "sync.walks.sharing",
+        (
+            (
+                _WRITTEN,
+                f"                await walk.advance(_with(row, piece).position)\n{_WRITTEN}",
+            ),
+        ),
+    ),
+    Mutant(
+        "the next slice begins with the page that ended this one",
+        "sync.walks.cutting",
+        (("stand = replace(stand, start=stand.token, size=0)", "stand = replace(stand, start=page.token, size=0)"),),
+    ),
+    Mutant(
+        "a slice goes on until the next one begins",
+        "sync.walks.cutting",
+        (("        if before is not None or page.token is None:", "        if True:"),),
+    ),
+    Mutant(
+        "a walk ends only when it is cut to its end",
+        "sync.protocol.walk_rows",
+        (("        return row.planned and sum(", "        return row.made > 0 and sum("),),
+    ),
+    Mutant(
+        "a walk ends only when every slice is done",
+        "sync.protocol.walk_rows",
+        (
+            (
+                "sum(piece.done for piece in self.of_walk(row)) >= row.made",
+                "sum(piece.done or bool(piece.at) for piece in self.of_walk(row)) >= row.made",
+            ),
+        ),
+    ),
+    Mutant(
+        "a slice whose worker was stopped is not done",
+        "sync.walks.sharing",
+        (
+            (
+                "            return walking.result() if walking.done() else False",
+                "            return walking.result() if walking.done() else True",
+            ),
+        ),
+    ),
+    Mutant(
+        "a slice whose worker's time was over is not done",
+        "sync.walks.sharing",
+        (
+            (
+                "            return walking.result() if walking.done() else False",
+                "            return walking.result() or True if walking.done() else False",
+            ),
+        ),
+    ),
+    Mutant(
+        "what a slice's row says is read under its lease",
+        "sync.walks.sharing",
+        (
+            (
+                "            piece = Slice.of(Cursor(name=found.name, position=walk.position))",
+                "            piece = found",
+            ),
+        ),
+    ),
+    Mutant(
+        "slices are removed only when the walk's row, read anew, says that their run is over",
+        "sync.protocol.walk_rows",
+        (
+            (
+                "        if latest is not None and latest.run == run and latest.state.is_open:",
+                "        known = board.walks.get(slices[0].walk)\n        if known and known.run == run and latest:",
+            ),
+        ),
+    ),
+    Mutant(
+        "only the run that a sum is of is ended by it",
+        "sync.protocol.walk_rows",
+        (("    if latest is None or latest.run != row.run or not latest.state.is_open:", "    if latest is None:"),),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
+def test_without_a_rule_something_is_lost_or_counted_twice(mutant):
+    modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
+    for seed in range(ENOUGH_TO_CATCH):
+        for outside in (False, True):
+            try:
+                asyncio.run(SharedWalk(seed=seed, modules=modules, outside=outside).run())
+            except AssertionError:
+                return
+    pytest.fail("no schedule noticed")

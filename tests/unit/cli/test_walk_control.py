@@ -1,0 +1,46 @@
+"""Walks from the terminal: listed with progress, paused, resumed and cancelled as by the buttons."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from sync.cli import app, walk_control
+from sync.operators.walks import begin_walk
+from sync.walks.backfill import new_backfill
+from tests.walking import EVERYTHING
+from tests.worlds import MemoryWorld
+
+
+@pytest.fixture
+def world(monkeypatch):
+    made = MemoryWorld()
+    running = SimpleNamespace(services=made.services)
+    monkeypatch.setattr(walk_control, "with_services", lambda work, **_: asyncio.run(work(running)))
+    asyncio.run(begin_walk(new_backfill(EVERYTHING), made.services, who="ada"))
+    return made
+
+
+def typed(*words):
+    return CliRunner().invoke(app, ["walks", *words])
+
+
+def listed():
+    return [json.loads(line) for line in typed("list", "--json").output.splitlines()]
+
+
+def test_a_walk_is_paused_resumed_and_cancelled_by_its_id(world):
+    (walk,) = listed()
+    assert (walk["state"], walk["kind"], walk["container"]) == ("running", "backfill", "dicom")
+    for deed, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        told = typed(deed, walk["id"], "--as", "eve")
+        assert (told.exit_code, told.output.split()[:2]) == (0, [walk["id"], state])
+    assert {entry.who for entry in asyncio.run(world.services.audit.newest(9))} == {"ada", "eve"}
+
+
+def test_an_unknown_id_is_wrong_usage(world):
+    told = typed("pause", "0f3c9d2a7b11")
+    assert told.exit_code == 2
+    assert "there is no such walk" in told.output

@@ -1,0 +1,136 @@
+"""Workers that share walks: calls by the timer, turns, pauses within seconds, the rate, progress."""
+
+import asyncio
+import math
+from dataclasses import replace
+
+import pytest
+
+from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
+from sync.protocol.walk_rows import WalkState, read_board, read_walk
+from sync.walks import sharing
+from sync.walks.backfill import KIND, Backfill, new_backfill
+from sync.walks.pacing import Pace
+from sync.walks.sharing import Worker, cut_walk, end_walks, take_turn, tend_walks
+from tests.walking import EVERYTHING
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch):
+    monkeypatch.setattr("sync.walks.cutting.SMALLEST", 2)
+    monkeypatch.setattr(sharing, "WATCH", 0.01)
+
+
+@pytest.fixture
+def kinds(w):
+    for number in range(10):
+        w.put(f"f/{number}", sop=f"2.25.{number + 1}", study=f"2.25.{number}")
+    return {KIND: Backfill(listing=w.store.objects)}
+
+
+async def begun(w, **more):
+    await begin_walk(new_backfill(EVERYTHING, **more), w.services, who="ada")
+    return await read_walk(EVERYTHING.cursor, w.services)
+
+
+async def test_the_timer_cuts_calls_workers_and_ends_what_is_done(w, kinds):
+    await begun(w)
+    assert await tend_walks(kinds, w.services, seconds=60) == 1
+    row = await read_walk(EVERYTHING.cursor, w.services)
+    assert (row.planned, row.made, row.size) == (True, 5, 10)
+    calls = w.store.slice_queue.take()
+    assert 1 <= calls <= 5
+    await take_turn(kinds, w.services, redelivered=False)
+    assert (await read_walk(EVERYTHING.cursor, w.services)).state is WalkState.DONE
+    assert await tend_walks(kinds, w.services, seconds=60) == 0
+    assert w.store.slice_queue.messages == []
+
+
+async def test_no_more_workers_are_called_while_a_message_waits(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await w.services.slice_queue.call()
+    await tend_walks(kinds, w.services, seconds=60)
+    assert len(w.store.slice_queue.messages) == 1
+
+
+async def test_a_message_that_is_delivered_again_is_dropped(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await take_turn(kinds, w.services, redelivered=True)
+    board = await read_board(w.services)
+    assert not any(piece.done for piece in board.of_walk(board.walks[EVERYTHING.cursor]))
+    assert w.store.slice_queue.messages == []
+
+
+async def test_a_busy_process_offers_the_call_to_others(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    async with w.services.caches.walking:
+        await take_turn(kinds, w.services, redelivered=False)
+    assert w.store.slice_queue.take() == 0  # later
+    assert len(w.store.slice_queue.messages) == 1
+
+
+async def test_a_pause_stops_a_worker_in_the_middle_and_nothing_is_lost(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    stuck, read = asyncio.Event(), w.store.objects.read
+
+    async def slow(ref, **more):
+        await stuck.wait()
+        return await read(ref, **more)
+
+    w.store.objects.read = slow
+    working = asyncio.create_task(Worker(kinds=kinds, s=w.services).work(until=math.inf))
+    await asyncio.sleep(0.05)
+    await control_walk(EVERYTHING.cursor, Deed.PAUSE, w.services, who="ada")
+    assert await asyncio.wait_for(working, 10) is False  # none is free: the walk is paused
+    stuck.set()
+    await control_walk(EVERYTHING.cursor, Deed.RESUME, w.services, who="ada")
+    await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    await end_walks(w.services)
+    assert dict((await read_walk(EVERYTHING.cursor, w.services)).counts) == {"synced": 10}
+
+
+async def test_begun_again_a_paused_walk_goes_on_and_takes_the_new_rate(w, kinds):
+    await begun(w)
+    await control_walk(EVERYTHING.cursor, Deed.PAUSE, w.services, who="ada")
+    row = await begun(w, rate=2.5)
+    assert (row.state, row.rate) == (WalkState.RUNNING, 2.5)
+
+
+async def test_studies_are_marked_no_faster_than_the_rate(w, kinds, monkeypatch):
+    turns = []
+
+    async def turn(self):
+        turns.append(self.rate)
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    row = await begun(w, rate=4.0)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    assert turns == [4.0] * 10  # ten studies, and one worker
+
+
+async def test_progress_adds_all_slices_up_and_expects_the_rest_as_fast(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    board = await read_board(w.services)
+    [first, second, *_] = board.of_walk(await read_walk(EVERYTHING.cursor, w.services))
+    for piece in (first, second):
+        stored = await w.services.cursors.read(piece.name)
+        done = {**piece.position, "done": True, "counts": {"synced": 2}}
+        await w.services.cursors.write(replace(stored.value, position=done), stored.etag)
+    w.clock.advance(8)
+    (told,) = await list_walks(w.services)
+    assert (told.share, told.slices, told.slices_done, told.counts) == (0.4, 5, 2, {"synced": 4})
+    assert told.seconds_left == pytest.approx(12, rel=0.2)
+
+
+async def test_a_container_that_is_not_there_ends_the_walk_with_its_code(w, kinds):
+    gone = new_backfill(replace(EVERYTHING, container="gone"))
+    await begin_walk(gone, w.services, who="ada")
+    await tend_walks(kinds, w.services, seconds=60)
+    row = await read_walk(gone.name, w.services)
+    assert (row.state, row.problem) == (WalkState.FAILED, "event.foreign_source")
