@@ -9,8 +9,10 @@ import pytest
 from sync.errors import FhirRejected
 from sync.model import Cursor
 from sync.monitoring.status import as_json, read_status, status
+from sync.operators.walks import begin_walk
 from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS
 from sync.testing.queues import MemoryDepths
+from sync.walks.backfill import Scope, new_backfill
 from tests.unit.monitoring.test_alerts import Watched
 from tests.worlds import STUDY, MemoryWorld
 
@@ -140,3 +142,10 @@ async def test_a_service_that_failed_while_nothing_waits_keeps_nothing_back():
     await world.tick()
     told = await status(world.s)
     assert (told["health"]["verdict"], len(told["problems"])) == ("in sync", 1)
+
+
+async def test_a_backfill_that_runs_is_told_with_its_workers():
+    w = MemoryWorld()
+    await begin_walk(new_backfill(Scope(container="dicom")), w.services, who="ada")
+    (walk,) = (await status(w.services))["walks"]
+    assert (walk["kind"], walk["state"], walk["workers"], walk["counts"]) == ("backfill", "running", 0, {})

@@ -408,6 +408,20 @@ async def test_the_audit_trail_is_for_operators(w):
     assert ">Audit<" not in (await get(reader)).body
 
 
+async def test_a_backfill_is_begun_paused_resumed_and_cancelled_by_buttons(w):
+    w.put("a")
+    told = await follow(w, await post(w, action="backfill", who="Ada"))
+    assert "Backfills started: 1." in told.body
+    for action, state in (("pause-walk", "running"), ("resume-walk", "paused"), ("cancel-walk", "running")):
+        page = (await get(w, "jobs")).body
+        assert re.search(rf'<span class="badge warn">{state}</span>', page)
+        (walk,) = re.findall(rf"confirm\?action={action}&(?:amp;)?of=(\w+)", page)
+        await follow(w, await post(w, action=action, of=walk, who="Ada"))
+    page = (await get(w, "jobs")).body
+    assert "cancelled" in page
+    assert "pause-walk" not in page
+
+
 async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):
     now = w.clock.now()
     window = {"start": now - timedelta(hours=10), "end": now}
