@@ -81,41 +81,6 @@ MUTANTS = (
             ),
         ),
     ),
-    Mutant(
-        "a slice whose worker's time was over is not done",
-        "sync.walks.sharing",
-        (
-            (
-                "            return walking.result() if walking.done() else False",
-                "            return walking.result() or True if walking.done() else False",
-            ),
-        ),
-    ),
-    Mutant(
-        "what a slice's row says is read under its lease",
-        "sync.walks.sharing",
-        (
-            (
-                "            piece = Slice.of(Cursor(name=found.name, position=walk.position))",
-                "            piece = found",
-            ),
-        ),
-    ),
-    Mutant(
-        "slices are removed only when the walk's row, read anew, says that their run is over",
-        "sync.protocol.walk_rows",
-        (
-            (
-                "        if latest is not None and latest.run == run and latest.state.is_open:",
-                "        known = board.walks.get(slices[0].walk)\n        if known and known.run == run and latest:",
-            ),
-        ),
-    ),
-    Mutant(
-        "only the run that a sum is of is ended by it",
-        "sync.protocol.walk_rows",
-        (("    if latest is None or latest.run != row.run or not latest.state.is_open:", "    if latest is None:"),),
-    ),
 )
 
 
