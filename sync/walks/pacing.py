@@ -53,7 +53,9 @@ class PacedMarks(DirtyStudies):
         """Return the row, or None."""
         return await self._inner.read(study)
 
-    async def mark(self, study: StudyRef, now: datetime, *, bypass_cache: bool = False) -> bool:
+    async def mark(
+        self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
+    ) -> bool:
         """Mark the study when it is its turn."""
         if study not in self._marked:
             await self._pace.turn()
@@ -61,7 +63,7 @@ class PacedMarks(DirtyStudies):
         self._marked.move_to_end(study)
         while len(self._marked) > REMEMBERED:
             self._marked.popitem(last=False)
-        return await self._inner.mark(study, now, bypass_cache=bypass_cache)
+        return await self._inner.mark(study, now, bypass_cache=bypass_cache, longest_gap=longest_gap)
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
         """Postpone the row."""
