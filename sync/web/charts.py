@@ -140,7 +140,8 @@ class Graph:
         if self.threshold is not None:
             parts.append(f"an alert is raised above {self.value(self.threshold)}")
         if self.incidents:
-            parts.append(f"an alert was active {len(self.incidents)} times")
+            often = "once" if len(self.incidents) == 1 else f"{len(self.incidents)} times"
+            parts.append(f"an alert was active {often}")
         return "; ".join(parts)
 
     @property

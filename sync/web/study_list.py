@@ -47,7 +47,7 @@ _MOST_PATIENTS = 20
 PATIENCE = 8.0
 """Seconds for the FHIR service to answer a page."""
 
-REFRESHED_PATIENCE = 4.0
+REFRESHED_PATIENCE = 4.5
 """
 The same for a page that refreshes itself: it must be answered before its data count as old, 15 s after the last answer.
 
