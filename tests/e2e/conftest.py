@@ -14,6 +14,8 @@ from tests.e2e.running import World, up
 SOON = {"DICOM_SYNC_QUIET_PERIOD": "1", "DICOM_SYNC_MAX_WAIT": "15"}
 """Tests wait for each quiet period."""
 
+PAGES = {"DICOM_SYNC_TIMELINE": "true", "DICOM_SYNC_INBOX": "true", "WEBSITE_AUTH_ENABLED": "True"}
+
 os.environ.setdefault("DICOM_SYNC_MAX_REMOVALS_PER_HOUR", "1000")
 os.environ.setdefault("DICOM_SYNC_MAX_REMOVAL_SHARE_PERCENT", "100")
 # Tests delete all that they upload, also by commands that are started apart; the ceiling has tests of its own.
@@ -41,8 +43,8 @@ def embedded_azure_world() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def hapi_world() -> Iterator[World]:
-    """A world with a HAPI server."""
-    with up("hapi", **SOON) as world:
+    """A world with a HAPI server, and the pages of insights switched on."""
+    with up("hapi", **SOON, **PAGES) as world:
         yield world
 
 
