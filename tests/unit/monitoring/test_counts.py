@@ -147,7 +147,7 @@ async def test_the_oldest_study_and_the_oldest_message_are_told():
     w.clock.advance(100)
     told = await status(w.services)
     assert told["lag"]["oldest_study"] == 100
-    assert told["lag"]["queues"] == {"studies": 95}
+    assert told["lag"]["queues"] == {"studies": 99}
     assert told["health"]["verdict"] == "behind"
     await w.settle()
     assert (await status(w.services))["health"] == {"verdict": "in sync", "reasons": []}
