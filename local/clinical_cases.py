@@ -74,8 +74,8 @@ def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent,
     number = place - (STENTS - len(STENT_CASES))
     case = STENT_CASES[number] if number >= 0 else "stent"
     on = date(2025, 3, 1) + timedelta(chance.randrange(300))
-    said = chance.choice((2.5, 3.0, 3.5, 4.0))
-    used = said + chance.choice((-0.5, 0.0, 0.0, 0.5))
+    recommended = chance.choice((2.5, 3.0, 3.5, 4.0))
+    used = recommended + chance.choice((-0.5, 0.0, 0.0, 0.5))
     vessel = place % 2
     subject = {"reference": f"Patient/{identity}"}
     resources: list[Resource] = [
@@ -88,11 +88,11 @@ def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent,
             "bodySite": coded(_VESSELS[vessel]),
             "device": {"reference": "Device/cw-stent-sizer"},
             "effectiveDateTime": on.isoformat(),
-            "valueQuantity": _quantity(said, "mm"),
+            "valueQuantity": _quantity(recommended, "mm"),
         }
     ]
     if case == "stent without a known implant":
-        return case, Stent(said, None), resources
+        return case, Stent(recommended, None), resources
     days = 91 if case == "stent 91 days later" else chance.randrange(91)
     size = _quantity(used / 10, "cm") if case == "stent size in centimetres" else _quantity(used, "mm")
     action = "removed" if case == "stent removed, not implanted" else "implanted"
@@ -117,7 +117,7 @@ def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent,
             ],
         },
     ]
-    return case, Stent(said, used if case == "stent" else None), resources
+    return case, Stent(recommended, used if case == "stent" else None), resources
 
 
 def doses(identity: str, number: int, on: date) -> tuple[int, list[Resource]]:

@@ -369,15 +369,15 @@ def _read(one: Person, read: Read, on: date, chance: random.Random) -> None:
     """Add the read, what the model said, and what pathology found."""
     one.read = read
     side = chance.choice(("left", "right"))
-    said = coded(_NODULE if read.said else _CLEAR)
+    conclusion_code = coded(_NODULE if read.said else _CLEAR)
     where = {"bodySite": coded(_LUNG), "status": "final", "code": coded("363679005")}
     sided = [{"code": coded("272741003"), "valueCodeableConcept": coded(_SIDES[side][1])}]
     at = {"effectiveDateTime": on.isoformat(), "component": sided}
-    result = one.add("Observation", "read", valueCodeableConcept=said, **where, **at)
+    result = one.add("Observation", "read", valueCodeableConcept=conclusion_code, **where, **at)
     device = {"reference": "Device/cw-nodule-finder"}
-    one.add("Observation", "model", valueCodeableConcept=said, device=device, **where, **at)
-    told = {"conclusionCode": [said], "result": [{"reference": result}], "resultsInterpreter": [READER]}
-    _report(one, "read-report", "RAD", on, identifier=[_accession(one)], **told)
+    one.add("Observation", "model", valueCodeableConcept=conclusion_code, device=device, **where, **at)
+    elements = {"conclusionCode": [conclusion_code], "result": [{"reference": result}], "resultsInterpreter": [READER]}
+    _report(one, "read-report", "RAD", on, identifier=[_accession(one)], **elements)
     if read.found is None:
         return
     other = {"left": "right", "right": "left"}[side] if read.kind == "outcome of the other side" else side

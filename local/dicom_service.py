@@ -130,11 +130,11 @@ class StandIn:
 
     async def _metadata(self, request: web.Request) -> web.Response:
         wanted = _instance(request)
-        found = self.service.instances.get(wanted)
-        if found is None:
+        stored = self.service.instances.get(wanted)
+        if stored is None:
             return web.Response(status=404)
         self.service.check_readable([wanted])
-        return web.Response(body=encode([found[1]]), content_type=_JSON, headers={"ETag": f'"{found[0]}"'})
+        return web.Response(body=encode([stored[1]]), content_type=_JSON, headers={"ETag": f'"{stored[0]}"'})
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
         wanted = _instance(request)
@@ -166,8 +166,8 @@ class StandIn:
             if (each.partition, each.study) == (partition, study) and sop in ("", each.sop)
         ][offset : offset + limit]
         self.service.check_readable(each for each, _ in hits)
-        found = [{tag: dataset[tag] for tag in _OF_SEARCH if tag in dataset} for _, dataset in hits]
-        return web.Response(body=encode(found), content_type=_JSON) if found else web.Response(status=204)
+        selected = [{tag: dataset[tag] for tag in _OF_SEARCH if tag in dataset} for _, dataset in hits]
+        return web.Response(body=encode(selected), content_type=_JSON) if selected else web.Response(status=204)
 
     async def _store(self, request: web.Request) -> web.Response:
         files = _files_of(request.content_type, request.headers.get("Content-Type", ""), await request.read())

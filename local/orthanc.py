@@ -82,16 +82,16 @@ def ensure_installed() -> tuple[str, Path]:
     StartError
         They are missing; the text says how to get them.
     """
-    if (found := _installed()) is None:
+    if (program := _installed()) is None:
         install_or_explain(
             PACKAGES,
             why="Orthanc with its DICOMweb plugin is missing",
             elsewhere="elsewhere: https://www.orthanc-server.com/download.php, with its folder on the path.",
         )
-        found = _installed()
-    if found is None:
+        program = _installed()
+    if program is None:
         raise StartError("Orthanc was installed but is not where Debian puts it")
-    return found
+    return program
 
 
 def _installed() -> tuple[str, Path] | None:

@@ -65,27 +65,27 @@ def differences(expected: Expectation, held: Held, rejected: Mapping[str, int]) 
     """Say in words what is not as expected; empty when all is. Counts only, no names."""
     missing = expected.studies.keys() - held.studies.keys()
     wrong = [uid for uid in held.studies if held.studies[uid] != expected.studies[uid]]
-    said = []
+    problems = []
     if missing:
-        said.append(f"{len(missing)} of {len(expected.studies)} studies are not in FHIR")
+        problems.append(f"{len(missing)} of {len(expected.studies)} studies are not in FHIR")
     if wrong:
-        said.append(f"{len(wrong)} studies have other series or instances than their files")
+        problems.append(f"{len(wrong)} studies have other series or instances than their files")
     if len(held.patients) != expected.patients:
-        said.append(f"{len(held.patients)} patients instead of {expected.patients}")
+        problems.append(f"{len(held.patients)} patients instead of {expected.patients}")
     if dict(rejected) != dict(expected.rejected):
-        said.append(f"dead letters by code are {dict(rejected)} instead of {dict(expected.rejected)}")
-    return said
+        problems.append(f"dead letters by code are {dict(rejected)} instead of {dict(expected.rejected)}")
+    return problems
 
 
 async def _search(client: httpx.AsyncClient, resource_type: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    resources: list[dict[str, Any]] = []
     answer = await client.get(resource_type, params=dict(query))
     while True:
         page = answer.raise_for_status().json()
-        found += [entry["resource"] for entry in page.get("entry", []) if entry["search"]["mode"] == "match"]
+        resources += [entry["resource"] for entry in page.get("entry", []) if entry["search"]["mode"] == "match"]
         following = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), None)
         if following is None:
-            return found
+            return resources
         answer = await client.get(following)
 
 

@@ -185,8 +185,8 @@ def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, pag
     from insights.fetch.fetching import fetch  # noqa: PLC0415
     from insights.fetch.service import connected  # noqa: PLC0415
 
-    known = store.collected()
-    if refresh and (known is None or known.data_time is None):
+    previous = store.collected()
+    if refresh and (previous is None or previous.data_time is None):
         raise CollectError("nothing to refresh", code="collect.nothing", hint="Collect everything first.")
     store.prepare()
     ids = store.ids() if refresh else {}
@@ -198,7 +198,7 @@ def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, pag
                     service,
                     store.incoming,
                     catalogue.by_resource,
-                    since=known.data_time if refresh and known else None,
+                    since=previous.data_time if refresh and previous else None,
                     known=ids,
                     paging=paging,
                     told=told,

@@ -44,13 +44,13 @@ class Cells:
 
 def cells_of(matched: Iterable[Matched]) -> Cells:
     """Count findings that say yes or no."""
-    found: dict[str, list[str]] = defaultdict(list)
+    patients: dict[str, list[str]] = defaultdict(list)
     for each in matched:
         if each.finding.said is not None:
             truth = each.answer.truth.found if each.answer else None
-            found[_CELLS[each.finding.said, truth]].append(each.finding.patient_id)
+            patients[_CELLS[each.finding.said, truth]].append(each.finding.patient_id)
     names = _CELLS.values()
-    return Cells({name: len(found[name]) for name in names}, {name: len(set(found[name])) for name in names})
+    return Cells({name: len(patients[name]) for name in names}, {name: len(set(patients[name])) for name in names})
 
 
 def measures(cells: Cells, minimum: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def measures(cells: Cells, minimum: int) -> dict[str, Any]:
         all(shown[name] for name in names)
         for names in (("true_positive", "false_positive"), ("false_negative", "true_negative"))
     )
-    told: dict[str, Any] = {
+    cells_shown: dict[str, Any] = {
         name: counts[name] if (positive if name in ("true_positive", "false_positive") else negative) else None
         for name in _CELLS.values()
         if not name.startswith("unverified")
@@ -84,7 +84,7 @@ def measures(cells: Cells, minimum: int) -> dict[str, Any]:
     agreed = wilson(table[0][0] + table[1][1], sum(map(sum, table)))
     chance = kappa(table)
     return {
-        "cells": told,
+        "cells": cells_shown,
         "hidden": not whole,
         "verified_positive": _share(accuracy.verified_positive) if verified["positive"] else None,
         "verified_negative": _share(accuracy.verified_negative) if verified["negative"] else None,
@@ -107,13 +107,13 @@ def size_measures(matched: Sequence[Matched], minimum: int) -> dict[str, Any]:
     if not safe(people, minimum):
         return {"pairs": None, "hidden": True, "recommended": None, "bland_altman": None}
     pairs = [(each.finding.size or 0.0, each.answer.truth.size or 0.0) for each in answered if each.answer]
-    found: BlandAltman | None = bland_altman(pairs)
+    agreement: BlandAltman | None = bland_altman(pairs)
     rest = len(matched) - len(pairs)
     return {
         "pairs": len(pairs),
         "hidden": False,
         "recommended": len(matched) if safe(rest, minimum) else None,
-        "bland_altman": None if found is None else asdict(found),
+        "bland_altman": None if agreement is None else asdict(agreement),
     }
 
 

@@ -40,13 +40,13 @@ class Route:
         """Return what the segments of a path are for this route, None where it does not match."""
         if len(path) != len(self.segments):
             return None
-        found: dict[str, str] = {}
+        parameters: dict[str, str] = {}
         for segment, text in zip(self.segments, path, strict=True):
             if segment.startswith("{"):
-                found[segment[1:-1]] = text
+                parameters[segment[1:-1]] = text
             elif segment.lower() != text.lower():
                 return None
-        return found
+        return parameters
 
 
 class Routes:
