@@ -19,6 +19,7 @@ from sync.mapping.ownership import differs
 from sync.model import FhirWrite, InstanceRecord, LedgerRow, ObjectKey
 from sync.testing.azure_values import as_azure_keeps
 from tests.fhir_check import needed, problems_of
+from tests.property import examples
 from tests.property.test_azure_takes_it import ONLY_MAKE
 from tests.reports import ct_dose, measurements
 from tests.worlds import dicom
@@ -59,7 +60,7 @@ def resources_of(bundle):
     return [entry["resource"] for entry in bundle["entry"]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(MADE)
 @example(("measured", "20161231", "235960.500000", "+0000", "1", ""))
 @example(("dose", "00010101", "000000", "+1400", "1E18", ""))

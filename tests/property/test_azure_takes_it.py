@@ -10,10 +10,11 @@ from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
 from tests.fhir_check import needed, problems_of
 from tests.mapping_rows import STUDY, row
+from tests.property import examples
 from tests.property.test_mapping_totality import ATTRIBUTES, SETTINGS, instance
 from tests.property.test_report_totality import MAPPING, REPORTS
 
-ONLY_MAKE = settings(max_examples=100, deadline=None, database=None, phases=[Phase.generate])
+ONLY_MAKE = settings(max_examples=examples(100), deadline=None, database=None, phases=[Phase.generate])
 
 DAYS = st.sampled_from(["00010101", "99991231", "20161231", "20240229", "0001", "9999", "999912", "2024.01.17"])
 TIMES = st.sampled_from(["000000", "235959", "235960", "235960.999999", "101530.100000", "101530.000000", "12", "1015"])

@@ -12,6 +12,7 @@ from sync.mapping.resource import canonical
 from sync.mapping.timestamps import without_trailing_zeros
 from sync.mapping.validation import _fault_of_model, _first_fault, _model
 from tests.mapping_rows import row
+from tests.property import examples
 
 NAMES = st.sampled_from(["started", "number", "code", "note", "series"])
 TEXTS = st.sampled_from(
@@ -47,7 +48,7 @@ def pairs(draw):
     return one, other
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(pairs())
 def test_two_resources_differ_as_their_canonical_texts_do(pair):
     one, other = pair
@@ -70,7 +71,7 @@ WRONG = st.sampled_from(
 SERIES = {"uid": "1.2", "modality": {"code": "CT"}}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.lists(WRONG, max_size=3), min_size=1, max_size=2),
     st.sampled_from(["uid", "modality", "instance", ""]),
@@ -97,7 +98,7 @@ VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["A", "B", "C"]), VALUES), st.dictionaries(st.sampled_from(["A", "B", "C"]), VALUES)
 )

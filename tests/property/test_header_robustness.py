@@ -29,6 +29,7 @@ from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableOb
 from sync.model import InstanceRecord
 from sync.testing.objects import MemoryObjects
 from tests.headers import deflate, dicom_file, element, identity, real_files, sequence, wheel_file, wheel_files
+from tests.property import examples
 
 LIMITS = HeaderLimits()
 
@@ -118,7 +119,7 @@ def test_a_deflated_file_cut_at_any_byte_is_truncated():
         assert isinstance(outcome(data[:size], len(data)), NeedMore)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     name=st.sampled_from([*VALID, "CT_small.dcm", "image_dfl.dcm", "nested_priv_SQ.dcm", "waveform_ecg.dcm"]),
     flips=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
@@ -133,7 +134,7 @@ def test_flipped_bytes_give_a_record_or_a_problem_in_bounded_time(name, flips):
     assert time.process_time() - started < 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", bytes(128) + b"DICM", dicom_file(b""), identity(), dicom_file(identity())]),

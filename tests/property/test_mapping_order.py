@@ -11,6 +11,7 @@ from sync.mapping.patient import build_patient
 from sync.mapping.resource import canonical
 from sync.model import ObjectRef, PatientRow, StudyRef
 from tests.mapping_rows import SETTINGS, STUDY, row
+from tests.property import examples
 
 FEW = st.sampled_from([[], ["A"], ["B"], ["A", "B"]])
 SCHEME = st.fixed_dictionaries(
@@ -74,7 +75,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(ROWS, st.randoms(use_true_random=False), st.integers(0, 5))
 def test_permutation_and_repetition_change_no_byte(rows, random, repeats):
     again = [*rows, *(random.choice(rows) for _ in range(repeats))]
@@ -103,7 +104,7 @@ PATIENT_ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(PATIENT_ROWS, st.randoms(use_true_random=False))
 def test_a_patient_does_not_depend_on_the_order_of_his_studies(rows, random):
     again = list(rows)

@@ -14,6 +14,7 @@ from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import InstanceRecord, LedgerRow, ObjectKey, StudyRef
 from tests.mapping_rows import STUDY, row
+from tests.property import examples
 
 NASTY = [
     "",
@@ -111,7 +112,7 @@ def leaves(value, path=()):
         yield path, value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(ATTRIBUTES, min_size=1, max_size=3), SETTINGS)
 def test_any_attributes_make_a_valid_bundle_without_empty_elements(said, mapping):
     bundle, _ = build_bundle(STUDY, [instance(n, attributes) for n, attributes in enumerate(said)], mapping)
@@ -144,7 +145,7 @@ SILENT = {"TypeOfPatientID", "PatientIdentityRemoved"}
 """Of one nothing depends, and of the other NO means what absence means."""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from([each for each in EXTRACTED if each.vr != "SQ" and each.keyword not in SILENT]), TEXT)
 def test_a_value_is_written_or_leaves_a_finding(attribute, value):
     if not value.strip("^= \x00\t\r\n\u3000\u2028\u2029\x85\xa0") or value.isspace():
@@ -162,7 +163,7 @@ def test_a_value_is_written_or_leaves_a_finding(attribute, value):
     assert not same_as_absent or attribute.keyword in {finding.keyword for finding in findings}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_no_finding_holds_a_value(data):
     mark = "zqxsentinel"

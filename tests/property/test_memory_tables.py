@@ -10,6 +10,7 @@ from hypothesis.strategies import integers, sampled_from
 from sync.errors import StoreConflict
 from sync.model import DirtyStudy, Locator, ObjectRef, Stored, StudyRef
 from sync.testing.state import MemoryDirtyStudies, MemoryLocators
+from tests.property import examples
 
 NAMES = sampled_from(["a", "b"])
 STALE = "never given"
@@ -104,4 +105,4 @@ class Tables(RuleBasedStateMachine):
 
 
 TestTables = Tables.TestCase
-TestTables.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTables.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)

@@ -22,6 +22,7 @@ from sync.model import InstanceRecord, LedgerRow, ObjectKey
 from sync.testing.dicom import id_of
 from tests.dicom_services import FeedWorld
 from tests.headers import dicom_file, element
+from tests.property import examples
 
 UIDS = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "SOPInstanceUID": "2.25.3"}
 UIDS |= {"StudyInstanceUID": "2.25.1", "SeriesInstanceUID": "2.25.2"}
@@ -91,7 +92,7 @@ def fhir(record: InstanceRecord) -> bytes:
 WORLDS = {setting: FeedWorld(dicom_header=setting) for setting in ("always", "when-needed")}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(INSTANCES)
 def test_the_same_fhir_but_for_dropped_attributes_that_an_instance_need_not_have(said):
     values, charset = said

@@ -16,6 +16,7 @@ from sync.dicom.header import parse_header, read_json
 from sync.dicom.header.values import KINDS, ElementKind
 from sync.model import InstanceRecord
 from tests.headers import dicom_file, element, identity, sequence
+from tests.property import examples
 from tests.unit.dicom.header.test_json_model import UIDS
 
 LETTERS = st.sampled_from("aZ09 .^=\\\t\r\n\x00\x07\x85Äж山ﾔ\ufffd\xa0")
@@ -37,7 +38,7 @@ def _json_values(row, text: str):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.keyword)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(text=st.text(LETTERS, max_size=8))
 @example(text="SCHÄDEL")
 @example(text="CT ABDOMEN W\\WO CONTRAST")
@@ -80,7 +81,7 @@ def _read_both(outer_element: bytes, tag: int, json_element: dict, keyword: str)
 @pytest.mark.parametrize(
     ("path", "row"), NESTED, ids=lambda each: each.keyword if hasattr(each, "keyword") else each[-1].keyword
 )
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(text=st.text(LETTERS, max_size=8), undefined=st.booleans(), several=st.booleans())
 @example(text="W\\WO \x07", undefined=True, several=True)
 @example(text="Ä\x85", undefined=False, several=False)
@@ -98,7 +99,7 @@ WHOLE |= {"SL": ("i", -(2**31), 2**31 - 1), "UV": ("Q", 0, 2**64 - 1), "SV": ("q
 
 
 @pytest.mark.parametrize("vr", WHOLE)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_both_readers_say_the_same_of_whole_numbers(vr, data):
     form, least, most = WHOLE[vr]
@@ -109,7 +110,7 @@ def test_both_readers_say_the_same_of_whole_numbers(vr, data):
 
 
 @pytest.mark.parametrize("vr", ["FD", "FL"])
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(numbers=st.lists(st.floats(width=32), max_size=3))
 @example(numbers=[float("nan")])
 @example(numbers=[5.5, float("inf")])
@@ -120,7 +121,7 @@ def test_both_readers_say_the_same_of_fractions(vr, numbers):
 
 
 @pytest.mark.parametrize("row", [row for row in IN_DETAIL if row.vr in ("IS", "DS")], ids=lambda row: row.keyword)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(number=st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6, allow_nan=False))
 def test_numbers_in_json_are_the_text_of_a_file(row, number):
     """A service may write numbers as numbers: the text that a file holds for the same value."""
