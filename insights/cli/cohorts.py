@@ -65,18 +65,18 @@ def check(
     - 2: the definition is invalid; line and column are named
     """
     from insights.cohort.answer import check_systems  # noqa: PLC0415 -- loaded when the command runs
+    from insights.cohort.engine import in_duckdb  # noqa: PLC0415
     from insights.cohort.examples import run_tests  # noqa: PLC0415
     from insights.cohort.question import compile_question  # noqa: PLC0415
     from insights.cohort.run import prepare, question_of  # noqa: PLC0415
     from insights.cohort.words import paraphrase  # noqa: PLC0415
-    from insights.collect import Store  # noqa: PLC0415
 
     prepared = prepare(file)
     if data is not None:
-        with Store(data).reading() as reading:
-            for note in check_systems(reading.connection, prepared.definition, prepared.codes, prepared.located):
+        with in_duckdb(data) as tables:
+            for note in check_systems(tables, prepared.definition, prepared.codes, prepared.located):
                 console().print(f"note   {note}")
-            question = question_of(prepared, reading)
+            question = question_of(prepared, tables)
     else:
         question = compile_question(prepared.definition, prepared.codes, _day(prepared))
     if sql:
@@ -116,6 +116,9 @@ def run(
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key of the pseudonyms; without it one beside the data.")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="spark asks the tables that `collect --engine spark` wrote.")
+    ] = Engine.DUCKDB,
     overwrite: Overwrite = False,
 ) -> None:
     """
@@ -131,6 +134,8 @@ def run(
     - how many: `python -m sync cohort run osteosarcoma.yaml --data data --out result`
 
     - rows too: `python -m sync cohort run osteosarcoma.yaml --data data --out result --rows --format parquet`
+
+    - by Spark: `python -m sync cohort run osteosarcoma.yaml --data parquet --out result --engine spark`
 
     **Exit codes**
 
@@ -153,7 +158,11 @@ def run(
         key=key,
         minimum=InsightsSettings.load().minimum_cell,
     )
-    said, _ = run_definition(file, data, wanted)
+    if engine is Engine.SPARK:
+        from insights.spark.tables import in_spark as opened  # noqa: PLC0415 -- of an extra
+    else:
+        from insights.cohort.engine import in_duckdb as opened  # noqa: PLC0415
+    said, _ = run_definition(file, data, wanted, opened=opened)
     typer.echo(said)
     console().print(f"written to {out}")
 

@@ -141,7 +141,7 @@ def _by_spark(folder: Path, ndjson: Path | None, catalogue: Catalogue, *, refres
             code="spark.source",
             hint="Give --ndjson, and no --since.",
         )
-    counts = write_parquet(folder, read_folder(ndjson), catalogue)
+    counts = write_parquet(folder, read_folder(ndjson), catalogue, str(ndjson))
     if as_json:
         typer.echo(json.dumps(counts, sort_keys=True))
     for name, count in counts.items():

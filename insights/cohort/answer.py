@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-import duckdb
-
 from insights.cohort.codes import Code, CodeSets
 from insights.cohort.definition import Criterion, Definition
+from insights.cohort.engine import Tables
 from insights.cohort.extracts import studies_without_report
 from insights.cohort.located import Located
 from insights.cohort.protection import Counted, Raw, protect, protected, safe
@@ -94,16 +93,12 @@ def codings(definition: Definition) -> list[Coding]:
     ]
 
 
-def check_systems(
-    connection: duckdb.DuckDBPyConnection, definition: Definition, codes: CodeSets, located: Located
-) -> list[str]:
+def check_systems(tables: Tables, definition: Definition, codes: CodeSets, located: Located) -> list[str]:
     """Check the code systems of a definition; see `check_coded`."""
-    return check_coded(connection, codings(definition), codes, located)
+    return check_coded(tables, codings(definition), codes, located)
 
 
-def check_coded(
-    connection: duckdb.DuckDBPyConnection, uses: Iterable[Coding], codes: CodeSets, located: Located
-) -> list[str]:
+def check_coded(tables: Tables, uses: Iterable[Coding], codes: CodeSets, located: Located) -> list[str]:
     """
     Check that the data uses the code systems that are asked for, and return those of which it uses none of the codes.
 
@@ -114,7 +109,7 @@ def check_coded(
     """
     notes = []
     for use in uses:
-        used = _systems(connection, _CODED_IN[use.kind])
+        used = _systems(tables, _CODED_IN[use.kind])
         asked = {code.system for code in codes[use.codes]}
         if used and not asked & used:
             raise located.error(
@@ -127,9 +122,9 @@ def check_coded(
     return notes
 
 
-def _systems(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> set[str]:
-    union = " UNION ".join(f"SELECT code_system FROM {table} WHERE code_system IS NOT NULL" for table in tables)
-    return {row[0] for row in connection.execute(union).fetchall()}
+def _systems(tables: Tables, names: tuple[str, ...]) -> set[str]:
+    union = " UNION ".join(f"SELECT code_system FROM {name} WHERE code_system IS NOT NULL" for name in names)
+    return {row[0] for row in tables.rows(union)}
 
 
 def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], Criterion]]:
@@ -146,15 +141,15 @@ def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], C
         yield from below(("who", number), criterion)
 
 
-def raw_funnel(connection: duckdb.DuckDBPyConnection, question: Question) -> list[Raw]:
+def raw_funnel(tables: Tables, question: Question) -> list[Raw]:
     """Return the counts of all steps, unprotected, the people of the data first; what extracts read is materialised."""
-    question.materialise(connection)
-    return [Raw(*(int(count) for count in row[1:])) for row in connection.execute(question.funnel()).fetchall()]
+    question.materialise(tables)
+    return [Raw(*(int(count) for count in row[1:])) for row in tables.rows(question.funnel())]
 
 
-def ask(connection: duckdb.DuckDBPyConnection, question: Question, minimum: int) -> Answer:
+def ask(tables: Tables, question: Question, minimum: int) -> Answer:
     """Ask the data. What extracts read is materialised; nothing else is written."""
-    rows = raw_funnel(connection, question)
+    rows = raw_funnel(tables, question)
     counted = protect(rows, minimum)
     steps = [FunnelStep("people in the data", "all", counted[0])]
     steps += [
@@ -164,8 +159,7 @@ def ask(connection: duckdb.DuckDBPyConnection, question: Question, minimum: int)
     query = studies_without_report(question)
     total = without = None
     if query is not None:
-        row = connection.execute(query).fetchone()
-        assert row is not None
+        (row,) = tables.rows(query)
         studies, unreported, people_studied, people_unreported = (int(count) for count in row)
         if safe(people_studied, minimum) and safe(studies, minimum):
             total = studies

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-import duckdb
-
 from insights.cohort.codes import CodeSets
 from insights.cohort.criteria import Asked, criterion_sql
 from insights.cohort.days import day, first_day, last_day
 from insights.cohort.definition import Definition
+from insights.cohort.engine import Tables
 from insights.cohort.reports import REPORT_STUDY
 from insights.cohort.words import criterion_words
 from insights.views.shape import literal
@@ -81,7 +80,7 @@ class Question:
     steps: tuple[Step, ...]
     without: str | None = None
 
-    def with_relations(self, select: str, *more: str, into: str = "") -> str:
+    def with_relations(self, select: str, *more: str) -> str:
         """
         Return a query that may read ``person``, ``record_of``, ``answer_N``, ``passed_N`` and ``member``.
 
@@ -89,8 +88,6 @@ class Question:
         ----------
         more
             Further relations, ``name AS (…)``, that may read these.
-        into
-            Temporary table for the result.
         """
         relations = [_PEOPLE.strip()]
         others = "" if self.without is None else f" WHERE patient_id <> {literal(self.without)}"
@@ -102,8 +99,7 @@ class Question:
                 f"JOIN passed_{number - 1} AS p ON p.patient_id = a.patient_id WHERE a.answer = 1)"
             )
         relations.append(f"member AS (SELECT patient_id FROM passed_{len(self.steps)})")
-        head = f"CREATE OR REPLACE TEMP TABLE {into} AS " if into else ""
-        return head + "WITH " + ",\n".join([*relations, *(each.strip() for each in more)]) + f"\n{select}"
+        return "WITH " + ",\n".join([*relations, *(each.strip() for each in more)]) + f"\n{select}"
 
     def funnel(self) -> str:
         """Return the query of all steps: their number, then the counts of `insights.cohort.protection.Raw`."""
@@ -121,12 +117,12 @@ class Question:
             )
         return self.with_relations(" UNION ALL ".join(parts) + " ORDER BY step")
 
-    def materialise(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make temporary tables ``person``, ``record_of``, ``member``, ``report_of``, for extracts; idempotent."""
-        connection.execute(self.with_relations("SELECT patient_id FROM member", into="member"))
+    def materialise(self, tables: Tables) -> None:
+        """Keep ``person``, ``record_of``, ``member``, ``report_of``, for extracts; idempotent."""
+        tables.keep("member", self.with_relations("SELECT * FROM member"))
         for name in ("person", "record_of"):
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS WITH {_PEOPLE} SELECT * FROM {name}")
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE report_of AS WITH {REPORT_STUDY} SELECT * FROM report_of")
+            tables.keep(name, f"WITH {_PEOPLE} SELECT * FROM {name}")
+        tables.keep("report_of", f"WITH {REPORT_STUDY} SELECT * FROM report_of")
 
     def answers(self) -> str:
         """Return the query of every person's outcome: in, out or undecided, by the first step that was not passed."""

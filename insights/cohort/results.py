@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from insights.cohort.answer import Answer
 from insights.cohort.deidentify import Pseudonyms, age_group
+from insights.cohort.engine import Tables
 from insights.cohort.extracts import Column, Extract
 from insights.cohort.protection import text
 from insights.cohort.question import Question
@@ -29,7 +28,6 @@ from insights.views.shape import literal
 
 MANIFEST = "manifest.json"
 FORMATS = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
-_BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ def write_counts(folder: Path, answer: Answer, said: str, sql: str) -> None:
     (folder / "question.sql").write_text(sql + "\n", "utf-8")
 
 
-def write_extract(folder: Path, connection: duckdb.DuckDBPyConnection, extract: Extract, rows: Rows) -> tuple[str, int]:
+def write_extract(folder: Path, tables: Tables, extract: Extract, rows: Rows) -> tuple[str, int]:
     """Write one extract, sorted, and return its name and number of rows."""
     identified = rows.pseudonyms is None
     columns = [column for column in extract.columns if identified or column.role != "identifying"]
@@ -132,10 +130,9 @@ def write_extract(folder: Path, connection: duckdb.DuckDBPyConnection, extract: 
     count = 0
     with raw.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        cursor = connection.execute(extract.query)
-        while batch := cursor.fetchmany(_BATCH):
-            count += len(batch)
-            writer.writerows(_leaving(extract.columns, row, rows.pseudonyms) for row in batch)
+        for row in tables.rows(extract.query):
+            count += 1
+            writer.writerow(_leaving(extract.columns, row, rows.pseudonyms))
     name = f"{extract.name}.{rows.format}"
     types = ", ".join(f"{literal(column.name)}: {literal(_type(column, identified=identified))}" for column in columns)
     with connect() as writer_connection:
@@ -208,13 +205,12 @@ def group(cohort: str, members: Sequence[str], pseudonyms: Pseudonyms | None) ->
     }
 
 
-def anonymity(connection: duckdb.DuckDBPyConnection, people: Extract, minimum: int) -> dict[str, Any]:
+def anonymity(tables: Tables, people: Extract, minimum: int) -> dict[str, Any]:
     """Return how many members share sex and age, at least, and how many stand in groups below the minimum."""
-    row = connection.execute(
+    (row,) = tables.rows(
         f"SELECT coalesce(min(n), 0), coalesce(sum(n) FILTER (n < {minimum}), 0) FROM "
         f"(SELECT count(*) AS n FROM ({people.query}) GROUP BY sex, least(age, 90))"
-    ).fetchone()
-    assert row is not None
+    )
     return {"quasi_identifiers": ["sex", "age"], "k": int(row[0]), f"people_in_groups_below_{minimum}": int(row[1])}
 
 

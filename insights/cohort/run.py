@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import duckdb
 
 from insights import __version__
 from insights.cohort.answer import Answer, ask, check_systems, codes_hash_lines, day_of_question
 from insights.cohort.codes import CodeSets, read_codes
 from insights.cohort.definition import Definition, read_definition
 from insights.cohort.deidentify import Pseudonyms, read_key
+from insights.cohort.engine import Tables, in_duckdb
 from insights.cohort.extracts import extracts
 from insights.cohort.located import Located
 from insights.cohort.protection import MINIMUM
@@ -33,10 +34,11 @@ from insights.cohort.results import (
     write_json,
 )
 from insights.cohort.words import paraphrase
-from insights.collect.store import Reading, Store
 from insights.data_folder import KEY, note
 from insights.errors import Withheld
-from insights.views import Catalogue
+
+Opened = Callable[[Path], AbstractContextManager[Tables]]
+"""Opens the tables of a folder in an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,20 @@ def prepare(file: Path) -> Prepared:
     return Prepared(definition, located, read_codes(definition, located))
 
 
-def question_of(prepared: Prepared, reading: Reading) -> Question:
+def question_of(prepared: Prepared, tables: Tables) -> Question:
     """Return the question for the data at hand; see `day_of_question`."""
-    as_of = day_of_question(prepared.definition, reading.collected, prepared.located)
+    as_of = day_of_question(prepared.definition, tables.collected, prepared.located)
     return compile_question(prepared.definition, prepared.codes, as_of)
 
 
-def run(file: Path, data: Path, wanted: Wanted) -> tuple[str, Answer]:
+def run(file: Path, data: Path, wanted: Wanted, *, opened: Opened = in_duckdb) -> tuple[str, Answer]:
     """
     Run a definition and write the results; return the summary and the answer.
+
+    Parameters
+    ----------
+    opened
+        Opens the tables of the folder in the engine that answers.
 
     Raises
     ------
@@ -105,17 +112,16 @@ def run(file: Path, data: Path, wanted: Wanted) -> tuple[str, Answer]:
     prepared = prepare(file)
     if wanted.rows:
         _check_approval(prepared)
-    store = Store(data)
-    with store.reading(Catalogue.shipped()) as reading, ResultFolder(wanted.out, overwrite=wanted.overwrite) as folder:
-        notes = check_systems(reading.connection, prepared.definition, prepared.codes, prepared.located)
-        question = question_of(prepared, reading)
-        answer = ask(reading.connection, question, wanted.minimum)
+    with opened(data) as tables, ResultFolder(wanted.out, overwrite=wanted.overwrite) as folder:
+        notes = check_systems(tables, prepared.definition, prepared.codes, prepared.located)
+        question = question_of(prepared, tables)
+        answer = ask(tables, question, wanted.minimum)
         said = summary(question, paraphrase(prepared.definition, question.asked.as_of), answer, notes, wanted.minimum)
-        write_counts(folder, answer, said, question.funnel())
+        write_counts(folder, answer, said, tables.spoken(question.funnel()))
         facts: dict[str, Any] = {"rows": None}
         if wanted.rows:
-            facts = _write_rows(folder, reading, question, answer, wanted, data)
-        write_json(folder / MANIFEST, _manifest(prepared, question, reading, wanted, facts, hashes(folder), answer))
+            facts = _write_rows(folder, tables, question, answer, wanted, data)
+        write_json(folder / MANIFEST, _manifest(prepared, question, tables, wanted, facts, hashes(folder), answer))
         if wanted.rows:  # last: what is noted did leave, and what leaves is noted before it has its name
             note(data, _noted(prepared, wanted, facts))
     return said, answer
@@ -129,7 +135,7 @@ def _check_approval(prepared: Prepared) -> None:
 
 
 def _write_rows(  # noqa: PLR0917 -- one step of `run`
-    folder: Path, reading: Reading, question: Question, answer: Answer, wanted: Wanted, data: Path
+    folder: Path, tables: Tables, question: Question, answer: Answer, wanted: Wanted, data: Path
 ) -> dict[str, Any]:
     if answer.people < wanted.minimum:
         raise Withheld(
@@ -142,22 +148,22 @@ def _write_rows(  # noqa: PLR0917 -- one step of `run`
         project = str(question.definition.approval)
         pseudonyms = Pseudonyms.of_project(read_key(wanted.key or data / KEY), project)
     rows = Rows(wanted.format, pseudonyms)
-    tables = extracts(question)
-    written = dict(write_extract(folder, reading.connection, table, rows) for table in tables)
-    members = [row[0] for row in reading.connection.execute("SELECT patient_id FROM member").fetchall()]
+    wanted_tables = extracts(question)
+    written = dict(write_extract(folder, tables, each, rows) for each in wanted_tables)
+    members = [row[0] for row in tables.rows("SELECT patient_id FROM member")]
     write_json(folder / "group.json", group(question.definition.cohort, members, pseudonyms))
     return {
         "rows": written,
         "identified": wanted.identified,
         "key": pseudonyms.fingerprint() if pseudonyms else None,
-        "k_anonymity": anonymity(reading.connection, tables[0], wanted.minimum),
+        "k_anonymity": anonymity(tables, wanted_tables[0], wanted.minimum),
     }
 
 
 def _manifest(  # noqa: PLR0917 -- each is one part of it
     prepared: Prepared,
     question: Question,
-    reading: Reading,
+    tables: Tables,
     wanted: Wanted,
     facts: dict[str, Any],
     outputs: dict[str, str],
@@ -169,9 +175,9 @@ def _manifest(  # noqa: PLR0917 -- each is one part of it
         "minimum": wanted.minimum,
         "definition": _sha256(json.dumps(prepared.definition.model_dump(mode="json", by_alias=True), sort_keys=True)),
         "codes": _sha256("\n".join(codes_hash_lines(prepared.codes))),
-        "views": reading.collected.views,
-        "data": reading.collected.data_version,
-        "engine": {"duckdb": duckdb.__version__, "insights": __version__},
+        "views": tables.collected.views,
+        "data": tables.collected.data_version,
+        "engine": {**tables.engine, "insights": __version__},
         "funnel": funnel_rows(answer),
         "outputs": outputs,
         **facts,

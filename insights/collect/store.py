@@ -205,9 +205,8 @@ class Store:
             )
         with self.open(self.tables, read_only=True, memory_mb=memory_mb) as connection:
             collected = read_collected(connection)
-            expected = view_hashes(catalogue.definitions) if catalogue is not None else {}
-            if not expected.items() <= collected.tables.items():
-                raise _other_format(self.folder)
+            if catalogue is not None:
+                check_views(collected, catalogue, self.folder)
             yield Reading(connection, collected)
 
 
@@ -235,13 +234,41 @@ def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
     """
     try:
         row = connection.execute("SELECT known FROM _collected").fetchone()
-        assert row is not None
-        collected = Collected(**json.loads(row[0]))
-    except (duckdb.CatalogException, TypeError, ValueError):
+    except duckdb.CatalogException:
         raise _other_format("the folder") from None
+    assert row is not None
+    return parse_collected(row[0], "the folder")
+
+
+def parse_collected(text: str, place: object) -> Collected:
+    """
+    Parse what is known of the data, as it was written.
+
+    Raises
+    ------
+    CollectError
+        ``collect.format``.
+    """
+    try:
+        collected = Collected(**json.loads(text))
+    except (TypeError, ValueError):
+        raise _other_format(place) from None
     if collected.format != FORMAT:
-        raise _other_format("the folder")
+        raise _other_format(place)
     return collected
+
+
+def check_views(collected: Collected, catalogue: Catalogue, place: object) -> None:
+    """
+    Check that the tables of all views of a catalogue are there, as these define them; more may be there.
+
+    Raises
+    ------
+    CollectError
+        ``collect.format``.
+    """
+    if not view_hashes(catalogue.definitions).items() <= collected.tables.items():
+        raise _other_format(place)
 
 
 def _other_format(place: object) -> CollectError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from insights.cohort.definition import Definition
+from insights.cohort.engine import DuckDBTables
 from insights.cohort.question import compile_question
 from insights.collect.store import Reading
 from insights.errors import OutcomeError
@@ -50,7 +51,7 @@ def choose_people(reading: Reading, prepared: Prepared, *, research: bool) -> Pe
         cohort=rule.rule, who=(), consent=rule.consent if research else "none", restricted=rule.restricted
     )
     question = compile_question(definition, {}, as_of)
-    question.materialise(reading.connection)
+    question.materialise(DuckDBTables(reading))
     row = reading.connection.execute("SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM member)").fetchone()
     assert row is not None
     return People(as_of, int(row[0]), int(row[1]))

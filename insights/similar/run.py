@@ -14,6 +14,7 @@ import duckdb
 from insights import __version__
 from insights.cohort.answer import Coding, FunnelStep, check_coded, codings, day_of_question, raw_funnel
 from insights.cohort.codes import CodeSets, read_codes
+from insights.cohort.engine import DuckDBTables
 from insights.cohort.located import Located
 from insights.cohort.protection import Raw, protect
 from insights.cohort.question import compile_question
@@ -61,26 +62,25 @@ def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> Si
     rule, located = read_rule(asked.rule)
     codes = read_codes(rule.definition(), located)
     with Store(asked.data).reading(Catalogue.shipped()) as reading:
-        notes = check_coded(reading.connection, [*codings(rule.definition()), *_codings(rule)], codes, located)
+        notes = check_coded(DuckDBTables(reading), [*codings(rule.definition()), *_codings(rule)], codes, located)
         as_of = day_of_question(rule.definition(), reading.collected, located)
         _note(asked, rule)
-        result = replace(_ask(reading.connection, rule, codes, as_of, asked), notes=tuple(notes))
+        result = replace(_ask(reading, rule, codes, as_of, asked), notes=tuple(notes))
         if out is not None:
             with ResultFolder(out, overwrite=overwrite) as folder:
                 _write(folder, result, reading, located, codes)
     return result
 
 
-def _ask(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, as_of: date, asked: Asked
-) -> SimilarPatients:
+def _ask(reading: Reading, rule: Rule, codes: CodeSets, as_of: date, asked: Asked) -> SimilarPatients:
+    connection, tables = reading.connection, DuckDBTables(reading)
     question = compile_question(rule.definition(), codes, as_of)
-    question.materialise(connection)
+    question.materialise(tables)
     prepare(connection, rule, question.asked)
     patient = _patient(connection, rule, asked)
     steps = (*question.steps, *caliper_steps(rule, patient))
     question = replace(question, steps=steps, without=patient.person)
-    raws = raw_funnel(connection, question)
+    raws = raw_funnel(tables, question)
     follow_ups = [
         follow_up(_course(row), rule.follow, as_of)
         for row in connection.execute(courses(rule, question.asked)).fetchall()

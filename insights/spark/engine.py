@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from insights.cohort.question import Question
 from insights.collect.files import Input
 from insights.collect.staging import add_identity
 from insights.errors import CollectError
-from insights.spark.dialect import steps, to_spark
+from insights.spark.dialect import to_spark
 from insights.views import Catalogue
 from insights.views.reader import MAX_OBJECT_BYTES
 from insights.views.shape import Shape
@@ -61,6 +60,26 @@ def session() -> Iterator[Any]:
         started.stop()
 
 
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """
+    Turn a failure of Spark into one of ours.
+
+    Raises
+    ------
+    CollectError
+        ``spark.failed``.
+    """
+    from pyspark.errors import PySparkException  # noqa: PLC0415 -- half a gigabyte of an extra
+
+    try:
+        yield
+    except PySparkException as problem:  # its text may hold values of the data
+        name = problem.getCondition() or type(problem).__name__
+        hint = "Run it with DuckDB to see why."
+        raise CollectError(f"Spark refused: {name}", code="spark.failed", hint=hint) from None
+
+
 def schema_of(shape: Shape) -> str:
     """Return the columns of a type as Spark's DDL."""
     return ", ".join(f"`{name}` {_type(part)}" for name, part in sorted(shape.parts.items()))
@@ -76,9 +95,13 @@ def _type(shape: Shape) -> str:
     return f"ARRAY<{one}>" if shape.many else one
 
 
+STAGE = "stage_"
+"""Before the name of a type: the temporary view of its resources."""
+
+
 def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
     """
-    Make a temporary view of each table; each resource once, of several versions the latest.
+    Make a temporary view of each table, and of each type's resources; each once, of several versions the latest.
 
     Raises
     ------
@@ -98,7 +121,7 @@ def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
         nothing = [f"CAST(NULL AS {_type(part)}) AS `{name}`" for name, part in sorted(shape.parts.items())]
         frame = reader.json(files) if files else spark.range(0).selectExpr(*nothing)
         frame.createOrReplaceTempView("read_files")
-        stage = f"stage_{kind}"
+        stage = f"{STAGE}{kind}"
         spark.sql(_LATEST).createOrReplaceTempView(stage)
         for view in views:
             spark.sql(to_spark(view.select(stage))).createOrReplaceTempView(view.name)
@@ -107,8 +130,8 @@ def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
 _LATEST = """
 SELECT * EXCEPT (_place) FROM (
     SELECT *, row_number() OVER (
-        PARTITION BY id ORDER BY try_cast(meta.lastUpdated AS TIMESTAMP) DESC NULLS LAST,
-        try_cast(meta.versionId AS BIGINT) DESC NULLS LAST) AS _place FROM read_files
+        PARTITION BY resourceType, id ORDER BY try_cast(meta.lastUpdated AS TIMESTAMP) DESC NULLS LAST,
+        try_cast(meta.versionId AS BIGINT) DESC NULLS LAST, to_json(struct(*)) DESC) AS _place FROM read_files
 ) WHERE _place = 1"""
 
 
@@ -125,16 +148,3 @@ def read_tables(spark: Any, catalogue: Catalogue, folder: Path) -> None:
     """Make a temporary view of each table that `write_tables` wrote."""
     for name in catalogue.views:
         spark.read.parquet(str(folder / name)).createOrReplaceTempView(name)
-
-
-def ask(spark: Any, question: Question) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Return the funnel and every person's outcome, as DuckDB gives them."""
-    return _rows(spark, question.funnel()), _rows(spark, question.answers())
-
-
-def _rows(spark: Any, sql: str) -> list[tuple[Any, ...]]:
-    relations, query = steps(sql)
-    for name, relation in relations:
-        # Computed once and cut off from its plan: later relations read it many times.
-        spark.sql(relation).localCheckpoint().createOrReplaceTempView(name)
-    return [tuple(row) for row in spark.sql(query).collect()]

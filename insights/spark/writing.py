@@ -7,11 +7,12 @@ from pathlib import Path
 
 from insights.collect.files import Input
 from insights.errors import CollectError
-from insights.spark.engine import run_views, session, write_tables
+from insights.spark.described import describe, write_described
+from insights.spark.engine import failures_named, run_views, session, write_tables
 from insights.views import Catalogue
 
 
-def write_parquet(folder: Path, data: Input, catalogue: Catalogue) -> dict[str, int]:
+def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:
     """
     Write a folder a table below `folder`, readable by its owner only; return the rows of each.
 
@@ -19,28 +20,24 @@ def write_parquet(folder: Path, data: Input, catalogue: Catalogue) -> dict[str, 
     ------
     CollectError
         ``spark.folder``: something is there already, or it cannot be made; ``spark.no_java``; ``spark.failed``.
+    DataError
+        ``data.no_id``, ``data.mixed_types``.
     """
-    from pyspark.errors import PySparkException  # noqa: PLC0415 -- half a gigabyte of an extra
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CollectError(f"{folder} is not empty", code="spark.folder", hint="Choose a new folder.")
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True, mode=0o700)
-        with session() as spark:
+        with failures_named(), session() as spark:
             run_views(spark, data, catalogue)
+            write_described(building, describe(spark, data, catalogue, source))
             counts = write_tables(spark, catalogue, building)
         if folder.exists():
             folder.rmdir()
         building.rename(folder)
     except OSError as problem:
         raise CollectError(f"{folder}: {problem.strerror}", code="spark.folder") from None
-    except PySparkException as problem:  # its text may hold values of the data
-        name = problem.getCondition() or type(problem).__name__
-        raise CollectError(
-            f"Spark refused: {name}", code="spark.failed", hint="Run it with DuckDB to see why."
-        ) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return counts

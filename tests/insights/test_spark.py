@@ -6,17 +6,21 @@ Spark is half a gigabyte and is not installed with the development tools: withou
 """
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from insights.cohort.codes import read_codes
 from insights.cohort.definition import read_definition
+from insights.cohort.engine import in_duckdb
+from insights.cohort.protection import MINIMUM
 from insights.cohort.question import compile_question
-from insights.collect import Store, read_folder
+from insights.collect import read_folder
 from local.clinical_files import write_world
 from local.clinical_world import AS_OF, BLOCK
 from sync.cli import app
@@ -25,6 +29,7 @@ from tests.insights.test_clinical_world import COHORT
 
 LACKING = [name for name in ("pyspark", "sqlglot") if importlib.util.find_spec(name) is None]
 LACKING += ["java"] * (shutil.which("java") is None)
+ENGINES = {"data": "duckdb", "parquet": "spark"}
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"Spark is an extra: {', '.join(LACKING)} not installed")
 
 
@@ -32,8 +37,18 @@ pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"Spark is an extra: {', '
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spark")
     write_world(folder / "world", BLOCK)
+    for file in (folder / "world" / "fhir").glob("*.ndjson"):
+        lines = [versioned(number, line) for number, line in enumerate(file.read_text("utf-8").splitlines())]
+        file.write_text("\n".join(lines) + "\n", "utf-8")
     collect(folder / "data", folder / "world" / "fhir")
     return folder
+
+
+def versioned(number, line):
+    """A resource with a version, as of a FHIR service: the data version is made of them."""
+    resource = json.loads(line)
+    meta = {**resource.get("meta", {}), "versionId": str(number % 7)}
+    return json.dumps({**resource, "meta": meta})
 
 
 @pytest.fixture(scope="module")
@@ -45,28 +60,40 @@ def spark():
         yield started
 
 
-def question():
-    definition, located = read_definition(COHORT)
-    return compile_question(definition, read_codes(definition, located), AS_OF)
-
-
-def test_every_table_and_answer_is_that_of_duckdb(spark, world):
-    from insights.spark.engine import ask, read_tables
+def test_every_table_answer_and_file_is_that_of_duckdb(spark, world, tmp_path):
+    from insights.spark.tables import in_spark
     from insights.spark.writing import write_parquet
 
-    counts = write_parquet(world / "parquet", read_folder(world / "world" / "fhir"), catalogue())
-    read_tables(spark, catalogue(), world / "parquet")
+    counts = write_parquet(world / "parquet", read_folder(world / "world" / "fhir"), catalogue(), "files")
     expected = tables(world / "data")
-    for name in catalogue().views:
-        rows = sorted((tuple(row) for row in spark.table(name).collect()), key=repr)
-        assert rows == expected[name], name
-        assert counts[name] == len(rows)
+    definition, located = read_definition(COHORT)
+    asked = compile_question(definition, read_codes(definition, located), AS_OF)
+    with in_duckdb(world / "data") as in_file, in_spark(world / "parquet") as in_session:
+        for name in catalogue().views:
+            rows = sorted((tuple(row) for row in spark.table(name).collect()), key=repr)
+            assert rows == expected[name], name
+            assert counts[name] == len(rows)
+        for sql in (asked.funnel(), asked.answers()):
+            assert list(in_session.rows(sql)) == list(in_file.rows(sql))
+        assert len(list(in_file.rows(asked.answers()))) == BLOCK
+        known, also = in_file.collected, in_session.collected
+        assert replace(also, source=known.source) == known
     assert sum(counts.values()) > 1000
-    asked = question()
-    with Store(world / "data").reading() as reading:
-        in_duckdb = tuple(reading.connection.execute(sql).fetchall() for sql in (asked.funnel(), asked.answers()))
-    assert ask(spark, asked) == in_duckdb
-    assert len(in_duckdb[1]) == BLOCK
+    manifests = [written(world / data, tmp_path / data, engine) for data, engine in ENGINES.items()]
+    changed = {"engine", "outputs"}
+    one, two = ({name: value for name, value in each.items() if name not in changed} for each in manifests)
+    assert one == two
+    assert one["rows"]["patients.csv"] > MINIMUM
+    files = [{file.name: file.read_bytes() for file in (tmp_path / data).iterdir()} for data in ENGINES]
+    assert {name for name in files[0] if files[0][name] != files[1][name]} == {"manifest.json", "question.sql"}
+
+
+def written(data, out, engine):
+    """The manifest of a run with rows; both runs have one key."""
+    words = ["cohort", "run", str(COHORT), "--data", str(data), "--out", str(out), "--rows", "--engine", engine]
+    ended = CliRunner().invoke(app, [*words, "--key", str(out.parent / "key")], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return json.loads((out / "manifest.json").read_text("utf-8"))
 
 
 def test_a_question_is_written_in_sparks_sql():

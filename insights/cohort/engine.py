@@ -1,0 +1,82 @@
+"""What answers questions over collected tables: DuckDB here, Spark in `insights.spark`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+
+from insights.collect.store import Collected, Reading, Store
+from insights.views import Catalogue
+
+_BATCH = 5000
+
+
+class Tables(Protocol):
+    """Collected tables that answer SQL, in the words of DuckDB."""
+
+    @property
+    def collected(self) -> Collected:
+        """What is known of the data."""
+
+    @property
+    def engine(self) -> Mapping[str, str]:
+        """Names and versions of what answers, for manifests."""
+
+    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query; read them before the next one."""
+
+    def keep(self, name: str, sql: str) -> None:
+        """Keep the result of a query under a name that later queries may read; a former one of that name goes."""
+
+    def spoken(self, sql: str) -> str:
+        """Return a query in the words of this engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDBTables:
+    """Tables in the file that ``collect`` writes."""
+
+    reading: Reading
+
+    @property
+    def collected(self) -> Collected:
+        """What is known of the data."""
+        return self.reading.collected
+
+    @property
+    def engine(self) -> Mapping[str, str]:
+        """Name and version of what answers."""
+        return {"duckdb": duckdb.__version__}
+
+    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query; read them before the next one."""
+        cursor = self.reading.connection.execute(sql)
+        while batch := cursor.fetchmany(_BATCH):
+            yield from batch
+
+    def keep(self, name: str, sql: str) -> None:
+        """Keep the result of a query in a temporary table."""
+        self.reading.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def spoken(self, sql: str) -> str:
+        """Return a query as it is."""
+        return sql
+
+
+@contextmanager
+def in_duckdb(data: Path) -> Iterator[Tables]:
+    """
+    Open the tables of a folder that ``collect`` filled.
+
+    Raises
+    ------
+    CollectError
+        As for `Store.reading`.
+    """
+    with Store(data).reading(Catalogue.shipped()) as reading:
+        yield DuckDBTables(reading)
