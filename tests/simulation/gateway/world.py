@@ -274,8 +274,8 @@ class GatewayWorld:
         return SimpleNamespace(services=self.process())
 
     def built(self) -> Any:
-        """Return what sends."""
-        return SimpleNamespace(put_back=self._put_back)
+        """Return what sends, and measures how deliveries end."""
+        return SimpleNamespace(put_back=self._put_back, services=SimpleNamespace(telemetry=Telemetry()))
 
     async def _put_back(self, queue: str, text: str, delay: float) -> None:
         await Behind(self.store.object_queue, self.gateways["queues"]).send(text, delay)
