@@ -103,6 +103,7 @@ BROKEN = {
     "_plain_key": st.sampled_from([f"{SECRET} ", "a b", "ä", "k" * 101]).map(lambda text: f"{text} x"),
     "_patient_ids": st.just("UNKNOWN," + "X" * 65),
     "_access_key": st.sampled_from(["no key", "abc", f"{SECRET}="]),
+    "_instance_list": st.sampled_from(["0", "-1", "1.5", "some", "all,series", "1" * 10, "\u0661", SECRET]),
 }
 """How a text of each form is broken."""
 
