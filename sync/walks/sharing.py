@@ -345,7 +345,8 @@ async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
     if turn.locked():
         now, board = s.clock.now(), await read_board(s)
         if any(piece.is_free(now) for row in board.walks.values() for piece in board.of_walk(row)):
-            await s.slice_queue.call(BUSY)
+            # Spread: offered all at once, they would be received all at once, by the process that polls most.
+            await s.slice_queue.call(random.uniform(1.0, BUSY))  # noqa: S311 -- spreads load, guards nothing
         return
     async with turn:
         try:
