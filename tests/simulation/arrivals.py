@@ -83,10 +83,10 @@ class WholeSeconds(MemoryStudyQueue):
 
     sent = 0
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:
         """Send a message."""
         self.sent += 1
-        await super().enqueue(study, math.ceil(delay))
+        await super().enqueue(study, math.ceil(delay), redelivered=redelivered)
 
 
 class Backlog(MemoryObjectQueue):

@@ -75,9 +75,9 @@ class Operator:
         await self.world.store.object_queue.send(text, delay)
         self.world.asked.add(self.who)
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0) -> None:
+    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:
         await self.world.slots.pause("enqueue")
-        await self.world.store.study_queue.enqueue(study, delay)
+        await self.world.store.study_queue.enqueue(study, delay, redelivered=redelivered)
         self.world.asked.add(self.who)
 
     async def page(self, **which: Any) -> Any:
