@@ -27,7 +27,7 @@ from sync.errors import (
     Throttled,
 )
 from sync.events import Sources, parse_message, parse_object_message, parse_study_message
-from sync.model import Action, Change, Ingested, Locator, Projected, StudyEvent, StudyRef
+from sync.model import Action, Change, Ingested, Locator, Projected, StudyEvent, StudyRef, SubjectKind
 from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
@@ -258,6 +258,9 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest, *, code: 
             if stored is None or not _is_done(change, stored.value):
                 await dead_letter_object(change, _poison(code), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
+            elif not stored.value.has_dead_letter:
+                # A delivery of this message may have died between the letter and its row: no success would clear it.
+                await s.dead_letters.clear(SubjectKind.OBJECT, str(change.object.key))
 
 
 async def handle_poison_study(text: str, s: Project, *, code: str = "poison.study") -> None:

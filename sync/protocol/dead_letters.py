@@ -12,6 +12,7 @@ Each is one per subject: written again, it counts one more attempt. All of them 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from sync.errors import PermanentError, SyncError
@@ -25,6 +26,9 @@ from sync.telemetry.instruments import DEAD_LETTERS
 
 MAX_MESSAGE_CHARACTERS = 64 * 1024
 """Characters; a longer message cannot come from a queue, and is not kept in its letter."""
+
+_ROUNDS = 3
+"""Times that a letter is written again at most."""
 
 
 async def record_rejection(
@@ -67,8 +71,8 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
     if stored is None or stored.value.code != failure.code:
         # Before the letter: once it is stored, a repeat takes the event for published. Its id stays the same.
         await add_rejection_event(key, change.etag, failure, s)
-    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)
-    await _flag_locator(change, s)
+    letter = DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now())
+    await _put_and_note(letter, lambda: _flag_locator(change, s), s)
 
 
 async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> None:
@@ -80,7 +84,6 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> 
     Contention
         The projection row kept changing.
     """
-    await _put(DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now()), s)
 
     async def note_failure() -> None:
         recorded = await s.projections.read(study)
@@ -88,8 +91,8 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> 
         noted = await add_failure_event(replace(before, error=refusal.code, finished=False), refusal, s)
         await s.projections.write(noted, recorded.etag if recorded else None)
 
-    # After the dead letter: an error on the row tells the next success that there is one to clear.
-    await retry_on_conflict(note_failure, subject="a projection row")
+    letter = DeadLetter.of(SubjectKind.STUDY, study.key, refusal, s.clock.now())
+    await _put_and_note(letter, lambda: retry_on_conflict(note_failure, subject="a projection row"), s)
 
 
 async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, queue: str) -> None:
@@ -104,6 +107,23 @@ async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, 
     )
     await _put(letter, s)
     s.telemetry.event("message.refused", logging.WARNING, message=letter.subject, code=refusal.code)
+
+
+async def _put_and_note(letter: DeadLetter, note: Callable[[], Awaitable[None]], s: Reject) -> None:
+    """
+    Keep a letter, and note on the row of its subject that there is one.
+
+    The row second: what it tells makes the next success clear the letter, so a success in between cannot take the note
+    and leave the letter. It can take the letter, though, and so can an operator: both go once more then, or the row
+    would tell for good of a letter that is not there, and reconciliation believes it.
+    """
+    await _put(letter, s)
+    await note()
+    for _ in range(_ROUNDS):
+        if await s.dead_letters.read(letter.kind, letter.subject) is not None:
+            return
+        await s.dead_letters.put(letter)
+        await note()
 
 
 async def _put(letter: DeadLetter, s: Reject) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sync.dead_letters.actions import Selection
+from sync.events import lost_message
+from sync.model import Action, Change
 from tests.simulation.contents import Content
 from tests.simulation.dead_letters import CONTAINERS, GARBAGE, REFS, LetterWorld
 from tests.worlds import events
@@ -17,6 +19,32 @@ async def poison_overtaken(world: LetterWorld) -> None:
     world.object_messages.append((event, 1))
     await world.slots.go(world.deliver_object())
     await world.slots.go(slow)
+
+
+async def poison_cleared(world: LetterWorld) -> None:
+    """An object that was poison succeeds when its letter is written and its row does not tell of it yet."""
+    event = events(world.put(REFS[0], Content("1", "P1", "11")))
+    again = lost_message(Change(object=REFS[0], action=Action.CREATED))
+    world.poison.append(("objects", event))
+    slow = world.deliver_poison()
+    await world.slots.go(slow, "put")
+    await world.slots.go(slow, calls=1)
+    world.object_messages.append((again, 1))
+    await world.slots.go(world.deliver_object())
+    await world.slots.go(slow)
+
+
+async def poison_died(world: LetterWorld) -> None:
+    """A worker dies between the letter of an object and its row; the object succeeds before the message comes again."""
+    event = events(world.put(REFS[0], Content("1", "P1", "11")))
+    world.poison.append(("objects", event))
+    slow = world.deliver_poison()
+    await world.slots.go(slow, "put")
+    await world.slots.go(slow, calls=1)
+    await world.slots.kill(world.slots.actors[0])
+    world.object_messages.append((event, 1))
+    await world.slots.go(world.deliver_object())
+    await world.slots.go(world.deliver_poison())
 
 
 async def refused_again(world: LetterWorld) -> None:
@@ -44,4 +72,4 @@ async def died_discarding(world: LetterWorld) -> None:
         await world.slots.kill(actor)
 
 
-SCRIPTS = (poison_overtaken, refused_again, died_discarding)
+SCRIPTS = (poison_overtaken, poison_cleared, poison_died, refused_again, died_discarding)

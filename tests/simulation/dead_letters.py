@@ -28,6 +28,7 @@ from sync.errors import SyncError
 from sync.events import Sources, study_message
 from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectKind
 from sync.ports import Services
+from sync.protocol.claims import studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
@@ -139,10 +140,10 @@ class LetterWorld:
         work = self.handlers.handle_object_message(text, self.sources, self.process(), attempt=attempt)
         return self.slots.start(work, lambda failure: self._again("objects", text, attempt, failure))
 
-    def deliver_study(self) -> None:
+    def deliver_study(self) -> int:
         text, attempt = self.study_messages.pop(self.rng.randrange(len(self.study_messages)))
         work = self.handlers.handle_study_message(text, self.process(), attempt=attempt)
-        self.slots.start(work, lambda failure: self._again("studies", text, attempt, failure))
+        return self.slots.start(work, lambda failure: self._again("studies", text, attempt, failure))
 
     def deliver_poison(self) -> int:
         queue, text = self.poison.pop(self.rng.randrange(len(self.poison)))
@@ -281,6 +282,9 @@ class LetterWorld:
         """Tell what is not as it should be and has no letter, and letters that no success would clear."""
         letters = self.store.dead_letters.table.values()
         told = set[str]().union(*map(self.concerned, letters)) | self.given_up
+        # A delivery that died under way may not have told the object's studies; a retry of its letter does.
+        rows = [row for row in self.store.locators.table.values() if not row.settled and str(row.object) in told]
+        told |= {study.key for row in rows for study in studies_of(row)}
         found = [f"{ref.name} has no letter" for ref in REFS if not self._is_right(ref) and str(ref) not in told]
         s = self.plain()
         for key in self._studies() - told:

@@ -44,10 +44,8 @@ MUTANTS = [
     Mutant(
         "a dead letter comes before the flag on its row",
         "sync.protocol.dead_letters",
-        "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
-        "    await _flag_locator(change, s)\n",
-        "    await _flag_locator(change, s)\n"
-        "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n",
+        "    await _put(letter, s)\n    await note()\n",
+        "    await note()\n    await _put(letter, s)\n",
         lost_answers.flagged_before_the_letter,
     ),
     Mutant(

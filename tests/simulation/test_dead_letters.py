@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.simulation.dead_letter_scripts import SCRIPTS, died_discarding, poison_overtaken, refused_again
+from tests.simulation.dead_letter_scripts import (
+    SCRIPTS,
+    died_discarding,
+    poison_cleared,
+    poison_died,
+    poison_overtaken,
+    refused_again,
+)
 from tests.simulation.dead_letters import Script, interleaving, schedule
 from tests.simulation.mutants import Mutant
 
@@ -38,7 +45,7 @@ _REPORT = "    return Report(dry_run=dry_run, selected"
 _SEND = "    await s.object_queue.send(object_message(stored.object))\n    return Outcome.ASKED\n"
 _AUDIT = "    await record_action(OperatorAction.DISCARD, s, who=who, subject=subject, code=letter.code, why=why)\n"
 _DISCARDED = "        return Outcome.CHANGED\n    return Outcome.DISCARDED\n"
-_PUT = "    await _put(DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now()), s)\n"
+_PUT_AND_NOTE = "    await _put(letter, s)\n    await note()\n"
 
 MUTANTS = [
     Removed(
@@ -103,10 +110,30 @@ MUTANTS = [
     Removed(
         "an object's row is flagged after its letter was written",
         "sync.protocol.dead_letters",
-        _PUT,
-        "    await _flag_locator(change, s)\n" + _PUT,
-        more=(("    await _flag_locator(change, s)\n\n", "\n"),),
+        _PUT_AND_NOTE,
+        "    await note()\n    await _put(letter, s)\n",
         script=poison_overtaken,
+    ),
+    Removed(
+        "a row that tells of a letter has one, though a success cleared it before the row told",
+        "sync.protocol.dead_letters",
+        "        if await s.dead_letters.read(letter.kind, letter.subject) is not None:\n            return\n",
+        "        return\n",
+        script=poison_cleared,
+    ),
+    Removed(
+        "a row tells of a letter that was written again",
+        "sync.protocol.dead_letters",
+        "        await s.dead_letters.put(letter)\n        await note()\n",
+        "        await s.dead_letters.put(letter)\n",
+        discards=True,
+    ),
+    Removed(
+        "a message that is poison clears the letter of what succeeded",
+        "sync.delivery.handlers",
+        "                await s.dead_letters.clear(SubjectKind.OBJECT, str(change.object.key))\n",
+        "                pass\n",
+        script=poison_died,
     ),
     Removed(
         "a study's row knows of its letter",
