@@ -20,8 +20,7 @@ NOT_RUN: Mapping[str, str] = {
     "make check": "starts the quick tests, which have been run by the caller of this one",
     "make bench": "measures for ten minutes",
     "python -m bench compare OLD NEW": "tests/unit/bench/test_regressions.py runs it with versions and files",
-    "python -m bench model": "tests/unit/bench/test_model.py runs it",
-    "python -m bench model --fhir 20": "as the one before",
+    "python -m bench model --fhir 20": "tests/unit/bench/test_model.py runs it",
     "python -m bench large": "measures for minutes",
     "python -m bench record VERSION": "needs the results of make bench",
     "make mutants": "changes the core and tests it for ten minutes",
@@ -66,6 +65,7 @@ ENDS: Mapping[str, int] = {
     "python -m sync": 2,  # without a command it shows its help, as the next does
     "python -m sync export": 2,  # it asks for a folder
     "python -m sync map": 2,
+    "python -m sync walks": 2,
     "python -m sync replay": 2,  # it asks from when on
     "python -m sync dead-letters list": 1,  # there are some, in this world
     "python -m sync dead-letters list --code CODE": 1,
@@ -91,7 +91,7 @@ SAYS: Mapping[str, str] = {
     "python -m sync dead-letters retry --all --dry-run": r"would be asked",
     "python -m sync config check --connect": r"sound +FHIR",
     "python -m sync backfill --dry-run": r"container dicom: \d+ unchanged \(dry run, ",
-    "python -m sync replay --source dicom --from 2026-03-01": r"replay \w+: .*1 studies",
+    "python -m sync replay --source dicom --from 2026-03-01": r"replay \w+: .*[1-9]\d* stud(y|ies)",
     "python -m sync status --json | jq .health.verdict": r'"(in sync|attention|behind)"',
     "python -m sync map scan.dcm | jq .": r'"resourceType": "Bundle"',
     "python -m sync map scan.dcm": r'^\{"entry":\[.*"type":"transaction"\}',
@@ -148,7 +148,7 @@ class Places:
             (r"\bREASON\b", "'an unknown file'"),
             (r"\bUID\b", self.study),
             (r"\b1\.2\.840\.113619[.\d]*", self.study),
-            (r"\bDIR\b", f"{self.folder}/studies" if "dicom-service" in line else f"{self.folder}/exported"),
+            (r"\bDIR\b", f"{self.folder}/{_FOLDERS.get(line.removesuffix(' DIR'), 'exported')}"),
             (r"\bPATH…", "scan.dcm"),
             (r"\bMY\.json\b", "infra/prices.json"),
             (r"/data/studies\b", f"{self.folder}/studies"),
@@ -172,6 +172,9 @@ def not_run(line: str) -> str | None:
     missing = (needed for name, needed in NEEDED.items() if re.search(rf"(?:^|[|;&(]\s*)(?:\w+=\S* )*{name}\s", line))
     return next((f"takes {each}" for each in missing), None)
 
+
+_FOLDERS = {"python -m local dicom-service": "studies", "python -m local clinical": "clinical"}
+"""What stands for DIR, where it is not the folder of an export."""
 
 _OPEN = re.compile(r"<[^>]+>|…|(?<![\w$])(?!README|CT_|DICOM_SYNC|POST\b)[A-Z]{2}[A-Z_]*\b")
 """What looks like something that one has to fill in."""
