@@ -254,13 +254,9 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest, *, code: 
             if change.action is Action.FOLDER_REMOVED:
                 await dead_letter_message(text, _poison(code), s, queue=OBJECTS)
                 continue
-            stored = await s.locators.read(change.object)
-            if stored is None or not _is_done(change, stored.value):
+            if not await _is_settled(change, s):
                 await dead_letter_object(change, _poison(code), s)
                 s.telemetry.event("object.poisoned", logging.ERROR, object=str(change.object.key))
-            elif not stored.value.has_dead_letter:
-                # A delivery of this message may have died between the letter and its row: no success would clear it.
-                await s.dead_letters.clear(SubjectKind.OBJECT, str(change.object.key))
 
 
 async def handle_poison_study(text: str, s: Project, *, code: str = "poison.study") -> None:
@@ -282,6 +278,15 @@ async def handle_poison_study(text: str, s: Project, *, code: str = "poison.stud
 def _poison(code: str) -> PermanentError:
     hint = _HINTS.get(code, "See the log for the failure; fix its cause, then retry.")
     return PermanentError("delivered too often without success", code=code, hint=hint)
+
+
+async def _is_settled(change: Change, s: Ingest) -> bool:
+    """Whether the object got through, and has no letter but one that its next success clears."""
+    stored = await s.locators.read(change.object)
+    if stored is None or not _is_done(change, stored.value):
+        return False
+    # A delivery of this message may have died between the letter and its row, before the object got through.
+    return stored.value.has_dead_letter or await s.dead_letters.read(SubjectKind.OBJECT, str(change.object.key)) is None
 
 
 def _is_done(change: Change, locator: Locator) -> bool:

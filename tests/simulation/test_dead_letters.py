@@ -129,10 +129,10 @@ MUTANTS = [
         discards=True,
     ),
     Removed(
-        "a message that is poison clears the letter of what succeeded",
+        "a message that is poison has the row tell of a letter that a killed delivery wrote",
         "sync.delivery.handlers",
-        "                await s.dead_letters.clear(SubjectKind.OBJECT, str(change.object.key))\n",
-        "                pass\n",
+        "    return stored.value.has_dead_letter or await",
+        "    return True or await",
         script=poison_died,
     ),
     Removed(
