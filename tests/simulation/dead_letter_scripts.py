@@ -34,6 +34,19 @@ async def poison_cleared(world: LetterWorld) -> None:
     await world.slots.go(slow)
 
 
+async def poison_cleared_late(world: LetterWorld) -> None:
+    """An object that was poison succeeds when its row has just told of its letter."""
+    event = events(world.put(REFS[0], Content("1", "P1", "11")))
+    world.poison.append(("objects", event))
+    slow = world.deliver_poison()
+    await world.slots.go(slow, "put")
+    await world.slots.go(slow, "insert", "replace")
+    await world.slots.go(slow, calls=1)
+    world.object_messages.append((event, 1))
+    await world.slots.go(world.deliver_object())
+    await world.slots.go(slow)
+
+
 async def poison_died(world: LetterWorld) -> None:
     """A worker dies between the letter of an object and its row; the object succeeds before the message comes again."""
     event = events(world.put(REFS[0], Content("1", "P1", "11")))
@@ -72,4 +85,4 @@ async def died_discarding(world: LetterWorld) -> None:
         await world.slots.kill(actor)
 
 
-SCRIPTS = (poison_overtaken, poison_cleared, poison_died, refused_again, died_discarding)
+SCRIPTS = (poison_overtaken, poison_cleared, poison_cleared_late, poison_died, refused_again, died_discarding)

@@ -9,6 +9,7 @@ from tests.simulation.dead_letter_scripts import (
     SCRIPTS,
     died_discarding,
     poison_cleared,
+    poison_cleared_late,
     poison_died,
     poison_overtaken,
     refused_again,
@@ -126,7 +127,7 @@ MUTANTS = [
         "sync.protocol.dead_letters",
         "        await s.dead_letters.put(letter)\n        await note()\n",
         "        await s.dead_letters.put(letter)\n",
-        discards=True,
+        script=poison_cleared_late,
     ),
     Removed(
         "a message that is poison has the row tell of a letter that a killed delivery wrote",
