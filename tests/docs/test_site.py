@@ -16,3 +16,9 @@ def test_the_site_builds_and_no_link_or_reference_in_it_is_broken(tmp_path):
     assert built.returncode == 0, built.stderr
     title = re.search(r"<title>(.*?)</title>", (tmp_path / "site" / "index.html").read_text())
     assert title[1].endswith(f"{__version__}"), title[1]
+
+
+def test_every_block_of_a_page_is_closed():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    odd = [str(each.relative_to(ROOT)) for each in pages if len(re.findall(r"(?m)^ *```", each.read_text())) % 2]
+    assert odd == []
