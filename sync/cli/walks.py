@@ -88,7 +88,7 @@ class Counting(Protocol):
     """What a meter reads."""
 
     @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Mapping[str, int]:
         """Counts by outcome."""
         ...
 
@@ -140,9 +140,10 @@ async def share_walk(
                 cutting.result()
             await end_walks(s)
             board = await read_board(s)
-            merged.take(board.of_walk(board.walks[name]))
             if board.walks[name].state is not WalkState.RUNNING:
-                return board.progress(board.walks[name], s.clock.now()), meter.rate
+                progress = board.progress(board.walks[name], s.clock.now())
+                return progress, meter.rate_of(progress)  # the slices of a walk that is over are gone
+            merged.take(board.of_walk(board.walks[name]))
             await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -216,7 +217,11 @@ class Meter:
     @property
     def rate(self) -> float:
         """Objects a second, in this run."""
-        return (done(self._walk) - self._before) / max(time.monotonic() - self._began, 0.001)
+        return self.rate_of(self._walk)
+
+    def rate_of(self, walk: Counting) -> float:
+        """Objects a second in this run, by other counts of the same walk."""
+        return (done(walk) - self._before) / max(time.monotonic() - self._began, 0.001)
 
     async def _draw(self) -> None:
         while True:

@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app, walk_control
+from sync.cli.reporting import console
+from sync.cli.walks import share_walk
 from sync.operators.walks import begin_walk
-from sync.walks.backfill import new_backfill
+from sync.walks.backfill import KIND, Backfill, new_backfill
 from tests.walking import EVERYTHING
 from tests.worlds import MemoryWorld
 
@@ -44,3 +46,16 @@ def test_an_unknown_id_is_wrong_usage(world):
     told = typed("pause", "0f3c9d2a7b11")
     assert told.exit_code == 2
     assert "there is no such walk" in told.output
+
+
+async def test_a_walk_that_is_over_tells_the_rate_of_what_it_counted():
+    w = MemoryWorld()
+    for number in range(5):
+        w.put(f"f/{number}", sop=f"2.25.{number + 1}")
+    await begin_walk(new_backfill(EVERYTHING), w.services, who="ada")
+    kinds = {KIND: Backfill(listing=w.store.objects)}
+    progress, rate = await share_walk(
+        EVERYTHING.cursor, kinds, w.services, console(), heading="Reading", parallel=4, as_json=True
+    )
+    assert progress.counts["synced"] == 5
+    assert rate > 0
