@@ -31,7 +31,7 @@ SIZES = (1, 8, 16, 32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Messages that arrive, so many a second."""
+    """Messages that arrive at a constant rate."""
 
     name: str
     messages: int
