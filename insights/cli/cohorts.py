@@ -65,7 +65,7 @@ def check(
     - 2: the definition is invalid; line and column are named
     """
     from insights.cohort.answer import check_systems  # noqa: PLC0415 -- loaded when the command runs
-    from insights.cohort.engine import in_duckdb  # noqa: PLC0415
+    from insights.cohort.engine import in_duckdb  # noqa: PLC0415 -- loaded when the command runs
     from insights.cohort.examples import run_tests  # noqa: PLC0415
     from insights.cohort.question import compile_question  # noqa: PLC0415
     from insights.cohort.run import prepare, question_of  # noqa: PLC0415
@@ -161,7 +161,7 @@ def run(
     if engine is Engine.SPARK:
         from insights.spark.tables import in_spark as opened  # noqa: PLC0415 -- of an extra
     else:
-        from insights.cohort.engine import in_duckdb as opened  # noqa: PLC0415
+        from insights.cohort.engine import in_duckdb as opened  # noqa: PLC0415 -- loaded when the command runs
     said, _ = run_definition(file, data, wanted, opened=opened)
     typer.echo(said)
     console().print(f"written to {out}")
