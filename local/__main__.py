@@ -62,7 +62,7 @@ def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents
         _run(plan, log.write, _announce)
     # A terminal that every log line goes to cannot be read: it gets one line of its own.
     print("starting storage, FHIR and functions", file=sys.stderr)
-    with _ending_in_a_line(), claimed(UP_LOG) as (path, file):
+    with claimed(UP_LOG) as (path, file):
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=file)
 
         async def announce(running: World, settings: Path) -> int | None:
