@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +25,7 @@ from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
 from sync.model.timestamps import timestamp_from
 from sync.ports import Deliver, ObjectListing, QueueDepths
-from sync.protocol.known_rows import Rows, rows_of
+from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import held
 
 CURSOR = "lost object messages"
@@ -135,20 +134,14 @@ async def _list_on(
 
 async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:
     recent = [listed for listed in objects if SETTLING <= now - listed.last_modified < LEASE + SETTLING]
-    rows = await rows_of(Counter(listed.object.key.partition for listed in recent), s)
-    unknown = [listed for listed in recent if not _is_known(listed, rows)]
+    known = await inspected_of(recent, s)
+    unknown = [listed for listed in recent if listed.object.key not in known]
     lost: list[ListedObject] = []
     for start in range(0, len(unknown), _AT_ONCE):
         some = unknown[start : start + _AT_ONCE]
         seen = await asyncio.gather(*(_is_seen(listed, s) for listed in some))
         lost += [listed for listed, is_seen in zip(some, seen, strict=True) if not is_seen]
     return lost
-
-
-def _is_known(listed: ListedObject, rows: Mapping[str, Rows | None]) -> bool:
-    """Tell whether the rows of its folder show the object as it is listed, inspected to the end."""
-    key = listed.object.key
-    return (rows.get(key.partition) or {}).get(key.row) == listed.etag
 
 
 async def _is_seen(listed: ListedObject, s: Deliver) -> bool:

@@ -8,10 +8,13 @@ container) is left alone: then each object's row is read by itself, as it is whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from sync.errors import StoreUnavailable
+from sync.model import ListedObject, Locator, ObjectKey
 from sync.ports import Ingest
 
 AT_ONCE = 16
@@ -26,29 +29,57 @@ ROWS_AN_OBJECT = 8
 Rows = Mapping[str, str | None]
 """Row key of an object -> its ETag if it was inspected to the end as it was then, else None."""
 
+T = TypeVar("T")
 
-async def rows_of(named: Mapping[str, int], s: Ingest, *, besides: Collection[str] = ()) -> dict[str, Rows | None]:
+
+async def rows_of(keys: Iterable[ObjectKey], s: Ingest, *, besides: Collection[str] = ()) -> dict[str, Rows | None]:
     """
     Return partition -> its rows, None where there are too many. Only reads.
 
+    A partition of which a single object is asked for is left out, for it may be large, and so is one that the table did
+    not answer for.
+
     Parameters
     ----------
-    named
-        Partition -> how many of its objects are asked for. One of which a single object is asked for is left out, for
-        it may be large, and so is one that the table did not answer for.
     besides
         Partitions that are left out.
     """
-    slots, rows = asyncio.Semaphore(AT_ONCE), dict[str, Rows | None]()
+    return await _by_partition(keys, s.locators.etags, besides)
 
-    async def read(partition: str, objects: int) -> None:
+
+async def locators_of(keys: Iterable[ObjectKey], s: Ingest) -> dict[ObjectKey, Locator]:
+    """Return the whole rows of the partitions that `rows_of` would tell of, by object. Only reads."""
+    rows = await _by_partition(keys, s.locators.rows)
+    return {row.object.key: row for of_partition in rows.values() for row in of_partition or ()}
+
+
+async def inspected_of(listed: Sequence[ListedObject], s: Ingest) -> frozenset[ObjectKey]:
+    """
+    Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
+
+    The rows are read after the listing; an older row would prove as much, for ETags never return. One that is not
+    returned may have been inspected all the same: its row tells.
+    """
+    rows = await rows_of((one.object.key for one in listed), s)
+    return frozenset(one.object.key for one in listed if _etag_of(one.object.key, rows) == one.etag)
+
+
+def _etag_of(key: ObjectKey, rows: Mapping[str, Rows | None]) -> str | None:
+    return (rows.get(key.partition) or {}).get(key.row)
+
+
+async def _by_partition(
+    keys: Iterable[ObjectKey], read: Callable[[str, int], Awaitable[T | None]], besides: Collection[str] = ()
+) -> dict[str, T | None]:
+    slots, found = asyncio.Semaphore(AT_ONCE), dict[str, T | None]()
+
+    async def read_one(partition: str, objects: int) -> None:
         async with slots:
             with suppress(StoreUnavailable):  # then each row is read by itself, and tried again there
-                most = max(ONE_REQUEST, ROWS_AN_OBJECT * objects)
-                rows[partition] = await s.locators.etags(partition, most)
+                found[partition] = await read(partition, max(ONE_REQUEST, ROWS_AN_OBJECT * objects))
 
     async with asyncio.TaskGroup() as group:
-        for partition, objects in named.items():
+        for partition, objects in Counter(key.partition for key in keys).items():
             if objects > 1 and partition not in besides:
-                group.create_task(read(partition, objects))
-    return rows
+                group.create_task(read_one(partition, objects))
+    return found

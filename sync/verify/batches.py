@@ -7,32 +7,16 @@ is read, and the source is asked for it.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 
-from sync.errors import ForeignSource, SourceGone, SourceUnavailable, StaleToken, StoreUnavailable
-from sync.model import ListedObject, Locator, ObjectKey, StudyRef
+from sync.errors import ForeignSource, SourceGone, SourceUnavailable, StaleToken
+from sync.model import Locator, ObjectKey, StudyRef
 from sync.ports import Ingest, ObjectListing
-from sync.protocol.known_rows import ONE_REQUEST, ROWS_AN_OBJECT, rows_of
+from sync.protocol.known_rows import ONE_REQUEST, ROWS_AN_OBJECT, locators_of
 
 Folder = tuple[str, str, str]
 """Account, container and the part of the names up to the last slash."""
-
-
-async def right_of_listing(listed: Sequence[ListedObject], s: Ingest) -> frozenset[ObjectKey]:
-    """
-    Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
-
-    The rows are read after the listing; an older row would prove as much, for ETags never return.
-    """
-    rows = await rows_of(Counter(one.object.key.partition for one in listed), s)
-    return frozenset(one.object.key for one in listed if _etag_in(rows, one.object.key) == one.etag)
-
-
-def _etag_in(rows: Mapping[str, Mapping[str, str | None] | None], key: ObjectKey) -> str | None:
-    return (rows.get(key.partition) or {}).get(key.row)
 
 
 async def right_of_study(
@@ -46,7 +30,7 @@ async def right_of_study(
     keys
         The objects of the study's ledger rows.
     """
-    locators = await _locators(keys, s)
+    locators = await locators_of(keys, s)
     # The rows before the listing, as each object by itself: what changes in between shows by its ETag.
     asked = [
         one
@@ -60,17 +44,6 @@ async def right_of_study(
     held = [await _etags(folder, objects, listing) for folder, objects in folders.items()]
     etags = {key: etag for of_folder in held for key, etag in of_folder.items()}
     return frozenset(one.object.key for one in asked if etags.get(one.object.key, "") == one.etag)
-
-
-async def _locators(keys: Collection[ObjectKey], s: Ingest) -> Mapping[ObjectKey, Locator]:
-    async def read(partition: str, objects: int) -> Sequence[Locator]:
-        with suppress(StoreUnavailable):  # then each row is read by itself, and tried again there
-            return await s.locators.rows(partition, max(ONE_REQUEST, ROWS_AN_OBJECT * objects)) or []
-        return []
-
-    named = Counter(key.partition for key in keys)
-    rows = await asyncio.gather(*(read(partition, objects) for partition, objects in named.items() if objects > 1))
-    return {row.object.key: row for of_partition in rows for row in of_partition}
 
 
 def _folder(locator: Locator) -> Folder:

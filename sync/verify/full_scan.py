@@ -18,7 +18,7 @@ from typing import Protocol
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
-from sync.verify.batches import right_of_listing
+from sync.protocol.known_rows import inspected_of
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Judge, identity
 from sync.verify.orphans import LISTED, check_orphan, study_of
@@ -143,7 +143,7 @@ class Round:
         objects, token = 0, None
         while True:
             page = await self._source.page(container, token=token, size=PAGE)
-            right = await right_of_listing(page.objects, self._s)
+            right = await inspected_of(page.objects, self._s)
             doubtful = [listed for listed in page.objects if listed.object.key not in right]
             for listed, drifts in zip(doubtful, await self._checker.twice(doubtful, inspection), strict=True):
                 if drifts:

@@ -8,7 +8,7 @@ What a listing names and the table knows already: found by the folder instead of
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -38,8 +38,7 @@ async def without_known(batches: AsyncIterator[Batch], s: Ingest) -> AsyncIterat
 
 
 async def _remember(batch: Batch, remembered: OrderedDict[str, Rows | None], s: Ingest) -> None:
-    named = Counter(change.object.key.partition for change in batch.changes)
-    remembered.update(await rows_of(named, s, besides=remembered))
+    remembered.update(await rows_of((change.object.key for change in batch.changes), s, besides=remembered))
 
 
 def _judged(change: Change, rows: Rows | None) -> Change | None:
