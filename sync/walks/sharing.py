@@ -207,10 +207,8 @@ class Worker:
                 await self._take(row, piece, board, until)
 
     def _free(self, board: Board) -> list[tuple[WalkRow, Slice]]:
-        now = self.s.clock.now()
-        rows = [row for row in board.walks.values() if row.kind in self.kinds and self.only in {"", row.name}]
-        running = [row for row in rows if row.state is WalkState.RUNNING]
-        return [(row, piece) for row in running for piece in board.of_walk(row) if piece.is_free(now)]
+        running = [row for row in _running_walks(board, self.kinds) if self.only in {"", row.name}]
+        return _free_slices(running, board, self.s)
 
     async def _take(self, row: WalkRow, found: Slice, board: Board, until: float) -> None:
         async with only_sync_errors(), walk_of(found.name, self.s) as walk:
@@ -219,7 +217,7 @@ class Worker:
             if piece is None:
                 await self.s.cursors.delete(found.name)
                 return
-            if piece.done or not await _runs(row, self.s):
+            if piece.done or await _if_running(row, self.s) is None:
                 return
             self.live[piece.name] = walk
             after = [each for each in board.of_walk(row) if each.name > piece.name]
@@ -264,8 +262,8 @@ async def _watch(row: WalkRow, pace: Pace, s: ReadFeeds) -> None:
     while True:
         await asyncio.sleep(WATCH)
         with suppress(SyncError):
-            latest = await read_walk(row.name, s)
-            if latest is None or latest.run != row.run or latest.state is not WalkState.RUNNING:
+            latest = await _if_running(row, s)
+            if latest is None:
                 return
             if latest.rate is not None or pace.rate is not None:
                 pace.rate = _share_of(latest, await read_board(s), s)
@@ -277,9 +275,19 @@ def _share_of(row: WalkRow, board: Board, s: ReadFeeds) -> float | None:
     return row.rate / max(sum(piece.is_held(s.clock.now()) for piece in board.of_walk(row)), 1)
 
 
-async def _runs(row: WalkRow, s: ReadFeeds) -> bool:
+async def _if_running(row: WalkRow, s: ReadFeeds) -> WalkRow | None:
+    """Return the walk as it is now; None once this run of it no longer runs."""
     latest = await read_walk(row.name, s)
-    return latest is not None and latest.run == row.run and latest.state is WalkState.RUNNING
+    return latest if latest is not None and latest.run == row.run and latest.state is WalkState.RUNNING else None
+
+
+def _running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
+    return [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
+
+
+def _free_slices(running: Sequence[WalkRow], board: Board, s: ReadFeeds) -> list[tuple[WalkRow, Slice]]:
+    now = s.clock.now()
+    return [(row, piece) for row in running for piece in board.of_walk(row) if piece.is_free(now)]
 
 
 async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:
@@ -309,7 +317,7 @@ async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
     while True:
         await end_walks(s)
         board = await read_board(s)
-        running = [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
+        running = _running_walks(board, kinds)
         uncut = [row for row in running if not row.planned]
         await _call_workers(running, board, s)
         if not uncut or time.monotonic() >= until:
@@ -325,7 +333,7 @@ async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
 
 
 async def _call_workers(running: list[WalkRow], board: Board, s: ShareWalks) -> None:
-    free = sum(piece.is_free(s.clock.now()) for row in running for piece in board.of_walk(row))
+    free = len(_free_slices(running, board, s))
     # While a message waits, every worker is busy, or about to take it: more would call no one else.
     if free and not await s.slice_queue.has_waiting():
         for _ in range(min(free, SEATS)):
@@ -343,8 +351,8 @@ async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
         return
     turn = s.caches.walking
     if turn.locked():
-        now, board = s.clock.now(), await read_board(s)
-        if any(piece.is_free(now) for row in board.walks.values() for piece in board.of_walk(row)):
+        board = await read_board(s)
+        if _free_slices(_running_walks(board, kinds), board, s):
             # Spread: offered all at once, they would be received all at once, by the process that polls most.
             await s.slice_queue.call(random.uniform(1.0, BUSY))  # noqa: S311 -- spreads load, guards nothing
         return
