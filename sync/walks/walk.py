@@ -48,7 +48,7 @@ class Walk:
     A held cursor and what is counted on the way.
 
     Get one from `walk_of`; one made without a lease leaves no trace. ``counts`` starts with those of the position, so
-    that a walk in several runs adds up; one that was ``finished`` begins again.
+    that a walk in several runs adds up.
     """
 
     def __init__(self, lease: Lease | None = None) -> None:
@@ -56,7 +56,7 @@ class Walk:
         self._turn = asyncio.Lock()
         self.position: Mapping[str, Any] = lease.position if lease else {}
         """Where the walk stands; empty at its beginning."""
-        before = {} if self.position.get("finished") else self.position.get("counts", {})
+        before = self.position.get("counts", {})
         self.counts: Counter[str] = Counter(before)
         self._done: Counter[str] = Counter(before)
         self.successes = 0
