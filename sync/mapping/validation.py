@@ -105,16 +105,9 @@ def validated(resource: Resource) -> Resource:
 
 
 @lru_cache
-def _model(kind: str) -> type[BaseModel]:
-    """Import when first needed: the models take a while."""
-    model: type[BaseModel] = getattr(import_module(f"fhir.resources.R4B.{_MODULES[kind]}"), kind)
-    return model
-
-
-@lru_cache
-def _instance_model() -> type[BaseModel]:
-    module = import_module(f"fhir.resources.R4B.{_MODULES['ImagingStudy']}")
-    model: type[BaseModel] = module.ImagingStudySeriesInstance
+def _model(kind: str, part: str = "") -> type[BaseModel]:
+    """Import the model of a resource, or of a part of it, when first needed: the models take a while."""
+    model: type[BaseModel] = getattr(import_module(f"fhir.resources.R4B.{_MODULES[kind]}"), kind + part)
     return model
 
 
@@ -137,7 +130,7 @@ def _fault_of_study(resource: Resource) -> str | None:
     fault = _first_fault(_model("ImagingStudy"), {**resource, "series": without})
     if fault is not None:
         return fault
-    instance = _instance_model()
+    instance = _model("ImagingStudy", "SeriesInstance")
     for place, one_series in enumerate(series):
         for number, one in enumerate(one_series.get("instance", ())):
             fault = _first_fault(instance, one)
