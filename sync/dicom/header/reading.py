@@ -105,7 +105,7 @@ async def read_stream(
             data += chunk
             if len(data) < enough:
                 continue
-            if _is_large(bytes(data)) and not is_held:
+            if not is_held and _is_large(bytes(data)):
                 await holding.enter_async_context(_slots())
                 is_held = True
             step = await _step_aside(bytes(data), _ENDLESS, limits, detail)
