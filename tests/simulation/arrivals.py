@@ -184,11 +184,8 @@ class ArrivalWorld:
             happenings.append((self._returning[0][0], 2, self._return))
         if happenings or self.w.outstanding():
             happenings.append((self.next_sweep, 3, self._sweep))
-        return min(
-            ((at, act) for at, _, act in sorted(happenings, key=lambda each: each[:2])),
-            default=(None, None),
-            key=lambda each: each[0],
-        )
+        at, _, act = min(happenings, key=lambda each: each[:2], default=(None, 0, None))
+        return at, act
 
     def backlog(self) -> Sequence[int]:
         """Return the numbers of the objects that arrived and are not ingested."""

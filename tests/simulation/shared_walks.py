@@ -99,8 +99,7 @@ class Process:
             await asyncio.sleep(0)
 
     async def _one_thing(self) -> None:
-        rows = import_rows(self.sharing)
-        row = await rows["read_walk"](SCOPE.cursor, self.services)
+        row = await self.sharing.read_walk(SCOPE.cursor, self.services)
         match self.rng.choice(("cut", "work", "work", "end")):
             case "cut" if row is not None:
                 await self.sharing.cut_walk(
@@ -111,11 +110,6 @@ class Process:
                 await self.sharing.Worker(kinds=self.kinds, s=self.services, parallel=3).work(until=until)
             case _:
                 await self.sharing.end_walks(self.services)
-
-
-def import_rows(sharing: ModuleType) -> dict[str, Any]:
-    """Return what the module at hand uses of the rows: of a mutant where it is one."""
-    return vars(sharing)
 
 
 @dataclass
