@@ -65,7 +65,7 @@ async def test_an_endless_answer_is_cut_off_and_its_connection_closed():
 
 async def test_an_answer_counts_as_it_is_inflated():
     packed = gzip.compress(b" " * 1_000_000)
-    assert len(packed) > MOST or len(packed) > 0
+    assert len(packed) < 2 * MOST
     answer = Answer([packed])
     with pytest.raises(SourceUnavailable, match="AnswerTooLarge"):
         await service(answer, **{"Content-Encoding": "gzip"}).get("/studies")
