@@ -39,7 +39,13 @@ class HintsHere(StudyQueue):
         self._heap: list[tuple[datetime, StudyRef]] = []
         self._due: dict[StudyRef, datetime] = {}
 
-    async def enqueue(self, study: StudyRef, delay: float = 0.0, *, redelivered: bool = False) -> None:  # noqa: ARG002
+    async def enqueue(
+        self,
+        study: StudyRef,
+        delay: float = 0.0,
+        *,
+        redelivered: bool = False,  # noqa: ARG002 -- a port's
+    ) -> None:
         """Note that the study is outstanding, and when to look; there is no earlier delivery here."""
         due = self._clock.now() + timedelta(seconds=delay)
         if study not in self._due or due < self._due[study]:

@@ -142,7 +142,8 @@ class ArrivalWorld:
         self.written: list[Any] = []
         self.next_sweep = self.began + timedelta(seconds=SWEEP)
         self.number = 0
-        self._transact, self.w.fhir.transact = self.w.fhir.transact, self._noted  # type: ignore[method-assign]
+        self._transact = self.w.fhir.transact
+        self.w.fhir.transact = self._noted  # type: ignore[method-assign]  # this world counts writes
 
     async def _noted(self, writes: Any) -> Any:
         answer = await self._transact(writes)
