@@ -108,7 +108,8 @@ async def study(visit: Visit, s: Deliver, *, message: str = "") -> RenderedPage 
     """Show one study; None when it is not known."""
     query = visit.request.query
     ref = StudyRef(study_instance_uid=query.get("uid", ""), partition=query.get("partition", ""))
-    return await _page(visit, ref, s, message=message)
+    state = await read_study_state(ref, s)
+    return await _page(visit, ref, state, s, message=message) if state is not None else None
 
 
 async def reveal_study(visit: Visit, s: Services) -> RenderedPage:
@@ -127,24 +128,25 @@ async def reveal_study(visit: Visit, s: Services) -> RenderedPage:
     if not caller.name:
         raise RequestRefused("say who you are")
     ref = StudyRef(study_instance_uid=text_of(form, "uid"), partition=text_of(form, "partition"))
-    if await read_study_state(ref, s) is None:
-        raise RequestRefused("there is no such study", code="request.not_found", hint=str(UNKNOWN["hint"]))
-    objects = await source_objects(ref.study_instance_uid, ref, s, who=caller.name, most=SHOWN + 1)
-    page = await _page(visit, ref, s, names=objects)
-    if page is None:
-        raise RequestRefused("there is no such study", code="request.not_found", hint=str(UNKNOWN["hint"]))
-    return page
+    state = await read_study_state(ref, s)
+    if state is None:
+        raise RequestRefused("there is no such study", code="request.not_found", hint=UNKNOWN["hint"])
+    names = await source_objects(ref.study_instance_uid, ref, s, who=caller.name, most=SHOWN + 1)
+    return await _page(visit, ref, state, s, names=names)
 
 
 async def _page(
-    visit: Visit, ref: StudyRef, s: Deliver, *, message: str = "", names: Sequence[SourceObject] | None = None
-) -> RenderedPage | None:
-    state, orders, events = await asyncio.gather(
-        read_study_state(ref, s), s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN)
+    visit: Visit,
+    ref: StudyRef,
+    state: StudyState,
+    s: Deliver,
+    *,
+    message: str = "",
+    names: Sequence[SourceObject] | None = None,
+) -> RenderedPage:
+    orders, events, (series, problem) = await asyncio.gather(
+        s.ledger.orders(ref, MOST_OBJECTS), s.history.of_study(ref, SHOWN), _series(state, s)
     )
-    if state is None:
-        return None
-    series, problem = await _series(state, s)
     return render(
         visit,
         "study.html",
