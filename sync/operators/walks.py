@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sync.errors import RequestRefused
@@ -18,6 +19,7 @@ from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Control, Jobs
 from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.walk_rows import (
+    Board,
     WalkProgress,
     WalkRow,
     WalkState,
@@ -170,7 +172,11 @@ async def named_walk(walk_id: str, s: Jobs) -> WalkRow:
 
 
 async def list_walks(s: Jobs) -> list[WalkProgress]:
-    """List all walks, those that are not over first, then the latest. Only reads."""
-    board, now = await read_board(s), s.clock.now()
+    """List all walks as `walks_on` does. Only reads."""
+    return walks_on(await read_board(s), s.clock.now())
+
+
+def walks_on(board: Board, now: datetime) -> list[WalkProgress]:
+    """List all walks, those that are not over first, then the latest. Pure."""
     rows = sorted(board.walks.values(), key=lambda row: (row.state.is_open, row.began), reverse=True)
     return [board.progress(row, now) for row in rows]

@@ -9,9 +9,9 @@ from datetime import datetime
 from sync.model import RECONCILE_CURSOR, AuditEntry, Cursor, dicom_cursor, orthanc_cursor
 from sync.model.timestamps import aware_time, timestamp_from
 from sync.operators.access import refuse_readers
-from sync.operators.walks import list_walks
+from sync.operators.walks import walks_on
 from sync.ports import Control
-from sync.protocol.walk_rows import WalkProgress
+from sync.protocol.walk_rows import Board, WalkProgress
 from sync.replay import jobs
 from sync.web.exchange import number_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
@@ -101,7 +101,7 @@ async def running_jobs(visit: Visit, s: Control) -> RenderedPage:
         title="Jobs",
         here="jobs",
         refresh=REFRESH,
-        shared=[_shared(walk) for walk in await list_walks(s)][:SHOWN],
+        shared=[_shared(walk) for walk in walks_on(Board.of(cursors), now)[:SHOWN]],
         replays=[_replay(cursor, trail, now) for cursor in latest],
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
     )
