@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sync.config import Settings
 from sync.errors import AccessRefused, RequestRefused, SyncError
+from sync.operators.access import Caller, operator_of
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
@@ -85,6 +87,23 @@ def text_of(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise RequestRefused(f"{name}: expected text")
     return value.strip()
+
+
+def named_operator(request: Request, fields: Mapping[str, Any], settings: Settings) -> Caller:
+    """
+    Return the operator who sent the fields, for what is recorded with a name.
+
+    Raises
+    ------
+    AccessRefused
+        The sender may only read, or another site sent the form.
+    RequestRefused
+        It is not said who asks.
+    """
+    caller = operator_of(request.headers, settings, says=text_of(fields, "who"))
+    if not caller.name:
+        raise RequestRefused("say who you are")
+    return caller
 
 
 def is_set(fields: Mapping[str, Any], name: str) -> bool:

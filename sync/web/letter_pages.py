@@ -12,10 +12,9 @@ from sync.errors import RequestRefused
 from sync.model import AuditEntry, DeadLetter, SubjectKind
 from sync.monitoring.counts import read_count
 from sync.monitoring.history import read_past
-from sync.operators.access import operator_of
 from sync.ports import Counted, Operate, Services
 from sync.telemetry.measurements import HOUR
-from sync.web.exchange import fields_of, text_of
+from sync.web.exchange import fields_of, named_operator, text_of
 from sync.web.overview import TREND, dead_letter_trends
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 
@@ -86,9 +85,7 @@ async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
         There is no such dead letter, or it is not said who asks.
     """
     form = fields_of(visit.request)
-    caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
-    if not caller.name:
-        raise RequestRefused("say who you are")
+    caller = named_operator(visit.request, form, s.settings)
     found = await _found(form, s)
     return await _page(visit, found, s, secrets=await reveal(found, s, who=caller.name))
 

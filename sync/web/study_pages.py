@@ -13,10 +13,9 @@ from sync.model import Resource, StudyEvent, StudyRef
 from sync.monitoring.headline import counted
 from sync.monitoring.source_objects import SourceObject, source_objects
 from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
-from sync.operators.access import operator_of
 from sync.ports import Core, Deliver, Services
 from sync.web import study_list
-from sync.web.exchange import fields_of, text_of
+from sync.web.exchange import fields_of, named_operator, text_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 from sync.web.viewer import viewer_address
 
@@ -124,9 +123,7 @@ async def reveal_study(visit: Visit, s: Services) -> RenderedPage:
         The study is not known, or it is not said who asks.
     """
     form = fields_of(visit.request)
-    caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))
-    if not caller.name:
-        raise RequestRefused("say who you are")
+    caller = named_operator(visit.request, form, s.settings)
     ref = StudyRef(study_instance_uid=text_of(form, "uid"), partition=text_of(form, "partition"))
     state = await read_study_state(ref, s)
     if state is None:
