@@ -18,9 +18,9 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.user import user_name
 from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
-from sync.operators.walks import begin_walk
+from sync.operators.walks import begin_walk, read_progress
 from sync.ports import ObjectListing, Services
-from sync.protocol.walk_rows import WalkState, read_board
+from sync.protocol.walk_rows import WalkState
 from sync.walks.backfill import Scope, new_backfill, preview_backfill
 from sync.walks.walk import Walk
 
@@ -172,8 +172,7 @@ async def _shared(
     scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
 ) -> tuple[Counter[str], float, WalkState]:
     if not await begin_walk(new_backfill(scope, rate=options.rate), s, who=user_name()):
-        board = await read_board(s)
-        before = board.progress(board.walks[scope.cursor], s.clock.now())
+        before = await read_progress(scope.cursor, s)
         out.print(f"going on  {sum(before.counts.values()):,} objects were dealt with before")
     heading = f"Reading {scope.container}"
     progress, rate = await share_walk(

@@ -10,7 +10,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.user import user_name
 from sync.errors import RequestRefused
-from sync.operators.walks import Deed, as_json, control_walk, list_walks, named_walk
+from sync.operators.walks import Deed, as_json, control_walk, list_walks, named_walk, read_progress, title_of
 from sync.protocol.walk_rows import WalkProgress
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _change(walk: str, deed: Deed, who: str) -> None:
         except RequestRefused as problem:
             raise typer.BadParameter(f"{problem.detail}. {problem.hint}", param_hint="ID") from None
         await control_walk(row.name, deed, s, who=who or user_name())
-        return said(next(each for each in await list_walks(s) if each.row.name == row.name))
+        return said(await read_progress(row.name, s))
 
     typer.echo(with_services(change))
 
@@ -120,9 +120,8 @@ def _change(walk: str, deed: Deed, who: str) -> None:
 def said(progress: WalkProgress) -> str:
     """Say how far a walk is, in one line."""
     row = progress.row
-    name = " ".join(filter(None, (row.kind, row.request.get("container"))))
     share = f", {progress.share:.0%}" if progress.share is not None else ""
     left = f", about {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
     workers = f", {progress.workers} at work" if progress.workers else ""
     counts = ", ".join(f"{number:,} {word}" for word, number in progress.counts.items()) or "nothing yet"
-    return f"{row.run}  {row.state.value:<9} {name}{share}{left}{workers}: {counts}"
+    return f"{row.run}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}"

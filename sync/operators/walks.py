@@ -171,6 +171,17 @@ async def named_walk(walk_id: str, s: Jobs) -> WalkRow:
     )
 
 
+async def read_progress(name: str, s: Jobs) -> WalkProgress:
+    """Return how far the walk of that name is; there must be one. Only reads."""
+    board = await read_board(s)
+    return board.progress(board.walks[name], s.clock.now())
+
+
+def title_of(row: WalkRow) -> str:
+    """Say in a few words what a walk goes through: its kind and, if it has one, its container."""
+    return " ".join(filter(None, (row.kind, row.request.get("container"))))
+
+
 async def list_walks(s: Jobs) -> list[WalkProgress]:
     """List all walks as `walks_on` does. Only reads."""
     return walks_on(await read_board(s), s.clock.now())

@@ -9,7 +9,7 @@ from datetime import datetime
 from sync.model import RECONCILE_CURSOR, AuditEntry, Cursor, dicom_cursor, orthanc_cursor
 from sync.model.timestamps import aware_time, timestamp_from
 from sync.operators.access import refuse_readers
-from sync.operators.walks import walks_on
+from sync.operators.walks import title_of, walks_on
 from sync.ports import Control
 from sync.protocol.walk_rows import Board, WalkProgress
 from sync.replay import jobs
@@ -112,7 +112,7 @@ def _shared(progress: WalkProgress) -> ShownShared:
     return ShownShared(
         id=row.run,
         state=row.state.value,
-        what=" ".join(filter(None, (row.kind, row.request.get("container")))),
+        what=title_of(row),
         share=round(100 * progress.share) if progress.share is not None else None,
         left=span(progress.seconds_left) if progress.seconds_left is not None else "",
         workers=progress.workers,

@@ -17,7 +17,7 @@ from sync.errors import RequestRefused
 from sync.model.timestamps import typed_time
 from sync.operators import walks
 from sync.operators.access import operator_of
-from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, named_walk
+from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, named_walk, read_progress
 from sync.ports import Jobs, Operate
 from sync.protocol.walk_rows import read_board
 from sync.walks.backfill import Scope, new_backfill
@@ -75,9 +75,7 @@ async def change_walk(request: Request, s: Operate) -> Answer:
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     row = await named_walk(request.params.get("id", ""), s)
     changed = await control_walk(row.name, Deed(deed), s, who=caller.name)
-    board = await read_board(s)
-    walk = walks.as_json(board.progress(board.walks[row.name], s.clock.now()))
-    return Answer(body={"changed": changed, "walk": walk})
+    return Answer(body={"changed": changed, "walk": walks.as_json(await read_progress(row.name, s))})
 
 
 def _since(fields: Mapping[str, Any]) -> Any:
