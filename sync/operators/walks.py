@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,16 +33,18 @@ from sync.protocol.walk_rows import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWalk:
-    """What is asked for: ``name`` of its cursor, the same for equal requests, so that asking twice begins one."""
+    """
+    What is asked for.
+
+    ``name`` is that of its cursor, the same for equal requests, so that asking twice begins one. The audit trail names
+    it, so it holds no prefix and no UID.
+    """
 
     name: str
     kind: str
     request: Mapping[str, Any]
     action: OperatorAction
-    unit: str = "objects"
     rate: float | None = None
-    subject: str = field(default="")
-    """What the audit trail names: no prefix and no UID."""
 
 
 class Deed(enum.Enum):
@@ -89,7 +91,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
         if before is not None and before.state.is_open:
             await _go_on(before, stored, asked, s, who=who)
             return False
-        await record_action(asked.action, s, who=who, subject=asked.subject or asked.name)
+        await record_action(asked.action, s, who=who, subject=asked.name)
         now = s.clock.now()
         row = WalkRow(
             name=asked.name,
@@ -98,7 +100,6 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
             run=new_run(),
             began=now,
             since=now,
-            unit=asked.unit,
             rate=asked.rate,
         )
         await write_walk(row, stored, s)
