@@ -74,7 +74,7 @@ def check(
 async def _try_all(*, as_json: bool) -> list[Connection]:
     """Try each service; for people, print each as it answers: one that hangs must not keep the others unsaid."""
     from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
-    from sync.bootstrap.connections import LONGEST, tried  # noqa: PLC0415
+    from sync.bootstrap.connections import LONGEST, tried  # noqa: PLC0415 -- as above
 
     running = connect(Settings.load(), command=True)
     try:

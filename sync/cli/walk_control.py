@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, one walk per l
 
 
 @app.command("list")
-def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 - typer
+def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
     """
     List backfills with their progress over all workers, and the time that is left.
 
