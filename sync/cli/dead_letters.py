@@ -6,7 +6,6 @@ import difflib
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -258,7 +257,9 @@ def _tell_of_unknown(code: str, count: int) -> None:
     """
     if not code or count:
         return
-    codes = json.loads(files("sync.web").joinpath("runbook.json").read_text(encoding="utf-8"))
+    from sync.web.runbook import entries  # noqa: PLC0415 -- it loads the templates of the dashboard
+
+    codes = entries()
     if code not in codes:
         near = difflib.get_close_matches(code, codes, n=1)
         meant = f"; did you mean {near[0]}?" if near else "; `dead-letters list` shows those that there are"
