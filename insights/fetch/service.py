@@ -13,14 +13,13 @@ import httpx
 
 from insights.errors import CollectError, Unavailable
 from sync.adapters.http.fhir.remote import FhirRemote
-from sync.config import is_local
+from sync.config import HEALTH_HOSTS, is_local
 from sync.errors import SyncError, TransientError
 from sync.telemetry.telemetry import Telemetry
 
 FHIR_JSON = "application/fhir+json"
 FHIR_NDJSON = "application/fhir+ndjson"
 
-_AZURE = (".azurehealthcareapis.com", ".azurehealthcareapis.us", ".azurehealthcareapis.cn")
 _ATTEMPTS = 6
 _LONGEST_WAIT = 120.0
 _BLOCK = 1 << 20
@@ -167,7 +166,7 @@ async def connected(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CollectError("not the URL of a FHIR service", code="collect.url", hint="Give --fhir https://….")
     async with httpx.AsyncClient(timeout=httpx.Timeout(120.0, connect=5.0), transport=transport) as downloads:
-        if parts.hostname.endswith(_AZURE) and not is_local(url):
+        if parts.hostname.endswith(HEALTH_HOSTS) and not is_local(url):
             # Azure's libraries take a second to load, and others do not need them.
             from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sync.config.access import AccessSettings, DicomAccess, FhirAccess
 from sync.config.alerts import EVALUATED_EVERY, AlertSettings
-from sync.config.clouds import CLOUDS, Cloud
+from sync.config.clouds import CLOUDS, HEALTH_HOSTS, Cloud
 from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
 from sync.config.header import HeaderLimits
 from sync.config.mapping import Detail, MappingSettings, includes
@@ -20,6 +20,7 @@ from sync.config.settings import STATE, Settings, sections, state_settings
 __all__ = [
     "CLOUDS",
     "EVALUATED_EVERY",
+    "HEALTH_HOSTS",
     "PREFIX",
     "STATE",
     "SYSTEM_SCHEMES",

@@ -23,6 +23,8 @@ class Cloud:
     """Scope of tokens for Event Grid topics."""
     dicom: str
     """Audience of tokens for DICOM services of Azure Health Data Services."""
+    health: str
+    """Suffix of the hosts of Azure Health Data Services."""
 
 
 CloudName = Literal["public", "government", "china"]
@@ -32,15 +34,21 @@ CLOUDS: Mapping[CloudName, Cloud] = {
         storage="core.windows.net",
         event_grid="https://eventgrid.azure.net/.default",
         dicom="https://dicom.healthcareapis.azure.com",
+        health="azurehealthcareapis.com",
     ),
     "government": Cloud(
         storage="core.usgovcloudapi.net",
         event_grid="https://eventgrid.azure.us/.default",
         dicom="https://dicom.healthcareapis.azure.us",
+        health="azurehealthcareapis.us",
     ),
     "china": Cloud(
         storage="core.chinacloudapi.cn",
         event_grid="https://eventgrid.azure.cn/.default",
         dicom="https://dicom.healthcareapis.azure.cn",
+        health="azurehealthcareapis.cn",
     ),
 }
+
+HEALTH_HOSTS = tuple(f".{cloud.health}" for cloud in CLOUDS.values())
+"""How hosts of Azure Health Data Services end, in any cloud."""

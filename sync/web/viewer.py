@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from sync.config import Settings
+from sync.config import HEALTH_HOSTS, Settings
 
 NO_VIEWER = "none"
 """Value of ``DICOM_SYNC_VIEWER_URL`` for no link at all."""
 
 _OHIF = "{scheme}://{host}/ohif/viewer?StudyInstanceUIDs={{study}}"
 """Where OHIF is served beside a DICOMweb root. Source: Orthanc's plugin for OHIF, ``RouterBasename``."""
-
-_WITHOUT_PAGES = (".azurehealthcareapis.com", ".azurehealthcareapis.us", ".azurehealthcareapis.cn")
-"""Hosts of Azure's DICOM services, which serve no viewer."""
 
 
 def viewer_address(study_instance_uid: str, settings: Settings) -> str:
@@ -29,6 +26,6 @@ def viewer_address(study_instance_uid: str, settings: Settings) -> str:
 
 def _default(dicomweb_url: str) -> str:
     root = urlsplit(dicomweb_url)
-    if not root.hostname or root.hostname.endswith(_WITHOUT_PAGES):
+    if not root.hostname or root.hostname.endswith(HEALTH_HOSTS):  # Azure's DICOM services serve no viewer
         return ""
     return _OHIF.format(scheme=root.scheme, host=root.netloc)
