@@ -78,7 +78,7 @@ class Backfill:
 
     listing: ObjectListing
 
-    def cuts(self, row: WalkRow, s: ReadFeeds) -> AsyncIterator[Cut]:  # noqa: ARG002 -- as `Kind` has it
+    def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the listing; see `cut_listing`."""
         scope = Scope.of(row.request)
         return cut_listing(scope.container, scope.prefix, self.listing, row.plan)
@@ -87,7 +87,7 @@ class Backfill:
         """Iterate over what a slice names and the table does not know."""
         return without_known(listed_slice(Scope.of(row.request), self.listing, piece, after), s)
 
-    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as `Kind` has it
+    def work(self, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object."""
         return _inspect(walk, s)
 

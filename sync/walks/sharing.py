@@ -67,7 +67,7 @@ CUT_AT_ONCE = 8
 class Kind(Protocol):
     """What one kind of walk covers, and what it does with it. ``request`` is as `WalkRow` keeps it."""
 
-    def cuts(self, row: WalkRow, s: ReadFeeds) -> AsyncIterator[Cut]:
+    def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the walk from ``row.plan`` on. Only reads."""
         ...
 
@@ -75,7 +75,7 @@ class Kind(Protocol):
         """Iterate over a slice from ``piece.at`` on; ``after`` are later slices. Only reads."""
         ...
 
-    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
+    def work(self, walk: Walk, s: ReadFeeds) -> Work:
         """Return what deals with one change. It must be idempotent and bear an interruption."""
         ...
 
@@ -121,7 +121,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
     cut_now = 0
     if row.planned:
         return
-    async for cut in kinds[row.kind].cuts(row, s):
+    async for cut in kinds[row.kind].cuts(row):
         if cut.scope is None:
             row = replace(row, plan=cut.position)
         else:
@@ -238,7 +238,7 @@ class Worker:
         batches = _noting(piece, kind.batches(row, piece, after, s))
         longest = s.settings.longest_wait_seconds
         give_up = partial(kind.give_up, walk, s)
-        work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
+        work = retry_then_dead_letter(kind.work(walk, s), walk, give_up, longest_wait=longest, until=until)
         walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until))
         watching = asyncio.create_task(_watch(row, pace, s))
         try:
