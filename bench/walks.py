@@ -17,8 +17,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import httpx
 
 from bench.backfill import fill
 from bench.traffic import Journal
+from bench.worlds import leashed, relayed_storage
 from local.azurite import azurite
 from local.processes import running
 from sync.bootstrap import start
@@ -37,17 +36,6 @@ from sync.operators.pause import pause_projection
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE = 600.0
-
-
-def _leashed(module: str) -> list[str]:
-    return [sys.executable, "-m", "local.leash", "-m", module]
-
-
-def _published(name: str) -> Any:
-    def ready(line: str) -> Any:
-        return json.loads(line)[name] if line.startswith("{") else None
-
-    return ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +57,11 @@ class Host:
 @contextlib.contextmanager
 def host(connection: str, *, delay: float) -> Iterator[Host]:
     """Run a host behind a relay for the length of the block."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as stack:
-        journal = Journal(Path(folder) / "relay")
-        relay = [*_leashed("bench.relay"), "--control", str(journal.control), "--delay", str(delay)]
-        relayed = stack.enter_context(
-            running([*relay, "--storage", connection], name="the relay", ready=_published("storage"))
-        ).announced
+    with relayed_storage(connection, delay=delay) as (relayed, journal):
         environment = settings(relayed) | {"PYTHONPATH": str(ROOT), "DICOM_SYNC_OPERATORS": "key"}
-        command = [*_leashed("local.host"), str(ROOT), "--port", "0"]
-        child = stack.enter_context(running(command, name="a host", ready=_address, env=environment))
-        yield Host(url=child.announced, pid=child.pid, journal=journal)
+        command = [*leashed("local.host"), str(ROOT), "--port", "0"]
+        with running(command, name="a host", ready=_address, env=environment) as child:
+            yield Host(url=child.announced, pid=child.pid, journal=journal)
 
 
 def settings(connection: str) -> dict[str, str]:

@@ -125,18 +125,18 @@ def relayed_fhir(url: str, *, delay: float = 0.0) -> Iterator[Fhir]:
     """Put a relay before a FHIR server; ``delay`` in milliseconds."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         journal = Journal(Path(folder) / "relay")
-        command = [*_leashed("bench.relay"), "--control", journal.control, "--delay", delay, "--fhir", url]
+        command = [*leashed("bench.relay"), "--control", journal.control, "--delay", delay, "--fhir", url]
         with running(list(map(str, command)), name="the relay", ready=_published("fhir")) as relay:
             yield Fhir(url, relay.announced["fhir"], journal)
 
 
 @contextlib.contextmanager
-def relayed_storage(connection: str) -> Iterator[tuple[str, Journal]]:
-    """Put a relay before a storage account."""
+def relayed_storage(connection: str, *, delay: float = 0.0) -> Iterator[tuple[str, Journal]]:
+    """Put a relay before a storage account; ``delay`` in milliseconds."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         journal = Journal(Path(folder) / "relay")
-        command = [*_leashed("bench.relay"), "--control", str(journal.control), "--storage", connection]
-        with running(command, name="the relay", ready=_published("storage")) as relay:
+        command = [*leashed("bench.relay"), "--control", journal.control, "--delay", delay, "--storage", connection]
+        with running(list(map(str, command)), name="the relay", ready=_published("storage")) as relay:
             yield relay.announced["storage"], journal
 
 
@@ -159,7 +159,7 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
             if journal
             else []
         )
-        command = [*_leashed("local"), "up", "--fhir", fhir.relayed]
+        command = [*leashed("local"), "up", "--fhir", fhir.relayed]
         env = {WRAP_SETTING: shlex.join(wrap), "DICOM_SYNC_RECONCILE_STUDIES_PER_MINUTE": "0"}
         with running(command, name="the world", ready=_published("api"), on_line=log, env=env) as child:
             said = child.announced
@@ -239,7 +239,8 @@ def _wait_until_idle(world: BenchWorld) -> None:
     raise BenchError(f"the world did not come to rest; see {os.path.relpath(_LOG)}")
 
 
-def _leashed(module: str) -> list[str]:
+def leashed(module: str) -> list[str]:
+    """Return the command that runs a module for as long as this process is there."""
     return [sys.executable, "-m", "local.leash", "-m", module]
 
 
