@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import httpx
@@ -27,7 +27,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from bench.goals import Goal, Section
 from bench.large_world import write_all
-from bench.studies import Study, study
+from bench.studies import study
 from bench.worlds import BenchError
 from local.azurite import azurite
 from local.fhir_embedded import embedded_fhir_server
@@ -93,17 +93,13 @@ def measure(*, quick: bool) -> Section:
     return Section(name="large", how=HOW, goals=goals, figures=figures)
 
 
-@cache
-def _study(size: int) -> Study:
-    return study("large", size)
-
-
 async def _fill(env: dict[str, str], size: int) -> None:
     """Write the ledger as ingest does, and mark nothing: each step inserts its own mark."""
-    running = await bootstrap.start(_settings(env, "all"))
+    settings = Settings(fhir_url=env["DICOM_SYNC_FHIR_URL"], AzureWebJobsStorage=env["AzureWebJobsStorage"])
+    running = await bootstrap.start(settings)
     try:
         ledger = running.services.ledger
-        rows = (_row(name, content) for name, content in _study(size).files())
+        rows = (_row(name, content) for name, content in study("large", size).files())
         await write_all((partial(ledger.upsert, row) for row in rows), at_once=_AT_ONCE)
     finally:
         await running.close()
@@ -115,12 +111,6 @@ def _row(name: str, content: bytes) -> LedgerRow:
         raise BenchError("a generated file is not readable")
     key = ObjectKey(digest("large", length=20), digest(name))
     return LedgerRow(object_key=key, record=record, order="2026-01-01T00:00:00.000000+00:00")
-
-
-def _settings(env: dict[str, str], instances: str) -> Settings:
-    return Settings(
-        fhir_url=env["DICOM_SYNC_FHIR_URL"], AzureWebJobsStorage=env["AzureWebJobsStorage"], instances=instances
-    )
 
 
 def _step(env: dict[str, str], size: int, instances: str, expected: Projected) -> dict[str, Any]:
