@@ -24,6 +24,9 @@ RESULTS = Path(__file__).parent / "results.json"
 
 _LIBRARIES = ("azure-core", "azure-data-tables", "azure-storage-blob", "httpx", "pydicom", "fhir.resources", "aiohttp")
 
+TIMES_VARY = 0.3
+"""Tolerance of times, also of their ratios: they vary with the load of the machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:

@@ -19,7 +19,7 @@ from typing import Any
 import pydicom
 import pydicom.data
 
-from bench.goals import Goal, Section
+from bench.goals import TIMES_VARY, Goal, Section
 from sync.adapters.azure.tables.ledger import ledger_row
 from sync.adapters.azure.tables.rows import entity_bytes
 from sync.config import HeaderLimits
@@ -127,9 +127,6 @@ def measure() -> dict[str, Any]:
     }
 
 
-TOLERANCE = 0.3
-"""Processor times vary with the machine's load."""
-
 HOW = (
     "CPU time of parse_header and the row codec against pydicom.dcmread(stop_before_pixels=True) on the same bytes in "
     "memory, in turns, best of 7 rounds; ratios are per kind of file; the rate is over one file of each kind but "
@@ -148,7 +145,7 @@ def section() -> Section:
             bound=GOAL_RATIO,
             at_least=True,
             floor=1,
-            tolerance=TOLERANCE,
+            tolerance=TIMES_VARY,
         ),
         Goal(
             what="rows a second on one core",
@@ -156,7 +153,7 @@ def section() -> Section:
             bound=GOAL_RATE,
             at_least=True,
             floor=every["rows_per_second"] / every["ratio"],
-            tolerance=TOLERANCE,
+            tolerance=TIMES_VARY,
         ),
     ]
     return Section(name="header", how=HOW, goals=goals, figures=figures)
