@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from statistics import median_high
 from typing import Any
 
 from bench.goals import Goal, Section
@@ -80,7 +81,7 @@ def _longest_gap(burst: Burst) -> float:
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {
-        "median": round(sorted(values)[len(values) // 2], 2),
+        "median": round(median_high(values), 2),
         "p95": round(p95(values), 2),
         "max": round(max(values), 2),
     }
