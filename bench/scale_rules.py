@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.stations import BATCH, BATCHES_AT_ONCE
+
 DECIDED = (1.0, 10.0, 30.0)
 """Seconds between two decisions, assumed."""
 ADDED = 4
@@ -21,7 +23,7 @@ START = 3.5
 """Seconds of a cold start."""
 RATE = 75.0
 """Messages of queue ``objects`` that one instance deals with in a second."""
-IN_HAND = 128
+IN_HAND = BATCH * BATCHES_AT_ONCE
 """Messages that an instance may hold: ``batchSize + newBatchThreshold`` of host.json, whatever ``batchSize`` is."""
 STEP = 0.1
 
