@@ -16,11 +16,10 @@ from bench.studies import study
 from bench.traffic import BLOB_READ, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, batch_sizes, counted, kind_of
 from bench.worlds import Burst, bench_world, relayed_fhir, send
 from local.fhir_embedded import embedded_fhir_server
+from sync.adapters.azure.tables.batching import MAX_ROWS
 
 INSTANCES = 300
 FHIR_REQUESTS, BLOB_READS, READS, WRITES = 5, 1.05, 0.15, 0.3
-ROWS_OF_A_BATCH = 100
-"""Azure's limit of an entity-group transaction."""
 
 HOW = (
     f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
@@ -49,7 +48,7 @@ def measure() -> Section:
             what="table and queue writes an instance",
             measured=writes / INSTANCES,
             bound=WRITES,
-            floor=rows / ROWS_OF_A_BATCH,
+            floor=rows / MAX_ROWS,
         ),
     ]
     figures = {

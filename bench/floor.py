@@ -18,12 +18,13 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from bench.header_speed import to_row
 from bench.studies import Study
 from bench.worlds import BenchWorld
+from sync.adapters.azure.tables.batching import MAX_ROWS
 
 FIRST_READ = 65_536
 ROWS = 3
 """Of an instance: claim, row, settle."""
 
-_BATCH, _AT_ONCE, _TABLE = 100, 16, "benchfloor"
+_AT_ONCE, _TABLE = 16, "benchfloor"
 
 
 def floor_ms(world: BenchWorld, study: Study) -> float:
@@ -66,5 +67,5 @@ async def _write(table: TableClient, contents: Sequence[bytes], number: int) -> 
         {**to_row(content), "PartitionKey": "floor", "RowKey": f"{number}-{place}"}
         for place, content in enumerate(contents)
     ]
-    for first in range(0, len(rows), _BATCH):
-        await table.submit_transaction([("upsert", row) for row in rows[first : first + _BATCH]])
+    for first in range(0, len(rows), MAX_ROWS):
+        await table.submit_transaction([("upsert", row) for row in rows[first : first + MAX_ROWS]])
