@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from bench.worlds import BenchError
 from sync import bootstrap
@@ -176,7 +177,7 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
 
 
 def _object(study: StudyRef, number: int, now: datetime) -> LedgerRow:
-    attributes = {
+    attributes: dict[str, Sequence[Any]] = {
         "PatientName": ["Doe^Jane"],
         "StudyDescription": ["CT of the chest with contrast"],
         "SOPClassUID": ["1.2.840.10008.5.1.4.1.1.2"],

@@ -69,8 +69,7 @@ def _changes(old: Goals, new: Goals, tolerance: float | None) -> Iterator[Change
     for section, what in names:
         before, after = old.get(section, {}).get(what), new.get(section, {}).get(what)
         if before is None or after is None:
-            either = {"old": before and before["measured"], "new": after and after["measured"]}
-            yield Change(section=section, what=what, **either)
+            yield Change(section=section, what=what, old=_measured(before), new=_measured(after))
             continue
         by_floor = _is_time(after) and bool(before.get("floor")) and bool(after.get("floor"))
         worse = _worse(
@@ -86,6 +85,10 @@ def _changes(old: Goals, new: Goals, tolerance: float | None) -> Iterator[Change
             tolerance=allowed,
             against_floor=by_floor,
         )
+
+
+def _measured(goal: Mapping[str, Any] | None) -> float | None:
+    return None if goal is None else goal["measured"]
 
 
 def _is_time(goal: Mapping[str, Any]) -> bool:
