@@ -48,7 +48,6 @@ def line_of(version: str, results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": version,
         "when": newest_section["when"],
-        "commit": newest_section["commit"],
         "processor": newest_section["machine"]["processor"],
         "cores": newest_section["machine"]["cores"],
         "quick": sorted(name for name, section in results.items() if section["quick"]),
