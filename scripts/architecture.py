@@ -99,12 +99,12 @@ def functions() -> dict[str, str]:
     for node in tree.body:
         if isinstance(node, ast.AsyncFunctionDef):
             for decorator in node.decorator_list:
-                text = ast.unparse(decorator)
-                if text.startswith("app.queue_trigger"):
-                    [queue] = [k.value.value for k in decorator.keywords if k.arg == "queue_name"]  # type: ignore[attr-defined]
-                    found[queue] = node.name
-                elif text.startswith("app.timer_trigger"):
-                    found[node.name] = node.name
+                match decorator:
+                    case ast.Call(func=ast.Attribute(attr="queue_trigger"), keywords=keywords):
+                        [queue] = [ast.literal_eval(k.value) for k in keywords if k.arg == "queue_name"]
+                        found[queue] = node.name
+                    case ast.Call(func=ast.Attribute(attr="timer_trigger")):
+                        found[node.name] = node.name
     return found
 
 
