@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.debian import install_or_explain
-from local.processes import StartError, running
+from local.processes import StartError, free_port, running
 
 PACKAGES = ("orthanc", "orthanc-dicomweb")
 
@@ -59,7 +58,7 @@ def orthanc_server(
     program, plugin = ensure_installed()
     with tempfile.TemporaryDirectory(prefix="orthanc-") as folder, contextlib.ExitStack() as stack:
         for attempt in range(_ATTEMPTS):
-            port = _free_port()
+            port = free_port()  # Orthanc takes no 0 for one
             configuration = Path(folder) / "orthanc.json"
             configuration.write_text(json.dumps(_configuration(folder, port, plugin if dicomweb else None, login)))
             command = [sys.executable, "-m", "local.leash", program, str(configuration)]
@@ -114,13 +113,6 @@ def _configuration(folder: str, port: int, plugin: Path | None, login: tuple[str
         "OverwriteInstances": True,
         "Plugins": [str(plugin)] if plugin else [],
     }
-
-
-def _free_port() -> int:
-    """Return a port that is free now: Orthanc takes no 0 for one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ready(line: str) -> bool | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections import deque
@@ -160,6 +161,13 @@ def stop(process: subprocess.Popen[str], seconds: float = STOP_SECONDS) -> None:
         process.wait(seconds)
     signal_group(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def free_port() -> int:
+    """Return a port of this machine that is free now, for a program that must be given one; another may take it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from pathlib import Path
 import httpx
 from azure.storage.blob.aio import BlobServiceClient
 
-from local.processes import StartError
+from local.processes import StartError, free_port
 from local.readback import differences, read_back
 from local.samples import expectation, samples
 from local.world import Plan, World, world
@@ -113,7 +112,7 @@ async def _running(kind: str, image: str, keys: Path, key: str) -> AsyncIterator
     }
     os.environ.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
     command = commands[kind]
-    plan = Plan(host=lambda port: announced(command(port), port), port=_free_port(), host_seconds=START_SECONDS)
+    plan = Plan(host=lambda port: announced(command(port), port), port=free_port(), host_seconds=START_SECONDS)
     async with world(plan, sys.stderr.write) as running:
         yield running
 
@@ -126,13 +125,6 @@ def _keys(folder: Path) -> str:
         (folder / name).write_text(key, "utf-8")
         (folder / name).chmod(0o644)
     return key
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-    return port
 
 
 async def requests_answered(host: httpx.AsyncClient, *, key: str) -> list[str]:
