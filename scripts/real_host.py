@@ -146,7 +146,7 @@ async def requests_answered(host: httpx.AsyncClient, *, key: str) -> list[str]:
 
 async def samples_arrive(running: World, host: httpx.AsyncClient) -> list[str]:
     """Upload the sample studies, wait until FHIR and the dead letters are as their files say, and tell what is not."""
-    files = samples()
+    files = list(samples())
     expected = expectation(files)
     addresses = running.addresses
     async with BlobServiceClient.from_connection_string(addresses.storage) as service:
