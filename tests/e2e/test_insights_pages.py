@@ -20,9 +20,11 @@ from azure.data.tables import TableClient
 from playwright.sync_api import expect
 
 from insights.inbox.items import code_of, rule_of
+from insights.timeline.entries import entries
 from sync.adapters.azure import names
 from sync.adapters.azure.tables.rows import time_text
 from tests.browser import check_accessible, started
+from tests.e2e.commands import sync
 from tests.e2e.faulty_fhir import Answer, FaultyFhir
 from tests.e2e.running import ROOT
 from tests.e2e.test_dashboard import PHONE, SHOTS, WIDE
@@ -185,6 +187,25 @@ def test_the_inbox_shows_the_readers_items_and_takes_a_mark(clinic, browser):
     about = ",".join(f"Patient/pages-{of}" for of in FEW)
     marks = [each for each in clinic.world.search(f"Communication?patient={about}") if code_of(each) == "mark"]
     assert [(code_of(each, "reasonCode"), each["sender"]["display"]) for each in marks] == [("disagree", READER)]
+
+
+def test_the_timeline_on_hapi_is_whole_as_a_command_and_as_a_page(clinic, browser):
+    patient, world = "pages-p01", clinic.world
+    said = sync(world, "timeline", patient, "--json")
+    assert said.code == 0, said.err
+    ours = [each for each in records() if each.get("subject") == {"reference": f"Patient/{patient}"}]
+    # Of the Observations the timeline asks for those of the category imaging only, and these have none.
+    expected = {each.reference for each in entries([each for each in ours if each["resourceType"] != "Observation"])}
+    assert {each["reference"] for each in json.loads(said.out)["entries"]} == expected
+    assert {each.partition("/")[0] for each in expected} >= {"ImagingStudy", "DiagnosticReport"}
+    address = f"{world.addresses['api']}/timeline/{patient}"
+    with page_for(browser, "timeline-all") as page:
+        assert page.goto(address).status == 200
+        expect(page.get_by_role("heading", level=1)).to_have_text("Timeline")
+        expect(page.locator("tbody tr")).to_have_count(len(expected))
+        expect(page.get_by_text("Not everything is here")).to_have_count(0)
+        look_at(page, "timeline")
+    assert world.search(f"AuditEvent?entity=Patient/{patient}")
 
 
 @pytest.mark.parametrize(
