@@ -13,8 +13,7 @@ worker that only ingests never loads pages, replays or checks (ADR 0043).
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
@@ -22,14 +21,14 @@ import azure.functions as func
 if TYPE_CHECKING:
     from insights.pages import Answer as InsightsPage
     from sync.bootstrap import Running
-    from sync.monitoring.timers import Work
+    from sync.monitoring.ticks import Job
     from sync.web.exchange import Answer, Request
     from sync.web.rendering import RenderedPage
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
-LONGEST_RUN = 540.0
-"""Seconds that all phases of a timer may take together; the host ends a function after ten minutes (host.json)."""
+_BEGUN: dict[str, float] = {}
+"""When this process last began each job of its ticks, by the monotonic clock."""
 
 _NO_PAGE = {"code": "request.not_found", "detail": "there is no such page"}
 
@@ -54,21 +53,12 @@ async def ingest_object(message: func.QueueMessage) -> None:
 
 
 @app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
-async def read_dicom_feed(timer: func.TimerRequest) -> None:
-    """Read new entries of the DICOM service's change feed, every five seconds; events start it earlier."""
-    from sync import feeds
+async def read_feeds(timer: func.TimerRequest) -> None:
+    """Read new entries of the DICOM service's change feed and of Orthanc, every five seconds."""
+    from sync.bootstrap import jobs
 
     running = await _running()
-    await _phases("read_dicom_feed", running, dicom_feed=lambda: feeds.read_dicom_feed(running.services))
-
-
-@app.timer_trigger(schedule="2-59/5 * * * * *", arg_name="timer", run_on_startup=False)
-async def read_orthanc_feed(timer: func.TimerRequest) -> None:
-    """Read new changes of the Orthanc server, every five seconds."""
-    from sync import feeds
-
-    running = await _running()
-    await _phases("read_orthanc_feed", running, orthanc_feed=lambda: feeds.read_orthanc_feed(running.services))
+    await _run_due(jobs.feeds(running), running)
 
 
 @app.queue_trigger(arg_name="message", queue_name="studies", connection=STORAGE)
@@ -124,16 +114,12 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
-async def sweep(timer: func.TimerRequest) -> None:
-    """Enqueue studies and objects whose message was lost, and retry what an outage dead-lettered, every 30 seconds."""
-    from sync.dead_letters.self_retry import retry_passing
-    from sync.delivery import handlers, lost_messages
+async def tick(timer: func.TimerRequest) -> None:
+    """Sweep, advance replays and backfills every 30 seconds, compare every minute, recover and compact every five."""
+    from sync.bootstrap import jobs
 
     running = await _running()
-    services = running.services
-    again = partial(retry_passing, running.sources, services)
-    lost = partial(lost_messages.enqueue_lost_objects, services, services.queues, running.listing)
-    await _phases("sweep", running, studies=lambda: handlers.sweep(services), objects=lost, dead_letters=again)
+    await _run_due(jobs.repairs(running), running)
 
 
 @app.timer_trigger(schedule="10,40 * * * * *", arg_name="timer", run_on_startup=False)
@@ -143,46 +129,6 @@ async def evaluate_alerts(timer: func.TimerRequest) -> None:
 
     running = await _running()
     await watch(running.services, recorder=running.recorder, channels=running.channels, listing=running.listing)
-
-
-@app.timer_trigger(schedule="35 */5 * * * *", arg_name="timer", run_on_startup=False)
-async def recover_undelivered_events(timer: func.TimerRequest) -> None:
-    """Inspect the objects of events that Event Grid could not deliver, every five minutes."""
-    from sync.delivery.undelivered_events import recover_if_any
-
-    running = await _running()
-    work = partial(recover_if_any, running.lost, running.sources, running.services)
-    await _phases("recover_undelivered_events", running, undelivered_events=work)
-
-
-@app.timer_trigger(schedule="15 */5 * * * *", arg_name="timer", run_on_startup=False)
-async def compact_metrics(timer: func.TimerRequest) -> None:
-    """Roll up the measurements of past hours and delete expired ones, every five minutes."""
-    from sync.monitoring import history
-
-    running = await _running()
-    await _phases("compact_metrics", running, metrics=lambda: history.compact_metrics(running.services))
-
-
-@app.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
-async def reconcile(timer: func.TimerRequest) -> None:
-    """Compare some studies with FHIR and the source, every minute, and check earlier differences again."""
-    from sync.verify.reconcile import reconcile as reconcile_slice
-
-    running = await _running()
-    await _phases("reconcile", running, slice=lambda: reconcile_slice(running.services, running.listing))
-
-
-@app.timer_trigger(schedule="*/15 * * * * *", arg_name="timer", run_on_startup=False)
-async def advance_replays(timer: func.TimerRequest) -> None:
-    """Advance each running replay by one time slice; cut backfills into slices and call workers for them."""
-    from sync.replay import jobs as replaying
-    from sync.walks import sharing
-
-    running = await _running()
-    tend = partial(sharing.tend_walks, running.kinds, running.services, seconds=sharing.TENDING)
-    work = partial(replaying.advance_all, running.replayed, running.services)
-    await _phases("advance_replays", running, walks=tend, replays=work)
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -397,13 +343,10 @@ async def _take(queue: str, text: str, handle: Callable[[Running], Awaitable[Non
     await take(queue, text, handle)
 
 
-async def _phases(timer: str, running: Running, **phases: Work) -> None:
-    """Run the parts of a timer's work, each whatever the others raise, within what host.json gives a function."""
-    from sync.monitoring.timers import Phase, run_phases
+async def _run_due(jobs: Sequence[Job], running: Running) -> None:
+    from sync.monitoring.ticks import run_due
 
-    each = LONGEST_RUN / len(phases)
-    named = [Phase(name=name, work=work, seconds=each) for name, work in phases.items()]
-    await run_phases(timer, named, running.services)
+    await run_due(jobs, _BEGUN, running.services)
 
 
 def _text(message: func.QueueMessage) -> str:

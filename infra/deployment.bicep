@@ -210,11 +210,13 @@ module functions 'app/functions.bicep' = {
         DICOM_SYNC_DICOM_URL: usesDicomService ? 'https://${workspace.name}-${fhir.dicomService}.dicom.${serviceRoot}' : ''
         DICOM_SYNC_OPERATORS: signsIn ? 'entra' : '' // empty: the default (none), or what settings say
         DICOM_SYNC_EVENTS_TOPIC: stores.outputs.resultsEndpoint
-        // The timer of a feed that is not read would keep an instance awake: docs/scaling-and-cost.md.
-        'AzureWebJobs.read_dicom_feed.Disabled': usesDicomService || contains(running.settings, 'DICOM_SYNC_DICOM_URL')
+        // The timer of the feeds would keep an instance awake where there is none: docs/scaling-and-cost.md.
+        'AzureWebJobs.read_feeds.Disabled': usesDicomService || contains(running.settings, 'DICOM_SYNC_DICOM_URL') || contains(
+            running.settings,
+            'DICOM_SYNC_ORTHANC_URL'
+          )
           ? 'false'
           : 'true'
-        'AzureWebJobs.read_orthanc_feed.Disabled': contains(running.settings, 'DICOM_SYNC_ORTHANC_URL') ? 'false' : 'true'
       },
       running.settings
     )

@@ -47,7 +47,7 @@ ASIDE = frozenset(
 """What it awaits besides: caches, repeats, and what belongs to a step that is drawn."""
 
 TRIGGERS = ("objects", "studies")
-FEEDS = ("read_dicom_feed", "read_orthanc_feed")
+TIMERS = ("read_feeds", "tick")
 
 _WIDTH, _LINE, _TOP = 1040, 22, 16
 _STYLE = """
@@ -119,13 +119,13 @@ def drawing() -> str:
     """
     named = functions()
     ingest, project = named[TRIGGERS[0]], named[TRIGGERS[1]]
-    feeds = [named[feed] for feed in FEEDS]
+    timers = [named[timer] for timer in TIMERS]
     left, right = awaited("ingest"), awaited("project_study")
     foot = _TOP + _LINE * (max(len(left), len(right)) + 1) + 12
     below = foot + 40
     parts = [
         _box(16, _TOP, 150, ["DICOM store", "blobs", "DICOM service", "Orthanc"], "store"),
-        _box(16, _TOP + 116, 150, [*feeds, "replays, listings"], "card"),
+        _box(16, _TOP + 116, 150, [*timers, "replays, listings"], "card"),
         _box(206, _TOP, 122, [f"queue {TRIGGERS[0]}", "hints, never", "the truth"], "store"),
         _box(368, _TOP, 246, [ingest, *(STEPS[step] for step in left)], "card"),
         _box(368, below, 246, ["Table Storage", "objects, ledger, dirty studies"], "store"),

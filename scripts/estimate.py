@@ -31,9 +31,9 @@ FHIR_REQUESTS = int(_COUNTS["fhir_requests_a_study"])
 """Requests a study."""
 STUDY_SECONDS, MEMORY_GB = 3.9, 2
 """Time from the last upload of a study to FHIR, measured by ``make bench``, as if no other were synced at that time."""
-GIGABYTE_SECONDS_AT_REST = 810_000
+GIGABYTE_SECONDS_AT_REST = 350_000
 """Of the timers, without a feed; see docs/scaling-and-cost.md."""
-TIMER_RUNS_A_MINUTE = 9.4
+TIMER_RUNS_A_MINUTE = 4
 """Of the timers in function_app.py, without a feed."""
 
 RULES_EACH_MINUTE, RULES_EACH_FIVE_MINUTES, METRIC_ALERTS = 11, 5, 3

@@ -70,8 +70,7 @@ def container_command(image: str, port: int, keys: Path) -> list[str]:
         "ASPNETCORE_URLS": f"http://+:{port}",
         "AzureFunctionsWebHost__hostid": "dicom-fhir-sync-tried",
         "AzureWebJobsSecretStorageType": "ContainerApps",
-        "AzureWebJobs_read_dicom_feed_Disabled": "true",
-        "AzureWebJobs_read_orthanc_feed_Disabled": "true",
+        "AzureWebJobs_read_feeds_Disabled": "true",
     }
     passed = [part for name in PASSED_ON for part in ("--env", name)]
     own = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]

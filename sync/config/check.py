@@ -72,11 +72,12 @@ USELESS_WITHOUT: Mapping[str, str] = {
 }
 """Settings that do nothing while the other is empty, or 0: setting them alone is a mistake."""
 
+_FEEDS = "AzureWebJobs.read_feeds.Disabled"
 FEED_TIMERS: Mapping[str, str] = {
-    f"{PREFIX}DICOM_URL": "AzureWebJobs.read_dicom_feed.Disabled",
-    f"{PREFIX}ORTHANC_URL": "AzureWebJobs.read_orthanc_feed.Disabled",
+    f"{PREFIX}DICOM_URL": _FEEDS,
+    f"{PREFIX}ORTHANC_URL": _FEEDS,
 }
-"""Setting of a feed -> setting that switches its timer off, as the templates do where there is no such feed."""
+"""Setting of a feed -> setting that switches its timer off, as the templates do where there is no feed at all."""
 
 _SWITCH = re.compile(r"(?i)AzureWebJobs(?P<mark>\.|__|_)(?P<function>\w+?)(?P=mark)Disabled")
 """The host reads dots, and single underscores where a name may hold no dots; double underscores it does not read."""
@@ -204,7 +205,6 @@ def underscored(switch: str) -> str:
 def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Remark]:
     """Name feeds that are set but whose timers are switched off, and switches in a form that the host ignores."""
     values = _values(settings)
-    timers = {switch.split(".")[1]: variable for variable, switch in FEED_TIMERS.items()}
     for name, value in environment.items():
         switch = _SWITCH.fullmatch(name)
         if switch is None:
@@ -213,10 +213,11 @@ def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Rema
             text = f"the host does not read this form: use AzureWebJobs_{switch['function']}_Disabled"
             yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
             continue
-        variable = timers.get(switch["function"].lower())
-        if variable and values[variable][0] and value.strip().lower() in {"true", "1"}:
-            text = f"keeps the feed of {variable} from being read: set false, or remove that"
-            yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
+        for variable, known in FEED_TIMERS.items():
+            hides = known.split(".")[1] == switch["function"].lower() and value.strip().lower() in {"true", "1"}
+            if hides and values[variable][0]:
+                text = f"keeps the feed of {variable} from being read: set false, or remove that"
+                yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
 
 
 def all_variables() -> dict[str, FieldInfo]:

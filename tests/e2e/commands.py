@@ -9,6 +9,21 @@ from typing import Any
 
 from tests.e2e.running import ROOT, World
 
+SLICES = """
+import asyncio, sys
+from sync.bootstrap import connect
+from sync.config import Settings
+from sync.verify.reconcile import reconcile
+
+async def main():
+    running = connect(Settings.load())
+    for _ in range(int(sys.argv[1])):
+        await reconcile(running.services, running.listing)
+    await running.close()
+
+asyncio.run(main())
+"""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -26,9 +41,19 @@ class Said:
 
 def sync(world: World, *arguments: str, **environment: str) -> Said:
     """Run a command with the settings of the world."""
+    return python(world, "-m", "sync", *arguments, **environment)
+
+
+def reconcile(world: World, slices: int, **environment: str) -> Said:
+    """Compare so many slices in a row, as the job of `tick` does one each minute."""
+    return python(world, "-c", SLICES, str(slices), **environment)
+
+
+def python(world: World, *arguments: str, **environment: str) -> Said:
+    """Run Python with the settings of the world."""
     others = {k: v for k, v in os.environ.items() if not k.startswith(("DICOM_SYNC_", "AzureWebJobsStorage"))}
     done = subprocess.run(
-        [sys.executable, "-m", "sync", *arguments],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

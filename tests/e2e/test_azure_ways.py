@@ -8,7 +8,6 @@ is killed in the midst of it.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -19,7 +18,7 @@ from local.dicom_service import dicom_service
 from local.fhir_embedded import embedded_fhir_server
 from sync.mapping.resource import study_id
 from sync.model import StudyRef
-from tests.e2e.commands import sync
+from tests.e2e.commands import reconcile, sync
 from tests.e2e.faulty_fhir import Answer, FaultyFhir
 from tests.e2e.files import differences, expected_studies
 from tests.e2e.running import World, until, up
@@ -37,7 +36,7 @@ FALSE_MATCHES = 60
 """More than a page of a search by identifier."""
 
 ROUND = 6
-"""Runs of the timer ``reconcile`` that see the objects, the studies and both lists of a small world."""
+"""Slices in which the objects, the studies and both lists of a small world are compared."""
 
 
 @dataclass
@@ -57,12 +56,12 @@ class Azure:
         self.direct("PUT", f"{resource['resourceType']}/{resource['id']}", resource)
         return resource
 
-    def reconcile(self) -> None:
-        """Fire the timer, as the portal does, and wait until it has looked at its next slice."""
+    def reconcile(self, slices: int = 1) -> None:
+        """Compare the next slices, beside the host that does so each minute."""
         before = self._advanced_at()
-        api = urlsplit(str(self.world.addresses["api"]))
-        httpx.post(f"{api.scheme}://{api.netloc}/admin/functions/reconcile", json={}, timeout=60).raise_for_status()
-        until(lambda: self._advanced_at() != before, "the timer reconcile has run", PATIENTLY)
+        said = reconcile(self.world, slices, **SETTINGS)
+        assert said.code == 0, said.err
+        until(lambda: self._advanced_at() != before, "a slice was compared", PATIENTLY)
 
     def _advanced_at(self) -> object:
         with TableServiceClient.from_connection_string(self.world.addresses["storage"]) as service:
@@ -181,8 +180,7 @@ def test_what_others_refer_to_outlives_its_files_through_verify_reconcile_and_re
     before = world.versions()
     assert drifts_of(world, place, "--repair") == []
     assert sync(world, "replay", "--from", "2020-01-01", "--reread", "--project").code == 0
-    for _ in range(ROUND):
-        azure.reconcile()
+    azure.reconcile(ROUND)
     world.settle(PATIENTLY)
     assert world.versions() == before
 

@@ -84,11 +84,11 @@ def test_two_releases_are_two_hosts_even_where_their_names_begin_alike(tmp_path)
     assert len(ids) == 2
 
 
-def test_timers_of_feeds_that_are_not_set_are_off(tmp_path):
-    off, on = rendered(LEAST, tmp_path), rendered(FULL, tmp_path)
-    assert settings(off)["AzureWebJobs_read_dicom_feed_Disabled"] == "true"
-    assert settings(on)["AzureWebJobs_read_dicom_feed_Disabled"] == "false"
-    assert settings(on)["AzureWebJobs_read_orthanc_feed_Disabled"] == "true"
+def test_the_timer_of_the_feeds_is_off_where_none_is_set(tmp_path):
+    given = LEAST["settings"]
+    for feed in ({}, {"DICOM_SYNC_DICOM_URL": "https://d.example"}, {"DICOM_SYNC_ORTHANC_URL": "https://o.example"}):
+        manifests = rendered(LEAST | {"settings": given | feed}, tmp_path)
+        assert settings(manifests)["AzureWebJobs_read_feeds_Disabled"] == ("false" if feed else "true"), feed
 
 
 def test_a_pod_drains_before_it_is_stopped_and_has_the_time(manifests):

@@ -59,7 +59,7 @@ def test_rules_and_private_endpoints_are_those_that_are_deployed():
 def test_the_timers_are_those_of_the_app():
     text = (ROOT / "function_app.py").read_text("utf-8")
     schedules = re.findall(r'schedule="([^"]+)".*\n.*async def (\w+)', text)
-    feeds = {"read_dicom_feed", "read_orthanc_feed"}
+    feeds = {"read_feeds"}
     runs = sum(a_minute(schedule) for schedule, name in schedules if name not in feeds)
     assert runs == pytest.approx(estimate.TIMER_RUNS_A_MINUTE)
 

@@ -41,14 +41,9 @@ def of_kind(kind):
 
 TIMERS, QUEUES = of_kind("timerTrigger"), of_kind("queueTrigger")
 AN_HOUR = {
-    "sweep": 120,
+    "tick": 120,
     "evaluate_alerts": 120,
-    "advance_replays": 240,
-    "reconcile": 60,
-    "recover_undelivered_events": 12,
-    "compact_metrics": 12,
-    "read_dicom_feed": 0,
-    "read_orthanc_feed": 0,
+    "read_feeds": 0,
 }
 """Runs of each timer where no feed is set, as the templates deploy it."""
 

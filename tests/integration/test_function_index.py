@@ -232,13 +232,13 @@ def test_the_sweep_wakes_a_study_whose_message_was_lost(app, storage):
     upload(storage, "b.dcm", made(uid("swept", 1), uid("swept", 1, 1), uid("swept", 1, 1, 1), patient="INDEXED-2"))
     assert app.deliver("ingest_object", packed(event("b.dcm")), dequeue_count=2) == {}
     assert study_messages(storage)
-    assert app.invoke("sweep", "json", TIMER) == {}
+    assert app.invoke("tick", "json", TIMER) == {}  # the first of a process begins every job
     assert study_messages(storage)
 
 
-def test_the_timer_compares_and_the_status_tells_what_it_found(app):
-    for _ in range(3):  # the source's list, the studies, FHIR's list
-        assert app.invoke("reconcile", "json", TIMER) == {}
+def test_the_timers_run_and_the_status_tells_what_was_compared(app):
+    for name in ("tick", "read_feeds", "evaluate_alerts"):
+        assert app.invoke(name, "json", TIMER) == {}
     code, status = app.get("status")
     assert (code, status["drift"].keys()) == (200, {"open", "by_kind", "last_round"})
 

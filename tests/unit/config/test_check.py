@@ -114,9 +114,7 @@ def test_the_command_names_what_is_wrong_and_repeats_no_value(monkeypatch):
         assert SECRET not in result.output
 
 
-@pytest.mark.parametrize(
-    "switch", ["AzureWebJobs.read_orthanc_feed.Disabled", "AzureWebJobs_read_orthanc_feed_Disabled"]
-)
+@pytest.mark.parametrize("switch", ["AzureWebJobs.read_feeds.Disabled", "AzureWebJobs_read_feeds_Disabled"])
 def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, switch):
     monkeypatch.setenv(switch, "True")
     assert remarks() == ()
@@ -129,14 +127,23 @@ def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, 
 
 def test_both_forms_of_a_switch_are_known_and_each_is_named(monkeypatch):
     monkeypatch.setenv("DICOM_SYNC_DICOM_URL", "https://dicom.example")
-    for switch in ("AzureWebJobs.read_dicom_feed.Disabled", "AzureWebJobs_read_dicom_feed_Disabled"):
-        monkeypatch.setenv(switch, "1")
-    assert named(RemarkSeverity.WRONG) == {
-        underscored(switch) for switch in FEED_TIMERS.values() if "dicom" in switch
-    } | {FEED_TIMERS["DICOM_SYNC_DICOM_URL"]}
+    switch = FEED_TIMERS["DICOM_SYNC_DICOM_URL"]
+    for form in (switch, underscored(switch)):
+        monkeypatch.setenv(form, "1")
+    assert named(RemarkSeverity.WRONG) == {"AzureWebJobs.read_feeds.Disabled", "AzureWebJobs_read_feeds_Disabled"}
 
 
-@pytest.mark.parametrize("function", ["read_dicom_feed", "reconcile"])
+def test_one_switch_hides_both_feeds_and_each_is_named(monkeypatch):
+    monkeypatch.setenv("AzureWebJobs_read_feeds_Disabled", "true")
+    for name, value in (("URL", "https://orthanc.example"), ("USER", "sync"), ("PASSWORD", "p")):
+        monkeypatch.setenv(f"DICOM_SYNC_ORTHANC_{name}", value)
+    monkeypatch.setenv("DICOM_SYNC_DICOM_URL", "https://dicom.example")
+    hidden = [remark.text for remark in remarks() if remark.severity is RemarkSeverity.WRONG]
+    assert len(hidden) == 2
+    assert {name for name in FEED_TIMERS for text in hidden if name in text} == set(FEED_TIMERS)
+
+
+@pytest.mark.parametrize("function", ["read_feeds", "tick"])
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_a_switch_in_a_form_that_the_host_does_not_read_is_named(monkeypatch, function, value):
     monkeypatch.setenv(f"AzureWebJobs__{function}__Disabled", value)
@@ -144,6 +151,6 @@ def test_a_switch_in_a_form_that_the_host_does_not_read_is_named(monkeypatch, fu
 
 
 def test_switches_of_other_functions_are_left_alone(monkeypatch):
-    monkeypatch.setenv("AzureWebJobs_reconcile_Disabled", "true")
-    monkeypatch.setenv("AzureWebJobs.compact_metrics.Disabled", "true")
+    monkeypatch.setenv("AzureWebJobs_tick_Disabled", "true")
+    monkeypatch.setenv("AzureWebJobs.evaluate_alerts.Disabled", "true")
     assert remarks() == ()

@@ -1,0 +1,68 @@
+"""
+What the timers do, as jobs: how often each is due, and its phases, which fail apart.
+
+    function `tick`, every 30 s  ->  sweep, walks, replays, comparison, undelivered events, measurements
+    function `read_feeds`, every 5 s  ->  the DICOM service's change feed, Orthanc
+
+The watch, `evaluate_alerts`, is a function of its own: it tells when a tick stands still (ADR 0049). What a job
+needs is imported when a process first asks for the jobs, never by those that only ingest (ADR 0043).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from sync.bootstrap.wiring import Running
+from sync.monitoring.ticks import LONGEST_TICK, Job
+from sync.monitoring.timers import Phase, Work
+
+SLICE = LONGEST_TICK - 40
+"""Seconds that advancing replays needs at least: some sources are read in one go, for up to eight minutes."""
+
+
+def repairs(running: Running) -> Sequence[Job]:
+    """Return the jobs of `tick`."""
+    from sync.dead_letters.self_retry import retry_passing
+    from sync.delivery import handlers, lost_messages
+    from sync.delivery.undelivered_events import recover_if_any
+    from sync.monitoring import history
+    from sync.replay import jobs as replaying
+    from sync.verify.reconcile import reconcile
+    from sync.walks import sharing
+
+    s, sources = running.services, running.sources
+    return (
+        _job(
+            "sweep",
+            30,
+            studies=partial(handlers.sweep, s),
+            objects=partial(lost_messages.enqueue_lost_objects, s, s.queues, running.listing),
+            dead_letters=partial(retry_passing, sources, s),
+        ),
+        _job("tend_walks", 30, walks=partial(sharing.tend_walks, running.kinds, s, seconds=sharing.TENDING)),
+        _job("advance_replays", 30, least=SLICE, replays=partial(replaying.advance_all, running.replayed, s)),
+        _job("reconcile", 60, slice=partial(reconcile, s, running.listing)),
+        _job("recover_undelivered_events", 300, undelivered_events=partial(recover_if_any, running.lost, sources, s)),
+        _job("compact_metrics", 300, metrics=partial(history.compact_metrics, s)),
+    )
+
+
+def feeds(running: Running) -> Sequence[Job]:
+    """Return the jobs of `read_feeds`, for the feeds that are set."""
+    from sync.feeds import read_dicom_feed, read_orthanc_feed
+    from sync.feeds.reader import BUDGET
+
+    s = running.services
+    least = BUDGET + 10
+    found = []
+    if s.dicom_feed is not None:
+        found.append(_job("read_dicom_feed", 5, least=least, dicom_feed=partial(read_dicom_feed, s)))
+    if s.orthanc is not None:
+        found.append(_job("read_orthanc_feed", 5, least=least, orthanc_feed=partial(read_orthanc_feed, s)))
+    return found
+
+
+def _job(timer: str, every: float, *, least: float = 60.0, **phases: Work) -> Job:
+    named = [Phase(name=name, work=work, seconds=LONGEST_TICK) for name, work in phases.items()]
+    return Job(timer=timer, every=every, phases=named, least=least)
