@@ -3,9 +3,10 @@ The phases of a timer: each runs, whatever became of those before it, within a b
 
     timer  ->  phase: done | failed | too long  ->  metric dicom_sync.timer.runs  ->  alert.timer when none succeeds
 
-A phase that fails must not keep the next one from running: a FHIR service whose list cannot be read is no reason to
-leave studies unswept. What failed is raised in the end, so that the host counts the run as failed too; the first
-failure stands for all, and each is logged and measured.
+A run whose lease another process holds is none of these: that process measures it. A phase that fails must not keep
+the next one from running: a FHIR service whose list cannot be read is no reason to leave studies unswept. What failed
+is raised in the end, so that the host counts the run as failed too; the first failure stands for all, and each is
+logged and measured.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from sync.errors import PhaseTooLong, SyncError
 from sync.ports import Core
+from sync.protocol.leases import asked_for_leases
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, TIMER_RUNS
 
@@ -67,11 +69,14 @@ async def run_phases(timer: str, phases: Sequence[Phase], s: Core) -> None:
 async def _run(timer: str, phase: Phase, s: Core) -> SyncError | None:
     try:
         async with only_sync_errors():
-            await _within_budget(phase)
+            with asked_for_leases() as asked:
+                await _within_budget(phase)
     except SyncError as failure:
         note_run(timer, phase.name, s, failure=failure)
         return failure
-    note_run(timer, phase.name, s)
+    # Where several hosts fire a timer, one does the work: the others must not tell its failures as successes.
+    if asked != {False}:
+        note_run(timer, phase.name, s)
     return None
 
 

@@ -7,8 +7,9 @@ step and stops. Two may still overlap for one step; each step must therefore be 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -95,6 +96,14 @@ async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> 
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
+    lease = await _take(name, cursors, clock, seconds=seconds)
+    asked = _asked.get()
+    if asked is not None:
+        asked.add(lease is not None)
+    return lease
+
+
+async def _take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> Lease | None:
     now = clock.now()
     stored = await cursors.read(name)
     if stored is not None and stored.value.holder and stored.value.held_until and stored.value.held_until > now:
@@ -107,6 +116,25 @@ async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> 
     except StoreConflict:
         return None
     return Lease(Stored(mine, etag), cursors, clock, seconds)
+
+
+_asked: ContextVar[set[bool] | None] = ContextVar("asked", default=None)
+"""Of the work that goes on in this context: whether leases that it asked for were given, and whether any was not."""
+
+
+@contextmanager
+def asked_for_leases() -> Iterator[set[bool]]:
+    """
+    Notice the leases that the block asks for: the set holds True if one was given, and False if one was not.
+
+    Work that was given none was done by another process, and says nothing of how it goes.
+    """
+    asked = set[bool]()
+    token = _asked.set(asked)
+    try:
+        yield asked
+    finally:
+        _asked.reset(token)
 
 
 @asynccontextmanager

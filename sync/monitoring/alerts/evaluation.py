@@ -16,6 +16,7 @@ by the app when it is back.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ from sync.telemetry.measurements import MINUTE
 CURSOR = "alerts"
 ACKNOWLEDGED = "alerts.acknowledged"
 RAN = "alerts.ran"
-"""Row by which an app shows that it runs while another evaluator may always be first."""
+"""Row by which an app shows that it runs while an evaluator outside of it may always be first."""
 
 STOPPED = "alert.stopped"
 
@@ -207,9 +208,17 @@ def _evaluated(
 
 
 async def _sign(s: Jobs) -> None:
-    """Note that the app runs. Idempotent; one of several concurrent calls is enough."""
-    stored = await s.cursors.read(RAN)
-    row = Cursor(name=RAN, position={"app_at": s.clock.now().isoformat()}, advanced_at=s.clock.now())
+    """
+    Note that the app runs, as of the last evaluation that succeeded. Idempotent; one of several calls is enough.
+
+    Not as of now: where the holder of the lease is another host of the app and cannot evaluate, it does not sign, and
+    who finds the lease taken must not sign in its place; the outage would be told by none of them.
+    """
+    evaluated, stored = await asyncio.gather(s.cursors.read(CURSOR), s.cursors.read(RAN))
+    at = evaluated.value.advanced_at if evaluated is not None else None
+    if at is None:
+        return
+    row = Cursor(name=RAN, position={"app_at": at.isoformat()}, advanced_at=s.clock.now())
     with suppress(StoreConflict):
         await s.cursors.write(row, stored.etag if stored is not None else None)
 

@@ -483,8 +483,8 @@ MUTANTS = [
         "a defect in a phase keeps no other from running",
         _TIMERS,
         timer_scenes.phases,
-        "        async with only_sync_errors():\n            await _within_budget(phase)\n",
-        "        await _within_budget(phase)\n",
+        "        async with only_sync_errors():\n            with asked_for_leases() as asked:\n",
+        "        if True:\n            with asked_for_leases() as asked:\n",
     ),
     without(
         "a phase has a budget",
@@ -516,8 +516,8 @@ MUTANTS = [
         "a phase that is done is measured",
         _TIMERS,
         timer_scenes.phases,
-        "    note_run(timer, phase.name, s)\n    return None\n",
-        "    return None\n",
+        "        note_run(timer, phase.name, s)\n    return None\n",
+        "        pass\n    return None\n",
     ),
     without(
         "a phase that meets an outage is no failed delivery",

@@ -7,6 +7,7 @@ store holds, and for how long the state or its queues did not answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,6 +50,11 @@ class Channel:
     async def send(self, notice: Notice) -> None:
         """Keep it."""
         self.got.append(notice)
+
+    def repeated(self) -> list[str]:
+        """Return the steps of alerts that were sent more than once."""
+        sent = Counter((each.alert, each.code, each.step) for each in self.got)
+        return [f"{code} was {step} {times} times" for (_, code, step), times in sent.items() if times > 1]
 
     def times(self, code: str, step: str) -> list[float]:
         """Return the seconds of the world at which an alert was raised or cleared."""
@@ -95,10 +101,13 @@ class AlertedWorld(GatewayWorld):
 
     every = EVALUATION
 
-    def __init__(self, seed: int, **more: Any) -> None:
+    def __init__(self, seed: int, *, hosts: int = 1, **more: Any) -> None:
         self.telemetry, self.channel = _Heard(self), Channel()
         super().__init__(seed, **more)
-        self.recorder = Recorder(self.telemetry, self._behind("metrics"), self.clock, worker="w")
+        self.recorders = [
+            Recorder(self.telemetry, self._behind("metrics"), self.clock, worker=f"w{number}")
+            for number in range(hosts)
+        ]
 
     def _behind(self, name: str) -> Any:
         return self.behind(getattr(self.store, name), "state")
@@ -111,14 +120,16 @@ class AlertedWorld(GatewayWorld):
         )
 
     def timers(self) -> None:
-        """Start what `function_app` starts every 30 seconds, and every minute."""
+        """Start what `function_app` starts every 30 seconds, and every minute; hosts with ids of their own all do."""
+        for recorder in self.recorders:
+            self._timers(recorder)
+
+    def _timers(self, recorder: Recorder) -> None:
         s = self.process()
         lost = partial(lost_messages.enqueue_lost_objects, s, s.queues, self.blobs)
         phases = (Phase(name="studies", work=lambda: handlers.sweep(s)), Phase(name="objects", work=lost))
         self.start("sweep", run_phases("sweep", phases, s))
-        self.start(
-            "watch", watch.watch(s, recorder=self.recorder, channels={"webhook": self.channel}, listing=self.blobs)
-        )
+        self.start("watch", watch.watch(s, recorder=recorder, channels={"webhook": self.channel}, listing=self.blobs))
         if round(self.now / EVALUATION) % 2:
             phase = Phase(name="slice", work=lambda: reconcile(s, self.blobs))
             self.start("reconcile", run_phases("reconcile", (phase,), s))
@@ -129,11 +140,11 @@ class AlertedWorld(GatewayWorld):
         return {code for code, alert in states(row.value.position).items() if alert.raised} if row else set()
 
 
-def told(service: str, lie: str) -> list[str]:
+def told(service: str, lie: str, *, hosts: int = 1) -> list[str]:
     """Let one gateway lie in one way for longer than any threshold, then no more; say what is told wrong."""
 
     async def played() -> list[str]:
-        w = AlertedWorld(1, only={service: (lie,)})
+        w = AlertedWorld(1, only={service: (lie,)}, hosts=hosts)
         for name, content in KEPT:
             w.put(name, content, keep=True)
         w.put("c/1", OTHERS[2])
@@ -150,6 +161,7 @@ def told(service: str, lie: str) -> list[str]:
         await w.live(RECOVERY)
         wrong += _told_wrong(w, service, began, ended) if hurts else []
         wrong += [f"{code} is raised though all is over" for code in w.raised()]
+        wrong += w.channel.repeated()
         return wrong + w.difference() + w.wrong
 
     return run(played())
