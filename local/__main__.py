@@ -33,6 +33,7 @@ from local.processes import StartError
 from local.settings_file import settings_file
 from local.storage_events import Disorder
 from local.world import Plan, World, world
+from sync.model.words import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
 
@@ -108,7 +109,7 @@ def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_
     """Write the sample files of the demo into a folder."""
     from local.blobs import write_samples  # noqa: PLC0415  # pydicom takes a moment
 
-    print(f"{write_samples(folder)} files")
+    print(counted(write_samples(folder), "file"))
 
 
 @app.command()
@@ -121,7 +122,7 @@ def clinical(
     from local.clinical_files import write_world  # noqa: PLC0415  # pydicom takes a moment
 
     facts = write_world(folder, patients)
-    print(f"{patients} patients, {len(facts['osteosarcoma']['in'])} of them in the example's cohort")
+    print(f"{counted(patients, 'patient')}, {len(facts['osteosarcoma']['in'])} of them in the example's cohort")
 
 
 @app.command()

@@ -33,6 +33,7 @@ from local.readback import Held, differences, read_back
 from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
 from local.world import Addresses, World
+from sync.model.words import counted
 
 DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""
@@ -193,7 +194,8 @@ def _arrived(status: Mapping[str, Any], expected: Expectation) -> bool:
 def _described(status: Mapping[str, Any]) -> str:
     if not status:
         return "Waiting for the functions host"
-    return f"In FHIR; {status.get('queued', 0)} messages and {status.get('dirty_studies', 0)} studies outstanding"
+    messages, studies = int(status.get("queued", 0)), int(status.get("dirty_studies", 0))
+    return f"In FHIR; {counted(messages, 'message')} and {counted(studies, 'study', 'studies')} outstanding"
 
 
 async def _summarise(

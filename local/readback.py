@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from local.samples import Expectation
+from sync.model.words import counted
 
 _PAGE = 50
 _FRESH = {"Cache-Control": "no-cache", "Accept": "application/fhir+json"}
@@ -67,11 +68,11 @@ def differences(expected: Expectation, held: Held, rejected: Mapping[str, int]) 
     wrong = [uid for uid in held.studies if held.studies[uid] != expected.studies[uid]]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(expected.studies)} studies are not in FHIR")
+        problems.append(f"not in FHIR: {len(missing)} of {counted(len(expected.studies), 'study', 'studies')}")
     if wrong:
-        problems.append(f"{len(wrong)} studies have other series or instances than their files")
+        problems.append(f"other series or instances than their files: {counted(len(wrong), 'study', 'studies')}")
     if len(held.patients) != expected.patients:
-        problems.append(f"{len(held.patients)} patients instead of {expected.patients}")
+        problems.append(f"{counted(len(held.patients), 'patient')} instead of {expected.patients}")
     if dict(rejected) != dict(expected.rejected):
         problems.append(f"dead letters by code are {dict(rejected)} instead of {dict(expected.rejected)}")
     return problems

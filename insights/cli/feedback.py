@@ -13,6 +13,7 @@ import typer
 
 from insights.cli.options import DataFolder, OutFolder, Overwrite, RuleFile
 from insights.cli.reporting import command, console
+from sync.model.words import counted
 
 if TYPE_CHECKING:
     from insights.inbox.watching import Pass
@@ -155,6 +156,6 @@ def _tell(done: Pass | None, *, as_json: bool) -> None:
         typer.echo(json.dumps(asdict(done), sort_keys=True))
     else:
         typer.echo(
-            f"{done.patients} patients changed: {done.told_readers} outcomes told to readers, {done.told_models} to "
-            f"models, {done.withdrawn} withdrawn, {done.digests} digests"
+            f"{counted(done.patients, 'patient')} changed: {counted(done.told_readers, 'outcome')} told to readers, "
+            f"{done.told_models} to models, {done.withdrawn} withdrawn, {counted(done.digests, 'digest')}"
         )

@@ -110,7 +110,7 @@ def _check_complete(folder: Path, manifest: dict[str, Any]) -> None:
     names = [*_names(manifest.get("output")), *_names(manifest.get("deleted"))]
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
-        message = f"{folder / MANIFEST} names {len(missing)} files that are not there, the first is {missing[0]}"
+        message = f"{folder / MANIFEST} names files that are not there: {len(missing)}, the first is {missing[0]}"
         raise CollectError(message, code="collect.incomplete", hint="Download them, or export again.")
     torn = [
         name

@@ -11,6 +11,7 @@ import { createRequire } from 'node:module';
 import http from 'node:http';
 import path from 'node:path';
 import { asStored, AzureWays, inDiagnostics, indexed, isUnchanged, MAX_BODY as AZURE_BODY, refuseValues } from './azure-ways.mjs';
+import { keepOwnPaths, SearchValues } from './searching.mjs';
 
 const require = createRequire(path.join(path.resolve(process.argv[2]), 'package.json'));
 const { FhirRouter, MemoryRepository } = require('@medplum/fhir-router');
@@ -25,19 +26,22 @@ const FHIR_JSON = 'application/fhir+json; charset=utf-8';
 core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
 core.indexStructureDefinitionBundle(readJson('fhir/r4/profiles-resources.json'));
 SEARCH_PARAMETER_BUNDLE_FILES.forEach((file) => core.indexSearchParameterBundle(readJson(file)));
+keepOwnPaths(core);
 
-const ONE_TOKEN = /^((?:[^|,\\]|\\.)*)\|((?:[^|,\\]|\\.)+)$/u; // system|value, with escapes
+const ONE_TOKEN = /^(?:((?:[^|,\\]|\\.)*)\|)?((?:[^|,\\]|\\.)+)$/u; // [system|]value, with escapes
 
 const withoutId = ({ id, ...rest }) => rest; // FHIR R4 3.1.0.8: the server ignores the id of a create
 
 const identifierKeys = (resource) =>
-  [resource?.identifier ?? []].flat().map(({ system, value }) => `${resource.resourceType} ${system ?? ''}|${asIndexed(value)}`);
+  [resource?.identifier ?? []].flat().flatMap(({ system, value }) => [holderKey(resource.resourceType, value), holderKey(resource.resourceType, value, system ?? '')]);
+
+const holderKey = (resourceType, value, system) => JSON.stringify([resourceType, asIndexed(value), system]);
 
 const asIndexed = (value) => (AZURE && typeof value === 'string' ? indexed(value) : value);
 
 class Repository extends MemoryRepository {
   versions = new Map(); // "Type/id" -> number of the last version; deletion does not reset it
-  holders = new Map(); // "Type system|value" -> ids of the resources that carry the identifier
+  holders = new Map(); // key of an identifier, with and without its system -> ids of the resources that carry it
   born = new Set(); // "Type/id/_history/n" of versions that were created, not updated
 
   // The one place where every create and update passes, without an await in between.
@@ -60,6 +64,7 @@ class Repository extends MemoryRepository {
       const stored = super.createResourceSync(made, options, update);
       this.versions.set(reference, number);
       this.forget(before);
+      this.values.add(this.resources.get(made.resourceType).get(made.id));
       identifierKeys(stored).forEach((key) => this.holders.set(key, (this.holders.get(key) ?? new Set()).add(made.id)));
       return stored;
     } finally {
@@ -84,22 +89,38 @@ class Repository extends MemoryRepository {
     identifierKeys(resource).forEach((key) => this.holders.get(key)?.delete(resource.id));
   }
 
-  // The inherited search inspects every resource, 1 ms each, and knows no escapes (R4 3.1.1.4.0.1); a search by one
-  // identifier inspects its holders only.
+  values = new SearchValues(core);
+
+  // The inherited search copies and compares what it does not show, and knows no escapes (R4 3.1.1.4.0.1); a search by
+  // one identifier inspects its holders only. No await in between.
   searchSync(request) {
-    const { resourceType } = request;
-    const token = request.filters?.find((f) => f.code === 'identifier' && f.operator === 'eq' && ONE_TOKEN.test(f.value));
-    if (!token) return super.searchSync(request);
+    const { resourceType, filters = [], offset = 0, count } = request;
+    const token = filters.find((f) => f.code === 'identifier' && f.operator === 'eq' && ONE_TOKEN.test(f.value));
+    const chained = filters.filter(({ code }) => code.includes('.'));
+    const plain = filters.filter((f) => f !== token && !chained.includes(f));
+    const stored = this.resources.get(resourceType) ?? new Map();
+    const among = token ? this.holdersOf(resourceType, token.value).map((id) => stored.get(id)) : stored.values();
+    const matching = this.values.matching(among, { ...request, filters: plain });
+    const found = chained.length ? this.alongChains(matching, resourceType, chained) : matching;
+    const shown = found.slice(offset, count === undefined ? undefined : offset + count);
+    const entry = shown.map((resource) => ({ search: { mode: 'match' }, resource: structuredClone(resource) }));
+    return { resourceType: 'Bundle', type: 'searchset', entry: entry.length ? entry : undefined, total: found.length };
+  }
+
+  alongChains(matching, resourceType, filters) {
     const every = this.resources;
-    const [system, value] = token.value.match(ONE_TOKEN).slice(1).map((part) => part.replace(/\\(.)/gu, '$1'));
-    const ids = [...(this.holders.get(`${resourceType} ${system}|${asIndexed(value)}`) ?? [])];
-    this.resources = new Map([...every, [resourceType, new Map(ids.map((id) => [id, every.get(resourceType).get(id)]))]]);
+    this.resources = new Map([...every, [resourceType, new Map(matching.map((resource) => [resource.id, resource]))]]);
     try {
-      const others = request.filters.filter((f) => f !== token); // the token is done with
-      return super.searchSync({ ...request, filters: others }); // without an await in between, so no other request sees the narrowed view
+      const entries = super.searchSync({ resourceType, filters }).entry ?? []; // no other request sees the narrowed view
+      return entries.map(({ resource }) => every.get(resourceType).get(resource.id));
     } finally {
       this.resources = every;
     }
+  }
+
+  holdersOf(resourceType, token) {
+    const [system, value] = token.match(ONE_TOKEN).slice(1).map((part) => part?.replace(/\\(.)/gu, '$1'));
+    return [...(this.holders.get(holderKey(resourceType, value, system)) ?? [])];
   }
 
   // The inherited one reverses the stored history itself, so every second call would answer oldest first.

@@ -18,6 +18,7 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.user import user_name
 from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
+from sync.model.words import counted
 from sync.operators.walks import begin_walk, read_progress
 from sync.ports import ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
@@ -173,7 +174,7 @@ async def _shared(
 ) -> tuple[Counter[str], float, WalkState]:
     if not await begin_walk(new_backfill(scope, rate=options.rate), s, who=user_name()):
         before = await read_progress(scope.cursor, s)
-        out.print(f"going on  {sum(before.counts.values()):,} objects were dealt with before")
+        out.print(f"going on  {counted(sum(before.counts.values()), 'object')} dealt with before")
     heading = f"Reading {scope.container}"
     progress, rate = await share_walk(
         scope.cursor, running.kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json

@@ -13,6 +13,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_USAGE, console, results
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
+from sync.model.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -70,7 +71,7 @@ def export(
         return
     for kind, count in sorted(exported.resources.items()):
         files = sum(file["type"] == kind for file in exported.files)
-        results().print(f"{kind:<20}{count:>9} in {files} file{'s' if files != 1 else ''}")
+        results().print(f"{kind:<20}{count:>9} in {counted(files, 'file')}")
     for reason, count in sorted(exported.left_out.items()):
         results().print(f"left out: {reason.replace('_', ' ')}  {count}")
 

@@ -10,6 +10,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.user import user_name
 from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
+from sync.model.words import counted
 from sync.monitoring.counts import count_all
 from sync.ports import Counted
 from sync.protocol.removals import read_ceiling
@@ -46,9 +47,8 @@ def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
         typer.echo(json.dumps(ceiling))
         return
     since = f", held since {ceiling['held_since']}" if ceiling["held_since"] else ""
-    typer.echo(
-        f"removals: {ceiling['studies']} of {ceiling['limit']} studies in this hour, {ceiling['held']} held{since}"
-    )
+    limit = counted(ceiling["limit"], "study", "studies")
+    typer.echo(f"removals: {ceiling['studies']} of {limit} in this hour, {ceiling['held']} held{since}")
 
 
 @app.command()

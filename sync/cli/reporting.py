@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from sync.model.words import tallied
+
 if TYPE_CHECKING:
     from sync.model import Finding, StudyRef
 
@@ -71,8 +73,7 @@ class CommandReport:
 
     def summarise(self, **counts: float) -> None:
         """Say how much there was."""
-        counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items())
-        self._say(f"mapped    {counted}", event="summary", **counts)
+        self._say(f"mapped    {tallied(counts)}", event="summary", **counts)
         if self.times_dropped and not self.as_json:
             self.console.print("hint      set DICOM_SYNC_TIMEZONE, such as Europe/Berlin, to keep the times of day")
 

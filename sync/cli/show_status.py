@@ -16,7 +16,8 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
-from sync.monitoring.headline import counted, headline
+from sync.model.words import counted
+from sync.monitoring.headline import headline
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -116,7 +117,7 @@ def _figures(current: Status) -> Table:
 def _lines(current: Status) -> list[tuple[str, str]]:
     recent, lag = current.recent, current.lag
     lines = [
-        ("Studies in FHIR", f"{current.synced_studies} with {counted(current.synced_instances, 'instance')}"),
+        ("Studies in FHIR", f"{current.synced_studies:,} with {counted(current.synced_instances, 'instance')}"),
         ("Outstanding", _outstanding(current)),
         ("Queued", ", ".join(f"{name} {depth}" for name, depth in current.queues.items() if depth) or "nothing"),
         (

@@ -18,6 +18,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
 from sync.cli.user import user_name
 from sync.model import Drift, DriftKind, StudyRef
+from sync.model.words import counted, noun_of
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import projection_pause
 from sync.ports import Compare
@@ -225,14 +226,15 @@ def _table(outcome: ScanOutcome) -> Table:
 
 
 def _closing(outcome: ScanOutcome, plan: Plan) -> Iterator[str]:
-    studies = "1 study" if outcome.studies == 1 else f"{outcome.studies} studies"
+    studies = counted(outcome.studies, "study", "studies")
     yield f"{studies} compared, {outcome.busy} left to the sync, which is at work on them."
     if outcome.kept:
-        yield f"{outcome.kept} resources have to stay: others refer to them, and FHIR would not delete them."
+        stay = f"{counted(outcome.kept, 'resource')} {noun_of(outcome.kept, 'has', 'have')}"
+        yield f"{stay} to stay: others refer to them, and FHIR would not delete them."
     if outcome.not_removed:
         yield (
-            f"{outcome.not_removed} resources have no record here, more than {plan.removals}: none was deleted. Make "
-            "sure that AzureWebJobsStorage is the account that wrote them; then repeat with a larger --max-removals."
+            f"Resources without a record here: {outcome.not_removed:,}, more than {plan.removals}: none was deleted. "
+            "Make sure that AzureWebJobsStorage is the account that wrote them; then repeat with more --max-removals."
         )
     yield f"Drift left: {outcome.left}" if outcome.left else "No drift." if not outcome.found else "No drift is left."
 

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention, SyncError
 from sync.model.timestamps import typed_time
+from sync.model.words import tallied
 from sync.ports import Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
@@ -281,10 +282,10 @@ def print_line(heading: str, counted: Counter[str], *, as_json: bool, **more: fl
     if as_json:
         typer.echo(json.dumps({"what": heading, "counts": counts, **more}))
         return
-    listed = ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"
+    listed = tallied(counts) or "none"
     measured = ", ".join(_measured(name.replace("_", " "), value) for name, value in more.items() if value is not False)
     typer.echo(f"{heading}: {listed}" + (f" ({measured})" if measured else ""))
 
 
 def _measured(name: str, value: float) -> str:
-    return name if value is True else f"{value} {name}"
+    return name if value is True else tallied({name: value})

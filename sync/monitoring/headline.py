@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from sync.model.words import counted
+
 if TYPE_CHECKING:
     from sync.monitoring.status import Status
 
@@ -27,16 +29,6 @@ VERDICTS = tuple(_WORDS)
 def verdict_words(verdict: str) -> tuple[str, Tone]:
     """Return a verdict as people read it, and how bad it is."""
     return _WORDS[verdict]
-
-
-def noun_of(number: int, one: str, many: str = "") -> str:
-    """Return the noun that a number needs: singular or plural."""
-    return one if number == 1 else many or f"{one}s"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number with its noun in singular or plural."""
-    return f"{number:,} {noun_of(number, one, many)}"
 
 
 def headline(status: Status) -> tuple[str, Tone]:

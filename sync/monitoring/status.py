@@ -406,9 +406,7 @@ def _held(counts: SystemCounts, chart: Chart) -> list[str]:
     )
     if processed:
         return []
-    return [
-        f"{depth} object messages are leased, and none was processed for {HELD_MINUTES} minutes: a worker was killed."
-    ]
+    return [f"Object messages leased: {depth}; none was processed for {HELD_MINUTES} minutes: a worker was killed."]
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from typing import Any
 from sync.errors import RemovalHeld
 from sync.model import Cursor, Stored, SubjectKind, digest
 from sync.model.timestamps import timestamp_from
+from sync.model.words import counted
 from sync.ports import Counted, Jobs, Reject, Removing
 from sync.protocol.optimistic import retry_on_conflict
 
@@ -113,7 +114,9 @@ async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Remov
         return
     ceiling = await read_ceiling(s)
     if not await _is_approved(kind, subject, ceiling, s):
-        raise RemovalHeld(f"{len(ceiling.studies)} studies within an hour, allowed {ceiling.limit}")
+        raise RemovalHeld(
+            f"{counted(len(ceiling.studies), 'study', 'studies')} within an hour, allowed {ceiling.limit}"
+        )
     # The last object of a study takes the study along, which has no dead letter of its own that was confirmed.
     await _count_study(study, s, approved=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sync.monitoring.headline import counted
+from sync.model.words import counted
 from sync.monitoring.status import Status
 
 MOST = 3

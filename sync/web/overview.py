@@ -18,8 +18,9 @@ from typing import Any
 
 from sync.config import AlertSettings
 from sync.dead_letters import queries
+from sync.model.words import noun_of
 from sync.monitoring.counts import read_counts
-from sync.monitoring.headline import headline, noun_of, verdict_words
+from sync.monitoring.headline import headline, verdict_words
 from sync.monitoring.history import Chart, Line, Past, read_past
 from sync.monitoring.status import ActiveAlert, Status, recently, status_of
 from sync.operators.pause import PROJECTION, pause_of

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from sync import __version__
+from sync.model.words import counted
 from sync.operators.access import Caller
 from sync.ports import Clock
 from sync.web import charts
@@ -139,4 +140,4 @@ def span(seconds: float) -> str:
         return f"{whole} s"
     if whole < 2 * _HOUR:
         return f"{whole // _MINUTE} min"
-    return f"{whole // _HOUR} h" if whole < 2 * _DAY else f"{whole // _DAY} days"
+    return f"{whole // _HOUR} h" if whole < 2 * _DAY else counted(whole // _DAY, "day")

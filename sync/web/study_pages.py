@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
-from sync.monitoring.headline import counted
+from sync.model.words import counted
 from sync.monitoring.source_objects import SourceObject, source_objects
 from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
 from sync.ports import Core, Deliver, Services

@@ -1,5 +1,7 @@
 """Searching ImagingStudies for a list, in memory, of the embedded server and of HAPI."""
 
+import asyncio
+
 import pytest
 
 from sync.adapters.http.fhir.study_search import check_study_link
@@ -7,7 +9,7 @@ from sync.config import MappingSettings
 from sync.errors import ForeignLink
 from sync.mapping.endpoint import build_endpoint
 from sync.model import FhirWrite, StudySearch
-from tests.contract.fhir_resources import mapped
+from tests.contract.fhir_resources import mapped, put
 from tests.contract.fhir_servers import FHIR_SERVERS, fhir_server
 
 PER_PAGE = 2
@@ -68,6 +70,44 @@ async def test_the_studies_of_a_container_are_found_by_its_endpoint(fhir):
 def _endpoint(name):
     resource = build_endpoint(MappingSettings(dicomweb_url=f"https://images.example/{name}"))
     return FhirWrite(resource_type="Endpoint", resource_id=name, resource={**resource, "id": name})
+
+
+async def test_the_order_is_that_of_what_is_stored_now(fhir):
+    studies = [mapped() for _ in range(3)]
+    about = {"subjects": tuple(f"Patient/{each.patient['id']}" for each in studies), "newest": "started"}
+    first, second, third = ({**each.study, "started": f"2024-0{n}-01"} for n, each in enumerate(studies, 1))
+    await fhir.transact([*(put(each.patient) for each in studies), put(first), put(second), put(third)])
+    assert (await found(fhir, **about))[0] == [third["id"], second["id"], first["id"]]
+    await fhir.transact([put({**first, "started": "2024-09-01"}), put({**third, "started": "2023-01-01"})])
+    assert (await found(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
+    assert (await found(fhir, **about, since="2024-09-01"))[0] == [first["id"]]
+    await fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=second["id"], resource=None)])
+    assert await found(fhir, **about) == ([first["id"], third["id"]], 2)
+    await fhir.transact([put(second)])
+    assert (await found(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
+
+
+@pytest.mark.parametrize("fhir", [each for each in FHIR_SERVERS if not each.startswith("memory")], indirect=True)
+async def test_what_was_written_last_comes_first(fhir):
+    studies = [mapped() for _ in range(3)]
+    about = {"subjects": tuple(f"Patient/{each.patient['id']}" for each in studies)}
+    written = [*studies, studies[0]]
+    for turn, each in enumerate(written):
+        await fhir.transact([put(each.patient), put({**each.study, "started": f"2024-01-0{turn + 1}"})])
+        await asyncio.sleep(0.01)  # servers note milliseconds
+    assert (await found(fhir, **about))[0] == [studies[n].study["id"] for n in (0, 2, 1)]
+
+
+async def test_a_study_is_found_by_a_value_of_any_system(fhir):
+    study, other = mapped(), mapped()
+    number = f"A {study.ref.study_instance_uid}"
+    for each, value in ((study, number), (other, f"{number}1")):
+        identifiers = [*each.study["identifier"], {"system": "urn:example:accession", "value": value}]
+        await fhir.transact([put(each.patient), put({**each.study, "identifier": identifiers})])
+    assert (await found(fhir, identifier=number))[0] == [study.study["id"]]
+    assert (await found(fhir, identifier=number, since="2901-01-01"))[0] == []
+    await fhir.transact([put(study.study)])
+    assert (await found(fhir, identifier=number))[0] == []
 
 
 async def test_what_is_found_carries_what_a_list_shows(fhir):

@@ -80,7 +80,7 @@ SAYS: Mapping[str, str] = {
     "python -m sync status": r"(?s)IN SYNC.*Studies in FHIR +\d+ with \d+ instances",
     "python -m local delete single/image_dfl.dcm": r"^1 deleted",
     "python -m sync where UID --json | jq -r .name": r"(?m)\S$",
-    "python -m sync verify": r"\d+ studies compared, .*\n(No drift\.|No drift is left\.)",
+    "python -m sync verify": r"\d+ stud(y|ies) compared, .*\n(No drift\.|No drift is left\.)",
     "python -m sync verify --repair": r"No drift",
     "python -m sync verify --study UID": r"1 study compared",
     "python -m sync alerts watch": r"watching every \d+ s; Ctrl-C ends it",

@@ -22,7 +22,7 @@ async def test_what_did_not_arrive_is_told_and_fails_the_demo(capsys):
     summary = json.loads(out.splitlines()[-1])
     assert status == 1
     assert (summary["complete"], summary["studies"], summary["files"]) == (False, 0, len(files))
-    assert summary["problems"][0] == f"{len(expected.studies)} of {len(expected.studies)} studies are not in FHIR"
+    assert summary["problems"][0] == f"not in FHIR: {len(expected.studies)} of {len(expected.studies)} studies"
     assert summary["addresses"]["fhir"] == addresses.fhir
     assert "Not everything arrived" in err
     assert "some.log" in err

@@ -43,7 +43,7 @@ async def test_missing_studies_wrong_instances_patients_and_dead_letters_are_tol
     fuller = expectation([*SAMPLES, Measurement("more", b"", Identity("1.2", "1.3", "1.4", "another person"))])
     held = await read_back(filled, fuller)
     assert differences(fuller, held, {}) == [
-        f"1 of {len(fuller.studies)} studies are not in FHIR",
+        f"not in FHIR: 1 of {len(fuller.studies)} studies",
         f"{EXPECTED.patients} patients instead of {fuller.patients}",
         f"dead letters by code are {{}} instead of {dict(EXPECTED.rejected)}",
     ]
@@ -52,4 +52,4 @@ async def test_missing_studies_wrong_instances_patients_and_dead_letters_are_tol
 async def test_a_study_with_other_instances_is_told(filled):
     less = expectation(SAMPLES[1:])
     held = await read_back(filled, less)
-    assert differences(less, held, less.rejected) == ["1 studies have other series or instances than their files"]
+    assert differences(less, held, less.rejected) == ["other series or instances than their files: 1 study"]

@@ -53,7 +53,7 @@ def test_a_file_becomes_one_bundle_on_standard_output():
     assert result.exit_code == 0
     assert [e["resource"]["resourceType"] for e in bundles[0]["entry"]] == ["Patient", "ImagingStudy"]
     assert resource(bundles[0], "ImagingStudy")["modality"][0]["code"] == "CT"
-    assert "1 studies, 1 instances, 1 files, 0 rejected" in result.stderr
+    assert "1 study, 1 instance, 1 file, 0 rejected" in result.stderr
 
 
 def test_folders_are_searched_and_bundles_sorted_by_study(folder):

@@ -92,7 +92,7 @@ async def test_messages_that_a_killed_worker_holds_are_not_in_sync():
     await world.tick(30, times=6)
     health = (await status(world.s))["health"]
     assert health["verdict"] == "behind"
-    assert "1 object messages are leased" in health["reasons"][0]
+    assert "Object messages leased: 1;" in health["reasons"][0]
 
 
 async def test_messages_under_way_while_objects_are_processed_are_in_sync():
