@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from sync.adapters.clocks import ManualClock
 from sync.dead_letters.actions import Outcome, Selection, discard, discard_one, retry
 from sync.dead_letters.queries import browse, overview, secrets, show
 from sync.delivery.handlers import (
@@ -19,7 +20,7 @@ from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import read_count
 from sync.ports import Counted
 from sync.protocol.dead_letters import dead_letter_study
-from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
+from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, event, events
 
 EVERYTHING = Selection()
 
@@ -178,7 +179,7 @@ async def test_what_was_not_kept_cannot_be_retried_and_is_said_so(w):
 
 
 def _bare(kind, subject):
-    now = MemoryWorld().clock.now()
+    now = ManualClock().now()
     return DeadLetter(kind=kind, subject=subject, code="a.b", detail="", hint="", first_at=now, last_at=now)
 
 
