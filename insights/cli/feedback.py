@@ -92,7 +92,7 @@ def watch_outcomes(
     Each pass asks whose records changed since the last, matches them as `feedback report` does, and writes an item for
     each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`, and
     once a week `feedback.digest`, without patient data. A pass may be repeated: nothing is told twice. The cursor is in
-    the state account, and two processes never run one rule at once.
+    the state account, and two processes never run one rule at once; after a kill another takes over within a minute.
 
     **Examples**
 
@@ -119,25 +119,32 @@ def watch_outcomes(
         return
 
     async def watched(running: Running) -> None:
+        from insights.inbox.watching import LEASE_SECONDS  # noqa: PLC0415 -- loaded when the command runs
         from sync.cli.standing_watch import rounds, stop_by_signal  # noqa: PLC0415 -- loaded when the command runs
 
         stop = stop_by_signal()
         console().print(f"watching every {every:g} minutes; Ctrl-C ends it")
         async for _ in rounds(every * 60, stop):
-            await _patient_pass(running, prepared, begin, as_json=as_json)
+            # Not an interval later: the holder may have been killed, and this process started in its place.
+            async for _ in rounds(min(LEASE_SECONDS, every * 60), stop):
+                if await _patient_pass(running, prepared, begin, as_json=as_json):
+                    break
 
     with_services(watched)
 
 
-async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> None:
-    """Make a pass of many: an outage is told, and the next pass tries again."""
+async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> bool:
+    """Make a pass of many, and return whether the rule was free; an outage is told, and the next pass tries again."""
     from insights.errors import Unavailable  # noqa: PLC0415 -- loaded when the command runs
     from sync.errors import TransientError  # noqa: PLC0415 -- loaded when the command runs
 
     try:
-        _tell(await _pass(running, prepared=prepared, begin=begin), as_json=as_json)
+        done = await _pass(running, prepared=prepared, begin=begin)
     except (Unavailable, TransientError) as outage:
         console().print(f"{outage}; the next pass begins where this one did")
+        return True
+    _tell(done, as_json=as_json)
+    return done is not None
 
 
 async def _pass(running: Running, *, prepared: Prepared, begin: datetime) -> Pass | None:

@@ -5,7 +5,9 @@ One pass of a watch: whose records changed, what is known of their reads and fin
         -> event into the outbox, then the item into FHIR, then the cursor
 
 A pass may be repeated and broken off anywhere: ids are made of what is told, an item that FHIR has in the same state is
-not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased.
+not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased, for a short
+time that is renewed while the pass works, so that a pass that was killed holds up the next for `LEASE_SECONDS` at most.
+A pass that was suspended for longer finds its lease run out before it tells anything more.
 """
 
 from __future__ import annotations
@@ -42,13 +44,14 @@ from insights.outcomes.rule import Prepared
 from insights.views import Catalogue
 from sync.model import digest
 from sync.ports import Announce, Jobs
-from sync.protocol.leases import held
+from sync.protocol.leases import Lease, held, renewed
 from sync.protocol.outbox import add_event, publish_pending
 
 OVERLAP = timedelta(minutes=2)
 """How far a pass looks back behind the last: what a service shows later than its time of update is still seen."""
 
-_LEASE_SECONDS = 300.0
+LEASE_SECONDS = 60.0
+"""How long a killed watch keeps others away."""
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
     Returns
     -------
     Pass or None
-        None when another process runs this rule.
+        None when another process runs this rule, or did when it was killed less than `LEASE_SECONDS` ago.
 
     Raises
     ------
@@ -92,36 +95,45 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
         The state account did not answer; the same.
     """
     done = None
-    name = prepared.rule.rule
-    async with held(f"feedback {name}", ports.jobs, seconds=_LEASE_SECONDS) as lease:
+    async with held(f"feedback {prepared.rule.rule}", ports.jobs, seconds=LEASE_SECONDS) as lease:
         if lease is None:
             return None
-        time = await _server_time(service)
-        position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
-        since = position.get("since") if position.get("rule") == rule else None
-        counts = Pass()
-        changed = await changed_patients(service, str(since or _instant(begin)))
-        counts.patients = len(changed)
-        for patients in batches(changed):
-            await _tell(service, prepared, patients, ports.announce, time, counts)
-            await lease.renew()
-        week = week_of(time.date())
-        if position.get("week", week) != week:
-            for event in await digests(service, name, time):
-                await add_event(event, ports.announce)
-                counts.digests += 1
+        work = _pass(service, prepared, ports.announce, lease, begin)
+        counts, position = await renewed(work, lease, every=LEASE_SECONDS / 4)
         # Last: whatever a crash before this line left undone is done by the next pass.
-        await lease.advance({"since": _instant(time - OVERLAP), "rule": rule, "week": week})
+        await lease.advance(position)
         done = counts
     await publish_pending(ports.announce)
     return done
 
 
-async def _tell(  # noqa: PLR0917 -- one step of `watch_once`
+async def _pass(
+    service: FhirService, prepared: Prepared, announce: Announce, lease: Lease, begin: datetime
+) -> tuple[Pass, dict[str, Any]]:
+    """Tell what is news, and return the counts and the position that the cursor moves to."""
+    time, name = await _server_time(service), prepared.rule.rule
+    position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
+    since = position.get("since") if position.get("rule") == rule else None
+    counts = Pass()
+    changed = await changed_patients(service, str(since or _instant(begin)))
+    counts.patients = len(changed)
+    for patients in batches(changed):
+        await _tell(service, prepared, patients, announce, lease, time, counts)
+    week = week_of(time.date())
+    if position.get("week", week) != week:
+        for event in await digests(service, name, time):
+            lease.check()
+            await add_event(event, announce)
+            counts.digests += 1
+    return counts, {"since": _instant(time - OVERLAP), "rule": rule, "week": week}
+
+
+async def _tell(  # noqa: PLR0917 -- one step of `_pass`
     service: FhirService,
     prepared: Prepared,
     patients: Sequence[str],
     announce: Announce,
+    lease: Lease,
     time: datetime,
     counts: Pass,
 ) -> None:
@@ -136,12 +148,14 @@ async def _tell(  # noqa: PLR0917 -- one step of `watch_once`
         former = there.get(item.id)
         if former is not None and state_of(former) == item.state and former.get("status") != WITHDRAWN:
             continue
+        lease.check()
         # The event first: an item that is there has its event in the outbox, also after a crash between the two.
         await add_event(event_of(item, rule, time), announce)
         await _write(service, item.resource)
         _count(counts, item)
     for identity, former in there.items():
         if identity not in wanted and former.get("status") != WITHDRAWN:
+            lease.check()
             await _write(service, withdrawn(former))
             counts.withdrawn += 1
 

@@ -7,17 +7,20 @@ step and stops. Two may still overlap for one step; each step must therefore be 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sync.errors import StoreConflict, SyncError
+from sync.errors import StoreConflict, StoreUnavailable, SyncError
 from sync.model import Cursor, Stored
 from sync.ports import Clock, Cursors, Jobs
+
+T = TypeVar("T")
 
 
 class Lease:
@@ -33,6 +36,19 @@ class Lease:
     def position(self) -> Mapping[str, Any]:
         """Where the walk stands; empty at its beginning."""
         return self._held.value.position
+
+    def check(self) -> None:
+        """
+        Check by the clock that the lease has not run out; it asks no service.
+
+        Raises
+        ------
+        StoreConflict
+            It has, so another process may hold it: stop.
+        """
+        until = self._held.value.held_until
+        if until is None or self._clock.now() >= until:
+            raise StoreConflict("the lease ran out")
 
     async def advance(self, position: Mapping[str, Any]) -> None:
         """
@@ -163,3 +179,26 @@ async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | N
             await lease.release()
         raise
     await lease.release()
+
+
+async def renewed(work: Coroutine[Any, Any, T], lease: Lease, *, every: float) -> T:
+    """
+    Do work and renew its lease meanwhile, so that a lease can be shorter than the work.
+
+    The work calls `Lease.check` before each step that must not be done beside another holder, and does not write the
+    lease. A renewal that fails does not end the work: the check does, once the lease has run out.
+
+    Parameters
+    ----------
+    every
+        Seconds between renewals: a fraction of the lease.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=every))[0]:
+            with suppress(StoreConflict, StoreUnavailable):
+                await lease.renew()
+    finally:
+        if task.cancel():
+            await asyncio.wait({task})
+    return task.result()

@@ -115,7 +115,7 @@ def watch(clinic, killed_at=0, *, before=True):
 
 
 def let_the_lease_run_out(world):
-    """As five minutes would: a killed watch could not give it back."""
+    """As a minute would: a killed watch could not give it back."""
     with TableClient.from_connection_string(world.addresses["storage"], names.CURSORS) as table:
         (row,) = [each for each in table.list_entities() if each["name"] == "feedback lung-nodules"]
         assert row["holder"]

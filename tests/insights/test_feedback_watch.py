@@ -36,8 +36,10 @@ READER, MODEL = 3, 2  # items of the few: the model said nothing of the last thr
 class Clock:
     """The time of the ports."""
 
+    ahead = timedelta()
+
     def now(self):
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self.ahead
 
 
 def ports():
@@ -217,6 +219,30 @@ async def test_two_watches_do_not_run_one_rule_at_once(world):
     async with held("feedback lung-nodules", to.jobs, seconds=60) as lease:
         assert lease is not None
         assert await world.watch(to) is None
+
+
+async def test_a_watch_that_is_suspended_is_taken_over_and_tells_nothing_more(world, monkeypatch):
+    to, written, between = ports(), [], []
+    whole = FhirService.put
+
+    async def suspended(self, path, resource):
+        if resource["subject"]["reference"].startswith(f"Patient/{world.prefix}"):
+            written.append(path.strip("/"))
+            if len(written) == 2:
+                to.jobs.clock.ahead = timedelta(seconds=watching.LEASE_SECONDS + 1)
+                between.append(await world.watch(to))
+        return await whole(self, path, resource)
+
+    monkeypatch.setattr(FhirService, "put", suspended)
+    assert await world.watch(to) is None
+    assert between[0] is not None
+    # The one that was on its way as the process was suspended: the same resource and the same event once more.
+    once_and_twice = {1: READER + MODEL - 1, 2: 1}
+    assert Counter(Counter(written).values()) == once_and_twice
+    told = {event.id for event in to.announce.results.events if event.data["resource"] in written}
+    assert len(told) == READER + MODEL
+    assert (await world.watch(to)).told_readers == 0
+    assert Counter(Counter(written).values()) == once_and_twice
 
 
 async def test_a_week_that_ended_is_digested_once_a_reader(world, monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from sync.errors import Contention, FhirUnavailable, StoreConflict
-from sync.protocol.leases import held, take
+from sync.errors import Contention, FhirUnavailable, StoreConflict, StoreUnavailable
+from sync.protocol.leases import held, renewed, take
 from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 from tests.worlds import MemoryWorld
 
@@ -79,3 +81,84 @@ async def test_a_lease_that_was_lost_ends_the_block_and_is_left_to_its_new_holde
         await lease.advance({"at": 1})
         raise AssertionError("a lost lease must not go on")
     assert not await free(w), "the new holder has it still"
+
+
+async def test_a_lease_is_renewed_while_the_work_takes_longer_than_it():
+    w, was_renewed = MemoryWorld(), asyncio.Event()
+    async with held("job", w.services, seconds=30) as lease:
+        renew = lease.renew
+
+        async def counted():
+            await renew()
+            was_renewed.set()
+
+        async def work():
+            for _ in range(3):
+                w.clock.advance(20)
+                was_renewed.clear()
+                await was_renewed.wait()
+            assert not await free(w), "40 s after the lease would have run out"
+            lease.check()
+            return "done"
+
+        lease.renew = counted
+        assert await renewed(work(), lease, every=0.001) == "done"
+        await lease.advance({"at": 1})
+    assert await free(w)
+
+
+async def test_work_that_was_suspended_longer_than_its_lease_stops_at_the_next_check():
+    w, did = MemoryWorld(), []
+    async with held("job", w.services, seconds=30) as lease:
+
+        async def work():
+            lease.check()
+            did.append("before")
+            w.clock.advance(31)
+            assert await free(w)
+            lease.check()
+            did.append("after")
+
+        await renewed(work(), lease, every=60)
+        raise AssertionError("a lost lease must not go on")
+    assert did == ["before"]
+    assert not await free(w), "the new holder has it still"
+
+
+@pytest.mark.parametrize("failure", [StoreConflict("another process holds it"), StoreUnavailable("503")])
+async def test_a_renewal_that_fails_leaves_the_end_to_the_check(failure):
+    w, failed = MemoryWorld(), asyncio.Event()
+    lease = await take("job", w.services.cursors, w.clock, seconds=30)
+
+    async def fails():
+        failed.set()
+        raise failure
+
+    async def work():
+        await failed.wait()
+        lease.check()
+        w.clock.advance(31)
+        lease.check()
+
+    lease.renew = fails
+    with pytest.raises(StoreConflict, match="ran out"):
+        await renewed(work(), lease, every=0.001)
+
+
+async def test_work_ends_with_the_task_that_waits_for_it():
+    w, begun, ended = MemoryWorld(), asyncio.Event(), []
+    lease = await take("job", w.services.cursors, w.clock, seconds=30)
+
+    async def work():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    waiting = asyncio.create_task(renewed(work(), lease, every=60))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == [1]
