@@ -29,7 +29,14 @@ from typing import Any, TypeVar
 from sync.delivery import handlers
 from sync.delivery.watchdog import within_budget
 from sync.errors import PermanentError, StoreUnavailable, SyncError
-from sync.events import Sources, is_lost_message, lost_message, parse_message, parse_study_message
+from sync.events import (
+    Sources,
+    is_lost_message,
+    is_redelivered_message,
+    lost_message,
+    parse_message,
+    parse_study_message,
+)
 from sync.model import Change, Cursor, Stored, digest
 from sync.model.timestamps import timestamp_from
 from sync.ports import Deliver
@@ -134,7 +141,7 @@ async def deliver_study_message(text: str, s: Deliver, *, attempt: int, message_
     async def bury() -> None:
         await handlers.handle_poison_study(text, s, code="poison.crash")
 
-    if attempt == 1 and not _is_redelivered(text):
+    if attempt == 1 and not is_redelivered_message(text):
         await handle()
     else:
         await _in_turn(_study_name(text), handle, bury, s, message_id=message_id)
@@ -323,10 +330,3 @@ def _study_name(text: str) -> str:
         return PREFIX + digest("studies", parse_study_message(text).study.key)
     except PermanentError:
         return PREFIX + digest("studies", text)
-
-
-def _is_redelivered(text: str) -> bool:
-    try:
-        return parse_study_message(text).redelivered
-    except PermanentError:
-        return False

@@ -19,6 +19,9 @@ _MOST_WAITS = 1_000_000
 _LOST = '{"lost": true, '
 """How a message begins that takes the place of one that a killed process held."""
 
+_REDELIVERED = ', "redelivered": true}'
+"""How a study's message ends that takes the place of one that was delivered before."""
+
 
 def hint_message(change: Change) -> str:
     """Text of a message of ours that hints at the same as a change, and trusts nothing."""
@@ -146,3 +149,8 @@ def redelivered_message(text: str) -> str:
         parse_study_message(text)
         return json.dumps({**document_of(text, "study message"), "redelivered": True})
     return text
+
+
+def is_redelivered_message(text: str) -> bool:
+    """Whether a text is a study's message made by `redelivered_message`; it is not parsed for that."""
+    return text.endswith(_REDELIVERED)

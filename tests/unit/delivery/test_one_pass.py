@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sync.delivery import handlers
+from sync.delivery import handlers, isolation
 from sync.delivery.handlers import handle_change, handle_object_message, handle_study_message
-from sync.events import fields, messages, parsing, study_message
+from sync.events import fields, is_redelivered_message, messages, parsing, redelivered_message, study_message
 from sync.telemetry.defects import only_sync_errors
 from tests.worlds import SOURCES, STUDY, MemoryWorld, events
 
@@ -59,6 +59,19 @@ async def test_a_message_of_studies_is_parsed_once(parsed):
     w = MemoryWorld()
     await handle_study_message(study_message(STUDY), w.services)
     assert len(parsed) == 1
+
+
+async def test_a_first_delivery_is_parsed_by_its_handler_alone(parsed):
+    w = MemoryWorld()
+    await isolation.deliver_study_message(study_message(STUDY), w.services, attempt=1, message_id="1")
+    await isolation.deliver_object_message(events(w.put("a")), SOURCES, w.services, attempt=1, message_id="2")
+    assert len(parsed) == 2
+
+
+def test_a_message_that_takes_the_place_of_another_is_told_by_its_text():
+    assert is_redelivered_message(redelivered_message(study_message(STUDY)))
+    assert is_redelivered_message(redelivered_message(redelivered_message(study_message(STUDY))))
+    assert not is_redelivered_message(study_message(STUDY))
 
 
 async def test_guards_do_not_lie_within_each_other(depths):
