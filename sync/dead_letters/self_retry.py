@@ -15,7 +15,7 @@ from sync.errors import RemovalHeld
 from sync.events import Sources
 from sync.model import DeadLetter
 from sync.ports import Operate
-from sync.protocol.leases import take
+from sync.protocol.leases import held
 from sync.protocol.removals import lift_if_over
 
 CODES = (
@@ -60,11 +60,10 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
     at = cursor.value.advanced_at if cursor is not None else None
     if at is not None and s.clock.now() - at < EVERY:
         return 0
-    lease = await take(CURSOR, s.cursors, s.clock, seconds=_LEASE)
-    if lease is None:
-        return 0
     requeued, following = 0, dict[str, str]()
-    try:
+    async with held(CURSOR, s, seconds=_LEASE) as lease:
+        if lease is None:
+            return 0
         for code in CODES:
             page = await s.dead_letters.page(code=code, limit=PAGE, token=lease.position.get(code))
             for letter in page.letters:
@@ -75,8 +74,6 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
             if page.token:
                 following[code] = page.token
         await lease.advance(following)
-    finally:
-        await lease.release()
     await lift_if_over(s)
     if requeued:
         s.telemetry.event("letters.retried_by_themselves", letters=requeued)
