@@ -96,7 +96,7 @@ def refuse(why: Why, who: Who = "") -> None:
     async def decide(running: Running) -> int:
         return await refuse_removals(running.services, who=who or user_name(), why=_reason(why))
 
-    typer.echo(f"refused: {with_services(decide)} removals were dropped")
+    typer.echo(f"refused: {counted(with_services(decide), 'removal')} dropped")
 
 
 def _reason(why: str) -> str:

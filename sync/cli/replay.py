@@ -16,6 +16,7 @@ from sync.cli.reporting import EXIT_REJECTED, console
 from sync.cli.user import user_name
 from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
 from sync.errors import BadReplay
+from sync.model.words import noun_of
 from sync.ports import Ingest
 from sync.replay.jobs import DONE, Job, advance, begin, cursor_of, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
@@ -148,7 +149,9 @@ async def _replay(request: ReplayRequest, options: _ReplayOptions, running: Runn
 async def _advance(walk: Walk, options: _ReplayOptions, running: Running, s: Ingest, out: Console) -> Job:
     job = Job.of(walk.position)
     if job.at:
-        out.print(f"going on  {sum(walk.counts.values()):,} changes were dealt with before")
+        out.print(
+            f"going on  {sum(walk.counts.values()):,} {noun_of(sum(walk.counts.values()), 'change')} dealt with before"
+        )
     async with Meter("Replaying", walk, out, as_json=options.as_json).shown():
         await advance(job, walk, running.replayed, s, parallel=options.parallel)
     job = Job.of(walk.position)

@@ -132,7 +132,7 @@ async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *
 async def _record(plan: Plan, chosen: StudyRef | str | None, running: Running) -> None:
     """Record a repair before its first write: it may delete resources."""
     study = chosen.key if isinstance(chosen, StudyRef) else chosen
-    why = f"at most {plan.removals} orphans deleted"
+    why = f"at most {counted(plan.removals, 'orphan')} deleted"
     await record_action(
         OperatorAction.REPAIR, running.services, who=user_name(), subject=study or "everything", why=why
     )
