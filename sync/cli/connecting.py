@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UNSET = """
+Settings come from the environment, or from a file by --env-file; those of the local world by: . .local/world.env"""
+"""What to do where a setting is missing: in another terminal all of them are."""
+
 
 def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool = False) -> T:
     """
@@ -60,8 +64,16 @@ def reported(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except ConfigError as problem:
-        console().print(str(problem))
+        console().print(f"{problem}{UNSET if problem.expected.startswith('is missing') else ''}")
         raise typer.Exit(EXIT_USAGE) from None
     except SyncError as failure:
-        console().print(f"{failure}\n{failure.hint}")
+        console().print(f"{failure}{_where(failure)}\n{failure.hint}")
         raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+def _where(failure: SyncError) -> str:
+    """Tell the address of the service that failed; the settings were read, or nothing could have failed."""
+    from sync.config import Settings, address_of  # noqa: PLC0415 -- as above
+
+    address = address_of(failure.code or "", Settings.load())
+    return f" ({address})" if address else ""

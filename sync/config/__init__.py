@@ -9,6 +9,7 @@ a setting means is said here, once: docs/settings.md is made of it.
 from __future__ import annotations
 
 from sync.config.access import AccessSettings, DicomAccess, FhirAccess
+from sync.config.addresses import address_of
 from sync.config.alerts import EVALUATED_EVERY, AlertSettings
 from sync.config.clouds import CLOUDS, HEALTH_HOSTS, Cloud
 from sync.config.forms import SYSTEM_SCHEMES, Uri, is_local, is_web_root
@@ -35,6 +36,7 @@ __all__ = [
     "Section",
     "Settings",
     "Uri",
+    "address_of",
     "includes",
     "is_local",
     "is_web_root",

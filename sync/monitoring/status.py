@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sync.config import address_of
 from sync.errors import hint_of
 from sync.model import RECONCILE_CURSOR, Cursor
 from sync.model.timestamps import Timestamp
@@ -322,9 +323,14 @@ def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list
         if area not in _SERVICES or not failed or (area == "fhir" and max(answered, default=failed[0]) > failed[-1]):
             continue
         since = [failed[0], *(a.raised_at for a in alerts.values() if a.raised_at and _is_about(code, a))]
-        address = {"fhir": s.settings.fhir_url, "events": s.settings.events_topic}.get(area, "")
         found.append(
-            ServiceProblem(service=_SERVICES[area], address=address, code=code, since=min(since), hint=hint_of(code))
+            ServiceProblem(
+                service=_SERVICES[area],
+                address=address_of(code, s.settings),
+                code=code,
+                since=min(since),
+                hint=hint_of(code),
+            )
         )
     return sorted(found, key=lambda problem: (problem.since, problem.code))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
+from sync.config import address_of
 from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.operators.access import caller_of
@@ -24,7 +25,7 @@ from sync.ports import Services
 from sync.web import acting, letter_pages, operator_pages, study_pages
 from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import overview
-from sync.web.rendering import RenderedPage, Visit, render
+from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 from sync.web.runbook import runbook
 
 
@@ -44,7 +45,7 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
     try:
         return await _page((request.params.get("page") or "").lower(), method.upper(), visit, sources, s)
     except SyncError as failure:
-        return _problem(visit, failure)
+        return _problem(visit, failure, address_of(failure.code or "", s.settings), asks_again=method.upper() == "GET")
 
 
 async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Services) -> RenderedPage:
@@ -115,7 +116,8 @@ _TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {
 """Pages that say what the act did that led to them."""
 
 
-def _problem(visit: Visit, failure: SyncError) -> RenderedPage:
+def _problem(visit: Visit, failure: SyncError, address: str, *, asks_again: bool) -> RenderedPage:
+    refresh = 0
     if isinstance(failure, AccessRefused):
         status, heading = 403, "You may not do that"
     elif isinstance(failure, RequestRefused):
@@ -123,5 +125,7 @@ def _problem(visit: Visit, failure: SyncError) -> RenderedPage:
         status, heading = (404, "Not found") if missing else (400, "That was not understood")
     else:
         status, heading = 503, "A service does not answer"
+        refresh = REFRESH if asks_again else 0  # it must not say so for ever, once the service is back
     text = f"{failure.code}: {failure.detail}" if failure.detail else failure.code
-    return render(visit, "problem.html", title=heading, status=status, heading=heading, what=text, hint=failure.hint)
+    told = {"heading": heading, "what": text, "hint": failure.hint, "address": address, "refresh": refresh}
+    return render(visit, "problem.html", title=heading, status=status, **told)

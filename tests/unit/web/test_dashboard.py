@@ -303,6 +303,18 @@ async def test_when_storage_does_not_answer_the_page_says_so(w, monkeypatch):
     page = await get(w)
     assert page.status == 503
     assert "store.unavailable" in page.body
+    assert 'data-refresh="10"' in page.body, "it would say so for ever"
+    assert f'As of <time datetime="{w.clock.now().isoformat()}">' in page.body
+
+
+async def test_a_page_that_failed_at_an_action_does_not_ask_again(w, monkeypatch):
+    async def refuse(*_):
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(w.services.cursors, "read", refuse)
+    page = await post(w, action="pause", who="Ada", why="FHIR moves")
+    assert page.status == 503
+    assert "data-refresh" not in page.body
 
 
 async def test_an_address_claims_nothing_that_never_happened(w):

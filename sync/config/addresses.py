@@ -1,0 +1,40 @@
+"""Where the service is that a failure is about, as far as the settings tell; for people, without any credential."""
+
+from __future__ import annotations
+
+from sync.config.settings import Settings
+
+_AZURITE = "http://127.0.0.1:10002"
+"""Tables of the storage emulator. Source: Azurite, "HTTP and HTTPS URLs"."""
+
+
+def address_of(code: str, settings: Settings) -> str:
+    """
+    Return the address of the service that a code's first part names, empty where several have it.
+
+    Parameters
+    ----------
+    code
+        Of a failure, such as ``fhir.unavailable``.
+    """
+    match code.partition(".")[0]:
+        case "fhir":
+            return settings.fhir_url
+        case "events":
+            return settings.events_topic
+        case "store":
+            return _state_account(settings)
+        case _:
+            return ""
+
+
+def _state_account(settings: Settings) -> str:
+    """Return the tables' address, or the account's name where an identity finds the address by it."""
+    if not settings.storage:
+        return settings.storage_table_uri or settings.storage_queue_uri or settings.state
+    named = (part.partition("=") for part in settings.storage.split(";"))
+    parts = {name.strip().lower(): value for name, _, value in named}
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return _AZURITE
+    suffix = parts.get("endpointsuffix", "core.windows.net")
+    return parts.get("tableendpoint") or f"https://{parts.get('accountname', '')}.table.{suffix}"
