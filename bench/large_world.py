@@ -37,6 +37,7 @@ from sync.model import (
     SubjectKind,
     digest,
 )
+from sync.model.queues import QUEUES
 from sync.monitoring.counts import store_counts
 from sync.monitoring.history import compact_metrics, floor
 from sync.operators.pause import pause_projection
@@ -273,7 +274,7 @@ def _minute() -> Measurements:
         telemetry.measure(HEADER_BYTES, 4000 * number)
         for method, kind in (("GET", "Patient"), ("GET", "ImagingStudy"), ("POST", "Bundle"), ("GET", "Bundle")):
             telemetry.measure(FHIR_DURATION, number / 100, method=method, type=kind, status="2xx")
-    for queue in ("objects", "studies", "objects-poison", "studies-poison"):
+    for queue in QUEUES:
         telemetry.measure(QUEUE_MESSAGES, 5, queue=queue)
         telemetry.measure(QUEUE_AGE, 5, queue=queue)
     for code in CODES:

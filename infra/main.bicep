@@ -194,6 +194,11 @@ param alwaysReadyObjects int = 0
 @description('Instances that are kept ready for projecting studies; 0: the first study of a quiet hour waits for a start.')
 param alwaysReadyStudies int = 0
 
+@minValue(0)
+@maxValue(20)
+@description('Instances that are kept ready for slices of backfills; 0: a backfill waits for a start.')
+param alwaysReadySlices int = 0
+
 @minValue(1)
 @maxValue(1000)
 @description('Studies that one function instance projects to FHIR at the same time.')
@@ -310,7 +315,7 @@ var running RunningChoices = {
   zoneRedundant: zoneRedundant
   instanceMemory: instanceMemory
   maximumInstances: maximumInstances
-  alwaysReady: { objects: alwaysReadyObjects, studies: alwaysReadyStudies }
+  alwaysReady: { objects: alwaysReadyObjects, studies: alwaysReadyStudies, slices: alwaysReadySlices }
   fhirConcurrency: fhirConcurrency
   resultEvents: resultEvents
   settings: settings

@@ -66,8 +66,8 @@ func refusalsOf(
       watching.budget > 0 && !endsWith(watching.budgetStart, '-01')
         ? 'monthlyBudget needs budgetStart, the first day of a month.'
         : ''
-      running.alwaysReady.objects + running.alwaysReady.studies > running.maximumInstances
-        ? 'alwaysReadyObjects and alwaysReadyStudies together are more than maximumInstances.'
+      running.alwaysReady.objects + running.alwaysReady.studies + running.alwaysReady.slices > running.maximumInstances
+        ? 'alwaysReadyObjects, alwaysReadyStudies and alwaysReadySlices together are more than maximumInstances.'
         : ''
       contains(running.settings, 'DICOM_SYNC_FHIR_URL')
         ? 'DICOM_SYNC_FHIR_URL follows from fhirKind: leave it out of settings.'

@@ -183,6 +183,7 @@ type KeepingChoices = {
 type AlwaysReady = {
   objects: int
   studies: int
+  slices: int
 }
 
 @export()

@@ -30,11 +30,11 @@ from local.fhir_embedded import FhirServer, embedded_fhir_server
 from local.processes import running
 from local.storage_events import Disorder, Schema, StorageEvents
 from local.supervision import Supervised
+from sync.model.queues import QUEUES
 
 T = TypeVar("T")
 
 APP = Path(__file__).parents[1]
-QUEUES = ("objects", "objects-poison", "slices", "studies", "studies-poison")
 WRAP_SETTING = "LOCAL_STORAGE_WRAP"
 
 FEEDS = (

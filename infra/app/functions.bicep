@@ -20,7 +20,7 @@ param insightsConnection string
 param instanceMemory int
 param maximumInstances int
 
-@description('Instances kept ready for the functions of the two queues.')
+@description('Instances kept ready for the functions of the queues.')
 param alwaysReady AlwaysReady
 
 param zoneRedundant bool
@@ -124,6 +124,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
           [
             { name: 'function:ingest_object', instanceCount: alwaysReady.objects }
             { name: 'function:project_study', instanceCount: alwaysReady.studies }
+            { name: 'function:walk_slices', instanceCount: alwaysReady.slices }
           ],
           each => each.instanceCount > 0
         )

@@ -28,6 +28,7 @@ from sync.errors import (
 )
 from sync.events import Sources, parse_message, parse_object_message, parse_study_message
 from sync.model import Action, Change, Ingested, Locator, Projected, StudyEvent, StudyRef, SubjectKind
+from sync.model.queues import OBJECTS_QUEUE, STUDIES_QUEUE
 from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
@@ -39,7 +40,6 @@ from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 
-OBJECTS, STUDIES = "objects", "studies"
 """The queues that messages come from, as dead letters name them."""
 
 LONG_OVERDUE = 600.0
@@ -104,7 +104,7 @@ async def _failure_of(text: str, change: Change | PermanentError, s: Deliver, at
 
 async def _handle_or_postpone(text: str, change: Change | PermanentError, s: Deliver, attempt: int) -> None:
     if isinstance(change, PermanentError):
-        await dead_letter_message(text, change, s, queue=OBJECTS)
+        await dead_letter_message(text, change, s, queue=OBJECTS_QUEUE)
         return
     if change.action is Action.FOLDER_REMOVED:
         await inspect_folder(change, s)  # an outage has the whole message delivered again
@@ -174,7 +174,7 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
         try:
             message = parse_study_message(text)
         except PermanentError as refusal:
-            await dead_letter_message(text, refusal, s, queue=STUDIES)
+            await dead_letter_message(text, refusal, s, queue=STUDIES_QUEUE)
             return
         attempt = max(attempt, 2) if message.redelivered else attempt
         if await projection_pause(s) is not None:
@@ -249,10 +249,10 @@ async def handle_poison_object(text: str, sources: Sources, s: Ingest, *, code: 
     async with only_sync_errors(), _delivering(s):
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
-                await dead_letter_message(text, change, s, queue=OBJECTS)
+                await dead_letter_message(text, change, s, queue=OBJECTS_QUEUE)
                 continue
             if change.action is Action.FOLDER_REMOVED:
-                await dead_letter_message(text, _poison(code), s, queue=OBJECTS)
+                await dead_letter_message(text, _poison(code), s, queue=OBJECTS_QUEUE)
                 continue
             if not await _is_settled(change, s):
                 await dead_letter_object(change, _poison(code), s)
@@ -265,7 +265,7 @@ async def handle_poison_study(text: str, s: Project, *, code: str = "poison.stud
         try:
             study = parse_study_message(text).study
         except PermanentError as refusal:
-            await dead_letter_message(text, refusal, s, queue=STUDIES)
+            await dead_letter_message(text, refusal, s, queue=STUDIES_QUEUE)
             return
         dirty = await s.dirty.read(study)
         await dead_letter_study(study, _poison(code), s)

@@ -23,6 +23,7 @@ from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
 from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
+from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import timestamp_from
 from sync.ports import Deliver, ObjectListing, QueueDepths
 from sync.protocol.known_rows import inspected_of
@@ -48,7 +49,6 @@ Objects that one call enqueues, about what two killed hosts held: delayed messag
 """
 
 _AT_ONCE = 32
-_OBJECTS_QUEUE = "objects"
 _SECONDS = 60.0
 
 
@@ -69,10 +69,10 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
     TransientError
         Storage or the source did not answer.
     """
-    if not (await queues.depths()).get(_OBJECTS_QUEUE):
+    if not (await queues.depths()).get(OBJECTS_QUEUE):
         return 0  # a killed host holds none, for its messages count as long as they are leased
     deletions = await enqueue_lost_deletions(s)
-    if not s.settings.containers or _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):
+    if not s.settings.containers or OBJECTS_QUEUE in await queues.oldest([OBJECTS_QUEUE]):
         return deletions
     return deletions + await _enqueue_listed(s, listing)
 

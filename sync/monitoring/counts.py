@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from sync.errors import RemovalHeld
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
+from sync.model.queues import CALLS
 from sync.model.timestamps import timestamp_from
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
 from sync.protocol.leases import held
@@ -126,8 +127,8 @@ class SystemCounts:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is outstanding and nothing is queued."""
-        return not self.dirty.total and not self.queued
+        """Whether nothing is outstanding and nothing is queued but calls for workers."""
+        return not self.dirty.total and not any(depth for name, depth in self.queues.items() if name not in CALLS)
 
 
 async def read_counts(s: Measure) -> SystemCounts:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from sync.config import address_of
 from sync.errors import hint_of
 from sync.model import RECONCILE_CURSOR, Cursor
+from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert
@@ -176,9 +177,9 @@ class Status:
     """
     Whether everything that arrived is in FHIR, what is left, and how it goes.
 
-    ``idle``: nothing is dirty and nothing queued. ``queued``: messages of all our queues, invisible ones included.
-    ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past
-    the ceiling, for an operator.
+    ``idle``: nothing is dirty and nothing queued but calls for workers. ``queued``: messages of all our queues,
+    invisible ones included. ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past the
+    ceiling, for an operator.
     ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
     """
 
@@ -398,10 +399,10 @@ def _held(counts: SystemCounts, chart: Chart) -> list[str]:
     A killed worker's messages stay leased for ten minutes: they are in the queue, no peek shows them, and so they have
     no age. Without this the verdict would be *in sync* though objects are missing.
     """
-    depth = counts.queues.get("objects", 0)
-    if not depth or "objects" in counts.queue_ages:
+    depth = counts.queues.get(OBJECTS_QUEUE, 0)
+    if not depth or OBJECTS_QUEUE in counts.queue_ages:
         return []
-    depths = [line for line in chart.of(QUEUE_MESSAGES.name) if "objects" in dict(line.attributes).values()]
+    depths = [line for line in chart.of(QUEUE_MESSAGES.name) if OBJECTS_QUEUE in dict(line.attributes).values()]
     lasting = [line.points[-1 - HELD_MINUTES : -1] for line in depths]
     if not any(
         len(points) == HELD_MINUTES and all(p is not None and p.total > 0 for p in points) for points in lasting

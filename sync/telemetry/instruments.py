@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sync.model import Delivered, Ingested, Projected
+from sync.model.queues import QUEUES
 
 OTHER = "other"
 """Stands for a value that is outside its set."""
@@ -84,9 +85,7 @@ def _one_of(name: str, key: str, *values: str) -> Attribute:
 
 CODE = Attribute(name="code", key="error.type")
 FEED = Attribute(name="feed", key="dicom_sync.feed", form=_FEED)
-QUEUE = _one_of(
-    "queue", "messaging.destination.name", "objects", "studies", "objects-poison", "studies-poison", "events"
-)
+QUEUE = _one_of("queue", "messaging.destination.name", *QUEUES, "events")
 OBJECT_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Ingested), "poisoned")
 STUDY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.word for outcome in Projected), "poisoned")
 DELIVERY_OUTCOME = _one_of("outcome", "dicom_sync.outcome", *(outcome.value for outcome in Delivered))

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sync.model.queues import OBJECTS_QUEUE, STUDIES_QUEUE
 from sync.telemetry.instruments import CODE, METHOD, OBJECT_OUTCOME, RESOURCE_TYPE, STUDY_OUTCOME, Attribute
 
 ERROR = CODE.key
@@ -98,7 +99,7 @@ OBJECT_MESSAGE = SpanKind(
     name="process objects",
     attributes=_INGEST,
     numbers=(ATTEMPT,),
-    always=_of_messages("objects"),
+    always=_of_messages(OBJECTS_QUEUE),
 )
 """An inspection of one object that a message of queue ``objects`` named."""
 
@@ -110,7 +111,7 @@ STUDY_MESSAGE = SpanKind(
     name="process studies",
     attributes=_PROJECT,
     numbers=(ATTEMPT,),
-    always=_of_messages("studies"),
+    always=_of_messages(STUDIES_QUEUE),
 )
 """A study written to FHIR because a message of queue ``studies`` named it."""
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sync.adapters.clocks import SystemClock
 from sync.errors import MessageTooLarge
 from sync.model import StudyRef
+from sync.model.queues import OBJECTS_QUEUE, SLICES_QUEUE, STUDIES_QUEUE
 from sync.ports import Clock, ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 
 _LONGEST_MESSAGE = 48 * 1024
@@ -55,7 +56,7 @@ class MemoryObjectQueue(ObjectQueue):
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
-        return _oldest("objects", self.messages, self._clock.now(), among)
+        return _oldest(OBJECTS_QUEUE, self.messages, self._clock.now(), among)
 
     def take(self) -> list[str]:
         """Remove and return what is visible now, oldest first."""
@@ -79,6 +80,11 @@ class MemorySliceQueue(SliceQueue):
     async def has_waiting(self) -> bool:
         """Return whether a message is visible now."""
         return any(visible_at <= self._clock.now() for visible_at in self.messages)
+
+    async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
+        """Return queue name -> since when its oldest message has been visible."""
+        waiting = [visible_at for visible_at in self.messages if visible_at <= self._clock.now()]
+        return {SLICES_QUEUE: min(waiting)} if waiting and SLICES_QUEUE in among else {}
 
     def take(self) -> int:
         """Remove what is visible now, and return how many messages it was."""
@@ -109,11 +115,11 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
 
     async def depths(self) -> dict[str, int]:
         """Return queue name -> length; this world has only one queue."""
-        return {"studies": len(self.messages)}
+        return {STUDIES_QUEUE: len(self.messages)}
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
-        return _oldest("studies", self.messages, self._clock.now(), among)
+        return _oldest(STUDIES_QUEUE, self.messages, self._clock.now(), among)
 
     def take(self) -> list[StudyRef]:
         """Remove and return what is visible now, oldest first."""
@@ -124,19 +130,21 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
 
 
 class MemoryDepths(QueueDepths):
-    """Lengths of both."""
+    """Lengths of all three."""
 
-    def __init__(self, studies: MemoryStudyQueue, objects: MemoryObjectQueue) -> None:
-        self._studies, self._objects = studies, objects
+    def __init__(self, studies: MemoryStudyQueue, objects: MemoryObjectQueue, slices: MemorySliceQueue) -> None:
+        self._studies, self._objects, self._slices = studies, objects, slices
 
     async def depths(self) -> dict[str, int]:
         """Return queue name -> length, of those that hold anything, and of ``studies``."""
-        waiting = {"objects": len(self._objects.messages)} if self._objects.messages else {}
+        lengths = {OBJECTS_QUEUE: len(self._objects.messages), SLICES_QUEUE: len(self._slices.messages)}
+        waiting = {name: length for name, length in lengths.items() if length}
         return waiting | await self._studies.depths()
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
-        return await self._objects.oldest(among) | await self._studies.oldest(among)
+        calls = await self._slices.oldest(among)
+        return calls | await self._objects.oldest(among) | await self._studies.oldest(among)
 
 
 def _oldest(

@@ -44,4 +44,4 @@ class MemoryStore:
         self.study_queue = MemoryStudyQueue(self.clock)
         self.object_queue = MemoryObjectQueue(self.clock)
         self.slice_queue = MemorySliceQueue(self.clock)
-        self.queues = MemoryDepths(self.study_queue, self.object_queue)
+        self.queues = MemoryDepths(self.study_queue, self.object_queue, self.slice_queue)

@@ -18,6 +18,7 @@ from typing import Any
 
 from sync.config import AlertSettings
 from sync.dead_letters import queries
+from sync.model.queues import OBJECTS_QUEUE, SLICES_QUEUE, STUDIES_QUEUE
 from sync.model.words import noun_of
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import headline, verdict_words
@@ -162,7 +163,7 @@ def parts(status: Status) -> list[tuple[str, str, str]]:
 
 
 def stages(status: Status, s: Core) -> list[Stage]:
-    """Return the stages in the order in which an object passes them."""
+    """Return the stages in the order in which an object passes them; slices only while a backfill calls workers."""
     recent, lag, alert = status.recent, status.lag, s.settings.alert
     feeds = [f"{name} read {span(age)} ago" for name, age in lag.feeds.items()]
     median, slow = recent.latency_median, recent.latency_95
@@ -176,7 +177,8 @@ def stages(status: Status, s: Core) -> list[Stage]:
             oldest="; ".join(feeds) or "reports by events",
             late=any(age > alert.feed_lag_seconds for age in lag.feeds.values()),
         ),
-        _queue("Objects", "objects", status, alert.queue_age_seconds),
+        *([_queue("Slices", SLICES_QUEUE, status, alert.queue_age_seconds)] if status.queues.get(SLICES_QUEUE) else []),
+        _queue("Objects", OBJECTS_QUEUE, status, alert.queue_age_seconds),
         Stage(
             name="Ledger",
             count=number_text(status.dirty_studies),
@@ -184,7 +186,7 @@ def stages(status: Status, s: Core) -> list[Stage]:
             oldest=f"oldest {span(lag.oldest_study)}" if status.dirty_studies else "none waits",
             late=lag.oldest_study > alert.lag_seconds,
         ),
-        _queue("Studies", "studies", status, alert.queue_age_seconds),
+        _queue("Studies", STUDIES_QUEUE, status, alert.queue_age_seconds),
         Stage(
             name="FHIR",
             count=number_text(status.synced_studies),

@@ -10,6 +10,7 @@ from azure.storage.queue import QueueClient
 
 from sync.adapters.clocks import ManualClock
 from sync.events import parse_study_message
+from sync.model.queues import QUEUES, SLICES_QUEUE
 from sync.testing.queues import MemoryStudyQueue
 from tests.contract.storage import fresh_study
 from tests.waiting import deadline
@@ -96,3 +97,12 @@ async def test_messages_of_objects_that_are_leased_or_delayed_count_and_do_not_w
         assert not await storage.object_queue.is_empty()
         queue.clear_messages()
         assert await storage.object_queue.is_empty()
+
+
+@pytest.mark.parametrize("storage", ["azurite"], indirect=True)
+async def test_the_lengths_are_those_of_all_queues(azurite, storage):
+    with QueueClient.from_connection_string(azurite, SLICES_QUEUE) as queue:
+        queue.send_message("{}", visibility_timeout=300)
+    lengths = await storage.queues.depths()
+    assert lengths.keys() == set(QUEUES)
+    assert lengths[SLICES_QUEUE] >= 1

@@ -5,9 +5,9 @@ import re
 import jsonschema
 import pytest
 
-from sync.adapters.azure import names as azure_names
 from sync.config import CLOUDS, Settings
 from sync.config.check import FEED_TIMERS, all_variables, underscored
+from sync.model.queues import WORK_QUEUES
 from tests.infra.chart import CHART, FULL, LEAST, SCHEMA, VALUES, merged
 
 TEXT = "\n".join(path.read_text("utf-8") for path in sorted(CHART.rglob("*")) if path.suffix in {".yaml", ".tpl"})
@@ -77,7 +77,7 @@ def test_the_switches_are_those_of_the_feeds():
 
 
 def test_the_queues_and_clouds_are_those_of_the_code():
-    assert set(VALUES["functions"]["messagesPerReplica"]) == {*azure_names.COUNTED_QUEUES, azure_names.SLICES_QUEUE}
+    assert set(VALUES["functions"]["messagesPerReplica"]) == {*WORK_QUEUES}
     assert SCHEMA["properties"]["cloud"]["enum"] == list(CLOUDS)
     for name, cloud in CLOUDS.items():
         assert f'"{name}" "{cloud.storage}"' in TEXT

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from sync.config.check import FEED_TIMERS
+from sync.model.queues import WORK_QUEUES
 from tests.infra.reviewed import choices, of_type
 from tests.infra.test_templates import app_settings
 
@@ -28,7 +29,7 @@ def test_a_feed_is_read_where_its_service_is_set_and_nowhere_else():
 
 def test_what_is_kept_ready_are_the_functions_that_read_the_queues():
     bound = json.loads(BINDINGS.read_text())
-    assert [bound[name][0]["queueName"] for name in kept_ready("small")] == ["objects", "studies"]
+    assert [bound[name][0]["queueName"] for name in kept_ready("small")] == [*WORK_QUEUES]
     assert kept_ready("base") == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from sync.adapters.azure import names as azure_names
 from sync.config import CLOUDS, Settings
 from sync.events import Sources, parse_message
+from sync.model import queues
 from tests.infra.reviewed import BASE, choices, digest, everywhere, of_type, resources
 from tests.infra.templates import FILES, INFRA, ROLES, parameters
 
@@ -54,7 +55,7 @@ def app_settings(choice=BASE):
 
 
 def test_tables_and_queues_are_those_of_the_code():
-    for kind, wanted in (("tableServices/tables", azure_names.TABLES), ("queueServices/queues", azure_names.QUEUES)):
+    for kind, wanted in (("tableServices/tables", azure_names.TABLES), ("queueServices/queues", queues.QUEUES)):
         made = [each["name"].rpartition("/")[2] for each in of_type(f"Microsoft.Storage/storageAccounts/{kind}")]
         assert sorted(made) == sorted(wanted)
 
@@ -75,7 +76,7 @@ def test_events_go_to_our_queue_for_ever_and_what_cannot_be_delivered_is_kept():
         assert said["eventDeliverySchema"] == "CloudEventSchemaV1_0"
         delivery = said["deliveryWithResourceIdentity"]["destination"]
         assert delivery["endpointType"] == "StorageQueue"
-        assert delivery["properties"]["queueName"] == azure_names.OBJECTS_QUEUE
+        assert delivery["properties"]["queueName"] == queues.OBJECTS_QUEUE
         assert delivery["properties"]["queueMessageTimeToLiveInSeconds"] == -1
         undelivered = said["deadLetterWithResourceIdentity"]["deadLetterDestination"]
         assert undelivered["properties"]["blobContainerName"] == Settings.model_fields["undelivered_events"].default

@@ -29,15 +29,3 @@ TABLES = (
     HISTORY,
     OUTBOX,
 )
-
-OBJECTS_QUEUE = "objects"
-STUDIES_QUEUE = "studies"
-OBJECTS_POISON_QUEUE = "objects-poison"
-STUDIES_POISON_QUEUE = "studies-poison"
-
-SLICES_QUEUE = "slices"
-
-COUNTED_QUEUES = (OBJECTS_QUEUE, STUDIES_QUEUE)
-POISON_QUEUES = (OBJECTS_POISON_QUEUE, STUDIES_POISON_QUEUE)
-QUEUES = (*COUNTED_QUEUES, *POISON_QUEUES, SLICES_QUEUE)
-"""``slices`` is in no count of what waits: its messages only call workers, and walks are counted by their rows."""

@@ -15,11 +15,11 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
 from sync.errors import MessageTooLarge
 from sync.events import redelivered_message, study_message
 from sync.model import StudyRef
+from sync.model.queues import OBJECTS_QUEUE, POISON_QUEUES, QUEUES, SLICES_QUEUE, STUDIES_QUEUE, WORK_QUEUES
 from sync.ports import ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 
 LONGEST_DELAY = 7 * 24 * 3600
@@ -36,7 +36,7 @@ _CALL = "{}"
 
 class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
     """
-    The queues ``studies``, ``objects`` and ``slices``; the lengths of the first two and of their poison queues.
+    The queues ``studies``, ``objects`` and ``slices``; the lengths of all, poison queues included.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
     def __init__(self, service: QueueServiceClient, *, traceparent: Callable[[], str] = str) -> None:
         self._service = service
         self._traceparent = traceparent
-        self._queues = {name: self._client(name) for name in names.QUEUES}
-        self._studies = self._queues[names.STUDIES_QUEUE]
+        self._queues = {name: self._client(name) for name in QUEUES}
+        self._studies = self._queues[STUDIES_QUEUE]
 
     def _client(self, name: str) -> QueueClient:
         return self._service.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
@@ -73,15 +73,15 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """Send a message to ``objects`` that becomes visible after ``delay`` seconds, rounded up."""
-        await self.put_back(names.OBJECTS_QUEUE, text, delay)
+        await self.put_back(OBJECTS_QUEUE, text, delay)
 
     async def call(self, delay: float = 0.0) -> None:
         """Send a message to ``slices`` that becomes visible after ``delay`` seconds, rounded up."""
-        await self.put_back(names.SLICES_QUEUE, _CALL, delay)
+        await self.put_back(SLICES_QUEUE, _CALL, delay)
 
     async def has_waiting(self) -> bool:
         """Return whether a message of queue ``slices`` waits for a worker now."""
-        return await self._first_sent(self._queues[names.SLICES_QUEUE]) is not None
+        return await self._first_sent(self._queues[SLICES_QUEUE]) is not None
 
     async def put_back(self, queue: str, text: str, delay: float) -> None:
         """
@@ -109,11 +109,11 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
 
     async def is_empty(self) -> bool:
         """Return whether ``objects`` holds no message; the service counts too many at worst, never too few."""
-        return await self._length(self._queues[names.OBJECTS_QUEUE]) == 0
+        return await self._length(self._queues[OBJECTS_QUEUE]) == 0
 
     async def has_visible(self) -> bool:
         """Return whether a message of queue ``studies`` waits for a worker now."""
-        return await self._first_sent(self._queues[names.STUDIES_QUEUE]) is not None
+        return await self._first_sent(self._queues[STUDIES_QUEUE]) is not None
 
     async def depths(self) -> dict[str, int]:
         """
@@ -122,7 +122,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         Poison queues last: messages move there from the others, so in this order none is overlooked.
         """
         lengths: dict[str, int] = {}
-        for some in (names.COUNTED_QUEUES, names.POISON_QUEUES):
+        for some in (WORK_QUEUES, POISON_QUEUES):
             lengths |= zip(
                 some, await asyncio.gather(*(self._length(self._queues[name]) for name in some)), strict=True
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
+from sync.model.queues import OBJECTS_QUEUE
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import ObjectListing, Watch
 from sync.protocol.leases import held
@@ -27,7 +28,6 @@ RECENT = timedelta(days=1)
 INSPECTED = 20
 """Objects of a page whose rows are read at most, spread over the page: missing events concern many."""
 
-_OBJECTS_QUEUE = "objects"
 _LEASE = 60.0
 
 
@@ -43,7 +43,7 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
         Storage or the source did not answer.
     """
     began = s.clock.now()  # before the queue is inspected: an object must have been without an event for long then
-    if (await s.queues.depths()).get(_OBJECTS_QUEUE, 0):
+    if (await s.queues.depths()).get(OBJECTS_QUEUE, 0):
         return
     async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:
         if lease is not None:

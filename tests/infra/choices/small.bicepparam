@@ -8,6 +8,7 @@ param network = 'public'
 param maximumInstances = 4
 param alwaysReadyObjects = 2
 param alwaysReadyStudies = 1
+param alwaysReadySlices = 1
 param fhirConcurrency = 4
 param instanceMemory = 512
 param dailyCap = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from sync.delivery.deletions import PREFIX
 from sync.events import study_message
-from sync.testing.queues import MemoryDepths, QueuedText
+from sync.testing.queues import QueuedText
 from tests.simulation.delivery.crashes import Worker
 from tests.simulation.delivery.scenes import Modules, differ
 from tests.worlds import OTHER, SOURCES, STUDY, MemoryWorld, events
@@ -42,7 +42,7 @@ async def killed_with_a_lease_of_ten_minutes(m: Modules) -> list[str]:
             queued = [QueuedText(text, w.clock.now() + timedelta(seconds=LEASE)) for text in leased]
             w.store.object_queue.messages += queued
             await m["handlers"].sweep(w.services)
-            queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+            queues = w.store.queues
             await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
             w.store.object_queue.messages = [each for each in w.store.object_queue.messages if each not in queued]
             await _work(w, m)

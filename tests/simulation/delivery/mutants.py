@@ -123,7 +123,7 @@ MUTANTS = [
         "nothing is lost while messages wait for a worker",
         _LOST,
         scenes.host_killed,
-        " or _OBJECTS_QUEUE in await queues.oldest([_OBJECTS_QUEUE]):",
+        " or OBJECTS_QUEUE in await queues.oldest([OBJECTS_QUEUE]):",
         ":",
     ),
     without(

@@ -20,7 +20,7 @@ from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Services
 from sync.ports.services import Caches
 from sync.telemetry.instruments import SWEEPS
-from sync.testing.queues import MemoryDepths, QueuedText
+from sync.testing.queues import QueuedText
 from sync.testing.undelivered_events import MemoryUndeliveredEvents
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld, event, events
 
@@ -144,7 +144,7 @@ async def host_killed(m: Modules) -> list[str]:
     w.put("d", sop="2.25.103")
     for name in ("b", "d"):
         await w.store.object_queue.send(object_message(w.ref(name)), 600)
-    queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+    queues = w.store.queues
     took: list[int] = []
 
     async def sweep(seconds: float) -> None:
@@ -166,7 +166,7 @@ async def source_down(m: Modules) -> list[str]:
     await w.store.object_queue.send(object_message(w.put("a").object), 300)
     for _ in range(20):
         w.clock.advance(30)
-        queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+        queues = w.store.queues
         await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
         later = w.clock.now() + timedelta(seconds=300)
         queued = w.store.object_queue.messages
@@ -205,7 +205,7 @@ async def deletions_lost(m: Modules) -> list[str]:
             w.clock.advance(30)
             held = QueuedText("", w.clock.now() + timedelta(seconds=500))
             w.store.object_queue.messages.append(held)  # as long as a lease, it counts
-            queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+            queues = w.store.queues
             await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
             w.store.object_queue.messages.remove(held)
             await _deliver_objects(w, m)

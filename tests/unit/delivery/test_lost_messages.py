@@ -11,7 +11,6 @@ from sync.delivery import lost_messages
 from sync.delivery.lost_messages import MOST, ROUNDS, enqueue_lost_objects
 from sync.errors import SourceGone, SourceUnavailable
 from sync.events import object_message
-from sync.testing.queues import MemoryDepths
 from tests.deliveries import later, objects, raising
 from tests.worlds import UNREADABLE
 
@@ -28,7 +27,7 @@ async def lose(w, *names):
 
 async def sweep(w, after=SWEEP):
     w.clock.advance(after)
-    queues = MemoryDepths(w.store.study_queue, w.store.object_queue)
+    queues = w.store.queues
     return await enqueue_lost_objects(w.services, queues, w.store.objects)
 
 

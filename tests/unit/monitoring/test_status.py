@@ -11,7 +11,6 @@ from sync.model import Cursor
 from sync.monitoring.status import as_json, read_status, status
 from sync.operators.walks import begin_walk
 from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS
-from sync.testing.queues import MemoryDepths
 from sync.walks.backfill import Scope, new_backfill
 from tests.unit.monitoring.test_alerts import Watched
 from tests.worlds import STUDY, MemoryWorld
@@ -35,6 +34,16 @@ async def test_a_queued_message_alone_is_not_idle():
     w = MemoryWorld()
     await w.store.study_queue.enqueue(STUDY, 60)
     assert not (await status(w.services))["idle"]
+
+
+async def test_a_call_for_a_worker_is_counted_and_nothing_is_outstanding_by_it():
+    """A killed worker leaves its message leased for ten minutes; its slice is free again after 30 seconds."""
+    watched = watched_queues()
+    await watched.w.store.slice_queue.call()
+    watched.w.clock.advance(20)
+    told = await status(watched.s)
+    assert (told["idle"], told["queued"], told["queues"]["slices"]) == (True, 1, 1)
+    assert told["lag"]["queues"]["slices"] == 20
 
 
 async def test_synced_studies_and_instances_are_counted_and_removed_ones_are_not():
@@ -79,7 +88,7 @@ async def test_the_value_and_its_json_say_the_same():
 def watched_queues():
     """A world that sees the depth of both queues, and rests longer than the alert of stopped timers allows."""
     world = Watched(alert={"stopped_seconds": 10_000})
-    world.s = replace(world.s, queues=MemoryDepths(world.w.store.study_queue, world.w.store.object_queue))
+    world.s = replace(world.s, queues=world.w.store.queues)
     return world
 
 
