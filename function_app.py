@@ -13,7 +13,9 @@ worker that only ingests never loads pages, replays or checks (ADR 0043).
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
@@ -25,8 +27,37 @@ if TYPE_CHECKING:
     from sync.web.exchange import Answer, Request
     from sync.web.rendering import RenderedPage
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+Answering = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+class _BoundedApp(func.FunctionApp):
+    """An app whose HTTP functions have a budget, each of them; those of queues and timers have theirs in `sync`."""
+
+    def route(self, *given: Any, **named: Any) -> Callable[[Answering], Any]:
+        """Declare an HTTP function, as the library does."""
+        declare = super().route(*given, **named)
+        return lambda function: declare(_bounded(function))
+
+
+def _bounded(function: Answering) -> Answering:
+    @wraps(function)
+    async def answer(req: func.HttpRequest) -> func.HttpResponse:
+        from sync.errors import RequestTooLong
+        from sync.web import exchange
+
+        try:
+            return await exchange.within_budget(function(req))
+        except RequestTooLong as late:
+            logger.warning("%s function=%s", late.code, function.__name__)
+            told = exchange.answer_of(late)
+            return _json(told.body, code=told.status)
+
+    return answer
+
+
+app = _BoundedApp(http_auth_level=func.AuthLevel.FUNCTION)
 STORAGE = "AzureWebJobsStorage"
+logger = logging.getLogger("sync.requests")
 _BEGUN: dict[str, float] = {}
 """When this process last began each job of its ticks, by the monotonic clock."""
 

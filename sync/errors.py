@@ -14,6 +14,7 @@ Every failure the sync can meet, and who acts on it.
     | - Contention               the same race was lost too many times in a row
     | - PhaseTooLong             a phase of a timer took longer than its budget
     | - DeliveryTooLong          a delivery outlived its budget and was cut off
+    | - RequestTooLong           the answer to an HTTP request outlived its budget and was cut off
     | - UnexpectedFailure        a defect of ours; the text names the type and place only
     + Conflict                   another writer changed it in between; read again ("second attempt")
     | - StoreConflict            a table row's ETag is another one, or the row is gone or there already
@@ -181,6 +182,13 @@ class DeliveryTooLong(TransientError):
 
     code = "delivery.too_long"
     hint = "Check what it waited for: a service that answers slowly or not at all. The message is redelivered."
+
+
+class RequestTooLong(TransientError):
+    """The answer to an HTTP request took longer than its budget and was cut off; what it had written stays."""
+
+    code = "request.too_long"
+    hint = "Check what it waited for: a service that answers slowly or not at all. Ask again; repeats do no harm."
 
 
 class UnexpectedFailure(TransientError):

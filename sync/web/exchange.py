@@ -11,14 +11,15 @@ Every failure has the same body: ``code`` (a heading of the runbook), ``detail``
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from sync.config import Settings
-from sync.errors import AccessRefused, RequestRefused, SyncError
+from sync.errors import AccessRefused, RequestRefused, RequestTooLong, SyncError
 from sync.operators.access import Caller, operator_of
 
 LARGEST_BODY = 64 * 1024
@@ -26,6 +27,16 @@ LARGEST_BODY = 64 * 1024
 
 NOT_FOUND = frozenset({"request.not_found", "study.unknown", "walk.unknown"})
 """Codes of requests for what does not exist."""
+
+LONGEST_ANSWER = 200.0
+"""
+Seconds that an HTTP function may take.
+
+Azure's load balancer gives up after 230 (Azure Functions, "Function app time-out duration"); the host would end a
+function after ten minutes, and with it everything else that its worker has in hand.
+"""
+
+T = TypeVar("T")
 
 _FORM = "application/x-www-form-urlencoded"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -120,14 +131,36 @@ def number_of(fields: Mapping[str, Any], name: str, default: int, *, most: int) 
     return int(text)
 
 
+async def within_budget(work: Awaitable[T], *, seconds: float = LONGEST_ANSWER) -> T:
+    """
+    Await the work of one HTTP function.
+
+    Raises
+    ------
+    RequestTooLong
+        It took longer and was cancelled; everything that requests do is idempotent.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise  # a time-out of the work's own
+    raise RequestTooLong(f"more than {seconds:g} s")
+
+
 async def answered(work: Awaitable[Answer]) -> Answer:
     """Await the answer; a failure of ours becomes its status."""
     try:
         return await work
     except SyncError as failure:
-        return Answer(
-            body={"code": failure.code, "detail": failure.detail, "hint": failure.hint}, status=_status(failure)
-        )
+        return answer_of(failure)
+
+
+def answer_of(failure: SyncError) -> Answer:
+    """Return the answer that tells a failure."""
+    return Answer(body={"code": failure.code, "detail": failure.detail, "hint": failure.hint}, status=_status(failure))
 
 
 def _status(failure: SyncError) -> int:
