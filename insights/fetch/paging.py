@@ -66,7 +66,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         out.seek(state.size)
         link: str | None = state.following or first
         while link is not None:
-            resources, link = await _page(service, link, kind, filtered=bool(since))
+            resources, link = await _page(service, link, kind, by="_lastUpdated" if since else "")
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
             out.writelines(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in resources)
@@ -89,16 +89,14 @@ async def list_ids(service: FhirService, progress: Progress, kind: str) -> froze
     return frozenset(found)
 
 
-async def pages(
-    service: FhirService, first: str, kind: str, *, filtered: bool = False
-) -> AsyncIterator[list[dict[str, Any]]]:
+async def pages(service: FhirService, first: str, kind: str, *, by: str = "") -> AsyncIterator[list[dict[str, Any]]]:
     """
     Iterate over the pages of a search: the resources of each.
 
     Parameters
     ----------
-    filtered
-        The search is by ``_lastUpdated``: a refusal means that the service does not know it.
+    by
+        The parameter that the search is by: status 400 means that the service does not know it.
 
     Raises
     ------
@@ -109,17 +107,15 @@ async def pages(
     """
     link: str | None = first
     while link is not None:
-        resources, link = await _page(service, link, kind, filtered=filtered)
+        resources, link = await _page(service, link, kind, by=by)
         yield resources
 
 
-async def _page(
-    service: FhirService, link: str, kind: str, *, filtered: bool
-) -> tuple[list[dict[str, Any]], str | None]:
+async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple[list[dict[str, Any]], str | None]:
     """Return the resources of one page of a search, and the link to the next."""
     answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
-    if answer.status_code == httpx.codes.BAD_REQUEST and filtered:
-        raise _unknown_parameter(kind)
+    if answer.status_code == httpx.codes.BAD_REQUEST and by:
+        raise unknown_parameter(kind, by)
     if answer.is_error:
         raise CollectError(f"a search for {kind} answers {answer.status_code}", code="collect.refused")
     try:
@@ -152,7 +148,7 @@ def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
     for each in resources:
         updated = _instant(str((each.get("meta") or {}).get("lastUpdated") or ""))
         if updated is None or (limit is not None and updated < limit):
-            raise _unknown_parameter(kind)
+            raise unknown_parameter(kind, "_lastUpdated")
 
 
 def _instant(text: str) -> datetime | None:
@@ -163,9 +159,11 @@ def _instant(text: str) -> datetime | None:
     return found if found.tzinfo is not None else None
 
 
-def _unknown_parameter(kind: str) -> CollectError:
+def unknown_parameter(kind: str, parameter: str) -> CollectError:
+    """Return the error for a service that refuses or ignores a search parameter."""
+    changes = parameter == "_lastUpdated"
     return CollectError(
-        f"the service does not search {kind} by _lastUpdated",
+        f"the service does not search {kind} by {parameter}",
         code="collect.search_parameter",
-        hint="Collect everything, without --since.",
+        hint="Collect everything, without --since." if changes else "Enable this search parameter in the service.",
     )

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from insights.collect import Input
-from insights.fetch.paging import PAGE, check_since, pages
+from insights.fetch.asked import is_asked_for
+from insights.fetch.paging import PAGE, check_since, pages, unknown_parameter
 from insights.fetch.service import FhirService
 
 Resource = dict[str, Any]
@@ -43,7 +44,7 @@ async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
     identities: set[str] = set()
     for kind in CHANGING:
         link = f"/{kind}?_lastUpdated=ge{quote(since)}&_elements=subject&_count={PAGE}"
-        async for resources in pages(service, link, kind, filtered=True):
+        async for resources in pages(service, link, kind, by="_lastUpdated"):
             check_since(resources, since, kind)
             identities |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
     return frozenset(identities)
@@ -63,7 +64,7 @@ async def fetch_patients(
     Raises
     ------
     CollectError
-        ``collect.refused``.
+        ``collect.search_parameter``, ``collect.refused``.
     Unavailable
         ``collect.unavailable``.
     """
@@ -83,15 +84,16 @@ async def fetch_patients(
 
 async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
     """
-    Return all that a search finds, page by page.
+    Return all that a search finds, page by page. A service may ignore parameters: check what must hold.
 
     Raises
     ------
     CollectError, Unavailable
         As for `fetch_patients`.
     """
+    parameter = query.partition("=")[0]
     link = f"/{kind}?{query}&_count={PAGE}"
-    return [each async for page in pages(service, link, kind) for each in page]
+    return [each async for page in pages(service, link, kind, by=parameter) for each in page]
 
 
 async def search_by(
@@ -107,13 +109,18 @@ async def search_by(
 
     Raises
     ------
-    CollectError, Unavailable
-        As for `fetch_patients`.
+    CollectError
+        ``collect.search_parameter``: the service refuses the parameter, or ignores it; ``collect.refused``.
+    Unavailable
+        ``collect.unavailable``.
     """
     by_id: dict[str, Resource] = {}
     for some in batches(values):
-        for each in await search(service, kind, f"{parameter}={quote(','.join(some), safe=',/')}{more}"):
-            by_id[str(each["id"])] = each
+        link = f"/{kind}?{parameter}={quote(','.join(some), safe=',/')}{more}&_count={PAGE}"
+        async for page in pages(service, link, kind, by=parameter):
+            if not all(is_asked_for(each, parameter, some) for each in page):
+                raise unknown_parameter(kind, parameter)
+            by_id |= {str(each["id"]): each for each in page}
     return by_id
 
 

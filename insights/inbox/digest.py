@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 from insights.fetch.patients import search
@@ -34,7 +36,11 @@ async def digests(service: FhirService, rule: str, now: datetime) -> list[Result
     until = f"sent=lt{(monday + timedelta(7)).isoformat()}T00:00:00Z"
     of_week = await search(service, "Communication", f"category={quote(f'{SYSTEM}|{ITEM}')}&{since}&{until}")
     marks = await search(service, "Communication", f"category={quote(f'{SYSTEM}|{MARK}')}&{since}")
-    items = [each for each in of_week if rule_of(each) == rule and each.get("status") != WITHDRAWN]
+    items = [
+        each
+        for each in of_week
+        if rule_of(each) == rule and each.get("status") != WITHDRAWN and _week_sent(each) == week_of(monday)
+    ]
     by_reader: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries_of(items, marks):
         to = recipient_of(entry.item)
@@ -42,6 +48,11 @@ async def digests(service: FhirService, rule: str, now: datetime) -> list[Result
             by_reader[addressee_key(to)].append(entry)
     week = week_of(monday)
     return [_event(key, entries, rule, week, now) for key, entries in sorted(by_reader.items())]
+
+
+def _week_sent(item: Mapping[str, Any]) -> str:
+    """Return the week in which an item was sent: a service that ignores ``sent`` finds those of all weeks."""
+    return week_of(datetime.fromisoformat(str(item["sent"])).astimezone(UTC).date())
 
 
 def _event(key: str, entries: list[Entry], rule: str, week: str, now: datetime) -> ResultEvent:

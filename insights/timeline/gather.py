@@ -1,7 +1,7 @@
 """
 A patient and all that is linked to it, asked of a FHIR service: eight searches at once, none silently incomplete.
 
-Sources: FHIR R4 patient.html#links (``link.other``), search.html (``:_count``, multiple values are OR).
+Sources: FHIR R4 patient.html#links (``link.other``), search.html (``_count``, multiple values are OR).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from insights.errors import CollectError, InsightsError, TimelineError
+from insights.fetch.asked import is_asked_for
 from insights.fetch.service import FhirService
 from insights.timeline.entries import LANES
 from sync.adapters.http.fhir.answers import following, matches, object_of
@@ -88,15 +89,25 @@ async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], s
     """Return the ids of linked Patients: those that it names, and those that name it; and what went wrong."""
     named = [str((each.get("other") or {}).get("reference") or "") for each in patient.get("link") or ()]
     ids = [each.removeprefix("Patient/") for each in named if each.startswith("Patient/")]
-    resources, problem = await search(service, "Patient", f"link=Patient/{patient['id']}&_elements=id")
+    resources, problem = await _asked(service, "Patient", "link", [f"Patient/{patient['id']}"], "&_elements=id,link")
     ids += [str(each["id"]) for each in resources]
     return sorted({each for each in ids if _ID.match(each)}), problem
 
 
 async def _lane(service: FhirService, kind: str, patients: Sequence[str]) -> tuple[list[Resource], str]:
-    about = quote(",".join(f"Patient/{each}" for each in patients), safe=",/")
     only = f"&category={quote(IMAGING, safe='')}" if kind == "Observation" else ""
-    return await search(service, kind, f"patient={about}{only}")
+    return await _asked(service, kind, "patient", [f"Patient/{each}" for each in patients], only)
+
+
+async def _asked(
+    service: FhirService, kind: str, parameter: str, values: Sequence[str], more: str
+) -> tuple[list[Resource], str]:
+    """Search by one parameter; what a service that ignores it answers of others is left out, and said."""
+    found, problem = await search(service, kind, f"{parameter}={quote(','.join(values), safe=',/')}{more}")
+    ours = [each for each in found if is_asked_for(each, parameter, values)]
+    if len(ours) < len(found):
+        return ours, f"the service does not search {kind} by {parameter}"
+    return ours, problem
 
 
 async def search(service: FhirService, kind: str, query: str) -> tuple[list[Resource], str]:

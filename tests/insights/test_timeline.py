@@ -142,7 +142,8 @@ class Service:
         status = self.failures.get(kind, 200)
         if status == "endless":
             following = [{"relation": "next", "url": f"https://fhir.example/r4/{kind}?page={len(self.asked)}"}]
-            more = {"link": following, "entry": [{"resource": {"resourceType": kind, "id": f"x{len(self.asked)}"},
+            more = {"link": following, "entry": [{"resource": {"resourceType": kind, "id": f"x{len(self.asked)}",
+                                                               "subject": {"reference": "Patient/p"}},
                                                   "search": {"mode": "match"}}]}  # fmt: skip
             return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", **more})
         if status != 200:

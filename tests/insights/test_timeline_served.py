@@ -39,6 +39,7 @@ class Fhir:
         entries = {
             "Practitioner": {"id": "d1", "identifier": [{"value": self.identifier}]},
             "ImagingStudy": {"id": "s", "started": "2026-01-01", "description": "SEEN",
+                             "subject": {"reference": "Patient/p"},
                              "interpreter": [{"reference": f"Practitioner/{self.reader}"}]},
         }  # fmt: skip
         found = [{"resource": {"resourceType": kind, **entries.get(kind, {})}, "search": {"mode": "match"}}] * (

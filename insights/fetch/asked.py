@@ -1,0 +1,41 @@
+"""
+Whether a resource is one that was asked for.
+
+A FHIR service may ignore a search parameter that it does not know, and answers with everything then: records of other
+patients. ``Prefer: handling=strict`` asks it not to, and not every service obeys. Source: FHIR R4 search.html#errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+_REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?$")
+
+
+def is_asked_for(resource: Mapping[str, Any], parameter: str, values: Collection[str]) -> bool:
+    """
+    Return whether a search by a parameter finds a resource. Pure.
+
+    Parameters
+    ----------
+    parameter
+        ``_id``, ``patient``, or ``link`` of a Patient.
+    values
+        Ids for ``_id``; else relative references, such as ``Patient/1``.
+    """
+    if parameter == "_id":
+        return resource.get("id") in values
+    return any(reference in values for reference in _named(resource, parameter))
+
+
+def _named(resource: Mapping[str, Any], parameter: str) -> Iterator[str]:
+    links = resource.get("link") or ()
+    stated = [each.get("other") for each in links] if parameter == "link" else [resource.get("subject")]
+    if parameter == "patient":
+        stated.append(resource.get("patient"))
+    for each in stated:
+        found = _REFERENCE.search(str((each or {}).get("reference") or ""))
+        if found:
+            yield found[1]
