@@ -107,7 +107,7 @@ async def project_study(message: func.QueueMessage) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="slices", connection=STORAGE)
 async def walk_slices(message: func.QueueMessage) -> None:
-    """Work on slices of backfills for some minutes; each message calls one worker."""
+    """Work on slices of replays and backfills for some minutes; each message calls one worker."""
     from sync.walks import sharing
 
     redelivered = _attempt(message) > 1
@@ -336,7 +336,7 @@ async def replay(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="walks", methods=["GET"])
 async def walks(req: func.HttpRequest) -> func.HttpResponse:
-    """List backfills with their progress over all workers."""
+    """List replays and backfills with their progress over all workers."""
     from sync.web import walks as shared
 
     running = await _running()
@@ -354,7 +354,7 @@ async def backfill(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="walks/{id}/{deed}", methods=["POST"])
 async def change_walk(req: func.HttpRequest) -> func.HttpResponse:
-    """Pause, resume or cancel a backfill, for an operator."""
+    """Pause, resume or cancel a replay or backfill, for an operator."""
     from sync.web import walks as shared
 
     running = await _running()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,7 +42,8 @@ from sync.monitoring.counts import store_counts
 from sync.monitoring.history import compact_metrics, floor
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
-from sync.replay.jobs import DONE, Job, cursor_of
+from sync.protocol.walk_rows import WalkRow, WalkState, new_run
+from sync.replay.jobs import new_replay
 from sync.replay.requests import ReplayRequest
 from sync.telemetry.instruments import (
     DEAD_LETTERS,
@@ -231,14 +232,27 @@ def _rest(size: Size, s: Services, now: datetime) -> Iterable[Work]:
         drift = Drift(subject=study.key, kind=kinds[number % len(kinds)], resource=f"ImagingStudy/{study_id(study)}")
         yield partial(s.drifts.note, study.key, [drift], now)
     for number in range(size.replays):
-        job = Job(request=ReplayRequest(source="blob", start=now - timedelta(days=number + 2)), state=DONE)
-        position = {**job.position, "counts": {"synced": 100 * number}}
-        yield partial(s.cursors.write, Cursor(name=cursor_of(job.request), position=position, advanced_at=now), None)
+        start = now - timedelta(days=number + 2)
+        row = _replay(ReplayRequest(source="blob", start=start), {"synced": 100 * number}, now)
+        yield partial(s.cursors.write, Cursor(name=row.name, position=row.position, advanced_at=now), None)
     for number in range(500):
         action = "dead-letters.retry"
         yield partial(
             s.audit.add, AuditEntry(at=now - timedelta(hours=number), who="Ada", action=action, subject=f"{number}")
         )
+
+
+def _replay(request: ReplayRequest, counts: Mapping[str, int], now: datetime) -> WalkRow:
+    asked = new_replay(request)
+    return WalkRow(
+        name=asked.name,
+        kind=asked.kind,
+        request=asked.request,
+        run=new_run(),
+        began=now,
+        state=WalkState.DONE,
+        counts=counts,
+    )
 
 
 def _measured(size: Size, s: Services, now: datetime) -> Iterable[Work]:

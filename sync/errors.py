@@ -35,7 +35,7 @@ Every failure the sync can meet, and who acts on it.
     | - FhirRejected             400 or 422 from the FHIR service
     | - ForeignLink              the FHIR service links to a page that is not its own
     | - BadReplay                the replay that was asked for cannot be
-    | - ReplayTooLong            a replay takes longer than a function may
+    | - ReplayTooLong            a list that a replay needs takes too long
     + AccessRefused              the caller of an HTTP function may not do that
     + RequestRefused             what the caller of an HTTP function asks for is not understood, or not there
     + SourceGone                 the object does not exist now; a truth, not a failure
@@ -368,7 +368,7 @@ class BadReplay(PermanentError):
 
 
 class ReplayTooLong(PermanentError):
-    """A replay takes longer than a function may run, and cannot be resumed."""
+    """The list of all instances, which a replay of Orthanc needs, takes longer than a function may run."""
 
     code = "replay.too_long"
     hint = "Run it as a command: python -m sync replay has no time limit."

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from sync.operators.walks import begin_walk
 from sync.ports import ObjectListing
-from sync.protocol.walk_rows import WalkState, read_walk
+from sync.protocol.walk_rows import WalkRow, WalkState, read_board, read_walk
+from sync.replay.jobs import begin_replay, cursor_of, kinds_of
+from sync.replay.requests import ReplayRequest
+from sync.replay.sources import Source
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
 
@@ -25,6 +29,25 @@ async def finished(name: str, kinds: Kinds, s: Any, *, parallel: int = 4) -> dic
         await Worker(kinds=kinds, s=s, parallel=parallel).work(until=math.inf)
         await end_walks(s)
     raise AssertionError("a walk without an end")
+
+
+async def one_batch(name: str, kinds: Kinds, s: Any) -> None:
+    """Deal with one batch of a free slice of a walk, as a worker whose time is over."""
+    board = await read_board(s)
+    row = board.walks[name]
+    piece = next(piece for piece in board.of_walk(row) if not piece.done)
+    await Worker(kinds=kinds, s=s)._take(row, piece, board, until=0)
+
+
+async def replayed(
+    w: Any, request: ReplayRequest, sources: Mapping[str, Source], *, parallel: int = 4
+) -> tuple[WalkRow, dict[str, int]]:
+    """Begin a replay and take it to its end; return its row, and what was counted."""
+    await begin_replay(request, w.services, who="ada")
+    counts = await finished(cursor_of(request), kinds_of(sources), w.services, parallel=parallel)
+    row = await read_walk(cursor_of(request), w.services)
+    assert row is not None
+    return row, {name: number for name, number in counts.items() if number}
 
 
 async def backfilled(

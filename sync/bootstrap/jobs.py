@@ -1,7 +1,7 @@
 """
 What the timers do, as jobs: how often each is due, and its phases, which fail apart.
 
-    function `tick`, every 30 s  ->  sweep, walks, replays, comparison, undelivered events, measurements
+    function `tick`, every 30 s  ->  sweep, walks, comparison, undelivered events, measurements
     function `read_feeds`, every 5 s  ->  the DICOM service's change feed, Orthanc
 
 The watch, `evaluate_alerts`, is a function of its own: it tells when a tick stands still (ADR 0049). What a job
@@ -17,9 +17,6 @@ from sync.bootstrap.wiring import Running
 from sync.monitoring.ticks import LONGEST_TICK, Job
 from sync.monitoring.timers import Phase, Work
 
-SLICE = LONGEST_TICK - 40
-"""Seconds that advancing replays needs at least: some sources are read in one go, for up to eight minutes."""
-
 
 def repairs(running: Running) -> Sequence[Job]:
     """Return the jobs of `tick`."""
@@ -27,7 +24,6 @@ def repairs(running: Running) -> Sequence[Job]:
     from sync.delivery import handlers, lost_messages
     from sync.delivery.undelivered_events import recover_if_any
     from sync.monitoring import history
-    from sync.replay import jobs as replaying
     from sync.verify.reconcile import reconcile
     from sync.walks import sharing
 
@@ -41,7 +37,6 @@ def repairs(running: Running) -> Sequence[Job]:
             dead_letters=partial(retry_passing, sources, s),
         ),
         _job("tend_walks", 30, walks=partial(sharing.tend_walks, running.kinds, s, seconds=sharing.TENDING)),
-        _job("advance_replays", 30, least=SLICE, replays=partial(replaying.advance_all, running.replayed, s)),
         _job("reconcile", 60, slice=partial(reconcile, s, running.listing)),
         _job("recover_undelivered_events", 300, undelivered_events=partial(recover_if_any, running.lost, sources, s)),
         _job("compact_metrics", 300, metrics=partial(history.compact_metrics, s)),

@@ -59,9 +59,10 @@ class Running:
     @cached_property
     def kinds(self) -> Kinds:
         """Kinds of walks that processes share, by name. They are imported at the first use."""
+        from sync.replay.jobs import kinds_of
         from sync.walks.backfill import KIND, Backfill
 
-        return {KIND: Backfill(listing=self.listing)}
+        return {KIND: Backfill(listing=self.listing), **kinds_of(self.replayed)}
 
     async def close(self) -> None:
         """Write what was measured and not yet written, and close all connections."""

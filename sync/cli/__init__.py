@@ -36,7 +36,9 @@ COMMANDS = {
         "sync.cli.map_files:map_files", "Map DICOM files to FHIR, without any service.", no_args_is_help=True
     ),
     "backfill": CommandPlace("sync.cli.backfill:backfill", "Inspect every object that is in the containers now."),
-    "walks": CommandPlace("sync.cli.walk_control:app", "Backfills in progress: list, pause, resume, cancel."),
+    "walks": CommandPlace(
+        "sync.cli.walk_control:app", "Replays and backfills in progress: list, pause, resume, cancel."
+    ),
     "replay": CommandPlace("sync.cli.replay:replay", "Compare the changes of a period, or one study, with FHIR."),
     "pause": CommandPlace(
         "sync.cli.pausing:pause",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,15 @@ import typer
 from rich.console import Console
 
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_REJECTED, console
+from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.user import user_name
-from sync.cli.walks import Meter, leased_walk, print_line, projecting, refuse
+from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state
 from sync.errors import BadReplay
-from sync.model.words import noun_of
-from sync.ports import Ingest
-from sync.replay.jobs import DONE, Job, advance, begin, cursor_of, require_known_study
+from sync.model.words import counted as counted_words
+from sync.operators.walks import read_progress
+from sync.ports import Services
+from sync.protocol.walk_rows import WalkProgress, WalkState
+from sync.replay.jobs import begin_replay, cursor_of, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import ReplayRequest, parse_request
 from sync.replay.sources import LISTING, ROUTE
@@ -68,8 +71,10 @@ def replay(  # noqa: PLR0917 -- a command's options
 
     Reads the change feed of the source, inspects every changed object, and compares each study with the actual content
     of FHIR, bypassing cached records. It repairs missed changes and data lost by the FHIR service; correct resources
-    are not written again. Running functions do the comparison; without a function app, add `--project`. It is
-    idempotent and resumable: after an interruption, start it again with the same options to continue.
+    are not written again. The feed is cut into slices, which this command and all running functions share; the
+    functions then do the comparison. Without a function app, add `--project`. It is idempotent and resumable: functions
+    continue it after an interruption, and so does the same command again. `python -m sync walks` pauses, resumes and
+    cancels it.
 
     **Examples**
 
@@ -96,7 +101,7 @@ def replay(  # noqa: PLR0917 -- a command's options
 
     - 2: wrong usage or setting; nothing was started
 
-    - 3: a service did not answer; run it again to continue
+    - 3: a service did not answer, or the replay was paused or cancelled; run it again to continue
     """
     values = {"from": from_, "to": to, "study": study, "partition": partition or None}
     fields = {
@@ -107,61 +112,63 @@ def replay(  # noqa: PLR0917 -- a command's options
     options = _ReplayOptions(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
-    if not with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
-        raise typer.Exit(EXIT_REJECTED)
+    if code := with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
+        raise typer.Exit(code)
 
 
-async def _run(options: _ReplayOptions, running: Running) -> bool:
+async def _run(options: _ReplayOptions, running: Running) -> int:
     s = running.services
     try:
         request = parse_request(options.fields, configured=running.replayed, now=s.clock.now())
     except BadReplay as problem:
         refuse(f"{'' if ':' not in problem.detail else '--'}{problem.detail}")
     if options.dry_run:
-        return await _preview(request, options, running)
+        return 0 if await _preview(request, options, running) else EXIT_REJECTED
     return await _replay(request, options, running)
 
 
-async def _replay(request: ReplayRequest, options: _ReplayOptions, running: Running) -> bool:
+async def _replay(request: ReplayRequest, options: _ReplayOptions, running: Running) -> int:
+    """Replay, and return the exit code."""
     out, studies, began = console(), Counter[str](), time.monotonic()
     try:
         await require_known_study(request, running.services)
     except BadReplay:
         print_line(f"replay {request.id}", Counter(), as_json=options.as_json, seconds=0.0)
-        return not _unknown(request, Walk(), out)
+        _tell_unknown(request, {}, out)
+        return EXIT_REJECTED
     async with projecting(running.services, studies, enabled=options.project) as s:
-        await begin(request, s, who=user_name())
-        async with leased_walk(cursor_of(request), s, out) as walk:
-            job = await _advance(walk, options, running, s, out)
+        progress = await _shared(request, options, running, s, out)
+    state, counts = progress.row.state, Counter(progress.counts)
     seconds = round(time.monotonic() - began, 1)
-    print_line(f"replay {request.id}", walk.counts, as_json=options.as_json, seconds=seconds)
+    print_line(f"replay {request.id}", counts, as_json=options.as_json, seconds=seconds)
     if options.project:
         print_line("studies", studies, as_json=options.as_json)
-    if job.state != DONE:
-        out.print(f"failed    {job.problem}: see its heading in docs/runbook.md")
-    return (
-        job.state == DONE
-        and not (walk.counts["rejected"] or studies["dead_lettered"])
-        and not _unknown(request, walk, out)
+    tell_state(progress, out)
+    if state in {WalkState.PAUSED, WalkState.CANCELLED}:
+        return EXIT_UNAVAILABLE
+    unknown = _tell_unknown(request, counts, out)
+    is_right = state is WalkState.DONE and not (counts["rejected"] or studies["dead_lettered"] or unknown)
+    return 0 if is_right else EXIT_REJECTED
+
+
+async def _shared(
+    request: ReplayRequest, options: _ReplayOptions, running: Running, s: Services, out: Console
+) -> WalkProgress:
+    name = cursor_of(request)
+    if not await begin_replay(request, s, who=user_name()):
+        before = await read_progress(name, s)
+        out.print(f"going on  {counted_words(sum(before.counts.values()), 'change')} dealt with before")
+    progress, _ = await share_walk(
+        name, running.kinds, s, out, heading="Replaying", parallel=options.parallel, as_json=options.as_json
     )
-
-
-async def _advance(walk: Walk, options: _ReplayOptions, running: Running, s: Ingest, out: Console) -> Job:
-    job = Job.of(walk.position)
-    if job.at:
-        out.print(
-            f"going on  {sum(walk.counts.values()):,} {noun_of(sum(walk.counts.values()), 'change')} dealt with before"
-        )
-    async with Meter("Replaying", walk, out, as_json=options.as_json).shown():
-        await advance(job, walk, running.replayed, s, parallel=options.parallel)
-    job = Job.of(walk.position)
-    if (job.at or {}).get(ROUTE) == LISTING and not options.as_json:
+    if progress.row.plan.get(ROUTE) == LISTING and not options.as_json:
         out.print(_NO_FEED)
-    return job
+    return progress
 
 
-def _unknown(request: ReplayRequest, walk: Walk, out: Console) -> bool:
-    inspected = sum(walk.counts[name] for name in ("synced", "unchanged", "gone", "rejected"))
+def _tell_unknown(request: ReplayRequest, counts: Mapping[str, int], out: Console) -> bool:
+    """Say that nothing of a study that was asked for is known, if so."""
+    inspected = sum(counts.get(name, 0) for name in ("synced", "unchanged", "gone", "rejected"))
     if request.study is None or inspected:
         return False
     out.print("unknown   no object of this study is known; python -m sync backfill inspects everything there is")
@@ -185,7 +192,9 @@ async def _preview(request: ReplayRequest, options: _ReplayOptions, running: Run
         typer.echo(f"would do: {_words(totals['studies'], 'studies')} ({_words(walk.counts, 'objects')}, {seconds} s)")
         for resource_type, actions in totals["resources"].items():
             typer.echo(f"  {resource_type}: {_words(actions, '')}")
-    return not (walk.counts["rejected"] or totals["studies"].get("refuse")) and not _unknown(request, walk, out)
+    return not (walk.counts["rejected"] or totals["studies"].get("refuse")) and not _tell_unknown(
+        request, walk.counts, out
+    )
 
 
 def _show(preview: StudyPreview, *, as_json: bool) -> None:

@@ -16,7 +16,9 @@ from sync.protocol.walk_rows import WalkProgress
 if TYPE_CHECKING:
     from sync.bootstrap import Running
 
-app = typer.Typer(name="walks", help="Backfills in progress: list, pause, resume, cancel.", no_args_is_help=True)
+app = typer.Typer(
+    name="walks", help="Replays and backfills in progress: list, pause, resume, cancel.", no_args_is_help=True
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the walk, as `walks list` shows it.")]
 Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
@@ -26,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, one walk per l
 @app.command("list")
 def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
     """
-    List backfills with their progress over all workers, and the time that is left.
+    List replays and backfills with their progress over all workers, and the time that is left.
 
     **Examples**
 
@@ -124,4 +126,4 @@ def said(progress: WalkProgress) -> str:
     left = f", about {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
     workers = f", {progress.workers} at work" if progress.workers else ""
     counts = ", ".join(f"{number:,} {word}" for word, number in progress.counts.items()) or "nothing yet"
-    return f"{row.run}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}"
+    return f"{row.id}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}"

@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
@@ -25,7 +25,7 @@ from sync.ports import Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
-from sync.walks.walk import LEASE, Walk, walk_of
+from sync.walks.walk import Walk
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -57,32 +57,6 @@ def refuse(problem: str) -> NoReturn:
     """Say what is wrong with the command line, and end."""
     console().print(problem)
     raise typer.Exit(EXIT_USAGE)
-
-
-@asynccontextmanager
-async def leased_walk(name: str, s: Jobs, out: Console) -> AsyncIterator[Walk]:
-    """
-    Hold a walk's cursor; wait, as long as a killed walker would keep it, for one who holds it.
-
-    Raises
-    ------
-    Contention
-        Another process holds the lease of this job.
-    """
-    async with AsyncExitStack() as stack:
-        deadline, waiting = time.monotonic() + LEASE + 1, False
-        while True:
-            try:
-                walk = await stack.enter_async_context(walk_of(name, s))
-                break
-            except Contention:
-                if time.monotonic() > deadline:
-                    raise
-                if not waiting:
-                    out.print(f"waiting   another process walks here; if it was killed, {LEASE:.0f} s at most")
-                    waiting = True
-                await asyncio.sleep(1)
-        yield walk
 
 
 class Counting(Protocol):
@@ -245,7 +219,7 @@ def tell_state(progress: WalkProgress, out: Console) -> None:
     """Say what became of a walk that is not done."""
     row = progress.row
     if row.state is WalkState.PAUSED:
-        out.print(f"paused    the same command continues it, or python -m sync walks resume {row.run}")
+        out.print(f"paused    the same command continues it, or python -m sync walks resume {row.id}")
     elif row.state is WalkState.CANCELLED:
         out.print("cancelled the same command restarts it")
     elif row.state is WalkState.FAILED:

@@ -5,11 +5,19 @@ Reading the change feeds of DICOM services: what their entries say becomes chang
     Orthanc         changes, by sequence      ->  ids      ->  inspect each                           ->  ingest
 
 `reading` is how a timer or an event runs a feed: under a lease, a page at a time, the cursor moving only over what is
-done. `replay_window` gives the changes of a period once more; it needs no cursor.
+done. `replay_window`, `changed_instances` and `deleted_instances` give what changed once more; they need no cursor.
 """
 
 from sync.feeds.dicom_windows import next_timestamp
 from sync.feeds.reader import read_dicom_feed, read_orthanc_feed, wake
-from sync.feeds.replay_window import replay_window
+from sync.feeds.replay_window import changed_instances, deleted_instances, replay_window
 
-__all__ = ["next_timestamp", "read_dicom_feed", "read_orthanc_feed", "replay_window", "wake"]
+__all__ = [
+    "changed_instances",
+    "deleted_instances",
+    "next_timestamp",
+    "read_dicom_feed",
+    "read_orthanc_feed",
+    "replay_window",
+    "wake",
+]

@@ -25,11 +25,22 @@ OVERLAP = timedelta(hours=1)
 _KINDS = frozenset({"blobcreated", "blobdeleted", "blobrenamed"})
 
 
+def segments_of(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """Return from when on and before when the segments begin that may hold records of a window. Pure."""
+    return _hour(start.astimezone(UTC) - OVERLAP), end + OVERLAP
+
+
 async def feed_batches(
-    feed: BlobFeed, allowed: Sources, start: datetime, end: datetime, position: Mapping[str, Any]
+    feed: BlobFeed,
+    allowed: Sources,
+    window: tuple[datetime, datetime],
+    segments: tuple[datetime, datetime],
+    position: Mapping[str, Any],
 ) -> AsyncIterator[Batch]:
     """
-    Iterate over the changes of our containers from ``start`` on and before ``end``. Only reads.
+    Iterate over the changes of our containers in some segments, if they are of a window of time. Only reads.
+
+    Both are from their first time on and before their second; `segments_of` tells which segments a window needs.
 
     Within a batch an object occurs once. ``position`` holds the segment that was begun, how many portions of it are
     done, and whether it is over; only finished segments are counted so, for the others may still grow in the middle.
@@ -44,8 +55,7 @@ async def feed_batches(
         The store did not answer.
     """
     begun, skip = _begun(position)
-    first = begun or _hour(start.astimezone(UTC) - OVERLAP)
-    async for segment in feed.segments(first, end + OVERLAP):
+    async for segment in feed.segments(begun or segments[0], segments[1]):
         if position.get("over") and segment.begin == begun:
             continue
         portions = 0
@@ -56,7 +66,7 @@ async def feed_batches(
             if segment.finished:
                 stands = {**stands, "portions": portions}
             if segment.begin != begun or portions > skip:
-                yield _batch(records, allowed, start, end, stands)
+                yield _batch(records, allowed, *window, stands)
         yield Batch(position={**stands, "over": segment.finished})
 
 

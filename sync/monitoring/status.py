@@ -283,7 +283,7 @@ def _walks(counts: SystemCounts, now: datetime) -> list[WalkStatus]:
     shown = [board.progress(row, now) for row in board.walks.values() if row.state.is_open]
     return [
         WalkStatus(
-            id=walk.row.run,
+            id=walk.row.id,
             kind=walk.row.kind,
             state=walk.row.state.value,
             share=walk.share,

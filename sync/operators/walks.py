@@ -37,13 +37,15 @@ class NewWalk:
     What is asked for.
 
     ``name`` is that of its cursor, the same for equal requests, so that asking twice begins one. The audit trail names
-    it, so it holds no prefix and no UID.
+    it, unless there is a ``subject``, so neither holds a prefix or a UID. ``unit`` is what sizes of slices count.
     """
 
     name: str
     kind: str
     request: Mapping[str, Any]
     action: OperatorAction
+    subject: str = ""
+    unit: str = "objects"
     rate: float | None = None
 
 
@@ -91,7 +93,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
         if before is not None and before.state.is_open:
             await _go_on(before, stored, asked, s, who=who)
             return False
-        await record_action(asked.action, s, who=who, subject=asked.name)
+        await record_action(asked.action, s, who=who, subject=asked.subject or asked.name)
         now = s.clock.now()
         row = WalkRow(
             name=asked.name,
@@ -100,6 +102,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
             run=new_run(),
             began=now,
             since=now,
+            unit=asked.unit,
             rate=asked.rate,
         )
         await write_walk(row, stored, s)
@@ -137,7 +140,7 @@ def as_json(progress: WalkProgress) -> dict[str, Any]:
     """Return a walk as operators see it: how far it is, and who helps; no token, no prefix."""
     row = progress.row
     return {
-        "id": row.run,
+        "id": row.id,
         "kind": row.kind,
         "state": row.state.value,
         "container": row.request.get("container"),
@@ -165,7 +168,7 @@ async def named_walk(walk_id: str, s: Jobs) -> WalkRow:
         There is none.
     """
     for row in (await read_board(s)).walks.values():
-        if row.run == walk_id:
+        if row.id == walk_id:
             return row
     raise RequestRefused(
         "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all of them."

@@ -72,6 +72,11 @@ class WalkRow:
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def id(self) -> str:
+        """What operators call it: the name that the request gives itself, else that of the run."""
+        return str(self.request.get("id") or self.run)
+
+    @property
     def position(self) -> dict[str, Any]:
         """What the cursor keeps. Inverse of `of`."""
         kept = {name: getattr(self, name) for name in _KEPT}

@@ -15,14 +15,14 @@ from typing import Any
 
 from sync.dicom.inspect import inspect_object, ledger_row_of
 from sync.errors import Conflict, PermanentError
-from sync.model import Change, Ingested, Inspection, LedgerEntry, LedgerRow, Locator, ObjectKey, StudyRef
-from sync.ports import Deliver, Ledger, Project
+from sync.model import Batch, Change, Ingested, Inspection, LedgerEntry, LedgerRow, Locator, ObjectKey, StudyRef
+from sync.ports import Ledger, Project, ReadFeeds, Services
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.protocol.optimistic import MAX_ROUNDS
-from sync.replay.jobs import Job, changes_of
+from sync.protocol.walk_rows import Slice
 from sync.replay.requests import ReplayRequest
-from sync.replay.sources import Source
+from sync.replay.sources import Source, source_of
 from sync.walks.walk import Walk, retry_then_dead_letter, run_walk
 
 
@@ -68,7 +68,7 @@ class _Apart(Ledger):
 
 
 async def preview_replay(
-    request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Deliver, *, parallel: int
+    request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int
 ) -> AsyncIterator[StudyPreview]:
     """
     Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
@@ -86,7 +86,7 @@ async def preview_replay(
     inspections = _Inspections(s, walk, _Apart(s.ledger), reread=request.reread or request.study is not None)
     if request.study is not None:
         inspections.studies.add(request.study)
-    batches = changes_of(Job(request=request), sources, s)
+    batches = _changes(request, source_of(request, sources), s)
     longest = s.settings.longest_wait_seconds
     tried = retry_then_dead_letter(inspections.inspect, walk, inspections.pass_over, longest_wait=longest)
     await run_walk(batches, tried, walk, parallel=parallel)
@@ -95,6 +95,15 @@ async def preview_replay(
     for study in sorted(inspections.studies):
         walk.count("studies")
         yield await _preview_study(study, apart)
+
+
+async def _changes(request: ReplayRequest, source: Source, s: ReadFeeds) -> AsyncIterator[Batch]:
+    """Iterate over the changes of all slices, one after the other."""
+    async for cut in source.cuts(request, {}):
+        if cut.scope is not None:
+            piece = Slice(name="", walk="", run="", scope=cut.scope, size=cut.size, following=cut.position)
+            async for batch in source.batches(request, piece, (), s):
+                yield batch
 
 
 async def _preview_study(study: StudyRef, s: Project) -> StudyPreview:
@@ -121,7 +130,7 @@ def _writes(planned: DryRun) -> dict[str, str]:
 
 @dataclass
 class _Inspections:
-    services: Deliver
+    services: ReadFeeds
     walk: Walk
     ledger: _Apart
     reread: bool

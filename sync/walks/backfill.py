@@ -87,7 +87,7 @@ class Backfill:
         """Iterate over what a slice names and the table does not know."""
         return without_known(listed_slice(Scope.of(row.request), self.listing, piece, after), s)
 
-    def work(self, walk: Walk, s: ReadFeeds) -> Work:
+    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
         """Inspect an object."""
         return _inspect(walk, s)
 

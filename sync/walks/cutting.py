@@ -36,12 +36,17 @@ ENDS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does."""
+    """
+    Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does.
+
+    ``unit`` is what sizes count from here on, empty for what they did; only without a slice.
+    """
 
     position: Mapping[str, Any]
     scope: Mapping[str, Any] | None = None
     size: int = 0
     last: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError
+from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change, Cursor
 from sync.ports import ReadFeeds, ShareWalks
 from sync.protocol.walk_rows import (
@@ -72,10 +72,14 @@ class Kind(Protocol):
         ...
 
     def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
-        """Iterate over a slice from ``piece.at`` on; ``after`` are later slices. Only reads."""
+        """
+        Iterate over a slice from ``piece.at`` on; ``after`` are later slices.
+
+        Reads only, but for what is idempotent and has to be done before any change.
+        """
         ...
 
-    def work(self, walk: Walk, s: ReadFeeds) -> Work:
+    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Return what deals with one change. It must be idempotent and bear an interruption."""
         ...
 
@@ -123,7 +127,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
         return
     async for cut in kinds[row.kind].cuts(row):
         if cut.scope is None:
-            row = replace(row, plan=cut.position)
+            row = replace(row, plan=cut.position, unit=cut.unit or row.unit)
         else:
             piece = Slice(
                 name=row.slice_name(row.made),
@@ -179,7 +183,9 @@ class Worker:
         """
         Take free slices of running walks, one after the other, until none is free or the time is over.
 
-        Idempotent; may be interrupted, and run in any number of processes.
+        Idempotent; may be interrupted, and run in any number of processes. A slice that fails is left until another
+        one succeeds: then the fault is that of its objects, and what fails again becomes a dead letter. Where the next
+        one fails too, it is an outage.
 
         Parameters
         ----------
@@ -196,39 +202,53 @@ class Worker:
         TransientError
             A source or storage did not answer; what was done stays done.
         """
+        failed: dict[str, int] = {}
+        succeeded = 0
         while True:
             board = await read_board(self.s)
             free = self._free(board)
             if not free or time.monotonic() >= until:
                 return bool(free)
+            fresh = [each for each in free if each[1].name not in failed]
             # Any of them: workers that all tried the first would all but one have tried in vain.
-            row, piece = random.choice(free)  # noqa: S311 -- spreads load, guards nothing
-            with suppress(Contention):
-                await self._take(row, piece, board, until)
+            row, piece = random.choice(fresh or free)  # noqa: S311 -- spreads load, guards nothing
+            alone = failed.get(piece.name, succeeded) < succeeded
+            try:
+                with suppress(Contention):
+                    succeeded += await self._take(row, piece, board, until, others_succeed=alone)
+            except TransientError:
+                if len(free) == 1 or piece.name in failed or succeeded in failed.values():
+                    raise
+                failed[piece.name] = succeeded
 
     def _free(self, board: Board) -> list[tuple[WalkRow, Slice]]:
         running = [row for row in _running_walks(board, self.kinds) if self.only in {"", row.name}]
         return _free_slices(running, board, self.s)
 
-    async def _take(self, row: WalkRow, found: Slice, board: Board, until: float) -> None:
+    async def _take(
+        self, row: WalkRow, found: Slice, board: Board, until: float, *, others_succeed: bool = False
+    ) -> int:
+        """Work on a slice; return how many of its changes were dealt with."""
         async with only_sync_errors(), walk_of(found.name, self.s) as walk:
             # Read again under the lease: it may have gone on, or away, since it was found free.
             piece = Slice.of(Cursor(name=found.name, position=walk.position))
             if piece is None:
                 await self.s.cursors.delete(found.name)
-                return
+                return 0
             if piece.done or await _if_running(row, self.s) is None:
-                return
+                return 0
             self.live[piece.name] = walk
             after = [each for each in board.of_walk(row) if each.name > piece.name]
             pace = Pace(_share_of(row, board, self.s))
             try:
+                walk.others_succeed = others_succeed
                 if await self._walk_slice(row, piece, after, walk, pace=pace, until=until):
                     await walk.advance({**(walk.position or piece.position), "done": True})
             except (PermanentError, SourceGone) as refusal:
                 await _fail(row, refusal, self.s)
             finally:
                 self.live.pop(piece.name, None)
+            return walk.successes
 
     async def _walk_slice(
         self, row: WalkRow, piece: Slice, after: Sequence[Slice], walk: Walk, *, pace: Pace, until: float
@@ -238,7 +258,7 @@ class Worker:
         batches = _noting(piece, kind.batches(row, piece, after, s))
         longest = s.settings.longest_wait_seconds
         give_up = partial(kind.give_up, walk, s)
-        work = retry_then_dead_letter(kind.work(walk, s), walk, give_up, longest_wait=longest, until=until)
+        work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
         walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until))
         watching = asyncio.create_task(_watch(row, pace, s))
         try:
@@ -292,7 +312,7 @@ def _free_slices(running: Sequence[WalkRow], board: Board, s: ReadFeeds) -> list
 
 async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:
     await end_walk(row, WalkState.FAILED, await read_board(s), s, problem=refusal.code)
-    s.telemetry.event("walk.failed", logging.ERROR, walk=row.run, code=refusal.code)
+    s.telemetry.event("walk.failed", logging.ERROR, walk=row.id, code=refusal.code)
 
 
 async def end_walks(s: ReadFeeds) -> None:
@@ -300,7 +320,7 @@ async def end_walks(s: ReadFeeds) -> None:
     board = await read_board(s)
     for row in board.walks.values():
         if row.state is WalkState.RUNNING and board.is_complete(row) and await end_walk(row, WalkState.DONE, board, s):
-            s.telemetry.event("walk.done", walk=row.run)
+            s.telemetry.event("walk.done", walk=row.id)
     await remove_leftovers(board, s)
 
 
@@ -328,7 +348,7 @@ async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
             except Contention:
                 return len(running)  # another process cuts it
             except SyncError as failure:
-                s.telemetry.event("walk.interrupted", logging.WARNING, walk=row.run, code=failure.code)
+                s.telemetry.event("walk.interrupted", logging.WARNING, walk=row.id, code=failure.code)
                 return len(running)
 
 

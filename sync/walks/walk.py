@@ -60,6 +60,8 @@ class Walk:
         self.counts: Counter[str] = Counter(before)
         self._done: Counter[str] = Counter(before)
         self.successes = 0
+        self.others_succeed = False
+        """Whether changes of other walks are known to succeed at this time."""
 
     def count(self, outcome: str, number: int = 1) -> None:
         """Count something; the position gets to know once the batch is done, so that nothing counts twice."""
@@ -270,7 +272,7 @@ def retry_then_dead_letter(
         try:
             await retrying(work, change)
         except TransientError as failure:
-            if walk.successes == before:
+            if walk.successes == before and not walk.others_succeed:
                 raise
             await give_up(change, PermanentError(failure.detail, code=failure.code, hint=failure.hint))
         else:

@@ -32,7 +32,7 @@ from sync.operators.walks import Deed as WalkDeed
 from sync.operators.walks import begin_walk, control_walk, named_walk
 from sync.ports import Control, Counted, Jobs, Operate, Services
 from sync.protocol.optimistic import retry_on_conflict
-from sync.replay import jobs
+from sync.replay.jobs import begin_replay, require_known_study
 from sync.replay.requests import ReplayRequest as Replay
 from sync.verify.judge import Judge
 from sync.verify.studies import check_study
@@ -260,10 +260,10 @@ async def _verify(deed: Deed, s: Services) -> int:
 async def _replay(deed: Deed, s: Operate) -> int:
     replay = Replay(source="blob", study=deed.study, reread=True)
     try:
-        await jobs.require_known_study(replay, s)
+        await require_known_study(replay, s)
     except BadReplay as problem:
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
-    return int(await jobs.begin(replay, s, who=deed.who))
+    return int(await begin_replay(replay, s, who=deed.who))
 
 
 async def _backfill(deed: Deed, s: Operate) -> int:

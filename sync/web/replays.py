@@ -4,8 +4,9 @@ Replays over HTTP.
     GET  replay    every replay, the latest first: what was asked, how far it is, what was counted
     POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; for a study ``dry_run``
 
-POST takes JSON or a form and answers 202 at once: a timer takes the replay on, in slices, through restarts. It may be
-repeated: one that is under way goes on as it is, and the answer says so.
+POST takes JSON or a form and answers 202 at once: functions take the replay on, in slices, through restarts. It may be
+repeated: one that is under way goes on as it is, and the answer says so. ``POST walks/{id}/{deed}`` pauses, resumes and
+cancels it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from sync.errors import BadReplay, RequestRefused
 from sync.operators.access import operator_of
-from sync.ports import Core, Deliver, Jobs, Operate
+from sync.ports import Core, Deliver, Jobs, Services
 from sync.replay import jobs
 from sync.replay.preview import preview_replay
 from sync.replay.requests import ReplayRequest as Replay
@@ -32,8 +33,8 @@ async def list_replays(s: Jobs) -> Answer:
     return Answer(body={"replays": await jobs.replays(s)})
 
 
-async def start_replay(request: Request, replayed: Mapping[str, Source], s: Operate) -> Answer:
-    """Note a replay for the timer, for an operator; for one study, tell instead what it would do."""
+async def start_replay(request: Request, replayed: Mapping[str, Source], s: Services) -> Answer:
+    """Begin a replay, for an operator; for one study, tell instead what it would do."""
     fields = fields_of(request)
     who = text_of(fields, "who")
     caller = operator_of(request.headers, s.settings, says=who)
@@ -43,9 +44,8 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Oper
     if dry_run:
         return await _previewed(replay, replayed, s)
     await _require_known(replay, s)
-    begun = await jobs.begin(replay, s, who=caller.name)
-    stored = await s.cursors.read(jobs.cursor_of(replay))
-    shown = jobs.shown(stored.value) if stored and stored.value.position else {"id": replay.id, "state": jobs.RUNNING}
+    begun = await jobs.begin_replay(replay, s, who=caller.name)
+    [shown] = [told for told in await jobs.replays(s) if told["id"] == replay.id]
     return Answer(body={"begun": begun, "replay": shown}, status=202)
 
 
@@ -63,7 +63,7 @@ def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Core) 
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
 
 
-async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Deliver) -> Answer:
+async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
     if replay.study is None:
         hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
         raise RequestRefused("dry_run: only for one study", hint=hint)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
@@ -41,12 +41,12 @@ ALIVE = 3
 """Processes that share the walk at any time."""
 
 
-def real() -> dict[str, ModuleType]:
+def real(chain: Sequence[str] = CHAIN) -> dict[str, ModuleType]:
     """Return the modules as they are."""
-    return {name: import_module(name) for name in CHAIN}
+    return {name: import_module(name) for name in chain}
 
 
-class _Port:
+class Port:
     """A port of one process: others run before each call, and after a kill there is none."""
 
     def __init__(self, port: Any, process: Process) -> None:
@@ -71,6 +71,7 @@ class _Port:
 class Process:
     """One process that takes part."""
 
+    cursor: str
     sharing: ModuleType
     kinds: Mapping[str, Any]
     services: Services
@@ -99,7 +100,7 @@ class Process:
             await asyncio.sleep(0)
 
     async def _one_thing(self) -> None:
-        row = await self.sharing.read_walk(SCOPE.cursor, self.services)
+        row = await self.sharing.read_walk(self.cursor, self.services)
         match self.rng.choice(("cut", "work", "work", "end")):
             case "cut" if row is not None:
                 await self.sharing.cut_walk(
@@ -126,11 +127,28 @@ class SharedWalk:
         self.rng = random.Random(self.seed)
         self.w = MemoryWorld()
         self.names = {f"{number % 5}/{number:03}" for number in range(self.objects)}
-        for number, name in enumerate(sorted(self.names)):
-            self.w.put(name, sop=f"2.25.{1000 + number}", study=f"2.25.{number % 4 + 1}")
-        self.kinds = {KIND: self.modules["sync.walks.backfill"].Backfill(listing=self.w.store.objects)}
+        self.fill()
         self.processes: list[Process] = []
         self.begun = 0
+
+    @property
+    def cursor(self) -> str:
+        """Name of the walk's row."""
+        return SCOPE.cursor
+
+    def asked(self) -> Any:
+        """Return the walk that is begun."""
+        return self.modules["sync.walks.backfill"].new_backfill(SCOPE)
+
+    def kinds_of(self, process: Process) -> Mapping[str, Any]:
+        """Return the kinds of a process."""
+        listing = Port(self.w.store.objects, process)
+        return {KIND: self.modules["sync.walks.backfill"].Backfill(listing=listing)}
+
+    def fill(self) -> None:
+        """Store the objects."""
+        for number, name in enumerate(sorted(self.names)):
+            self.w.put(name, sop=f"2.25.{1000 + number}", study=f"2.25.{number % 4 + 1}")
 
     async def run(self) -> None:
         """Play it to the end, and check what must hold."""
@@ -150,14 +168,17 @@ class SharedWalk:
             finally:
                 for process in list(self.processes):
                     await self._kill(process)
-            await self._check()
+            await self.check()
 
     async def _begin(self) -> None:
         walks = self.modules["sync.operators.walks"]
-        asked = self.modules["sync.walks.backfill"].new_backfill(SCOPE)
-        if await walks.begin_walk(asked, self.w.services, who="ada"):
-            self.names = {ref.name for ref in self.w.store.objects.refs()}
+        if await walks.begin_walk(self.asked(), self.w.services, who="ada"):
+            self.names = self.covered()
             self.begun += 1
+
+    def covered(self) -> set[str]:
+        """Name the objects that a walk which begins now covers."""
+        return {ref.name for ref in self.w.store.objects.refs()}
 
     async def _play(self) -> None:
         for step in range(MOST_STEPS):
@@ -170,7 +191,7 @@ class SharedWalk:
             row = await self._row()
             if not row.state.is_open and row.state.value == "done":
                 return
-            await (self._trouble() if step < TROUBLED else self._calm())
+            await (self._trouble() if step < TROUBLED else self.calm())
         raise AssertionError("the walk came to no end")
 
     async def _trouble(self) -> None:
@@ -183,21 +204,22 @@ class SharedWalk:
             case "clock":
                 self.w.clock.advance(self.rng.choice((1, 20, 40)))
             case "pause":
-                await walks.control_walk(SCOPE.cursor, walks.Deed.PAUSE, self.w.services, who="ada")
+                await walks.control_walk(self.cursor, walks.Deed.PAUSE, self.w.services, who="ada")
             case "resume":
-                await walks.control_walk(SCOPE.cursor, walks.Deed.RESUME, self.w.services, who="ada")
+                await walks.control_walk(self.cursor, walks.Deed.RESUME, self.w.services, who="ada")
             case "cancel" if self.rng.random() < 0.3:
-                await walks.control_walk(SCOPE.cursor, walks.Deed.CANCEL, self.w.services, who="ada")
+                await walks.control_walk(self.cursor, walks.Deed.CANCEL, self.w.services, who="ada")
             case "begin":
                 await self._begin()
             case "outside" if self.outside:
-                self._change_something()
+                self.change_something()
 
-    async def _calm(self) -> None:
+    async def calm(self) -> None:
+        """Do what lets the walk come to its end."""
         await self._begin()  # resumes what is paused, begins anew what was cancelled
         self.w.clock.advance(40)
 
-    def _change_something(self) -> None:
+    def change_something(self) -> None:
         number = self.rng.randrange(self.objects)
         if self.rng.random() < 0.5:
             self.w.delete(f"{number % 5}/{number:03}")
@@ -207,11 +229,10 @@ class SharedWalk:
     def _start(self, *, last_write: int) -> None:
         ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue")
         base = self.w.process()
-        process = Process(self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
-        shown = {each.name: _Port(getattr(base, each.name), process) for each in fields(Services) if each.name in ports}
+        process = Process(self.cursor, self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
+        shown = {each.name: Port(getattr(base, each.name), process) for each in fields(Services) if each.name in ports}
         process.services = replace(base, **shown)
-        listing = _Port(self.w.store.objects, process)
-        process.kinds = {KIND: self.modules["sync.walks.backfill"].Backfill(listing=listing)}
+        process.kinds = self.kinds_of(process)
         process.task = asyncio.create_task(process.live())
         self.processes.append(process)
 
@@ -224,17 +245,17 @@ class SharedWalk:
             self.processes.remove(process)
 
     async def _row(self) -> Any:
-        row = await self.modules["sync.protocol.walk_rows"].read_walk(SCOPE.cursor, self.w.services)
+        row = await self.modules["sync.protocol.walk_rows"].read_walk(self.cursor, self.w.services)
         assert row is not None
         return row
 
-    async def _check(self) -> None:
+    async def check(self) -> None:
         """Every object that was there when the walk began, and still is, was inspected; each counted once."""
         there = {ref.name for ref in self.w.store.objects.refs()} & self.names
         stored = {row.object.name for row in self.w.store.locators.table.values() if row.settled}
         assert there <= stored, f"{len(there - stored)} objects were never inspected"
         row = await self._row()
-        counted = sum(row.counts.values())
+        counted = sum(number for outcome, number in row.counts.items() if outcome != "studies")
         if not self.outside:
             assert counted == len(self.names), f"{counted} counted of {len(self.names)}"
         await self.modules["sync.walks.sharing"].end_walks(self.w.services)

@@ -54,7 +54,7 @@ def happen(world, rng, entries):
 
 
 async def replay(services):
-    async for batch in replay_window("dicom", services):
+    async for batch in replay_window(services):
         for change in batch.changes:
             await handle_change(change, services, attempt=2)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.simulation.mutants import without_rule
+from tests.simulation.shared_replays import CHAIN as REPLAYS
+from tests.simulation.shared_replays import play as play_replay
 from tests.simulation.shared_walks import CHAIN, SharedWalk
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
@@ -17,6 +19,12 @@ ENOUGH_TO_CATCH = 20
 def test_a_shared_walk_inspects_everything_in_any_order_with_kills_and_pauses(outside):
     for seed in range(SCHEDULES):
         asyncio.run(SharedWalk(seed=seed, outside=outside).run())
+
+
+@pytest.mark.parametrize("outside", [False, True], ids=["counted", "growing"])
+def test_a_shared_replay_inspects_everything_and_marks_every_study_in_any_order_with_kills_and_pauses(outside):
+    for seed in range(SCHEDULES):
+        play_replay(seed, outside=outside)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,47 @@ def test_without_a_rule_something_is_lost_or_counted_twice(mutant):
         for outside in (False, True):
             try:
                 asyncio.run(SharedWalk(seed=seed, modules=modules, outside=outside).run())
+            except AssertionError:
+                return
+    pytest.fail("no schedule noticed")
+
+
+REPLAY_MUTANTS = (
+    Mutant(
+        "the next slice of a feed begins where this one ends",
+        "sync.replay.sources",
+        (("_hours(begin, segment.begin), size", "_hours(begin, segment.begin - _HOUR), size"),),
+    ),
+    Mutant(
+        "the segment that ends a slice is part of the next one",
+        "sync.replay.sources",
+        (
+            (
+                "                begin, size = segment.begin, 0\n",
+                "                begin, size = segment.begin + _HOUR, 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a finished segment is read on after the portions that are done",
+        "sync.feeds.blob",
+        (("            if segment.begin != begun or portions > skip:\n", "            if True:\n"),),
+    ),
+    Mutant(
+        "an object that is known as it is marks its study all the same",
+        "sync.replay.jobs",
+        (("studies_of(stored.value) if stored else ()", "()"),),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", REPLAY_MUTANTS, ids=[mutant.rule for mutant in REPLAY_MUTANTS])
+def test_without_a_rule_a_replay_loses_something_or_counts_it_twice(mutant):
+    modules = without_rule(REPLAYS, {mutant.module: mutant.edits}, rule=mutant.rule)
+    for seed in range(ENOUGH_TO_CATCH):
+        for outside in (False, True):
+            try:
+                play_replay(seed, modules=modules, outside=outside)
             except AssertionError:
                 return
     pytest.fail("no schedule noticed")

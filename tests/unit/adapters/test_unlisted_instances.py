@@ -11,7 +11,7 @@ from sync.dicom.instance_names import instance_ref
 from sync.dicom.listing import held_objects
 from sync.errors import NothingStored, SourceUnavailable, StudyUnlisted
 from sync.model import StudyRef
-from sync.replay.sources import of_study
+from sync.replay.sources import objects_of
 from sync.testing.dicom import id_of
 from sync.verify.objects import check_objects
 from tests.dicom_services import FeedWorld, instance, uid
@@ -84,7 +84,7 @@ async def test_beside_a_new_service_the_files_of_a_study_are_compared_and_replay
     world.services.instances.clear()
     world.services.instances[empty.account] = empty
     assert await check_objects(WORLD_STUDY, world.services) == []
-    [batch] = [each async for each in of_study(WORLD_STUDY, world.services)]
+    batch = await objects_of(WORLD_STUDY, world.services)
     assert [change.object for change in batch.changes] == [world.ref("a")]
 
 

@@ -267,7 +267,7 @@ async def test_an_instance_that_keeps_failing_is_dead_lettered_while_others_are_
 
 
 async def replayed(world, **window):
-    async for batch in replay_window("dicom", world.services, **window):
+    async for batch in replay_window(world.services, **window):
         for change in batch.changes:
             await handle_change(change, world.services, attempt=2)
     await world.settle()
@@ -364,7 +364,7 @@ async def test_a_replay_marks_the_studies_of_its_window_again_without_moving_the
     world.service.store(instance(2, 1))
     await read(world)
     before = position(world)
-    async for batch in replay_window("dicom", world.services, start=world.clock.now() - timedelta(minutes=10)):
+    async for batch in replay_window(world.services, start=world.clock.now() - timedelta(minutes=10)):
         for change in batch.changes:
             await handle_change(change, world.services, attempt=2)
     assert [dirty.study for dirty in world.outstanding()] == [study_ref(2)]
@@ -372,12 +372,11 @@ async def test_a_replay_marks_the_studies_of_its_window_again_without_moving_the
     assert position(world) == before
 
 
-@pytest.mark.parametrize("source", ["dicom", "orthanc"])
-async def test_a_source_that_is_not_configured_is_named(source):
+async def test_a_source_that_is_not_configured_is_named():
     world = FeedWorld()
     object.__setattr__(world.services, "dicom_feed", None)
-    with pytest.raises(ConfigError, match=f"DICOM_SYNC_{source.upper()}_URL"):
-        async for _ in replay_window(source, world.services):
+    with pytest.raises(ConfigError, match="DICOM_SYNC_DICOM_URL"):
+        async for _ in replay_window(world.services):
             pass
 
 

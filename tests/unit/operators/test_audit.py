@@ -16,12 +16,12 @@ from sync.cli import app, user
 from sync.model import StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import pause_projection, resume_projection
-from sync.replay.jobs import begin, cursor_of
+from sync.replay.jobs import begin_replay, cursor_of, kinds_of
 from sync.replay.requests import ReplayRequest
-from sync.walks.walk import walk_of
 from sync.web.exchange import Request as HttpRequest
 from sync.web.replays import start_replay
 from tests.unit.web.test_dashboard import post
+from tests.walking import finished
 from tests.worlds import STUDY, MemoryWorld, run
 
 SYNC = Path(__file__).parents[3] / "sync"
@@ -31,7 +31,9 @@ OF_STUDY = ReplayRequest(source="blob", study=STUDY, reread=True)
 @pytest.fixture
 def w(monkeypatch):
     world = MemoryWorld()
-    running = SimpleNamespace(services=world.services, listing=None, replayed={"blob": None}, sources=None)
+    running = SimpleNamespace(
+        services=world.services, listing=None, replayed={"blob": None}, sources=None, kinds=kinds_of({})
+    )
     for command in ("alerts", "replay", "verify_all"):
         module = importlib.import_module(f"sync.cli.{command}")  # the package has functions of the same names
         monkeypatch.setattr(module, "with_services", lambda work, **_: asyncio.run(work(running)))
@@ -72,8 +74,7 @@ async def test_a_replay_has_one_name_from_http_page_and_command():
     expected = ("Ada", "replay.begin", f"{OF_STUDY.id} study {STUDY.key}")
     await post(w, action="replay-study", uid=STUDY.study_instance_uid, who="Ada")
     w.clock.advance(1)
-    async with walk_of(cursor_of(OF_STUDY), w.services) as walk:
-        await walk.advance({**walk.position, "state": "done"})
+    await finished(cursor_of(OF_STUDY), kinds_of({}), w.services)
     body = json.dumps({"study": STUDY.study_instance_uid, "who": "Ada"}).encode()
     answer = await start_replay(HttpRequest(body=body), {"blob": None}, w.services)
     assert answer.body["begun"]
@@ -117,6 +118,6 @@ def test_a_user_without_a_name_does_not_stop_a_command(monkeypatch):
 async def test_a_replay_of_a_study_has_one_id_whatever_began_it(same):
     w = MemoryWorld()
     assert same.id == OF_STUDY.id
-    assert await begin(OF_STUDY, w.services, who="page")
-    assert not await begin(same, w.services, who="command"), "it is under way"
+    assert await begin_replay(OF_STUDY, w.services, who="page")
+    assert not await begin_replay(same, w.services, who="command"), "it is under way"
     assert ReplayRequest(source="blob", study=StudyRef(study_instance_uid="2.25.9")).id != OF_STUDY.id

@@ -1,18 +1,22 @@
 """Replays of a DICOM service: the same jobs over its own change feed."""
 
+import math
 from datetime import timedelta
 
 import pytest
 
 from sync.feeds import read_dicom_feed
 from sync.model import FhirWrite
-from sync.replay.jobs import DONE, Job, advance, advance_all, begin, cursor_of, replays
+from sync.protocol.walk_rows import WalkState, read_board, read_walk
+from sync.replay.jobs import begin_replay, cursor_of, kinds_of, replays
 from sync.replay.preview import counted, preview_replay
 from sync.replay.requests import ReplayRequest
 from sync.replay.sources import DicomServiceSource
 from sync.walks import walk
-from sync.walks.walk import Walk, walk_of
+from sync.walks.sharing import cut_walk
+from sync.walks.walk import Walk
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
+from tests.walking import one_batch, replayed
 from tests.worlds import run
 
 DAY = timedelta(days=1)
@@ -24,16 +28,34 @@ class World(FeedWorld):
         self.began = self.clock.now()
         self.replayed = {"dicom": DicomServiceSource(services=self.services)}
 
+    @property
+    def kinds(self):
+        return kinds_of(self.replayed)
+
     def request(self, **more):
         return ReplayRequest(source="dicom", start=self.began, **more)
 
     async def compared(self, request):
-        await begin(request, self.services, who="ada")
-        async with walk_of(cursor_of(request), self.services) as walk:
-            await advance(Job.of(walk.position), walk, self.replayed, self.services)
-            job = Job.of(walk.position)
+        row, counts = await replayed(self, request, self.replayed)
         await self.settle()
-        return job, {name: number for name, number in walk.counts.items() if number}
+        return row, counts
+
+    async def batch_by_batch(self, request):
+        """Take all slices but the last by workers that each have the time for one batch; return how many it took."""
+        name, workers = cursor_of(request), 0
+        await begin_replay(request, self.services, who="ada")
+        while not (row := await read_walk(name, self.services)).planned or await self.left(row):
+            await cut_walk(row, self.kinds, self.services, until=0, most=1)
+            if await self.left(row):
+                await one_batch(name, self.kinds, self.services)
+            workers += 1
+            assert workers < 40
+        await self.compared(request)
+        return workers
+
+    async def left(self, row):
+        pieces = (await read_board(self.services)).of_walk(row)
+        return [piece for piece in pieces if piece.scope["to"] is not None and not piece.done]
 
     async def previewed(self, request):
         found = [each async for each in preview_replay(request, Walk(), self.replayed, self.services, parallel=4)]
@@ -57,8 +79,8 @@ async def test_a_feed_that_was_not_read_is_caught_up(w):
     w.service.store(instance(2, 1))
     w.service.delete("", uid(1), uid(1, 1), uid(1, 1, 2))
     assert await w.previewed(w.request()) == {"create": 2}
-    job, counts = await w.compared(w.request())
-    assert (job.state, counts["synced"]) == (DONE, 2)
+    row, counts = await w.compared(w.request())
+    assert (row.state, counts["synced"]) == (WalkState.DONE, 2)
     await w.source_equals_fhir()
 
 
@@ -92,8 +114,8 @@ async def test_months_of_silence_cost_a_request_and_not_one_for_each_few_hours(w
     w.clock.advance(200 * DAY.total_seconds())
     asked, page = [], w.service.page
     w.service.page = lambda **window: asked.append(window) or page(**window)
-    job, counts = await w.compared(w.request())
-    assert (job.state, counts["synced"]) == (DONE, 2)
+    row, counts = await w.compared(w.request())
+    assert (row.state, counts["synced"]) == (WalkState.DONE, 2)
     assert len(asked) < 15
     await w.source_equals_fhir()
 
@@ -103,25 +125,30 @@ async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
         w.service.store(instance(sop % 3, sop))
     w.clock.advance(2 * DAY.total_seconds())
     w.service.store(instance(7, 1))
-    await begin(w.request(), w.services, who="ada")
-    slices = 0
-    while await advance_all(w.replayed, w.services, seconds=0):
-        slices += 1
-        assert slices < 40
-    assert slices > 5
-    await w.settle()
+    w.clock.advance(3600)
+    assert await w.batch_by_batch(w.request()) > 5
     (told,) = await replays(w.services)
-    assert (told["state"], told["counts"]["synced"]) == (DONE, 451)
+    assert (told["state"], told["counts"]["synced"]) == ("done", 451)
     await w.source_equals_fhir()
 
 
 async def test_what_comes_while_a_replay_is_interrupted_is_looked_at_when_it_goes_on(w):
     w.service.store(instance(1, 1))
-    await begin(w.request(), w.services, who="ada")
-    await advance_all(w.replayed, w.services, seconds=0)  # the one portion of these hours is dealt with
+    await begin_replay(w.request(), w.services, who="ada")
+    await cut_walk(await read_walk(cursor_of(w.request()), w.services), w.kinds, w.services, until=math.inf)
+    await one_batch(cursor_of(w.request()), w.kinds, w.services)  # the one portion of these hours is dealt with
     w.clock.advance(60)
     w.service.store(instance(2, 1))
-    while await advance_all(w.replayed, w.services, seconds=0):
-        pass
-    await w.settle()
+    await w.compared(w.request())
     await w.source_equals_fhir()
+
+
+async def test_what_may_still_grow_is_a_slice_of_its_own(w):
+    w.service.store(instance(1, 1))
+    w.clock.advance(3600)
+    await begin_replay(w.request(), w.services, who="ada")
+    await cut_walk(await read_walk(cursor_of(w.request()), w.services), w.kinds, w.services, until=math.inf)
+    board = await read_board(w.services)
+    scopes = [piece.scope for piece in board.of_walk(board.walks[cursor_of(w.request())])]
+    until = (w.clock.now() - timedelta(minutes=10)).isoformat()
+    assert [(scope["from"], scope["to"]) for scope in scopes] == [(w.began.isoformat(), until), (until, None)]

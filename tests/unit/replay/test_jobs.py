@@ -2,21 +2,27 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
-from sync.replay.jobs import DONE, FAILED, Job, advance, advance_all, begin, cursor_of, replays
+from sync.operators.walks import Deed, control_walk
+from sync.protocol.walk_rows import WalkState, read_board
+from sync.replay.jobs import begin_replay, cursor_of, kinds_of, replays
 from sync.replay.preview import counted, preview_replay
 from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks import walk
-from sync.walks.walk import Walk, walk_of
+from sync.walks.sharing import Worker, cut_walk, read_walk, take_turn, tend_walks
+from sync.walks.walk import Walk
 from tests.change_feed import record
+from tests.walking import one_batch, replayed
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id
 
 HOUR = timedelta(hours=1)
@@ -43,18 +49,30 @@ class World(MemoryWorld):
         self.feed.put(hour, {"00": self.records[hour]})
         return change
 
+    @property
+    def kinds(self):
+        return kinds_of(self.replayed)
+
+    async def row(self):
+        return await read_walk(cursor_of(self.window()), self.services)
+
+    async def slices(self):
+        return list((await read_board(self.services)).of_walk(await self.row()))
+
+    async def begun_and_stopped(self):
+        """Cut the replay, and work on a slice for one batch."""
+        await cut_walk(await self.row(), self.kinds, self.services, until=math.inf)
+        await one_batch(cursor_of(self.window()), self.kinds, self.services)
+
     def window(self, **more):
         return ReplayRequest(source="blob", start=self.began - HOUR, **more)
 
     async def compared(self, request, **more):
         """Replay to the end and let the functions run."""
-        await begin(request, self.services, who="ada")
-        async with walk_of(cursor_of(request), self.services) as walk:
-            await advance(Job.of(walk.position), walk, self.replayed, self.services, **more)
-            job = Job.of(walk.position)
+        row, counts = await replayed(self, request, self.replayed, **more)
         await self.settle()
         assert self.outstanding() == []
-        return job, {name: number for name, number in walk.counts.items() if number}
+        return row, counts
 
     async def previewed(self, request):
         walk = Walk()
@@ -82,10 +100,8 @@ async def test_events_that_were_lost_are_made_good(w):
     w.note(w.put("a"))
     w.note(w.put("b", sop="2.25.101"))
     w.note(w.put("c", study="2.25.2", sop="2.25.201"))
-    assert await w.compared(w.window()) == (
-        Job(request=w.window(), state=DONE, at={"route": "feed"}),
-        {"synced": 3, "studies": 2},
-    )
+    row, counts = await w.compared(w.window())
+    assert (row.state, row.plan, counts) == (WalkState.DONE, {"route": "feed"}, {"synced": 3, "studies": 2})
     assert w.imaging_study()["numberOfInstances"] == 2
     assert w.imaging_study(OTHER)["numberOfInstances"] == 1
 
@@ -184,8 +200,8 @@ async def test_hostile_names_are_looked_at_as_they_are(w):
 async def test_an_account_without_a_feed_is_listed(w):
     w.put("a")
     w.feed.present = False
-    job, counts = await w.compared(w.window())
-    assert (job.at, counts) == ({"route": "listing"}, {"synced": 1, "studies": 1})
+    row, counts = await w.compared(w.window())
+    assert (row.plan, row.unit, counts) == ({"route": "listing"}, "objects", {"synced": 1, "studies": 1})
 
 
 async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
@@ -195,8 +211,8 @@ async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
 
     w.note(w.put("a"))
     w.feed.records = broken
-    job, _ = await w.compared(w.window())
-    assert (job.state, job.problem) == (FAILED, "feed.malformed")
+    row, _ = await w.compared(w.window())
+    assert (row.state, row.problem) == (WalkState.FAILED, "feed.malformed")
     assert [each["problem"] for each in await replays(w.services)] == ["feed.malformed"]
 
 
@@ -220,8 +236,8 @@ async def test_one_study_is_looked_at_whole_and_compared(w):
 
 
 async def test_an_unknown_study_changes_nothing(w):
-    job, counts = await w.compared(ReplayRequest(source="blob", study=STUDY))
-    assert (job.state, counts) == (DONE, {})
+    row, counts = await w.compared(ReplayRequest(source="blob", study=STUDY))
+    assert (row.state, counts) == (WalkState.DONE, {})
     assert w.fhir.written == []
 
 
@@ -253,8 +269,8 @@ async def test_a_replay_killed_anywhere_goes_on_where_it_was_and_misses_nothing(
         await w.compared(w.window(), parallel=2)
     w.store.objects.read = read
     w.clock.advance(60)
-    job, _ = await w.compared(w.window(), parallel=2)
-    assert job.state == DONE
+    row, _ = await w.compared(w.window(), parallel=2)
+    assert row.state is WalkState.DONE
     studies = [w.imaging_study(replace(STUDY, study_instance_uid=f"2.25.{n}")) for n in (1, 2, 3)]
     assert sum(each["numberOfInstances"] for each in studies) == 20
 
@@ -264,44 +280,133 @@ async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(
     changes = [w.put(str(number), sop=f"2.25.{700 + number}") for number in range(6)]
     notes = [record(c.object.name, w.began, account="memory", etag=c.etag) for c in changes]
     w.feed.put(hour, {"00": notes[:2], "01": notes[3:5]}, finished=False)
-    await begin(w.window(), w.services, who="ada")
-    async with walk_of(cursor_of(w.window()), w.services) as walk:
-        await advance(Job.of(walk.position), walk, w.replayed, w.services, until=0)
-        assert Job.of(walk.position).at["portions"] == 0
+    await begin_replay(w.window(), w.services, who="ada")
+    await w.begun_and_stopped()
+    [piece] = await w.slices()
+    assert piece.at["portions"] == 0
     w.feed.put(hour, {"00": notes[:3], "01": notes[3:]})
     await w.compared(w.window())
     assert w.imaging_study()["numberOfInstances"] == 6
 
 
-async def test_the_timer_takes_a_replay_on_in_slices_to_its_end(w):
+async def test_the_timer_cuts_a_replay_by_the_hour_and_calls_workers_for_the_slices(w):
     for number in range(12):
-        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
-    assert await begin(w.window(), w.services, who="ada")
-    assert not await begin(w.window(), w.services, who="ada"), "it is under way"
-    slices = 0
-    while await advance_all(w.replayed, w.services, seconds=0):
-        slices += 1
-        assert slices < 20
-    assert slices > 1
+        w.clock.advance(1800)
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}", study=f"2.25.{number % 4 + 1}"))
+    assert await begin_replay(w.window(), w.services, who="ada")
+    assert not await begin_replay(w.window(), w.services, who="ada"), "it is under way"
+    assert await tend_walks(w.kinds, w.services, seconds=60) == 1
+    (told,) = await replays(w.services)
+    assert (told["state"], told["slices"], told["unit"], told["share"]) == ("running", 7, "hours", 0.0)
+    assert w.store.slice_queue.take() > 1
+    await take_turn(w.kinds, w.services, redelivered=False)
     await w.settle()
     (told,) = await replays(w.services)
-    assert (told["state"], told["counts"]) == (DONE, {"synced": 12, "studies": 4})
-    assert w.imaging_study()["numberOfInstances"] == 12
-    assert await advance_all(w.replayed, w.services) == 0
+    assert (told["state"], told["share"], told["counts"]) == ("done", 1.0, {"synced": 12, "studies": 4})
+    assert await tend_walks(w.kinds, w.services, seconds=60) == 0
 
 
-async def test_an_outage_interrupts_the_timer_and_the_next_one_goes_on(w):
+async def test_progress_and_the_time_left_are_those_of_the_hours_that_are_done(w):
+    for number in range(4):
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
+        w.clock.advance(3600)
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    w.clock.advance(60)
+    await one_batch(cursor_of(w.window()), w.kinds, w.services)
+    (told,) = await replays(w.services)
+    assert (told["share"], told["seconds_left"], told["counts"]["synced"]) == (0.0, None, 1)
+    for _ in range(2):  # the end of the segment, and that nothing follows
+        await one_batch(cursor_of(w.window()), w.kinds, w.services)
+    (told,) = await replays(w.services)
+    assert (told["share"], told["seconds_left"], told["slices_done"]) == (0.25, 180, 1)
+
+
+async def test_a_replay_is_paused_and_cancelled_as_any_walk_and_starts_again(w):
     w.note(w.put("a"))
-    await begin(w.window(), w.services, who="ada")
+    await begin_replay(w.window(), w.services, who="ada")
+    assert await control_walk(cursor_of(w.window()), Deed.PAUSE, w.services, who="ada")
+    await tend_walks(w.kinds, w.services, seconds=60)
+    assert ((await w.row()).state, await w.slices()) == (WalkState.PAUSED, [])
+    assert not await begin_replay(w.window(), w.services, who="ada"), "it goes on"
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    assert await control_walk(cursor_of(w.window()), Deed.CANCEL, w.services, who="ada")
+    assert await w.slices() == []
+    row, counts = await w.compared(w.window())
+    assert (row.state, counts) == (WalkState.DONE, {"synced": 1, "studies": 1})
+
+
+async def test_an_object_that_fails_alone_in_its_hour_is_given_up_when_other_hours_succeed(w, monkeypatch):
+    monkeypatch.setattr("sync.walks.sharing.random", SimpleNamespace(choice=lambda free: free[0]))
+    for number in range(3):
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
+        w.clock.advance(3600)
+    read = w.store.objects.read
+
+    async def partly_down(ref, **more):
+        if ref.name == "1":
+            raise SourceUnavailable("no answer")
+        return await read(ref, **more)
+
+    w.store.objects.read = partly_down
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    row, counts = await w.compared(w.window())
+    assert (row.state, counts["synced"], counts["rejected"]) == (WalkState.DONE, 2, 1)
+    assert w.dead_letters() == [("object", "source.unavailable")]
+
+
+async def test_an_outage_ends_a_worker_after_two_hours_that_fail_and_rejects_nothing(w):
+    for number in range(4):
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
+        w.clock.advance(3600)
+    tried = set()
+
+    async def down(ref, **more):
+        tried.add(ref.name)
+        raise SourceUnavailable("no answer")
+
+    w.store.objects.read = down
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    with pytest.raises(SourceUnavailable):
+        await Worker(kinds=w.kinds, s=w.services).work(until=math.inf)
+    assert (len(tried), w.dead_letters()) == (2, [])
+
+
+async def test_a_process_without_the_source_leaves_its_replays_to_others(w):
+    await begin_replay(replace(w.window(), source="dicom"), w.services, who="ada")
+    assert await tend_walks(w.kinds, w.services, seconds=60) == 0
+    (told,) = await replays(w.services)
+    assert (told["state"], told["problem"]) == ("running", None)
+
+
+async def test_a_feed_that_is_gone_after_it_was_cut_fails_the_replay_and_the_next_one_lists(w):
+    w.note(w.put("a"))
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    w.feed.present = False
+    row, _ = await w.compared(w.window())
+    assert (row.state, row.problem) == (WalkState.FAILED, "feed.missing")
+    row, counts = await w.compared(w.window())
+    assert (row.state, row.plan["route"], counts["synced"]) == (WalkState.DONE, "listing", 1)
+
+
+async def test_an_outage_interrupts_a_worker_and_the_next_one_goes_on(w):
+    w.note(w.put("a"))
+    await begin_replay(w.window(), w.services, who="ada")
+    await tend_walks(w.kinds, w.services, seconds=60)
     read = w.store.objects.read
 
     async def down(ref, **more):
         raise SourceUnavailable("no answer")
 
     w.store.objects.read = down
-    assert await advance_all(w.replayed, w.services) == 1
+    await take_turn(w.kinds, w.services, redelivered=False)
+    assert (await w.row()).state is WalkState.RUNNING
     w.store.objects.read = read
-    assert await advance_all(w.replayed, w.services) == 0
+    await take_turn(w.kinds, w.services, redelivered=False)
+    assert (await w.row()).state is WalkState.DONE
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 1
 

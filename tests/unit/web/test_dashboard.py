@@ -1,7 +1,7 @@
 """Every page and button over memory: what is shown, to whom, and what hostile values cannot do."""
 
+import math
 import re
-from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -14,12 +14,17 @@ from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.protocol.removals import may_remove
-from sync.replay.jobs import begin, cursor_of
+from sync.replay.jobs import begin_replay, cursor_of, kinds_of
 from sync.replay.requests import ReplayRequest
+from sync.replay.sources import Blobs
+from sync.testing.feed import MemoryBlobFeed
+from sync.walks.sharing import cut_walk, read_walk
 from sync.web import rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
+from tests.change_feed import record
+from tests.walking import one_batch
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 
 SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
@@ -435,19 +440,21 @@ async def test_a_backfill_is_begun_paused_resumed_and_cancelled_by_buttons(w):
 
 
 async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):
-    now = w.clock.now()
-    window = {"start": now - timedelta(hours=10), "end": now}
-    replay = ReplayRequest(source="blob", **window)
-    await begin(replay, w.services, who="Ada")
+    now, feed = w.clock.now(), MemoryBlobFeed()
+    for hours in (1, 2):
+        change, at = w.put(f"{hours}", sop=f"2.25.{hours}"), now - timedelta(hours=hours)
+        feed.put(at, {"00": [record(f"{hours}", at, account="memory", etag=change.etag)]})
+    kinds = kinds_of({"blob": Blobs(feed=feed, listing=w.store.objects, allowed=SOURCES)})
+    replay = ReplayRequest(source="blob", start=now - timedelta(hours=2), end=now)
+    await begin_replay(replay, w.services, who="Ada")
+    await cut_walk(await read_walk(cursor_of(replay), w.services), kinds, w.services, until=math.inf)
     w.clock.advance(60)
-    stored = await w.store.cursors.read(cursor_of(replay))
-    position = {
-        **stored.value.position,
-        "at": {"until": (now - timedelta(hours=5)).isoformat()},
-        "counts": {"written": 7},
-    }
-    await w.store.cursors.write(replace(stored.value, position=position), stored.etag)
-    page = await get(w, "jobs")
-    assert "50 %" in page.body
-    assert "about 60 s left" in page.body
-    assert "written 7" in page.body
+    while "50 %" not in (page := (await get(w, "jobs")).body):
+        await one_batch(cursor_of(replay), kinds, w.services)
+    assert "about 60 s left" in page
+    assert "synced 1" in page
+    assert f"blob, {(now - timedelta(hours=2)).isoformat(' ')[:16]} to {now.isoformat(' ')[:16]}" in page
+    for action in ("pause-walk", "cancel-walk"):
+        assert re.search(rf"confirm\?action={action}&(?:amp;)?of={replay.id}", page)
+    await follow(w, await post(w, action="cancel-walk", of=replay.id, who="Ada"))
+    assert "cancelled" in (await get(w, "jobs")).body

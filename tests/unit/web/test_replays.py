@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from sync.replay.jobs import advance_all
 from sync.web import replays as web
 from sync.web.exchange import Request, answered
 from tests.unit.replay.test_jobs import World
+from tests.walking import finished
 from tests.worlds import STUDY, MemoryWorld
 
 
@@ -32,7 +32,7 @@ async def test_a_replay_is_answered_at_once_and_done_by_the_timer(w):
     answer = await posted(w, **{"from": w.began.isoformat(), "who": "me"})
     assert (answer.status, answer.body["begun"], answer.body["replay"]["state"]) == (202, True, "running")
     assert w.imaging_study() is None
-    assert await advance_all(w.replayed, w.services) == 0
+    await finished("replay " + answer.body["replay"]["id"], w.kinds, w.services)
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 1
     (told,) = await listed(w)
@@ -44,7 +44,7 @@ async def test_asking_twice_begins_one(w):
     second = await posted(w, **{"from": w.began.isoformat()})
     assert (first.body["begun"], second.body["begun"], second.status) == (True, False, 202)
     assert len(await listed(w)) == 1
-    await advance_all(w.replayed, w.services)
+    await finished("replay " + first.body["replay"]["id"], w.kinds, w.services)
     assert (await posted(w, **{"from": w.began.isoformat()})).body["begun"], "one that is over may be asked for again"
 
 
