@@ -49,8 +49,6 @@ A bad optional value is none of these: it becomes a `Finding` on the record.
 
 from __future__ import annotations
 
-from functools import cache
-
 
 class SyncError(Exception):
     """
@@ -434,18 +432,3 @@ class ConfigError(Exception):
         self.setting = setting
         self.expected = expected
         super().__init__(f"{setting}: {expected}")
-
-
-def hint_of(code: str) -> str:
-    """Return what to do about a failure by its code alone: the hint of the class that has it, else a general one."""
-    return _hints().get(code, SyncError.hint)
-
-
-@cache
-def _hints() -> dict[str, str]:
-    found: dict[str, str] = {}
-    classes = [SyncError]
-    for each in classes:
-        found.setdefault(each.code, each.hint)
-        classes += each.__subclasses__()
-    return found

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from sync.config import address_of
-from sync.errors import hint_of
 from sync.model import RECONCILE_CURSOR, Cursor
 from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import Timestamp
@@ -19,6 +18,7 @@ from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
+from sync.monitoring.hints import hint_of
 from sync.monitoring.history import Chart, Past, floor, read_past
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, TypeAdapter
 
-from sync.errors import hint_of
 from sync.model import DeadLetter, DirtyStudy, Finding, Projection, StudyRef, SubjectKind
 from sync.model.timestamps import Timestamp
+from sync.monitoring.hints import hint_of
 from sync.ports import Core, Project
 from sync.protocol.dirty_studies import due_at
 

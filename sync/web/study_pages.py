@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sync.config import address_of
 from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
 from sync.model.words import counted
@@ -83,6 +84,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
         filters=filters,
         listing=listing,
         problem=problem,
+        problem_at=address_of(problem.code or "", s.settings) if problem else "",
         heading="Last written" if problem else f"{_HEADINGS[filters.state]}{total}",
         states=_STATES,
         sources=study_list.sources_of(s),

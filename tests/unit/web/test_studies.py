@@ -187,6 +187,7 @@ async def test_while_fhir_fails_the_page_says_so_and_shows_what_was_written_last
     shown = await page(w)
     assert shown.status == 200
     assert "fhir.unavailable" in shown.body
+    assert f"<code>{w.services.settings.fhir_url}</code>:" in shown.body
     assert "2.25.3" in shown.body
     assert (await answered(study_list.answer_studies(Request(), w.services))).status == 503
     study = await page(w, name="study", uid=STUDY.study_instance_uid)
