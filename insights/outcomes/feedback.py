@@ -14,6 +14,7 @@ from insights.outcomes.findings import read_reads
 from insights.outcomes.matching import Matched, agreement, match
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import prepare
+from insights.outcomes.systems import check_systems
 from insights.outcomes.truths import read_truths
 from insights.outcomes.writing import Results, audit, case, said_of, write_results
 from insights.views import Catalogue
@@ -61,7 +62,7 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
     Raises
     ------
     OutcomeError
-        The rule is wrong, or no report names the reader.
+        The rule is wrong, no report names the reader, or the data is coded in other systems.
     """
     prepared = prepare(file)
     rule = prepared.rule
@@ -70,6 +71,7 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
     with Store(data).reading(Catalogue.shipped()) as reading:
         people = choose_people(reading, prepared, research=False)
         reads = read_reads(reading.connection, reader, rule, prepared.codes)
+        check_systems(reading.connection, prepared)
         truths = read_truths(reading.connection, rule, prepared.codes)
     matched = match(reads.findings, truths, rule.within_days)
     known = {each.finding.record_id for each in matched if each.answer}

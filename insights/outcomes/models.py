@@ -20,6 +20,7 @@ from insights.outcomes.matching import Matched
 from insights.outcomes.people import People, choose_people
 from insights.outcomes.rule import Prepared, prepare
 from insights.outcomes.strata import Patient, divided, keys, read_patients, told
+from insights.outcomes.systems import check_systems
 from insights.outcomes.telling import model_text
 from insights.outcomes.truths import read_outcomes
 from insights.outcomes.writing import Results, audit, said_of, write_results
@@ -67,7 +68,7 @@ def report(file: Path, data: Path, model: str, wanted: Wanted) -> str:
     Raises
     ------
     OutcomeError
-        The rule is wrong, or no model of that name and version has findings.
+        The rule is wrong, no model of that name and version has findings, or the data is coded in other systems.
     Withheld
         ``outcome.approval_missing``, ``outcome.too_few``; nothing was written.
     """
@@ -108,6 +109,7 @@ def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
     rule, codes, connection = prepared.rule, prepared.codes, reading.connection
     people = choose_people(reading, prepared, research=True)
     devices = model_devices(connection, model)
+    check_systems(connection, prepared)
     findings, sizes = match_model(connection, devices, rule, codes, read_outcomes(connection, rule, codes))
     if not findings and not sizes:
         raise OutcomeError(

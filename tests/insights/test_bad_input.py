@@ -16,6 +16,8 @@ from tests.insights.collected import collect, tables, write
 from tests.insights.outcomes_world import RULE, example
 
 BASE = "https://fhir.example/r4"
+CANCERS = '["http://snomed.info/sct|254637007", "http://hl7.org/fhir/sid/icd-10|C34*"]'
+ICD_11 = '["http://hl7.org/fhir/sid/icd-11|2C25"]'
 EMPTY = "{file: empty.csv}"
 COHORT = test_cohort.DEFINITION.replace("307576001", "254637007")
 OUTCOMES = RULE.read_text("utf-8")
@@ -68,7 +70,12 @@ WRONG = {
     "unknown code system of a cohort": (COHORT_RUN, COHORT, OTHER_SYSTEM, 2, "cohort.unknown_system: {file}:"),
     "unknown code system of a comparison": (
         SIMILAR, test_similar.RULE_OF_TRIAL, OTHER_SYSTEM, 2, "cohort.unknown_system: {file}:"),
-    "unknown code system of a model": (MODELS, OUTCOMES, OTHER_SYSTEM, 2, "models.nothing_coded: "),
+    "unknown code system of reads": (FEEDBACK, OUTCOMES, OTHER_SYSTEM, 2, "outcome.unknown_system: {file}:12:1: "),
+    "unknown code system of a model": (MODELS, OUTCOMES, OTHER_SYSTEM, 2, "outcome.unknown_system: {file}:12:1: "),
+    "unknown code system of outcomes": (
+        FEEDBACK, OUTCOMES.replace(CANCERS, ICD_11), ("sct|30807003", "x|1"), 2, "outcome.unknown_system: {file}:13:1"),
+    "codes that the data does not have": (
+        MODELS, OUTCOMES.replace("27925004", "1"), ("281900007", "2"), 2, "models.nothing_coded: "),
     "empty value set": (
         COHORT_RUN, COHORT, ('"http://snomed.info/sct|254637007"', EMPTY), 2, "cohort.empty_codes: {file}:"),
     "empty value set of reads": (
