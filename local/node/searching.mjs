@@ -1,4 +1,4 @@
-// Searches among 10,000 resources without 10,000 evaluations: what the inherited search reads anew for each resource and
+// Searches among 10,000 resources without 10,000 evaluations: what the inherited search reads again for each resource and
 // each comparison is read once for each stored version. A stored version never changes, so no value can be out of date;
 // with the version, its values go.
 
