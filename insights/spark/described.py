@@ -25,7 +25,7 @@ from insights.views.shape import literal
 COLLECTED = "collected.json"
 
 _LOW = "conv(concat(substr(md5(id), 19, 2), substr(md5(id), 17, 2)), 16, 10)"
-"""The number whose rest by a power of two not above 65,536 is that of DuckDB's ``md5_number_lower``."""
+"""Equal to DuckDB's ``md5_number_lower`` modulo any power of two up to 65,536."""
 
 _VERSION = "coalesce(meta.versionId, meta.lastUpdated, concat('sha256:', sha2(to_json(struct(*)), 256)))"
 

@@ -72,7 +72,7 @@ def reported(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _where(failure: SyncError) -> str:
-    """Tell the address of the service that failed; the settings were read, or nothing could have failed."""
+    """Return the address of the service that failed. The settings are valid: without them no service is called."""
     from sync.config import Settings, address_of  # noqa: PLC0415 -- as above
 
     address = address_of(failure.code or "", Settings.load())

@@ -39,7 +39,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Dry run: count what wou
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object.")]
 
 _LEAST = 110
-"""Columns that a key takes beside what is said of its letter; a narrower terminal wraps the lines."""
+"""Columns that a key needs beside the details of its dead letter; a narrower terminal wraps the lines."""
 
 
 @app.command("list")

@@ -1,7 +1,7 @@
 """
 A delivery that outlives its budget is cut off, counted and delivered again.
 
-Whatever a delivery waits for in vain, an answer that never comes or an outcome that nothing resolves, would hold its
+A delivery that waits for an answer that never comes, or for an outcome that nothing resolves, would hold its
 message for as long as the process lives: the host renews its lease for ever, and nothing reports it. Cut off, it is an
 outage like any other, for everything that a delivery does is idempotent.
 """

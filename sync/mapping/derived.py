@@ -86,7 +86,7 @@ def build_derived(
     imaging_study: Resource, instances: Sequence[InstanceRecord], settings: MappingSettings, findings: Findings
 ) -> tuple[Resource, ...]:
     """
-    Build the resources that single instances make, without subject, each before those that refer to it.
+    Build the resources derived from single instances, without subject, each before those that refer to it.
 
     Parameters
     ----------

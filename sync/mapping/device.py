@@ -34,7 +34,7 @@ class Equipment(NamedTuple):
 
 def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     """
-    Tell what made a series; None when nothing is said of it.
+    Return the equipment that made a series; None when no instance names any.
 
     A Device needs a UID (0018,1002), a UDI (0018,100A) with a serial number, or a serial number (0018,1000) with
     manufacturer or model: else the same resource would stand for many scanners, or every study would mint one. Then the

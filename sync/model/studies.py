@@ -75,7 +75,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientRow:
-    """One study's say about its patient; the Patient resource is built from all rows of its key."""
+    """What one study contributes to its patient; the Patient resource is built from all rows of its key."""
 
     patient_key: str
     study: StudyRef

@@ -84,7 +84,7 @@ class FhirServer(Protocol):
         """
         Find what refers to each of the resources, given as ``Type/id``, never from a cache.
 
-        What was deleted is found to be referred to as well. A reference that no search parameter of R4 covers, as
+        References to deleted resources are found too. A reference without a search parameter in R4, such as
         ``DiagnosticReport.imagingStudy``, is not found, and on Azure only while its target is there.
 
         Returns

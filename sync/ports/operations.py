@@ -71,7 +71,7 @@ class MetricHistory(Protocol):
         ...
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most that many rows of that length that start earlier, and return how many; oldest first."""
+        """Delete up to ``most`` rows of that length that start earlier, oldest first; return their number."""
         ...
 
 

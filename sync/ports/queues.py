@@ -86,7 +86,7 @@ class QueueDepths(Protocol):
     """Lengths of all our queues, for status."""
 
     async def depths(self) -> dict[str, int]:
-        """Return queue name -> about how many messages, invisible ones included."""
+        """Return queue name -> approximate number of messages, invisible ones included."""
         ...
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:

@@ -40,11 +40,11 @@ _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
     """
-    One pass that was not made.
+    What one pass would do.
 
-    ``writes`` would be sent, ``removals`` be tried, and ``held`` is every resource that the pass inspected, by type and
-    id, None when there is none. ``record`` is the study's projection row as it is, ``after`` as it would be (None: the
-    same).
+    It would send ``writes`` and try ``removals``. ``held`` is every resource that it read, by type and id; None when
+    there is none. ``record`` is the study's present projection row, ``after`` the one that it would write (None: no
+    change).
     """
 
     study: StudyRef

@@ -13,7 +13,7 @@ from sync.ports import Compare, Core
 from sync.projection.held import Held, ProjectionAttempt, held_as
 
 _OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
-"""What an order system refers to and codes, where a header has names and texts."""
+"""Elements for which an order system gives references and codes, and a DICOM header only names and texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

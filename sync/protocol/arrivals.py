@@ -13,8 +13,8 @@ from sync.model import DirtyStudy
 from sync.ports import Core
 
 GAPS = 5
-"""Gaps without an object after which none is expected: one as long as the shortest quiet period has the study wait five
-times as long, which by default is the quiet period."""
+"""A study waits for this many times its longest gap. By default, a gap as long as the shortest quiet period makes it
+wait the whole quiet period."""
 
 
 def shortest_quiet_period(s: Core) -> float:

@@ -77,7 +77,7 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
 
 async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> None:
     """
-    Keep the letter of a study and note its code on the projection row, so that success clears it.
+    Write the dead letter of a study and its code on the projection row, so that success clears it.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def due_at(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> datetime:
     """
     When a study is to be projected: after its quiet period, at the latest max_wait after its first mark.
 
-    One that is in FHIR waits the whole quiet period: a gap that was taken for the end costs one write more, once.
+    One that is in FHIR already waits the whole quiet period, so a pause mistaken for the end costs one write, once.
     """
     quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period if in_fhir else quiet_period(dirty, s))
     latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)

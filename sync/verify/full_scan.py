@@ -168,7 +168,7 @@ class Round:
             return ""
 
     async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
-        """Walk the records by study key. A sample begins anywhere: keys are hashes, so any stretch is as good."""
+        """Walk the records by study key. A sample may start at any key: keys are hashes, so ranges are alike."""
         key, remaining, ends = self._plan.start, self._plan.sample, not self._plan.start
         while remaining is None or remaining > 0:
             chunk = await self._s.projections.after(key, CHUNK if remaining is None else min(CHUNK, remaining))

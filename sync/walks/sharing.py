@@ -210,7 +210,7 @@ class Worker:
             if not free or time.monotonic() >= until:
                 return bool(free)
             fresh = [each for each in free if each[1].name not in failed]
-            # Any of them: workers that all tried the first would all but one have tried in vain.
+            # Any of them: if all workers tried the first, all but one would fail.
             row, piece = random.choice(fresh or free)  # noqa: S311 -- spreads load, guards nothing
             alone = failed.get(piece.name, succeeded) < succeeded
             try:

@@ -124,7 +124,7 @@ async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     AccessRefused
         The sender may only read, or another site sent the form.
     RequestRefused
-        There is no such action, or it is not said who wants it, or why.
+        There is no such action, or the form does not name the operator or the reason.
     """
     form = fields_of(visit.request)
     caller = operator_of(visit.request.headers, s.settings, says=text_of(form, "who"))

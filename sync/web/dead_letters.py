@@ -80,7 +80,7 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
     AccessRefused
         The caller may only look.
     RequestRefused
-        It is not said which letters, who wants it, or why.
+        The request does not name the dead letters, the operator or the reason.
     """
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))

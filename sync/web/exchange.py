@@ -109,7 +109,7 @@ def named_operator(request: Request, fields: Mapping[str, Any], settings: Settin
     AccessRefused
         The sender may only read, or another site sent the form.
     RequestRefused
-        It is not said who asks.
+        The form does not name the operator.
     """
     caller = operator_of(request.headers, settings, says=text_of(fields, "who"))
     if not caller.name:

@@ -82,7 +82,7 @@ async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
     AccessRefused
         The sender may only read, or another site sent the form.
     RequestRefused
-        There is no such dead letter, or it is not said who asks.
+        There is no such dead letter, or the form does not name the operator.
     """
     form = fields_of(visit.request)
     caller = named_operator(visit.request, form, s.settings)

@@ -122,7 +122,7 @@ async def reveal_study(visit: Visit, s: Services) -> RenderedPage:
     AccessRefused
         The sender may only read, or another site sent the form.
     RequestRefused
-        The study is not known, or it is not said who asks.
+        The study is not known, or the form does not name the operator.
     """
     form = fields_of(visit.request)
     caller = named_operator(visit.request, form, s.settings)

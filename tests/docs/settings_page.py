@@ -32,7 +32,7 @@ The FHIR service and one of the first two settings are required.
 
 ## Access to the FHIR service
 
-Secrets belong into Key Vault, with a [reference](security.md) as the value of the setting. No log, error or page shows
+Secrets belong in Key Vault, with a [reference](security.md) as the value of the setting. No log, error or page shows
 them, and none is sent over plain http to another machine.
 
 {fhir_access}

@@ -113,7 +113,7 @@ class NeedMore:
 
 @dataclass(frozen=True, slots=True)
 class _Meta:
-    """The file meta information: where the data set starts, and what it is said to be."""
+    """The file meta information: where the data set starts, and what it declares to be."""
 
     end: int
     transfer_syntax: str
