@@ -146,6 +146,18 @@ def test_settings_are_text_whatever_they_look_like(tmp_path):
     assert data["DICOM_SYNC_ALERT_WEBHOOK"] == odd["DICOM_SYNC_ALERT_WEBHOOK"]
 
 
+def test_large_numbers_are_written_out(tmp_path):
+    """Helm reads numbers as floating point, and would write a million as 1e+06, which KEDA does not take."""
+    many = {"functions": {"maxReplicas": 1_000_000, "messagesPerReplica": {"objects": 1_000_000}}}
+    scaled = rendered(merged(many, LEAST), tmp_path)["ScaledObject", NAME]["spec"]
+    lengths = {trigger["metadata"]["queueName"]: trigger["metadata"]["queueLength"] for trigger in scaled["triggers"]}
+    assert (lengths["objects"], scaled["maxReplicaCount"]) == ("1000000", 1_000_000)
+
+
+def test_a_release_whose_name_has_dots_has_names_without(tmp_path):
+    assert all("." not in name for _, name in rendered(LEAST, tmp_path, "imaging.v2"))
+
+
 def test_helm_refuses_by_the_schema_before_anything_is_sent(tmp_path):
     refused = run(merged({"functions": {"minReplicas": 0}}, LEAST), tmp_path)
     assert refused.returncode != 0

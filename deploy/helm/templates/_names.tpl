@@ -1,5 +1,7 @@
 {{- define "sync.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- /* A release's name may have dots, the name of a service may not. */}}
+{{- $release := .Release.Name | replace "." "-" }}
+{{- if contains .Chart.Name $release }}{{ $release | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" $release .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{- /* Labels that select pods: they never change within a release. */}}
