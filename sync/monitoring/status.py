@@ -41,6 +41,9 @@ RECENT = 5
 HELD_MINUTES = 2
 """Minutes without a processed object after which leased messages are reported."""
 
+SLOW_SECONDS = 5.0
+"""Mean of a FHIR request from which on it explains why a study waits."""
+
 OVERDUE = 2.0
 """A study that waits this many times the longest regular wait is behind, not just on its way."""
 
@@ -262,7 +265,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         drift=open_drift(counts),
         held_removals=counts.held_removals,
         at=now,
-        health=judge(counts, alerts, s, held=_held(counts, chart), problems=problems),
+        health=judge(counts, alerts, s, held=_held(counts, chart), slow=_slow(chart, s), problems=problems),
         lag=Lag(
             oldest_study=round(counts.dirty_age, 1),
             queues={name: round(age, 1) for name, age in counts.queue_ages.items()},
@@ -351,6 +354,7 @@ def judge(
     s: Core,
     *,
     held: Sequence[str] = (),
+    slow: Sequence[str] = (),
     problems: Sequence[ServiceProblem] = (),
 ) -> Health:
     """
@@ -360,6 +364,8 @@ def judge(
     ----------
     held
         Sentences about messages that no worker processes, see `_held`.
+    slow
+        Why what waits too long may wait, see `_slow`.
     problems
         Services that fail now; they keep something back only while anything is outstanding.
     """
@@ -371,20 +377,28 @@ def judge(
     reasons = list[str]()
     stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
-    if counts.dirty_age > overdue and "alert.lag" not in codes:
-        reasons.append(f"The oldest outstanding study waits for {counts.dirty_age:.0f} s.")
+    if counts.dirty_age > overdue:
+        late = f"The oldest outstanding study waits for {counts.dirty_age:.0f} s."
+        reasons += [*([late] if "alert.lag" not in codes else []), *slow]
     reasons += held
     if not counts.idle:
         reasons += [problem.says() for problem in problems]
-    if (paused := _paused(counts)) is not None:
-        by = f" by {paused.who}" if paused.who else ""
-        reasons.append(f"Projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why}")
-    why = (*stopped, *told, *reasons)
+    pause = _pause_of(counts)
+    why = (*stopped, *told, *reasons, *pause)
     if critical or stopped:
         return Health(verdict="failing", reasons=why)
-    if reasons or any(alert.code in FLOW for alert in active):
+    if reasons or any(alert.code in FLOW for alert in active) or (pause and not counts.idle):
         return Health(verdict="behind", reasons=why)
-    return Health(verdict="attention" if told else "in sync", reasons=why)
+    return Health(verdict="attention" if told or pause else "in sync", reasons=why)
+
+
+def _pause_of(counts: SystemCounts) -> list[str]:
+    """Tell of a pause, and how it ends. It keeps nothing back while nothing is outstanding."""
+    if (paused := _paused(counts)) is None:
+        return []
+    by = f" by {paused.who}" if paused.who else ""
+    said = f"Projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why.rstrip('.')}."
+    return [f"{said} To go on: python -m sync resume."]
 
 
 def _paused(counts: SystemCounts) -> PausedProjection | None:
@@ -414,6 +428,15 @@ def _held(counts: SystemCounts, chart: Chart) -> list[str]:
     if processed:
         return []
     return [f"Object messages leased: {depth}; none was processed for {HELD_MINUTES} minutes: a worker was killed."]
+
+
+def _slow(chart: Chart, s: Core) -> list[str]:
+    """Tell of a FHIR service that answers, but so slowly that studies wait for it."""
+    mean = _sum(chart, FHIR_DURATION.name).mean
+    if mean is None or mean < SLOW_SECONDS:
+        return []
+    where, answers = address_of("fhir.unavailable", s.settings), f"answers in {mean:.0f} s in the mean of {RECENT} min"
+    return [f"The FHIR service at {where} {answers}: check its load, its limits and the network."]
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:

@@ -153,6 +153,8 @@ def parts(status: Status) -> list[tuple[str, str, str]]:
     """
     # What needs attention does not keep the flow back.
     word, tone = verdict_words("in sync" if status.health.verdict == "attention" else status.health.verdict)
+    if status.paused is not None and tone != "bad":
+        word, tone = "Paused", "warn"
     rejected = f"{number_text(status.dead_letters)} to resolve" if status.dead_letters else "none"
     drift = f"{number_text(status.drift.open)} open" if status.drift.open else "none"
     return [

@@ -7,6 +7,7 @@ it goes to no other site.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -114,10 +115,21 @@ def _environment() -> Environment:
         "drawn": charts.drawn,
         "legend": charts.legend,
         "ago": _ago,
+        "short": short,
         "clock": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "plus": lambda number: f"+{number:,.0f}" if number else "0",
     }
     return environment
+
+
+def short(subject: str, length: int = 12) -> str:
+    """
+    Return as much of a subject as tells it from others.
+
+    The key of an object begins with its folder's, which all objects of the folder share: its own comes after the point.
+    """
+    own = subject.rpartition(".")[2] if re.fullmatch(r"[0-9a-f]+(-\d+)?\.[0-9a-f]+", subject) else subject
+    return own if len(own) <= length else f"{own[:length]}…"
 
 
 @pass_context

@@ -9,6 +9,7 @@ import pytest
 from sync.errors import FhirRejected
 from sync.model import Cursor
 from sync.monitoring.status import as_json, read_status, status
+from sync.operators.pause import pause_projection
 from sync.operators.walks import begin_walk
 from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS
 from sync.walks.backfill import Scope, new_backfill
@@ -20,6 +21,29 @@ async def test_an_empty_world_is_idle():
     told = await status(MemoryWorld().services)
     assert told["idle"]
     assert (told["synced_studies"], told["dirty_studies"], told["dead_letters"]) == (0, 0, 0)
+
+
+async def test_a_pause_keeps_back_only_what_is_outstanding_and_says_how_it_ends():
+    w = MemoryWorld()
+    await pause_projection(w.services, who="ada", why="FHIR moves.")
+    health = (await status(w.services))["health"]
+    assert health["verdict"] == "attention"
+    assert health["reasons"][0].endswith(" by ada: FHIR moves. To go on: python -m sync resume.")
+    await w.ingest(w.put("a"))
+    assert (await status(w.services))["health"]["verdict"] == "behind"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(15, True), (1, False)])
+async def test_a_fhir_service_that_answers_slowly_is_named_while_a_study_waits_too_long(seconds, told):
+    watched = Watched()
+    w, slow = watched.w, f"answers in {seconds} s in the mean of 5 min: check its load"
+    watched.s.telemetry.measure(FHIR_DURATION, seconds, method="POST", type="Bundle", status="2xx")
+    await watched.tick()
+    assert (await status(w.services))["health"]["reasons"] == [], "nothing waits for it"
+    await w.ingest(w.put("a"))
+    w.clock.advance(100)
+    reasons = (await status(w.services))["health"]["reasons"]
+    assert any(f"at {w.services.settings.fhir_url} {slow}" in reason for reason in reasons) is told
 
 
 async def test_a_study_on_its_way_is_not_idle():

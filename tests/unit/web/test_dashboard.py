@@ -123,6 +123,14 @@ async def test_an_unknown_study_is_not_found_and_says_so(w):
     assert rendering.file("../rendering.py").status == 404
 
 
+async def test_dead_letters_of_one_folder_are_told_apart(w):
+    for number in range(3):
+        await w.ingest(w.put(f"folder/bad {number}.dcm", b"no dicom at all"))
+    page = await get(w, "letters", of="header.not_dicom")
+    assert len(set(re.findall(r"<code>([0-9a-f]{12}…)</code>", page.body))) == 3
+    assert len(set(re.findall(r'aria-label="Select ([0-9a-f]+…)"', page.body))) == 3
+
+
 async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
     await w.ingest(w.put("bad.dcm", b"no dicom at all"))
     assert "header.not_dicom" in (await get(w)).body
