@@ -29,6 +29,7 @@ from sync.bootstrap.access import access_of, wants_identity
 from sync.bootstrap.endpoints import Service, account_of, state_url
 from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
+from sync.ports import Company
 from sync.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Clients:
         """Close all connections, whatever closing one of them raises."""
         await self._closing.aclose()
 
-    def tables(self) -> TableStore:
-        """Return the state's tables."""
-        tables = TableStore(self._of_state(TableServiceClient, "table", _TABLE_RETRIES))
+    def tables(self, company: Company | None = None) -> TableStore:
+        """Return the state's tables, whose writes wait for the company that may come."""
+        tables = TableStore(self._of_state(TableServiceClient, "table", _TABLE_RETRIES), company)
         self._closing.push_async_callback(tables.close)
         return tables
 

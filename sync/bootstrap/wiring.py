@@ -18,7 +18,7 @@ from sync.errors import SyncError
 from sync.events import Sources
 from sync.monitoring.alerts.rules import COUNTED
 from sync.monitoring.history import Recorder
-from sync.ports import AlertChannel, Announce, BlobFeed, ObjectListing, Services
+from sync.ports import AlertChannel, Announce, BlobFeed, Caches, ObjectListing, Services
 from sync.telemetry.library_logs import quieten_libraries
 from sync.telemetry.telemetry import Telemetry
 
@@ -112,8 +112,8 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
     """
     quieten_libraries()
     telemetry, clock = Telemetry(ignored=COUNTED if command else ()), SystemClock()
-    clients = Clients(settings, telemetry)
-    tables, queues, blobs = clients.tables(), clients.queues(), clients.blobs()
+    clients, caches = Clients(settings, telemetry), Caches()
+    tables, queues, blobs = clients.tables(caches.company), clients.queues(), clients.blobs()
     fhir, dicom, orthanc = clients.fhir(), clients.dicom_service(), clients.orthanc()
     services = Services(
         settings=settings,
@@ -138,6 +138,7 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         queues=queues,
         fhir=fhir,
         telemetry=telemetry,
+        caches=caches,
         instances={source.account: source for source in (dicom, orthanc) if source is not None},
         dicom_feed=dicom,
         orthanc=orthanc,

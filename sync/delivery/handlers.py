@@ -139,7 +139,8 @@ async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) ->
         async with _delivering(s):
             try:
                 async with _object_lock(change, s):
-                    outcome = await ingest(change, s, redelivered=attempt > 1)
+                    with s.caches.company.joined(from_queue=span is OBJECT_MESSAGE):
+                        outcome = await ingest(change, s, redelivered=attempt > 1)
             except PermanentError as refusal:
                 await dead_letter_delivery(change, refusal, s)
                 traced.note(outcome=Ingested.DEAD_LETTERED.word, code=refusal.code)

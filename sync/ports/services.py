@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -38,6 +39,9 @@ from sync.telemetry.telemetry import Telemetry
 
 _REMEMBERED, _RECENT = 2_000, 32
 """Studies whose arrivals a process keeps, and of how many objects of each."""
+
+_MANY = 8
+"""Messages that a process handles at once in a burst."""
 
 
 class Clock(Protocol):
@@ -102,6 +106,56 @@ class DeletionsInHand:
 
 
 @dataclass(kw_only=True)
+class Company:
+    """
+    Whether a row that waits for others may still get company.
+
+    Where blobs or processor are slow, rows come one by one though many deliveries are on their way, and each would go
+    out alone. Messages of a queue moreover come by themselves, while a walk goes on only as it gets rows written.
+    """
+
+    at_work: int = 0
+    """Deliveries at work, less those that wait for a write."""
+    from_queue: int = 0
+    """Deliveries of queue messages, those that wait included."""
+
+    @contextmanager
+    def joined(self, *, from_queue: bool = False) -> Iterator[None]:
+        """Be at work for the length of the block: the delivery is going to write rows."""
+        self.at_work += 1
+        self.from_queue += from_queue
+        try:
+            yield
+        finally:
+            self.at_work -= 1
+            self.from_queue -= from_queue
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for a write for the length of the block; who is not at work counts for no one."""
+        self.at_work -= 1
+        try:
+            yield
+        finally:
+            self.at_work += 1
+
+    @property
+    def may_come(self) -> bool:
+        """Whether a delivery is on its way to its next write."""
+        return self.at_work > 0
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether messages are being handled, after which others may come."""
+        return self.from_queue > 0
+
+    @property
+    def is_many(self) -> bool:
+        """Whether messages are handled in such a number that others are likely to come."""
+        return self.from_queue >= _MANY
+
+
+@dataclass(kw_only=True)
 class Arrivals:
     """When the last objects of each study arrived, of those that this process marked: seconds, in order of time."""
 
@@ -134,6 +188,8 @@ class Caches:
     """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
     novelty: Novelty = field(default_factory=Novelty)
     """Whether objects that are likely to be new have been so."""
+    company: Company = field(default_factory=Company)
+    """How many deliveries are on their way to a write."""
     arrivals: Arrivals = field(default_factory=Arrivals)
     """How quickly the objects of each study arrive."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +16,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Servic
 
 from sync.adapters.azure.tables import batching
 from sync.errors import StoreConflict, StoreUnavailable
+from sync.ports import Company
 from tests.simulation.gateway.virtual_time import NothingWillHappen, run
 
 ANSWERS = ("right", "short", "empty", "without ETags", "reset before", "reset after", "no list", "defect", "503")
@@ -95,6 +96,55 @@ class LyingTable:
         return rows
 
 
+class NotedTable:
+    """A table that notes when rows were written, and which."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[float, list[str]]] = []
+
+    async def submit_transaction(self, operations: Sequence[tuple[Any, ...]]) -> Any:
+        """Write all rows."""
+        return self._noted([entity["RowKey"] for _, entity, *_ in operations])
+
+    async def upsert_entity(self, entity: Any, **_mode: Any) -> Any:
+        """Insert or replace a row."""
+        return self._noted([entity["RowKey"]])[0]
+
+    def _noted(self, rows: list[str]) -> list[Any]:
+        self.batches.append((round(asyncio.get_running_loop().time(), 3), rows))
+        return [{"etag": "x"} for _ in rows]
+
+
+def written_at(
+    moments: Sequence[float],
+    module: ModuleType = batching,
+    *,
+    patient: Collection[int] = (),
+    from_queue: bool = False,
+) -> list[tuple[float, list[str]]]:
+    """
+    Let deliveries write a row each after so many seconds; return when which rows went out.
+
+    All begin at once, those of messages when they write.
+    """
+
+    async def played() -> list[tuple[float, list[str]]]:
+        table, company = NotedTable(), Company()
+        batcher = module.Batcher(table, company)
+
+        async def deliver(number: int) -> None:
+            await asyncio.sleep(moments[number] if from_queue else 0)
+            with company.joined(from_queue=from_queue):
+                await asyncio.sleep(0 if from_queue else moments[number])
+                row = {"PartitionKey": "p", "RowKey": str(number)}
+                await batcher.write("upsert", row, patient=number in patient)
+
+        await asyncio.gather(*map(deliver, range(len(moments))))
+        return table.batches
+
+    return run(played(), seed=0)
+
+
 def schedule(seed: int, module: ModuleType = batching) -> list[str]:
     """Let many write at once through a bad network, each until its row is confirmed; return what is wrong."""
     rng = random.Random(seed)
@@ -118,9 +168,14 @@ def schedule(seed: int, module: ModuleType = batching) -> list[str]:
         wrong.append("a writer never got through")
 
     async def played() -> None:
-        table = LyingTable(rng)
-        batcher = module.Batcher(table)
-        await asyncio.gather(*(write(batcher, table, number) for number in range(WRITERS)))
+        table, company = LyingTable(rng), Company()
+        batcher = module.Batcher(table, company)
+
+        async def joined(number: int) -> None:
+            with company.joined():
+                await write(batcher, table, number)
+
+        await asyncio.gather(*(joined(number) for number in range(WRITERS)))
 
     try:
         run(played(), seed=seed)

@@ -2,9 +2,11 @@
 Concurrent row writes of one partition go out together, as entity-group transactions.
 
 Functions take one message each, but the invocations of a worker process share one event loop. A caller that writes a
-row hands it to the batcher and waits for its own outcome. A line goes out when no row joined it for 20 ms, when 100
-rows wait, or after 100 ms: a lone write hardly waits, a burst makes large batches. A transaction fails as a whole, so
-one row that lost its race, or is refused, sends the others round once more, without it. One event loop a process.
+row hands it to the batcher and waits for its own outcome. A line goes out when no row joined it for 20 ms (50 ms in a
+burst) and no delivery is on its way to a write, when 100 rows wait, or after 250 ms: a lone write hardly waits, a burst
+makes large batches. Patient rows, for which only their own delivery waits, have those 250 ms wherever messages of a
+queue are handled: they go with the next rows of their partition. A transaction fails as a whole, so one row that lost
+its race, or is refused, sends the others round once more, without it. One event loop a process.
 
 Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
 cut on its way, is an outage for all of them, and so is the end of the task.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,13 +30,17 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
 from sync.adapters.azure.tables.rows import Entity, entity_bytes
 from sync.errors import StoreUnavailable, SyncError
+from sync.ports import Company
 
 MAX_ROWS = 100
 MAX_BYTES = 3 * 1024 * 1024
 LINGER = 0.02
-"""Seconds without a newcomer after which a line goes out."""
+"""Seconds without a newcomer after which a line goes out, if none may come."""
 
-LONGEST_LINGER = 0.1
+LINGER_IN_BURST = 0.05
+"""The same while many messages are handled at once: the next have probably been sent."""
+
+LONGEST_LINGER = 0.25
 """Seconds that the first write of a line waits at most; little beside the quiet period that follows."""
 
 MOST_BLAMED = 3
@@ -50,6 +56,7 @@ class RowWrite:
     kind: Kind
     entity: Entity
     etag: str | None = None
+    patient: bool = False
     outcome: asyncio.Future[str] = field(repr=False)
 
     @property
@@ -70,14 +77,20 @@ class RowWrite:
 class Batcher:
     """Writes rows of one table; each partition has its own line, and one request under way at a time."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, company: Company | None = None) -> None:
         self._table = table
+        self._company = company or Company()
         self._lines: defaultdict[str, list[RowWrite]] = defaultdict(list)
         self._workers: dict[str, asyncio.Task[None]] = {}
 
-    async def write(self, kind: Kind, entity: Entity, etag: str | None = None) -> str:
+    async def write(self, kind: Kind, entity: Entity, etag: str | None = None, *, patient: bool = False) -> str:
         """
         Write one row and return its new ETag.
+
+        Parameters
+        ----------
+        patient
+            Nothing but the caller waits for it.
 
         Raises
         ------
@@ -89,16 +102,17 @@ class Batcher:
         partition = str(entity["PartitionKey"])
         outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # No await from here to the task: else the worker could end between the two and leave the row in the line.
-        self._lines[partition].append(RowWrite(kind=kind, entity=entity, etag=etag, outcome=outcome))
+        self._lines[partition].append(RowWrite(kind=kind, entity=entity, etag=etag, patient=patient, outcome=outcome))
         if partition not in self._workers:
             self._workers[partition] = asyncio.create_task(self._work(partition))
-        return await outcome
+        with self._company.waiting():
+            return await outcome
 
     async def _work(self, partition: str) -> None:
         line, batch = self._lines[partition], list[RowWrite]()
         try:
             while line:
-                await _gather_company(line)
+                await _gather_company(line, self._company)
                 batch = _take_batch(line)
                 await self._send(batch)
         finally:
@@ -163,14 +177,14 @@ class Batcher:
         )
 
 
-async def _gather_company(line: list[RowWrite]) -> None:
-    """Wait while the line keeps growing, within bounds."""
-    for _ in range(round(LONGEST_LINGER / LINGER)):
-        waiting = len(line)
-        if waiting >= MAX_ROWS:
-            return
-        await asyncio.sleep(LINGER)
-        if len(line) == waiting:
+async def _gather_company(line: Sequence[RowWrite], company: Company) -> None:
+    """Wait while the line grows, or may grow, within bounds; longer where all of its rows are patient."""
+    loop = asyncio.get_running_loop()
+    latest = loop.time() + LONGEST_LINGER
+    while (waiting := len(line)) < MAX_ROWS and loop.time() < latest:
+        await asyncio.sleep(LINGER_IN_BURST if company.is_many else LINGER)
+        is_patient = company.may_be_sent and all(write.patient for write in line)
+        if len(line) == waiting and not company.may_come and not is_patient:
             return
 
 

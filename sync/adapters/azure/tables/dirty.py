@@ -18,7 +18,7 @@ from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, t
 from sync.adapters.azure.tables.table import Table
 from sync.model import DirtyStudy, Stored, StudyRef
 from sync.model.timestamps import timestamp_from
-from sync.ports import DirtyStudies
+from sync.ports import Company, DirtyStudies
 
 DIRTY_SHARDS = 16
 
@@ -72,13 +72,16 @@ class TableDirtyStudies(DirtyStudies):
     arrive at once, and one fresh ETag after the last of their rows says it all.
     """
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, company: Company) -> None:
         self._table = Table(table)
+        self._company = company
         self._next: dict[str, asyncio.Task[bool]] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._seen_dirty: set[str] = set()
         self._bypassing: set[str] = set()
         """Studies whose next write has to say so."""
+        self._last: dict[str, datetime] = {}
+        """When the last who marked did, for the next write."""
         self._gaps: dict[str, float] = {}
         """Longest gap of the last who marked, for the next write."""
 
@@ -92,21 +95,25 @@ class TableDirtyStudies(DirtyStudies):
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
         if bypass_cache:
             self._bypassing.add(study.key)
+        self._last[study.key] = now
         if longest_gap is not None:
             self._gaps[study.key] = longest_gap
         shared = self._next.get(study.key)
-        if shared is not None:
-            await asyncio.shield(shared)
-            return False
-        # No await since the look into ``_next``: two callers would otherwise begin two writes.
-        shared = self._next[study.key] = asyncio.create_task(self._mark_batched(study, now))
-        return await asyncio.shield(shared)
+        with self._company.waiting():
+            if shared is not None:
+                await asyncio.shield(shared)
+                return False
+            # No await since the look into ``_next``: two callers would otherwise begin two writes.
+            shared = self._next[study.key] = asyncio.create_task(self._mark_batched(study, now))
+            return await asyncio.shield(shared)
 
     async def _mark_batched(self, study: StudyRef, now: datetime) -> bool:
         lock = self._locks.setdefault(study.key, asyncio.Lock())
         try:
             async with lock:
-                await asyncio.sleep(LONGEST_LINGER if study.key in self._seen_dirty else LINGER)
+                # The study is due after its last mark that was asked for, not after the write: it may wait for company.
+                is_patient = study.key in self._seen_dirty and self._company.may_be_sent
+                await asyncio.sleep(LONGEST_LINGER if is_patient else LINGER)
                 # The write begins now: a later mark must not share it, its row may be younger than this ETag.
                 del self._next[study.key]
                 bypass_cache = study.key in self._bypassing
@@ -114,7 +121,7 @@ class TableDirtyStudies(DirtyStudies):
                 dirty = DirtyStudy(
                     study=study,
                     first_marked=now,
-                    last_marked=now,
+                    last_marked=self._last.pop(study.key, now),
                     bypass_cache=bypass_cache,
                     longest_gap=self._gaps.pop(study.key, None),
                 )

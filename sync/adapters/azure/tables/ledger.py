@@ -21,7 +21,7 @@ from sync.adapters.azure.tables.rows import (
 )
 from sync.adapters.azure.tables.table import Table
 from sync.model import Attributes, InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, ObjectRef, StudyRef
-from sync.ports import Ledger
+from sync.ports import Company, Ledger
 
 _NOTHING: Attributes = {}
 _SOURCE = ("account", "container", "name")
@@ -92,9 +92,9 @@ _HAS_UID = "( study_uid eq @uid or series_uid eq @uid or sop_uid eq @uid )"  # t
 class TableLedger(Ledger):
     """Table ``ledger``."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, company: Company) -> None:
         self._table = Table(table)
-        self._batcher = Batcher(table)
+        self._batcher = Batcher(table, company)
 
     async def upsert(self, row: LedgerRow) -> None:
         """Insert or replace."""

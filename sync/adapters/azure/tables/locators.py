@@ -11,7 +11,7 @@ from sync.adapters.azure.tables.batching import Batcher
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, study_columns, study_from, unpack, without_none
 from sync.adapters.azure.tables.table import Table
 from sync.model import Locator, ObjectKey, ObjectRef, Stored, StudyRef, folder_partitions
-from sync.ports import Locators
+from sync.ports import Company, Locators
 
 
 def locator_row(locator: Locator) -> Entity:
@@ -57,9 +57,9 @@ def locator_from(row: Mapping[str, Any]) -> Locator:
 class TableLocators(Locators):
     """Table ``locators``."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, company: Company) -> None:
         self._table = Table(table)
-        self._batcher = Batcher(table)
+        self._batcher = Batcher(table, company)
 
     async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
         """Return the row, or None."""
@@ -103,4 +103,5 @@ class TableLocators(Locators):
 
     async def replace(self, locator: Locator, etag: str) -> str:
         """Replace the row; `StoreConflict` unless its ETag is the given one."""
-        return await self._batcher.write("replace", locator_row(locator), etag)
+        # Settling is the last that a delivery does, so only the delivery itself waits for it.
+        return await self._batcher.write("replace", locator_row(locator), etag, patient=locator.settled)

@@ -21,16 +21,25 @@ from sync.adapters.azure.tables.outbox import TableOutbox
 from sync.adapters.azure.tables.patients import TablePatientRows
 from sync.adapters.azure.tables.projections import TableProjections
 from sync.adapters.azure.tables.tallies import TableTallies
+from sync.ports import Company
 
 
 class TableStore:
-    """All state tables of one account, under the names that `sync.ports.Services` uses."""
+    """
+    All state tables of one account, under the names that `sync.ports.Services` uses.
 
-    def __init__(self, service: TableServiceClient) -> None:
+    Parameters
+    ----------
+    company
+        Tells who may still join a write; by default none but those who wait for one.
+    """
+
+    def __init__(self, service: TableServiceClient, company: Company | None = None) -> None:
+        company = company or Company()
         self._service = service
-        self.locators = TableLocators(service.get_table_client(names.LOCATORS))
-        self.ledger = TableLedger(service.get_table_client(names.LEDGER))
-        self.dirty = TableDirtyStudies(service.get_table_client(names.DIRTY))
+        self.locators = TableLocators(service.get_table_client(names.LOCATORS), company)
+        self.ledger = TableLedger(service.get_table_client(names.LEDGER), company)
+        self.dirty = TableDirtyStudies(service.get_table_client(names.DIRTY), company)
         self.projections = TableProjections(service.get_table_client(names.PROJECTIONS))
         self.patients = TablePatientRows(service.get_table_client(names.PATIENTS))
         self.dead_letters = TableDeadLetters(service.get_table_client(names.DEAD_LETTERS))
