@@ -28,7 +28,7 @@ from sync.errors import (
     SourceUnavailable,
     StoreConflict,
 )
-from sync.model import Change, Ingested, Inspection, Locator, Projected, Stored, StudyRef, SubjectKind
+from sync.model import Change, DirtyStudy, Ingested, Inspection, Locator, Projected, Stored, StudyRef, SubjectKind
 from sync.ports import Ingest, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
@@ -148,7 +148,9 @@ async def _write_rows(claim: Locator, inspection: Inspection, s: Ingest) -> None
         await s.ledger.delete(study, key)
 
 
-async def project_study(study: StudyRef, s: Project, *, redelivered: bool = False) -> Projected:
+async def project_study(
+    study: StudyRef, s: Project, *, redelivered: bool = False, marked: Stored[DirtyStudy] | None = None
+) -> Projected:
     """
     Make FHIR say what the study's ledger rows say, and take the study off the dirty list. Idempotent.
 
@@ -161,6 +163,8 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
         The study; that a message names it is a hint, its dirty row is the truth.
     redelivered
         An earlier delivery may have died after it wrote: read FHIR instead of trusting the projection row.
+    marked
+        The study's mark, if this delivery has just read it; the first pass need not read it again.
 
     Raises
     ------
@@ -170,7 +174,7 @@ async def project_study(study: StudyRef, s: Project, *, redelivered: bool = Fals
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
         # The mark first: a row that arrives later changes its ETag, and `clear_mark` keeps the study dirty.
-        dirty, is_dirty = await read_dirty_study(study, s)
+        dirty, is_dirty = await read_dirty_study(study, s, known=marked if round_number == 0 else None)
         recorded = await s.projections.read(study)
         # A new message trusts the cached projection; requeue only if this attempt has no reason to bypass it.
         may_wait = is_dirty and not redelivered and round_number == 0

@@ -27,7 +27,18 @@ from sync.errors import (
     Throttled,
 )
 from sync.events import Sources, parse_message, parse_object_message, parse_study_message
-from sync.model import Action, Change, Ingested, Locator, Projected, StudyEvent, StudyRef, SubjectKind
+from sync.model import (
+    Action,
+    Change,
+    DirtyStudy,
+    Ingested,
+    Locator,
+    Projected,
+    Stored,
+    StudyEvent,
+    StudyRef,
+    SubjectKind,
+)
 from sync.model.queues import OBJECTS_QUEUE, STUDIES_QUEUE
 from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
@@ -181,10 +192,11 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
         if await projection_pause(s) is not None:
             await release_while_paused(message.study, s, attempt=attempt)
         else:
+            marked = None
             if attempt == 1:
                 with suppress(SyncError):  # the attempt meets the same outage, and postpones the study
-                    await sleep_until_due(message.study, s)
-            await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links)
+                    marked = await sleep_until_due(message.study, s)
+            await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links, marked=marked)
 
 
 async def handle_study(
@@ -213,13 +225,22 @@ async def handle_study(
 
 
 async def _project(
-    study: StudyRef, s: Deliver, *, attempt: int, span: SpanKind, links: Sequence[str]
+    study: StudyRef,
+    s: Deliver,
+    *,
+    attempt: int,
+    span: SpanKind,
+    links: Sequence[str],
+    marked: Stored[DirtyStudy] | None = None,
 ) -> Projected | None:
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
         async with _delivering(s):
             try:
-                async with s.caches.projecting(s.settings.fhir_concurrency):
-                    outcome = await project_study(study, s, redelivered=attempt > 1)
+                slots = s.caches.projecting(s.settings.fhir_concurrency)
+                # A study that waits for a slot may be marked meanwhile: then its mark is read again.
+                known = None if slots.locked() else marked
+                async with slots:
+                    outcome = await project_study(study, s, redelivered=attempt > 1, marked=known)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
                 traced.note(code=outage.code)
                 await postpone(study, outage, s)

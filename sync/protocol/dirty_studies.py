@@ -19,7 +19,12 @@ from sync.protocol.arrivals import may_come_early, quiet_period, shortest_quiet_
 from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 
 SLEEPS = 3
-"""Times that a delivery waits for its study to be due before it sends another message."""
+"""Shortest quiet periods that a delivery waits for its study to be due before it sends another message."""
+
+LOOKS_A_SLEEP = 4
+"""Times in each that it looks whether the last objects are ingested."""
+
+LOOKS = SLEEPS * LOOKS_A_SLEEP
 
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: datetime | None = None) -> None:
@@ -49,17 +54,26 @@ async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
         await s.study_queue.enqueue(study, s.settings.quiet_period)
 
 
-async def read_dirty_study(study: StudyRef, s: MarkDirty) -> tuple[Stored[DirtyStudy], bool]:
+async def read_dirty_study(
+    study: StudyRef, s: MarkDirty, *, known: Stored[DirtyStudy] | None = None
+) -> tuple[Stored[DirtyStudy], bool]:
     """
     Read a study's mark, and tell whether it was there; one that was not is made. Idempotent.
 
     Its absence proves nothing to a redelivered message: the first delivery may have taken it off and died.
+
+    Parameters
+    ----------
+    known
+        The mark as this delivery has just read it, which serves as well: whatever changed since changed its ETag.
 
     Raises
     ------
     Contention
         It kept vanishing.
     """
+    if known is not None:
+        return known, True
     for _ in range(MAX_ROUNDS):
         if (marked := await s.dirty.read(study)) is not None:
             return marked, True
@@ -124,21 +138,36 @@ async def seconds_to_wait(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> fl
 
     One that would come early has not ended while any object waits to be ingested, or is being ingested.
     """
-    wait, longest = seconds_until_due(dirty, s, in_fhir=in_fhir), seconds_until_due(dirty, s, in_fhir=True)
-    if wait <= 0 < longest and not await s.object_queue.is_empty():
-        return min(shortest_quiet_period(s), longest)
-    return wait
+    if await _may_grow(dirty, s, in_fhir=in_fhir):
+        return min(shortest_quiet_period(s), seconds_until_due(dirty, s, in_fhir=True))
+    return seconds_until_due(dirty, s, in_fhir=in_fhir)
 
 
-async def sleep_until_due(study: StudyRef, s: MarkDirty) -> None:
+async def _may_grow(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> bool:
+    """Whether a study is due only because it would come early, while objects of the queue are not ingested."""
+    is_early = seconds_until_due(dirty, s, in_fhir=in_fhir) <= 0 < seconds_until_due(dirty, s, in_fhir=True)
+    return is_early and not await s.object_queue.is_empty()
+
+
+async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | None:
     """
     Wait here for a study that is due within the shortest quiet period: queues count in whole seconds.
 
-    A few times, for it may have been marked again meanwhile. Nothing depends on it but the time.
+    For a few of these periods, for it may have been marked again meanwhile, or the last objects of a burst are still
+    being ingested. Nothing depends on it but the time. Returns the mark if it was read last; None where it was slept
+    since, or is not there.
     """
-    for _ in range(SLEEPS if may_come_early(s) else 0):
+    shortest = shortest_quiet_period(s)
+    latest = s.clock.now() + timedelta(seconds=SLEEPS * shortest)
+    in_fhir = may_come_early(s) and await s.projections.read(study) is not None
+    for _ in range(LOOKS if may_come_early(s) else 0):
         marked = await s.dirty.read(study)
-        wait = seconds_until_due(marked.value, s) if marked else 0.0
-        if not 0 < wait <= shortest_quiet_period(s):
-            return
+        if marked is None or s.clock.now() >= latest:
+            return marked
+        wait = seconds_until_due(marked.value, s, in_fhir=in_fhir)
+        if await _may_grow(marked.value, s, in_fhir=in_fhir):
+            wait = shortest / LOOKS_A_SLEEP
+        if not 0 < wait <= shortest:
+            return marked
         await s.clock.sleep(wait)
+    return None

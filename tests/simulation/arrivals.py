@@ -42,10 +42,12 @@ class Pattern:
     """Writes that take effect and whose answer does not arrive."""
     backlog: float = 0.0
     """Seconds after which all objects that arrived meanwhile are ingested at once, the last first; 0: each at once."""
+    lingering: float = 0.0
+    """Seconds that messages stay in the queue after their objects were marked."""
 
     def __add__(self, later: Pattern) -> Pattern:
         killed, lost_answers = self.killed | later.killed, self.lost_answers + later.lost_answers
-        return Pattern([*self.arrivals, *later.arrivals], killed, lost_answers, self.backlog)
+        return Pattern([*self.arrivals, *later.arrivals], killed, lost_answers, self.backlog, self.lingering)
 
 
 def evenly(number: int, seconds: float, *, start: float = 0.0, process: int = 0) -> Pattern:
@@ -96,7 +98,7 @@ class Backlog(MemoryObjectQueue):
 
     async def is_empty(self) -> bool:
         """Whether all that arrived was ingested."""
-        return not self.play.backlog()
+        return not self.play.backlog() and not self.play.is_lingering()
 
 
 class Events(ManualClock):
@@ -192,6 +194,13 @@ class ArrivalWorld:
         """Return the numbers of the objects that arrived and are not ingested."""
         now = self.clock.now()
         return [number for number in range(self.number, len(self.arrivals)) if self.arrivals[number] <= now]
+
+    def is_lingering(self) -> bool:
+        """Whether the message of the last object that was ingested is still in the queue."""
+        if not self.number:
+            return False
+        done = self.ingested[self.number - 1] + timedelta(seconds=self.pattern.lingering)
+        return self.clock.now() < done
 
     def _since(self, seconds: float) -> datetime:
         return self.began + timedelta(seconds=seconds)

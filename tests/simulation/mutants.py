@@ -225,9 +225,9 @@ MUTANTS = [
     Mutant(
         "absence of the dirty row proves nothing",
         "sync.pipeline",
-        "        dirty, is_dirty = await read_dirty_study(study, s)\n",
+        "        dirty, is_dirty = await read_dirty_study(study, s, known=marked if round_number == 0 else None)\n",
         "        if await s.dirty.read(study) is None:\n            return Projected.UNCHANGED\n"
-        "        dirty, is_dirty = await read_dirty_study(study, s)\n",
+        "        dirty, is_dirty = await read_dirty_study(study, s, known=marked if round_number == 0 else None)\n",
         interleavings.deleted_under_a_return,
     ),
     Mutant(

@@ -34,6 +34,10 @@ PAIRS = Pattern([(each * 1.7 + after, 0) for each in range(10) for after in (0.0
 BUSY = Pattern(BURST.arrivals, backlog=1.5)
 """The burst, ingested in three parts."""
 
+LINGERING = Pattern(BURST.arrivals, lingering=1.2)
+"""The burst, whose last message is deleted after the study is due."""
+
+SOON_LINGERING = 1.5
 REDELIVERED = Pattern(BURST.arrivals, killed=frozenset({0}))
 CRASHED = Pattern(BURST.arrivals, lost_answers=1)
 PATTERNS = {
@@ -47,6 +51,7 @@ PATTERNS = {
     "redelivered": REDELIVERED,
     "crashed": CRASHED,
     "busy": BUSY,
+    "lingering": LINGERING,
 }
 
 
@@ -105,8 +110,8 @@ MUTANTS = (
         Mutant(
             "objects that wait are waited for",
             "sync.protocol.dirty_studies",
-            "if wait <= 0 < longest and",
-            "if None and",
+            "    return is_early and not await s.object_queue.is_empty()\n",
+            "    return False\n",
         ),
         lambda handling: played(BUSY, handling=handling).writes > 1,
     ),
@@ -114,10 +119,10 @@ MUTANTS = (
         Mutant(
             "a burst in parts is looked at again soon",
             "sync.protocol.dirty_studies",
-            "        return min(shortest_quiet_period(s), longest)\n",
-            "        return longest\n",
+            "            wait = shortest / LOOKS_A_SLEEP\n",
+            "            return marked\n",
         ),
-        lambda handling: played(BUSY, handling=handling).delay > SOON_BUSY,
+        lambda handling: played(LINGERING, handling=handling).delay > SOON_LINGERING,
     ),
     (
         Mutant(
@@ -171,6 +176,20 @@ MUTANTS = (
 def test_arrivals_without_this_rule_are_caught(mutant, is_caught):
     _, handling = mutant.load()
     assert is_caught(handling)
+
+
+def test_a_delivery_that_need_not_wait_reads_the_mark_once():
+    world = ArrivalWorld(pattern=evenly(1, 1.0))
+    dirty, read = world.w.store.dirty, []
+
+    async def noted(study):
+        read.append(study)
+        return await type(dirty).read(dirty, study)
+
+    dirty.read = noted
+    world.end()
+    # The first message comes after a second and finds it not due, the second when it is.
+    assert len(read) == world.queue.sent == 2
 
 
 def test_a_burst_in_parts_is_written_once_and_soon_after_the_last():
