@@ -47,9 +47,17 @@ async def rows_of(keys: Iterable[ObjectKey], s: Ingest, *, besides: Collection[s
     return await _by_partition(keys, s.locators.etags, besides)
 
 
-async def locators_of(keys: Iterable[ObjectKey], s: Ingest) -> dict[ObjectKey, Locator]:
-    """Return the whole rows of the partitions that `rows_of` would tell of, by object. Only reads."""
-    rows = await _by_partition(keys, s.locators.rows)
+async def locators_of(keys: Iterable[ObjectKey], s: Ingest, *, at_least: int | None = None) -> dict[ObjectKey, Locator]:
+    """
+    Return the whole rows of the partitions that `rows_of` would tell of, by object. Only reads.
+
+    Parameters
+    ----------
+    at_least
+        Rows that may be read of each partition, however few of its objects are asked for; by default as many as one
+        request returns.
+    """
+    rows = await _by_partition(keys, s.locators.rows, at_least=at_least)
     return {row.object.key: row for of_partition in rows.values() for row in of_partition or ()}
 
 
@@ -69,14 +77,19 @@ def _etag_of(key: ObjectKey, rows: Mapping[str, Rows | None]) -> str | None:
 
 
 async def _by_partition(
-    keys: Iterable[ObjectKey], read: Callable[[str, int], Awaitable[T | None]], besides: Collection[str] = ()
+    keys: Iterable[ObjectKey],
+    read: Callable[[str, int], Awaitable[T | None]],
+    besides: Collection[str] = (),
+    at_least: int | None = None,
 ) -> dict[str, T | None]:
     slots, found = asyncio.Semaphore(AT_ONCE), dict[str, T | None]()
 
     async def read_one(partition: str, objects: int) -> None:
         async with slots:
             with suppress(StoreUnavailable):  # then each row is read by itself, and tried again there
-                found[partition] = await read(partition, max(ONE_REQUEST, ROWS_AN_OBJECT * objects))
+                found[partition] = await read(
+                    partition, max(ONE_REQUEST if at_least is None else at_least, ROWS_AN_OBJECT * objects)
+                )
 
     async with asyncio.TaskGroup() as group:
         for partition, objects in Counter(key.partition for key in keys).items():

@@ -17,12 +17,13 @@ from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import BadReplay, PermanentError
-from sync.model import Batch, Change, Cursor, Ingested, StudyRef
+from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk, as_json, begin_walk
 from sync.ports import Control, Deliver, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
+from sync.protocol.known_rows import locators_of
 from sync.protocol.walk_rows import Board, Slice, WalkProgress, WalkRow
 from sync.replay.requests import ReplayRequest, parse_kept
 from sync.replay.requests import as_json as request_json
@@ -37,7 +38,10 @@ PARALLEL = 24
 """Objects that a preview inspects at once, where nothing else is said."""
 
 REMEMBERED = 20_000
-"""Studies of a run that are remembered as marked; marking one again costs a row, forgetting costs nothing else."""
+"""
+Studies of a run that are remembered as marked, and rows that were read for the next objects: marking a study again, or
+reading a row again, costs a request, forgetting costs nothing else.
+"""
 
 _RUNS = 4
 """Runs whose marked studies are remembered."""
@@ -102,24 +106,41 @@ class Replay:
     source: Source
     marked: OrderedDict[str, set[StudyRef]] = field(default_factory=OrderedDict)
     """Studies that this process has marked, by run: the objects of a study may be in several slices."""
+    rows: dict[ObjectKey, Locator] = field(default_factory=dict)
+    """Rows of the objects that the last batches name, until each is inspected; they may be forgotten at will."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
         return self.source.cuts(parse_kept(row.request), row.plan)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
-        """Iterate over the changes of a slice; a study that is asked for is marked first, whatever is known of it."""
+        """
+        Iterate over the changes of a slice; a study that is asked for is marked first, whatever is known of it.
+
+        The rows of a batch are read by folder, a thousand a request. Of a folder with far more rows than the batch
+        names, each is read by itself: eight rows of a query cost what one such read costs.
+        """
         request = parse_kept(row.request)
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.batches(request, piece, after, s):
+            if not _rereads(request):
+                await self._read_rows(batch, s)
             yield batch
+
+    async def _read_rows(self, batch: Batch, s: ReadFeeds) -> None:
+        keys = {change.object.key for change in batch.changes}
+        rows = await locators_of(keys, s, at_least=0)
+        if len(self.rows) >= REMEMBERED:
+            self.rows.clear()
+        for key in keys:
+            self.rows.pop(key, None)  # left by a slice that was interrupted
+        self.rows.update((key, rows[key]) for key in keys & rows.keys())
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
-        request = parse_kept(row.request)
-        reread = request.reread or request.study is not None
-        return _Again(walk, s, reread=reread, marked=self._marked_in(row.run)).inspect
+        reread = _rereads(parse_kept(row.request))
+        return _Again(walk, s, reread=reread, marked=self._marked_in(row.run), rows=self.rows).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
         """Keep a dead letter of an object that alone keeps failing."""
@@ -134,21 +155,34 @@ class Replay:
         return marked
 
 
+def _rereads(request: ReplayRequest) -> bool:
+    return request.reread or request.study is not None
+
+
 class _Again:
     """Inspects what changed, and marks each of its studies to be compared with FHIR."""
 
-    def __init__(self, walk: Walk, s: ReadFeeds, *, reread: bool, marked: set[StudyRef]) -> None:
-        self._walk, self._s, self._reread, self._marked = walk, s, reread, marked
+    def __init__(
+        self, walk: Walk, s: ReadFeeds, *, reread: bool, marked: set[StudyRef], rows: dict[ObjectKey, Locator]
+    ) -> None:
+        self._walk, self._s, self._reread, self._marked, self._rows = walk, s, reread, marked, rows
 
     async def inspect(self, change: Change) -> None:
-        stored = await self._s.locators.read(change.object)
+        # Of a row that is as old as its batch only a repeat is believed: ETags and sequences never return.
+        row = self._rows.pop(change.object.key, None)
+        if row is None or not is_repeat(row, change):
+            row = await self._read(change)
         outcome = Ingested.REPEAT.counted
-        if self._reread or stored is None or not is_repeat(stored.value, change):
+        if self._reread or row is None or not is_repeat(row, change):
             outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
-            stored = await self._s.locators.read(change.object)
-        for study in studies_of(stored.value) if stored else ():
+            row = await self._read(change)
+        for study in studies_of(row) if row else ():
             await self._mark(study)
         self._walk.count(outcome)
+
+    async def _read(self, change: Change) -> Locator | None:
+        stored = await self._s.locators.read(change.object)
+        return stored.value if stored else None
 
     async def _mark(self, study: StudyRef) -> None:
         if study in self._marked:

@@ -117,6 +117,43 @@ async def test_replaying_what_is_right_reads_fhir_and_writes_nothing(w):
     assert w.versions() == versions
 
 
+def read_by_one(w, monkeypatch):
+    """Note each object whose row is read by itself."""
+    asked, locators = [], w.services.locators
+    read = locators.read
+
+    async def noted(ref):
+        asked.append(ref.name)
+        return await read(ref)
+
+    monkeypatch.setattr(locators, "read", noted)
+    return asked
+
+
+async def test_rows_of_what_is_right_are_read_by_the_folder(w, monkeypatch):
+    monkeypatch.setattr(w.feed, "_portion", 100)
+    names = [f"{folder}/{number}" for folder in "ab" for number in range(20)]
+    for number, name in enumerate(names):
+        await w.ingest(w.note(w.put(name, sop=f"2.25.{100 + number}")))
+    await w.settle()
+    asked = read_by_one(w, monkeypatch)
+    assert (await w.compared(w.window()))[1] == {"unchanged": 40, "studies": 1}
+    assert asked == []
+
+
+async def test_of_rows_that_are_older_than_a_change_none_is_believed(w, monkeypatch):
+    monkeypatch.setattr(w.feed, "_portion", 100)
+    for number in range(10):
+        await w.ingest(w.note(w.put(f"a/{number}", sop=f"2.25.{100 + number}")))
+    await w.settle()
+    w.note(w.put("a/3", study="2.25.2", sop="2.25.201"))
+    asked = read_by_one(w, monkeypatch)
+    assert (await w.compared(w.window()))[1] == {"synced": 1, "unchanged": 9, "studies": 2}
+    assert set(asked) == {"a/3"}
+    assert w.imaging_study(OTHER)["numberOfInstances"] == 1
+    assert w.imaging_study()["numberOfInstances"] == 9
+
+
 async def test_what_fhir_lost_is_written_again_as_it_was(w):
     await w.ingest(w.note(w.put("a")))
     await w.ingest(w.note(w.put("b", study="2.25.2", sop="2.25.201")))
