@@ -1,6 +1,8 @@
 """The timer's slices: together a whole scan, each of them small, without needless announcements."""
 
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +85,48 @@ async def test_a_settled_world_makes_no_noise_and_no_writes(actions):
     await round_of(w)
     assert (await noted(w), w.fhir.calls["transact"]) == ({}, before)
     assert "drift.found" not in actions
+
+
+class Asked:
+    """A port, and how often each of its methods was called."""
+
+    def __init__(self, port):
+        self.port, self.calls = port, Counter()
+
+    def __getattr__(self, name):
+        self.calls[name] += 1
+        return getattr(self.port, name)
+
+
+async def test_a_folder_costs_a_few_requests_however_many_objects_are_in_it():
+    """Each object by itself would cost its row twice, and one question to the source."""
+    w = await world()
+    for number in range(40):
+        await w.arrive(f"folder/{number}", study="2.25.77", sop=f"2.25.77{number:03}")
+    await round_of(w)
+    locators, objects = Asked(w.services.locators), Asked(w.services.objects)
+    w.services = replace(w.services, locators=locators, objects=objects)
+    await round_of(w)
+    # The other objects have no folder of their own to be found by.
+    assert locators.calls["find"] + locators.calls["read"] <= 3 * STUDIES
+    assert objects.calls["etag"] <= STUDIES
+    assert await noted(w) == {}
+
+
+async def test_what_changed_in_a_folder_is_found_all_the_same():
+    w = await world()
+    for number in range(4):
+        await w.arrive(f"folder/{number}", study="2.25.77", sop=f"2.25.77{number:03}")
+    w.delete("folder/1")  # without an event
+    w.put("folder/2", study="2.25.77", sop="2.25.779")  # the same
+    w.put("folder/new", study="2.25.77", sop="2.25.778")  # the same
+    w.clock.advance(GRACE)
+    for _ in range(2):
+        await round_of(w)
+    found = await noted(w)
+    assert found[DriftKind.OBJECT_GONE] == 1
+    assert found[DriftKind.OBJECT_UNSEEN] == 1
+    assert found[DriftKind.OBJECT_CHANGED] >= 1
 
 
 async def test_what_drifts_is_noted_and_counted_once_and_not_repaired_unless_configured(actions):
