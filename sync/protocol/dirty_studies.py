@@ -21,10 +21,11 @@ from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
 SLEEPS = 3
 """Shortest quiet periods that a delivery waits for its study to be due before it sends another message."""
 
-LOOKS_A_SLEEP = 4
-"""Times in each that it looks whether the last objects are ingested."""
+FIRST_LOOK = 0.25
+"""Share of such a period after which it looks again whether the last objects are ingested; doubles, up to all of it."""
 
-LOOKS = SLEEPS * LOOKS_A_SLEEP
+LOOKS = 12
+"""Times that it looks at most."""
 
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: datetime | None = None) -> None:
@@ -159,6 +160,7 @@ async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | N
     """
     shortest = shortest_quiet_period(s)
     latest = s.clock.now() + timedelta(seconds=SLEEPS * shortest)
+    pause = FIRST_LOOK * shortest
     in_fhir = may_come_early(s) and await s.projections.read(study) is not None
     for _ in range(LOOKS if may_come_early(s) else 0):
         marked = await s.dirty.read(study)
@@ -166,7 +168,7 @@ async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | N
             return marked
         wait = seconds_until_due(marked.value, s, in_fhir=in_fhir)
         if await _may_grow(marked.value, s, in_fhir=in_fhir):
-            wait = shortest / LOOKS_A_SLEEP
+            wait, pause = pause, min(2 * pause, shortest)
         if not 0 < wait <= shortest:
             return marked
         await s.clock.sleep(wait)

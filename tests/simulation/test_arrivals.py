@@ -119,7 +119,7 @@ MUTANTS = (
         Mutant(
             "a burst in parts is looked at again soon",
             "sync.protocol.dirty_studies",
-            "            wait = shortest / LOOKS_A_SLEEP\n",
+            "            wait, pause = pause, min(2 * pause, shortest)\n",
             "            return marked\n",
         ),
         lambda handling: played(LINGERING, handling=handling).delay > SOON_LINGERING,
