@@ -20,9 +20,9 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 test: $(VENV)/.for-development  ## Run the tests, against real servers that are started once
 	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
 	$(MAKE) --no-print-directory static
-	SIMULATION_SCHEDULES=500 scripts/test $(BIN) "not long"
+	SIMULATION_SCHEDULES=500 PROPERTY_EXAMPLES=50 scripts/test $(BIN) "not long"
 
-test-all: $(VENV)/.for-development  ## Run the tests, those that repeat them on more servers and screens, and four times the random schedules
+test-all: $(VENV)/.for-development  ## Run the tests, those that repeat them on more servers and screens, and more random schedules and examples
 	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
 	$(MAKE) --no-print-directory static
 	scripts/test $(BIN)
