@@ -47,11 +47,15 @@ class EventGridTopic(ResultEvents):
         self._client = EventGridPublisherClient(endpoint, credential, **(_RETRIES | more))
         self._source = source
         self._breaker = CircuitBreaker()
+        self._outage: SyncError = EventsUnavailable()
+        """The last one: a topic that refuses us is not told as one that does not answer."""
 
     async def publish(self, events: Sequence[ResultEvent]) -> None:
         """Send the events, all or none; see `sync.ports.ResultEvents`."""
         if self._breaker.remaining() > 0:
-            raise EventsUnavailable("the topic failed several times in a row")
+            raise EventsUnavailable(
+                "the topic failed several times in a row", code=self._outage.code, hint=self._outage.hint
+            )
         try:
             async with asyncio.timeout(LONGEST):
                 await self._client.send([self._cloud_event(event) for event in events])
@@ -59,6 +63,7 @@ class EventGridTopic(ResultEvents):
             failure = _failure(problem)
             if not isinstance(failure, EventsRefused):
                 self._breaker.failed()
+                self._outage = failure
             raise failure from None
         self._breaker.succeeded()
 

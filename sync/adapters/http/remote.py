@@ -95,6 +95,7 @@ class Remote(ABC):
         )
         self._tokens = access.tokens
         self._breaker = breaker
+        self._outage: TransientError | None = None
         self._sleep = sleep
         self.base = base_url.rstrip("/")
         self.telemetry = telemetry
@@ -169,7 +170,9 @@ class Remote(ABC):
 
     async def _ask_once(self, method: str, path: str, **request: Any) -> httpx.Response:
         if self._breaker and (pause := self._breaker.remaining()) > 0:
-            raise self.unavailable("the service is left alone for a while", retry_after=pause)
+            why = self._outage  # a service that refuses us is not told as one that does not answer
+            code, hint = (why.code, why.hint) if isinstance(why, self.unavailable) else (None, None)
+            raise self.unavailable("the service is left alone for a while", retry_after=pause, code=code, hint=hint)
         try:
             response = await self._authorized(method, path, **request)
             try:
@@ -180,6 +183,7 @@ class Remote(ABC):
         except TransientError as outage:
             if self._breaker:
                 self._breaker.failed(outage.retry_after)
+                self._outage = outage
             if outage.code == f"{self.area}.throttled":
                 self.telemetry.count(outage.code)
             raise

@@ -436,6 +436,19 @@ async def test_after_five_failures_the_service_is_left_alone():
     assert problem.retry_after == FIRST_PAUSE
 
 
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [([says(401)] * 5, "fhir.forbidden"), ([says(401)] * 4 + [says(503)], "fhir.unavailable")],
+)
+async def test_while_it_is_left_alone_the_last_failure_is_told(answers, code):
+    service = Service(*answers)
+    for _ in range(5):
+        known = await failure(read(service))
+    told = await failure(read(service))
+    assert told.detail == "the service is left alone for a while"
+    assert (told.code, told.hint, told.retry_after) == (code, known.hint, FIRST_PAUSE)
+
+
 async def test_after_the_pause_one_call_tries_and_opens_the_way():
     service = Service(*[says(503)] * 5, says(200, PATIENT))
     for _ in range(2):
