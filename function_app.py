@@ -42,14 +42,14 @@ class _BoundedApp(func.FunctionApp):
 def _bounded(function: Answering) -> Answering:
     @wraps(function)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
-        from sync.errors import RequestTooLong
+        from sync.errors import SyncError
         from sync.web import exchange
 
         try:
             return await exchange.within_budget(function(req))
-        except RequestTooLong as late:
-            logger.warning("%s function=%s", late.code, function.__name__)
-            told = exchange.answer_of(late)
+        except SyncError as failure:  # too long, or a service that a function asks first did not answer
+            logger.warning("%s function=%s", failure.code, function.__name__)
+            told = exchange.answer_of(failure)
             return _json(told.body, code=told.status)
 
     return answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sync.config.settings import Settings
 
-_AZURITE = "http://127.0.0.1:10002"
-"""Tables of the storage emulator. Source: Azurite, "HTTP and HTTPS URLs"."""
+_AZURITE = "http://127.0.0.1:10001, http://127.0.0.1:10002"
+"""Queues and tables of the storage emulator. Source: Azurite, "HTTP and HTTPS URLs"."""
 
 
 def address_of(code: str, settings: Settings) -> str:
@@ -29,12 +29,16 @@ def address_of(code: str, settings: Settings) -> str:
 
 
 def _state_account(settings: Settings) -> str:
-    """Return the tables' address, or the account's name where an identity finds the address by it."""
+    """Return the addresses of queues and tables, or the account's name where an identity finds them by it."""
     if not settings.storage:
-        return settings.storage_table_uri or settings.storage_queue_uri or settings.state
-    named = (part.partition("=") for part in settings.storage.split(";"))
-    parts = {name.strip().lower(): value for name, _, value in named}
+        return ", ".join(filter(None, (settings.storage_queue_uri, settings.storage_table_uri))) or settings.state
+    given = (part.partition("=") for part in settings.storage.split(";"))
+    parts = {name.strip().lower(): value for name, _, value in given}
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return _AZURITE
     suffix = parts.get("endpointsuffix", "core.windows.net")
-    return parts.get("tableendpoint") or f"https://{parts.get('accountname', '')}.table.{suffix}"
+    named = parts.get("accountname", "")
+    urls = (
+        parts.get(f"{each}endpoint") or (named and f"https://{named}.{each}.{suffix}") for each in ("queue", "table")
+    )
+    return ", ".join(filter(None, urls))

@@ -46,6 +46,24 @@ def dashboard(world, page=""):
     return f"{world.addresses['api']}/dashboard{page}"
 
 
+def pages_of(place):
+    """Every page of the dashboard, by name."""
+    return {
+        "overview": "",
+        "studies": "/studies",
+        "dirty": "/studies?state=dirty",
+        "jobs": "/jobs",
+        "audit": "/audit",
+        "runbook": "/runbook?of=header.not_dicom",
+        "search": "/studies?q=nothing",
+        "study": f"/study?uid={place.study()}",
+        "letters": "/letters",
+        "code": "/letters?of=header.not_dicom",
+        "confirm": "/confirm?action=discard&of=header.not_dicom",
+        "problem": "/nowhere",
+    }
+
+
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport=WIDE)
@@ -72,21 +90,7 @@ def test_every_page_is_accessible(browser, filled, scheme, viewport):
     context = browser.new_context(viewport=viewport, color_scheme=scheme)
     page = context.new_page()
     SHOTS.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "overview": "",
-        "studies": "/studies",
-        "dirty": "/studies?state=dirty",
-        "jobs": "/jobs",
-        "audit": "/audit",
-        "runbook": "/runbook?of=header.not_dicom",
-        "search": "/studies?q=nothing",
-        "study": f"/study?uid={place.study()}",
-        "letters": "/letters",
-        "code": "/letters?of=header.not_dicom",
-        "confirm": "/confirm?action=discard&of=header.not_dicom",
-        "problem": "/nowhere",
-    }
-    for name, path in pages.items():
+    for name, path in pages_of(place).items():
         page.goto(dashboard(world, path))
         page.screenshot(path=SHOTS / f"{name}-{scheme}-{viewport['width']}.png", full_page=True)
         check_accessible(page)
@@ -111,6 +115,62 @@ def test_the_keyboard_alone_reaches_the_content_and_the_buttons(page, filled):
     page.locator("#pause").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Pause projection?")).to_be_visible()
+
+
+FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+  .filter(each => !each.disabled && each.tabIndex >= 0 && each.type !== "hidden" && each.checkVisibility()).length"""
+FOCUSED = """() => {
+  const each = document.activeElement, place = each.getBoundingClientRect(), style = getComputedStyle(each);
+  if (each === document.body) return null;
+  const again = "reached" in each.dataset, within = window.lastReached === each; // a day has three fields
+  window.lastReached = each;
+  each.dataset.reached = "";
+  const inHeight = place.bottom > 0 && place.top < innerHeight;
+  const inView = place.width > 0 && inHeight && place.right > 0 && place.left < innerWidth;
+  return {again, within, inView, outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+          name: each.id || each.textContent.trim().slice(0, 40) || each.name};
+}"""
+
+
+def test_the_keyboard_reaches_all_of_every_page_and_shows_where_it_is(page, filled):
+    world, place = filled
+    for path in pages_of(place).values():
+        page.route(
+            "**/nowhere", lambda route: route.fulfill(response=route.fetch(), status=200)
+        )  # no complaint of a 404
+        page.goto(dashboard(world, path))
+        expected, reached = page.evaluate(FOCUSABLE), []
+        for _ in range(5 * expected):
+            page.keyboard.press("Tab")
+            focused = page.evaluate(FOCUSED)
+            if focused is None or (focused["again"] and not focused["within"]):
+                break
+            if not focused["within"]:
+                reached.append(focused)
+        assert reached[0]["name"] == "Skip to the content", path
+        assert [each["name"] for each in reached if not each["outlined"] or not each["inView"]] == [], path
+        assert len(reached) == expected, (path, [each["name"] for each in reached])
+
+
+def test_an_action_is_taken_by_the_keyboard_alone_and_announced(page, filled):
+    world, place = filled
+    page.goto(dashboard(world, f"/study?uid={place.study()}"))
+    tab_to(page, "verify-study")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/confirm*")
+    tab_to(page, "who")
+    page.keyboard.type("Ada")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("Differences: 0", timeout=SOON)
+
+
+def tab_to(page, name):
+    """Press Tab until the element of an id has the focus."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == name:
+            return
+    raise AssertionError(f"the keyboard does not reach {name}")
 
 
 def test_pausing_and_resuming_asks_and_says_who(page, filled):
@@ -253,6 +313,51 @@ def test_screenshots_were_left_to_look_at(filled):
     assert len(list(Path(SHOTS).glob("*.png"))) >= 1
 
 
+def failing(page, world, **answer):
+    """Let the app answer the pages of the dashboard in another way."""
+    missing = world.api.get("dashboard/nowhere").text
+    problem = missing.replace('<main id="main"', '<main id="main" data-refresh="10"').replace(
+        "no such page", "no storage"
+    )
+    page.route("**/api/dashboard", lambda route: route.fulfill(**{"status": 503, "body": problem, **answer}))
+
+
+def test_an_app_that_answers_an_error_is_not_said_to_be_silent(browser, filled):
+    world, _ = filled
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.clock.install()
+    page.goto(dashboard(world))
+    failing(page, world, content_type="text/html")
+    page.clock.run_for(11_000)
+    expect(page.locator("#freshness")).to_contain_text(
+        "The function app answers: request.not_found: there is no storage."
+    )
+    expect(page.locator("#verdict")).to_be_visible()
+    page.unroute("**/api/dashboard")
+    failing(page, world, status=302, headers={"Location": "https://login.example/"}, body="")
+    page.clock.run_for(11_000)
+    expect(page.locator("#freshness")).to_contain_text("asks you to sign in again")
+    expect(page.locator("#verdict")).to_contain_text("Unknown since")
+    context.close()
+
+
+def test_a_page_of_a_problem_goes_away_with_it(browser, filled):
+    world, _ = filled
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.clock.install()
+    failing(page, world, content_type="text/html")
+    page.goto(dashboard(world))
+    expect(page.locator("#problem")).to_be_visible()
+    page.clock.run_for(11_000)
+    expect(page.locator("#problem")).to_be_visible()
+    page.unroute("**/api/dashboard")
+    page.clock.run_for(11_000)
+    expect(page.locator("#verdict")).to_be_visible(timeout=SOON)
+    context.close()
+
+
 def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(browser, filled):
     world, _ = filled
     context = browser.new_context(viewport=WIDE)
@@ -260,13 +365,17 @@ def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(browser, filled)
     page.clock.install()
     page.goto(dashboard(world))
     expect(page.locator("#verdict")).not_to_contain_text("Unknown")
+    page.evaluate("window.heard = document.getElementById('verdict')")
     # A frozen host takes the request and never answers: neither an error nor a page.
     page.route("**/api/dashboard*", lambda _: None)
     page.clock.run_for(40_000)
     expect(page.locator("#verdict")).to_contain_text("Unknown since", timeout=SOON)
     assert page.title().startswith("Unknown since")
+    expect(page.locator("#band .doubt")).to_contain_text("does not answer. The same without it: python -m sync status")
+    assert page.evaluate("heard.isConnected && heard.getAttribute('aria-live')") == "polite", "a change is announced"
     page.unroute("**/api/dashboard*")
     page.clock.run_for(12_000)
     expect(page.locator("#verdict")).not_to_contain_text("Unknown", timeout=SOON)
+    expect(page.locator("#band .doubt")).to_have_count(0)
     assert not page.title().startswith("Unknown")
     context.close()

@@ -9,6 +9,10 @@
   const timeout = 8; // seconds for one answer: a frozen host neither answers nor refuses
   let timer = 0;
   let fresh = Date.now();
+  const silent = "The function app does not answer."; // why what is shown is old, and what to do
+  const elsewhere = "The same without it: python -m sync status, or python -m sync dashboard, where its settings are.";
+  let reason = `${silent} ${elsewhere}`;
+  const isProblem = main.querySelector("#problem") !== null; // a service did not answer when this page was made
 
   // Times stand there in UTC, so that a page without script is right; a pointer on them shows the time of the reader.
   const localTimes = () => {
@@ -114,6 +118,11 @@
       band.className = "verdict unknown";
       const verdict = document.getElementById("verdict");
       if (verdict.textContent !== word) verdict.textContent = word;
+      const note = band.querySelector(".doubt") || document.createElement("p");
+      note.className = "doubt";
+      note.isOfScript = true;
+      if (note.textContent !== reason) note.textContent = reason;
+      if (!note.isConnected) verdict.after(note);
     }
     if (!document.title.startsWith("Unknown")) document.title = `${word} · DICOM–FHIR Sync`;
     main.classList.add("stale");
@@ -125,25 +134,44 @@
       const answer = await fetch(location.href, {
         headers: { Accept: "text/html" },
         cache: "no-store",
+        redirect: "manual", // no page of ours redirects: it is the way to a sign-in, which a script may not follow
         signal: AbortSignal.timeout(timeout * 1000),
       });
-      if (!answer.ok) throw new Error(String(answer.status));
+      if (answer.type === "opaqueredirect" || answer.status === 401) {
+        old("The function app asks you to sign in again.", "Reload this page.");
+        return;
+      }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const content = page.querySelector("main");
-      if (!content) throw new Error("no page");
+      const problem = content?.querySelector("#problem");
+      if (!content || (!answer.ok && !problem)) throw new Error("no page");
+      if (isProblem && answer.ok) {
+        location.reload(); // the page that was asked for may be one that never refreshes itself
+        return;
+      }
+      if (!isProblem && problem) {
+        old(`The function app answers: ${problem.textContent.trim()}.`, content.querySelector("#to-do")?.textContent);
+        return;
+      }
       updateMain(content);
       document.title = page.title;
       fresh = Date.now();
+      main.querySelector(".doubt")?.remove();
       main.classList.remove("stale");
       charts();
       localTimes();
       clocks();
       if (shown) shown.textContent = `Refreshed at ${new Date().toLocaleTimeString()}, every ${seconds} seconds.`;
     } catch {
-      main.classList.add("stale");
-      if (shown) shown.textContent = "The function app does not answer. The data shown are old; trying again.";
-      doubt();
+      old(silent, elsewhere);
     }
+  };
+
+  const old = (why, todo = "") => {
+    reason = `${why} ${todo}`.trim();
+    main.classList.add("stale");
+    if (shown) shown.textContent = `${why} The data shown are old; trying again.`;
+    doubt();
   };
 
   const start = () => {
@@ -204,6 +232,7 @@
   });
 
   document.addEventListener("visibilitychange", () => {
+    reason = "This page was hidden, and asks again now.";
     if (!document.hidden && seconds) refresh();
     start();
   });

@@ -12,6 +12,7 @@ import function_app
 from local.host.settings import read_host_settings
 from sync.bootstrap import jobs
 from sync.config import Settings
+from sync.errors import StoreUnavailable
 from sync.monitoring.ticks import LONGEST_TICK
 from sync.monitoring.timers import BUDGET
 from sync.walks import sharing
@@ -43,6 +44,16 @@ async def test_an_answer_that_takes_too_long_is_cut_off_and_told(monkeypatch):
     answer = await function_app._bounded(endless)(func.HttpRequest("GET", "/api/endless", body=b""))
     assert (answer.status_code, json.loads(answer.get_body())["code"]) == (503, "request.too_long")
     assert cut == ["GET"]
+
+
+async def test_a_failure_of_ours_that_a_function_lets_through_is_an_answer_and_no_crash():
+    async def refused(_):
+        raise StoreUnavailable("no answer")
+
+    answer = await function_app._bounded(refused)(func.HttpRequest("GET", "/api/status", body=b""))
+    told = json.loads(answer.get_body())
+    assert (answer.status_code, told["code"], told["detail"]) == (503, "store.unavailable", "no answer")
+    assert told["hint"] == StoreUnavailable.hint
 
 
 async def test_a_time_out_of_the_functions_own_is_not_its_budget():

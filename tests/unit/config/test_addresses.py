@@ -11,11 +11,17 @@ ACCOUNT = f"DefaultEndpointsProtocol=https;AccountName=acct;AccountKey={KEY}"
 @pytest.mark.parametrize(
     ("storage", "address"),
     [
-        (ACCOUNT, "https://acct.table.core.windows.net"),
-        (f"{ACCOUNT};EndpointSuffix=core.chinacloudapi.cn", "https://acct.table.core.chinacloudapi.cn"),
-        (f"{ACCOUNT};TableEndpoint=http://127.0.0.1:9/acct", "http://127.0.0.1:9/acct"),
+        (ACCOUNT, "https://acct.queue.core.windows.net, https://acct.table.core.windows.net"),
+        (
+            f"{ACCOUNT};EndpointSuffix=core.chinacloudapi.cn",
+            "https://acct.queue.core.chinacloudapi.cn, https://acct.table.core.chinacloudapi.cn",
+        ),
+        (
+            f"{ACCOUNT};TableEndpoint=http://127.0.0.1:9/acct",
+            "https://acct.queue.core.windows.net, http://127.0.0.1:9/acct",
+        ),
         (f"TableEndpoint=https://own.example/;SharedAccessSignature=sig={KEY}", "https://own.example/"),
-        ("UseDevelopmentStorage=true", "http://127.0.0.1:10002"),
+        ("UseDevelopmentStorage=true", "http://127.0.0.1:10001, http://127.0.0.1:10002"),
     ],
 )
 def test_the_state_account_is_named_without_its_key(storage, address):
