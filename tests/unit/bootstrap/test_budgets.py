@@ -10,7 +10,6 @@ import pytest
 
 import function_app
 from local.host.settings import read_host_settings
-from sync.bootstrap import jobs
 from sync.config import Settings
 from sync.errors import StoreUnavailable
 from sync.monitoring.ticks import LONGEST_TICK
@@ -70,4 +69,3 @@ def test_the_budgets_of_all_functions_are_below_the_limit_of_the_host():
     longest = (deliveries, watch, LONGEST_TICK, sharing.TURN + sharing.GRACE, exchange.LONGEST_ANSWER)
     assert max(longest) <= LIMIT - 60
     assert exchange.LONGEST_ANSWER < GATEWAY
-    assert jobs.SLICE < LONGEST_TICK
