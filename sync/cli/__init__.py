@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 
 from sync import __version__
-from sync.cli.added import added_commands
 from sync.cli.env_file import read_env_file
 from sync.cli.loading import CommandPlace, lazy_group
+from sync.cli.plugins import added_commands
 from sync.telemetry.library_logs import quieten_identity, quieten_libraries
 
 COMMANDS = {
