@@ -25,7 +25,7 @@ FIRST_LOOK = 0.25
 """Share of such a period after which it looks again whether the last objects are ingested; doubles, up to all of it."""
 
 LOOKS = 12
-"""Times that it looks at most."""
+"""Most reads of the row in that time."""
 
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: datetime | None = None) -> None:
