@@ -44,6 +44,8 @@ POLL_SECONDS = 0.5
 PASSED_ON = ("AzureWebJobsStorage", "DICOM_SYNC_FHIR_URL", "DICOM_SYNC_CONTAINERS", "DICOM_SYNC_OPERATORS")
 """Settings of the world that a container is given."""
 
+NO_MOUNTS: Mapping[Path, str] = {}
+
 UNANSWERED = (("HEAD", "api/health"), ("DELETE", "api/status"), ("GET", "api/no-such-route"))
 """Requests that the host answers with 404: a wrong method has no other answer there."""
 
@@ -64,18 +66,30 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def container_command(image: str, port: int, keys: Path) -> list[str]:
-    """Return the command that runs an image on a port of this machine, with the keys of a folder."""
+def container_command(
+    image: str, port: int, keys: Path, *, passed: Sequence[str] = PASSED_ON, mounts: Mapping[Path, str] = NO_MOUNTS
+) -> list[str]:
+    """
+    Return the command that runs an image on a port of this machine, with the keys of a folder.
+
+    Parameters
+    ----------
+    passed
+        Names of the variables that the container is given, as they are here.
+    mounts
+        Folders besides the keys, each with its place in the container.
+    """
     settings = {
         "ASPNETCORE_URLS": f"http://+:{port}",
         "AzureFunctionsWebHost__hostid": "dicom-fhir-sync-tried",
         "AzureWebJobsSecretStorageType": "ContainerApps",
         "AzureWebJobs_read_feeds_Disabled": "true",
     }
-    passed = [part for name in PASSED_ON for part in ("--env", name)]
+    given = [part for name in passed for part in ("--env", name)]
     own = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
-    mounted = ["--volume", f"{keys}:/run/secrets/functions-keys:ro"]
-    return ["docker", "run", "--rm", "--network", "host", *passed, *own, *mounted, image]
+    places = {keys: "/run/secrets/functions-keys:ro", **mounts}
+    mounted = [part for folder, place in places.items() for part in ("--volume", f"{folder}:{place}")]
+    return ["docker", "run", "--rm", "--network", "host", *given, *own, *mounted, image]
 
 
 def tools_command(port: int) -> list[str]:
@@ -90,7 +104,7 @@ def announced(command: Sequence[str], port: int) -> list[str]:
 
 async def _try(kind: str, image: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
-        key = "" if kind == "func" else _keys(Path(folder))  # Core Tools ask for none
+        key = "" if kind == "func" else write_keys(Path(folder))  # Core Tools ask for none
         async with _running(kind, image, Path(folder), key) as running, _client(running.addresses.api, key) as host:
             problems = await requests_answered(host, key=key)
             problems += await samples_arrive(running, host)
@@ -116,7 +130,7 @@ async def _running(kind: str, image: str, keys: Path, key: str) -> AsyncIterator
         yield running
 
 
-def _keys(folder: Path) -> str:
+def write_keys(folder: Path) -> str:
     """Write the keys that the host reads from files, as the chart's secret has them; return the master key."""
     folder.chmod(0o755)  # the host in the container is another user
     key = secrets.token_hex(24)

@@ -16,7 +16,7 @@ from pathlib import Path
 from aiohttp import web
 from azure.storage.queue.aio import QueueServiceClient
 
-from local.host.http import KEY_HEADER, LARGEST_BODY, HttpFunctions
+from local.host.http import KEY_HEADER, LARGEST_BODY, READ_AT_MOST, HttpFunctions, refuse_too_long
 from local.host.queues import QueueListener, StorageRefusedError
 from local.host.settings import HostSettings, read_host_settings
 from local.host.timers import Timer
@@ -31,6 +31,12 @@ DEFAULT_LEASE = 20.0
 
 LONGEST_STOP = 10.0
 """Seconds that messages, timers and requests in flight are given to finish."""
+
+_LOOK = 0.05
+"""Seconds between two looks whether anything is in flight, during a stop."""
+
+_LAST_SECONDS = 0.5
+"""Seconds for what ends at the same moment as the stop."""
 
 _QUEUE_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -53,18 +59,25 @@ class FunctionsHost:
             QueueListener(each, worker, service, settings.queues, lease=lease) for each in by_kind["queuetrigger"]
         ]
         self._timers = {each.name: Timer(each, worker) for each in by_kind["timertrigger"]}
-        app = web.Application(client_max_size=LARGEST_BODY)
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_too_long])
         app.router.add_get("/admin/functions", self._list)
         app.router.add_post("/admin/functions/{name}", self._fire)
         app.router.add_get("/admin/host/ping", self._ping)
         app.router.add_post("/admin/host/drain", self._drain)
         app.router.add_get("/admin/host/drain/status", self._drain_status)
         app.router.add_get("/", self._ping)
-        functions = HttpFunctions(by_kind["httptrigger"], worker, settings.route_prefix, key)
-        app.router.add_route("*", "/{path:.*}", functions.answer)
+        self._http = HttpFunctions(by_kind["httptrigger"], worker, settings.route_prefix, key)
+        app.router.add_route("*", "/{path:.*}", self._http.answer)
         self._key = key
         self._draining = False
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LONGEST_STOP - 1)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=LONGEST_STOP - 1,
+            max_line_size=READ_AT_MOST,
+            max_field_size=READ_AT_MOST,
+            max_headers=READ_AT_MOST,
+        )
         self._running: set[asyncio.Task[None]] = set()
         self.port = 0
         self.broken = asyncio.Event()
@@ -113,17 +126,28 @@ class FunctionsHost:
         return host
 
     async def stop(self) -> None:
-        """Take no more work, finish what is in flight, and close; after `LONGEST_STOP` seconds leave the rest."""
+        """
+        Close once nothing is in flight; after `LONGEST_STOP` seconds leave the rest.
+
+        Until then it goes on taking messages and requests and firing timers, as Azure's host does unless drained.
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + LONGEST_STOP
+        while self._is_busy() and now() < end:  # noqa: ASYNC110 -- of many parts, each may begin again
+            await asyncio.sleep(_LOOK)
         for part in self._parts():
             part.stop()
         closing = asyncio.create_task(self._runner.cleanup())
-        _, late = await asyncio.wait({*self._running, closing}, timeout=LONGEST_STOP)
+        _, late = await asyncio.wait({*self._running, closing}, timeout=max(end - now(), _LAST_SECONDS))
         if late:
             logger.warning("stopped with work in flight; its messages come back after their lease")
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         await self._service.close()
+
+    def _is_busy(self) -> bool:
+        return self._http.in_flight > 0 or any(part.is_busy for part in self._parts())
 
     async def _serve(self, port: int) -> None:
         await self._runner.setup()

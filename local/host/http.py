@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
 from local.host.messages import RpcHttp, TypedData
@@ -22,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 LARGEST_BODY = 100 * 1024 * 1024
 """Bytes of a request, as on Azure."""
+
+LONGEST_LINE, LONGEST_HEADERS = 8 * 1024, 32 * 1024
+"""Bytes of a request's first line, and of all its headers, as Azure's host takes them."""
+
+READ_AT_MOST = 1024 * 1024
+"""Bytes that the server below reads of each, so that what is too long gets the answer of Azure's host."""
 
 KEY_HEADER, KEY_QUERY = "x-functions-key", "code"
 
@@ -45,9 +52,21 @@ class HttpFunctions:
         self._routes = Routes(functions, prefix)
         self._worker = worker
         self._key = key
+        self.in_flight = 0
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Run the function that a request is for: 404 without one, 401 without its key, 500 empty if it raises."""
+        """
+        Run the function that a request is for.
+
+        404 without one, 401 without its key; 500 and empty if it raises or the body is too large.
+        """
+        self.in_flight += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(self, request: web.Request) -> web.Response:
         try:
             found = self._routes.find(request.method, request.raw_path.partition("?")[0])
         except BadPathError:
@@ -59,6 +78,8 @@ class HttpFunctions:
             return web.Response(status=401)
         try:
             returned = await self._worker.invoke(function, TypedData(http=await _request(request, parameters)))
+        except web.HTTPRequestEntityTooLarge:
+            return web.Response(status=500)
         except FunctionError as failure:
             logger.error("%s failed: %s\n%s", function.name, failure, failure.stack_trace)  # noqa: TRY400 - its trace
             return web.Response(status=500)
@@ -69,6 +90,16 @@ class HttpFunctions:
         if not self._key or str(function.trigger.get("authLevel", "function")).lower() == "anonymous":
             return True
         return request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY)) == self._key
+
+
+@web.middleware
+async def refuse_too_long(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 414 to a first line that is too long, and 431 to headers that are."""
+    if len(f"{request.method} {request.raw_path} HTTP/1.1\r\n") > LONGEST_LINE:
+        return web.Response(status=414)
+    if sum(len(name) + len(value) + len(": \r\n") for name, value in request.raw_headers) > LONGEST_HEADERS:
+        return web.Response(status=431)
+    return await handler(request)
 
 
 async def _request(request: web.Request, parameters: dict[str, str]) -> RpcHttp:

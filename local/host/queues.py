@@ -98,6 +98,11 @@ class QueueListener:
         self._stopping = asyncio.Event()
         self._refused_since = 0.0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is in flight."""
+        return bool(self._in_flight)
+
     def stop(self) -> None:
         """Receive no more; `run` returns once every message in flight is done."""
         self._stopping.set()

@@ -70,6 +70,11 @@ class Timer:
         self._one_at_a_time = asyncio.Lock()
         self._stopping = asyncio.Event()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it runs now."""
+        return self._one_at_a_time.locked()
+
     def stop(self) -> None:
         """Fire no more; `run` returns once the present run has ended."""
         self._stopping.set()

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -17,8 +19,10 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceRequestTimeoutError,
 )
+from azure.storage.queue.aio import QueueServiceClient
 
-from local.host.functions_host import UnsupportedBindingError, _check
+from local.host.functions_host import FunctionsHost, UnsupportedBindingError, _check
+from local.host.http import HttpFunctions
 from local.host.messages import StatusResult, TypedData
 from local.host.queues import _LONGEST_WAIT, _SHORTEST_WAIT, REFUSED_FOR, QueueListener, StorageRefusedError, _longer
 from local.host.routing import BadPathError, RouteError, Routes, routes_of
@@ -285,3 +289,32 @@ def test_an_idle_queue_is_polled_often_for_a_while_and_then_every_second() -> No
     assert sum(wait < 0.5 for wait in waits) > 20, "what follows soon is not received soon"
     assert 10 < slept < 60
     assert _longer(_LONGEST_WAIT) == _LONGEST_WAIT
+
+
+async def test_a_body_that_is_too_large_is_answered_as_by_azures_host() -> None:
+    trigger = {"name": "req", "type": "httpTrigger", "direction": "IN", "route": "x", "methods": ["POST"]}
+    functions = HttpFunctions([Function(name="f", function_id="1", bindings=(trigger,))], Worker({}), "api")
+    app = web.Application(client_max_size=10)
+    app.router.add_route("*", "/{path:.*}", functions.answer)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.post("/api/x", data=b"x" * 11)
+        assert (answer.status, await answer.text()) == (500, "")
+
+
+async def test_a_stop_leaves_what_takes_longer_than_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages that go on arriving do not keep the host: after the time it leaves what it has."""
+    monkeypatch.setattr("local.host.functions_host.LONGEST_STOP", 0.2)
+    service = QueueServiceClient.from_connection_string("UseDevelopmentStorage=true")
+    host = FunctionsHost(Worker({}), HostSettings(queues=QueueSettings()), service, 20.0)
+    await host._serve(0)
+    stopped: list[str] = []
+
+    class Endless:
+        is_busy = True
+
+        def stop(self) -> None:
+            stopped.append("endless")
+
+    monkeypatch.setattr(host, "_parts", lambda: [Endless()])
+    await host.stop()
+    assert stopped == ["endless"]
