@@ -4,6 +4,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Containers often set it; each of some hundred processes of a test run would then compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server: make demo FHIR=embedded-azure
 FHIR ?= embedded

@@ -19,7 +19,7 @@ from sync.mapping.ownership import differs
 from sync.model import FhirWrite, InstanceRecord, LedgerRow, ObjectKey
 from sync.testing.azure_values import as_azure_keeps
 from tests.fhir_check import needed, problems_of
-from tests.property import examples
+from tests.property import asks_a_program, examples
 from tests.property.test_azure_takes_it import ONLY_MAKE
 from tests.reports import ct_dose, measurements
 from tests.worlds import dicom
@@ -74,6 +74,7 @@ def test_it_is_taken_and_read_again_equal(made):
         assert not differs(read_again, resource)
 
 
+@asks_a_program
 def test_its_own_serializer_takes_all_and_changes_nothing():
     tool, bundles = needed(), []
 

@@ -10,7 +10,7 @@ from sync.config import MappingSettings
 from sync.mapping.bundle import build_bundle
 from tests.fhir_check import needed, problems_of
 from tests.mapping_rows import STUDY, row
-from tests.property import examples
+from tests.property import asks_a_program, examples
 from tests.property.test_mapping_totality import ATTRIBUTES, SETTINGS, instance
 from tests.property.test_report_totality import MAPPING, REPORTS
 
@@ -60,6 +60,7 @@ def any_times(keep):
     made()
 
 
+@asks_a_program
 @pytest.mark.parametrize("make", [any_attributes, any_reports, any_times], ids=lambda make: make.__name__)
 def test_nothing_that_the_mapping_makes_is_refused_mistaken_or_changed(make):
     tool, bundles = needed(), []

@@ -32,7 +32,12 @@ def calls(*names: str) -> Callable[[ast.AST], bool]:
     ending = ".".join(names)
 
     def is_one(node: ast.AST) -> bool:
-        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if not isinstance(node, ast.Call) or names[-1] not in {
+            getattr(node.func, "attr", None),
+            getattr(node.func, "id", None),
+        }:
+            return False
+        called = ast.unparse(node.func)
         return called == ending or called.endswith(f".{ending}")
 
     return is_one
@@ -65,8 +70,11 @@ def _names(node: ast.AST | None) -> Iterator[str]:
     return (each.id for each in ast.walk(node) if isinstance(each, ast.Name)) if node is not None else iter(())
 
 
+NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}
+
+
 def modules_with(is_one: Callable[[ast.AST], bool]) -> set[str]:
-    return {name for name, tree in TREES.items() if any(is_one(node) for node in ast.walk(tree))}
+    return {name for name, nodes in NODES.items() if any(map(is_one, nodes))}
 
 
 PLACES = {

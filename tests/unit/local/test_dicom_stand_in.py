@@ -85,6 +85,7 @@ def test_it_writes_the_metadata_of_the_service_byte_for_byte():
 
 
 @needs_dicomweb
+@whole_corpus
 def test_it_takes_refuses_and_cannot_give_what_the_service_does():
     differing = []
     for known in known_files():
