@@ -42,6 +42,7 @@ class _ReplayOptions:
     dry_run: bool
     project: bool
     parallel: int
+    rate: float | None
     as_json: bool
 
 
@@ -64,6 +65,12 @@ def replay(  # noqa: PLR0917 -- a command's options
         typer.Option("--project", help="Project the studies in this command; use it if no function app is running."),
     ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Objects to inspect concurrently.")] = 32,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Studies a second to compare with FHIR at most, by all workers; default: no limit."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object per line.")] = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
@@ -109,7 +116,9 @@ def replay(  # noqa: PLR0917 -- a command's options
         "reread": reread,
         **{name: value for name, value in values.items() if value is not None},
     }
-    options = _ReplayOptions(fields=fields, dry_run=dry_run, project=project, parallel=parallel, as_json=as_json)
+    options = _ReplayOptions(
+        fields=fields, dry_run=dry_run, project=project, parallel=parallel, rate=rate, as_json=as_json
+    )
     if dry_run and project:
         refuse("--dry-run writes nothing, so there is nothing to --project")
     if code := with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
@@ -155,7 +164,7 @@ async def _shared(
     request: ReplayRequest, options: _ReplayOptions, running: Running, s: Services, out: Console
 ) -> WalkProgress:
     name = cursor_of(request)
-    if not await begin_replay(request, s, who=user_name()):
+    if not await begin_replay(request, s, who=user_name(), rate=options.rate):
         before = await read_progress(name, s)
         out.print(f"going on  {counted_words(sum(before.counts.values()), 'change')} dealt with before")
     progress, _ = await share_walk(

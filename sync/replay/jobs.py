@@ -59,8 +59,8 @@ def kinds_of(sources: Mapping[str, Source]) -> dict[str, Replay]:
     return {f"{PREFIX}{name}": Replay(source=source) for name, source in {**sources, STUDY: OneStudy()}.items()}
 
 
-def new_replay(request: ReplayRequest) -> NewWalk:
-    """Return the walk to begin for a request."""
+def new_replay(request: ReplayRequest, *, rate: float | None = None) -> NewWalk:
+    """Return the walk to begin for a request; ``rate`` as in `WalkRow`."""
     return NewWalk(
         name=cursor_of(request),
         kind=PREFIX + (STUDY if request.study is not None else request.source),
@@ -68,12 +68,13 @@ def new_replay(request: ReplayRequest) -> NewWalk:
         action=OperatorAction.REPLAY,
         subject=request.id + (f" study {request.study.key}" if request.study else ""),
         unit="objects" if request.study is not None else UNITS.get(request.source, "objects"),
+        rate=rate,
     )
 
 
-async def begin_replay(request: ReplayRequest, s: Control, *, who: str) -> bool:
+async def begin_replay(request: ReplayRequest, s: Control, *, who: str, rate: float | None = None) -> bool:
     """Begin a replay for all workers; as `sync.operators.walks.begin_walk`."""
-    return await begin_walk(new_replay(request), s, who=who)
+    return await begin_walk(new_replay(request, rate=rate), s, who=who)
 
 
 async def require_known_study(request: ReplayRequest, s: Deliver) -> None:

@@ -92,6 +92,27 @@ def _form(text: str) -> dict[str, str]:
     return fields
 
 
+def rate_of(fields: Mapping[str, Any]) -> float | None:
+    """
+    Return the studies a second that a request asks for; None where it does not.
+
+    Raises
+    ------
+    RequestRefused
+        It is no number above 0.
+    """
+    value = fields.get("rate")
+    if value in (None, ""):
+        return None
+    try:
+        rate = float(str(value))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise RequestRefused("rate: expected studies a second, above 0")
+    return rate
+
+
 def text_of(fields: Mapping[str, Any], name: str) -> str:
     """Return a field's text, empty when it is not there; `RequestRefused` when it is something else."""
     value = fields.get(name, "")

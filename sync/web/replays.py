@@ -2,7 +2,7 @@
 Replays over HTTP.
 
     GET  replay    every replay, the latest first: what was asked, how far it is, what was counted
-    POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; for a study ``dry_run``
+    POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; ``rate``; for a study ``dry_run``
 
 POST takes JSON or a form and answers 202 at once: functions take the replay on, in slices, through restarts. It may be
 repeated: one that is under way goes on as it is, and the answer says so. ``POST walks/{id}/{deed}`` pauses, resumes and
@@ -23,7 +23,7 @@ from sync.replay.requests import ReplayRequest as Replay
 from sync.replay.requests import parse_request
 from sync.replay.sources import Source
 from sync.walks.walk import Walk
-from sync.web.exchange import Answer, Request, fields_of, is_set, text_of
+from sync.web.exchange import Answer, Request, fields_of, is_set, rate_of, text_of
 
 _FLAGS = ("reread", "dry_run")
 
@@ -38,13 +38,13 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
     fields = fields_of(request)
     who = text_of(fields, "who")
     caller = operator_of(request.headers, s.settings, says=who)
-    stated = {name: value for name, value in fields.items() if name != "who" and value not in ("", None)}
+    stated = {name: value for name, value in fields.items() if name not in {"who", "rate"} and value not in ("", None)}
     dry_run = is_set(fields, "dry_run")
     replay = _parsed({**stated, **{flag: is_set(fields, flag) for flag in _FLAGS}}, replayed, s)
     if dry_run:
         return await _previewed(replay, replayed, s)
     await _require_known(replay, s)
-    begun = await jobs.begin_replay(replay, s, who=caller.name)
+    begun = await jobs.begin_replay(replay, s, who=caller.name, rate=rate_of(fields))
     [shown] = [told for told in await jobs.replays(s) if told["id"] == replay.id]
     return Answer(body={"begun": begun, "replay": shown}, status=202)
 

@@ -21,7 +21,7 @@ from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, nam
 from sync.ports import Jobs, Operate
 from sync.protocol.walk_rows import read_board
 from sync.walks.backfill import Scope, new_backfill
-from sync.web.exchange import Answer, Request, fields_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, rate_of, text_of
 
 DEEDS = tuple(deed.value for deed in Deed)
 
@@ -51,7 +51,7 @@ async def start_backfill(request: Request, containers: Collection[str], s: Opera
         Scope(container=name, prefix=text_of(fields, "prefix"), since=_since(fields))
         for name in ([container] if container else sorted(containers))
     ]
-    begun = [await begin_walk(new_backfill(scope, rate=_rate(fields)), s, who=caller.name) for scope in scopes]
+    begun = [await begin_walk(new_backfill(scope, rate=rate_of(fields)), s, who=caller.name) for scope in scopes]
     board, now = await read_board(s), s.clock.now()
     shown = [walks.as_json(board.progress(board.walks[scope.cursor], now)) for scope in scopes]
     return Answer(body={"begun": any(begun), "walks": shown}, status=202)
@@ -83,16 +83,3 @@ def _since(fields: Mapping[str, Any]) -> Any:
         return typed_time(text) if (text := text_of(fields, "since")) else None
     except ValueError as problem:
         raise RequestRefused(f"since: {problem}") from None
-
-
-def _rate(fields: Mapping[str, Any]) -> float | None:
-    value = fields.get("rate")
-    if value in (None, ""):
-        return None
-    try:
-        rate = float(str(value))
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise RequestRefused("rate: expected studies a second, above 0")
-    return rate

@@ -120,6 +120,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         study=_TEXT,
         partition=_TEXT,
         reread=_FLAG,
+        rate={"type": "number", "description": "Studies a second at most, by all workers."},
         dry_run=_FLAG,
         who=_TEXT,
     ),

@@ -19,6 +19,7 @@ from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks import walk
+from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, read_walk, take_turn, tend_walks
 from sync.walks.walk import Walk
 from tests.change_feed import record
@@ -409,6 +410,20 @@ async def test_an_outage_ends_a_worker_after_two_hours_that_fail_and_rejects_not
     with pytest.raises(SourceUnavailable):
         await Worker(kinds=w.kinds, s=w.services).work(until=math.inf)
     assert (len(tried), w.dead_letters()) == (2, [])
+
+
+async def test_studies_are_marked_no_faster_than_the_rate(w, monkeypatch):
+    turns = []
+
+    async def turn(self):
+        turns.append(self.rate)
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    for number in range(4):
+        w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}", study=f"2.25.{number % 2 + 1}"))
+    await begin_replay(w.window(), w.services, who="ada", rate=4.0)
+    _, counts = await w.compared(w.window())
+    assert (turns, counts["studies"]) == ([4.0, 4.0], 2)
 
 
 async def test_a_process_without_the_source_leaves_its_replays_to_others(w):

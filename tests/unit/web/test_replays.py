@@ -39,6 +39,12 @@ async def test_a_replay_is_answered_at_once_and_done_by_the_timer(w):
     assert (told["id"], told["state"], told["route"]) == (answer.body["replay"]["id"], "done", "feed")
 
 
+async def test_a_replay_has_a_rate_which_asking_again_changes(w):
+    for rate in (5, 2.5):
+        answer = await posted(w, **{"from": w.began.isoformat(), "rate": rate})
+        assert (answer.status, answer.body["replay"]["rate"]) == (202, rate)
+
+
 async def test_asking_twice_begins_one(w):
     first = await posted(w, **{"from": w.began.isoformat()})
     second = await posted(w, **{"from": w.began.isoformat()})
@@ -62,6 +68,7 @@ async def test_asking_twice_begins_one(w):
         {"study": "x"},
         {"study": ["1.2"]},
         {"from": "2020-01-01", "colour": "blue"},
+        {"from": "2020-01-01", "rate": 0},
     ],
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_begun(w, fields):
