@@ -50,12 +50,12 @@ def feeds(running: Running) -> Sequence[Job]:
 
     s = running.services
     least = BUDGET + 10
-    found = []
+    jobs = []
     if s.dicom_feed is not None:
-        found.append(_job("read_dicom_feed", 5, least=least, dicom_feed=partial(read_dicom_feed, s)))
+        jobs.append(_job("read_dicom_feed", 5, least=least, dicom_feed=partial(read_dicom_feed, s)))
     if s.orthanc is not None:
-        found.append(_job("read_orthanc_feed", 5, least=least, orthanc_feed=partial(read_orthanc_feed, s)))
-    return found
+        jobs.append(_job("read_orthanc_feed", 5, least=least, orthanc_feed=partial(read_orthanc_feed, s)))
+    return jobs
 
 
 def _job(timer: str, every: float, *, least: float = 60.0, **phases: Work) -> Job:

@@ -110,14 +110,14 @@ def lazy_group(commands: Mapping[str, CommandPlace]) -> type[LazyGroup]:
 
 def _load(name: str, place: CommandPlace, markup: Any) -> Any:
     module, _, attribute = place.target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
+    loaded = getattr(importlib.import_module(module), attribute)
+    if not isinstance(loaded, typer.Typer):
         alone = typer.Typer(add_completion=False, rich_markup_mode=markup)
-        alone.command(name, no_args_is_help=place.no_args_is_help)(found)
+        alone.command(name, no_args_is_help=place.no_args_is_help)(loaded)
         return _without_flag_types(get_command(alone))
     # a parent passes its markup to the groups below it, as `typer.Typer.add_typer` does
     around = typer.Typer(add_completion=False, rich_markup_mode=markup)
-    around.add_typer(found, name=name)
+    around.add_typer(loaded, name=name)
     return _without_flag_types(get_command(around).commands[name])  # type: ignore[attr-defined]  # it is a group
 
 

@@ -134,8 +134,8 @@ async def _list_on(
 
 async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:
     recent = [listed for listed in objects if SETTLING <= now - listed.last_modified < LEASE + SETTLING]
-    known = await inspected_of(recent, s)
-    unknown = [listed for listed in recent if listed.object.key not in known]
+    inspected = await inspected_of(recent, s)
+    unknown = [listed for listed in recent if listed.object.key not in inspected]
     lost: list[ListedObject] = []
     for start in range(0, len(unknown), _AT_ONCE):
         some = unknown[start : start + _AT_ONCE]

@@ -168,8 +168,8 @@ def within(record: InstanceRecord, detail: Detail) -> InstanceRecord:
 def _unwanted(detail: Detail) -> tuple[frozenset[str], frozenset[str]]:
     """Return keywords that only higher levels ask for: of attributes, and of findings about them and their items."""
     attributes = {row.keyword for row in _more("full")} - {row.keyword for row in _more(detail)}
-    known = {row.keyword for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, FRAME_GROUPS, *_more(detail)))}
-    inside = {row.keyword for row in walk((*_more("full"), _SHARED_IN_DETAIL))} - known
+    keywords = {row.keyword for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, FRAME_GROUPS, *_more(detail)))}
+    inside = {row.keyword for row in walk((*_more("full"), _SHARED_IN_DETAIL))} - keywords
     return frozenset(attributes), frozenset(inside)
 
 

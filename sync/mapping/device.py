@@ -95,8 +95,8 @@ def _serial(attributes: Resource, findings: Findings) -> str | None:
 def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
     """(0018,1020): shown on the series, for software changes over a scanner's life."""
     keyword = "SoftwareVersions"
-    said = texts(witnesses.agree(keyword), keyword)
-    shown = [text(each, keyword, findings) for each in said]
+    values = texts(witnesses.agree(keyword), keyword)
+    shown = [text(each, keyword, findings) for each in values]
     return ", ".join(dict.fromkeys(each for each in shown if each)) or None
 
 

@@ -91,8 +91,8 @@ def _event(item: Attributes, doses: list[Resource], shared: Resource, source: So
 
 
 def _components(item: Attributes, names: tuple[Concept, ...], source: Source) -> list[Resource]:
-    found = [_component(each, source) for _, each in descendants(item) if is_named(each, *names)]
-    return [component for component in found if component]
+    components = [_component(each, source) for _, each in descendants(item) if is_named(each, *names)]
+    return [component for component in components if component]
 
 
 def _component(item: Attributes, source: Source) -> Resource | None:
@@ -105,5 +105,5 @@ def _component(item: Attributes, source: Source) -> Resource | None:
     coded = coded_value(item, source)
     if coded is not None:
         return {"code": name, "valueCodeableConcept": coded}
-    said = plain_value(item, source)
-    return {"code": name, "valueString": said} if said else None
+    value = plain_value(item, source)
+    return {"code": name, "valueString": value} if value else None

@@ -55,8 +55,8 @@ def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tu
     InvalidResource
         The configured root is no URL that FHIR accepts.
     """
-    known = settings.blob_url != ""
-    names = {row.source.container for row in rows if row.source is not None} if known else set()
+    has_address = settings.blob_url != ""
+    names = {row.source.container for row in rows if row.source is not None} if has_address else set()
     addresses = [container_address(name, settings) for name in sorted(names)]
     return tuple(_endpoint(address, OWN_CONNECTION_TYPE, "azure-blob", "DICOM files") for address in addresses)
 

@@ -52,6 +52,6 @@ def _image_type(attributes: Attributes, findings: Findings) -> Resource | None:
     values = [value for stated in texts(attributes, "ImageType") if (value := code(stated, "ImageType", findings))]
     if not values:
         return None
-    known = dict.fromkeys(value for value in values if value in mii.IMAGE_TYPES)
-    codings = [{"system": mii.IMAGE_TYPES[value], "code": value} for value in known]
+    types = dict.fromkeys(value for value in values if value in mii.IMAGE_TYPES)
+    codings = [{"system": mii.IMAGE_TYPES[value], "code": value} for value in types]
     return {"url": "imageType", "valueCodeableConcept": filled({"coding": codings, "text": "\\".join(values)})}

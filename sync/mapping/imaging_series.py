@@ -110,9 +110,9 @@ def build_series(
 def _addressed(instances: list[Resource], series_uid: str, addresses: Addresses) -> list[Resource]:
     """Say of each instance of a series where it is."""
     for instance in instances if addresses else ():
-        known = addresses.get((series_uid, instance["uid"]))
-        if known:
-            instance["extension"] = [*instance.get("extension", ()), *known]
+        extensions = addresses.get((series_uid, instance["uid"]))
+        if extensions:
+            instance["extension"] = [*instance.get("extension", ()), *extensions]
     return instances
 
 

@@ -47,14 +47,14 @@ def names_to_use(attributes: Attributes, findings: Findings) -> list[Resource]:
 
 def gender_identity(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """R4 extension *patient-genderIdentity* for each item of (0010,0041)."""
-    found = _coded(attributes, "GenderIdentitySequence", "GenderIdentityCodeSequence", settings, findings)
-    return [{"url": PATIENT_GENDER_IDENTITY, "valueCodeableConcept": one} for one in found]
+    coded = _coded(attributes, "GenderIdentitySequence", "GenderIdentityCodeSequence", settings, findings)
+    return [{"url": PATIENT_GENDER_IDENTITY, "valueCodeableConcept": one} for one in coded]
 
 
 def pronouns(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """Extension *individual-pronouns* for each item of (0010,0014)."""
-    found = _coded(attributes, "ThirdPersonPronounsSequence", "PronounCodeSequence", settings, findings)
-    return [{"url": PATIENT_PRONOUNS, "extension": [{"url": "value", "valueCodeableConcept": one}]} for one in found]
+    coded = _coded(attributes, "ThirdPersonPronounsSequence", "PronounCodeSequence", settings, findings)
+    return [{"url": PATIENT_PRONOUNS, "extension": [{"url": "value", "valueCodeableConcept": one}]} for one in coded]
 
 
 def _coded(
@@ -65,8 +65,8 @@ def _coded(
     found: list[Resource] = []
     for item in items(attributes, sequence):
         coded = concepts(items(item, keyword), keyword, settings, findings)
-        said = one_text(item, comment, findings)
-        for one in coded or ([{"text": said}] if said else []):
+        text = one_text(item, comment, findings)
+        for one in coded or ([{"text": text}] if text else []):
             if one not in found:
                 found.append(one)
     return found
@@ -97,8 +97,8 @@ def animal(attributes: Attributes, settings: MappingSettings, findings: Findings
 def _kind(attributes: Attributes, stem: str, settings: MappingSettings, findings: Findings) -> Resource | None:
     keyword = f"{stem}CodeSequence"
     coded = concepts(items(attributes, keyword), keyword, settings, findings)
-    said = one_text(attributes, f"{stem}Description", findings)
-    return coded[0] if coded else {"text": said} if said else None
+    text = one_text(attributes, f"{stem}Description", findings)
+    return coded[0] if coded else {"text": text} if text else None
 
 
 def contacts(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:

@@ -81,8 +81,8 @@ def based_on(
 
 def encounter(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
     """``ImagingStudy.encounter``: a logical reference by (0038,0010) Admission ID with its issuer (0038,0014)."""
-    said = witnesses.agree(_ADMISSION.keyword, _ADMISSION.issuer)
-    admission = _identifier(said, _ADMISSION, settings, findings)
+    stated = witnesses.agree(_ADMISSION.keyword, _ADMISSION.issuer)
+    admission = _identifier(stated, _ADMISSION, settings, findings)
     return {"type": "Encounter", "identifier": admission} if admission else None
 
 
@@ -95,15 +95,17 @@ def procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findin
     """
     performed = [witnesses.majority(_PERFORMED_PROCEDURE), *witnesses.distinct(_PERFORMED_PROCEDURE)]
     stated = witnesses.distinct(_ACCESSION.keyword, _PERFORMED_PROCEDURE, _REQUESTED_PROCEDURE, *_SEQUENCES)
-    answered = {_accession(said) for said in stated if items(said, _PERFORMED_PROCEDURE)}
-    open_orders = [said for said in stated if not answered or _accession(said) not in answered | {_NO_ACCESSION}]
+    answered = {_accession(request) for request in stated if items(request, _PERFORMED_PROCEDURE)}
+    open_orders = [
+        request for request in stated if not answered or _accession(request) not in answered | {_NO_ACCESSION}
+    ]
     majority = witnesses.majority(_REQUESTED_PROCEDURE) if not answered else {}
-    requested = [majority, *open_orders, *(item for said in open_orders for item in _requests_of(said))]
-    found = [
+    requested = [majority, *open_orders, *(item for request in open_orders for item in _requests_of(request))]
+    procedures = [
         *_procedures(performed, _PERFORMED_PROCEDURE, settings, findings),
         *_procedures(requested, _REQUESTED_PROCEDURE, settings, findings),
     ]
-    return [procedure for place, procedure in enumerate(found) if procedure not in found[:place]]
+    return [procedure for place, procedure in enumerate(procedures) if procedure not in procedures[:place]]
 
 
 def _accession(said: Attributes) -> bytes:

@@ -319,7 +319,7 @@ def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list
         for at, point in zip(times, line.points, strict=True)
         if point is not None
     ]
-    found = list[ServiceProblem]()
+    problems = list[ServiceProblem]()
     for line in chart.of(FAILURES.name):
         code = dict(line.attributes).get(CODE.key, "")
         area = code.partition(".")[0]
@@ -327,7 +327,7 @@ def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list
         if area not in _SERVICES or not failed or (area == "fhir" and max(answered, default=failed[0]) > failed[-1]):
             continue
         since = [failed[0], *(a.raised_at for a in alerts.values() if a.raised_at and _is_about(code, a))]
-        found.append(
+        problems.append(
             ServiceProblem(
                 service=_SERVICES[area],
                 address=address_of(code, s.settings),
@@ -336,7 +336,7 @@ def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list
                 hint=hint_of(code),
             )
         )
-    return sorted(found, key=lambda problem: (problem.since, problem.code))
+    return sorted(problems, key=lambda problem: (problem.since, problem.code))
 
 
 def _is_about(code: str, alert: Alert) -> bool:

@@ -106,8 +106,8 @@ def signed_in(headers: Mapping[str, str], settings: Settings) -> SignedIn | None
     """Return who is signed in; None unless App Service vouches for it, whatever the headers hold. Never raises."""
     if not settings.signs_in:
         return None
-    found = {name.lower(): value for name, value in headers.items()}
-    claims = list(_claims(found.get(_PRINCIPAL_HEADER, "")))
+    values = {name.lower(): value for name, value in headers.items()}
+    claims = list(_claims(values.get(_PRINCIPAL_HEADER, "")))
     if not claims:
         return None
     named = dict(reversed(claims))

@@ -69,8 +69,8 @@ async def letter(visit: Visit, s: Services, *, message: str = "") -> RenderedPag
     RequestRefused
         There is no such dead letter.
     """
-    found = await _found(visit.request.query, s)
-    return await _page(visit, found, s, message=message)
+    letter = await _found(visit.request.query, s)
+    return await _page(visit, letter, s, message=message)
 
 
 async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
@@ -86,8 +86,8 @@ async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
     """
     form = fields_of(visit.request)
     caller = named_operator(visit.request, form, s.settings)
-    found = await _found(form, s)
-    return await _page(visit, found, s, secrets=await reveal(found, s, who=caller.name))
+    letter = await _found(form, s)
+    return await _page(visit, letter, s, secrets=await reveal(letter, s, who=caller.name))
 
 
 async def _found(fields: Any, s: Operate) -> DeadLetter:
