@@ -15,8 +15,8 @@ class Cursor:
     """
     How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
 
-    ``position`` is JSON and the walker's own; it names no patient. ``holder`` is who walks until ``held_until`` (aware
-    UTC), empty when no process does: see `sync.protocol.leases`.
+    ``position`` is JSON that only the job reads; it names no patient. ``holder`` is the process that holds it
+    until ``held_until`` (aware UTC), empty when none does: see `sync.protocol.leases`.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """
-One walker at a time: a cursor's row is also its lease.
+One process at a time holds a job: a cursor's row is also its lease.
 
-Who holds the lease moves the position by conditional writes, so a walker that was presumed dead finds out at its next
+Who holds the lease moves the position by conditional writes, so a process that was presumed dead finds out at its next
 step and stops. Two may still overlap for one step; each step must therefore be idempotent.
 """
 
@@ -87,7 +87,7 @@ class Lease:
         await self._write(replace(self._held.value, position=position))
 
     async def release(self) -> None:
-        """Let the next walker begin at once. Without it the lease runs out by itself."""
+        """Let the next process begin at once. Without it the lease expires by itself."""
         try:
             await self._write(replace(self._held.value, holder="", held_until=None))
         except StoreConflict:
