@@ -47,7 +47,7 @@ ROLLED_AT_ONCE = 144
 DISCARDED_AT_ONCE = 200
 """Bounds of one run of `compact_metrics`: tenths, and rows of each length."""
 
-_CURSOR = "metrics"
+CURSOR = "metrics"
 
 
 def floor(timestamp: datetime, seconds: int) -> datetime:
@@ -240,7 +240,7 @@ async def compact_metrics(s: Watch) -> None:
 
     Bounded; idempotent. One worker at a time; rows go only when what they add up to is there.
     """
-    async with held(_CURSOR, s, seconds=300) as lease:
+    async with held(CURSOR, s, seconds=300) as lease:
         if lease is not None:
             await _compact(lease, s)
 

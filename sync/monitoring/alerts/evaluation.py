@@ -190,7 +190,8 @@ def sentence(alert: Alert, s: Core) -> str:
         return f"{rule.code}: {rule.says(alert.value, limits)}"
     quiet = max(round((s.clock.now() - alert.quiet_since).total_seconds()), 0)
     left = max(round(limits.clear_after_seconds) - quiet, 0)
-    return f"{rule.code}: over for {quiet} s, cleared in {left} s. At its worst: {rule.says(alert.worst, limits)}"
+    cleared = f"in {left} s" if left else "at the next evaluation"  # which may never come: the timers may not run
+    return f"{rule.code}: over for {quiet} s, cleared {cleared}. At its worst: {rule.says(alert.worst, limits)}"
 
 
 def _evaluated(

@@ -149,6 +149,11 @@ async def test_an_alert_that_is_clearing_says_so_and_nothing_is_called_failing()
     health = (await status(world.s))["health"]
     assert health["verdict"] == "attention"
     assert health["reasons"][0].startswith("alert.lag: over for 30 s, cleared in ")
+    world.w.clock.advance(3600)
+    assert any(
+        "over for 3630 s, cleared at the next evaluation." in reason
+        for reason in (await status(world.s))["health"]["reasons"]
+    )
 
 
 async def test_a_service_that_fails_is_named_with_address_code_and_since_when_until_it_answers():
