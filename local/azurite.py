@@ -1,5 +1,5 @@
 """
-A private Azurite: blob, queue and table storage in memory, on free ports, gone with us.
+A private Azurite: blob, queue and table storage in memory, on free ports; it stops with the process that started it.
 
 Azurite takes port 0 for each service and prints the ports it got, so no port is guessed and any number may run at once.
 Its access log, one line a request, goes to a callback: `local.storage_events` makes events of it.

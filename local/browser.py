@@ -34,7 +34,7 @@ def ensure_chromium() -> str:
     Raises
     ------
     StartError
-        There is none, and it cannot be installed from here.
+        No browser is installed, and this process may not install one.
     """
     if chromium() is None:
         elsewhere = "elsewhere any Chromium or Chrome on the PATH will do."

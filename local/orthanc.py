@@ -1,5 +1,5 @@
 """
-A private Orthanc with its DICOMweb plugin: a real DICOM server, on a free port, its files gone with us.
+A private Orthanc with its DICOMweb plugin: a real DICOM server, on a free port; its files are deleted when it stops.
 
 It comes from Debian's packages. Nothing of an Orthanc that the machine may run already is used or touched: it has a
 configuration, a folder and a port of its own, and no DICOM port at all.

@@ -49,7 +49,7 @@ def inside(window: Window, first: str, last: str) -> str:
 
 def completed_years(born: str, at: date | str) -> str:
     """
-    Return the completed years on a day; who is born on 29 February completes one on 1 March of other years.
+    Return the completed years on a day; a person born on 29 February completes one on 1 March of other years.
 
     Parameters
     ----------

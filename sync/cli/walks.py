@@ -84,7 +84,7 @@ class Merged:
         return counts
 
     def take(self, slices: Sequence[Slice]) -> None:
-        """Take over what the rows tell."""
+        """Adopt the counts of the walk's rows."""
         self._rows = {piece.name: piece.counts for piece in slices}
 
 

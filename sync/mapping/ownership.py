@@ -78,7 +78,7 @@ def _study_slot(identifier: Resource) -> _Slot:
     """
     Slot of an identifier of a study that we created: ours replace the others of the same slot.
 
-    A study has one UID and one accession number, whatever their values; others are told apart by system.
+    A study has one UID and one accession number, whatever their values; others are distinguished by their system.
     """
     if identifier.get("system") == DICOM_UID_SYSTEM:
         return _UID_SLOT

@@ -211,7 +211,7 @@ def _is_of_another_day(patient: Resource) -> bool:
 
 
 def _demographics(attributes: Attributes, settings: MappingSettings, findings: Findings) -> dict[str, Any]:
-    """Elements of the Patient that one study has something usable for."""
+    """Elements of the Patient for which one study has a usable value."""
     birth_date = first(attributes, "PatientBirthDate", findings)
     return filled(
         {

@@ -110,7 +110,7 @@ class SystemCounts:
 
     @property
     def missing_event_age(self) -> float:
-        """How long an object has been in the source without any event that told of it."""
+        """How long an object has been in the source without an event."""
         cursor = self.cursors.get(MISSING_EVENTS_CURSOR)
         since = cursor.position.get("unseen_since") if cursor is not None else None
         return max((self.at - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0

@@ -70,7 +70,7 @@ class Walk:
             tally[outcome] += number
 
     def settle(self, tally: Counter[str]) -> None:
-        """Take over what was counted in a batch that is done."""
+        """Add the counts of a batch that is done."""
         self._done += tally
 
     async def advance(self, position: Mapping[str, Any]) -> None:

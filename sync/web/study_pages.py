@@ -203,7 +203,7 @@ def _series_line(series: Resource) -> SeriesLine:
 
 def timeline(state: StudyState, orders: Sequence[str], events: Iterable[StudyEvent]) -> list[TimelineEntry]:
     """
-    Put together what is known of a study's past, newest first. Pure.
+    Return the recorded history of a study, newest first. Pure.
 
     Parameters
     ----------
