@@ -210,8 +210,9 @@ async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> C
     tally = await s.tallies.page(table)
     if tally.token is None:
         return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
-    # A table that never was counted to its end has at least what one page says.
-    return stored or Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
+    # A table that was not counted to its end since it grew has at least what one page says.
+    page = Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
+    return stored if stored is not None and stored.total >= page.total else page
 
 
 def _stands(cursor: Cursor | None, stored: Count, now: datetime) -> bool:
@@ -241,12 +242,25 @@ async def store_counts(s: Measure) -> None:
 
 async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -> None:
     """Count one table on, or ``from_start`` and as much of it as one call may; see `store_counts`."""
+    if not from_start and await _is_small(table, s):
+        return
     async with held(table.cursor, s, seconds=_LEASE) as lease:
         if lease is None:
             return
         before = lease.position
         position = {name: value for name, value in before.items() if name != "walk"} if from_start else before
         await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if from_start else _pace(before), s))
+
+
+async def _is_small(table: Counted, s: Measure) -> bool:
+    """Whether one page was all of a table lately and still is: `read_counts` counts it exactly, so none is stored."""
+    stored = await s.cursors.read(table.cursor)
+    kept = _kept(stored.value if stored is not None else None)
+    if stored is None or kept is None or kept.at is None or "walk" in stored.value.position:
+        return False
+    if stored.value.position["kept"].get("pages", 1) > 1 or s.clock.now() - kept.at > LATELY:
+        return False
+    return (await s.tallies.page(table)).token is None
 
 
 def _pace(position: Mapping[str, Any]) -> int:

@@ -56,7 +56,9 @@ class DryRun:
     held: dict[tuple[str, str], Resource | None]
 
 
-async def dry_run_study(study: StudyRef, s: Project, *, fhir: FhirServer | None = None) -> DryRun:
+async def dry_run_study(
+    study: StudyRef, s: Project, *, fhir: FhirServer | None = None, record: Stored[Projection] | None = None
+) -> DryRun:
     """
     Find out what projecting the study now, trusting no record, would write. Only reads.
 
@@ -64,6 +66,8 @@ async def dry_run_study(study: StudyRef, s: Project, *, fhir: FhirServer | None 
     ----------
     fhir
         The service to compare with; None for the real one. An empty one gives all that the study consists of.
+    record
+        The study's projection row, if it was read just now; None: it is read here.
 
     Raises
     ------
@@ -84,7 +88,7 @@ async def dry_run_study(study: StudyRef, s: Project, *, fhir: FhirServer | None 
         results=None,
         caches=Caches(),
     )
-    record = await s.projections.read(study)
+    record = record or await s.projections.read(study)
     held = await read_fhir_state(study, record, apart, trust=False)
     rows = await s.ledger.read(study)
     await write_study(study, rows, held, record, apart, trust=False)

@@ -15,14 +15,28 @@ from sync.dicom.inspect import inspect_object
 from sync.dicom.instance_names import instance_partitions, possible_refs
 from sync.dicom.listing import held_objects
 from sync.errors import ForeignSource, NothingStored, PermanentError, SourceGone, StoreConflict, StudyUnlisted
-from sync.model import Action, Change, Drift, DriftKind, Locator, ObjectKey, ObjectRef, Projected, Stored, StudyRef
+from sync.model import (
+    Action,
+    Change,
+    Drift,
+    DriftKind,
+    LedgerRow,
+    Locator,
+    ObjectKey,
+    ObjectRef,
+    Projected,
+    Stored,
+    StudyRef,
+)
 from sync.pipeline import ingest, project_study
 from sync.ports import Ingest, InstanceSource, ObjectListing, Project
 from sync.protocol.dead_letters import dead_letter_object
 from sync.verify.batches import right_of_study
 
 
-async def check_objects(study: StudyRef, s: Ingest, listing: ObjectListing | None = None) -> Sequence[Drift] | None:
+async def check_objects(
+    study: StudyRef, s: Ingest, listing: ObjectListing | None = None, *, rows: Sequence[LedgerRow] | None = None
+) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
 
@@ -30,6 +44,8 @@ async def check_objects(study: StudyRef, s: Ingest, listing: ObjectListing | Non
     ----------
     listing
         Of the source, by which most objects of a folder are compared at once; without it each is asked for.
+    rows
+        The study's ledger rows, if they were read just now; None: they are read here.
 
     Returns
     -------
@@ -38,7 +54,7 @@ async def check_objects(study: StudyRef, s: Ingest, listing: ObjectListing | Non
     """
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
-    keys = [row.object_key for row in await s.ledger.read(study)]
+    keys = [row.object_key for row in (rows if rows is not None else await s.ledger.read(study))]
     right = await right_of_study(study, keys, s, listing) if listing is not None else frozenset[ObjectKey]()
     for key in keys:
         if key in right:

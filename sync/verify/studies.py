@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sync.errors import Conflict, PermanentError
 from sync.mapping.ownership import differs
 from sync.mapping.resource import is_our_id, study_id, study_identifier, version_of
-from sync.model import Drift, DriftKind, FhirWrite, Projection, Resource, StudyRef
+from sync.model import Drift, DriftKind, FhirWrite, LedgerRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Deliver, ObjectListing, Project
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.verify.objects import check_objects
@@ -45,8 +45,10 @@ async def check_study(
     if await s.dirty.read(study) is not None:
         return None
     before = await s.projections.read(study)
+    rows: Sequence[LedgerRow] | None = None
     try:
-        drifts = await _compare(study, s)
+        planned = await dry_run_study(study, s, record=before)
+        rows, drifts = planned.rows, await _compare(planned, s)
     except Conflict:
         return None
     except PermanentError as refusal:
@@ -54,7 +56,7 @@ async def check_study(
     if drifts is None:
         return None
     if objects:
-        of_objects = await check_objects(study, s, listing)
+        of_objects = await check_objects(study, s, listing, rows=rows)
         if of_objects is None:
             return None
         drifts = [*drifts, *of_objects]
@@ -63,8 +65,8 @@ async def check_study(
     return drifts
 
 
-async def _compare(study: StudyRef, s: Project) -> list[Drift] | None:
-    planned = await dry_run_study(study, s)
+async def _compare(planned: DryRun, s: Project) -> list[Drift] | None:
+    study = planned.study
     for write in planned.writes:
         if await _others_at_work(write, study, s):
             return None

@@ -72,6 +72,29 @@ async def test_one_page_of_a_small_table_is_read_and_of_a_large_one_none():
     assert set(calls) == {Counted.DIRTY, Counted.DRIFTS}
 
 
+async def test_a_small_table_is_not_stored_each_time():
+    w = await world_of(3, 3, size=1000)
+    await store_counts(w.services)
+    row = w.store.cursors.table.get(Counted.DEAD_LETTERS.cursor)
+    w.clock.advance(60)
+    await store_counts(w.services)
+    assert w.store.cursors.table.get(Counted.DEAD_LETTERS.cursor) == row
+    w.clock.advance(LATELY.total_seconds())
+    await store_counts(w.services)
+    assert w.store.cursors.table.get(Counted.DEAD_LETTERS.cursor) != row
+
+
+async def test_a_table_that_grew_past_a_page_has_at_least_what_a_page_says():
+    w = await world_of(0, 1, size=4)
+    await store_counts(w.services)
+    for n in range(1, 9):
+        await w.ingest(w.put(f"x{n}", UNREADABLE))
+    assert (await status(w.services))["dead_letters"] == 4
+    await store_counts(w.services)
+    await store_counts(w.services)
+    assert (await status(w.services))["dead_letters"] == 9
+
+
 async def test_whether_anything_is_outstanding_is_never_told_from_memory():
     w = MemoryWorld()
     for n in range(5):
