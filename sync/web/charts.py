@@ -123,8 +123,10 @@ class Graph:
         return f"{self.value(self.top)}, outlier {self.value(highest)} at {self._time(self._place_of(highest))}"
 
     @property
-    def ticks(self) -> tuple[str, str, str]:
-        """Begin, middle and end of the chart, in UTC."""
+    def ticks(self) -> tuple[str, ...]:
+        """Begin, middle and end of the chart, in UTC; none while nothing was measured."""
+        if not self.length:
+            return ()
         half = self.length // 2
         return self._time(0), self._time(half), f"{self._time(self.length)} UTC"
 
