@@ -31,6 +31,7 @@ from bench import (
     model,
     pages,
     regressions,
+    rest,
     scale,
 )
 from bench.worlds import BenchError
@@ -48,6 +49,7 @@ class Name(enum.StrEnum):
     LARGE = "large"
     PAGES = "pages"
     LATENCY = "latency"
+    REST = "rest"
 
 
 SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
@@ -59,6 +61,7 @@ SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.LARGE: lambda quick, _: large_study.measure(quick=quick),
     Name.PAGES: lambda quick, _: pages.measure(quick=quick),
     Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
+    Name.REST: lambda _, __: rest.measure(),
 }
 
 

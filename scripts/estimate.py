@@ -33,6 +33,8 @@ STUDY_SECONDS, MEMORY_GB = 3.9, 2
 """Time from the last upload of a study to FHIR, measured by ``make bench``, as if no other were synced at that time."""
 GIGABYTE_SECONDS_AT_REST = 350_000
 """Of the timers, without a feed; see docs/scaling-and-cost.md."""
+REQUESTS_AT_REST_A_SECOND = 6.7
+"""To storage, of the host and the timers, without a feed; measured by ``python -m bench rest``."""
 TIMER_RUNS_A_MINUTE = 4
 """Of the timers in function_app.py, without a feed."""
 
@@ -43,6 +45,7 @@ PRIVATE_ENDPOINTS, PRIVATE_ZONES = 7, 7
 ROWS: Mapping[str, str] = {
     "blobReads": "blob reads",
     "writes": "table and queue writes",
+    "requestsAtRest": "storage requests at rest",
     "events": "events delivered",
     "executions": "function executions",
     "gigabyteSeconds": "GB-seconds",
@@ -60,6 +63,7 @@ def counts(studies: int) -> Mapping[str, float]:
     return {
         "blobReads": instances * BLOB_READS,
         "writes": instances * WRITES,
+        "requestsAtRest": REQUESTS_AT_REST_A_SECOND * 3600 * 24 * DAYS,
         "events": instances,
         "executions": instances + studies * DAYS + timers,
         "gigabyteSeconds": GIGABYTE_SECONDS_AT_REST + studies * DAYS * STUDY_SECONDS * MEMORY_GB,

@@ -22,6 +22,7 @@ NOT_RUN: Mapping[str, str] = {
     "python -m bench compare OLD NEW": "tests/unit/bench/test_regressions.py runs it with versions and files",
     "python -m bench model --fhir 20": "tests/unit/bench/test_model.py runs it",
     "python -m bench large": "measures for minutes",
+    "python -m bench rest": "measures for a minute",
     "python -m bench record VERSION": "needs the results of make bench",
     "make mutants": "changes the core and tests it for ten minutes",
     "make lock": "asks the package index",

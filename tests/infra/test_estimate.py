@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 
 from bench import burst_calls
+from local.host.settings import read_host_settings
 from scripts import estimate
+from sync.model.queues import QUEUES
 from tests.infra.reviewed import of_type
 from tests.infra.templates import INFRA
 
@@ -43,6 +45,16 @@ def test_the_counts_of_a_study_are_those_that_are_measured_and_bounded():
     assert estimate.BLOB_READS <= burst_calls.BLOB_READS
     assert estimate.WRITES <= burst_calls.WRITES
     assert estimate.FHIR_REQUESTS <= burst_calls.FHIR_REQUESTS
+
+
+def test_the_requests_at_rest_are_those_that_the_page_tells():
+    page = (ROOT / "docs" / "scaling-and-cost.md").read_text("utf-8")
+    assert f"about {estimate.REQUESTS_AT_REST_A_SECOND} times a second at rest" in page
+    (section,) = re.findall(r"\| who asks \| requests a second \|\n\|---\|---\|\n((?:\|.*\n)+)", page)
+    parts = [float(row.split("|")[2]) for row in section.splitlines()]
+    assert sum(parts) == pytest.approx(estimate.REQUESTS_AT_REST_A_SECOND, abs=0.15)
+    polls = len(QUEUES) / read_host_settings(ROOT).queues.max_polling_interval
+    assert f"| the host, which polls five queues every two seconds | {polls} |" in page
 
 
 def test_rules_and_private_endpoints_are_those_that_are_deployed():
