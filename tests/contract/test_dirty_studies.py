@@ -45,6 +45,13 @@ async def test_a_mark_that_began_after_another_had_ended_is_never_swallowed_by_i
         await storage.dirty.delete(study, seen.etag)
 
 
+async def test_of_marks_that_share_a_write_the_last_counts(storage):
+    study = fresh_study()
+    await asyncio.gather(*(storage.dirty.mark(study, now) for now in (NOW, NOW, LATER)))
+    marked = (await storage.dirty.read(study)).value
+    assert (marked.first_marked, marked.last_marked) == (NOW, LATER)
+
+
 async def test_a_mark_keeps_everything_but_the_time_of_the_last_one(storage):
     study = fresh_study()
     await storage.dirty.mark(study, NOW)
