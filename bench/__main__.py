@@ -22,6 +22,7 @@ from rich.console import Console
 
 from bench import (
     burst_calls,
+    commands,
     comparison,
     goals,
     header_speed,
@@ -50,6 +51,7 @@ class Name(enum.StrEnum):
     PAGES = "pages"
     LATENCY = "latency"
     REST = "rest"
+    COMMANDS = "commands"
 
 
 SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
@@ -62,6 +64,7 @@ SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.PAGES: lambda quick, _: pages.measure(quick=quick),
     Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
     Name.REST: lambda _, __: rest.measure(),
+    Name.COMMANDS: lambda quick, _: commands.measure(quick=quick),
 }
 
 
