@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from insights.collect import staging
+from insights.collect import staging, versions
 from insights.collect.files import Input, size_of
 from insights.collect.store import FORMAT, Collected, Store, read_collected, view_hashes, views_hash, write_collected
 from insights.errors import CollectError, InsightsError
@@ -33,16 +33,12 @@ Progress = Callable[[str, int], None]
 _BOOKS = (
     "CREATE TABLE IF NOT EXISTS _loaded (type VARCHAR, fingerprint VARCHAR, resources BIGINT)",
     "CREATE TABLE IF NOT EXISTS _resource (type VARCHAR, id VARCHAR, version VARCHAR, updated VARCHAR)",
-    "ALTER TABLE _resource ADD COLUMN IF NOT EXISTS bucket UINTEGER",  # a build that an earlier version began lacks it
-    "CREATE TABLE IF NOT EXISTS _part (type VARCHAR, bucket UINTEGER, hash VARCHAR)",
+    # A build that an earlier version began has these.
+    "ALTER TABLE _resource DROP COLUMN IF EXISTS bucket",
+    "DROP TABLE IF EXISTS _part",
+    versions.CREATE,
 )
-"""What a full build has done so far, which resources the tables are made of, and the hashes of parts of them."""
-
-_PARTS = """
-INSERT INTO _part
-SELECT type, bucket, sha256(array_to_string(list_sort(list(type || '/' || id || '/' || version)), chr(10)))
-FROM _resource {where} GROUP BY type, bucket"""
-"""Hashes of parts: SHA-256 over the sorted lines ``type/id/version`` of each."""
+"""What a full build has done so far, which resources the tables are made of, and the sums of their hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +150,8 @@ class _Load:
                     changed[kind] = done[0]
                     resumed.append(kind)
                 self.progress(kind, size_of(files))
-            connection.execute("DELETE FROM _part")
-            connection.execute(_PARTS.format(where=""))
+            connection.execute(f"DELETE FROM {versions.SUMS}")
+            connection.execute(versions.add("_resource"))
             known = self._describe(connection, "all", self.data.time)
             connection.execute("DROP TABLE _loaded")
             connection.execute("CHECKPOINT")
@@ -163,7 +159,7 @@ class _Load:
         return Built(known, _some(changed), {}, tuple(resumed), sum(known.resources.values()))
 
     def refresh(self) -> Built:
-        changed, deleted = {}, {}
+        changed, deleted, hashed = {}, {}, 0
         keys = {name: key_of(view) for name, view in self.catalogue.views.items()}
         with self.store.open(self._existing(), memory_mb=self.memory_mb) as connection:
             former = read_collected(connection)
@@ -174,14 +170,17 @@ class _Load:
                     hint="Collect everything again.",
                 )
             connection.begin()
-            connection.execute("CREATE TEMP TABLE touched_part (type VARCHAR, bucket UINTEGER)")
             for kind, compiled in self.catalogue.by_resource.items():
                 files = self.data.by_type.get(kind, ())
                 gone = sorted(identity for of, identity in self.data.deleted if of == kind)
                 if files or gone:
-                    changed[kind], deleted[kind] = _refresh_type(connection, kind, files, gone, compiled, keys)
+                    changed[kind], deleted[kind], former_ones = _refresh_type(
+                        connection, kind, files, gone, compiled, keys
+                    )
+                    hashed += changed[kind] + former_ones
                 self.progress(kind, size_of(files))
-            hashed = _hash_touched(connection)
+            for step in versions.SETTLE:
+                connection.execute(step)
             known = self._describe(connection, self.deletions, self.data.time or former.data_time)
             connection.commit()
         return Built(known, _some(changed), _some(deleted), hashed=hashed)
@@ -199,15 +198,15 @@ class _Load:
         return views_hash(self.catalogue.definitions)
 
     def _describe(self, connection: duckdb.DuckDBPyConnection, deletions: str, time: str | None) -> Collected:
-        counts = connection.execute("SELECT type, count(*) FROM _resource GROUP BY type ORDER BY type").fetchall()
+        sums = sorted(connection.execute(versions.READ).fetchall())
         known = Collected(
-            data_version=_data_version(connection),
+            data_version=versions.data_version(sums),
             data_time=time or _latest_update(connection),
             views=self._views(),
             tables=view_hashes(self.catalogue.definitions),
             source=self.source,
             deletions=deletions,
-            resources=dict(counts),
+            resources={kind: resources for kind, resources, *_ in sums},
         )
         write_collected(connection, known)
         return known
@@ -237,27 +236,31 @@ def _refresh_type(  # noqa: PLR0917 -- all are of one type
     gone: list[str],
     views: tuple[CompiledView, ...],
     keys: dict[str, str],
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
+    """Replace the rows of what changed and went, and return how many came, how many went, and how many were there."""
     count = staging.stage(connection, kind, files, views[0].shape)
     connection.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(CAST(? AS VARCHAR[])) AS id", [gone])
     # What was deleted and came back within one export is in both: it is there.
     connection.execute(f"DELETE FROM gone WHERE id IN (SELECT id FROM {staging.STAGE})")
-    there = connection.execute(
-        "SELECT count(*) FROM _resource WHERE type = ? AND id IN (SELECT id FROM gone)", [kind]
-    ).fetchone()
     touched = f"(SELECT id FROM {staging.STAGE} UNION ALL SELECT id FROM gone)"
     for view in views:
         name = quoted(view.name)
         connection.execute(f"DELETE FROM {name} WHERE {quoted(keys[view.name])} IN {touched}")
         if files:
             _run(connection, view, f"INSERT INTO {name} {view.select(staging.STAGE)}")
-    part = staging.bucket("id")
-    connection.execute(f"INSERT INTO touched_part SELECT DISTINCT {literal(kind)}, {part} FROM {touched}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE former AS SELECT *, id IN (SELECT id FROM gone) AS went FROM _resource "
+        f"WHERE type = {literal(kind)} AND id IN {touched}"
+    )
+    connection.execute(versions.add("former", sign=-1))
     connection.execute(f"DELETE FROM _resource WHERE type = {literal(kind)} AND id IN {touched}")
     connection.execute(f"INSERT INTO _resource {staging.versions(kind)}")
+    connection.execute(versions.add(f"({staging.versions(kind)})"))
+    counted = connection.execute("SELECT count(*) FILTER (went), count(*) FROM former").fetchone()
     connection.execute(f"DROP TABLE {staging.STAGE}")
-    assert there is not None
-    return count, int(there[0])
+    assert counted is not None
+    went, former = counted
+    return count, int(went), int(former)
 
 
 def _run(connection: duckdb.DuckDBPyConnection, view: CompiledView, sql: str) -> None:
@@ -275,26 +278,6 @@ def _latest_update(connection: duckdb.DuckDBPyConnection) -> str | None:
         "ORDER BY try_cast(updated AS TIMESTAMPTZ) DESC, updated LIMIT 1"
     ).fetchone()
     return row[0] if row else None
-
-
-def _hash_touched(connection: duckdb.DuckDBPyConnection) -> int:
-    """Rehash the parts that a refresh touched, and return how many resources are in them."""
-    inside = "(type, bucket) IN (SELECT (type, bucket) FROM touched_part)"
-    connection.execute(f"DELETE FROM _part WHERE {inside}")
-    connection.execute(_PARTS.format(where=f"WHERE {inside}"))
-    row = connection.execute(f"SELECT count(*) FROM _resource WHERE {inside}").fetchone()
-    connection.execute("DROP TABLE touched_part")
-    assert row is not None
-    return int(row[0])
-
-
-def _data_version(connection: duckdb.DuckDBPyConnection) -> str:
-    row = connection.execute(
-        "SELECT coalesce(sha256(array_to_string(list_sort(list(line)), chr(10))), sha256('')) "
-        "FROM (SELECT type || '/' || lpad(bucket::VARCHAR, 5, '0') || '/' || hash AS line FROM _part)"
-    ).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 def _fingerprint(files: tuple[Path, ...], views: str) -> str:

@@ -54,23 +54,16 @@ def stage(connection: duckdb.DuckDBPyConnection, kind: str, files: tuple[Path, .
     return int(distinct)
 
 
-BUCKETS = 65536
-"""Parts of a type's resources that are hashed apart, so that a refresh hashes again only those that changed."""
-
-
-def bucket(identity: str) -> str:
-    """Return the part that a resource is in, by its id, as SQL; the same for ever."""
-    return f"CAST(md5_number_lower({identity}) % {BUCKETS} AS UINTEGER)"
-
-
 def versions(kind: str) -> str:
     """
-    Return the query of what the stage holds: type, id, version, time, part.
+    Return the query of what the stage holds: type, id, version, updated.
 
     Without ``meta.versionId`` the version is the time of the last update, else a hash of what views read.
     """
     version = "coalesce(s.meta.versionId, s.meta.lastUpdated, 'sha256:' || sha256(CAST(s AS VARCHAR)))"
-    return f"SELECT {literal(kind)}, s.id, {version}, s.meta.lastUpdated, {bucket('s.id')} FROM {STAGE} AS s"
+    return (
+        f"SELECT {literal(kind)} AS type, s.id, {version} AS version, s.meta.lastUpdated AS updated FROM {STAGE} AS s"
+    )
 
 
 def add_identity(shape: Shape) -> None:

@@ -27,7 +27,7 @@ TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
-FORMAT = 3
+FORMAT = 4
 """Of the file; another number means to collect again."""
 
 
@@ -39,7 +39,7 @@ class Collected:
     Attributes
     ----------
     data_version
-        SHA-256 over the sorted hashes of parts; that of a part is over its sorted lines ``type/id/versionId``.
+        One hash of which resources are there, in which versions: `insights.collect.versions`.
     data_time
         Until when the data is complete: transaction time of the export, else the latest ``meta.lastUpdated``.
     views

@@ -7,25 +7,20 @@ The data version is that of a collection by DuckDB from the same files; only a r
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from insights.collect.files import Input
-from insights.collect.staging import BUCKETS
 from insights.collect.store import Collected, check_views, parse_collected, view_hashes, views_hash
+from insights.collect.versions import LANES, data_version, line
 from insights.errors import CollectError, DataError
 from insights.spark.engine import STAGE
 from insights.views import Catalogue
 from insights.views.shape import literal
 
 COLLECTED = "collected.json"
-
-_LOW = "conv(concat(substr(md5(id), 19, 2), substr(md5(id), 17, 2)), 16, 10)"
-"""Equal to DuckDB's ``md5_number_lower`` modulo any power of two up to 65,536."""
 
 _VERSION = "coalesce(meta.versionId, meta.lastUpdated, concat('sha256:', sha2(to_json(struct(*)), 256)))"
 
@@ -39,39 +34,40 @@ def describe(spark: Any, data: Input, catalogue: Catalogue, source: str) -> Coll
     DataError
         ``data.no_id``, ``data.mixed_types``: a resource without an id, or of another type than its file.
     """
-    lines, resources = [], {}
+    sums = []
     for kind in catalogue.by_resource:
-        parts = spark.sql(_parts(kind)).collect()
-        _check(kind, parts)
-        lines += [f"{kind}/{part.bucket:05}/{part.hash}" for part in parts]
-        if parts:
-            resources[kind] = sum(part.resources for part in parts)
+        row = spark.sql(_sums(kind)).first()
+        _check(kind, row)
+        if row.resources:
+            sums.append((kind, row.resources, *(int(row[f"lane{lane}"]) for lane in range(LANES))))
     return Collected(
-        data_version=hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest(),
+        data_version=data_version(sums),
         data_time=data.time or _latest_update(spark, catalogue),
         views=views_hash(catalogue.definitions),
         tables=view_hashes(catalogue.definitions),
         source=source,
         deletions="all",
-        resources=resources,
+        resources={kind: resources for kind, resources, *_ in sums},
     )
 
 
-def _parts(kind: str) -> str:
-    line = f"concat({literal(kind)}, '/', id, '/', {_VERSION})"
+def _sums(kind: str) -> str:
+    lanes = ", ".join(
+        f"sum(CAST(conv(substr(hash, {16 * lane + 1}, 16), 16, 10) AS DECIMAL(20, 0))) AS lane{lane}"
+        for lane in range(LANES)
+    )
+    hashed = f"sha2({line(literal(kind), version=_VERSION)}, 256) AS hash"
     return f"""
-SELECT bucket, sha2(array_join(array_sort(collect_list(line)), chr(10)), 256) AS hash, count(*) AS resources,
-       count(id) AS with_id, count_if(resourceType IS DISTINCT FROM {literal(kind)}) AS others
-FROM (SELECT CAST({_LOW} AS INT) % {BUCKETS} AS bucket, {line} AS line, id, resourceType FROM {STAGE}{kind})
-GROUP BY bucket"""
+SELECT count(*) AS resources, count(id) AS with_id,
+       count_if(resourceType IS DISTINCT FROM {literal(kind)}) AS others, {lanes}
+FROM (SELECT id, resourceType, {hashed} FROM {STAGE}{kind})"""
 
 
-def _check(kind: str, parts: Iterable[Any]) -> None:
-    for part in parts:
-        if part.others:
-            raise DataError(f"the files of {kind}: not a {kind}", code="data.mixed_types")
-        if part.with_id < part.resources:
-            raise DataError(f"the files of {kind}: a resource without an id", code="data.no_id")
+def _check(kind: str, row: Any) -> None:
+    if row.others:
+        raise DataError(f"the files of {kind}: not a {kind}", code="data.mixed_types")
+    if row.with_id < row.resources:
+        raise DataError(f"the files of {kind}: a resource without an id", code="data.no_id")
 
 
 def _latest_update(spark: Any, catalogue: Catalogue) -> str | None:
