@@ -10,6 +10,7 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.user import user_name
 from sync.errors import RequestRefused
+from sync.model.words import tallied
 from sync.operators.walks import Deed, as_json, control_walk, list_walks, named_walk, read_progress, title_of
 from sync.protocol.walk_rows import WalkProgress
 
@@ -125,5 +126,5 @@ def said(progress: WalkProgress) -> str:
     share = f", {progress.share:.0%}" if progress.share is not None else ""
     left = f", about {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
     workers = f", {progress.workers} at work" if progress.workers else ""
-    counts = ", ".join(f"{number:,} {word}" for word, number in progress.counts.items()) or "nothing yet"
+    counts = tallied(progress.counts) or "nothing yet"
     return f"{row.id}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}"
