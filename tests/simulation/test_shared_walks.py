@@ -128,7 +128,7 @@ REPLAY_MUTANTS = (
     Mutant(
         "an object that is known as it is marks its study all the same",
         "sync.replay.jobs",
-        (("studies_of(stored.value) if stored else ()", "()"),),
+        (("studies_of(row) if row else ()", "()"),),
     ),
 )
 
