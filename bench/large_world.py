@@ -1,8 +1,9 @@
 """
 A large world, written as the sync itself writes it: through the adapters, into a real Azurite.
 
-Only what pages read is there: rows of the state account. No object and no resource stands behind them, and
-projection is paused: a host that is busy with the studies that wait would be measured with the pages.
+Only what pages read is there: rows of the state account, and an ImagingStudy for each study, for the lists are searches
+of FHIR. No object stands behind them, and projection is paused: a host that is busy with the studies that wait would be
+measured with the pages.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from bench.worlds import BenchError
 from sync import bootstrap
 from sync.config import Settings
 from sync.errors import StoreConflict, TransientError
-from sync.mapping.resource import study_id
+from sync.mapping.resource import study_id, study_identifier
 from sync.model import (
     AuditEntry,
     Cursor,
     DeadLetter,
     Drift,
     DriftKind,
+    FhirWrite,
     Finding,
     InstanceRecord,
     LedgerRow,
     ObjectKey,
     Projection,
+    Resource,
     StudyEvent,
     StudyRef,
     SubjectKind,
@@ -39,7 +42,7 @@ from sync.model import (
 )
 from sync.model.queues import QUEUES
 from sync.monitoring.counts import store_counts
-from sync.monitoring.history import compact_metrics, floor
+from sync.monitoring.history import CURSOR, compact_metrics, floor
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
 from sync.protocol.walk_rows import WalkRow, WalkState, new_run
@@ -75,6 +78,8 @@ CODES = {
 """Code -> whose letters, and its share in a hundred: one code has thousands, another a handful."""
 
 _AT_ONCE, _TRIES = 24, 5
+_BUNDLE = 500
+MODALITIES = ("CT", "MR", "US")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +100,19 @@ class Size:
     """For which each worker has a row of every minute."""
 
 
+def accession(number: int) -> str:
+    """Return the accession number of a study."""
+    return f"A {number}"
+
+
 def study_of(number: int) -> StudyRef:
     """Return the study of a number."""
     return StudyRef(study_instance_uid=f"2.25.{10**30 + number}")
 
 
-async def fill(connection: str, size: Size) -> None:
-    """Write all rows, and count them as the timer does."""
-    settings = Settings(fhir_url="http://localhost/fhir", AzureWebJobsStorage=connection)
+async def fill(connection: str, size: Size, fhir_url: str = "") -> None:
+    """Write all rows, and count them as the timer does; all resources too, where there is a FHIR server."""
+    settings = Settings(fhir_url=fhir_url or "http://localhost/fhir", AzureWebJobsStorage=connection)
     running = await bootstrap.start(settings)
     try:
         s, now = running.services, datetime.now(UTC)
@@ -112,6 +122,8 @@ async def fill(connection: str, size: Size) -> None:
         await write_all(_studies(size, s, now))
         await write_all(_letters(size.dead_letters, s, now))
         await write_all(_rest(size, s, now))
+        if fhir_url:
+            await _resources(size, s, now)
         await pause_projection(s, who="bench", why="Only pages are at work.")
         await _count(s)
     finally:
@@ -176,6 +188,36 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
             yield partial(s.ledger.upsert, _object(study_of(number), place, now))
     for number in range(size.outstanding):
         yield partial(s.dirty.mark, study_of(number), now - timedelta(seconds=number))
+
+
+async def _resources(size: Size, s: Services, now: datetime) -> None:
+    writes = [
+        FhirWrite(resource_type="ImagingStudy", resource_id=study_id(study), resource=_resource(study, number, now))
+        for number, study in enumerate(map(study_of, range(size.studies)))
+    ]
+    for start in range(0, len(writes), _BUNDLE):
+        await s.fhir.transact(writes[start : start + _BUNDLE])
+
+
+def _resource(study: StudyRef, number: int, now: datetime) -> Resource:
+    system, value = study_identifier(study)
+    modality = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": MODALITIES[number % 3]}
+    series = [f"{study.study_instance_uid}.{place}" for place in range(1 + number % 7)]
+    return {
+        "resourceType": "ImagingStudy",
+        "id": study_id(study),
+        "identifier": [
+            {"system": system, "value": value},
+            {"system": "urn:bench:accession", "value": accession(number)},
+        ],
+        "status": "available",
+        "modality": [modality],
+        "subject": {"reference": f"Patient/{digest('patient', study.key)}"},
+        "started": (now - timedelta(hours=number)).isoformat(timespec="seconds"),
+        "numberOfSeries": len(series),
+        "numberOfInstances": 1 + number % 400,
+        "series": [{"uid": uid, "modality": modality, "numberOfInstances": 60} for uid in series],
+    }
 
 
 def _object(study: StudyRef, number: int, now: datetime) -> LedgerRow:
@@ -263,7 +305,7 @@ def _measured(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     for number in range(1, 145):
         start = first - timedelta(hours=number)
         yield partial(s.metrics.write, MetricRow(seconds=HOUR, start=start, worker="", samples=hour))
-    yield partial(s.cursors.write, Cursor(name="series", position={"until": first.isoformat()}), None)
+    yield partial(s.cursors.write, Cursor(name=CURSOR, position={"until": first.isoformat()}), None)
     for number in range(size.minutes):
         for worker in range(size.workers):
             start = begin + timedelta(minutes=number)

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from statistics import mean, median
 from urllib.parse import urlencode, urlsplit
@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from bench.goals import Goal, Section
-from bench.large_world import CODES, Size, fill, letter_of, study_of
+from bench.large_world import CODES, MODALITIES, Size, accession, fill, letter_of, study_of
 from bench.processor import worked
 from bench.traffic import HOST, Journal, kind_of
 from bench.worlds import BenchError, relayed_storage
@@ -42,10 +42,10 @@ TYPICAL, WORST = 150, 300
 MOST_REQUESTS = 30
 
 HOW = (
-    "Azurite filled through our adapters (studies, dead letters of eight codes, a day of minutes from three "
-    "workers and a week of hours), our functions host and its timers running, one visitor; a page visited repeatedly "
-    "after one visit that is not counted; from the request until the last byte of the answer, over HTTP; cpu_ms: "
-    "processor time of host and emulator meanwhile, in the mean"
+    "Azurite and the embedded FHIR server filled through our adapters (studies, dead letters of eight codes, a day of "
+    "minutes from three workers and a week of hours), our functions host and its timers running, one visitor; a page "
+    "visited repeatedly after one visit that is not counted; from the request until the last byte of the answer, over "
+    "HTTP; cpu_ms: processor time of host and emulator meanwhile, in the mean"
 )
 
 
@@ -72,7 +72,7 @@ def measure(*, quick: bool) -> Section:
     """Fill a world, and look at every page of it."""
     size = QUICK if quick else FULL
     with azurite() as storage, embedded_fhir_server() as fhir:
-        asyncio.run(fill(storage.connection_string, size))
+        asyncio.run(fill(storage.connection_string, size, fhir.url))
         with _host(storage.connection_string, fhir.url) as (api, host):
             pages = _pages(api)
             visited = {name: Visited() for name in pages}
@@ -120,7 +120,7 @@ def _command(port: int) -> list[str]:
 
 
 def _pages(api: str) -> dict[str, str]:
-    """Name -> address of every page; the next page of a code as the page before links to it."""
+    """Name -> address of every page; a next page as the page before links to it."""
     common, rare = next(iter(CODES)), list(CODES)[-1]
     letter = letter_of(common, 0, datetime.now(UTC))
     named: dict[str, tuple[str, dict[str, str]]] = {
@@ -129,17 +129,25 @@ def _pages(api: str) -> dict[str, str]:
         "overview, week": ("dashboard", {"range": "week"}),
         "studies": ("dashboard/studies", {}),
         "search by UID": ("dashboard/studies", {"q": study_of(7).study_instance_uid}),
-        "search by accession number": ("dashboard/studies", {"q": "A 4711"}),
+        "search by accession number": ("dashboard/studies", {"q": accession(1471)}),
+        "search by modality and days": (
+            "dashboard/studies",
+            {"modality": MODALITIES[0], "from": _day(-60), "to": _day(-1), "sort": "started"},
+        ),
+        "studies, JSON": ("studies", {"modality": MODALITIES[1]}),
         "study": ("dashboard/study", {"uid": study_of(100).study_instance_uid}),
         "study, the largest": ("dashboard/study", {"uid": study_of(0).study_instance_uid}),
         "letters": ("dashboard/letters", {}),
         "letters of a code": ("dashboard/letters", {"of": common}),
+        "letter": ("dashboard/letter", {"kind": letter.kind.value, "subject": letter.subject}),
         "letters of a rare code": ("dashboard/letters", {"of": rare}),
         "confirm all of a code": ("dashboard/confirm", {"action": "retry", "of": common}),
         "confirm one": (
             "dashboard/confirm",
             {"action": "discard", "kind": letter.kind.value, "subject": letter.subject},
         ),
+        "jobs": ("dashboard/jobs", {}),
+        "audit": ("dashboard/audit", {}),
         "replays, JSON": ("replay", {}),
         "status, JSON": ("status", {}),
         "dead letters, JSON": ("dead-letters", {}),
@@ -147,13 +155,21 @@ def _pages(api: str) -> dict[str, str]:
         "study, JSON": (f"studies/{study_of(100).study_instance_uid}", {}),
     }
     pages = {name: f"{api}/{path}?{urlencode(query)}" for name, (path, query) in named.items()}
-    page = httpx.get(pages["letters of a code"], timeout=60).raise_for_status().text
-    following = re.search(r'href="([^"]*token=[^"]*)"', page)
-    if following is None:
-        raise BenchError("the letters of a code have no second page")
-    host = urlsplit(api)
-    pages["letters of a code, next page"] = f"{host.scheme}://{host.netloc}{unescape(following[1])}"
+    for name in ("studies", "letters of a code"):
+        pages[f"{name}, next page"] = _next_page(api, pages[name])
     return pages
+
+
+def _next_page(api: str, page: str) -> str:
+    following = re.search(r'href="([^"]*token=[^"]*)"', httpx.get(page, timeout=60).raise_for_status().text)
+    if following is None:
+        raise BenchError(f"there is no next page of {page}")
+    host = urlsplit(api)
+    return f"{host.scheme}://{host.netloc}{unescape(following[1])}"
+
+
+def _day(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 
 def _visits(
