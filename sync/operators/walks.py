@@ -27,6 +27,7 @@ from sync.protocol.walk_rows import (
     new_run,
     read_board,
     remove_leftovers,
+    reopen_growing,
     write_walk,
 )
 
@@ -77,9 +78,10 @@ class Deed(enum.Enum):
 
 async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
     """
-    Begin a walk for all workers. Idempotent: one that runs goes on as it is, one that is paused is resumed.
+    Begin a walk for all workers. Idempotent: one that runs goes on, one that is paused is resumed.
 
-    A rate that is given replaces that of a walk that runs.
+    A rate that is given replaces that of a walk that runs. Slices of such a walk that may have grown are worked on once
+    more, so that it covers what changed until now.
 
     Returns
     -------
@@ -112,8 +114,10 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
 
 
 async def _go_on(before: WalkRow, stored: Stored[Any] | None, asked: NewWalk, s: Control, *, who: str) -> None:
-    if asked.rate is not None and asked.rate != before.rate:
-        await write_walk(replace(before, rate=asked.rate), stored, s)
+    await reopen_growing(before, s)
+    # After the slices: who finds them done and has not seen this write does not end the walk.
+    rate = asked.rate if asked.rate is not None else before.rate
+    await write_walk(replace(before, rate=rate, asked=before.asked + 1), stored, s)
     if before.state is WalkState.PAUSED:
         await control_walk(before.name, Deed.RESUME, s, who=who)
 

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
@@ -50,7 +51,8 @@ class WalkRow:
 
     ``name`` is that of its cursor; ``request`` is JSON and the kind's own. ``plan`` is where cutting stands, ``made``
     the slices cut so far, ``size`` what they hold together in ``unit``; ``planned``: there will be no more. ``rate``:
-    studies a second that all workers together may mark at most, None for no limit. ``since`` and ``before`` are when
+    studies a second that all workers together may mark at most, None for no limit. ``asked`` counts how often it was
+    asked for while it ran. ``since`` and ``before`` are when
     the present stretch of work began and how much was done by then: a pause counts in no estimate.
     """
 
@@ -66,6 +68,7 @@ class WalkRow:
     made: int = 0
     size: int = 0
     rate: float | None = None
+    asked: int = 0
     since: datetime | None = None
     before: float = 0.0
     problem: str = ""
@@ -108,7 +111,7 @@ class WalkRow:
         return f"{SLICE}{self.run} {number:05d}"
 
 
-_KEPT = ("kind", "request", "run", "unit", "plan", "planned", "made", "size", "rate", "before", "problem")
+_KEPT = ("kind", "request", "run", "unit", "plan", "planned", "made", "size", "rate", "asked", "before", "problem")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ class Slice:
     One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own.
 
     ``following`` is where cutting goes on after it: a slice that was written before the walk's row noted it is found
-    there again, and taken over as it is.
+    there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Slice:
     size: int
     following: Mapping[str, Any]
     last: bool = False
+    grows: bool = False
     at: Mapping[str, Any] = field(default_factory=dict)
     done: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -168,7 +172,7 @@ class Slice:
         return float(min(counted, self.size)) if unit == "objects" else 0.0
 
 
-_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "at", "done")
+_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "grows", "at", "done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +314,30 @@ def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> Wal
     return replace(row, state=state, counts=board.progress(row, now).counts)
 
 
+async def reopen_growing(row: WalkRow, s: Jobs) -> None:
+    """
+    Have those slices of a walk that may have grown worked on once more, from where they are. Idempotent.
+
+    Who works on one loses it at the next batch: what was read before may lack what has come since.
+
+    Raises
+    ------
+    Contention
+        Other writers kept coming first.
+    """
+
+    async def reopen(name: str) -> None:
+        stored = await s.cursors.read(name)
+        piece = Slice.of(stored.value) if stored is not None else None
+        if stored is not None and piece is not None and (piece.done or piece.holder):
+            position = {**stored.value.position, "done": False}
+            await s.cursors.write(replace(stored.value, position=position, holder="", held_until=None), stored.etag)
+
+    for piece in (await read_board(s)).of_walk(row):
+        if piece.grows:
+            await retry_on_conflict(partial(reopen, piece.name), subject="a slice")
+
+
 async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, problem: str = "") -> bool:
     """
     Note that a run is over, with what was counted in all of it. Idempotent; of two at once one does.
@@ -329,6 +357,8 @@ async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, pro
     latest = WalkRow.of(stored.value) if stored is not None else None
     if latest is None or latest.run != row.run or not latest.state.is_open:
         return False
+    if state is WalkState.DONE and latest.asked != row.asked:
+        return False  # asked for again since the board was read: slices were reopened
     # The sum in one write with the state, and the slices go later: so nothing counts twice, whatever dies in between.
     over = replace(latest, state=state, counts=counts, problem=problem)
     return await unless_conflict(write_walk(over, stored, s))

@@ -136,7 +136,7 @@ class Blobs(Source):
             size, seen = size + 1, seen + 1
             stand = {"from": begin.isoformat(), "last": segment.begin.isoformat(), "size": size, "seen": seen}
             yield Cut(position={ROUTE: FEED, **stand}, **({"scope": scope, "size": scope_size} if cut_here else {}))
-        yield Cut(position={ROUTE: FEED}, scope=_hours(begin, until), size=max(size, 1), last=True)
+        yield Cut(position={ROUTE: FEED}, scope=_hours(begin, until), size=max(size, 1), last=True, grows=True)
 
     async def _listing_cuts(self, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         reached = plan.get("container", "")
@@ -181,9 +181,8 @@ class DicomServiceSource(Source):
             # The last one ends when it is read.
             scope = _hours(begin, request.end if last else until)
             size = max(round((until - at) / _HOUR), 1)
-            yield Cut(
-                position={ROUTE: FEED, "from": until.isoformat(), "made": made}, scope=scope, size=size, last=last
-            )
+            stand = {ROUTE: FEED, "from": until.isoformat(), "made": made}
+            yield Cut(position=stand, scope=scope, size=size, last=last, grows=last)
             if last:
                 return
             begin = until
@@ -224,7 +223,7 @@ class OrthancSource(Source):
         """Cut the changes between pages; those before and after the window are read here and by no worker."""
         stand = {"from": 0, "since": 0, "size": 0, "seen": 0, **plan, ROUTE: FEED}
         if not plan:
-            yield Cut(position=stand, scope={ROUTE: FEED, "deleted": True})
+            yield Cut(position=stand, scope={ROUTE: FEED, "deleted": True}, grows=True)
         while True:
             since = stand["since"]
             changes, reached = await changed_instances(
@@ -233,7 +232,7 @@ class OrthancSource(Source):
             if reached <= since:
                 # Without an end: what changes until it is read belongs to it.
                 scope = {ROUTE: FEED, "from": stand["from"], "to": None}
-                yield Cut(position={ROUTE: FEED}, scope=scope, size=stand["size"], last=True)
+                yield Cut(position={ROUTE: FEED}, scope=scope, size=stand["size"], last=True, grows=True)
                 return
             scope, size = {ROUTE: FEED, "from": stand["from"], "to": since}, stand["size"]
             cut_here = bool(changes) and size >= max(LIMIT, stand["seen"] // SHARE)
@@ -288,7 +287,7 @@ class OneStudy(Source):
 
     async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:  # noqa: ARG002
         """Cut nothing."""
-        yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True)
+        yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True, grows=True)
 
     async def batches(
         self,

@@ -39,13 +39,14 @@ class Cut:
     """
     Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does.
 
-    ``unit`` is what sizes count from here on, empty for what they did; only without a slice.
+    ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows``: see `Slice`.
     """
 
     position: Mapping[str, Any]
     scope: Mapping[str, Any] | None = None
     size: int = 0
     last: bool = False
+    grows: bool = False
     unit: str = ""
 
 

@@ -137,6 +137,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
                 size=cut.size,
                 following=cut.position,
                 last=cut.last,
+                grows=cut.grows,
             )
             try:
                 # The slice before the walk's row: a crash in between leaves one to adopt, the other order a hole.

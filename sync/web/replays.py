@@ -5,8 +5,8 @@ Replays over HTTP.
     POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; ``rate``; for a study ``dry_run``
 
 POST takes JSON or a form and answers 202 at once: functions take the replay on, in slices, through restarts. It may be
-repeated: one that is under way goes on as it is, and the answer says so. ``POST walks/{id}/{deed}`` pauses, resumes and
-cancels it.
+repeated: one that is under way covers what changed until now, and the answer says so. ``POST walks/{id}/{deed}``
+pauses, resumes and cancels it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 from sync.delivery.handlers import handle_change
@@ -36,6 +36,7 @@ class SharedReplay(SharedWalk):
     """One schedule."""
 
     modules: Mapping[str, ModuleType] = field(default_factory=lambda: real(CHAIN))
+    asking_again_covers_more: ClassVar = True
 
     @property
     def request(self) -> ReplayRequest:

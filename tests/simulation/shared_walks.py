@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 from sync.errors import SyncError
@@ -131,6 +131,9 @@ class SharedWalk:
         self.processes: list[Process] = []
         self.begun = 0
 
+    asking_again_covers_more: ClassVar = False
+    """Whether a walk that is asked for again while it runs covers what was added until then."""
+
     @property
     def cursor(self) -> str:
         """Name of the walk's row."""
@@ -172,9 +175,17 @@ class SharedWalk:
 
     async def _begin(self) -> None:
         walks = self.modules["sync.operators.walks"]
+        covered = self.covered()
         if await walks.begin_walk(self.asked(), self.w.services, who="ada"):
-            self.names = self.covered()
             self.begun += 1
+        elif not self.asking_again_covers_more:
+            return
+        self.names = covered
+
+    async def _begin_if_over(self) -> None:
+        # Not one that runs: that would have what may grow read again, and again.
+        if not (await self._row()).state.is_open:
+            await self._begin()
 
     def covered(self) -> set[str]:
         """Name the objects that a walk which begins now covers."""
@@ -216,7 +227,9 @@ class SharedWalk:
 
     async def calm(self) -> None:
         """Do what lets the walk come to its end."""
-        await self._begin()  # resumes what is paused, begins anew what was cancelled
+        walks = self.modules["sync.operators.walks"]
+        if not await walks.control_walk(self.cursor, walks.Deed.RESUME, self.w.services, who="ada"):
+            await self._begin_if_over()
         self.w.clock.advance(40)
 
     def change_something(self) -> None:

@@ -130,6 +130,11 @@ REPLAY_MUTANTS = (
         "sync.replay.jobs",
         (("studies_of(row) if row else ()", "()"),),
     ),
+    Mutant(
+        "asked for again, a replay works once more on slices that may have grown",
+        "sync.protocol.walk_rows",
+        (("(piece.done or piece.holder)", "False"),),
+    ),
 )
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.errors import FeedMalformed, SourceUnavailable
+from sync.errors import Contention, FeedMalformed, SourceUnavailable
 from sync.model import FhirWrite
 from sync.operators.walks import Deed, control_walk
-from sync.protocol.walk_rows import WalkState, read_board
+from sync.protocol.walk_rows import WalkState, end_walk, read_board
 from sync.replay.jobs import begin_replay, cursor_of, kinds_of, replays
 from sync.replay.preview import counted, preview_replay
 from sync.replay.requests import ReplayRequest
@@ -40,14 +40,15 @@ class World(MemoryWorld):
         self.records = {}
 
     def note(self, change, **more):
-        """The feed notes a change, in the segment of its hour."""
+        """The feed notes a change, in the segment of its hour, which may grow until the next one begins."""
         at = self.clock.now()
         hour = at.replace(minute=0, second=0, microsecond=0)
         kind = "BlobCreated" if change.action.value == "created" else "BlobDeleted"
         fields = {"account": "memory", "kind": kind, "etag": change.etag or "", **more}
         noted = record(change.object.name, at, container=change.object.container, **fields)
         self.records.setdefault(hour, []).append(noted)
-        self.feed.put(hour, {"00": self.records[hour]})
+        for begun, records in self.records.items():
+            self.feed.put(begun, {"00": records}, finished=begun < hour)
         return change
 
     @property
@@ -325,6 +326,47 @@ async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(
     w.feed.put(hour, {"00": notes[:3], "01": notes[3:]})
     await w.compared(w.window())
     assert w.imaging_study()["numberOfInstances"] == 6
+
+
+async def test_asked_for_again_an_interrupted_replay_covers_what_changed_until_then(w):
+    w.note(w.put("a"))
+    w.clock.advance(7200)
+    w.note(w.put("b", sop="2.25.101"))
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    _, last = await w.slices()
+    await Worker(kinds=w.kinds, s=w.services)._take(await w.row(), last, await read_board(w.services), until=math.inf)
+    assert [piece.done for piece in await w.slices()] == [False, True]
+    w.clock.advance(7200)
+    w.note(w.put("c", sop="2.25.102"))
+    w.note(w.delete("b"))
+    await w.compared(w.window())
+    assert w.imaging_study()["numberOfInstances"] == 2
+
+
+async def test_who_reads_the_end_of_a_feed_loses_it_when_the_replay_is_asked_for_again(w):
+    w.note(w.put("a"))
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    [piece] = await w.slices()
+    async with walk.walk_of(piece.name, w.services) as held:
+        await begin_replay(w.window(), w.services, who="ada")
+        with pytest.raises(Contention):
+            await held.advance(piece.position)
+
+
+async def test_a_replay_that_is_asked_for_while_it_ends_is_not_over(w):
+    w.note(w.put("a"))
+    await begin_replay(w.window(), w.services, who="ada")
+    await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
+    await Worker(kinds=w.kinds, s=w.services).work(until=math.inf)
+    board, row = await read_board(w.services), await w.row()
+    w.clock.advance(7200)
+    w.note(w.put("b", sop="2.25.101"))
+    assert not await begin_replay(w.window(), w.services, who="ada")
+    assert not await end_walk(row, WalkState.DONE, board, w.services)
+    await w.compared(w.window())
+    assert w.imaging_study()["numberOfInstances"] == 2
 
 
 async def test_the_timer_cuts_a_replay_by_the_hour_and_calls_workers_for_the_slices(w):

@@ -127,6 +127,15 @@ async def test_the_changes_of_an_orthanc_are_cut_by_their_numbers_and_only_those
     assert max(map(len, found)) < 15
 
 
+async def test_slices_that_may_grow_are_the_last_one_and_what_an_orthanc_deleted(monkeypatch):
+    monkeypatch.setattr("sync.replay.sources.LIMIT", 7)
+    world = await orthanc_of(30)
+    source, request = OrthancSource(server=world.orthanc), ReplayRequest(source="orthanc")
+    cuts = [each async for each in source.cuts(request, {}) if each.scope is not None]
+    assert len(cuts) > 3
+    assert [each.grows for each in cuts] == [True, *[False] * (len(cuts) - 2), True]
+
+
 async def test_a_list_of_instances_that_no_worker_ever_comes_through_ends_the_replay():
     world = await orthanc_of(1)
     source, request = OrthancSource(server=world.orthanc), ReplayRequest(source="orthanc", start=BEGIN)
