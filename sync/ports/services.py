@@ -316,6 +316,11 @@ class ReadFeeds(Ingest, Configured, Jobs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preview(ReadFeeds, Project):
+    """What a replay would do: `sync.replay.preview`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShareWalks(ReadFeeds):
     """Walks that several processes share: `sync.walks.sharing`."""
 
@@ -364,5 +369,5 @@ class Operate(Deliver, Control):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Services(Operate, Verify, ShareWalks, Watch):
+class Services(Operate, Verify, Preview, ShareWalks, Watch):
     """All of it, built once a process by `sync.bootstrap`; what serves every page and command."""

@@ -16,7 +16,7 @@ from typing import Any
 from sync.dicom.inspect import inspect_object, ledger_row_of
 from sync.errors import Conflict, PermanentError
 from sync.model import Batch, Change, Ingested, Inspection, LedgerEntry, LedgerRow, Locator, ObjectKey, StudyRef
-from sync.ports import Ledger, Project, ReadFeeds, Services
+from sync.ports import Ledger, Preview, Project, ReadFeeds
 from sync.projection.dry_run import DryRun, dry_run_study
 from sync.protocol.claims import is_overtaken, is_repeat, studies_of
 from sync.protocol.optimistic import MAX_ROUNDS
@@ -68,7 +68,7 @@ class _Apart(Ledger):
 
 
 async def preview_replay(
-    request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Services, *, parallel: int
+    request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Preview, *, parallel: int
 ) -> AsyncIterator[StudyPreview]:
     """
     Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
