@@ -29,7 +29,7 @@ from sync.bootstrap.access import access_of, wants_identity
 from sync.bootstrap.endpoints import Service, account_of, state_url
 from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
-from sync.ports import Company
+from sync.ports import ClockOffset, Company
 from sync.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Clients:
     event loop is needed.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, offset: ClockOffset | None = None) -> None:
         self._settings = settings
+        self._offset = offset
         self._cloud = CLOUDS[settings.cloud]
         self._telemetry = telemetry
         self._closing = AsyncExitStack()
@@ -99,10 +100,10 @@ class Clients:
         settings = self._settings
         where = settings.source or settings.storage or state_url(settings, "blob")
         if where.startswith("https://"):
-            service = BlobServiceClient(where, credential=self._credential, **_RETRIES, **connections())
+            service = BlobServiceClient(where, credential=self._credential, **_RETRIES, **self._connections())
         else:
             with _connection_string_of(f"{PREFIX}SOURCE" if settings.source else STATE):
-                service = BlobServiceClient.from_connection_string(where, **_RETRIES, **connections())
+                service = BlobServiceClient.from_connection_string(where, **_RETRIES, **self._connections())
         setting = f"{PREFIX}SOURCE" if settings.source else STATE
         account = account_of(service.url, service.account_name, setting)
         blobs = AzureBlobs(service, account=account, containers=settings.containers, telemetry=self._telemetry)
@@ -204,18 +205,21 @@ class Clients:
         settings = self._settings
         if settings.storage:
             with _connection_string_of(STATE):
-                return client.from_connection_string(settings.storage, **retries, **connections())
-        return client(state_url(settings, service), credential=self._credential, **retries, **connections())
+                return client.from_connection_string(settings.storage, **retries, **self._connections())
+        return client(state_url(settings, service), credential=self._credential, **retries, **self._connections())
+
+    def _connections(self) -> dict[str, Any]:
+        return connections(offset=self._offset)
 
 
-def connections(kind: type[BoundedTransport] = StorageTransport) -> dict[str, Any]:
+def connections(kind: type[BoundedTransport] = StorageTransport, **more: Any) -> dict[str, Any]:
     """
     Give one client connections of its own, with time-outs.
 
     Without a proxy in the environment the library need not look there: it would look for a ``.netrc`` at every
     request too, on a thread, for a quarter of what a small request costs.
     """
-    return {"transport": kind(use_env_settings=bool(getproxies()), **_TIMEOUTS)}
+    return {"transport": kind(use_env_settings=bool(getproxies()), **_TIMEOUTS, **more)}
 
 
 @contextmanager

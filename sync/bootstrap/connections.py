@@ -15,8 +15,9 @@ from functools import partial
 
 from sync.adapters.http.fhir.capabilities import Capabilities
 from sync.bootstrap import Running
-from sync.errors import NothingStored, SourceGone, SourceUnavailable, SyncError
+from sync.errors import NothingStored, PermanentError, SourceGone, SourceUnavailable, SyncError
 from sync.model import Cursor, StudyRef
+from sync.monitoring.clock import CLOCK_HINT, clock_problem
 from sync.ports import InstanceSource
 
 LONGEST = 10.0
@@ -87,6 +88,7 @@ def _attempts(running: Running) -> dict[str, Callable[[], Awaitable[object]]]:
         "state: queues and tables exist or can be made": running.ensure,
         "state: rows can be written": partial(_write_a_row, running),
         "state: queues can be read": s.queues.depths,
+        "clock: agrees with the storage's": partial(_compare_clocks, running),
     }
     for container in sorted(running.sources.containers):
         attempts[f"DICOM files: container {container}"] = partial(_list, container, running)
@@ -103,6 +105,13 @@ async def _list(container: str, running: Running) -> None:
         await running.listing.page(container, size=1)
     except SourceGone:
         raise SourceUnavailable("the account has no such container", hint=_NO_CONTAINER) from None
+
+
+async def _compare_clocks(running: Running) -> None:
+    with suppress(SyncError):  # that is told by itself
+        await running.services.cursors.read(_PROBE)  # its answer tells the time
+    if problem := clock_problem(running.services.caches.clock_offset):
+        raise PermanentError(problem, code="clock.wrong", hint=CLOCK_HINT)
 
 
 async def _write_a_row(running: Running) -> None:

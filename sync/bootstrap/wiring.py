@@ -112,7 +112,8 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
     """
     quieten_libraries()
     telemetry, clock = Telemetry(ignored=COUNTED if command else ()), SystemClock()
-    clients, caches = Clients(settings, telemetry), Caches()
+    caches = Caches()
+    clients = Clients(settings, telemetry, caches.clock_offset)
     tables, queues, blobs = clients.tables(caches.company), clients.queues(), clients.blobs()
     fhir, dicom, orthanc = clients.fhir(), clients.dicom_service(), clients.orthanc()
     services = Services(

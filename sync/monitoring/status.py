@@ -17,6 +17,7 @@ from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE, Severity
+from sync.monitoring.clock import CLOCK_HINT, clock_problem
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.hints import hint_of
 from sync.monitoring.history import Chart, Past, floor, read_past
@@ -55,7 +56,7 @@ class Health:
 
     Failing: a critical alert is active, or the timers do not run. Behind: studies or messages wait longer than quiet
     periods explain, or a service that they wait for fails. Attention: nothing waits, but an alert is active that an
-    operator should inspect, or one is about to be cleared.
+    operator should inspect, or one is about to be cleared; or our clock is wrong.
     """
 
     verdict: Literal["in sync", "attention", "behind", "failing"]
@@ -373,7 +374,7 @@ def judge(
     codes = {alert.code for alert in raised}
     active = [alert for alert in raised if alert.quiet_since is None]
     critical = [alert for alert in active if BY_CODE[alert.code].severity is Severity.CRITICAL]
-    told = [evaluation.sentence(alert, s) for alert in raised]
+    told = [*_clock(s), *(evaluation.sentence(alert, s) for alert in raised)]
     reasons = list[str]()
     stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
     overdue = OVERDUE * s.settings.max_wait
@@ -390,6 +391,11 @@ def judge(
     if reasons or any(alert.code in FLOW for alert in active) or (pause and not counts.idle):
         return Health(verdict="behind", reasons=why)
     return Health(verdict="attention" if told or pause else "in sync", reasons=why)
+
+
+def _clock(s: Core) -> list[str]:
+    problem = clock_problem(s.caches.clock_offset)
+    return [f"{problem} {CLOCK_HINT}"] if problem else []
 
 
 def _pause_of(counts: SystemCounts) -> list[str]:

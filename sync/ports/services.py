@@ -177,6 +177,24 @@ class Arrivals:
 
 
 @dataclass(kw_only=True)
+class ClockOffset:
+    """How far the clock of this process is from that of the storage, as an answer of the last minute told."""
+
+    seconds_ahead: float | None = None
+    """Negative where it is behind; None before the first answer."""
+
+    def note(self, told: datetime, *, sent: datetime, received: datetime) -> None:
+        """
+        Note an answer's own time, and ours around it.
+
+        The answer was made at some time in between, so that a slow one, or a process that stood still, is no wrong
+        clock: only what lies outside counts.
+        """
+        early, late = (sent - told).total_seconds(), (received - told).total_seconds()
+        self.seconds_ahead = max(early, 0.0) or min(late, 0.0)
+
+
+@dataclass(kw_only=True)
 class Caches:
     """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
 
@@ -196,6 +214,8 @@ class Caches:
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
     """Deletions that this process has in hand."""
+    clock_offset: ClockOffset = field(default_factory=ClockOffset)
+    """How far our clock is from that of the storage."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
     walking: asyncio.Lock = field(default_factory=asyncio.Lock)

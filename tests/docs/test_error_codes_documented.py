@@ -17,6 +17,7 @@ CODE = re.compile(r"""(?:\bcode\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a
 AREAS = {
     "access",
     "alert",
+    "clock",
     "config",
     "connection",
     "delivery",

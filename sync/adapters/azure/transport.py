@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
+
+from sync.ports import ClockOffset
 
 REQUEST_ID = "x-ms-request-id"
 """Header of every answer of Azure Storage, and of no gateway."""
@@ -24,6 +29,10 @@ _FIRST_BYTE = re.compile(r"bytes[ =](\d{1,18})-")
 
 LONGEST_SLEEP = 5.0
 """Seconds that the library may sleep before it tries again, whatever a ``Retry-After`` asks for."""
+
+
+CLOCK_INTERVAL = 10.0
+"""Seconds after which the time of an answer is compared with our clock again."""
 
 
 class NotFromStorage(ServiceResponseError):
@@ -43,7 +52,19 @@ class BoundedTransport(AioHttpTransport):  # type: ignore[misc]  # the library t
 
 
 class StorageTransport(BoundedTransport):
-    """Gives nothing away that is not an answer of Azure Storage."""
+    """
+    Gives nothing away that is not an answer of Azure Storage.
+
+    Parameters
+    ----------
+    offset
+        Is told how far our clock is from that of the answers.
+    """
+
+    def __init__(self, *, offset: ClockOffset | None = None, **config: Any) -> None:
+        super().__init__(**config)
+        self._offset = offset
+        self._compared = -CLOCK_INTERVAL
 
     async def send(self, request: Any, **config: Any) -> Any:
         """
@@ -54,11 +75,28 @@ class StorageTransport(BoundedTransport):
         NotFromStorage
             The answer lacks what Storage puts on each of its own, or is another part of the blob.
         """
+        sent = datetime.now(UTC)
         response: Any = await super().send(request, **config)
         if not response.headers.get(REQUEST_ID) or not _is_of_range(request, response):
             response.internal_response.close()
             raise NotFromStorage(int(response.status_code))
+        if self._offset is not None and time.monotonic() >= self._compared + CLOCK_INTERVAL:
+            self._compared = time.monotonic()
+            _compare_clocks(response, sent, self._offset)
         return response
+
+
+def _compare_clocks(response: Any, sent: datetime, offset: ClockOffset) -> None:
+    told = _date(response.headers.get("Date") or "")
+    if told is not None and not response.headers.get("Age"):  # with an age it was kept by a cache
+        offset.note(told, sent=sent, received=datetime.now(UTC))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_of_range(request: Any, response: Any) -> bool:

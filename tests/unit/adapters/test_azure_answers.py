@@ -1,7 +1,9 @@
 """What Azure Storage answers, cut or of something else by the way: an outage, never less than there is."""
 
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
@@ -10,6 +12,7 @@ from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.transport import StorageTransport
 from sync.errors import FeedMalformed, SourceUnavailable
 from sync.model import ObjectRef
+from sync.ports import ClockOffset
 from sync.testing.objects import MemoryObjects
 from tests.change_feed import chunk, record
 from tests.simulation.gateway.blob_service import URL, BlobService, BlobSession
@@ -28,7 +31,8 @@ class Store:
         self.objects = MemoryObjects()
         self.spoil = lambda asked, answer: answer
         self.service = BlobService(self.objects)
-        transport = StorageTransport(session=BlobSession(self._send))
+        self.offset = ClockOffset()
+        transport = StorageTransport(session=BlobSession(self._send), offset=self.offset)
         client = BlobServiceClient(URL, transport=transport, retry_total=0)
         self.blobs = AzureBlobs(client, account="memory", containers=["dicom"])
 
@@ -154,3 +158,28 @@ async def test_a_list_in_another_coding_is_an_outage_though_it_fails_in_a_codec_
     store.put(REF.name, dicom(), "dicom")
     store.spoil = lambda _, answer: replace(answer, body=answer.body.decode().encode("utf-16"))
     assert await outage(store.blobs.page("dicom")) == "source.garbled"
+
+
+@pytest.mark.parametrize(
+    ("told", "more", "ahead"),
+    [
+        (timedelta(), {}, 0),
+        (timedelta(minutes=-10), {}, 600),
+        (timedelta(hours=1), {}, -3600),
+        (timedelta(minutes=-10), {"Age": "600"}, None),
+        (None, {}, None),
+    ],
+)
+async def test_an_answer_tells_how_far_our_clock_is_from_that_of_storage(store, told, more, ahead):
+    date = {"Date": format_datetime(datetime.now(UTC) + told, usegmt=True) if told is not None else "yesterday"}
+    store.put("log/1", b"x", container="dicom")
+    store.spoil = lambda asked, answer: replace(answer, headers={**answer.headers, **date, **more})
+    with suppress(SourceUnavailable):  # the library reads the date of a blob's answer too
+        await store.blobs.read(ObjectRef(account="memory", container="dicom", name="log/1"), start=0, length=1)
+    assert store.offset.seconds_ahead == (ahead if ahead is None else pytest.approx(ahead, abs=2))
+
+
+def test_a_slow_answer_is_no_wrong_clock():
+    offset = ClockOffset()
+    offset.note(AT, sent=AT - timedelta(seconds=90), received=AT + timedelta(seconds=90))
+    assert offset.seconds_ahead == 0

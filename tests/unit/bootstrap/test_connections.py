@@ -12,6 +12,7 @@ from sync.bootstrap import connections
 from sync.bootstrap.connections import tried
 from sync.errors import FhirUnavailable, SourceGone, SourceUnavailable, StoreUnavailable
 from sync.events import Sources
+from sync.ports import Caches
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore
 
@@ -60,6 +61,7 @@ def running():
         queues=Answering(),
         fhir=Answering(),
         instances={"pacs.example": Service()},
+        caches=Caches(),
     )
 
     async def ensure():
@@ -102,6 +104,12 @@ async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(r
     }
     assert "Storage Blob Data Reader" in found["DICOM files: container dicom"].hint
     assert found["state: queues can be read"].sound
+
+
+async def test_a_clock_that_is_wrong_is_told_with_by_how_much(running):
+    running.services.caches.clock_offset.seconds_ahead = -725.0
+    found = (await outcomes(running))["clock: agrees with the storage's"]
+    assert (found.code, "725 s behind" in found.detail, "chrony" in found.hint) == ("clock.wrong", True, True)
 
 
 async def test_a_container_that_is_not_there_is_named(running):

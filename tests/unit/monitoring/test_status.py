@@ -33,6 +33,15 @@ async def test_a_pause_keeps_back_only_what_is_outstanding_and_says_how_it_ends(
     assert (await status(w.services))["health"]["verdict"] == "behind"
 
 
+@pytest.mark.parametrize(("ahead", "told"), [(59, ""), (60, "60 s ahead of"), (-3600, "3,600 s behind"), (None, "")])
+async def test_a_clock_that_is_wrong_is_told_with_by_how_much(ahead, told):
+    w = MemoryWorld()
+    w.services.caches.clock_offset.seconds_ahead = ahead
+    health = (await read_status(w.services)).health
+    assert health.verdict == ("attention" if told else "in sync")
+    assert told in " ".join(health.reasons)
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(15, True), (1, False)])
 async def test_a_fhir_service_that_answers_slowly_is_named_while_a_study_waits_too_long(seconds, told):
     watched = Watched()

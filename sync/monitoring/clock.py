@@ -1,0 +1,24 @@
+"""
+Our clock against that of the storage: where they differ, ages and times that this process tells are wrong.
+
+The storage's time comes with each of its answers (`sync.adapters.azure.transport`); `sync.monitoring.status` makes a
+reason of what is found here, `sync.bootstrap.connections` a failed check.
+"""
+
+from __future__ import annotations
+
+from sync.ports import ClockOffset
+
+WRONG_SECONDS = 60.0
+"""Seconds from which on two clocks differ: no quiet period or limit of an alert is so short that less matters."""
+
+CLOCK_HINT = "Set the clock of this machine, for instance by chrony or systemd-timesyncd."
+
+
+def clock_problem(offset: ClockOffset) -> str:
+    """Say in one sentence how wrong the clock of this process is; empty where it is right, or not known. Pure."""
+    ahead = offset.seconds_ahead
+    if ahead is None or abs(ahead) < WRONG_SECONDS:
+        return ""
+    side = "ahead of" if ahead > 0 else "behind"
+    return f"The clock of this process is {abs(ahead):,.0f} s {side} the storage's: ages and times are wrong by that."
