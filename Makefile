@@ -24,7 +24,7 @@ test: $(VENV)/.for-development  ## Run the tests, against real servers that are 
 	$(MAKE) --no-print-directory static
 	SIMULATION_SCHEDULES=500 PROPERTY_EXAMPLES=50 scripts/test $(BIN) "not long"
 
-test-all: $(VENV)/.for-development  ## Run the tests, those that repeat them on more servers and screens, and more random schedules and examples
+test-all: $(VENV)/.for-spark  ## Run the tests, those that repeat them on more servers and screens, and more random schedules and examples
 	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
 	$(MAKE) --no-print-directory static
 	scripts/test $(BIN)
@@ -84,3 +84,8 @@ $(VENV)/.for-demo: requirements-local.txt $(VENV)/bin/python
 $(VENV)/.for-development: requirements-dev.txt $(VENV)/bin/python
 	scripts/install $(BIN) requirements-dev.txt
 	touch $@ $(VENV)/.for-demo
+
+# Half a gigabyte, for tests/insights/test_spark.py alone, which is skipped without it.
+$(VENV)/.for-spark: requirements-spark.txt $(VENV)/.for-development
+	scripts/install $(BIN) requirements-spark.txt
+	touch $@

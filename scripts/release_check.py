@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-REQUIREMENTS = ("requirements.txt", "requirements-local.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-spark.txt")
 
 
 def main() -> int:

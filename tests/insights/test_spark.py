@@ -2,9 +2,10 @@
 Spark against DuckDB: the same rows of every table and the same answers, on a generated world.
 
 Spark is half a gigabyte and is not installed with the development tools: without it these tests are skipped.
-``pip install '.[spark]'`` and a Java of 17 or 21 let them run.
+``make test-all`` installs it; so do ``pip install '.[spark]'`` and a Java of 17 or 21.
 """
 
+import csv
 import importlib.util
 import json
 import os
@@ -26,6 +27,7 @@ from local.clinical_world import AS_OF, BLOCK
 from sync.cli import app
 from tests.insights.collected import catalogue, collect, tables
 from tests.insights.test_clinical_world import COHORT
+from tests.insights.test_cohort import report, study
 
 LACKING = [name for name in ("pyspark", "sqlglot") if importlib.util.find_spec(name) is None]
 LACKING += ["java"] * (shutil.which("java") is None)
@@ -37,11 +39,32 @@ pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"Spark is an extra: {', '
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spark")
     write_world(folder / "world", BLOCK)
+    add_imaging(folder / "world" / "fhir")
     for file in (folder / "world" / "fhir").glob("*.ndjson"):
         lines = [versioned(number, line) for number, line in enumerate(file.read_text("utf-8").splitlines())]
         file.write_text("\n".join(lines) + "\n", "utf-8")
     collect(folder / "data", folder / "world" / "fhir")
     return folder
+
+
+def add_imaging(folder):
+    """Give each patient CTs with reports by reference, by number and by the day alone, and another study."""
+    patients = [json.loads(line)["id"] for line in (folder / "Patient.ndjson").read_text("utf-8").splitlines()]
+    added = {"ImagingStudy": [], "DiagnosticReport": []}
+    for number, of in enumerate(patients):
+        accession = {"type": {"coding": [{"code": "ACSN"}]}, "value": f"A{number}"}
+        day, second = study(of, f"{number}.1", started="2026-03-01"), study(of, f"{number}.2")
+        numbered = study(of, f"{number}.3", started="2026-04-01T10:00:00Z")
+        numbered["identifier"].append(accession)
+        added["ImagingStudy"] += [day, second, numbered, study(of, f"{number}.4", "MR", started="2026-02-15")]
+        added["DiagnosticReport"] += [
+            report(of, f"{number}.1", "2026-03-01"),
+            report(of, f"{number}.2", "2026-05-05", imagingStudy=[{"reference": f"ImagingStudy/{second['id']}"}]),
+            report(of, f"{number}.3", "2026-05-06", identifier=[accession]),
+        ]
+    for kind, resources in added.items():
+        with (folder / f"{kind}.ndjson").open("a", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(each)}\n" for each in resources)
 
 
 def versioned(number, line):
@@ -84,6 +107,9 @@ def test_every_table_answer_and_file_is_that_of_duckdb(spark, world, tmp_path):
     one, two = ({name: value for name, value in each.items() if name not in changed} for each in manifests)
     assert one == two
     assert one["rows"]["patients.csv"] > MINIMUM
+    assert min(one["rows"][f"{name}.csv"] for name in ("studies", "images", "reports")) > MINIMUM
+    found = {row["found_by"] for row in csv.DictReader((tmp_path / "parquet" / "reports.csv").open(encoding="utf-8"))}
+    assert found == {"accession", "day", "imagingStudy"}
     files = [{file.name: file.read_bytes() for file in (tmp_path / data).iterdir()} for data in ENGINES]
     assert {name for name in files[0] if files[0][name] != files[1][name]} == {"manifest.json", "question.sql"}
 
