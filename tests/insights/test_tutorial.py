@@ -45,6 +45,17 @@ def test_it_says_what_the_page_shows(session):
             assert block in said
 
 
+def test_a_mistake_is_named_as_the_page_names_it(tmp_path, monkeypatch):
+    example = Path("docs/examples/osteosarcoma.yaml")
+    monkeypatch.chdir(tmp_path)
+    example.parent.mkdir(parents=True)
+    example.write_text((ROOT / example).read_text("utf-8").replace("{over: ", "{ovr: "), "utf-8")
+    result = CliRunner().invoke(app, ["cohort", "check", str(example)])
+    (shown,) = re.findall(r"`(cohort\.invalid: .*)`", PAGE)
+    assert shown in " ".join(result.output.split())
+    assert result.exit_code == 2
+
+
 def test_every_file_that_the_page_names_is_written(session):
     folder, _ = session
     named = re.findall(r"^\| (`.*) \|", PAGE.partition("## What a definition can contain")[0], re.MULTILINE)
