@@ -22,6 +22,7 @@ from sync.delivery.handlers import sweep
 from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
 from sync.model import Cursor, StudyRef, SubjectKind
+from sync.model.words import counted
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
@@ -216,16 +217,17 @@ async def _retry(deed: Deed, s: Operate) -> int:
 async def _preview(deed: Deed, s: Services) -> str:
     """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
     if deed.fields["subjects"]:
-        return f"It concerns {len(_selections(deed)):,}."
+        return f"It concerns {counted(len(_selections(deed)), 'dead letter')}."
     selection = _selection(deed)
     if selection.kind is not None:
         stored = await s.dead_letters.read(selection.kind, selection.subject)
-        return f"It concerns {int(stored is not None)}."
+        return f"It concerns {counted(int(stored is not None), 'dead letter')}."
     count_now = await read_count(Counted.DEAD_LETTERS, s)
     count = count_now.counts.get(selection.code or "", 0)
+    of = f" of {selection.code}" if count else ""  # only a code that is counted is repeated, not any word of an address
     if count_now.at is None:
-        return f"It concerns {count:,}."
-    return f"It concerns all there are then; {ago(count_now.at, s.clock.now())} there were {count:,}."
+        return f"It concerns {counted(count, 'dead letter')}{of}."
+    return f"It concerns all{of} there are then; {ago(count_now.at, s.clock.now())} there were {count:,}."
 
 
 async def _discard(deed: Deed, s: Services) -> int:

@@ -137,7 +137,7 @@ async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
     listed = await get(w, "letters", of="header.not_dicom")
     assert "Discard" in listed.body
     asked = await get(w, "confirm", action="discard", of="header.not_dicom")
-    assert "It concerns 1." in asked.body
+    assert "It concerns 1 dead letter of header.not_dicom." in asked.body
     refused = await post(w, action="discard", of="header.not_dicom", who="Ada")
     assert refused.status == 400
     retried = await follow(w, await post(w, action="retry", of="header.not_dicom", who="Ada"))
@@ -408,7 +408,7 @@ async def test_ticked_dead_letters_are_retried_and_discarded_together(w):
     ticked = [("action", "discard"), *(("subjects", f"object:{letter.subject}") for letter in letters[:2])]
     request = Request(headers=OUR_OWN, params={"page": "confirm"}, body=urlencode(ticked).encode())
     asked = await dashboard(request, URL, "POST", SOURCES, w.services)
-    assert "It concerns 2." in asked.body
+    assert "It concerns 2 dead letters." in asked.body
     assert len([letter async for letter in w.store.dead_letters.all()]) == 3, "asking does nothing"
     subjects = " ".join(value for name, value in ticked if name == "subjects")
     done = await follow(w, await post(w, action="discard", subjects=subjects, who="Ada", why="a test"))
