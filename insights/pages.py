@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,14 @@ from insights.errors import Unavailable
 from insights.fetch.service import FhirService
 
 _AUDIT_TYPE = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110110", "display": "Patient Record"}
+
+_STYLE = (
+    ":root{color-scheme:light dark}"
+    "html{font:16px/1.5 system-ui,sans-serif;background:#f6f7f9;color:#16202c}"
+    "@media(prefers-color-scheme:dark){html{background:#10161d;color:#e8edf3}}body{margin:0}"
+    "main{max-width:76rem;margin:auto;padding:1rem}h1{font-size:1.5rem}"
+)
+"""Of the page of a failure, in the colours of the pages that succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +60,14 @@ def template(package: str) -> Template:
 def problem(status: int, heading: str, text: str) -> Answer:
     """Return a failure as a page."""
     body = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(heading)}</title></head>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(heading)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>'
         f"<body><main><h1>{escape(heading)}</h1><p>{escape(text)}</p></main></body></html>"
     )
-    return Answer(body, status, headers("default-src 'none'; base-uri 'none'; form-action 'none'"))
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    sources = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+    return Answer(body, status, headers(f"{sources}; base-uri 'none'; form-action 'none'"))
 
 
 async def record_access(

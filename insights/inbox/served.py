@@ -31,7 +31,7 @@ async def serve(sent: Mapping[str, str], method: str, body: bytes, settings: Set
         return problem(404, "There is no such page", "DICOM_SYNC_INBOX is off.")
     caller = signed_in(sent, settings)
     if caller is None or not caller.name or ROLE not in caller.roles:
-        return problem(403, "You may not see that", f"It takes sign-in and the role {ROLE}.")
+        return problem(403, "You may not see that", f"Sign in with an account with the app role {ROLE}.")
     if method == "POST" and not is_same_site(sent):
         return problem(403, "Not from here", "Marks are sent by the forms of this page only.")
     try:

@@ -32,7 +32,7 @@ async def serve(headers: Mapping[str, str], patient: str, settings: Settings) ->
         return problem(404, "There is no such page", "DICOM_SYNC_TIMELINE is off.")
     caller = signed_in(headers, settings)
     if caller is None or not caller.name or not caller.roles & {ROLE, ROLE_ALL}:
-        return problem(403, "You may not see that", f"It takes sign-in and the role {ROLE} or {ROLE_ALL}.")
+        return problem(403, "You may not see that", f"Sign in with an account with the app role {ROLE} or {ROLE_ALL}.")
     try:
         async with connected(settings.fhir_url) as service:
             return await _shown(service, caller, patient)

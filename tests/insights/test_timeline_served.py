@@ -1,7 +1,9 @@
 """The timeline in the function app: who sees whom, an AuditEvent first, and nothing of it when it is off."""
 
 import base64
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +113,15 @@ async def test_only_who_carries_the_name_itself_is_a_reader_on_whatever_page_it_
 
     assert (await ask(answer, principal("timeline", name=name))).status == status
     assert pages == [name]
+
+
+async def test_a_refusal_may_be_read_on_a_phone_and_in_the_dark(ask):
+    answer = await ask(Fhir(), {})
+    (style,) = re.findall("<style>(.*?)</style>", answer.body)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+    assert "color-scheme:light dark" in style
+    assert '<meta name="viewport"' in answer.body
 
 
 async def test_a_search_for_the_reader_that_is_refused_shows_nothing(ask):
