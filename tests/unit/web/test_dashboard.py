@@ -354,6 +354,7 @@ async def test_a_study_that_fails_says_with_what_since_when_and_what_to_do(w):
     await postpone(STUDY, FhirUnavailable("503"), w.services)
     body = (await get(w, "study", uid=STUDY.study_instance_uid)).body
     assert "<code>fhir.unavailable</code></strong> since" in body
+    assert re.search(r"It is tried again at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", body)
     assert "Check the health of the FHIR service" in body
 
 
