@@ -181,10 +181,10 @@ class Shown:
         if self._listed <= _SHOWN:
             detail = f"  ({drift.detail})" if drift.detail else ""
             self._progress.console.print(
-                f"{state:<7}{drift.kind.value.removeprefix('drift.'):<17}{drift.resource}{detail}"
+                f"{state:<9}{drift.kind.value.removeprefix('drift.'):<17}{drift.resource}{detail}"
             )
         elif self._listed == _SHOWN + 1:
-            self._progress.console.print("…      more are counted below; --json lists all")
+            self._progress.console.print("…        more are counted below; --json lists all")
 
     def progress(self, phase: str, completed: int, fraction: float | None) -> None:
         """Move the bar of a phase."""
@@ -227,7 +227,10 @@ def _table(outcome: ScanOutcome) -> Table:
 
 def _closing(outcome: ScanOutcome, plan: Plan) -> Iterator[str]:
     studies = counted(outcome.studies, "study", "studies")
-    yield f"{studies} compared, {outcome.busy} left to the sync, which is at work on them."
+    outstanding = (
+        f"{outcome.busy} left to the sync, which is at work on them" if outcome.busy else "none of them outstanding"
+    )
+    yield f"{studies} compared, {outstanding}."
     if outcome.kept:
         stay = f"{counted(outcome.kept, 'resource')} {noun_of(outcome.kept, 'has', 'have')}"
         yield f"{stay} to stay: others refer to them, and FHIR would not delete them."

@@ -83,3 +83,12 @@ def test_for_people_there_is_a_table_with_what_helps_and_why_something_was_left_
     assert "--repair writes the present state" in told
     assert "AzureWebJobsStorage" in told
     assert "Drift left: 1" in told
+
+
+def test_columns_stay_apart_and_nothing_is_at_work_when_nothing_is_outstanding(capsys):
+    shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=False)
+    shown.found(Drift(subject="key", kind=DriftKind.MISSING, resource="ImagingStudy/is-1"), repaired=True)
+    shown.summarise(ScanOutcome(studies=1))
+    told = capsys.readouterr().out
+    assert "1 study compared, none of them outstanding." in told
+    assert "repaired missing" in " ".join(told.split())
