@@ -22,7 +22,7 @@ from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.operators.access import caller_of
 from sync.ports import Services
-from sync.web import acting, letter_pages, operator_pages, study_pages
+from sync.web import acting, exchange, letter_pages, operator_pages, study_pages
 from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import overview
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
@@ -42,8 +42,10 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
     # The host matches paths in any case, and with a slash at the end: links keep the case that was typed.
     base = path[: path.lower().find("/dashboard") + len("/dashboard")]
     visit = Visit(request=request, base=base, caller=caller_of(request.headers, s.settings), clock=s.clock)
+    asked = _page((request.params.get("page") or "").lower(), method.upper(), visit, sources, s)
+    seconds = exchange.LONGEST_PAGE if method.upper() == "GET" else exchange.LONGEST_ANSWER
     try:
-        return await _page((request.params.get("page") or "").lower(), method.upper(), visit, sources, s)
+        return await exchange.within_budget(asked, seconds=seconds)
     except SyncError as failure:
         return _problem(visit, failure, address_of(failure.code or "", s.settings), asks_again=method.upper() == "GET")
 

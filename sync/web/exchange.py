@@ -36,6 +36,13 @@ Azure's load balancer gives up after 230 (Azure Functions, "Function app time-ou
 function after ten minutes, and with it everything else that its worker has in hand.
 """
 
+LONGEST_PAGE = 30.0
+"""
+Seconds that a page of the dashboard may take: a tenth of one is usual.
+
+While storage does not answer at all, its clients would try for minutes, and the screen would be empty as long.
+"""
+
 T = TypeVar("T")
 
 _FORM = "application/x-www-form-urlencoded"

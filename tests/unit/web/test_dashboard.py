@@ -1,5 +1,6 @@
 """Every page and button over memory: what is shown, to whom, and what hostile values cannot do."""
 
+import asyncio
 import math
 import re
 from datetime import timedelta
@@ -19,7 +20,7 @@ from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks.sharing import cut_walk, read_walk
-from sync.web import rendering, study_pages
+from sync.web import exchange, rendering, study_pages
 from sync.web.acting import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
@@ -318,6 +319,16 @@ async def test_when_storage_does_not_answer_the_page_says_so(w, monkeypatch):
     assert "store.unavailable" in page.body
     assert 'data-refresh="10"' in page.body, "it would say so for ever"
     assert f'As of <time datetime="{w.clock.now().isoformat()}">' in page.body
+
+
+async def test_when_storage_hangs_a_page_says_so_long_before_the_browser_gives_up(w, monkeypatch):
+    async def hang(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(w.services.history, "latest", hang)
+    monkeypatch.setattr(exchange, "LONGEST_PAGE", 0.05)
+    page = await get(w)
+    assert (page.status, "request.too_long" in page.body) == (503, True)
 
 
 async def test_a_page_that_failed_at_an_action_does_not_ask_again(w, monkeypatch):
