@@ -12,7 +12,6 @@ The last line is JSON. Exit codes: 0 all was as expected; 1 something was not, o
 
 from __future__ import annotations
 
-import argparse
 import base64
 import http.client
 import json
@@ -31,8 +30,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueServiceClient
 
 from local.azurite import azurite
-from local.processes import StartError, free_port, running
-from scripts.real_host import START_SECONDS, announced, container_command, write_keys
+from local.processes import free_port, running
+from scripts.real_host import START_SECONDS, announced, container_command, tried, write_keys
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -151,18 +150,7 @@ def stage(connection: str, folder: Path) -> Iterator[Stage]:
 
 def main() -> int:
     """Try the host that is named, and tell how it went."""
-    parser = argparse.ArgumentParser(description="Play the tables against a Functions host.")
-    parser.add_argument("host", choices=("image", "func", "ours"))
-    parser.add_argument("image", nargs="?", default="", help="name of the image to run")
-    given = parser.parse_args()
-    if (given.host == "image") != bool(given.image):
-        parser.error("expected: image IMAGE, or func, or ours")
-    try:
-        problems = _try(given.host, given.image)
-    except StartError as problem:
-        problems = [str(problem)]
-    print(json.dumps({"host": given.host, "problems": problems}))
-    return 1 if problems else 0
+    return tried("Play the tables against a Functions host.", _try)
 
 
 def _try(kind: str, image: str) -> list[str]:

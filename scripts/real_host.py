@@ -52,14 +52,33 @@ UNANSWERED = (("HEAD", "api/health"), ("DELETE", "api/status"), ("GET", "api/no-
 
 def main() -> int:
     """Try the host that is named, and tell how it went."""
-    parser = argparse.ArgumentParser(description="Try the app on another Functions host.")
+    return tried("Try the app on another Functions host.", lambda kind, image: asyncio.run(_try(kind, image)))
+
+
+def tried(description: str, attempt: Callable[[str, str], Sequence[str]]) -> int:
+    """
+    Read from the command line which host to try, try it, and tell how it went.
+
+    Parameters
+    ----------
+    description
+        What the command does, for its help.
+    attempt
+        Given the host and the name of its image, returns what was wrong.
+
+    Returns
+    -------
+    int
+        Exit code: 1 if anything was wrong, or the host did not start.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("host", choices=("image", "func", "ours"))
     parser.add_argument("image", nargs="?", default="", help="name of the image to run")
     given = parser.parse_args()
     if (given.host == "image") != bool(given.image):
         parser.error("expected: image IMAGE, or func, or ours")
     try:
-        problems = asyncio.run(_try(given.host, given.image))
+        problems = list(attempt(given.host, given.image))
     except StartError as problem:
         problems = [str(problem)]
     print(json.dumps({"host": given.host, "problems": problems}))
