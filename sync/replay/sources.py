@@ -191,7 +191,7 @@ class DicomServiceSource(Source):
         self,
         request: ReplayRequest,  # noqa: ARG002 -- as each source is asked
         piece: Slice,
-        after: Sequence[Slice],  # noqa: ARG002
+        after: Sequence[Slice],  # noqa: ARG002 -- as each source is asked
         s: ReadFeeds,
     ) -> AsyncIterator[Batch]:
         """Iterate over the changes of a window."""
@@ -285,7 +285,11 @@ class OrthancSource(Source):
 class OneStudy(Source):
     """Every known object of the study that is asked for, and every one that a DICOM service lists: one slice."""
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:  # noqa: ARG002
+    async def cuts(
+        self,
+        request: ReplayRequest,  # noqa: ARG002 -- as each source is asked
+        plan: Mapping[str, Any],  # noqa: ARG002 -- as each source is asked
+    ) -> AsyncIterator[Cut]:
         """Cut nothing."""
         yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True, grows=True)
 
@@ -293,7 +297,7 @@ class OneStudy(Source):
         self,
         request: ReplayRequest,
         piece: Slice,  # noqa: ARG002 -- as each source is asked
-        after: Sequence[Slice],  # noqa: ARG002
+        after: Sequence[Slice],  # noqa: ARG002 -- as each source is asked
         s: ReadFeeds,
     ) -> AsyncIterator[Batch]:
         """Iterate over the objects of the study."""

@@ -41,7 +41,7 @@ async def walk() -> None:
         further.set()
 
     try:
-        print("ready", flush=True)  # noqa: T201
+        print("ready", flush=True)  # noqa: T201 -- what the test reads
         await asyncio.to_thread(sys.stdin.readline)
         listening = asyncio.create_task(listen())
         with patch.object(running.services.objects, "read", told):
