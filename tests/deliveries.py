@@ -17,7 +17,7 @@ async def studies(w, study=STUDY, attempt=1):
 
 
 async def later(w, seconds):
-    """Deliver what waits in the queue of objects, after so many seconds."""
+    """Deliver what waits in the queue of objects, after a number of seconds."""
     w.clock.advance(seconds)
     for text in w.store.object_queue.take():
         await handle_object_message(text, SOURCES, w.services)

@@ -45,7 +45,7 @@ def sync(world: World, *arguments: str, **environment: str) -> Said:
 
 
 def reconcile(world: World, slices: int, **environment: str) -> Said:
-    """Compare so many slices in a row, as the job of `tick` does one each minute."""
+    """Compare a number of slices one after the other, as the job of `tick` does one each minute."""
     return python(world, "-c", SLICES, str(slices), **environment)
 
 

@@ -123,7 +123,7 @@ def written_at(
     from_queue: bool = False,
 ) -> list[tuple[float, list[str]]]:
     """
-    Let deliveries write a row each after so many seconds; return when which rows went out.
+    Let each delivery write a row after its delay, in seconds; return when which rows went out.
 
     All begin at once, those of messages when they write.
     """
