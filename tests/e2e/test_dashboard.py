@@ -76,6 +76,16 @@ def page(browser):
     assert complaints == []
 
 
+@pytest.fixture
+def failing_page(browser):
+    """A page whose clock tests turn; its console complains, for what it asks for is made to fail."""
+    context = browser.new_context(viewport=WIDE)
+    opened = context.new_page()
+    opened.clock.install()
+    yield opened
+    context.close()
+
+
 @pytest.mark.parametrize(
     ("viewport", "scheme"),
     [
@@ -322,11 +332,8 @@ def failing(page, world, **answer):
     page.route("**/api/dashboard", lambda route: route.fulfill(**{"status": 503, "body": problem, **answer}))
 
 
-def test_an_app_that_answers_an_error_is_not_said_to_be_silent(browser, filled):
-    world, _ = filled
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    page.clock.install()
+def test_an_app_that_answers_an_error_is_not_said_to_be_silent(failing_page, filled):
+    (world, _), page = filled, failing_page
     page.goto(dashboard(world))
     failing(page, world, content_type="text/html")
     page.clock.run_for(11_000)
@@ -339,14 +346,10 @@ def test_an_app_that_answers_an_error_is_not_said_to_be_silent(browser, filled):
     page.clock.run_for(11_000)
     expect(page.locator("#freshness")).to_contain_text("asks you to sign in again")
     expect(page.locator("#verdict")).to_contain_text("Unknown since")
-    context.close()
 
 
-def test_a_page_of_a_problem_goes_away_with_it(browser, filled):
-    world, _ = filled
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    page.clock.install()
+def test_a_page_of_a_problem_goes_away_with_it(failing_page, filled):
+    (world, _), page = filled, failing_page
     failing(page, world, content_type="text/html")
     page.goto(dashboard(world))
     expect(page.locator("#problem")).to_be_visible()
@@ -355,14 +358,10 @@ def test_a_page_of_a_problem_goes_away_with_it(browser, filled):
     page.unroute("**/api/dashboard")
     page.clock.run_for(11_000)
     expect(page.locator("#verdict")).to_be_visible(timeout=SOON)
-    context.close()
 
 
-def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(browser, filled):
-    world, _ = filled
-    context = browser.new_context(viewport=WIDE)
-    page = context.new_page()
-    page.clock.install()
+def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(failing_page, filled):
+    (world, _), page = filled, failing_page
     page.goto(dashboard(world))
     expect(page.locator("#verdict")).not_to_contain_text("Unknown")
     page.evaluate("window.heard = document.getElementById('verdict')")
@@ -378,4 +377,3 @@ def test_a_page_whose_host_is_frozen_says_that_it_does_not_know(browser, filled)
     expect(page.locator("#verdict")).not_to_contain_text("Unknown", timeout=SOON)
     expect(page.locator("#band .doubt")).to_have_count(0)
     assert not page.title().startswith("Unknown")
-    context.close()
