@@ -8,13 +8,13 @@ outage like any other, for everything that a delivery does is idempotent.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import TypeVar
 
 from sync.errors import DeliveryTooLong
 from sync.ports import Core
+from sync.telemetry.budgets import cut_off_after
 from sync.telemetry.instruments import FAILURES
 
 T = TypeVar("T")
@@ -29,13 +29,10 @@ async def within_budget(work: Awaitable[T], s: Core) -> T:
     DeliveryTooLong
         It took longer and was cancelled; deliver it again.
     """
-    limit = asyncio.timeout(s.settings.delivery_budget_seconds)
+    seconds = s.settings.delivery_budget_seconds
     try:
-        async with limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise  # a time-out of the work's own
-    s.telemetry.measure(FAILURES, code=DeliveryTooLong.code)
-    s.telemetry.event("delivery.too_long", logging.ERROR, seconds=s.settings.delivery_budget_seconds)
-    raise DeliveryTooLong(f"more than {s.settings.delivery_budget_seconds:g} s")
+        return await cut_off_after(seconds, work, DeliveryTooLong(f"more than {seconds:g} s"))
+    except DeliveryTooLong:
+        s.telemetry.measure(FAILURES, code=DeliveryTooLong.code)
+        s.telemetry.event("delivery.too_long", logging.ERROR, seconds=seconds)
+        raise

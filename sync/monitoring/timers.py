@@ -11,7 +11,6 @@ logged and measured.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from sync.errors import PhaseTooLong, SyncError
 from sync.ports import Core
 from sync.protocol.leases import asked_for_leases
+from sync.telemetry.budgets import cut_off_after
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, TIMER_RUNS
 
@@ -70,7 +70,8 @@ async def _run(timer: str, phase: Phase, s: Core) -> SyncError | None:
     try:
         async with only_sync_errors():
             with asked_for_leases() as asked:
-                await _within_budget(phase)
+                too_long = PhaseTooLong(f"{phase.name}: more than {phase.seconds:g} s")
+                await cut_off_after(phase.seconds, phase.work(), too_long)
     except SyncError as failure:
         note_run(timer, phase.name, s, failure=failure)
         return failure
@@ -78,17 +79,6 @@ async def _run(timer: str, phase: Phase, s: Core) -> SyncError | None:
     if asked != {False}:
         note_run(timer, phase.name, s)
     return None
-
-
-async def _within_budget(phase: Phase) -> None:
-    limit = asyncio.timeout(phase.seconds)
-    try:
-        async with limit:
-            await phase.work()
-    except TimeoutError:
-        if not limit.expired():
-            raise  # a time-out of the work's own
-        raise PhaseTooLong(f"{phase.name}: more than {phase.seconds:g} s") from None
 
 
 def note_run(timer: str, phase: str, s: Core, *, failure: SyncError | None = None) -> None:

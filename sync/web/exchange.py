@@ -11,7 +11,6 @@ Every failure has the same body: ``code`` (a heading of the runbook), ``detail``
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from urllib.parse import parse_qsl
 from sync.config import Settings
 from sync.errors import AccessRefused, RequestRefused, RequestTooLong, SyncError
 from sync.operators.access import Caller, operator_of
+from sync.telemetry.budgets import cut_off_after
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
@@ -168,14 +168,7 @@ async def within_budget(work: Awaitable[T], *, seconds: float = LONGEST_ANSWER) 
     RequestTooLong
         It took longer and was cancelled; everything that requests do is idempotent.
     """
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise  # a time-out of the work's own
-    raise RequestTooLong(f"more than {seconds:g} s")
+    return await cut_off_after(seconds, work, RequestTooLong(f"more than {seconds:g} s"))
 
 
 async def answered(work: Awaitable[Answer]) -> Answer:

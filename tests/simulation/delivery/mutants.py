@@ -30,8 +30,9 @@ SCENES = (
 
 _EVENTS, _HANDLERS, _LOST = "delivery.undelivered_events", "delivery.handlers", "delivery.lost_messages"
 _DELETIONS, _ISOLATION = "delivery.deletions", "delivery.isolation"
-_BACKOFF, _FOLDERS, _TIMERS, _WATCHDOG = (
+_BACKOFF, _BUDGETS, _FOLDERS, _TIMERS, _WATCHDOG = (
     "delivery.backoff",
+    "telemetry.budgets",
     "delivery.folders",
     "monitoring.timers",
     "delivery.watchdog",
@@ -454,14 +455,14 @@ MUTANTS = [
     ),
     without(
         "a delivery has a budget",
-        _WATCHDOG,
+        _BUDGETS,
         timer_scenes.delivery_without_end,
-        "asyncio.timeout(s.settings.delivery_budget_seconds)",
+        "asyncio.timeout(seconds)",
         "asyncio.timeout(None)",
     ),
     without(
         "a time-out of a delivery's own call is not its budget",
-        _WATCHDOG,
+        _BUDGETS,
         timer_scenes.delivery_without_end,
         "        if not limit.expired():\n            raise  # a time-out of the work's own\n",
         "        pass\n",
@@ -470,7 +471,7 @@ MUTANTS = [
         "a delivery that was cut off is counted",
         _WATCHDOG,
         timer_scenes.delivery_without_end,
-        "    s.telemetry.measure(FAILURES, code=DeliveryTooLong.code)\n",
+        "        s.telemetry.measure(FAILURES, code=DeliveryTooLong.code)\n",
     ),
     without(
         "a phase that fails keeps no other from running",
@@ -488,16 +489,17 @@ MUTANTS = [
     ),
     without(
         "a phase has a budget",
-        _TIMERS,
+        _BUDGETS,
         timer_scenes.phases,
-        "    limit = asyncio.timeout(phase.seconds)\n",
+        "    limit = asyncio.timeout(seconds)\n",
         "    limit = asyncio.timeout(None)\n",
     ),
     without(
         "a time-out of a phase's own call is not its budget",
-        _TIMERS,
+        _BUDGETS,
         timer_scenes.phases,
         "        if not limit.expired():\n            raise  # a time-out of the work's own\n",
+        "        pass\n",
     ),
     without(
         "the first failure of a timer is raised in the end",

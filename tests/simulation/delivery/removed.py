@@ -11,6 +11,7 @@ from tests.simulation.gateway.virtual_time import NothingWillHappen, run
 from tests.simulation.mutants import without_rule
 
 CHAIN = (
+    "sync.telemetry.budgets",
     "sync.delivery.watchdog",
     "sync.delivery.folders",
     "sync.delivery.deletions",
