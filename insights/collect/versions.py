@@ -29,7 +29,7 @@ def line(kind: str, identity: str = "id", version: str = "version") -> str:
     return f"concat({kind}, '/', {identity}, '/', {version})"
 
 
-def add(relation: str, *, where: str = "TRUE", sign: int = 1) -> str:
+def add(relation: str, *, sign: int = 1) -> str:
     """
     Return the statement that adds rows of a relation with type, id and version to the sums, or subtracts them.
 
@@ -41,7 +41,7 @@ def add(relation: str, *, where: str = "TRUE", sign: int = 1) -> str:
     return f"""
 INSERT INTO {SUMS}
 SELECT type, {sign} * count(*), {lanes}
-FROM (SELECT type, sha256({line("type")}) AS hash FROM {relation} WHERE {where}) GROUP BY type"""
+FROM (SELECT type, sha256({line("type")}) AS hash FROM {relation}) GROUP BY type"""
 
 
 _ADDED = ", ".join(f"sum({name})" for name in ("resources", *_COLUMNS))
