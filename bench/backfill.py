@@ -45,12 +45,11 @@ def files(objects: int) -> Iterator[tuple[str, bytes]]:
         yield from study(f"backfill-{number}", min(STUDY, objects - number * STUDY)).files()
 
 
-async def fill(connection: str, objects: int) -> None:
-    """Upload everything."""
+async def fill(connection: str, waiting: Iterator[tuple[str, bytes]]) -> None:
+    """Make the container, and upload names and contents into it, several at once."""
     async with BlobServiceClient.from_connection_string(connection) as service:
         container = service.get_container_client("dicom")
         await container.create_container()
-        waiting = files(objects)
 
         async def upload() -> None:
             for name, content in waiting:
@@ -133,7 +132,7 @@ def main() -> None:
         fhir = stack.enter_context(embedded_fhir_server()).url if asked.project else "http://localhost:1/fhir"
         environment = {"AzureWebJobsStorage": storage.connection_string, "DICOM_SYNC_FHIR_URL": fhir}
         began = time.monotonic()
-        asyncio.run(fill(storage.connection_string, asked.objects))
+        asyncio.run(fill(storage.connection_string, files(asked.objects)))
         uploaded = time.monotonic() - began
         print(f"uploaded {asked.objects} in {uploaded:.0f} s", file=sys.stderr)
         kills = [asked.objects * (n + 1) // (asked.kills + 1) for n in range(asked.kills)]

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azure.storage.blob.aio import BlobServiceClient
-
+from bench.backfill import fill
 from bench.goals import TIMES_VARY, Goal, Section
 from bench.studies import study
 from bench.worlds import BenchError
@@ -28,7 +27,6 @@ from local.fhir_embedded import embedded_fhir_server
 
 ROOT = Path(__file__).parents[1]
 STUDIES, STUDIES_QUICK, INSTANCES = 50, 10, 60
-UPLOADS = 32
 
 PER_SECOND, VERIFY_SECONDS, REPLAY_TIMES = 1500.0, 5.0, 8.0
 
@@ -58,7 +56,8 @@ def measure(*, quick: bool) -> Section:
     studies = STUDIES_QUICK if quick else STUDIES
     with azurite() as storage, embedded_fhir_server() as fhir:
         environment = {"AzureWebJobsStorage": storage.connection_string, "DICOM_SYNC_FHIR_URL": fhir.url}
-        asyncio.run(_fill(storage.connection_string, studies))
+        files = (file for number in range(studies) for file in study(f"commands-{number}", INSTANCES).files())
+        asyncio.run(fill(storage.connection_string, files))
         idle = _run(environment, "status", "--json")
         first = _run(environment, "backfill", "--project", "--json")
         known = _run(environment, "backfill", "--json")
@@ -91,19 +90,6 @@ def measure(*, quick: bool) -> Section:
     ]
     runs = {"status": idle, "first": first, "known": known, "verify": verify, "replay": replay}
     return Section(name="commands", how=HOW, goals=goals, figures={name: run.figures() for name, run in runs.items()})
-
-
-async def _fill(connection: str, studies: int) -> None:
-    async with BlobServiceClient.from_connection_string(connection) as service:
-        container = service.get_container_client("dicom")
-        await container.create_container()
-        waiting = (file for number in range(studies) for file in study(f"commands-{number}", INSTANCES).files())
-
-        async def upload() -> None:
-            for name, content in waiting:
-                await container.upload_blob(name, content)
-
-        await asyncio.gather(*(upload() for _ in range(UPLOADS)))
 
 
 def _run(environment: dict[str, str], *words: str) -> Run:

@@ -25,7 +25,7 @@ from typing import Any
 
 import httpx
 
-from bench.backfill import fill
+from bench.backfill import files, fill
 from bench.traffic import Journal
 from bench.worlds import leashed, relayed_storage
 from local.azurite import azurite
@@ -74,7 +74,7 @@ def _address(line: str) -> str | None:
 
 
 async def _prepare(connection: str, objects: int) -> None:
-    await fill(connection, objects)
+    await fill(connection, files(objects))
     app = await start(Settings(fhir_url="http://127.0.0.1:1/fhir", AzureWebJobsStorage=connection))
     try:
         await pause_projection(app.services, who="bench", why="only the walk is measured")
