@@ -21,7 +21,7 @@ from sync.monitoring.headline import headline
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
-    from sync.monitoring.status import Status
+    from sync.monitoring.status_model import Status
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -91,7 +91,7 @@ async def _watched(running: Running, current: Status, show: Callable[[Status], o
 
 def _say(current: Status, *, as_json: bool) -> None:
     if as_json:
-        from sync.monitoring.status import as_json as json_of  # noqa: PLC0415 -- as above
+        from sync.monitoring.status_model import as_json as json_of  # noqa: PLC0415 -- as above
 
         sys.stdout.write(json.dumps(json_of(current)) + "\n")
         sys.stdout.flush()

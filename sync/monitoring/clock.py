@@ -1,7 +1,7 @@
 """
 Our clock against that of the storage: where they differ, ages and times that this process tells are wrong.
 
-The storage's time comes with each of its answers (`sync.adapters.azure.transport`); `sync.monitoring.status` makes a
+The storage's time comes with each of its answers (`sync.adapters.azure.transport`); `sync.monitoring.verdict` makes a
 reason of what is found here, `sync.bootstrap.connections` a failed check.
 """
 

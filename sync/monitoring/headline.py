@@ -1,7 +1,7 @@
 """
 The verdict in a few words, as the title of a page and the first line of a command say it.
 
-The verdict of `sync.monitoring.status` tells of the flow alone. Dead letters and drift stay when the flow is in sync,
+The verdict of `sync.monitoring.verdict` tells of the flow alone. Dead letters and drift stay when the flow is in sync,
 and one word for all of it would hide them: so they are part of the headline until an operator has resolved them.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from sync.model.words import counted
 
 if TYPE_CHECKING:
-    from sync.monitoring.status import Status
+    from sync.monitoring.status_model import Status
 
 Tone = Literal["good", "warn", "bad"]
 

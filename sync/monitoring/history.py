@@ -132,6 +132,11 @@ class Chart:
         """Lines of one instrument."""
         return tuple(line for line in self.lines if line.name == name)
 
+    def sum_of(self, name: str, attribute: str = "") -> Measurement:
+        """Add up one instrument over all times; of lines that have the value ``attribute`` alone, if given."""
+        lines = (line for line in self.of(name) if not attribute or attribute in dict(line.attributes).values())
+        return sum((point for line in lines for point in line.points if point is not None), Measurement())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sync.model.words import counted
-from sync.monitoring.status import Status
+from sync.monitoring.status_model import Status
 
 MOST = 3
 """Buttons of the band; the sections below have the rest."""

@@ -23,7 +23,8 @@ from sync.model.words import noun_of
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import headline, verdict_words
 from sync.monitoring.history import Chart, Line, Past, read_past
-from sync.monitoring.status import ActiveAlert, Status, recently, status_of
+from sync.monitoring.status import recently, status_of
+from sync.monitoring.status_model import ActiveAlert, Status
 from sync.operators.pause import PROJECTION, pause_of
 from sync.ports import Core, Measure, Services
 from sync.protocol.removals import CURSOR as CEILING

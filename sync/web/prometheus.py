@@ -20,7 +20,8 @@ from sync.errors import SyncError
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import VERDICTS, headline
 from sync.monitoring.history import Chart, floor, read_past
-from sync.monitoring.status import RECENT, Status, status_of
+from sync.monitoring.status import status_of
+from sync.monitoring.status_model import RECENT, Status
 from sync.ports import Measure
 from sync.telemetry.instruments import INSTRUMENTS, Instrument, Kind
 from sync.telemetry.measurements import MINUTE, Measurement

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from sync import __version__
 from sync.model import SubjectKind
-from sync.monitoring.status import Status
+from sync.monitoring.status_model import Status
 from sync.monitoring.study_state import StudyState
 from sync.operators.access import OPERATOR_HEADER
 from sync.replay.requests import SOURCES

@@ -13,7 +13,8 @@ from sync.monitoring.alerts.evaluation import acknowledge, evaluate_alerts
 from sync.monitoring.alerts.rules import BY_CODE, RULES, Aggregation
 from sync.monitoring.alerts.watch import watch
 from sync.monitoring.history import Recorder
-from sync.monitoring.status import FLOW, status
+from sync.monitoring.status import status
+from sync.monitoring.verdict import FLOW
 from sync.telemetry.instruments import DEAD_LETTERS, FAILURES, FHIR_THROTTLED, TIMER_RUNS
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
 

@@ -8,7 +8,8 @@ import pytest
 
 from sync.errors import FhirRejected
 from sync.model import Cursor
-from sync.monitoring.status import as_json, read_status, status
+from sync.monitoring.status import read_status, status
+from sync.monitoring.status_model import as_json
 from sync.operators.pause import pause_projection
 from sync.operators.walks import begin_walk
 from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS

@@ -21,7 +21,7 @@ from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks.sharing import cut_walk, read_walk
 from sync.web import exchange, rendering, study_pages
-from sync.web.acting import ACTS
+from sync.web.acts import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
 from tests.change_feed import record

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from sync.monitoring.history import Chart, Line
-from sync.monitoring.status import ActiveAlert
+from sync.monitoring.status_model import ActiveAlert
 from sync.telemetry.instruments import ALERT_STEP, ALERTS, CODE
 from sync.telemetry.measurements import Measurement
 from sync.web.overview import incidents

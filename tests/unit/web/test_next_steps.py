@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sync.monitoring.status import ActiveAlert, Health, OpenDrift, PausedProjection, read_status
+from sync.monitoring.status import read_status
+from sync.monitoring.status_model import ActiveAlert, Health, OpenDrift, PausedProjection
 from sync.web.next_steps import MOST, next_steps
 from tests.worlds import MemoryWorld
 

@@ -1,0 +1,59 @@
+"""Which services fail now, from the failures that were measured: the cause that `sync.monitoring.verdict` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sync.config import address_of
+from sync.monitoring.alerts.evaluation import Alert
+from sync.monitoring.alerts.rules import BY_CODE
+from sync.monitoring.hints import hint_of
+from sync.monitoring.history import Chart
+from sync.monitoring.status_model import ServiceProblem
+from sync.ports import Core
+from sync.telemetry.instruments import CODE, FAILURES, FHIR_DURATION
+
+_SERVICES: Mapping[str, str] = {"fhir": "The FHIR service", "source": "The source", "events": "The event topic"}
+"""First part of a failure's code -> the service that fails."""
+
+
+def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list[ServiceProblem]:
+    """
+    Tell which services fail now: they failed in the last `RECENT` minutes, and FHIR gave no good answer since.
+
+    Parameters
+    ----------
+    chart
+        By the minute, with `FAILURES` and `FHIR_DURATION`.
+    """
+    times = chart.times()
+    answered = [
+        at
+        for line in chart.of(FHIR_DURATION.name)
+        if "2xx" in dict(line.attributes).values()
+        for at, point in zip(times, line.points, strict=True)
+        if point is not None
+    ]
+    problems = list[ServiceProblem]()
+    for line in chart.of(FAILURES.name):
+        code = dict(line.attributes).get(CODE.key, "")
+        area = code.partition(".")[0]
+        failed = [at for at, point in zip(times, line.points, strict=True) if point is not None]
+        if area not in _SERVICES or not failed or (area == "fhir" and max(answered, default=failed[0]) > failed[-1]):
+            continue
+        since = [failed[0], *(a.raised_at for a in alerts.values() if a.raised_at and _is_about(code, a))]
+        problems.append(
+            ServiceProblem(
+                service=_SERVICES[area],
+                address=address_of(code, s.settings),
+                code=code,
+                since=min(since),
+                hint=hint_of(code),
+            )
+        )
+    return sorted(problems, key=lambda problem: (problem.since, problem.code))
+
+
+def _is_about(code: str, alert: Alert) -> bool:
+    rule = BY_CODE[alert.code]
+    return rule.instrument is FAILURES and rule.concerns({CODE.key: code})

@@ -1,0 +1,185 @@
+"""The status as values, and as JSON: what `sync.monitoring.status` reads, and pages, commands and scripts show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from sync.model.timestamps import Timestamp
+
+RECENT = 5
+"""Minutes over which throughput and latency are reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """
+    The verdict, and why: one sentence each, the worst first.
+
+    Failing: a critical alert is active, or the timers do not run. Behind: studies or messages wait longer than quiet
+    periods explain, or a service that they wait for fails. Attention: nothing waits, but an alert is active that an
+    operator should inspect, or one is about to be cleared; or our clock is wrong.
+    """
+
+    verdict: Literal["in sync", "attention", "behind", "failing"]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """How far a change feed was read: when it last moved or was at its end, where it stands, and what keeps it."""
+
+    read_at: Timestamp | None
+    position: Mapping[str, Any]
+    problem: Mapping[str, Any]
+    """``error``, ``hint`` and ``not_before``, where there is something; in JSON beside ``position``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDrift:
+    """
+    What checks found to disagree and no later one found right.
+
+    ``last_round`` tells when the last comparison of everything began and ended, and over how many studies; None when
+    there was none yet.
+    """
+
+    open: int
+    by_kind: Mapping[str, int]
+    last_round: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Seconds that the oldest dirty study and the oldest message of each queue wait, and since each feed was read."""
+
+    oldest_study: float
+    queues: Mapping[str, float]
+    feeds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """Throughput and latency of the last ``minutes``, of all workers; latencies in seconds, None without a sample."""
+
+    minutes: int
+    objects: int
+    studies_written: int
+    latency_median: float | None
+    latency_95: float | None
+    fhir_requests: int
+    fhir_seconds_mean: float | None
+    fhir_throttled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveAlert:
+    """An alert that is active, and who acknowledged it."""
+
+    code: str
+    severity: str
+    title: str
+    hint: str
+    value: float
+    raised_at: Timestamp | None
+    acknowledged_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceProblem:
+    """
+    A service that fails now: which, how, since when, and what to do.
+
+    ``address`` is as it is set, empty when the settings do not tell which of several it is. ``since`` is the start of
+    the minute of its first failure, as far back as `RECENT` minutes and active alerts reach.
+    """
+
+    service: str
+    address: str
+    code: str
+    since: Timestamp
+    hint: str
+
+    def says(self) -> str:
+        """Say it in one sentence."""
+        where = f" at {self.address}" if self.address else ""
+        return f"{self.service}{where} fails since {self.since:%H:%M} UTC: {self.code}. {self.hint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PausedProjection:
+    """Since when an operator has paused projection, who did, and why."""
+
+    since: Timestamp
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkStatus:
+    """
+    A backfill that runs or is paused, over all its workers.
+
+    ``share`` is between 0 and 1; it and ``seconds_left`` are None while the whole is unknown.
+    """
+
+    id: str
+    kind: str
+    state: str
+    share: float | None
+    seconds_left: float | None
+    workers: int
+    counts: Mapping[str, int]
+
+    def says(self) -> str:
+        """Say it in one line."""
+        share = f"{self.share:.0%}" if self.share is not None else f"{sum(self.counts.values()):,} so far"
+        left = f", about {self.seconds_left:,.0f} s left" if self.seconds_left is not None else ""
+        return f"{self.state}, {share}{left}, {self.workers} at work"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """
+    Whether everything that arrived is in FHIR, what is left, and how it goes.
+
+    ``idle``: nothing is dirty and nothing queued but calls for workers. ``queued``: messages of all our queues,
+    invisible ones included. ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past the
+    ceiling, for an operator.
+    ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
+    """
+
+    idle: bool
+    dirty_studies: int
+    queued: int
+    queues: Mapping[str, int]
+    synced_studies: int
+    synced_instances: int
+    dead_letters: int
+    feeds: Mapping[str, FeedState]
+    drift: OpenDrift
+    held_removals: int
+    at: Timestamp
+    health: Health
+    lag: Lag
+    recent: Recent
+    dead_letters_by_code: Mapping[str, int]
+    alerts: Sequence[ActiveAlert]
+    counted_at: Timestamp | None
+    paused: PausedProjection | None
+    problems: Sequence[ServiceProblem] = ()
+    walks: Sequence[WalkStatus] = ()
+
+
+_JSON = TypeAdapter(Status)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return the status as ``GET api/status`` and ``status --json`` tell it."""
+    body: dict[str, Any] = _JSON.dump_python(status, mode="json")
+    for feed in body["feeds"].values():
+        feed.update(feed.pop("problem"))
+    return body

@@ -1,0 +1,287 @@
+"""
+Every button of an operator: its question, its texts, and what it does. `sync.web.acting` asks, calls and confirms.
+
+Each act goes through the function that the command line and the HTTP interface call, so that it is recorded under the
+same name, and repeats as safely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from sync.dead_letters import actions
+from sync.dead_letters.actions import Selection
+from sync.dead_letters.held_removals import confirm_removals, refuse_removals
+from sync.delivery.handlers import sweep
+from sync.errors import BadReplay, RequestRefused
+from sync.events import Sources
+from sync.model import StudyRef, SubjectKind
+from sync.model.words import counted
+from sync.monitoring.alerts import evaluation
+from sync.monitoring.alerts.rules import BY_CODE
+from sync.monitoring.counts import read_count, store_count
+from sync.operators.audit import OperatorAction, record_action
+from sync.operators.pause import pause_projection, resume_projection
+from sync.operators.walks import Deed as WalkDeed
+from sync.operators.walks import begin_walk, control_walk, named_walk
+from sync.ports import Control, Counted, Operate, Services
+from sync.replay.jobs import begin_replay, require_known_study
+from sync.replay.requests import ReplayRequest as Replay
+from sync.verify.judge import Judge
+from sync.verify.studies import check_study
+from sync.walks.backfill import Scope, new_backfill
+from sync.web.rendering import ago
+
+MOST_TICKED = 200
+"""Dead letters that one form selects at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Who does what to what, and why."""
+
+    fields: Mapping[str, str]
+    who: str
+    why: str
+    sources: Sources
+
+    @property
+    def study(self) -> StudyRef:
+        """Study that is acted on."""
+        return StudyRef(study_instance_uid=self.fields.get("uid", ""), partition=self.fields.get("partition", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One kind of button. ``does`` returns how many it concerned; ``previews`` says it beforehand, in a sentence."""
+
+    question: str
+    explanation: str
+    label: str
+    done: str
+    does: Callable[[Deed, Services], Awaitable[int]]
+    previews: Callable[[Deed, Services], Awaitable[str]] | None = None
+    grave: bool = False
+    asks_why: bool = False
+
+
+def _selections(deed: Deed) -> list[Selection]:
+    """Return the letters meant: those that were ticked, or as `_selection` says."""
+    ticked = deed.fields["subjects"].split()
+    if not ticked:
+        return [_selection(deed)]
+    if len(ticked) > MOST_TICKED:
+        raise RequestRefused(f"at most {MOST_TICKED} dead letters at once")
+    return [_ticked(subject) for subject in ticked]
+
+
+def _ticked(text: str) -> Selection:
+    kind, _, subject = text.partition(":")
+    if kind not in {known.value for known in SubjectKind} or not subject:
+        raise RequestRefused("subjects: expected kind:subject")
+    return Selection(kind=SubjectKind(kind), subject=subject)
+
+
+def _selection(deed: Deed) -> Selection:
+    """Return the letters meant: one, or all of a code; never all there are, for a page has no such button."""
+    if kind := deed.fields["kind"]:
+        if kind not in {subject.value for subject in SubjectKind}:
+            raise RequestRefused("kind: none of ours")
+        return Selection(kind=SubjectKind(kind), subject=deed.fields["subject"])
+    if not deed.fields["of"]:
+        raise RequestRefused("name the dead letters")
+    return Selection(code=deed.fields["of"])
+
+
+async def _retry(deed: Deed, s: Operate) -> int:
+    reports = [await actions.retry(selection, deed.sources, s, who=deed.who) for selection in _selections(deed)]
+    return sum(report.of(actions.Outcome.ASKED) for report in reports)
+
+
+async def _preview(deed: Deed, s: Services) -> str:
+    """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
+    if deed.fields["subjects"]:
+        return f"It concerns {counted(len(_selections(deed)), 'dead letter')}."
+    selection = _selection(deed)
+    if selection.kind is not None:
+        stored = await s.dead_letters.read(selection.kind, selection.subject)
+        return f"It concerns {counted(int(stored is not None), 'dead letter')}."
+    count_now = await read_count(Counted.DEAD_LETTERS, s)
+    count = count_now.counts.get(selection.code or "", 0)
+    of = f" of {selection.code}" if count else ""  # only a code that is counted is repeated, not any word of an address
+    if count_now.at is None:
+        return f"It concerns {counted(count, 'dead letter')}{of}."
+    return f"It concerns all{of} there are then; {ago(count_now.at, s.clock.now())} there were {count:,}."
+
+
+async def _discard(deed: Deed, s: Services) -> int:
+    selections = _selections(deed)
+    reports = [await actions.discard(selection, s, who=deed.who, why=deed.why) for selection in selections]
+    if selections[0].code:  # many may be gone, and who sent them away reads the counts next
+        await store_count(Counted.DEAD_LETTERS, s, from_start=True)
+    return sum(report.of(actions.Outcome.DISCARDED) for report in reports)
+
+
+async def _pause(deed: Deed, s: Control) -> int:
+    await pause_projection(s, who=deed.who, why=deed.why)
+    return 1
+
+
+async def _resume(deed: Deed, s: Operate) -> int:
+    await resume_projection(s, who=deed.who)
+    return await sweep(s)
+
+
+async def _verify(deed: Deed, s: Services) -> int:
+    await record_action(OperatorAction.VERIFY, s, who=deed.who, subject=deed.study.key)
+    drifts = await check_study(deed.study, s)
+    if drifts is None:
+        raise RequestRefused("the study has pending work", hint="Ask again in a minute.")
+    judge = Judge(s, found_in=s.clock.now().isoformat())
+    await judge.load(deed.study.key)
+    await judge.conclude(deed.study.key, judge.with_kept(drifts), judge.with_kept(drifts))
+    return len(drifts)
+
+
+async def _replay(deed: Deed, s: Operate) -> int:
+    replay = Replay(source="blob", study=deed.study, reread=True)
+    try:
+        await require_known_study(replay, s)
+    except BadReplay as problem:
+        raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
+    return int(await begin_replay(replay, s, who=deed.who))
+
+
+async def _backfill(deed: Deed, s: Operate) -> int:
+    scopes = [Scope(container=name) for name in sorted(deed.sources.containers)]
+    return sum([await begin_walk(new_backfill(scope), s, who=deed.who) for scope in scopes])
+
+
+def _changing(change: WalkDeed) -> Callable[[Deed, Operate], Awaitable[int]]:
+    async def act_on(deed: Deed, s: Operate) -> int:
+        row = await named_walk(deed.fields["of"], s)
+        return int(await control_walk(row.name, change, s, who=deed.who))
+
+    return act_on
+
+
+async def _confirm_removals(deed: Deed, s: Services) -> int:
+    return await confirm_removals(deed.sources, s, who=deed.who, why=deed.why)
+
+
+async def _refuse_removals(deed: Deed, s: Services) -> int:
+    dropped = await refuse_removals(s, who=deed.who, why=deed.why)
+    await store_count(Counted.DEAD_LETTERS, s, from_start=True)
+    return dropped
+
+
+async def _acknowledge(deed: Deed, s: Control) -> int:
+    if deed.fields["of"] not in BY_CODE:
+        raise RequestRefused("of: no alert of ours")
+    return int(await evaluation.acknowledge(deed.fields["of"], deed.who, s) is not None)
+
+
+ACTS: dict[str, Act] = {
+    "retry": Act(
+        question="Retry dead letters?",
+        explanation="Their objects and studies are requeued. Success clears the dead letter.",
+        label="Retry",
+        done="Dead letters requeued: {n:,}. Those that succeed leave this list within a minute.",
+        does=_retry,
+        previews=_preview,
+    ),
+    "discard": Act(
+        question="Discard dead letters?",
+        explanation="They are deleted; nothing else changes. An item that fails again gets a new dead letter.",
+        label="Discard",
+        done="Discarded: {n:,}. The audit trail keeps who and why.",
+        does=_discard,
+        previews=_preview,
+        grave=True,
+        asks_why=True,
+    ),
+    "replay-study": Act(
+        question="Replay this study?",
+        explanation="All its objects are inspected again and compared with FHIR; correct resources are not written.",
+        label="Replay",
+        done="Replays started: {n:,}. A running replay continues; the timeline shows the result.",
+        does=_replay,
+    ),
+    "backfill": Act(
+        question="Start a backfill?",
+        explanation="Every object in the containers is inspected unless it is known unchanged; all functions share it.",
+        label="Start a backfill",
+        done="Backfills started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
+        does=_backfill,
+    ),
+    "pause-walk": Act(
+        question="Pause this walk?",
+        explanation="Its workers stop within seconds, and what is done stays done.",
+        label="Pause",
+        done="Walks paused: {n:,}.",
+        does=_changing(WalkDeed.PAUSE),
+    ),
+    "resume-walk": Act(
+        question="Resume this walk?",
+        explanation="It continues where it was.",
+        label="Resume",
+        done="Walks resumed: {n:,}.",
+        does=_changing(WalkDeed.RESUME),
+    ),
+    "cancel-walk": Act(
+        question="Cancel this walk?",
+        explanation="What is done stays done, and the rest is left. Started again, it begins at its beginning.",
+        label="Cancel",
+        done="Walks cancelled: {n:,}.",
+        does=_changing(WalkDeed.CANCEL),
+        grave=True,
+    ),
+    "verify-study": Act(
+        question="Verify this study?",
+        explanation="Compares source, ledger and FHIR now. Nothing is written to FHIR.",
+        label="Verify",
+        done="Compared. Differences: {n:,}. The overview counts them until they are resolved.",
+        does=_verify,
+    ),
+    "pause": Act(
+        question="Pause projection?",
+        explanation="Objects are still ingested, nothing is lost; FHIR is not written until an operator resumes.",
+        label="Pause projection",
+        done="Projection is paused.",
+        does=_pause,
+        grave=True,
+        asks_why=True,
+    ),
+    "resume": Act(
+        question="Resume projection?",
+        explanation="Pending studies are written to FHIR, the oldest first.",
+        label="Resume projection",
+        done="Projection is resumed. Studies enqueued: {n:,}.",
+        does=_resume,
+    ),
+    "confirm-removals": Act(
+        question="Confirm the removals that are held?",
+        explanation="Each object is inspected once more, and removed from FHIR if it is still gone.",
+        label="Confirm removals",
+        done="Removals confirmed: {n:,}. They take place within minutes.",
+        does=_confirm_removals,
+        grave=True,
+        asks_why=True,
+    ),
+    "refuse-removals": Act(
+        question="Refuse the removals that are held?",
+        explanation="They are discarded, and FHIR keeps the resources.",
+        label="Refuse removals",
+        done="Removals refused: {n:,}.",
+        does=_refuse_removals,
+        asks_why=True,
+    ),
+    "acknowledge": Act(
+        question="Acknowledge this alert?",
+        explanation="Others see that you take care of it. It is cleared only when its cause is gone.",
+        label="Acknowledge",
+        done="Alerts acknowledged: {n:,}.",
+        does=_acknowledge,
+    ),
+}
