@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sync.adapters.azure.blob_listing import list_blobs
 from sync.errors import ForeignSource, SourceGone
 from sync.model import ObjectRef
 from tests.contract.storage import CONTAINER, MISSING_CONTAINER, fresh
@@ -66,6 +67,26 @@ async def test_odd_names_come_back_as_they_are(storage):
         await storage.outside.put(f"{prefix}/{name}", b"x")  # one that is empty and ends in a slash is a folder
     found = {listed.object.name for page in await pages(storage, prefix, 5) for listed in page.objects}
     assert found == {f"{prefix}/{name}" for name in odd}
+
+
+async def test_a_listing_of_azurite_reads_as_the_library_reads_it(storage, azurite_client):
+    if azurite_client is None:
+        return  # no answer of a server is read there
+    prefix, container = fresh(), azurite_client.get_container_client(CONTAINER)
+    for number, name in enumerate(ODD_NAMES):
+        of_it = {"hdi_isfolder": "true", "empty": "", "word": "a b"} if number % 2 else None
+        await container.upload_blob(f"{prefix}/{name}", bytes(number), metadata=of_it)
+    found, marker = [], None
+    while True:
+        page = await list_blobs(container, prefix=prefix, marker=marker, size=5)
+        found += page.blobs
+        if (marker := page.marker) is None:
+            break
+    theirs = [blob async for blob in container.list_blobs(name_starts_with=prefix, include=["metadata"])]
+    assert len(found) == len(ODD_NAMES)
+    assert [(b.name, b.etag, b.size, b.last_modified, dict(b.metadata)) for b in found] == [
+        (b.name, b.etag, b.size, b.last_modified, b.metadata or {}) for b in theirs
+    ]
 
 
 async def test_a_prefix_is_taken_letter_by_letter(storage):

@@ -17,6 +17,7 @@ from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from sync.adapters.azure.blob_feed import AzureBlobFeed
+from sync.adapters.azure.blob_listing import ListedBlob, list_blobs
 from sync.adapters.azure.errors import GARBLED, ensure_whole, source_errors
 from sync.errors import ForeignSource, SourceChanged, SourceGone, SourceUnavailable, StaleToken
 from sync.model import Chunk, ListedObject, ObjectRef, Page
@@ -100,33 +101,29 @@ class AzureBlobs(ObjectSource, ObjectListing):
         if container not in self._containers:
             raise ForeignSource("the container is not configured")
         client = self._service.get_container_client(container)
-        listing = client.list_blobs(name_starts_with=prefix or None, include=["metadata"], results_per_page=size)
-        pages: Any = listing.by_page(continuation_token=token)
         with source_errors():
             try:
-                blobs = [blob async for blob in await anext(pages)]
-            except StopAsyncIteration:
-                return Page()
+                found = await list_blobs(client, prefix=prefix, marker=token, size=size)
             except HttpResponseError as problem:
                 if problem.status_code != _BAD_REQUEST or token is None:
                     raise
                 raise StaleToken("the store refuses the token") from None
-        following = pages.continuation_token or None
-        if pages.container != container or (following is not None and following == token):
+            except (ValueError, OverflowError):
+                raise _not_the_page() from None
+        if found.container != container or (found.marker is not None and found.marker == token):
             # Believed, it would stand for the whole container, or be read for ever.
-            raise SourceUnavailable(
-                "the answer is not the page that was asked for", code="source.garbled", hint=GARBLED
-            )
+            raise _not_the_page()
         return Page(
-            objects=tuple(self._listed(container, blob) for blob in blobs if not _is_folder(blob)), token=following
+            objects=tuple(self._listed(container, blob) for blob in found.blobs if not _is_folder(blob)),
+            token=found.marker,
         )
 
-    def _listed(self, container: str, blob: BlobProperties) -> ListedObject:
+    def _listed(self, container: str, blob: ListedBlob) -> ListedObject:
         return ListedObject(
-            object=ObjectRef(account=self.account, container=container, name=str(blob.name)),
+            object=ObjectRef(account=self.account, container=container, name=blob.name),
             etag=_bare(blob.etag),
-            size=int(blob.size),
-            last_modified=blob.last_modified.astimezone(UTC),
+            size=blob.size,
+            last_modified=blob.last_modified,
         )
 
     @property
@@ -176,9 +173,13 @@ def _bare(etag: str | None) -> str:
     return (etag or "").removeprefix("W/").strip('"')
 
 
-def _is_folder(blob: BlobProperties) -> bool:
-    return not blob.size and (_is_marker(blob.metadata) or str(blob.name).endswith("/"))
+def _is_folder(blob: ListedBlob) -> bool:
+    return not blob.size and (_is_marker(blob.metadata) or blob.name.endswith("/"))
 
 
-def _is_marker(metadata: Mapping[str, str] | None) -> bool:
+def _not_the_page() -> SourceUnavailable:
+    return SourceUnavailable("the answer is not the page that was asked for", code="source.garbled", hint=GARBLED)
+
+
+def _is_marker(metadata: Mapping[str, str | None] | None) -> bool:
     return any(key.lower() == _FOLDER and str(value).lower() == "true" for key, value in (metadata or {}).items())
