@@ -4,8 +4,8 @@ Play the tables of requests and of stories against a Functions host: Azure's in 
     python -m scripts.host_table image IMAGE | func | ours
 
 serves the sample app of tests/data on Azurite. Each request of host-requests.json has to be answered as the table says,
-and each message of host-stories.json delivered so often. Stories in which the host gets a signal are left to the tests
-of `local.host`, which start a second one.
+and each message of host-stories.json delivered so often, also when its worker exits or is killed. Stories in which the
+host ends are left to the tests of `local.host`, which start a second one.
 
 The last line is JSON. Exit codes: 0 all was as expected; 1 something was not, or did not start.
 """
@@ -48,6 +48,9 @@ PATIENCE = 240.0
 
 EVERY = 0.5
 
+LONGEST_RUN = "00:00:20"
+"""functionTimeout, longer than any run of the stories that ends."""
+
 
 class Stage:
     """Where stories are played: a queue of the sample app, and the file in which the app notes what it does."""
@@ -82,8 +85,10 @@ class Stage:
         return [str(message.content) for message in messages]
 
     def begin(self, story: Mapping[str, Any]) -> None:
-        """Send the message of a story."""
+        """Send the message of a story, and that of another which it is about."""
         self.send(_message(story))
+        if "beside" in story:
+            self.send(_encoded(story["beside"]))
 
     def is_over(self, story: Mapping[str, Any]) -> bool:
         """Tell whether the message has come to its end, and left the queue."""
@@ -97,8 +102,16 @@ class Stage:
 
 
 def _message(story: Mapping[str, Any]) -> str:
-    order = json.dumps({"n": story["story"], **story.get("order", {})}).encode()
-    return str(story.get("text") or base64.b64encode(order).decode())
+    return str(story.get("text") or _encoded({"n": story["story"], **story.get("order", {})}))
+
+
+def _encoded(order: Mapping[str, Any]) -> str:
+    return base64.b64encode(json.dumps(order).encode()).decode()
+
+
+def in_peace(story: Mapping[str, Any]) -> bool:
+    """Tell whether the host lives through a story."""
+    return "signal" not in story and "host" not in story
 
 
 def difference(url: str, case: Mapping[str, Any], *, key: str = "") -> str:
@@ -134,7 +147,12 @@ def write_app(folder: Path) -> None:
     shutil.copy(APP, folder / "function_app.py")
     ours = json.loads((ROOT / "host.json").read_text("utf-8"))
     queues = {"maxDequeueCount": 3, "maxPollingInterval": "00:00:02"}
-    settings = {"version": "2.0", "extensions": {"queues": queues}, "extensionBundle": ours["extensionBundle"]}
+    settings = {
+        "version": "2.0",
+        "functionTimeout": LONGEST_RUN,
+        "extensions": {"queues": queues},
+        "extensionBundle": ours["extensionBundle"],
+    }
     (folder / "host.json").write_text(json.dumps(settings), "utf-8")
 
 
@@ -185,7 +203,7 @@ def _command(kind: str, image: str, root: Path, port: int) -> Sequence[str]:
         return container_command(image, port, root / "keys", passed=passed, mounts=mounts)
     if kind == "func":
         return ["bash", "-c", 'cd "$0" && exec func start --port "$1"', str(root / "app"), str(port)]
-    return [sys.executable, "-m", "local.host", str(root / "app"), "--port", str(port)]
+    return [*(sys.executable, "-m", "local.host"), str(root / "app"), "--port", str(port), "--worker", "process"]
 
 
 def _address(line: str) -> str | None:
@@ -198,7 +216,7 @@ def _requests(url: str, key: str) -> list[str]:
 
 def _stories(made: Stage) -> list[str]:
     problems = []
-    for story in (each for each in STORIES if "signal" not in each):
+    for story in filter(in_peace, STORIES):
         made.begin(story)
         until = time.monotonic() + PATIENCE
         while not made.is_over(story) and time.monotonic() < until:

@@ -7,9 +7,12 @@ does the host's part, as far as our app uses it: queue, timer and HTTP triggers,
 is refused at start, never ignored.
 
 What is like Azure: batches, poison queues, visibility timeouts and message encoding follow host.json, as the storage
-extension's listener does. A run beyond functionTimeout ends the process with
-all in flight, and so does storage that refuses for half a minute; Azure's host restarts the worker, and ends after
-three such times. What is not: there are no keys (every authLevel is open, on 127.0.0.1 only), no scale-out,
-no timer monitor, no retry policies, no local.settings.json; and a message's lease lasts seconds, not ten minutes, so
-that the messages of a killed host come back soon. Nothing here says that an app ran in Azure's host.
+extension's listener does. Storage that refuses for half a minute ends the process. With ``--worker process`` the app
+runs in a process of its own: one that exits is replaced, after three times the host ends, and a run beyond
+functionTimeout kills it with all in flight (`local.host.worker_process`). Otherwise app and host live in one process,
+which a run beyond functionTimeout ends.
+
+What is not: it listens on 127.0.0.1 only and asks for no key unless told to; there is no scale-out, no timer monitor,
+no retry policies, no local.settings.json; and a message's lease lasts seconds, not ten minutes, so that the messages of
+a killed host come back soon. Nothing here says that an app ran in Azure's host.
 """

@@ -1,4 +1,4 @@
-"""``python -m local.host APP_DIR [--port N] [--lease SECONDS] [--keys KEY]``: serve one app until SIGTERM or Ctrl-C."""
+"""``python -m local.host APP_DIR [--port N] [OPTIONS]``: serve one app until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from local.host.routing import RouteError
 from local.host.settings import HostSettingsError
 from local.host.timers import ScheduleError
 from local.host.worker import IndexingError
+from local.host.worker_process import RESTART
 
 SHORTEST_LEASE, LONGEST_LEASE = 2.0, 600.0
 """Seconds: what renewing at half time needs, and what the real host has."""
@@ -30,11 +31,20 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default) takes a free one")
     parser.add_argument("--lease", type=_lease, default=DEFAULT_LEASE, help="seconds of a message's lease (default 20)")
     parser.add_argument("--keys", metavar="KEY", default="", help="ask for this key, as Azure's host does for its own")
+    parser.add_argument(
+        "--worker",
+        choices=("inside", "process"),
+        default="inside",
+        help="where the app runs: in the host's process, or in one of its own, which may die alone as on Azure",
+    )
+    parser.add_argument(
+        "--restart", type=float, default=RESTART, help="seconds until a worker is replaced (default 10)"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
-        sound = asyncio.run(_serve(options.app.resolve(), port=options.port, lease=options.lease, key=options.keys))
+        sound = asyncio.run(_serve(options))
     except _REFUSALS as refusal:
         parser.exit(2, f"{refusal}\n")
     _leave(0 if sound else 1)
@@ -60,12 +70,20 @@ def _lease(text: str) -> float:
     return seconds
 
 
-async def _serve(app: Path, *, port: int, lease: float, key: str) -> bool:
+async def _serve(options: argparse.Namespace) -> bool:
     """Serve until told to stop; return whether that was the reason."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = await FunctionsHost.start(app, os.environ, port=port, lease=lease, key=key)
+    host = await FunctionsHost.start(
+        options.app.resolve(),
+        os.environ,
+        port=options.port,
+        lease=options.lease,
+        key=options.keys,
+        apart=options.worker == "process",
+        restart=options.restart,
+    )
     print(f"listening on http://127.0.0.1:{host.port}", flush=True)
     reasons = [asyncio.create_task(event.wait()) for event in (stop, host.broken, host.killed)]
     await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)

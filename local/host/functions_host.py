@@ -20,7 +20,8 @@ from local.host.http import KEY_HEADER, LARGEST_BODY, READ_AT_MOST, HttpFunction
 from local.host.queues import QueueListener, StorageRefusedError
 from local.host.settings import HostSettings, read_host_settings
 from local.host.timers import Timer
-from local.host.worker import Function, Worker
+from local.host.worker import Function, Invoker, Worker
+from local.host.worker_process import RESTART, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class FunctionsHost:
     """A running app; made by `start`."""
 
     def __init__(
-        self, worker: Worker, settings: HostSettings, service: QueueServiceClient, lease: float, key: str = ""
+        self, worker: Invoker, settings: HostSettings, service: QueueServiceClient, lease: float, key: str = ""
     ) -> None:
         kinds = ("queuetrigger", "timertrigger", "httptrigger")
         by_kind: dict[str, list[Function]] = {kind: [] for kind in kinds} | _by_trigger(worker.functions)
@@ -80,8 +81,8 @@ class FunctionsHost:
         )
         self._running: set[asyncio.Task[None]] = set()
         self.port = 0
-        self.broken = asyncio.Event()
-        """Set when a listener or timer ended by itself: the process is of no more use."""
+        self.broken = worker.broken
+        """Set when a listener or timer ended by itself, or no worker is left: the process is of no more use."""
         self.killed = worker.killed
         """Set when a run took longer than functionTimeout: the process ends at once, with all that is in flight."""
 
@@ -94,6 +95,8 @@ class FunctionsHost:
         port: int = 0,
         lease: float = DEFAULT_LEASE,
         key: str = "",
+        apart: bool = False,
+        restart: float = RESTART,
     ) -> FunctionsHost:
         """
         Index the app and serve it.
@@ -108,6 +111,10 @@ class FunctionsHost:
             Seconds of a message's lease, at least 2.
         key
             Key of the host, which functions that are not anonymous and the drain ask for; empty: nothing asks.
+        apart
+            Whether the app runs in a process of its own, which may die without the host.
+        restart
+            Seconds between the exit of that process and the start of the next one.
 
         Raises
         ------
@@ -115,7 +122,12 @@ class FunctionsHost:
             The app cannot be served; nothing has been started.
         """
         settings = read_host_settings(app_directory)
-        worker = await Worker.start(app_directory, limit=settings.function_timeout)
+        limit = settings.function_timeout
+        worker: Invoker = (
+            await WorkerProcess.start(app_directory, limit=limit, restart=restart)
+            if apart
+            else await Worker.start(app_directory, limit=limit)
+        )
         for function in worker.functions.values():
             _check(function)
         if not environment.get(STORAGE):

@@ -17,7 +17,7 @@ from multidict import MultiMapping
 
 from local.host.messages import RpcHttp, TypedData
 from local.host.routing import BadPathError, Routes
-from local.host.worker import Function, FunctionError, Worker
+from local.host.worker import Function, FunctionError, Invoker
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class HttpFunctions:
         See `Routes`.
     """
 
-    def __init__(self, functions: Iterable[Function], worker: Worker, prefix: str, key: str = "") -> None:
+    def __init__(self, functions: Iterable[Function], worker: Invoker, prefix: str, key: str = "") -> None:
         self._routes = Routes(functions, prefix)
         self._worker = worker
         self._key = key

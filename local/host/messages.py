@@ -32,7 +32,7 @@ class TypedData:
 
     def __getattr__(self, name: str) -> Any:
         """Return the value when asked by its kind."""
-        if name == self.kind:
+        if name == self.__dict__.get("kind"):  # pickle asks before there is one
             return self.value
         raise AttributeError(name)
 

@@ -36,7 +36,7 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from local.host.messages import TypedData
 from local.host.settings import QueueSettings
-from local.host.worker import Function, FunctionError, Worker
+from local.host.worker import Function, FunctionError, Invoker
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class QueueListener:
     """
 
     def __init__(
-        self, function: Function, worker: Worker, service: QueueServiceClient, settings: QueueSettings, *, lease: float
+        self, function: Function, worker: Invoker, service: QueueServiceClient, settings: QueueSettings, *, lease: float
     ) -> None:
         name = str(function.trigger["queueName"])
         self.function = function

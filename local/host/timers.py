@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
 from local.host.messages import TypedData
-from local.host.worker import Function, FunctionError, Worker
+from local.host.worker import Function, FunctionError, Invoker
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Schedule:
 class Timer:
     """One timer function: fires when due, one run at a time."""
 
-    def __init__(self, function: Function, worker: Worker) -> None:
+    def __init__(self, function: Function, worker: Invoker) -> None:
         self.function = function
         self._worker = worker
         self._schedule = Schedule(str(function.trigger["schedule"]))

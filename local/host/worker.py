@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import azure_functions_runtime as library
 
@@ -55,13 +55,31 @@ class WorkerKilledError(Exception):
     """A run took longer than functionTimeout: the worker ends at once, and what else is in flight with it."""
 
 
+class Invoker(Protocol):
+    """An indexed app whose functions can be invoked, in this process or in another."""
+
+    functions: Mapping[str, Function]
+    killed: asyncio.Event
+    """Set when this process has to end at once, with all that is in flight."""
+    broken: asyncio.Event
+    """Set when no function can be invoked any more, so that the host ends."""
+
+    async def invoke(
+        self, function: Function, data: TypedData, metadata: Mapping[str, TypedData] | None = None
+    ) -> TypedData | None:
+        """Run the function once with the value for its trigger; return what it returned."""
+        ...
+
+
 class Worker:
-    """The indexed app; made by `start`."""
+    """The indexed app in this process; made by `start`."""
 
     def __init__(self, functions: Mapping[str, Function], *, limit: float = math.inf) -> None:
         self.functions = functions
         self.killed = asyncio.Event()
         """Set when a run took longer than the limit: the process has to end, with all that is in flight."""
+        self.broken = asyncio.Event()
+        """Never set: this worker ends with its host."""
         self._limit = limit
 
     @classmethod

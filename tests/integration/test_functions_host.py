@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import pytest
 from azure.storage.queue import QueueServiceClient
 
 from local.processes import Child, running
-from scripts.host_table import APP, REQUESTS, STORIES, Stage, difference
+from scripts.host_table import APP, REQUESTS, STORIES, Stage, difference, in_peace
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -47,10 +48,11 @@ def answers_at(url: str) -> bool:
     return True
 
 
-def write_app(folder: Path, source: str, **queues: Any) -> None:
+def write_app(folder: Path, source: str, *, longest_run: str = "00:30:00", **queues: Any) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "function_app.py").write_text(source)
-    (folder / "host.json").write_text(json.dumps({"version": "2.0", "extensions": {"queues": queues}}))
+    document = {"version": "2.0", "functionTimeout": longest_run, "extensions": {"queues": queues}}
+    (folder / "host.json").write_text(json.dumps(document))
 
 
 @contextmanager
@@ -67,13 +69,15 @@ def _address(line: str) -> str | None:
 
 
 @contextmanager
-def sample(folder: Path, connection: str, arguments: Sequence[str] = (), **queues: Any) -> Iterator[Host]:
+def sample(
+    folder: Path, connection: str, arguments: Sequence[str] = (), longest_run: str = "00:30:00", **queues: Any
+) -> Iterator[Host]:
     """The sample app with new queues."""
     work = f"work-{uuid.uuid4().hex[:8]}"
     service = QueueServiceClient.from_connection_string(connection)
     service.create_queue(work)
     service.create_queue(f"{work}-last-poison")
-    write_app(folder, APP.read_text("utf-8"), **{"maxDequeueCount": 3, **queues})
+    write_app(folder, APP.read_text("utf-8"), longest_run=longest_run, **{"maxDequeueCount": 3, **queues})
     with host(folder, connection, work, arguments) as started:
         yield started
 
@@ -94,7 +98,9 @@ def named(stories: Sequence[Mapping[str, Any]]) -> list[str]:
     return [story["story"] for story in stories]
 
 
-IN_PEACE = [story for story in STORIES if "signal" not in story]
+IN_PEACE = [story for story in STORIES if in_peace(story) and "worker" not in story]
+REPLACED = [story for story in STORIES if in_peace(story) and "worker" in story]
+ENDED = [story for story in STORIES if "host" in story]
 SIGNALLED = [story for story in STORIES if "signal" in story]
 
 
@@ -102,6 +108,51 @@ SIGNALLED = [story for story in STORIES if "signal" in story]
 def test_a_message_is_delivered_as_by_azures_host(shared: Host, story: Mapping[str, Any]) -> None:
     shared.begin(story)
     ends(shared, story)
+
+
+APART = ("--worker", "process", "--restart", "0.2")
+
+
+@pytest.fixture(scope="module")
+def apart(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The sample app in a process of its own, with little time for a run."""
+    with sample(tmp_path_factory.mktemp("apart"), azurite, APART, longest_run="00:00:03") as started:
+        yield started
+
+
+@pytest.mark.parametrize("story", REPLACED, ids=named(REPLACED))
+def test_a_message_whose_worker_ends_is_delivered_as_by_azures_host(apart: Host, story: Mapping[str, Any]) -> None:
+    apart.begin(story)
+    ends(apart, story)
+    if "beside" in story:
+        assert [note["delivery"] for note in apart.notes(story["beside"]["n"], "begun")] == [1, 2]
+    assert apart.process.poll() is None, "the host lives on"
+    assert httpx.get(f"{apart.url}/api/items/fixed").text == "fixed"
+
+
+@pytest.mark.parametrize("story", ENDED, ids=named(ENDED))
+def test_a_host_ends_with_the_third_exit_of_its_worker(azurite: str, tmp_path: Path, story: Mapping[str, Any]) -> None:
+    with sample(tmp_path, azurite, APART) as started:
+        started.begin(story)
+        ends(started, story)
+        assert started.process.wait(60) == 1
+
+
+def test_a_killed_host_takes_its_worker_with_it(azurite: str, tmp_path: Path) -> None:
+    with sample(tmp_path, azurite, APART) as killed:
+        until(lambda: killed.notes("tick"))
+        killed.process.kill()
+        killed.process.wait(60)
+    until(lambda: not _processes_naming(tmp_path), "the worker is gone")
+
+
+def _processes_naming(folder: Path) -> list[str]:
+    """Return the command lines that name a folder, on systems that tell them."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(file.read_text("utf-8", errors="replace"))
+    return [line for line in found if str(folder) in line]
 
 
 @pytest.mark.parametrize("story", SIGNALLED, ids=named(SIGNALLED))

@@ -17,11 +17,23 @@ def note(**fields):
         notes.write(json.dumps(fields) + "\n")
 
 
+async def begun(n):
+    """Wait until another order was noted as begun."""
+    notes = Path(os.environ["NOTES"])
+    while n is not None and f'"n": {json.dumps(n)}, ' not in notes.read_text():  # noqa: ASYNC110, ASYNC240 -- a file
+        await asyncio.sleep(0.05)
+
+
 @app.queue_trigger(arg_name="message", queue_name=WORK, connection=STORAGE)
 async def work(message: func.QueueMessage) -> None:
     order = json.loads(message.get_body())
     note(n=order["n"], delivery=message.dequeue_count, what="begun")
     await asyncio.sleep(order.get("seconds", 0))
+    await begun(order.get("after"))
+    if message.dequeue_count <= order.get("exits", 0):
+        os._exit(1)
+    if message.dequeue_count <= order.get("hangs", 0):
+        await asyncio.Event().wait()
     if message.dequeue_count <= order.get("failures", 0):
         raise RuntimeError("as ordered")
     note(n=order["n"], delivery=message.dequeue_count, what="done")
