@@ -10,10 +10,19 @@ from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.data.tables.aio import TableServiceClient
 
 from sync.adapters.azure.tables.batching import Batcher
+from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.errors import StoreConflict, StoreUnavailable
 from tests.contract.storage import fresh
 
 REQUESTS = ("submit_transaction", "create_entity", "update_entity", "upsert_entity")
+
+
+class Both(TransactionClient):
+    """Transactions of ours, all else the library's."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.query_entities, self.delete_entity = client.query_entities, client.delete_entity
 
 
 class WatchedTable:
@@ -42,11 +51,11 @@ class WatchedTable:
         return sum(self.calls.values())
 
 
-@pytest.fixture
-async def table(azurite):
+@pytest.fixture(params=["the library", "ours"])
+async def table(azurite, request):
     async with TableServiceClient.from_connection_string(azurite) as service:
         client = await service.create_table_if_not_exists("batching")
-        yield WatchedTable(client)
+        yield WatchedTable(client if request.param == "the library" else Both(client))
 
 
 @pytest.fixture

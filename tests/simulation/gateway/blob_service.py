@@ -91,12 +91,14 @@ class BlobSession:
     async def close(self) -> None:
         """Close nothing."""
 
-    async def request(self, method: str, url: str, *, headers: Any, **_more: Any) -> Any:
+    async def request(self, method: str, url: str, *, headers: Any, data: Any = None, **_more: Any) -> Any:
         """Send a request; what aiohttp itself makes of a bad connection is raised as it would be."""
         parts = urlsplit(url)
         query = dict(part.partition("=")[::2] for part in parts.query.split("&") if part)
         try:
-            answer = await self._send(Asked(method, parts.path, query, dict(headers)))
+            answer = await self._send(
+                Asked(method, parts.path, query, dict(headers), data if isinstance(data, bytes) else b"")
+            )
         except Reset:
             raise aiohttp.ServerDisconnectedError from None
         return _Received(method, answer)

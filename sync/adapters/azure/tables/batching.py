@@ -25,10 +25,10 @@ from typing import Any, Literal
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableTransactionError, UpdateMode
-from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
 from sync.adapters.azure.tables.rows import Entity, entity_bytes
+from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.errors import StoreUnavailable, SyncError
 from sync.ports import Company
 
@@ -77,7 +77,7 @@ class RowWrite:
 class Batcher:
     """Writes rows of one table; each partition has its own line, and one request under way at a time."""
 
-    def __init__(self, table: TableClient, company: Company | None = None) -> None:
+    def __init__(self, table: TransactionClient, company: Company | None = None) -> None:
         self._table = table
         self._company = company or Company()
         self._lines: defaultdict[str, list[RowWrite]] = defaultdict(list)
@@ -151,7 +151,11 @@ class Batcher:
         The service names it, and the others go together once more. After a few blamed rows each goes alone: where most
         rows lose their races, or the service names the wrong one, that takes fewer requests.
         """
-        if blamed >= MOST_BLAMED or not isinstance(problem, TableTransactionError) or problem.index >= len(batch):
+        if (
+            blamed >= MOST_BLAMED
+            or not isinstance(problem, TableTransactionError)
+            or not 0 <= problem.index < len(batch)
+        ):
             await asyncio.gather(*(self._send_alone(write) for write in batch))
             return
         others = [*batch[: problem.index], *batch[problem.index + 1 :]]

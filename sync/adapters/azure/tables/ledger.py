@@ -20,6 +20,7 @@ from sync.adapters.azure.tables.rows import (
     unpack,
 )
 from sync.adapters.azure.tables.table import Table
+from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.model import Attributes, InstanceRecord, LedgerEntry, LedgerRow, ObjectKey, ObjectRef, StudyRef
 from sync.ports import Company, Ledger
 
@@ -94,7 +95,7 @@ class TableLedger(Ledger):
 
     def __init__(self, table: TableClient, company: Company) -> None:
         self._table = Table(table)
-        self._batcher = Batcher(table, company)
+        self._batcher = Batcher(TransactionClient(table), company)
 
     async def upsert(self, row: LedgerRow) -> None:
         """Insert or replace."""

@@ -10,6 +10,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.batching import Batcher
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, study_columns, study_from, unpack, without_none
 from sync.adapters.azure.tables.table import Table
+from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.model import Locator, ObjectKey, ObjectRef, Stored, StudyRef, folder_partitions
 from sync.ports import Company, Locators
 
@@ -59,7 +60,7 @@ class TableLocators(Locators):
 
     def __init__(self, table: TableClient, company: Company) -> None:
         self._table = Table(table)
-        self._batcher = Batcher(table, company)
+        self._batcher = Batcher(TransactionClient(table), company)
 
     async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
         """Return the row, or None."""
