@@ -13,6 +13,7 @@ tried every ten minutes, and the first success clears the dead letter.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -121,6 +122,23 @@ async def _show(change: Change, outage: TransientError, s: Ingest) -> None:
         await dead_letter_object(change, outage, s)
     except TransientError as failure:
         s.telemetry.event("object.not_shown", logging.WARNING, object=str(change.object.key), code=failure.code)
+
+
+def due_for_rescue(studies: Sequence[StudyRef], s: Core, *, first: float, longest: float) -> list[StudyRef]:
+    """
+    Return the studies that may be enqueued beside a message that another delivery holds, and note that they are.
+
+    Each may be again ``first`` seconds later, and every further time after twice as long: whoever holds the message may
+    live and wait for a service that hangs. A process that starts knows of none.
+    """
+    known = {study: s.caches.rescues[study] for study in studies if study in s.caches.rescues}
+    due = [study for study in studies if study not in known or known[study][0] <= s.clock.now()]
+    for study in due:
+        wait = min(2 * known[study][1], longest) if study in known else first
+        known[study] = s.clock.now() + timedelta(seconds=wait), wait
+    s.caches.rescues.clear()
+    s.caches.rescues.update(known)
+    return due
 
 
 def _is_out_of_patience(since: datetime, s: Core) -> bool:

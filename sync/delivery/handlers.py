@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from sync.delivery.backoff import postpone, postpone_object, release_while_paused
+from sync.delivery.backoff import due_for_rescue, postpone, postpone_object, release_while_paused
 from sync.delivery.deletions import in_hand
 from sync.delivery.folders import inspect_folder
 from sync.errors import (
@@ -335,8 +335,8 @@ async def sweep(s: Deliver) -> int:
 
     A worker that was killed leaves its messages leased for ten minutes, and they count as messages all the while. Then
     the queue shows none that waits for a worker, though studies are overdue: these are enqueued at once. If the holder
-    does live, its study is projected twice, which writes nothing new; the new messages are visible, so the next sweep
-    adds none while workers are busy.
+    does live, its study is projected twice, which writes nothing new. It lives where a service hangs, and would get
+    message after message of one study: so each further one comes after twice the time.
 
     Returns
     -------
@@ -364,6 +364,8 @@ async def _sweep(s: Deliver) -> int:
     latest = s.clock.now() - timedelta(seconds=patience)
     overdue = sorted((due, dirty.study) for dirty in outstanding if (due := due_at(dirty, s)) <= latest)
     chosen = [study for _, study in overdue[: FEW if busy and not stalled else None]]
+    if stalled:
+        chosen = due_for_rescue(chosen, s, first=STALLED, longest=LONG_OVERDUE)
     for study in chosen:
         # Of a killed holder: its attempt may have written, and may have been what ended it.
         await s.study_queue.enqueue(study, redelivered=stalled)

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from sync.config import Settings
 from sync.errors import StoreUnavailable
-from sync.model import ObjectKey
+from sync.model import ObjectKey, StudyRef
 from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
@@ -218,6 +218,8 @@ class Caches:
     """How far our clock is from that of the storage."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
+    rescues: dict[StudyRef, tuple[datetime, float]] = field(default_factory=dict)
+    """When studies with leased messages alone may be enqueued once more, and the seconds waited for it."""
     walking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while this process works on slices of walks: one at a time, so that others get some too."""
     slots: asyncio.Semaphore | None = None

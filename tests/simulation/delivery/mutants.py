@@ -340,6 +340,13 @@ MUTANTS = [
         "    stalled = False\n",
     ),
     without(
+        "a study whose holder may hang is enqueued again at growing intervals",
+        _HANDLERS,
+        scenes.a_holder_that_hangs,
+        "        chosen = due_for_rescue(chosen, s, first=STALLED, longest=LONG_OVERDUE)\n",
+        "        pass\n",
+    ),
+    without(
         "a busy queue is not flooded",
         _HANDLERS,
         scenes.studies_waiting,

@@ -436,6 +436,19 @@ async def studies_waiting(m: Modules) -> list[str]:
     return differ(swept=(swept, [0, 0, count, FEW, count]))
 
 
+async def a_holder_that_hangs(m: Modules) -> list[str]:
+    """A FHIR service takes requests and answers none: each message of the study is taken at once, and hangs."""
+    w = MemoryWorld()
+    await w.ingest(w.put("a"))
+    queue, swept = w.store.study_queue, 0
+    for _ in range(20):
+        later = w.clock.now() + timedelta(seconds=600)
+        queue.messages = [replace(each, visible_at=later) for each in queue.messages]
+        swept += await m["handlers"].sweep(w.services)
+        w.clock.advance(30)
+    return [] if 1 < swept <= 5 else [f"{swept} messages beside one that is held, in ten minutes"]
+
+
 async def storage_refuses_the_sweep(m: Modules) -> list[str]:
     """A sweep that could not look must not be taken for one that did."""
     w = MemoryWorld()

@@ -94,3 +94,16 @@ async def test_the_heartbeat_stops_when_tables_or_queues_refuse(w, monkeypatch):
     with pytest.raises(StoreUnavailable):
         await sweep(w.services)
     assert MeasurementKey(SWEEPS.name) not in w.services.telemetry.take()
+
+
+async def test_a_study_whose_holder_lives_and_hangs_gets_messages_at_growing_intervals(w):
+    """A FHIR service that takes requests and answers none: each message of the study is taken at once, and hangs."""
+    await objects(w, w.put("a"))
+    queue, swept = w.store.study_queue, []
+    for seconds in range(0, 1800, 30):
+        later = w.clock.now() + timedelta(seconds=600)
+        queue.messages = [replace(message, visible_at=later) for message in queue.messages]
+        if await sweep(w.services):
+            swept.append(seconds)
+        w.clock.advance(30)
+    assert swept == [30, 60, 120, 210, 390, 720, 1320]
