@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import ClassVar
 
 EXIT_REJECTED = 1
@@ -75,3 +77,26 @@ class Unavailable(InsightsError):
     """A service did not answer; repeat the command."""
 
     exit_code = EXIT_UNAVAILABLE
+
+
+def unreadable(problem: Exception) -> str:
+    """Say why a file cannot be read, without its content: what the system says, else what the content is not."""
+    if isinstance(problem, OSError):
+        return problem.strerror or "it cannot be read"
+    if isinstance(problem, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    if isinstance(problem, json.JSONDecodeError):
+        return f"it is not JSON, from line {problem.lineno} on"
+    return "its content is not as it has to be"
+
+
+def of_duckdb(problem: Exception) -> str:
+    """
+    Name the kind of an error of DuckDB, without its text, which may hold values of the data.
+
+    >>> class OutOfRangeException(Exception): ...
+    >>> of_duckdb(OutOfRangeException())
+    'DuckDB reports: out of range'
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(problem).__name__.removesuffix("Exception").removesuffix("Error"))
+    return f"DuckDB reports: {words.lower() or 'an error'}"

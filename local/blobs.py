@@ -15,6 +15,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from local.processes import StartError
 from local.samples import samples
 from local.world import source_containers
+from sync.adapters.azure.errors import what
 from sync.config import STATE
 
 _AMONG = 5000
@@ -101,5 +102,7 @@ def _container() -> Iterator[ContainerClient]:
     except ResourceNotFoundError:
         containers = ", ".join(source_containers())
         raise StartError(f"the storage has no container {containers}: see DICOM_SYNC_CONTAINERS") from None
-    except (AzureError, ValueError) as problem:
-        raise StartError(f"the storage of {STATE}: {type(problem).__name__}; does its world run?") from None
+    except AzureError as problem:
+        raise StartError(f"the storage of {STATE}: {what(problem)}; does its world run?") from None
+    except ValueError:
+        raise StartError(f"{STATE} is not a connection string: type  . .local/world.env  again") from None

@@ -33,6 +33,7 @@ from local.readback import Held, differences, read_back
 from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
 from local.world import Addresses, World
+from sync.adapters.http.no_answer import words_of
 from sync.model.words import counted
 
 DEADLINE = 180.0
@@ -207,7 +208,7 @@ async def _summarise(
         held = await read_back(addresses.fhir, expected)
         problems = differences(expected, held, rejected)
     except httpx.HTTPError as problem:
-        held, problems = Held({}, frozenset()), [f"the FHIR server does not answer: {type(problem).__name__}"]
+        held, problems = Held({}, frozenset()), [f"the FHIR server does not answer: {words_of(problem)}"]
     return Summary(
         complete=not problems,
         problems=problems,

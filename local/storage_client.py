@@ -19,6 +19,8 @@ from azure.storage.blob import AccountSasPermissions, BlobServiceClient, Resourc
 from azure.storage.queue import QueueServiceClient
 from yarl import URL
 
+from sync.adapters.no_answer import cause_of
+
 _LIFE = timedelta(days=365)
 _GONE = 404
 _REFUSED = 400
@@ -115,4 +117,4 @@ class StorageClient:
                     raise RefusedError(f"status {answer.status}")
                 return answer.headers
         except (TimeoutError, aiohttp.ClientError) as problem:
-            raise RefusedError(type(problem).__name__) from problem
+            raise RefusedError(cause_of(problem) or "no answer") from problem

@@ -22,7 +22,7 @@ from rich.progress import (
 
 from insights.cli.options import Engine
 from insights.cli.reporting import command, console
-from insights.errors import CollectError, ViewError
+from insights.errors import CollectError, ViewError, unreadable
 
 if TYPE_CHECKING:
     from insights.collect import Built, Input, Store
@@ -156,7 +156,7 @@ def _catalogue(files: list[Path]) -> Catalogue:
         try:
             views.append(parse_view(json.loads(file.read_text("utf-8"))))
         except (OSError, ValueError) as problem:
-            raise ViewError(f"{file}: {type(problem).__name__}", code="view.invalid") from None
+            raise ViewError(f"{file}: {unreadable(problem)}", code="view.invalid") from None
     catalogue = Catalogue.shipped(views)
     assert catalogue.views  # compiled before anything is read
     return catalogue

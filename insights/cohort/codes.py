@@ -14,6 +14,7 @@ from pathlib import Path
 
 from insights.cohort.definition import CodeExpression, CodeFile, Coding
 from insights.cohort.located import Located
+from insights.errors import unreadable
 
 SNOMED_CT = "http://snomed.info/sct"
 
@@ -84,7 +85,7 @@ def _from_file(entry: CodeFile, path: tuple[str | int, ...], located: Located) -
                 if (row["system"] or "").strip() and (row["code"] or "").strip()
             }
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise located.error(path, f"{file}: {type(problem).__name__}", "cohort.code_file") from None
+        raise located.error(path, f"{file}: {unreadable(problem)}", "cohort.code_file") from None
 
 
 def _from_lock(entry: CodeExpression, path: tuple[str | int, ...], located: Located) -> set[Code]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from insights.errors import CohortError
+from insights.errors import CohortError, unreadable
 
 KEY_BYTES = 32
 OLDEST = 89
@@ -47,7 +47,7 @@ def read_key(file: Path) -> bytes:
             with os.fdopen(handle, "w") as out:
                 out.write(key.hex() + "\n")
     except (OSError, ValueError) as problem:
-        raise CohortError(f"{file}: {type(problem).__name__}", code="cohort.key") from None
+        raise CohortError(f"{file}: {unreadable(problem)}", code="cohort.key") from None
     if len(key) != KEY_BYTES:
         raise CohortError(f"{file}: a key has {KEY_BYTES} bytes, as {2 * KEY_BYTES} hex digits", code="cohort.key")
     return key

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from insights.errors import CohortError
+from insights.errors import CohortError, unreadable
 
 Place = tuple[int, int]
 
@@ -56,7 +56,7 @@ def read_located(file: Path) -> Located:
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        raise CohortError(f"{file}: {type(problem).__name__}", code="cohort.no_file") from None
+        raise CohortError(f"{file}: {unreadable(problem)}", code="cohort.no_file") from None
     return parse_located(text, str(file))
 
 

@@ -16,6 +16,7 @@ from insights.cohort.definition import CodeExpression, Definition
 from insights.cohort.located import Located
 from insights.cohort.results import write_json
 from insights.errors import Unavailable
+from sync.adapters.http.no_answer import words_of
 
 MOST_CODES = 50_000
 _PAGE = 1000
@@ -76,6 +77,7 @@ def _page(  # noqa: PLR0917 -- all say where the page is
         expansion = answer.json().get("expansion")
     except (httpx.HTTPError, ValueError, AttributeError) as problem:
         raise Unavailable(
-            f"the terminology server: {type(problem).__name__}", code="cohort.terminology_unavailable"
+            f"the terminology server: {words_of(problem) if isinstance(problem, httpx.HTTPError) else 'no ValueSet'}",
+            code="cohort.terminology_unavailable",
         ) from None
     return expansion if isinstance(expansion, dict) else {}

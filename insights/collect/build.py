@@ -19,7 +19,7 @@ import duckdb
 from insights.collect import staging, versions
 from insights.collect.files import Input, size_of
 from insights.collect.store import FORMAT, Collected, Store, read_collected, view_hashes, views_hash, write_collected
-from insights.errors import CollectError, InsightsError
+from insights.errors import CollectError, InsightsError, of_duckdb
 from insights.views import Catalogue, CompiledView
 from insights.views.reader import view_error
 from insights.views.shape import literal, quoted
@@ -291,4 +291,4 @@ def _storage(problem: duckdb.Error, store: Store) -> InsightsError:
         return CollectError(f"no space left below {store.folder}", code="collect.disk_full", hint="Free some; repeat.")
     if isinstance(problem, duckdb.OutOfMemoryException):
         return CollectError("memory is exhausted", code="collect.memory", hint="Raise --memory-mb.")
-    return CollectError(f"the tables could not be written: {type(problem).__name__}", code="collect.failed")
+    return CollectError(f"the tables could not be written: {of_duckdb(problem)}", code="collect.failed")

@@ -13,6 +13,7 @@ import httpx
 
 from insights.errors import CollectError, Unavailable
 from sync.adapters.http.fhir.remote import FhirRemote
+from sync.adapters.http.no_answer import words_of
 from sync.config import HEALTH_HOSTS, is_local
 from sync.errors import SyncError, TransientError
 from sync.telemetry.telemetry import Telemetry
@@ -134,7 +135,7 @@ class FhirService:
             except httpx.HTTPError as problem:
                 if attempt == _ATTEMPTS or _is_final(problem):
                     raise Unavailable(
-                        f"a file of the export: {type(problem).__name__}",
+                        f"a file of the export: {words_of(problem)}",
                         code="collect.unavailable",
                         hint="Repeat the command; it goes on.",
                     ) from None

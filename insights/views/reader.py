@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from insights.errors import DataError, InsightsError, ViewError
+from insights.errors import DataError, InsightsError, ViewError, of_duckdb
 from insights.views.shape import Shape, literal
 from insights.views.values import MANY_VALUES, TOO_DEEP
 
@@ -82,7 +82,7 @@ def view_error(problem: duckdb.Error, name: str) -> InsightsError:
         return ViewError(f"view {name!r}: a repeat is deeper than {raised.group(2)} levels", code=TOO_DEEP)
     file, line = _FILE.search(text), _LINE.search(text)
     if file is None:
-        return ViewError(f"view {name!r}: {type(problem).__name__}", code="view.failed")
+        return ViewError(f"view {name!r}: {of_duckdb(problem)}", code="view.failed")
     path = Path(file.group(1))
     if "maximum_object_size" in text:
         where = f"{path}:{_first(path, lambda text: len(text) > MAX_OBJECT_BYTES) or '?'}"

@@ -21,7 +21,7 @@ _BY_CODE: Mapping[str, str] = {
     "source.changed": "Nothing: the object was replaced while it was read, and is read again.",
     "source.copying": "If it lasts for hours, see what copies the objects: property copy.status of the blobs.",
     "source.dependency": "Check the health of the DICOM service in the portal, and its key vault.",
-    "source.forbidden": "Give the identity Storage Blob Data Reader on the files, or DICOM Data Reader on the service.",
+    "source.forbidden": "Correct the key that is set; an identity needs Storage Blob Data Reader or DICOM Data Reader.",
     "source.garbage": "Check whether a proxy or a sign-in page answers instead of the source.",
     "source.garbled": "Check proxies that rewrite or cut answers of Blob Storage; requests are repeated.",
     "source.gateway": "A gateway answers instead of the source: check what stands on the way.",
@@ -31,7 +31,7 @@ _BY_CODE: Mapping[str, str] = {
     "source.throttled": "Nothing, unless it lasts: the DICOM service answers 429.",
     "source.unreadable": "Store the instances again, or delete them; then retry their dead letters.",
     "store.conflict": "Nothing: another worker changed the row, and it is read and written again.",
-    "store.forbidden": "Give the identity Storage Table Data Contributor and Storage Queue Data Contributor.",
+    "store.forbidden": "Correct the key that is set; an identity needs Storage Table and Queue Data Contributor.",
     "store.garbled": "Check proxies that rewrite or cut answers of tables and queues; operations are repeated.",
     "store.gateway": "A gateway answers instead of the state account: check what stands on the way, endpoints too.",
 }

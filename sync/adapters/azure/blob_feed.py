@@ -149,8 +149,8 @@ def _portion(records: Iterator[Any]) -> Sequence[Mapping[str, Any]]:
 def _decoding() -> Iterator[None]:
     try:
         yield
-    except Exception as problem:  # noqa: BLE001 -- the decoder raises whatever the bytes lead to
-        raise FeedMalformed(f"a chunk file cannot be decoded: {type(problem).__name__}") from None
+    except Exception:  # noqa: BLE001 -- the decoder raises whatever the bytes lead to
+        raise FeedMalformed("a chunk file cannot be decoded") from None
 
 
 def _object(data: bytes) -> Mapping[str, Any]:

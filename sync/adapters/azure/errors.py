@@ -18,9 +18,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, DecodeError, HttpResponseError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    DecodeError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+    ServiceResponseError,
+    ServiceResponseTimeoutError,
+)
 
 from sync.adapters.azure.transport import NotFromStorage
+from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, cause_of
 from sync.adapters.retry_after import retry_after
 from sync.errors import (
     SourceArchived,
@@ -47,10 +57,22 @@ GARBLED = (
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
 WRONG_KEY = (
-    "The key or signature in the connection string was refused: check that it is a key of the account, and that the "
-    "clock of this machine is right. An identity signs in again."
+    "The account key in the connection string was refused: check that it is a key of that account, that the account "
+    "allows keys and this network, and that the clock of this machine is right."
 )
-"""For ``AuthenticationFailed``: the caller was not recognised, so that no role would help."""
+"""For a request that was signed with a key, which no role would help."""
+
+WRONG_SIGNATURE = (
+    "The shared access signature was refused: check that it is one of that account, has not expired and allows what is "
+    "done, and that the clock of this machine is right."
+)
+"""The same for a signature in the address."""
+
+IDENTITY_REFUSED = (
+    "The token of the identity was refused: check that the identity is of the account's tenant, and that the clock of "
+    "this machine is right; on a machine of yours, sign in again with `az login`."
+)
+"""For ``AuthenticationFailed`` of an identity: it was not recognised, so that no role would help."""
 
 SIGN_IN = "Check the managed identity of the function app, or sign in with `az login`."
 """For a request that was never sent, since the identity got no token: no role would help."""
@@ -145,13 +167,13 @@ def state_error(problem: AzureError) -> SyncError:
     if isinstance(problem, DecodeError):
         return StoreUnavailable(place_of(problem), code="store.garbled", hint=GARBLED)
     if _is_denied(problem):
-        return StoreUnavailable(_what(problem), code="store.forbidden", hint=_remedy(problem, ROLES_FOR_STATE))
+        return StoreUnavailable(what(problem), code="store.forbidden", hint=_remedy(problem, ROLES_FOR_STATE))
     status = _status(problem)
     if status in _LOST_RACE and not is_outage(problem):
-        return StoreConflict(_what(problem))
+        return StoreConflict(what(problem))
     if status in _LOST_RACE and not error_code(problem):
-        return StoreUnavailable(_what(problem), code="store.gateway", hint=GATEWAY)
-    return StoreUnavailable(_what(problem), retry_after=_retry_after(problem))
+        return StoreUnavailable(what(problem), code="store.gateway", hint=GATEWAY)
+    return StoreUnavailable(what(problem), retry_after=_retry_after(problem))
 
 
 def source_error(problem: AzureError) -> SyncError:
@@ -164,7 +186,7 @@ def source_error(problem: AzureError) -> SyncError:
         return _told_by_blobs(problem, code)
     status = _status(problem)
     if status in _NOT_WITHOUT_CODE:
-        return SourceUnavailable(_what(problem), code="source.gateway", hint=GATEWAY)
+        return SourceUnavailable(what(problem), code="source.gateway", hint=GATEWAY)
     return _source_outage(problem)
 
 
@@ -181,8 +203,8 @@ def _told_by_blobs(problem: AzureError, code: str) -> SyncError:
 
 def _source_outage(problem: AzureError) -> SourceUnavailable:
     if _is_denied(problem):
-        return SourceUnavailable(_what(problem), code="source.forbidden", hint=_remedy(problem, ROLES_FOR_SOURCE))
-    return SourceUnavailable(_what(problem), retry_after=_retry_after(problem))
+        return SourceUnavailable(what(problem), code="source.forbidden", hint=_remedy(problem, ROLES_FOR_SOURCE))
+    return SourceUnavailable(what(problem), retry_after=_retry_after(problem))
 
 
 def ensure_whole(received: int, expected: int) -> None:
@@ -263,14 +285,33 @@ def _is_denied(problem: AzureError) -> bool:
 
 
 def _remedy(problem: AzureError, roles: str) -> str:
+    """Choose by how the request was signed: the codes of Azure, of its services and of emulators differ."""
     if isinstance(problem, ClientAuthenticationError) and problem.response is None:
         return SIGN_IN
-    return WRONG_KEY if error_code(problem) == _NOT_RECOGNISED else roles
+    request = getattr(getattr(problem, "response", None), "request", None)
+    if str(getattr(request, "headers", {}).get("Authorization", "")).startswith("SharedKey"):
+        return WRONG_KEY
+    if "sig=" in str(getattr(request, "url", "")).partition("?")[2]:
+        return WRONG_SIGNATURE
+    return IDENTITY_REFUSED if error_code(problem) == _NOT_RECOGNISED else roles
 
 
-def _what(problem: AzureError) -> str:
-    parts = (type(problem).__name__, str(_status(problem) or ""), error_code(problem))
-    return " ".join(part for part in parts if part)
+_NO_ANSWER: tuple[tuple[type[AzureError], str], ...] = (
+    (ServiceRequestTimeoutError, "no connection in time"),
+    (ServiceResponseTimeoutError, LATE),
+    (ServiceRequestError, NO_CONNECTION),
+    (ServiceResponseError, ENDED),
+    (ClientAuthenticationError, "no token"),
+)
+"""Exceptions of the library without an answer, subclasses before their bases."""
+
+
+def what(problem: AzureError) -> str:
+    """Say in our words how a request failed: status and the service's own code, or why there is no answer."""
+    if (status := _status(problem)) is not None:
+        return f"{status} {error_code(problem)}".rstrip()
+    by_kind = next((words for kind, words in _NO_ANSWER if isinstance(problem, kind)), "no answer")
+    return cause_of(problem) or by_kind
 
 
 def _retry_after(problem: AzureError) -> float | None:

@@ -17,7 +17,9 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.core.messaging import CloudEvent
 from azure.eventgrid.aio import EventGridPublisherClient
 
+from sync.adapters.azure.errors import what
 from sync.adapters.circuit_breaker import CircuitBreaker
+from sync.adapters.no_answer import LATE, cause_of
 from sync.errors import EventsRefused, EventsUnavailable, SyncError
 from sync.model.result_events import NAMESPACE, ResultEvent
 from sync.ports import ResultEvents
@@ -91,4 +93,5 @@ def _failure(problem: Exception) -> SyncError:
         return EventsUnavailable(f"{status}", code="events.forbidden", hint=_FORBIDDEN_HINT)
     if status in _OUR_FAULT:
         return EventsRefused(f"{status}")
-    return EventsUnavailable(f"{type(problem).__name__} {status or ''}".strip())
+    words = what(problem) if isinstance(problem, AzureError) else cause_of(problem) or LATE
+    return EventsUnavailable(words)

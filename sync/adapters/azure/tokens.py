@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-from sync.adapters.azure.errors import SIGN_IN
+from sync.adapters.azure.errors import SIGN_IN, what
 from sync.errors import FhirUnavailable, TransientError
 
 
@@ -38,7 +38,9 @@ class CredentialTokens:
             access: AccessToken = await self._credential.get_token(self._scope, **options)
         except AzureError as problem:
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
-            raise self._failure(f"no token: {type(problem).__name__}", code=code, hint=SIGN_IN) from None
+            words = what(problem)
+            detail = words if isinstance(problem, ClientAuthenticationError) else f"no token: {words}"
+            raise self._failure(detail, code=code, hint=SIGN_IN) from None
         return access.token
 
 

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import httpx
 
+from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import ConfigError, FhirUnavailable, TransientError
 
@@ -167,7 +168,7 @@ class ClientCredentials(TokenSource):
         try:
             response = await self._client.post(self._url, data=form, headers={"Accept": "application/json", **headers})
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise self._failure(f"no token: no answer, {type(problem).__name__}", hint=_NO_ANSWER) from None
+            raise self._failure(f"no token: {words_of(problem)}", hint=_NO_ANSWER) from None
         if response.status_code in (400, 401, 403):
             code = f"{self._failure.code.partition('.')[0]}.forbidden"
             raise self._failure(f"no token: {response.status_code}", code=code, hint=_REFUSED)

@@ -17,6 +17,7 @@ import httpx
 
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.http.access import Access
+from sync.adapters.http.no_answer import AnswerTooLarge
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import SyncError, TransientError
@@ -26,10 +27,6 @@ GONE = (404, 410)
 
 LARGEST_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer that is read as a whole; the largest of a real service, of thousands of instances, has a tenth."""
-
-
-class AnswerTooLarge(httpx.DecodingError):
-    """An answer goes on past `LARGEST_ANSWER`: no service of ours gives one, and reading it would end the process."""
 
 
 Note = Callable[[httpx.Response], None]

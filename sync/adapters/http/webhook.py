@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.errors import WebhookUnavailable
 from sync.ports import AlertChannel, Notice
@@ -65,7 +66,7 @@ class Webhook(AlertChannel):
         try:
             response = await self._client.post(self._url, json=body, headers={"Content-Type": media})
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise WebhookUnavailable(type(problem).__name__) from None
+            raise WebhookUnavailable(words_of(problem)) from None
         if not response.is_success:
             raise WebhookUnavailable(str(response.status_code))
 

@@ -1,17 +1,21 @@
 """Each failure of the Azure libraries becomes one of ours, and nothing of its text comes along."""
 
+import socket
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from azure.core.exceptions import (
+    AzureError,
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
     ServiceRequestError,
+    ServiceRequestTimeoutError,
     ServiceResponseError,
+    ServiceResponseTimeoutError,
 )
 
 from sync.adapters.azure.errors import concerns_all, error_code, source_errors, state_errors
@@ -28,6 +32,12 @@ from sync.errors import (
 )
 
 SENTINEL = "Zztestperson"
+
+
+class Request:
+    def __init__(self, headers):
+        self.headers = headers
+        self.url = "https://account/q?comp=list" if headers else "https://account/q?comp=list&sig=abc"
 
 
 class Response:
@@ -134,11 +144,47 @@ def test_a_missing_role_is_named(errors, code, role, status):
     assert role in error.hint
 
 
+@pytest.mark.parametrize(
+    ("signed", "code", "told"),
+    [
+        ({"Authorization": "SharedKey account:abc="}, "AuthenticationFailed", "account key in the connection string"),
+        # Azurite's code for a wrong key, and Azure's for a firewall.
+        ({"Authorization": "SharedKey account:abc="}, "AuthorizationFailure", "account key in the connection string"),
+        ({"Authorization": "SharedKeyLite account:abc="}, "AuthorizationFailure", "account key"),
+        ({}, "AuthorizationPermissionMismatch", "shared access signature"),
+        ({"Authorization": "Bearer t"}, "AuthenticationFailed", "token of the identity"),
+        ({"Authorization": "Bearer t"}, "AuthorizationFailure", "Give the identity the role"),
+    ],
+)
 @pytest.mark.parametrize("errors", [state_errors, source_errors])
-def test_a_wrong_key_is_told_apart_from_a_missing_role(errors):
-    hint = translated(errors, answered(403, "AuthenticationFailed")).hint
-    assert "key" in hint
-    assert "Data" not in hint
+def test_what_to_correct_is_told_by_how_the_request_was_signed(errors, signed, code, told):
+    problem = answered(403, code)
+    problem.response.request = Request(signed)
+    error = translated(errors, problem)
+    assert told in error.hint
+    assert ("role" in error.hint) == ("role" in told)
+    assert error.detail == f"403 {code}"
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (ServiceRequestError(SENTINEL), "no connection"),
+        (ServiceRequestError(SENTINEL, error=ConnectionRefusedError(SENTINEL)), "the connection was refused"),
+        (ServiceRequestError(SENTINEL, error=socket.gaierror(SENTINEL)), "no address is known for its host name"),
+        (ServiceRequestTimeoutError(SENTINEL), "no connection in time"),
+        (ServiceResponseError(SENTINEL), "the connection ended before the answer"),
+        (ServiceResponseTimeoutError(SENTINEL), "no answer in time"),
+        (ClientAuthenticationError(SENTINEL), "no token"),
+        (AzureError(SENTINEL), "no answer"),
+        (answered(503, "ServerBusy"), "503 ServerBusy"),
+        (answered(500), "500"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+@pytest.mark.parametrize("errors", [state_errors, source_errors])
+def test_the_detail_is_in_our_words_and_names_no_class_of_a_library(errors, problem, told):
+    assert translated(errors, problem).detail == told
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-3", None)])

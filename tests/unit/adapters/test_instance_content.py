@@ -87,5 +87,5 @@ async def test_what_is_no_file_is_one_of_our_errors(status, failure, code):
 
 
 async def test_a_transfer_that_breaks_is_an_outage():
-    with pytest.raises(SourceUnavailable, match="ReadError"):
+    with pytest.raises(SourceUnavailable, match="connection ended"):
         await read(httpx.Response(200, stream=Content(breaks_at=1)))

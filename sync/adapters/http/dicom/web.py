@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.remote import GONE, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import SourceGone, SourceUnavailable
@@ -99,7 +100,7 @@ class DicomWeb(Remote):
     def no_answer(self, problem: Exception) -> SourceUnavailable:
         """Tell of an outage."""
         hint = f"Check that {self._setting} is right and that the server runs; reading continues automatically."
-        return SourceUnavailable(f"no answer: {type(problem).__name__}", hint=hint)
+        return SourceUnavailable(words_of(problem), hint=hint)
 
     def is_own(self, response: httpx.Response) -> bool:
         """

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sync.adapters.http.fhir.outcomes import is_own
+from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.remote import GONE, Note, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import FhirUnavailable, Throttled
@@ -53,7 +54,7 @@ class FhirRemote(Remote):
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
-            return FhirUnavailable(f"no answer: {type(problem).__name__}")
+            return FhirUnavailable(words_of(problem))
         hint = "Renew the certificate of the FHIR service, or let this machine trust its issuer."
         return FhirUnavailable("its certificate is not trusted", code="fhir.certificate", hint=hint)
 

@@ -1,0 +1,36 @@
+"""Says in our words why an HTTP service gave no answer, for the details of errors."""
+
+from __future__ import annotations
+
+import httpx
+
+from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, cause_of
+
+
+class AnswerTooLarge(httpx.DecodingError):
+    """An answer goes on past every bound: no service of ours gives one, and reading it would end the process."""
+
+
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no connection is free"),
+    (httpx.TimeoutException, LATE),
+    (TimeoutError, LATE),
+    (httpx.ProxyError, "the proxy gave no connection"),
+    (httpx.ConnectError, NO_CONNECTION),
+    (httpx.UnsupportedProtocol, "the address is neither http nor https"),
+    (httpx.InvalidURL, "the address is not valid"),
+    (httpx.TooManyRedirects, "it redirects too often"),
+    (AnswerTooLarge, "its answer is too large"),
+    (httpx.DecodingError, "its answer cannot be decoded"),
+    (httpx.TransportError, ENDED),
+)
+"""Exceptions of the library, subclasses before their bases."""
+
+
+def words_of(problem: BaseException) -> str:
+    """Return why there is no answer: what the system itself said, else by the kind of exception."""
+    if isinstance(problem, httpx.HTTPStatusError):
+        return f"status {problem.response.status_code}"
+    by_kind = next((words for kind, words in _KINDS if isinstance(problem, kind)), "no answer")
+    return cause_of(problem) or by_kind

@@ -1,0 +1,48 @@
+"""
+Says in our words why a service gave no answer.
+
+The exceptions of the HTTP and Azure libraries come in; a short text goes out, for details of errors, which people read
+who know neither library. Their own texts hold addresses, and so names of blobs: nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+LATE = "no answer in time"
+ENDED = "the connection ended before the answer"
+NO_CONNECTION = "no connection"
+
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "no TLS connection"),
+    (socket.gaierror, "no address is known for its host name"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (ConnectionError, ENDED),
+)
+"""What the system itself raised, the most specific first."""
+
+
+def cause_of(problem: BaseException) -> str:
+    """Return what the system itself said, below what a library made of it; empty if it said nothing of these."""
+    for cause in _causes(problem):
+        for kind, words in _CAUSES:
+            if isinstance(cause, kind):
+                return words
+    return ""
+
+
+def _causes(problem: BaseException | None) -> Iterator[BaseException]:
+    """Give an exception and those it came from, and each only once; several attempts come as a group."""
+    waiting, seen = [problem], set[int]()
+    while waiting:
+        cause = waiting.pop()
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        # azure-core keeps the exception that it translates in an attribute.
+        waiting += [cause.__context__, cause.__cause__, getattr(cause, "inner_exception", None)]
+        waiting += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
