@@ -159,6 +159,9 @@ HEADER_BYTES = _histogram("dicom_sync.header.size", "By", "Bytes of one ranged r
 FHIR_DURATION = _histogram(
     "dicom_sync.fhir.request.duration", "s", "Requests to the FHIR service.", SECONDS, METHOD, RESOURCE_TYPE, STATUS
 )
+FHIR_UNANSWERED = _counter(
+    "dicom_sync.fhir.unanswered", "{wait}", "Times that a FHIR request had no answer for 20 s more."
+)
 FHIR_THROTTLED = _counter("dicom_sync.fhir.throttled", "{response}", "Answers 429 of the FHIR service.")
 FHIR_RETRIES = _counter("dicom_sync.fhir.retries", "{request}", "Requests repeated after a short wait.")
 ALERTS = _counter("dicom_sync.alerts", "{alert}", "Alerts raised and cleared.", CODE, ALERT_STEP)
@@ -194,6 +197,7 @@ INSTRUMENTS = (
     HEADERS_RETRIEVED,
     HEADER_BYTES,
     FHIR_DURATION,
+    FHIR_UNANSWERED,
     FHIR_THROTTLED,
     FHIR_RETRIES,
     ALERTS,

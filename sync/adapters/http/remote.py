@@ -25,6 +25,9 @@ from sync.telemetry.telemetry import Telemetry
 
 GONE = (404, 410)
 
+UNANSWERED_SECONDS = 20.0
+"""Seconds after which a request without an answer counts against its service, long before it times out."""
+
 LARGEST_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer that is read as a whole; the largest of a real service, of thousands of instances, has a tenth."""
 
@@ -110,6 +113,9 @@ class Remote(ABC):
         """Observe one request; whatever it raises passes through."""
         yield lambda _: None
 
+    def unanswered(self) -> None:  # noqa: B027 -- for those who do observe
+        """Observe that a request went on for `UNANSWERED_SECONDS` more without an answer."""
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -170,23 +176,31 @@ class Remote(ABC):
             why = self._outage  # a service that refuses us is not told as one that does not answer
             code, hint = (why.code, why.hint) if isinstance(why, self.unavailable) else (None, None)
             raise self.unavailable("the service is left alone for a while", retry_after=pause, code=code, hint=hint)
+        waiting = _Waiting(self._note_unanswered)
         try:
-            response = await self._authorized(method, path, **request)
+            response = await self._authorized(method, path, waiting=waiting, **request)
             try:
                 self.judge(response)
             except SyncError:
                 await response.aclose()
                 raise
         except TransientError as outage:
-            if self._breaker:
+            # A request counts once: when it was noted without an answer, its time-out is no second failure.
+            if self._breaker and (not waiting.noted or outage.retry_after):
                 self._breaker.failed(outage.retry_after)
-                self._outage = outage
+            self._outage = outage
             if outage.code == f"{self.area}.throttled":
                 self.telemetry.count(outage.code)
             raise
         if self._breaker:
             self._breaker.succeeded()
         return response
+
+    def _note_unanswered(self, times: int) -> None:
+        self.unanswered()
+        if self._breaker and times == 1:
+            self._breaker.failed()
+            self._outage = self.no_answer(TimeoutError())
 
     async def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
         response = await self._send(method, path, refresh=False, **request)
@@ -196,7 +210,15 @@ class Remote(ABC):
         return response
 
     async def _send(
-        self, method: str, path: str, *, refresh: bool, headers: Mapping[str, str], stream: bool = False, **request: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        refresh: bool,
+        waiting: _Waiting,
+        headers: Mapping[str, str],
+        stream: bool = False,
+        **request: Any,
     ) -> httpx.Response:
         if self._tokens is not None:
             headers = {**headers, "Authorization": f"Bearer {await self._tokens.token(refresh=refresh)}"}
@@ -204,13 +226,35 @@ class Remote(ABC):
         try:
             with self.observed(method, path) as note:
                 outgoing = self._client.build_request(method, f"{self.base}{path}", headers=headers, **request)
-                response = await self._client.send(outgoing, stream=True)
+                with waiting:
+                    response = await self._client.send(outgoing, stream=True)
                 if not stream or not response.is_success:
                     await _read(response)  # who judges it may look into it
                 note(response)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self.no_answer(problem) from None
         return response
+
+
+class _Waiting:
+    """Counts the times of `UNANSWERED_SECONDS` that a request has no answer, not even the first byte of one."""
+
+    def __init__(self, note: Callable[[int], None]) -> None:
+        self.noted = 0
+        self._note = note
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(UNANSWERED_SECONDS, self._elapsed)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _elapsed(self) -> None:
+        self.noted += 1
+        self._note(self.noted)
+        self.__enter__()
 
 
 async def _read(response: httpx.Response) -> None:

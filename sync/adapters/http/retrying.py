@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from sync.errors import TransientError
 
@@ -12,12 +19,19 @@ ATTEMPTS = 3
 LONGEST_SHORT_WAIT = 2.0
 """Seconds; a service that asks for more is not retried here; the work waits in a queue or for the next run."""
 
+LONGEST_FAILURE = 20.0
+"""Seconds since the first attempt after which none is repeated here: what took so long does not pass quickly."""
+
 Sleep = Callable[[float], Awaitable[None]]
 """Waits that many seconds; tests wait for nothing."""
 
 
 def short_retries(
-    is_outage: Callable[[TransientError], bool], *, sleep: Sleep, noted: Callable[[], None] = lambda: None
+    is_outage: Callable[[TransientError], bool],
+    *,
+    sleep: Sleep,
+    noted: Callable[[], None] = lambda: None,
+    within: float = LONGEST_FAILURE,
 ) -> AsyncRetrying:
     """
     Make what calls a coroutine function again after an outage, with a short and growing wait in between.
@@ -28,6 +42,8 @@ def short_retries(
         Tells failures that pass by themselves from those that need an operator.
     noted
         Called before each repetition.
+    within
+        Seconds since the first attempt in which another one may begin.
     """
 
     def is_worth_it(problem: BaseException) -> bool:
@@ -36,7 +52,7 @@ def short_retries(
         return isinstance(problem, TransientError) and short and is_outage(problem)
 
     return AsyncRetrying(
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(within),
         wait=_wait,
         retry=retry_if_exception(is_worth_it),
         sleep=sleep,

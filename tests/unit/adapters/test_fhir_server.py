@@ -1,5 +1,6 @@
 """`HttpFhirServer` against answers that no healthy server gives; nothing here waits or leaves the process."""
 
+import asyncio
 import json
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,14 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from sync.adapters.circuit_breaker import FIRST_PAUSE, CircuitBreaker
+from sync.adapters.circuit_breaker import FAILURES_TO_OPEN, FIRST_PAUSE, CircuitBreaker
+from sync.adapters.http import remote
 from sync.adapters.http.fhir.server import MAX_ENTRIES, HttpFhirServer
-from sync.adapters.http.retrying import ATTEMPTS
+from sync.adapters.http.retrying import ATTEMPTS, LONGEST_FAILURE, short_retries
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
 from sync.model import UNSEEN_REFERRER, FhirWrite
+from sync.telemetry.instruments import FHIR_UNANSWERED
+from sync.telemetry.measurements import MeasurementKey
 from sync.telemetry.telemetry import Telemetry
 
 BASE = "https://fhir.example/r4"
@@ -646,3 +650,75 @@ async def test_a_search_without_its_searchset_is_no_proof_that_nothing_refers(re
         asking(each_answered(response={"status": "200"}, resource=resource)).referrers(["Patient/a"])
     )
     assert (type(problem), problem.code) == (FhirUnavailable, "fhir.garbled")
+
+
+class Frozen:
+    """Takes requests and answers none until it is released."""
+
+    def __init__(self):
+        self.released = asyncio.Event()
+        self.breaker = CircuitBreaker(lambda: 0.0)
+        self.telemetry = Telemetry()
+        self.requests = 0
+        self.client = HttpFhirServer(
+            BASE, telemetry=self.telemetry, transport=httpx.MockTransport(self._answer), breaker=self.breaker
+        )
+
+    async def _answer(self, request):
+        self.requests += 1
+        await self.released.wait()
+        return says(200, PATIENT)
+
+    def waited(self):
+        """Times that a request has gone on without an answer."""
+        taken = self.telemetry._samples.get(MeasurementKey(FHIR_UNANSWERED.name))
+        return taken.total if taken else 0
+
+
+async def holds(condition):
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 -- what it waits for is counted, not signalled
+            await asyncio.sleep(0.005)
+
+
+async def test_requests_without_an_answer_open_the_breaker_long_before_they_time_out(monkeypatch):
+    monkeypatch.setattr(remote, "UNANSWERED_SECONDS", 0.01)
+    frozen = Frozen()
+    asked = [asyncio.create_task(read(frozen)) for _ in range(FAILURES_TO_OPEN)]
+    await holds(lambda: frozen.waited() >= FAILURES_TO_OPEN)
+    problem = await failure(read(frozen))
+    assert (problem.code, problem.retry_after, frozen.requests) == ("fhir.unavailable", FIRST_PAUSE, FAILURES_TO_OPEN)
+    frozen.released.set()
+    assert await asyncio.gather(*asked) == [PATIENT] * FAILURES_TO_OPEN, "a late answer is one"
+    assert frozen.breaker.remaining() == 0.0
+
+
+async def test_a_request_that_waits_long_counts_once_and_is_measured_again_and_again(monkeypatch):
+    monkeypatch.setattr(remote, "UNANSWERED_SECONDS", 0.01)
+    frozen = Frozen()
+    asked = [asyncio.create_task(read(frozen)) for _ in range(FAILURES_TO_OPEN - 1)]
+    await holds(lambda: frozen.waited() >= 3 * FAILURES_TO_OPEN)
+    assert frozen.breaker.remaining() == 0.0
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    waited = frozen.waited()
+    await asyncio.sleep(0.05)
+    assert frozen.waited() == waited, "it ends with its request"
+
+
+async def test_a_failure_that_took_long_is_not_repeated_at_once():
+    tried = []
+
+    async def fail():
+        tried.append(1)
+        raise FhirUnavailable("504")
+
+    async def no_wait(_):
+        return None
+
+    for within, times in ((LONGEST_FAILURE, ATTEMPTS), (0.0, 1)):
+        tried.clear()
+        with pytest.raises(FhirUnavailable):
+            await short_retries(lambda _: True, sleep=no_wait, within=within)(fail)
+        assert len(tried) == times

@@ -16,7 +16,7 @@ from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.remote import GONE, Note, Remote
 from sync.adapters.retry_after import retry_after
 from sync.errors import FhirUnavailable, Throttled
-from sync.telemetry.instruments import FHIR_DURATION, RESOURCE_TYPE
+from sync.telemetry.instruments import FHIR_DURATION, FHIR_UNANSWERED, RESOURCE_TYPE
 from sync.telemetry.spans import FHIR_REQUEST
 
 _FORBIDDEN_HINT = (
@@ -57,6 +57,10 @@ class FhirRemote(Remote):
             return FhirUnavailable(words_of(problem))
         hint = "Renew the certificate of the FHIR service, or let this machine trust its issuer."
         return FhirUnavailable("its certificate is not trusted", code="fhir.certificate", hint=hint)
+
+    def unanswered(self) -> None:
+        """Measure it: status names the service by it while studies wait."""
+        self.telemetry.measure(FHIR_UNANSWERED)
 
     @contextmanager
     def observed(self, method: str, path: str) -> Iterator[Note]:
