@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sync.config import address_of
+from sync.errors import FhirUnavailable
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.hints import hint_of
 from sync.monitoring.history import Chart
 from sync.monitoring.status_model import ServiceProblem
 from sync.ports import Core
-from sync.telemetry.instruments import CODE, FAILURES, FHIR_DURATION
+from sync.telemetry.instruments import CODE, FAILURES, FHIR_DURATION, FHIR_UNANSWERED
 
 _SERVICES: Mapping[str, str] = {"fhir": "The FHIR service", "source": "The source", "events": "The event topic"}
 """First part of a failure's code -> the service that fails."""
 
 
-def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list[ServiceProblem]:
+_HANGS = "It takes requests and answers none: see whether it stands still, its load, and what it waits for itself."
+
+
+def service_problems(
+    chart: Chart, alerts: Mapping[str, Alert], s: Core, *, overdue: bool = False
+) -> list[ServiceProblem]:
     """
     Tell which services fail now: they failed in the last `RECENT` minutes, and FHIR gave no good answer since.
 
     Parameters
     ----------
     chart
-        By the minute, with `FAILURES` and `FHIR_DURATION`.
+        By the minute, with `FAILURES`, `FHIR_DURATION` and `FHIR_UNANSWERED`.
+    overdue
+        A study waits longer than it should. Then requests without an answer are told before they time out; a service
+        that only takes its time over one of them keeps nothing waiting.
     """
     times = chart.times()
     answered = [
@@ -51,7 +61,31 @@ def service_problems(chart: Chart, alerts: Mapping[str, Alert], s: Core) -> list
                 hint=hint_of(code),
             )
         )
+    if overdue and not any(problem.code == FhirUnavailable.code for problem in problems):
+        problems += _unanswered(chart, answered, s)
     return sorted(problems, key=lambda problem: (problem.since, problem.code))
+
+
+def _unanswered(chart: Chart, answered: Sequence[datetime], s: Core) -> list[ServiceProblem]:
+    times = chart.times()
+    waited = [
+        at
+        for line in chart.of(FHIR_UNANSWERED.name)
+        for at, point in zip(times, line.points, strict=True)
+        if point is not None
+    ]
+    if not waited or max(answered, default=waited[0]) > waited[-1]:
+        return []
+    code = FhirUnavailable.code
+    return [
+        ServiceProblem(
+            service=_SERVICES["fhir"],
+            address=address_of(code, s.settings),
+            code=code,
+            since=waited[0],
+            hint=_HANGS,
+        )
+    ]
 
 
 def _is_about(code: str, alert: Alert) -> bool:

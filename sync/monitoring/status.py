@@ -30,13 +30,14 @@ from sync.monitoring.status_model import (
     WalkStatus,
     as_json,
 )
-from sync.monitoring.verdict import judge, messages_held, paused_projection, slow_fhir
+from sync.monitoring.verdict import is_overdue, judge, messages_held, paused_projection, slow_fhir
 from sync.ports import Core, Measure
 from sync.protocol.walk_rows import Board
 from sync.telemetry.instruments import (
     FAILURES,
     FHIR_DURATION,
     FHIR_THROTTLED,
+    FHIR_UNANSWERED,
     LATENCY,
     OBJECTS,
     QUEUE_MESSAGES,
@@ -74,11 +75,20 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
     now = s.clock.now()
     names = {
         instrument.name
-        for instrument in (OBJECTS, STUDIES, LATENCY, FAILURES, FHIR_DURATION, FHIR_THROTTLED, QUEUE_MESSAGES)
+        for instrument in (
+            OBJECTS,
+            STUDIES,
+            LATENCY,
+            FAILURES,
+            FHIR_DURATION,
+            FHIR_UNANSWERED,
+            FHIR_THROTTLED,
+            QUEUE_MESSAGES,
+        )
     }
     chart = past.chart(names, recently(now), now + timedelta(minutes=1))
     alerts = _alerts(counts)
-    problems = service_problems(chart, alerts, s)
+    problems = service_problems(chart, alerts, s, overdue=is_overdue(counts, s))
     return Status(
         idle=counts.idle,
         dirty_studies=counts.dirty.total,

@@ -63,8 +63,7 @@ def judge(
     told = [*_clock(s), *(evaluation.sentence(alert, s) for alert in raised)]
     reasons = list[str]()
     stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
-    overdue = OVERDUE * s.settings.max_wait
-    if counts.dirty_age > overdue:
+    if is_overdue(counts, s):
         late = f"The oldest outstanding study waits for {counts.dirty_age:.0f} s."
         reasons += [*([late] if "alert.lag" not in codes else []), *slow]
     reasons += held
@@ -77,6 +76,11 @@ def judge(
     if reasons or any(alert.code in FLOW for alert in active) or (pause and not counts.idle):
         return Health(verdict="behind", reasons=why)
     return Health(verdict="attention" if told or pause else "in sync", reasons=why)
+
+
+def is_overdue(counts: SystemCounts, s: Core) -> bool:
+    """Whether the oldest outstanding study waits for longer than the regular waits explain."""
+    return counts.dirty_age > OVERDUE * s.settings.max_wait
 
 
 def _clock(s: Core) -> list[str]:

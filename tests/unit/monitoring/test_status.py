@@ -12,7 +12,7 @@ from sync.monitoring.status import read_status, status
 from sync.monitoring.status_model import as_json
 from sync.operators.pause import pause_projection
 from sync.operators.walks import begin_walk
-from sync.telemetry.instruments import FAILURES, FHIR_DURATION, OBJECTS
+from sync.telemetry.instruments import FAILURES, FHIR_DURATION, FHIR_UNANSWERED, OBJECTS
 from sync.walks.backfill import Scope, new_backfill
 from tests.unit.monitoring.test_alerts import Watched
 from tests.worlds import STUDY, MemoryWorld
@@ -182,6 +182,33 @@ async def test_a_service_that_fails_is_named_with_address_code_and_since_when_un
     world.s.telemetry.measure(FHIR_DURATION, 0.1, method="POST", type="Bundle", status="2xx")
     await world.tick()
     assert not (await status(world.s))["problems"]
+
+
+async def test_a_fhir_service_that_takes_requests_and_answers_none_is_named_as_soon_as_a_study_is_overdue():
+    world = Watched()
+    world.s.telemetry.measure(FHIR_DURATION, 0.1, method="POST", type="Bundle", status="2xx")
+    await world.w.ingest(world.w.put("a"))
+    began = world.w.clock.now()
+    await world.tick()
+    world.s.telemetry.measure(FHIR_UNANSWERED)
+    await world.tick()
+    told = await status(world.s)
+    assert (told["health"]["verdict"], told["problems"]) == ("in sync", []), "one request may take its time"
+    while (world.w.clock.now() - began).total_seconds() <= 2 * world.s.settings.max_wait:
+        world.w.clock.advance(10)
+        world.s.telemetry.measure(FHIR_UNANSWERED)
+        await world.tick()
+    told = await status(world.s)
+    (problem,) = told["problems"]
+    assert (problem["address"], problem["code"]) == (world.s.settings.fhir_url, "fhir.unavailable")
+    assert (told["health"]["verdict"], told["health"]["reasons"][-1].endswith("what it waits for itself.")) == (
+        "behind",
+        True,
+    )
+    world.w.clock.advance(60)
+    world.s.telemetry.measure(FHIR_DURATION, 70.0, method="POST", type="Bundle", status="2xx")
+    await world.tick()
+    assert not (await status(world.s))["problems"], "a late answer is one"
 
 
 async def test_a_service_that_failed_while_nothing_waits_keeps_nothing_back():
