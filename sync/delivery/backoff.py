@@ -128,7 +128,7 @@ def due_for_rescue(studies: Sequence[StudyRef], s: Core, *, first: float, longes
     """
     Return the studies that may be enqueued beside a message that another delivery holds, and note that they are.
 
-    Each may be again ``first`` seconds later, and every further time after twice as long: whoever holds the message may
+    Each may be again ``first`` seconds later, and every further time after twice as long: the holder of the message may
     live and wait for a service that hangs. A process that starts knows of none.
     """
     known = {study: s.caches.rescues[study] for study in studies if study in s.caches.rescues}

@@ -55,6 +55,11 @@ def floor(timestamp: datetime, seconds: int) -> datetime:
     return datetime.fromtimestamp(timestamp.timestamp() // seconds * seconds, UTC)
 
 
+def end_of(timestamp: datetime, seconds: int) -> datetime:
+    """Return the end of the step that a time is in: a chart up to it ends with the step of now."""
+    return floor(timestamp, seconds) + timedelta(seconds=seconds)
+
+
 class Recorder:
     """Takes the measurements of this process to the table."""
 

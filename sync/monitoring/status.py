@@ -18,7 +18,7 @@ from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.failing_services import service_problems
-from sync.monitoring.history import Chart, Past, floor, read_past
+from sync.monitoring.history import Chart, Past, end_of, floor, read_past
 from sync.monitoring.status_model import (
     RECENT,
     ActiveAlert,
@@ -86,7 +86,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
             QUEUE_MESSAGES,
         )
     }
-    chart = past.chart(names, recently(now), now + timedelta(minutes=1))
+    chart = past.chart(names, recently(now), end_of(now, MINUTE))
     alerts = _alerts(counts)
     problems = service_problems(chart, alerts, s, overdue=is_overdue(counts, s))
     return Status(

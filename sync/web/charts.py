@@ -124,11 +124,11 @@ class Graph:
 
     @property
     def ticks(self) -> tuple[str, ...]:
-        """Begin, middle and end of the chart, in UTC; none while nothing was measured."""
+        """Times of the first, middle and last point, in UTC; none while nothing was measured."""
         if not self.length:
             return ()
-        half = self.length // 2
-        return self._time(0), self._time(half), f"{self._time(self.length)} UTC"
+        last = self.length - 1
+        return self._time(0), self._time(round(last / 2)), f"{self._time(last)} UTC"
 
     def described(self) -> str:
         """Say the chart in words."""

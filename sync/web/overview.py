@@ -22,7 +22,7 @@ from sync.model.queues import OBJECTS_QUEUE, SLICES_QUEUE, STUDIES_QUEUE
 from sync.model.words import noun_of
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import headline, verdict_words
-from sync.monitoring.history import Chart, Line, Past, read_past
+from sync.monitoring.history import Chart, Line, Past, end_of, read_past
 from sync.monitoring.status import recently, status_of
 from sync.monitoring.status_model import ActiveAlert, Status
 from sync.operators.pause import PROJECTION, pause_of
@@ -125,7 +125,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> RenderedP
         range=chosen,
         ranges=[(name, label) for name, (label, _, _) in RANGES.items()],
         graphs=graphs(
-            past.chart(_NAMES, now - timedelta(seconds=seconds), now + timedelta(seconds=step), step=step),
+            past.chart(_NAMES, now - timedelta(seconds=seconds), end_of(now, step), step=step),
             s.settings.alert,
             status.alerts,
         ),
@@ -222,7 +222,7 @@ def drift_of(status: Status) -> dict[str, Any]:
 
 def dead_letter_trends(past: Past, now: datetime) -> dict[str, float]:
     """Count the dead letters written in the last day, by code."""
-    chart = past.chart({DEAD_LETTERS.name}, now - TREND, now + timedelta(hours=1), step=HOUR)
+    chart = past.chart({DEAD_LETTERS.name}, now - TREND, end_of(now, HOUR), step=HOUR)
     return {
         dict(line.attributes).get("error.type", ""): sum(point.total for point in line.points if point)
         for line in chart.of(DEAD_LETTERS.name)

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sync.errors import SyncError
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import VERDICTS, headline
-from sync.monitoring.history import Chart, floor, read_past
+from sync.monitoring.history import Chart, end_of, floor, read_past
 from sync.monitoring.status import status_of
 from sync.monitoring.status_model import RECENT, Status
 from sync.ports import Measure
@@ -85,7 +85,7 @@ async def metrics_text(s: Measure) -> bytes:
     counts, past = await asyncio.gather(read_counts(s), read_past(s.metrics, begin, now + timedelta(minutes=1)))
     registry = CollectorRegistry()
     _tell_state(status_of(counts, past, s), registry)
-    whole = past.chart({instrument.name for instrument in INSTRUMENTS}, begin, now + timedelta(minutes=1))
+    whole = past.chart({instrument.name for instrument in INSTRUMENTS}, begin, end_of(now, MINUTE))
     for instrument in INSTRUMENTS:
         _tell(instrument, whole, registry)
     return generate_latest(registry)

@@ -69,7 +69,7 @@ def test_what_was_measured_earlier_is_not_called_now():
 def test_the_axes_say_scale_and_times():
     measured = graph(Curve(name="x", points=[1.0, 7.0, 3.0, 1.0]))
     assert measured.scale == "7 s"
-    assert measured.ticks == ("00:00", "00:02", "00:04 UTC")
+    assert measured.ticks == ("00:00", "00:02", "00:03 UTC"), "those of its points, none of which begins in the future"
     assert graph(Curve(name="x", points=[None])).scale == "nothing measured"
 
 

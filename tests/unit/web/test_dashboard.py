@@ -1,6 +1,8 @@
 """Every page and button over memory: what is shown, to whom, and what hostile values cannot do."""
 
 import asyncio
+import html
+import json
 import math
 import re
 from datetime import timedelta
@@ -13,17 +15,21 @@ from sync.errors import FhirUnavailable, RemovalHeld, StoreUnavailable
 from sync.events import Sources
 from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
+from sync.monitoring.history import floor
 from sync.operators.pause import pause_projection, projection_pause
 from sync.protocol.removals import may_remove
 from sync.replay.jobs import begin_replay, cursor_of, kinds_of
 from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Blobs
+from sync.telemetry.instruments import OBJECT_OUTCOME, OBJECTS
+from sync.telemetry.measurements import HOUR, MINUTE, TENTH, MeasurementKey, MetricRow, single
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks.sharing import cut_walk, read_walk
 from sync.web import exchange, rendering, study_pages
 from sync.web.acts import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
+from sync.web.overview import RANGES
 from tests.change_feed import record
 from tests.walking import one_batch
 from tests.worlds import STUDY, UNREADABLE, MemoryWorld
@@ -241,6 +247,26 @@ async def test_the_stages_tell_count_and_age(w):
     body = (await get(w)).body
     assert "<h3>Ledger</h3><p><strong>1</strong> dirty study</p>" in body
     assert "oldest 40 s" in body
+
+
+@pytest.mark.parametrize("range_", RANGES)
+@pytest.mark.parametrize("seconds", [0, 30, 59.5])
+async def test_no_chart_goes_on_past_now(w, range_, seconds):
+    now = floor(w.clock.now(), HOUR) + timedelta(minutes=7, seconds=seconds)
+    w.clock.advance((now - w.clock.now()).total_seconds() + 3600)
+    for length, name in ((MINUTE, "a"), (TENTH, ""), (HOUR, "")):
+        sample = {MeasurementKey(OBJECTS.name, ((OBJECT_OUTCOME.key, "synced"),)): single(1.0, ())}
+        start = floor(w.clock.now(), length)
+        await w.store.metrics.write(MetricRow(seconds=length, start=start, worker=name, samples=sample))
+    body = (await get(w, range=range_)).body
+    (drawn,) = re.findall(
+        r'data-start="(\d+)" data-step="(\d+)"[^>]*data-series="([^"]+)"><title[^>]*>Objects ins', body
+    )
+    start, step = int(drawn[0]), int(drawn[1])
+    ((_, runs),) = json.loads(html.unescape(drawn[2]))
+    assert runs[-1] == [1, 1], "the step of now is the last one, and has what was measured in it"
+    last = start + step * (sum(count for _, count in runs) - 1)
+    assert last <= w.clock.now().timestamp() < last + step
 
 
 async def test_a_study_is_verified_and_what_is_found_is_counted(w):
