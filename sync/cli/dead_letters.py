@@ -73,10 +73,12 @@ def list_dead_letters(
         letters = with_services(lambda running: _dead_letters_of(code, limit, running))
         count = len(letters)
         _tell_of_unknown(code, count)
-        _say({"letters": [letter.shown() for letter in letters]}, _dead_letter_table(letters), as_json=as_json)
+        table = _dead_letter_table(letters) if letters else f"No dead letters of {code}."
+        _say({"letters": [letter.shown() for letter in letters]}, table, as_json=as_json)
     else:
         total, groups = with_services(_groups)
-        _say(as_json_of.grouped(groups, total), _group_table(groups), as_json=as_json)
+        table = _group_table(groups) if groups else "No dead letters."
+        _say(as_json_of.grouped(groups, total), table, as_json=as_json)
         count = len(groups)
     if count:
         raise typer.Exit(EXIT_REJECTED)
@@ -302,8 +304,11 @@ def _when(timestamp: datetime | None) -> str:
     return f"{timestamp:%Y-%m-%d %H:%MZ}" if timestamp else ""
 
 
-def _say(body: dict[str, Any], table: Table, *, as_json: bool) -> None:
+def _say(body: dict[str, Any], table: Table | str, *, as_json: bool) -> None:
+    """Write the result; a sentence that there is none goes to the terminal, and no line to standard output."""
     if as_json:
         typer.echo(json.dumps(body))
+    elif isinstance(table, str):
+        console().print(table)
     else:
         results(_LEAST).print(table)

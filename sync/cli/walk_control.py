@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sync.cli.connecting import with_services
+from sync.cli.reporting import console
 from sync.cli.user import user_name
 from sync.errors import RequestRefused
 from sync.model.words import tallied
@@ -43,7 +44,10 @@ def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
 
     - 3: the state account did not answer
     """
-    for progress in with_services(lambda running: list_walks(running.services)):
+    walks = with_services(lambda running: list_walks(running.services))
+    if not walks and not as_json_lines:
+        console().print("No replays or backfills.")
+    for progress in walks:
         typer.echo(json.dumps(as_json(progress)) if as_json_lines else said(progress))
 
 

@@ -37,6 +37,16 @@ def test_without_letters_the_list_is_empty_and_all_is_well(w):
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [(("list",), "No dead letters."), (("list", "--code", "fhir.rejected"), "No dead letters of fhir.rejected.")],
+)
+def test_that_there_are_none_is_said_in_words_and_no_table_is_empty(w, words, told):
+    done = do(*words)
+    assert (done.exit_code, done.stdout, done.stderr.strip()) == (0, "", told)
+    assert json.loads(do(*words, "--json").stdout), "a script gets its object"
+
+
+@pytest.mark.parametrize(
     "words", [("list",), ("retry",), ("retry", "--dry-run"), ("discard", "--why", "typed in a hurry")]
 )
 def test_a_code_that_does_not_exist_is_refused_with_the_one_that_was_meant(w, words):

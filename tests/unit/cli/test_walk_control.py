@@ -17,12 +17,17 @@ from tests.worlds import MemoryWorld
 
 
 @pytest.fixture
-def world(monkeypatch):
+def empty(monkeypatch):
     made = MemoryWorld()
     running = SimpleNamespace(services=made.services)
     monkeypatch.setattr(walk_control, "with_services", lambda work, **_: asyncio.run(work(running)))
-    asyncio.run(begin_walk(new_backfill(EVERYTHING), made.services, who="ada"))
     return made
+
+
+@pytest.fixture
+def world(empty):
+    asyncio.run(begin_walk(new_backfill(EVERYTHING), empty.services, who="ada"))
+    return empty
 
 
 def typed(*words):
@@ -40,6 +45,12 @@ def test_a_walk_is_paused_resumed_and_cancelled_by_its_id(world):
         told = typed(deed, walk["id"], "--as", "eve")
         assert (told.exit_code, told.output.split()[:2]) == (0, [walk["id"], state])
     assert {entry.who for entry in asyncio.run(world.services.audit.newest(9))} == {"ada", "eve"}
+
+
+def test_that_there_is_no_walk_is_said_and_a_script_gets_no_line(empty):
+    told = typed("list")
+    assert (told.exit_code, told.stdout, told.stderr.strip()) == (0, "", "No replays or backfills.")
+    assert typed("list", "--json").output == ""
 
 
 def test_an_unknown_id_is_wrong_usage(world):
