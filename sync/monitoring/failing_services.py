@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sync.config import address_of
@@ -10,7 +11,7 @@ from sync.errors import FhirUnavailable
 from sync.monitoring.alerts.evaluation import Alert
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.hints import hint_of
-from sync.monitoring.history import Chart
+from sync.monitoring.history import Chart, Line
 from sync.monitoring.status_model import ServiceProblem
 from sync.ports import Core
 from sync.telemetry.instruments import CODE, FAILURES, FHIR_DURATION, FHIR_UNANSWERED
@@ -36,19 +37,12 @@ def service_problems(
         A study waits longer than it should. Then requests without an answer are told before they time out; a service
         that only takes its time over one of them keeps nothing waiting.
     """
-    times = chart.times()
-    answered = [
-        at
-        for line in chart.of(FHIR_DURATION.name)
-        if "2xx" in dict(line.attributes).values()
-        for at, point in zip(times, line.points, strict=True)
-        if point is not None
-    ]
+    answered = _minutes(chart, [line for line in chart.of(FHIR_DURATION.name) if _is_good(line)])
     problems = list[ServiceProblem]()
     for line in chart.of(FAILURES.name):
         code = dict(line.attributes).get(CODE.key, "")
         area = code.partition(".")[0]
-        failed = [at for at, point in zip(times, line.points, strict=True) if point is not None]
+        failed = _minutes(chart, [line])
         if area not in _SERVICES or not failed or (area == "fhir" and max(answered, default=failed[0]) > failed[-1]):
             continue
         since = [failed[0], *(a.raised_at for a in alerts.values() if a.raised_at and _is_about(code, a))]
@@ -61,31 +55,31 @@ def service_problems(
                 hint=hint_of(code),
             )
         )
-    if overdue and not any(problem.code == FhirUnavailable.code for problem in problems):
-        problems += _unanswered(chart, answered, s)
+    if (hanging := _hanging(chart, answered, s)) is not None:
+        known = [problem for problem in problems if problem.code == hanging.code]
+        if known or overdue:
+            first = min(problem.since for problem in (hanging, *known))
+            problems = [*(each for each in problems if each not in known), replace(hanging, since=first)]
     return sorted(problems, key=lambda problem: (problem.since, problem.code))
 
 
-def _unanswered(chart: Chart, answered: Sequence[datetime], s: Core) -> list[ServiceProblem]:
-    times = chart.times()
-    waited = [
-        at
-        for line in chart.of(FHIR_UNANSWERED.name)
-        for at, point in zip(times, line.points, strict=True)
-        if point is not None
-    ]
-    if not waited or max(answered, default=waited[0]) > waited[-1]:
-        return []
+def _hanging(chart: Chart, answered: Sequence[datetime], s: Core) -> ServiceProblem | None:
+    """Return the FHIR service as a problem if requests have no answer, and none got a good one since."""
+    waited = _minutes(chart, chart.of(FHIR_UNANSWERED.name))
+    if not waited or max(answered, default=waited[0]) > max(waited):
+        return None
     code = FhirUnavailable.code
-    return [
-        ServiceProblem(
-            service=_SERVICES["fhir"],
-            address=address_of(code, s.settings),
-            code=code,
-            since=waited[0],
-            hint=_HANGS,
-        )
-    ]
+    where = address_of(code, s.settings)
+    return ServiceProblem(service=_SERVICES["fhir"], address=where, code=code, since=min(waited), hint=_HANGS)
+
+
+def _is_good(line: Line) -> bool:
+    return "2xx" in dict(line.attributes).values()
+
+
+def _minutes(chart: Chart, lines: Iterable[Line]) -> list[datetime]:
+    """Return the minutes in which something was measured."""
+    return [at for line in lines for at, point in zip(chart.times(), line.points, strict=True) if point is not None]
 
 
 def _is_about(code: str, alert: Alert) -> bool:

@@ -226,8 +226,15 @@ class Drifts(Protocol):
 class DeadLetters(Protocol):
     """Permanent failures, one row a subject."""
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+    async def put(self, letter: DeadLetter) -> bool:
+        """
+        Insert, or update keeping ``first_at`` and adding to ``attempts``.
+
+        Returns
+        -------
+        bool
+            Whether it is a new failure: its subject had no dead letter of this code.
+        """
         ...
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:

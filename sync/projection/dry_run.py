@@ -220,8 +220,8 @@ class _PatientRowsApart(PatientRows):
 
 
 class _NoDeadLetters(DeadLetters):
-    async def put(self, letter: DeadLetter) -> None:
-        pass
+    async def put(self, letter: DeadLetter) -> bool:  # noqa: ARG002 - a port's
+        return False
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
         pass

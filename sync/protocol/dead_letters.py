@@ -127,8 +127,9 @@ async def _put_and_note(letter: DeadLetter, note: Callable[[], Awaitable[None]],
 
 
 async def _put(letter: DeadLetter, s: Reject) -> None:
-    await s.dead_letters.put(letter)
-    s.telemetry.measure(DEAD_LETTERS, code=letter.code)
+    # What fails again as before is no further failure: it would raise an alert for what is known.
+    if await s.dead_letters.put(letter):
+        s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 
 
 async def _flag_locator(change: Change, s: Ingest) -> None:

@@ -145,7 +145,9 @@ DELIVERIES = _counter(
 LOOP_BLOCKED = _histogram(
     "dicom_sync.loop.blocked", "s", "Times in which the event loop stood still, by function.", SECONDS, FUNCTION
 )
-DEAD_LETTERS = _counter("dicom_sync.dead_letters", "{dead_letter}", "Dead letters written, by code.", CODE)
+DEAD_LETTERS = _counter(
+    "dicom_sync.dead_letters", "{dead_letter}", "New dead letters, by code; not one that is written again.", CODE
+)
 FAILURES = _counter("dicom_sync.failures", "{failure}", "Deliveries that failed and come again, by code.", CODE)
 DRIFT = _counter("dicom_sync.drift", "{resource}", "Disagreements of source, ledger and FHIR, when found.", DRIFT_KIND)
 LATENCY = _histogram("dicom_sync.study.latency", "s", "From a study's first mark to its settled FHIR write.", MINUTES)

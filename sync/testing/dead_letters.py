@@ -16,13 +16,14 @@ class MemoryDeadLetters(DeadLetters):
     def __init__(self) -> None:
         self.table: MemoryTable[tuple[SubjectKind, str], DeadLetter] = MemoryTable()
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+    async def put(self, letter: DeadLetter) -> bool:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``; return whether it is a new failure."""
         key = (letter.kind, letter.subject)
         if (stored := self.table.get(key)) is not None:
             attempts = stored.value.attempts + letter.attempts
             letter = replace(letter, first_at=stored.value.first_at, attempts=attempts)
         self.table.upsert(key, letter)
+        return stored is None or stored.value.code != letter.code
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
         """Delete; a missing row is fine."""

@@ -38,6 +38,14 @@ async def test_a_letter_keeps_what_a_retry_needs(storage, kept):
     assert [each async for each in storage.dead_letters.all() if each.subject == one.subject] == [one]
 
 
+async def test_a_letter_is_new_for_its_subject_or_its_code_and_not_when_it_is_written_again(storage):
+    one = letter()
+    again = [await storage.dead_letters.put(each) for each in (one, one, replace(one, code="header.limit"), one)]
+    assert again == [True, False, True, True]
+    await storage.dead_letters.clear(one.kind, one.subject)
+    assert await storage.dead_letters.put(one), "it was resolved, so it fails anew"
+
+
 async def test_a_letter_that_is_not_there_reads_as_none(storage):
     assert await read(storage, letter()) is None
 

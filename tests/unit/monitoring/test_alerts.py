@@ -293,6 +293,20 @@ async def test_an_acknowledgement_holds_until_the_alert_is_raised_anew():
     ]
 
 
+async def test_the_same_files_uploaded_again_are_the_same_dead_letters_and_raise_no_alert():
+    world = Watched()
+    for _ in range(4):
+        for number in range(5):
+            await world.w.ingest(world.w.put(f"{number}.dcm", UNREADABLE))
+        await world.tick()
+    assert [letter.attempts for letter in world.w.store.dead_letters.table.values()] == [4] * 5
+    assert world.told() == [], "five dead letters, of which ten are allowed"
+    for number in range(5, 11):
+        await world.w.ingest(world.w.put(f"{number}.dcm", UNREADABLE))
+    await world.tick()
+    assert world.told() == [("raised", "alert.dead_letters")]
+
+
 async def test_a_notice_holds_nothing_of_a_file():
     world = Watched(alert={"dead_letters": 0})
     await world.w.ingest(world.w.put("Doe-Jane.dcm", UNREADABLE))

@@ -205,6 +205,9 @@ async def test_a_fhir_service_that_takes_requests_and_answers_none_is_named_as_s
         "behind",
         True,
     )
+    world.s.telemetry.measure(FAILURES, code="fhir.unavailable")  # a request has timed out
+    await world.tick()
+    assert [dict(each) for each in (await status(world.s))["problems"]] == [problem], "one problem, since the same time"
     world.w.clock.advance(60)
     world.s.telemetry.measure(FHIR_DURATION, 70.0, method="POST", type="Bundle", status="2xx")
     await world.tick()

@@ -70,13 +70,14 @@ class TableDeadLetters(DeadLetters):
     def __init__(self, table: TableClient) -> None:
         self._table = Table(table)
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Insert, or update keeping ``first_at`` and adding to ``attempts``."""
+    async def put(self, letter: DeadLetter) -> bool:
+        """Insert, or update keeping ``first_at`` and adding to ``attempts``; return whether it is a new failure."""
         if (stored := await self.read(letter.kind, letter.subject)) is not None:
             before = stored.value
             # Not under the ETag: two that fail at once may count one attempt, and neither letter is lost.
             letter = replace(letter, first_at=before.first_at, attempts=before.attempts + letter.attempts)
         await self._table.upsert(dead_letter_row(letter))
+        return stored is None or stored.value.code != letter.code
 
     async def clear(self, kind: SubjectKind, subject: str) -> None:
         """Delete; a missing row is fine."""
