@@ -93,7 +93,7 @@ class TransactionClient:
             headers={**_HEADERS, "Content-Type": f"multipart/mixed; boundary={batch}"},
             content=body_of(f"{account}/{self._client.table_name}", operations, batch=batch, changeset=changeset),
         )
-        # The generated client under the library's own: it alone sends a request that somebody else has made.
+        # The generated client under the library's own: it alone sends a request that other code has made.
         response = await self._client._client.send_request(request, stream=True)  # noqa: SLF001
         await response.read()
         if response.status_code != _ACCEPTED:
