@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 APP = Path(__file__).parents[1]
 WRAP_SETTING = "LOCAL_STORAGE_WRAP"
+HOST_SETTING = "LOCAL_HOST_ARGUMENTS"
+"""Arguments of `local.host` in place of the folder of our app, for tests."""
 
 FEEDS = (
     "DICOM_SYNC_DICOM_URL",
@@ -170,7 +172,8 @@ def _findable() -> dict[str, str]:
 
 
 def _our_host(port: int) -> list[str]:
-    return [sys.executable, "-m", "local.leash", "-m", "local.host", str(APP), "--port", str(port)]
+    arguments = shlex.split(os.environ.get(HOST_SETTING, "")) or [str(APP)]
+    return [sys.executable, "-m", "local.leash", "-m", "local.host", *arguments, "--port", str(port)]
 
 
 def _fhir_server(which: str, log: Callable[[str], object]) -> AbstractContextManager[FhirServer]:
