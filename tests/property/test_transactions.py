@@ -201,6 +201,12 @@ def test_a_changed_answer_is_no_other_exception(whole, place, put):
     assert isinstance(ours, list) or ours[0] in (StoreUnavailable, StoreConflict)
 
 
+def test_an_answer_to_two_transactions_is_an_outage():
+    doubled = WHOLE.body[: WHOLE.body.index(END)] + WHOLE.body
+    _, (_, ours) = both(ROWS, Answer(202, WHOLE.headers, doubled))
+    assert ours[:2] == (StoreUnavailable, "store.garbled")
+
+
 @pytest.mark.parametrize("value", [None, 2**31, -(2**31) - 1, float("nan"), float("inf"), [1], ("x", "Edm.Guid")])
 def test_a_value_that_no_row_holds_is_refused_before_it_is_sent(value):
     with pytest.raises(TypeError):

@@ -173,8 +173,10 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
     azure.core.exceptions.DecodeError
         The answer does not have the service's form, or its end is missing.
     """
-    [changeset] = _between(content_type, body)
-    head, _, inner = changeset.partition(b"\r\n\r\n")
+    changesets = _between(content_type, body)
+    if len(changesets) != 1:
+        raise DecodeError("more than one transaction in an answer to one")
+    head, _, inner = changesets[0].partition(b"\r\n\r\n")
     return [_part(piece) for piece in _between(_content_type(head), inner)]
 
 
