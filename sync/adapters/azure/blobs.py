@@ -13,11 +13,11 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobProperties
-from azure.storage.blob.aio import BlobClient, BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.blob_feed import AzureBlobFeed
 from sync.adapters.azure.blob_listing import ListedBlob, list_blobs
+from sync.adapters.azure.blob_ranges import read_range
 from sync.adapters.azure.errors import GARBLED, ensure_whole, source_errors
 from sync.errors import ForeignSource, SourceChanged, SourceGone, SourceUnavailable, StaleToken
 from sync.model import Chunk, ListedObject, ObjectRef, Page
@@ -66,27 +66,17 @@ class AzureBlobs(ObjectSource, ObjectListing):
         """Read a range; see `sync.ports.ObjectSource.read`."""
         if ref.account != self.account or ref.container not in self._containers:
             raise ForeignSource("the object is outside the configured account and containers")
-        blob = self._service.get_blob_client(ref.container, ref.name)
-        condition: dict[str, Any] = {}
-        if etag:
-            condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         with source_errors():
             try:
-                # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
-                download = await blob.download_blob(
-                    offset=start, length=length, max_concurrency=1, decompress=False, **condition
-                )
-                data = await download.readall()
+                found = await read_range(self._service, ref.container, ref.name, start=start, length=length, etag=etag)
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
-                return await _beyond_the_end(blob, ref, start, condition)
-        ensure_whole(len(data), download.size)
-        self._telemetry.measure(HEADER_BYTES, len(data))
-        properties = download.properties
-        _check_whole(ref, properties, _whole_size(download))
-        modified = properties.last_modified.astimezone(UTC)
-        return Chunk(data=data, etag=_bare(properties.etag), size=_whole_size(download), last_modified=modified)
+                return await _beyond_the_end(self._service, ref, start, etag)
+        ensure_whole(len(found.data), min(length, found.size - start))
+        self._telemetry.measure(HEADER_BYTES, len(found.data))
+        _check_whole(ref, found.size, copy_status=found.copy_status, metadata=found.metadata)
+        return Chunk(data=found.data, etag=_bare(found.etag), size=found.size, last_modified=found.last_modified)
 
     async def etag(self, ref: ObjectRef) -> str:
         """Return the object's ETag; see `sync.ports.ObjectSource.etag`."""
@@ -136,12 +126,14 @@ class AzureBlobs(ObjectSource, ObjectListing):
         await self._service.close()
 
 
-async def _beyond_the_end(blob: BlobClient, ref: ObjectRef, start: int, condition: dict[str, Any]) -> Chunk:
+async def _beyond_the_end(service: BlobServiceClient, ref: ObjectRef, start: int, etag: str | None) -> Chunk:
     """Describe an object that ended before the range; it may have grown since, as uploads that begin empty do."""
-    properties = await blob.get_blob_properties(**condition)
+    condition: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
+    properties = await service.get_blob_client(ref.container, ref.name).get_blob_properties(**condition)
     if properties.size > start:
         raise SourceChanged("the object grew while it was read")
-    _check_whole(ref, properties, int(properties.size))
+    copy_status = properties.copy.status if properties.copy is not None else None
+    _check_whole(ref, int(properties.size), copy_status=copy_status, metadata=properties.metadata)
     return Chunk(
         data=b"",
         etag=_bare(properties.etag),
@@ -150,23 +142,19 @@ async def _beyond_the_end(blob: BlobClient, ref: ObjectRef, start: int, conditio
     )
 
 
-def _check_whole(ref: ObjectRef, properties: BlobProperties, size: int) -> None:
+def _check_whole(
+    ref: ObjectRef, size: int, *, copy_status: str | None = None, metadata: Mapping[str, str] | None = None
+) -> None:
     """
     Refuse what is no object yet, or none at all.
 
     An event comes when a copy begins, not when it ends, and the copied bytes appear only then. Source: Azure "Copy
     Blob" (``x-ms-copy-status``).
     """
-    if properties.copy is not None and properties.copy.status == "pending":
+    if copy_status == "pending":
         raise SourceUnavailable("a copy is under way", code="source.copying", hint=_COPYING)
-    if not size and (_is_marker(properties.metadata) or ref.name.endswith("/")):
+    if not size and (_is_marker(metadata) or ref.name.endswith("/")):
         raise SourceGone("a folder, not an object")
-
-
-def _whole_size(download: Any) -> int:
-    """Return the blob's size: the library's ``size`` is that of the range, only Content-Range tells the whole."""
-    _, _, size = (download.properties.content_range or "").rpartition("/")
-    return int(size) if size else int(download.properties.size)
 
 
 def _bare(etag: str | None) -> str:

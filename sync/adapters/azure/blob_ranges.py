@@ -1,0 +1,113 @@
+"""
+A range of a blob, by one request through the library's pipeline.
+
+    our request  ->  the library's pipeline (sign-in, retries, logging, our transport)  ->  the headers that we use
+
+The library makes a client for each blob, a model of sixty properties of each answer and a stream of its own around the
+bytes: two thirds of what a small range costs (ADR 0054).
+Source: Azure "Get Blob", "Specifying the range header", "Versioning" (``x-ms-error-code`` on every failure).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from azure.core.exceptions import DecodeError, HttpResponseError, IncompleteReadError, ServiceResponseError
+from azure.core.rest import HttpRequest
+from azure.storage.blob.aio import BlobServiceClient
+
+TRIES = 3
+"""Requests for a range whose bytes do not arrive to the end, as in the library's own downloads."""
+
+PAUSE = 1.0
+"""Seconds between them."""
+
+_GOOD = (200, 206)
+_METADATA = "x-ms-meta-"
+_SPAN = re.compile(r"bytes \d{1,18}-\d{1,18}/(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Bytes of a blob, and what the answer says of the whole."""
+
+    data: bytes
+    etag: str
+    size: int
+    """Of the whole blob."""
+
+    last_modified: datetime
+    copy_status: str | None
+    metadata: Mapping[str, str]
+
+
+async def read_range(
+    service: BlobServiceClient, container: str, name: str, *, start: int, length: int, etag: str | None = None
+) -> Range:
+    """
+    Read ``length`` bytes from ``start`` on, fewer where the blob ends; with an ETag, only of that version.
+
+    Raises
+    ------
+    azure.core.exceptions.HttpResponseError
+        The service refused, also because the blob is not there or has another ETag.
+    azure.core.exceptions.AzureError
+        The service did not answer, or its answer is no range.
+    """
+    headers = {
+        "x-ms-range": f"bytes={start}-{start + length - 1}",
+        "x-ms-version": service.api_version,
+        "Accept": "application/xml",
+        **({"If-Match": f'"{etag}"'} if etag else {}),
+    }
+    for attempt in range(1, TRIES + 1):
+        request = HttpRequest("GET", _address(service.url, container, name), headers=headers)
+        # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
+        pipeline: Any = service._pipeline  # noqa: SLF001 -- see ADR 0054
+        response = (await pipeline.run(request, stream=True, decompress=False)).http_response
+        if response.status_code not in _GOOD:
+            await response.read()
+            raise HttpResponseError(response=response)
+        try:
+            return _range_of(response.headers, await response.read())
+        except (IncompleteReadError, ServiceResponseError):
+            if attempt == TRIES:
+                raise
+            await asyncio.sleep(PAUSE)
+    raise AssertionError("the last try returns or raises")
+
+
+def _address(account: str, container: str, name: str) -> str:
+    """Return the address of a blob, with the signature that the account's address may have."""
+    parts = urlsplit(account)
+    path = f"{parts.path.rstrip('/')}/{quote(container)}/{quote(name, safe='~/')}"
+    return parts._replace(path=path).geturl()
+
+
+def _range_of(headers: Mapping[str, Any], data: bytes) -> Range:
+    span = _SPAN.fullmatch(headers.get("Content-Range") or "")
+    if span is None:
+        raise DecodeError("an answer without the range that it has")
+    try:
+        modified = parsedate_to_datetime(headers.get("Last-Modified") or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise DecodeError("an answer without the time of the blob") from None
+    return Range(
+        data=data,
+        etag=headers.get("ETag") or "",
+        size=int(span[1]),
+        last_modified=modified,
+        copy_status=headers.get("x-ms-copy-status"),
+        metadata={
+            key.lower().removeprefix(_METADATA): value
+            for key, value in headers.items()
+            if key.lower().startswith(_METADATA)
+        },
+    )
