@@ -161,11 +161,16 @@ _UNRESTRICTED = (
 
 def _consent(as_of: date, *, required: bool) -> str:
     """
-    Return who agreed: the latest provision on research wins, of one time a denial.
+    Return who agreed: the latest provision on research wins, and a denial where the dates do not say which is later.
 
-    A consent that was rejected is a denial. Source: FHIR R4 Consent.provision.
+    They do not on one day, for a partial date, and without one: a denial counts as late as it can be, what permits as
+    early. A consent that was rejected is a denial. Source: FHIR R4 Consent.provision.
     """
-    at = day(as_of)
+    at, is_denial = day(as_of), "(r.status = 'rejected' OR r.provision_type = 'deny')"
+    latest, earliest = (
+        f"coalesce({first}, {day(never)})"
+        for first, never in ((last_day("r.date_time"), date.max), (first_day("r.date_time"), date.min))
+    )
     return f"""
     SELECT p.patient_id,
            CASE WHEN c.type = 'deny' THEN 0 WHEN c.type = 'permit' THEN 1 ELSE {0 if required else 1} END AS answer,
@@ -181,7 +186,7 @@ def _consent(as_of: date, *, required: bool) -> str:
           AND coalesce({last_day("r.period_end")} >= {at}, TRUE)
         QUALIFY row_number() OVER (
             PARTITION BY w.patient_id
-            ORDER BY left(r.date_time, 10) DESC NULLS LAST, r.date_time DESC,
-                     CASE WHEN r.status = 'rejected' OR r.provision_type = 'deny' THEN 0 ELSE 1 END
+            ORDER BY CASE WHEN {is_denial} THEN {latest} ELSE {earliest} END DESC,
+                     CASE WHEN {is_denial} THEN 0 ELSE 1 END
         ) = 1
     ) AS c ON c.patient_id = p.patient_id"""

@@ -252,7 +252,7 @@ def _model_query(said: str, value: str, rule: Rule, codes: CodeSets) -> str:
     JOIN member AS m ON m.patient_id = w.patient_id LEFT JOIN imaging_study AS s ON s.id = o.study_id
     WHERE list_contains(?, o.device_id) AND coalesce(o.status, '') NOT IN ('entered-in-error', 'cancelled')
       AND NOT {labelled}
-    GROUP BY o.id HAVING coalesce(said::INTEGER, value::INTEGER) IS NOT NULL ORDER BY o.id"""
+    GROUP BY o.id HAVING said IS NOT NULL OR value IS NOT NULL ORDER BY o.id"""
 
 
 def _model_rows(connection: duckdb.DuckDBPyConnection, query: str, devices: Sequence[str], rule: Rule) -> list[Finding]:

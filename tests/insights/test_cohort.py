@@ -236,7 +236,7 @@ def consent(of, kind, at="2026-01-01", status="active", **more):
         "status": status,
         "scope": {"coding": [{"code": "research"}]},
         "patient": {"reference": f"Patient/{of}"},
-        "dateTime": at,
+        **({"dateTime": at} if at else {}),
         "provision": {"type": kind, **more},
     }
 
@@ -248,6 +248,15 @@ CONSENTS = {
     "deny, then permit": ((consent("p", "deny", "2025-01-01"), consent("p", "permit")), (True, True, True)),
     "permit, then deny": ((consent("p", "permit", "2025-01-01"), consent("p", "deny")), (False, False, True)),
     "both on one day": ((consent("p", "permit"), consent("p", "deny")), (False, False, True)),
+    "a denial in the morning of one day": (
+        (consent("p", "permit", "2026-01-01T15:00:00Z"), consent("p", "deny", "2026-01-01T09:00:00Z")),
+        (False, False, True),
+    ),
+    "a denial of the same year": ((consent("p", "permit"), consent("p", "deny", "2026")), (False, False, True)),
+    "a denial of the year before": ((consent("p", "permit"), consent("p", "deny", "2025")), (True, True, True)),
+    "a permit of the same year": ((consent("p", "permit", "2026"), consent("p", "deny")), (False, False, True)),
+    "a denial without a date": ((consent("p", "permit"), consent("p", "deny", None)), (False, False, True)),
+    "a permit without a date": ((consent("p", "permit", None), consent("p", "deny")), (False, False, True)),
     "a denial that is no longer active": ((consent("p", "deny", status="inactive"),), (False, True, True)),
     "a permit that has ended": ((consent("p", "permit", period={"end": "2026-06-29"}),), (False, True, True)),
     "a denial of tomorrow": ((consent("p", "deny", "2026-07-01"),), (False, True, True)),

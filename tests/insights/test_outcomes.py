@@ -170,6 +170,25 @@ def stent(of, recommended, used, after="2026-02-01", unit="mm"):
     return [patient(of), own, advice, implanted]
 
 
+def test_a_procedure_at_several_sites_is_at_none_that_is_known(tmp_path):
+    rule, resources = tmp_path / "stents.yaml", [device()]
+    rule.write_text(STENTS, "utf-8")
+    for of in people(12):
+        resources += stent(of, 3.0, 3.5)
+        resources[-1]["bodySite"] = [coded("13647002"), coded("41801008")]
+    report(rule, world(tmp_path, *resources), MODEL, Wanted(out=tmp_path / "out", rows=True))
+    rows = [json.loads(line) for line in (tmp_path / "out" / "truth.ndjson").read_text().splitlines()]
+    assert [row["flags"] for row in rows] == [["site unknown"]] * 12
+
+
+def test_a_size_that_no_vessel_has_ends_no_report(tmp_path):
+    rule = tmp_path / "stents.yaml"
+    rule.write_text(STENTS, "utf-8")
+    resources = [device(), *(each for of in people(12) for each in stent(of, 3.0, 3.0)), *stent("p90", 5e9, 3.0)]
+    report(rule, world(tmp_path, *resources), MODEL, Wanted(out=tmp_path / "out", rows=True))
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["sizes"]["pairs"] == 13
+
+
 def test_stent_sizes_have_bias_and_limits(tmp_path):
     rule = tmp_path / "stents.yaml"
     rule.write_text(STENTS, "utf-8")
