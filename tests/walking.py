@@ -12,8 +12,12 @@ from sync.protocol.walk_rows import WalkRow, WalkState, read_board, read_walk
 from sync.replay.jobs import begin_replay, cursor_of, kinds_of
 from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Source
+from sync.verify.checking import Checker
+from sync.verify.full_scan import Plan, ScanObserver, ScanOutcome
+from sync.walks import verification
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
+from sync.walks.verification import Verification, new_verification, outcome_of
 
 EVERYTHING = Scope(container="dicom")
 
@@ -57,3 +61,11 @@ async def backfilled(
     await begin_walk(new_backfill(scope), w.services, who="ada")
     kinds = {KIND: Backfill(listing=listing or w.store.objects)}
     return await finished(scope.cursor, kinds, w.services, parallel=parallel)
+
+
+async def verified(w: Any, plan: Plan, audience: ScanObserver, checker: Checker) -> ScanOutcome:
+    """Begin a comparison of everything and take it to its end; return what it came to."""
+    asked = new_verification(plan, w.services.settings.containers)
+    await begin_walk(asked, w.services, who="ada")
+    kind = Verification(listing=w.store.objects, services=w.services, audience=audience, checker=checker)
+    return outcome_of(await finished(asked.name, {verification.KIND: kind}, w.services))

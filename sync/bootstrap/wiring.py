@@ -60,9 +60,13 @@ class Running:
     def kinds(self) -> Kinds:
         """Kinds of walks that processes share, by name. They are imported at the first use."""
         from sync.replay.jobs import kinds_of
-        from sync.walks.backfill import KIND, Backfill
+        from sync.walks import backfill, verification
 
-        return {KIND: Backfill(listing=self.listing), **kinds_of(self.replayed)}
+        return {
+            backfill.KIND: backfill.Backfill(listing=self.listing),
+            verification.KIND: verification.Verification(listing=self.listing, services=self.services),
+            **kinds_of(self.replayed),
+        }
 
     async def close(self) -> None:
         """Write what was measured and not yet written, and close all connections."""

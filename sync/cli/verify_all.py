@@ -11,19 +11,26 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, results
+from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, console, quiet_broken_pipe, results
 from sync.cli.user import user_name
+from sync.cli.walks import share_walk, tell_state
 from sync.model import Drift, DriftKind, StudyRef
 from sync.model.words import counted, noun_of
-from sync.operators.audit import OperatorAction, record_action
+from sync.operators.audit import record_action
 from sync.operators.pause import projection_pause
+from sync.operators.walks import begin_walk, read_progress
 from sync.ports import Compare
+from sync.protocol.walk_rows import WalkState
 from sync.verify.full_scan import Plan, Round, ScanOutcome
 from sync.verify.hints import HINTS
+from sync.verify.judge import identity
+from sync.walks.sharing import PARALLEL
+from sync.walks.verification import KIND, Verification, action_of, new_verification, outcome_of, reason_of
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -49,6 +56,10 @@ def verify(
     max_removals: Annotated[
         int, typer.Option(min=0, metavar="N", help="With --repair: maximum number of orphaned resources to delete.")
     ] = 10,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Studies a second to compare at most, by all workers; default: no limit."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")] = False,
 ) -> None:
     """
@@ -57,6 +68,11 @@ def verify(
     Compares each study's ledger with its ImagingStudy, Patient and Endpoint in FHIR, and each object with the source,
     and searches FHIR for duplicates and orphaned resources. Studies with pending work are skipped. Nothing is written
     without `--repair`; repairs use the ordinary path: mark the study, inspect its objects, project it.
+
+    A comparison of everything is cut into slices, which this command and all running functions share; without a
+    function app, the command works on all of them. Functions continue it after an interruption, and so does the same
+    command again. `python -m sync walks` lists, pauses, resumes and cancels it. The report lists each difference that
+    is left, and what this command repaired; what functions repaired is counted.
 
     **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, dead_lettered, object_gone, object_changed,
     object_unseen. The summary explains each kind; docs/runbook.md has the details.
@@ -79,7 +95,7 @@ def verify(
 
     - 2: wrong usage or setting, or `--repair` while projection is held back; nothing was compared
 
-    - 3: a service did not answer; completed repairs stay, repeat the command
+    - 3: a service did not answer, or the comparison was paused or cancelled; completed repairs stay, repeat the command
 
     - 141: the reader of standard output closed it
     """
@@ -95,7 +111,9 @@ def verify(
         removals=max_removals,
     )
     with quiet_broken_pipe():
-        outcome = with_services(lambda running: _verify(running, plan, chosen, as_json=as_json), writes_fhir=True)
+        outcome = with_services(
+            lambda running: _verify(running, plan, chosen, rate=rate, as_json=as_json), writes_fhir=True
+        )
     if outcome.left:
         raise typer.Exit(EXIT_REJECTED)
 
@@ -107,35 +125,58 @@ def _study(text: str) -> StudyRef | str | None:
     return StudyRef(study_instance_uid=text) if _UID.fullmatch(text) else None
 
 
-async def _verify(running: Running, plan: Plan, chosen: StudyRef | str | None, *, as_json: bool) -> ScanOutcome:
+async def _verify(
+    running: Running, plan: Plan, chosen: StudyRef | str | None, *, rate: float | None, as_json: bool
+) -> ScanOutcome:
     if plan.repair and await projection_pause(running.services) is not None:
         console().print("projection is paused, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
-    if plan.repair:
-        await _record(plan, chosen, running)
-    with _showing(plan, as_json=as_json) as shown:
-        round_ = Round(plan, running.services, running.listing, shown)
-        if chosen is None:
-            outcome = await round_.over_everything()
+    with _showing(plan, as_json=as_json, alone=chosen is not None or plan.sample is not None) as shown:
+        if chosen is not None:
+            outcome = await _one_study(chosen, plan, running, shown)
+        elif plan.sample is not None:
+            await _record(plan, "a sample", running)
+            outcome = await Round(plan, running.services, running.listing, audience=shown).over_sample()
         else:
-            study = await _known(chosen, running.services)
-            outcome = await round_.over_one(study)
-            if not outcome.found and await _never_inspected(study, running.services):
-                console().print(
-                    "unknown   no object of this study is known; python -m sync backfill inspects everything"
-                )
-                raise typer.Exit(EXIT_REJECTED)
+            outcome = await _everything(plan, running, shown, rate=rate, as_json=as_json)
     shown.summarise(outcome)
     return outcome
 
 
-async def _record(plan: Plan, chosen: StudyRef | str | None, running: Running) -> None:
-    """Record a repair before its first write: it may delete resources."""
-    study = chosen.key if isinstance(chosen, StudyRef) else chosen
-    why = f"at most {counted(plan.removals, 'orphan')} deleted"
-    await record_action(
-        OperatorAction.REPAIR, running.services, who=user_name(), subject=study or "everything", why=why
+async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown: Shown) -> ScanOutcome:
+    await _record(plan, chosen.key if isinstance(chosen, StudyRef) else chosen, running)
+    study = await _known(chosen, running.services)
+    outcome = await Round(plan, running.services, running.listing, audience=shown).over_one(study)
+    if not outcome.found and await _never_inspected(study, running.services):
+        console().print("unknown   no object of this study is known; python -m sync backfill inspects everything")
+        raise typer.Exit(EXIT_REJECTED)
+    return outcome
+
+
+async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float | None, as_json: bool) -> ScanOutcome:
+    """Take part in the comparison of everything until it is over, and tell what others found too."""
+    s, out = running.services, console()
+    asked = new_verification(plan, s.settings.containers, rate=rate)
+    if not await begin_walk(asked, s, who=user_name()):
+        before = (await read_progress(asked.name, s)).counts.get("studies", 0)
+        out.print(f"going on  {counted(before, 'study', 'studies')} compared before")
+    kinds = {KIND: Verification(listing=running.listing, services=s, audience=shown)}
+    progress, _ = await share_walk(
+        asked.name, kinds, s, shown.console, heading="Comparing", parallel=PARALLEL, as_json=as_json
     )
+    if progress.row.state is not WalkState.DONE:
+        tell_state(progress, out)
+        raise typer.Exit(EXIT_UNAVAILABLE)
+    async for drift in s.drifts.all():
+        if drift.found_in == progress.row.run and plan.asks_about(drift):
+            shown.found(drift, repaired=False)
+    return outcome_of(progress.counts)
+
+
+async def _record(plan: Plan, subject: str, running: Running) -> None:
+    """Record a repair before its first write: it may delete resources."""
+    if plan.repair:
+        await record_action(action_of(plan), running.services, who=user_name(), subject=subject, why=reason_of(plan))
 
 
 async def _never_inspected(study: StudyRef, s: Compare) -> bool:
@@ -153,10 +194,12 @@ async def _known(chosen: StudyRef | str, s: Compare) -> StudyRef:
 
 
 @contextmanager
-def _showing(plan: Plan, *, as_json: bool) -> Iterator[Shown]:
+def _showing(plan: Plan, *, as_json: bool, alone: bool) -> Iterator[Shown]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     out = console()
-    with Progress(*columns, console=out, transient=True, disable=as_json or not out.is_terminal) as progress:
+    with Progress(
+        *columns, console=out, transient=True, disable=as_json or not (alone and out.is_terminal)
+    ) as progress:
         yield Shown(plan, progress, as_json=as_json)
 
 
@@ -169,9 +212,19 @@ class Shown:
         self._as_json = as_json
         self._tasks: dict[str, TaskID] = {}
         self._listed = 0
+        self._said: dict[int, bool] = {}
+
+    @property
+    def console(self) -> Console:
+        """Where it is said."""
+        return self._progress.console
 
     def found(self, drift: Drift, *, repaired: bool) -> None:
-        """Say one drift."""
+        """Say one drift, once; and again once it is repaired."""
+        key = hash(identity(drift))
+        if self._said.get(key) in {True, repaired}:
+            return
+        self._said[key] = repaired
         state = "repaired" if repaired else "kept" if drift.kept else "found"
         if self._as_json:
             line = {"event": "drift", "kind": drift.kind.value, "resource": drift.resource, "state": state}

@@ -19,8 +19,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention, SyncError
+from sync.model import CHECKS
 from sync.model.timestamps import typed_time
-from sync.model.words import tallied
+from sync.model.words import counted, tallied
 from sync.ports import Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
@@ -34,6 +35,9 @@ _DRAW_EVERY = 0.5
 
 _LOOK_SECONDS = 0.3
 """Seconds between two looks for slices, where none is free and the walk is not over."""
+
+_CUT_FIRST_SECONDS = 1.0
+"""Seconds that a walk is cut before it is worked on."""
 
 
 def timestamp(text: str | None, option: str) -> datetime | None:
@@ -108,7 +112,15 @@ async def share_walk(
     merged = Merged(worker.live)
     merged.take(await _slices(name, s))
     meter = Meter(heading, merged, out, as_json=as_json)
-    async with meter.shown(), _beside(_cut_all(name, kinds, s)) as cutting, _beside(_follow(name, merged, meter, s)):
+    async with meter.shown():
+        # Small walks have their slices before the first look for one.
+        await _cut_some(name, kinds, s)
+        return await _take_part(worker, merged, meter)
+
+
+async def _take_part(worker: Worker, merged: Merged, meter: Meter) -> tuple[WalkProgress, float]:
+    name, kinds, s = worker.only, worker.kinds, worker.s
+    async with _beside(_cut_all(name, kinds, s)) as cutting, _beside(_follow(name, merged, meter, s)):
         while True:
             await worker.work(until=math.inf)
             if cutting.done():
@@ -127,6 +139,13 @@ async def _slices(name: str, s: Jobs) -> Sequence[Slice]:
     return board.of_walk(board.walks[name])
 
 
+async def _cut_some(name: str, kinds: Kinds, s: ReadFeeds) -> None:
+    row = await read_walk(name, s)
+    with suppress(Contention):
+        if row is not None and row.state is WalkState.RUNNING and not row.planned:
+            await cut_walk(row, kinds, s, until=time.monotonic() + _CUT_FIRST_SECONDS)
+
+
 async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds) -> None:
     """Cut the walk to its end, or see another process do so."""
     while (row := await read_walk(name, s)) is not None and row.state is WalkState.RUNNING and not row.planned:
@@ -142,7 +161,7 @@ async def _follow(name: str, merged: Merged, meter: Meter, s: Jobs) -> None:
             board = await read_board(s)
             row = board.walks[name]
             merged.take(board.of_walk(row))
-            meter.total = row.size if row.planned and row.unit == "objects" else None
+            meter.follow(board.progress(row, s.clock.now()))
 
 
 @asynccontextmanager
@@ -160,11 +179,13 @@ class Meter:
     """
     How a walk gets on, for people or for machines: a bar on a terminal, else a line now and then.
 
-    ``total`` is None until it is known; only then is there an estimate of the time left.
+    ``total`` is None until it is known; only then is there an estimate of the time left. A walk that compares counts in
+    no unit that people know, so they are shown its share.
     """
 
     def __init__(self, heading: str, walk: Counting, out: Console, *, as_json: bool) -> None:
         self.total: int | None = None
+        self._progress: WalkProgress | None = None
         self._walk, self._out, self._as_json = walk, out, as_json
         self._before, self._began = done(walk), time.monotonic()
         self._on_terminal = out.is_terminal and not as_json
@@ -189,6 +210,12 @@ class Meter:
             finally:
                 drawing.cancel()
 
+    def follow(self, progress: WalkProgress) -> None:
+        """Learn how far all workers are."""
+        row = progress.row
+        self.total = row.size if row.planned and row.unit == "objects" else None
+        self._progress = progress if row.unit == CHECKS else None
+
     @property
     def rate(self) -> float:
         """Objects a second, in this run."""
@@ -201,11 +228,27 @@ class Meter:
     async def _draw(self) -> None:
         while True:
             await asyncio.sleep(_DRAW_EVERY if self._on_terminal else SAY_EVERY)
-            if self._on_terminal:
+            if self._progress is not None:
+                self._show_share(self._progress)
+            elif self._on_terminal:
                 of = f" of {self.total:,}" if self.total is not None else ""
                 self._bar.update(self._task, completed=done(self._walk), total=self.total, rate=self.rate, of=of)
             else:
                 self._say()
+
+    def _show_share(self, progress: WalkProgress) -> None:
+        share, left = progress.share or 0.0, progress.seconds_left
+        if self._on_terminal:
+            done = round(share * 100)
+            self._bar.update(self._task, completed=done, total=100, rate=progress.counts.get("studies", 0), of=" %")
+        elif self._as_json:
+            line = {"event": "progress", "share": round(share, 4), "seconds_left": round(left) if left else None}
+            self._out.print(json.dumps(line))
+        else:
+            more = f", about {left:,.0f} s left" if left else ""
+            self._out.print(
+                f"so far    {share:.0%}, {counted(progress.counts.get('studies', 0), 'study', 'studies')}{more}"
+            )
 
     def _say(self) -> None:
         number, rate = done(self._walk), round(self.rate, 1)
@@ -250,9 +293,9 @@ async def projecting(s: Services, counts: Counter[str], *, enabled: bool) -> Asy
         await asyncio.gather(running, return_exceptions=True)
 
 
-def print_line(heading: str, counted: Counter[str], *, as_json: bool, **more: float) -> None:
+def print_line(heading: str, numbers: Counter[str], *, as_json: bool, **more: float) -> None:
     """Write a result to standard output."""
-    counts = {name: number for name, number in sorted(counted.items()) if number}
+    counts = {name: number for name, number in sorted(numbers.items()) if number}
     if as_json:
         typer.echo(json.dumps({"what": heading, "counts": counts, **more}))
         return

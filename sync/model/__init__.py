@@ -17,9 +17,10 @@ from sync.model.outcomes import Delivered, Ingested, Projected
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
-from sync.model.walks import RECONCILE_CURSOR, Batch, Cursor, dicom_cursor, orthanc_cursor
+from sync.model.walks import CHECKS, RECONCILE_CURSOR, Batch, Cursor, dicom_cursor, orthanc_cursor, units_of
 
 __all__ = [
+    "CHECKS",
     "LOCATOR_BUCKETS",
     "RECONCILE_CURSOR",
     "UNSEEN_REFERRER",
@@ -66,4 +67,5 @@ __all__ = [
     "folder_partitions",
     "orthanc_cursor",
     "references_in",
+    "units_of",
 ]

@@ -29,6 +29,7 @@ class Drift:
     ``subject`` is what was checked: a study key, or the address of what belongs to no study. ``resource`` is the
     address of what is wrong, ``Type/id`` in FHIR or ``object/`` and an object key; ``detail`` holds names of elements
     and codes, never a value. ``kept`` means that a repair had its turn and FHIR would not let it go: no alarm.
+    ``found_in`` names the round of checks that met it last.
     """
 
     subject: str
@@ -38,3 +39,4 @@ class Drift:
     kept: bool = False
     first_at: datetime | None = None
     last_at: datetime | None = None
+    found_in: str = ""

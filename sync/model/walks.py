@@ -47,7 +47,7 @@ class Batch:
     Changes that a walk found, and where it stands once they all are dealt with.
 
     ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object,
-    ``unchanged`` those of objects that are known as they are.
+    ``unchanged`` those of objects that are known as they are, ``counts`` what else was counted on the way to it.
     """
 
     changes: Sequence[Change] = ()
@@ -55,3 +55,20 @@ class Batch:
     passed: int = 0
     unusable: int = 0
     unchanged: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+CHECKS = "checks"
+"""Unit of walks that compare: what an object of a list costs, of which one request tells a thousand."""
+
+_WORTH: Mapping[str, Mapping[str, float]] = {
+    CHECKS: {"objects": 1.0, "resources": 10.0, "studies": 100.0},
+    "studies": {"studies": 1.0},
+}
+
+
+def units_of(counts: Mapping[str, int], unit: str) -> float:
+    """Return how much of a walk its counts stand for; none where the unit is not counted one by one."""
+    if unit == "objects":
+        return float(sum(number for name, number in counts.items() if name != "studies"))
+    return sum(counts.get(name, 0) * worth for name, worth in _WORTH.get(unit, {}).items())

@@ -26,6 +26,7 @@ class OperatorAction(enum.StrEnum):
     WALK_RESUME = "walk.resume"
     WALK_CANCEL = "walk.cancel"
     VERIFY = "verify.study"
+    COMPARE = "verify.begin"
     REPAIR = "verify.repair"
     CONFIRM_REMOVALS = "removals.confirm"
     REFUSE_REMOVALS = "removals.refuse"

@@ -38,7 +38,8 @@ class NewWalk:
     What is asked for.
 
     ``name`` is that of its cursor, the same for equal requests, so that asking twice begins one. The audit trail names
-    it, unless there is a ``subject``, so neither holds a prefix or a UID. ``unit`` is what sizes of slices count.
+    it, unless there is a ``subject``, so neither holds a prefix or a UID; ``why`` is for it too. ``unit`` is what sizes
+    of slices count.
     """
 
     name: str
@@ -46,6 +47,7 @@ class NewWalk:
     request: Mapping[str, Any]
     action: OperatorAction
     subject: str = ""
+    why: str = ""
     unit: str = "objects"
     rate: float | None = None
 
@@ -95,7 +97,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
         if before is not None and before.state.is_open:
             await _go_on(before, stored, asked, s, who=who)
             return False
-        await record_action(asked.action, s, who=who, subject=asked.subject or asked.name)
+        await record_action(asked.action, s, who=who, subject=asked.subject or asked.name, why=asked.why)
         now = s.clock.now()
         row = WalkRow(
             name=asked.name,
@@ -186,8 +188,9 @@ async def read_progress(name: str, s: Jobs) -> WalkProgress:
 
 
 def title_of(row: WalkRow) -> str:
-    """Say in a few words what a walk goes through: its kind and, if it has one, its container."""
-    return " ".join(filter(None, (row.kind, row.request.get("container"))))
+    """Say in a few words what a walk does: its kind, whether it repairs and, if it has one, its container."""
+    repairs = "with repair" if row.request.get("repair") else ""
+    return " ".join(filter(None, (row.kind, repairs, row.request.get("container"))))
 
 
 async def list_walks(s: Jobs) -> list[WalkProgress]:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
-from sync.model import Cursor, Stored
+from sync.model import Cursor, Stored, units_of
 from sync.ports import Jobs
 from sync.protocol.optimistic import retry_on_conflict, unless_conflict
 
@@ -120,7 +120,8 @@ class Slice:
     One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own.
 
     ``following`` is where cutting goes on after it: a slice that was written before the walk's row noted it is found
-    there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too.
+    there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too. ``needs``:
+    how many slices from the first on have to be done before it.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Slice:
     following: Mapping[str, Any]
     last: bool = False
     grows: bool = False
+    needs: int = 0
     at: Mapping[str, Any] = field(default_factory=dict)
     done: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -150,7 +152,7 @@ class Slice:
         position = cursor.position
         return cls(
             name=cursor.name,
-            **{name: position[name] for name in _SLICE_KEPT},
+            **{name: position[name] for name in _SLICE_KEPT if name in position},  # a newer version has more
             counts=position.get("counts", {}),
             holder=cursor.holder,
             held_until=cursor.held_until,
@@ -165,14 +167,11 @@ class Slice:
         return bool(self.holder) and self.held_until is not None and self.held_until > now
 
     def units_done(self, unit: str) -> float:
-        """How much of its size is done; within a slice only objects can be told."""
-        if self.done:
-            return float(self.size)
-        counted = sum(number for name, number in self.counts.items() if name != "studies")
-        return float(min(counted, self.size)) if unit == "objects" else 0.0
+        """How much of its size is done; within a slice only what is counted one by one can be told."""
+        return float(self.size) if self.done else min(units_of(self.counts, unit), float(self.size))
 
 
-_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "grows", "at", "done")
+_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "grows", "needs", "at", "done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +212,15 @@ class Board:
     def of_walk(self, row: WalkRow) -> Sequence[Slice]:
         """Return the slices of a walk's present run, in their order."""
         return self.slices.get(row.run, ())
+
+    def free_of(self, row: WalkRow, now: datetime) -> list[Slice]:
+        """Return the slices of a walk that are left to do, that no process works on, and that need wait for none."""
+        slices = self.of_walk(row)
+        # The board is no snapshot: where a slice is missing, what comes behind it waits.
+        done = 0
+        while done < len(slices) and slices[done].done and slices[done].name == row.slice_name(done):
+            done += 1
+        return [piece for piece in slices if piece.is_free(now) and piece.needs <= done]
 
     def units_done(self, row: WalkRow) -> float:
         """How much of the walk is done, in its unit."""

@@ -1,36 +1,34 @@
 """
-One round over everything, for the command line: the source's list, studies by key, FHIR's own list.
+One round of checks: pages of the source's list, studies by key, pages of FHIR's own list.
 
-    a chunk of studies at once  ->  the doubtful ones, after a pause, once more  ->  repair, or only note
+    a page at once  ->  the doubtful ones, after a pause, once more  ->  repair, or only note
 
-Memory is that of one chunk, and of what was found. What is found is noted in table ``drifts``, and what is right again
-is taken out of it.
+Memory is that of one page, and of what was found. What is found is noted in table ``drifts``, and what is right again
+is taken out of it. A round over everything is a walk that processes share (`sync.walks.verification`): it hands each
+page to a `Round`, and `sync.verify.closing` ends it. A sample, or one study, is a round of this process alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from sync.errors import SourceGone
-from sync.model import Drift, DriftKind, ListedObject, Projection, Resource, StudyRef
+from sync.model import Drift, DriftKind, FhirPage, ListedObject, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
 from sync.protocol.known_rows import inspected_of
 from sync.verify.checking import Checker, Found
-from sync.verify.judge import Judge, identity
-from sync.verify.orphans import LISTED, check_orphan, study_of
-from sync.verify.repair import OF_OBJECTS, Budget, remove_orphan, repair_study
-from sync.verify.source import PAGE, check_listed_object, repair_object
+from sync.verify.judge import Identity, Judge, identity
+from sync.verify.orphans import check_orphan, study_of
+from sync.verify.repair import OF_OBJECTS, REMOVABLE, Budget, repair_study
+from sync.verify.source import check_listed_object, repair_object
 from sync.verify.studies import check_study
 
 CHUNK = 200
 """Studies inspected before the next are fetched."""
-
-_KEY_DIGITS = 8
-_KEYS = 16.0**_KEY_DIGITS
 
 
 class ScanObserver(Protocol):
@@ -60,6 +58,10 @@ class Plan:
     start: str = ""
     removals: int = 10
 
+    def asks_about(self, drift: Drift) -> bool:
+        """Tell whether the services are asked about such drift."""
+        return self.objects or drift.kind not in OF_OBJECTS
+
 
 @dataclass
 class ScanOutcome:
@@ -72,6 +74,8 @@ class ScanOutcome:
     kept: int = 0
     not_removed: int = 0
     """Resources without a record that were left alone, because there were more of them than may be removed."""
+    deferred: int = 0
+    """Drifts that are told later, once it is decided whether they are removed."""
 
     @property
     def left(self) -> int:
@@ -79,87 +83,120 @@ class ScanOutcome:
         return self.found.total() - self.repaired.total() - self.kept
 
 
+Place = tuple[int, str]
+"""Hash of the subject that a drift is noted under, and where it was told; empty where it is told later."""
+
+
 class Round:
-    """One round; use it once."""
+    """
+    One round, or what one process does of it.
+
+    Parameters
+    ----------
+    found_in
+        Names the round in what is noted and announced; empty for a round of this process alone.
+    at
+        Names the part of the round that is checked here: what is told in another part is not told again here.
+    told
+        What this process has told in the round, by hash of what is wrong with which resource; rounds of one walk share
+        it.
+    repairs
+        Whether to repair now; as planned, where nothing is said.
+    turn
+        Waits for the turn of a study, or of a page of FHIR's list, where their rate is limited.
+    """
 
     def __init__(
         self,
         plan: Plan,
         s: Verify,
         listing: ObjectListing,
+        *,
         audience: ScanObserver,
         checker: Checker | None = None,
+        found_in: str = "",
+        at: str = "alone",
+        told: dict[int, Place] | None = None,
+        repairs: bool | None = None,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.outcome = ScanOutcome()
-        self._plan = plan
+        self.plan = plan
+        self.repairs = plan.repair if repairs is None else repairs
+        self.checker = checker or Checker()
+        self.judge = Judge(s, found_in=found_in or s.clock.now().isoformat())
         self._s = s
         self._source = listing
         self._audience = audience
-        self._checker = checker or Checker()
-        self._budget = Budget(plan.removals)
-        self._listed = False
-        self._reported: set[int] = set()
-        self._judge = Judge(s, found_in=s.clock.now().isoformat())
+        self._at = at
+        self._told = told if told is not None else {}
+        self._turn = turn
 
-    async def over_everything(self) -> ScanOutcome:
+    async def _waited(self) -> None:
+        if self._turn is not None:
+            await self._turn()
+
+    def take(self) -> ScanOutcome:
+        """Return what was counted since the last call."""
+        outcome, self.outcome = self.outcome, ScanOutcome()
+        return outcome
+
+    async def over_sample(self) -> ScanOutcome:
         """
-        Inspect what the source lists, all studies, and what FHIR lists; or a sample of the studies.
-
-        Idempotent and safe to interrupt.
+        Inspect a sample of the studies. Idempotent and safe to interrupt.
 
         Raises
         ------
         TransientError
             A service did not answer for longer than some tries take.
         """
-        await self._judge.load()
-        if self._plan.sample is None and self._plan.objects:
-            self._listed = True
-            for container in self._s.settings.containers:
-                try:
-                    await self._container(container)
-                except SourceGone:
-                    self._listed = False  # there is none (yet), or none any more: its list proves nothing of its blobs
+        await self.judge.load()
+        budget = Budget(self.plan.removals)
         async for chunk in self._chunks():
-            await self._studies([projection.study for projection in chunk])
-            self._audience.progress("studies", self.outcome.studies, self._fraction(chunk[-1].study.key))
-        if self._plan.sample is None:
-            for resource_type in LISTED:
-                await self._orphans(resource_type)
-            for subject in self._judge.unmet:
-                await self._record(subject, [], [])  # not met in a whole round: it is gone
+            await self.studies([projection.study for projection in chunk], budget)
+            self._audience.progress("studies", self.outcome.studies, self.outcome.studies / (self.plan.sample or 1))
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> ScanOutcome:
         """Inspect one study only, known or not."""
-        await self._judge.load(study.key)
-        await self._studies([study])
+        await self.judge.load(study.key)
+        await self.studies([study], Budget(self.plan.removals))
         return self.outcome
 
-    async def _container(self, container: str) -> None:
-        async def inspection(listed: ListedObject) -> Found:
-            return await check_listed_object(listed, self._s)
-
-        objects, token = 0, None
-        while True:
-            page = await self._source.page(container, token=token, size=PAGE)
-            right = await inspected_of(page.objects, self._s)
-            doubtful = [listed for listed in page.objects if listed.object.key not in right]
-            for listed, drifts in zip(doubtful, await self._checker.twice(doubtful, inspection), strict=True):
-                if drifts:
-                    await self._of_source(listed, drifts)
-            objects += len(page.objects)
-            self._audience.progress(f"objects of container {container}", objects, None)
-            if (token := page.token) is None:
+    async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
+        """Walk the records by study key. A sample may start at any key: keys are hashes, so ranges are alike."""
+        key, remaining, ends = self.plan.start, self.plan.sample or 0, not self.plan.start
+        while remaining > 0:
+            chunk = await self._s.projections.after(key, min(CHUNK, remaining))
+            if ends and self.plan.start:
+                chunk = [row for row in chunk if row.study.key <= self.plan.start]
+            if not chunk and ends:
                 return
+            if not chunk:
+                key, ends = "", True  # round the end of the keys, to where the sample began
+                continue
+            yield chunk
+            key, remaining = chunk[-1].study.key, remaining - len(chunk)
+
+    async def objects(self, listed: Sequence[ListedObject]) -> None:
+        """Compare objects of the source's list with what is known of them. Idempotent."""
+
+        async def inspection(one: ListedObject) -> Found:
+            return await check_listed_object(one, self._s)
+
+        right = await inspected_of(listed, self._s)
+        doubtful = [one for one in listed if one.object.key not in right]
+        for one, drifts in zip(doubtful, await self.checker.twice(doubtful, inspection), strict=True):
+            if drifts:
+                await self._of_source(one, drifts)
 
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         open_drifts = drifts
-        if self._plan.repair:
-            await self._checker.with_retries(repair_object, listed.object, self._s)
+        if self.repairs:
+            await self.checker.with_retries(repair_object, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
             open_drifts = await check_listed_object(now, self._s) if now.etag else []
-        await self._record(drifts[0].subject, drifts, open_drifts)
+        await self.record(drifts[0].subject, drifts, open_drifts)
 
     async def _etag(self, listed: ListedObject) -> str:
         try:
@@ -167,112 +204,124 @@ class Round:
         except SourceGone:
             return ""
 
-    async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
-        """Walk the records by study key. A sample may start at any key: keys are hashes, so ranges are alike."""
-        key, remaining, ends = self._plan.start, self._plan.sample, not self._plan.start
-        while remaining is None or remaining > 0:
-            chunk = await self._s.projections.after(key, CHUNK if remaining is None else min(CHUNK, remaining))
-            if ends and self._plan.start:
-                chunk = [row for row in chunk if row.study.key <= self._plan.start]
-            if not chunk and ends:
-                return
-            if not chunk:
-                key, ends = "", True  # round the end of the keys, to where the sample began
-                continue
-            yield chunk
-            key, remaining = chunk[-1].study.key, None if remaining is None else remaining - len(chunk)
+    async def studies(
+        self, studies: Sequence[StudyRef], budget: Budget, *, listed: bool = False, deferring: bool = False
+    ) -> None:
+        """
+        Compare studies with FHIR and the source. Idempotent.
 
-    def _fraction(self, key: str) -> float:
-        if self._plan.sample is not None:
-            return self.outcome.studies / self._plan.sample
-        return int(key[:_KEY_DIGITS], 16) / _KEYS
+        Parameters
+        ----------
+        budget
+            Second ImagingStudies that may be deleted.
+        listed
+            As for `repair_study`.
+        deferring
+            Leave second ImagingStudies that a repair may delete to `sync.verify.closing`, which tells them.
+        """
 
-    async def _studies(self, studies: Sequence[StudyRef]) -> None:
         async def inspection(study: StudyRef) -> Found:
-            return await check_study(study, self._s, objects=self._plan.objects, listing=self._source)
+            await self._waited()
+            return await check_study(study, self._s, objects=self.plan.objects, listing=self._source)
 
-        results = await self._checker.twice(studies, inspection)
+        results = await self.checker.twice(studies, inspection)
         self.outcome.studies += len(studies)
         for study, drifts in zip(studies, results, strict=True):
-            await self._study_checked(study, drifts)
+            await self._study_checked(study, drifts, budget, listed=listed, deferring=deferring)
 
-    async def _study_checked(self, study: StudyRef, drifts: Found) -> None:
+    async def study_again(self, study: StudyRef, budget: Budget) -> None:
+        """Compare a study once more that this round has met; it does not count again."""
+        checking = partial(check_study, objects=self.plan.objects, listing=self._source)
+        await self._study_checked(study, await self.checker.with_retries(checking, study, self._s), budget)
+
+    async def _study_checked(
+        self, study: StudyRef, drifts: Found, budget: Budget, *, listed: bool = False, deferring: bool = False
+    ) -> None:
         if drifts is None:
             self.outcome.busy += 1
             return
-        judged = self._judge.with_kept(drifts)
+        judged = self.judge.with_kept(drifts)
         open_drifts: Sequence[Drift] = judged
-        if judged and self._plan.repair:
-            repairing = partial(repair_study, listed=self._listed)
-            open_drifts = await self._checker.with_retries(repairing, study, drifts, self._budget, self._s)
-        await self._record(study.key, judged, open_drifts)
+        if judged and self.repairs:
+            repairing = partial(repair_study, listed=listed)
+            open_drifts = await self.checker.with_retries(repairing, study, drifts, budget, self._s)
+        later = [drift for drift in open_drifts if deferring and is_removable(drift)]
+        await self.record(study.key, judged, open_drifts, later=later)
 
-    def _report(self, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> tuple[Sequence[Drift], Sequence[Drift]]:
-        """Tell each drift once, whichever studies share the resource; return which are told now, and left."""
+    def _report(
+        self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift], later: Collection[Identity]
+    ) -> tuple[Sequence[Drift], Sequence[Drift]]:
+        """
+        Tell each drift once, whichever subjects share the resource; return what this subject is noted with, and left.
+
+        A part of the round that is done once more comes to the same.
+        """
         remaining = {identity(drift): drift for drift in open_drifts}
         every = {**{identity(drift): drift for drift in drifts}, **remaining}
-        new = {key: drift for key, drift in every.items() if hash(key) not in self._reported}
-        for key, drift in new.items():
-            self._reported.add(hash(key))
+        us = hash(subject)
+        ours = {key: drift for key, drift in every.items() if self._told.get(hash(key), (us, ""))[0] == us}
+        for key, drift in ours.items():
+            if key in later:
+                self._told.setdefault(hash(key), (us, ""))
+                self.outcome.deferred += 1
+                continue
+            if self._told.get(hash(key), (us, ""))[1] not in {"", self._at}:
+                continue
+            self._told[hash(key)] = (us, self._at)
             self.outcome.found[drift.kind] += 1
             self.outcome.repaired[drift.kind] += key not in remaining
             self.outcome.kept += drift.kept and key in remaining
             self._audience.found(drift, repaired=key not in remaining)
-        return list(new.values()), [drift for key, drift in new.items() if key in remaining]
+        return list(ours.values()), [drift for key, drift in ours.items() if key in remaining]
 
-    async def _record(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> None:
-        """Report and store what is new to this round, and keep what it does not ask the source about."""
-        new, remaining = self._report(drifts, open_drifts)
-        recorded = self._judge.known(subject)
-        unasked = [] if self._plan.objects else [drift for drift in recorded if drift.kind in OF_OBJECTS]
-        await self._judge.conclude(subject, new, [*remaining, *unasked])
+    async def record(
+        self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift], *, later: Sequence[Drift] = ()
+    ) -> None:
+        """
+        Report and store what is new to this round, and keep what it does not ask the source about.
 
-    async def _orphans(self, resource_type: str) -> None:
-        """List a type; what no record knows is removed at the end of the list, unless there is too much of it."""
+        Parameters
+        ----------
+        later
+            Drifts that are stored, and told later.
+        """
+        new, remaining = self._report(subject, drifts, open_drifts, {identity(drift) for drift in later})
+        recorded = self.judge.known(subject)
+        unasked = [] if self.plan.objects else [drift for drift in recorded if drift.kind in OF_OBJECTS]
+        await self.judge.conclude(subject, new, [*remaining, *unasked])
 
-        async def inspection(listed: Resource) -> Found:
-            return await check_orphan(listed, self._s, objects=self._plan.objects)
+    async def page(self, resource_type: str, link: str | None) -> FhirPage:
+        """Read a page of FHIR's list, as the port does; again while FHIR does not answer."""
+        await self._waited()
+        return await self.checker.with_retries(self._s.fhir.page, resource_type, link)
 
-        orphans: list[tuple[Drift, StudyRef | None]] = []
-        checked = 0
-        async for listed in self._listing(resource_type):
-            for resource, drifts in zip(listed, await self._checker.twice(listed, inspection), strict=True):
-                await self._of_listed(resource, drifts, orphans)
-            checked += len(listed)
-            self._audience.progress(resource_type, checked, None)
-        await self._remove(orphans)
+    async def resources(self, listed: Sequence[Resource]) -> None:
+        """Compare a page of FHIR's list with the records; with ``repair`` what no record knows is told later."""
 
-    async def _listing(self, resource_type: str) -> AsyncIterator[Sequence[Resource]]:
-        link: str | None = None
-        while True:
-            page = await self._checker.with_retries(self._s.fhir.page, resource_type, link)
-            yield page.resources
-            if (link := page.following) is None:
-                return
+        async def inspection(one: Resource) -> Found:
+            return await check_orphan(one, self._s, objects=self.plan.objects)
 
-    async def _of_listed(self, listed: Resource, drifts: Found, orphans: list[tuple[Drift, StudyRef | None]]) -> None:
+        for resource, drifts in zip(listed, await self.checker.twice(listed, inspection), strict=True):
+            await self.of_listed(resource, drifts)
+
+    async def of_listed(self, listed: Resource, drifts: Found) -> None:
+        """Note what `check_orphan` found about a resource."""
         if not drifts:
             self.outcome.busy += drifts is None
             return
         [first, *_] = drifts
         if first.subject != first.resource:
-            await self._study_checked(_known_study(listed), drifts)  # its record was lost, its ledger was not
-        elif self._plan.repair and len(orphans) <= self._plan.removals:
-            orphans.append((first, study_of(listed) if listed["resourceType"] == "ImagingStudy" else None))
-        else:
-            judged = self._judge.with_kept(drifts)
-            await self._record(first.subject, judged, judged)
+            await self._study_checked(
+                _known_study(listed), drifts, Budget(0)
+            )  # its record was lost, its ledger was not
+            return
+        judged = self.judge.with_kept(drifts)
+        await self.record(first.subject, judged, judged, later=judged if self.plan.repair else ())
 
-    async def _remove(self, orphans: Sequence[tuple[Drift, StudyRef | None]]) -> None:
-        many = len(orphans) > max(self._budget.left, 0)
-        for drift, study in orphans:
-            judged = self._judge.with_kept([drift])
-            open_drifts: Sequence[Drift] = judged
-            if not many and self._budget.take():
-                open_drift = await self._checker.with_retries(remove_orphan, drift, study, self._s)
-                open_drifts = [open_drift] if open_drift is not None else []
-            self.outcome.not_removed += many
-            await self._record(drift.subject, judged, open_drifts)
+
+def is_removable(drift: Drift) -> bool:
+    """Tell whether it is a second ImagingStudy that a repair may delete."""
+    return drift.kind is DriftKind.DOUBLED and drift.detail in REMOVABLE
 
 
 def _known_study(listed: Resource) -> StudyRef:

@@ -115,7 +115,8 @@ class Judge:
             repaired = identity(drift) not in remaining
             await add_drift_event(drift, self._s, found_in=self._found_in, repaired=repaired)
         if list(open_drifts) != before:
-            await self._s.drifts.note(subject, open_drifts, self._s.clock.now())
+            met = [replace(drift, found_in=self._found_in) for drift in open_drifts]
+            await self._s.drifts.note(subject, met, self._s.clock.now())
         if open_drifts:
             self._known[subject] = list(open_drifts)
         self._concluded.add(subject)

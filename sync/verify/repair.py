@@ -27,7 +27,8 @@ _NO_OWNER = StudyRef(study_instance_uid="")
 """No study: leaving a patient with it makes the Patient agree with the remaining rows."""
 
 OF_OBJECTS = frozenset({DriftKind.OBJECT_GONE, DriftKind.OBJECT_CHANGED, DriftKind.OBJECT_UNSEEN})
-_REMOVABLE = frozenset({"ours", "copy"})
+REMOVABLE = frozenset({"ours", "copy"})
+"""Details of a second ImagingStudy that may be deleted."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ async def repair_study(
     await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s, listed=listed)
     await project_again(study, s)
     for drift in drifts:
-        double = drift.kind is DriftKind.DOUBLED and drift.detail in _REMOVABLE
+        double = drift.kind is DriftKind.DOUBLED and drift.detail in REMOVABLE
         if double and budget.take() and await may_remove(drift.resource, s):
             await delete_unreferenced([drift.resource], s)
     open_drifts = await check_study(study, s) or []

@@ -39,7 +39,8 @@ class Cut:
     """
     Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does.
 
-    ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows``: see `Slice`.
+    ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows`` and ``needs``:
+    see `Slice`.
     """
 
     position: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Cut:
     size: int = 0
     last: bool = False
     grows: bool = False
+    needs: int = 0
     unit: str = ""
 
 
@@ -59,23 +61,26 @@ class _Stand:
     size: int = 0
     listed: int = 0
 
-    @property
-    def enough(self) -> int:
-        return max(SMALLEST, self.listed // SHARE)
+    def enough(self, smallest: int) -> int:
+        return max(SMALLEST, smallest, self.listed // SHARE)
 
-    @property
-    def page(self) -> int:
-        return min(self.enough, LARGEST_PAGE)
+    def page(self, smallest: int) -> int:
+        return min(self.enough(smallest), LARGEST_PAGE)
 
     def as_json(self) -> dict[str, Any]:
         return {"start": self.start, "token": self.token, "size": self.size, "listed": self.listed}
 
 
 async def cut_listing(
-    container: str, prefix: str, listing: ObjectListing, position: Mapping[str, Any]
+    container: str, prefix: str, listing: ObjectListing, position: Mapping[str, Any], *, smallest: int = 0
 ) -> AsyncIterator[Cut]:
     """
     Cut a listing from a position on; the last cut is marked. Only reads. An empty listing is one empty slice.
+
+    Parameters
+    ----------
+    smallest
+        Objects of a slice at least, where more than `SMALLEST` are no work.
 
     Raises
     ------
@@ -87,11 +92,11 @@ async def cut_listing(
     stand = _Stand(**position) if position else _Stand()
     while True:
         try:
-            page = await listing.page(container, prefix=prefix, token=stand.token, size=stand.page)
+            page = await listing.page(container, prefix=prefix, token=stand.token, size=stand.page(smallest))
         except StaleToken:
             stand = replace(stand, start=None, token=None, size=0)  # from the beginning: what is listed twice is known
             continue
-        if stand.size >= stand.enough and page.objects:
+        if stand.size >= stand.enough(smallest) and page.objects:
             # Only a page with names ends a slice: an empty one has nothing to know the end by.
             size, scope = stand.size, {"token": stand.start, "ends": _ends(page)}
             stand = replace(stand, start=stand.token, size=0)

@@ -49,6 +49,10 @@ class PacedMarks(DirtyStudies):
         self._inner, self._pace = inner, pace
         self._marked: OrderedDict[StudyRef, None] = OrderedDict()
 
+    async def turn(self) -> None:
+        """Wait for the turn of a study that is read from FHIR, and perhaps never marked."""
+        await self._pace.turn()
+
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
         """Return the row, or None."""
         return await self._inner.read(study)

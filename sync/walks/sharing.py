@@ -138,6 +138,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
                 following=cut.position,
                 last=cut.last,
                 grows=cut.grows,
+                needs=cut.needs,
             )
             try:
                 # The slice before the walk's row: a crash in between leaves one to adopt, the other order a hole.
@@ -308,7 +309,7 @@ def _running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
 
 def _free_slices(running: Sequence[WalkRow], board: Board, s: ReadFeeds) -> list[tuple[WalkRow, Slice]]:
     now = s.clock.now()
-    return [(row, piece) for row in running for piece in board.of_walk(row) if piece.is_free(now)]
+    return [(row, piece) for row in running for piece in board.free_of(row, now)]
 
 
 async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:

@@ -196,6 +196,7 @@ async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: 
     tally = await task
     begun.popleft()
     passed = Counter({"passed": batch.passed, "unusable": batch.unusable, Ingested.REPEAT.counted: batch.unchanged})
+    passed.update(batch.counts)
     walk.counts += passed
     walk.settle(tally + passed)
     await walk.advance(batch.position)

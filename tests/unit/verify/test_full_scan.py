@@ -12,6 +12,7 @@ from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, Round
 from sync.verify.source import GRACE
 from tests.unit.projection.test_derived import PDF
+from tests.walking import verified
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, patient_of, study_id
 
 UNKNOWN = StudyRef(study_instance_uid="2.25.99")
@@ -49,9 +50,11 @@ def w():
 async def verify(w, *, naps=None, study=None, **plan):
     heard = Heard()
     checker = Checker(sleep=naps or Naps())
-    round_ = Round(Plan(**plan), w.services, w.store.objects, heard, checker)
-    outcome = await (round_.over_one(study) if study else round_.over_everything())
-    return outcome, heard
+    planned = Plan(**plan)
+    if not study and planned.sample is None:
+        return await verified(w, planned, heard, checker), heard
+    round_ = Round(planned, w.services, w.store.objects, audience=heard, checker=checker)
+    return await (round_.over_one(study) if study else round_.over_sample()), heard
 
 
 async def kinds(w, **plan):

@@ -28,6 +28,7 @@ def drift_row(drift: Drift) -> Entity:
         "kept": drift.kept,
         "first_at": drift.first_at.isoformat() if drift.first_at else "",
         "last_at": drift.last_at.isoformat() if drift.last_at else "",
+        "found_in": drift.found_in,
     }
     return check_size(row)
 
@@ -42,6 +43,7 @@ def drift_from(row: Mapping[str, Any]) -> Drift:
         kept=row["kept"],
         first_at=timestamp_from(row["first_at"]),
         last_at=timestamp_from(row["last_at"]),
+        found_in=row.get("found_in", ""),
     )
 
 

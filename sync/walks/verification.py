@@ -1,0 +1,376 @@
+"""
+A comparison of everything, by any number of processes: a kind of `sync.walks.sharing`.
+
+    slices of the containers  ->  ranges of study keys  ->  FHIR's list, a type a slice  ->  the end of the round
+
+What a slice finds is noted in table ``drifts`` under the name of the run, so that a slice that is done twice notes the
+same rows, and the last slice counts each of them once. A round that repairs goes in the order of the parts, each after
+the one before is done; one that only compares has no order but that of its end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sync.errors import FhirRejected, PermanentError, SourceGone
+from sync.model import CHECKS, Batch, Change, Drift, DriftKind
+from sync.operators.audit import OperatorAction
+from sync.operators.pause import projection_pause
+from sync.operators.walks import NewWalk
+from sync.ports import ObjectListing, ReadFeeds, Verify
+from sync.protocol.walk_rows import Slice, WalkRow, read_board
+from sync.verify.checking import Checker
+from sync.verify.closing import DOUBLES, Removable, close_round, noted_removable, remove_doubles, remove_orphans
+from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanOutcome
+from sync.verify.orphans import LISTED
+from sync.verify.repair import Budget
+from sync.verify.source import PAGE
+from sync.walks.cutting import Cut, cut_listing, slice_pages
+from sync.walks.pacing import PacedMarks
+from sync.walks.walk import Walk, Work
+
+KIND = "verify"
+"""Name of this kind of walk."""
+
+NAMES = 5000
+"""Objects of a slice at least: a request compares a thousand."""
+
+STUDIES_A_SLICE = 100
+"""Studies of a slice, as far as their number can be told."""
+
+MOST_RANGES = 512
+"""Ranges of study keys at most: with more, the rows of slices would be much to read."""
+
+REPAIRED_AT_ONCE = 20
+"""Studies of a batch where they are repaired, which takes seconds each; an interruption loses the count of a batch."""
+
+OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", "close"
+"""Parts of a round."""
+
+_WORTH_STUDY, _WORTH_RESOURCE = 100, 10
+_RUNS = 4
+_PREFIX = "repaired_"
+_DIGITS = 8
+_KEYS = 16**_DIGITS
+
+
+def new_verification(plan: Plan, containers: Sequence[str], *, rate: float | None = None) -> NewWalk:
+    """Return the walk to begin; equal plans have one name. ``rate`` as in `WalkRow`: studies that are compared."""
+    options = [f"repair {plan.removals}"] if plan.repair else []
+    options += [] if plan.objects else ["without source"]
+    request = {
+        "repair": plan.repair,
+        "objects": plan.objects,
+        "removals": plan.removals,
+        "containers": sorted(containers),
+    }
+    return NewWalk(
+        name=" ".join([KIND, *options]),
+        kind=KIND,
+        request=request,
+        action=action_of(plan),
+        subject="everything",
+        why=reason_of(plan),
+        unit=CHECKS,
+        rate=rate,
+    )
+
+
+def action_of(plan: Plan) -> OperatorAction:
+    """Return what the audit trail calls it: a repair may delete resources."""
+    return OperatorAction.REPAIR if plan.repair else OperatorAction.COMPARE
+
+
+def reason_of(plan: Plan) -> str:
+    """Say in the audit trail how much a repair may delete."""
+    return f"at most {plan.removals} orphan{'s' * (plan.removals != 1)} deleted" if plan.repair else ""
+
+
+def plan_of(row: WalkRow) -> Plan:
+    """Return what a walk's row asks for. Inverse of `new_verification`."""
+    request = row.request
+    return Plan(repair=request["repair"], objects=request["objects"], removals=request["removals"])
+
+
+def outcome_of(counts: Mapping[str, int]) -> ScanOutcome:
+    """Return what a walk that is done came to."""
+    left = Counter({kind: counts[name_of(kind)] for kind in DriftKind if name_of(kind) in counts})
+    repaired = Counter(
+        {kind: counts[_PREFIX + name_of(kind)] for kind in DriftKind if _PREFIX + name_of(kind) in counts}
+    )
+    return ScanOutcome(
+        studies=counts.get("studies", 0),
+        busy=counts.get("busy", 0),
+        found=left + repaired,
+        repaired=repaired,
+        kept=counts.get("kept", 0),
+        not_removed=counts.get("not_removed", 0),
+    )
+
+
+def name_of(kind: DriftKind) -> str:
+    """Return the name that counts have for a kind."""
+    return kind.value.removeprefix("drift.")
+
+
+def counts_of(outcome: ScanOutcome, **more: int) -> dict[str, int]:
+    """Return what a batch adds: what is left is counted at the end of the round, from what is noted."""
+    numbers = {
+        "studies": outcome.studies,
+        "busy": outcome.busy,
+        "deferred": outcome.deferred,
+        "not_removed": outcome.not_removed,
+        **{_PREFIX + name_of(kind): number for kind, number in outcome.repaired.items()},
+        **more,
+    }
+    return {name: number for name, number in numbers.items() if number}
+
+
+class _Unheard:
+    """Hears nothing: in a function, what is found is only noted."""
+
+    def found(self, drift: Drift, *, repaired: bool) -> None:
+        """Receive a drift."""
+
+    def progress(self, phase: str, completed: int, fraction: float | None) -> None:
+        """Receive how many of a phase are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """
+    Compares everything, by any number of workers. Idempotent, and may be interrupted.
+
+    ``audience`` hears what this process finds, not what others do.
+    """
+
+    listing: ObjectListing
+    services: Verify
+    audience: ScanObserver = field(default_factory=_Unheard)
+    checker: Checker = field(default_factory=Checker)
+    told: OrderedDict[str, dict[int, Place]] = field(default_factory=OrderedDict)
+    """What this process has told, by run."""
+
+    async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
+        """
+        Cut the containers' listings, then the keys of studies, then the rest. Only reads.
+
+        A container that is not there holds nothing (yet), and its list proves nothing of its blobs.
+        """
+        plan, made = plan_of(row), row.made
+        stand = {"container": 0, "at": {}, "listed": plan.objects, "ranges": 0, "range": 0, "step": 0, **row.plan}
+        containers = row.request["containers"] if plan.objects else []
+        for number in range(stand["container"], len(containers)):
+            async for cut in self._container(containers[number], number, stand):
+                stand, made = dict(cut.position), made + (cut.scope is not None)
+                yield cut
+        if not stand["ranges"]:
+            stand = {**stand, **await self._ranges(), "before": made}
+            yield Cut(position=stand)
+        for cut in _cut_keys(stand, plan):
+            stand, made = dict(cut.position), made + 1
+            yield cut
+        for cut in _cut_rest(stand, plan, made):
+            yield cut
+
+    async def _container(self, container: str, number: int, stand: Mapping[str, Any]) -> AsyncIterator[Cut]:
+        over = {**stand, "container": number + 1, "at": {}}
+        try:
+            async for cut in cut_listing(container, "", self.listing, stand["at"], smallest=NAMES):
+                scope = {"part": OBJECTS, "container": container, **cut.scope} if cut.scope is not None else None
+                yield replace(
+                    cut, position=over if cut.last else {**stand, "at": cut.position}, scope=scope, last=False
+                )
+        except SourceGone:
+            yield Cut(position={**over, "listed": False})
+
+    async def _ranges(self) -> dict[str, int]:
+        """Tell from the first keys how many studies there are: keys are hashes, so ranges are alike."""
+        first = await self.services.projections.after("", CHUNK)
+        total = len(first)
+        if total == CHUNK:
+            total = round(CHUNK * _KEYS / max(int(first[-1].study.key[:_DIGITS], 16), 1))
+        return {"studies": total, "ranges": min(max(math.ceil(total / STUDIES_A_SLICE), 1), MOST_RANGES)}
+
+    async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
+        """Iterate over a slice, compared, and repaired if that is asked for and projection is not paused."""
+        if piece.at.get("over"):
+            return
+        services, plan = replace(self.services, dirty=s.dirty), plan_of(row)
+        part = _Part(
+            row=row,
+            piece=piece,
+            after=after,
+            listing=self.listing,
+            s=services,
+            round=Round(
+                plan,
+                services,
+                self.listing,
+                audience=self.audience,
+                checker=self.checker,
+                found_in=row.run,
+                at=piece.name,
+                told=self._told_in(row.run),
+                repairs=plan.repair and await projection_pause(services) is None,
+                turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
+            ),
+        )
+        await part.round.judge.load()
+        async for batch in part.batches():
+            yield batch
+
+    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
+        """Return what is never called: a batch comes compared, with no change left to deal with."""
+        return _no_change
+
+    async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002
+        """Never called, likewise."""
+        await _no_change(change)
+
+    def _told_in(self, run: str) -> dict[int, Place]:
+        told = self.told.setdefault(run, {})
+        self.told.move_to_end(run)
+        while len(self.told) > _RUNS:
+            self.told.popitem(last=False)
+        return told
+
+
+async def _no_change(change: Change) -> None:
+    raise AssertionError(f"a comparison makes no changes: {change.action}")
+
+
+def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
+    """Cut the keys of studies into ranges of the same length, each without its first key and with its last."""
+    ranges = stand["ranges"]
+    for number in range(stand["range"], ranges):
+        scope = {"part": STUDIES, "from": _bound(number, ranges), "to": _bound(number + 1, ranges)}
+        yield Cut(
+            position={**stand, "range": number + 1},
+            scope={**scope, "listed": stand["listed"]},
+            size=_WORTH_STUDY * stand["studies"] // ranges,
+            needs=stand["before"] if plan.repair else 0,
+        )
+
+
+def _bound(number: int, ranges: int) -> str:
+    """Return where a range of keys ends; empty for the beginning, and for the end of all."""
+    return f"{number * _KEYS // ranges:0{_DIGITS}x}" if 0 < number < ranges else ""
+
+
+def _cut_rest(stand: Mapping[str, Any], plan: Plan, made: int) -> Iterator[Cut]:
+    lists = [(step, each) for each in LISTED for step in ((LIST, REMOVE) if plan.repair else (LIST,))]
+    steps = [*([(REMOVE, DOUBLES)] if plan.repair else []), *lists, (CLOSE, "")]
+    for number in range(stand["step"], len(steps)):
+        (part, what), last = steps[number], number + 1 == len(steps)
+        yield Cut(
+            position={**stand, "step": number + 1},
+            scope={"part": part, "what": what},
+            size=_WORTH_RESOURCE * stand["studies"] if part == LIST else 0,
+            # What is removed in one step is no drift in the next; and the end comes after all.
+            needs=made if plan.repair or last else 0,
+            last=last,
+        )
+        made += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What is done of a slice by one of its holders."""
+
+    row: WalkRow
+    piece: Slice
+    after: Sequence[Slice]
+    round: Round
+    listing: ObjectListing
+    s: Verify
+
+    def batches(self) -> AsyncIterator[Batch]:
+        return {
+            OBJECTS: self._objects,
+            STUDIES: self._studies,
+            LIST: self._list,
+            REMOVE: self._remove,
+            CLOSE: self._close,
+        }[self.piece.scope["part"]]()
+
+    def _batch(self, position: Mapping[str, Any], **more: int) -> Batch:
+        return Batch(position=position, counts=counts_of(self.round.take(), **more))
+
+    async def _objects(self) -> AsyncIterator[Batch]:
+        container = self.piece.scope["container"]
+        after = [each for each in self.after if each.scope.get("container") == container]
+        size = min(PAGE, self.piece.size + 1)
+        async for page, following in slice_pages(container, "", self.listing, self.piece, after, size=size):
+            await self.round.objects(page.objects)
+            yield self._batch(following, objects=len(page.objects))
+
+    async def _studies(self) -> AsyncIterator[Batch]:
+        scope, repairs = self.piece.scope, self.round.repairs
+        key = self.piece.at.get("after", scope["from"])
+        while chunk := await self.s.projections.after(key, REPAIRED_AT_ONCE if repairs else CHUNK):
+            studies = [each.study for each in chunk if not scope["to"] or each.study.key <= scope["to"]]
+            if studies:
+                listed, deferring = scope["listed"], self.round.plan.repair
+                await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
+                key = studies[-1].key
+                yield self._batch({"after": key})
+            if len(studies) < len(chunk):
+                return
+
+    async def _list(self) -> AsyncIterator[Batch]:
+        what, kept = self.piece.scope["what"], self.piece.at.get("link")
+        link = kept
+        while True:
+            try:
+                page = await self.round.page(what, link)
+            except FhirRejected:
+                if link is None or link != kept:
+                    raise
+                link = kept = None  # the link has expired: from the beginning of the list
+                continue
+            await self.round.resources(page.resources)
+            link = page.following
+            yield self._batch({"link": link} if link else {"over": True}, resources=len(page.resources))
+            if not link:
+                return
+
+    async def _remove(self) -> AsyncIterator[Batch]:
+        if not self.round.repairs:
+            return  # projection has been paused: what was found is left
+        what, after, plan = self.piece.scope["what"], self.piece.at.get("after", ""), self.round.plan
+        noted = await noted_removable(self.row.run, self.s, most=plan.removals, after=after)
+        found = noted.get(what, Removable(what=what))
+        left, counted = await self._left(noted), await self._counted(what)
+        if what == DOUBLES:
+            done = remove_doubles(found, left - max(counted - found.number, 0), self.round, self.s)
+        elif counted > left:
+            yield Batch(position={"over": True}, counts={"not_removed": found.number})
+            return
+        else:
+            done = remove_orphans(found, self.round, self.s)
+        async for subject in done:
+            yield self._batch({"after": subject})
+
+    async def _left(self, noted: Mapping[str, Removable]) -> int:
+        """Return how many resources may still be deleted, after the steps before: what was found and is gone counts."""
+        order = (DOUBLES, *LISTED)
+        before = order[: order.index(self.piece.scope["what"])]
+        gone = [await self._counted(each) - (noted[each].number if each in noted else 0) for each in before]
+        return self.round.plan.removals - sum(max(number, 0) for number in gone)
+
+    async def _counted(self, what: str) -> int:
+        """Return how many the round found; from rows of slices that are done, so that a kill changes nothing."""
+        slices = (await read_board(self.s)).of_walk(self.row)
+        part = (STUDIES, None) if what == DOUBLES else (LIST, what)
+        found = [each for each in slices if (each.scope["part"], each.scope.get("what")) == part]
+        return sum(each.counts.get("deferred", 0) for each in found)
+
+    async def _close(self) -> AsyncIterator[Batch]:
+        found, kept = await close_round(self.row.run, self.round, self.s)
+        self.round.outcome.busy = 0  # counted when they were met
+        yield self._batch({"over": True}, kept=kept, **{name_of(kind): number for kind, number in found.items()})
