@@ -107,7 +107,7 @@ async def project_study(message: func.QueueMessage) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="slices", connection=STORAGE)
 async def walk_slices(message: func.QueueMessage) -> None:
-    """Work on slices of replays and backfills for some minutes; each message calls one worker."""
+    """Work on slices of replays, backfills and comparisons for some minutes; each message calls one worker."""
     from sync.walks import sharing
 
     redelivered = _attempt(message) > 1
@@ -146,7 +146,7 @@ async def project_study_poison(message: func.QueueMessage) -> None:
 
 @app.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=False)
 async def tick(timer: func.TimerRequest) -> None:
-    """Sweep, advance replays and backfills every 30 seconds, compare every minute, recover and compact every five."""
+    """Sweep, advance walks every 30 seconds, compare every minute, recover and compact every five."""
     from sync.bootstrap import jobs
 
     running = await _running()
@@ -336,7 +336,7 @@ async def replay(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="walks", methods=["GET"])
 async def walks(req: func.HttpRequest) -> func.HttpResponse:
-    """List replays and backfills with their progress over all workers."""
+    """List replays, backfills and comparisons with their progress over all workers."""
     from sync.web import walks as shared
 
     running = await _running()
@@ -354,7 +354,7 @@ async def backfill(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="walks/{id}/{deed}", methods=["POST"])
 async def change_walk(req: func.HttpRequest) -> func.HttpResponse:
-    """Pause, resume or cancel a replay or backfill, for an operator."""
+    """Pause, resume or cancel a walk, for an operator."""
     from sync.web import walks as shared
 
     running = await _running()

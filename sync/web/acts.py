@@ -28,9 +28,11 @@ from sync.operators.walks import begin_walk, control_walk, named_walk
 from sync.ports import Control, Counted, Operate, Services
 from sync.replay.jobs import begin_replay, require_known_study
 from sync.replay.requests import ReplayRequest as Replay
+from sync.verify.full_scan import Plan
 from sync.verify.judge import Judge
 from sync.verify.studies import check_study
 from sync.walks.backfill import Scope, new_backfill
+from sync.walks.verification import new_verification
 from sync.web.rendering import ago
 
 MOST_TICKED = 200
@@ -158,6 +160,10 @@ async def _backfill(deed: Deed, s: Operate) -> int:
     return sum([await begin_walk(new_backfill(scope), s, who=deed.who) for scope in scopes])
 
 
+async def _compare(deed: Deed, s: Operate) -> int:
+    return int(await begin_walk(new_verification(Plan(), sorted(deed.sources.containers)), s, who=deed.who))
+
+
 def _changing(change: WalkDeed) -> Callable[[Deed, Operate], Awaitable[int]]:
     async def act_on(deed: Deed, s: Operate) -> int:
         row = await named_walk(deed.fields["of"], s)
@@ -214,6 +220,13 @@ ACTS: dict[str, Act] = {
         label="Start a backfill",
         done="Backfills started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
         does=_backfill,
+    ),
+    "compare-all": Act(
+        question="Compare everything?",
+        explanation="Source, ledger and FHIR are compared, and nothing is repaired. All functions share the work.",
+        label="Compare everything",
+        done="Comparisons started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
+        does=_compare,
     ),
     "pause-walk": Act(
         question="Pause this walk?",

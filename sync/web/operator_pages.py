@@ -1,4 +1,4 @@
-"""What operators did, and what takes long: the audit trail; replays, feeds, backfills and checks with progress."""
+"""What operators did, and what takes long: the audit trail; replays, backfills, comparisons, feeds, with progress."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sync.ports import Control
 from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
 from sync.replay.requests import parse_kept
+from sync.walks import backfill, verification
 from sync.web.exchange import number_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
@@ -23,7 +24,6 @@ _WALKS: Mapping[str, str] = {
     dicom_cursor(""): "Feed of the DICOM service",
     orthanc_cursor(""): "Feed of Orthanc",
     RECONCILE_CURSOR: "Continuous comparison",
-    "verify": "Verify",
     "metrics": "Roll-up of the metrics",
 }
 """How names of cursors begin -> what the job is; the rest of a name may be that of a container."""
@@ -82,7 +82,8 @@ async def running_jobs(visit: Visit, s: Control) -> RenderedPage:
         here="jobs",
         refresh=REFRESH,
         replays=[_shared(walk) for walk in shared if is_replay(walk.row)][:SHOWN],
-        backfills=[_shared(walk) for walk in shared if not is_replay(walk.row)][:SHOWN],
+        backfills=[_shared(walk) for walk in shared if walk.row.kind == backfill.KIND][:SHOWN],
+        comparisons=[_shared(walk) for walk in shared if walk.row.kind == verification.KIND][:SHOWN],
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
     )
 

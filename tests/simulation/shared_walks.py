@@ -46,6 +46,10 @@ def real(chain: Sequence[str] = CHAIN) -> dict[str, ModuleType]:
     return {name: import_module(name) for name in chain}
 
 
+_WRITES = frozenset({"write", "note", "transact"})
+"""Calls after which a process may die at once."""
+
+
 class Port:
     """A port of one process: others run before each call, and after a kill there is none."""
 
@@ -59,7 +63,7 @@ class Port:
             async def called(*args: Any, **more: Any) -> Any:
                 await self._process.step()
                 answer = await method(*args, **more)
-                if name == "write":
+                if name in _WRITES:
                     self._process.wrote()
                 return answer
 
@@ -131,6 +135,12 @@ class SharedWalk:
         self.processes: list[Process] = []
         self.begun = 0
 
+    more_ports: ClassVar[tuple[str, ...]] = ()
+    """Ports beside those of a backfill at whose calls a process may be killed."""
+
+    ticks: ClassVar[int] = 25
+    """Turns of the processes between two troubles: a batch takes some of them."""
+
     asking_again_covers_more: ClassVar = False
     """Whether a walk that is asked for again while it runs covers what was added until then."""
 
@@ -197,7 +207,7 @@ class SharedWalk:
                 await self._kill(dead)
             while len(self.processes) < ALIVE:
                 self._start(last_write=self.rng.randrange(20) if step < TROUBLED else 0)
-            for _ in range(self.rng.randrange(1, 25)):
+            for _ in range(self.rng.randrange(1, self.ticks)):
                 await asyncio.sleep(0)
             row = await self._row()
             if not row.state.is_open and row.state.value == "done":
@@ -240,7 +250,7 @@ class SharedWalk:
             self.w.put(f"{number % 5}/{number:03}new", sop=f"2.25.{5000 + number}", study="2.25.1")
 
     def _start(self, *, last_write: int) -> None:
-        ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue")
+        ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue", *self.more_ports)
         base = self.w.process()
         process = Process(self.cursor, self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
         shown = {each.name: Port(getattr(base, each.name), process) for each in fields(Services) if each.name in ports}

@@ -1,0 +1,196 @@
+"""
+A comparison of everything that several processes share, as `tests.simulation.shared_walks` plays a backfill.
+
+Half a dozen things are wrong: a study is missing in FHIR, a Patient that several studies share was changed, an object
+came without an event, two resources have no record, a study is there twice more. What an earlier round noted about
+another resource is right by now. However processes are killed, the report says each once; a repair puts all of it
+right, and deletes no more than it may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+from sync.delivery.handlers import handle_change
+from sync.mapping.resource import study_id
+from sync.model import Change, Drift, DriftKind, StudyRef
+from sync.verify.checking import Checker
+from sync.verify.full_scan import Plan, ScanOutcome
+from sync.verify.source import GRACE
+from tests.simulation.shared_walks import CHAIN as WALKS
+from tests.simulation.shared_walks import Port, Process, SharedWalk, real
+from tests.walking import verified
+from tests.worlds import ehr_study, patient_of
+
+CHAIN = (*WALKS, "sync.verify.judge", "sync.verify.full_scan", "sync.verify.closing", "sync.walks.verification")
+"""Modules that import one another in this order."""
+
+STUDIES = 6
+LOST = [StudyRef(study_instance_uid=f"2.25.99{number}") for number in range(2)]
+"""Studies that have a resource and no record."""
+
+COPIES = ("copy-1", "copy-2")
+"""Ids of ImagingStudies beside a study's own."""
+
+EARLIER = "an earlier round"
+
+WRONG = Counter(
+    {
+        DriftKind.MISSING: 1,
+        DriftKind.FOREIGN_MODIFIED: 1,
+        DriftKind.OBJECT_UNSEEN: 1,
+        DriftKind.ORPHANED: len(LOST),
+        DriftKind.DOUBLED: len(COPIES),
+    }
+)
+
+
+class Unheard:
+    """Hears nothing."""
+
+    def found(self, drift: Drift, *, repaired: bool) -> None:
+        """Receive a drift."""
+
+    def progress(self, phase: str, completed: int, fraction: float | None) -> None:
+        """Receive how many are done."""
+
+
+async def _no_pause(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+@dataclass
+class SharedVerification(SharedWalk):
+    """One schedule; ``removals`` is None where nothing is repaired."""
+
+    modules: Mapping[str, ModuleType] = field(default_factory=lambda: real(CHAIN))
+    objects: int = 17
+    outside: bool = False
+    removals: int | None = None
+    ticks: ClassVar = 150
+    more_ports: ClassVar = ("drifts", "fhir", "projections")
+
+    @property
+    def plan(self) -> Plan:
+        """What is asked for."""
+        return Plan(repair=self.removals is not None, removals=self.removals or 0)
+
+    @property
+    def cursor(self) -> str:
+        """Name of the walk's row."""
+        name: str = self.asked().name
+        return name
+
+    def asked(self) -> Any:
+        """Return the walk that is begun."""
+        return self.modules["sync.walks.verification"].new_verification(self.plan, ["dicom"])
+
+    def kinds_of(self, process: Process) -> Mapping[str, Any]:
+        """Return the kinds of a process."""
+        module = self.modules["sync.walks.verification"]
+        return {
+            module.KIND: module.Verification(
+                listing=Port(self.w.store.objects, process),
+                services=process.services,
+                checker=Checker(sleep=_no_pause, tries=2),
+            )
+        }
+
+    def fill(self) -> None:
+        """Store the objects."""
+        self.changes: list[Change] = []
+        for number, name in enumerate(sorted(self.names)):
+            self.changes.append(
+                self.w.put(name, sop=f"2.25.{1000 + number}", study=f"2.25.{number % STUDIES + 1}", PatientID="P1")
+            )
+
+    async def run(self) -> None:
+        """Sync everything, have things go wrong, and play it to the end."""
+        for change in self.changes:
+            await handle_change(change, self.w.services)
+        await self.w.settle()
+        await self._go_wrong()
+        verification = self.modules["sync.walks.verification"]
+        with (
+            patch.object(verification, "NAMES", 3),
+            patch.object(verification, "PAGE", 2),
+            patch.object(verification, "CHUNK", 2),
+            patch.object(verification, "STUDIES_A_SLICE", 2),
+            patch.object(verification, "REPAIRED_AT_ONCE", 1),
+        ):
+            await super().run()
+
+    async def _go_wrong(self) -> None:
+        def of(uid: str) -> StudyRef:
+            return StudyRef(study_instance_uid=uid)
+
+        w = self.w
+        study = w.imaging_study(of("2.25.2"))
+        for name in COPIES:
+            w.create({**study, "id": name})
+        for lost in LOST:
+            w.create({**study, "id": study_id(lost), "identifier": ehr_study("x", lost)["identifier"]})
+        w.erase("ImagingStudy", study_id(of("2.25.1")))
+        w.edit("Patient", patient_of("P1"), gender="other")
+        w.put("9/unseen", sop="2.25.9000", study="2.25.3", PatientID="P1")
+        w.clock.advance(GRACE + 1)
+        address = f"Patient/{patient_of('gone')}"
+        old = Drift(subject=address, kind=DriftKind.ORPHANED, resource=address, found_in=EARLIER)
+        await w.services.drifts.note(address, [old], w.clock.now())
+
+    async def calm(self) -> None:
+        """As of a backfill; and a batch, which is many requests, comes to its end before its lease does."""
+        await super().calm()
+        for _ in range(400):
+            await asyncio.sleep(0)
+
+    async def check(self) -> None:
+        """The report says each thing that is wrong once; and after a repair nothing is."""
+        row = await self._row()
+        outcome = self.modules["sync.walks.verification"].outcome_of(row.counts)
+        noted = Counter([drift.kind async for drift in self.w.services.drifts.all()])
+        await self.modules["sync.walks.sharing"].end_walks(self.w.services)
+        left = [cursor.name for cursor in self.w.store.cursors.table.values() if cursor.name.startswith("slice ")]
+        assert left == []
+        if self.removals is None:
+            assert Counter(outcome.found) == WRONG, outcome
+            assert outcome.studies == STUDIES
+            assert row.counts["objects"] == self.objects + 1
+            assert set(noted) == set(WRONG)
+        rounds = {drift.found_in async for drift in self.w.services.drifts.all()}
+        assert EARLIER not in rounds
+        if self.removals is not None:
+            await self._check_repair(outcome)
+
+    async def _check_repair(self, outcome: ScanOutcome) -> None:
+        assert self.removals is not None
+        gone = len(COPIES) + len(LOST) - len(self._kept())
+        assert gone <= self.removals * self.begun, f"{gone} deleted, {self.removals} allowed, {self.begun} times"
+        await self._project_outstanding()
+        if outcome.busy:  # what a killed process had marked was left to the timers, and is for the next round
+            await verified(self.w, self.plan, Unheard(), Checker(sleep=_no_pause))
+        kept = self._kept()
+        after = await verified(self.w, Plan(), Unheard(), Checker(sleep=_no_pause))
+        assert after.found.total() == len(kept), (outcome, after)
+        if self.removals >= len(COPIES) + len(LOST):
+            assert kept == []
+
+    def _kept(self) -> list[str]:
+        names = [*COPIES, *map(study_id, LOST)]
+        return [name for name in names if self.w.server.peek("ImagingStudy", name)]
+
+    async def _project_outstanding(self) -> None:
+        await self.w.settle()
+        for dirty in self.w.outstanding():
+            await self.w.project(dirty.study, redelivered=True)
+
+
+def play(seed: int, **more: Any) -> None:
+    """Play one schedule to its end."""
+    asyncio.run(SharedVerification(seed=seed, **more).run())

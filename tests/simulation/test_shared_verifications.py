@@ -1,0 +1,83 @@
+"""A comparison that processes share tells everything once and deletes no more than it may; a mutant would not."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.mutants import without_rule
+from tests.simulation.shared_verifications import CHAIN, play
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 1000
+ENOUGH_TO_CATCH = 20
+
+
+@pytest.mark.parametrize(
+    "removals", [None, 4, 3, 1], ids=lambda removals: f"repair-{removals}" if removals else "compare"
+)
+def test_a_shared_comparison_tells_and_repairs_everything_in_any_order_with_kills_and_pauses(removals):
+    for seed in range(SCHEDULES):
+        play(seed, removals=removals)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule, the edits that remove it, and how much may be deleted where it shows; None: nothing is repaired."""
+
+    rule: str
+    module: str
+    edits: tuple[tuple[str, str], ...]
+    removals: int | None = None
+
+
+MUTANTS = (
+    Mutant(
+        "a slice waits for those that it needs",
+        "sync.protocol.walk_rows",
+        ((" and piece.needs <= done]", "]"),),
+    ),
+    Mutant(
+        "each range of keys begins where the one before ends",
+        "sync.walks.verification",
+        (('"to": _bound(number + 1, ranges)', '"to": _bound(number + 1, ranges + 1)'),),
+    ),
+    Mutant(
+        "a resource counts once, whichever studies share it",
+        "sync.verify.closing",
+        ((" and hash(identity(drift)) not in counted:", ":"),),
+    ),
+    Mutant(
+        "what an earlier round noted and this one did not meet is gone",
+        "sync.verify.closing",
+        (("if any(drift.found_in != run for drift in round_.judge.known(subject)):", "if False:"),),
+    ),
+    Mutant(
+        "of more orphans than may be deleted none is",
+        "sync.walks.verification",
+        (("        elif counted > left:", "        elif False:"),),
+        removals=1,
+    ),
+    Mutant(
+        "what the steps before deleted is taken off what may be deleted",
+        "sync.walks.verification",
+        (("self.round.plan.removals - sum(max(number, 0) for number in gone)", "self.round.plan.removals"),),
+        removals=3,
+    ),
+    Mutant(
+        "what a killed process deleted is taken off what may be deleted",
+        "sync.walks.verification",
+        (("left - max(counted - found.number, 0)", "left"),),
+        removals=1,
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
+def test_without_a_rule_something_is_told_wrong_or_too_much_is_deleted(mutant):
+    modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
+    for seed in range(ENOUGH_TO_CATCH):
+        try:
+            play(seed, modules=modules, removals=mutant.removals)
+        except AssertionError:
+            return
+    pytest.fail("no schedule noticed")
