@@ -1,0 +1,263 @@
+"""A comparison in slices: what they cover and count, how the command takes part, and that a pause holds."""
+
+import asyncio
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sync.cli import app, verify_all
+from sync.errors import FhirRejected
+from sync.mapping.resource import study_id
+from sync.model import DriftKind, Projection, StudyRef, units_of
+from sync.operators.pause import pause_projection
+from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, title_of
+from sync.protocol.walk_rows import Board, Slice, WalkState, read_board, read_walk
+from sync.testing.fhir import MemoryFhirServer
+from sync.verify.checking import Checker
+from sync.verify.full_scan import Plan
+from sync.walks import verification
+from sync.walks.sharing import Worker, cut_walk, end_walks
+from sync.walks.verification import KIND, Verification, new_verification, outcome_of
+from tests.walking import finished, verified
+from tests.worlds import STUDY, MemoryWorld, ehr_study
+
+EVERYTHING = new_verification(Plan(), ["dicom"])
+
+
+class Heard:
+    def __init__(self):
+        self.found_, self.lost = [], []
+
+    def found(self, drift, *, repaired):
+        self.found_.append((drift.kind, drift.resource, repaired))
+
+    def progress(self, phase, completed, fraction):
+        pass
+
+
+async def no_pause(seconds):
+    pass
+
+
+CHECKER = Checker(sleep=no_pause)
+
+
+@pytest.fixture
+async def w():
+    world = MemoryWorld()
+    for number in range(8):
+        await world.arrive(f"f/{number}", study=f"2.25.{number + 1}", sop=f"2.25.{100 + number}", PatientID="P1")
+    return world
+
+
+def kind_of(w, **more):
+    return Verification(listing=w.store.objects, services=w.services, checker=CHECKER, **more)
+
+
+async def cut(w, asked=EVERYTHING):
+    await begin_walk(asked, w.services, who="ada")
+    await cut_walk(await read_walk(asked.name, w.services), {KIND: kind_of(w)}, w.services, until=math.inf)
+    board = await read_board(w.services)
+    return board.walks[asked.name], board
+
+
+def parts(board, row):
+    return [(piece.scope["part"], piece.scope.get("what")) for piece in board.of_walk(row)]
+
+
+async def test_a_comparison_has_no_order_but_that_of_its_end(w):
+    row, board = await cut(w)
+    assert parts(board, row) == [
+        ("objects", None),
+        ("studies", None),
+        ("list", "ImagingStudy"),
+        ("list", "Patient"),
+        ("close", ""),
+    ]
+    assert [piece.scope["part"] for piece in board.free_of(row, w.clock.now())] == [
+        "objects",
+        "studies",
+        "list",
+        "list",
+    ]
+    assert (row.planned, row.unit, row.size) == (True, "checks", 8 + 800 + 80 + 80)
+
+
+async def test_a_repair_goes_in_order(w):
+    row, board = await cut(w, new_verification(Plan(repair=True), ["dicom"]))
+    assert parts(board, row)[2:] == [
+        ("remove", "doubles"),
+        ("list", "ImagingStudy"),
+        ("remove", "ImagingStudy"),
+        ("list", "Patient"),
+        ("remove", "Patient"),
+        ("close", ""),
+    ]
+    assert [piece.needs for piece in board.of_walk(row)] == list(range(8))
+    assert title_of(row) == "verify with repair"
+
+
+async def test_where_a_slice_is_missing_on_the_board_what_comes_behind_it_waits(w):
+    row, board = await cut(w)
+    done = [replace(piece, done=True) for piece in board.of_walk(row)[:-1]]
+    end = board.of_walk(row)[-1]
+    free = Board(walks={}, slices={row.run: [*done, end]}).free_of(row, w.clock.now())
+    assert free == [end]
+    assert Board(walks={}, slices={row.run: [*done[1:], end]}).free_of(row, w.clock.now()) == []
+
+
+async def test_two_workers_each_do_a_part_and_the_report_is_that_of_one(w, monkeypatch):
+    monkeypatch.setattr(verification, "STUDIES_A_SLICE", 2)
+    w.erase("ImagingStudy", study_id(STUDY.__class__(study_instance_uid="2.25.3")))
+    w.edit("Patient", next(iter(w.server.resources("Patient")))["id"], gender="other")
+    alone = await verified(w, Plan(), Heard(), CHECKER)
+    row, _ = await cut(w)
+    heard = [Heard(), Heard()]
+    workers = [Worker(kinds={KIND: kind_of(w, audience=each)}, s=w.process()) for each in heard]
+    await asyncio.gather(*(worker.work(until=math.inf) for worker in workers))
+    while (await read_walk(row.name, w.services)).state is WalkState.RUNNING:
+        await workers[0].work(until=math.inf)
+        await end_walks(w.services)
+    told = await read_walk(row.name, w.services)
+    assert outcome_of(told.counts) == alone
+    assert alone.found == {DriftKind.MISSING: 1, DriftKind.FOREIGN_MODIFIED: 1}
+    assert (told.counts["studies"], told.counts["objects"]) == (8, 8)
+
+
+async def test_paused_and_resumed_a_comparison_goes_on_and_cancelled_it_leaves_no_slice(w):
+    row, _ = await cut(w)
+    worker = Worker(kinds={KIND: kind_of(w)}, s=w.services)
+    await control_walk(row.name, Deed.PAUSE, w.services, who="ada")
+    assert await worker.work(until=math.inf) is False
+    [told] = await list_walks(w.services)
+    assert (told.slices_done, told.share) == (0, 0.0)
+    await control_walk(row.name, Deed.RESUME, w.services, who="ada")
+    assert (await finished(row.name, {KIND: kind_of(w)}, w.services))["studies"] == 8
+    row, _ = await cut(w)
+    await control_walk(row.name, Deed.CANCEL, w.services, who="ada")
+    assert (await read_board(w.services)).slices == {}
+
+
+async def test_while_projection_is_paused_nothing_is_repaired_or_removed(w):
+    w.create({**w.imaging_study(StudyRef(study_instance_uid="2.25.1")), "id": "copy"})
+    w.create(ehr_study(study_id(StudyRef(study_instance_uid="2.25.99")), StudyRef(study_instance_uid="2.25.99")))
+    asked = new_verification(Plan(repair=True), ["dicom"])
+    await begin_walk(asked, w.services, who="ada")
+    await pause_projection(w.services, who="ada", why="FHIR moves")
+    outcome = outcome_of(await finished(asked.name, {KIND: kind_of(w)}, w.services))
+    assert outcome.found == {DriftKind.DOUBLED: 1, DriftKind.ORPHANED: 1}
+    assert w.server.peek("ImagingStudy", "copy") is not None
+
+
+async def test_a_link_that_has_expired_begins_the_list_again(w):
+    row, board = await cut(w)
+    [piece] = [piece for piece in board.of_walk(row) if piece.scope.get("what") == "Patient"]
+    page = w.fhir.page
+
+    async def expired(resource_type, link=None, **more):
+        if link == "expired":
+            raise FhirRejected("no such page")
+        return await page(resource_type, link, **more)
+
+    w.services.fhir.page = expired
+    batches = kind_of(w).batches(row, replace(piece, at={"link": "expired"}), (), w.services)
+    assert [dict(batch.counts) async for batch in batches] == [{"resources": 1}]
+
+
+@given(total=st.integers(0, 200_000), keys=st.lists(st.text("0123456789abcdef", min_size=40, max_size=40), max_size=50))
+def test_each_study_is_in_exactly_one_range_of_keys(total, keys):
+    ranges = min(max(math.ceil(total / verification.STUDIES_A_SLICE), 1), verification.MOST_RANGES)
+    stand = {"range": 0, "ranges": ranges, "studies": total, "listed": True, "before": 0}
+    cuts = list(verification._cut_keys(stand, Plan()))
+    assert cuts[-1].position["range"] == ranges
+    for key in [*keys, "0" * 40, "f" * 40]:
+        holding = [
+            each for each in cuts if key > each.scope["from"] and (not each.scope["to"] or key <= each.scope["to"])
+        ]
+        assert len(holding) == 1
+
+
+async def test_the_number_of_studies_is_told_from_the_first_keys(monkeypatch):
+    monkeypatch.setattr(verification, "CHUNK", 50)
+    w = MemoryWorld()
+    for number in range(1000):
+        study = StudyRef(study_instance_uid=f"2.25.{number}")
+        w.store.projections.table.upsert(study.key, Projection(study=study, fhir_id=study_id(study), instances=1))
+    told = await kind_of(w)._ranges()
+    assert 500 < told["studies"] < 2000
+    assert told["ranges"] == math.ceil(told["studies"] / verification.STUDIES_A_SLICE)
+
+
+def test_a_study_is_worth_a_hundred_objects_of_a_list():
+    assert units_of({"objects": 50, "studies": 2, "resources": 3, "busy": 9}, "checks") == 50 + 200 + 30
+    piece = Slice(name="", walk="", run="", scope={}, size=100, following={}, counts={"studies": 7})
+    assert (piece.units_done("checks"), piece.units_done("hours")) == (100.0, 0.0)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    w = MemoryWorld()
+    asyncio.run(w.arrive("a"))
+    w.erase("ImagingStudy", study_id(STUDY))
+    running = SimpleNamespace(services=w.services, listing=w.store.objects, kinds={})
+    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    monkeypatch.setattr("sync.verify.checking.PAUSE", 0)
+    monkeypatch.setattr(verify_all, "Verification", lambda **more: Verification(**more, checker=CHECKER))
+
+    def run(*words):
+        return w, CliRunner().invoke(app, ["verify", *words])
+
+    return run
+
+
+def lines(told):
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def test_the_command_alone_compares_everything(typed):
+    w, told = typed("--json")
+    assert told.exit_code == 1
+    drift, summary = lines(told)
+    assert (drift["kind"], drift["state"], summary["left"], summary["studies"]) == ("drift.missing", "found", 1, 1)
+    [entry] = asyncio.run(w.services.audit.newest(9))
+    assert (entry.action, entry.subject) == ("verify.begin", "everything")
+    w, told = typed("--repair", "--json")
+    assert (told.exit_code, lines(told)[-1]["repaired"]) == (0, {"drift.missing": 1})
+    [entry] = [entry for entry in asyncio.run(w.services.audit.newest(9)) if entry.action == "verify.repair"]
+    assert (entry.subject, entry.why) == ("everything", "at most 10 orphans deleted")
+    assert typed("--json")[1].exit_code == 0
+
+
+def test_the_command_tells_what_other_workers_have_found(typed, monkeypatch):
+    monkeypatch.setattr(verify_all, "Verification", lambda audience, **more: Verification(**more, checker=CHECKER))
+    _, told = typed("--json")
+    assert [line["event"] for line in lines(told)] == ["drift", "summary"]
+
+
+def test_a_paused_comparison_ends_the_command_with_3(typed, monkeypatch):
+    async def share(name, kinds, s, *args, **more):
+        await control_walk(name, Deed.PAUSE, s, who="eve")
+        board = await read_board(s)
+        return board.progress(board.walks[name], s.clock.now()), 0.0
+
+    monkeypatch.setattr(verify_all, "share_walk", share)
+    _, told = typed()
+    assert (told.exit_code, "python -m sync walks resume" in told.stderr) == (3, True)
+    monkeypatch.undo()
+
+
+async def test_a_kept_resource_counts_as_kept():
+    w = MemoryWorld(MemoryFhirServer(checks_references=True))
+    await w.arrive("a")
+    patient = next(iter(w.server.resources("Patient")))["id"]
+    reference = {"reference": f"Patient/{patient}"}
+    w.create({"resourceType": "DiagnosticReport", "id": "r", "subject": reference})
+    await w.go("a")
+    outcome = await verified(w, Plan(repair=True), Heard(), CHECKER)
+    assert (outcome.kept, outcome.left, outcome.repaired.total()) == (1, 0, 0)
