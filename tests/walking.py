@@ -14,7 +14,6 @@ from sync.replay.requests import ReplayRequest
 from sync.replay.sources import Source
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, ScanObserver, ScanOutcome
-from sync.walks import verification
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
 from sync.walks.verification import Verification, new_verification, outcome_of
@@ -65,7 +64,7 @@ async def backfilled(
 
 async def verified(w: Any, plan: Plan, audience: ScanObserver, checker: Checker) -> ScanOutcome:
     """Begin a comparison of everything and take it to its end; return what it came to."""
-    asked = new_verification(plan, w.services.settings.containers)
+    asked = new_verification(plan, w.services.settings)
     await begin_walk(asked, w.services, who="ada")
     kind = Verification(listing=w.store.objects, services=w.services, audience=audience, checker=checker)
-    return outcome_of(await finished(asked.name, {verification.KIND: kind}, w.services))
+    return outcome_of(await finished(asked.name, {asked.kind: kind}, w.services))

@@ -64,7 +64,9 @@ class Running:
 
         return {
             backfill.KIND: backfill.Backfill(listing=self.listing),
-            verification.KIND: verification.Verification(listing=self.listing, services=self.services),
+            verification.kind_for(self.services.settings): verification.Verification(
+                listing=self.listing, services=self.services
+            ),
             **kinds_of(self.replayed),
         }
 

@@ -30,7 +30,7 @@ from sync.verify.full_scan import Plan, Round, ScanOutcome
 from sync.verify.hints import HINTS
 from sync.verify.judge import identity
 from sync.walks.sharing import PARALLEL
-from sync.walks.verification import KIND, Verification, action_of, new_verification, outcome_of, reason_of
+from sync.walks.verification import Verification, action_of, new_verification, outcome_of, reason_of
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -156,11 +156,11 @@ async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown
 async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float | None, as_json: bool) -> ScanOutcome:
     """Take part in the comparison of everything until it is over, and tell what others found too."""
     s, out = running.services, console()
-    asked = new_verification(plan, s.settings.containers, rate=rate)
+    asked = new_verification(plan, s.settings, rate=rate)
     if not await begin_walk(asked, s, who=user_name()):
         before = (await read_progress(asked.name, s)).counts.get("studies", 0)
         out.print(f"going on  {counted(before, 'study', 'studies')} compared before")
-    kinds = {KIND: Verification(listing=running.listing, services=s, audience=shown)}
+    kinds = {asked.kind: Verification(listing=running.listing, services=s, audience=shown)}
     progress, _ = await share_walk(
         asked.name, kinds, s, shown.console, heading="Comparing", parallel=PARALLEL, as_json=as_json
     )

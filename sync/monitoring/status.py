@@ -123,7 +123,7 @@ def _walks(counts: SystemCounts, now: datetime) -> list[WalkStatus]:
     return [
         WalkStatus(
             id=walk.row.id,
-            kind=walk.row.kind,
+            kind=walk.row.what,
             state=walk.row.state.value,
             share=walk.share,
             seconds_left=walk.seconds_left,

@@ -147,7 +147,7 @@ def as_json(progress: WalkProgress) -> dict[str, Any]:
     row = progress.row
     return {
         "id": row.id,
-        "kind": row.kind,
+        "kind": row.what,
         "state": row.state.value,
         "container": row.request.get("container"),
         "began": row.began.isoformat(),
@@ -190,7 +190,7 @@ async def read_progress(name: str, s: Jobs) -> WalkProgress:
 def title_of(row: WalkRow) -> str:
     """Say in a few words what a walk does: its kind, whether it repairs and, if it has one, its container."""
     repairs = "with repair" if row.request.get("repair") else ""
-    return " ".join(filter(None, (row.kind, repairs, row.request.get("container"))))
+    return " ".join(filter(None, (row.what, repairs, row.request.get("container"))))
 
 
 async def list_walks(s: Jobs) -> list[WalkProgress]:

@@ -80,6 +80,11 @@ class WalkRow:
         return str(self.request.get("id") or self.run)
 
     @property
+    def what(self) -> str:
+        """What operators call its kind: without what tells processes apart that do not share a walk."""
+        return self.kind.partition("@")[0]
+
+    @property
     def position(self) -> dict[str, Any]:
         """What the cursor keeps. Inverse of `of`."""
         kept = {name: getattr(self, name) for name in _KEPT}

@@ -16,8 +16,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sync.config import Settings
+from sync.config.mapping import MappingSettings
 from sync.errors import FhirRejected, PermanentError, SourceGone
-from sync.model import CHECKS, Batch, Change, Drift, DriftKind
+from sync.model import CHECKS, Batch, Change, Drift, DriftKind, digest
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
@@ -34,7 +36,10 @@ from sync.walks.pacing import PacedMarks
 from sync.walks.walk import Walk, Work
 
 KIND = "verify"
-"""Name of this kind of walk."""
+"""Name of this kind of walk; of its rows, how the kind begins."""
+
+_COMPARED = ("fhir_url", "patient_policy", "cast_patient_system", "dicom_url", "orthanc_url")
+"""Settings beside those of the mapping that say what is compared with what."""
 
 NAMES = 5000
 """Objects of a slice at least: a request compares a thousand."""
@@ -58,19 +63,30 @@ _DIGITS = 8
 _KEYS = 16**_DIGITS
 
 
-def new_verification(plan: Plan, containers: Sequence[str], *, rate: float | None = None) -> NewWalk:
+def kind_for(settings: Settings) -> str:
+    """
+    Return the kind of a process with these settings: only those that compare the same with the same share a walk.
+
+    A command may be given the address of another FHIR service than the functions have, or another mapping.
+    """
+    compared = settings.model_dump_json(include={*MappingSettings.model_fields, *_COMPARED})
+    return f"{KIND}@{digest(compared, length=8)}"
+
+
+def new_verification(plan: Plan, settings: Settings, *, rate: float | None = None) -> NewWalk:
     """Return the walk to begin; equal plans have one name. ``rate`` as in `WalkRow`: studies that are compared."""
+    kind = kind_for(settings)
     options = [f"repair {plan.removals}"] if plan.repair else []
     options += [] if plan.objects else ["without source"]
     request = {
         "repair": plan.repair,
         "objects": plan.objects,
         "removals": plan.removals,
-        "containers": sorted(containers),
+        "containers": sorted(settings.containers),
     }
     return NewWalk(
-        name=" ".join([KIND, *options]),
-        kind=KIND,
+        name=" ".join([kind, *options]),
+        kind=kind,
         request=request,
         action=action_of(plan),
         subject="everything",

@@ -161,7 +161,7 @@ async def _backfill(deed: Deed, s: Operate) -> int:
 
 
 async def _compare(deed: Deed, s: Operate) -> int:
-    return int(await begin_walk(new_verification(Plan(), sorted(deed.sources.containers)), s, who=deed.who))
+    return int(await begin_walk(new_verification(Plan(), s.settings), s, who=deed.who))
 
 
 def _changing(change: WalkDeed) -> Callable[[Deed, Operate], Awaitable[int]]:

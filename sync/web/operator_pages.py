@@ -82,8 +82,8 @@ async def running_jobs(visit: Visit, s: Control) -> RenderedPage:
         here="jobs",
         refresh=REFRESH,
         replays=[_shared(walk) for walk in shared if is_replay(walk.row)][:SHOWN],
-        backfills=[_shared(walk) for walk in shared if walk.row.kind == backfill.KIND][:SHOWN],
-        comparisons=[_shared(walk) for walk in shared if walk.row.kind == verification.KIND][:SHOWN],
+        backfills=[_shared(walk) for walk in shared if walk.row.what == backfill.KIND][:SHOWN],
+        comparisons=[_shared(walk) for walk in shared if walk.row.what == verification.KIND][:SHOWN],
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
     )
 

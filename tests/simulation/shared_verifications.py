@@ -89,13 +89,13 @@ class SharedVerification(SharedWalk):
 
     def asked(self) -> Any:
         """Return the walk that is begun."""
-        return self.modules["sync.walks.verification"].new_verification(self.plan, ["dicom"])
+        return self.modules["sync.walks.verification"].new_verification(self.plan, self.w.services.settings)
 
     def kinds_of(self, process: Process) -> Mapping[str, Any]:
         """Return the kinds of a process."""
         module = self.modules["sync.walks.verification"]
         return {
-            module.KIND: module.Verification(
+            module.kind_for(process.services.settings): module.Verification(
                 listing=Port(self.w.store.objects, process),
                 services=process.services,
                 checker=Checker(sleep=_no_pause, tries=2),

@@ -16,18 +16,18 @@ from sync.errors import FhirRejected
 from sync.mapping.resource import study_id
 from sync.model import DriftKind, Projection, StudyRef, units_of
 from sync.operators.pause import pause_projection
-from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, title_of
+from sync.operators.walks import Deed, as_json, begin_walk, control_walk, list_walks, title_of
 from sync.protocol.walk_rows import Board, Slice, WalkState, read_board, read_walk
 from sync.testing.fhir import MemoryFhirServer
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan
 from sync.walks import verification
 from sync.walks.sharing import Worker, cut_walk, end_walks
-from sync.walks.verification import KIND, Verification, new_verification, outcome_of
+from sync.walks.verification import Verification, kind_for, new_verification, outcome_of
 from tests.walking import finished, verified
 from tests.worlds import STUDY, MemoryWorld, ehr_study
 
-EVERYTHING = new_verification(Plan(), ["dicom"])
+EVERYTHING = Plan()
 
 
 class Heard:
@@ -60,9 +60,14 @@ def kind_of(w, **more):
     return Verification(listing=w.store.objects, services=w.services, checker=CHECKER, **more)
 
 
-async def cut(w, asked=EVERYTHING):
+def kinds_of(w, **more):
+    return {kind_for(w.services.settings): kind_of(w, **more)}
+
+
+async def cut(w, plan=EVERYTHING):
+    asked = new_verification(plan, w.services.settings)
     await begin_walk(asked, w.services, who="ada")
-    await cut_walk(await read_walk(asked.name, w.services), {KIND: kind_of(w)}, w.services, until=math.inf)
+    await cut_walk(await read_walk(asked.name, w.services), kinds_of(w), w.services, until=math.inf)
     board = await read_board(w.services)
     return board.walks[asked.name], board
 
@@ -90,7 +95,7 @@ async def test_a_comparison_has_no_order_but_that_of_its_end(w):
 
 
 async def test_a_repair_goes_in_order(w):
-    row, board = await cut(w, new_verification(Plan(repair=True), ["dicom"]))
+    row, board = await cut(w, Plan(repair=True))
     assert parts(board, row)[2:] == [
         ("remove", "doubles"),
         ("list", "ImagingStudy"),
@@ -119,7 +124,7 @@ async def test_two_workers_each_do_a_part_and_the_report_is_that_of_one(w, monke
     alone = await verified(w, Plan(), Heard(), CHECKER)
     row, _ = await cut(w)
     heard = [Heard(), Heard()]
-    workers = [Worker(kinds={KIND: kind_of(w, audience=each)}, s=w.process()) for each in heard]
+    workers = [Worker(kinds=kinds_of(w, audience=each), s=w.process()) for each in heard]
     await asyncio.gather(*(worker.work(until=math.inf) for worker in workers))
     while (await read_walk(row.name, w.services)).state is WalkState.RUNNING:
         await workers[0].work(until=math.inf)
@@ -132,13 +137,13 @@ async def test_two_workers_each_do_a_part_and_the_report_is_that_of_one(w, monke
 
 async def test_paused_and_resumed_a_comparison_goes_on_and_cancelled_it_leaves_no_slice(w):
     row, _ = await cut(w)
-    worker = Worker(kinds={KIND: kind_of(w)}, s=w.services)
+    worker = Worker(kinds=kinds_of(w), s=w.services)
     await control_walk(row.name, Deed.PAUSE, w.services, who="ada")
     assert await worker.work(until=math.inf) is False
     [told] = await list_walks(w.services)
     assert (told.slices_done, told.share) == (0, 0.0)
     await control_walk(row.name, Deed.RESUME, w.services, who="ada")
-    assert (await finished(row.name, {KIND: kind_of(w)}, w.services))["studies"] == 8
+    assert (await finished(row.name, kinds_of(w), w.services))["studies"] == 8
     row, _ = await cut(w)
     await control_walk(row.name, Deed.CANCEL, w.services, who="ada")
     assert (await read_board(w.services)).slices == {}
@@ -147,10 +152,10 @@ async def test_paused_and_resumed_a_comparison_goes_on_and_cancelled_it_leaves_n
 async def test_while_projection_is_paused_nothing_is_repaired_or_removed(w):
     w.create({**w.imaging_study(StudyRef(study_instance_uid="2.25.1")), "id": "copy"})
     w.create(ehr_study(study_id(StudyRef(study_instance_uid="2.25.99")), StudyRef(study_instance_uid="2.25.99")))
-    asked = new_verification(Plan(repair=True), ["dicom"])
+    asked = new_verification(Plan(repair=True), w.services.settings)
     await begin_walk(asked, w.services, who="ada")
     await pause_projection(w.services, who="ada", why="FHIR moves")
-    outcome = outcome_of(await finished(asked.name, {KIND: kind_of(w)}, w.services))
+    outcome = outcome_of(await finished(asked.name, kinds_of(w), w.services))
     assert outcome.found == {DriftKind.DOUBLED: 1, DriftKind.ORPHANED: 1}
     assert w.server.peek("ImagingStudy", "copy") is not None
 
@@ -250,6 +255,16 @@ def test_a_paused_comparison_ends_the_command_with_3(typed, monkeypatch):
     _, told = typed()
     assert (told.exit_code, "python -m sync walks resume" in told.stderr) == (3, True)
     monkeypatch.undo()
+
+
+async def test_who_compares_with_other_settings_of_the_mapping_shares_no_walk(w):
+    row, _ = await cut(w)
+    others = w.process(patient_policy="update")
+    worker = Worker(kinds={kind_for(others.settings): kind_of(w)}, s=others)
+    assert await worker.work(until=math.inf) is False
+    [told] = await list_walks(w.services)
+    assert (told.slices_done, as_json(told)["kind"]) == (0, "verify")
+    assert new_verification(Plan(), others.settings).name != row.name
 
 
 async def test_a_kept_resource_counts_as_kept():
