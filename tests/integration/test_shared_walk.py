@@ -1,23 +1,31 @@
-"""Two processes share one backfill on Azurite: each does a part, and nothing is lost when one is killed."""
+"""Two processes share a backfill, then a comparison: each does a part, and nothing is lost when one is killed."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 
 from local.azurite import azurite as private_azurite
+from local.fhir_embedded import embedded_fhir_server
 from sync.bootstrap import start
 from sync.config import Settings
+from sync.mapping.resource import study_id
+from sync.model import StudyRef
 from sync.operators.walks import begin_walk
 from sync.protocol.walk_rows import WalkState, read_board
+from sync.verify.full_scan import Plan
 from sync.walks.backfill import new_backfill
+from sync.walks.verification import new_verification
 from tests.e2e.files import made
-from tests.integration.walker import EARLY
+from tests.integration.walker import EARLY, EARLY_STUDIES
 from tests.waiting import until
 from tests.walking import EVERYTHING
 
@@ -26,10 +34,10 @@ OBJECTS, STUDIES = 90, 8
 
 
 class Walker:
-    """A process that shares the walk, and the names of the objects that it has read."""
+    """A process that shares a walk, and the names of what it has dealt with."""
 
-    def __init__(self, environment):
-        command = [sys.executable, "-m", "tests.integration.walker"]
+    def __init__(self, kind, environment):
+        command = [sys.executable, "-m", "tests.integration.walker", kind]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
         self.lines = []
@@ -41,7 +49,7 @@ class Walker:
             self.lines.append(line)
 
     @property
-    def read(self):
+    def names(self):
         return {line.strip() for line in self.lines[1:]}
 
     def go_on(self):
@@ -54,8 +62,14 @@ class Walker:
         self.reading.join()
 
 
-@pytest.fixture
-def environment():
+@pytest.fixture(scope="module")
+def fhir():
+    with embedded_fhir_server() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def environment(fhir):
     with private_azurite() as server:  # ours alone: its rows of walks are ours
         container = BlobServiceClient.from_connection_string(server.connection_string).get_container_client("dicom")
         container.create_container()
@@ -64,21 +78,30 @@ def environment():
             container.upload_blob(
                 f"{number % 3}/{number:03}.dcm", made(study, f"{study}.1", f"{study}.1.{number}", patient="P1")
             )
-        yield {"AzureWebJobsStorage": server.connection_string, "DICOM_SYNC_FHIR_URL": "http://127.0.0.1:1/fhir"}
+        yield {"AzureWebJobsStorage": server.connection_string, "DICOM_SYNC_FHIR_URL": fhir}
 
 
 @pytest.fixture
-def walkers(environment):
-    started = [Walker(environment) for _ in range(2)]
-    yield started
-    for walker in started:
-        walker.end()
+def settings(environment):
+    return Settings(fhir_url=environment["DICOM_SYNC_FHIR_URL"], AzureWebJobsStorage=environment["AzureWebJobsStorage"])
 
 
-async def begin(settings):
+@contextmanager
+def walkers(kind, environment):
+    """Two processes that wait for a line."""
+    started = [Walker(kind, environment) for _ in range(2)]
+    try:
+        until(lambda: all(walker.lines for walker in started), "both are ready")
+        yield started
+    finally:
+        for walker in started:
+            walker.end()
+
+
+async def begin(asked, settings):
     running = await start(settings)
     try:
-        assert await begin_walk(new_backfill(EVERYTHING), running.services, who="ada")
+        assert await begin_walk(asked, running.services, who="ada")
     finally:
         await running.close()
 
@@ -97,27 +120,54 @@ async def ended(settings):
         await running.close()
 
 
-def test_each_of_two_processes_does_a_part_and_the_other_goes_on_when_one_is_killed(environment, walkers):
-    settings = Settings(
-        fhir_url=environment["DICOM_SYNC_FHIR_URL"], AzureWebJobsStorage=environment["AzureWebJobsStorage"]
-    )
-    asyncio.run(begin(settings))
-    until(lambda: all(walker.lines for walker in walkers), "both are ready")
-    for walker in walkers:
+def kill_one(started, early):
+    """Kill one process once both have begun, and have the other end the walk."""
+    killed, survivor = started
+    for walker in started:
         walker.go_on()
-    killed, survivor = walkers
-    until(lambda: all(len(walker.read) >= EARLY for walker in walkers), "each has read some objects")
+    until(lambda: all(len(walker.names) >= early for walker in started), "each has done some")
     killed.end()
-    assert not killed.read & survivor.read, "each has slices of its own"
     survivor.go_on()
     until(lambda: survivor.process.poll() is not None, "the other ends the walk", seconds=30)
     survivor.reading.join()
     assert survivor.process.returncode == 0
+    return killed, survivor
+
+
+def test_each_of_two_processes_does_a_part_and_the_other_goes_on_when_one_is_killed(environment, settings):
+    asyncio.run(begin(new_backfill(EVERYTHING), settings))
+    with walkers("backfill", environment) as started:
+        killed, survivor = kill_one(started, EARLY)
     row, slices, all_settled = asyncio.run(ended(settings))
     assert (row.state, slices) == (WalkState.DONE, {})
     # What the killed one had in hand may be known to the one that reads it again; each counts once all the same.
     assert set(row.counts) <= {"synced", "unchanged"}
     assert sum(row.counts.values()) == OBJECTS
     assert all_settled
-    assert len(killed.read) < OBJECTS
-    assert killed.read | survivor.read == {f"{number % 3}/{number:03}.dcm" for number in range(OBJECTS)}
+    assert len(killed.names) < OBJECTS
+    assert killed.names | survivor.names == {f"{number % 3}/{number:03}.dcm" for number in range(OBJECTS)}
+
+
+def typed(environment, *words):
+    command = [sys.executable, "-m", "sync", *words]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def test_a_comparison_is_shared_likewise_and_tells_each_difference_once(environment, settings, fhir):
+    projected = typed(environment, "backfill", "--project")
+    assert projected.returncode == 0, projected.stderr
+    studies = [StudyRef(study_instance_uid=f"2.25.{1 + number}") for number in range(STUDIES)]
+    httpx.delete(f"{fhir}/ImagingStudy/{study_id(studies[3])}").raise_for_status()
+    asked = new_verification(Plan(), settings)
+    asyncio.run(begin(asked, settings))
+    with walkers("verify", environment) as started:
+        killed, survivor = kill_one(started, EARLY_STUDIES)
+    assert killed.names | survivor.names == {study.key for study in studies}
+    [row] = [json.loads(line) for line in typed(environment, "walks", "list", "--json").stdout.splitlines()][:1]
+    assert (row["kind"], row["state"], row["share"], row["problem"]) == ("verify", "done", 1.0, None)
+    assert row["counts"] == {"missing": 1, "objects": OBJECTS, "resources": STUDIES, "studies": STUDIES}
+    told = typed(environment, "verify", "--json")
+    assert (told.returncode, [json.loads(line)["event"] for line in told.stdout.splitlines()]) == (
+        1,
+        ["drift", "summary"],
+    )
