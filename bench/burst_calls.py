@@ -13,7 +13,7 @@ from statistics import mean
 from bench.goals import Goal, Section
 from bench.relay import Request
 from bench.studies import study
-from bench.traffic import BLOB_READ, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, batch_sizes, counted, kind_of
+from bench.traffic import BLOB_READ, HOST, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, UPLOAD, batch_sizes, counted, kind_of
 from bench.worlds import Burst, bench_world, relayed_fhir, send
 from local.fhir_embedded import embedded_fhir_server
 from sync.adapters.azure.tables.batching import MAX_ROWS
@@ -21,10 +21,13 @@ from sync.adapters.azure.tables.batching import MAX_ROWS
 INSTANCES = 300
 FHIR_REQUESTS, BLOB_READS, READS, WRITES = 5, 1.05, 0.15, 0.3
 
+ON_AZURES_HOST = 13.6
+"""Storage requests an instance, ours and the host's, as they were counted there once; half of them is the goal."""
+
 HOW = (
     f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
     "a relay before the storage and one before the embedded FHIR server; the host's receiving, renewing and deleting "
-    "of queue messages not counted; a batch is one request"
+    "of queue messages counted apart; a batch is one request"
 )
 
 
@@ -50,12 +53,20 @@ def measure() -> Section:
             bound=WRITES,
             floor=rows / MAX_ROWS,
         ),
+        # A message is received, its object read, and the message deleted; up to 32 are received at once.
+        Goal(
+            what="storage requests an instance, the host's included",
+            measured=sum(count for kind, count in kinds.items() if kind != UPLOAD) / INSTANCES,
+            bound=ON_AZURES_HOST / 2,
+            floor=2 + 1 / 32,
+        ),
     ]
     figures = {
         "instances": INSTANCES,
         "fhir_requests": len(burst.fhir),
         "rows_written_an_instance": round(rows, 3),
         "requests": kinds,
+        "requests_of_the_host_an_instance": round(kinds.get(HOST, 0) / INSTANCES, 3),
         **details(burst),
     }
     return Section(name="calls", how=HOW, goals=goals, figures=figures)

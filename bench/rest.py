@@ -9,7 +9,7 @@ queues besides, as often as host.json lets it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from azure.storage.blob.aio import BlobServiceClient
@@ -38,6 +38,9 @@ CONTAINER = "rest"
 RUNS = 5
 """Runs of each job that are counted, after one that is not."""
 
+MANY = 3
+"""Hosts with ids of their own, none of which leaves the timers to another."""
+
 LONGEST_ROUND = 60
 _AT_ONCE = 8
 _WATCH_PERIOD = 30.0
@@ -55,6 +58,7 @@ def measure() -> Section:
         asyncio.run(_fill(storage.connection_string, fhir.url))
         with relayed_storage(storage.connection_string) as (relayed, journal):
             counts = asyncio.run(_rest(relayed, fhir.url, journal))
+            of_many = asyncio.run(_rest(relayed, fhir.url, journal, hosts=MANY))
     polls = len(QUEUES) / read_host_settings(Path(__file__).parents[1]).queues.max_polling_interval
     seconds = {name: round(each, 3) for name, each in counts.items()}
     goal = Goal(
@@ -64,7 +68,15 @@ def measure() -> Section:
         floor=polls,
     )
     return Section(
-        name="rest", how=HOW, goals=[goal], figures={"requests_a_second": {**seconds, "polls of the host": polls}}
+        name="rest",
+        how=HOW,
+        goals=[goal],
+        figures={
+            "requests_a_second": {**seconds, "polls of the host": polls},
+            f"requests_a_second_of_{MANY}_hosts_that_all_fire_the_timers": round(
+                sum(of_many.values()) + MANY * polls, 2
+            ),
+        },
     )
 
 
@@ -97,28 +109,35 @@ async def _fill(connection: str, fhir: str) -> None:
         await running.close()
 
 
-async def _rest(connection: str, fhir: str, journal: Journal) -> Mapping[str, float]:
-    """Return the requests a second of each job."""
-    running = await bootstrap.start(_settings(connection, fhir))
-    s = running.services
+async def _rest(connection: str, fhir: str, journal: Journal, *, hosts: int = 1) -> Mapping[str, float]:
+    """Return the requests a second of each job, which that many hosts begin at the same moment."""
+    apps = [await bootstrap.start(_settings(connection, fhir)) for _ in range(hosts)]
     found: dict[str, float] = {}
 
     async def look() -> None:
-        await watch(s, recorder=running.recorder, channels=running.channels, listing=running.listing)
+        await asyncio.gather(
+            *(watch(a.services, recorder=a.recorder, channels=a.channels, listing=a.listing) for a in apps)
+        )
 
     try:
-        for job in jobs.repairs(running):
+        for same in zip(*(jobs.repairs(app) for app in apps), strict=True):
 
-            async def run(job: Job = job) -> None:
-                for phase in job.phases:
-                    await phase.work()
+            async def run(same: Sequence[Job] = same) -> None:
+                await asyncio.gather(*(_run(job) for job in same))
 
-            runs = await _round(running) if job.timer == "reconcile" else RUNS
+            job = same[0]
+            runs = await _round(apps[0]) if job.timer == "reconcile" else RUNS
             found[job.timer] = await _counted(run, runs, journal) / job.every
         found["evaluate_alerts"] = await _counted(look, RUNS, journal) / _WATCH_PERIOD
     finally:
-        await running.close()
+        for app in apps:
+            await app.close()
     return found
+
+
+async def _run(job: Job) -> None:
+    for phase in job.phases:
+        await phase.work()
 
 
 async def _counted(run: Callable[[], Awaitable[None]], runs: int, journal: Journal) -> float:

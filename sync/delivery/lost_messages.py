@@ -69,7 +69,7 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
     TransientError
         Storage or the source did not answer.
     """
-    if not (await queues.depths()).get(OBJECTS_QUEUE):
+    if await s.object_queue.is_empty():
         return 0  # a killed host holds none, for its messages count as long as they are leased
     deletions = await enqueue_lost_deletions(s)
     if not s.settings.containers or OBJECTS_QUEUE in await queues.oldest([OBJECTS_QUEUE]):

@@ -57,6 +57,9 @@ LATELY = timedelta(minutes=15)
 
 _LEASE = 120.0
 
+_JUST_NOW = timedelta(seconds=60)
+"""Age up to which a process believes that a page it read was all of a table: two rounds of the watch."""
+
 _TALLY = TypeAdapter(Tally)
 
 
@@ -209,7 +212,10 @@ async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> C
         return stored
     tally = await s.tallies.page(table)
     if tally.token is None:
+        if _is_young(cursor, s.clock.now()):
+            s.caches.whole_pages[table] = s.clock.now()
         return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
+    s.caches.whole_pages.pop(table, None)
     # A table that was not counted to its end since it grew has at least what one page says.
     page = Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
     return stored if stored is not None and stored.total >= page.total else page
@@ -253,14 +259,26 @@ async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -
 
 
 async def _is_small(table: Counted, s: Measure) -> bool:
-    """Whether one page was all of a table lately and still is: `read_counts` counts it exactly, so none is stored."""
+    """
+    Whether one page was all of a table lately and still is: `read_counts` counts it exactly, so none is stored.
+
+    What `read_counts` has just read in this process is not read again; it notices within a round when that changes.
+    """
+    whole = s.caches.whole_pages.get(table)
+    if whole is not None and s.clock.now() - whole <= _JUST_NOW:
+        return True
     stored = await s.cursors.read(table.cursor)
-    kept = _kept(stored.value if stored is not None else None)
-    if stored is None or kept is None or kept.at is None or "walk" in stored.value.position:
-        return False
-    if stored.value.position["kept"].get("pages", 1) > 1 or s.clock.now() - kept.at > LATELY:
+    if not _is_young(stored.value if stored is not None else None, s.clock.now()):
         return False
     return (await s.tallies.page(table)).token is None
+
+
+def _is_young(cursor: Cursor | None, now: datetime) -> bool:
+    """Whether a count of one page was stored lately, and no walk has begun since."""
+    kept = _kept(cursor)
+    if cursor is None or kept is None or kept.at is None or "walk" in cursor.position:
+        return False
+    return cursor.position["kept"].get("pages", 1) <= 1 and now - kept.at <= LATELY
 
 
 def _pace(position: Mapping[str, Any]) -> int:

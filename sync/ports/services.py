@@ -26,6 +26,7 @@ from sync.model.result_events import ResultEvent
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
     AuditTrail,
+    Counted,
     MetricHistory,
     Outbox,
     ResultEvents,
@@ -218,6 +219,8 @@ class Caches:
     """How far our clock is from that of the storage."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
+    whole_pages: dict[Counted, datetime] = field(default_factory=dict)
+    """When a page was last all of a table, by what `sync.monitoring.counts` has read, and its stored count young."""
     rescues: dict[StudyRef, tuple[datetime, float]] = field(default_factory=dict)
     """When studies with leased messages alone may be enqueued once more, and the seconds waited for it."""
     walking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -371,6 +374,7 @@ class Watch(Announce, Inspect, Measure):
 
     locators: Locators
     history: StudyHistory
+    object_queue: ObjectQueue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ class Lease:
         self._cursors = cursors
         self._clock = clock
         self._seconds = seconds
+        self._released = False
 
     @property
     def position(self) -> Mapping[str, Any]:
@@ -63,6 +64,19 @@ class Lease:
         until = now + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now))
 
+    async def finish(self, position: Mapping[str, Any]) -> None:
+        """
+        Move the position for the last time and release the lease, in one write. Nothing may be written under it after.
+
+        Raises
+        ------
+        StoreConflict
+            Another process holds the lease now: stop.
+        """
+        now = self._clock.now()
+        await self._write(replace(self._held.value, position=position, advanced_at=now, holder="", held_until=None))
+        self._released = True
+
     async def renew(self) -> None:
         """
         Hold the lease for longer where nothing can be advanced yet.
@@ -87,7 +101,9 @@ class Lease:
         await self._write(replace(self._held.value, position=position))
 
     async def release(self) -> None:
-        """Let the next process begin at once. Without it the lease expires by itself."""
+        """Let the next process begin at once; nothing after `finish`. Without it the lease expires by itself."""
+        if self._released:
+            return
         try:
             await self._write(replace(self._held.value, holder="", held_until=None))
         except StoreConflict:

@@ -147,7 +147,7 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
     if failed is not None:
         await lease.note((await run.after_failure(place)).position())
     else:
-        await lease.advance(replace(reached, failures=0).position())
+        await lease.finish(replace(reached, failures=0).position())
     if failures[0] is None:
         run.measure()
     s.telemetry.event(

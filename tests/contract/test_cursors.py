@@ -67,6 +67,26 @@ async def test_one_walks_at_a_time_and_the_next_goes_on_where_it_stopped(storage
     assert second.position == {"n": 5}
 
 
+async def test_a_lease_that_is_finished_is_free_and_its_position_is_kept(storage):
+    clock, name = TurnedClock(), fresh()
+    first = await take(name, storage.cursors, clock, seconds=60)
+    await first.finish({"n": 5})
+    second = await take(name, storage.cursors, clock, seconds=60)
+    assert second.position == {"n": 5}
+    await first.release()
+    await second.advance({"n": 6})  # what was finished takes nothing from its next holder
+
+
+async def test_who_was_presumed_dead_does_not_finish(storage):
+    clock, name = TurnedClock(), fresh()
+    first = await take(name, storage.cursors, clock, seconds=60)
+    clock.time += timedelta(seconds=61)
+    second = await take(name, storage.cursors, clock, seconds=60)
+    with pytest.raises(StoreConflict):
+        await first.finish({"n": 3})
+    await second.advance({"n": 7})
+
+
 async def test_who_was_presumed_dead_stops_at_the_next_step(storage):
     clock, name = TurnedClock(), fresh()
     first = await take(name, storage.cursors, clock, seconds=60)

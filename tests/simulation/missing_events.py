@@ -22,6 +22,7 @@ from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import Services
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
+from sync.testing.queues import MemoryObjectQueue
 from sync.testing.store import MemoryStore
 from tests.simulation.contents import UNREADABLE, Content, dicom_file
 from tests.simulation.scheduling import Stepping, Turns
@@ -45,6 +46,17 @@ class Listing:
         return await self._objects.page(container, token=token, size=PAGE)
 
 
+class _Waiting(MemoryObjectQueue):
+    """The queue, as the events say that wait in it."""
+
+    def __init__(self, world: SilenceWorld) -> None:
+        super().__init__(world.clock)
+        self._world = world
+
+    async def is_empty(self) -> bool:
+        return not self._world.waiting
+
+
 class SilenceWorld:
     """Objects, events on their way, and a sync that inspects the objects of its events."""
 
@@ -66,12 +78,10 @@ class SilenceWorld:
 
     def services(self, *, step: bool) -> Services:
         wrap = (lambda port: Stepping(port, self.slots)) if step else (lambda port: port)
-        ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(azure=True), "queues": self}
+        ports = ports_of(self.store) | {"objects": self.objects, "fhir": MemoryFhirServer(azure=True)}
+        ports["object_queue"] = _Waiting(self)
         wrapped = {name: wrap(port) for name, port in ports.items() if name != "clock"}
         return Services(settings=self.settings, clock=self.clock, **wrapped)
-
-    async def depths(self) -> dict[str, int]:
-        return {"objects": len(self.waiting)}
 
     # What happens.
 

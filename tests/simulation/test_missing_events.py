@@ -32,7 +32,7 @@ MUTANTS = {
         "listed.last_modified < now - grace",
     ),
     "nothing is known while events wait": (
-        "    if (await s.queues.depths()).get(OBJECTS_QUEUE, 0):\n        return\n",
+        "    if not await s.object_queue.is_empty():\n        return\n",
         "",
     ),
     "an object must have been there for long when the queue was empty": (

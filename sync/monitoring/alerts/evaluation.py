@@ -174,6 +174,9 @@ async def evaluate_alerts(
         ran_at = (app_ran_at(lease.position) if outside else None) or s.clock.now()
         alerts, notices = _evaluated(states(lease.position), values, s)
         unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
+        if not unsent:
+            await lease.finish(_position(alerts, unsent, ran_at))
+            return notices
         # Kept before they are sent: a crash in between sends them again, and none is lost.
         await lease.advance(_position(alerts, unsent, ran_at))
         remaining = await _send(unsent[-MOST_UNSENT:], channels, s)

@@ -15,7 +15,6 @@ from typing import Any
 
 from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
-from sync.model.queues import OBJECTS_QUEUE
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import ObjectListing, Watch
 from sync.protocol.leases import held
@@ -43,11 +42,11 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
         Storage or the source did not answer.
     """
     began = s.clock.now()  # before the queue is inspected: an object must have been without an event for long then
-    if (await s.queues.depths()).get(OBJECTS_QUEUE, 0):
+    if not await s.object_queue.is_empty():
         return
     async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:
         if lease is not None:
-            await lease.advance(await _one_page_on(lease.position, began, s, listing))
+            await lease.finish(await _one_page_on(lease.position, began, s, listing))
 
 
 async def _one_page_on(

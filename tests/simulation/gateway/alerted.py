@@ -20,7 +20,7 @@ from sync.monitoring.alerts.evaluation import CURSOR, states
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.history import Recorder
 from sync.monitoring.timers import Phase, run_phases
-from sync.ports import Notice, Services
+from sync.ports import Notice, ObjectQueue, Services
 from sync.telemetry.instruments import DIRTY_AGE, Instrument
 from sync.telemetry.telemetry import Telemetry
 from sync.verify.reconcile import reconcile
@@ -81,6 +81,21 @@ class _Queues:
         return {name: START + timedelta(seconds=at) for name, at in visible.items()}
 
 
+class _ObjectQueue(ObjectQueue):
+    """The queue ``objects``, which holds what the host has leased too."""
+
+    def __init__(self, world: AlertedWorld) -> None:
+        self._world = world
+
+    async def send(self, text: str, delay: float = 0.0) -> None:
+        """Send a message."""
+        await self._world.store.object_queue.send(text, delay)
+
+    async def is_empty(self) -> bool:
+        """Return whether it holds none."""
+        return "objects" not in await _Queues(self._world).depths()
+
+
 class _Heard(Telemetry):
     """Notes when a gauge is measured; where none is, Azure Monitor raises ``alert.unmeasured``."""
 
@@ -115,9 +130,9 @@ class AlertedWorld(GatewayWorld):
     def process(self) -> Services:
         """Start a process."""
         ports = {name: self._behind(name) for name in ("metrics", "tallies", "history")}
-        return replace(
-            super().process(), telemetry=self.telemetry, queues=self.behind(_Queues(self), "queues"), **ports
-        )
+        ports |= {"queues": self.behind(_Queues(self), "queues")}
+        ports |= {"object_queue": self.behind(_ObjectQueue(self), "queues")}
+        return replace(super().process(), telemetry=self.telemetry, **ports)
 
     def timers(self) -> None:
         """Start what `function_app` starts every 30 seconds, and every minute; hosts with ids of their own all do."""

@@ -174,3 +174,40 @@ async def test_the_oldest_study_and_the_oldest_message_are_told():
     assert told["health"]["verdict"] == "behind"
     await w.settle()
     assert (await status(w.services))["health"] == {"verdict": "in sync", "reasons": []}
+
+
+async def test_a_page_that_a_round_has_read_is_not_read_again_by_the_next_and_growth_is_noticed_there():
+    w = await world_of(1, 3, size=4)
+    await store_counts(w.services)
+    await read_counts(w.services)
+    calls = pages_read(w)
+    w.clock.advance(30)
+    await store_counts(w.services)
+    assert calls == []
+    for n in range(3, 9):
+        await w.ingest(w.put(f"x{n}", UNREADABLE))
+    await read_counts(w.services)
+    for _ in range(2):  # it is counted in small steps
+        w.clock.advance(30)
+        await store_counts(w.services)
+    assert (await read_counts(w.services)).dead_letters.total == 9
+
+
+async def test_what_was_read_a_minute_ago_is_read_again():
+    w = await world_of(1, 3, size=4)
+    await store_counts(w.services)
+    await read_counts(w.services)
+    calls = pages_read(w)
+    w.clock.advance(61)
+    await store_counts(w.services)
+    assert set(calls) == set(Counted)
+
+
+async def test_a_count_is_stored_again_after_a_while_though_a_page_is_all():
+    w = await world_of(1, 3, size=4)
+    for _ in range(40):
+        await store_counts(w.services)
+        await read_counts(w.services)
+        w.clock.advance(30)
+    stored = await w.store.cursors.read(Counted.DEAD_LETTERS.cursor)
+    assert w.clock.now() - stored.value.advanced_at < LATELY

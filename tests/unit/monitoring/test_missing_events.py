@@ -52,11 +52,7 @@ async def test_what_was_there_long_before_is_for_a_backfill(w):
 async def test_nothing_is_known_while_events_wait(w):
     w.put("a")
     w.clock.advance(1000)
-
-    async def depths():
-        return {"objects": 1}
-
-    w.store.study_queue.depths = depths
+    await w.store.object_queue.send("an event", 600)  # one that is leased or delayed waits too
     assert await silence(w) == 0
 
 
