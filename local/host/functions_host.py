@@ -12,8 +12,10 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.request import getproxies
 
 from aiohttp import web
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.host.http import KEY_HEADER, LARGEST_BODY, READ_AT_MOST, HttpFunctions, refuse_too_long
@@ -132,7 +134,9 @@ class FunctionsHost:
             _check(function)
         if not environment.get(STORAGE):
             raise UnsupportedBindingError(f"{STORAGE}: expected the connection string of the queues' account")
-        service = QueueServiceClient.from_connection_string(environment[STORAGE], retry_total=2)
+        # Without a proxy it need not look for one, nor for a .netrc, at each request: half of what a small one costs.
+        transport = AioHttpTransport(use_env_settings=bool(getproxies()))
+        service = QueueServiceClient.from_connection_string(environment[STORAGE], retry_total=2, transport=transport)
         host = cls(worker, settings, service, lease, key)
         await host._serve(port)
         return host
