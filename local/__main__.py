@@ -33,7 +33,7 @@ from local.processes import StartError
 from local.settings_file import settings_file
 from local.storage_events import Disorder
 from local.world import Plan, World, world
-from sync.model.words import counted
+from sync.words import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
 

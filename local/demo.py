@@ -34,7 +34,7 @@ from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
 from local.world import Addresses, World
 from sync.adapters.http.no_answer import words_of
-from sync.model.words import counted
+from sync.words import counted
 
 DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from local.samples import Expectation
-from sync.model.words import counted
+from sync.words import counted
 
 _PAGE = 50
 _FRESH = {"Cache-Control": "no-cache", "Accept": "application/fhir+json"}

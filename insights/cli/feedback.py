@@ -13,7 +13,7 @@ import typer
 
 from insights.cli.options import DataFolder, OutFolder, Overwrite, RuleFile
 from insights.cli.reporting import command, console
-from sync.model.words import counted
+from sync.words import counted
 
 if TYPE_CHECKING:
     from insights.inbox.watching import Pass

@@ -18,12 +18,12 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.user import user_name
 from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
-from sync.model.words import counted
 from sync.operators.walks import begin_walk, read_progress
 from sync.ports import ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
 from sync.walks.backfill import Scope, new_backfill, preview_backfill
 from sync.walks.walk import Walk
+from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

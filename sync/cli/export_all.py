@@ -13,7 +13,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_USAGE, console, results
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
-from sync.model.words import counted
+from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

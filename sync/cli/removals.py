@@ -10,10 +10,10 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.user import user_name
 from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
-from sync.model.words import counted
 from sync.monitoring.counts import count_all
 from sync.ports import Counted
 from sync.protocol.removals import read_ceiling
+from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

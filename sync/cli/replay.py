@@ -17,7 +17,6 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.user import user_name
 from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state
 from sync.errors import BadReplay
-from sync.model.words import counted as counted_words
 from sync.operators.walks import read_progress
 from sync.ports import Services
 from sync.protocol.walk_rows import WalkProgress, WalkState
@@ -26,6 +25,7 @@ from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import ReplayRequest, parse_request
 from sync.replay.sources import LISTING, ROUTE
 from sync.walks.walk import Walk
+from sync.words import counted as counted_words
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

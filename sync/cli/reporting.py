@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from sync.model.words import tallied
+from sync.words import tallied
 
 if TYPE_CHECKING:
     from sync.model import Finding, StudyRef

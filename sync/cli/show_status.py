@@ -16,8 +16,8 @@ from rich.text import Text
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
-from sync.model.words import counted
 from sync.monitoring.headline import headline
+from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -20,7 +20,6 @@ from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, cons
 from sync.cli.user import user_name
 from sync.cli.walks import share_walk, tell_state
 from sync.model import Drift, DriftKind, StudyRef
-from sync.model.words import counted, noun_of
 from sync.operators.audit import record_action
 from sync.operators.pause import projection_pause
 from sync.operators.walks import begin_walk, read_progress
@@ -31,6 +30,7 @@ from sync.verify.hints import HINTS
 from sync.verify.judge import identity
 from sync.walks.sharing import PARALLEL
 from sync.walks.verification import Verification, action_of, new_verification, outcome_of, reason_of
+from sync.words import counted, noun_of
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -11,9 +11,9 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.user import user_name
 from sync.errors import RequestRefused
-from sync.model.words import tallied
 from sync.operators.walks import Deed, as_json, control_walk, list_walks, named_walk, read_progress, title_of
 from sync.protocol.walk_rows import WalkProgress
+from sync.words import tallied
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running

@@ -21,12 +21,12 @@ from sync.cli.reporting import EXIT_USAGE, console
 from sync.errors import Contention, SyncError
 from sync.model import CHECKS
 from sync.model.timestamps import typed_time
-from sync.model.words import counted, tallied
 from sync.ports import Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
 from sync.walks.walk import Walk
+from sync.words import counted, tallied
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""

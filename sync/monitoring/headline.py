@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sync.model.words import counted
+from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.monitoring.status_model import Status

@@ -25,9 +25,9 @@ from typing import Any
 from sync.errors import RemovalHeld
 from sync.model import Cursor, Stored, SubjectKind, digest
 from sync.model.timestamps import timestamp_from
-from sync.model.words import counted
 from sync.ports import Counted, Jobs, Reject, Removing
 from sync.protocol.optimistic import retry_on_conflict
+from sync.words import counted
 
 CURSOR = "control.removals"
 """Name of the row in table ``cursors``."""

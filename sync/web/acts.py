@@ -17,7 +17,6 @@ from sync.delivery.handlers import sweep
 from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
 from sync.model import StudyRef, SubjectKind
-from sync.model.words import counted
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
@@ -34,6 +33,7 @@ from sync.verify.studies import check_study
 from sync.walks.backfill import Scope, new_backfill
 from sync.walks.verification import new_verification
 from sync.web.rendering import ago
+from sync.words import counted
 
 MOST_TICKED = 200
 """Dead letters that one form selects at most."""

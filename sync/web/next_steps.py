@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sync.model.words import counted
 from sync.monitoring.status_model import Status
+from sync.words import counted
 
 MOST = 3
 """Buttons of the band; the sections below have the rest."""

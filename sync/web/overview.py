@@ -19,7 +19,6 @@ from typing import Any
 from sync.config import AlertSettings
 from sync.dead_letters import queries
 from sync.model.queues import OBJECTS_QUEUE, SLICES_QUEUE, STUDIES_QUEUE
-from sync.model.words import noun_of
 from sync.monitoring.counts import read_counts
 from sync.monitoring.headline import headline, verdict_words
 from sync.monitoring.history import Chart, Line, Past, end_of, read_past
@@ -49,6 +48,7 @@ from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement
 from sync.web import next_steps
 from sync.web.charts import Curve, Graph, number_text
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
+from sync.words import noun_of
 
 RECENT = 15
 """Studies in the list of recent ones."""

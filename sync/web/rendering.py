@@ -20,11 +20,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from sync import __version__
-from sync.model.words import counted
 from sync.operators.access import Caller
 from sync.ports import Clock
 from sync.web import charts
 from sync.web.exchange import Request
+from sync.words import counted
 
 REFRESH = 10
 """Seconds between two refreshes of a page that is viewed."""

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from sync.config import address_of
 from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
-from sync.model.words import counted
 from sync.monitoring.source_objects import SourceObject, source_objects
 from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
 from sync.ports import Core, Deliver, Services
@@ -19,6 +18,7 @@ from sync.web import study_list
 from sync.web.exchange import fields_of, named_operator, text_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 from sync.web.viewer import viewer_address
+from sync.words import counted
 
 SHOWN = 100
 """Events of one study that a page shows."""

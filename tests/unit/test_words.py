@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sync
-from sync.model.words import counted, tallied
+from sync.words import counted, tallied
 
 CODE = Path(sync.__file__).parents[1]
 PLURAL_TYPED = re.compile(
