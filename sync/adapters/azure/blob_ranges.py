@@ -69,14 +69,15 @@ async def read_range(
     }
     for attempt in range(1, TRIES + 1):
         request = HttpRequest("GET", _address(service.url, container, name), headers=headers)
-        # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
         pipeline: Any = service._pipeline  # noqa: SLF001 -- see ADR 0054
-        response = (await pipeline.run(request, stream=True, decompress=False)).http_response
+        response = (await pipeline.run(request, stream=True)).http_response
         if response.status_code not in _GOOD:
             await response.read()
             raise HttpResponseError(response=response)
         try:
-            return _range_of(response.headers, await response.read())
+            # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
+            data = b"".join([part async for part in response.iter_raw()])
+            return _range_of(response.headers, data)
         except (IncompleteReadError, ServiceResponseError):
             if attempt == TRIES:
                 raise

@@ -6,6 +6,7 @@ Source: Azure "Get Blob", "Get Blob Properties", "List Blobs", "Status and error
 
 from __future__ import annotations
 
+import inspect
 from email.utils import format_datetime
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from sync.testing.objects import MemoryObjects
 from tests.simulation.gateway.lies import Answer, Asked, Reset, Send
 
 URL = "https://memory.blob.core.windows.net"
+_OF_AIOHTTP = set(inspect.signature(aiohttp.ClientSession._request).parameters)
 _OWN = {"x-ms-request-id": "831e1650-001e-001b-66ab-eeb76e069631", "x-ms-version": "2025-01-05"}
 
 
@@ -91,8 +93,10 @@ class BlobSession:
     async def close(self) -> None:
         """Close nothing."""
 
-    async def request(self, method: str, url: str, *, headers: Any, data: Any = None, **_more: Any) -> Any:
-        """Send a request; what aiohttp itself makes of a bad connection is raised as it would be."""
+    async def request(self, method: str, url: str, *, headers: Any, data: Any = None, **more: Any) -> Any:
+        """Send a request; what aiohttp makes of a bad connection, or of a wrong call, is raised as it would be."""
+        if unknown := set(more) - _OF_AIOHTTP:
+            raise TypeError(f"aiohttp does not take {sorted(unknown)}")
         parts = urlsplit(url)
         query = dict(part.partition("=")[::2] for part in parts.query.split("&") if part)
         try:
