@@ -37,7 +37,19 @@ from sync.words import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
 
-Fhir = Annotated[str, typer.Option(help="embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server")]
+_SERVERS = ("embedded", "embedded-azure", "hapi")
+
+
+def _fhir_server(value: str) -> str:
+    if value not in _SERVERS and not value.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"expected {', '.join(_SERVERS)}, or the base URL of a FHIR R4 server (http://…)")
+    return value
+
+
+Fhir = Annotated[
+    str,
+    typer.Option(help="embedded, embedded-azure, hapi, or the base URL of a FHIR R4 server", callback=_fhir_server),
+]
 Port = Annotated[int, typer.Option(help="port of the functions host; 0 takes a free one")]
 Events = Annotated[Literal["cloudevents", "eventgrid"], typer.Option(help="schema of the events")]
 Lost = Annotated[

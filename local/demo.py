@@ -29,6 +29,7 @@ from rich.table import Table
 from local.clinical_files import send_world
 from local.clinical_imaging import imaging
 from local.clinical_world import BLOCK, people
+from local.processes import StartError
 from local.readback import Held, differences, read_back
 from local.samples import Expectation, Measurement, expectation, samples
 from local.settings_file import SETTINGS
@@ -102,7 +103,11 @@ class Demonstration:
         files = [*samples(), *imaging(patients)]
         expected = expectation(files)
         # before the images: a study of a patient whom the EHR knows is linked to the Patient of the EHR
-        records = await send_world(world.addresses.fhir, patients)
+        try:
+            records = await send_world(world.addresses.fhir, patients)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            where = world.addresses.fhir
+            raise StartError(f"the FHIR server {where} took no records: {words_of(problem)}; see --fhir") from None
         start = time.monotonic()
         with _progress(self._console) as progress:
             await _upload(files, world.addresses, progress)

@@ -41,4 +41,4 @@ def _state_account(settings: Settings) -> str:
     urls = (
         parts.get(f"{each}endpoint") or (named and f"https://{named}.{each}.{suffix}") for each in ("queue", "table")
     )
-    return ", ".join(filter(None, urls))
+    return ", ".join(dict.fromkeys(filter(None, urls)))

@@ -192,7 +192,7 @@ def _read_meta(data: bytes, limits: HeaderLimits, *, whole: bool) -> _Meta:
         if len(data) < _META_START and not whole:
             raise Short(_META_START)
         if not _starts_like_a_dataset(data):
-            raise NotDicom
+            raise NotDicom("neither the prefix DICM nor a data set")
     walk = ElementWalk(data, limits)
     encoding = encoding_at(data, start, EXPLICIT_LITTLE, in_item=False)
     spans, end = walk.group(start, _META_GROUP, encoding)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from sync.cli.env_file import read_env_file
 
@@ -22,6 +23,15 @@ def test_a_file_sets_what_the_environment_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "environ", {"DICOM_SYNC_TWO": "shell"})
     read_env_file(file)
     assert os.environ == {"DICOM_SYNC_ONE": "a=b $HOME", "DICOM_SYNC_TWO": "shell"}
+
+
+def test_a_line_that_is_no_setting_is_refused_by_its_number_and_its_text_is_not_shown(tmp_path, monkeypatch):
+    file = tmp_path / "world.env"
+    file.write_text("DICOM_SYNC_ONE=1\n\nDICOM_SYNC_EVENTS_KEY s3cr3t\n")
+    monkeypatch.setattr(os, "environ", {})
+    with pytest.raises(typer.BadParameter, match=r"world.env, line 3: expected NAME=value$"):
+        read_env_file(file)
+    assert os.environ == {}
 
 
 def test_the_option_reaches_the_command(tmp_path):

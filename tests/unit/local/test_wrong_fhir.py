@@ -1,0 +1,26 @@
+"""A world with a FHIR server that is not there: told in a line, before anything starts where that can be."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from local.__main__ import app
+from local.demo import Demonstration
+from local.processes import StartError
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_what_is_no_server_is_wrong_usage(command):
+    told = CliRunner().invoke(app, [command, "--fhir", "hapy"], env={"COLUMNS": "200"})
+    assert told.exit_code == 2
+    assert "expected embedded, embedded-azure, hapi, or the base URL" in told.stderr
+
+
+def test_a_demo_whose_fhir_server_does_not_answer_says_why(tmp_path):
+    world = SimpleNamespace(addresses=SimpleNamespace(fhir="http://127.0.0.1:1/fhir"))
+    show = Demonstration(once=True, log=Path(tmp_path / "demo.log"))
+    with pytest.raises(StartError, match=r"http://127.0.0.1:1/fhir took no records: the connection was refused"):
+        asyncio.run(show.run(world))
