@@ -317,13 +317,21 @@ async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:
     s.telemetry.event("walk.failed", logging.ERROR, walk=row.id, code=refusal.code)
 
 
-async def end_walks(s: ReadFeeds) -> None:
-    """End the walks whose slices are all done, and delete what is left of runs that are over. Idempotent."""
+async def end_walks(s: ReadFeeds) -> Board:
+    """
+    End the walks whose slices are all done, and delete what is left of runs that are over. Idempotent.
+
+    Returns
+    -------
+    Board
+        As it was before.
+    """
     board = await read_board(s)
     for row in board.walks.values():
         if row.state is WalkState.RUNNING and board.is_complete(row) and await end_walk(row, WalkState.DONE, board, s):
             s.telemetry.event("walk.done", walk=row.id)
     await remove_leftovers(board, s)
+    return board
 
 
 async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
@@ -337,7 +345,8 @@ async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
     """
     until = time.monotonic() + seconds
     while True:
-        await end_walks(s)
+        if not (await end_walks(s)).walks:
+            return 0
         board = await read_board(s)
         running = _running_walks(board, kinds)
         uncut = [row for row in running if not row.planned]
