@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from insights.errors import Unavailable
 from insights.fetch.service import FhirService
+from sync.model.words import counted
 
 _AUDIT_TYPE = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110110", "display": "Patient Record"}
 
@@ -54,6 +55,7 @@ def template(package: str) -> Template:
         loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
+    environment.filters["counted"] = counted
     return environment.get_template("page.html")
 
 
@@ -103,7 +105,7 @@ async def record_access(
         "outcome": outcome,
         "agent": [{"name": name, "requestor": True}],
         "source": {"observer": {"display": f"DICOM-FHIR Sync {page}"}},
-        "entity": [{"what": {"reference": each}} for each in references],
+        "entity": [{"what": {"reference": reference}} for reference in references],
     }
     if not event["entity"]:
         del event["entity"]

@@ -108,7 +108,7 @@ class StudyUnlisted(SourceUnavailable):
     hint = "The DICOM service cannot read back some of the study's instances; store them again, or delete them there."
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} instance{'' if count == 1 else 's'} of a study cannot be listed")
+        super().__init__(f"instances of a study that cannot be listed: {count}")
         self.count = count
 
 

@@ -79,9 +79,9 @@ def timeline(
     if as_json:
         typer.echo(json.dumps(page.as_json(shown), sort_keys=True))
     elif html is None and csv is None and not show:
-        for each in shown.entries:
-            marks = " (new)" * each.new + " (relevant prior)" * each.prior
-            typer.echo(f"{each.start or 'no date':10}  {each.lane:16}  {each.label}  {each.detail}{marks}".rstrip())
+        for entry in shown.entries:
+            marks = " (new)" * entry.new + " (relevant prior)" * entry.prior
+            typer.echo(f"{entry.start or 'no date':10}  {entry.lane:16}  {entry.label}  {entry.detail}{marks}".rstrip())
     _write(html, page.html(shown))
     _write(csv, page.rows_csv(shown))
     if show:

@@ -56,7 +56,7 @@ def read_codes(definition: Coding, located: Located) -> CodeSets:
 
 
 def _set(name: str, definition: Coding, located: Located) -> tuple[Code, ...]:
-    found: set[Code] = set()
+    members: set[Code] = set()
     for number, entry in enumerate(definition.codes[name]):
         path = ("codes", name, number)
         if isinstance(entry, CodeFile):
@@ -68,8 +68,8 @@ def _set(name: str, definition: Coding, located: Located) -> tuple[Code, ...]:
             more = {Code(system, code)}
         if not more:
             raise located.error(path, "these are no codes at all", "cohort.empty_codes")
-        found |= more
-    return tuple(sorted(found))
+        members |= more
+    return tuple(sorted(members))
 
 
 def _from_file(entry: CodeFile, path: tuple[str | int, ...], located: Located) -> set[Code]:

@@ -48,7 +48,7 @@ def criterion_sql(criterion: Criterion, asked: Asked) -> str:
             inner = criterion_sql(value, asked)
             return f"SELECT patient_id, 1 - answer AS answer, 0 AS records, undated, uncoded FROM ({inner})"
         case "either":
-            return _either([criterion_sql(each, asked) for each in value])
+            return _either([criterion_sql(inner, asked) for inner in value])
         case _:
             return _records(value, asked, criterion.kind)
 

@@ -286,29 +286,29 @@ def check_names(named: Iterable[tuple[tuple[str | int, ...], str]], known: Itera
 
 def named_codes(definition: Definition) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the names of code sets that are used, each with the path of its use."""
-    found: list[tuple[tuple[str | int, ...], str]] = []
+    named: list[tuple[tuple[str | int, ...], str]] = []
     for number, criterion in enumerate(definition.who):
-        _names(criterion, ("who", number), found)
+        _names(criterion, ("who", number), named)
     for kind in ("conditions", "medications", "procedures", "observations", "studies"):
         wanted = getattr(definition.get, kind)
         for field, key in (("codes", "in"), ("body_site", "body_site")):
             name = getattr(wanted, field, None)
             if name is not None:
-                found.append((("get", kind, key), name))
-    return found
+                named.append((("get", kind, key), name))
+    return named
 
 
-def _names(criterion: Criterion, path: tuple[str | int, ...], found: list[tuple[tuple[str | int, ...], str]]) -> None:
+def _names(criterion: Criterion, path: tuple[str | int, ...], named: list[tuple[tuple[str | int, ...], str]]) -> None:
     if criterion.never is not None:
-        _names(criterion.never, (*path, "not"), found)
+        _names(criterion.never, (*path, "not"), named)
     elif criterion.either is not None:
         for number, inner in enumerate(criterion.either):
-            _names(inner, (*path, "any", number), found)
+            _names(inner, (*path, "any", number), named)
     else:
         for field, key in (("codes", "in"), ("body_site", "body_site")):
             name = getattr(criterion.value, field, None)
             if name is not None:
-                found.append(((*path, criterion.kind, key), name))
+                named.append(((*path, criterion.kind, key), name))
 
 
 def first_fault(problem: ValidationError, located: Located) -> Exception:

@@ -45,7 +45,9 @@ def run_tests(definition: Definition, codes: CodeSets, as_of: date) -> tuple[Tes
     """
     if not definition.tests:
         return ()
-    resources = [each for number, example in enumerate(definition.tests) for each in _resources(f"t{number}", example)]
+    resources = [
+        resource for number, example in enumerate(definition.tests) for resource in _resources(f"t{number}", example)
+    ]
     question = compile_question(definition, codes, as_of)
     with tempfile.TemporaryDirectory() as folder:
         source, store = Path(folder) / "ndjson", Store(Path(folder) / "data")
@@ -66,7 +68,10 @@ def write_ndjson(folder: Path, resources: Iterable[Resource]) -> dict[str, int]:
     for resource in resources:
         by_type.setdefault(resource["resourceType"], []).append(resource)
     for kind, listed in by_type.items():
-        lines = (json.dumps(each, sort_keys=True) for each in sorted(listed, key=lambda each: str(each["id"])))
+        lines = (
+            json.dumps(resource, sort_keys=True)
+            for resource in sorted(listed, key=lambda resource: str(resource["id"]))
+        )
         (folder / f"{kind}.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
     return {kind: len(listed) for kind, listed in sorted(by_type.items())}
 
@@ -147,7 +152,7 @@ class _Maker:
             case "never":
                 return _Maker(value, self.codes, self.as_of).meets()
             case "either":
-                parts = [_Maker(each, self.codes, self.as_of).fails() for each in value]
+                parts = [_Maker(inner, self.codes, self.as_of).fails() for inner in value]
                 return {field: entry for part in parts for field, entry in part.items()}
             case "age":
                 return {"born": self._born(self._wrong_age(value))}

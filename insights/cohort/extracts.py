@@ -45,16 +45,16 @@ class Extract:
 def extracts(question: Question) -> tuple[Extract, ...]:
     """Return the extracts that a definition wants; people always."""
     get = question.definition.get
-    found = [_people(question)]
+    extracts = [_people(question)]
     coded = {"conditions": get.conditions, "procedures": get.procedures, "observations": get.observations}
-    found += [_coded(question, name, wanted) for name, wanted in coded.items() if wanted is not None]
+    extracts += [_coded(question, name, wanted) for name, wanted in coded.items() if wanted is not None]
     if get.medications is not None:
-        found.append(_medications(question, get.medications))
+        extracts.append(_medications(question, get.medications))
     if get.studies is not None:
-        found += [_studies(question, get.studies), _images(question, get.studies)]
+        extracts += [_studies(question, get.studies), _images(question, get.studies)]
         if get.reports is not None:
-            found.append(_reports(question, get.studies))
-    return tuple(found)
+            extracts.append(_reports(question, get.studies))
+    return tuple(extracts)
 
 
 def studies_without_report(question: Question) -> str | None:

@@ -91,15 +91,15 @@ class _Reader:
         return _scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
-            if key in found:
+            if key in mapping:
                 line, column = _place(key_node)
                 raise CohortError(f"{self.file}:{line}:{column}: {key!r} is there twice", code="cohort.yaml")
             self.places[(*path, key)] = _place(key_node)
-            found[key] = self.value(value_node, (*path, key))
-        return found
+            mapping[key] = self.value(value_node, (*path, key))
+        return mapping
 
 
 def _place(node: yaml.Node) -> Place:

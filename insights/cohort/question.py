@@ -99,7 +99,7 @@ class Question:
                 f"JOIN passed_{number - 1} AS p ON p.patient_id = a.patient_id WHERE a.answer = 1)"
             )
         relations.append(f"member AS (SELECT patient_id FROM passed_{len(self.steps)})")
-        return "WITH " + ",\n".join([*relations, *(each.strip() for each in more)]) + f"\n{select}"
+        return "WITH " + ",\n".join([*relations, *(relation.strip() for relation in more)]) + f"\n{select}"
 
     def funnel(self) -> str:
         """Return the query of all steps: their number, then the counts of `insights.cohort.protection.Raw`."""
@@ -107,11 +107,11 @@ class Question:
         parts = [f"SELECT 0 AS step, count(*) AS people, {nothing} FROM passed_0"]
         for number in range(1, len(self.steps) + 1):
             joins = "".join(f" JOIN answer_{n} AS a{n} ON a{n}.patient_id = p.patient_id" for n in range(1, number + 1))
-            found = " + ".join(f"a{n}.records" for n in range(1, number + 1))
+            records = " + ".join(f"a{n}.records" for n in range(1, number + 1))
             a = f"a{number}"
             parts.append(
                 f"SELECT {number}, count(*) FILTER ({a}.answer = 1), count(*) FILTER ({a}.answer IS NULL), "
-                f"coalesce(sum({found}) FILTER ({a}.answer = 1), 0), coalesce(sum({a}.undated), 0), "
+                f"coalesce(sum({records}) FILTER ({a}.answer = 1), 0), coalesce(sum({a}.undated), 0), "
                 f"coalesce(sum({a}.uncoded), 0), count(*) FILTER ({a}.undated > 0), "
                 f"count(*) FILTER ({a}.uncoded > 0) FROM passed_{number - 1} AS p{joins}"
             )
@@ -149,7 +149,10 @@ def compile_question(definition: Definition, codes: CodeSets, as_of: date) -> Qu
     if definition.consent != "none":
         words = "who agreed to research" if definition.consent == "required" else "who did not object to research"
         steps.append(Step(words, "consent", _consent(as_of, required=definition.consent == "required")))
-    steps += [Step(criterion_words(each), each.kind, criterion_sql(each, asked)) for each in definition.who]
+    steps += [
+        Step(criterion_words(criterion), criterion.kind, criterion_sql(criterion, asked))
+        for criterion in definition.who
+    ]
     return Question(definition, asked, tuple(steps))
 
 

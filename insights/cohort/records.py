@@ -28,12 +28,12 @@ def has_code(system: str, code: str, codes: Iterable[Code]) -> str:
     """Return whether a coding is one of a set, as SQL; FALSE if it is NULL."""
     plain: dict[str, list[str]] = {}
     tests = []
-    for each in codes:
-        if each.like is None:
-            plain.setdefault(each.system, []).append(each.code)
+    for wanted in codes:
+        if wanted.like is None:
+            plain.setdefault(wanted.system, []).append(wanted.code)
         else:
-            like = f"{code} LIKE {literal(each.like)} ESCAPE '\\'"
-            tests.append(f"({system} = {literal(each.system)} AND {like})")
+            like = f"{code} LIKE {literal(wanted.like)} ESCAPE '\\'"
+            tests.append(f"({system} = {literal(wanted.system)} AND {like})")
     tests += [
         f"({system} = {literal(name)} AND {one_of(code, sorted(listed))})" for name, listed in sorted(plain.items())
     ]

@@ -111,14 +111,14 @@ def summary(question: Question, paraphrased: Iterable[str], answer: Answer, note
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write_counts(folder: Path, answer: Answer, said: str, sql: str) -> None:
+def write_counts(folder: Path, answer: Answer, text: str, sql: str) -> None:
     """Write what may be told of everybody: funnel, summary and the question itself."""
     with (folder / "funnel.csv").open("w", encoding="utf-8", newline="") as out:
         rows = funnel_rows(answer)
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (folder / "summary.md").write_text(said, "utf-8")
+    (folder / "summary.md").write_text(text, "utf-8")
     (folder / "question.sql").write_text(sql + "\n", "utf-8")
 
 

@@ -116,15 +116,15 @@ def run(file: Path, data: Path, wanted: Wanted, *, opened: Opened = in_duckdb) -
         notes = check_systems(tables, prepared.definition, prepared.codes, prepared.located)
         question = question_of(prepared, tables)
         answer = ask(tables, question, wanted.minimum)
-        said = summary(question, paraphrase(prepared.definition, question.asked.as_of), answer, notes, wanted.minimum)
-        write_counts(folder, answer, said, tables.spoken(question.funnel()))
+        text = summary(question, paraphrase(prepared.definition, question.asked.as_of), answer, notes, wanted.minimum)
+        write_counts(folder, answer, text, tables.spoken(question.funnel()))
         facts: dict[str, Any] = {"rows": None}
         if wanted.rows:
             facts = _write_rows(folder, tables, question, answer, wanted, data)
         write_json(folder / MANIFEST, _manifest(prepared, question, tables, wanted, facts, hashes(folder), answer))
         if wanted.rows:  # last: what is noted did leave, and what leaves is noted before it has its name
             note(data, _noted(prepared, wanted, facts))
-    return said, answer
+    return text, answer
 
 
 def _check_approval(prepared: Prepared) -> None:
@@ -149,7 +149,7 @@ def _write_rows(  # noqa: PLR0917 -- one step of `run`
         pseudonyms = Pseudonyms.of_project(read_key(wanted.key or data / KEY), project)
     rows = Rows(wanted.format, pseudonyms)
     wanted_tables = extracts(question)
-    written = dict(write_extract(folder, tables, each, rows) for each in wanted_tables)
+    written = dict(write_extract(folder, tables, table, rows) for table in wanted_tables)
     members = [row[0] for row in tables.rows("SELECT patient_id FROM member")]
     write_json(folder / "group.json", group(question.definition.cohort, members, pseudonyms))
     return {

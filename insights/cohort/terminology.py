@@ -47,21 +47,21 @@ def expand(
 
 
 def _codes(client: httpx.Client, server: str, ecl: str, path: tuple[str | int, ...], located: Located) -> list[str]:
-    found: set[str] = set()
+    codes: set[str] = set()
     while True:
-        page = _page(client, server, ecl, len(found), path, located)
+        page = _page(client, server, ecl, len(codes), path, located)
         contains = page.get("contains") or []
         fresh = {str(entry["code"]) for entry in contains if entry.get("system") == SNOMED_CT and "code" in entry}
-        if not fresh - found:
+        if not fresh - codes:
             break
-        found |= fresh
-        if len(found) > MOST_CODES:
+        codes |= fresh
+        if len(codes) > MOST_CODES:
             raise located.error(path, f"more than {MOST_CODES} codes", "cohort.terminology", "Narrow the expression.")
-        if len(found) >= int(page.get("total") or 0):
+        if len(codes) >= int(page.get("total") or 0):
             break
-    if not found:
+    if not codes:
         raise located.error(path, "the terminology server knows no such codes", "cohort.empty_codes")
-    return sorted(found)
+    return sorted(codes)
 
 
 def _page(  # noqa: PLR0917 -- all say where the page is

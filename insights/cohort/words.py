@@ -31,7 +31,7 @@ def criterion_words(criterion: Criterion) -> str:
         case "never":
             return f"not: {criterion_words(value)}"
         case "either":
-            return " or ".join(criterion_words(each) for each in value)
+            return " or ".join(criterion_words(criterion) for criterion in value)
         case "age":
             return _age(value)
         case "sex":
@@ -73,15 +73,15 @@ def _coded(kind: str, value: Coded | Study | Visit) -> str:
 
 
 def _wanted(definition: Definition) -> list[str]:
-    found = []
+    parts = []
     for kind in ("conditions", "medications", "procedures", "observations"):
         wanted = getattr(definition.get, kind)
         if wanted is not None:
             which = "all" if wanted.codes is None else wanted.codes
-            found.append(f"{which} {kind}" + ("" if wanted.when == "ever" else f" ({wanted.when})"))
+            parts.append(f"{which} {kind}" + ("" if wanted.when == "ever" else f" ({wanted.when})"))
     studies = definition.get.studies
     if studies is not None:
-        found.append("studies" + (f" with {' or '.join(studies.modality)}" if studies.modality else ""))
+        parts.append("studies" + (f" with {' or '.join(studies.modality)}" if studies.modality else ""))
     if definition.get.reports is not None:
-        found.append("the reports of these studies")
-    return found
+        parts.append("the reports of these studies")
+    return parts

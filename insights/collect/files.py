@@ -73,8 +73,8 @@ def read_folder(folder: Path) -> Input:
     deletions = [*sorted(folder.glob("deleted/*.ndjson*")), *sorted(folder.glob("deleted*.ndjson*"))]
     others = {folder / name for name in _names(manifest.get("error"))} | set(deletions)
     deletions += [folder / name for name in _names(manifest.get("deleted")) if folder / name not in deletions]
-    found = sorted(file for file in folder.glob("*.ndjson*") if file.name.endswith((".ndjson", ".ndjson.gz")))
-    files = [file for file in found if file not in others and file not in deletions]
+    exported = sorted(file for file in folder.glob("*.ndjson*") if file.name.endswith((".ndjson", ".ndjson.gz")))
+    files = [file for file in exported if file not in others and file not in deletions]
     by_type: dict[str, list[Path]] = {}
     for file in files:
         kind = _type_of(file)
@@ -160,10 +160,10 @@ def _deleted(file: Path) -> Iterator[tuple[str, str]]:
     for number, bundle in _lines(file):
         for entry in bundle.get("entry") or []:
             request = entry.get("request") if isinstance(entry, dict) else None
-            found = _REFERENCE.search(str((request or {}).get("url") or ""))
-            if found is None or (request or {}).get("method") != "DELETE":
+            match = _REFERENCE.search(str((request or {}).get("url") or ""))
+            if match is None or (request or {}).get("method") != "DELETE":
                 raise DataError(f"{file}:{number}: not a deletion", code="data.malformed")
-            yield found.group(1), found.group(2)
+            yield match.group(1), match.group(2)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -32,10 +32,10 @@ def is_asked_for(resource: Mapping[str, Any], parameter: str, values: Collection
 
 def _named(resource: Mapping[str, Any], parameter: str) -> Iterator[str]:
     links = resource.get("link") or ()
-    stated = [each.get("other") for each in links] if parameter == "link" else [resource.get("subject")]
+    stated = [link.get("other") for link in links] if parameter == "link" else [resource.get("subject")]
     if parameter == "patient":
         stated.append(resource.get("patient"))
-    for each in stated:
-        found = _REFERENCE.search(str((each or {}).get("reference") or ""))
-        if found:
-            yield found[1]
+    for reference in stated:
+        match = _REFERENCE.search(str((reference or {}).get("reference") or ""))
+        if match:
+            yield match[1]

@@ -124,13 +124,13 @@ async def _offered(service: FhirService) -> tuple[set[str], str]:
             f"{service.base} is no FHIR service", code="collect.url", hint="The base URL is the one below /metadata."
         )
     rests = [rest for rest in statement.get("rest") or [] if isinstance(rest, dict)]
-    found = {
+    counts = {
         str(resource.get("type"))
         for rest in rests
         for resource in rest.get("resource") or []
         if isinstance(resource, dict)
     }
-    return found, time_of(answer)
+    return counts, time_of(answer)
 
 
 def time_of(answer: httpx.Response) -> str:

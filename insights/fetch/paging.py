@@ -69,7 +69,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
             resources, link = await _page(service, link, kind, by="_lastUpdated" if since else "")
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
-            out.writelines(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in resources)
+            out.writelines(json.dumps(resource, separators=(",", ":")).encode() + b"\n" for resource in resources)
             out.flush()
             state.following, state.size = link, out.tell()
             state.resources += len(resources)
@@ -82,11 +82,11 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
 
 async def list_ids(service: FhirService, progress: Progress, kind: str) -> frozenset[str]:
     """Return the ids of all resources of a type that are there now."""
-    found: set[str] = set()
+    ids: set[str] = set()
     async for resources in pages(service, f"/{kind}?_elements=id&_count={IDS}", kind):
-        found |= {str(each["id"]) for each in resources if "id" in each}
+        ids |= {str(resource["id"]) for resource in resources if "id" in resource}
     assert kind in progress.types
-    return frozenset(found)
+    return frozenset(ids)
 
 
 async def pages(service: FhirService, first: str, kind: str, *, by: str = "") -> AsyncIterator[list[dict[str, Any]]]:
@@ -119,7 +119,7 @@ async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple
     if answer.is_error:
         raise CollectError(f"a search for {kind} answers {answer.status_code}", code="collect.refused")
     try:
-        return [dict(each) for each in matches(answer, kind)], following(answer, service.base, kind)
+        return [dict(resource) for resource in matches(answer, kind)], following(answer, service.base, kind)
     except SyncError as problem:
         raise CollectError(f"a search for {kind}: {problem}", code="collect.refused") from None
 
@@ -145,18 +145,18 @@ def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
         ``collect.search_parameter``.
     """
     limit = _instant(since)
-    for each in resources:
-        updated = _instant(str((each.get("meta") or {}).get("lastUpdated") or ""))
+    for resource in resources:
+        updated = _instant(str((resource.get("meta") or {}).get("lastUpdated") or ""))
         if updated is None or (limit is not None and updated < limit):
             raise unknown_parameter(kind, "_lastUpdated")
 
 
 def _instant(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return instant if instant.tzinfo is not None else None
 
 
 def unknown_parameter(kind: str, parameter: str) -> CollectError:

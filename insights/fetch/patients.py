@@ -46,7 +46,9 @@ async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
         link = f"/{kind}?_lastUpdated=ge{quote(since)}&_elements=subject&_count={PAGE}"
         async for resources in pages(service, link, kind, by="_lastUpdated"):
             check_since(resources, since, kind)
-            identities |= {identity for each in resources for identity in _ids([each.get("subject")], "Patient")}
+            identities |= {
+                identity for resource in resources for identity in _ids([resource.get("subject")], "Patient")
+            }
     return frozenset(identities)
 
 
@@ -69,14 +71,14 @@ async def fetch_patients(
         ``collect.unavailable``.
     """
     people = await _linked(service, patients)
-    about = [f"Patient/{each}" for each in people]
+    about = [f"Patient/{person}" for person in people]
     by_type: dict[str, dict[str, Resource]] = {"Patient": people}
     for kind in OF_PATIENT:
         by_type[kind] = await search_by(service, kind, "patient", about)
-    devices = [each.get("device") for each in by_type["Observation"].values()]
+    devices = [observation.get("device") for observation in by_type["Observation"].values()]
     procedures = by_type["Procedure"].values()
-    devices += [used.get("manipulated") for each in procedures for used in each.get("focalDevice") or ()]
-    readers = [one for each in by_type["DiagnosticReport"].values() for one in each.get("resultsInterpreter") or ()]
+    devices += [used.get("manipulated") for procedure in procedures for used in procedure.get("focalDevice") or ()]
+    readers = [one for report in by_type["DiagnosticReport"].values() for one in report.get("resultsInterpreter") or ()]
     by_type["Device"] = await search_by(service, "Device", "_id", _ids(devices, "Device"))
     by_type["PractitionerRole"] = await search_by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
     return _written(by_type, folder, time), frozenset(people)
@@ -93,7 +95,7 @@ async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
     """
     parameter = query.partition("=")[0]
     link = f"/{kind}?{query}&_count={PAGE}"
-    return [each async for page in pages(service, link, kind, by=parameter) for each in page]
+    return [resource async for page in pages(service, link, kind, by=parameter) for resource in page]
 
 
 async def search_by(
@@ -118,9 +120,9 @@ async def search_by(
     for some in batches(values):
         link = f"/{kind}?{parameter}={quote(','.join(some), safe=',/')}{more}&_count={PAGE}"
         async for page in pages(service, link, kind, by=parameter):
-            if not all(is_asked_for(each, parameter, some) for each in page):
+            if not all(is_asked_for(resource, parameter, some) for resource in page):
                 raise unknown_parameter(kind, parameter)
-            by_id |= {str(each["id"]): each for each in page}
+            by_id |= {str(resource["id"]): resource for resource in page}
     return by_id
 
 
@@ -133,16 +135,16 @@ async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Re
         if not pending:
             break
         people |= await search_by(service, "Patient", "_id", pending)
-        naming = await search_by(service, "Patient", "link", [f"Patient/{each}" for each in pending])
+        naming = await search_by(service, "Patient", "link", [f"Patient/{identity}" for identity in pending])
         asked |= pending
-        named = [link.get("other") for each in people.values() for link in each.get("link") or ()]
+        named = [link.get("other") for person in people.values() for link in person.get("link") or ()]
         pending = (naming.keys() | set(_ids(named, "Patient"))) - asked
     return people
 
 
 def _ids(references: Sequence[Any], kind: str) -> list[str]:
     """Return the ids of references to a type; others, and absolute ones, are passed over."""
-    texts = [str((each or {}).get("reference") or "") for each in references]
+    texts = [str((reference or {}).get("reference") or "") for reference in references]
     return [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
 
 
@@ -151,7 +153,7 @@ def _written(by_type: dict[str, dict[str, Resource]], folder: Path, time: str) -
     for kind, resources in sorted(by_type.items()):
         if resources:
             file = folder / f"{kind}.ndjson"
-            file.write_text("".join(f"{json.dumps(each)}\n" for each in resources.values()), "utf-8")
+            file.write_text("".join(f"{json.dumps(resource)}\n" for resource in resources.values()), "utf-8")
             files[kind] = (file,)
     return Input(files, time=time)
 

@@ -74,9 +74,9 @@ class Progress:
 def begin(folder: Path, base: str, since: str | None, types: list[str]) -> Progress:
     """Return the state of an interrupted download of the same, or of a new one in an empty folder."""
     wanted = Progress(base, since, types)
-    found = _load(folder / STATE)
-    if found is not None and (found.base, found.since, found.types) == (base, since, types):
-        return found
+    progress = _load(folder / STATE)
+    if progress is not None and (progress.base, progress.since, progress.types) == (base, since, types):
+        return progress
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return wanted

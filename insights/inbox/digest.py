@@ -37,9 +37,9 @@ async def digests(service: FhirService, rule: str, now: datetime) -> list[Result
     of_week = await search(service, "Communication", f"category={quote(f'{SYSTEM}|{ITEM}')}&{since}&{until}")
     marks = await search(service, "Communication", f"category={quote(f'{SYSTEM}|{MARK}')}&{since}")
     items = [
-        each
-        for each in of_week
-        if rule_of(each) == rule and each.get("status") != WITHDRAWN and _week_sent(each) == week_of(monday)
+        message
+        for message in of_week
+        if rule_of(message) == rule and message.get("status") != WITHDRAWN and _week_sent(message) == week_of(monday)
     ]
     by_reader: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries_of(items, marks):
@@ -56,6 +56,6 @@ def _week_sent(item: Mapping[str, Any]) -> str:
 
 
 def _event(key: str, entries: list[Entry], rule: str, week: str, now: datetime) -> ResultEvent:
-    unmarked = sum(not each.mark for each in entries)
+    unmarked = sum(not entry.mark for entry in entries)
     told = FeedbackDigest(reader=key, rule=rule, week=week, items=len(entries), unmarked=unmarked)
     return ResultEvent.of(told, id=digest("feedback-digest", rule, key, week), subject=f"readers/{key}", at=now)

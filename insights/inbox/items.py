@@ -70,14 +70,14 @@ def recipient_of(item: Mapping[str, Any]) -> Addressee:
     return Addressee(str(first.get("reference") or ""), str(named.get("system") or ""), str(named.get("value") or ""))
 
 
-def items_of(rule: str, found: Iterable[Addressed], now: datetime) -> list[Item]:
+def items_of(rule: str, addressed: Iterable[Addressed], now: datetime) -> list[Item]:
     """Return the items of all findings with an outcome to tell; a preliminary outcome waits."""
-    told = [each for each in found if each.matched.outcome in {"found", "other side", "undecidable"}]
-    return [_item(rule, each, now) for each in told]
+    told = [one for one in addressed if one.matched.outcome in {"found", "other side", "undecidable"}]
+    return [_item(rule, one, now) for one in told]
 
 
-def _item(rule: str, found: Addressed, now: datetime) -> Item:
-    matched, to = found.matched, found.to
+def _item(rule: str, addressed: Addressed, now: datetime) -> Item:
+    matched, to = addressed.matched, addressed.to
     finding = matched.finding
     lines = lines_of(matched)
     pairs = _pairs(matched)
@@ -95,7 +95,7 @@ def _item(rule: str, found: Addressed, now: datetime) -> Item:
         "category": _coded(ITEM),
         "subject": {"reference": f"Patient/{finding.patient_id}"},
         "topic": {"text": rule},
-        "about": [{"reference": each} for each in dict.fromkeys(about)],
+        "about": [{"reference": reference} for reference in dict.fromkeys(about)],
         "recipient": [_recipient(to)],
         "sent": now.isoformat(timespec="seconds"),
         "payload": [{"contentString": line} for line in lines],
@@ -107,11 +107,11 @@ def lines_of(matched: Matched) -> list[str]:
     """Return what is told, a line a fact."""
     finding = matched.finding
     where = " ".join(part for part in (finding.place.side, finding.place.site) if part not in (None, "none"))
-    said = _told(finding.size, said_of(finding.said))
-    lines = [f"Said: {said}{f', {where}' if where else ''}"]
+    statement = _told(finding.size, said_of(finding.said))
+    lines = [f"Said: {statement}{f', {where}' if where else ''}"]
     for pair in _pairs(matched):
-        found = _told(pair.truth.size, said_of(pair.truth.found))
-        lines += [f"Found: {found}, by {pair.truth.kind}", f"Days between: {pair.between}"]
+        truth = _told(pair.truth.size, said_of(pair.truth.found))
+        lines += [f"Found: {truth}, by {pair.truth.kind}", f"Days between: {pair.between}"]
         lines += [f"Note: {flag}" for flag in pair.flags]
     lines += {"other side": ["Note: of the other side, not counted"], "undecidable": ["Note: date too vague"]}.get(
         matched.outcome, []
@@ -171,14 +171,16 @@ def mark_of(item: Mapping[str, Any], mark: Mark, *, who: str, practitioner: str,
 
 def state_of(resource: Mapping[str, Any]) -> str:
     """Return the state that an item has, or that a mark is about."""
-    found = (each.get("value") for each in resource.get("identifier") or () if each.get("system") == STATE)
-    return str(next(found, ""))
+    states = (
+        identifier.get("value") for identifier in resource.get("identifier") or () if identifier.get("system") == STATE
+    )
+    return str(next(states, ""))
 
 
 def code_of(resource: Mapping[str, Any], field: str = "category") -> str:
     """Return our code of a field; empty if it has none."""
-    codings = [coding for each in resource.get(field) or () for coding in each.get("coding") or ()]
-    return str(next((each.get("code") for each in codings if each.get("system") == SYSTEM), ""))
+    codings = [coding for concept in resource.get(field) or () for coding in concept.get("coding") or ()]
+    return str(next((coding.get("code") for coding in codings if coding.get("system") == SYSTEM), ""))
 
 
 def rule_of(resource: Mapping[str, Any]) -> str:
@@ -188,7 +190,7 @@ def rule_of(resource: Mapping[str, Any]) -> str:
 
 def _tags(item: Mapping[str, Any]) -> list[dict[str, str]]:
     tags = (item.get("meta") or {}).get("tag") or ()
-    return [{"system": READER_TAG, "code": str(each["code"])} for each in tags if each.get("system") == READER_TAG]
+    return [{"system": READER_TAG, "code": str(tag["code"])} for tag in tags if tag.get("system") == READER_TAG]
 
 
 def _coded(code: str) -> list[Resource]:

@@ -28,7 +28,7 @@ class Entry:
     @property
     def lines(self) -> list[str]:
         """Return what it tells."""
-        return [str(each.get("contentString") or "") for each in self.item.get("payload") or ()]
+        return [str(content.get("contentString") or "") for content in self.item.get("payload") or ()]
 
     @property
     def patient(self) -> str:
@@ -77,14 +77,16 @@ async def owner_of(service: FhirService, name: str) -> Owner:
     """
     # an index may find others too, whose identifiers only look the same to it
     matching = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
-    found = [each for each in matching if carries(each, None, name)]
+    practitioners = [practitioner for practitioner in matching if carries(practitioner, None, name)]
     identifiers = {
         (str(one.get("system") or ""), str(one["value"]))
-        for each in found
-        for one in each.get("identifier") or ()
+        for practitioner in practitioners
+        for one in practitioner.get("identifier") or ()
         if one.get("value")
     }
-    return Owner(name, frozenset(f"Practitioner/{each['id']}" for each in found), frozenset(identifiers))
+    return Owner(
+        name, frozenset(f"Practitioner/{practitioner['id']}" for practitioner in practitioners), frozenset(identifiers)
+    )
 
 
 async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
@@ -97,21 +99,21 @@ async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
         The search is refused, or the service does not answer.
     """
     values = {owner.name, *(value for _, value in owner.identifiers)}
-    names = [*(Addressee(reference=each) for each in owner.practitioners), *(Addressee(value=each) for each in values)]
-    tags = ",".join(sorted(f"{READER_TAG}|{search_tag(each)}" for each in names))
-    found = await search(service, "Communication", f"_tag={quote(tags, safe=',')}")
-    mine = [each for each in found if code_of(each) == ITEM and owner.is_named_by(each)]
-    return entries_of([each for each in mine if each.get("status") != WITHDRAWN], found)
+    names = [*(Addressee(reference=name) for name in owner.practitioners), *(Addressee(value=name) for name in values)]
+    tags = ",".join(sorted(f"{READER_TAG}|{search_tag(addressee)}" for addressee in names))
+    messages = await search(service, "Communication", f"_tag={quote(tags, safe=',')}")
+    mine = [message for message in messages if code_of(message) == ITEM and owner.is_named_by(message)]
+    return entries_of([message for message in mine if message.get("status") != WITHDRAWN], messages)
 
 
 def entries_of(items: Iterable[Resource], communications: Iterable[Resource]) -> list[Entry]:
     """Return items with the latest mark on what they say now; pure."""
     marks: dict[tuple[str, str], Resource] = {}
-    for each in sorted(communications, key=lambda one: str(one.get("sent"))):
-        if code_of(each) == MARK:
-            for about in each.get("inResponseTo") or ():
-                marks[str(about.get("reference")), state_of(each)] = each
-    entries = [_entry(each, marks.get((f"Communication/{each['id']}", state_of(each)))) for each in items]
+    for message in sorted(communications, key=lambda one: str(one.get("sent"))):
+        if code_of(message) == MARK:
+            for about in message.get("inResponseTo") or ():
+                marks[str(about.get("reference")), state_of(message)] = message
+    entries = [_entry(message, marks.get((f"Communication/{message['id']}", state_of(message)))) for message in items]
     return sorted(entries, key=lambda one: (str(one.item.get("sent")), str(one.item["id"])), reverse=True)
 
 

@@ -45,16 +45,16 @@ async def _answered(service: FhirService, caller: SignedIn, form: Mapping[str, s
     owner = await owner_of(service, caller.name)
     entries = await read_inbox(service, owner)
     if form is not None:
-        found = next((each for each in entries if each.item["id"] == form.get("item")), None)
-        if found is None or form.get("mark") not in MARKS:
+        entry = next((candidate for candidate in entries if candidate.item["id"] == form.get("item")), None)
+        if entry is None or form.get("mark") not in MARKS:
             return problem(404, "Not found", "There is no such item in your inbox, or no such mark.")
-        marked = await _mark(service, owner, found, form["mark"])
-        entries = [marked if each is found else each for each in entries]
-    patients = sorted({each.patient for each in entries if each.patient})
+        marked = await _mark(service, owner, entry, form["mark"])
+        entries = [marked if candidate is entry else candidate for candidate in entries]
+    patients = sorted({candidate.patient for candidate in entries if candidate.patient})
     await record_access(service, caller.name, patients, page="inbox")
     shown = template("insights.inbox").render(
         policy=policy("'self'"), style=style(), entries=entries, marks=MARKS,
-        unmarked=sum(not each.mark for each in entries),
+        unmarked=sum(not candidate.mark for candidate in entries),
     )  # fmt: skip
     return Answer(shown, headers=headers(policy("'self'")))
 
@@ -63,7 +63,7 @@ async def _mark(service: FhirService, owner: Owner, entry: Entry, mark: str) -> 
     """Write a mark, after its AuditEvent."""
     about = [entry.patient, f"Communication/{entry.item['id']}"]
     await record_access(service, owner.name, about, page="inbox", action="U")
-    chosen = next(each for each in MARKS if each == mark)
+    chosen = next(known_mark for known_mark in MARKS if known_mark == mark)
     named = sorted(owner.practitioners)
     practitioner = named[0] if len(named) == 1 else ""
     made = mark_of(entry.item, chosen, who=owner.name, practitioner=practitioner, now=datetime.now(UTC))

@@ -141,8 +141,8 @@ async def _tell(  # noqa: PLR0917 -- one step of `_pass`
     rule = prepared.rule.rule
     with tempfile.TemporaryDirectory(prefix="feedback-") as folder:
         data, people = await fetch_patients(service, patients, Path(folder), _instant(time))
-        found = await asyncio.to_thread(_matched, Path(folder) / "tables", data, prepared)
-    wanted = {item.id: item for item in items_of(rule, found, time)}
+        addressed = await asyncio.to_thread(_matched, Path(folder) / "tables", data, prepared)
+    wanted = {item.id: item for item in items_of(rule, addressed, time)}
     there = await _items_there(service, rule, people)
     for item in wanted.values():
         former = there.get(item.id)
@@ -168,9 +168,9 @@ def _matched(folder: Path, data: Input, prepared: Prepared) -> tuple[Addressed, 
 
 
 async def _items_there(service: FhirService, rule: str, people: Collection[str]) -> dict[str, Resource]:
-    about, only = [f"Patient/{each}" for each in people], f"&category={quote(f'{SYSTEM}|{ITEM}')}"
-    found = await search_by(service, "Communication", "patient", about, only)
-    return {identity: each for identity, each in found.items() if rule_of(each) == rule}
+    about, only = [f"Patient/{patient}" for patient in people], f"&category={quote(f'{SYSTEM}|{ITEM}')}"
+    by_id = await search_by(service, "Communication", "patient", about, only)
+    return {identity: message for identity, message in by_id.items() if rule_of(message) == rule}
 
 
 async def _write(service: FhirService, resource: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def _of_readers(reading: Reading, prepared: Prepared) -> list[Addressed]:
     reads = read_reads(connection, None, rule, codes)
     readers = _readers(connection)
     matched = match(reads.findings, read_truths(connection, rule, codes), rule.within_days)
-    return [Addressed(to, each) for each in matched for to in readers.get(each.finding.record_id, ())]
+    return [Addressed(to, pair) for pair in matched for to in readers.get(pair.finding.record_id, ())]
 
 
 def _readers(connection: duckdb.DuckDBPyConnection) -> Mapping[str, list[Addressee]]:
@@ -87,22 +87,22 @@ def _readers(connection: duckdb.DuckDBPyConnection) -> Mapping[str, list[Address
            LEFT JOIN practitioner_role AS p ON p.id = i.role_id
            WHERE i.interpreter_id IS NULL OR i.practitioner_id IS NOT NULL OR i.role_id IS NOT NULL ORDER BY ALL"""
     ).fetchall()
-    found: dict[str, list[Addressee]] = defaultdict(list)
+    by_report: dict[str, list[Addressee]] = defaultdict(list)
     for report, practitioner, system, value in rows:
         if practitioner:
-            found[report].append(Addressee(reference=f"Practitioner/{practitioner}"))
+            by_report[report].append(Addressee(reference=f"Practitioner/{practitioner}"))
         elif value:
-            found[report].append(Addressee(system=system, value=value))
-    return found
+            by_report[report].append(Addressee(system=system, value=value))
+    return by_report
 
 
 def _of_models(reading: Reading, prepared: Prepared) -> list[Addressed]:
     rule, codes, connection = prepared.rule, prepared.codes, reading.connection
     choose_people(reading, prepared, research=True)
     outcomes = read_outcomes(connection, rule, codes)
-    found = []
+    addressed = []
     for model, devices in known_models(connection).items():
         findings, sizes = match_model(connection, devices, rule, codes, outcomes)
         to = Addressee(reference=f"Device/{devices[0]}", model=model)
-        found += [Addressed(to, each) for each in (*findings, *sizes)]
-    return found
+        addressed += [Addressed(to, pair) for pair in (*findings, *sizes)]
+    return addressed

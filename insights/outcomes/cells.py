@@ -45,10 +45,10 @@ class Cells:
 def cells_of(matched: Iterable[Matched]) -> Cells:
     """Count findings that say yes or no."""
     patients: dict[str, list[str]] = defaultdict(list)
-    for each in matched:
-        if each.finding.said is not None:
-            truth = each.answer.truth.found if each.answer else None
-            patients[_CELLS[each.finding.said, truth]].append(each.finding.patient_id)
+    for pair in matched:
+        if pair.finding.said is not None:
+            truth = pair.answer.truth.found if pair.answer else None
+            patients[_CELLS[pair.finding.said, truth]].append(pair.finding.patient_id)
     names = _CELLS.values()
     return Cells({name: len(patients[name]) for name in names}, {name: len(set(patients[name])) for name in names})
 
@@ -102,11 +102,11 @@ def measures(cells: Cells, minimum: int) -> dict[str, Any]:
 
 def size_measures(matched: Sequence[Matched], minimum: int) -> dict[str, Any]:
     """Return bias and limits of agreement, recommended less used, in millimetres; withheld of few people."""
-    answered = [each for each in matched if each.answer and each.answer.truth.size and each.finding.size]
-    people = len({each.finding.patient_id for each in answered})
+    answered = [pair for pair in matched if pair.answer and pair.answer.truth.size and pair.finding.size]
+    people = len({pair.finding.patient_id for pair in answered})
     if not safe(people, minimum):
         return {"pairs": None, "hidden": True, "recommended": None, "bland_altman": None}
-    pairs = [(each.finding.size or 0.0, each.answer.truth.size or 0.0) for each in answered if each.answer]
+    pairs = [(pair.finding.size or 0.0, pair.answer.truth.size or 0.0) for pair in answered if pair.answer]
     agreement: BlandAltman | None = bland_altman(pairs)
     rest = len(matched) - len(pairs)
     return {

@@ -55,15 +55,15 @@ def measure_report(facts: Mapping[str, Any]) -> dict[str, Any]:
 
     What is hidden has no count and the reason ``masked``. Source: FHIR R4 measurereport.html.
     """
-    found = facts["findings"]
-    cells = found["all"]["cells"]
+    findings = facts["findings"]
+    cells = findings["all"]["cells"]
     group: dict[str, Any] = {
         "code": _code("agreement"),
         "population": [{"code": _code(name), **_count(count)} for name, count in cells.items()],
-        **_score(found["all"]["agreement"]),
+        **_score(findings["all"]["agreement"]),
         "stratifier": [
-            {"code": [_code(name)], "stratum": [_stratum(each) for each in strata]}
-            for name, strata in found["strata"].items()
+            {"code": [_code(name)], "stratum": [_stratum(part) for part in strata]}
+            for name, strata in findings["strata"].items()
             if strata
         ],
     }
@@ -83,9 +83,9 @@ def measure_report(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stratum(each: Mapping[str, Any]) -> dict[str, Any]:
-    population = [{"code": _code("findings"), **_count(each["findings"])}]
-    return {"value": {"text": each["name"]}, "population": population, **_score(each["agreement"])}
+def _stratum(part: Mapping[str, Any]) -> dict[str, Any]:
+    population = [{"code": _code("findings"), **_count(part["findings"])}]
+    return {"value": {"text": part["name"]}, "population": population, **_score(part["agreement"])}
 
 
 def _code(name: str) -> dict[str, Any]:

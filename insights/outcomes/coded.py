@@ -47,8 +47,8 @@ def place_of(text: str | None, side_code: str | None, rule: Rule) -> Place:
 
 def common_place(places: list[Place]) -> Place:
     """Return the place of several, as far as they agree; what they do not agree on is not known."""
-    sites = {each.site for each in places}
-    sides = {each.side for each in places}
+    sites = {place.site for place in places}
+    sides = {place.side for place in places}
     if len(sites) != 1:
         return Place()
     return Place(sites.pop(), sides.pop() if len(sides) == 1 else None)

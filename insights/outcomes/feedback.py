@@ -74,9 +74,9 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
         check_systems(reading.connection, prepared)
         truths = read_truths(reading.connection, rule, prepared.codes)
     matched = match(reads.findings, truths, rule.within_days)
-    known = {each.finding.record_id for each in matched if each.answer}
+    known = {pair.finding.record_id for pair in matched if pair.answer}
     opened = people.as_of - timedelta(days=rule.within_days)
-    still = {each.finding.record_id for each in matched if each.finding.days is None or each.finding.days.last > opened}
+    still = {pair.finding.record_id for pair in matched if pair.finding.days is None or pair.finding.days.last > opened}
     return Feedback(
         rule=rule.rule,
         as_of=people.as_of.isoformat(),
@@ -85,7 +85,7 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
         preliminary=reads.preliminary,
         known=len(known),
         open_reads=len(still - known),
-        uncoded=len({each.finding.record_id for each in matched if each.finding.said is None}),
+        uncoded=len({pair.finding.record_id for pair in matched if pair.finding.said is None}),
         matched=matched,
     )
 
@@ -102,8 +102,8 @@ def report(file: Path, data: Path, reader: str, out: Path, *, overwrite: bool = 
         ``cohort.out_exists``, ``cohort.out``.
     """
     given = feedback(file, data, reader)
-    shown = [each for each in given.matched if each.outcome != "none"]
-    rows = [_row(each) for each in shown]
+    shown = [pair for pair in given.matched if pair.outcome != "none"]
+    rows = [_row(pair) for pair in shown]
     results = Results(_text(given, shown), _facts(given, rows), {"cases.csv": rows})
     write_results(out, results, overwrite=overwrite)
     audit(data, {"command": "feedback report", "rule": given.rule, "reader": reader, "rows": len(rows)}, out)
@@ -141,13 +141,13 @@ def _text(given: Feedback, shown: list[Matched]) -> str:
         "| report | you said | where | was found | by | days between | agreement | note |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for each in shown:
-        row = case(each)
+    for pair in shown:
+        row = case(pair)
         where = " ".join(part for part in (row["side"], row["site"]) if part not in ("", "none"))
-        note = "; ".join(part for part in (row["flags"], _other(each)) if part)
+        note = "; ".join(part for part in (row["flags"], _other(pair)) if part)
         cells = [
-            row["record_id"], said_of(each.finding.said), where, row["was_found"], row["found_by"],
-            row["days_between"], agreement(each), note,
+            row["record_id"], said_of(pair.finding.said), where, row["was_found"], row["found_by"],
+            row["days_between"], agreement(pair), note,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
@@ -163,7 +163,7 @@ def _text(given: Feedback, shown: list[Matched]) -> str:
 def _other(matched: Matched) -> str:
     """Return what is shown and not counted."""
     parts = (("later", matched.later), ("waiting", matched.waiting), ("other side", matched.other_side))
-    said = [f"{name}: {len(pairs)}" for name, pairs in parts if pairs]
+    counts = [f"{name}: {len(pairs)}" for name, pairs in parts if pairs]
     if matched.undecidable:
-        said.append(f"date too vague: {len(matched.undecidable)}")
-    return ", ".join(said)
+        counts.append(f"date too vague: {len(matched.undecidable)}")
+    return ", ".join(counts)

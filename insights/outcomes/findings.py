@@ -159,13 +159,13 @@ def _of_report(
     """
     told_by = "conclusionCode"
     if said is None:
-        judgements = {each for each, _ in results if each is not None}
+        judgements = {judgement for judgement, _ in results if judgement is not None}
         said = True if True in judgements else False if judgements else None
         told_by = "result" if judgements else ""
-    places = sorted({where for each, where in results if each is said and said is not None}, key=repr)
+    places = sorted({where for judgement, where in results if judgement is said and said is not None}, key=repr)
     if said is not True or not places[1:]:
         candidates = [common_place(places or [where for _, where in results]), common_place(series)]
-        places = [next((each for each in candidates if each.site is not None), candidates[0])]
+        places = [next((place for place in candidates if place.site is not None), candidates[0])]
     alone = len(places) == 1
     return [
         Finding(

@@ -158,10 +158,10 @@ class Matched:
 
 def agreement(matched: Matched) -> Literal["concordant", "discordant", ""]:
     """Return whether what was said was found; empty where one of them is not known."""
-    found = matched.answer.truth.found if matched.answer else None
-    if found is None or matched.finding.said is None:
+    truth = matched.answer.truth.found if matched.answer else None
+    if truth is None or matched.finding.said is None:
         return ""
-    return "concordant" if found is matched.finding.said else "discordant"
+    return "concordant" if truth is matched.finding.said else "discordant"
 
 
 def match(findings: Iterable[Finding], truths: Iterable[Truth], within_days: int) -> tuple[Matched, ...]:

@@ -78,8 +78,8 @@ def report(file: Path, data: Path, model: str, wanted: Wanted) -> str:
     with Store(data).reading(Catalogue.shipped()) as reading:
         compared = _compare(reading, prepared, model)
         version = reading.collected.data_version
-    answered = [each for each in (*compared.findings, *compared.sizes) if each.answer]
-    if 0 < len({each.finding.patient_id for each in answered}) < wanted.minimum:
+    answered = [pair for pair in (*compared.findings, *compared.sizes) if pair.answer]
+    if 0 < len({pair.finding.patient_id for pair in answered}) < wanted.minimum:
         raise Withheld(
             f"outcomes are known of fewer than {wanted.minimum} people", code="outcome.too_few", hint="Wait for more."
         )
@@ -132,7 +132,7 @@ def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> 
         "sizes": None,
     }
     if rule.said is not None:
-        certain = [each for each in compared.findings if not (each.answer and each.answer.flags)]
+        certain = [pair for pair in compared.findings if not (pair.answer and pair.answer.flags)]
         every = measures(cells_of(compared.findings), minimum)
         flagged = len(compared.findings) - len(certain)
         facts["findings"] = {
@@ -156,14 +156,14 @@ def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> 
 
 def _may_tell_rest(compared: Compared, minimum: int) -> bool:
     """Return whether no cell of the flagged pairs is a small one."""
-    rest = cells_of([each for each in compared.findings if each.answer and each.answer.flags])
+    rest = cells_of([pair for pair in compared.findings if pair.answer and pair.answer.flags])
     return all(count == 0 or count >= minimum for count in rest.people.values())
 
 
 def _not_counted(matched: Sequence[Matched], minimum: int) -> dict[str, int | None]:
     """Return how many findings have outcomes that are shown and not counted; None is hidden."""
     names = {"other_side": "other side", "waiting": "waiting", "undecidable": "undecidable"}
-    counts = {name: len({each.finding.patient_id for each in matched if getattr(each, name)}) for name in names}
+    counts = {name: len({pair.finding.patient_id for pair in matched if getattr(pair, name)}) for name in names}
     return {name: count if count == 0 or count >= minimum else None for name, count in counts.items()}
 
 
@@ -177,10 +177,10 @@ def _truth(prepared: Prepared, compared: Compared, model: str, wanted: Wanted, d
         return value if names is None else names.name(kind, value)
 
     rows = []
-    for each in (*compared.findings, *compared.sizes):
-        if each.answer is None:
+    for pair in (*compared.findings, *compared.sizes):
+        if pair.answer is None:
             continue
-        finding, truth = each.finding, each.answer.truth
+        finding, truth = pair.finding, pair.answer.truth
         uid = compared.study_uids.get(finding.study_id or "")
         rows.append(
             {
@@ -195,8 +195,8 @@ def _truth(prepared: Prepared, compared: Compared, model: str, wanted: Wanted, d
                 "found": said_of(truth.found) or None,
                 "used_size_mm": truth.size,
                 "found_by": truth.kind,
-                "days_between": each.answer.between,
-                "flags": list(each.answer.flags),
+                "days_between": pair.answer.between,
+                "flags": list(pair.answer.flags),
             }
         )
     return sorted(rows, key=lambda row: (str(row["patient"]), str(row["finding"])))

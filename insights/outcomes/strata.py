@@ -71,22 +71,22 @@ def read_patients(connection: duckdb.DuckDBPyConnection) -> dict[str, Patient]:
 def keys(patients: dict[str, Patient]) -> dict[str, Key]:
     """Return by what findings are divided: month, sex, age in the year of the finding, side."""
 
-    def sex(each: Matched) -> str:
-        found = patients.get(each.finding.patient_id)
-        return found.sex if found else UNKNOWN
+    def sex(pair: Matched) -> str:
+        patient = patients.get(pair.finding.patient_id)
+        return patient.sex if patient else UNKNOWN
 
-    def age(each: Matched) -> str:
-        found, days = patients.get(each.finding.patient_id), each.finding.days
-        if found is None or found.born is None or days is None:
+    def age(pair: Matched) -> str:
+        patient, days = patients.get(pair.finding.patient_id), pair.finding.days
+        if patient is None or patient.born is None or days is None:
             return UNKNOWN
-        years = days.first.year - found.born
+        years = days.first.year - patient.born
         return next(name for limit, name in _AGES if years < limit)
 
-    return {"month": _month, "sex": sex, "age": age, "side": lambda each: each.finding.place.side or UNKNOWN}
+    return {"month": _month, "sex": sex, "age": age, "side": lambda pair: pair.finding.place.side or UNKNOWN}
 
 
-def _month(each: Matched) -> str:
-    days = each.finding.days
+def _month(pair: Matched) -> str:
+    days = pair.finding.days
     if days is None or (days.first.year, days.first.month) != (days.last.year, days.last.month):
         return UNKNOWN
     return f"{days.first:%Y-%m}"
@@ -94,11 +94,11 @@ def _month(each: Matched) -> str:
 
 def divided(matched: Iterable[Matched], key: Key) -> list[Stratum]:
     """Return the strata of findings whose outcome counts, by name."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for each in matched:
-        judged = agreement(each)
+    by_stratum: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for pair in matched:
+        judged = agreement(pair)
         if judged:
-            found[key(each)][judged].append(each.finding.patient_id)
+            by_stratum[key(pair)][judged].append(pair.finding.patient_id)
     return [
         Stratum(
             name,
@@ -106,7 +106,7 @@ def divided(matched: Iterable[Matched], key: Key) -> list[Stratum]:
             len(people["discordant"]),
             (len(set(people["concordant"])), len(set(people["discordant"]))),
         )
-        for name, people in sorted(found.items())
+        for name, people in sorted(by_stratum.items())
     ]
 
 
@@ -116,14 +116,14 @@ def told(strata: Sequence[Stratum], minimum: int) -> list[dict[str, Any]]:
 
     The figures of all stand beside them, so that what is hidden must not be one small cell: then one more is hidden.
     """
-    shown = [each for each in strata if each.may_show(minimum)]
-    while shown and not _rest_is_safe([each for each in strata if each not in shown], minimum):
-        shown.remove(min(shown, key=lambda each: (each.total, each.name)))
-    return [_told(each, visible=each in shown) for each in strata]
+    shown = [stratum for stratum in strata if stratum.may_show(minimum)]
+    while shown and not _rest_is_safe([stratum for stratum in strata if stratum not in shown], minimum):
+        shown.remove(min(shown, key=lambda stratum: (stratum.total, stratum.name)))
+    return [_told(stratum, visible=stratum in shown) for stratum in strata]
 
 
 def _rest_is_safe(hidden: Sequence[Stratum], minimum: int) -> bool:
-    return all(safe(sum(each.people[cell] for each in hidden), minimum) for cell in (0, 1))
+    return all(safe(sum(stratum.people[cell] for stratum in hidden), minimum) for cell in (0, 1))
 
 
 def _told(stratum: Stratum, *, visible: bool) -> dict[str, Any]:

@@ -49,13 +49,13 @@ def _strata(strata: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for name, parts in strata.items():
-        for each in parts:
-            share = each["agreement"]
+        for part in parts:
+            share = part["agreement"]
             if share is None:
-                lines.append(f"| {name} | {each['name']} | {_HIDDEN} | | |")
+                lines.append(f"| {name} | {part['name']} | {_HIDDEN} | | |")
             else:
                 value, interval = f"{share['value']:.3f}", _interval(share["interval"])
-                lines.append(f"| {name} | {each['name']} | {each['findings']} | {value} | {interval} |")
+                lines.append(f"| {name} | {part['name']} | {part['findings']} | {value} | {interval} |")
     return [*lines, "", "Subgroups were not tested against each other: a difference may be chance.", ""]
 
 

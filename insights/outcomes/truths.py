@@ -48,7 +48,7 @@ def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSe
     for rank, (kind, query) in enumerate(zip(KINDS, queries, strict=True)):
         for row in connection.execute(query).fetchall():
             identity, patient, status, positive, places, first, last = row
-            where = common_place([place_of(each, None, rule) for each in places or ()])
+            where = common_place([place_of(site, None, rule) for site in places or ()])
             final = status in _FINAL
             truths.append(Truth(identity, kind, rank, patient, days_of(first, last), final, where, found=positive))
     return truths
@@ -74,7 +74,7 @@ def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: Code
     GROUP BY r.id, d.device_id, w.patient_id ORDER BY 1"""
     implants = []
     for identity, patient, status, value, places, first, last in connection.execute(query).fetchall():
-        where = common_place([place_of(each, None, rule) for each in places or ()])
+        where = common_place([place_of(site, None, rule) for site in places or ()])
         days = days_of(first, last)
         implants.append(Truth(identity, "implant", 0, patient, days, status in _FINAL, where, size=float(value)))
     return implants
@@ -90,7 +90,7 @@ def _days(sql: str) -> str:
 
 
 def _status(*unwanted: str, name: str = "status") -> str:
-    return f"coalesce(r.{name}, '') NOT IN ({', '.join(repr(each) for each in unwanted)})"
+    return f"coalesce(r.{name}, '') NOT IN ({', '.join(repr(status) for status in unwanted)})"
 
 
 def _unlabelled(rule: Rule) -> str:

@@ -78,7 +78,7 @@ def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that 
 def case(matched: Matched) -> dict[str, str]:
     """Return a finding and its outcomes as a row of texts."""
     finding, answer = matched.finding, matched.answer
-    found = answer.truth if answer else None
+    truth = answer.truth if answer else None
     return {
         "record_id": finding.record_id,
         "study_id": finding.study_id or "",
@@ -89,10 +89,10 @@ def case(matched: Matched) -> dict[str, str]:
         "site": finding.place.site or "",
         "side": finding.place.side or "",
         "outcome": matched.outcome,
-        "was_found": said_of(found.found) if found else "",
-        "used_size_mm": _number(found.size) if found else "",
-        "found_by": found.kind if found else "",
-        "found_id": found.id if found else "",
+        "was_found": said_of(truth.found) if truth else "",
+        "used_size_mm": _number(truth.size) if truth else "",
+        "found_by": truth.kind if truth else "",
+        "found_id": truth.id if truth else "",
         "days_between": answer.between if answer else "",
         "flags": ", ".join(answer.flags) if answer else "",
         "later": _ids(matched.later),
@@ -103,7 +103,7 @@ def case(matched: Matched) -> dict[str, str]:
 
 
 def _ids(pairs: Sequence[Pair]) -> str:
-    return " ".join(f"{each.truth.kind}/{each.truth.id}" for each in pairs)
+    return " ".join(f"{pair.truth.kind}/{pair.truth.id}" for pair in pairs)
 
 
 def _number(value: float | None) -> str:

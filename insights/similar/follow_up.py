@@ -84,9 +84,9 @@ def follow_up(course: Course, follow: Follow, as_of: date) -> Followed | Why:
     death, if death is no event.
     """
     diagnosed = course.diagnosis.middle
-    treatments = [each for each in course.treatments if each is not None]
+    treatments = [treatment for treatment in course.treatments if treatment is not None]
     undated_death = course.dead and course.event.absent
-    blurred = any(not each.absent and each.middle is None for each in (course.event, course.death))
+    blurred = any(not end.absent and end.middle is None for end in (course.event, course.death))
     if diagnosed is None or undated_death or blurred or len(treatments) < len(course.treatments):
         return "undecided"
     start = diagnosed + timedelta(days=round(follow.landmark.days))

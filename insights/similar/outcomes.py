@@ -120,7 +120,7 @@ def outcomes(people: Sequence[Followed], names: Sequence[str], follow: Follow, m
         groups.append(Group(POOLED, len(pooled) if safe(len(pooled), minimum) else None, None, (), None))
     test = None
     if len(shown) > 1:
-        test = log_rank([[each.survival for each in members] for _, members in shown])
+        test = log_rank([[member.survival for member in members] for _, members in shown])
     return Outcomes(tuple(groups), test, _balance([members for _, members in shown], minimum))
 
 
@@ -129,9 +129,9 @@ Grouped = list[tuple[str, list[Followed]]]
 
 def _grouped(people: Sequence[Followed], names: Sequence[str], minimum: int) -> tuple[Grouped, list[Followed]]:
     by_treatment: dict[str, list[Followed]] = {}
-    for each in people:
-        had = [name for name, took in zip(names, each.treatments, strict=True) if took]
-        by_treatment.setdefault(" + ".join(had) or NONE_OF_THEM, []).append(each)
+    for person in people:
+        had = [name for name, took in zip(names, person.treatments, strict=True) if took]
+        by_treatment.setdefault(" + ".join(had) or NONE_OF_THEM, []).append(person)
     shown = sorted(by_treatment.items(), key=lambda item: (-len(item[1]), item[0]))
     pooled: list[Followed] = []
     while shown and (len(shown[-1][1]) < minimum or 0 < len(pooled) < minimum):
@@ -140,7 +140,7 @@ def _grouped(people: Sequence[Followed], names: Sequence[str], minimum: int) -> 
 
 
 def _group(name: str, members: Sequence[Followed], follow: Follow, minimum: int) -> Group:
-    times = [each.survival for each in members]
+    times = [member.survival for member in members]
     curve = kaplan_meier(times)
     points: list[Point | None] = []
     before = len(members)
@@ -163,7 +163,7 @@ def _group(name: str, members: Sequence[Followed], follow: Follow, minimum: int)
                 _per_cent(interval.high) if interval else None,
             )
         )
-    events = sum(each.event for each in times)
+    events = sum(time.event for time in times)
     median = curve.median if curve.median is not None and curve.median <= last else None
     return Group(name, len(members), protected(events, len(members), minimum), tuple(points), median)
 
@@ -176,13 +176,15 @@ def _balance(groups: Sequence[Sequence[Followed]], minimum: int) -> tuple[Balanc
     if not groups:
         return ()
     numeric: tuple[tuple[str, Callable[[Followed], float | None]], ...] = (
-        ("age at the diagnosis (mean)", lambda each: each.age),
-        ("size of the lesion (mean)", lambda each: each.size),
-        ("year of the diagnosis (mean)", lambda each: each.year),
+        ("age at the diagnosis (mean)", lambda person: person.age),
+        ("size of the lesion (mean)", lambda person: person.size),
+        ("year of the diagnosis (mean)", lambda person: person.year),
     )
-    balances = [_means(name, [[value(each) for each in group] for group in groups], minimum) for name, value in numeric]
-    balances.append(_shares("female (%)", [[each.sex == "female" for each in group] for group in groups], minimum))
-    return tuple(each for each in balances if any(value is not None for value in each.values))
+    balances = [
+        _means(name, [[value(person) for person in group] for group in groups], minimum) for name, value in numeric
+    ]
+    balances.append(_shares("female (%)", [[person.sex == "female" for person in group] for group in groups], minimum))
+    return tuple(balance for balance in balances if any(value is not None for value in balance.values))
 
 
 def _means(name: str, groups: Sequence[Sequence[float | None]], minimum: int) -> Balance:
@@ -202,5 +204,5 @@ def _shares(name: str, groups: Sequence[Sequence[bool]], minimum: int) -> Balanc
 
 def _largest(groups: Sequence[_T], differ: Callable[[_T, _T], float | None]) -> float | None:
     pairs = [differ(one, other) for number, one in enumerate(groups) for other in groups[:number]]
-    differences = [abs(each) for each in pairs if each is not None]
+    differences = [abs(pair) for pair in pairs if pair is not None]
     return max(differences) if differences else None

@@ -144,8 +144,8 @@ def courses(rule: Rule, asked: Asked) -> str:
     events = " UNION ALL ".join(_events(event, asked) for event in rule.follow.event)
     names = range(len(rule.treatments))
     joins = "".join(
-        f" LEFT JOIN ({_treated(each, rule, asked)}) AS t{number} ON t{number}.patient_id = m.patient_id"
-        for number, each in enumerate(rule.treatments.values())
+        f" LEFT JOIN ({_treated(treatment, rule, asked)}) AS t{number} ON t{number}.patient_id = m.patient_id"
+        for number, treatment in enumerate(rule.treatments.values())
     )
     treated = "".join(f", CASE WHEN t{n}.patient_id IS NULL THEN 0 ELSE t{n}.answer END AS t{n}" for n in names)
     return f"""

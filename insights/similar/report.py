@@ -69,7 +69,7 @@ def summary(result: SimilarPatients) -> str:
 
 def _followed(rule: Rule) -> str:
     events = " or ".join(
-        f"a {each.kind} of {each.codes}" if isinstance(each, Coded) else each for each in rule.follow.event
+        f"a {event.kind} of {event.codes}" if isinstance(event, Coded) else event for event in rule.follow.event
     )
     follow = rule.follow
     return (

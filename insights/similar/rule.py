@@ -38,10 +38,10 @@ class Span(Part):
     def _read(cls, value: Any) -> Any:
         if isinstance(value, dict):
             return value
-        found = _SPAN.match(" ".join(str(value).split()))
-        if found is None:
+        written = _SPAN.match(" ".join(str(value).split()))
+        if written is None:
             raise ValueError("a span is N days, weeks, months or years")
-        return {"count": int(found.group(1)), "unit": found.group(2)}
+        return {"count": int(written.group(1)), "unit": written.group(2)}
 
     @property
     def days(self) -> float:
@@ -217,12 +217,12 @@ def read_rule(file: Path) -> tuple[Rule, Located]:
 
 
 def _named(rule: Rule) -> list[tuple[tuple[str | int, ...], str]]:
-    found: list[tuple[tuple[str | int, ...], str]] = []
+    named: list[tuple[tuple[str | int, ...], str]] = []
     if rule.like.lesion is not None:
-        found.append((("like", "lesion", "in"), rule.like.lesion.codes))
-    found += [(("treatments", name, each.kind), each.codes) for name, each in rule.treatments.items()]
+        named.append((("like", "lesion", "in"), rule.like.lesion.codes))
+    named += [(("treatments", name, treatment.kind), treatment.codes) for name, treatment in rule.treatments.items()]
     for number, event in enumerate(rule.follow.event):
         if isinstance(event, Coded):
-            found.append((("follow", "event", number, event.kind), event.codes))
-            found.append((("follow", "event", event.kind), event.codes))
-    return found
+            named.append((("follow", "event", number, event.kind), event.codes))
+            named.append((("follow", "event", event.kind), event.codes))
+    return named

@@ -85,7 +85,7 @@ def _ask(reading: Reading, rule: Rule, codes: CodeSets, as_of: date, asked: Aske
         follow_up(_course(row), rule.follow, as_of)
         for row in connection.execute(courses(rule, question.asked)).fetchall()
     ]
-    followed = [each for each in follow_ups if isinstance(each, Followed)]
+    followed = [follow_up for follow_up in follow_ups if isinstance(follow_up, Followed)]
     left = len(follow_ups)
     for why, _ in _LOST:
         lost = follow_ups.count(why)
@@ -123,15 +123,15 @@ def _patient(connection: duckdb.DuckDBPyConnection, rule: Rule, asked: Asked) ->
 def _course(row: Sequence[object]) -> Course:
     first, last, event, event_last, death, death_last, dead, contact, sex, age, size, *treated = row
     assert len(row) >= _FIXED
-    took = tuple(None if each is None else each == 1 for each in treated)
+    took = tuple(None if answer is None else answer == 1 for answer in treated)
     return Course(
         Span(first, last), Span(event, event_last), Span(death, death_last), bool(dead), contact, sex, age, size, took  # type: ignore[arg-type]  # columns of `courses`
     )  # fmt: skip
 
 
 def _codings(rule: Rule) -> Iterator[Coding]:
-    for name, each in rule.treatments.items():
-        yield Coding(("treatments", name, each.kind), each.kind, each.codes)
+    for name, treatment in rule.treatments.items():
+        yield Coding(("treatments", name, treatment.kind), treatment.kind, treatment.codes)
     if rule.like.lesion is not None:
         yield Coding(("like", "lesion", "in"), "observation", rule.like.lesion.codes)
     for number, event in enumerate(rule.follow.event):

@@ -28,7 +28,7 @@ def steps(sql: str) -> tuple[list[tuple[str, str]], str]:
     Spark writes each relation out wherever it is read, and a question reads them by the hundred: run one by one.
     """
     tree = _parsed(sql)
-    relations = [(str(each.alias), _written(each.this)) for each in tree.ctes]
+    relations = [(str(relation.alias), _written(relation.this)) for relation in tree.ctes]
     clause = tree.find(exp.With)
     if relations and clause is not None and clause.parent is tree:
         clause.pop()

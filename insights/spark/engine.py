@@ -43,9 +43,9 @@ def session() -> Iterator[Any]:
     """
     from pyspark.sql import SparkSession  # noqa: PLC0415 -- half a gigabyte of an extra
 
-    found = SparkSession.getActiveSession()
-    if found is not None:
-        yield found
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
         return
     if shutil.which("java") is None:
         raise CollectError("there is no Java", code="spark.no_java", hint="Install Java 17 or 21.")

@@ -83,7 +83,7 @@ class Curve:
 
     def at_risk(self, time: float) -> int:
         """Return how many have neither had the event nor been censored before a time."""
-        return sum(each >= time for each in self.times)
+        return sum(own >= time for own in self.times)
 
     @property
     def median(self) -> float | None:
@@ -132,7 +132,7 @@ def kaplan_meier(people: Sequence[Survival], *, level: float = 0.95) -> Curve:
         factor = math.exp(z * root / -math.log(survival))
         interval = Interval(survival**factor, survival ** (1 / factor))
         points.append(CurvePoint(time, at_risk, events, survival, survival * root, interval))
-    return Curve(tuple(points), tuple(sorted(each.time for each in people)))
+    return Curve(tuple(points), tuple(sorted(person.time for person in people)))
 
 
 def log_rank(groups: Sequence[Sequence[Survival]]) -> LogRank | None:
@@ -156,10 +156,10 @@ def log_rank(groups: Sequence[Sequence[Survival]]) -> LogRank | None:
     last = len(groups) - 1
     observed, expected = [0] * len(groups), [0.0] * len(groups)
     covariance = [[0.0] * last for _ in range(last)]
-    for time, events, at_risk in _deaths([each for group in groups for each in group]):
-        shares = [sum(each.time >= time for each in group) / at_risk for group in groups]
+    for time, events, at_risk in _deaths([person for group in groups for person in group]):
+        shares = [sum(person.time >= time for person in group) / at_risk for group in groups]
         for number, group in enumerate(groups):
-            observed[number] += sum(each.event and each.time == time for each in group)
+            observed[number] += sum(person.event and person.time == time for person in group)
             expected[number] += events * shares[number]
         if at_risk > 1:
             scale = events * (at_risk - events) / (at_risk - 1)
@@ -175,18 +175,18 @@ def log_rank(groups: Sequence[Sequence[Survival]]) -> LogRank | None:
 
 
 def _check(people: Sequence[Survival]) -> None:
-    if not all(math.isfinite(each.time) and each.time >= 0 for each in people):
+    if not all(math.isfinite(person.time) and person.time >= 0 for person in people):
         raise ValueError("a time is a number, 0 or more")
 
 
 def _deaths(people: Sequence[Survival]) -> list[tuple[float, int, int]]:
     """Return every time with events, with the events and those at risk."""
-    ordered = sorted(people, key=lambda each: each.time)
-    times = [each.time for each in ordered]
+    ordered = sorted(people, key=lambda person: person.time)
+    times = [person.time for person in ordered]
     counts: dict[float, int] = {}
-    for each in ordered:
-        if each.event:
-            counts[each.time] = counts.get(each.time, 0) + 1
+    for person in ordered:
+        if person.event:
+            counts[person.time] = counts.get(person.time, 0) + 1
     first = {time: number for number, time in reversed(list(enumerate(times)))}
     return [(time, events, len(times) - first[time]) for time, events in counts.items()]
 

@@ -82,15 +82,15 @@ def entries(resources: Iterable[Resource], *, since: str = "", study: str = "") 
     study
         Study Instance UID of the study that is viewed; empty for the latest.
     """
-    found = {each.reference: each for resource in resources if (each := entry(resource)) is not None}
-    listed = sorted(found.values(), key=lambda each: each.order)
+    by_reference = {shown.reference: shown for resource in resources if (shown := entry(resource)) is not None}
+    listed = sorted(by_reference.values(), key=lambda shown: shown.order)
     if since:
-        listed = [replace(each, new=each.updated >= since) for each in listed]
-    studies = [each for each in listed if each.study and each.start]
-    wanted = [each for each in studies if each.study == study] if study else studies
+        listed = [replace(shown, new=shown.updated >= since) for shown in listed]
+    studies = [shown for shown in listed if shown.study and shown.start]
+    wanted = [shown for shown in studies if shown.study == study] if study else studies
     viewed = wanted[-1] if wanted else None
     if viewed is not None:
-        listed = [replace(each, prior=_is_prior(each, viewed)) for each in listed]
+        listed = [replace(shown, prior=_is_prior(shown, viewed)) for shown in listed]
     return tuple(listed)
 
 
@@ -108,7 +108,7 @@ def entry(resource: Resource) -> Entry | None:
     kind = str(resource.get("resourceType"))
     if kind not in LANES or resource.get("status") in {"entered-in-error", "not-done"}:
         return None
-    if any(each.get("code") in _VERIFIED_OUT for each in _codings(resource.get("verificationStatus"))):
+    if any(coding.get("code") in _VERIFIED_OUT for coding in _codings(resource.get("verificationStatus"))):
         return None
     start, end = _times(kind, resource)
     words, detail = _words(kind, resource)
@@ -134,8 +134,8 @@ def entry(resource: Resource) -> Entry | None:
 
 def _times(kind: str, resource: Resource) -> tuple[Any, Any]:
     def period(name: str) -> tuple[Any, Any]:
-        found = resource.get(name) or {}
-        return found.get("start"), found.get("end")
+        period = resource.get(name) or {}
+        return period.get("start"), period.get("end")
 
     match kind:
         case "Encounter":
@@ -160,11 +160,11 @@ def _words(kind: str, resource: Resource) -> tuple[str, str]:
     status = str(resource.get("status") or "")
     match kind:
         case "ImagingStudy":
-            modalities = " ".join(str(each.get("code")) for each in resource.get("modality") or ())
+            modalities = " ".join(str(coding.get("code")) for coding in resource.get("modality") or ())
             series = len(resource.get("series") or ()) or resource.get("numberOfSeries") or 0
             return f"{modalities} {resource.get('description') or ''}".strip(), f"{series} series"
         case "Encounter":
-            kinds = [text for each in resource.get("type") or () if (text := _text(each))]
+            kinds = [text for concept in resource.get("type") or () if (text := _text(concept))]
             return ", ".join(kinds) or str((resource.get("class") or {}).get("code") or ""), status
         case "MedicationRequest" | "MedicationAdministration":
             named = (resource.get("medicationReference") or {}).get("display")
@@ -182,40 +182,42 @@ def _value(resource: Resource) -> str:
     if quantity:
         return f"{quantity.get('value')} {quantity.get('unit') or quantity.get('code') or ''}".strip()
     parts = [
-        f"{_text(each.get('code'))} {inside.get('value')} {inside.get('unit') or inside.get('code') or ''}".strip()
-        for each in resource.get("component") or ()
-        if (inside := each.get("valueQuantity"))
+        f"{_text(component.get('code'))} {inside.get('value')} {inside.get('unit') or inside.get('code') or ''}".strip()
+        for component in resource.get("component") or ()
+        if (inside := component.get("valueQuantity"))
     ]
     return _text(resource.get("valueCodeableConcept")) or "; ".join(parts) or str(resource.get("valueString") or "")
 
 
 def _imaging(resource: Resource) -> tuple[frozenset[str], frozenset[str]]:
     series = resource.get("series") or () if resource.get("resourceType") == "ImagingStudy" else ()
-    sites = {str(site["code"]) for each in series if (site := each.get("bodySite") or {}).get("code")}
-    modalities = {str(each["code"]) for each in resource.get("modality") or () if each.get("code")} if series else set()
+    sites = {str(site["code"]) for one_series in series if (site := one_series.get("bodySite") or {}).get("code")}
+    modalities = (
+        {str(coding["code"]) for coding in resource.get("modality") or () if coding.get("code")} if series else set()
+    )
     return frozenset(modalities), frozenset(sites)
 
 
 def _codings(concept: Any) -> list[Mapping[str, Any]]:
-    return [each for each in (concept or {}).get("coding") or () if isinstance(each, dict)]
+    return [coding for coding in (concept or {}).get("coding") or () if isinstance(coding, dict)]
 
 
 def _text(concept: Any) -> str:
     if not isinstance(concept, dict):
         return ""
     codings = _codings(concept)
-    shown = next((each["display"] for each in codings if each.get("display")), "")
-    return str(concept.get("text") or shown or next((each["code"] for each in codings if each.get("code")), ""))
+    shown = next((coding["display"] for coding in codings if coding.get("display")), "")
+    return str(concept.get("text") or shown or next((coding["code"] for coding in codings if coding.get("code")), ""))
 
 
 def _uid(resource: Resource) -> str:
-    for each in resource.get("identifier") or ():
-        if each.get("system") == _UID_SYSTEM and each.get("value"):
-            return str(each["value"]).removeprefix("urn:oid:")
+    for identifier in resource.get("identifier") or ():
+        if identifier.get("system") == _UID_SYSTEM and identifier.get("value"):
+            return str(identifier["value"]).removeprefix("urn:oid:")
     return ""
 
 
 def _day(written: Any) -> str:
     """Return a date as it was written, without its time."""
-    found = _DAY.match(str(written or ""))
-    return found.group() if found else ""
+    day = _DAY.match(str(written or ""))
+    return day.group() if day else ""

@@ -61,14 +61,14 @@ async def gather(service: FhirService, patient: str) -> Gathered:
         The patient could not be read. A search that fails is a lane that is marked.
     """
     identity = patient.removeprefix("Patient/")
-    found = await _read(service, identity)
-    linked, problem = await _linked(service, found)
-    ids = (identity, *(each for each in linked if each != identity))
+    resource = await _read(service, identity)
+    linked, problem = await _linked(service, resource)
+    ids = (identity, *(other for other in linked if other != identity))
     lanes = await asyncio.gather(*(_lane(service, kind, ids) for kind in LANES))
     missing = {LANES[kind]: why for kind, (_, why) in zip(LANES, lanes, strict=True) if why}
     if problem:
         missing["Linked patients"] = problem
-    return Gathered(ids, found, tuple(each for resources, _ in lanes for each in resources), missing)
+    return Gathered(ids, resource, tuple(one for resources, _ in lanes for one in resources), missing)
 
 
 async def _read(service: FhirService, identity: str) -> Resource:
@@ -87,25 +87,25 @@ async def _read(service: FhirService, identity: str) -> Resource:
 
 async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:
     """Return the ids of linked Patients: those that it names, and those that name it; and what went wrong."""
-    named = [str((each.get("other") or {}).get("reference") or "") for each in patient.get("link") or ()]
-    ids = [each.removeprefix("Patient/") for each in named if each.startswith("Patient/")]
+    named = [str((link.get("other") or {}).get("reference") or "") for link in patient.get("link") or ()]
+    ids = [reference.removeprefix("Patient/") for reference in named if reference.startswith("Patient/")]
     resources, problem = await _asked(service, "Patient", "link", [f"Patient/{patient['id']}"], "&_elements=id,link")
-    ids += [str(each["id"]) for each in resources]
-    return sorted({each for each in ids if _ID.match(each)}), problem
+    ids += [str(resource["id"]) for resource in resources]
+    return sorted({identity for identity in ids if _ID.match(identity)}), problem
 
 
 async def _lane(service: FhirService, kind: str, patients: Sequence[str]) -> tuple[list[Resource], str]:
     only = f"&category={quote(IMAGING, safe='')}" if kind == "Observation" else ""
-    return await _asked(service, kind, "patient", [f"Patient/{each}" for each in patients], only)
+    return await _asked(service, kind, "patient", [f"Patient/{patient}" for patient in patients], only)
 
 
 async def _asked(
     service: FhirService, kind: str, parameter: str, values: Sequence[str], more: str
 ) -> tuple[list[Resource], str]:
     """Search by one parameter; what a service that ignores it answers of others is left out, and said."""
-    found, problem = await search(service, kind, f"{parameter}={quote(','.join(values), safe=',/')}{more}")
-    ours = [each for each in found if is_asked_for(each, parameter, values)]
-    if len(ours) < len(found):
+    resources, problem = await search(service, kind, f"{parameter}={quote(','.join(values), safe=',/')}{more}")
+    ours = [resource for resource in resources if is_asked_for(resource, parameter, values)]
+    if len(ours) < len(resources):
         return ours, f"the service does not search {kind} by {parameter}"
     return ours, problem
 
@@ -128,7 +128,7 @@ async def search(service: FhirService, kind: str, query: str) -> tuple[list[Reso
             answer = await service.get(str(link), Prefer="handling=strict", Cache_Control="no-cache")
             if answer.is_error:
                 return resources, f"the service refuses the search ({answer.status_code})"
-            resources += [dict(each) for each in matches(answer, kind)]
+            resources += [dict(resource) for resource in matches(answer, kind)]
             link = following(answer, service.base, kind)
             if link is None:
                 return resources, ""

@@ -53,14 +53,14 @@ def policy(form_action: str = "'none'") -> str:
 
 def html(shown: Shown) -> str:
     """Return the page, whole in one file."""
-    dated = [_position(each.start) for each in shown.entries if each.start]
+    dated = [_position(entry.start) for entry in shown.entries if entry.start]
     first, last = (min(dated), max(dated)) if dated else (0.0, 0.0)
     scale = _WIDTH / (last - first) if last > first else 0.0
 
     def x(written: str) -> float:
         return round((_position(written) - first) * scale, 1) if scale else _WIDTH / 2
 
-    lanes = [(name, [each for each in shown.entries if each.lane == name]) for name in LANES.values()]
+    lanes = [(name, [entry for entry in shown.entries if entry.lane == name]) for name in LANES.values()]
     years = [(year, x(f"{year}-01-01")) for year in range(int(first) + 1, int(last) + 1)] if scale else []
     return template("insights.timeline").render(
         policy=policy(),
@@ -74,23 +74,23 @@ def html(shown: Shown) -> str:
         x=x,
         years=years[:: max(1, len(years) // 12)],
         width=_WIDTH,
-        link=lambda each: shown.viewer.replace("{uid}", quote(each.study)) if shown.viewer and each.study else "",
+        link=lambda entry: shown.viewer.replace("{uid}", quote(entry.study)) if shown.viewer and entry.study else "",
     )
 
 
 def growth(entries: Sequence[Entry]) -> list[tuple[str, str, list[tuple[Entry, str]]]]:
     """Return what was measured again by tracking UID: its name, its unit, and each measurement with its change."""
     groups: dict[tuple[str, str, str], list[Entry]] = {}
-    for each in entries:
-        if each.group and each.value is not None and each.start:
-            groups.setdefault((each.group, each.label, each.unit), []).append(each)
-    found = []
+    for entry in entries:
+        if entry.group and entry.value is not None and entry.start:
+            groups.setdefault((entry.group, entry.label, entry.unit), []).append(entry)
+    tables = []
     for (_, label, unit), measured in sorted(groups.items()):
         if len(measured) > 1:
             first = measured[0].value or 0.0
-            changes = [f"{((each.value or 0.0) - first) / first * 100:+.0f} %" if first else "" for each in measured]
-            found.append((label, unit, list(zip(measured, ["", *changes[1:]], strict=True))))
-    return found
+            changes = [f"{((value.value or 0.0) - first) / first * 100:+.0f} %" if first else "" for value in measured]
+            tables.append((label, unit, list(zip(measured, ["", *changes[1:]], strict=True))))
+    return tables
 
 
 def rows_csv(shown: Shown) -> str:
@@ -98,15 +98,16 @@ def rows_csv(shown: Shown) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for each in shown.entries:
-        writer.writerow([_cell(getattr(each, name)) for name in _COLUMNS])
+    for entry in shown.entries:
+        writer.writerow([_cell(getattr(entry, name)) for name in _COLUMNS])
     return out.getvalue()
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
     """Return the entries for programs."""
     rows = [
-        {**asdict(each), "modalities": sorted(each.modalities), "sites": sorted(each.sites)} for each in shown.entries
+        {**asdict(entry), "modalities": sorted(entry.modalities), "sites": sorted(entry.sites)}
+        for entry in shown.entries
     ]
     missing = dict(shown.gathered.missing)
     return {"patients": list(shown.gathered.patients), "since": shown.since, "missing": missing, "entries": rows}
@@ -120,7 +121,7 @@ def _cell(value: object) -> object:
 
 def _position(written: str) -> float:
     """Return a date as a fraction of years: the first day that it can mean."""
-    parts = [int(each) for each in written.split("-")]
+    parts = [int(part) for part in written.split("-")]
     year, month, day = (*parts, 1, 1)[:3]
     try:
         passed = (date(year, month, day) - date(year, 1, 1)).days

@@ -52,7 +52,7 @@ async def _shown(service: FhirService, caller: SignedIn, patient: str) -> Answer
 
 
 def _patients(gathered: Gathered) -> list[str]:
-    return [f"Patient/{each}" for each in gathered.patients]
+    return [f"Patient/{patient}" for patient in gathered.patients]
 
 
 async def _is_named(service: FhirService, name: str, gathered: Gathered) -> bool:
@@ -68,13 +68,15 @@ async def _is_named(service: FhirService, name: str, gathered: Gathered) -> bool
         The search was refused, or did not come to its end without a match.
     """
     practitioners, problem = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
-    known = {f"Practitioner/{each['id']}" for each in practitioners if carries(each, None, name)}
+    known = {
+        f"Practitioner/{practitioner['id']}" for practitioner in practitioners if carries(practitioner, None, name)
+    }
     if problem and not known:
         raise Unavailable("the search for the reader did not succeed", code="collect.unavailable")
     named = {
         str(reader.get("reference"))
-        for each in gathered.resources
-        for reader in [*(each.get("interpreter") or ()), *(each.get("resultsInterpreter") or ())]
+        for resource in gathered.resources
+        for reader in [*(resource.get("interpreter") or ()), *(resource.get("resultsInterpreter") or ())]
     }
     return bool(known & named)
 

@@ -45,24 +45,24 @@ def elements(type_name: str) -> dict[str, Element]:
     ViewError
         ``view.unknown_type``.
     """
-    found = {}
+    by_name = {}
     for name, field in _model(type_name).model_fields.items():
         if name == "fhir_comments" or name.endswith("__ext"):
             continue
         kind, many = _type_of(field.annotation, field.metadata)
-        found[field.alias or name] = Element(field.alias or name, kind, many)
-    return found
+        by_name[field.alias or name] = Element(field.alias or name, kind, many)
+    return by_name
 
 
 @functools.cache
 def choices(type_name: str) -> dict[str, dict[str, str]]:
     """Return each choice of a type: its name, and the JSON names by FHIR type."""
-    found: dict[str, dict[str, str]] = {}
+    by_choice: dict[str, dict[str, str]] = {}
     for name, field in _model(type_name).model_fields.items():
         choice = (field.json_schema_extra or {}).get("one_of_many")
         if choice:
-            found.setdefault(choice, {})[_type_of(field.annotation, field.metadata)[0]] = field.alias or name
-    return found
+            by_choice.setdefault(choice, {})[_type_of(field.annotation, field.metadata)[0]] = field.alias or name
+    return by_choice
 
 
 def _model(type_name: str) -> Any:

@@ -92,11 +92,11 @@ def _extension(compiler: Compiler, base: Value, arguments: Arguments, _: Scope) 
     url = arguments[0]
     if not isinstance(url, Literal) or url.kind != "string":
         raise ViewError("extension() takes the URL as a literal", code="view.arguments")
-    found = compiler.member(base, "extension")
+    extensions = compiler.member(base, "extension")
     item = compiler.fresh()
-    focus = replace(found, sql=item, many=False)
-    sql = f"list_filter({found.sql}, lambda {item}: {compiler.member(focus, 'url').sql} = {literal(url.text)})"
-    return replace(found, sql=sql)
+    focus = replace(extensions, sql=item, many=False)
+    sql = f"list_filter({extensions.sql}, lambda {item}: {compiler.member(focus, 'url').sql} = {literal(url.text)})"
+    return replace(extensions, sql=sql)
 
 
 def _resource_key(compiler: Compiler, base: Value, _: Arguments, __: Scope) -> Value:
@@ -114,8 +114,8 @@ def _reference_key(compiler: Compiler, base: Value, arguments: Arguments, _: Sco
         return base.to(_key(compiler.member(base, "reference").sql, kind), "id")
     item = compiler.fresh()
     key = _key(compiler.member(replace(base, sql=item, many=False), "reference").sql, kind)
-    found = compiler.fresh()
-    keys = f"list_filter(list_transform({base.sql}, lambda {item}: {key}), lambda {found}: {found} IS NOT NULL)"
+    present = compiler.fresh()
+    keys = f"list_filter(list_transform({base.sql}, lambda {item}: {key}), lambda {present}: {present} IS NOT NULL)"
     return base.to(keys, "id", many=True)
 
 

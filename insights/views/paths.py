@@ -89,12 +89,12 @@ class Paths:
         options = choices(base.type).get(name)
         if options:
             return Value("", "choice", choice=options, base=base, text=text)
-        found = elements(base.type).get(name)
-        if found is None or any(name in by_type.values() for by_type in choices(base.type).values()):
+        element = elements(base.type).get(name)
+        if element is None or any(name in by_type.values() for by_type in choices(base.type).values()):
             raise ViewError(f"{base.type} has no element {name!r}", code="view.unknown_element")
-        if found.type in ("Resource", "FHIR", "Any"):
+        if element.type in ("Resource", "FHIR", "Any"):
             raise ViewError(f"{text!r}: contained resources are not read", code="view.contained")
-        return self._element(base, name, found.type, many=found.many, text=text)
+        return self._element(base, name, element.type, many=element.many, text=text)
 
     def of_type(self, value: Value, kind: str) -> Value:
         """Compile `value.ofType(kind)`."""

@@ -204,14 +204,14 @@ def _joined(children: Mapping[str, Value]) -> str:
 
 def _children(paths: Paths, select: Select, focus: Value) -> dict[str, Value]:
     """Return what the paths of a repeat lead to; a path may exist at one level and not at another."""
-    found, problem = {}, None
+    compiled, problem = {}, None
     for path in select.repeat:
         try:
-            found[path] = paths.compile(path, Scope(focus))
+            compiled[path] = paths.compile(path, Scope(focus))
         except ViewError as unknown:
             if unknown.code != "view.unknown_element":
                 raise
             problem = unknown
-    if problem is not None and not found and focus.root:
+    if problem is not None and not compiled and focus.root:
         raise problem
-    return found
+    return compiled

@@ -39,6 +39,7 @@ def _state_account(settings: Settings) -> str:
     suffix = parts.get("endpointsuffix", "core.windows.net")
     named = parts.get("accountname", "")
     urls = (
-        parts.get(f"{each}endpoint") or (named and f"https://{named}.{each}.{suffix}") for each in ("queue", "table")
+        parts.get(f"{service}endpoint") or (named and f"https://{named}.{service}.{suffix}")
+        for service in ("queue", "table")
     )
     return ", ".join(dict.fromkeys(filter(None, urls)))

@@ -98,7 +98,7 @@ async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
 
 def _begun(position: Mapping[str, Any], now: datetime) -> Mapping[str, Any] | None:
     """Return where to list on; None when enough rounds were made in the length of a lease."""
-    rounds = [each for each in position.get("rounds", ()) if _since(each, now) < LEASE]
+    rounds = [began for began in position.get("rounds", ()) if _since(began, now) < LEASE]
     if position.get("container") is not None and rounds:
         return {**position, "rounds": rounds}
     if len(rounds) >= ROUNDS:

@@ -96,8 +96,8 @@ def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
     """(0018,1020): shown on the series, for software changes over a scanner's life."""
     keyword = "SoftwareVersions"
     values = texts(witnesses.agree(keyword), keyword)
-    shown = [text(each, keyword, findings) for each in values]
-    return ", ".join(dict.fromkeys(each for each in shown if each)) or None
+    shown = [text(value, keyword, findings) for value in values]
+    return ", ".join(dict.fromkeys(word for word in shown if word)) or None
 
 
 def _names_one_device(udi: str | None) -> bool:

@@ -93,7 +93,7 @@ def build_dose(source: Source) -> Sequence[Resource]:
         "issued": instant(source.written),
         "performer": _authorizing(root, source),
         "valueString": "; ".join(_shown(total) for total in totals),
-        "hasMember": [{"reference": f"Observation/{each['id']}"} for each in events],
+        "hasMember": [{"reference": f"Observation/{event['id']}"} for event in events],
         "component": [*_procedure(root, source), *totals],
     }
     return [*events, source.resource("Observation", observation)]

@@ -77,8 +77,8 @@ def _events(root: Attributes) -> Iterator[Attributes]:
 
 
 def _event(item: Attributes, doses: list[Resource], shared: Resource, source: Source, number: int) -> Resource:
-    began = timestamps([each for _, each in descendants(item) if is_named(each, _START)], source)
-    stated = [each for each in texts_of(item, _EVENT_UID, source) if uid(each)][:1]
+    began = timestamps([node for _, node in descendants(item) if is_named(node, _START)], source)
+    stated = [uid_of_event for uid_of_event in texts_of(item, _EVENT_UID, source) if uid(uid_of_event)][:1]
     elements = {
         **shared,
         "identifier": [source.identifier, *map(dicom_uid, stated)],
@@ -91,7 +91,7 @@ def _event(item: Attributes, doses: list[Resource], shared: Resource, source: So
 
 
 def _components(item: Attributes, names: tuple[Concept, ...], source: Source) -> list[Resource]:
-    components = [_component(each, source) for _, each in descendants(item) if is_named(each, *names)]
+    components = [_component(node, source) for _, node in descendants(item) if is_named(node, *names)]
     return [component for component in components if component]
 
 

@@ -102,7 +102,7 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     containers = build_containers(rows, settings)
     if endpoint is not None or containers:
         addressed = (endpoint, *containers) if endpoint else containers
-        resource["endpoint"] = [{"reference": f"Endpoint/{each['id']}"} for each in addressed]
+        resource["endpoint"] = [{"reference": f"Endpoint/{endpoint['id']}"} for endpoint in addressed]
     body = build_body(study, witnesses, _began(resource), settings, findings)
     if body:
         resource["extension"] = references(body)

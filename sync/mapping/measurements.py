@@ -114,7 +114,7 @@ def _groups(root: Attributes, general: _Setting, source: Source) -> list[tuple[A
     """
     holders = [holder for holder in children(root) if is_named(holder, _MEASUREMENTS, _EVALUATIONS)]
     inner = [group for holder in holders for group in named(holder, _GROUP)]
-    loose = [holder for holder in holders if any(kind(each) in ("NUM", "CODE", "TEXT") for each in children(holder))]
+    loose = [holder for holder in holders if any(kind(child) in ("NUM", "CODE", "TEXT") for child in children(holder))]
     placed = {id(group) for group in (*inner, *loose)}
     others = [(group, setting) for group, setting in _elsewhere(root, general, source) if id(group) not in placed]
     own = [(root, general)] if _holds_numbers(root) else []

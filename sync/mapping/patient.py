@@ -169,7 +169,7 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
         "id": patient_id(patient_key),
         "meta": merged.pop("meta", None),
         "identifier": _identifiers(latest_first, settings, findings),
-        "extension": [each for element in _EXTENSIONS for each in merged.get(element, ())],
+        "extension": [extension for element in _EXTENSIONS for extension in merged.get(element, ())],
         **{element: merged.get(element) for element in _ELEMENTS if element not in _EXTENSIONS},
     }
     if _is_of_another_day(resource):

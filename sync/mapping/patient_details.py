@@ -62,14 +62,14 @@ def _coded(
 ) -> list[Resource]:
     """Coded values of the items of a sequence, each once; the comment of an item without a code is its text."""
     comment = {"GenderIdentityCodeSequence": "GenderIdentityComment"}.get(keyword, "PronounComment")
-    found: list[Resource] = []
+    extensions: list[Resource] = []
     for item in items(attributes, sequence):
         coded = concepts(items(item, keyword), keyword, settings, findings)
         text = one_text(item, comment, findings)
         for one in coded or ([{"text": text}] if text else []):
-            if one not in found:
-                found.append(one)
-    return found
+            if one not in extensions:
+                extensions.append(one)
+    return extensions
 
 
 def animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:

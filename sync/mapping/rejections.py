@@ -25,8 +25,8 @@ def is_rejection_note(attributes: Attributes) -> bool:
     if first_text(attributes, "SOPClassUID") != KEY_OBJECTS:
         return False
     titles = [
-        (first_text(each, "CodingSchemeDesignator"), first_text(each, "CodeValue"))
-        for each in items(attributes, "ConceptNameCodeSequence")
+        (first_text(name, "CodingSchemeDesignator"), first_text(name, "CodeValue"))
+        for name in items(attributes, "ConceptNameCodeSequence")
     ]
     return any(designator == "DCM" and value in REJECTIONS for designator, value in titles)
 

@@ -118,7 +118,7 @@ _NO_ACCESSION = canonical([])
 def _procedures(
     said: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
-    return concepts([item for each in said for item in items(each, keyword)], keyword, settings, findings)
+    return concepts([item for attributes in said for item in items(attributes, keyword)], keyword, settings, findings)
 
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:

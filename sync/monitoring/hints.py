@@ -45,9 +45,9 @@ def hint_of(code: str) -> str:
 
 @cache
 def _of_classes() -> dict[str, str]:
-    found: dict[str, str] = {}
+    hints: dict[str, str] = {}
     classes = [SyncError]
-    for each in classes:
-        found.setdefault(each.code, each.hint)
-        classes += each.__subclasses__()
-    return found
+    for error in classes:
+        hints.setdefault(error.code, error.hint)
+        classes += error.__subclasses__()
+    return hints

@@ -88,7 +88,7 @@ async def run_due(
             if not running:
                 break
             ended, _ = await asyncio.wait(running, timeout=look, return_when=asyncio.FIRST_COMPLETED)
-            for task in [each for each in running if each in ended]:  # the first begun that failed stands for all
+            for task in [task for task in running if task in ended]:  # the first begun that failed stands for all
                 del running[task]
                 if (failure := task.result()) is not None:
                     failures.append(failure)
@@ -106,9 +106,9 @@ def _is_due(job: Job, begun: MutableMapping[str, float], now: float) -> bool:
 
 async def _run(job: Job, left: float, s: Core) -> SyncError | None:
     """Run one job within what is left of the tick; what a phase raises keeps no other job from running."""
-    each = left / len(job.phases)
+    share = left / len(job.phases)
     try:
-        await run_phases(job.timer, [replace(phase, seconds=min(phase.seconds, each)) for phase in job.phases], s)
+        await run_phases(job.timer, [replace(phase, seconds=min(phase.seconds, share)) for phase in job.phases], s)
     except SyncError as failure:
         return failure
     return None

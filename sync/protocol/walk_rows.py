@@ -212,7 +212,9 @@ class Board:
         for cursor in cursors:
             if (piece := Slice.of(cursor)) is not None:
                 slices[piece.run].append(piece)
-        return cls(walks=walks, slices={run: sorted(some, key=lambda each: each.name) for run, some in slices.items()})
+        return cls(
+            walks=walks, slices={run: sorted(some, key=lambda piece: piece.name) for run, some in slices.items()}
+        )
 
     def of_walk(self, row: WalkRow) -> Sequence[Slice]:
         """Return the slices of a walk's present run, in their order."""

@@ -117,7 +117,7 @@ class Blobs(Source):
         if container is None:
             return
         # Names repeat in other containers: their ends would be none of this one.
-        same = [each for each in after if each.scope.get("container") == container]
+        same = [later for later in after if later.scope.get("container") == container]
         with suppress(SourceGone):  # a container that is configured and not there holds nothing
             async for batch in listed_slice(Scope(container=container, since=window[0]), self.listing, piece, same):
                 yield batch

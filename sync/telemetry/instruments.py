@@ -215,7 +215,7 @@ INSTRUMENTS = (
     MISSING_EVENT_AGE,
 )
 
-BY_NAME: Mapping[str, Instrument] = {each.name: each for each in INSTRUMENTS}
+BY_NAME: Mapping[str, Instrument] = {instrument.name: instrument for instrument in INSTRUMENTS}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,13 +100,15 @@ class MemoryFhirServer:
 
     async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
         """Find ImagingStudies; see `sync.ports.FhirServer.find_studies`."""
-        found = [resource for resource in self.resources("ImagingStudy") if is_wanted(resource, search)]
-        found.sort(key=lambda resource: resource.get("started", ""), reverse=True)
+        matching = [resource for resource in self.resources("ImagingStudy") if is_wanted(resource, search)]
+        matching.sort(key=lambda resource: resource.get("started", ""), reverse=True)
         if not (link or "?0").removeprefix("?").isdecimal():
             raise ForeignLink("the link is no page of a search for studies")
         start = int((link or "?0").removeprefix("?"))
         end = start + min(search.count, self._page)
-        return FhirPage(resources=found[start:end], following=f"?{end}" if end < len(found) else None, total=len(found))
+        return FhirPage(
+            resources=matching[start:end], following=f"?{end}" if end < len(matching) else None, total=len(matching)
+        )
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
         """Return the resource as it last was; see `sync.ports.FhirServer.last_version`."""
@@ -249,6 +251,9 @@ def is_wanted(resource: Resource, search: StudySearch) -> bool:
         and (not search.since or started >= search.since)
         and (not search.until or "" < started <= search.until)
         and (not search.identifier or search.identifier in values)
-        and (not search.endpoint or search.endpoint in {each.get("reference") for each in resource.get("endpoint", ())})
+        and (
+            not search.endpoint
+            or search.endpoint in {endpoint.get("reference") for endpoint in resource.get("endpoint", ())}
+        )
         and (not search.subjects or resource.get("subject", {}).get("reference") in search.subjects)
     )

@@ -127,7 +127,7 @@ async def slice_pages(
     """
     if piece.at.get("over"):
         return
-    ends = frozenset(end for each in (piece, *after) for end in each.scope["ends"])
+    ends = frozenset(end for part in (piece, *after) for end in part.scope["ends"])
     token = piece.at.get("token", piece.scope["token"])
     while True:
         try:

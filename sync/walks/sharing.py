@@ -211,7 +211,7 @@ class Worker:
             free = self._free(board)
             if not free or time.monotonic() >= until:
                 return bool(free)
-            fresh = [each for each in free if each[1].name not in failed]
+            fresh = [candidate for candidate in free if candidate[1].name not in failed]
             # Any of them: if all workers tried the first, all but one would fail.
             row, piece = random.choice(fresh or free)  # noqa: S311 -- spreads load, guards nothing
             alone = failed.get(piece.name, succeeded) < succeeded
@@ -240,7 +240,7 @@ class Worker:
             if piece.done or await _if_running(row, self.s) is None:
                 return 0
             self.live[piece.name] = walk
-            after = [each for each in board.of_walk(row) if each.name > piece.name]
+            after = [later for later in board.of_walk(row) if later.name > piece.name]
             pace = Pace(_share_of(row, board, self.s))
             try:
                 walk.others_succeed = others_succeed

@@ -97,7 +97,7 @@ def _tell_state(status: Status, registry: CollectorRegistry) -> None:
         "dicom_sync_verdict": [((verdict,), float(verdict == status.health.verdict)) for verdict in VERDICTS],
         "dicom_sync_nothing_left": [((), float(tone == "good"))],
         "dicom_sync_alert_active": [((alert.code, alert.severity), 1.0) for alert in status.alerts],
-        "dicom_sync_service_failing": [((each.service, each.code), 1.0) for each in status.problems],
+        "dicom_sync_service_failing": [((problem.service, problem.code), 1.0) for problem in status.problems],
         "dicom_sync_dead_letters_by_code": [((code,), n) for code, n in status.dead_letters_by_code.items()],
         "dicom_sync_drift_by_kind": [((kind,), n) for kind, n in status.drift.by_kind.items()],
         "dicom_sync_synced_instances": [((), status.synced_instances)],

@@ -112,6 +112,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "counted": counted,
         "drawn": charts.drawn,
         "legend": charts.legend,
         "ago": _ago,

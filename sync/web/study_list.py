@@ -295,7 +295,11 @@ async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
 async def _ref(resource: Resource, s: Deliver) -> StudyRef | None:
     """Return the study of a resource; the id of one of ours tells whether it is of a data partition."""
     system = study_identifier(StudyRef(study_instance_uid=""))[0]
-    values = [str(each.get("value", "")) for each in resource.get("identifier", ()) if each.get("system") == system]
+    values = [
+        str(identifier.get("value", ""))
+        for identifier in resource.get("identifier", ())
+        if identifier.get("system") == system
+    ]
     if not values:
         return None
     ref, ours = StudyRef(study_instance_uid=values[0].removeprefix("urn:oid:")), str(resource.get("id", ""))

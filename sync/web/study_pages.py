@@ -171,7 +171,9 @@ def _resources(state: StudyState, s: Core) -> list[tuple[str, str]]:
     """Return the FHIR resources of the study: reference and URL."""
     if state.fhir is None:
         return []
-    references = [each for each in (state.fhir.reference, state.fhir.patient, *state.fhir.derived) if each]
+    references = [
+        reference for reference in (state.fhir.reference, state.fhir.patient, *state.fhir.derived) if reference
+    ]
     return [(reference, f"{s.settings.fhir_url}/{reference}") for reference in references[:SHOWN]]
 
 
@@ -186,7 +188,7 @@ async def _series(state: StudyState, s: Deliver) -> tuple[list[SeriesLine], str]
         return [], FhirUnavailable.code
     except SyncError as failure:
         return [], failure.code
-    return [_series_line(each) for each in (resource or {}).get("series", ())[:SHOWN]], ""
+    return [_series_line(series) for series in (resource or {}).get("series", ())[:SHOWN]], ""
 
 
 def _series_line(series: Resource) -> SeriesLine:

@@ -51,6 +51,18 @@ def test_a_word_that_the_glossary_replaces_stands_nowhere(read, say, word):
     assert places == [], f"say {say}"
 
 
+_PLURAL = re.compile(r"""(["'])([a-z ]*?)\w{0,1}\1 if [^"'\n]*== 1 else (["'])\2""")
+"""A word, or nothing, and how else it ends for many."""
+
+
+def test_one_module_knows_how_english_counts():
+    kinds = {".py", ".html", ".js"}
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
+    for told in ('"study" if n == 1 else "studies"', '{{ "item" if n == 1 else "items" }}', "'' if n == 1 else 's'"):
+        assert _PLURAL.search(told)
+    assert [str(path.relative_to(ROOT)) for path in files if _PLURAL.search(path.read_text())] == []
+
+
 def test_names_and_broken_lines_are_seen():
     assert len(glossary()) > 20
     for text in ("def mend_study():", "class MendStudy:", "# to\n    # mend study"):

@@ -150,7 +150,9 @@ def is_garbled(problem: Exception) -> bool:
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(problem.__traceback__)]
     packages = [module.partition(".")[0] for module in modules]
     # A library may fail within what Python itself has, such as a codec: then it is the library's failure.
-    blamed = (each for each in reversed(packages) if each in _LIBRARIES or each not in sys.stdlib_module_names)
+    blamed = (
+        package for package in reversed(packages) if package in _LIBRARIES or package not in sys.stdlib_module_names
+    )
     return next(blamed, "") in _LIBRARIES
 
 
