@@ -29,7 +29,7 @@ from sync.errors import (
     StoreConflict,
 )
 from sync.model import Change, DirtyStudy, Ingested, Inspection, Locator, Projected, Stored, StudyRef, SubjectKind
-from sync.ports import Ingest, Project
+from sync.ports import Ingest, Inspect, Locate, Project
 from sync.projection import read_fhir_state, write_study
 from sync.protocol.claims import REPLACED, claim_of, contradicts, inspection_of, is_overtaken, is_repeat, studies_of
 from sync.protocol.dead_letters import dead_letter_study, record_rejection
@@ -101,7 +101,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
     raise Contention("an object kept changing while it was ingested")
 
 
-async def _read_row(change: Change, s: Ingest, *, unread: bool) -> Stored[Locator] | None:
+async def _read_row(change: Change, s: Locate, *, unread: bool) -> Stored[Locator] | None:
     """
     Return the object's row; None, without a read, where it probably has none.
 
@@ -133,7 +133,7 @@ async def _ensure_claimable(before: Locator | None, inspection: Inspection, s: I
         await ensure_removable(before.study.key, SubjectKind.OBJECT, str(before.object.key), s)
 
 
-async def _is_known(before: Locator, s: Ingest) -> bool:
+async def _is_known(before: Locator, s: Inspect) -> bool:
     """Whether the object is what it was when it was inspected, to the end, as part of a study."""
     return before.settled and before.study is not None and await s.objects.etag(before.object) == before.etag
 

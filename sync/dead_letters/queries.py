@@ -18,7 +18,7 @@ from datetime import datetime
 
 from sync.model import DeadLetter, DeadLetterEntry, DeadLetterPage, Locator, ObjectKey, StudyRef, SubjectKind
 from sync.monitoring.counts import Count
-from sync.ports import Compare, Deliver, Ingest, Reject
+from sync.ports import Compare, Deliver, Locate, Reject
 from sync.ports.operations import NEWEST
 
 
@@ -103,7 +103,7 @@ async def study_of(letter: DeadLetter, s: Compare) -> StudyRef | None:
     return projection.study if projection is not None else None
 
 
-async def locator_of(subject: str, s: Ingest) -> Locator | None:
+async def locator_of(subject: str, s: Locate) -> Locator | None:
     """Return the locator of a letter's object; None when there is none."""
     try:
         stored = await s.locators.find(ObjectKey.parse(subject))

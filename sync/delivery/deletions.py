@@ -24,7 +24,7 @@ from uuid import uuid4
 from sync.errors import StoreConflict, StoreUnavailable
 from sync.events import hint_message, lost_message
 from sync.model import Action, Change, Cursor, ObjectKey
-from sync.ports import Deliver
+from sync.ports import Deliver, Jobs, Locate
 from sync.protocol.optimistic import unless_conflict
 from sync.telemetry.defects import only_sync_errors
 
@@ -104,7 +104,7 @@ async def _name(texts: Sequence[str], s: Deliver) -> None:
         held.name, held.etag = "", None
 
 
-async def _replace(texts: Sequence[str], s: Deliver) -> None:
+async def _replace(texts: Sequence[str], s: Jobs) -> None:
     held = s.caches.deletions
     held.name = held.name or PREFIX + uuid4().hex
     row = Cursor(name=held.name, position={"deletions": texts}, advanced_at=s.clock.now())
@@ -153,7 +153,7 @@ async def _send_again(name: str, s: Deliver) -> int:
     return len(messages)
 
 
-async def _message(text: str, s: Deliver) -> str | None:
+async def _message(text: str, s: Locate) -> str | None:
     """Return the message for what a row names; None when nothing is known of the object, so nothing is left of it."""
     if text.startswith("{"):
         return text

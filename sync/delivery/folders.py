@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from sync.events import object_message
 from sync.model import Change, ObjectRef
-from sync.ports import Deliver
+from sync.ports import Deliver, Project
 
 AT_ONCE = 32
 """Messages that are sent at once."""
@@ -55,6 +55,6 @@ async def inspect_folder(change: Change, s: Deliver) -> int:
     return sent
 
 
-async def _send(refs: Sequence[ObjectRef], s: Deliver) -> int:
+async def _send(refs: Sequence[ObjectRef], s: Project) -> int:
     await asyncio.gather(*(s.object_queue.send(object_message(ref)) for ref in refs))
     return len(refs)

@@ -39,7 +39,7 @@ from sync.events import (
 )
 from sync.model import Change, Cursor, Stored, digest
 from sync.model.timestamps import timestamp_from
-from sync.ports import Deliver
+from sync.ports import Core, Deliver, Jobs
 from sync.protocol.optimistic import retry_on_conflict
 from sync.telemetry.defects import only_sync_errors
 
@@ -174,7 +174,7 @@ async def _in_turn(
 
 
 @asynccontextmanager
-async def _turn(s: Deliver) -> AsyncIterator[bool]:
+async def _turn(s: Core) -> AsyncIterator[bool]:
     """Wait for the turn, for a while; tell whether it has come."""
     try:
         async with asyncio.timeout(TURN):
@@ -206,7 +206,7 @@ async def _begin(name: str, s: Deliver, *, message_id: str, in_turn: bool) -> At
         return await retry_on_conflict(note, subject="an attempt")
 
 
-def _is_over(began: str, now: datetime, s: Deliver) -> bool:
+def _is_over(began: str, now: datetime, s: Core) -> bool:
     at = timestamp_from(began)
     return at is None or now - at > timedelta(seconds=s.settings.delivery_budget_seconds + MARGIN)
 
@@ -227,12 +227,12 @@ async def _end(name: str, s: Deliver, *, message_id: str, failures: int = 0) -> 
             await retry_on_conflict(note, subject="an attempt")
 
 
-async def _forget(name: str, s: Deliver) -> None:
+async def _forget(name: str, s: Jobs) -> None:
     async with only_sync_errors():
         await s.cursors.delete(name)
 
 
-def _cursor(name: str, row: Attempts, s: Deliver) -> Cursor:
+def _cursor(name: str, row: Attempts, s: Core) -> Cursor:
     return Cursor(name=name, position=row.position(), advanced_at=s.clock.now())
 
 
@@ -291,7 +291,7 @@ async def deliver_poison_study(text: str, s: Deliver) -> None:
     await _returned(name, s)
 
 
-async def _lost(name: str, s: Deliver) -> Attempts | None:
+async def _lost(name: str, s: Jobs) -> Attempts | None:
     """Return what is on record of a message whose deliveries ended with their process; None if one failed."""
     async with only_sync_errors():
         stored = await s.cursors.read(name)

@@ -25,7 +25,7 @@ from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
 from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import timestamp_from
-from sync.ports import Deliver, ObjectListing, QueueDepths
+from sync.ports import Deliver, Locate, ObjectListing, QueueDepths
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import held
 
@@ -144,7 +144,7 @@ async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> S
     return lost
 
 
-async def _is_seen(listed: ListedObject, s: Deliver) -> bool:
+async def _is_seen(listed: ListedObject, s: Locate) -> bool:
     """Tell whether the object was inspected as it is listed, or waits for an operator."""
     stored = await s.locators.read(listed.object)
     if stored is None:

@@ -21,7 +21,7 @@ from sync.dicom.header import inspect_header, read_json, read_stream
 from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, SourceUnavailable, UnreadableObject
 from sync.model import Inspection, InstanceMetadata, InstanceRecord, LedgerRow, ObjectRef, StudyRef
-from sync.ports import Inspect, InstanceSource, RetrievableSource
+from sync.ports import Core, Inspect, InstanceSource, RetrievableSource
 from sync.telemetry.instruments import HEADERS_RETRIEVED
 
 UNAVAILABLE = frozenset({"source.unavailable", "source.garbage"})
@@ -134,7 +134,7 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
     return inspection
 
 
-async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Inspect, *, reason: str) -> Inspection:
+async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Core, *, reason: str) -> Inspection:
     try:
         async with source.content(ref) as chunks:
             header = await read_stream(chunks, s.settings.header, s.settings.detail)

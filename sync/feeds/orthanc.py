@@ -20,7 +20,7 @@ from typing import Any
 from sync.errors import SourceUnavailable
 from sync.events.fields import sequence_from
 from sync.model import Action, Batch, Change, Locator, ObjectRef
-from sync.ports import Ingest, OrthancServer
+from sync.ports import Ingest, Locate, OrthancServer
 from sync.walks.walk import AHEAD
 
 LIMIT = 500
@@ -130,7 +130,7 @@ def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime
     return now - datetime.fromisoformat(checked) >= every
 
 
-async def _unknown(changes: Iterable[Change], s: Ingest) -> int:
+async def _unknown(changes: Iterable[Change], s: Locate) -> int:
     """Count the changes that make the server hold more than we know of."""
     locators = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
     return sum(1 for row in locators if row is None or not _is_there(row.value))
@@ -141,7 +141,7 @@ def _is_there(row: Locator) -> bool:
 
 
 async def _compared(
-    server: OrthancServer, s: Ingest, under_way: Iterable[ObjectRef]
+    server: OrthancServer, s: Locate, under_way: Iterable[ObjectRef]
 ) -> AsyncIterator[tuple[Change, ...]]:
     """
     Compare the server's list of instances with our rows; yield a change for each that either lacks.

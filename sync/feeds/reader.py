@@ -19,7 +19,7 @@ from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, SourceUnavailable
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
-from sync.ports import Ingest, ReadFeeds
+from sync.ports import Core, Ingest, ReadFeeds
 from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
@@ -123,7 +123,7 @@ def _is_before_start(position: Mapping[str, Any], now: datetime) -> bool:
     return isinstance(not_before, str) and now < datetime.fromisoformat(not_before)
 
 
-def _later(outage: SourceUnavailable, s: ReadFeeds) -> str | None:
+def _later(outage: SourceUnavailable, s: Core) -> str | None:
     """Tell when to read again, if the service asked to be left alone; not for longer than the setting allows."""
     if not outage.retry_after:
         return None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sync.errors import ConfigError
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Action, Batch, Change
-from sync.ports import Ingest, OrthancServer, ReadFeeds
+from sync.ports import Configured, Locate, OrthancServer
 
 BATCH = 200
 """Changes of a batch at most."""
@@ -26,7 +26,7 @@ _DATE = re.compile(r"\d{8}T\d{6}.*")
 
 
 async def replay_window(
-    s: ReadFeeds, *, start: datetime | None = None, end: datetime | None = None
+    s: Configured, *, start: datetime | None = None, end: datetime | None = None
 ) -> AsyncIterator[Batch]:
     """
     Iterate over what changed in the DICOM service, as batches for `sync.walks.walk.run_walk`. Only reads.
@@ -58,7 +58,7 @@ async def replay_window(
     yield Batch(changes=tuple(batch))
 
 
-async def deleted_instances(server: OrthancServer, s: Ingest) -> AsyncIterator[Batch]:
+async def deleted_instances(server: OrthancServer, s: Locate) -> AsyncIterator[Batch]:
     """
     Iterate over the instances that we know of and Orthanc holds no more: when they were deleted is unknown. Only reads.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sync.model import LedgerEntry, ObjectRef, StudyRef
 from sync.model.identity import digest
 from sync.operators.audit import OperatorAction, record_action
-from sync.ports import Ingest, Operate
+from sync.ports import Locate, Operate
 
 PARALLEL = 32
 """Locators that are read at the same time."""
@@ -72,7 +72,7 @@ async def source_objects(
     return sorted(objects, key=_order)
 
 
-async def _located(entry: LedgerEntry, s: Ingest) -> SourceObject | None:
+async def _located(entry: LedgerEntry, s: Locate) -> SourceObject | None:
     stored = await s.locators.find(entry.object_key)
     if stored is None or stored.value.study != entry.study:
         return None

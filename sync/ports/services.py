@@ -305,10 +305,16 @@ class Compare(Core):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingest(Removing, MarkDirty, Inspect, Jobs):
-    """From a change to ledger rows: `sync.pipeline.ingest`."""
+class Locate(Core):
+    """What is known of each object by its name."""
 
     locators: Locators
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest(Removing, MarkDirty, Inspect, Locate, Jobs):
+    """From a change to ledger rows: `sync.pipeline.ingest`."""
+
     ledger: Ledger
 
 
@@ -369,10 +375,9 @@ class Measure(Configured, Jobs):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch(Announce, Inspect, Measure):
+class Watch(Announce, Inspect, Locate, Measure):
     """Alerts, and what they are evaluated from: `sync.monitoring.alerts`."""
 
-    locators: Locators
     history: StudyHistory
     object_queue: ObjectQueue
 

@@ -19,7 +19,7 @@ from sync.errors import PermanentError, SyncError
 from sync.events import message_digest
 from sync.mapping.resource import study_id
 from sync.model import Change, DeadLetter, Inspection, Locator, Projection, StudyRef, SubjectKind
-from sync.ports import Ingest, Project, Reject
+from sync.ports import Ingest, Locate, Project, Reject
 from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.outbox import add_failure_event, add_rejection_event
 from sync.telemetry.instruments import DEAD_LETTERS
@@ -132,7 +132,7 @@ async def _put(letter: DeadLetter, s: Reject) -> None:
         s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 
 
-async def _flag_locator(change: Change, s: Ingest) -> None:
+async def _flag_locator(change: Change, s: Locate) -> None:
     async def flag() -> None:
         stored = await s.locators.read(change.object)
         if stored is None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sync.errors import StoreUnavailable
 from sync.model import ListedObject, Locator, ObjectKey
-from sync.ports import Ingest
+from sync.ports import Ingest, Locate
 
 AT_ONCE = 16
 """Partitions that are read at the same time."""
@@ -32,7 +32,7 @@ Rows = Mapping[str, str | None]
 T = TypeVar("T")
 
 
-async def rows_of(keys: Iterable[ObjectKey], s: Ingest, *, besides: Collection[str] = ()) -> dict[str, Rows | None]:
+async def rows_of(keys: Iterable[ObjectKey], s: Locate, *, besides: Collection[str] = ()) -> dict[str, Rows | None]:
     """
     Return partition -> its rows, None where there are too many. Only reads.
 
@@ -47,7 +47,7 @@ async def rows_of(keys: Iterable[ObjectKey], s: Ingest, *, besides: Collection[s
     return await _by_partition(keys, s.locators.etags, besides)
 
 
-async def locators_of(keys: Iterable[ObjectKey], s: Ingest, *, at_least: int | None = None) -> dict[ObjectKey, Locator]:
+async def locators_of(keys: Iterable[ObjectKey], s: Locate, *, at_least: int | None = None) -> dict[ObjectKey, Locator]:
     """
     Return the whole rows of the partitions that `rows_of` would tell of, by object. Only reads.
 

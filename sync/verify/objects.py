@@ -29,7 +29,7 @@ from sync.model import (
     StudyRef,
 )
 from sync.pipeline import ingest, project_study
-from sync.ports import Ingest, InstanceSource, ObjectListing, Project
+from sync.ports import Ingest, InstanceSource, Locate, ObjectListing, Project
 from sync.protocol.dead_letters import dead_letter_object
 from sync.verify.batches import right_of_study
 
@@ -124,7 +124,7 @@ async def is_same_record(stored: Stored[Locator], s: Ingest) -> bool:
 
 
 async def _of_service(
-    source: InstanceSource, study: StudyRef, locators: dict[ObjectKey, Locator], s: Ingest
+    source: InstanceSource, study: StudyRef, locators: dict[ObjectKey, Locator], s: Locate
 ) -> dict[ObjectKey, DriftKind] | None:
     ours = {key for key, locator in locators.items() if locator.object.account == source.account}
     objects = {locator.object for key, locator in locators.items() if key in ours}

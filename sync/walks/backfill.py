@@ -20,7 +20,7 @@ from sync.model import Action, Batch, Change, Ingested, Page, digest
 from sync.model.timestamps import timestamp_from
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
-from sync.ports import Ingest, ObjectListing, ReadFeeds
+from sync.ports import Ingest, Locate, ObjectListing, ReadFeeds
 from sync.protocol.claims import is_repeat
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut, cut_listing, slice_pages
@@ -169,7 +169,7 @@ def _inspect(walk: Walk, s: Ingest) -> Work:
     return work
 
 
-def _compare(walk: Walk, s: Ingest) -> Work:
+def _compare(walk: Walk, s: Locate) -> Work:
     async def work(change: Change) -> None:
         stored = await s.locators.read(change.object)
         if stored is None:

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change, Cursor
-from sync.ports import ReadFeeds, ShareWalks
+from sync.ports import Core, Jobs, ReadFeeds, ShareWalks
 from sync.protocol.walk_rows import (
     Board,
     Slice,
@@ -151,7 +151,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
             return
 
 
-async def _adopted(row: WalkRow, walk: Walk, s: ReadFeeds) -> WalkRow:
+async def _adopted(row: WalkRow, walk: Walk, s: Jobs) -> WalkRow:
     """Take over a slice that was written and not noted: it may be worked on already, so it stays as it is."""
     stored = await s.cursors.read(row.slice_name(row.made))
     piece = Slice.of(stored.value) if stored is not None else None
@@ -291,7 +291,7 @@ async def _watch(row: WalkRow, pace: Pace, s: ReadFeeds) -> None:
                 pace.rate = _share_of(latest, await read_board(s), s)
 
 
-def _share_of(row: WalkRow, board: Board, s: ReadFeeds) -> float | None:
+def _share_of(row: WalkRow, board: Board, s: Core) -> float | None:
     if row.rate is None:
         return None
     return row.rate / max(sum(piece.is_held(s.clock.now()) for piece in board.of_walk(row)), 1)
@@ -307,7 +307,7 @@ def _running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
     return [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
 
 
-def _free_slices(running: Sequence[WalkRow], board: Board, s: ReadFeeds) -> list[tuple[WalkRow, Slice]]:
+def _free_slices(running: Sequence[WalkRow], board: Board, s: Core) -> list[tuple[WalkRow, Slice]]:
     now = s.clock.now()
     return [(row, piece) for row in running for piece in board.free_of(row, now)]
 

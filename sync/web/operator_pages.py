@@ -9,7 +9,7 @@ from datetime import datetime
 from sync.model import RECONCILE_CURSOR, Cursor, dicom_cursor, orthanc_cursor
 from sync.operators.access import refuse_readers
 from sync.operators.walks import title_of, walks_on
-from sync.ports import Control
+from sync.ports import Audited, Jobs
 from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
 from sync.replay.requests import parse_kept
@@ -54,7 +54,7 @@ class ShownWalk:
     moved: str
 
 
-async def audit(visit: Visit, s: Control) -> RenderedPage:
+async def audit(visit: Visit, s: Audited) -> RenderedPage:
     """
     Show the audit trail, to operators: it names people.
 
@@ -70,7 +70,7 @@ async def audit(visit: Visit, s: Control) -> RenderedPage:
     return render(visit, "audit.html", title="Audit trail", here="audit", trail=trail, more=more)
 
 
-async def running_jobs(visit: Visit, s: Control) -> RenderedPage:
+async def running_jobs(visit: Visit, s: Jobs) -> RenderedPage:
     """Show replays and walks, with progress and the time that is left."""
     cursors = [cursor async for cursor in s.cursors.all()]
     now = s.clock.now()

@@ -30,7 +30,7 @@ from sync.model import Resource, StudyEvent, StudyRef, StudySearch, SubjectKind
 from sync.model.timestamps import Timestamp, aware_time
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
-from sync.ports import Core, Deliver
+from sync.ports import Compare, Core, Deliver, MarkDirty, Project
 from sync.web.exchange import Answer, Request, fields_of, number_of, text_of
 
 STATES = ("all", "dirty", "dead_lettered", "removed")
@@ -257,7 +257,7 @@ def _endpoint_of(source: str, s: Core) -> str:
     return f"Endpoint/{endpoint_id(container_address(source, s.settings))}"
 
 
-async def _subjects(patient: str, s: Deliver) -> tuple[str, ...]:
+async def _subjects(patient: str, s: Compare) -> tuple[str, ...]:
     """Return the Patients that carry an identifier, whatever its system."""
     patients = await s.fhir.search("Patient", None, patient)
     return tuple(sorted(f"Patient/{patient['id']}" for patient in patients))[:_MOST_PATIENTS]
@@ -292,7 +292,7 @@ async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
     )
 
 
-async def _ref(resource: Resource, s: Deliver) -> StudyRef | None:
+async def _ref(resource: Resource, s: Compare) -> StudyRef | None:
     """Return the study of a resource; the id of one of ours tells whether it is of a data partition."""
     system = study_identifier(StudyRef(study_instance_uid=""))[0]
     values = [
@@ -310,7 +310,7 @@ async def _ref(resource: Resource, s: Deliver) -> StudyRef | None:
     return projection.study if projection is not None else ref
 
 
-async def _dirty(filters: Filters, s: Deliver) -> Listing:
+async def _dirty(filters: Filters, s: MarkDirty) -> Listing:
     dirty_studies = []
     async for dirty in s.dirty.all():
         dirty_studies.append(dirty)
@@ -332,7 +332,7 @@ async def _dirty(filters: Filters, s: Deliver) -> Listing:
     return Listing(studies=rows[: filters.limit], total=total)
 
 
-async def _dead_lettered(filters: Filters, s: Deliver) -> Listing:
+async def _dead_lettered(filters: Filters, s: Project) -> Listing:
     page = await s.dead_letters.page(kind=SubjectKind.STUDY, limit=filters.limit, token=filters.token or None)
     projections = await asyncio.gather(*(s.projections.find(letter.subject) for letter in page.letters))
     rows = [

@@ -13,7 +13,7 @@ from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
 from sync.model import Resource, StudyEvent, StudyRef
 from sync.monitoring.source_objects import SourceObject, source_objects
 from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
-from sync.ports import Core, Deliver, Services
+from sync.ports import Compare, Core, Deliver, Services
 from sync.web import study_list
 from sync.web.exchange import fields_of, named_operator, text_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
@@ -177,7 +177,7 @@ def _resources(state: StudyState, s: Core) -> list[tuple[str, str]]:
     return [(reference, f"{s.settings.fhir_url}/{reference}") for reference in references[:SHOWN]]
 
 
-async def _series(state: StudyState, s: Deliver) -> tuple[list[SeriesLine], str]:
+async def _series(state: StudyState, s: Compare) -> tuple[list[SeriesLine], str]:
     """Return the series as FHIR has them, and the code of the failure if it does not answer soon."""
     if state.fhir is None or not state.fhir.reference:
         return [], ""

@@ -16,7 +16,7 @@ from typing import Any
 from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
-from sync.ports import ObjectListing, Watch
+from sync.ports import Inspect, ObjectListing, Watch
 from sync.protocol.leases import held
 
 GRACE = timedelta(minutes=2)
@@ -83,7 +83,7 @@ async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, 
     return min(times).isoformat() if times else None
 
 
-async def _is_as_listed(listed: ListedObject, s: Watch) -> bool:
+async def _is_as_listed(listed: ListedObject, s: Inspect) -> bool:
     """Ask the source: what was changed or deleted since it was listed may have been seen as it is now."""
     try:
         return await s.objects.etag(listed.object) == listed.etag

@@ -16,7 +16,7 @@ from sync.monitoring.alerts.unread_feeds import note_unread_feeds
 from sync.monitoring.counts import read_counts
 from sync.operators.pause import pause_projection, projection_pause
 from sync.pipeline import ingest, project_study
-from sync.ports import Caches, Control, Deliver, Ingest, Jobs, Measure, Project, Services
+from sync.ports import Caches, Control, Deliver, Ingest, Jobs, Measure, Project, Services, services
 from sync.ports.services import Core
 from sync.verify.studies import check_study
 from tests.worlds import SOURCES, STUDY, MemoryWorld, events
@@ -88,3 +88,37 @@ def test_no_step_takes_all_services():
     functions = declared()
     assert functions, "pages and commands take them"
     assert [each for each in functions if each[0] not in EVERYWHERE] == []
+
+
+BUNDLES = {name: kind for name, kind in vars(services).items() if isinstance(kind, type) and issubclass(kind, Core)}
+
+
+def uses(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> set[str] | None:
+    """Return which fields of an argument a function uses; None when it hands on the argument itself."""
+    inner = list(ast.walk(function))
+    taken = [n for n in inner if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == name]
+    named = [n for n in inner if isinstance(n, ast.Name) and n.id == name]
+    return {n.attr for n in taken} if len(named) == len(taken) else None
+
+
+def narrowest(bundle: type[Any], used: set[str]) -> int:
+    """Return of how many fields the smallest bundle is that has these, of one and its bases."""
+    sizes = [{each.name for each in fields(kind)} for kind in bundle.__mro__ if kind is not object]
+    return min((len(names) for names in sizes if used <= names), default=len(fields(bundle)))
+
+
+def test_a_function_that_hands_its_bundle_to_none_declares_the_smallest_that_serves():
+    wide, seen = [], 0
+    for path in SYNC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for given in (*node.args.args, *node.args.kwonlyargs):
+                bundle = BUNDLES.get(ast.unparse(given.annotation)) if given.annotation else None
+                used = uses(node, given.arg) if bundle is not None else None
+                if bundle is not None and used:
+                    seen += 1
+                    if narrowest(bundle, used) < len(fields(bundle)):
+                        wide.append(f"{path.relative_to(SYNC)}:{node.lineno} {node.name} uses {sorted(used)}")
+    assert seen > 50
+    assert wide == []
