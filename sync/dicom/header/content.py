@@ -14,7 +14,8 @@ from typing import Any
 
 from sync.config import HeaderLimits
 from sync.dicom.attributes import CONTENT
-from sync.dicom.header.structure import ByteSpan, ElementWalk, Encoding, Malformed, Short
+from sync.dicom.header.encoding import Encoding
+from sync.dicom.header.structure import ByteSpan, ElementWalk, Malformed, Short
 from sync.dicom.header.text import Flaw
 from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, by_tag
 from sync.errors import HeaderLimit

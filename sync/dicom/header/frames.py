@@ -14,7 +14,8 @@ from typing import Any
 from sync.config import Detail, HeaderLimits
 from sync.dicom.attributes import FRAME_ANATOMY, IDENTITY, SHARED_GROUPS
 from sync.dicom.header.content import MOST_BYTES
-from sync.dicom.header.structure import NO_TAG, ByteSpan, Damaged, ElementWalk, Encoding, Malformed, Short
+from sync.dicom.header.encoding import Encoding
+from sync.dicom.header.structure import NO_TAG, ByteSpan, Damaged, ElementWalk, Malformed, Short
 from sync.dicom.header.text import Flaw
 from sync.dicom.header.values import SPECIFIC_CHARACTER_SET, Reader, Row, group_rows
 from sync.errors import HeaderLimit

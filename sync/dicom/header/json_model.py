@@ -28,8 +28,8 @@ from sync.dicom.attributes import (
     USABLE_UID,
 )
 from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
+from sync.dicom.header.encoding import LONG_VRS, SHORT_VRS
 from sync.dicom.header.frames import LARGEST_GROUPS, NOT_READ, has_anatomy
-from sync.dicom.header.structure import LONG_VRS, SHORT_VRS
 from sync.dicom.header.text import DEFAULT, ESCAPE, REPLACEMENT, UNDECODABLE, Flaw, readable, unescape
 from sync.dicom.header.values import (
     BEYOND_ASCII,

@@ -32,22 +32,17 @@ from sync.dicom.attributes import (
     USABLE_UID,
 )
 from sync.dicom.header.content import MOST_BYTES, read_content
-from sync.dicom.header.frames import read_groups
-from sync.dicom.header.structure import (
+from sync.dicom.header.encoding import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     LONG_VRS,
-    NO_TAG,
     SHORT_VRS,
-    ByteSpan,
-    Damaged,
-    ElementWalk,
     Encoding,
-    Malformed,
-    Short,
     encoding_at,
 )
+from sync.dicom.header.frames import read_groups
+from sync.dicom.header.structure import NO_TAG, ByteSpan, Damaged, ElementWalk, Malformed, Short
 from sync.dicom.header.values import KINDS, SPECIFIC_CHARACTER_SET, ElementKind, Reader, by_tag, rows_of
 from sync.errors import (
     DamagedHeader,

@@ -18,8 +18,9 @@ from typing import Any, Literal
 from sync.config import Detail
 from sync.dicom.attributes import DOCUMENT_CLASSES, Extracted
 from sync.dicom.detail import groups_in_detail, rows_in_detail
+from sync.dicom.header.encoding import LONG_VRS, SHORT_VRS, Encoding
 from sync.dicom.header.identity import SPOILS, Notes
-from sync.dicom.header.structure import LONG_VRS, SHORT_VRS, ByteSpan, ElementWalk, Encoding, Malformed, Short
+from sync.dicom.header.structure import ByteSpan, ElementWalk, Malformed, Short
 from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
 
 SPECIFIC_CHARACTER_SET = 0x00080005
