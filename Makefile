@@ -20,22 +20,27 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 	$(BIN)/python -m local demo --fhir $(FHIR)
 
 test: $(VENV)/.for-development  ## Run the tests, against real servers that are started once
-	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
-	$(MAKE) --no-print-directory static
+	$(MAKE) --no-print-directory -j 2 prepared static
 	SIMULATION_SCHEDULES=500 PROPERTY_EXAMPLES=50 scripts/test $(BIN) "not long"
 
 test-all: $(VENV)/.for-spark  ## Run the tests, those that repeat them on more servers and screens, and more random schedules and examples
-	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
-	$(MAKE) --no-print-directory static
+	$(MAKE) --no-print-directory -j 2 prepared static
 	scripts/test $(BIN)
 
-check: $(VENV)/.for-development static  ## Quick checks: style, types, import contracts, unit and property tests
-	QUICK_CHECK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/property
+check: $(VENV)/.for-development  ## Quick checks: style, types, import contracts, unit and property tests
+	$(MAKE) --no-print-directory -j 2 static quick
 
 mutants: $(VENV)/.for-development  ## Change the core in small ways and list the changes that no test notices (10 minutes; SEED=1 for another sample)
 	$(BIN)/python -m tests.simulation.campaign --seconds 600 --seed $(or $(SEED),0)
 
-.PHONY: static
+# Parts of the commands above, each beside another: types are checked while tests wait, and while servers download.
+.PHONY: static quick prepared
+quick:
+	QUICK_CHECK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/property
+
+prepared:
+	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm
+
 static:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

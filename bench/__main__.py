@@ -5,7 +5,7 @@
     python -m bench compare OLD NEW          files of results or versions of the history: regressions and their size
     python -m bench model [--fhir REQUESTS]  speed, first limit and cost at sizes that no machine here can show
 
-Exit status: 0 when all was measured, whatever the goals say, for this is not a test; 1 when something was not. Of
+Exit status: 0 when all was measured, whatever the goals say, because this is not a test; 1 when something was not. Of
 ``compare`` 1 when a figure is worse by more than its tolerance, 2 when there is nothing to compare.
 """
 

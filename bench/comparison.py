@@ -5,7 +5,7 @@ DICOM Cast's protocol and ours on one real HAPI server, on studies of the same s
 
 Both go through the same relay before HAPI, which times every request and, in the second half, adds latency as between
 services of a cloud region; then ours has the same latency before its storage too. Sizes are run in turns, ours and
-Cast's, so that load and a warming server meet both. Cast's time is all of its processing, for its input is there from
+Cast's, so that load and a warming server meet both. Cast's time is all of its processing, as its input is there from
 the start; ours is the time from the end of the last upload, without the quiet period, which is a choice, not a cost.
 """
 

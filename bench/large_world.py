@@ -1,7 +1,7 @@
 """
 A large world, written as the sync itself writes it: through the adapters, into a real Azurite.
 
-Only what pages read is there: rows of the state account, and an ImagingStudy for each study, for the lists are searches
+Only what pages read is there: rows of the state account, and an ImagingStudy for each study, as the lists are searches
 of FHIR. No object stands behind them, and projection is paused: a host that is busy with the studies that wait would be
 measured with the pages.
 """
@@ -134,7 +134,7 @@ Work = Callable[[], Awaitable[object]]
 
 
 async def write_all(works: Iterable[Work], at_once: int = _AT_ONCE) -> None:
-    """Write everything, some at once; idempotent writes only, for one whose answer is lost is repeated."""
+    """Write everything, some at once; idempotent writes only, because one whose answer is lost is repeated."""
     left = iter(works)
     while some := list(itertools.islice(left, at_once)):
         await asyncio.gather(*map(_insisting, some))

@@ -23,7 +23,7 @@ QUEUE, ACCOUNT, PARTITION = 2000.0, 20_000.0, 2000.0
 "Scalability and performance targets for Queue Storage" and "… for Table storage"."""
 
 FHIR = 100.0
-"""Requests a second: an assumption, for services publish none. Yours: ``--fhir``."""
+"""Requests a second: an assumption, because services publish none. Yours: ``--fhir``."""
 
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 200)
 STUDIES_AT_ONCE, STUDIES = 20, 200

@@ -2,7 +2,7 @@
 The storage requests of an app that has nothing to do: every job of the timers, counted by a relay before the storage.
 
 The source, the rows and FHIR are real and agree. Each job runs as the functions compose it, one after the other, and
-what it asked is divided by its period; the comparison runs for a whole round, for its runs differ. The host polls the
+what it asked is divided by its period; the comparison runs for a whole round, as its runs differ. The host polls the
 queues besides, as often as host.json lets it.
 """
 

@@ -36,7 +36,7 @@ from sync.config import Settings
 
 AT_ONCE = 16
 QUIET_PERIOD = float(Settings.model_fields["shortest_quiet_period_seconds"].default)
-"""Seconds that a burst waits at least, for its objects arrive quickly."""
+"""Seconds that a burst waits at least, because its objects arrive quickly."""
 
 _POLL_SECONDS = 0.1
 _LOG = CACHE / "bench.log"

@@ -221,7 +221,7 @@ param actionGroupId string = ''
 @description('Thresholds of alerts that are not those of docs/settings.md, such as { lag_seconds: 600 }.')
 param alertThresholds Thresholds = {}
 
-@description('When this is deployed: for an hour after it alerts do not tell of an app that is not there yet.')
+@description('Time of this deployment: for an hour after it, no alert reports an app that is not there yet.')
 param deployedAt string = utcNow('yyyy-MM-ddTHH:mm:ssZ')
 
 @description('Whether incidents of Azure itself in this subscription raise an alert.')

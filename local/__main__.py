@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -172,7 +173,8 @@ def prepare(
     helm: Annotated[bool, typer.Option("--helm", help="compile Helm as well, for tests of the chart")] = False,
 ) -> None:
     """Install what the world needs, so that nothing is left to be downloaded later; idempotent."""
-    with _ending_in_a_line():
+    with _ending_in_a_line(), ThreadPoolExecutor(1) as beside:
+        compiled = beside.submit(ensure_helm) if helm else None  # it computes, while the others download
         ensure_packages()
         if hapi:
             from local.hapi import ensure_built  # noqa: PLC0415  # only who wants HAPI needs Java to be looked for
@@ -182,8 +184,8 @@ def prepare(
             ensure_chromium()
         if orthanc:
             ensure_installed()
-        if helm:
-            ensure_helm()
+        if compiled is not None:
+            compiled.result()
 
 
 @contextlib.contextmanager

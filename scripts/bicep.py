@@ -209,7 +209,7 @@ def check() -> Iterator[str]:
 
 
 def stale() -> Iterator[str]:
-    """Give the API versions for which there is a newer stable one; a report, for it changes with the calendar."""
+    """Give the API versions for which there is a newer stable one; a report, because it changes with the calendar."""
     with tempfile.TemporaryDirectory() as folder:
         config = strict(Path(folder))
         said = json.loads(config.read_text("utf-8"))

@@ -122,7 +122,7 @@ class NothingStored(SourceUnavailable):
     code = "source.gateway"
     hint = (
         "The DICOM service is new and empty, or another server answered in its place: check DICOM_SYNC_DICOM_URL. "
-        "Nothing is taken for gone meanwhile."
+        "Nothing is treated as deleted meanwhile."
     )
 
 

@@ -47,7 +47,7 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
     knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.
 
     An entry of an ordered feed brings its look along, which is as old as its page. There the highest sequence wins, and
-    the claim is what makes that hold between two readers: only a lower one is dropped, for one with the stored sequence
+    the claim is what makes that hold between two readers: only a lower one is dropped, as one with the stored sequence
     may be the second life of a run that died before it marked.
 
     Parameters

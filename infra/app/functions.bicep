@@ -133,7 +133,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
-// Who publishes signs in at Entra ID: passwords of the site are for older tools. One after the other, for two changes of
+// Who publishes signs in at Entra ID: passwords of the site are for older tools. One after the other, as two changes of
 // a site at once may be refused.
 resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app

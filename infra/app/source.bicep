@@ -1,4 +1,4 @@
-// A new account for the DICOM files: flat namespace, for only there is a change feed to replay.
+// A new account for the DICOM files: flat namespace, because only there is a change feed to replay.
 import { CustomerKey, Tags } from '../types.bicep'
 
 param name string

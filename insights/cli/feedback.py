@@ -32,7 +32,7 @@ app = typer.Typer(
 
 @app.callback()
 def _feedback() -> None:
-    """Hold the commands of feedback to readers."""
+    """Commands that give readers feedback."""
 
 
 @app.command("report")
@@ -51,7 +51,7 @@ def report_feedback(
     """
     Tell one reader what was found after the reads: you said, was found, days between, agreement.
 
-    It begins with coverage, for an outcome is known of few reads. There are no scores and no ranking, and only the
+    It begins with coverage, because an outcome is known of few reads. There are no scores and no ranking, and only the
     reads of that reader are in it; the files hold real ids, are readable by their owner only, and `audit.ndjson` beside
     the data notes that they were made. Which outcome answers which read, and the limits: docs/feedback.md.
 

@@ -242,7 +242,7 @@ def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
 
 def parse_collected(text: str, place: object) -> Collected:
     """
-    Parse what is known of the data, as it was written.
+    Parse the description of the data.
 
     Raises
     ------

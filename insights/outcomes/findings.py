@@ -224,7 +224,7 @@ def match_model(
 def _model_findings(
     connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets
 ) -> list[Finding]:
-    """Return the Observations of a model that say yes or no; preliminary ones too, for that is what models write."""
+    """Return the Observations of a model that say yes or no; preliminary ones too, as that is what models write."""
     assert rule.said is not None
     value = judged("o.value_code_system", "o.value_code", rule.said, codes)
     own = judged("o.code_system", "o.code", rule.said, codes)

@@ -114,7 +114,7 @@ def told(strata: Sequence[Stratum], minimum: int) -> list[dict[str, Any]]:
     """
     Return what may be told of strata: findings and agreement with its interval; None is hidden.
 
-    The figures of all stand beside them, so that what is hidden must not be one small cell: then one more is hidden.
+    The figures of all stand beside them, so a single hidden cell could be computed: one more is hidden then.
     """
     shown = [stratum for stratum in strata if stratum.may_show(minimum)]
     while shown and not _rest_is_safe([stratum for stratum in strata if stratum not in shown], minimum):

@@ -54,7 +54,7 @@ def _leave(status: int) -> NoReturn:
     """
     End the process without the interpreter's tidying up.
 
-    An app on Azure has no moment to close its clients, for there the worker is killed; on an ordinary exit each of them
+    An app on Azure has no moment to close its clients, as there the worker is killed; on an ordinary exit each of them
     would complain of it, as an error. Nothing is lost: everything in flight is done, and what was logged is flushed.
     """
     logging.shutdown()

@@ -1,4 +1,4 @@
-"""A server for the pages, for browsers on this machine that were given its token."""
+"""A server for the pages, for browsers on this machine that have its token."""
 
 from __future__ import annotations
 

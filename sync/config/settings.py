@@ -83,7 +83,7 @@ class Settings(MappingSettings):
     """Seconds that an outage may delay a study or object before it also becomes a dead letter. Retries continue."""
 
     longest_wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
-    """Seconds that a service's ``Retry-After`` is heeded at most, however long it asks to be left alone."""
+    """Longest ``Retry-After`` of a service that is honored, in seconds, however long it asks to be left alone."""
 
     delivery_budget_seconds: Annotated[float, Field(ge=30, le=540)] = 300.0
     """Seconds after which a delivery is cut off and delivered again; less than the ``functionTimeout`` of host.json."""

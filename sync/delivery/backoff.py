@@ -78,7 +78,7 @@ async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -
     """
     Let a message go while projection is paused: the sweeper wakes the study afterwards. Idempotent.
 
-    That an earlier delivery may have died after it wrote is noted on the dirty row, for the message takes it along.
+    That an earlier delivery may have died after it wrote is noted on the dirty row, because the message takes it along.
     """
     s.telemetry.event("study.held_back", study=study.key)
     if attempt == 1:

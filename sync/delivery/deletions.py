@@ -6,7 +6,7 @@ Deletions in hand: what a process has begun and not ended, so that those of a ki
 
 A host that is killed leaves its messages leased for ten minutes. An upload among them is found in the source's listing
 (`sync.delivery.lost_messages`); what was deleted is in no listing, so it is noted before anything else is done with it.
-So is an object that we ourselves ask to be inspected again, for nothing tells whether it is still there. All that a
+So is an object that we ourselves ask to be inspected again, because nothing tells whether it is still there. All that a
 process has in hand shares one row and, in a burst, its writes.
 
 A name serves from the first deletion in hand to the last and never again. Once another process has emptied the row, the

@@ -71,8 +71,8 @@ async def handle_object_message(text: str, sources: Sources, s: Deliver, *, atte
     """
     Handle one message of the queue ``objects``: one event, or a batch of them. Idempotent.
 
-    Each event is tried, also after another one failed: one bad object must not hold up the others. An outage of the
-    object store does not raise, for that would poison everything in minutes: the object waits with a growing delay.
+    Each event is tried even after another has failed: one bad object must not hold up the others. An outage of the
+    object store does not raise, because that would poison everything in minutes: the object waits with a growing delay.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
     """
     Handle one message of the queue ``studies``. Idempotent.
 
-    An outage of the FHIR service does not raise, for that would poison everything in minutes: the study waits with a
+    An outage of the FHIR service does not raise, as that would poison everything in minutes: the study waits with a
     growing delay, and its dirty row remembers that a pass may have died half-way.
 
     Raises

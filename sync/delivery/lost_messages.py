@@ -70,7 +70,7 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
         Storage or the source did not answer.
     """
     if await s.object_queue.is_empty():
-        return 0  # a killed host holds none, for its messages count as long as they are leased
+        return 0  # a killed host holds none, because its messages count as long as they are leased
     deletions = await enqueue_lost_deletions(s)
     if not s.settings.containers or OBJECTS_QUEUE in await queues.oldest([OBJECTS_QUEUE]):
         return deletions

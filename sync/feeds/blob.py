@@ -43,7 +43,7 @@ async def feed_batches(
     Both are from their first time on and before their second; `segments_of` tells which segments a window needs.
 
     Within a batch an object occurs once. ``position`` holds the segment that was begun, how many portions of it are
-    done, and whether it is over; only finished segments are counted so, for the others may still grow in the middle.
+    done, and whether it is over; only finished segments are counted so, as the others may still grow in the middle.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """
 The changes of a DICOM service or an Orthanc, once more: of some time.
 
-A replay has no cursor here and takes no lease: it may run beside the feed, and several at once, for whatever it repeats
+A replay has no cursor here and takes no lease: it may run beside the feed, and several at once, as whatever it repeats
 is recognised or inspected again.
 """
 

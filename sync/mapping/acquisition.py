@@ -203,7 +203,7 @@ def _colour(witnesses: Witnesses) -> list[Resource]:
 
 def _contrast(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Whether contrast was given, and which: an image with an agent decides, for a series may begin without.
+    Whether contrast was given, and which: an image with an agent decides, because a series may begin without.
 
     The agent is named by display: no MedicationAdministration is made of a name.
     """

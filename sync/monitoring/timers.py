@@ -37,7 +37,7 @@ class Phase:
     """
     One part of a timer's work, which has to be idempotent: a phase that takes too long is cancelled.
 
-    ``name`` is of lower-case letters and underscores, for it becomes a metric's attribute.
+    ``name`` is of lower-case letters and underscores, because it becomes a metric's attribute.
     """
 
     name: str

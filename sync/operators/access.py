@@ -146,7 +146,7 @@ def refuse_readers(caller: Caller, settings: Settings) -> None:
 
 def is_same_site(named: Mapping[str, str]) -> bool:
     """
-    Tell whether no other site sent the request.
+    Whether the request was sent by a page of ours, not by another site.
 
     Every browser of today says where a request comes from, and no page can make it lie. Older ones, and those that
     speak plain HTTP to another machine, send an ``Origin`` with every POST; programs send neither.

@@ -246,7 +246,7 @@ class DeadLetters(Protocol):
         ...
 
     async def delete(self, letter: DeadLetter, etag: str) -> None:
-        """Delete; `StoreConflict` unless the row is there with the given ETag, for it may have failed again."""
+        """Delete; `StoreConflict` unless the row is there with the given ETag, because it may have failed again."""
         ...
 
     def all(self) -> AsyncIterator[DeadLetter]:

@@ -75,7 +75,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
     Tell what FHIR holds of the study, from the record or from the server. Only reads; idempotent.
 
     A study without a usable record is looked up by identifier once: a resource of another system is adopted. An
-    adopted one is read each time, for its owner goes on writing it.
+    adopted one is read each time, because its owner goes on writing it.
 
     Raises
     ------

@@ -94,7 +94,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     Raises
     ------
     StoreConflict
-        Another pass took it off: this one may have undone what that one did, so there has to be one more.
+        Another attempt took it off; this one may have undone its work, so one more must follow.
     Contention
         It kept being marked.
     """
@@ -154,7 +154,7 @@ async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | N
     """
     Wait here for a study that is due within the shortest quiet period: queues count in whole seconds.
 
-    For a few of these periods, for it may have been marked again meanwhile, or the last objects of a burst are still
+    For a few of these periods, as it may have been marked again meanwhile, or the last objects of a burst are still
     being ingested. Nothing depends on it but the time. Returns the mark if it was read last; None where it was slept
     since, or is not there.
     """

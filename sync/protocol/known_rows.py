@@ -36,7 +36,7 @@ async def rows_of(keys: Iterable[ObjectKey], s: Locate, *, besides: Collection[s
     """
     Return partition -> its rows, None where there are too many. Only reads.
 
-    A partition of which a single object is asked for is left out, for it may be large, and so is one that the table did
+    A partition of which a single object is asked for is left out, as it may be large, and so is one that the table did
     not answer for.
 
     Parameters

@@ -175,7 +175,7 @@ class DicomServiceSource(Source):
             at = await self._next(begin, end)
             until = min(at + SPAN * max(1, made // SHARE), end)
             if at < closed < until:
-                until = closed  # what may still grow is a slice of its own, for it is read again after a kill
+                until = closed  # what may still grow is a slice of its own, because it is read again after a kill
             last, made = until >= end, made + 1
             # The time without changes before it is part of a window: what the service adds there late is not lost.
             # The last one ends when it is read.

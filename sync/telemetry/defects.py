@@ -12,7 +12,7 @@ from sync.errors import SyncError, UnexpectedFailure
 @asynccontextmanager
 async def only_sync_errors() -> AsyncIterator[None]:
     """
-    Let our own errors pass; replace any other by its type and place, for its text may hold a patient's name.
+    Let our own errors pass; replace any other by its type and place, because its text may hold a patient's name.
 
     Raises
     ------

@@ -18,6 +18,6 @@ def quieten_identity() -> None:
     """
     Keep the credential from logging a page for each request without a token; idempotent.
 
-    For commands, which say themselves what to do; the app keeps it, for it names the kinds of identity that were tried.
+    For commands, which say themselves what to do; the app keeps it, as it names the kinds of identity that were tried.
     """
     logging.getLogger("azure.identity").setLevel(logging.ERROR)

@@ -6,7 +6,7 @@ A thread that notices when the event loop stands still, and says which function 
                                         ->  made at last            ->  metric dicom_sync.loop.blocked
 
 All messages, timers and requests of a process share one loop. A function that computes or waits without giving it back
-holds up all of them, and no budget can cut it off, for a budget is kept by the loop itself. What is logged is the name
+holds up all of them, and no budget can cut it off, as a budget is kept by the loop itself. What is logged is the name
 of a function and of its module, never a value.
 """
 

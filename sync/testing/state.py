@@ -166,7 +166,7 @@ class MemoryProjections(Projections):
             yield projection
 
     async def after(self, key: str, limit: int) -> Sequence[Projection]:
-        """Return the next rows beyond a study key, by study key."""
+        """Return the next rows after a study key, by study key."""
         beyond = [projection for projection in self.table.values() if projection.study.key > key]
         return sorted(beyond, key=lambda projection: projection.study.key)[:limit]
 

@@ -186,7 +186,7 @@ class _Run:
         self._refs: dict[str, ObjectRef] = {}
 
     async def again(self, place: _Place) -> None:
-        """Look again at some of what was found: what is right by now is no drift any more."""
+        """Check some open drifts again; those that have become right are closed."""
         self._repairs = self._s.settings.reconcile_repair and await projection_pause(self._s) is None
         await self._judge.load()
         subjects = self._judge.subjects

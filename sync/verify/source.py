@@ -17,7 +17,7 @@ GRACE = 300.0
 """
 Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue.
 
-Shorter than the lease of a killed host's messages, for the sweep enqueues their objects within a minute.
+Shorter than the lease of a killed host's messages, because the sweep enqueues their objects within a minute.
 """
 
 PAGE = 1000

@@ -86,7 +86,7 @@ def _ticked(text: str) -> Selection:
 
 
 def _selection(deed: Deed) -> Selection:
-    """Return the letters meant: one, or all of a code; never all there are, for a page has no such button."""
+    """Return the letters meant: one, or all of a code; never all there are, because a page has no such button."""
     if kind := deed.fields["kind"]:
         if kind not in {subject.value for subject in SubjectKind}:
             raise RequestRefused("kind: none of ours")

@@ -100,7 +100,7 @@ class Graph:
 
     def now(self, curve: Curve) -> float | None:
         """
-        Return the value of now: of the last two points, for the current one may not be written yet.
+        Return the value of now: of the last two points, because the current one may not be written yet.
 
         What was measured earlier is not now: without a measurement it is 0 where gaps mean that, else None.
         """

@@ -1,7 +1,7 @@
 """
 ``GET api/metrics``: how things stand, in the text format of Prometheus.
 
-Whichever worker answers, it tells the same, for all is read from the state account: what waits, what is left, and what
+Whichever worker answers, it tells the same, as all is read from the state account: what waits, what is left, and what
 all workers measured in the last whole minutes. So every figure is a gauge; a counter of one worker would jump
 with each scrape. Counters and histograms become sums over ``RECENT`` minutes, with the minutes in their names.
 

@@ -28,7 +28,17 @@ from sync.dicom.header import NeedMore, inspect_header, parse_header, read_file
 from sync.errors import MissingIdentity, NotDicom, TruncatedHeader, UnreadableObject
 from sync.model import InstanceRecord
 from sync.testing.objects import MemoryObjects
-from tests.headers import deflate, dicom_file, element, identity, real_files, sequence, wheel_file, wheel_files
+from tests.headers import (
+    deflate,
+    dicom_file,
+    element,
+    identity,
+    real_files,
+    sequence,
+    wheel_file,
+    wheel_files,
+    whole_corpus,
+)
 from tests.property import examples
 
 LIMITS = HeaderLimits()
@@ -216,6 +226,7 @@ def without_trailing_groups(attributes: dict) -> dict:
     }
 
 
+@whole_corpus
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_values_are_those_that_pydicom_reads():
     compared = 0

@@ -44,7 +44,7 @@ _NO_FEED = (400, 404, 409)
 
 
 class AzureBlobFeed(BlobFeed):
-    """The change feed of one account; the client is closed by who gave it."""
+    """The change feed of one account; the caller closes the client."""
 
     def __init__(self, service: BlobServiceClient) -> None:
         self._container: ContainerClient = service.get_container_client(CONTAINER)

@@ -31,7 +31,7 @@ LONGEST_MESSAGE = 48 * 1024
 _NEVER_EXPIRES = -1
 
 _CALL = "{}"
-"""A message of ``slices``: it says nothing, for the rows tell what is to be done."""
+"""A message of ``slices``: it says nothing, because the rows tell what is to be done."""
 
 
 class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):

@@ -111,7 +111,7 @@ def _made_rows(sop_class: str, detail: Detail) -> Mapping[int, Row]:
 
 
 def rows_of(sop_class: str, detail: Detail = "none") -> Mapping[int, Row]:
-    """Return the rows of the header that are read of an instance of that SOP class."""
+    """Return the attributes that are read from the header of an instance of that SOP class."""
     return _made_rows(sop_class if sop_class in DOCUMENT_CLASSES else "", detail)
 
 

@@ -162,7 +162,7 @@ def _failing_query(rule: Rule) -> str:
 
 
 def _column(rule: Rule) -> str:
-    """Return the aggregate; a gauge's row may hold its value as sum only, for it is one measurement."""
+    """Return the aggregate; a gauge's row may hold its value as sum only, because it is one measurement."""
     if rule.figure is Aggregation.NOW:
         return "max(coalesce(valueMax, valueSum))"
     return "sum(valueSum)" if rule.instrument.kind is Kind.COUNTER else "todouble(count())"

@@ -289,7 +289,7 @@ def _failing_for(chart: Chart, rule: Rule, now: datetime) -> float:
 async def _send(
     unsent: Sequence[tuple[Notice, str]], channels: Mapping[str, AlertChannel], s: Core
 ) -> list[tuple[Notice, str]]:
-    """Send each notice by its channel; return those that are still to be sent. A channel that fails is left alone."""
+    """Send each notice through its channel; return those still to be sent. A channel that fails is left alone."""
     remaining: list[tuple[Notice, str]] = []
     for notice, name in unsent:
         if name in {failing for _, failing in remaining}:

@@ -6,7 +6,7 @@ row hands it to the batcher and waits for its own outcome. A line goes out when 
 burst) and no delivery is on its way to a write, when 100 rows wait, or after 250 ms: a lone write hardly waits, a burst
 makes large batches. Patient rows, for which only their own delivery waits, have those 250 ms wherever messages of a
 queue are handled: they go with the next rows of their partition. A transaction fails as a whole, so one row that lost
-its race, or is refused, sends the others round once more, without it. One event loop a process.
+its race, or is refused, makes the others be sent again, without it. One event loop a process.
 
 Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
 cut on its way, is an outage for all of them, and so is the end of the task.

@@ -26,7 +26,7 @@ Entity = dict[str, Any]
 
 MAX_PROPERTY_BYTES = 63 * 1024
 MAX_ENTITY_BYTES = 1000 * 1024
-"""Below the service's 64 KiB and 1 MiB, for names and types count too."""
+"""Below the service's 64 KiB and 1 MiB, because names and types count too."""
 
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")

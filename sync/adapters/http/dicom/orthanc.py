@@ -164,7 +164,7 @@ class Orthanc(OrthancServer):
         return datasets[0] if isinstance(datasets, list) and datasets else datasets
 
     async def _uids_of(self, series: Any) -> tuple[str, str] | None:
-        """Return the UIDs of a series' study and itself by Orthanc's id; they never change, for it is their hash."""
+        """Return the UIDs of a series' study and itself by Orthanc's id; they never change, as it is their hash."""
         if not isinstance(series, str) or not _ID.fullmatch(series):
             return None
         if (cached := self._uids_of_series.get(series)) is not None:

@@ -116,7 +116,7 @@ class DicomWeb(Remote):
         """Return our error for an answer that is not the server's own."""
         hint = (
             "A gateway, proxy or firewall answered instead of the DICOM server: check what stands on the way; if there "
-            f"is nothing, correct {self._setting}. Nothing is taken for gone meanwhile."
+            f"is nothing, correct {self._setting}. Nothing is treated as deleted meanwhile."
         )
         return SourceUnavailable(detail, code="source.gateway", hint=hint, retry_after=wait)
 
