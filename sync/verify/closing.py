@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sync.model import Drift, DriftKind
-from sync.ports import Verify
+from sync.ports import Compare, Verify
 from sync.verify.full_scan import Round, is_removable
 from sync.verify.judge import identity
 from sync.verify.orphans import check_orphan, study_of
@@ -61,7 +61,7 @@ async def noted_removable(run: str, s: Verify, *, most: int, after: str = "") ->
     }
 
 
-async def remove_doubles(found: Removable, left: int, round_: Round, s: Verify) -> AsyncIterator[str]:
+async def remove_doubles(found: Removable, left: int, round_: Round, s: Compare) -> AsyncIterator[str]:
     """Delete second ImagingStudies, ``left`` at most; iterate over the subjects that are done. Idempotent."""
     budget = Budget(left)
     for subject in found.subjects:

@@ -23,7 +23,7 @@ from sync.model import CHECKS, Batch, Change, Drift, DriftKind, digest
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
-from sync.ports import ObjectListing, ReadFeeds, Verify
+from sync.ports import MarkDirty, ObjectListing, ReadFeeds, Verify
 from sync.protocol.walk_rows import Slice, WalkRow, read_board
 from sync.verify.checking import Checker
 from sync.verify.closing import DOUBLES, Removable, close_round, noted_removable, remove_doubles, remove_orphans
@@ -212,7 +212,7 @@ class Verification:
             total = round(CHUNK * _KEYS / max(int(first[-1].study.key[:_DIGITS], 16), 1))
         return {"studies": total, "ranges": min(max(math.ceil(total / STUDIES_A_SLICE), 1), MOST_RANGES)}
 
-    async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
+    async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: MarkDirty) -> AsyncIterator[Batch]:
         """Iterate over a slice, compared, and repaired if that is asked for and projection is not paused."""
         if piece.at.get("over"):
             return
