@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from insights.errors import Unavailable
 from insights.fetch.service import FhirService
-from sync.model.words import counted
+from sync.words import counted
 
 _AUDIT_TYPE = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110110", "display": "Patient Record"}
 

@@ -8,6 +8,7 @@ an outage is a `TransientError`.
 
 from __future__ import annotations
 
+from sync.ports.caches import Arrivals, Caches, ClockOffset, Company
 from sync.ports.fhir import FhirServer
 from sync.ports.operations import (
     AlertChannel,
@@ -25,12 +26,8 @@ from sync.ports.operations import (
 from sync.ports.queues import ObjectQueue, QueueDepths, SliceQueue, StudyQueue, UndeliveredEvents
 from sync.ports.services import (
     Announce,
-    Arrivals,
     Audited,
-    Caches,
     Clock,
-    ClockOffset,
-    Company,
     Compare,
     Configured,
     Control,

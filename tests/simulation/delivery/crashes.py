@@ -11,7 +11,7 @@ from typing import Any
 from sync.errors import StoreUnavailable, SyncError
 from sync.events import study_message
 from sync.ports import Services
-from sync.ports.services import Caches
+from sync.ports.caches import Caches
 from tests.simulation.delivery.scenes import Killed, Modules, differ
 from tests.worlds import SOURCES, STUDY, MemoryWorld, count, events
 

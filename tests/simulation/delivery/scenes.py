@@ -18,7 +18,7 @@ from sync.events import hint_message, object_message, study_message
 from sync.model import Action, Change
 from sync.operators.pause import pause_projection, resume_projection
 from sync.ports import Services
-from sync.ports.services import Caches
+from sync.ports.caches import Caches
 from sync.telemetry.instruments import SWEEPS
 from sync.testing.queues import QueuedText
 from sync.testing.undelivered_events import MemoryUndeliveredEvents
