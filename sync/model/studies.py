@@ -25,6 +25,8 @@ class DirtyStudy:
     """Code of the last of them; it tells of now only while ``failing_since`` is set."""
     bypass_cache: bool = False
     """Whether FHIR must be read for the next attempt: the cached projection is bypassed."""
+    comparison: bool = False
+    """Whether no object came with any of its marks: it is only to be compared with FHIR, and waits for nothing."""
     longest_gap: float | None = None
     """Seconds; longest gap between the last objects that a process saw of the study, None if none saw two of them."""
 

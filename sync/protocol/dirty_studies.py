@@ -52,7 +52,7 @@ async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
     The order comes with the mark, in its row, which a pass takes off only when it was the last to read it.
     """
     if await s.dirty.mark(study, s.clock.now(), bypass_cache=True):
-        await s.study_queue.enqueue(study, s.settings.quiet_period)
+        await s.study_queue.enqueue(study, 0.0)
 
 
 async def read_dirty_study(
@@ -120,9 +120,11 @@ def due_at(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> datetime:
     """
     When a study is to be projected: after its quiet period, at the latest max_wait after its first mark.
 
-    One that is in FHIR already waits the whole quiet period, so a pause mistaken for the end costs one write, once.
+    One that is in FHIR already waits the whole quiet period, so a pause mistaken for the end costs one write, once. One
+    that is only to be compared with FHIR waits for no further object, for none came.
     """
-    quiet = dirty.last_marked + timedelta(seconds=s.settings.quiet_period if in_fhir else quiet_period(dirty, s))
+    seconds = s.settings.quiet_period if in_fhir else quiet_period(dirty, s)
+    quiet = dirty.last_marked + timedelta(seconds=0.0 if dirty.comparison else seconds)
     latest = dirty.first_marked + timedelta(seconds=s.settings.max_wait)
     due = min(quiet, latest)
     return max(due, dirty.not_before) if dirty.not_before else due

@@ -124,8 +124,14 @@ class MemoryDirtyStudies(DirtyStudies):
     ) -> bool:
         """Insert the row, or set ``last_marked`` on it, keeping the rest; True when the row is new."""
         stored = self.table.get(study.key)
-        before = stored.value if stored else DirtyStudy(study=study, first_marked=now, last_marked=now)
-        marked = replace(before, last_marked=now, bypass_cache=before.bypass_cache or bypass_cache)
+        new = DirtyStudy(study=study, first_marked=now, last_marked=now, comparison=True)
+        before = stored.value if stored else new
+        marked = replace(
+            before,
+            last_marked=now,
+            bypass_cache=before.bypass_cache or bypass_cache,
+            comparison=before.comparison and bypass_cache,
+        )
         if longest_gap is not None:
             marked = replace(marked, longest_gap=longest_gap)
         self.table.upsert(study.key, marked)

@@ -133,6 +133,16 @@ async def test_deleting_with_the_right_etag_clears_it_and_the_next_mark_is_new(s
     assert (await storage.dirty.read(study)).value.first_marked == LATER
 
 
+async def test_a_comparison_is_one_until_an_object_comes(storage):
+    study = fresh_study()
+    for bypass_cache, comparison in ((True, True), (True, True), (False, False), (True, False)):
+        await storage.dirty.mark(study, NOW, bypass_cache=bypass_cache)
+        assert (await storage.dirty.read(study)).value.comparison is comparison
+    shared = fresh_study()
+    await asyncio.gather(*(storage.dirty.mark(shared, NOW, bypass_cache=number != 3) for number in range(6)))
+    assert not (await storage.dirty.read(shared)).value.comparison
+
+
 async def test_deleting_with_an_old_etag_is_a_conflict_and_deletes_nothing(storage):
     study = fresh_study()
     await storage.dirty.mark(study, NOW)

@@ -69,6 +69,7 @@ DIRTY = st.builds(
     attempts=NUMBERS,
     not_before=st.none() | MOMENTS,
     bypass_cache=st.booleans(),
+    comparison=st.booleans(),
     longest_gap=st.none() | st.floats(0, 1e9),
 )
 PROJECTIONS = st.builds(

@@ -44,6 +44,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "failing_since": time_text(dirty.failing_since),
         "failure": dirty.failure or None,
         "bypass_cache": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
+        "comparison": dirty.comparison,
         "longest_gap": dirty.longest_gap,
     }
     return without_none(row)
@@ -60,6 +61,7 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
         failing_since=timestamp_from(row.get("failing_since")),
         failure=row.get("failure", ""),
         bypass_cache=row.get("bypass_cache", False),
+        comparison=row.get("comparison", False),
         longest_gap=row.get("longest_gap"),
     )
 
@@ -80,6 +82,8 @@ class TableDirtyStudies(DirtyStudies):
         self._seen_dirty: set[str] = set()
         self._bypassing: set[str] = set()
         """Studies whose next write has to say so."""
+        self._arriving: set[str] = set()
+        """Studies whose next write is also for an object that came."""
         self._last: dict[str, datetime] = {}
         """When the last who marked did, for the next write."""
         self._gaps: dict[str, float] = {}
@@ -93,8 +97,7 @@ class TableDirtyStudies(DirtyStudies):
         self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
     ) -> bool:
         """Insert the row, or set ``last_marked``; of the callers that share a write only the first may get True."""
-        if bypass_cache:
-            self._bypassing.add(study.key)
+        (self._bypassing if bypass_cache else self._arriving).add(study.key)
         self._last[study.key] = now
         if longest_gap is not None:
             self._gaps[study.key] = longest_gap
@@ -117,12 +120,15 @@ class TableDirtyStudies(DirtyStudies):
                 # The write begins now: a later mark must not share it, its row may be younger than this ETag.
                 del self._next[study.key]
                 bypass_cache = study.key in self._bypassing
+                comparison = study.key not in self._arriving
                 self._bypassing.discard(study.key)
+                self._arriving.discard(study.key)
                 dirty = DirtyStudy(
                     study=study,
                     first_marked=now,
                     last_marked=self._last.pop(study.key, now),
                     bypass_cache=bypass_cache,
+                    comparison=comparison,
                     longest_gap=self._gaps.pop(study.key, None),
                 )
                 with state_errors():
@@ -134,6 +140,8 @@ class TableDirtyStudies(DirtyStudies):
     async def _mark(self, dirty: DirtyStudy) -> bool:
         study, fresh = dirty.study, dirty_row(dirty)
         touched = {"PartitionKey", "RowKey", "last_marked", "bypass_cache", "longest_gap"}
+        if not dirty.comparison:
+            touched.add("comparison")  # an object came; a comparison leaves what the row says of that
         touch = {name: value for name, value in fresh.items() if name in touched}
         while True:
             if study.key not in self._seen_dirty:
