@@ -9,15 +9,16 @@ ends it. Equal requests have one name, so that asking twice begins one replay.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import BadReplay, PermanentError
-from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, StudyRef
+from sync.model import Batch, Change, Cursor, Ingested, Locator, StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk, as_json, begin_walk
 from sync.ports import Control, Deliver, Jobs, ReadFeeds
@@ -39,8 +40,7 @@ PARALLEL = 24
 
 REMEMBERED = 20_000
 """
-Studies of a run that are remembered as marked, and rows that were read for the next objects: marking a study again, or
-reading a row again, costs a request, forgetting costs nothing else.
+Studies of a run that are remembered as marked: marking one again costs a request, forgetting costs nothing else.
 """
 
 _RUNS = 4
@@ -107,8 +107,6 @@ class Replay:
     source: Source
     marked: OrderedDict[str, set[StudyRef]] = field(default_factory=OrderedDict)
     """Studies that this process has marked, by run: the objects of a study may be in several slices."""
-    rows: dict[ObjectKey, Locator] = field(default_factory=dict)
-    """Rows of the objects that the last batches name, until each is inspected; they may be forgotten at will."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
@@ -125,23 +123,38 @@ class Replay:
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.batches(request, piece, after, s):
-            if not _rereads(request):
-                await self._read_rows(batch, s)
-            yield batch
+            yield batch if _rereads(request) else await self._without_known(batch, self._marked_in(row.run), s)
 
-    async def _read_rows(self, batch: Batch, s: ReadFeeds) -> None:
-        keys = {change.object.key for change in batch.changes}
-        rows = await locators_of(keys, s, at_least=0)
-        if len(self.rows) >= REMEMBERED:
-            self.rows.clear()
-        for key in keys:
-            self.rows.pop(key, None)  # left by a slice that was interrupted
-        self.rows.update((key, rows[key]) for key in keys & rows.keys())
+    async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:
+        """
+        Take out of a batch what did not change, once its studies are marked.
+
+        Of a row that is as old as its batch only a repeat is believed: ETags and sequences never return. One of them
+        stays, for a walk takes an object that fails for the cause only where another one succeeds.
+        """
+        rows = await locators_of({change.object.key for change in batch.changes}, s, at_least=0)
+        changed, known, studies = list[Change](), list[Change](), set[StudyRef]()
+        for change in batch.changes:
+            row = rows.get(change.object.key)
+            if row is not None and is_repeat(row, change):
+                studies |= studies_of(row)
+                known.append(change)
+            else:
+                changed.append(change)
+        new = sorted(studies - marked)
+        # Before the batch: its position may be passed as soon as what is left of it is done.
+        for outcome in await asyncio.gather(*(mark_bypassing_cache(study, s) for study in new), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        _remember(new, marked)
+        counts = Counter(batch.counts) + Counter(studies=len(new))
+        left = [*changed, *known[:1]]
+        return replace(batch, changes=left, unchanged=batch.unchanged + len(batch.changes) - len(left), counts=counts)
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
         reread = _rereads(parse_kept(row.request))
-        return _Again(walk, s, reread=reread, marked=self._marked_in(row.run), rows=self.rows).inspect
+        return _Again(walk, s, reread=reread, marked=self._marked_in(row.run)).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
         """Keep a dead letter of an object that alone keeps failing."""
@@ -163,16 +176,11 @@ def _rereads(request: ReplayRequest) -> bool:
 class _Again:
     """Inspects what changed, and marks each of its studies to be compared with FHIR."""
 
-    def __init__(
-        self, walk: Walk, s: ReadFeeds, *, reread: bool, marked: set[StudyRef], rows: dict[ObjectKey, Locator]
-    ) -> None:
-        self._walk, self._s, self._reread, self._marked, self._rows = walk, s, reread, marked, rows
+    def __init__(self, walk: Walk, s: ReadFeeds, *, reread: bool, marked: set[StudyRef]) -> None:
+        self._walk, self._s, self._reread, self._marked = walk, s, reread, marked
 
     async def inspect(self, change: Change) -> None:
-        # Of a row that is as old as its batch only a repeat is believed: ETags and sequences never return.
-        row = self._rows.pop(change.object.key, None)
-        if row is None or not is_repeat(row, change):
-            row = await self._read(change)
+        row = await self._read(change)
         outcome = Ingested.REPEAT.counted
         if self._reread or row is None or not is_repeat(row, change):
             outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
@@ -188,12 +196,16 @@ class _Again:
     async def _mark(self, study: StudyRef) -> None:
         if study in self._marked:
             return
-        if len(self._marked) >= REMEMBERED:
-            self._marked.clear()
         await mark_bypassing_cache(study, self._s)
         if study not in self._marked:
-            self._marked.add(study)
+            _remember([study], self._marked)
             self._walk.count("studies")
+
+
+def _remember(studies: Sequence[StudyRef], marked: set[StudyRef]) -> None:
+    if len(marked) >= REMEMBERED:
+        marked.clear()
+    marked.update(studies)
 
 
 def shown(progress: WalkProgress, board: Board, advanced_at: datetime | None = None) -> dict[str, Any]:
