@@ -27,7 +27,8 @@ ON_AZURES_HOST = 13.6
 HOW = (
     f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
     "a relay before the storage and one before the embedded FHIR server; the host's receiving, renewing and deleting "
-    "of queue messages counted apart; a batch is one request"
+    "of queue messages counted apart; what is read to tell us whether the world is idle is not counted, what timers "
+    "ask is; a batch is one request"
 )
 
 

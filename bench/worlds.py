@@ -18,7 +18,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ _POLL_SECONDS = 0.1
 _LOG = CACHE / "bench.log"
 _PATIENCE = 300.0
 _SYSTEM = "urn:dicom:uid"
+
+
+Span = tuple[float, float]
+"""Begin and end; seconds of the monotonic clock."""
 
 
 class BenchError(RuntimeError):
@@ -102,7 +106,7 @@ class Burst:
     in_fhir: float
     fhir: list[Request]
     storage: list[Request]
-    """Empty without a relay before the storage."""
+    """Without what was read to answer us whether the world is idle; empty without a relay before the storage."""
 
     @property
     def after_upload(self) -> float:
@@ -184,14 +188,14 @@ def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
     storage_before = world.traffic.length() if world.traffic else 0
     first, last = asyncio.run(_upload(world, study, seconds))
     in_fhir = _wait_for(world.fhir, study, fhir_before)
-    _wait_until_idle(world)
+    asked = _wait_until_idle(world)
     return Burst(
         instances=len(study.instances),
         first_upload=first,
         last_upload=last,
         in_fhir=in_fhir,
         fhir=world.fhir.journal.since(fhir_before),
-        storage=world.traffic.since(storage_before) if world.traffic else [],
+        storage=without_reads(world.traffic.since(storage_before), asked) if world.traffic else [],
     )
 
 
@@ -230,13 +234,27 @@ def _writes_answered(fhir: Fhir, first: int) -> list[float]:
     return [request.ended for request in fhir.journal.since(first) if request.method == "POST" and request.ended]
 
 
-def _wait_until_idle(world: BenchWorld) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if httpx.get(f"{world.api}/status", timeout=60).raise_for_status().json()["idle"]:
-            return
+def _wait_until_idle(world: BenchWorld) -> list[Span]:
+    """Ask until the world is idle; return when each question was asked and answered."""
+    deadline, asked = time.monotonic() + _PATIENCE, list[Span]()
+    while (began := time.monotonic()) < deadline:
+        is_idle = httpx.get(f"{world.api}/status", timeout=60).raise_for_status().json()["idle"]
+        asked.append((began, time.monotonic()))
+        if is_idle:
+            return asked
         time.sleep(_POLL_SECONDS)
     raise BenchError(f"the world did not come to rest; see {os.path.relpath(_LOG)}")
+
+
+def without_reads(requests: Sequence[Request], spans: Sequence[Span]) -> list[Request]:
+    """Leave out reads of tables and queues that began in one of the spans; nothing else is at work then."""
+    return [
+        request
+        for request in requests
+        if request.method != "GET"
+        or request.service == "blob"
+        or not any(began <= request.started <= ended for began, ended in spans)
+    ]
 
 
 def leashed(module: str) -> list[str]:

@@ -11,6 +11,7 @@ from bench.cast import Cast
 from bench.relay import Request, RequestStream
 from bench.studies import SERIES, study
 from bench.traffic import BLOB_READ, HOST, QUEUE_READ, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, UPLOAD, kind_of
+from bench.worlds import without_reads
 
 
 def requests_of(pieces):
@@ -146,3 +147,9 @@ def test_the_baseline_updates_the_grown_study_only_under_its_version():
     assert shown == [first.sop, second.sop]
     found["ImagingStudy"] = stored(updated["ImagingStudy"], 2)
     assert processed(second, **found).bundles == []
+
+
+def test_what_is_read_to_answer_the_bench_is_not_counted():
+    reads = [Request("table", "GET", "/a/cursors", at) for at in (1.0, 2.5, 4.0)]
+    others = [Request("blob", "GET", "/a/dicom/x", 2.5), Request("table", "PUT", "/a/dirty", 2.5)]
+    assert without_reads([*reads, *others], [(2.0, 3.0)]) == [reads[0], reads[2], *others]
