@@ -12,7 +12,7 @@ A DICOM service with a change feed, as Azure's documentation describes it, for o
     POST   /control/update    {"study": S, "partition": "", "changes": {tag: element}}    as $bulkUpdate does
     POST   /control/fail      {"status": 429, "seconds": 60, "retry_after": 60, "body": "…"}   all answers are that
     POST   /control/skip      {"sequences": 3}      a gap in the sequences
-    POST   /control/lose      {"instance": I}       neither its metadata nor its file can be had any more
+    POST   /control/lose      {"instance": I}       its metadata and its file can no longer be had
 
 It takes, drops and fails to give what the service does: see `local.dicom_metadata`. What rows of the feed say of the
 past is `sync.testing.dicom`'s: this module is what stands before it. With a token set, requests without it get 401.

@@ -1,9 +1,9 @@
 """
 A log stream that never makes its writers wait.
 
-Lines of all parts go out on one file descriptor by a thread of its own. When nothing reads the other end (a script that
+One thread writes the lines of all parts to one file descriptor. When nothing reads the other end (a script that
 pipes our standard error and forgets it), lines are dropped, and counted, instead of stopping the functions host, whose
-output would not be read any more.
+output would no longer be read.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class StorageEvents:
     @contextlib.asynccontextmanager
     async def delivering(self, connection_string: str, *, public: str | None = None) -> AsyncIterator[None]:
         """
-        Deliver for the length of the block; what is pending at its end is not delivered any more.
+        Deliver for the length of the block; what is still pending at its end is dropped.
 
         A defect ends the delivery, see `ended`, and is raised at the end of the block.
 

@@ -68,7 +68,7 @@ def protect(steps: Sequence[Raw], minimum: int) -> tuple[Counted, ...]:
 
     A step is shown only if what it takes away from the last one shown is no small cell either.
 
-    Records are hidden with the people whose they are: a dozen records of one person tell that person.
+    Counts of records are hidden with those of their people: a dozen records of one person identify that person.
     """
     shown: list[Counted] = []
     before: int | None = None

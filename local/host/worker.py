@@ -62,7 +62,7 @@ class Invoker(Protocol):
     killed: asyncio.Event
     """Set when this process has to end at once, with all that is in flight."""
     broken: asyncio.Event
-    """Set when no function can be invoked any more, so that the host ends."""
+    """Set when functions can no longer be invoked, so that the host ends."""
 
     async def invoke(
         self, function: Function, data: TypedData, metadata: Mapping[str, TypedData] | None = None

@@ -39,7 +39,7 @@ MOST_EXITS = 3
 """Exits of workers after which the host ends."""
 
 FORGIVEN_AFTER = 1800.0
-"""Seconds without an exit after which earlier ones do not count any more."""
+"""Seconds without an exit after which earlier ones no longer count."""
 
 _EXITED = "the worker exited"
 

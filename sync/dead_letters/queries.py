@@ -29,7 +29,7 @@ class Group:
     code: str
     count: int
     hint: str = ""
-    """What can be done about them; empty when none of those that are named is there any more."""
+    """What can be done about them; empty when all of those that are named are gone."""
     oldest_at: datetime | None = None
     newest: Sequence[DeadLetter] = ()
 

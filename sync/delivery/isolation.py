@@ -59,7 +59,7 @@ LAST = 5.0
 """Seconds that a delivery lets others go first once a process died with it: most of them get through meanwhile."""
 
 MARGIN = 60.0
-"""Seconds past the budget of a delivery after which it cannot be under way any more."""
+"""Seconds past the budget of a delivery after which it can no longer be under way."""
 
 T = TypeVar("T")
 

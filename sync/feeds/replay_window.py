@@ -60,7 +60,7 @@ async def replay_window(
 
 async def deleted_instances(server: OrthancServer, s: Locate) -> AsyncIterator[Batch]:
     """
-    Iterate over the instances that we know of and Orthanc holds no more: when they were deleted is unknown. Only reads.
+    Iterate over the instances that we know and Orthanc no longer holds; when they were deleted is unknown. Only reads.
 
     Raises
     ------

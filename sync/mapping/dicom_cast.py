@@ -1,7 +1,7 @@
 """
 What Microsoft DICOM Cast left in a FHIR service, and how to tell it from what others wrote.
 
-Cast is switched off before the sync takes its place, so what it wrote has no other owner any more: its wrong codings
+Cast is switched off before the sync takes its place, so what it wrote no longer has another owner: its wrong codings
 are corrected, and its notes, each a Study Description, go. What it never wrote belongs to other systems and stays.
 
 Source: microsoft/dicom-server, branch ``archived``, converter/dicom-cast; docs/migration-from-dicom-cast.md.

@@ -138,7 +138,7 @@ class Ownership:
 
     @classmethod
     def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:
-        """Ownership of an adopted ImagingStudy whose ``former`` elements have no owner but us any more."""
+        """Ownership of an adopted ImagingStudy whose ``former`` elements now have no owner but us."""
         ours = cls.of_study(adopted=False, written=written, study_id_system=study_id_system)
         return replace(ours, elements=(written | former) - {"identifier", "extension"})
 

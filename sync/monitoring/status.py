@@ -71,7 +71,7 @@ def recently(now: datetime) -> datetime:
 
 
 def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
-    """Put the status together from what was read; of the past at least the minutes that are recent."""
+    """Build the status from what was read; ``past`` holds at least the last `RECENT` minutes."""
     now = s.clock.now()
     names = {
         instrument.name

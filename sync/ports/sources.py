@@ -70,7 +70,7 @@ class ObjectListing(Protocol):
         ForeignSource
             It is not among the configured ones.
         StaleToken
-            The store does not take the token any more: begin again.
+            The store no longer takes the token: begin again.
         SourceUnavailable
             The store did not answer.
         """
@@ -192,7 +192,7 @@ class ChangeFeed(Protocol):
         start
             First timestamp, ISO 8601 with an offset; empty: from the beginning.
         end
-            First timestamp that is not wanted any more; empty: to the end.
+            First timestamp that is no longer wanted; empty: to the end.
         offset
             Entries of the window to skip.
         limit

@@ -26,7 +26,7 @@ class Held:
     taken_over: bool = False
     """Whether DICOM Cast made it, which is switched off."""
     notes: frozenset[str] = frozenset()
-    """Texts of notes that are of no use any more."""
+    """Texts of notes that are no longer of use."""
     version: str | None = None
     resource: Resource | None = None
 

@@ -8,7 +8,7 @@ within an hour are counted, wherever the removal comes from; past the ceiling no
 kept as a dead letter ``removal.held`` of its object or study until it is confirmed, refused, or there again.
 
     ensure_removable     may this study lose an instance, or go; else `RemovalHeld`
-    lift_if_over         nothing is held any more: the ceiling is open again by itself
+    lift_if_over         nothing is held now: the ceiling is open again by itself
     read_ceiling         for status and the page
 
 One row of table ``cursors`` holds it all, written under its ETag: two processes cannot both count the last one.
@@ -182,7 +182,7 @@ async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
 
 async def lift_if_over(s: Removing) -> bool:
     """
-    Open the ceiling once nothing is held any more: all that was held is there again, confirmed or refused. Idempotent.
+    Open the ceiling once nothing is held: all that was held is there again, confirmed or refused. Idempotent.
 
     Returns
     -------

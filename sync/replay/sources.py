@@ -215,7 +215,7 @@ class DicomServiceSource(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class OrthancSource(Source):
-    """The instances of an Orthanc: its changes by number, and first those that it holds no more."""
+    """The instances of an Orthanc: its changes by number, and first those that it no longer holds."""
 
     server: OrthancServer
 

@@ -87,7 +87,7 @@ def key_of(drift: Drift) -> ObjectKey:
 
 
 async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver, *, listed: bool) -> None:
-    """Ingest the objects again; a row whose object no locator names any more has only this to take it away."""
+    """Ingest the objects again; a row whose object no locator names has only this to take it away."""
     refs = [*await find_objects(study, keys, s)]
     nameless = set(keys) - {ref.key for ref in refs}
     gone = []

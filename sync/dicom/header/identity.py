@@ -56,7 +56,7 @@ class Notes:
     spoiled_item: bool = False
 
     def find(self, keyword: str, flaw: Flaw) -> None:
-        """Note what is wrong with an attribute; what an identity is made of cannot be used any more."""
+        """Note what is wrong with an attribute; what an identity is made of can no longer be used."""
         code, action = flaw
         self.findings.add(Finding(keyword=keyword, code=code, action=action))
         self.spoil(keyword)

@@ -51,7 +51,7 @@ _FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
 
 
 def is_gone(response: httpx.Response) -> bool:
-    """Whether the FHIR service itself says that the resource is not there, or not any more."""
+    """Whether the FHIR service itself says that the resource is not there, or no longer."""
     return response.status_code in GONE and is_own(response)
 
 
