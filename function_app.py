@@ -107,7 +107,7 @@ async def project_study(message: func.QueueMessage) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="slices", connection=STORAGE)
 async def walk_slices(message: func.QueueMessage) -> None:
-    """Work on slices of replays, backfills and comparisons for some minutes; each message calls one worker."""
+    """Work on slices of replays, backfills, comparisons and exports for some minutes; each message calls one worker."""
     from sync.walks import sharing
 
     redelivered = _attempt(message) > 1
@@ -336,7 +336,7 @@ async def replay(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="walks", methods=["GET"])
 async def walks(req: func.HttpRequest) -> func.HttpResponse:
-    """List replays, backfills and comparisons with their progress over all workers."""
+    """List replays, backfills, comparisons and exports with their progress over all workers."""
     from sync.web import walks as shared
 
     running = await _running()

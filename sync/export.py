@@ -60,6 +60,24 @@ class Exported:
             "left_out": dict(sorted(self.left_out.items())),
         }
 
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Exported:
+        """Return what a manifest tells. Inverse of `manifest`."""
+        counts = Counter(manifest["resources"]), Counter(manifest["left_out"])
+        return cls(resources=counts[0], files=list(manifest["files"]), left_out=counts[1])
+
+    def add(self, part: Exported) -> None:
+        """Add what a part of the export came to."""
+        self.resources += part.resources
+        self.left_out += part.left_out
+        self.files += part.files
+
+    def write_manifest(self, folder: Path, name: str = "manifest.json") -> Path:
+        """Write the manifest into a folder, and return where."""
+        path = folder / name
+        path.write_text(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return path
+
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
     """
@@ -101,30 +119,25 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
     StoreUnavailable
         Storage did not answer; the files so far are there, without a manifest.
     """
-    files = _Files(folder, max_bytes)
-    written: set[int] = set()
+    files = Files(folder, max_bytes)
     studies = 0
     try:
         async for chunk in _chunks(s):
-            for resource in await _resources(chunk, files.exported, s):
-                if (mark := _mark(resource)) not in written:
-                    files.add(resource)
-                if resource["resourceType"] in _SHARED:
-                    written.add(mark)
+            await files.add_studies(chunk, s)
             studies += len(chunk)
             progress(studies, int(chunk[-1].study.key[:_KEY_DIGITS], 16) / 16.0**_KEY_DIGITS)
     finally:
         files.close()
-    manifest = json.dumps(files.exported.manifest(), indent=2, sort_keys=True) + "\n"
-    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    files.exported.write_manifest(folder)
     return files.exported
 
 
-_SHARED = frozenset({"Device", "Endpoint", "Patient"})
+SHARED = frozenset({"Device", "Endpoint", "Patient"})
 """Types of which several studies may have one in common; it is written once."""
 
 
-def _mark(resource: Resource) -> int:
+def mark_of(resource: Resource) -> int:
+    """Return what stands for a resource among those that were written."""
     return int(digest(resource["resourceType"], resource["id"], length=16), 16)
 
 
@@ -159,27 +172,46 @@ async def _of_study(projection: Projection, exported: Exported, s: Project) -> l
     return [write.resource for write in ours if write.resource is not None]
 
 
-class _Files:
-    """One open file a type; the next begins when the limit is reached."""
+class Files:
+    """
+    One open file a type; the next begins when the limit is reached.
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    Parameters
+    ----------
+    part
+        What stands in the names before the number of the file, where an export has several parts.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, *, part: str = "") -> None:
         self.exported = Exported()
         self._folder = folder
         self._max_bytes = max_bytes
+        self._part = part
+        self._written: set[int] = set()
         self._open: dict[str, _File] = {}
         self._numbers: Counter[str] = Counter()
 
+    async def add_studies(self, chunk: Sequence[Projection], s: Project) -> None:
+        """Write what the studies consist of; what several have in common is written once."""
+        for resource in await _resources(chunk, self.exported, s):
+            if (mark := mark_of(resource)) not in self._written:
+                self.add(resource)
+            if resource["resourceType"] in SHARED:
+                self._written.add(mark)
+
     def add(self, resource: Resource) -> None:
+        """Write a resource."""
         kind, line = resource["resourceType"], canonical(resource) + b"\n"
         file = self._open.get(kind)
         if file is None or file.size + len(line) > self._max_bytes:
             self._finish(kind)
             self._numbers[kind] += 1
-            file = self._open[kind] = _File(self._folder / f"{kind}-{self._numbers[kind]:04d}.ndjson", kind)
+            file = self._open[kind] = _File(self._folder / f"{kind}-{self._part}{self._numbers[kind]:04d}.ndjson", kind)
         file.write(line)
         self.exported.resources[kind] += 1
 
     def close(self) -> None:
+        """Give the open files their names, and note them in ``exported``."""
         for kind in list(self._open):
             self._finish(kind)
         self.exported.files.sort(key=lambda file: str(file["name"]))

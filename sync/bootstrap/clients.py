@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import getproxies
 
@@ -19,6 +20,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from sync.adapters.azure.blobs import AzureBlobs
+from sync.adapters.azure.export_files import AzureExportFiles
 from sync.adapters.azure.queues import AzureQueues
 from sync.adapters.azure.tables.store import TableStore
 from sync.adapters.azure.transport import BoundedTransport, StorageTransport
@@ -29,7 +31,7 @@ from sync.bootstrap.access import access_of, wants_identity
 from sync.bootstrap.endpoints import Service, account_of, state_url
 from sync.config import CLOUDS, PREFIX, STATE, AccessSettings, Settings
 from sync.errors import ConfigError, FhirUnavailable, SourceUnavailable, TransientError
-from sync.ports import ClockOffset, Company
+from sync.ports import ClockOffset, Company, ExportFiles
 from sync.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -94,6 +96,12 @@ class Clients:
         )
         self._closing.push_async_callback(lost.close)
         return lost
+
+    def export_files(self) -> Callable[[str], ExportFiles]:
+        """Return what opens a container of exports, in the account of the state, by its name."""
+        service = self._of_state(BlobServiceClient, "blob", _RETRIES)
+        self._closing.push_async_callback(service.close)
+        return partial(AzureExportFiles, service)
 
     def blobs(self) -> AzureBlobs:
         """Return the account of the DICOM files."""

@@ -18,7 +18,7 @@ from sync.errors import SyncError
 from sync.events import Sources
 from sync.monitoring.alerts.rules import COUNTED
 from sync.monitoring.history import Recorder
-from sync.ports import AlertChannel, Announce, BlobFeed, Caches, ObjectListing, Services
+from sync.ports import AlertChannel, Announce, BlobFeed, Caches, ExportFiles, ObjectListing, Services
 from sync.telemetry.library_logs import quieten_libraries
 from sync.telemetry.telemetry import Telemetry
 
@@ -40,6 +40,8 @@ class Running:
     recorder: Recorder
     channels: Mapping[str, AlertChannel]
     lost: AzureUndeliveredEvents
+    export_files: Callable[[str], ExportFiles]
+    """Opens a container of exports, by its name."""
     capabilities: Callable[[], Awaitable[Capabilities]]
     """Asks the FHIR service what it is; `FhirUnavailable` when it is none of R4."""
     put_back: Callable[[str, str, float], Awaitable[None]]
@@ -60,13 +62,14 @@ class Running:
     def kinds(self) -> Kinds:
         """Kinds of walks that processes share, by name. They are imported at the first use."""
         from sync.replay.jobs import kinds_of
-        from sync.walks import backfill, verification
+        from sync.walks import backfill, exporting, verification
+        from sync.walks.key_ranges import kind_for
 
+        s = self.services
         return {
             backfill.KIND: backfill.Backfill(listing=self.listing),
-            verification.kind_for(self.services.settings): verification.Verification(
-                listing=self.listing, services=self.services
-            ),
+            kind_for(verification.KIND, s.settings): verification.Verification(listing=self.listing, services=s),
+            kind_for(exporting.KIND, s.settings): exporting.Exporting(services=s, files=self.export_files),
             **kinds_of(self.replayed),
         }
 
@@ -163,6 +166,7 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         recorder=Recorder(telemetry, tables.metrics, clock),
         channels=_channels(services, clients.webhook()),
         lost=clients.undelivered_events(),
+        export_files=clients.export_files(),
         capabilities=fhir.capabilities,
         put_back=queues.put_back,
         ensure=partial(_ensure, tables, queues),

@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "backfill": CommandPlace("sync.cli.backfill:backfill", "Inspect every object that is in the containers now."),
     "walks": CommandPlace(
-        "sync.cli.walk_control:app", "Replays, backfills and comparisons: list, pause, resume, cancel."
+        "sync.cli.walk_control:app", "Replays, backfills, comparisons, exports: list, pause, resume, cancel."
     ),
     "replay": CommandPlace("sync.cli.replay:replay", "Compare the changes of a period, or one study, with FHIR."),
     "pause": CommandPlace(

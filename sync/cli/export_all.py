@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_USAGE, console, results
+from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console, results
+from sync.cli.user import user_name
+from sync.cli.walks import refuse, share_walk, tell_state
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
+from sync.operators.walks import begin_walk, read_progress
+from sync.protocol.walk_rows import WalkState
+from sync.walks.exporting import fetch_manifest, folder_of, new_export
+from sync.walks.sharing import PARALLEL
 from sync.words import counted
 
 if TYPE_CHECKING:
@@ -20,15 +27,23 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 1_000_000
 
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
+
 
 def export(
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             file_okay=False, metavar="DIR", help="Folder for the files; created if missing.", show_default=False
         ),
-    ],
+    ] = None,
     *,
+    container: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Instead of a folder: a container of the state account, filled by all functions too."
+        ),
+    ] = "",
     max_mb: Annotated[int, typer.Option(min=1, metavar="MB", help="Maximum size of a file.")] = 200,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the manifest to standard output.")] = False,
@@ -41,9 +56,15 @@ def export(
     SHA-256. Adopted ImagingStudies are left out, because their owner has them. Studies linked to a Patient of another
     system need that Patient in the new service.
 
+    With `--container`, the studies are cut into slices, which this command and all running functions share; functions
+    continue it after an interruption, and so does the same command again. `python -m sync walks` lists, pauses, resumes
+    and cancels it. The files are in a folder of their own, and only those that its `manifest.json` names count.
+
     **Examples**
 
     - everything: `python -m sync export /data/export`
+
+    - a large store, by all functions: `python -m sync export --container exports`
 
     - for Azure: upload the files to the import container, `POST` a `Parameters` resource with their URLs to
     `$import` (docs/verify-and-export.md has one), then set `DICOM_SYNC_FHIR_URL` to the new service
@@ -56,8 +77,19 @@ def export(
 
     - 2: wrong usage or setting, or the folder is not empty; nothing was written
 
-    - 3: storage did not answer; there is no manifest, repeat with `--overwrite`
+    - 3: storage did not answer, or the export was paused or cancelled; there is no manifest. Repeat: with `--overwrite`
+    into a folder, as it was into a container
     """
+    if container:
+        exported = _into_container(container, folder, max_mb * _MEGABYTE, overwrite=overwrite, as_json=as_json)
+    else:
+        exported = _into_folder(folder, max_mb * _MEGABYTE, overwrite=overwrite, quiet=as_json)
+    _tell(exported, as_json=as_json)
+
+
+def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet: bool) -> Exported:
+    if folder is None:
+        refuse("say where to: a folder, or --container")
     try:
         prepare(folder, overwrite=overwrite)
     except (NotEmpty, OSError) as problem:
@@ -65,7 +97,39 @@ def export(
             str(problem) if isinstance(problem, NotEmpty) else f"{problem.strerror or 'not usable'}: {folder}"
         )
         raise typer.Exit(EXIT_USAGE) from None
-    exported = with_services(lambda running: _export(running, folder, max_mb * _MEGABYTE, quiet=as_json))
+    return with_services(lambda running: _export(running, folder, max_bytes, quiet=quiet))
+
+
+def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Exported:
+    if folder is not None or overwrite:
+        refuse("--container needs neither a folder nor --overwrite: each export is in a folder of its own")
+    if not _CONTAINER.fullmatch(container):
+        refuse("--container: expected 3 to 63 lowercase letters, digits and single hyphens")
+    return with_services(lambda running: _share(running, container, max_bytes, as_json=as_json))
+
+
+async def _share(running: Running, container: str, max_bytes: int, *, as_json: bool) -> Exported:
+    """Take part in an export until it is over."""
+    s, out, files = running.services, console(), running.export_files(container)
+    if container in s.settings.containers:
+        refuse("--container: is one of DICOM_SYNC_CONTAINERS, which hold DICOM objects")
+    await files.ensure()
+    asked = new_export(container, s.settings, max_bytes=max_bytes)
+    if not await begin_walk(asked, s, who=user_name()):
+        before = (await read_progress(asked.name, s)).counts.get("studies", 0)
+        out.print(f"going on  {counted(before, 'study', 'studies')} exported before")
+    progress, _ = await share_walk(
+        asked.name, running.kinds, s, out, heading="Exporting", parallel=PARALLEL, as_json=as_json
+    )
+    exported = await fetch_manifest(progress.row, files) if progress.row.state is WalkState.DONE else None
+    if exported is None:
+        tell_state(progress, out)
+        raise typer.Exit(EXIT_UNAVAILABLE)
+    out.print(f"complete  container {container}, folder {folder_of(progress.row)}")
+    return exported
+
+
+def _tell(exported: Exported, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(exported.manifest()))
         return

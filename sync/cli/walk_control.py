@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 app = typer.Typer(
-    name="walks", help="Replays, backfills and comparisons: list, pause, resume, cancel.", no_args_is_help=True
+    name="walks", help="Replays, backfills, comparisons, exports: list, pause, resume, cancel.", no_args_is_help=True
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the walk, as `walks list` shows it.")]
@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, one walk per l
 @app.command("list")
 def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
     """
-    List replays, backfills and comparisons with their progress over all workers, and the time that is left.
+    List replays, backfills, comparisons and exports with their progress over all workers, and the time that is left.
 
     **Examples**
 

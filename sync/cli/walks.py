@@ -179,8 +179,8 @@ class Meter:
     """
     How a walk gets on, for people or for machines: a bar on a terminal, else a line now and then.
 
-    ``total`` is None until it is known; only then is there an estimate of the time left. A walk that compares counts in
-    no unit that people know, so they are shown its share.
+    ``total`` is None until it is known; only then is there an estimate of the time left. A walk that compares or
+    exports is shown by its share and its studies.
     """
 
     def __init__(self, heading: str, walk: Counting, out: Console, *, as_json: bool) -> None:
@@ -214,7 +214,7 @@ class Meter:
         """Learn how far all workers are."""
         row = progress.row
         self.total = row.size if row.planned and row.unit == "objects" else None
-        self._progress = progress if row.unit == CHECKS else None
+        self._progress = progress if row.unit in {CHECKS, "studies"} else None
 
     @property
     def rate(self) -> float:

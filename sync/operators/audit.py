@@ -27,6 +27,7 @@ class OperatorAction(enum.StrEnum):
     WALK_CANCEL = "walk.cancel"
     VERIFY = "verify.study"
     COMPARE = "verify.begin"
+    EXPORT = "export.begin"
     REPAIR = "verify.repair"
     CONFIRM_REMOVALS = "removals.confirm"
     REFUSE_REMOVALS = "removals.refuse"

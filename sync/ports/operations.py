@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
@@ -234,4 +235,28 @@ class AlertChannel(Protocol):
         TransientError
             Not sent, after the adapter's own short retries.
         """
+        ...
+
+
+class ExportFiles(Protocol):
+    """Files of exports in one container, by name; what stands before the slash names the export."""
+
+    async def ensure(self) -> None:
+        """Create the container if it is missing; `StoreUnavailable` where that is refused."""
+        ...
+
+    async def create(self, name: str, path: Path) -> bool:
+        """Copy a file of this machine, whole or not at all; False when there is one of this name, which stays."""
+        ...
+
+    async def fetch(self, name: str, path: Path) -> bool:
+        """Copy a file to this machine; False when there is none."""
+        ...
+
+    def names(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the names that begin so."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing file is fine."""
         ...

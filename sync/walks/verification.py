@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync.config import Settings
-from sync.config.mapping import MappingSettings
 from sync.errors import FhirRejected, PermanentError, SourceGone
-from sync.model import CHECKS, Batch, Change, Drift, DriftKind, digest
+from sync.model import CHECKS, Batch, Change, Drift, DriftKind
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
@@ -32,14 +31,12 @@ from sync.verify.orphans import LISTED
 from sync.verify.repair import Budget
 from sync.verify.source import PAGE
 from sync.walks.cutting import Cut, cut_listing, slice_pages
+from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.pacing import PacedMarks
 from sync.walks.walk import Walk, Work
 
 KIND = "verify"
 """Name of this kind of walk; of its rows, how the kind begins."""
-
-_COMPARED = ("fhir_url", "patient_policy", "cast_patient_system", "dicom_url", "orthanc_url")
-"""Settings beside those of the mapping that say what is compared with what."""
 
 NAMES = 5000
 """Objects of a slice at least: a request compares a thousand."""
@@ -59,23 +56,11 @@ OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", 
 _WORTH_STUDY, _WORTH_RESOURCE = 100, 10
 _RUNS = 4
 _PREFIX = "repaired_"
-_DIGITS = 8
-_KEYS = 16**_DIGITS
-
-
-def kind_for(settings: Settings) -> str:
-    """
-    Return the kind of a process with these settings: only those that compare the same with the same share a walk.
-
-    A command may be given the address of another FHIR service than the functions have, or another mapping.
-    """
-    compared = settings.model_dump_json(include={*MappingSettings.model_fields, *_COMPARED})
-    return f"{KIND}@{digest(compared, length=8)}"
 
 
 def new_verification(plan: Plan, settings: Settings, *, rate: float | None = None) -> NewWalk:
     """Return the walk to begin; equal plans have one name. ``rate`` as in `WalkRow`: studies that are compared."""
-    kind = kind_for(settings)
+    kind = kind_for(KIND, settings)
     options = [f"repair {plan.removals}"] if plan.repair else []
     options += [] if plan.objects else ["without source"]
     request = {
@@ -205,11 +190,7 @@ class Verification:
             yield Cut(position={**over, "listed": False})
 
     async def _ranges(self) -> dict[str, int]:
-        """Tell from the first keys how many studies there are: keys are hashes, so ranges are alike."""
-        first = await self.services.projections.after("", CHUNK)
-        total = len(first)
-        if total == CHUNK:
-            total = round(CHUNK * _KEYS / max(int(first[-1].study.key[:_DIGITS], 16), 1))
+        total = await expected_studies(self.services, first=CHUNK)
         return {"studies": total, "ranges": min(max(math.ceil(total / STUDIES_A_SLICE), 1), MOST_RANGES)}
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: MarkDirty) -> AsyncIterator[Batch]:
@@ -264,18 +245,13 @@ def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
     """Cut the keys of studies into ranges of the same length, each without its first key and with its last."""
     ranges = stand["ranges"]
     for number in range(stand["range"], ranges):
-        scope = {"part": STUDIES, "from": _bound(number, ranges), "to": _bound(number + 1, ranges)}
+        scope = {"part": STUDIES, "from": bound(number, ranges), "to": bound(number + 1, ranges)}
         yield Cut(
             position={**stand, "range": number + 1},
             scope={**scope, "listed": stand["listed"]},
             size=_WORTH_STUDY * stand["studies"] // ranges,
             needs=stand["before"] if plan.repair else 0,
         )
-
-
-def _bound(number: int, ranges: int) -> str:
-    """Return where a range of keys ends; empty for the beginning, and for the end of all."""
-    return f"{number * _KEYS // ranges:0{_DIGITS}x}" if 0 < number < ranges else ""
 
 
 def _cut_rest(stand: Mapping[str, Any], plan: Plan, made: int) -> Iterator[Cut]:
@@ -327,16 +303,12 @@ class _Part:
 
     async def _studies(self) -> AsyncIterator[Batch]:
         scope, repairs = self.piece.scope, self.round.repairs
-        key = self.piece.at.get("after", scope["from"])
-        while chunk := await self.s.projections.after(key, REPAIRED_AT_ONCE if repairs else CHUNK):
-            studies = [each.study for each in chunk if not scope["to"] or each.study.key <= scope["to"]]
-            if studies:
-                listed, deferring = scope["listed"], self.round.plan.repair
-                await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
-                key = studies[-1].key
-                yield self._batch({"after": key})
-            if len(studies) < len(chunk):
-                return
+        begin, size = self.piece.at.get("after", scope["from"]), REPAIRED_AT_ONCE if repairs else CHUNK
+        async for chunk in studies_between(begin, scope["to"], self.s, size=size):
+            listed, deferring = scope["listed"], self.round.plan.repair
+            studies = [each.study for each in chunk]
+            await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
+            yield self._batch({"after": studies[-1].key})
 
     async def _list(self) -> AsyncIterator[Batch]:
         what, kept = self.piece.scope["what"], self.piece.at.get("link")

@@ -6,7 +6,7 @@ The dashboard: which address is which page, for whom, and what a failure looks l
     dashboard/study        one study, ``?uid=`` and ``?partition=``; by POST with the names of its objects
     dashboard/letters      dead letters by code; ``?of=`` lists a code
     dashboard/letter       one dead letter, ``?kind=`` and ``?subject=``; by POST with the names behind it
-    dashboard/jobs         replays, backfills, comparisons, feeds, with progress
+    dashboard/jobs         replays, backfills, comparisons, exports, feeds, with progress
     dashboard/audit        what operators did
     dashboard/runbook      what a code means and what to do, ``?of=``
     dashboard/confirm, dashboard/act      `sync.web.acting`

@@ -1,4 +1,4 @@
-"""What operators did, and what takes long: the audit trail; replays, backfills, comparisons, feeds, with progress."""
+"""What operators did, and what takes long: the audit trail; replays, backfills, comparisons, exports, feeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync.ports import Audited, Jobs
 from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
 from sync.replay.requests import parse_kept
-from sync.walks import backfill, verification
+from sync.walks import backfill, exporting, verification
 from sync.web.exchange import number_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
@@ -84,6 +84,7 @@ async def running_jobs(visit: Visit, s: Jobs) -> RenderedPage:
         replays=[_shared(walk) for walk in shared if is_replay(walk.row)][:SHOWN],
         backfills=[_shared(walk) for walk in shared if walk.row.what == backfill.KIND][:SHOWN],
         comparisons=[_shared(walk) for walk in shared if walk.row.what == verification.KIND][:SHOWN],
+        exports=[_shared(walk) for walk in shared if walk.row.what == exporting.KIND][:SHOWN],
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
     )
 

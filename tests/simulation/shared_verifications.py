@@ -95,7 +95,7 @@ class SharedVerification(SharedWalk):
         """Return the kinds of a process."""
         module = self.modules["sync.walks.verification"]
         return {
-            module.kind_for(process.services.settings): module.Verification(
+            module.kind_for(module.KIND, process.services.settings): module.Verification(
                 listing=Port(self.w.store.objects, process),
                 services=process.services,
                 checker=Checker(sleep=_no_pause, tries=2),

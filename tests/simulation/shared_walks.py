@@ -46,7 +46,7 @@ def real(chain: Sequence[str] = CHAIN) -> dict[str, ModuleType]:
     return {name: import_module(name) for name in chain}
 
 
-_WRITES = frozenset({"write", "note", "transact"})
+_WRITES = frozenset({"write", "note", "transact", "create"})
 """Calls after which a process may die at once."""
 
 

@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant(
         "each range of keys begins where the one before ends",
         "sync.walks.verification",
-        (('"to": _bound(number + 1, ranges)', '"to": _bound(number + 1, ranges + 1)'),),
+        (('"to": bound(number + 1, ranges)', '"to": bound(number + 1, ranges + 1)'),),
     ),
     Mutant(
         "a resource counts once, whichever studies share it",

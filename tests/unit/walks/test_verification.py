@@ -22,8 +22,9 @@ from sync.testing.fhir import MemoryFhirServer
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan
 from sync.walks import verification
+from sync.walks.key_ranges import kind_for
 from sync.walks.sharing import Worker, cut_walk, end_walks
-from sync.walks.verification import Verification, kind_for, new_verification, outcome_of
+from sync.walks.verification import KIND, Verification, new_verification, outcome_of
 from tests.walking import finished, verified
 from tests.worlds import STUDY, MemoryWorld, ehr_study
 
@@ -61,7 +62,7 @@ def kind_of(w, **more):
 
 
 def kinds_of(w, **more):
-    return {kind_for(w.services.settings): kind_of(w, **more)}
+    return {kind_for(KIND, w.services.settings): kind_of(w, **more)}
 
 
 async def cut(w, plan=EVERYTHING):
@@ -260,7 +261,7 @@ def test_a_paused_comparison_ends_the_command_with_3(typed, monkeypatch):
 async def test_who_compares_with_other_settings_of_the_mapping_shares_no_walk(w):
     row, _ = await cut(w)
     others = w.process(patient_policy="update")
-    worker = Worker(kinds={kind_for(others.settings): kind_of(w)}, s=others)
+    worker = Worker(kinds={kind_for(KIND, others.settings): kind_of(w)}, s=others)
     assert await worker.work(until=math.inf) is False
     [told] = await list_walks(w.services)
     assert (told.slices_done, as_json(told)["kind"]) == (0, "verify")

@@ -1,0 +1,64 @@
+"""Files of exports in a container of the state's account. Source: Azure "Put Blob", "Put Block List", "Get Blob"."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobServiceClient
+
+from sync.adapters.azure.errors import GARBLED, state_errors
+from sync.errors import StoreUnavailable
+from sync.ports import ExportFiles
+
+
+class AzureExportFiles(ExportFiles):
+    """One container."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._container = service.get_container_client(container)
+
+    async def ensure(self) -> None:
+        """Create the container if it is missing."""
+        with state_errors():
+            try:
+                await self._container.create_container()
+            except ResourceExistsError:
+                return
+
+    async def create(self, name: str, path: Path) -> bool:
+        """Copy a file of this machine; a large blob is there once its list of blocks is committed."""
+        with state_errors(), path.open("rb") as content:
+            try:
+                await self._container.upload_blob(name, content, overwrite=False)
+            except ResourceExistsError:
+                return False
+        return True
+
+    async def fetch(self, name: str, path: Path) -> bool:
+        """Copy a blob to this machine; False when there is none."""
+        with state_errors():
+            try:
+                stream = await self._container.download_blob(name)
+            except ResourceNotFoundError:
+                return False
+            with path.open("wb") as copy:
+                written = await stream.readinto(copy)
+        if written != stream.size:
+            raise StoreUnavailable(f"{written} of {stream.size} bytes", code="store.garbled", hint=GARBLED)
+        return True
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the names that begin so."""
+        with state_errors():
+            async for blob in self._container.list_blobs(name_starts_with=prefix):
+                yield str(blob.name)
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing blob is fine."""
+        with state_errors():
+            try:
+                await self._container.delete_blob(name)
+            except ResourceNotFoundError:
+                return

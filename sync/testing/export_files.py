@@ -1,0 +1,42 @@
+"""Files of exports in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sync.ports import ExportFiles
+
+
+class MemoryExportFiles(ExportFiles):
+    """``files`` lies open to tests."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    async def ensure(self) -> None:
+        """Do nothing: there is one."""
+
+    async def create(self, name: str, path: Path) -> bool:
+        """Copy a file of this machine; False when there is one of this name, which stays."""
+        if name in self.files:
+            return False
+        self.files[name] = path.read_bytes()  # noqa: ASYNC240 -- for tests
+        return True
+
+    async def fetch(self, name: str, path: Path) -> bool:
+        """Copy a file to this machine; False when there is none."""
+        content = self.files.get(name)
+        if content is not None:
+            path.write_bytes(content)  # noqa: ASYNC240 -- for tests
+        return content is not None
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the names that begin so."""
+        for name in sorted(self.files):
+            if name.startswith(prefix):
+                yield name
+
+    async def remove(self, name: str) -> None:
+        """Delete; a missing file is fine."""
+        self.files.pop(name, None)

@@ -1,0 +1,53 @@
+"""An export that processes share holds everything once, whatever is killed or changes; without a rule it would not."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.mutants import without_rule
+from tests.simulation.shared_exports import CHAIN, play
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 500
+ENOUGH_TO_CATCH = 20
+
+
+@pytest.mark.parametrize("outside", [False, True], ids=["still", "changing"])
+def test_a_shared_export_holds_everything_once_in_any_order_with_kills_and_pauses(outside):
+    for seed in range(SCHEDULES):
+        play(seed, outside=outside)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule, and the edits that remove it."""
+
+    rule: str
+    edits: tuple[tuple[str, str], ...]
+
+
+MUTANTS = (
+    Mutant(
+        "what several parts have in common is written once",
+        (("if (mark := mark_of(resource)) not in seen:", "if (mark := mark_of(resource)) is not None:"),),
+    ),
+    Mutant(
+        "each part begins where the one before ends",
+        (("bound(number, parts), bound(number + 1, parts)", "bound(number, parts), bound(number + 1, parts + 1)"),),
+    ),
+    Mutant(
+        "the name of a file holds a digest of its content",
+        (("{path.stem}-{file['sha256'][:_DIGITS]}", "{path.stem}"),),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
+def test_without_a_rule_something_is_there_twice_or_not_as_the_manifest_says(mutant):
+    modules = without_rule(CHAIN, {"sync.walks.exporting": mutant.edits}, rule=mutant.rule)
+    for seed in range(ENOUGH_TO_CATCH):
+        try:
+            play(seed, modules=modules, outside=True)
+        except AssertionError:
+            return
+    pytest.fail("no schedule noticed")
