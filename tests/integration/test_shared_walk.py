@@ -1,6 +1,7 @@
-"""Two processes share a backfill, then a comparison: each does a part, and nothing is lost when one is killed."""
+"""Two processes share a backfill, a comparison, an export: each does a part, and nothing is lost when one is killed."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from sync.operators.walks import begin_walk
 from sync.protocol.walk_rows import WalkState, read_board
 from sync.verify.full_scan import Plan
 from sync.walks.backfill import new_backfill
+from sync.walks.exporting import folder_of, new_export
 from sync.walks.verification import new_verification
 from tests.e2e.files import made
 from tests.integration.walker import EARLY, EARLY_STUDIES
@@ -152,9 +154,34 @@ def typed(environment, *words):
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def projected(environment):
+    told = typed(environment, "backfill", "--project")
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.usefixtures("projected")
+def test_an_export_is_shared_likewise_and_holds_what_that_of_one_process_does(environment, settings, tmp_path):
+    asked = new_export("exports", settings, max_bytes=10**6)
+    blobs = BlobServiceClient.from_connection_string(environment["AzureWebJobsStorage"]).get_container_client("exports")
+    blobs.create_container()
+    asyncio.run(begin(asked, settings))
+    with walkers("export", environment) as started:
+        killed, survivor = kill_one(started, EARLY_STUDIES)
+    assert killed.names | survivor.names == set(map(str, range(STUDIES)))
+    row, slices, _ = asyncio.run(ended(settings, asked.name))
+    assert (row.state, slices, row.counts["studies"]) == (WalkState.DONE, {}, STUDIES)
+    manifest = json.loads(blobs.download_blob(f"{folder_of(row)}/manifest.json").readall())
+    names = {f"{folder_of(row)}/{file['name']}" for file in manifest["files"]}
+    assert {blob.name for blob in blobs.list_blobs()} == {*names, f"{folder_of(row)}/manifest.json"}
+    lines = [line for name in names for line in blobs.download_blob(name).readall().splitlines()]
+    assert typed(environment, "export", str(tmp_path / "alone")).returncode == 0
+    alone = [line for path in (tmp_path / "alone").glob("*.ndjson") for line in path.read_bytes().splitlines()]
+    assert sorted(lines) == sorted(alone)
+
+
+@pytest.mark.usefixtures("projected")
 def test_a_comparison_is_shared_likewise_and_tells_each_difference_once(environment, settings, fhir):
-    projected = typed(environment, "backfill", "--project")
-    assert projected.returncode == 0, projected.stderr
     studies = [StudyRef(study_instance_uid=f"2.25.{1 + number}") for number in range(STUDIES)]
     httpx.delete(f"{fhir}/ImagingStudy/{study_id(studies[3])}").raise_for_status()
     asked = new_verification(Plan(), settings)

@@ -1,9 +1,10 @@
 """
 One process that shares a walk, for `tests.integration.test_shared_walk`: ``python -m tests.integration.walker KIND``.
 
-Says *ready*, waits for a line, then works on the walk and prints the name of each object that it has read, or the key
-of each study that it has compared; after a few of them it waits for a second line, and then goes on until the walk is
-over. Slices are small and leases short, so that a few seconds show what takes hours of a large store.
+Says *ready*, waits for a line, then works on the walk and prints the name of each object that it has read, the key of
+each study that it has compared, or the number of each part that it has exported. After a few of them it waits for a
+second line, and then goes on until the walk is over. Slices are small and leases short, so that a few seconds show what
+takes hours of a large store.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from sync.cli.walks import share_walk
 from sync.config import Settings
 from sync.verify.full_scan import Plan
 from sync.verify.studies import check_study
+from sync.walks.exporting import _Slice, new_export
 from sync.walks.verification import new_verification
 from tests.walking import EVERYTHING
 
@@ -27,7 +29,7 @@ EARLY = 3
 
 
 EARLY_STUDIES = 1
-"""Studies that are compared before the second line."""
+"""Studies that are compared, or parts that are exported, before the second line."""
 
 
 class Steps:
@@ -72,6 +74,19 @@ async def verify(running, steps):
         await share(new_verification(Plan(), running.services.settings).name, running)
 
 
+async def export(running, steps):
+    """Take part in an export."""
+    write = _Slice._write_part
+
+    async def told(slice_, number, parts):
+        part = await write(slice_, number, parts)
+        await steps.done(str(number))
+        return part
+
+    with patch.object(_Slice, "_write_part", told):
+        await share(new_export("exports", running.services.settings, max_bytes=10**6).name, running)
+
+
 async def share(name, running):
     await share_walk(name, running.kinds, running.services, console(), heading="Reading", parallel=2, as_json=True)
 
@@ -89,12 +104,16 @@ async def walk(take_part, early) -> None:
         await running.close()
 
 
+_KINDS = {"backfill": (backfill, EARLY), "verify": (verify, EARLY_STUDIES), "export": (export, EARLY_STUDIES)}
+
+
 if __name__ == "__main__":
     with (
         patch("sync.walks.cutting.SMALLEST", SLICE),
         patch("sync.walks.verification.NAMES", 3 * SLICE),
         patch("sync.walks.verification.STUDIES_A_SLICE", 2),
+        patch("sync.walks.exporting.STUDIES_A_PART", 1),
         patch("sync.walks.walk.LEASE", LEASE),
         patch("sync.walks.sharing.WATCH", 0.2),
     ):
-        asyncio.run(walk(*{"backfill": (backfill, EARLY), "verify": (verify, EARLY_STUDIES)}[sys.argv[1]]))
+        asyncio.run(walk(*_KINDS[sys.argv[1]]))
