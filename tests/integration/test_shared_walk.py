@@ -126,7 +126,7 @@ def kill_one(started, early):
     killed, survivor = started
     for walker in started:
         walker.go_on()
-    until(lambda: all(len(walker.names) >= early for walker in started), "each has done some")
+    until(lambda: all(len(walker.names) >= early for walker in started), "each has done some", seconds=60)
     killed.end()
     survivor.go_on()
     until(lambda: survivor.process.poll() is not None, "the other ends the walk", seconds=120)
