@@ -49,7 +49,11 @@ def test_a_walk_is_paused_resumed_and_cancelled_by_its_id(world):
 
 def test_that_there_is_no_walk_is_said_and_a_script_gets_no_line(empty):
     told = typed("list")
-    assert (told.exit_code, told.stdout, told.stderr.strip()) == (0, "", "No replays, backfills, comparisons or exports.")
+    assert (told.exit_code, told.stdout, told.stderr.strip()) == (
+        0,
+        "",
+        "No replays, backfills, comparisons, exports.",
+    )
     assert typed("list", "--json").output == ""
 
 
