@@ -276,7 +276,7 @@ def _report(report: Report, code: str, verb: str, *, as_json: bool) -> None:
     for outcome, count in report.outcomes.items():
         table.add_row(outcome.value, f"{count:,}")
     if not report.selected:
-        table.add_row("no such dead letter")
+        table.add_row("none; they may have been resolved")
     _say(as_json_of.counted(report), table, as_json=as_json)
 
 

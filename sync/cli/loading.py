@@ -171,9 +171,24 @@ def _hide_types_of(parameters: Iterable[Any]) -> None:
             parameter.metavar = ""
 
 
+def _refuse_plainly(command: Any) -> None:
+    parse = command.parse_args
+
+    def parse_args(ctx: Any, args: list[str]) -> Any:
+        try:
+            return parse(ctx, args)
+        except typer.BadParameter as refusal:  # Typer passes on the words of the library that it converts by
+            words = refusal.message.removeprefix("Value error, ").replace("Input should be", "must be")
+            refusal.message = words.partition(", unable to parse")[0]
+            raise
+
+    command.parse_args = parse_args
+
+
 def _without_flag_types(command: Any) -> Any:
-    """Leave out ``<bool>`` in the help of a flag, which takes no value."""
+    """Leave out ``<bool>`` in the help of a flag, which takes no value, and a library's words in a refusal."""
     _hide_flag_types(command)
+    _refuse_plainly(command)
     for below in getattr(command, "commands", {}).values():
         _without_flag_types(below)
     return command

@@ -110,3 +110,16 @@ def test_ctrl_c_while_modules_load_ends_without_a_traceback(loading):
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert "KeyboardInterrupt" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("dead-letters", "show", "nothing", "abc"), "'kind': 'nothing' is not one of 'object', 'study', 'message'."),
+        (("dashboard", "--port", "80000"), "'--port': must be less than or equal to 65535 "),
+        (("dashboard", "--port", "x"), "'--port': must be a valid integer "),
+    ],
+)
+def test_a_wrong_value_is_refused_without_the_words_of_a_library(words, told):
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert (done.exit_code, f"Invalid value for {told}" in done.stderr) == (2, True)
