@@ -130,14 +130,20 @@ class StoreUnavailable(TransientError):
     """Table or Queue Storage did not answer, or answered 5xx."""
 
     code = "store.unavailable"
-    hint = "Check that the state storage account is reachable and that the identity may write to it."
+    hint = (
+        "Check that the state storage account, which AzureWebJobsStorage names, is reachable and that the identity may "
+        "write to it."
+    )
 
 
 class FhirUnavailable(TransientError):
     """The FHIR service did not answer, or answered 5xx."""
 
     code = "fhir.unavailable"
-    hint = "Check the health of the FHIR service; projection continues automatically once it answers."
+    hint = (
+        "Check the health of the FHIR service, and DICOM_SYNC_FHIR_URL; projection continues automatically once it "
+        "answers."
+    )
 
 
 class Throttled(TransientError):

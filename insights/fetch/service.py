@@ -23,6 +23,9 @@ FHIR_NDJSON = "application/fhir+ndjson"
 
 _ATTEMPTS = 6
 _LONGEST_WAIT = 120.0
+_FIRST_HINT = (
+    "Check DICOM_SYNC_FHIR_URL or --fhir, that the service runs, and the access to it; then repeat the command."
+)
 _BLOCK = 1 << 20
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -52,6 +55,7 @@ class FhirService:
         self._downloads = downloads
         self._token = token
         self.sleep = sleep
+        self._has_answered = False
 
     @property
     def base(self) -> str:
@@ -62,6 +66,8 @@ class FhirService:
         """
         Ask for a path below the base, again after a while where that may help.
 
+        A service that has not answered yet may be at another address: then the failure is told at once.
+
         Raises
         ------
         Unavailable
@@ -70,17 +76,19 @@ class FhirService:
         asked = {"Accept": FHIR_JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._remote.ask("GET", path, headers=asked)
+                answer = await self._remote.ask("GET", path, headers=asked)
             except TransientError as outage:
-                if attempt == _ATTEMPTS or outage.code in ("fhir.forbidden", "fhir.certificate"):
-                    raise Unavailable(
-                        f"the FHIR service: {outage}",
-                        code="collect.unavailable",
-                        hint="Repeat the command; it goes on.",
-                    ) from None
+                is_last = attempt == _ATTEMPTS or outage.code in ("fhir.forbidden", "fhir.certificate")
+                if is_last or not self._has_answered:
+                    hint = "Repeat the command; it goes on." if self._has_answered else _FIRST_HINT
+                    what = f"the FHIR service at {self.base}: {outage}"
+                    raise Unavailable(what, code="collect.unavailable", hint=hint) from None
                 await self.sleep(min(outage.retry_after or 2.0**attempt, _LONGEST_WAIT))
             except SyncError as problem:
                 raise CollectError(f"the FHIR service: {problem}", code="collect.refused") from None
+            else:
+                self._has_answered = True
+                return answer
         raise AssertionError
 
     async def put(self, path: str, resource: dict[str, Any]) -> httpx.Response:

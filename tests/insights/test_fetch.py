@@ -13,6 +13,7 @@ from insights.collect import Store, build
 from insights.errors import CollectError, Unavailable
 from insights.fetch.fetching import fetch
 from insights.fetch.service import connected
+from sync.adapters.http.retrying import ATTEMPTS
 from tests.insights.collected import catalogue, tables, write
 from tests.insights.collected import collect as collect_files
 from tests.insights.test_collect import condition, patient
@@ -176,6 +177,17 @@ def test_whenever_it_breaks_off_the_next_run_goes_on(tmp_path, exports, fails_at
     run(again, tmp_path / "d")
     collect_files(tmp_path / "files", write(tmp_path / "in", *WORLD))
     assert tables(tmp_path / "d") == tables(tmp_path / "files")
+
+
+def test_a_service_that_has_never_answered_is_told_at_once_with_what_may_be_wrong(tmp_path):
+    server = Server(*WORLD)
+    server.fails_at = 0
+    with pytest.raises(Unavailable) as told:
+        run(server, tmp_path / "d")
+    assert len(server.asked) == ATTEMPTS
+    assert "no connection" in told.value.message
+    assert told.value.message.startswith(f"the FHIR service at {BASE}: ")
+    assert "DICOM_SYNC_FHIR_URL" in told.value.hint
 
 
 def test_pages_that_were_read_are_not_asked_for_again(tmp_path):

@@ -175,7 +175,9 @@ class Remote(ABC):
         if self._breaker and (pause := self._breaker.remaining()) > 0:
             why = self._outage  # a service that refuses us is not told as one that does not answer
             code, hint = (why.code, why.hint) if isinstance(why, self.unavailable) else (None, None)
-            raise self.unavailable("the service is left alone for a while", retry_after=pause, code=code, hint=hint)
+            before = f" after: {why.detail}" if why is not None and why.detail else ""
+            detail = f"the service is left alone for a while{before}"
+            raise self.unavailable(detail, retry_after=pause, code=code, hint=hint)
         waiting = _Waiting(self._note_unanswered)
         try:
             response = await self._authorized(method, path, waiting=waiting, **request)
