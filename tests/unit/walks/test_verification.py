@@ -23,6 +23,7 @@ from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan
 from sync.walks import verification
 from sync.walks.key_ranges import kind_for
+from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.verification import KIND, Verification, new_verification, outcome_of
 from tests.walking import finished, verified
@@ -159,6 +160,19 @@ async def test_while_projection_is_paused_nothing_is_repaired_or_removed(w):
     outcome = outcome_of(await finished(asked.name, kinds_of(w), w.services))
     assert outcome.found == {DriftKind.DOUBLED: 1, DriftKind.ORPHANED: 1}
     assert w.server.peek("ImagingStudy", "copy") is not None
+
+
+async def test_studies_are_compared_no_faster_than_the_rate(w, monkeypatch):
+    turns = []
+
+    async def turn(self):
+        turns.append(self.rate)
+
+    monkeypatch.setattr(Pace, "turn", turn)
+    asked = new_verification(Plan(), w.services.settings, rate=4.0)
+    await begin_walk(asked, w.services, who="ada")
+    await finished(asked.name, kinds_of(w), w.services)
+    assert turns == [4.0] * (8 + 2)  # eight studies, and two pages of FHIR's lists
 
 
 async def test_a_link_that_has_expired_begins_the_list_again(w):

@@ -17,6 +17,7 @@ from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
 from sync.monitoring.history import floor
 from sync.operators.pause import pause_projection, projection_pause
+from sync.operators.walks import begin_walk
 from sync.protocol.removals import may_remove
 from sync.replay.jobs import begin_replay, cursor_of, kinds_of
 from sync.replay.requests import ReplayRequest
@@ -24,6 +25,7 @@ from sync.replay.sources import Blobs
 from sync.telemetry.instruments import OBJECT_OUTCOME, OBJECTS
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, MeasurementKey, MetricRow, single
 from sync.testing.feed import MemoryBlobFeed
+from sync.walks.exporting import new_export
 from sync.walks.sharing import cut_walk, read_walk
 from sync.web import exchange, rendering, study_pages
 from sync.web.acts import ACTS
@@ -483,6 +485,16 @@ async def test_a_backfill_is_begun_paused_resumed_and_cancelled_by_buttons(w):
     page = (await get(w, "jobs")).body
     assert "cancelled" in page
     assert "pause-walk" not in page
+
+
+async def test_a_comparison_of_everything_is_begun_by_a_button_and_exports_are_shown_with_it(w):
+    assert "Exports" not in (await get(w, "jobs")).body
+    told = await follow(w, await post(w, action="compare-all", who="Ada"))
+    assert "Comparisons started: 1." in told.body
+    await begin_walk(new_export("files", w.services.settings, max_bytes=1), w.services, who="Ada")
+    page = (await get(w, "jobs")).body
+    assert re.findall(r'data-of="What">([^<,]+)', page) == ["verify", "export files"]
+    assert [entry.action for entry in await w.services.audit.newest(9)].count("verify.begin") == 1
 
 
 async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):
