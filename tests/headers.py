@@ -25,18 +25,19 @@ CORPUS = Path(os.environ.get("DICOM_CORPUS") or Path(__file__).parents[2] / "sha
 """More real files, with a MANIFEST.tsv, where the machine has them; no part of the repository."""
 
 
-_not_in_quick_check = pytest.mark.skipif(
+not_in_quick_check = pytest.mark.skipif(
     bool(os.environ.get("QUICK_CHECK")), reason="the quick check leaves comparisons of all real files to make test"
 )
+"""A test that reads hundreds of files."""
 
 
 def whole_corpus(test):
     """
-    Mark a test that reads hundreds of files in several ways, and takes many seconds.
+    Mark a test that reads hundreds of files in several ways, and takes many seconds; as `not_in_quick_check`.
 
     Its coverage is not measured: it would take twice as long, to run lines that smaller tests run too.
     """
-    return pytest.mark.no_cover(_not_in_quick_check(test))
+    return pytest.mark.no_cover(not_in_quick_check(test))
 
 
 def wheel_files() -> list[Path]:

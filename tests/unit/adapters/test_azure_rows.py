@@ -23,6 +23,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
+from tests.property import examples
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=30)
 """Lone surrogates included: decoders leave them in values."""
@@ -133,7 +134,7 @@ def service_bytes(entity):
 
 @pytest.mark.parametrize(("values", "to_row", "from_row"), KINDS)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_row_gives_back_the_value(values, to_row, from_row, data):
     value = data.draw(values)
     assert from_row(to_row(value)) == value
@@ -141,7 +142,7 @@ def test_a_row_gives_back_the_value(values, to_row, from_row, data):
 
 @pytest.mark.parametrize(("values", "to_row", "from_row"), KINDS)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_row_is_one_that_the_service_takes(values, to_row, from_row, data):
     entity = to_row(data.draw(values))
     for key in (entity["PartitionKey"], entity["RowKey"]):

@@ -11,7 +11,9 @@ from sync.dicom.header import read_file
 from sync.mapping.bundle import build_bundle
 from sync.mapping.resource import canonical
 from sync.model import LedgerRow, ObjectRef
-from tests.headers import real_files
+from tests.headers import not_in_quick_check, real_files
+
+pytestmark = not_in_quick_check
 
 SETTINGS = [
     MappingSettings(),
