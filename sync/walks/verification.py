@@ -50,6 +50,9 @@ MOST_RANGES = 512
 REPAIRED_AT_ONCE = 20
 """Studies of a batch where they are repaired, which takes seconds each; an interruption loses the count of a batch."""
 
+PACED_SECONDS = 10.0
+"""Seconds that a batch takes at the rate that is set: a longer one would not end in the turn of a function."""
+
 OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", "close"
 """Parts of a round."""
 
@@ -304,6 +307,8 @@ class _Part:
     async def _studies(self) -> AsyncIterator[Batch]:
         scope, repairs = self.piece.scope, self.round.repairs
         begin, size = self.piece.at.get("after", scope["from"]), REPAIRED_AT_ONCE if repairs else CHUNK
+        if self.row.rate is not None:
+            size = min(size, max(round(self.row.rate * PACED_SECONDS), 1))
         async for chunk in studies_between(begin, scope["to"], self.s, size=size):
             listed, deferring = scope["listed"], self.round.plan.repair
             studies = [each.study for each in chunk]
