@@ -33,7 +33,7 @@ STUDY_SECONDS, MEMORY_GB = 3.9, 2
 """Time from the last upload of a study to FHIR, measured by ``make bench``, as if no other were synced at that time."""
 GIGABYTE_SECONDS_AT_REST = 350_000
 """Of the timers, without a feed; see docs/scaling-and-cost.md."""
-REQUESTS_AT_REST_A_SECOND = 6.7
+REQUESTS_AT_REST_A_SECOND = 6.1
 """To storage, of the host and the timers, without a feed; measured by ``python -m bench rest``."""
 TIMER_RUNS_A_MINUTE = 4
 """Of the timers in function_app.py, without a feed."""
