@@ -121,7 +121,7 @@ async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple
     try:
         return [dict(resource) for resource in matches(answer, kind)], following(answer, service.base, kind)
     except SyncError as problem:
-        raise CollectError(f"a search for {kind}: {problem}", code="collect.refused") from None
+        raise CollectError(f"a search for {kind}: {problem}", code="collect.refused", hint=problem.hint) from None
 
 
 async def _total(service: FhirService, path: str) -> int | None:

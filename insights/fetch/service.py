@@ -85,7 +85,7 @@ class FhirService:
                     raise Unavailable(what, code="collect.unavailable", hint=hint) from None
                 await self.sleep(min(outage.retry_after or 2.0**attempt, _LONGEST_WAIT))
             except SyncError as problem:
-                raise CollectError(f"the FHIR service: {problem}", code="collect.refused") from None
+                raise CollectError(f"the FHIR service: {problem}", code="collect.refused", hint=problem.hint) from None
             else:
                 self._has_answered = True
                 return answer

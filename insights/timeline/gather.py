@@ -82,7 +82,7 @@ async def _read(service: FhirService, identity: str) -> Resource:
     try:
         return dict(object_of(answer))
     except SyncError as problem:
-        raise CollectError(f"reading the patient: {problem}", code="collect.refused") from None
+        raise CollectError(f"reading the patient: {problem}", code="collect.refused", hint=problem.hint) from None
 
 
 async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:

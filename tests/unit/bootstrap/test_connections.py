@@ -97,6 +97,7 @@ async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(r
     failing = {service: each.code for service, each in found.items() if not each.sound}
     assert failing == {
         "state: rows can be written": "store.forbidden",
+        "clock: agrees with the storage's": "store.forbidden",  # it is not sound: nothing was compared
         "DICOM files: container dicom": "source.forbidden",
         "DICOM files: container more": "source.forbidden",
         "DICOM service pacs.example": "dicom.forbidden",
