@@ -122,7 +122,8 @@ def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_
     """Write the sample files of the demo into a folder."""
     from local.blobs import write_samples  # noqa: PLC0415  # pydicom takes a moment
 
-    print(counted(write_samples(folder), "file"))
+    with _ending_in_a_line():
+        print(counted(write_samples(folder), "file"))
 
 
 @app.command()
@@ -134,7 +135,8 @@ def clinical(
     """Write a clinical world into a folder: FHIR as NDJSON, DICOM files, and truth.json with what is so."""
     from local.clinical_files import write_world  # noqa: PLC0415  # pydicom takes a moment
 
-    facts = write_world(folder, patients)
+    with _ending_in_a_line():
+        facts = write_world(folder, patients)
     print(f"{counted(patients, 'patient')}, {len(facts['osteosarcoma']['in'])} of them in the example's cohort")
 
 
@@ -195,6 +197,11 @@ def _ending_in_a_line() -> Iterator[None]:
         yield
     except StartError as problem:
         print(problem, file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        print(f"{problem.filename}: {problem.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -148,7 +148,7 @@ async def _one(
             await running.listing.page(scope.container, size=1)
             counts, rate, state = await _shared(scope, options, running, s, out)
     except SourceGone:
-        refuse(f"there is no container {scope.container}")
+        refuse(f"there is no container {scope.container}; see --container, DICOM_SYNC_CONTAINERS and DICOM_SYNC_SOURCE")
     seconds = round(time.monotonic() - began, 1)
     measured = {"dry_run": options.dry_run, "seconds": seconds, "per_second": round(rate, 1)}
     print_line(f"container {scope.container}", counts, as_json=options.as_json, **measured)

@@ -46,7 +46,7 @@ def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
     """
     walks = with_services(lambda running: list_walks(running.services))
     if not walks and not as_json_lines:
-        console().print("No replays, backfills, comparisons, exports.")
+        console().print("No replays, backfills, comparisons or exports.")
     for progress in walks:
         typer.echo(json.dumps(as_json(progress)) if as_json_lines else said(progress))
 

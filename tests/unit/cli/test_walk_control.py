@@ -52,7 +52,7 @@ def test_that_there_is_no_walk_is_said_and_a_script_gets_no_line(empty):
     assert (told.exit_code, told.stdout, told.stderr.strip()) == (
         0,
         "",
-        "No replays, backfills, comparisons, exports.",
+        "No replays, backfills, comparisons or exports.",
     )
     assert typed("list", "--json").output == ""
 

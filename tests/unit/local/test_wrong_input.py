@@ -1,4 +1,4 @@
-"""A world with a FHIR server that is not there: told in a line, before anything starts where that can be."""
+"""What is typed wrong to the local world is told in a line, before anything starts where that can be."""
 
 import asyncio
 from pathlib import Path
@@ -17,6 +17,14 @@ def test_what_is_no_server_is_wrong_usage(command):
     told = CliRunner().invoke(app, [command, "--fhir", "hapy"], env={"COLUMNS": "200"})
     assert told.exit_code == 2
     assert "expected embedded, embedded-azure, hapi, or the base URL" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["samples", "clinical"])
+def test_a_folder_that_takes_no_file_is_told_in_a_line(command, tmp_path):
+    (tmp_path / "file").touch()
+    told = CliRunner().invoke(app, [command, str(tmp_path / "file" / "below")])
+    assert (told.exit_code, len(told.stderr.splitlines())) == (1, 1)
+    assert "Not a directory" in told.stderr
 
 
 def test_a_demo_whose_fhir_server_does_not_answer_says_why(tmp_path):
