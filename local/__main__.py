@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -106,7 +107,8 @@ def serve_dicom(
     """Serve DICOM files as a DICOM service with a change feed; set DICOM_SYNC_DICOM_URL to the address it prints."""
     from local.dicom_service import serve  # noqa: PLC0415  # pydicom takes a moment
 
-    serve(folder, port)
+    with _ending_in_a_line():
+        serve(folder, port)
 
 
 @app.command(name="orthanc")
@@ -199,9 +201,12 @@ def _ending_in_a_line() -> Iterator[None]:
         print(problem, file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as problem:
-        if problem.filename is None:
+        if problem.errno == errno.EADDRINUSE:
+            print("the port is taken; give another --port, or 0 for a free one", file=sys.stderr)
+        elif problem.filename is not None:
+            print(f"{problem.filename}: {problem.strerror}", file=sys.stderr)
+        else:
             raise
-        print(f"{problem.filename}: {problem.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -1,6 +1,7 @@
 """What is typed wrong to the local world is told in a line, before anything starts where that can be."""
 
 import asyncio
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,12 @@ def test_a_folder_that_takes_no_file_is_told_in_a_line(command, tmp_path):
     told = CliRunner().invoke(app, [command, str(tmp_path / "file" / "below")])
     assert (told.exit_code, len(told.stderr.splitlines())) == (1, 1)
     assert "Not a directory" in told.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_give():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = CliRunner().invoke(app, ["dicom-service", "--port", str(taken.getsockname()[1])])
+    assert (told.exit_code, told.stderr) == (1, "the port is taken; give another --port, or 0 for a free one\n")
 
 
 def test_a_demo_whose_fhir_server_does_not_answer_says_why(tmp_path):
