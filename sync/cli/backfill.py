@@ -19,9 +19,10 @@ from sync.cli.user import user_name
 from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
 from sync.operators.walks import begin_walk, read_progress
-from sync.ports import ObjectListing, Services
+from sync.ports import Ingest, ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
-from sync.walks.backfill import Scope, new_backfill, preview_backfill
+from sync.walks.backfill import PAGE, Scope, new_backfill, preview_backfill
+from sync.walks.handed import ListedOnce
 from sync.walks.walk import Walk
 from sync.words import counted
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 _MOST_AT_ONCE = 256
-_COUNTED_AT_ONCE = 1000
-"""Names a page of the listing that only counts; five times as many would be five times the memory of all else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,8 @@ async def _one(
     began = time.monotonic()
     try:
         if options.dry_run:
-            counts, rate, state = await _preview(scope, options, running.listing, s, out)
+            parallel, as_json = options.parallel, options.as_json
+            counts, rate, state = await preview(scope, running.listing, s, out, parallel=parallel, as_json=as_json)
         else:
             await running.listing.page(scope.container, size=1)
             counts, rate, state = await _shared(scope, options, running, s, out)
@@ -155,15 +155,23 @@ async def _one(
     return counts, state
 
 
-async def _preview(
-    scope: Scope, options: _BackfillOptions, listing: ObjectListing, s: Services, out: Console
+async def preview(
+    scope: Scope, listing: ObjectListing, s: Ingest, out: Console, *, parallel: int, as_json: bool
 ) -> tuple[Counter[str], float, WalkState]:
-    walk = Walk()
-    meter = Meter(f"Reading {scope.container}", walk, out, as_json=options.as_json)
+    """
+    Count what a backfill would inspect, and show how far it is. Only reads.
+
+    Raises
+    ------
+    SourceGone, TransientError
+        See `preview_backfill`.
+    """
+    walk, listing = Walk(), ListedOnce(listing)
+    meter = Meter(f"Reading {scope.container}", walk, out, as_json=as_json)
     counting = asyncio.create_task(_count(scope, listing, meter))
     try:
         async with meter.shown():
-            await preview_backfill(scope, walk, listing, s, parallel=options.parallel)
+            await preview_backfill(scope, walk, listing, s, parallel=parallel)
     finally:
         counting.cancel()
     return walk.counts, meter.rate, WalkState.DONE
@@ -188,7 +196,7 @@ async def _count(scope: Scope, listing: ObjectListing, meter: Meter) -> None:
     total, token = 0, None
     with suppress(SyncError):
         while True:
-            page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=_COUNTED_AT_ONCE)
+            page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)
             total, token = total + len(page.objects), page.token
             if token is None:
                 meter.total = total

@@ -110,7 +110,7 @@ class Replay:
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
-        return self.source.cuts(parse_kept(row.request), row.plan)
+        return self.source.cuts(parse_kept(row.request), row.plan, row.run)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """

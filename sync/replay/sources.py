@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -30,7 +30,8 @@ from sync.ports import BlobFeed, Ingest, ObjectListing, OrthancServer, ReadFeeds
 from sync.protocol.walk_rows import Slice
 from sync.replay.requests import ReplayRequest
 from sync.walks.backfill import Scope, listed_slice
-from sync.walks.cutting import Cut, cut_listing
+from sync.walks.cutting import Cut, Listing, cut_listing
+from sync.walks.handed import Handed
 
 ROUTE = "route"
 FEED, LISTING, STUDY = "feed", "listing", "study"
@@ -54,8 +55,12 @@ _HOUR = timedelta(hours=1)
 class Source(Protocol):
     """Where changes come from."""
 
-    def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
-        """Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`."""
+    def cuts(self, request: ReplayRequest, plan: Mapping[str, Any], run: str = "") -> AsyncIterator[Cut]:
+        """
+        Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`.
+
+        ``run`` is that of the walk, as its row has it.
+        """
         ...
 
     def batches(
@@ -72,8 +77,9 @@ class Blobs(Source):
     feed: BlobFeed
     listing: ObjectListing
     allowed: Sources
+    handed: Handed = field(default_factory=Handed)
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any], run: str = "") -> AsyncIterator[Cut]:
         """Cut the feed between segments, or the listings of all containers."""
         if plan.get(ROUTE) != LISTING:
             try:
@@ -84,7 +90,7 @@ class Blobs(Source):
                 yield Cut(position=plan, unit="objects")
             else:
                 return
-        async for cut in self._listing_cuts(plan):
+        async for cut in self._listing_cuts(plan, run):
             yield cut
 
     async def batches(
@@ -119,8 +125,12 @@ class Blobs(Source):
         # Names repeat in other containers: their ends would be none of this one.
         same = [later for later in after if later.scope.get("container") == container]
         with suppress(SourceGone):  # a container that is configured and not there holds nothing
-            async for batch in listed_slice(Scope(container=container, since=window[0]), self.listing, piece, same):
+            scope, source = Scope(container=container, since=window[0]), self._source(container, piece.run)
+            async for batch in listed_slice(scope, source, piece, same):
                 yield batch
+
+    def _source(self, container: str, run: str) -> Listing:
+        return Listing(container=container, pages=self.listing, handed=self.handed, run=run)
 
     async def _feed_cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         first, until = segments_of(*_window(request))
@@ -138,12 +148,12 @@ class Blobs(Source):
             yield Cut(position={ROUTE: FEED, **stand}, **({"scope": scope, "size": scope_size} if cut_here else {}))
         yield Cut(position={ROUTE: FEED}, scope=_hours(begin, until), size=max(size, 1), last=True, grows=True)
 
-    async def _listing_cuts(self, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def _listing_cuts(self, plan: Mapping[str, Any], run: str) -> AsyncIterator[Cut]:
         reached = plan.get("container", "")
         names = [name for name in sorted(self.allowed.containers) if name >= reached]
         for name, following in zip(names, [*names[1:], None], strict=False):
             with suppress(SourceGone):
-                async for cut in cut_listing(name, "", self.listing, plan["inner"] if name == reached else {}):
+                async for cut in cut_listing(self._source(name, run), plan["inner"] if name == reached else {}):
                     over = cut.last and following is None
                     stand: dict[str, Any] = {"container": name, "inner": cut.position}
                     if cut.last:
@@ -166,7 +176,12 @@ class DicomServiceSource(Source):
 
     services: ReadFeeds
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(
+        self,
+        request: ReplayRequest,
+        plan: Mapping[str, Any],
+        run: str = "",  # noqa: ARG002 -- as each source is asked
+    ) -> AsyncIterator[Cut]:
         """Cut the time between windows of some hours, which grow with their number."""
         now = self.services.clock.now()
         end, closed = request.end or now + timedelta(minutes=1), now - 2 * SKEW
@@ -219,7 +234,12 @@ class OrthancSource(Source):
 
     server: OrthancServer
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(
+        self,
+        request: ReplayRequest,
+        plan: Mapping[str, Any],
+        run: str = "",  # noqa: ARG002 -- as each source is asked
+    ) -> AsyncIterator[Cut]:
         """Cut the changes between pages; those before and after the window are read here and by no worker."""
         stand = {"from": 0, "since": 0, "size": 0, "seen": 0, **plan, ROUTE: FEED}
         if not plan:
@@ -289,6 +309,7 @@ class OneStudy(Source):
         self,
         request: ReplayRequest,  # noqa: ARG002 -- as each source is asked
         plan: Mapping[str, Any],  # noqa: ARG002 -- as each source is asked
+        run: str = "",  # noqa: ARG002 -- as each source is asked
     ) -> AsyncIterator[Cut]:
         """Cut nothing."""
         yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True, grows=True)

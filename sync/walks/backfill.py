@@ -10,7 +10,7 @@ projection, in the running functions or in this process (`sync.walks.inline_proj
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,8 @@ from sync.operators.walks import NewWalk
 from sync.ports import Ingest, Locate, ObjectListing, ReadFeeds
 from sync.protocol.claims import is_repeat
 from sync.protocol.walk_rows import Slice, WalkRow
-from sync.walks.cutting import Cut, cut_listing, slice_pages
+from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
+from sync.walks.handed import Handed
 from sync.walks.known import without_known
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
@@ -77,15 +78,15 @@ class Backfill:
     """
 
     listing: ObjectListing
+    handed: Handed = field(default_factory=Handed)
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the listing; see `cut_listing`."""
-        scope = Scope.of(row.request)
-        return cut_listing(scope.container, scope.prefix, self.listing, row.plan)
+        return cut_listing(self._source(row), row.plan)
 
     def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """Iterate over what a slice names and the table does not know."""
-        return without_known(listed_slice(Scope.of(row.request), self.listing, piece, after), s)
+        return without_known(listed_slice(Scope.of(row.request), self._source(row), piece, after), s)
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
         """Inspect an object."""
@@ -95,6 +96,12 @@ class Backfill:
         """Keep a dead letter of an object that alone keeps failing."""
         walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, s)
+
+    def _source(self, row: WalkRow) -> Listing:
+        scope = Scope.of(row.request)
+        return Listing(
+            container=scope.container, prefix=scope.prefix, pages=self.listing, handed=self.handed, run=row.run
+        )
 
 
 async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: Ingest, *, parallel: int) -> None:
@@ -127,12 +134,9 @@ async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: 
     )
 
 
-async def listed_slice(
-    scope: Scope, listing: ObjectListing, piece: Slice, after: Sequence[Slice]
-) -> AsyncIterator[Batch]:
+async def listed_slice(scope: Scope, source: Listing, piece: Slice, after: Sequence[Slice]) -> AsyncIterator[Batch]:
     """List a slice, a page a batch. What was not changed since ``scope.since`` is passed over. Only reads."""
-    pages = slice_pages(scope.container, scope.prefix, listing, piece, after, size=min(PAGE, piece.size + 1))
-    async for page, following in pages:
+    async for page, following in slice_pages(source, piece, after, size=min(PAGE, piece.size + 1)):
         yield replace(_batch(page, scope), position=following)
 
 

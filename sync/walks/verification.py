@@ -30,7 +30,7 @@ from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanO
 from sync.verify.orphans import LISTED
 from sync.verify.repair import Budget
 from sync.verify.source import PAGE
-from sync.walks.cutting import Cut, cut_listing, slice_pages
+from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.pacing import PacedMarks
 from sync.walks.walk import Walk, Work
@@ -184,7 +184,7 @@ class Verification:
     async def _container(self, container: str, number: int, stand: Mapping[str, Any]) -> AsyncIterator[Cut]:
         over = {**stand, "container": number + 1, "at": {}}
         try:
-            async for cut in cut_listing(container, "", self.listing, stand["at"], smallest=NAMES):
+            async for cut in cut_listing(Listing(container=container, pages=self.listing), stand["at"], smallest=NAMES):
                 scope = {"part": OBJECTS, "container": container, **cut.scope} if cut.scope is not None else None
                 yield replace(
                     cut, position=over if cut.last else {**stand, "at": cut.position}, scope=scope, last=False
@@ -300,7 +300,9 @@ class _Part:
         container = self.piece.scope["container"]
         after = [each for each in self.after if each.scope.get("container") == container]
         size = min(PAGE, self.piece.size + 1)
-        async for page, following in slice_pages(container, "", self.listing, self.piece, after, size=size):
+        async for page, following in slice_pages(
+            Listing(container=container, pages=self.listing), self.piece, after, size=size
+        ):
             await self.round.objects(page.objects)
             yield self._batch(following, objects=len(page.objects))
 

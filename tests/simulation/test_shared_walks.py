@@ -57,7 +57,12 @@ MUTANTS = (
     Mutant(
         "the next slice begins with the page that ended this one",
         "sync.walks.cutting",
-        (("stand = replace(stand, start=stand.token, size=0)", "stand = replace(stand, start=page.token, size=0)"),),
+        (
+            (
+                "stand, read = replace(stand, start=stand.token, size=0), []",
+                "stand, read = replace(stand, start=page.token, size=0), []",
+            ),
+        ),
     ),
     Mutant(
         "a slice goes on until the next one begins",
