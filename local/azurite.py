@@ -22,6 +22,8 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 _LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listen\w* (?:on|at) (\S+)")
 _SERVICES = ("Blob", "Queue", "Table")
+_IDLE_SECONDS = 120
+"""How long an idle connection stays open. Azurite's own 5 s are less than the 15 for which clients keep theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def azurite(*, folder: Path | None = None, on_line: Callable[[str], object] | No
         The packages could not be installed, or Azurite did not start.
     """
     ports = [part for service in _SERVICES for part in (f"--{service.lower()}Port", "0")]
+    # Closed while a request is on its way, a connection leaves it without an answer, which Azure's seldom do.
+    ports += [part for name in _SERVICES for part in (f"--{name.lower()}KeepAliveTimeout", str(_IDLE_SECONDS))]
     where = ["--location", str(folder)] if folder else ["--inMemoryPersistence"]
     manners = ["--disableTelemetry", "--skipApiVersionCheck", *([] if on_line else ["--silent"])]
     script = ensure_packages() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
