@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 LATE = "no answer in time"
 ENDED = "the connection ended before the answer"
 NO_CONNECTION = "no connection"
+NO_CONNECTION_YET = "no connection in time"
 
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
@@ -23,6 +24,19 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionError, ENDED),
 )
 """What the system itself raised, the most specific first."""
+
+
+def reason_of(problem: BaseException, kinds: Sequence[tuple[type[BaseException], str]]) -> str:
+    """
+    Return why there is no answer: what the system itself said, else by the kind of a library's exception.
+
+    Parameters
+    ----------
+    kinds
+        The library's exceptions and our words for them, subclasses before their bases.
+    """
+    by_kind = next((words for kind, words in kinds if isinstance(problem, kind)), "no answer")
+    return cause_of(problem) or by_kind
 
 
 def cause_of(problem: BaseException) -> str:

@@ -30,7 +30,7 @@ from azure.core.exceptions import (
 )
 
 from sync.adapters.azure.transport import NotFromStorage
-from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, cause_of
+from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, NO_CONNECTION_YET, reason_of
 from sync.adapters.retry_after import retry_after
 from sync.errors import (
     SourceArchived,
@@ -299,7 +299,7 @@ def _remedy(problem: AzureError, roles: str) -> str:
 
 
 _NO_ANSWER: tuple[tuple[type[AzureError], str], ...] = (
-    (ServiceRequestTimeoutError, "no connection in time"),
+    (ServiceRequestTimeoutError, NO_CONNECTION_YET),
     (ServiceResponseTimeoutError, LATE),
     (ServiceRequestError, NO_CONNECTION),
     (ServiceResponseError, ENDED),
@@ -312,8 +312,7 @@ def what(problem: AzureError) -> str:
     """Say in our words how a request failed: status and the service's own code, or why there is no answer."""
     if (status := _status(problem)) is not None:
         return f"{status} {error_code(problem)}".rstrip()
-    by_kind = next((words for kind, words in _NO_ANSWER if isinstance(problem, kind)), "no answer")
-    return cause_of(problem) or by_kind
+    return reason_of(problem, _NO_ANSWER)
 
 
 def _retry_after(problem: AzureError) -> float | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
-from sync.adapters.azure.errors import GARBLED, state_errors
-from sync.errors import StoreUnavailable
+from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.state_blobs import ensure_whole, remove_blob
 from sync.ports import ExportFiles
 
 
@@ -45,8 +45,7 @@ class AzureExportFiles(ExportFiles):
                 return False
             with path.open("wb") as copy:
                 written = await stream.readinto(copy)
-        if written != stream.size:
-            raise StoreUnavailable(f"{written} of {stream.size} bytes", code="store.garbled", hint=GARBLED)
+        ensure_whole(written, stream.size)
         return True
 
     async def names(self, prefix: str) -> AsyncIterator[str]:
@@ -57,8 +56,4 @@ class AzureExportFiles(ExportFiles):
 
     async def remove(self, name: str) -> None:
         """Delete; a missing blob is fine."""
-        with state_errors():
-            try:
-                await self._container.delete_blob(name)
-            except ResourceNotFoundError:
-                return
+        await remove_blob(self._container, name)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
-from sync.adapters.azure.errors import GARBLED, state_errors
-from sync.errors import StoreUnavailable
+from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.state_blobs import ensure_whole, remove_blob
 from sync.ports import UndeliveredEvents
 
 _MARK = "dicom_sync_refused"
@@ -44,17 +44,12 @@ class AzureUndeliveredEvents(UndeliveredEvents):
                 data: bytes = await stream.readall()
             except ResourceNotFoundError:
                 return None
-        if len(data) != stream.size:  # cut on the way it would seem to hold no events, and be dead-lettered for good
-            raise StoreUnavailable(f"{len(data)} of {stream.size} bytes", code="store.garbled", hint=GARBLED)
+        ensure_whole(len(data), stream.size)  # cut, it would seem to hold no events, and be dead-lettered for good
         return data.decode("utf-8", "replace")
 
     async def remove(self, name: str) -> None:
         """Delete; a missing blob is fine."""
-        with state_errors():
-            try:
-                await self._container.delete_blob(name)
-            except ResourceNotFoundError:
-                return
+        await remove_blob(self._container, name)
 
     async def mark(self, name: str) -> None:
         """Mark, so that `names` leaves it out; a missing blob is fine."""

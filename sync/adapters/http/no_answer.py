@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, cause_of
+from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, NO_CONNECTION_YET, reason_of
 
 
 class AnswerTooLarge(httpx.DecodingError):
@@ -12,7 +12,7 @@ class AnswerTooLarge(httpx.DecodingError):
 
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.ConnectTimeout, NO_CONNECTION_YET),
     (httpx.PoolTimeout, "no connection is free"),
     (httpx.TimeoutException, LATE),
     (TimeoutError, LATE),
@@ -32,5 +32,4 @@ def words_of(problem: BaseException) -> str:
     """Return why there is no answer: what the system itself said, else by the kind of exception."""
     if isinstance(problem, httpx.HTTPStatusError):
         return f"status {problem.response.status_code}"
-    by_kind = next((words for kind, words in _KINDS if isinstance(problem, kind)), "no answer")
-    return cause_of(problem) or by_kind
+    return reason_of(problem, _KINDS)
