@@ -10,7 +10,7 @@ ends it. Equal requests have one name, so that asking twice begins one replay.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +29,7 @@ from sync.protocol.walk_rows import Board, Slice, WalkProgress, WalkRow
 from sync.replay.requests import ReplayRequest, parse_kept
 from sync.replay.requests import as_json as request_json
 from sync.replay.sources import ROUTE, STUDY, UNITS, OneStudy, Source, objects_of
+from sync.walks.by_run import ByRun
 from sync.walks.cutting import Cut
 from sync.walks.walk import Walk, Work
 
@@ -42,9 +43,6 @@ REMEMBERED = 20_000
 """
 Studies of a run that are remembered as marked: marking one again costs a request, forgetting costs nothing else.
 """
-
-_RUNS = 4
-"""Runs whose marked studies are remembered."""
 
 UNKNOWN_STUDY = "study.unknown"
 
@@ -105,8 +103,8 @@ class Replay:
     """
 
     source: Source
-    marked: OrderedDict[str, set[StudyRef]] = field(default_factory=OrderedDict)
-    """Studies that this process has marked, by run: the objects of a study may be in several slices."""
+    marked: ByRun[set[StudyRef]] = field(default_factory=lambda: ByRun(set))
+    """Studies that this process has marked: the objects of a study may be in several slices."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
@@ -123,7 +121,7 @@ class Replay:
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.batches(request, piece, after, s):
-            yield batch if _rereads(request) else await self._without_known(batch, self._marked_in(row.run), s)
+            yield batch if _rereads(request) else await self._without_known(batch, self.marked.of(row.run), s)
 
     async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:
         """
@@ -154,19 +152,12 @@ class Replay:
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
         reread = _rereads(parse_kept(row.request))
-        return _Again(walk, s, reread=reread, marked=self._marked_in(row.run)).inspect
+        return _Again(walk, s, reread=reread, marked=self.marked.of(row.run)).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
         """Keep a dead letter of an object that alone keeps failing."""
         walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, s)
-
-    def _marked_in(self, run: str) -> set[StudyRef]:
-        marked = self.marked.setdefault(run, set())
-        self.marked.move_to_end(run)
-        while len(self.marked) > _RUNS:
-            self.marked.popitem(last=False)
-        return marked
 
 
 def _rereads(request: ReplayRequest) -> bool:

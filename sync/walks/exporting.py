@@ -23,16 +23,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sync.config import Settings
-from sync.errors import PermanentError, StoreUnavailable
+from sync.errors import StoreUnavailable
 from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, mark_of
-from sync.model import Batch, Change
+from sync.model import Batch
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
 from sync.ports import ExportFiles, Project, ReadFeeds
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
-from sync.walks.walk import Walk, Work
+from sync.walks.without_changes import WithoutChanges
 
 KIND = "export"
 """Name of this kind of walk; of its rows, how the kind begins."""
@@ -74,7 +74,7 @@ def folder_of(row: WalkRow) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exporting:
+class Exporting(WithoutChanges):
     """Writes all resources of ours into a container, by any number of workers. Idempotent; may be interrupted."""
 
     services: Project
@@ -111,18 +111,6 @@ class Exporting:
         work = {PARTS: slice_.parts, MERGE: slice_.merge, CLOSE: slice_.close}[piece.scope["part"]]
         async for batch in work():
             yield batch
-
-    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
-        """Return what is never called: a batch comes written, with no change left to deal with."""
-        return _no_change
-
-    async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002
-        """Never called, likewise."""
-        await _no_change(change)
-
-
-async def _no_change(change: Change) -> None:
-    raise AssertionError(f"an export makes no changes: {change.action}")
 
 
 def _cut_parts(stand: Mapping[str, Any]) -> Iterator[Cut]:

@@ -11,18 +11,18 @@ the one before is done; one that only compares has no order but that of its end.
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync.config import Settings
-from sync.errors import FhirRejected, PermanentError, SourceGone
-from sync.model import CHECKS, Batch, Change, Drift, DriftKind
+from sync.errors import FhirRejected, SourceGone
+from sync.model import CHECKS, Batch, Drift, DriftKind
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
-from sync.ports import MarkDirty, ObjectListing, ReadFeeds, Verify
+from sync.ports import MarkDirty, ObjectListing, Verify
 from sync.protocol.walk_rows import Slice, WalkRow, read_board
 from sync.verify.checking import Checker
 from sync.verify.closing import DOUBLES, Removable, close_round, noted_removable, remove_doubles, remove_orphans
@@ -30,10 +30,12 @@ from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanO
 from sync.verify.orphans import LISTED
 from sync.verify.repair import Budget
 from sync.verify.source import PAGE
+from sync.walks.by_run import ByRun
 from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.pacing import PacedMarks
-from sync.walks.walk import Walk, Work
+from sync.walks.without_changes import WithoutChanges
+from sync.words import noun_of
 
 KIND = "verify"
 """Name of this kind of walk; of its rows, how the kind begins."""
@@ -57,7 +59,6 @@ OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", 
 """Parts of a round."""
 
 _WORTH_STUDY, _WORTH_RESOURCE = 100, 10
-_RUNS = 4
 _PREFIX = "repaired_"
 
 
@@ -91,7 +92,7 @@ def action_of(plan: Plan) -> OperatorAction:
 
 def reason_of(plan: Plan) -> str:
     """Say in the audit trail how much a repair may delete."""
-    return f"at most {plan.removals} orphan{'s' * (plan.removals != 1)} deleted" if plan.repair else ""
+    return f"at most {plan.removals} {noun_of(plan.removals, 'orphan')} deleted" if plan.repair else ""
 
 
 def plan_of(row: WalkRow) -> Plan:
@@ -145,7 +146,7 @@ class _Unheard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verification:
+class Verification(WithoutChanges):
     """
     Compares everything, by any number of workers. Idempotent, and may be interrupted.
 
@@ -156,8 +157,8 @@ class Verification:
     services: Verify
     audience: ScanObserver = field(default_factory=_Unheard)
     checker: Checker = field(default_factory=Checker)
-    told: OrderedDict[str, dict[int, Place]] = field(default_factory=OrderedDict)
-    """What this process has told, by run."""
+    told: ByRun[dict[int, Place]] = field(default_factory=lambda: ByRun(dict))
+    """What this process has told."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """
@@ -215,7 +216,7 @@ class Verification:
                 checker=self.checker,
                 found_in=row.run,
                 at=piece.name,
-                told=self._told_in(row.run),
+                told=self.told.of(row.run),
                 repairs=plan.repair and await projection_pause(services) is None,
                 turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
             ),
@@ -223,25 +224,6 @@ class Verification:
         await part.round.judge.load()
         async for batch in part.batches():
             yield batch
-
-    def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
-        """Return what is never called: a batch comes compared, with no change left to deal with."""
-        return _no_change
-
-    async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002
-        """Never called, likewise."""
-        await _no_change(change)
-
-    def _told_in(self, run: str) -> dict[int, Place]:
-        told = self.told.setdefault(run, {})
-        self.told.move_to_end(run)
-        while len(self.told) > _RUNS:
-            self.told.popitem(last=False)
-        return told
-
-
-async def _no_change(change: Change) -> None:
-    raise AssertionError(f"a comparison makes no changes: {change.action}")
 
 
 def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
