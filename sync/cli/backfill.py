@@ -15,10 +15,8 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
-from sync.cli.user import user_name
-from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state, timestamp
+from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
-from sync.operators.walks import begin_walk, read_progress
 from sync.ports import Ingest, ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
 from sync.walks.backfill import PAGE, Scope, new_backfill, preview_backfill
@@ -180,12 +178,11 @@ async def preview(
 async def _shared(
     scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
 ) -> tuple[Counter[str], float, WalkState]:
-    if not await begin_walk(new_backfill(scope, rate=options.rate), s, who=user_name()):
-        before = await read_progress(scope.cursor, s)
-        out.print(f"going on  {counted(sum(before.counts.values()), 'object')} dealt with before")
+    asked = new_backfill(scope, rate=options.rate)
+    await begin_or_go_on(asked, s, out, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} dealt with")
     heading = f"Reading {scope.container}"
     progress, rate = await share_walk(
-        scope.cursor, running.kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json
+        asked.name, running.kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json
     )
     tell_state(progress, out)
     return Counter(progress.counts), rate, progress.row.state

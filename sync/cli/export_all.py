@@ -12,11 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console, results
-from sync.cli.user import user_name
-from sync.cli.walks import refuse, share_walk, tell_state
+from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
-from sync.operators.walks import begin_walk, read_progress
 from sync.protocol.walk_rows import WalkState
 from sync.walks.exporting import fetch_manifest, folder_of, new_export
 from sync.walks.sharing import PARALLEL
@@ -115,9 +113,9 @@ async def _share(running: Running, container: str, max_bytes: int, *, as_json: b
         refuse("--container: is one of DICOM_SYNC_CONTAINERS, which hold DICOM objects")
     await files.ensure()
     asked = new_export(container, s.settings, max_bytes=max_bytes)
-    if not await begin_walk(asked, s, who=user_name()):
-        before = (await read_progress(asked.name, s)).counts.get("studies", 0)
-        out.print(f"going on  {counted(before, 'study', 'studies')} exported before")
+    await begin_or_go_on(
+        asked, s, out, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} exported"
+    )
     progress, _ = await share_walk(
         asked.name, running.kinds, s, out, heading="Exporting", parallel=PARALLEL, as_json=as_json
     )

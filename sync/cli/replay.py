@@ -14,13 +14,11 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
-from sync.cli.user import user_name
-from sync.cli.walks import Meter, print_line, projecting, refuse, share_walk, tell_state
+from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse, share_walk, tell_state
 from sync.errors import BadReplay
-from sync.operators.walks import read_progress
 from sync.ports import Services
 from sync.protocol.walk_rows import WalkProgress, WalkState
-from sync.replay.jobs import begin_replay, cursor_of, require_known_study
+from sync.replay.jobs import new_replay, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import ReplayRequest, parse_request
 from sync.replay.sources import LISTING, ROUTE
@@ -163,12 +161,12 @@ async def _replay(request: ReplayRequest, options: _ReplayOptions, running: Runn
 async def _shared(
     request: ReplayRequest, options: _ReplayOptions, running: Running, s: Services, out: Console
 ) -> WalkProgress:
-    name = cursor_of(request)
-    if not await begin_replay(request, s, who=user_name(), rate=options.rate):
-        before = await read_progress(name, s)
-        out.print(f"going on  {counted_words(sum(before.counts.values()), 'change')} dealt with before")
+    asked = new_replay(request, rate=options.rate)
+    await begin_or_go_on(
+        asked, s, out, dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} dealt with"
+    )
     progress, _ = await share_walk(
-        name, running.kinds, s, out, heading="Replaying", parallel=options.parallel, as_json=options.as_json
+        asked.name, running.kinds, s, out, heading="Replaying", parallel=options.parallel, as_json=options.as_json
     )
     if progress.row.plan.get(ROUTE) == LISTING and not options.as_json:
         out.print(_NO_FEED)

@@ -18,11 +18,10 @@ from rich.table import Table
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, console, quiet_broken_pipe, results
 from sync.cli.user import user_name
-from sync.cli.walks import share_walk, tell_state
+from sync.cli.walks import begin_or_go_on, share_walk, tell_state
 from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.audit import record_action
 from sync.operators.pause import projection_pause
-from sync.operators.walks import begin_walk, read_progress
 from sync.ports import Compare
 from sync.protocol.walk_rows import WalkState
 from sync.verify.full_scan import Plan, Round, ScanOutcome
@@ -157,9 +156,9 @@ async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float
     """Take part in the comparison of everything until it is over, and tell what others found too."""
     s, out = running.services, console()
     asked = new_verification(plan, s.settings, rate=rate)
-    if not await begin_walk(asked, s, who=user_name()):
-        before = (await read_progress(asked.name, s)).counts.get("studies", 0)
-        out.print(f"going on  {counted(before, 'study', 'studies')} compared before")
+    await begin_or_go_on(
+        asked, s, out, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} compared"
+    )
     kinds = {asked.kind: Verification(listing=running.listing, services=s, audience=shown)}
     progress, _ = await share_walk(
         asked.name, kinds, s, shown.console, heading="Comparing", parallel=PARALLEL, as_json=as_json

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,10 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sync.cli.reporting import EXIT_USAGE, console
+from sync.cli.user import user_name
 from sync.errors import Contention, SyncError
 from sync.model import CHECKS
 from sync.model.timestamps import typed_time
-from sync.ports import Jobs, ReadFeeds, Services
+from sync.operators.walks import NewWalk, begin_walk, read_progress
+from sync.ports import Control, Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
@@ -90,6 +92,22 @@ class Merged:
     def take(self, slices: Sequence[Slice]) -> None:
         """Adopt the counts of the walk's rows."""
         self._rows = {piece.name: piece.counts for piece in slices}
+
+
+async def begin_or_go_on(
+    asked: NewWalk, s: Control, out: Console, *, dealt: Callable[[Mapping[str, int]], str]
+) -> None:
+    """
+    Begin a walk, or say how much of the one that is under way is done.
+
+    Parameters
+    ----------
+    dealt
+        Makes the words of its counts.
+    """
+    if not await begin_walk(asked, s, who=user_name()):
+        progress = await read_progress(asked.name, s)
+        out.print(f"going on  {dealt(progress.counts)} before")
 
 
 async def share_walk(
