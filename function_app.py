@@ -214,8 +214,8 @@ async def study(req: func.HttpRequest) -> func.HttpResponse:
 
     running = await _running()
     asked = StudyRef(study_instance_uid=req.route_params["uid"], partition=req.params.get("partition", ""))
-    found = await study_state.study_state(asked, running.services)
-    return _json(found) if found else _json(study_state.UNKNOWN, code=404)
+    state = await study_state.study_state(asked, running.services)
+    return _json(state) if state else _json(study_state.UNKNOWN, code=404)
 
 
 @app.route(route="dead-letters", methods=["GET"])

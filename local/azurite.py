@@ -67,12 +67,12 @@ class _Endpoints:
     """Collects the addresses of the three services; complete, it gives the connection string."""
 
     def __init__(self) -> None:
-        self._found: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
 
     def __call__(self, line: str) -> str | None:
         if match := _LISTENING.search(line):
-            self._found[match[1]] = match[2]
-        return connection_string(self._found) if len(self._found) == len(_SERVICES) else None
+            self._addresses[match[1]] = match[2]
+        return connection_string(self._addresses) if len(self._addresses) == len(_SERVICES) else None
 
 
 def connection_string(addresses: dict[str, str]) -> str:

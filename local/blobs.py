@@ -86,7 +86,7 @@ def write_samples(folder: Path) -> int:
 def _named(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
     for path in paths:
         if path.is_dir():
-            yield from ((each.relative_to(path).as_posix(), each) for each in sorted(path.rglob("*")) if each.is_file())
+            yield from ((file.relative_to(path).as_posix(), file) for file in sorted(path.rglob("*")) if file.is_file())
         else:
             yield path.name, path
 

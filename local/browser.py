@@ -24,7 +24,7 @@ OPTIONS = (
 
 def chromium() -> str | None:
     """Return the program, None when there is none."""
-    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+    return next((program for name in _NAMES if (program := shutil.which(name))), None)
 
 
 def ensure_chromium() -> str:
@@ -39,6 +39,6 @@ def ensure_chromium() -> str:
     if chromium() is None:
         elsewhere = "elsewhere any Chromium or Chrome on the PATH will do."
         install_or_explain(_DEBIAN_PACKAGES, why="Testing the dashboard needs Chromium", elsewhere=elsewhere)
-    if (found := chromium()) is None:
+    if (program := chromium()) is None:
         raise StartError("Chromium was installed and is not on the PATH")
-    return found
+    return program

@@ -167,7 +167,7 @@ def truth(world: Iterable[Person]) -> dict[str, Any]:
 
 def _sizes(stents: list[Stent]) -> dict[str, float]:
     """Return how many recommendations there are, how many have an implant, and the mean difference in millimetres."""
-    differences = [each.said - each.used for each in stents if each.used is not None]
+    differences = [pair.said - pair.used for pair in stents if pair.used is not None]
     bias = sum(differences) / len(differences) if differences else 0.0
     return {"recommended": len(stents), "implants": len(differences), "bias": round(bias, 6)}
 
@@ -327,8 +327,8 @@ def _nodule(number: int, place: int, chance: random.Random) -> Person:
     on = date(2023, 6, 1) + timedelta(chance.randrange(365))
     cancer = place % 4 != 0
     said = cancer if place % 7 else not cancer
-    found = None if place % 20 == 0 else cancer
-    _read(one, Read(said=said, found=found, counts=found is not None, kind="lung nodule"), on, chance)
+    cancerous = None if place % 20 == 0 else cancer
+    _read(one, Read(said=said, found=cancerous, counts=cancerous is not None, kind="lung nodule"), on, chance)
     if place < 6:  # noqa: PLR2004 -- a few are enough to see images beside reads
         one.ct = on
     if cancer:

@@ -143,7 +143,7 @@ def _behind_meta(meta: Dataset) -> Dataset:
 
 def encode(datasets: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the JSON of data sets as the service spells it: no blanks, and no characters that HTML would mind."""
-    text = "[" + ",".join(_json(each) for each in datasets) + "]"
+    text = "[" + ",".join(_json(dataset) for dataset in datasets) + "]"
     return text.encode("ascii")
 
 
@@ -371,7 +371,7 @@ def _shortest(value: float, vr: str) -> str:
     text = repr(value)
     if vr == "FL":
         texts: Iterator[str] = (f"{value:.{digits}g}" for digits in range(1, 10))
-        text = next(each for each in texts if struct.pack("<f", float(each)) == struct.pack("<f", value))
+        text = next(text for text in texts if struct.pack("<f", float(text)) == struct.pack("<f", value))
     mantissa, _, power = text.partition("e")
     if not power:
         return mantissa.removesuffix(".0")

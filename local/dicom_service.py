@@ -161,11 +161,11 @@ class StandIn:
             return web.Response(status=400, text=str(problem))
         sop = request.query.get("SOPInstanceUID", "")
         hits = [
-            (each, dataset)
-            for each, (_, dataset) in self.service.instances.items()
-            if (each.partition, each.study) == (partition, study) and sop in ("", each.sop)
+            (instance, dataset)
+            for instance, (_, dataset) in self.service.instances.items()
+            if (instance.partition, instance.study) == (partition, study) and sop in ("", instance.sop)
         ][offset : offset + limit]
-        self.service.check_readable(each for each, _ in hits)
+        self.service.check_readable(instance for instance, _ in hits)
         selected = [{tag: dataset[tag] for tag in _OF_SEARCH if tag in dataset} for _, dataset in hits]
         return web.Response(body=encode(selected), content_type=_JSON) if selected else web.Response(status=204)
 
@@ -206,7 +206,7 @@ class StandIn:
 
     async def _lose(self, request: web.Request) -> web.Response:
         sop = (await request.json())["instance"]
-        lost = {each for each in self.service.instances if each.sop == sop}
+        lost = {instance for instance in self.service.instances if instance.sop == sop}
         self.service.lost |= lost
         self.service.unreadable |= lost
         return web.json_response({"lost": len(lost)})

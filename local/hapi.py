@@ -162,8 +162,8 @@ def _program(name: str) -> str | None:
 
 def _java_version(program: str) -> int:
     done = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r"(\d+)(?:\.\d+)*", done.stderr + done.stdout)  # 'openjdk version "17.0.15"', 'javac 17.0.15'
-    return int(found[1]) if found else 0
+    match = re.search(r"(\d+)(?:\.\d+)*", done.stderr + done.stdout)  # 'openjdk version "17.0.15"', 'javac 17.0.15'
+    return int(match[1]) if match else 0
 
 
 def _install_or_explain(missing: list[str]) -> None:

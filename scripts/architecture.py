@@ -95,17 +95,17 @@ def _calls(body: ast.AST) -> Iterator[tuple[int, str]]:
 def functions() -> dict[str, str]:
     """Return the functions of the app with a queue, by queue, and the timers, by their own name."""
     tree = ast.parse((ROOT / "function_app.py").read_text("utf-8"))
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.AsyncFunctionDef):
             for decorator in node.decorator_list:
                 match decorator:
                     case ast.Call(func=ast.Attribute(attr="queue_trigger"), keywords=keywords):
                         [queue] = [ast.literal_eval(k.value) for k in keywords if k.arg == "queue_name"]
-                        found[queue] = node.name
+                        names[queue] = node.name
                     case ast.Call(func=ast.Attribute(attr="timer_trigger")):
-                        found[node.name] = node.name
-    return found
+                        names[node.name] = node.name
+    return names
 
 
 def drawing() -> str:

@@ -56,11 +56,11 @@ def compiler() -> Path:
         There is none; the text says where one was looked for.
     """
     named = os.environ.get("BICEP")
-    found = named or shutil.which("bicep") or (str(BESIDE) if BESIDE.exists() else None)
-    if found is None or shutil.which(found) is None:
+    program = named or shutil.which("bicep") or (str(BESIDE) if BESIDE.exists() else None)
+    if program is None or shutil.which(program) is None:
         where = f"BICEP={named}" if named else f"neither BICEP, nor on PATH, nor {os.path.relpath(BESIDE, ROOT)}"
         raise CompilerMissing(f"no Bicep compiler: {where}. The templates are NOT compiled.")
-    return Path(found)
+    return Path(program)
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -108,8 +108,8 @@ def build(file: Path, *, into: Path | None = None) -> dict[str, Any]:
         raise Refused(done.stderr)
     if into is not None:
         into.write_text(done.stdout, "utf-8")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    template: dict[str, Any] = json.loads(done.stdout)
+    return template
 
 
 class Evaluator:
@@ -148,10 +148,10 @@ class Evaluator:
         if "error" in answer:
             said = run("build-params", param, "--stdout", "--no-restore").stderr
             raise Refused(f"{answer['error']['message']} {said}".strip())
-        found: dict[str, Any] = json.loads(answer["result"]["snapshot"])
-        if found["diagnostics"]:
-            raise Refused(json.dumps(found["diagnostics"], indent=2))
-        return found
+        snapshot: dict[str, Any] = json.loads(answer["result"]["snapshot"])
+        if snapshot["diagnostics"]:
+            raise Refused(json.dumps(snapshot["diagnostics"], indent=2))
+        return snapshot
 
     def formatted(self, file: Path) -> str:
         """Return one file as the language's formatter lays it out."""
@@ -194,9 +194,9 @@ def snapshots() -> dict[str, dict[str, Any]]:
 
 def check() -> Iterator[str]:
     """Give all that is wrong with the templates, before they are evaluated."""
-    found = findings(INFRA / "main.bicep")
-    yield from found
-    if found:
+    problems = findings(INFRA / "main.bicep")
+    yield from problems
+    if problems:
         return
     files = sorted(INFRA.rglob("*.bicep"))
     used = "".join(file.read_text("utf-8") for file in files)
@@ -233,12 +233,12 @@ def main() -> None:
 
             write(snapshots())
             return
-        found = list(stale() if command == "stale" else check())
+        problems = list(stale() if command == "stale" else check())
     except CompilerMissing as missing:
         print(missing, file=sys.stderr)
         raise SystemExit(2) from missing
-    print("\n".join(found) or "The compiler has no findings.")
-    raise SystemExit(1 if found else 0)
+    print("\n".join(problems) or "The compiler has no findings.")
+    raise SystemExit(1 if problems else 0)
 
 
 if __name__ == "__main__":

@@ -96,15 +96,15 @@ def table(prices: Mapping[str, Any]) -> str:
 
 
 def _row(text: str, name: str, sizes: Mapping[str, Mapping[str, float]], prices: Mapping[str, Any]) -> str:
-    each = (f"{count[name]:,.0f}: {cost(name, count[name], prices):,.2f}" for count in sizes.values())
-    return f"| {text} | {' | '.join(each)} |"
+    costs = (f"{count[name]:,.0f}: {cost(name, count[name], prices):,.2f}" for count in sizes.values())
+    return f"| {text} | {' | '.join(costs)} |"
 
 
 def _sum(
     text: str, rows: Mapping[str, str], sizes: Mapping[str, Mapping[str, float]], prices: Mapping[str, Any]
 ) -> str:
     sums = (sum(cost(name, count[name], prices) for name in rows) for count in sizes.values())
-    said = (f"**{each:,.0f} {prices['currency']}**" for each in sums)
+    said = (f"**{total:,.0f} {prices['currency']}**" for total in sums)
     return f"| {text} | {' | '.join(said)} |"
 
 

@@ -65,8 +65,8 @@ class Stage:
     def notes(self, n: object = None, what: str | None = None) -> list[dict[str, Any]]:
         """Return what the app noted, of one order and of one kind."""
         lines = self.notes_file.read_text("utf-8").splitlines() if self.notes_file.exists() else []
-        found = [json.loads(line) for line in lines]
-        return [note for note in found if n in (None, note["n"]) and what in (None, note["what"])]
+        told = [json.loads(line) for line in lines]
+        return [note for note in told if n in (None, note["n"]) and what in (None, note["what"])]
 
     def left(self, queue: str = "") -> int:
         """Return how many messages the queue holds, leased ones included; 0 when there is no such queue."""

@@ -84,27 +84,27 @@ def _subscriptions(topic: str, deployed: Mapping[str, Any], az: Az) -> Iterator[
     group, name = topic.split("/")[4], topic.rpartition("/")[2]
     where = ("--resource-group", group, "--system-topic-name", name, "--subscription", topic.split("/")[2])
     command = ("eventgrid", "system-topic", "event-subscription")
-    for each in az(*command, "list", *where) or ():
-        delivery = each.get("deliveryWithResourceIdentity") or {}
+    for subscription in az(*command, "list", *where) or ():
+        delivery = subscription.get("deliveryWithResourceIdentity") or {}
         destination = delivery.get("destination") or {}
         goes_to = destination.get("resourceId") or destination.get("properties", {}).get("resourceId", "")
-        ours = each["name"].startswith(PREFIX) and goes_to.lower() == deployed["stateAccountId"].lower()
-        if ours and each["name"] not in deployed["subscriptions"]:
+        ours = subscription["name"].startswith(PREFIX) and goes_to.lower() == deployed["stateAccountId"].lower()
+        if ours and subscription["name"] not in deployed["subscriptions"]:
             yield Leftover(
-                what=f"event subscription {each['name']} of topic {name}",
+                what=f"event subscription {subscription['name']} of topic {name}",
                 effect="its events become dead letters event.foreign_source, and raise an alert",
-                remove=(*command, "delete", *where, "--name", each["name"], "--yes"),
+                remove=(*command, "delete", *where, "--name", subscription["name"], "--yes"),
             )
 
 
 def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Iterator[Leftover]:
     wanted: dict[str, set[str]] = {}
-    for each in needed:
-        if each["principal"] == "function app":
-            wanted.setdefault(each["scope"].lower(), set()).add(each["role"])
-    for each in az("role", "assignment", "list", "--assignee", principal, "--all") or ():
-        role, scope = each["roleDefinitionName"], each["scope"]
-        remove = ("role", "assignment", "delete", "--ids", each["id"])
+    for grant in needed:
+        if grant["principal"] == "function app":
+            wanted.setdefault(grant["scope"].lower(), set()).add(grant["role"])
+    for assignment in az("role", "assignment", "list", "--assignee", principal, "--all") or ():
+        role, scope = assignment["roleDefinitionName"], assignment["scope"]
+        remove = ("role", "assignment", "delete", "--ids", assignment["id"])
         if scope.lower() not in wanted:
             effect = "the function app may still act there"
             yield Leftover(what=f"role {role} on {scope}", effect=effect, remove=remove)
@@ -119,17 +119,17 @@ def _roles(needed: Sequence[Mapping[str, str]], principal: str, az: Az) -> Itera
 
 def _custom_roles(needed: Sequence[Mapping[str, str]], deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
     """Give the environment's own roles of former workspaces: a tenant holds a limited number of custom roles."""
-    wanted = {each["role"] for each in needed}
+    wanted = {grant["role"] for grant in needed}
     if not deployed.get("suffix"):
         return
-    for each in _roles_of_tenant(az):
-        name = each["properties"]["roleName"]
+    for definition in _roles_of_tenant(az):
+        name = definition["properties"]["roleName"]
         if name.startswith(f"{OWN_ROLE} {deployed['suffix']}") and name not in wanted:
-            (scope, *_) = each["properties"]["assignableScopes"]
+            (scope, *_) = definition["properties"]["assignableScopes"]
             yield Leftover(
                 what=f"custom role {name}",
                 effect="nothing once it is assigned to no one; a tenant can hold 5,000 custom roles",
-                remove=("role", "definition", "delete", "--name", each["name"], "--scope", scope),
+                remove=("role", "definition", "delete", "--name", definition["name"], "--scope", scope),
             )
 
 
@@ -141,66 +141,70 @@ def _roles_of_tenant(az: Az) -> Sequence[Mapping[str, Any]]:
     """
     url = "/providers/Microsoft.Authorization/roleDefinitions"
     which = ("api-version=2022-04-01", "$filter=type eq 'CustomRole'")
-    found = az("rest", "--method", "get", "--url", url, "--url-parameters", *which) or {}
-    roles: Sequence[Mapping[str, Any]] = found.get("value", ())
+    answer = az("rest", "--method", "get", "--url", url, "--url-parameters", *which) or {}
+    roles: Sequence[Mapping[str, Any]] = answer.get("value", ())
     return roles
 
 
 def _operator_roles(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
     """Give the roles of people on the state account but for those of the operator; others may have assigned them."""
-    for each in az("role", "assignment", "list", "--scope", deployed["stateAccountId"]) or ():
-        person = each.get("principalType") in ("User", "Group")
-        if person and each["roleDefinitionName"] in OPERATOR_ROLES and each["principalId"] != deployed["operator"]:
+    for assignment in az("role", "assignment", "list", "--scope", deployed["stateAccountId"]) or ():
+        person = assignment.get("principalType") in ("User", "Group")
+        if (
+            person
+            and assignment["roleDefinitionName"] in OPERATOR_ROLES
+            and assignment["principalId"] != deployed["operator"]
+        ):
             yield Leftover(
-                what=f"role {each['roleDefinitionName']} of {each['principalId']} on the state account",
+                what=f"role {assignment['roleDefinitionName']} of {assignment['principalId']} on the state account",
                 effect="a former operator, or one to whom it was given by hand, reads and changes the state",
-                by_hand=f"if it is not wanted: az role assignment delete --ids {each['id']}",
+                by_hand=f"if it is not wanted: az role assignment delete --ids {assignment['id']}",
             )
 
 
 def _resources(deployed: Mapping[str, Any], az: Az) -> Iterator[Leftover]:
     group = deployed["stateAccountId"].split("/")[4]
     made = {deployed[key].lower() for key in ("stateAccountId", "sourceId", "workspaceId", "network") if deployed[key]}
-    made |= {each.lower() for each in deployed["logs"]}
-    for each in az("resource", "list", "--resource-group", group) or ():
-        kind, place = each["type"].lower(), each["id"].lower()
+    made |= {log.lower() for log in deployed["logs"]}
+    for resource in az("resource", "list", "--resource-group", group) or ():
+        kind, place = resource["type"].lower(), resource["id"].lower()
         if kind in KEEPS_DATA and place not in made:
-            yield Leftover(what=each["id"], effect=KEEPS_DATA[kind])
+            yield Leftover(what=resource["id"], effect=KEEPS_DATA[kind])
         elif kind == "microsoft.network/privateendpoints" and not deployed["network"]:
-            remove = ("network", "private-endpoint", "delete", "--ids", each["id"])
-            yield Leftover(what=each["id"], effect="costs by the hour; nothing uses it", remove=remove)
+            remove = ("network", "private-endpoint", "delete", "--ids", resource["id"])
+            yield Leftover(what=resource["id"], effect="costs by the hour; nothing uses it", remove=remove)
         elif kind == "microsoft.network/virtualnetworks" and place not in made:
             by_hand = "may have subnets and peerings of yours: remove it by hand, after its endpoints"
-            yield Leftover(what=each["id"], effect="nothing of the sync is in it", by_hand=by_hand)
+            yield Leftover(what=resource["id"], effect="nothing of the sync is in it", by_hand=by_hand)
         elif kind in SERVICES and place not in _ids(deployed, "services") and "services" in deployed:
-            yield Leftover(what=each["id"], effect="the sync neither reads nor writes it; it holds data, and costs")
+            yield Leftover(what=resource["id"], effect="the sync neither reads nor writes it; it holds data, and costs")
         elif (
             kind == "microsoft.network/privatednszones" and place not in _ids(deployed, "zones") and "zones" in deployed
         ):
             by_hand = "may have records of yours: remove its virtual network links by hand, then the zone"
             effect = "networks that are linked to it no longer find addresses that it lacks"
-            yield Leftover(what=each["id"], effect=effect, by_hand=by_hand)
+            yield Leftover(what=resource["id"], effect=effect, by_hand=by_hand)
 
 
 def _ids(deployed: Mapping[str, Any], key: str) -> set[str]:
-    return {each.lower() for each in deployed.get(key, ())}
+    return {value.lower() for value in deployed.get(key, ())}
 
 
 def _topics(deployed: Mapping[str, Any], environment: str, az: Az) -> Iterator[Leftover]:
     """Give the system topics of former sources; in their groups they are found by the tag of the environment."""
     used = {deployed["storageTopicId"].lower(), deployed["workspaceTopicId"].lower()}
     where = ("--tag", f"azd-env-name={environment}", "--resource-type", "Microsoft.EventGrid/systemTopics")
-    for each in (az("resource", "list", *where) or ()) if environment else ():
-        if each["id"].lower() in used:
+    for resource in (az("resource", "list", *where) or ()) if environment else ():
+        if resource["id"].lower() in used:
             continue
-        parts = each["id"].split("/")
+        parts = resource["id"].split("/")
         here = ("--resource-group", parts[4], "--subscription", parts[2])
         command = ("eventgrid", "system-topic")
-        others = az(*command, "event-subscription", "list", *here, "--system-topic-name", each["name"]) or ()
+        others = az(*command, "event-subscription", "list", *here, "--system-topic-name", resource["name"]) or ()
         yield Leftover(
-            what=f"system topic {each['id']}",
+            what=f"system topic {resource['id']}",
             effect=f"of a former source; {len(others)} event subscriptions are on it",
-            remove=() if others else (*command, "delete", *here, "--name", each["name"], "--yes"),
+            remove=() if others else (*command, "delete", *here, "--name", resource["name"], "--yes"),
             by_hand="other environments may receive events by it: remove it by hand once it has no subscription",
         )
 
@@ -238,15 +242,15 @@ def main() -> None:
     except (KeyError, json.JSONDecodeError) as missing:
         raise SystemExit(f'{missing}: load the outputs of the deployment first: eval "$(azd env get-values)"') from None
     remains = 0
-    for each in leftovers(deployed, needed, principal, azure_cli, os.environ.get("AZURE_ENV_NAME", "")):
-        print(f"{each.what}\n    {each.effect}")
-        if each.remove and "--remove" in sys.argv[1:]:
-            azure_cli(*each.remove)
+    for leftover in leftovers(deployed, needed, principal, azure_cli, os.environ.get("AZURE_ENV_NAME", "")):
+        print(f"{leftover.what}\n    {leftover.effect}")
+        if leftover.remove and "--remove" in sys.argv[1:]:
+            azure_cli(*leftover.remove)
             print("    removed")
             continue
         remains += 1
-        if not each.remove:
-            print(f"    {each.by_hand}")
+        if not leftover.remove:
+            print(f"    {leftover.by_hand}")
     raise SystemExit(1 if remains else 0)
 
 

@@ -16,18 +16,18 @@ REQUIREMENTS = ("requirements.txt", "requirements-local.txt", "requirements-dev.
 def main() -> int:
     """Print what is missing; 1 when anything is."""
     missing = [*_changelog(), *_bench(), *_git(), *_locked(), *_sbom()]
-    for each in missing:
-        print(f"missing  {each}")
+    for item in missing:
+        print(f"missing  {item}")
     if not missing:
         print(f"ready    version {_version()}: tag it v{_version()}")
     return 1 if missing else 0
 
 
 def _version() -> str:
-    found = re.search(r'__version__ = "(.+)"', (ROOT / "sync" / "__init__.py").read_text())
-    if found is None:
+    match = re.search(r'__version__ = "(.+)"', (ROOT / "sync" / "__init__.py").read_text())
+    if match is None:
         raise SystemExit("sync/__init__.py names no version")
-    return found[1]
+    return match[1]
 
 
 def _changelog() -> Iterator[str]:

@@ -173,7 +173,7 @@ def dummy(
     file: DefinitionFile,
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for NDJSON files.", show_default=False)],
-    each: Annotated[int, typer.Option(min=1, metavar="N", help="Patients of each branch.")] = 20,
+    per_branch: Annotated[int, typer.Option("--each", min=1, metavar="N", help="Patients of each branch.")] = 20,
 ) -> None:
     """
     Write synthetic patients for every branch of a definition, to try it without data.
@@ -200,7 +200,7 @@ def dummy(
     if out.exists():
         raise CohortError(f"{out} exists", code="cohort.out_exists", hint="Choose another name.")
     day = _day(prepared)
-    written = write_ndjson(out, dummy_patients(prepared.definition, prepared.codes, day, each=each))
+    written = write_ndjson(out, dummy_patients(prepared.definition, prepared.codes, day, per_branch=per_branch))
     write_json(out / "manifest.json", {"transactionTime": f"{day.isoformat()}T23:59:59Z"})
     console().print(", ".join(f"{count} {kind}" for kind, count in written.items()) + f" in {out}")
 

@@ -76,7 +76,7 @@ def write_ndjson(folder: Path, resources: Iterable[Resource]) -> dict[str, int]:
     return {kind: len(listed) for kind, listed in sorted(by_type.items())}
 
 
-def dummy(definition: Definition, codes: CodeSets, as_of: date, *, each: int) -> list[Resource]:
+def dummy(definition: Definition, codes: CodeSets, as_of: date, *, per_branch: int) -> list[Resource]:
     """
     Return synthetic patients for every branch of a definition; deterministic.
 
@@ -89,7 +89,7 @@ def dummy(definition: Definition, codes: CodeSets, as_of: date, *, each: int) ->
     """
     resources: list[Resource] = []
     for branch, example in _branches(definition, codes, as_of):
-        for number in range(each):
+        for number in range(per_branch):
             resources += _resources(f"{branch}-{number}", example)
     return resources
 

@@ -97,11 +97,12 @@ def _unlabelled(rule: Rule) -> str:
     return "TRUE" if rule.restricted else f"NOT {_LABELLED}"
 
 
-def _pathology(rule: Rule, codes: CodeSets, found: Judged) -> str:
+def _pathology(rule: Rule, codes: CodeSets, positive: Judged) -> str:
     """Return pathology reports by their coded conclusions; of several the one that says yes counts."""
     site = place("s.body_site_system", "s.body_site", rule, codes)
     return f"""
-    SELECT r.id, w.patient_id, any_value(r.status), bool_or({judged("c.code_system", "c.code", found, codes)}) AS is_so,
+    SELECT r.id, w.patient_id, any_value(r.status), bool_or({judged("c.code_system", "c.code", positive, codes)})
+               AS is_so,
            list(DISTINCT {site}) FILTER (s.id IS NOT NULL),
            {_days("coalesce(s.collected, s.collected_start, r.effective, r.effective_start, r.issued)")}
     FROM diagnostic_report AS r JOIN report_conclusion AS c ON c.report_id = r.id
@@ -112,9 +113,9 @@ def _pathology(rule: Rule, codes: CodeSets, found: Judged) -> str:
     GROUP BY r.id, w.patient_id HAVING is_so IS NOT NULL ORDER BY 1"""
 
 
-def _procedures(rule: Rule, codes: CodeSets, found: Judged) -> str:
-    coded = f"""coalesce({judged("r.code_system", "r.code", found, codes)},
-                         {judged("r.outcome_system", "r.outcome", found, codes)})"""
+def _procedures(rule: Rule, codes: CodeSets, positive: Judged) -> str:
+    coded = f"""coalesce({judged("r.code_system", "r.code", positive, codes)},
+                         {judged("r.outcome_system", "r.outcome", positive, codes)})"""
     unwanted = _status("entered-in-error", "not-done", "stopped")
     return _plain("procedure", rule, codes, coded, "r.status", "coalesce(r.performed, r.performed_start)", unwanted)
 

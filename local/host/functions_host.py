@@ -59,9 +59,10 @@ class FunctionsHost:
         self._worker = worker
         self._service = service
         self._listeners = [
-            QueueListener(each, worker, service, settings.queues, lease=lease) for each in by_kind["queuetrigger"]
+            QueueListener(function, worker, service, settings.queues, lease=lease)
+            for function in by_kind["queuetrigger"]
         ]
-        self._timers = {each.name: Timer(each, worker) for each in by_kind["timertrigger"]}
+        self._timers = {function.name: Timer(function, worker) for function in by_kind["timertrigger"]}
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[refuse_too_long])
         app.router.add_get("/admin/functions", self._list)
         app.router.add_post("/admin/functions/{name}", self._fire)
@@ -189,7 +190,9 @@ class FunctionsHost:
 
     async def _list(self, _: web.Request) -> web.Response:
         functions = self._worker.functions.values()
-        return web.json_response([{"name": each.name, "config": {"bindings": each.bindings}} for each in functions])
+        return web.json_response(
+            [{"name": function.name, "config": {"bindings": function.bindings}} for function in functions]
+        )
 
     async def _fire(self, request: web.Request) -> web.Response:
         """Fire a timer now, as the portal's "Run" does; 202 at once, 404 when there is no such timer."""
@@ -223,10 +226,10 @@ class FunctionsHost:
 
 
 def _by_trigger(functions: Mapping[str, Function]) -> dict[str, list[Function]]:
-    found: dict[str, list[Function]] = {}
-    for each in functions.values():
-        found.setdefault(str(each.trigger["type"]).lower(), []).append(each)
-    return found
+    by_trigger: dict[str, list[Function]] = {}
+    for function in functions.values():
+        by_trigger.setdefault(str(function.trigger["type"]).lower(), []).append(function)
+    return by_trigger
 
 
 def _check(function: Function) -> None:

@@ -68,12 +68,12 @@ class HttpFunctions:
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
-            found = self._routes.find(request.method, request.raw_path.partition("?")[0])
+            route = self._routes.find(request.method, request.raw_path.partition("?")[0])
         except BadPathError:
             return web.Response(status=400)
-        if found is None:
+        if route is None:
             return web.Response(status=404)
-        function, parameters = found
+        function, parameters = route
         if not self._allowed(function, request):
             return web.Response(status=401)
         try:

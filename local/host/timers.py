@@ -44,9 +44,9 @@ class Schedule:
 
     def __init__(self, text: str) -> None:
         parts = text.split()
-        if len(parts) != _FIELDS or not all(_FIELD.fullmatch(each) for part in parts for each in part.split(",")):
+        if len(parts) != _FIELDS or not all(_FIELD.fullmatch(value) for part in parts for value in part.split(",")):
             raise ScheduleError(f"expected six NCRONTAB fields, got {text!r}")
-        self._text = " ".join(",".join(_ONE_VALUE.sub(r"\1", each) for each in part.split(",")) for part in parts)
+        self._text = " ".join(",".join(_ONE_VALUE.sub(r"\1", value) for value in part.split(",")) for part in parts)
         try:
             self.next(datetime.now(UTC))
         except (CroniterBadCronError, CroniterBadDateError) as problem:
@@ -55,8 +55,8 @@ class Schedule:
     def next(self, after: datetime) -> datetime:
         """Return the first time, aware UTC, later than ``after``."""
         times = croniter(self._text, after, day_or=False, second_at_beginning=True)
-        found: datetime = times.get_next(datetime)
-        return found
+        following: datetime = times.get_next(datetime)
+        return following
 
 
 class Timer:

@@ -48,7 +48,7 @@ class Function:
     @property
     def trigger(self) -> Mapping[str, Any]:
         """Its only trigger; the library has checked that there is one."""
-        return next(each for each in self.bindings if str(each["type"]).lower().endswith("trigger"))
+        return next(binding for binding in self.bindings if str(binding["type"]).lower().endswith("trigger"))
 
 
 class WorkerKilledError(Exception):
@@ -109,10 +109,10 @@ class Worker:
         )
         if answer.result.status != StatusResult.Success:
             raise IndexingError(f"{answer.result.exception.message}\n{answer.result.exception.stack_trace}")
-        found = (await library.functions_metadata_request(None)).function_metadata_results
-        if not found:
+        metadata = (await library.functions_metadata_request(None)).function_metadata_results
+        if not metadata:
             raise IndexingError(f"no function in {app_directory / 'function_app.py'}")
-        return cls({each.name: _function(each) for each in found}, limit=limit)
+        return cls({function.name: _function(function) for function in metadata}, limit=limit)
 
     async def invoke(
         self, function: Function, data: TypedData, metadata: Mapping[str, TypedData] | None = None
@@ -153,5 +153,5 @@ class Worker:
 
 
 def _function(metadata: SimpleNamespace) -> Function:
-    bindings = tuple(json.loads(each) for each in metadata.raw_bindings)
+    bindings = tuple(json.loads(binding) for binding in metadata.raw_bindings)
     return Function(name=metadata.name, function_id=metadata.function_id, bindings=bindings)

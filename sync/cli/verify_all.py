@@ -168,7 +168,7 @@ async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float
         raise typer.Exit(EXIT_UNAVAILABLE)
     async for drift in s.drifts.all():
         if drift.found_in == progress.row.run and plan.asks_about(drift):
-            shown.found(drift, repaired=False)
+            shown.report(drift, repaired=False)
     return outcome_of(progress.counts)
 
 
@@ -218,7 +218,7 @@ class Shown:
         """Where it is said."""
         return self._progress.console
 
-    def found(self, drift: Drift, *, repaired: bool) -> None:
+    def report(self, drift: Drift, *, repaired: bool) -> None:
         """Say one drift, once; and again once it is repaired."""
         key = hash(identity(drift))
         if self._said.get(key) in {True, repaired}:

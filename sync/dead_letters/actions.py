@@ -97,7 +97,7 @@ async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str 
     async def act(letter: DeadLetter) -> Outcome:
         return await retry_one(letter, sources, s)
 
-    report = await _each(selection, act, lambda: _record_retry(selection, s, who=who), dry_run=dry_run, s=s)
+    report = await _act_on_each(selection, act, lambda: _record_retry(selection, s, who=who), dry_run=dry_run, s=s)
     if report.selected and not dry_run:
         s.telemetry.event("letters.retried", letters=report.of(Outcome.ASKED), code=selection.code)
     return report
@@ -118,13 +118,13 @@ async def discard(selection: Selection, s: Operate, *, who: str, why: str, dry_r
     async def act(letter: DeadLetter) -> Outcome:
         return await discard_one(letter, s, who=who, why=why)
 
-    report = await _each(selection, act, None, dry_run=dry_run, s=s)
+    report = await _act_on_each(selection, act, None, dry_run=dry_run, s=s)
     if not dry_run:
         s.telemetry.event("letters.discarded", letters=report.of(Outcome.DISCARDED), code=selection.code)
     return report
 
 
-async def _each(
+async def _act_on_each(
     selection: Selection,
     act: Callable[[DeadLetter], Coroutine[Any, Any, Outcome]],
     note: Callable[[], Coroutine[Any, Any, None]] | None,

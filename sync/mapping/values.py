@@ -50,19 +50,19 @@ class Findings:
     """Collects what could not be used as it is; the same finding counts once."""
 
     def __init__(self) -> None:
-        self._found: set[Finding] = set()
+        self._findings: set[Finding] = set()
 
     def note(self, keyword: str, code: str, action: str) -> None:
         """Add one; ``action`` says what was done."""
-        self._found.add(Finding(keyword=keyword, code=code, action=action))
+        self._findings.add(Finding(keyword=keyword, code=code, action=action))
 
     def extend(self, findings: Iterable[Finding]) -> None:
         """Add several."""
-        self._found.update(findings)
+        self._findings.update(findings)
 
     def all(self) -> tuple[Finding, ...]:
         """Return all, each once, in an order that depends on nothing but them."""
-        return tuple(sorted(self._found, key=lambda f: (f.keyword, f.code, f.action)))
+        return tuple(sorted(self._findings, key=lambda f: (f.keyword, f.code, f.action)))
 
 
 def filled(resource: Resource) -> Resource:

@@ -59,7 +59,7 @@ def service_problems(
         known = [problem for problem in problems if problem.code == hanging.code]
         if known or overdue:
             first = min(problem.since for problem in (hanging, *known))
-            problems = [*(each for each in problems if each not in known), replace(hanging, since=first)]
+            problems = [*(problem for problem in problems if problem not in known), replace(hanging, since=first)]
     return sorted(problems, key=lambda problem: (problem.since, problem.code))
 
 

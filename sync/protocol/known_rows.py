@@ -82,12 +82,12 @@ async def _by_partition(
     besides: Collection[str] = (),
     at_least: int | None = None,
 ) -> dict[str, T | None]:
-    slots, found = asyncio.Semaphore(AT_ONCE), dict[str, T | None]()
+    slots, by_partition = asyncio.Semaphore(AT_ONCE), dict[str, T | None]()
 
     async def read_one(partition: str, objects: int) -> None:
         async with slots:
             with suppress(StoreUnavailable):  # then each row is read by itself, and tried again there
-                found[partition] = await read(
+                by_partition[partition] = await read(
                     partition, max(ONE_REQUEST if at_least is None else at_least, ROWS_AN_OBJECT * objects)
                 )
 
@@ -95,4 +95,4 @@ async def _by_partition(
         for partition, objects in Counter(key.partition for key in keys).items():
             if objects > 1 and partition not in besides:
                 group.create_task(read_one(partition, objects))
-    return found
+    return by_partition

@@ -61,19 +61,19 @@ async def noted_removable(run: str, s: Verify, *, most: int, after: str = "") ->
     }
 
 
-async def remove_doubles(found: Removable, left: int, round_: Round, s: Compare) -> AsyncIterator[str]:
+async def remove_doubles(removable: Removable, left: int, round_: Round, s: Compare) -> AsyncIterator[str]:
     """Delete second ImagingStudies, ``left`` at most; iterate over the subjects that are done. Idempotent."""
     budget = Budget(left)
-    for subject in found.subjects:
+    for subject in removable.subjects:
         record = await s.projections.find(subject) if budget.left > 0 else None
         if record is not None:
             await round_.study_again(record.study, budget)
             yield subject
 
 
-async def remove_orphans(found: Removable, round_: Round, s: Verify) -> AsyncIterator[str]:
+async def remove_orphans(removable: Removable, round_: Round, s: Verify) -> AsyncIterator[str]:
     """Delete resources without a record; iterate over the subjects that are done. Idempotent."""
-    for subject in found.subjects:
+    for subject in removable.subjects:
         await _remove_orphan(subject, round_, s)
         yield subject
 
@@ -110,13 +110,13 @@ async def close_round(run: str, round_: Round, s: Verify) -> tuple[Counter[Drift
     for subject in round_.judge.subjects:
         if any(drift.found_in != run for drift in round_.judge.known(subject)):
             await _again(subject, round_, s)
-    found, kept, counted = Counter[DriftKind](), 0, set[int]()
+    left, kept, counted = Counter[DriftKind](), 0, set[int]()
     async for drift in s.drifts.all():
         if drift.found_in == run and round_.plan.asks_about(drift) and hash(identity(drift)) not in counted:
             counted.add(hash(identity(drift)))
-            found[drift.kind] += 1
+            left[drift.kind] += 1
             kept += drift.kept
-    return found, kept
+    return left, kept
 
 
 async def _again(subject: str, round_: Round, s: Verify) -> None:

@@ -34,7 +34,7 @@ CHUNK = 200
 class ScanObserver(Protocol):
     """Who hears of it while it goes on."""
 
-    def found(self, drift: Drift, *, repaired: bool) -> None:
+    def report(self, drift: Drift, *, repaired: bool) -> None:
         """Receive a drift, and whether it is repaired."""
         ...
 
@@ -271,7 +271,7 @@ class Round:
             self.outcome.found[drift.kind] += 1
             self.outcome.repaired[drift.kind] += key not in remaining
             self.outcome.kept += drift.kept and key in remaining
-            self._audience.found(drift, repaired=key not in remaining)
+            self._audience.report(drift, repaired=key not in remaining)
         return list(ours.values()), [drift for key, drift in ours.items() if key in remaining]
 
     async def record(

@@ -148,7 +148,7 @@ class _Slice:
         for number in range(self.piece.at.get("next", scope["from"]), scope["to"]):
             part = await self._told(PART, number) or await self._write_part(number, scope["of"])
             counts = {"studies": part["studies"], "left_out": sum(part["left_out"].values())}
-            yield Batch(position={"next": number + 1}, counts={name: each for name, each in counts.items() if each})
+            yield Batch(position={"next": number + 1}, counts={name: count for name, count in counts.items() if count})
 
     async def _write_part(self, number: int, parts: int) -> dict[str, Any]:
         studies = 0
@@ -164,7 +164,7 @@ class _Slice:
     async def merge(self) -> AsyncIterator[Batch]:
         """Write what several parts have in common as files of the first that has it."""
         seen: set[int] = set()
-        async for number, part in self._each(PART):
+        async for number, part in self._manifests(PART):
             await self._merge_part(number, part, seen)
             if number >= self.piece.at.get("next", 0):
                 yield Batch(position={"next": number + 1})
@@ -191,7 +191,7 @@ class _Slice:
         exported = await fetch_manifest(self.row, self.out)
         if exported is None:
             exported = Exported()
-            async for _, part in self._each(MERGED):
+            async for _, part in self._manifests(MERGED):
                 exported.add(part)
             exported.files.sort(key=lambda file: str(file["name"]))
             with TemporaryDirectory() as folder:
@@ -218,7 +218,7 @@ class _Slice:
             file["name"] = f"{path.stem}-{file['sha256'][:_DIGITS]}{path.suffix}"
             await self.out.create(self._name(file["name"]), path)  # there already: with this content
 
-    async def _each(self, what: str) -> AsyncIterator[tuple[int, Exported]]:
+    async def _manifests(self, what: str) -> AsyncIterator[tuple[int, Exported]]:
         """Iterate over the manifests of the parts, in their order."""
         parts = self.piece.scope["of"]
         for begin in range(0, parts, FETCHED_AT_ONCE):

@@ -43,7 +43,7 @@ async def studies_between(begin: str, end: str, s: Compare, *, size: int) -> Asy
     """Iterate over the studies of a range, without its first key and with its last, that many at once. Only reads."""
     key = begin
     while chunk := await s.projections.after(key, size):
-        within = [each for each in chunk if not end or each.study.key <= end]
+        within = [record for record in chunk if not end or record.study.key <= end]
         if within:
             yield within
         if len(within) < len(chunk):

@@ -228,14 +228,14 @@ class Worker:
         return _free_slices(running, board, self.s)
 
     async def _take(
-        self, row: WalkRow, found: Slice, board: Board, until: float, *, others_succeed: bool = False
+        self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
     ) -> int:
         """Work on a slice; return how many of its changes were dealt with."""
-        async with only_sync_errors(), walk_of(found.name, self.s) as walk:
+        async with only_sync_errors(), walk_of(chosen.name, self.s) as walk:
             # Read again under the lease: it may have gone on, or away, since it was found free.
-            piece = Slice.of(Cursor(name=found.name, position=walk.position))
+            piece = Slice.of(Cursor(name=chosen.name, position=walk.position))
             if piece is None:
-                await self.s.cursors.delete(found.name)
+                await self.s.cursors.delete(chosen.name)
                 return 0
             if piece.done or await _if_running(row, self.s) is None:
                 return 0

@@ -138,7 +138,7 @@ def counts_of(outcome: ScanOutcome, **more: int) -> dict[str, int]:
 class _Unheard:
     """Hears nothing: in a function, what is found is only noted."""
 
-    def found(self, drift: Drift, *, repaired: bool) -> None:
+    def report(self, drift: Drift, *, repaired: bool) -> None:
         """Receive a drift."""
 
     def progress(self, phase: str, completed: int, fraction: float | None) -> None:
@@ -240,7 +240,7 @@ def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
 
 
 def _cut_rest(stand: Mapping[str, Any], plan: Plan, made: int) -> Iterator[Cut]:
-    lists = [(step, each) for each in LISTED for step in ((LIST, REMOVE) if plan.repair else (LIST,))]
+    lists = [(step, resource_type) for resource_type in LISTED for step in ((LIST, REMOVE) if plan.repair else (LIST,))]
     steps = [*([(REMOVE, DOUBLES)] if plan.repair else []), *lists, (CLOSE, "")]
     for number in range(stand["step"], len(steps)):
         (part, what), last = steps[number], number + 1 == len(steps)
@@ -280,7 +280,7 @@ class _Part:
 
     async def _objects(self) -> AsyncIterator[Batch]:
         container = self.piece.scope["container"]
-        after = [each for each in self.after if each.scope.get("container") == container]
+        after = [slice_ for slice_ in self.after if slice_.scope.get("container") == container]
         size = min(PAGE, self.piece.size + 1)
         async for page, following in slice_pages(
             Listing(container=container, pages=self.listing), self.piece, after, size=size
@@ -295,7 +295,7 @@ class _Part:
             size = min(size, max(round(self.row.rate * PACED_SECONDS), 1))
         async for chunk in studies_between(begin, scope["to"], self.s, size=size):
             listed, deferring = scope["listed"], self.round.plan.repair
-            studies = [each.study for each in chunk]
+            studies = [record.study for record in chunk]
             await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
             yield self._batch({"after": studies[-1].key})
 
@@ -321,15 +321,15 @@ class _Part:
             return  # projection has been paused: what was found is left
         what, after, plan = self.piece.scope["what"], self.piece.at.get("after", ""), self.round.plan
         noted = await noted_removable(self.row.run, self.s, most=plan.removals, after=after)
-        found = noted.get(what, Removable(what=what))
+        removable = noted.get(what, Removable(what=what))
         left, counted = await self._left(noted), await self._counted(what)
         if what == DOUBLES:
-            done = remove_doubles(found, left - max(counted - found.number, 0), self.round, self.s)
+            done = remove_doubles(removable, left - max(counted - removable.number, 0), self.round, self.s)
         elif counted > left:
-            yield Batch(position={"over": True}, counts={"not_removed": found.number})
+            yield Batch(position={"over": True}, counts={"not_removed": removable.number})
             return
         else:
-            done = remove_orphans(found, self.round, self.s)
+            done = remove_orphans(removable, self.round, self.s)
         async for subject in done:
             yield self._batch({"after": subject})
 
@@ -337,17 +337,17 @@ class _Part:
         """Return how many resources may still be deleted, after the steps before: what was found and is gone counts."""
         order = (DOUBLES, *LISTED)
         before = order[: order.index(self.piece.scope["what"])]
-        gone = [await self._counted(each) - (noted[each].number if each in noted else 0) for each in before]
+        gone = [await self._counted(step) - (noted[step].number if step in noted else 0) for step in before]
         return self.round.plan.removals - sum(max(number, 0) for number in gone)
 
     async def _counted(self, what: str) -> int:
         """Return how many the round found; from rows of slices that are done, so that a kill changes nothing."""
         slices = (await read_board(self.s)).of_walk(self.row)
         part = (STUDIES, None) if what == DOUBLES else (LIST, what)
-        found = [each for each in slices if (each.scope["part"], each.scope.get("what")) == part]
-        return sum(each.counts.get("deferred", 0) for each in found)
+        counted = [slice_ for slice_ in slices if (slice_.scope["part"], slice_.scope.get("what")) == part]
+        return sum(slice_.counts.get("deferred", 0) for slice_ in counted)
 
     async def _close(self) -> AsyncIterator[Batch]:
-        found, kept = await close_round(self.row.run, self.round, self.s)
+        left, kept = await close_round(self.row.run, self.round, self.s)
         self.round.outcome.busy = 0  # counted when they were met
-        yield self._batch({"over": True}, kept=kept, **{name_of(kind): number for kind, number in found.items()})
+        yield self._batch({"over": True}, kept=kept, **{name_of(kind): number for kind, number in left.items()})

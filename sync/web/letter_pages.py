@@ -69,7 +69,7 @@ async def letter(visit: Visit, s: Services, *, message: str = "") -> RenderedPag
     RequestRefused
         There is no such dead letter.
     """
-    letter = await _found(visit.request.query, s)
+    letter = await _named_letter(visit.request.query, s)
     return await _page(visit, letter, s, message=message)
 
 
@@ -86,11 +86,11 @@ async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
     """
     form = fields_of(visit.request)
     caller = named_operator(visit.request, form, s.settings)
-    letter = await _found(form, s)
+    letter = await _named_letter(form, s)
     return await _page(visit, letter, s, secrets=await reveal(letter, s, who=caller.name))
 
 
-async def _found(fields: Any, s: Operate) -> DeadLetter:
+async def _named_letter(fields: Any, s: Operate) -> DeadLetter:
     letter = await queries.show(_kind(text_of(fields, "kind")), text_of(fields, "subject"), s)
     if letter is None:
         hint = "It is cleared once its cause is gone. The audit trail tells who discarded one."

@@ -267,13 +267,13 @@ def _counted_at(points: Sequence[Measurement | None], place: int) -> bool:
 
 
 def _stretches(places: set[int]) -> tuple[tuple[int, int], ...]:
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for place in sorted(places):
-        if found and place == found[-1][1] + 1:
-            found[-1] = (found[-1][0], place)
+        if stretches and place == stretches[-1][1] + 1:
+            stretches[-1] = (stretches[-1][0], place)
         else:
-            found.append((place, place))
-    return tuple(found)
+            stretches.append((place, place))
+    return tuple(stretches)
 
 
 def graphs(chart: Chart, alert: AlertSettings, alerts: Sequence[ActiveAlert] = ()) -> list[Graph]:

@@ -1,5 +1,6 @@
 """The glossary of CONTRIBUTING.md holds in names, docstrings, comments, pages, help, hints and the dashboard."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,49 @@ def test_one_module_knows_how_english_counts():
     for told in ('"study" if n == 1 else "studies"', '{{ "item" if n == 1 else "items" }}', "'' if n == 1 else 's'"):
         assert _PLURAL.search(told)
     assert [str(path.relative_to(ROOT)) for path in files if _PLURAL.search(path.read_text())] == []
+
+
+EMPTY = frozenset({"each", "found"})
+"""Names that say that there is something, not what it is."""
+
+NAMED = ("sync", "insights", "local", "scripts", "function_app.py")
+
+
+def empty_names(source: str) -> Iterator[tuple[int, str]]:
+    """Give line and name of each variable, parameter and function that is called so; fields of classes may be."""
+    tree = ast.parse(source)
+    fields = {
+        id(statement.target)
+        for kind in ast.walk(tree)
+        if isinstance(kind, ast.ClassDef)
+        for statement in kind.body
+        if isinstance(statement, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) if id(node) not in fields:
+                pass
+            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                pass
+            case _:
+                continue
+        if name.lstrip("_") in EMPTY:
+            yield node.lineno, name
+
+
+def test_empty_names_are_seen():
+    source = "class A:\n    found: int\ndef f(each):\n    return [found for found in each.found]\ndef _found(): ..."
+    assert sorted(empty_names(source)) == [(3, "each"), (4, "found"), (5, "_found")]
+
+
+def test_names_say_what_they_hold():
+    files = [
+        path for place in NAMED for path in ((ROOT / place).rglob("*.py") if "." not in place else (ROOT / place,))
+    ]
+    places = [
+        f"{path.relative_to(ROOT)}:{line} {name}" for path in files for line, name in empty_names(path.read_text())
+    ]
+    assert places == []
 
 
 def test_names_and_broken_lines_are_seen():

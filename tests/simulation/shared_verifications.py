@@ -54,7 +54,7 @@ WRONG = Counter(
 class Unheard:
     """Hears nothing."""
 
-    def found(self, drift: Drift, *, repaired: bool) -> None:
+    def report(self, drift: Drift, *, repaired: bool) -> None:
         """Receive a drift."""
 
     def progress(self, phase: str, completed: int, fraction: float | None) -> None:

@@ -68,15 +68,15 @@ class AzureBlobs(ObjectSource, ObjectListing):
             raise ForeignSource("the object is outside the configured account and containers")
         with source_errors():
             try:
-                found = await read_range(self._service, ref.container, ref.name, start=start, length=length, etag=etag)
+                piece = await read_range(self._service, ref.container, ref.name, start=start, length=length, etag=etag)
             except HttpResponseError as problem:
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
                 return await _beyond_the_end(self._service, ref, start, etag)
-        ensure_whole(len(found.data), min(length, found.size - start))
-        self._telemetry.measure(HEADER_BYTES, len(found.data))
-        _check_whole(ref, found.size, copy_status=found.copy_status, metadata=found.metadata)
-        return Chunk(data=found.data, etag=_bare(found.etag), size=found.size, last_modified=found.last_modified)
+        ensure_whole(len(piece.data), min(length, piece.size - start))
+        self._telemetry.measure(HEADER_BYTES, len(piece.data))
+        _check_whole(ref, piece.size, copy_status=piece.copy_status, metadata=piece.metadata)
+        return Chunk(data=piece.data, etag=_bare(piece.etag), size=piece.size, last_modified=piece.last_modified)
 
     async def etag(self, ref: ObjectRef) -> str:
         """Return the object's ETag; see `sync.ports.ObjectSource.etag`."""
@@ -93,19 +93,19 @@ class AzureBlobs(ObjectSource, ObjectListing):
         client = self._service.get_container_client(container)
         with source_errors():
             try:
-                found = await list_blobs(client, prefix=prefix, marker=token, size=size)
+                listed = await list_blobs(client, prefix=prefix, marker=token, size=size)
             except HttpResponseError as problem:
                 if problem.status_code != _BAD_REQUEST or token is None:
                     raise
                 raise StaleToken("the store refuses the token") from None
             except (ValueError, OverflowError):
                 raise _not_the_page() from None
-        if found.container != container or (found.marker is not None and found.marker == token):
+        if listed.container != container or (listed.marker is not None and listed.marker == token):
             # Believed, it would stand for the whole container, or be read for ever.
             raise _not_the_page()
         return Page(
-            objects=tuple(self._listed(container, blob) for blob in found.blobs if not _is_folder(blob)),
-            token=found.marker,
+            objects=tuple(self._listed(container, blob) for blob in listed.blobs if not _is_folder(blob)),
+            token=listed.marker,
         )
 
     def _listed(self, container: str, blob: ListedBlob) -> ListedObject:

@@ -67,10 +67,10 @@
     attributes(one, other);
     const theirs = [...other.childNodes];
     const wanted = new Set(theirs.map(about));
-    const mine = [...one.childNodes].filter((each) => !each.isOfScript);
-    const gone = mine.filter((each) => about(each) && !wanted.has(about(each)));
-    for (const each of gone) each.remove();
-    const left = mine.filter((each) => !gone.includes(each));
+    const mine = [...one.childNodes].filter((node) => !node.isOfScript);
+    const gone = mine.filter((node) => about(node) && !wanted.has(about(node)));
+    for (const node of gone) node.remove();
+    const left = mine.filter((node) => !gone.includes(node));
     theirs.forEach((child, place) => {
       let at = place;
       // Of those that are about nothing the next is taken, but never one from beyond a node that is about something.
@@ -80,14 +80,14 @@
           if (at !== place) one.insertBefore(left[at], left[place]);
           left.splice(place, 0, ...left.splice(at, 1));
         } else {
-          for (const each of left.splice(place, at - place)) each.remove();
+          for (const node of left.splice(place, at - place)) node.remove();
         }
         update(left[place], child);
       } else {
         left.splice(place, 0, one.insertBefore(document.importNode(child, true), left[place] || null));
       }
     });
-    for (const each of left.slice(theirs.length)) each.remove();
+    for (const node of left.slice(theirs.length)) node.remove();
   };
 
   // A node that moves loses the focus, and a text in it the selection: both are put back.
@@ -227,7 +227,7 @@
   main.addEventListener("change", (event) => {
     const box = event.target;
     if (box.matches?.("input[data-all]")) {
-      for (const each of box.form.querySelectorAll("input[name=subjects]")) each.checked = box.checked;
+      for (const choice of box.form.querySelectorAll("input[name=subjects]")) choice.checked = box.checked;
     }
   });
 

@@ -65,7 +65,7 @@ def test_an_unknown_study_is_not_called_right(monkeypatch):
 def said(capsys, *, as_json):
     drift = Drift(subject="key", kind=DriftKind.STALE, resource="ImagingStudy/is-1", detail="series")
     shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=as_json)
-    shown.found(drift, repaired=False)
+    shown.report(drift, repaired=False)
     outcome = ScanOutcome(studies=7, busy=1, kept=0, not_removed=5)
     outcome.found[DriftKind.STALE] = 1
     shown.summarise(outcome)
@@ -87,7 +87,7 @@ def test_for_people_there_is_a_table_with_what_helps_and_why_something_was_left_
 
 def test_columns_stay_apart_and_nothing_is_at_work_when_nothing_is_outstanding(capsys):
     shown = Shown(Plan(repair=True, removals=3), Progress(disable=True), as_json=False)
-    shown.found(Drift(subject="key", kind=DriftKind.MISSING, resource="ImagingStudy/is-1"), repaired=True)
+    shown.report(Drift(subject="key", kind=DriftKind.MISSING, resource="ImagingStudy/is-1"), repaired=True)
     shown.summarise(ScanOutcome(studies=1))
     told = capsys.readouterr().out
     assert "1 study compared, none of them outstanding." in told

@@ -22,7 +22,7 @@ class Heard:
     def __init__(self):
         self.drifts, self.repaired, self.phases = [], [], []
 
-    def found(self, drift, *, repaired):
+    def report(self, drift, *, repaired):
         (self.repaired if repaired else self.drifts).append(drift)
 
     def progress(self, phase, done, fraction):

@@ -36,7 +36,7 @@ class Heard:
     def __init__(self):
         self.found_, self.lost = [], []
 
-    def found(self, drift, *, repaired):
+    def report(self, drift, *, repaired):
         self.found_.append((drift.kind, drift.resource, repaired))
 
     def progress(self, phase, completed, fraction):

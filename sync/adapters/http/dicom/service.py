@@ -143,7 +143,7 @@ class DicomService(ChangeFeed, RetrievableSource):
                 continue
             if not datasets and not listed and not unlisted:
                 await self._prove_alive()
-            refs = {ref for dataset in datasets if (ref := _found(self._account, study, dataset)) is not None}
+            refs = {ref for dataset in datasets if (ref := _instance_of(self._account, study, dataset)) is not None}
             if not refs - listed:
                 break
             for ref in refs - listed:
@@ -198,7 +198,7 @@ def ensure_of_instance(dataset: Any, sop: str) -> None:
         raise SourceUnavailable("the answer is not the metadata that were asked for", code="source.garbage")
 
 
-def _found(account: str, study: StudyRef, dataset: Any) -> ObjectRef | None:
+def _instance_of(account: str, study: StudyRef, dataset: Any) -> ObjectRef | None:
     series, sop = _value(dataset, _SERIES_UID), _value(dataset, _SOP_UID)
     try:
         return instance_ref(account, study.partition, study.study_instance_uid, series, sop)
