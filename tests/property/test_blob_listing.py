@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.adapters.azure.blob_listing import list_blobs, parse_page
+from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.transport import StorageTransport
+from sync.errors import SourceUnavailable
 from tests.property import examples
 from tests.simulation.gateway.blob_service import URL, BlobSession
 from tests.simulation.gateway.lies import Answer
@@ -182,3 +184,23 @@ def test_an_entity_from_elsewhere_is_not_fetched(entity):
     theirs, ours = run(both_readings(text))
     assert isinstance(ours, DecodeError)
     assert isinstance(theirs, DecodeError)
+
+
+@pytest.mark.parametrize(("prefix", "is_read"), [("", True), ("ct/", True), ("mr/", False)])
+def test_a_page_of_another_prefix_is_not_the_one_that_was_asked_for(prefix, is_read):
+    async def page():
+        async def send(_asked):
+            text = listing(blob(name="ct/1"))
+            return Answer(200, {"Content-Type": "application/xml", "x-ms-request-id": "1"}, text.encode())
+
+        transport = StorageTransport(session=BlobSession(send))
+        async with BlobServiceClient(URL, transport=transport, retry_total=0) as service:
+            blobs = AzureBlobs(service, account="memory", containers=["dicom"])
+            return await blobs.page("dicom", prefix=prefix)
+
+    if is_read:
+        assert [listed.object.name for listed in run(page()).objects] == ["ct/1"]
+        return
+    with pytest.raises(SourceUnavailable) as caught:
+        run(page())
+    assert caught.value.code == "source.garbled"

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.adapters.azure.blob_ranges import TRIES, read_range
+from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.transport import StorageTransport
+from sync.errors import SyncError
+from sync.model import ObjectRef
 from tests.property import examples
 from tests.simulation.gateway.blob_service import BlobSession
 from tests.simulation.gateway.lies import Answer, Reset
@@ -105,12 +108,57 @@ def test_bytes_that_break_off_are_asked_for_again_and_not_for_ever():
     assert status is None or status == 206
 
 
-@pytest.mark.parametrize("gone", ["Content-Range", "Last-Modified"])
+@pytest.mark.parametrize("gone", ["Content-Range", "Last-Modified", "ETag"])
 def test_an_answer_that_is_no_range_is_garbled(gone):
     short = Answer(200, {name: value for name, value in WHOLE.headers.items() if name != gone}, b"abcd")
     with pytest.raises(AzureError) as caught:
         asyncio.run(_read(short))
     assert not isinstance(caught.value, HttpResponseError) or caught.value.status_code is None
+
+
+class Endless:
+    """A body of many gigabytes, of which is counted what was read."""
+
+    def __init__(self):
+        self.read_bytes = 0
+
+    def __len__(self):
+        return 2**40
+
+    def __bool__(self):
+        return True
+
+    def __getitem__(self, part):
+        if part.start:
+            return self
+        self.read_bytes += part.stop
+        return b"x" * part.stop
+
+
+@pytest.mark.parametrize("told", [{"Content-Range": "bytes 10-13/200"}, {}], ids=["range", "whole"])
+def test_no_more_of_an_answer_is_read_than_was_asked_for(told):
+    body = Endless()
+    headers = {name: value for name, value in WHOLE.headers.items() if not name.startswith("Content-")}
+    asked, (status, _) = run(asked_of(HOST, ours("dicom", "x", None), [Answer(200, {**headers, **told}, body)]))
+    assert (len(asked), status) == (1, None)
+    assert body.read_bytes < 2**20
+
+
+@pytest.mark.parametrize("etag", ["0x8D", "0x8E"])
+def test_a_range_of_another_version_is_a_changed_object(etag):
+    """What takes no conditions, such as a cache, answers with the version that it has."""
+
+    async def read(service):
+        blobs = AzureBlobs(service, account="memory", containers=["dicom"])
+        ref = ObjectRef(account="memory", container="dicom", name="x")
+        try:
+            return (await blobs.read(ref, start=10, length=4, etag=etag)).data
+        except SyncError as failure:
+            return failure.code
+
+    headers = {**WHOLE.headers, "x-ms-copy-status": "success"}
+    _, found = run(asked_of(HOST, read, [Answer(206, headers, b"abcd")]))
+    assert found == (b"abcd" if etag == "0x8D" else "source.changed")
 
 
 async def _read(answer):

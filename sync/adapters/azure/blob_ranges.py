@@ -70,19 +70,30 @@ async def read_range(
     for attempt in range(1, TRIES + 1):
         request = HttpRequest("GET", _address(service.url, container, name), headers=headers)
         pipeline: Any = service._pipeline  # noqa: SLF001 -- see ADR 0054
-        response = (await pipeline.run(request, stream=True)).http_response
-        if response.status_code not in _GOOD:
-            await response.read()
-            raise HttpResponseError(response=response)
-        try:
-            # Stored bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not.
-            data = b"".join([part async for part in response.iter_raw()])
-            return _range_of(response.headers, data)
-        except (IncompleteReadError, ServiceResponseError):
-            if attempt == TRIES:
-                raise
-            await asyncio.sleep(PAUSE)
+        async with (await pipeline.run(request, stream=True)).http_response as response:
+            if response.status_code not in _GOOD:
+                await response.read()
+                raise HttpResponseError(response=response)
+            try:
+                return _range_of(response.headers, await _bytes_of(response, most=length))
+            except (IncompleteReadError, ServiceResponseError):
+                if attempt == TRIES:
+                    raise
+        await asyncio.sleep(PAUSE)
     raise AssertionError("the last try returns or raises")
+
+
+async def _bytes_of(response: Any, *, most: int) -> bytes:
+    """Read the bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not."""
+    # An answer to another question may be a whole blob of gigabytes: no more of it is read than was asked for.
+    if "Content-Range" not in response.headers:
+        raise DecodeError("an answer without the range that it has")
+    data = bytearray()
+    async for part in response.iter_raw():
+        data += part
+        if len(data) > most:
+            raise DecodeError("more bytes than were asked for")
+    return bytes(data)
 
 
 def _address(account: str, container: str, name: str) -> str:
@@ -100,9 +111,13 @@ def _range_of(headers: Mapping[str, Any], data: bytes) -> Range:
         modified = parsedate_to_datetime(headers.get("Last-Modified") or "").astimezone(UTC)
     except (ValueError, OverflowError):
         raise DecodeError("an answer without the time of the blob") from None
+    etag = headers.get("ETag")
+    if not etag:
+        # Without it the next range may be one of another version.
+        raise DecodeError("an answer without the version of the blob")
     return Range(
         data=data,
-        etag=headers.get("ETag") or "",
+        etag=etag,
         size=int(span[1]),
         last_modified=modified,
         copy_status=headers.get("x-ms-copy-status"),

@@ -73,6 +73,8 @@ class AzureBlobs(ObjectSource, ObjectListing):
                 if problem.status_code != _RANGE_NOT_SATISFIABLE:
                     raise
                 return await _beyond_the_end(self._service, ref, start, etag)
+        if etag and _bare(piece.etag) != etag:
+            raise SourceChanged("the range is one of another version")  # what answered takes no conditions
         ensure_whole(len(piece.data), min(length, piece.size - start))
         self._telemetry.measure(HEADER_BYTES, len(piece.data))
         _check_whole(ref, piece.size, copy_status=piece.copy_status, metadata=piece.metadata)
@@ -100,7 +102,8 @@ class AzureBlobs(ObjectSource, ObjectListing):
                 raise StaleToken("the store refuses the token") from None
             except (ValueError, OverflowError):
                 raise _not_the_page() from None
-        if listed.container != container or (listed.marker is not None and listed.marker == token):
+        is_other = listed.container != container or not all(blob.name.startswith(prefix) for blob in listed.blobs)
+        if is_other or (listed.marker is not None and listed.marker == token):
             # Believed, it would stand for the whole container, or be read for ever.
             raise _not_the_page()
         return Page(
