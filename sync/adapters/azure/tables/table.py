@@ -16,6 +16,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import GARBLED, etag_of, is_outage, state_errors
+from sync.adapters.azure.tables.queries import pages_of
 from sync.adapters.azure.tables.rows import Entity
 from sync.errors import StoreConflict, StoreUnavailable
 from sync.model import Stored
@@ -85,36 +86,35 @@ class Table:
                 raw_response_hook=_refuse_missing,
             )
 
-    async def every(self, *, columns: list[str] | None = None) -> AsyncIterator[Any]:
+    def every(self, *, columns: list[str] | None = None) -> AsyncIterator[Entity]:
         """Iterate over all rows in the order of their keys."""
-        with state_errors():
-            async for row in self.client.list_entities(select=columns):
-                yield row
+        return self.query("", columns=columns)
 
-    def partition(self, key: str, *, columns: list[str] | None = None) -> AsyncIterator[Any]:
+    def partition(self, key: str, *, columns: list[str] | None = None) -> AsyncIterator[Entity]:
         """Iterate over the rows of a partition in the order of their keys."""
         return self.query("PartitionKey eq @partition", columns=columns, partition=key)
 
-    async def query(self, condition: str, *, columns: list[str] | None = None, **parameters: str) -> AsyncIterator[Any]:
+    async def query(
+        self, condition: str, *, columns: list[str] | None = None, **parameters: str
+    ) -> AsyncIterator[Entity]:
         """Iterate over the rows that meet a condition in the order of their keys."""
         with state_errors():
-            async for row in self.client.query_entities(condition, parameters=parameters, select=columns):
-                yield row
+            async for page in pages_of(self.client, condition, parameters, columns=columns):
+                for row in page:
+                    yield row
 
     async def first(
         self, most: int, condition: str = "", *, columns: list[str] | None = None, **parameters: str
-    ) -> list[Any]:
+    ) -> list[Entity]:
         """Return the first rows, that many, that meet a condition, of all without one."""
-        entities: list[Any] = []
+        entities: list[Entity] = []
         size = max(1, min(most, MOST))
         with state_errors():
-            rows = self.client.query_entities(condition, parameters=parameters, results_per_page=size, select=columns)
-            while len(entities) < most:
-                try:
-                    entities.append(await anext(rows))
-                except StopAsyncIteration:
+            async for page in pages_of(self.client, condition, parameters, columns=columns, size=size):
+                entities += page
+                if len(entities) >= most:
                     break
-        return entities
+        return entities[:most]
 
 
 def _refuse_missing(response: Any) -> None:
