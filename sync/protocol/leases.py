@@ -114,30 +114,37 @@ class Lease:
         self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
 
 
-async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> Lease | None:
+async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float, must_exist: bool = False) -> Lease | None:
     """
     Take the lease of a cursor for that many seconds; each `Lease.advance` renews it.
+
+    Parameters
+    ----------
+    must_exist
+        Make no row: without one there is nothing to hold.
 
     Returns
     -------
     Lease or None
-        None when another process holds it.
+        None when another process holds it, or has deleted it.
 
     Raises
     ------
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
-    lease = await _take(name, cursors, clock, seconds=seconds)
+    lease = await _take(name, cursors, clock, seconds=seconds, must_exist=must_exist)
     asked = _asked.get()
     if asked is not None:
         asked.add(lease is not None)
     return lease
 
 
-async def _take(name: str, cursors: Cursors, clock: Clock, *, seconds: float) -> Lease | None:
+async def _take(name: str, cursors: Cursors, clock: Clock, *, seconds: float, must_exist: bool) -> Lease | None:
     now = clock.now()
     stored = await cursors.read(name)
+    if stored is None and must_exist:
+        return None
     if stored is not None and stored.value.holder and stored.value.held_until and stored.value.held_until > now:
         return None
     before = stored.value if stored is not None else Cursor(name=name)

@@ -231,13 +231,11 @@ class Worker:
         self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
     ) -> int:
         """Work on a slice; return how many of its changes were dealt with."""
-        async with only_sync_errors(), walk_of(chosen.name, self.s) as walk:
-            # Read again under the lease: it may have gone on, or away, since it was found free.
+        # A row that was deleted since it was found free is not made again: nothing would delete it.
+        async with only_sync_errors(), walk_of(chosen.name, self.s, must_exist=True) as walk:
+            # Read again under the lease: it may have gone on since then.
             piece = Slice.of(Cursor(name=chosen.name, position=walk.position))
-            if piece is None:
-                await self.s.cursors.delete(chosen.name)
-                return 0
-            if piece.done or await _if_running(row, self.s) is None:
+            if piece is None or piece.done or await _if_running(row, self.s) is None:
                 return 0
             self.live[piece.name] = walk
             after = [later for later in board.of_walk(row) if later.name > piece.name]

@@ -116,18 +116,23 @@ class Walk:
 
 
 @asynccontextmanager
-async def walk_of(name: str, s: Jobs) -> AsyncIterator[Walk]:
+async def walk_of(name: str, s: Jobs, *, must_exist: bool = False) -> AsyncIterator[Walk]:
     """
     Hold the cursor of this name for the length of the block.
+
+    Parameters
+    ----------
+    must_exist
+        As for `take`.
 
     Raises
     ------
     Contention
-        Another process holds it.
+        Another process holds it, or has deleted it.
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
-    lease = await take(name, s.cursors, s.clock, seconds=LEASE)
+    lease = await take(name, s.cursors, s.clock, seconds=LEASE, must_exist=must_exist)
     if lease is None:
         raise _held()
     walk = Walk(lease)

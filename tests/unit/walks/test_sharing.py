@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sync.errors import Contention
 from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.walks import sharing
@@ -98,6 +99,25 @@ async def test_begun_again_a_paused_walk_goes_on_and_takes_the_new_rate(w, kinds
     await control_walk(EVERYTHING.cursor, Deed.PAUSE, w.services, who="ada")
     row = await begun(w, rate=2.5)
     assert (row.state, row.rate) == (WalkState.RUNNING, 2.5)
+
+
+async def test_the_row_of_a_slice_that_was_deleted_meanwhile_is_not_made_again(w, kinds):
+    """What made it might die before it deletes it again, and no walk knows of it then."""
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    before = await read_board(w.services)
+    await control_walk(EVERYTHING.cursor, Deed.CANCEL, w.services, who="ada")
+    written, write = [], w.store.cursors.write
+
+    async def noted(cursor, etag):
+        written.append(cursor.name)
+        return await write(cursor, etag)
+
+    w.store.cursors.write = noted
+    worker = Worker(kinds=kinds, s=w.services)
+    with pytest.raises(Contention):
+        await worker._take(row, before.of_walk(row)[0], before, math.inf)
+    assert written == []
 
 
 async def test_studies_are_marked_no_faster_than_the_rate(w, kinds, monkeypatch):
