@@ -20,10 +20,11 @@ def kind_for(kind: str, settings: Settings) -> str:
     """
     Return the kind of a walk for a process with these settings: only those that map the same to the same share one.
 
-    A command may be given the address of another FHIR service than the functions have, or another mapping.
+    A command may be given the address of another FHIR service than the functions have, another mapping, or other
+    containers: then it could not list what the walk covers, or would miss what was added to the settings since.
     """
     mapped = settings.model_dump_json(include={*MappingSettings.model_fields, *_COMPARED})
-    return f"{kind}@{digest(mapped, length=8)}"
+    return f"{kind}@{digest(mapped, *sorted(settings.containers), length=8)}"
 
 
 def bound(number: int, ranges: int) -> str:

@@ -280,14 +280,20 @@ def test_a_paused_comparison_ends_the_command_with_3(typed, monkeypatch):
     monkeypatch.undo()
 
 
-async def test_who_compares_with_other_settings_of_the_mapping_shares_no_walk(w):
+@pytest.mark.parametrize("changed", [{"patient_policy": "update"}, {"containers": ("dicom", "added")}])
+async def test_who_compares_with_other_settings_shares_no_walk(w, changed):
     row, _ = await cut(w)
-    others = w.process(patient_policy="update")
+    others = w.process(**changed)
     worker = Worker(kinds={kind_for(KIND, others.settings): kind_of(w)}, s=others)
     assert await worker.work(until=math.inf) is False
     [told] = await list_walks(w.services)
     assert (told.slices_done, as_json(told)["kind"]) == (0, "verify")
     assert new_verification(Plan(), others.settings).name != row.name
+
+
+def test_the_order_in_which_containers_are_set_makes_no_difference(w):
+    one, other = (w.process(containers=given).settings for given in (("dicom", "added"), ("added", "dicom")))
+    assert new_verification(Plan(), one).name == new_verification(Plan(), other).name
 
 
 async def test_a_kept_resource_counts_as_kept():
