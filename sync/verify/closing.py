@@ -63,12 +63,18 @@ async def noted_removable(run: str, s: Verify, *, most: int, after: str = "") ->
 
 async def remove_doubles(removable: Removable, left: int, round_: Round, s: Compare) -> AsyncIterator[str]:
     """Delete second ImagingStudies, ``left`` at most; iterate over the subjects that are done. Idempotent."""
-    budget = Budget(left)
-    for subject in removable.subjects:
-        record = await s.projections.find(subject) if budget.left > 0 else None
-        if record is not None:
+    noted = [(subject, resource) for subject in removable.subjects for resource in _noted_doubles(subject, round_)]
+    # The first ones by name, so that a process which repeats this after a kill, or overlaps another, deletes the same.
+    chosen = noted[: max(left, 0)]
+    budget = Budget(len(chosen), among=frozenset(resource for _, resource in chosen))
+    for subject in dict.fromkeys(subject for subject, _ in chosen):
+        if (record := await s.projections.find(subject)) is not None:
             await round_.study_again(record.study, budget)
             yield subject
+
+
+def _noted_doubles(subject: str, round_: Round) -> list[str]:
+    return sorted(drift.resource for drift in round_.judge.known(subject) if is_removable(drift))
 
 
 async def remove_orphans(removable: Removable, round_: Round, s: Verify) -> AsyncIterator[str]:

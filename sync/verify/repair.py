@@ -33,12 +33,15 @@ REMOVABLE = frozenset({"ours", "copy"})
 
 @dataclass
 class Budget:
-    """How many resources without a study may still be deleted."""
+    """How many resources without a study may still be deleted; where some are chosen, of those only."""
 
     left: int
+    among: frozenset[str] | None = None
 
-    def take(self) -> bool:
-        """Tell whether one more may go."""
+    def take(self, resource: str) -> bool:
+        """Tell whether this one may go too."""
+        if self.among is not None and resource not in self.among:
+            return False
         self.left -= 1
         return self.left >= 0
 
@@ -69,7 +72,7 @@ async def repair_study(
     await project_again(study, s)
     for drift in drifts:
         double = drift.kind is DriftKind.DOUBLED and drift.detail in REMOVABLE
-        if double and budget.take() and await may_remove(drift.resource, s):
+        if double and budget.take(drift.resource) and await may_remove(drift.resource, s):
             await delete_unreferenced([drift.resource], s)
     open_drifts = await check_study(study, s) or []
     before = {(drift.kind, drift.resource) for drift in drifts}

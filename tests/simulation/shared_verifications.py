@@ -61,18 +61,46 @@ class Unheard:
         """Receive how many are done."""
 
 
+class _DiesDeleting:
+    """A port of processes of which the first that deletes a copy dies at once, or after the next note of it."""
+
+    def __init__(self, port: Port, process: Process, scene: SharedVerification) -> None:
+        self._port, self._process, self._scene = port, process, scene
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if name not in {"transact", "note"}:
+            return method
+
+        async def called(*args: Any) -> Any:
+            copies = len(self._scene.copies())
+            answer = await method(*args)
+            self._scene.deleter = self._scene.deleter or (self._process if len(self._scene.copies()) < copies else None)
+            if self._scene.deleter is self._process and name == self._scene.dies_after:
+                self._process.dead = True
+            return answer
+
+        return called
+
+
 async def _no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
 @dataclass
 class SharedVerification(SharedWalk):
-    """One schedule; ``removals`` is None where nothing is repaired."""
+    """
+    One schedule; ``removals`` is None where nothing is repaired.
+
+    ``dies_after`` is a call, ``transact`` or ``note``: the process that deletes the first copy dies after it.
+    """
 
     modules: Mapping[str, ModuleType] = field(default_factory=lambda: real(CHAIN))
     objects: int = 17
     outside: bool = False
     removals: int | None = None
+    dies_after: str = ""
+    deleter: Process | None = None
     ticks: ClassVar = 150
     more_ports: ClassVar = ("drifts", "fhir", "projections")
 
@@ -90,6 +118,15 @@ class SharedVerification(SharedWalk):
     def asked(self) -> Any:
         """Return the walk that is begun."""
         return self.modules["sync.walks.verification"].new_verification(self.plan, self.w.services.settings)
+
+    def shown(self, name: str, port: Any, process: Process) -> Any:
+        """As of a backfill; and the deletion of a copy may be the last that a process does."""
+        shown = super().shown(name, port, process)
+        return _DiesDeleting(shown, process, self) if self.dies_after and name in {"fhir", "drifts"} else shown
+
+    def copies(self) -> list[str]:
+        """Return those of the copies that are there."""
+        return [name for name in COPIES if self.w.server.peek("ImagingStudy", name)]
 
     def kinds_of(self, process: Process) -> Mapping[str, Any]:
         """Return the kinds of a process."""
@@ -144,6 +181,9 @@ class SharedVerification(SharedWalk):
         old = Drift(subject=address, kind=DriftKind.ORPHANED, resource=address, found_in=EARLIER)
         await w.services.drifts.note(address, [old], w.clock.now())
 
+    async def _trouble(self) -> None:
+        await (self.calm() if self.dies_after else super()._trouble())  # begun once, so that the bound is strict
+
     async def calm(self) -> None:
         """As of a backfill; and a batch, which is many requests, comes to its end before its lease does."""
         await super().calm()
@@ -182,8 +222,8 @@ class SharedVerification(SharedWalk):
             assert kept == []
 
     def _kept(self) -> list[str]:
-        names = [*COPIES, *map(study_id, LOST)]
-        return [name for name in names if self.w.server.peek("ImagingStudy", name)]
+        lost = [name for name in map(study_id, LOST) if self.w.server.peek("ImagingStudy", name)]
+        return [*self.copies(), *lost]
 
     async def _project_outstanding(self) -> None:
         await self.w.settle()

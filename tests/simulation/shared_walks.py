@@ -158,6 +158,10 @@ class SharedWalk:
         listing = Port(self.w.store.objects, process)
         return {KIND: self.modules["sync.walks.backfill"].Backfill(listing=listing)}
 
+    def shown(self, name: str, port: Any, process: Process) -> Any:
+        """Return what a process sees of a port."""
+        return Port(port, process)
+
     def fill(self) -> None:
         """Store the objects."""
         for number, name in enumerate(sorted(self.names)):
@@ -253,7 +257,8 @@ class SharedWalk:
         ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue", *self.more_ports)
         base = self.w.process()
         process = Process(self.cursor, self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
-        shown = {each.name: Port(getattr(base, each.name), process) for each in fields(Services) if each.name in ports}
+        named = [each.name for each in fields(Services) if each.name in ports]
+        shown = {name: self.shown(name, getattr(base, name), process) for name in named}
         process.services = replace(base, **shown)
         process.kinds = self.kinds_of(process)
         process.task = asyncio.create_task(process.live())

@@ -10,6 +10,7 @@ from tests.simulation.shared_verifications import CHAIN, play
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 1000
 ENOUGH_TO_CATCH = 20
+FEW = 4
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,13 @@ def test_a_shared_comparison_tells_and_repairs_everything_in_any_order_with_kill
         play(seed, removals=removals)
 
 
+@pytest.mark.parametrize("removals", [2, 1])
+@pytest.mark.parametrize("call", ["transact", "note"])
+def test_after_a_process_died_of_a_deletion_the_others_delete_no_more_than_is_left(call, removals):
+    for seed in range(FEW):
+        play(seed, removals=removals, dies_after=call)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One rule, the edits that remove it, and how much may be deleted where it shows; None: nothing is repaired."""
@@ -28,6 +36,7 @@ class Mutant:
     module: str
     edits: tuple[tuple[str, str], ...]
     removals: int | None = None
+    dies_after: str = ""
 
 
 MUTANTS = (
@@ -66,8 +75,16 @@ MUTANTS = (
     Mutant(
         "what a killed process deleted is taken off what may be deleted",
         "sync.walks.verification",
-        (("left - max(counted - found.number, 0)", "left"),),
+        (("left - max(counted - removable.number, 0)", "left"),),
         removals=1,
+        dies_after="note",
+    ),
+    Mutant(
+        "a process that repeats a step of a repair deletes the same copies",
+        "sync.verify.closing",
+        ((", among=frozenset(resource for _, resource in chosen))", ")"),),
+        removals=1,
+        dies_after="transact",
     ),
 )
 
@@ -77,7 +94,7 @@ def test_without_a_rule_something_is_told_wrong_or_too_much_is_deleted(mutant):
     modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
     for seed in range(ENOUGH_TO_CATCH):
         try:
-            play(seed, modules=modules, removals=mutant.removals)
+            play(seed, modules=modules, removals=mutant.removals, dies_after=mutant.dies_after)
         except AssertionError:
             return
     pytest.fail("no schedule noticed")
