@@ -8,15 +8,56 @@ is read, and the source is asked for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from sync.errors import ForeignSource, SourceGone, SourceUnavailable, StaleToken
-from sync.model import Locator, ObjectKey, StudyRef
+from sync.model import ListedObject, Locator, ObjectKey, StudyRef
 from sync.ports import Ingest, ObjectListing
 from sync.protocol.known_rows import ONE_REQUEST, ROWS_AN_OBJECT, locators_of
 
+REMEMBERED = 50_000
+"""Objects of a listing that are remembered as right, some 15 MB; the others are looked up with their studies."""
+
+FRESH = 300.0
+"""Seconds for which a listing tells that an object is right: what changed later is left to its event, as it is in
+`sync.verify.source.GRACE`."""
+
 Folder = tuple[str, str, str]
 """Account, container and the part of the names up to the last slash."""
+
+
+@dataclass
+class RightObjects:
+    """
+    Objects that the listing of a container proved right a short time ago, with their studies, for the checks of those.
+
+    Only what is right is kept, so that no drift is ever told of an old listing.
+    """
+
+    studies: dict[ObjectKey, StudyRef] = field(default_factory=dict)
+    since: datetime | None = None
+
+    async def among(self, listed: Sequence[ListedObject], s: Ingest) -> frozenset[ObjectKey]:
+        """
+        Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
+
+        The rows are read after the listing; an older row would prove as much, for ETags never return.
+        """
+        now = s.clock.now()
+        rows = await locators_of((one.object.key for one in listed), s)
+        right = [row for one in listed if (row := rows.get(one.object.key)) and row.settled and row.etag == one.etag]
+        self.since = self.since or now
+        room = max(REMEMBERED - len(self.studies), 0)
+        self.studies |= {row.object.key: row.study for row in right[:room] if row.study is not None}
+        return frozenset(row.object.key for row in right)
+
+    def of_study(self, study: StudyRef, keys: Collection[ObjectKey], now: datetime) -> frozenset[ObjectKey]:
+        """Return those of a study's objects that are right as part of it; none once the listing is old."""
+        if self.since is None or (now - self.since).total_seconds() > FRESH:
+            return frozenset()
+        return frozenset(key for key in keys if self.studies.get(key) == study)
 
 
 async def right_of_study(

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Protocol
 
 from sync.errors import SourceGone
-from sync.model import Drift, DriftKind, FhirPage, ListedObject, Projection, Resource, StudyRef
+from sync.model import Drift, DriftKind, FhirPage, ListedObject, ObjectKey, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
-from sync.protocol.known_rows import inspected_of
+from sync.verify.batches import RightObjects
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Identity, Judge, identity
 from sync.verify.orphans import check_orphan, study_of
@@ -100,6 +100,8 @@ class Round:
     told
         What this process has told in the round, by hash of what is wrong with which resource; rounds of one walk share
         it.
+    right_objects
+        What this process has found right in the containers' listings of the round; rounds of one walk share it too.
     repairs
         Whether to repair now; as planned, where nothing is said.
     turn
@@ -117,6 +119,7 @@ class Round:
         found_in: str = "",
         at: str = "alone",
         told: dict[int, Place] | None = None,
+        right_objects: RightObjects | None = None,
         repairs: bool | None = None,
         turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -130,6 +133,7 @@ class Round:
         self._audience = audience
         self._at = at
         self._told = told if told is not None else {}
+        self._right_objects = right_objects or RightObjects()
         self._turn = turn
 
     async def _waited(self) -> None:
@@ -180,11 +184,20 @@ class Round:
 
     async def objects(self, listed: Sequence[ListedObject]) -> None:
         """Compare objects of the source's list with what is known of them. Idempotent."""
+        doubted = set[ObjectKey]()
 
         async def inspection(one: ListedObject) -> Found:
-            return await check_listed_object(one, self._s)
+            drifts = await check_listed_object(one, self._s)
+            if not drifts or one.object.key not in doubted:
+                doubted.add(one.object.key)
+                return drifts
+            # The list may be older than the change that our row tells of: the second look asks the source itself.
+            etag = await self._etag(one)
+            if etag == one.etag:
+                return drifts
+            return await check_listed_object(replace(one, etag=etag), self._s) if etag else []
 
-        right = await inspected_of(listed, self._s)
+        right = await self._right_objects.among(listed, self._s)
         doubtful = [one for one in listed if one.object.key not in right]
         for one, drifts in zip(doubtful, await self.checker.twice(doubtful, inspection), strict=True):
             if drifts:
@@ -222,7 +235,13 @@ class Round:
 
         async def inspection(study: StudyRef) -> Found:
             await self._waited()
-            return await check_study(study, self._s, objects=self.plan.objects, listing=self._source)
+            return await check_study(
+                study,
+                self._s,
+                objects=self.plan.objects,
+                listing=self._source,
+                right_objects=self._right_objects,
+            )
 
         results = await self.checker.twice(studies, inspection)
         self.outcome.studies += len(studies)

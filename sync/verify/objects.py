@@ -31,11 +31,16 @@ from sync.model import (
 from sync.pipeline import ingest, project_study
 from sync.ports import Ingest, InstanceSource, Locate, ObjectListing, Project
 from sync.protocol.dead_letters import dead_letter_object
-from sync.verify.batches import right_of_study
+from sync.verify.batches import RightObjects, right_of_study
 
 
 async def check_objects(
-    study: StudyRef, s: Ingest, listing: ObjectListing | None = None, *, rows: Sequence[LedgerRow] | None = None
+    study: StudyRef,
+    s: Ingest,
+    listing: ObjectListing | None = None,
+    *,
+    rows: Sequence[LedgerRow] | None = None,
+    right_objects: RightObjects | None = None,
 ) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
@@ -46,6 +51,8 @@ async def check_objects(
         Of the source, by which most objects of a folder are compared at once; without it each is asked for.
     rows
         The study's ledger rows, if they were read just now; None: they are read here.
+    right_objects
+        Objects that need no look, for a listing told of them just now.
 
     Returns
     -------
@@ -55,6 +62,8 @@ async def check_objects(
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
     keys = [row.object_key for row in (rows if rows is not None else await s.ledger.read(study))]
+    known = right_objects.of_study(study, keys, s.clock.now()) if right_objects is not None else frozenset[ObjectKey]()
+    keys = [key for key in keys if key not in known]
     right = await right_of_study(study, keys, s, listing) if listing is not None else frozenset[ObjectKey]()
     for key in keys:
         if key in right:

@@ -18,6 +18,7 @@ from sync.mapping.resource import is_our_id, study_id, study_identifier, version
 from sync.model import Drift, DriftKind, FhirWrite, LedgerRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Deliver, ObjectListing, Project
 from sync.projection.dry_run import DryRun, dry_run_study
+from sync.verify.batches import RightObjects
 from sync.verify.objects import check_objects
 
 _ELEMENT = re.compile(r"_?[a-z][A-Za-z]{0,63}")
@@ -25,7 +26,12 @@ _PATIENT = re.compile(r"pt-([0-9a-f]{40})")
 
 
 async def check_study(
-    study: StudyRef, s: Deliver, *, objects: bool = True, listing: ObjectListing | None = None
+    study: StudyRef,
+    s: Deliver,
+    *,
+    objects: bool = True,
+    listing: ObjectListing | None = None,
+    right_objects: RightObjects | None = None,
 ) -> Sequence[Drift] | None:
     """
     Inspect one study once. Writes nothing.
@@ -34,7 +40,7 @@ async def check_study(
     ----------
     objects
         Whether to ask the source for each of its objects too.
-    listing
+    listing, right_objects
         See `check_objects`.
 
     Returns
@@ -56,7 +62,7 @@ async def check_study(
     if drifts is None:
         return None
     if objects:
-        of_objects = await check_objects(study, s, listing, rows=rows)
+        of_objects = await check_objects(study, s, listing, rows=rows, right_objects=right_objects)
         if of_objects is None:
             return None
         drifts = [*drifts, *of_objects]

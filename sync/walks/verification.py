@@ -5,7 +5,8 @@ A comparison of everything, by any number of processes: a kind of `sync.walks.sh
 
 What a slice finds is noted in table ``drifts`` under the name of the run, so that a slice that is done twice notes the
 same rows, and the last slice counts each of them once. A round that repairs goes in the order of the parts, each after
-the one before is done; one that only compares has no order but that of its end.
+the one before is done. One that only compares begins with the containers, because a listing tells which objects of
+studies need not be looked up, and ends with the end; the rest has no order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
 from sync.ports import MarkDirty, ObjectListing, Verify
 from sync.protocol.walk_rows import Slice, WalkRow, read_board
+from sync.verify.batches import RightObjects
 from sync.verify.checking import Checker
 from sync.verify.closing import DOUBLES, Removable, close_round, noted_removable, remove_doubles, remove_orphans
 from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanOutcome
@@ -32,6 +34,7 @@ from sync.verify.repair import Budget
 from sync.verify.source import PAGE
 from sync.walks.by_run import ByRun
 from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
+from sync.walks.handed import Handed
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.pacing import PacedMarks
 from sync.walks.without_changes import WithoutChanges
@@ -159,6 +162,9 @@ class Verification(WithoutChanges):
     checker: Checker = field(default_factory=Checker)
     told: ByRun[dict[int, Place]] = field(default_factory=lambda: ByRun(dict))
     """What this process has told."""
+    handed: Handed = field(default_factory=Handed)
+    right_objects: ByRun[RightObjects] = field(default_factory=lambda: ByRun(RightObjects))
+    """What this process has found right in listings."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """
@@ -170,23 +176,26 @@ class Verification(WithoutChanges):
         stand = {"container": 0, "at": {}, "listed": plan.objects, "ranges": 0, "range": 0, "step": 0, **row.plan}
         containers = row.request["containers"] if plan.objects else []
         for number in range(stand["container"], len(containers)):
-            async for cut in self._container(containers[number], number, stand):
+            async for cut in self._container(self._source(containers[number], row), number, stand):
                 stand, made = dict(cut.position), made + (cut.scope is not None)
                 yield cut
         if not stand["ranges"]:
             stand = {**stand, **await self._ranges(), "before": made}
             yield Cut(position=stand)
-        for cut in _cut_keys(stand, plan):
+        for cut in _cut_keys(stand):
             stand, made = dict(cut.position), made + 1
             yield cut
         for cut in _cut_rest(stand, plan, made):
             yield cut
 
-    async def _container(self, container: str, number: int, stand: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    def _source(self, container: str, row: WalkRow) -> Listing:
+        return Listing(container=container, pages=self.listing, handed=self.handed, run=row.run)
+
+    async def _container(self, source: Listing, number: int, stand: Mapping[str, Any]) -> AsyncIterator[Cut]:
         over = {**stand, "container": number + 1, "at": {}}
         try:
-            async for cut in cut_listing(Listing(container=container, pages=self.listing), stand["at"], smallest=NAMES):
-                scope = {"part": OBJECTS, "container": container, **cut.scope} if cut.scope is not None else None
+            async for cut in cut_listing(source, stand["at"], smallest=NAMES):
+                scope = {"part": OBJECTS, "container": source.container, **cut.scope} if cut.scope is not None else None
                 yield replace(
                     cut, position=over if cut.last else {**stand, "at": cut.position}, scope=scope, last=False
                 )
@@ -206,7 +215,7 @@ class Verification(WithoutChanges):
             row=row,
             piece=piece,
             after=after,
-            listing=self.listing,
+            source=self._source(piece.scope.get("container", ""), row),
             s=services,
             round=Round(
                 plan,
@@ -217,6 +226,7 @@ class Verification(WithoutChanges):
                 found_in=row.run,
                 at=piece.name,
                 told=self.told.of(row.run),
+                right_objects=self.right_objects.of(row.run),
                 repairs=plan.repair and await projection_pause(services) is None,
                 turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
             ),
@@ -226,7 +236,7 @@ class Verification(WithoutChanges):
             yield batch
 
 
-def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
+def _cut_keys(stand: Mapping[str, Any]) -> Iterator[Cut]:
     """Cut the keys of studies into ranges of the same length, each without its first key and with its last."""
     ranges = stand["ranges"]
     for number in range(stand["range"], ranges):
@@ -235,7 +245,7 @@ def _cut_keys(stand: Mapping[str, Any], plan: Plan) -> Iterator[Cut]:
             position={**stand, "range": number + 1},
             scope={**scope, "listed": stand["listed"]},
             size=_WORTH_STUDY * stand["studies"] // ranges,
-            needs=stand["before"] if plan.repair else 0,
+            needs=stand["before"],
         )
 
 
@@ -263,7 +273,7 @@ class _Part:
     piece: Slice
     after: Sequence[Slice]
     round: Round
-    listing: ObjectListing
+    source: Listing
     s: Verify
 
     def batches(self) -> AsyncIterator[Batch]:
@@ -279,12 +289,10 @@ class _Part:
         return Batch(position=position, counts=counts_of(self.round.take(), **more))
 
     async def _objects(self) -> AsyncIterator[Batch]:
-        container = self.piece.scope["container"]
+        container = self.source.container
         after = [slice_ for slice_ in self.after if slice_.scope.get("container") == container]
         size = min(PAGE, self.piece.size + 1)
-        async for page, following in slice_pages(
-            Listing(container=container, pages=self.listing), self.piece, after, size=size
-        ):
+        async for page, following in slice_pages(self.source, self.piece, after, size=size):
             await self.round.objects(page.objects)
             yield self._batch(following, objects=len(page.objects))
 

@@ -1,11 +1,14 @@
 """Verify finds what is right by the folder, and asks for the rest object by object."""
 
+from dataclasses import replace
+
 import pytest
 
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import DriftKind, StudyRef
 from sync.verify import batches
 from sync.verify.source import GRACE
+from sync.verify.studies import check_study
 from tests.deliveries import raising
 from tests.unit.verify.test_full_scan import verify
 from tests.worlds import MemoryWorld, count, dicom
@@ -37,7 +40,50 @@ async def test_objects_that_are_right_cost_requests_by_the_folder(w):
     assert outcome.studies == STUDIES
     assert not outcome.found
     assert alone == 0
-    assert folders <= 5 * STUDIES + 2  # the container is listed once to cut it
+    assert folders <= 2 * STUDIES + 2  # the container's listing, twice as it is cut, and each folder's two partitions
+
+
+async def test_objects_of_an_old_listing_are_looked_up_by_their_folders_again(w, monkeypatch):
+    monkeypatch.setattr(batches, "FRESH", -1.0)
+    outcome, alone, folders = await calls_of(w)
+    assert not outcome.found
+    assert alone == 0
+    assert 3 * STUDIES + 2 < folders <= 5 * STUDIES + 2
+
+
+async def test_objects_of_a_listing_that_are_too_many_to_remember_are_looked_up_again(w, monkeypatch):
+    monkeypatch.setattr(batches, "REMEMBERED", OBJECTS // 2)
+    outcome, alone, _ = await calls_of(w)
+    assert not outcome.found
+    assert alone == 0
+
+
+async def test_what_changed_since_an_old_listing_is_found_with_its_study(w, monkeypatch):
+    refs = [w.ref(f"0/{number}") for number in range(0, STUDIES * OBJECTS, STUDIES)]
+    study, keys = StudyRef(study_instance_uid="2.25.1"), {ref.key for ref in refs}
+    listed = (await w.store.objects.page("dicom")).objects
+    right = batches.RightObjects()
+    assert keys < await right.among(listed, w.services)
+    assert right.of_study(study, keys, w.clock.now()) == keys
+    assert right.of_study(StudyRef(study_instance_uid="2.25.2"), keys, w.clock.now()) == set()
+    w.store.objects.delete(refs[0])
+    w.clock.advance(batches.FRESH + 1)
+    assert right.of_study(study, keys, w.clock.now()) == set()
+    (drift,) = await check_study(study, w.services, listing=w.store.objects, right_objects=right)
+    assert drift.kind is DriftKind.OBJECT_GONE
+
+
+async def test_an_object_that_is_not_right_in_a_listing_is_looked_up_at_any_time(w):
+    listed = (await w.store.objects.page("dicom")).objects
+    await w.store.locators.replace(
+        replace((found := await w.store.locators.read(w.ref("0/0"))).value, settled=False), found.etag
+    )
+    changed = [replace(one, etag="other") if one.object == w.ref("0/3") else one for one in listed]
+    right = batches.RightObjects()
+    of_page = await right.among(changed, w.services)
+    assert {one.object.key for one in listed} - of_page == {w.ref("0/0").key, w.ref("0/3").key}
+    of_study = right.of_study(StudyRef(study_instance_uid="2.25.1"), of_page, w.clock.now())
+    assert len(of_study) == OBJECTS - 2
 
 
 async def test_only_what_may_have_changed_is_asked_for_by_itself(w):
@@ -73,7 +119,8 @@ async def test_what_does_not_answer_by_the_folder_is_asked_by_itself(w, port, na
     assert not outcome.found
 
 
-async def test_a_listing_that_fails_for_one_folder_leaves_its_objects_to_be_asked_for(w):
+async def test_a_listing_that_fails_for_one_folder_leaves_its_objects_to_be_asked_for(w, monkeypatch):
+    monkeypatch.setattr(batches, "FRESH", -1.0)
     page = w.store.objects.page
 
     async def refused(container, *, prefix="", token=None, size=1000):
@@ -88,6 +135,7 @@ async def test_a_listing_that_fails_for_one_folder_leaves_its_objects_to_be_aske
 
 
 async def test_a_large_folder_is_listed_in_part(w, monkeypatch):
+    monkeypatch.setattr(batches, "FRESH", -1.0)
     monkeypatch.setattr(batches, "ONE_REQUEST", 2)
     monkeypatch.setattr(batches, "ROWS_AN_OBJECT", 0)
     w.store.locators.rows = _all_rows(w)

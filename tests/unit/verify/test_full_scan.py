@@ -430,3 +430,15 @@ async def test_a_container_that_is_said_to_be_gone_was_not_listed(w, monkeypatch
     await verify(w, repair=True)
     assert len(await w.services.ledger.read(STUDY)) == 1
     assert w.imaging_study()["numberOfInstances"] == 1
+
+
+async def test_what_changed_since_it_was_listed_and_is_known_so_is_no_drift(w):
+    await w.arrive("gone")
+    await w.arrive("changed", sop="2.25.301")
+    listed = (await w.store.objects.page("dicom")).objects
+    w.clock.advance(GRACE + 1)
+    await w.go("gone")
+    await w.arrive("changed", study=OTHER.study_instance_uid, sop="2.25.303")
+    round_ = Round(Plan(), w.services, w.store.objects, audience=Heard(), checker=Checker(sleep=Naps()))
+    await round_.objects(listed)
+    assert {kind: number for kind, number in round_.take().found.items() if number} == {}

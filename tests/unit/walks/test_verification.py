@@ -78,7 +78,7 @@ def parts(board, row):
     return [(piece.scope["part"], piece.scope.get("what")) for piece in board.of_walk(row)]
 
 
-async def test_a_comparison_has_no_order_but_that_of_its_end(w):
+async def test_a_comparison_lists_containers_before_studies_and_ends_after_all(w):
     row, board = await cut(w)
     assert parts(board, row) == [
         ("objects", None),
@@ -89,10 +89,10 @@ async def test_a_comparison_has_no_order_but_that_of_its_end(w):
     ]
     assert [piece.scope["part"] for piece in board.free_of(row, w.clock.now())] == [
         "objects",
-        "studies",
         "list",
         "list",
     ]
+    assert [piece.needs for piece in board.of_walk(row)] == [0, 1, 0, 0, 4]
     assert (row.planned, row.unit, row.size) == (True, "checks", 8 + 800 + 80 + 80)
 
 
@@ -202,7 +202,7 @@ async def test_a_link_that_has_expired_begins_the_list_again(w):
 def test_each_study_is_in_exactly_one_range_of_keys(total, keys):
     ranges = min(max(math.ceil(total / verification.STUDIES_A_SLICE), 1), verification.MOST_RANGES)
     stand = {"range": 0, "ranges": ranges, "studies": total, "listed": True, "before": 0}
-    cuts = list(verification._cut_keys(stand, Plan()))
+    cuts = list(verification._cut_keys(stand))
     assert cuts[-1].position["range"] == ranges
     for key in [*keys, "0" * 40, "f" * 40]:
         holding = [
