@@ -102,8 +102,8 @@ def _place(result: Mapping[str, Any]) -> str:
 def _said(diagnostics: Sequence[Mapping[str, Any]]) -> str:
     """Return what the compiler found wrong, a line each, with place and code as it prints them itself."""
     return "\n".join(
-        f"{each['source']}({each['range']['start']['line'] + 1}) : {each['level']} {each['code']}: {each['message']}"
-        for each in diagnostics
+        f"{note['source']}({note['range']['start']['line'] + 1}) : {note['level']} {note['code']}: {note['message']}"
+        for note in diagnostics
     )
 
 

@@ -45,12 +45,12 @@ class Asked:
             return
         self.looked_at += 1
         with suppress(ValueError):  # a search that tests spoil on purpose
-            found = misleading(search)
-            self.note(search, found)
+            faults = misleading(search)
+            self.note(search, faults)
 
-    def note(self, search: str, found: list[str]) -> None:
+    def note(self, search: str, faults: list[str]) -> None:
         """Note what is wrong with a search, and the test that asked it."""
-        for fault in found:
+        for fault in faults:
             self.wrong.setdefault(f"{search.partition('=')[0]}: {fault}", os.environ.get("PYTEST_CURRENT_TEST", ""))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

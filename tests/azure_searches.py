@@ -56,12 +56,12 @@ _WITHOUT_ID = "without id nothing that is found can be told apart"
 
 def _of_references() -> dict[str, set[str]]:
     """Parameters by which the sync asks what refers to a resource; that they exist is asked of a server elsewhere."""
-    found: dict[str, set[str]] = {}
+    parameters: dict[str, set[str]] = {}
     for named in [_ANY.split(), *_PARAMETERS.values()]:
-        for each in named:
-            resource_type, _, parameter = each.partition(".")
-            found.setdefault(resource_type, set()).add(parameter)
-    return found
+        for search in named:
+            resource_type, _, parameter = search.partition(".")
+            parameters.setdefault(resource_type, set()).add(parameter)
+    return parameters
 
 
 _REFERENCES = _of_references()

@@ -28,7 +28,7 @@ def started() -> Iterator[Browser]:
 
 def check_accessible(page: Page) -> None:
     """Hold an open page to axe's rules; nothing of it has to be scrolled sideways."""
-    found = Axe().run(page, options=RULES)
-    assert found.violations_count == 0, found.generate_report()
+    report = Axe().run(page, options=RULES)
+    assert report.violations_count == 0, report.generate_report()
     beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert beyond <= 0, f"{page.url} scrolls sideways"

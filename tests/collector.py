@@ -28,42 +28,46 @@ class Collector:
 
     def metrics(self):
         """Name -> metrics as they were exported, and the resources that they came from."""
-        found = {}
+        by_name = {}
         for body in self.bodies.get("/v1/metrics", []):
             for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 for scope in resource.scope_metrics:
                     for metric in scope.metrics:
-                        found.setdefault(metric.name, []).append(metric)
-        return found
+                        by_name.setdefault(metric.name, []).append(metric)
+        return by_name
 
     def spans(self):
         requests = [ExportTraceServiceRequest.FromString(body) for body in self.bodies.get("/v1/traces", [])]
-        scopes = [scope for each in requests for resource in each.resource_spans for scope in resource.scope_spans]
+        scopes = [
+            scope for request in requests for resource in request.resource_spans for scope in resource.scope_spans
+        ]
         return [span for scope in scopes for span in scope.spans]
 
     def resources(self):
         requests = [ExportTraceServiceRequest.FromString(body) for body in self.bodies.get("/v1/traces", [])]
-        return [attributes(each.resource) for request in requests for each in request.resource_spans]
+        return [attributes(span.resource) for request in requests for span in request.resource_spans]
 
     def envelopes(self):
         """What Application Insights got."""
-        found = []
+        items = []
         for path, bodies in self.bodies.items():
             if path.endswith("/track"):
                 for body in bodies:
-                    found += json.loads(body)
-        return found
+                    items += json.loads(body)
+        return items
 
     def everything(self):
         """All of it as text, for a search."""
         said = [repr(path) + body.decode("latin-1") for path, bodies in self.bodies.items() for body in bodies]
-        decoded = [str(each) for metrics in self.metrics().values() for each in metrics]
+        decoded = [str(metric) for metrics in self.metrics().values() for metric in metrics]
         return "\n".join([*said, *decoded, *map(str, self.spans()), json.dumps(self.envelopes())])
 
 
 def attributes(holder):
     """Key -> value of what carries attributes in OTLP."""
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in holder.attributes}
+    return {
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in holder.attributes
+    }
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class FeedWorld(MemoryWorld):
         """The SOP Instance UIDs that FHIR has of a study."""
         resource = self.server.peek("ImagingStudy", study_id(study_ref(study, partition)))
         series = resource.get("series", []) if resource else []
-        return {one["uid"] for each in series for one in each.get("instance", [])}
+        return {one["uid"] for one_series in series for one in one_series.get("instance", [])}
 
     async def source_equals_fhir(self) -> None:
         """Assert that FHIR shows what a sync shows that sees the service as it is now, and nothing else."""
@@ -82,7 +82,8 @@ class FeedWorld(MemoryWorld):
         fresh.service.instances = self.service.instances
         fresh.connect()
         for study in {
-            StudyRef(study_instance_uid=each.study, partition=each.partition) for each in fresh.service.instances
+            StudyRef(study_instance_uid=identity.study, partition=identity.partition)
+            for identity in fresh.service.instances
         }:
             async for ref in fresh.service.objects_of(study):
                 await fresh.ingest(Change(object=ref, action=Action.CREATED))
@@ -137,9 +138,9 @@ class MemoryOrthanc(OrthancServer):
     async def changes(self, since: int, limit: int) -> Any:
         if self.outages:
             raise self.outages.pop(0)
-        found = [change for change in self.log if change["Seq"] > since][:limit]
-        last = found[-1]["Seq"] if found else self.last
-        return {"Changes": found, "Done": last == self.last, "Last": last}
+        hits = [change for change in self.log if change["Seq"] > since][:limit]
+        last = hits[-1]["Seq"] if hits else self.last
+        return {"Changes": hits, "Done": last == self.last, "Last": last}
 
     async def count(self) -> int | None:
         return len(self.instances) if self.counts else None
@@ -151,10 +152,10 @@ class MemoryOrthanc(OrthancServer):
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         self.inspections += 1
-        found = self.instances.get(ref.name.removeprefix("instances/"))
-        if found is None:
+        held = self.instances.get(ref.name.removeprefix("instances/"))
+        if held is None:
             raise SourceGone("no such instance")
-        return InstanceMetadata(dataset=found, etag="1")
+        return InstanceMetadata(dataset=held, etag="1")
 
     async def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         for identifier, dataset in list(self.instances.items()):

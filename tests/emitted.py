@@ -59,7 +59,7 @@ class Emitted:
         tool = program()
         if tool is None or not self._bodies:
             return
-        self._problems = [each for each in problems_of(self._bodies.values(), tool) if each.matters_to_azure]
+        self._problems = [problem for problem in problems_of(self._bodies.values(), tool) if problem.matters_to_azure]
         if self._problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -68,7 +68,7 @@ class Emitted:
         if program() is None:
             terminalreporter.write_line(ABSENT, yellow=True)
             return
-        kinds = Counter((each.check, each.path, each.message[:100]) for each in self._problems)
+        kinds = Counter((problem.check, problem.path, problem.message[:100]) for problem in self._problems)
         terminalreporter.write_line(f"fhir-check: {len(self._bodies)} resources, {len(kinds)} kinds of problems")
         for (check, path, message), count in kinds.most_common():
             terminalreporter.write_line(f"  {count} {check} {path}: {message}", red=True)

@@ -47,23 +47,23 @@ class Problem:
 def program() -> Path | None:
     """Return where it is, or None."""
     named = os.environ.get("FHIR_CHECK")
-    found = Path(named) if named else BESIDE
-    return found if shutil.which(found) else None
+    path = Path(named) if named else BESIDE
+    return path if shutil.which(path) else None
 
 
 def needed() -> Path:
     """Return where it is; without it the test is skipped, with the reason."""
-    found = program()
-    if found is None:
+    checker = program()
+    if checker is None:
         pytest.skip(ABSENT)
-    return found
+    return checker
 
 
 def problems_of(resources: Iterable[dict[str, Any]], tool: Path) -> list[Problem]:
     """Check resources or Bundles, all in one run: it takes some seconds to start."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "emitted.ndjson"
-        lines = (json.dumps(each, ensure_ascii=False).encode("utf-8", "replace") for each in resources)
+        lines = (json.dumps(resource, ensure_ascii=False).encode("utf-8", "replace") for resource in resources)
         file.write_bytes(b"\n".join(lines))
         done = subprocess.run([tool, "--no-profiles", file], capture_output=True, check=False, timeout=900)
     if done.returncode not in (0, 1):

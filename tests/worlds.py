@@ -197,7 +197,7 @@ class ReadOnlyFhir:
 
 def ports_of(store: MemoryStore) -> dict[str, Any]:
     """Return every port that the store has, by its name in `Services`: a new port is added nowhere else."""
-    return {name: getattr(store, name) for name in {each.name for each in fields(Services)} & vars(store).keys()}
+    return {name: getattr(store, name) for name in {port.name for port in fields(Services)} & vars(store).keys()}
 
 
 def settings_of(**settings: Any) -> Settings:
@@ -267,8 +267,8 @@ class MemoryWorld:
 
     def erase_all(self) -> None:
         """The FHIR service is emptied from outside."""
-        found = [(r["resourceType"], r["id"]) for r in self.server.resources()]
-        run(self.server.transact([FhirWrite(resource_type=kind, resource_id=each) for kind, each in found]))
+        resources = [(r["resourceType"], r["id"]) for r in self.server.resources()]
+        run(self.server.transact([FhirWrite(resource_type=kind, resource_id=identity) for kind, identity in resources]))
 
     # What the sync does.
 

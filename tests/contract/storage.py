@@ -142,7 +142,7 @@ async def azure_storage(connection_string: str) -> AsyncIterator[Storage]:
 
 
 def _ports(store: Any) -> dict[str, Any]:
-    names = {each.name for each in fields(Storage)} - {"objects", "listing", "outside", "account"}
+    names = {field.name for field in fields(Storage)} - {"objects", "listing", "outside", "account"}
     return {name: getattr(store, name) for name in names}
 
 
@@ -175,4 +175,4 @@ def ledger_row(study: StudyRef, row: str = "", attributes: dict[str, Any] | None
 
 async def outstanding(dirty: DirtyStudies, study: StudyRef) -> list[DirtyStudy]:
     """Return the rows of one study among all that are outstanding."""
-    return [each async for each in dirty.all() if each.study == study]
+    return [mark async for mark in dirty.all() if mark.study == study]

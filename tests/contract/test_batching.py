@@ -68,8 +68,8 @@ def row(partition, key, value=0):
 
 
 async def rows_of(table, partition):
-    found = table.table.query_entities("PartitionKey eq @p", parameters={"p": partition})
-    return {entity["RowKey"]: entity["value"] async for entity in found}
+    entities = table.table.query_entities("PartitionKey eq @p", parameters={"p": partition})
+    return {entity["RowKey"]: entity["value"] async for entity in entities}
 
 
 def kinds(outcomes):
@@ -146,7 +146,7 @@ async def test_more_than_a_hundred_rows_go_in_several_transactions(batcher, tabl
 async def test_large_rows_go_in_several_transactions(batcher, table):
     partition = fresh()
     large = [{**row(partition, i), **{f"b{n}": bytes(60_000) for n in range(10)}} for i in range(12)]
-    await asyncio.gather(*(batcher.write("upsert", each) for each in large))
+    await asyncio.gather(*(batcher.write("upsert", write) for write in large))
     assert table.calls == {"submit_transaction": 3}
     assert len(await rows_of(table, partition)) == 12
 

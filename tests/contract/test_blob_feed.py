@@ -57,14 +57,14 @@ def kept(request, storage, azurite_client, monkeypatch):
 
 
 async def read(kept, start=FIRST, end=FIRST + 1000 * HOUR):
-    found = []
+    segments = []
     async for segment in kept.feed.segments(start, end):
         names = []
         async for portion in kept.feed.records(segment):
             assert len(portion) <= 2
-            names += [each["subject"].rpartition("/")[2] for each in portion]
-        found.append((segment.begin, segment.finished, names))
-    return found
+            names += [event["subject"].rpartition("/")[2] for event in portion]
+        segments.append((segment.begin, segment.finished, names))
+    return segments
 
 
 async def test_segments_come_in_order_with_the_records_of_all_their_shards(kept):
@@ -76,8 +76,8 @@ async def test_segments_come_in_order_with_the_records_of_all_their_shards(kept)
 async def test_only_segments_of_the_window_are_read(kept):
     for number in range(30):
         kept.put(FIRST + number * HOUR, {})
-    found = await read(kept, FIRST + HOUR, FIRST + 26 * HOUR)
-    assert [begin for begin, _, _ in found] == [FIRST + number * HOUR for number in range(1, 26)]
+    segments = await read(kept, FIRST + HOUR, FIRST + 26 * HOUR)
+    assert [begin for begin, _, _ in segments] == [FIRST + number * HOUR for number in range(1, 26)]
 
 
 async def test_what_may_not_be_consumed_yet_is_not_read(kept):

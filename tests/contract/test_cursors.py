@@ -29,7 +29,7 @@ async def test_a_cursor_comes_back_as_it_was_written(storage):
     )
     etag = await storage.cursors.write(full, None)
     assert await storage.cursors.read(full.name) == Stored(full, etag)
-    assert full in [each async for each in storage.cursors.all()]
+    assert full in [cursor async for cursor in storage.cursors.all()]
 
 
 async def test_an_unknown_cursor_is_none_and_deleting_it_is_fine(storage):

@@ -35,12 +35,12 @@ async def test_a_letter_keeps_what_a_retry_needs(storage, kept):
     one = letter(**kept)
     await storage.dead_letters.put(one)
     assert await read(storage, one) == one
-    assert [each async for each in storage.dead_letters.all() if each.subject == one.subject] == [one]
+    assert [stored async for stored in storage.dead_letters.all() if stored.subject == one.subject] == [one]
 
 
 async def test_a_letter_is_new_for_its_subject_or_its_code_and_not_when_it_is_written_again(storage):
     one = letter()
-    again = [await storage.dead_letters.put(each) for each in (one, one, replace(one, code="header.limit"), one)]
+    again = [await storage.dead_letters.put(version) for version in (one, one, replace(one, code="header.limit"), one)]
     assert again == [True, False, True, True]
     await storage.dead_letters.clear(one.kind, one.subject)
     assert await storage.dead_letters.put(one), "it was resolved, so it fails anew"
@@ -75,14 +75,14 @@ async def test_pages_of_a_code_hold_each_of_its_letters_once_and_no_other(storag
     wanted = [letter(code=code, kind=kinds[n % 3]) for n in range(11)]
     for one in [*wanted, letter(code="test.other"), letter(code=code + "x")]:
         await storage.dead_letters.put(one)
-    found, sizes, token = [], [], None
+    letters, sizes, token = [], [], None
     while True:
         page = await storage.dead_letters.page(code=code, limit=4, token=token)
-        found += page.letters
+        letters += page.letters
         sizes.append(len(page.letters))
         if (token := page.token) is None:
             break
-    assert sorted(one.subject for one in found) == sorted(one.subject for one in wanted)
+    assert sorted(one.subject for one in letters) == sorted(one.subject for one in wanted)
     assert max(sizes) <= 4
 
 
@@ -90,13 +90,13 @@ async def test_a_page_of_all_holds_letters_of_every_code(storage):
     codes = {f"test.{fresh()}" for _ in range(2)}
     for code in codes:
         await storage.dead_letters.put(letter(code=code))
-    found, token = set(), None
+    codes_seen, token = set(), None
     while True:
         page = await storage.dead_letters.page(limit=100, token=token)
-        found |= {one.code for one in page.letters}
+        codes_seen |= {one.code for one in page.letters}
         if (token := page.token) is None:
             break
-    assert codes <= found
+    assert codes <= codes_seen
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def entry(minutes, **fields):
 
 async def test_the_newest_entries_of_the_audit_trail_come_first(storage):
     entries = [entry(minute) for minute in (2, 1, 3)]
-    for each in entries:
-        await storage.audit.add(each)
+    for written in entries:
+        await storage.audit.add(written)
     newest = await storage.audit.newest(3)
     assert list(newest) == [entries[2], entries[0], entries[1]]
     assert len(await storage.audit.newest(2)) == 2
@@ -147,8 +147,8 @@ def result_event(**fields):
 
 async def test_an_event_in_the_outbox_comes_back_as_it_was_put_once_and_goes(storage):
     one, other = result_event(), result_event()
-    for each in (one, one, other):
-        await storage.outbox.put(each)
+    for event in (one, one, other):
+        await storage.outbox.put(event)
     waiting = list(await storage.outbox.waiting(1000))
     assert waiting.count(one) == 1
     assert other in waiting

@@ -178,4 +178,4 @@ async def test_all_outstanding_studies_are_listed_once(storage):
     for study in studies:
         await storage.dirty.mark(study, NOW)
     for study in studies:
-        assert [each.study for each in await outstanding(storage.dirty, study)] == [study]
+        assert [mark.study for mark in await outstanding(storage.dirty, study)] == [study]

@@ -14,8 +14,8 @@ def drift(subject, kind=DriftKind.MISSING, **fields):
 
 
 async def of(storage, *subjects):
-    found = [each async for each in storage.drifts.all() if each.subject in subjects]
-    return sorted(found, key=lambda each: (each.subject, each.kind.value))
+    drifts = [stored async for stored in storage.drifts.all() if stored.subject in subjects]
+    return sorted(drifts, key=lambda stored: (stored.subject, stored.kind.value))
 
 
 async def test_what_was_found_comes_back_as_it_was_noted(storage):
@@ -46,4 +46,4 @@ async def test_a_note_replaces_all_that_was_known_of_the_subject_and_nothing_of_
 async def test_a_subject_that_is_an_address_can_be_noted(storage):
     orphan = drift(f"Patient/pt-{fresh()}", DriftKind.ORPHANED)
     await storage.drifts.note(orphan.subject, [orphan], NOW)
-    assert [each.subject for each in await of(storage, orphan.subject)] == [orphan.subject]
+    assert [letter.subject for letter in await of(storage, orphan.subject)] == [orphan.subject]

@@ -32,7 +32,7 @@ async def test_a_patient_goes_only_without_its_study(s):
 async def test_what_goes_together_may_refer_to_each_other(s):
     one, other = observation(), observation()
     said = report(one, other)
-    await s.fhir.transact([put(each) for each in (one, other, said)])
+    await s.fhir.transact([put(resource) for resource in (one, other, said)])
     assert await delete_unreferenced(list(map(of, (said, one, other))), s) == []
     assert await there(s, one, other, said) == [False, False, False]
 
@@ -41,6 +41,6 @@ async def test_what_others_refer_to_stays_with_all_that_it_refers_to(s):
     one, other, third = observation(), observation(), observation()
     said = report(one)
     theirs = observation(focus=[{"reference": of(said)}])
-    await s.fhir.transact([put(each) for each in (one, other, third, said, theirs)])
+    await s.fhir.transact([put(resource) for resource in (one, other, third, said, theirs)])
     assert await delete_unreferenced(list(map(of, (said, one, other))), s) == [of(said), of(one)]
     assert await there(s, said, one, other, theirs) == [True, True, False, True]

@@ -19,7 +19,7 @@ def report(*observations, study=None):
         "id": fresh(),
         "status": "final",
         "code": {"text": "x"},
-        "result": [{"reference": f"Observation/{each['id']}"} for each in observations],
+        "result": [{"reference": f"Observation/{measured['id']}"} for measured in observations],
     }
 
 
@@ -54,7 +54,7 @@ async def test_a_reference_is_seen_at_once_and_is_gone_with_its_resource(fhir):
 async def test_all_that_refer_are_found_and_each_stands_by_what_it_refers_to(fhir):
     ones = [observation() for _ in range(3)]
     first, second = report(*ones[:2]), report(ones[1])
-    await fhir.transact([put(each) for each in [*ones, first, second]])
+    await fhir.transact([put(resource) for resource in [*ones, first, second]])
     assert await fhir.referrers(list(map(of, ones))) == {
         of(ones[0]): {of(first)},
         of(ones[1]): {of(first), of(second)},
@@ -65,9 +65,9 @@ async def test_all_that_refer_are_found_and_each_stands_by_what_it_refers_to(fhi
 async def test_more_are_asked_about_than_one_search_takes(fhir):
     many = [observation() for _ in range(45)]
     seen = report(many[0], many[44])
-    await fhir.transact([put(each) for each in [*many, seen]])
-    found = await fhir.referrers(list(map(of, many)))
-    assert {reference for reference, others in found.items() if others} == {of(many[0]), of(many[44])}
+    await fhir.transact([put(resource) for resource in [*many, seen]])
+    by_reference = await fhir.referrers(list(map(of, many)))
+    assert {reference for reference, others in by_reference.items() if others} == {of(many[0]), of(many[44])}
 
 
 async def test_a_resource_is_known_as_it_last_was_whether_or_not_it_is_there(fhir):

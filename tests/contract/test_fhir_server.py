@@ -24,7 +24,7 @@ async def fhir(request):
         yield server
 
 
-async def found(fhir, value, system=SYSTEM):
+async def matching(fhir, value, system=SYSTEM):
     return [resource["id"] for resource in await fhir.search("Patient", system, value)]
 
 
@@ -121,8 +121,8 @@ async def test_versions_stand_in_the_order_of_the_writes(fhir):
     await fhir.transact([put(gone), put(old)])
     versions = await fhir.transact([put(new), delete(gone), put(named("B", old["id"]))])
     assert versions[1] is None
-    held = [await fhir.read("Patient", each["id"]) for each in (new, old)]
-    assert [version_of(each) for each in held] == [versions[0], versions[2]]
+    held = [await fhir.read("Patient", resource["id"]) for resource in (new, old)]
+    assert [version_of(resource) for resource in held] == [versions[0], versions[2]]
 
 
 async def test_many_are_read_in_the_order_of_asking_and_what_is_not_there_is_none(fhir):
@@ -130,8 +130,8 @@ async def test_many_are_read_in_the_order_of_asking_and_what_is_not_there_is_non
     [_, version, _] = await fhir.transact([put(first), put(second), put(gone)])
     await fhir.transact([delete(gone)])
     asked = [second, patient(), gone, first]
-    held = await fhir.read_all([f"Patient/{each['id']}" for each in asked])
-    assert [each and each["id"] for each in held] == [second["id"], None, None, first["id"]]
+    held = await fhir.read_all([f"Patient/{resource['id']}" for resource in asked])
+    assert [resource and resource["id"] for resource in held] == [second["id"], None, None, first["id"]]
     assert version_of(held[0]) == version
     assert not differs(held[0], second)
 
@@ -140,28 +140,28 @@ async def test_more_are_read_than_one_request_takes(fhir):
     wanted = named("A")
     await fhir.transact([put(wanted)])
     held = await fhir.read_all([f"Patient/{wanted['id']}"] * 2 + [f"Patient/{fresh()}" for _ in range(500)])
-    assert [each is not None for each in held] == [True, True] + [False] * 500
+    assert [resource is not None for resource in held] == [True, True] + [False] * 500
 
 
 async def test_a_search_finds_all_that_carry_the_identifier_and_no_others(fhir):
     value = fresh()
     ours = [patient(value=value) for _ in range(3)]
-    await fhir.transact([put(each) for each in [*ours, patient()]])
-    assert sorted(await found(fhir, value)) == sorted(each["id"] for each in ours)
-    assert await found(fhir, value, "urn:example:others") == []
-    assert await found(fhir, fresh()) == []
+    await fhir.transact([put(resource) for resource in [*ours, patient()]])
+    assert sorted(await matching(fhir, value)) == sorted(resource["id"] for resource in ours)
+    assert await matching(fhir, value, "urn:example:others") == []
+    assert await matching(fhir, fresh()) == []
 
 
 async def test_a_search_sees_every_change_at_once(fhir):
     wanted = patient()
     value, other = wanted["identifier"][0]["value"], fresh()
-    assert await found(fhir, value) == []
+    assert await matching(fhir, value) == []
     await fhir.transact([put(wanted)])
-    assert await found(fhir, value) == [wanted["id"]]
+    assert await matching(fhir, value) == [wanted["id"]]
     await fhir.transact([put(patient(wanted["id"], other))])
-    assert (await found(fhir, value), await found(fhir, other)) == ([], [wanted["id"]])
+    assert (await matching(fhir, value), await matching(fhir, other)) == ([], [wanted["id"]])
     await fhir.transact([delete(wanted)])
-    assert await found(fhir, other) == []
+    assert await matching(fhir, other) == []
 
 
 @pytest.mark.parametrize("value", [ODD_VALUE, "a,b", "a|b", "a$b", "a\\b", "a b", "a+b", "a%20b", "ü/&=#?;山田"])
@@ -169,19 +169,19 @@ async def test_an_odd_identifier_is_found_as_it_is(fhir, value):
     unique = f"{value}{fresh()}"
     wanted = patient(value=unique)
     await fhir.transact([put(wanted), put(patient(value=fresh()))])
-    assert await found(fhir, unique) == [wanted["id"]]
+    assert await matching(fhir, unique) == [wanted["id"]]
 
 
 async def test_a_part_of_an_odd_identifier_finds_nothing(fhir):
     left, right = fresh(), fresh()
     await fhir.transact([put(patient(value=left)), put(patient(value=right))])
-    assert await found(fhir, f"{left},{SYSTEM}|{right}") == []
+    assert await matching(fhir, f"{left},{SYSTEM}|{right}") == []
 
 
 async def test_a_study_is_found_by_its_uid(fhir):
     made = mapped()
     await fhir.transact(made.writes)
-    assert [each["id"] for each in await fhir.search("ImagingStudy", *made.identifier)] == [made.study["id"]]
+    assert [study["id"] for study in await fhir.search("ImagingStudy", *made.identifier)] == [made.study["id"]]
 
 
 async def test_what_the_mapping_wrote_reads_back_without_a_difference(fhir):

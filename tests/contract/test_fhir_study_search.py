@@ -21,7 +21,7 @@ async def fhir(request):
         yield server
 
 
-async def found(fhir, **search):
+async def matching(fhir, **search):
     wanted = StudySearch(count=PER_PAGE, **search)
     page = await fhir.find_studies(wanted)
     resources, total = list(page.resources), page.total
@@ -33,11 +33,11 @@ async def found(fhir, **search):
 
 async def test_the_studies_of_a_patient_are_found_page_by_page_with_their_number(fhir):
     one, *others = [mapped() for _ in range(3 * PER_PAGE)]
-    for each in (one, *others):
-        await fhir.transact(each.writes)
-    subjects = tuple(f"Patient/{each.patient['id']}" for each in others)
-    ids, total = await found(fhir, subjects=subjects)
-    assert sorted(ids) == sorted(each.study["id"] for each in others)
+    for case in (one, *others):
+        await fhir.transact(case.writes)
+    subjects = tuple(f"Patient/{case.patient['id']}" for case in others)
+    ids, total = await matching(fhir, subjects=subjects)
+    assert sorted(ids) == sorted(case.study["id"] for case in others)
     assert total == len(others)
 
 
@@ -48,23 +48,23 @@ async def test_modality_days_and_identifier_narrow_the_search(fhir):
     modality, day = study.study["modality"][0]["code"], study.study["started"][:10]
     uid = study.study["identifier"][0]["value"]
     ids = [study.study["id"]]
-    assert (await found(fhir, modality=modality, since=day, until=day, identifier=uid, **about))[0] == ids
-    assert (await found(fhir, modality="XX", **about))[0] == []
-    assert (await found(fhir, until="1901-01-01", **about))[0] == []
-    assert (await found(fhir, since="2901-01-01", **about))[0] == []
-    assert (await found(fhir, identifier="none", **about))[0] == []
+    assert (await matching(fhir, modality=modality, since=day, until=day, identifier=uid, **about))[0] == ids
+    assert (await matching(fhir, modality="XX", **about))[0] == []
+    assert (await matching(fhir, until="1901-01-01", **about))[0] == []
+    assert (await matching(fhir, since="2901-01-01", **about))[0] == []
+    assert (await matching(fhir, identifier="none", **about))[0] == []
 
 
 async def test_the_studies_of_a_container_are_found_by_its_endpoint(fhir):
     study, other = mapped(), mapped()
-    for each, container in ((study, "one"), (other, "two")):
-        await fhir.transact([*each.writes, _endpoint(container)])
-        placed = {**each.study, "endpoint": [{"reference": f"Endpoint/{container}"}]}
+    for case, container in ((study, "one"), (other, "two")):
+        await fhir.transact([*case.writes, _endpoint(container)])
+        placed = {**case.study, "endpoint": [{"reference": f"Endpoint/{container}"}]}
         await fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=placed["id"], resource=placed)])
-    subjects = tuple(f"Patient/{each.patient['id']}" for each in (study, other))
-    assert (await found(fhir, endpoint="Endpoint/one", subjects=subjects))[0] == [study.study["id"]]
-    assert (await found(fhir, endpoint="Endpoint/two", subjects=subjects))[0] == [other.study["id"]]
-    assert (await found(fhir, endpoint="Endpoint/none", subjects=subjects))[0] == []
+    subjects = tuple(f"Patient/{case.patient['id']}" for case in (study, other))
+    assert (await matching(fhir, endpoint="Endpoint/one", subjects=subjects))[0] == [study.study["id"]]
+    assert (await matching(fhir, endpoint="Endpoint/two", subjects=subjects))[0] == [other.study["id"]]
+    assert (await matching(fhir, endpoint="Endpoint/none", subjects=subjects))[0] == []
 
 
 def _endpoint(name):
@@ -74,40 +74,40 @@ def _endpoint(name):
 
 async def test_the_order_is_that_of_what_is_stored_now(fhir):
     studies = [mapped() for _ in range(3)]
-    about = {"subjects": tuple(f"Patient/{each.patient['id']}" for each in studies), "newest": "started"}
-    first, second, third = ({**each.study, "started": f"2024-0{n}-01"} for n, each in enumerate(studies, 1))
-    await fhir.transact([*(put(each.patient) for each in studies), put(first), put(second), put(third)])
-    assert (await found(fhir, **about))[0] == [third["id"], second["id"], first["id"]]
+    about = {"subjects": tuple(f"Patient/{study.patient['id']}" for study in studies), "newest": "started"}
+    first, second, third = ({**case.study, "started": f"2024-0{n}-01"} for n, case in enumerate(studies, 1))
+    await fhir.transact([*(put(study.patient) for study in studies), put(first), put(second), put(third)])
+    assert (await matching(fhir, **about))[0] == [third["id"], second["id"], first["id"]]
     await fhir.transact([put({**first, "started": "2024-09-01"}), put({**third, "started": "2023-01-01"})])
-    assert (await found(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
-    assert (await found(fhir, **about, since="2024-09-01"))[0] == [first["id"]]
+    assert (await matching(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
+    assert (await matching(fhir, **about, since="2024-09-01"))[0] == [first["id"]]
     await fhir.transact([FhirWrite(resource_type="ImagingStudy", resource_id=second["id"], resource=None)])
-    assert await found(fhir, **about) == ([first["id"], third["id"]], 2)
+    assert await matching(fhir, **about) == ([first["id"], third["id"]], 2)
     await fhir.transact([put(second)])
-    assert (await found(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
+    assert (await matching(fhir, **about))[0] == [first["id"], second["id"], third["id"]]
 
 
-@pytest.mark.parametrize("fhir", [each for each in FHIR_SERVERS if not each.startswith("memory")], indirect=True)
+@pytest.mark.parametrize("fhir", [server for server in FHIR_SERVERS if not server.startswith("memory")], indirect=True)
 async def test_what_was_written_last_comes_first(fhir):
     studies = [mapped() for _ in range(3)]
-    about = {"subjects": tuple(f"Patient/{each.patient['id']}" for each in studies)}
+    about = {"subjects": tuple(f"Patient/{study.patient['id']}" for study in studies)}
     written = [*studies, studies[0]]
-    for turn, each in enumerate(written):
-        await fhir.transact([put(each.patient), put({**each.study, "started": f"2024-01-0{turn + 1}"})])
+    for turn, case in enumerate(written):
+        await fhir.transact([put(case.patient), put({**case.study, "started": f"2024-01-0{turn + 1}"})])
         await asyncio.sleep(0.01)  # servers note milliseconds
-    assert (await found(fhir, **about))[0] == [studies[n].study["id"] for n in (0, 2, 1)]
+    assert (await matching(fhir, **about))[0] == [studies[n].study["id"] for n in (0, 2, 1)]
 
 
 async def test_a_study_is_found_by_a_value_of_any_system(fhir):
     study, other = mapped(), mapped()
     number = f"A {study.ref.study_instance_uid}"
-    for each, value in ((study, number), (other, f"{number}1")):
-        identifiers = [*each.study["identifier"], {"system": "urn:example:accession", "value": value}]
-        await fhir.transact([put(each.patient), put({**each.study, "identifier": identifiers})])
-    assert (await found(fhir, identifier=number))[0] == [study.study["id"]]
-    assert (await found(fhir, identifier=number, since="2901-01-01"))[0] == []
+    for case, value in ((study, number), (other, f"{number}1")):
+        identifiers = [*case.study["identifier"], {"system": "urn:example:accession", "value": value}]
+        await fhir.transact([put(case.patient), put({**case.study, "identifier": identifiers})])
+    assert (await matching(fhir, identifier=number))[0] == [study.study["id"]]
+    assert (await matching(fhir, identifier=number, since="2901-01-01"))[0] == []
     await fhir.transact([put(study.study)])
-    assert (await found(fhir, identifier=number))[0] == []
+    assert (await matching(fhir, identifier=number))[0] == []
 
 
 async def test_what_is_found_carries_what_a_list_shows(fhir):

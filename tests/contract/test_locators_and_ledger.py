@@ -142,8 +142,8 @@ async def test_three_thousand_rows_are_read_back(storage):
     study = fresh_study()
     rows = [ledger_row(study, f"{i:04}") for i in range(3000)]
     await asyncio.gather(*(storage.ledger.upsert(row) for row in rows))
-    found = await storage.ledger.read(study)
-    assert sorted(found, key=lambda row: row.object_key) == rows
+    rows_read = await storage.ledger.read(study)
+    assert sorted(rows_read, key=lambda row: row.object_key) == rows
 
 
 async def test_the_rows_of_a_folder_are_listed_and_no_others(storage):
@@ -152,9 +152,9 @@ async def test_the_rows_of_a_folder_are_listed_and_no_others(storage):
     for name in (*inside, *others):
         ref = ObjectRef(account=account, container="", name=name)
         await storage.locators.insert(Locator(object=ref, etag=None, sequence=2**40, order="2026"))
-    found = [row async for row in storage.locators.folder(account, "", "instances")]
-    assert sorted(row.object.name for row in found) == inside
-    assert {(row.sequence, row.order) for row in found} == {(2**40, "2026")}
+    rows = [row async for row in storage.locators.folder(account, "", "instances")]
+    assert sorted(row.object.name for row in rows) == inside
+    assert {(row.sequence, row.order) for row in rows} == {(2**40, "2026")}
 
 
 async def test_the_rows_below_a_folder_are_listed_at_any_depth_and_no_others(storage):
@@ -163,8 +163,8 @@ async def test_the_rows_below_a_folder_are_listed_at_any_depth_and_no_others(sto
     for name in (*inside, root, f"{root}0", f"{root}.dcm", f"{root}2/c.dcm"):
         await storage.locators.insert(locator(name))
     of = locator(inside[0]).object
-    found = [row async for row in storage.locators.below(of.account, of.container, root)]
-    assert sorted(row.object.name for row in found) == sorted(inside)
+    rows = [row async for row in storage.locators.below(of.account, of.container, root)]
+    assert sorted(row.object.name for row in rows) == sorted(inside)
     assert [row async for row in storage.locators.below(of.account, "others", root)] == []
 
 
@@ -177,13 +177,18 @@ async def test_rows_are_found_by_study_series_and_instance(storage):
     await storage.ledger.upsert(row)
     await storage.ledger.upsert(other)
 
-    async def found(uid, within=None):
+    async def in_ledger(uid, within=None):
         return {entry.object_key async for entry in storage.ledger.entries(uid, within)}
 
-    assert await found(study.study_instance_uid) == {row.object_key, other.object_key}
-    assert await found(study.study_instance_uid, study) == {row.object_key}
-    assert await found(f"{uid}.1") == await found(f"{uid}.2") == await found(f"{uid}.2", study) == {row.object_key}
-    assert await found(f"{uid}.2", elsewhere) == await found(f"{uid}.3") == set()
+    assert await in_ledger(study.study_instance_uid) == {row.object_key, other.object_key}
+    assert await in_ledger(study.study_instance_uid, study) == {row.object_key}
+    assert (
+        await in_ledger(f"{uid}.1")
+        == await in_ledger(f"{uid}.2")
+        == await in_ledger(f"{uid}.2", study)
+        == {row.object_key}
+    )
+    assert await in_ledger(f"{uid}.2", elsewhere) == await in_ledger(f"{uid}.3") == set()
 
 
 async def test_the_etags_of_a_folder_are_read_by_its_partitions(storage):
@@ -192,12 +197,12 @@ async def test_the_etags_of_a_folder_are_read_by_its_partitions(storage):
     rows.append(locator(f"{folder}/gone", settled=True))
     await asyncio.gather(*(storage.locators.insert(row) for row in rows))
     partitions = {row.object.key.partition for row in rows}
-    found, whole = {}, []
+    etags, whole = {}, []
     for partition in partitions:
-        found |= await storage.locators.etags(partition, 100)
+        etags |= await storage.locators.etags(partition, 100)
         whole += await storage.locators.rows(partition, 100)
     assert {row.object.key: row for row in whole} == {row.object.key: row for row in rows}
-    assert found == {row.object.key.row: row.etag if row.settled else None for row in rows}
+    assert etags == {row.object.key.row: row.etag if row.settled else None for row in rows}
 
 
 async def test_a_partition_with_more_rows_than_asked_for_tells_nothing(storage):

@@ -12,12 +12,12 @@ from tests.contract.test_object_source import ODD_NAMES
 
 
 async def pages(storage, prefix, size=1000):
-    found, token = [], None
+    pages_read, token = [], None
     while True:
         page = await storage.listing.page(CONTAINER, prefix=prefix, token=token, size=size)
-        found.append(page)
+        pages_read.append(page)
         if (token := page.token) is None:
-            return found
+            return pages_read
 
 
 async def filled(storage, count, prefix=None):
@@ -30,10 +30,10 @@ async def filled(storage, count, prefix=None):
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 async def test_pages_of_any_size_hold_every_object_once_in_order(storage, size):
     prefix = await filled(storage, 7)
-    found = await pages(storage, prefix, size)
-    names = [listed.object.name for page in found for listed in page.objects]
+    pages_read = await pages(storage, prefix, size)
+    names = [listed.object.name for page in pages_read for listed in page.objects]
     assert names == [f"{prefix}/{number:03}" for number in range(7)]
-    assert all(len(page.objects) <= size for page in found)
+    assert all(len(page.objects) <= size for page in pages_read)
 
 
 async def test_nothing_there_is_an_empty_last_page(storage):
@@ -65,8 +65,8 @@ async def test_odd_names_come_back_as_they_are(storage):
     odd = [name for name in ODD_NAMES if "\\" not in name]  # Azurite keeps a backslash as a slash
     for name in odd:
         await storage.outside.put(f"{prefix}/{name}", b"x")  # one that is empty and ends in a slash is a folder
-    found = {listed.object.name for page in await pages(storage, prefix, 5) for listed in page.objects}
-    assert found == {f"{prefix}/{name}" for name in odd}
+    names = {listed.object.name for page in await pages(storage, prefix, 5) for listed in page.objects}
+    assert names == {f"{prefix}/{name}" for name in odd}
 
 
 async def test_a_listing_of_azurite_reads_as_the_library_reads_it(storage, azurite_client):
@@ -76,15 +76,15 @@ async def test_a_listing_of_azurite_reads_as_the_library_reads_it(storage, azuri
     for number, name in enumerate(ODD_NAMES):
         of_it = {"hdi_isfolder": "true", "empty": "", "word": "a b"} if number % 2 else None
         await container.upload_blob(f"{prefix}/{name}", bytes(number), metadata=of_it)
-    found, marker = [], None
+    blobs, marker = [], None
     while True:
         page = await list_blobs(container, prefix=prefix, marker=marker, size=5)
-        found += page.blobs
+        blobs += page.blobs
         if (marker := page.marker) is None:
             break
     theirs = [blob async for blob in container.list_blobs(name_starts_with=prefix, include=["metadata"])]
-    assert len(found) == len(ODD_NAMES)
-    assert [(b.name, b.etag, b.size, b.last_modified, dict(b.metadata)) for b in found] == [
+    assert len(blobs) == len(ODD_NAMES)
+    assert [(b.name, b.etag, b.size, b.last_modified, dict(b.metadata)) for b in blobs] == [
         (b.name, b.etag, b.size, b.last_modified, b.metadata or {}) for b in theirs
     ]
 
@@ -93,8 +93,8 @@ async def test_a_prefix_is_taken_letter_by_letter(storage):
     prefix = fresh()
     for name in ("a%2Fb", "a/b", "a b", "A/b"):
         await storage.outside.put(f"{prefix}{name}", b"")
-    found = [listed.object.name for page in await pages(storage, f"{prefix}a/") for listed in page.objects]
-    assert found == [f"{prefix}a/b"]
+    names = [listed.object.name for page in await pages(storage, f"{prefix}a/") for listed in page.objects]
+    assert names == [f"{prefix}a/b"]
 
 
 async def test_a_container_that_is_not_configured_is_refused(storage):

@@ -81,7 +81,7 @@ async def test_all_projections_are_listed(storage):
     rows = [projection() for _ in range(3)]
     for row in rows:
         await storage.projections.write(row, None)
-    listed = [each async for each in storage.projections.all()]
+    listed = [record async for record in storage.projections.all()]
     assert [listed.count(row) for row in rows] == [1, 1, 1]
 
 
@@ -124,7 +124,7 @@ def letter(subject, **fields):
 
 
 async def about(storage, subject):
-    return [each async for each in storage.dead_letters.all() if each.subject == subject]
+    return [stored async for stored in storage.dead_letters.all() if stored.subject == subject]
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ async def test_projections_are_walked_by_study_key_each_once(storage):
     rows = [projection() for _ in range(7)]
     for row in rows:
         await storage.projections.write(row, None)
-    found, key = [], ""
+    keys, key = [], ""
     while chunk := await storage.projections.after(key, 3):
         assert len(chunk) <= 3
-        found += [each.study.key for each in chunk]
-        key = found[-1]
-    assert found == sorted(set(found))
-    assert {row.study.key for row in rows} <= set(found)
+        keys += [record.study.key for record in chunk]
+        key = keys[-1]
+    assert keys == sorted(set(keys))
+    assert {row.study.key for row in rows} <= set(keys)
 
 
 async def test_a_projection_is_found_by_its_study_key_alone(storage):

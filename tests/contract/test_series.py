@@ -26,7 +26,7 @@ def row(start, worker="w1", seconds=MINUTE, samples=SAMPLES):
 
 
 async def rows(storage, seconds, start, end):
-    return [each async for each in storage.metrics.between(seconds, start, end)]
+    return [kept_row async for kept_row in storage.metrics.between(seconds, start, end)]
 
 
 async def test_a_row_comes_back_as_it_was_written(storage, epoch):
@@ -44,30 +44,30 @@ async def test_a_stretch_has_its_beginning_and_not_its_end_and_is_in_order_acros
     timestamps = [epoch + timedelta(minutes=n) for n in (125, 0, 59, 60, 61)]
     for timestamp in timestamps:
         await storage.metrics.write(row(timestamp))
-    found = await rows(storage, MINUTE, epoch, epoch + timedelta(minutes=125))
-    assert [each.start for each in found] == sorted(timestamps)[:-1]
+    kept = await rows(storage, MINUTE, epoch, epoch + timedelta(minutes=125))
+    assert [kept_row.start for kept_row in kept] == sorted(timestamps)[:-1]
 
 
 async def test_minutes_tenths_and_hours_are_apart(storage, epoch):
     written = [row(epoch), row(epoch, "", TENTH), row(epoch, "", HOUR)]
-    for each in written:
-        await storage.metrics.write(each)
-    for each in written:
-        assert await rows(storage, each.seconds, epoch, epoch + timedelta(hours=1)) == [each]
+    for to_write in written:
+        await storage.metrics.write(to_write)
+    for to_write in written:
+        assert await rows(storage, to_write.seconds, epoch, epoch + timedelta(hours=1)) == [to_write]
 
 
 async def test_tenths_of_several_days_come_in_order(storage, epoch):
     timestamps = [epoch + timedelta(minutes=10 * n) for n in (144, 0, 143, 1, 289)]
     for timestamp in timestamps:
         await storage.metrics.write(row(timestamp, "", TENTH))
-    found = await rows(storage, TENTH, epoch, epoch + timedelta(days=2))
-    assert [each.start for each in found] == sorted(timestamps)[:-1]
+    kept = await rows(storage, TENTH, epoch, epoch + timedelta(days=2))
+    assert [kept_row.start for kept_row in kept] == sorted(timestamps)[:-1]
 
 
 async def test_rows_that_are_dropped_are_gone_and_no_others(storage, epoch):
     one, other, gone = (row(epoch, worker) for worker in ("w1", "w2", "w3"))
-    for each in (one, other):
-        await storage.metrics.write(each)
+    for to_write in (one, other):
+        await storage.metrics.write(to_write)
     await storage.metrics.drop([one, gone])
     assert await rows(storage, MINUTE, epoch, epoch + timedelta(hours=1)) == [other]
 
@@ -80,7 +80,7 @@ async def test_the_oldest_are_discarded_first_and_no_more_than_asked_for(storage
     before = epoch + timedelta(minutes=63)
     assert await storage.metrics.discard(MINUTE, before, 3) == 3
     left = await rows(storage, MINUTE, epoch, epoch + timedelta(hours=2))
-    assert [each.start for each in left] == [epoch + timedelta(minutes=59 + n) for n in (3, 4)]
+    assert [kept_row.start for kept_row in left] == [epoch + timedelta(minutes=59 + n) for n in (3, 4)]
     assert await storage.metrics.discard(MINUTE, before, 3) == 1
     assert await storage.metrics.discard(MINUTE, before, 3) == 0
     assert len(await rows(storage, HOUR, epoch, epoch + timedelta(hours=1))) == 1

@@ -22,12 +22,12 @@ def event(study, at, outcome="study.written", **counts):
 async def test_events_come_back_newest_first(storage, later):
     study, other = fresh_study(), fresh_study()
     events = [event(study, later + timedelta(seconds=n), series=n, instances=n * 10) for n in range(4)]
-    for each in (events[2], events[0], events[3], events[1], events[1]):
-        await storage.history.add(each)
+    for entry in (events[2], events[0], events[3], events[1], events[1]):
+        await storage.history.add(entry)
     await storage.history.add(event(other, later + timedelta(seconds=9), "study.dead_lettered"))
     assert list(await storage.history.of_study(study, 10)) == events[::-1]
     assert list(await storage.history.of_study(study, 2)) == [events[3], events[2]]
-    assert [each.study for each in await storage.history.latest(3)] == [other, study, study]
+    assert [entry.study for entry in await storage.history.latest(3)] == [other, study, study]
 
 
 async def test_a_study_without_events_has_none(storage):
@@ -38,8 +38,8 @@ async def test_what_is_old_goes_and_the_rest_stays(storage):
     study = fresh_study()
     old = [event(study, NOW - timedelta(days=365 * 30, seconds=n)) for n in range(3)]
     new = event(study, NOW)
-    for each in (*old, new):
-        await storage.history.add(each)
+    for entry in (*old, new):
+        await storage.history.add(entry)
     while await storage.history.discard(NOW - timedelta(days=365 * 20), most=2):
         pass
     assert list(await storage.history.of_study(study, 10)) == [new]

@@ -10,11 +10,11 @@ from tests.contract.storage import NOW, fresh, fresh_study
 
 
 async def counted(storage, table):
-    found = Tally(counts={})
+    tally = Tally(counts={})
     while True:
-        found += await storage.tallies.page(table, found.token)
-        if found.token is None:
-            return Counter(found.counts), found
+        tally += await storage.tallies.page(table, tally.token)
+        if tally.token is None:
+            return Counter(tally.counts), tally
 
 
 def letter(code, age, **fields):
@@ -38,22 +38,28 @@ async def test_dead_letters_are_counted_by_code_with_the_oldest(storage):
     code = f"made.{fresh()}"
     for age in (3, 40_000, 1):
         await storage.dead_letters.put(letter(code, age))
-    counts, found = await counted(storage, Counted.DEAD_LETTERS)
+    counts, letters = await counted(storage, Counted.DEAD_LETTERS)
     assert counts[code] == 3
-    assert found.oldest == NOW - timedelta(days=40_000)
-    assert found.groups[code].oldest == NOW - timedelta(days=40_000)
+    assert letters.oldest == NOW - timedelta(days=40_000)
+    assert letters.groups[code].oldest == NOW - timedelta(days=40_000)
 
 
 async def test_the_newest_dead_letters_of_a_code_are_named(storage):
     code = f"made.{fresh()}"
     letters = [letter(code, 9, last_at=NOW - timedelta(hours=hours)) for hours in (5, 1, 4, 2, 3)]
-    for each in letters:
-        await storage.dead_letters.put(each)
-    _, found = await counted(storage, Counted.DEAD_LETTERS)
-    newest = sorted(letters, key=lambda each: each.last_at, reverse=True)[:NEWEST]
-    assert found.groups[code].newest == tuple(
-        DeadLetterEntry(kind=each.kind, subject=each.subject, code=code, first_at=each.first_at, last_at=each.last_at)
-        for each in newest
+    for put in letters:
+        await storage.dead_letters.put(put)
+    _, counted_letters = await counted(storage, Counted.DEAD_LETTERS)
+    newest = sorted(letters, key=lambda one_letter: one_letter.last_at, reverse=True)[:NEWEST]
+    assert counted_letters.groups[code].newest == tuple(
+        DeadLetterEntry(
+            kind=one_letter.kind,
+            subject=one_letter.subject,
+            code=code,
+            first_at=one_letter.first_at,
+            last_at=one_letter.last_at,
+        )
+        for one_letter in newest
     )
 
 
@@ -61,9 +67,9 @@ async def test_outstanding_studies_are_counted_with_the_oldest(storage):
     before, _ = await counted(storage, Counted.DIRTY)
     for age in (0, 40_000):
         await storage.dirty.mark(fresh_study(), NOW - timedelta(days=age))
-    after, found = await counted(storage, Counted.DIRTY)
+    after, marks = await counted(storage, Counted.DIRTY)
     assert after["studies"] - before["studies"] == 2
-    assert found.oldest == NOW - timedelta(days=40_000)
+    assert marks.oldest == NOW - timedelta(days=40_000)
 
 
 async def test_only_finished_studies_with_instances_are_in_fhir(storage):

@@ -44,8 +44,8 @@ def page() -> str:
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    for each, inner in sorted(getattr(command, "commands", {}).items()):
-        full = f"{name} {each}"
+    for command_name, inner in sorted(getattr(command, "commands", {}).items()):
+        full = f"{name} {command_name}"
         if getattr(inner, "commands", None):
             yield from _commands(full, inner)
         else:
@@ -53,11 +53,13 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _section(name: str, command: Any) -> str:
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
-    usage = " ".join(["python -m", name, "[OPTIONS]" if options else "", *(_usage(each) for each in arguments)])
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    options = [
+        parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden
+    ]
+    usage = " ".join(["python -m", name, "[OPTIONS]" if options else "", *(_usage(argument) for argument in arguments)])
     text = inspect.cleandoc(command.help or "").replace("\f", "")
-    rows = [f"| {_names(each)} | {_cell(each.help or '')} |" for each in (*arguments, *options)]
+    rows = [f"| {_names(argument)} | {_cell(argument.help or '')} |" for argument in (*arguments, *options)]
     table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
     return f"\n## {name.removeprefix('sync ')}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n\n{table}\n".replace(
         "\n\n\n", "\n\n"

@@ -94,5 +94,5 @@ def schema_text(result: type[Result]) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMAS.mkdir(exist_ok=True)
-    for each in RESULTS:
-        (SCHEMAS / f"{each.name}.v1.json").write_text(schema_text(each), encoding="utf-8")
+    for result_event in RESULTS:
+        (SCHEMAS / f"{result_event.name}.v1.json").write_text(schema_text(result_event), encoding="utf-8")

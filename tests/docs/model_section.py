@@ -15,7 +15,7 @@ _PART = re.compile(r"(<!-- computed by: python -m bench model -->\n\n).*?(\n\n<!
 def page() -> str:
     """Return the page with the tables that the newest line of the history gives."""
     said = model.tables().rstrip("\n")
-    return _PART.sub(lambda found: f"{found[1]}{said}{found[2]}", PAGE.read_text("utf-8"))
+    return _PART.sub(lambda match: f"{match[1]}{said}{match[2]}", PAGE.read_text("utf-8"))
 
 
 if __name__ == "__main__":

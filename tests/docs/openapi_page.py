@@ -45,7 +45,7 @@ def routes() -> Iterator[Route]:
     for node in ast.parse((ROOT / "function_app.py").read_text("utf-8")).body:
         if not isinstance(node, ast.AsyncFunctionDef) or not node.decorator_list:
             continue
-        given = {each.arg: ast.unparse(each.value) for each in node.decorator_list[0].keywords}  # type: ignore[attr-defined]
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.decorator_list[0].keywords}  # type: ignore[attr-defined]
         if "route" in given:
             yield Route(
                 name=node.name,

@@ -52,10 +52,10 @@ def _default(default: str, kind: str) -> str:
 
 
 def _meaning(decorators: str) -> str:
-    found = re.search(r"@description\('(.*)'\)", decorators)
+    match = re.search(r"@description\('(.*)'\)", decorators)
     allowed = re.search(r"@allowed\(\[(.*)\]\)", decorators)
     least, most = (re.search(rf"@{name}\((-?\d+)\)", decorators) for name in ("minValue", "maxValue"))
-    text = found[1].replace("\\'", "'") if found else ""
+    text = match[1].replace("\\'", "'") if match else ""
     if allowed:
         values = ", ".join(
             f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(",")

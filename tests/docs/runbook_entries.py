@@ -17,8 +17,8 @@ _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 def entries() -> dict[str, str]:
     """Return the text of each code's heading, one paragraph a line, links as their words."""
     text = RUNBOOK.read_text("utf-8")
-    found = {code: _LINK.sub(r"\1", body).strip() for code, body in _HEADING.findall(text)}
-    return {code: "\n".join(" ".join(part.split()) for part in body.split("\n\n")) for code, body in found.items()}
+    by_code = {code: _LINK.sub(r"\1", body).strip() for code, body in _HEADING.findall(text)}
+    return {code: "\n".join(" ".join(part.split()) for part in body.split("\n\n")) for code, body in by_code.items()}
 
 
 def text() -> str:

@@ -19,4 +19,4 @@ def test_every_command_teaches_by_example_and_says_its_exit_codes(name):
     assert "**Examples**" in text
     assert f"python -m {name}" in text
     assert "**Exit codes**" in text
-    assert all(each.help for each in COMMANDS[name].params)
+    assert all(parameter.help for parameter in COMMANDS[name].params)

@@ -14,7 +14,7 @@ from tests.docs.typed import NEEDED, ROOT, strays, typed
 SHELL = ("cd", "kill", "export", "eval", "set", "curl", "git", "jq")
 SOURCED = (".venv/bin/activate", ".local/world.env")
 PLACEHOLDER = re.compile(r"<[^>]+>|\$\(.*?\)|\$\{?\w+\}?|…")
-COMMANDS = sorted({(each.page, each.line) for each in typed()})
+COMMANDS = sorted({(command.page, command.line) for command in typed()})
 
 
 def test_the_pages_tell_people_to_type_something():
@@ -54,7 +54,7 @@ def test_what_the_program_itself_tells_people_to_type_exists(hint):
     assert words[0] in command.commands
     while getattr(command, "commands", None) and words and words[0] in command.commands:
         command = command.commands[words.pop(0)]
-    options = {each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)}
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("--")} <= options | {"--help"}
 
 
@@ -86,7 +86,7 @@ def run_module(module, arguments):
 def parse(command, name, arguments):
     while getattr(command, "commands", None) and arguments and not arguments[0].startswith("-"):
         name, command, arguments = arguments[0], command.commands[arguments[0]], arguments[1:]
-    options = {each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)}
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     used = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     assert used <= options | {"--help"}, (name, used - options)
     if not any(parameter.param_type_name == "argument" for parameter in command.params) and not used:

@@ -41,8 +41,8 @@ AREAS = {
 
 
 def codes_in_source() -> set[str]:
-    found = {code for path in (ROOT / "sync").rglob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
-    errors = {code for code in found if code.partition(".")[0] in AREAS} - {"sync.error"}
+    used = {code for path in (ROOT / "sync").rglob("*.py") for code in CODE.findall(path.read_text("utf-8"))}
+    errors = {code for code in used if code.partition(".")[0] in AREAS} - {"sync.error"}
     return errors | {kind.value for kind in DriftKind}
 
 

@@ -25,7 +25,9 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
             if not bases & ports:
-                yield from (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+                yield from (
+                    function for function in node.body if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+                )
 
 
 def raised(function: ast.AST) -> Iterator[type[errors.SyncError]]:
@@ -40,7 +42,7 @@ def raised(function: ast.AST) -> Iterator[type[errors.SyncError]]:
 
 def is_told(kind: type[errors.SyncError], text: str) -> bool:
     """Whether the docstring names the error, a wider one, or the port that does."""
-    wider = {each.__name__ for each in kind.__mro__ if issubclass(each, errors.SyncError)} - {"SyncError"}
+    wider = {base.__name__ for base in kind.__mro__ if issubclass(base, errors.SyncError)} - {"SyncError"}
     return "`sync.ports." in text or any(name in text for name in wider)
 
 

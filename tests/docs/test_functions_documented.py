@@ -20,9 +20,9 @@ def functions():
         if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list:
             (call,) = node.decorator_list
             given = {
-                each.arg: ast.literal_eval(each.value)
-                for each in call.keywords
-                if each.arg in ("schedule", "queue_name", "route", "methods")
+                keyword.arg: ast.literal_eval(keyword.value)
+                for keyword in call.keywords
+                if keyword.arg in ("schedule", "queue_name", "route", "methods")
             }
             yield node.name, given, ast.get_docstring(node)
 
@@ -47,8 +47,8 @@ def busy(but=()):
     for name, given, _ in functions():
         if "schedule" in given and name not in but:
             second, *others = given["schedule"].split()
-            each = croniter(" ".join([*others, second]), START - timedelta(seconds=1))
-            while each.get_next(datetime) < end:
+            times = croniter(" ".join([*others, second]), START - timedelta(seconds=1))
+            while times.get_next(datetime) < end:
                 runs += 1
     return runs / MINUTES
 

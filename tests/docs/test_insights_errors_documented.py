@@ -13,8 +13,8 @@ MODULE = re.compile(r"^insights\.(?:views|cli|collect|cohort|fetch|similar|timel
 
 def codes_in_source():
     texts = (path.read_text("utf-8") for path in (ROOT / "insights").rglob("*.py"))
-    found = {one or other for text in texts for one, other in CODE.findall(text)}
-    return {code for code in found if not MODULE.match(code)}
+    codes = {one or other for text in texts for one, other in CODE.findall(text)}
+    return {code for code in codes if not MODULE.match(code)}
 
 
 def codes_on_page():

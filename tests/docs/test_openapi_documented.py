@@ -23,7 +23,7 @@ def test_document_and_page_are_those_of_the_functions():
 
 def test_every_route_and_method_is_described_once_with_an_id_of_its_own():
     described = document()["paths"]
-    wanted = {(each.path.replace("?}", "}"), method.lower()) for each in routes() for method in each.methods}
+    wanted = {(route.path.replace("?}", "}"), method.lower()) for route in routes() for method in route.methods}
     assert {(path, method) for path, methods in described.items() for method in methods} == wanted
     ids = [operation["operationId"] for methods in described.values() for operation in methods.values()]
     assert len(ids) == len(set(ids))

@@ -15,7 +15,7 @@ COMMANDS = {name.removeprefix("sync ") for name, _ in _commands("sync", get_comm
 
 def test_every_command_that_the_runbook_names_exists():
     named = re.findall(r"python -m sync ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+)?)", RUNBOOK)
-    unknown = {each for each in named if each not in COMMANDS and each.split()[0] not in COMMANDS}
+    unknown = {command for command in named if command not in COMMANDS and command.split()[0] not in COMMANDS}
     assert (unknown, len(named) > 5) == (set(), True)
 
 
@@ -23,8 +23,8 @@ def test_every_option_that_the_runbook_names_exists():
     every = " ".join(
         f"{option}"
         for _, command in _commands("sync", get_command(app))
-        for each in command.params
-        for option in each.opts
+        for parameter in command.params
+        for option in parameter.opts
     )
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", RUNBOOK))
     assert named - set(every.split()) == set()

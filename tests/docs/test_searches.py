@@ -28,9 +28,9 @@ SEARCH = re.compile(rf"(?:\bGET |`|/fhir/|[\"'/])((?:{TYPES})(?:\?[a-z_:]|/[A-Za
 
 
 def searches():
-    found = [(path, each) for path in PAGES for each in SEARCH.findall(path.read_text("utf-8"))]
-    found += [(path, _filled(each)) for path in SOURCES for each in SEARCH.findall(path.read_text("utf-8"))]
-    return [(str(path.relative_to(ROOT)), search) for path, search in found]
+    by_path = [(path, match) for path in PAGES for match in SEARCH.findall(path.read_text("utf-8"))]
+    by_path += [(path, _filled(match)) for path in SOURCES for match in SEARCH.findall(path.read_text("utf-8"))]
+    return [(str(path.relative_to(ROOT)), search) for path, search in by_path]
 
 
 def _filled(search):

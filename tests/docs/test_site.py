@@ -20,5 +20,5 @@ def test_the_site_builds_and_no_link_or_reference_in_it_is_broken(tmp_path):
 
 def test_every_block_of_a_page_is_closed():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    odd = [str(each.relative_to(ROOT)) for each in pages if len(re.findall(r"(?m)^ *```", each.read_text())) % 2]
+    odd = [str(path.relative_to(ROOT)) for path in pages if len(re.findall(r"(?m)^ *```", path.read_text())) % 2]
     assert odd == []

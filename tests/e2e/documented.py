@@ -172,7 +172,7 @@ def not_run(line: str) -> str | None:
     if any(variable in line for variable in DEPLOYED):
         return "takes what only a deployment gives"
     missing = (needed for name, needed in NEEDED.items() if re.search(rf"(?:^|[|;&(]\s*)(?:\w+=\S* )*{name}\s", line))
-    return next((f"takes {each}" for each in missing), None)
+    return next((f"takes {resource}" for resource in missing), None)
 
 
 _FOLDERS = {"python -m local dicom-service": "studies", "python -m local clinical": "clinical"}

@@ -63,8 +63,8 @@ def uids_of(content: bytes) -> Uids | None:
     if header is None or is_directory(content):
         return None
     with _quiet():  # values are converted when they are asked for
-        found = [str(header.get(keyword) or "").strip() for keyword in _UIDS]
-    return Uids(*found) if all(found) else None
+        uids = [str(header.get(keyword) or "").strip() for keyword in _UIDS]
+    return Uids(*uids) if all(uids) else None
 
 
 def is_directory(content: bytes) -> bool:
@@ -134,7 +134,7 @@ def differences(expected: Studies, resources: Iterable[Mapping[str, Any]]) -> li
     resources = list(resources)
     held = held_studies(resources)
     wrong = [study for study in expected.keys() & held.keys() if expected[study] != held[study]]
-    found = {
+    counts = {
         "studies are missing": len(expected.keys() - held.keys()),
         "studies are there without a file": len(held.keys() - expected.keys()),
         "studies are there more than once": len(resources) - len(held),
@@ -143,7 +143,7 @@ def differences(expected: Studies, resources: Iterable[Mapping[str, Any]]) -> li
         "instances are missing": len(_instances(expected) - _instances(held)),
         "instances are there without a file": len(_instances(held) - _instances(expected)),
     }
-    return [f"{count} {what}" for what, count in found.items() if count]
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _instances(studies: Studies) -> set[tuple[str, str, str]]:
@@ -154,7 +154,7 @@ def _counts_right(resource: Mapping[str, Any]) -> bool:
     series = resource.get("series", [])
     instances = [instance["uid"] for one in series for instance in one.get("instance", [])]
     counts = (resource["numberOfSeries"], resource["numberOfInstances"])
-    twice = [each for each, count in Counter(one["uid"] for one in series).items() if count > 1]
+    twice = [identifier for identifier, count in Counter(one["uid"] for one in series).items() if count > 1]
     in_series = all(one["numberOfInstances"] == len(one.get("instance", [])) for one in series)
     return counts == (len(series), len(instances)) and not twice and in_series
 

@@ -144,14 +144,14 @@ class World:
 
     def search(self, search: str) -> list[dict[str, Any]]:
         """Return every resource that a search finds, page by page."""
-        found: list[dict[str, Any]] = []
+        resources: list[dict[str, Any]] = []
         answer = self.fhir.get(search)
         while True:
             page = answer.raise_for_status().json()
-            found += [entry["resource"] for entry in page.get("entry", [])]
+            resources += [entry["resource"] for entry in page.get("entry", [])]
             following = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), None)
             if following is None:
-                return found
+                return resources
             answer = self.fhir.get(following)
 
     def study(self, uid: str) -> dict[str, Any] | None:

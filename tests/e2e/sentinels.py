@@ -60,8 +60,8 @@ def found_in(text: str) -> list[str]:
 
 def found_in_all(texts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Return name of the place -> words found there; places without any are left out."""
-    found = {place: found_in("\n".join(said)) for place, said in texts.items()}
-    return {place: words for place, words in found.items() if words}
+    leaks = {place: found_in("\n".join(said)) for place, said in texts.items()}
+    return {place: words for place, words in leaks.items() if words}
 
 
 def _forms(word: str) -> list[str]:

@@ -65,7 +65,7 @@ class Azure:
 
     def _advanced_at(self) -> object:
         with TableServiceClient.from_connection_string(self.world.addresses["storage"]) as service:
-            [table] = [each.name for each in service.list_tables() if each.name.endswith("cursors")]
+            [table] = [table.name for table in service.list_tables() if table.name.endswith("cursors")]
             rows = service.get_table_client(table).query_entities("name eq 'reconcile'")
             return next((row.get("advanced_at") for row in rows), None)
 
@@ -127,7 +127,7 @@ def drifts_of(world, place, *repair):
 
 def observation(token, *derived_from, **elements):
     body = {"resourceType": "Observation", "id": f"theirs-{token}", "status": "final", "code": {"text": "x"}}
-    return body | {"derivedFrom": [{"reference": each} for each in derived_from]} | elements
+    return body | {"derivedFrom": [{"reference": reference} for reference in derived_from]} | elements
 
 
 def test_patients_whose_ids_are_the_same_to_the_index_stay_two_to_the_end(azure, place):
@@ -162,7 +162,7 @@ def test_patients_whose_ids_are_the_same_to_the_index_stay_two_to_the_end(azure,
     world.delete_all(place.token)
     until(lambda: not any(world.study(place.study(n)) for n in (1, 2, 3, 4)), "all studies are gone", PATIENTLY)
     world.settle(PATIENTLY)
-    assert {world.read(f"Patient/{each['id']}")["meta"]["versionId"] for each in [*ehr, late]} == {"1"}
+    assert {world.read(f"Patient/{resource['id']}")["meta"]["versionId"] for resource in [*ehr, late]} == {"1"}
     assert not world.letters()
 
 
@@ -231,8 +231,8 @@ def test_reconcile_and_repair_put_right_what_others_broke_and_keep_what_they_ref
 
     def right():
         azure.reconcile()
-        found = [world.study(uid) for uid in uids]
-        return all(each is not None and each["numberOfInstances"] == 1 for each in found)
+        studies = [world.study(uid) for uid in uids]
+        return all(study is not None and study["numberOfInstances"] == 1 for study in studies)
 
     until(right, "reconcile repaired both studies", PATIENTLY)
     assert world.study(uids[1])["note"] == [{"text": "seen"}]
@@ -292,8 +292,8 @@ def test_instances_that_cannot_be_read_back_stop_no_feed_though_the_host_is_kill
     store(3, 2)
 
     def wrong():
-        found = [each for n in (1, 2, 3) if (each := world.study(place.study(n))) is not None]
-        return differences(expected_studies(content for key, content in stored.items() if key != (1, 5)), found)
+        studies = [study for n in (1, 2, 3) if (study := world.study(place.study(n))) is not None]
+        return differences(expected_studies(content for key, content in stored.items() if key != (1, 5)), studies)
 
     until(lambda: not wrong(), "all that can be read is in FHIR", PATIENTLY)
     until(lambda: [code for code, _ in world.letters().values()] == ["source.unreadable"], "a dead letter", PATIENTLY)

@@ -81,10 +81,10 @@ def command(world, *arguments, ready):
         env={**os.environ, **LIMITS, **world.addresses["env"]},
     )
     try:
-        found = next((match for line in process.stderr if (match := re.search(ready, line))), None)
-        assert found, f"{arguments} did not start"
+        started = next((match for line in process.stderr if (match := re.search(ready, line))), None)
+        assert started, f"{arguments} did not start"
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield found[0]
+        yield started[0]
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

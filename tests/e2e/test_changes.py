@@ -35,8 +35,8 @@ def holds(world, place, contents, studies=(1,)):
     expected = expected_studies(contents)
 
     def right():
-        found = [world.study(place.study(number)) for number in studies]
-        return not differences(expected, [one for one in found if one is not None])
+        held = [world.study(place.study(number)) for number in studies]
+        return not differences(expected, [one for one in held if one is not None])
 
     until(right, "the studies are as the files say", 40)
 

@@ -158,8 +158,8 @@ def test_the_keyboard_reaches_all_of_every_page_and_shows_where_it_is(page, fill
             if not focused["within"]:
                 reached.append(focused)
         assert reached[0]["name"] == "Skip to the content", path
-        assert [each["name"] for each in reached if not each["outlined"] or not each["inView"]] == [], path
-        assert len(reached) == expected, (path, [each["name"] for each in reached])
+        assert [entry["name"] for entry in reached if not entry["outlined"] or not entry["inView"]] == [], path
+        assert len(reached) == expected, (path, [entry["name"] for entry in reached])
 
 
 def test_an_action_is_taken_by_the_keyboard_alone_and_announced(page, filled):

@@ -44,8 +44,8 @@ PROFILE = (". .venv/bin/activate", ". .local/world.env")
 SERVICE, DEMO, LAST = "python -m local dicom-service DIR", "make demo", "python -m local up"
 """What is begun before all else, and when all else has ended: one world at a time writes the file of settings."""
 
-BLOCKS = frozenset(plain(each.line) for each in typed() if each.in_block)
-ALL = dict.fromkeys(plain(each.line) for each in typed())
+BLOCKS = frozenset(plain(command.line) for command in typed() if command.in_block)
+ALL = dict.fromkeys(plain(command.line) for command in typed())
 RUN = [line for line in ALL if not_run(line) is None]
 LACKING = {line: name for name in ("curl", "jq") for line in RUN if shutil.which(name) is None and f"{name} " in line}
 """Commands that cannot be typed on this machine, and what it lacks."""
@@ -84,9 +84,9 @@ def acts(line: str) -> bool:
 def blocks() -> Iterator[str]:
     """Give the lines of all blocks, as they follow; what an earlier page has is not typed again."""
     seen: dict[str, str] = {}
-    for each in typed():
-        line = plain(each.line)
-        if each.in_block and seen.setdefault(line, each.page) == each.page and line not in PROFILE:
+    for command in typed():
+        line = plain(command.line)
+        if command.in_block and seen.setdefault(line, command.page) == command.page and line not in PROFILE:
             yield line
 
 
@@ -98,7 +98,10 @@ def plans() -> tuple[Plan, Plan]:
     awry = [line for line in singles if any(word in line for word in AWRY)]
     rest = [line for line in singles if line not in awry]
     first, then = (
-        Plan([each for each in lines if acts(each)], [each for each in lines if not acts(each)])
+        Plan(
+            [typed_line for typed_line in lines if acts(typed_line)],
+            [typed_line for typed_line in lines if not acts(typed_line)],
+        )
         for lines in (awry, rest)
     )
     return first, replace(then, blocks=in_blocks)
@@ -210,7 +213,7 @@ def something_wrong(world: World, files: Path) -> Iterator[Places]:
     until(lambda: codes <= {code for code, _ in world.letters().values()}, "all letters are there")
     keys = {code: subject for subject, (code, _) in world.letters().items()}
     places = Places(
-        study=next(each.identity.study for each in samples() if each.name == "single/CT_small.dcm"),
+        study=next(sample.identity.study for sample in samples() if sample.name == "single/CT_small.dcm"),
         refused=keys["fhir.ambiguous_patient"],
         unreadable=keys["header.truncated"],
         unwanted=(keys["header.missing_identity"], keys["header.not_dicom"]),
@@ -218,8 +221,8 @@ def something_wrong(world: World, files: Path) -> Iterator[Places]:
     )
     yield places
     asyncio.run(set_alerts(world, []))
-    for each in twice:
-        world.fhir.delete(f"Patient/{each}").raise_for_status()
+    for patient in twice:
+        world.fhir.delete(f"Patient/{patient}").raise_for_status()
     world.api.post("dead-letters/retry", json={"kind": "study", "subject": places.refused}).raise_for_status()
     until(lambda: places.refused not in world.letters(), "the study is in FHIR")
 
@@ -262,7 +265,7 @@ def test_a_command_of_a_page_does_what_the_page_says(desk, line):
         assert "Traceback" not in said
         assert re.search(SAYS.get(line, ""), said), said[-3000:]
         if "--json" in line and not re.search(r"[|>]", line):
-            assert all(json.loads(each) for each in ended.out.splitlines())
+            assert all(json.loads(printed) for printed in ended.out.splitlines())
 
 
 def test_the_tables_name_no_command_that_no_page_has():
@@ -272,7 +275,7 @@ def test_the_tables_name_no_command_that_no_page_has():
 def test_what_another_test_runs_is_run_there():
     named = [match[0] for reason in NOT_RUN.values() if (match := re.match(r"tests/\S+", reason))]
     assert len(named) > 1
-    assert [each for each in named if not (ROOT / each).exists()] == []
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_settings_of_a_world_go_with_it(desk):

@@ -85,9 +85,9 @@ def test_what_two_servers_hold_is_in_fhir_through_stores_overwrites_deletions_an
     instance, *others = feeds.in_orthanc
     feeds.orthanc.delete(f"/instances/{instance}").raise_for_status()
     study = feeds.orthanc.get(f"/instances/{others[0]}/study").raise_for_status().json()["ID"]
-    gone = {each["ID"] for each in feeds.orthanc.get(f"/studies/{study}/instances").json()} | {instance}
+    gone = {instance["ID"] for instance in feeds.orthanc.get(f"/studies/{study}/instances").json()} | {instance}
     feeds.orthanc.delete(f"/studies/{study}").raise_for_status()
-    feeds.in_orthanc = {each: content for each, content in feeds.in_orthanc.items() if each not in gone}
+    feeds.in_orthanc = {identity: content for identity, content in feeds.in_orthanc.items() if identity not in gone}
     again, changed = sorted({uids.study for uids in feeds.in_service})[:2]
     feeds.service.delete(f"/v2/studies/{again}").raise_for_status()
     back = [content for uids, content in feeds.in_service.items() if uids.study == again]

@@ -46,8 +46,12 @@ KINDS = ("Patient", "ImagingStudy", "Observation", "DiagnosticReport", "Specimen
 
 def records():
     """The records of a few patients under ids of this test, and the reader who signs in."""
-    some = [each for each in example() if each["resourceType"] == "Device" or any(of in json.dumps(each) for of in FEW)]
-    text = json.dumps([{**each, "id": f"pages-{each['id']}"} for each in some])
+    some = [
+        resource
+        for resource in example()
+        if resource["resourceType"] == "Device" or any(of in json.dumps(resource) for of in FEW)
+    ]
+    text = json.dumps([{**resource, "id": f"pages-{resource['id']}"} for resource in some])
     for kind in KINDS:
         text = text.replace(f'"{kind}/', f'"{kind}/pages-')
     text = text.replace('"r-17"', '"pages-r-17"').replace("1.2.3.", "1.2.31.")
@@ -67,8 +71,8 @@ def signed_in(*roles, name=READER):
 @pytest.fixture(scope="module")
 def clinic(hapi_world):
     entries = [
-        {"resource": each, "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}}
-        for each in records()
+        {"resource": record, "request": {"method": "PUT", "url": f"{record['resourceType']}/{record['id']}"}}
+        for record in records()
     ]
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
     hapi_world.fhir.post("", json=bundle).raise_for_status()
@@ -80,8 +84,8 @@ def clinic(hapi_world):
 def items(world):
     """The items of the few patients, as FHIR has them now."""
     about = ",".join(f"Patient/pages-{of}" for of in FEW)
-    found = world.search(f"Communication?patient={about}&_count=100")
-    return {each["id"]: each for each in found if code_of(each) == "item"}
+    messages = world.search(f"Communication?patient={about}&_count=100")
+    return {resource["id"]: resource for resource in messages if code_of(resource) == "item"}
 
 
 def watch(clinic, killed_at=0, *, before=True):
@@ -117,7 +121,7 @@ def watch(clinic, killed_at=0, *, before=True):
 def let_the_lease_run_out(world):
     """As a minute would: a killed watch could not give it back."""
     with TableClient.from_connection_string(world.addresses["storage"], names.CURSORS) as table:
-        (row,) = [each for each in table.list_entities() if each["name"] == "feedback lung-nodules"]
+        (row,) = [entity for entity in table.list_entities() if entity["name"] == "feedback lung-nodules"]
         assert row["holder"]
         row["held_until"] = time_text(datetime.now(UTC) - timedelta(minutes=1))
         table.update_entity(row)
@@ -133,7 +137,7 @@ def announced(world):
 
 
 def versions(world):
-    return {identity: each["meta"]["versionId"] for identity, each in items(world).items()}
+    return {identity: item["meta"]["versionId"] for identity, item in items(world).items()}
 
 
 def test_a_watch_that_is_killed_in_a_batch_tells_everything_once(clinic):
@@ -147,7 +151,7 @@ def test_a_watch_that_is_killed_in_a_batch_tells_everything_once(clinic):
         assert watch(clinic) == 0
         assert list(versions(world).values()) == ["1"] * TOLD
         assert announced(world) - former == TOLD
-    assert {rule_of(each) for each in items(world).values()} == {"lung-nodules"}
+    assert {rule_of(item) for item in items(world).values()} == {"lung-nodules"}
 
 
 @pytest.fixture(scope="module")
@@ -185,19 +189,22 @@ def test_the_inbox_shows_the_readers_items_and_takes_a_mark(clinic, browser):
         expect(page.get_by_text("2 without your mark")).to_be_visible()
         expect(page.locator("span.mark")).to_have_text(["disagree"])
     about = ",".join(f"Patient/pages-{of}" for of in FEW)
-    marks = [each for each in clinic.world.search(f"Communication?patient={about}") if code_of(each) == "mark"]
-    assert [(code_of(each, "reasonCode"), each["sender"]["display"]) for each in marks] == [("disagree", READER)]
+    marks = [message for message in clinic.world.search(f"Communication?patient={about}") if code_of(message) == "mark"]
+    assert [(code_of(mark, "reasonCode"), mark["sender"]["display"]) for mark in marks] == [("disagree", READER)]
 
 
 def test_the_timeline_on_hapi_is_whole_as_a_command_and_as_a_page(clinic, browser):
     patient, world = "pages-p01", clinic.world
     said = sync(world, "timeline", patient, "--json")
     assert said.code == 0, said.err
-    ours = [each for each in records() if each.get("subject") == {"reference": f"Patient/{patient}"}]
+    ours = [record for record in records() if record.get("subject") == {"reference": f"Patient/{patient}"}]
     # Of the Observations the timeline asks for those of the category imaging only, and these have none.
-    expected = {each.reference for each in entries([each for each in ours if each["resourceType"] != "Observation"])}
-    assert {each["reference"] for each in json.loads(said.out)["entries"]} == expected
-    assert {each.partition("/")[0] for each in expected} >= {"ImagingStudy", "DiagnosticReport"}
+    expected = {
+        entry.reference
+        for entry in entries([resource for resource in ours if resource["resourceType"] != "Observation"])
+    }
+    assert {entry["reference"] for entry in json.loads(said.out)["entries"]} == expected
+    assert {reference.partition("/")[0] for reference in expected} >= {"ImagingStudy", "DiagnosticReport"}
     address = f"{world.addresses['api']}/timeline/{patient}"
     with page_for(browser, "timeline-all") as page:
         assert page.goto(address).status == 200

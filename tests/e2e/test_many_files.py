@@ -82,10 +82,12 @@ def test_the_same_bytes_again_make_no_new_version(arrived):
 def test_hapi_finds_no_error_in_any_resource(hapi_world, arrived):
     resources = [one for kind in KINDS for one in arrived.world.all(kind)]
     with ThreadPoolExecutor(2) as pool:
-        found = [problem for each in pool.map(lambda one: errors(hapi_world.fhir, one), resources) for problem in each]
+        problems = [
+            problem for several in pool.map(lambda one: errors(hapi_world.fhir, one), resources) for problem in several
+        ]
     assert len(resources) > 50
     assert {one["resourceType"] for one in resources} == set(KINDS)
-    assert not found, f"{len(found)} errors, such as {sorted(set(found))[:8]}"
+    assert not problems, f"{len(problems)} errors, such as {sorted(set(problems))[:8]}"
 
 
 def test_nothing_is_left_when_all_files_are_deleted(arrived):

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.delivery import handlers
 from sync.errors import FhirRejected, FhirUnavailable, SourceUnavailable, SyncError
@@ -15,6 +14,7 @@ from sync.events import Sources, study_message
 from sync.model import StudyRef
 from sync.monitoring.status import status
 from sync.ports import Services
+from sync.testing.clock import ManualClock
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore
 from sync.web.dead_letters import list_dead_letters, show_dead_letter

@@ -83,7 +83,7 @@ class Hospital:
                 ("DiagnosticReport", "report", "report"),
             ):
                 asked = f"{kind}?identifier=urn:dicom:uid|urn:oid:{self._uid(study, what, 1)}"
-                called |= dict.fromkeys(found(self.world, asked), name + later)
+                called |= dict.fromkeys(matching(self.world, asked), name + later)
         return called
 
     def filled(self, search, called):
@@ -93,7 +93,7 @@ class Hospital:
         return search.replace("SYSTEM", PATIENT_SYSTEM).replace("NUMBER", self.number("Ada"))
 
 
-def found(world, search):
+def matching(world, search):
     """Return the references of what a search finds."""
     return [f"{one['resourceType']}/{one['id']}" for one in world.search(search)]
 
@@ -110,5 +110,9 @@ def test_a_search_of_the_page_finds_what_it_is_for(asked, search, answer):
     hospital, called = asked
     begins, expected = answer
     assert search.startswith(begins)
-    names = [called[each] for each in found(hospital.world, hospital.filled(search, called)) if each in called]
+    names = [
+        called[reference]
+        for reference in matching(hospital.world, hospital.filled(search, called))
+        if reference in called
+    ]
     assert set(names) == expected

@@ -27,8 +27,8 @@ def second_region() -> Iterator[World]:
 
 def resources(world: World) -> dict[str, bytes]:
     """Return all of FHIR, without what servers stamp."""
-    found = [one for kind in TYPES for one in world.all(kind)]
-    return {f"{one['resourceType']}/{one['id']}": canonical({**one, "meta": _meta(one)}) for one in found}
+    kept = [one for kind in TYPES for one in world.all(kind)]
+    return {f"{one['resourceType']}/{one['id']}": canonical({**one, "meta": _meta(one)}) for one in kept}
 
 
 def _meta(one: dict) -> dict:

@@ -20,9 +20,9 @@ def test_every_modality_and_unknown_ones_are_valid(hapi_world):
     rows = [row(n, key=str(n), series=f"1.2.{n}", Modality=[modality]) for n, modality in enumerate(modalities, 1)]
     bundle, _ = build_bundle(STUDY, rows, SETTINGS)
     resources = [entry["resource"] for entry in bundle["entry"]]
-    (study,) = [each for each in resources if each["resourceType"] == "ImagingStudy"]
+    (study,) = [resource for resource in resources if resource["resourceType"] == "ImagingStudy"]
     assert {series["modality"]["code"] for series in study["series"]} == set(modalities)
-    assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
+    assert [errors(hapi_world.fhir, resource) for resource in resources] == [[] for _ in resources]
 
 
 _KNOWN_CODES = {"ISO3166_1", "ISO639_1", "ISO639_2", "RFC3066", "RFC4646", "RFC5646"}
@@ -47,8 +47,8 @@ def test_every_element_that_the_mapping_writes_is_valid(hapi_world):
     regions = [row(n, key=str(n), series=f"1.2.{n}", AnatomicRegionSequence=[code]) for n, code in enumerate(CODES, 2)]
     bundle, _ = build_bundle(STUDY, [row(1, **{**everything, **people}), *regions], MAPPING)
     resources = [entry["resource"] for entry in bundle["entry"]]
-    assert [each["resourceType"] for each in resources] == ["Patient", "Device", "ImagingStudy"]
-    assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
+    assert [resource["resourceType"] for resource in resources] == ["Patient", "Device", "ImagingStudy"]
+    assert [errors(hapi_world.fhir, resource) for resource in resources] == [[] for _ in resources]
 
 
 def test_what_reports_make_is_valid(hapi_world):
@@ -68,9 +68,9 @@ def test_what_reports_make_is_valid(hapi_world):
         )
     ]
     files += [path.read_bytes() for folder in REPORT_FOLDERS for path in sorted(CORPUS.glob(folder))]
-    made = [each for data in files for each in derived_of(data)]
-    assert {each["resourceType"] for each in made} == {"Observation", "DiagnosticReport", "DocumentReference"}
-    faults = {each["id"]: found for each in made if (found := errors(hapi_world.fhir, each))}
+    made = [resource for data in files for resource in derived_of(data)]
+    assert {resource["resourceType"] for resource in made} == {"Observation", "DiagnosticReport", "DocumentReference"}
+    faults = {resource["id"]: problem_list for resource in made if (problem_list := errors(hapi_world.fhir, resource))}
     assert faults == {}
 
 
@@ -117,9 +117,9 @@ def test_every_level_of_detail_and_every_address_is_valid(hapi_world):
     everything = MappingSettings(detail="full", blob_url="https://images.blob.core.windows.net", blob_names=True)
     bundle, _ = build_bundle(STUDY, rows, everything)
     resources = [entry["resource"] for entry in bundle["entry"]]
-    kinds = [each["resourceType"] for each in resources]
+    kinds = [resource["resourceType"] for resource in resources]
     assert kinds == ["Patient", "Endpoint", "ImagingStudy", "Observation", "Observation"]
-    assert [errors(hapi_world.fhir, each) for each in resources] == [[] for _ in resources]
+    assert [errors(hapi_world.fhir, resource) for resource in resources] == [[] for _ in resources]
 
 
 REPORT_FOLDERS = ("PySkinDose/*", "highdicom/sr_*", "pydicom/test_files/reportsi.dcm", "pydicom/test_files/test-SR.dcm")
@@ -132,7 +132,7 @@ def derived_of(data):
         record.study, [LedgerRow(object_key=ObjectKey("a", "b"), record=record, order="")], WITH_VIEWER
     )
     resources = [entry["resource"] for entry in bundle["entry"]]
-    return [each for each in resources if each["resourceType"] in DERIVED_ELEMENTS]
+    return [resource for resource in resources if resource["resourceType"] in DERIVED_ELEMENTS]
 
 
 WITH_VIEWER = MappingSettings(timezone="Europe/Berlin", dicomweb_url="https://pacs.example/dicom-web")

@@ -42,8 +42,8 @@ class Archive:
         """Everything of ours about these studies, without what servers stamp."""
         studies = [study for uid in self.studies if (study := self.world.study(uid)) is not None]
         patients = {study["subject"]["reference"] for study in studies}
-        found = [*studies, *(self.world.read(reference) for reference in sorted(patients))]
-        return {f"{one['resourceType']}/{one['id']}": plain(one) for one in found if one is not None}
+        kept = [*studies, *(self.world.read(reference) for reference in sorted(patients))]
+        return {f"{one['resourceType']}/{one['id']}": plain(one) for one in kept if one is not None}
 
     def id_of(self, number: int) -> str:
         return study_id(StudyRef(study_instance_uid=self.studies[number]))
@@ -64,13 +64,13 @@ def archive(request: pytest.FixtureRequest) -> Iterator[Archive]:
             content = place.file(study, 1, instance, patient=f"{place.patient}-{study % PATIENTS}")
             world.upload(place.name(f"{study}-{instance}"), content)
     studies = tuple(place.study(study) for study in range(STUDIES))
-    until(lambda: all(found(world, uid) for uid in studies), "all studies are whole in FHIR", 90)
+    until(lambda: all(in_fhir(world, uid) for uid in studies), "all studies are whole in FHIR", 90)
     world.settle()
     yield Archive(world, place, studies)
     world.delete_all(place.token)
 
 
-def found(world: World, uid: str) -> bool:
+def in_fhir(world: World, uid: str) -> bool:
     study = world.study(uid)
     return study is not None and study["numberOfInstances"] == 2
 
@@ -115,7 +115,7 @@ def test_verify_names_what_was_damaged_deleted_doubled_and_orphaned_and_repair_c
     assert "No drift is left." in repaired.out
     assert sync(world, "verify", "--json").code == 0
     assert archive.resources() == before
-    gone = [world.read(f"ImagingStudy/{each['id']}") for each in (copy, orphan)]
+    gone = [world.read(f"ImagingStudy/{resource['id']}") for resource in (copy, orphan)]
     assert gone == [None, None]
 
 

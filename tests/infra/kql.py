@@ -33,14 +33,14 @@ def value(query: str, rows: Sequence[Row], now: datetime) -> float:
     table, *steps = (step.strip() for step in query.split(" | "))
     if table != "customMetrics":
         raise NotSpoken(table)
-    found, result = list(rows), None
+    rows_left, result = list(rows), None
     for step in steps:
-        if (filtered := _filtered(step, found)) is not None:
-            found = filtered
+        if (filtered := _filtered(step, rows_left)) is not None:
+            rows_left = filtered
         elif step == _FOR_SECONDS:
-            result = max(((now - row["since"]).total_seconds() for row in found), default=None)
+            result = max(((now - row["since"]).total_seconds() for row in rows_left), default=None)
         elif aggregate := _SUMMARIZE.fullmatch(step):
-            result = _aggregate(aggregate[1], found)
+            result = _aggregate(aggregate[1], rows_left)
         elif default := _COALESCE.fullmatch(step):
             result = float(default[1]) if result is None else result
         elif fresh := _FRESH.fullmatch(step):
@@ -84,8 +84,8 @@ def _runs(rows: Sequence[Row], *, outcome: str, by: Sequence[str]) -> list[Row]:
         groups.setdefault(tuple(str(row["customDimensions"].get(key, "")) for key in by), []).append(row)
     return [
         {
-            **{word: sum(row["customDimensions"].get(outcome) == word for row in each) for word in ("done", "failed")},
-            "since": min(row["timestamp"] for row in each),
+            **{word: sum(row["customDimensions"].get(outcome) == word for row in group) for word in ("done", "failed")},
+            "since": min(row["timestamp"] for row in group),
         }
-        for each in groups.values()
+        for group in groups.values()
     ]

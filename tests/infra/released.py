@@ -69,8 +69,8 @@ def left_behind(before: Mapping[str, Flat], after: Mapping[str, Flat]) -> Iterat
 
 def released() -> dict[str, Fixed]:
     """Return what the last release deploys, by choice."""
-    found: dict[str, Fixed] = json.loads(FILE.read_text("utf-8"))
-    return found
+    fixed_parts: dict[str, Fixed] = json.loads(FILE.read_text("utf-8"))
+    return fixed_parts
 
 
 def main() -> None:

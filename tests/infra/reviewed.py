@@ -36,13 +36,13 @@ Flat = dict[str, str]
 
 def write(snapshots: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the files anew, and remove those of choices that are gone."""
-    flat = {name: flatten(found["predictedResources"]) for name, found in snapshots.items()}
+    flat = {name: flatten(answer["predictedResources"]) for name, answer in snapshots.items()}
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.txt"):
         if old.stem not in flat:
             old.unlink()
-    for name, found in flat.items():
-        (FOLDER / f"{name}.txt").write_text(text_of(found, flat[against(name)] if name != BASE else {}), "utf-8")
+    for name, changed in flat.items():
+        (FOLDER / f"{name}.txt").write_text(text_of(changed, flat[against(name)] if name != BASE else {}), "utf-8")
 
 
 def against(name: str) -> str:
@@ -50,10 +50,10 @@ def against(name: str) -> str:
     return PRIVATE if name.startswith(f"{PRIVATE}-") else BASE
 
 
-def flatten(found: list[Resource]) -> dict[str, Flat]:
+def flatten(predicted: list[Resource]) -> dict[str, Flat]:
     """Return what is said of each resource, by id and path."""
     flat: dict[str, Flat] = {}
-    for resource in found:
+    for resource in predicted:
         short = resource["id"].replace(OURS, "~/")
         assert short not in flat, f"made twice: {short}"
         flat[short] = dict(_leaves({key: value for key, value in resource.items() if key != "id"}, ""))
@@ -79,11 +79,11 @@ def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def text_of(found: Mapping[str, Flat], base: Mapping[str, Flat]) -> str:
+def text_of(changed: Mapping[str, Flat], base: Mapping[str, Flat]) -> str:
     """Return what is different from the base, as text."""
     lines = []
-    for name in sorted(found.keys() | base.keys()):
-        here, there = found.get(name), base.get(name)
+    for name in sorted(changed.keys() | base.keys()):
+        here, there = changed.get(name), base.get(name)
         if here is None:
             lines.append(f"- {name}")
         elif there is None:
@@ -105,22 +105,22 @@ def choices() -> list[str]:
 @cache
 def flat(name: str) -> dict[str, Flat]:
     """Read one reviewed choice, by id and path."""
-    found = {} if name == BASE else {key: dict(said) for key, said in flat(against(name)).items()}
+    differences = {} if name == BASE else {key: dict(said) for key, said in flat(against(name)).items()}
     here = ""
     for line in (FOLDER / f"{name}.txt").read_text("utf-8").splitlines():
         mark, said = line[0], line[2:]
         if mark in "+-~":
             here = said
             if mark == "-":
-                del found[here]
+                del differences[here]
             elif mark == "+":
-                found[here] = {}
+                differences[here] = {}
         elif line.startswith("  - "):
-            del found[here][line[4:].partition(": ")[0]]
+            del differences[here][line[4:].partition(": ")[0]]
         elif said:
             path, _, value = line[4:].partition(": ")
-            found[here][path] = value
-    return found
+            differences[here][path] = value
+    return differences
 
 
 @cache
@@ -131,20 +131,20 @@ def resources(name: str) -> tuple[Resource, ...]:
 
 def of_type(kind: str, name: str = BASE) -> list[Resource]:
     """Return the resources of one type in a choice."""
-    return [each for each in resources(name) if each["type"].lower() == kind.lower()]
+    return [resource for resource in resources(name) if resource["type"].lower() == kind.lower()]
 
 
 def everywhere(kind: str) -> list[Resource]:
     """Return the resources of one type in every choice."""
-    return [each for name in choices() for each in of_type(kind, name)]
+    return [resource for name in choices() for resource in of_type(kind, name)]
 
 
 def _unflattened(said: Flat) -> Resource:
     made: Resource = {}
     for path, value in said.items():
         steps = [
-            int(found[1]) if found[1] else json.loads(f'"{found[2]}"') if found[2] is not None else found[3]
-            for found in _STEP.finditer(path)
+            int(match[1]) if match[1] else json.loads(f'"{match[2]}"') if match[2] is not None else match[3]
+            for match in _STEP.finditer(path)
         ]
         here: Any = made
         for step, after in itertools.pairwise(steps):

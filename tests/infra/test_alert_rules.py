@@ -22,17 +22,21 @@ def test_the_committed_file_is_in_step(file, text):
 
 
 def test_every_rule_of_the_table_is_deployed_and_one_that_azure_alone_can_see():
-    names = {each["name"].removeprefix("dicom-fhir-sync-imaging-") for each in of_type(RULE)}
+    names = {entry["name"].removeprefix("dicom-fhir-sync-imaging-") for entry in of_type(RULE)}
     assert names == {rule.code.partition(".")[2].replace("_", "-") for rule in (*RULES, azure_monitor.UNMEASURED)}
-    for each in of_type(RULE):
-        assert "imaging" in each["properties"]["displayName"]
-        assert each["properties"]["skipQueryValidation"] is True
-        assert each["properties"]["evaluationFrequency"] == ("PT1M" if each["properties"]["severity"] == 1 else "PT5M")
+    for alert_rule in of_type(RULE):
+        assert "imaging" in alert_rule["properties"]["displayName"]
+        assert alert_rule["properties"]["skipQueryValidation"] is True
+        assert alert_rule["properties"]["evaluationFrequency"] == (
+            "PT1M" if alert_rule["properties"]["severity"] == 1 else "PT5M"
+        )
 
 
 def test_thresholds_can_be_chosen():
     def thresholds(choice):
-        return {each["name"]: each["properties"]["criteria"]["allOf"][0]["threshold"] for each in of_type(RULE, choice)}
+        return {
+            entry["name"]: entry["properties"]["criteria"]["allOf"][0]["threshold"] for entry in of_type(RULE, choice)
+        }
 
     changed = dict(thresholds("alerts").items() - thresholds("base").items())
     assert changed == {"dicom-fhir-sync-imaging-lag": 600, "dicom-fhir-sync-imaging-dead-letters": 50}
@@ -46,7 +50,7 @@ def test_every_query_names_an_instrument_and_attributes_that_it_has():
     names = re.findall(r'name == "([^"]+)"', text)
     assert len(names) == len(azure_monitor.AZURE_RULES) + len(azure_monitor.CHARTS)
     assert set(names) <= set(BY_NAME)
-    keys = {attribute.key for each in BY_NAME.values() for attribute in each.attributes}
+    keys = {attribute.key for instrument in BY_NAME.values() for attribute in instrument.attributes}
     assert set(re.findall(r'customDimensions\["([^"]+)"\]', text)) <= keys
 
 

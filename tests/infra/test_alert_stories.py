@@ -90,9 +90,9 @@ def raised(rows, now):
         minutes = int(re.fullmatch(r"PT(\d+)M", rule["properties"]["windowSize"])[1])
         begins = now - timedelta(minutes=minutes)
         query = LONG.get(criterion["query"], criterion["query"])
-        found = kql.value(query, [row for row in rows if row["timestamp"] >= begins], now)
+        value = kql.value(query, [row for row in rows if row["timestamp"] >= begins], now)
         above = criterion["operator"] == "GreaterThan"
-        if found > criterion["threshold"] if above else found < criterion["threshold"]:
+        if value > criterion["threshold"] if above else value < criterion["threshold"]:
             yield rule["name"].removeprefix("dicom-fhir-sync-imaging-")
 
 
@@ -204,7 +204,7 @@ async def test_removals_past_the_ceiling_are_told_until_an_operator_decides(conf
 
 
 def studies_in_fhir(story):
-    return sum(1 for each in story.w.server.resources() if each["resourceType"] == "ImagingStudy")
+    return sum(1 for resource in story.w.server.resources() if resource["resourceType"] == "ImagingStudy")
 
 
 async def run_messages(world):

@@ -29,16 +29,16 @@ def test_the_compiler_its_linter_and_its_layout_find_nothing():
 
 
 def test_the_reviewed_snapshots_are_what_the_compiler_evaluates():
-    found = {name: reviewed.flatten(one["predictedResources"]) for name, one in bicep.snapshots().items()}
+    flat = {name: reviewed.flatten(one["predictedResources"]) for name, one in bicep.snapshots().items()}
     hint = "run python -m scripts.bicep snapshots, and review what changes in Azure"
-    assert sorted(found) == reviewed.choices(), hint
-    for name, resources in found.items():
+    assert sorted(flat) == reviewed.choices(), hint
+    for name, resources in flat.items():
         assert resources == reviewed.flat(name), f"{name}: {hint}"
 
 
 def test_a_reviewed_snapshot_reads_back_as_it_was_evaluated():
     (choice,) = (file for file in bicep.CHOICES.glob("private.bicepparam"))
-    said = {each["id"]: each for each in bicep.evaluate(choice.read_text())["predictedResources"]}
+    said = {resource["id"]: resource for resource in bicep.evaluate(choice.read_text())["predictedResources"]}
     for resource in reviewed.resources("private"):
         expected = said[resource["id"]]
         assert {**_shortened(expected), "id": expected["id"]} == resource
@@ -46,9 +46,9 @@ def test_a_reviewed_snapshot_reads_back_as_it_was_evaluated():
 
 def _shortened(value):
     if isinstance(value, dict):
-        return {key: _shortened(each) for key, each in value.items()}
+        return {key: _shortened(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_shortened(each) for each in value]
+        return [_shortened(inner) for inner in value]
     return reviewed.digest(value) if isinstance(value, str) and len(value) > 400 else value
 
 
@@ -109,8 +109,8 @@ def test_the_longest_name_of_azd_makes_names_that_azure_takes():
     assert len(name) == 64
     more = "param network = 'private'\nparam stateAccess = 'closed'\nparam dicomServiceName = 'dicom'\n"
     text = f"{HEAD}param environmentName = '{name}'\n{more}"
-    found = bicep.evaluate(text)["predictedResources"]
-    assert [each["id"] for each in found if not is_takeable(each)] == []
+    predicted = bicep.evaluate(text)["predictedResources"]
+    assert [resource["id"] for resource in predicted if not is_takeable(resource)] == []
 
 
 def test_two_environments_whose_names_differ_in_case_are_one():
@@ -119,7 +119,10 @@ def test_two_environments_whose_names_differ_in_case_are_one():
         bicep.evaluate(f"{HEAD}param environmentName = '{name}'\nparam network = 'public'\n")
         for name in ("demo", "Demo")
     )
-    names = [{each["name"] for each in one["predictedResources"] if each["type"] == ACCOUNTS} for one in (lower, upper)]
+    names = [
+        {resource["name"] for resource in one["predictedResources"] if resource["type"] == ACCOUNTS}
+        for one in (lower, upper)
+    ]
     assert names[0] == names[1] != set()
 
 
@@ -136,9 +139,9 @@ def test_the_linter_is_as_strict_as_can_be_in_tests(tmp_path):
 def test_a_finding_is_found(tmp_path):
     slip = tmp_path / "slip.bicep"
     slip.write_text("param unused string\nparam spare object = {}\noutput given object = spare\n")
-    found = " ".join(bicep.findings(slip))
-    assert "no-unused-params" in found
-    assert "use-user-defined-types" in found
+    findings = " ".join(bicep.findings(slip))
+    assert "no-unused-params" in findings
+    assert "use-user-defined-types" in findings
 
 
 def waits_for(resources, before=frozenset()):
@@ -146,7 +149,7 @@ def waits_for(resources, before=frozenset()):
     direct = {
         name: [first for first in one.get("dependsOn", []) if first in resources] for name, one in resources.items()
     }
-    found = {}
+    covered = {}
     for name, one in resources.items():
         seen, todo = set(), list(direct[name])
         while todo:
@@ -154,9 +157,9 @@ def waits_for(resources, before=frozenset()):
             if here not in seen:
                 seen |= {here, *inside(resources[here])}
                 todo += direct[here]
-        found[name] = seen | before
-        found |= waits_for(modules(one), found[name])
-    return found
+        covered[name] = seen | before
+        covered |= waits_for(modules(one), covered[name])
+    return covered
 
 
 def modules(resource):

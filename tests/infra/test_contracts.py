@@ -56,8 +56,8 @@ NAMES = {
 
 @pytest.mark.parametrize("choice", choices())
 def test_every_name_is_one_that_azure_takes(choice):
-    for each in resources(choice):
-        assert is_takeable(each), each["id"]
+    for resource in resources(choice):
+        assert is_takeable(resource), resource["id"]
 
 
 def is_takeable(resource):
@@ -102,15 +102,18 @@ UNTAGGED = (
 
 @pytest.mark.parametrize("choice", choices())
 def test_what_can_have_tags_has_them_and_is_somewhere(choice):
-    for each in resources(choice):
-        if not any(part in each["type"] for part in UNTAGGED):
-            assert each["tags"]["azd-env-name"] == "imaging", each["id"]
-            assert each["location"], each["id"]
+    for resource in resources(choice):
+        if not any(part in resource["type"] for part in UNTAGGED):
+            assert resource["tags"]["azd-env-name"] == "imaging", resource["id"]
+            assert resource["location"], resource["id"]
 
 
 def test_what_belongs_to_others_is_only_given_access_and_events():
     foreign = {
-        each["type"] for name in choices() for each in resources(name) if "/resourceGroups/imaging/" in each["id"]
+        resource["type"]
+        for name in choices()
+        for resource in resources(name)
+        if "/resourceGroups/imaging/" in resource["id"]
     }
     assert foreign == {
         "Microsoft.Authorization/roleDefinitions",
@@ -136,11 +139,11 @@ ROLES_ON = {
 
 def of_the_app(choice):
     """Give scope and role of the function app's own role assignments."""
-    for each in of_type("Microsoft.Authorization/roleAssignments", choice):
-        said = each["properties"]
+    for resource in of_type("Microsoft.Authorization/roleAssignments", choice):
+        said = resource["properties"]
         if "id-dicom-fhir-sync" in said["principalId"]:
-            scope = re.match(r"\[extensionResourceId\('([^']+)'", each["id"])
-            assert scope, each["id"]
+            scope = re.match(r"\[extensionResourceId\('([^']+)'", resource["id"])
+            assert scope, resource["id"]
             yield scope[1], said["roleDefinitionId"].rpartition("/")[2].rstrip("')]")
 
 
@@ -184,7 +187,7 @@ def test_the_apps_own_role_reads_writes_and_deletes_fhir_and_nothing_else():
 def test_the_apps_own_role_has_another_name_in_another_group():
     """A tenant has one custom role of a name, and the role in the group of a former workspace stays."""
     names = {
-        choice: {each["properties"]["roleName"] for each in of_type("Microsoft.Authorization/roleDefinitions", choice)}
+        choice: {role["properties"]["roleName"] for role in of_type("Microsoft.Authorization/roleDefinitions", choice)}
         for choice in ("base", "fhir-existing", "fhir-existing-with-dicom")
     }
     assert len(names["base"] | names["fhir-existing"]) == 2
@@ -193,21 +196,21 @@ def test_the_apps_own_role_has_another_name_in_another_group():
 
 def test_topics_may_send_to_the_queue_of_objects_alone():
     for choice in choices():
-        for each in of_type("Microsoft.Authorization/roleAssignments", choice):
-            role = each["properties"]["roleDefinitionId"].rpartition("/")[2]
+        for resource in of_type("Microsoft.Authorization/roleAssignments", choice):
+            role = resource["properties"]["roleDefinitionId"].rpartition("/")[2]
             if role == ROLES["storageQueueDataMessageSender"]:
-                assert "/queueServices/default/queues/objects'" in each["id"]
+                assert "/queueServices/default/queues/objects'" in resource["id"]
 
 
 def test_no_role_is_assigned_where_others_do_it():
-    kinds = {each["type"] for each in resources("no-roles")}
+    kinds = {resource["type"] for resource in resources("no-roles")}
     assert not kinds & {"Microsoft.Authorization/roleAssignments", "Microsoft.Authorization/roleDefinitions"}
 
 
 def test_an_operator_gets_roles_only_where_one_is_named():
     asked = "44444444-4444-4444-4444-444444444444"
-    found = {name: json.dumps(resources(name)).count(f'"principalId": "{asked}"') for name in choices()}
-    assert {name for name, count in found.items() if count} == {"operator"}
+    counts = {name: json.dumps(resources(name)).count(f'"principalId": "{asked}"') for name in choices()}
+    assert {name for name, count in counts.items() if count} == {"operator"}
     assert "AZURE_PRINCIPAL_ID" not in (INFRA / "main.parameters.json").read_text()
 
 
@@ -217,22 +220,22 @@ def test_an_operator_gets_roles_only_where_one_is_named():
 def test_a_lake_tells_of_renames_whatever_files_are_called():
     lake = {"Microsoft.Storage.BlobRenamed", "Microsoft.Storage.DirectoryRenamed", "Microsoft.Storage.DirectoryDeleted"}
     for choice in choices():
-        found = {}
-        for each in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions", choice):
-            said = each["properties"]["filter"]
+        types_of = {}
+        for subscription in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions", choice):
+            said = subscription["properties"]["filter"]
             if "subjectBeginsWith" in said and said["subjectEndsWith"] == "":
-                found.setdefault(said["subjectBeginsWith"], set()).update(said["includedEventTypes"])
-        assert found, choice
-        assert all(lake <= types for types in found.values()), choice
+                types_of.setdefault(said["subjectBeginsWith"], set()).update(said["includedEventTypes"])
+        assert types_of, choice
+        assert all(lake <= types for types in types_of.values()), choice
 
 
 def test_every_account_tells_of_blobs_that_leave_the_archive():
     for choice in choices():
-        found = {}
-        for each in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions", choice):
-            said = each["properties"]["filter"]
-            found.setdefault(said.get("subjectBeginsWith"), []).extend(said["includedEventTypes"])
-        for types in (types for begins, types in found.items() if begins):
+        types_of = {}
+        for subscription in of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions", choice):
+            said = subscription["properties"]["filter"]
+            types_of.setdefault(said.get("subjectBeginsWith"), []).extend(said["includedEventTypes"])
+        for types in (types for begins, types in types_of.items() if begins):
             kinds = {kind.removeprefix("Microsoft.Storage.") for kind in types}
             assert {"BlobCreated", "BlobDeleted", "BlobTierChanged"} < kinds, choice
             assert len(kinds) == len(types), "an event would come twice"
@@ -240,7 +243,7 @@ def test_every_account_tells_of_blobs_that_leave_the_archive():
 
 def test_a_topic_at_another_account_has_another_name():
     names = {
-        choice: {each["name"] for each in of_type("Microsoft.EventGrid/systemTopics", choice)}
+        choice: {entry["name"] for entry in of_type("Microsoft.EventGrid/systemTopics", choice)}
         for choice in ("base", "source-existing", "source-existing-same-subscription")
     }
     assert len(set.union(*names.values())) == 3, names
@@ -248,16 +251,18 @@ def test_a_topic_at_another_account_has_another_name():
 
 def test_alerts_watch_every_topic_from_its_own_subscription():
     for choice in choices():
-        topics = {each["id"] for each in of_type("Microsoft.EventGrid/systemTopics", choice)}
+        topics = {resource["id"] for resource in of_type("Microsoft.EventGrid/systemTopics", choice)}
         watched = {}
-        for each in of_type("Microsoft.Insights/metricAlerts", choice):
-            (scope,) = each["properties"]["scopes"]
-            assert scope.split("/")[2] == each["id"].split("/")[2], "metric alerts are in the subscription they watch"
-            for one in each["properties"]["criteria"]["allOf"]:
+        for resource in of_type("Microsoft.Insights/metricAlerts", choice):
+            (scope,) = resource["properties"]["scopes"]
+            assert scope.split("/")[2] == resource["id"].split("/")[2], (
+                "metric alerts are in the subscription they watch"
+            )
+            for one in resource["properties"]["criteria"]["allOf"]:
                 watched.setdefault(one["metricName"], set()).add(scope)
-            assert "imaging" in each["name"]
-            assert each["properties"]["description"].startswith("imaging: ")
-            assert each["properties"]["autoMitigate"] is True
+            assert "imaging" in resource["name"]
+            assert resource["properties"]["description"].startswith("imaging: ")
+            assert resource["properties"]["autoMitigate"] is True
         assert topics <= watched["DeadLetteredCount"] == watched["DroppedEventCount"], choice
         assert set(watched) == {"DeadLetteredCount", "DroppedEventCount", "Availability"}
 
@@ -284,59 +289,59 @@ AUDITED = {
 
 def kept(name, choice):
     """Return the categories that go to a destination, by kind of resource."""
-    found = {}
-    for each in of_type("Microsoft.Insights/diagnosticSettings", choice):
-        said = each["properties"]
-        if each["name"] == name:
-            kind = re.split(r"/providers/Microsoft.Insights/|', 'Microsoft.Insights/", each["id"])[0].split("/")[-2]
+    categories_of = {}
+    for resource in of_type("Microsoft.Insights/diagnosticSettings", choice):
+        said = resource["properties"]
+        if resource["name"] == name:
+            kind = re.split(r"/providers/Microsoft.Insights/|', 'Microsoft.Insights/", resource["id"])[0].split("/")[-2]
             categories = {one["category"] for one in (*said.get("logs", []), *said.get("metrics", []))}
-            found.setdefault(kind, set()).update(categories)
-    return found
+            categories_of.setdefault(kind, set()).update(categories)
+    return categories_of
 
 
 def test_what_is_kept_of_a_resource_is_something_that_it_has():
     assert kept("to-log-analytics", BASE) == CATEGORIES
     for choice in choices():
-        found = kept("to-log-analytics", choice)
-        assert all(CATEGORIES[kind] == categories for kind, categories in found.items()), choice
+        logs = kept("to-log-analytics", choice)
+        assert all(CATEGORIES[kind] == categories for kind, categories in logs.items()), choice
 
 
 def test_logs_that_hold_names_of_blobs_or_patients_are_kept_only_when_asked_and_apart():
     for choice in choices():
-        found = kept("to-audit", choice)
-        assert bool(found) == choice.startswith("audit-logs"), choice
+        logs = kept("to-audit", choice)
+        assert bool(logs) == choice.startswith("audit-logs"), choice
     assert kept("to-audit", "audit-logs") == AUDITED
     places = {
-        each["name"]: each["properties"]["workspaceId"]
-        for each in of_type("Microsoft.Insights/diagnosticSettings", "audit-logs")
+        entry["name"]: entry["properties"]["workspaceId"]
+        for entry in of_type("Microsoft.Insights/diagnosticSettings", "audit-logs")
     }
     assert places["to-audit"] != places["to-log-analytics"]
 
 
 def test_deleted_blobs_and_containers_can_be_restored_everywhere():
-    for each in everywhere("Microsoft.Storage/storageAccounts/blobServices"):
+    for service in everywhere("Microsoft.Storage/storageAccounts/blobServices"):
         for policy in ("deleteRetentionPolicy", "containerDeleteRetentionPolicy"):
-            assert each["properties"][policy]["enabled"] is True
-            assert each["properties"][policy]["days"] >= 7
+            assert service["properties"][policy]["enabled"] is True
+            assert service["properties"][policy]["days"] >= 7
 
 
 # --- Who gets in ---------------------------------------------------------------------------------------------------
 
 
 def test_no_shared_key_and_no_local_authentication_anywhere():
-    for each in everywhere("Microsoft.Storage/storageAccounts"):
-        assert each["properties"]["allowSharedKeyAccess"] is False
-        assert each["properties"]["allowBlobPublicAccess"] is False
-        assert each["properties"]["minimumTlsVersion"] == "TLS1_2"
-    assert all(each["properties"]["DisableLocalAuth"] for each in everywhere("Microsoft.Insights/components"))
-    for each in everywhere("Microsoft.EventGrid/topics"):
-        assert each["properties"]["disableLocalAuth"] is True
-        assert each["properties"]["minimumTlsVersionAllowed"] == "1.2"
-        assert each["identity"] == {"type": "SystemAssigned"}
-    for each in everywhere("Microsoft.Web/sites"):
-        assert each["properties"]["siteConfig"]["ftpsState"] == "Disabled"
-        assert each["properties"]["httpsOnly"] is True
-    closed = {(each["name"].rpartition("/")[2], each["properties"]["allow"]) for each in everywhere(POLICIES)}
+    for account in everywhere("Microsoft.Storage/storageAccounts"):
+        assert account["properties"]["allowSharedKeyAccess"] is False
+        assert account["properties"]["allowBlobPublicAccess"] is False
+        assert account["properties"]["minimumTlsVersion"] == "TLS1_2"
+    assert all(component["properties"]["DisableLocalAuth"] for component in everywhere("Microsoft.Insights/components"))
+    for topic in everywhere("Microsoft.EventGrid/topics"):
+        assert topic["properties"]["disableLocalAuth"] is True
+        assert topic["properties"]["minimumTlsVersionAllowed"] == "1.2"
+        assert topic["identity"] == {"type": "SystemAssigned"}
+    for site in everywhere("Microsoft.Web/sites"):
+        assert site["properties"]["siteConfig"]["ftpsState"] == "Disabled"
+        assert site["properties"]["httpsOnly"] is True
+    closed = {(entry["name"].rpartition("/")[2], entry["properties"]["allow"]) for entry in everywhere(POLICIES)}
     assert closed == {("ftp", False), ("scm", False)}
 
 
@@ -345,7 +350,7 @@ POLICIES = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
 
 def test_every_subnet_has_a_security_group_and_says_how_it_gets_out():
     subnets = everywhere("Microsoft.Network/virtualNetworks/subnets")
-    assert {each["name"].rpartition("/")[2] for each in subnets} == {"functions", "endpoints"}
+    assert {subnet["name"].rpartition("/")[2] for subnet in subnets} == {"functions", "endpoints"}
     for subnet in subnets:
         assert "networkSecurityGroup" in subnet["properties"]
         assert "defaultOutboundAccess" in subnet["properties"]
@@ -361,14 +366,14 @@ def test_a_network_leaves_subnets_that_others_have_added_to_it():
 
 
 def test_a_landing_zone_gets_no_network_no_zones_and_no_public_endpoint():
-    kinds = Counter(each["type"] for each in resources("private-landing-zone"))
+    kinds = Counter(resource["type"] for resource in resources("private-landing-zone"))
     for kind in ("virtualNetworks", "privateDnsZones", "privateEndpoints/privateDnsZoneGroups"):
         assert kinds[f"Microsoft.Network/{kind}"] == 0
     assert kinds["Microsoft.Network/privateEndpoints"] == 7
     public = {
-        each["type"]: each["properties"]["publicNetworkAccess"]
-        for each in resources("private-landing-zone")
-        if "publicNetworkAccess" in each.get("properties", {})
+        resource["type"]: resource["properties"]["publicNetworkAccess"]
+        for resource in resources("private-landing-zone")
+        if "publicNetworkAccess" in resource.get("properties", {})
     }
     assert set(public.values()) == {"Disabled"}
     assert len(public) == 5
@@ -385,10 +390,10 @@ def test_zones_of_others_are_used_and_not_made():
 
 
 def test_endpoints_at_the_resources_of_others_wait_for_their_approval():
-    for each in of_type("Microsoft.Network/privateEndpoints", "private-existing-by-approval"):
-        said = each["properties"]
-        foreign = "images" in each["name"] or "health" in each["name"].split("-")
-        assert bool(said["manualPrivateLinkServiceConnections"]) == foreign, each["name"]
+    for entry in of_type("Microsoft.Network/privateEndpoints", "private-existing-by-approval"):
+        said = entry["properties"]
+        foreign = "images" in entry["name"] or "health" in entry["name"].split("-")
+        assert bool(said["manualPrivateLinkServiceConnections"]) == foreign, entry["name"]
         assert bool(said["privateLinkServiceConnections"]) != foreign
 
 
@@ -397,32 +402,33 @@ def test_endpoints_at_the_resources_of_others_wait_for_their_approval():
 
 def test_the_plan_is_flex_consumption():
     """Azure Functions, "Flex Consumption plan"; both words are free text to the interface."""
-    for each in everywhere("Microsoft.Web/serverfarms"):
-        assert each["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
+    for plan in everywhere("Microsoft.Web/serverfarms"):
+        assert plan["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
     assert of_type("Microsoft.Web/serverfarms", "zone-redundant")[0]["properties"]["zoneRedundant"] is True
 
 
 def test_locks_stand_on_what_holds_data():
     locked = {
-        re.search(r"/(stsync|stdicom|hds)", each["id"])[1] for each in of_type("Microsoft.Authorization/locks", "locks")
+        re.search(r"/(stsync|stdicom|hds)", resource["id"])[1]
+        for resource in of_type("Microsoft.Authorization/locks", "locks")
     }
     assert locked == {"stsync", "stdicom", "hds"}
     assert of_type("Microsoft.Authorization/locks") == []
 
 
 def test_a_key_of_the_hospital_encrypts_all_that_holds_data():
-    for each in of_type("Microsoft.Storage/storageAccounts", "own-key"):
-        assert each["properties"]["encryption"]["keySource"] == "Microsoft.Keyvault"
-        assert each["properties"]["encryption"]["keyvaultproperties"]["keyname"] == "imaging"
+    for account in of_type("Microsoft.Storage/storageAccounts", "own-key"):
+        assert account["properties"]["encryption"]["keySource"] == "Microsoft.Keyvault"
+        assert account["properties"]["encryption"]["keyvaultproperties"]["keyname"] == "imaging"
     for kind in ("fhirservices", "dicomservices"):
-        for each in of_type(f"Microsoft.HealthcareApis/workspaces/{kind}", "private-own-key-with-dicom"):
-            said = each["properties"]["encryption"]["customerManagedKeyEncryption"]
+        for service in of_type(f"Microsoft.HealthcareApis/workspaces/{kind}", "private-own-key-with-dicom"):
+            said = service["properties"]["encryption"]["customerManagedKeyEncryption"]
             assert said["keyEncryptionKeyUrl"] == "https://keys.vault.azure.net/keys/imaging"
-            assert each["identity"]["type"] == "UserAssigned"
+            assert service["identity"]["type"] == "UserAssigned"
 
 
 def test_queues_and_tables_have_keys_of_their_account():
     """Only when an account is made: Azure Storage, "Customer-managed keys for tables and queues"."""
-    (state,) = (each for each in of_type("Microsoft.Storage/storageAccounts") if "stsync" in each["name"])
+    (state,) = (entry for entry in of_type("Microsoft.Storage/storageAccounts") if "stsync" in entry["name"])
     services = state["properties"]["encryption"]["services"]
     assert {services[name]["keyType"] for name in ("queue", "table")} == {"Account"}

@@ -24,14 +24,14 @@ def test_the_page_has_the_table_that_is_computed():
 
 def test_every_price_says_where_it_is_from_and_the_file_when():
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", GIVEN["recorded"])
-    prices = {name: each for name, each in GIVEN.items() if isinstance(each, dict)}
+    prices = {name: price for name, price in GIVEN.items() if isinstance(price, dict)}
     assert set(prices) == {*estimate.ROWS, *estimate.PRIVATE_ROWS}
-    for name, each in prices.items():
-        assert each["source"].startswith("https://azure.microsoft.com/pricing/details/"), name
-        assert each["quoted"].startswith("https://") or not each["quoted"], name
+    for name, price in prices.items():
+        assert price["source"].startswith("https://azure.microsoft.com/pricing/details/"), name
+        assert price["quoted"].startswith("https://") or not price["quoted"], name
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     assert GIVEN["recorded"] in page
-    unread = sum(not each["quoted"] for each in prices.values())
+    unread = sum(not price["quoted"] for price in prices.values())
     assert f"{unread} of {len(prices)} could not be read anywhere but there" in page
 
 
@@ -59,11 +59,11 @@ def test_the_requests_at_rest_are_those_that_the_page_tells():
 
 def test_rules_and_private_endpoints_are_those_that_are_deployed():
     rules = Counter(
-        each["properties"]["evaluationFrequency"] for each in of_type("Microsoft.Insights/scheduledQueryRules")
+        rule["properties"]["evaluationFrequency"] for rule in of_type("Microsoft.Insights/scheduledQueryRules")
     )
     assert rules == {"PT1M": estimate.RULES_EACH_MINUTE, "PT5M": estimate.RULES_EACH_FIVE_MINUTES}
     alerts = of_type("Microsoft.Insights/metricAlerts")
-    assert sum(len(each["properties"]["criteria"]["allOf"]) for each in alerts) == estimate.METRIC_ALERTS
+    assert sum(len(alert["properties"]["criteria"]["allOf"]) for alert in alerts) == estimate.METRIC_ALERTS
     assert len(of_type("Microsoft.Network/privateEndpoints", "private")) == estimate.PRIVATE_ENDPOINTS
     assert len(of_type("Microsoft.Network/privateDnsZones", "private")) == estimate.PRIVATE_ZONES
 
@@ -94,7 +94,7 @@ def test_the_first_of_a_grant_is_free_and_more_studies_cost_more():
 
 def test_prices_of_a_contract_are_taken(tmp_path, monkeypatch, capsys):
     file = tmp_path / "mine.json"
-    prices = {name: {**each, "price": 0} if isinstance(each, dict) else each for name, each in GIVEN.items()}
+    prices = {name: {**price, "price": 0} if isinstance(price, dict) else price for name, price in GIVEN.items()}
     file.write_text(json.dumps({**prices, "currency": "EUR"}))
     monkeypatch.setattr("sys.argv", ["estimate", str(file)])
     estimate.main()

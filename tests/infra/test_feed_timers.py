@@ -36,4 +36,4 @@ def test_what_is_kept_ready_are_the_functions_that_read_the_queues():
 def kept_ready(choice):
     (app,) = of_type("Microsoft.Web/sites", choice)
     ready = app["properties"]["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
-    return [each["name"].removeprefix("function:") for each in ready]
+    return [entry["name"].removeprefix("function:") for entry in ready]

@@ -22,8 +22,8 @@ KINDS = (LOGS, FHIR, "Microsoft.Storage/storageAccounts", "Microsoft.HealthcareA
 
 def outputs(choice):
     """Return the output DEPLOYED as a choice has it."""
-    (topic,) = (each["id"] for each in of_type("Microsoft.EventGrid/systemTopics", choice))
-    ids = {each["name"]: each["id"] for kind in KINDS for each in of_type(kind, choice)}
+    (topic,) = (resource["id"] for resource in of_type("Microsoft.EventGrid/systemTopics", choice))
+    ids = {resource["name"]: resource["id"] for kind in KINDS for resource in of_type(kind, choice)}
     return {
         "suffix": "abc",
         "stateAccountId": next(place for name, place in ids.items() if name.startswith("stsync")),
@@ -31,12 +31,12 @@ def outputs(choice):
         "workspaceId": next(place for name, place in ids.items() if name.startswith("hds") and "/" not in name),
         "storageTopicId": topic,
         "workspaceTopicId": "",
-        "subscriptions": [each["name"].rpartition("/")[2] for each in of_type(SUBSCRIPTIONS, choice)],
+        "subscriptions": [entry["name"].rpartition("/")[2] for entry in of_type(SUBSCRIPTIONS, choice)],
         "signsIn": False,
         "network": "",
         "operator": "op",
-        "logs": [each["id"] for each in of_type(LOGS, choice)],
-        "services": [each["id"] for each in of_type(FHIR, choice)],
+        "logs": [resource["id"] for resource in of_type(LOGS, choice)],
+        "services": [resource["id"] for resource in of_type(FHIR, choice)],
         "zones": [],
     }
 
@@ -44,9 +44,11 @@ def outputs(choice):
 def azure_after(choice, *more, people=(), topics=(), assigned=None, defined=()):
     """Return an Azure CLI of a group in which a choice was deployed."""
     listed = [
-        {"name": each["name"].rpartition("/")[2], **each["properties"]} for each in of_type(SUBSCRIPTIONS, choice)
+        {"name": entry["name"].rpartition("/")[2], **entry["properties"]} for entry in of_type(SUBSCRIPTIONS, choice)
     ]
-    resources = [{key: each[key] for key in ("id", "name", "type")} for kind in KINDS for each in of_type(kind, choice)]
+    resources = [
+        {key: resource[key] for key in ("id", "name", "type")} for kind in KINDS for resource in of_type(kind, choice)
+    ]
 
     def az(*arguments):
         if "event-subscription" in arguments:
@@ -69,8 +71,8 @@ def azure_after(choice, *more, people=(), topics=(), assigned=None, defined=()):
 
 
 def test_a_container_that_is_listed_no_longer_leaves_its_subscription():
-    found = list(leftovers(outputs("base"), [], "me", azure_after("source-two-containers")))
-    (subscription,) = (each for each in found if "event subscription" in each.what)
+    listed = list(leftovers(outputs("base"), [], "me", azure_after("source-two-containers")))
+    (subscription,) = (leftover for leftover in listed if "event subscription" in leftover.what)
     assert "xxx" in subscription.what
     assert "event.foreign_source" in subscription.effect
     assert subscription.remove[3] == "delete"
@@ -83,16 +85,16 @@ def test_nothing_is_left_over_after_the_same_choice():
 
 def test_what_holds_data_is_named_and_never_removed():
     old = {"id": "/old/workspace", "name": "old", "type": "Microsoft.HealthcareApis/workspaces"}
-    found = list(leftovers(outputs("base"), [], "me", azure_after("base", old)))
-    (workspace,) = (each for each in found if each.what == "/old/workspace")
+    listed = list(leftovers(outputs("base"), [], "me", azure_after("base", old)))
+    (workspace,) = (leftover for leftover in listed if leftover.what == "/old/workspace")
     assert workspace.remove == ()
 
 
 def test_audit_logs_that_are_switched_off_and_a_former_network_are_named_and_stay():
     network = {"id": "/old/network", "name": "vnet", "type": "Microsoft.Network/virtualNetworks"}
-    found = list(leftovers(outputs("base"), [], "me", azure_after("audit-logs", network)))
-    named = {each.what.rpartition("/")[2]: each for each in found if "/" in each.what}
-    (audit,) = (each for name, each in named.items() if name.startswith("log-audit"))
+    listed = list(leftovers(outputs("base"), [], "me", azure_after("audit-logs", network)))
+    named = {leftover.what.rpartition("/")[2]: leftover for leftover in listed if "/" in leftover.what}
+    (audit,) = (leftover for name, leftover in named.items() if name.startswith("log-audit"))
     assert "patients" in audit.effect
     assert audit.remove == named["network"].remove == ()
     assert "endpoints" in named["network"].by_hand
@@ -101,10 +103,12 @@ def test_audit_logs_that_are_switched_off_and_a_former_network_are_named_and_sta
 def test_a_former_dicom_service_and_former_zones_are_named_and_stay():
     dicom = {"id": "/old/dicom", "name": "hds/dicom", "type": "Microsoft.HealthcareApis/workspaces/dicomservices"}
     zone = {"id": "/old/zone", "name": "privatelink.blob", "type": "Microsoft.Network/privateDnsZones"}
-    found = {each.what: each for each in leftovers(outputs("base"), [], "me", azure_after("base", dicom, zone))}
-    assert found["/old/dicom"].remove == found["/old/zone"].remove == ()
-    assert "holds data" in found["/old/dicom"].effect
-    assert "links" in found["/old/zone"].by_hand
+    by_what = {
+        leftover.what: leftover for leftover in leftovers(outputs("base"), [], "me", azure_after("base", dicom, zone))
+    }
+    assert by_what["/old/dicom"].remove == by_what["/old/zone"].remove == ()
+    assert "holds data" in by_what["/old/dicom"].effect
+    assert "links" in by_what["/old/zone"].by_hand
 
 
 def test_what_an_older_deployment_does_not_say_is_not_taken_for_left_over():
@@ -120,10 +124,10 @@ def test_the_topic_of_a_former_source_goes_once_it_has_no_subscription():
     )
     deployed = {**outputs("base"), "storageTopicId": used["id"]}
     az = azure_after("base", topics=[used, busy, former])
-    found = {each.what.rpartition("/")[2]: each for each in leftovers(deployed, [], "me", az, "imaging")}
-    assert "used" not in found
-    assert found["busy"].remove == ()
-    assert found["former"].remove[:3] == ("eventgrid", "system-topic", "delete")
+    by_name = {leftover.what.rpartition("/")[2]: leftover for leftover in leftovers(deployed, [], "me", az, "imaging")}
+    assert "used" not in by_name
+    assert by_name["busy"].remove == ()
+    assert by_name["former"].remove[:3] == ("eventgrid", "system-topic", "delete")
 
 
 def test_people_who_may_still_read_the_state_are_named_and_the_operator_is_not():
@@ -131,8 +135,8 @@ def test_people_who_may_still_read_the_state_are_named_and_the_operator_is_not()
         return {"id": f"/r/{principal}", "principalId": principal, "principalType": kind, "roleDefinitionName": name}
 
     people = [role("op"), role("former"), role("app", "ServicePrincipal"), role("auditor", name="Reader")]
-    found = list(leftovers(outputs("base"), [], "me", azure_after("base", people=people)))
-    (former,) = (each for each in found if "state account" in each.what)
+    listed = list(leftovers(outputs("base"), [], "me", azure_after("base", people=people)))
+    (former,) = (leftover for leftover in listed if "state account" in leftover.what)
     assert "former" in former.what
     assert former.remove == ()
     assert "/r/former" in former.by_hand
@@ -157,9 +161,12 @@ def test_the_role_of_a_former_workspace_is_removed_and_those_of_other_environmen
         {"name": name, "properties": {"roleName": f"DICOM-FHIR Sync {name}", "assignableScopes": [f"/groups/{name}"]}}
         for name in ("abc", "abc-new", "abc-old", "xyz-old")
     ]
-    found = list(leftovers(outputs("base"), needed, "me", azure_after("base", assigned=[], defined=defined)))
-    assert [each.what for each in found] == ["custom role DICOM-FHIR Sync abc", "custom role DICOM-FHIR Sync abc-old"]
-    assert found[1].remove == ("role", "definition", "delete", "--name", "abc-old", "--scope", "/groups/abc-old")
+    listed = list(leftovers(outputs("base"), needed, "me", azure_after("base", assigned=[], defined=defined)))
+    assert [leftover.what for leftover in listed] == [
+        "custom role DICOM-FHIR Sync abc",
+        "custom role DICOM-FHIR Sync abc-old",
+    ]
+    assert listed[1].remove == ("role", "definition", "delete", "--name", "abc-old", "--scope", "/groups/abc-old")
 
 
 @pytest.mark.parametrize(("more", "code"), [([], 1), (["--remove"], 0)])

@@ -78,8 +78,8 @@ def test_nothing_opens_unless_a_parameter_says_so():
 
 
 def test_the_comparison_sees_each_kind_of_opening():
-    found = {path.rpartition(".")[2] for _, path, *_ in openings("private-landing-zone", "base")}
-    assert {"publicNetworkAccess", "defaultAction", "virtualNetworkSubnetId"} <= found
+    properties = {path.rpartition(".")[2] for _, path, *_ in openings("private-landing-zone", "base")}
+    assert {"publicNetworkAccess", "defaultAction", "virtualNetworkSubnetId"} <= properties
     assert any("ipRules" in path for _, path, *_ in openings("private", "private-ranges"))
 
 

@@ -29,8 +29,8 @@ def says(kind, path, *wanted):
     """Check that every resource of a kind says one of some values at a path, and that a choice has such resources."""
 
     def check(choice):
-        found = of_type(kind, choice)
-        return bool(found) and all(value(each, path) in wanted for each in found)
+        of_kind = of_type(kind, choice)
+        return bool(of_kind) and all(value(resource, path) in wanted for resource in of_kind)
 
     return check
 
@@ -39,7 +39,7 @@ def has(kind, *parts):
     """Check that a choice has a resource of a kind for each of some parts of ids."""
 
     def check(choice):
-        ids = " ".join(each["id"] for each in of_type(kind, choice))
+        ids = " ".join(resource["id"] for resource in of_type(kind, choice))
         return all(part in ids for part in parts) if parts else bool(ids)
 
     return check
@@ -60,30 +60,30 @@ def subnets_say(path, choice):
 
 def endpoint_subnet_is_closed(choice):
     return all(
-        each["properties"]["defaultOutboundAccess"] is False
-        for each in of_type(SUBNETS, choice)
-        if each["name"].endswith("/endpoints")
+        entry["properties"]["defaultOutboundAccess"] is False
+        for entry in of_type(SUBNETS, choice)
+        if entry["name"].endswith("/endpoints")
     )
 
 
 def roles_are_narrow(choice):
     """No role of the function app is on a whole account of DICOM files, and no person has one but the operator."""
     roles = of_type("Microsoft.Authorization/roleAssignments", choice)
-    people = {each["properties"]["principalType"] for each in roles} - {"ServicePrincipal"}
-    source = [each for each in roles if "stdicom" in each["id"].partition("guid(")[0]]
-    return (not people or choice == "operator") and all("/containers/" in each["id"] for each in source)
+    people = {role["properties"]["principalType"] for role in roles} - {"ServicePrincipal"}
+    source = [role for role in roles if "stdicom" in role["id"].partition("guid(")[0]]
+    return (not people or choice == "operator") and all("/containers/" in resource["id"] for resource in source)
 
 
 def kept_for_a_while(choice):
     services = of_type(f"{ACCOUNTS}/blobServices", choice)
     paths = ("properties.deleteRetentionPolicy", "properties.containerDeleteRetentionPolicy")
-    return bool(services) and all(value(each, path)["enabled"] for each in services for path in paths)
+    return bool(services) and all(value(service, path)["enabled"] for service in services for path in paths)
 
 
 def links_lead_to(*groups):
     return lambda choice: (
         {f"-{group}" for group in groups}
-        <= {"-" + each["name"].rpartition("-")[2] for each in of_type("Microsoft.Network/privateEndpoints", choice)}
+        <= {"-" + entry["name"].rpartition("-")[2] for entry in of_type("Microsoft.Network/privateEndpoints", choice)}
     )
 
 
@@ -100,7 +100,9 @@ SERVICES = tuple(f"Microsoft.HealthcareApis/workspaces/{kind}" for kind in ("fhi
 
 def audited(choice):
     names = [
-        each["id"] for each in of_type("Microsoft.Insights/diagnosticSettings", choice) if "to-audit" in each["id"]
+        resource["id"]
+        for resource in of_type("Microsoft.Insights/diagnosticSettings", choice)
+        if "to-audit" in resource["id"]
     ]
     return all(any(part in name for name in names) for part in ("stsync", "stdicom", "fhirservices", "dicomservices"))
 
@@ -186,8 +188,8 @@ not; and what is compared.
 
 
 def row(begins):
-    (found,) = (policy for policy in ROWS if policy.startswith(begins))
-    return found
+    (policy_name,) = (policy for policy in ROWS if policy.startswith(begins))
+    return policy_name
 
 
 def test_every_row_is_checked():
@@ -219,7 +221,7 @@ def test_what_is_not_met_says_so_and_is_taken_where_it_is_given(begins):
 
 
 def test_what_belongs_to_the_subscription_is_never_deployed():
-    kinds = {each["type"] for choice in choices() for each in resources(choice)}
+    kinds = {resource["type"] for choice in choices() for resource in resources(choice)}
     assert [kind for kind in kinds if kind.startswith(("Microsoft.Security/", "Microsoft.PolicyInsights/"))] == []
     assert "Microsoft.Authorization/policyAssignments" not in kinds
 

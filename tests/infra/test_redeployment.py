@@ -62,9 +62,9 @@ def test_the_comparison_sees_what_is_renamed_and_what_is_replaced():
         seen = {
             path
             for name in choices()
-            for each in flat(name).values()
-            if json.loads(each["type"]) == kind
-            for path in each
+            for resource in flat(name).values()
+            if json.loads(resource["type"]) == kind
+            for path in resource
         }
         assert set(paths) & seen, f"no snapshot has {kind} at one of {paths}"
 
@@ -103,9 +103,9 @@ def test_names_depend_on_nothing_but_the_choices():
 def test_every_deployment_in_azure_is_named_after_its_environment():
     """Two environments that are deployed at once into one group would meet otherwise: DeploymentActive."""
     modules = [
-        found
+        match
         for file in FILES
-        for found in re.findall(r"^module \w+ .*\{\n  name: (.*)$", file.read_text(), re.MULTILINE)
+        for match in re.findall(r"^module \w+ .*\{\n  name: (.*)$", file.read_text(), re.MULTILINE)
     ]
     assert len(modules) > 20
     assert [name for name in modules if "suffix}" not in name] == []
@@ -157,7 +157,11 @@ def test_two_environments_read_one_account_and_share_no_more_than_its_topic():
 def test_one_name_in_two_regions_is_two_environments():
     text = f"{HEAD}param environmentName = 'imaging'\nparam network = 'public'\n"
     names = [
-        {each["name"] for each in bicep.evaluate(one)["predictedResources"] if each["type"].endswith("storageAccounts")}
+        {
+            resource["name"]
+            for resource in bicep.evaluate(one)["predictedResources"]
+            if resource["type"].endswith("storageAccounts")
+        }
         for one in (text, text.replace("westeurope", "northeurope"))
     ]
     assert not names[0] & names[1]
@@ -165,8 +169,8 @@ def test_one_name_in_two_regions_is_two_environments():
 
 def test_nothing_that_an_operator_sets_beside_the_templates_is_reset_but_application_settings():
     """A firewall, tags of a subscription's policy and a lock stay: the templates say nothing of them unless asked."""
-    for each in of_type("Microsoft.Storage/storageAccounts"):
-        assert each["properties"].get("networkAcls") is None
-        assert each["properties"].get("publicNetworkAccess") is None
+    for account in of_type("Microsoft.Storage/storageAccounts"):
+        assert account["properties"].get("networkAcls") is None
+        assert account["properties"].get("publicNetworkAccess") is None
     page = (INFRA.parent / "docs" / "disaster-recovery.md").read_text("utf-8")
     assert "Settings that were made by hand in the portal vanish" in page

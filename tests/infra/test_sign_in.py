@@ -19,10 +19,10 @@ SECRETLESS = "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID"
 
 @pytest.fixture
 def said():
-    (found,) = (
+    (config,) = (
         one for one in of_type("Microsoft.Web/sites/config", "sign-in") if one["id"].endswith("/authsettingsV2")
     )
-    return found["properties"]
+    return config["properties"]
 
 
 def test_a_user_who_is_not_signed_in_is_sent_to_sign_in_over_https(said):
@@ -53,7 +53,9 @@ def test_no_secret_is_kept_but_the_identity_vouches_for_the_app(said):
 
 def test_operators_are_asked_for_their_role_as_soon_as_sign_in_is_on():
     for choice in choices():
-        signs_in = any(each["id"].endswith("/authsettingsV2") for each in of_type("Microsoft.Web/sites/config", choice))
+        signs_in = any(
+            resource["id"].endswith("/authsettingsV2") for resource in of_type("Microsoft.Web/sites/config", choice)
+        )
         assert app_settings(choice)["DICOM_SYNC_OPERATORS"] == ("entra" if signs_in else "")
         assert signs_in == (choice == "sign-in")
     assert parameters()["entraClientId"] == "''"

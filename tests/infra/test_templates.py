@@ -50,13 +50,17 @@ PLATFORM_SETTINGS = {
 
 def app_settings(choice=BASE):
     """Return the application settings of a choice."""
-    (found,) = (each for each in of_type("Microsoft.Web/sites/config", choice) if each["id"].endswith("/appsettings"))
-    return found["properties"]
+    (config,) = (
+        resource
+        for resource in of_type("Microsoft.Web/sites/config", choice)
+        if resource["id"].endswith("/appsettings")
+    )
+    return config["properties"]
 
 
 def test_tables_and_queues_are_those_of_the_code():
     for kind, wanted in (("tableServices/tables", azure_names.TABLES), ("queueServices/queues", queues.QUEUES)):
-        made = [each["name"].rpartition("/")[2] for each in of_type(f"Microsoft.Storage/storageAccounts/{kind}")]
+        made = [entry["name"].rpartition("/")[2] for entry in of_type(f"Microsoft.Storage/storageAccounts/{kind}")]
         assert sorted(made) == sorted(wanted)
 
 
@@ -68,7 +72,8 @@ def test_roles_are_the_built_in_ones_and_each_is_used():
 
 def test_events_go_to_our_queue_for_ever_and_what_cannot_be_delivered_is_kept():
     containers = {
-        each["name"].rpartition("/")[2] for each in of_type("Microsoft.Storage/storageAccounts/blobServices/containers")
+        entry["name"].rpartition("/")[2]
+        for entry in of_type("Microsoft.Storage/storageAccounts/blobServices/containers")
     }
     assert Settings.model_fields["undelivered_events"].default in containers
     for subscription in everywhere(SUBSCRIPTIONS):
@@ -103,10 +108,10 @@ def refused(kind):
 
 def test_the_clouds_of_the_templates_are_those_of_the_settings():
     clouds = json.loads((INFRA / "clouds.json").read_text())
-    assert {each["name"] for each in clouds.values()} == set(CLOUDS)
-    for each in clouds.values():
-        assert f"https://{each['eventGrid']}/.default" == CLOUDS[each["name"]].event_grid
-        assert each["storage"] == CLOUDS[each["name"]].storage
+    assert {names["name"] for names in clouds.values()} == set(CLOUDS)
+    for names in clouds.values():
+        assert f"https://{names['eventGrid']}/.default" == CLOUDS[names["name"]].event_grid
+        assert names["storage"] == CLOUDS[names["name"]].storage
 
 
 def test_another_cloud_has_no_address_of_the_public_one():
@@ -152,7 +157,7 @@ def test_the_runtime_is_the_python_that_the_project_is_made_for():
     runtime = app["properties"]["functionAppConfig"]["runtime"]
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert runtime == {"name": "python", "version": "3.13"}
-    assert any(f">= '{runtime['version']}'" in each for each in dependencies)
+    assert any(f">= '{runtime['version']}'" in dependency for dependency in dependencies)
 
 
 def test_azd_can_set_every_parameter():

@@ -33,10 +33,10 @@ def scripts():
 def test_actions_are_pinned_and_those_of_others_by_digest_with_the_version_beside_it():
     used = [step["uses"] for _, step in steps() if "uses" in step]
     assert used
-    assert [each for each in used if not (OFFICIAL.fullmatch(each) or DIGEST.fullmatch(each))] == []
+    assert [action for action in used if not (OFFICIAL.fullmatch(action) or DIGEST.fullmatch(action))] == []
     text = WORKFLOWS[0].read_text("utf-8")
-    for each in filter(DIGEST.fullmatch, used):
-        assert re.search(re.escape(each) + r" # v\d+\.\d+\.\d+$", text, re.MULTILINE), each
+    for action in filter(DIGEST.fullmatch, used):
+        assert re.search(re.escape(action) + r" # v\d+\.\d+\.\d+$", text, re.MULTILINE), action
 
 
 def test_jobs_may_read_alone_and_the_one_that_publishes_may_sign_and_push():

@@ -22,7 +22,7 @@ def write(folder: Path, *resources: dict, deleted: tuple[str, ...] = ()) -> Path
     for kind, lines in by_type.items():
         (folder / f"{kind}.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
     if deleted:
-        entries = [{"request": {"method": "DELETE", "url": each}} for each in deleted]
+        entries = [{"request": {"method": "DELETE", "url": reference}} for reference in deleted]
         bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
         (folder / "deleted").mkdir(exist_ok=True)
         (folder / "deleted" / "1.ndjson").write_text(json.dumps(bundle) + "\n", "utf-8")

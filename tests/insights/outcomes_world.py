@@ -79,7 +79,7 @@ def read(of, said, side="left", status="final", by=READER, number=1, at="2026-01
     ]
 
 
-def pathology(of, found, after=20, side="left", status="final", number=1):  # noqa: PLR0917
+def pathology(of, conclusion, after=20, side="left", status="final", number=1):  # noqa: PLR0917
     specimen = {
         "resourceType": "Specimen",
         "id": f"sp-{of}-{number}",
@@ -98,7 +98,7 @@ def pathology(of, found, after=20, side="left", status="final", number=1):  # no
             "category": [{"coding": [{"code": "SP"}]}],
             "code": coded("2"),
             "subject": to("Patient", of),
-            "conclusionCode": [coded(found)],
+            "conclusionCode": [coded(conclusion)],
             "specimen": [to("Specimen", specimen["id"])],
         },
     ]
@@ -133,12 +133,14 @@ def example():
     people = [f"p{number:02}" for number in range(1, 21)]
     said = dict.fromkeys(people[:8], YES) | dict.fromkeys(people[8:], NO)
     said |= {"p15": YES, "p16": YES}
-    found = dict.fromkeys(people[:6], CANCER) | {"p07": BENIGN, "p09": CANCER} | dict.fromkeys(people[9:12], BENIGN)
+    conclusions = (
+        dict.fromkeys(people[:6], CANCER) | {"p07": BENIGN, "p09": CANCER} | dict.fromkeys(people[9:12], BENIGN)
+    )
     resources = [patient(of) for of in people] + [study(of) for of in people] + [device()]
     for of in people:
         resources += read(of, said[of])
     resources += [said_by_model(of, said[of]) for of in people[:14]]
-    for number, (of, what) in enumerate(found.items()):
+    for number, (of, what) in enumerate(conclusions.items()):
         resources += pathology(of, what, after=10 + 10 * number)
     return [
         *resources,

@@ -159,10 +159,10 @@ class Lacking:
         lacks = self.parameter in request.url.params
         if lacks and self.refuses and request.headers.get("Prefer") == "handling=strict":
             return httpx.Response(400, json={"resourceType": "OperationOutcome", "issue": []})
-        found = [each for each in (*OURS, *OTHERS * lacks) if each["resourceType"] == kind]
+        matching = [resource for resource in (*OURS, *OTHERS * lacks) if resource["resourceType"] == kind]
         if kind == "Patient" and "link" in request.url.params and not lacks:
-            found = []
-        entries = [{"resource": each, "search": {"mode": "match"}} for each in found]
+            matching = []
+        entries = [{"resource": resource, "search": {"mode": "match"}} for resource in matching]
         return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "entry": entries})
 
 

@@ -48,12 +48,12 @@ def test_the_tables_that_a_watch_builds_give_what_all_tables_give(files, tmp_pat
     some = catalogue().only(TABLES)
     assert set(some.views) == TABLES
     build(Store(tmp_path / "data"), read_folder(files / "world" / "fhir"), some, source="files")
-    found = []
+    addressed_in = []
     for folder, views in ((files / "data", catalogue()), (tmp_path / "data", some)):
         with Store(folder).reading(views) as reading:
-            found.append(addressed(reading, prepare(rule)))
-    assert found[0] == found[1]
-    assert found[0]
+            addressed_in.append(addressed(reading, prepare(rule)))
+    assert addressed_in[0] == addressed_in[1]
+    assert addressed_in[0]
 
 
 @pytest.mark.parametrize("number", [0, 10, 17, 40, BLOCK - 1, BLOCK, 5 * BLOCK + 33])
@@ -87,8 +87,8 @@ def test_ids_are_used_once():
 
 
 def test_the_cohort_holds_whom_the_world_counted(files):
-    found = members(files / "data", files / "cohort")
-    assert found == truth(people(BLOCK))["osteosarcoma"]["in"]
+    ids = members(files / "data", files / "cohort")
+    assert ids == truth(people(BLOCK))["osteosarcoma"]["in"]
 
 
 def test_a_reader_gets_the_outcomes_that_the_world_counted(files):
@@ -97,12 +97,12 @@ def test_a_reader_gets_the_outcomes_that_the_world_counted(files):
     assert (given.reads, given.known) == (expected["reads"], expected["with outcome"])
     words = {True: "yes", False: "no"}
     table = Counter(
-        f"said {words[each.finding.said]}, found {words[each.answer.truth.found]}"
-        for each in given.matched
-        if each.answer
+        f"said {words[pair.finding.said]}, found {words[pair.answer.truth.found]}"
+        for pair in given.matched
+        if pair.answer
     )
     assert dict(table) == expected["table"]
-    outcome = {each.finding.patient_id: each.outcome for each in given.matched}
+    outcome = {entry.finding.patient_id: entry.outcome for entry in given.matched}
     assert [outcome[person(number).id] for number in (13, 14, 15)] == ["other side", "waiting", "none"]
 
 
@@ -118,11 +118,11 @@ def test_sizes_of_stents_are_those_that_the_world_counted(files):
 def test_doses_are_those_that_the_world_counted(files):
     with Store(files / "data").reading() as reading:
         query = "SELECT count(*), sum(value) FROM dose WHERE status = 'final' AND total = '113813'"
-        found = reading.connection.execute(query).fetchone()
+        totals = reading.connection.execute(query).fetchone()
         everything = reading.connection.execute("SELECT count(*) FROM dose").fetchone()
     expected = truth(people(BLOCK))["dose"]
-    assert found == (expected["records"], expected["total"])
-    assert everything > found[:1]  # those entered in error
+    assert totals == (expected["records"], expected["total"])
+    assert everything > totals[:1]  # those entered in error
 
 
 def test_images_are_of_the_patients_of_the_world(files):

@@ -176,14 +176,14 @@ def outcomes(tmp_path_factory):
     """All edges in one world, as they would be in life: what the definition makes of each patient."""
     folder = tmp_path_factory.mktemp("edges")
     names = {edge: f"edge{number}" for number, edge in enumerate(EDGES)}
-    resources = [renamed(each, names[edge]) for edge, (*about, _) in EDGES.items() for each in about]
+    resources = [renamed(resource, names[edge]) for edge, (*about, _) in EDGES.items() for resource in about]
     collect(folder / "data", write(folder / "in", *resources))
     (folder / "cohort.yaml").write_text(DEFINITION, "utf-8")
     with Store(folder / "data").reading() as reading:
-        found = dict(
+        memberships = dict(
             reading.connection.execute(question_of(prepare(folder / "cohort.yaml"), reading).answers()).fetchall()
         )
-    return {edge: found[name] for edge, name in names.items()}
+    return {edge: memberships[name] for edge, name in names.items()}
 
 
 @pytest.mark.parametrize("edge", EDGES)

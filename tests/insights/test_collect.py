@@ -69,9 +69,13 @@ def test_a_refresh_gives_the_tables_of_a_full_build(tmp_path, seed):
         changed = [
             condition(chance.randrange(80), chance.randrange(30), "b", "c", version=str(step + 1)) for _ in range(9)
         ]
-        changed = list({each["id"]: each for each in changed}.values())
-        gone = [each for each in deleted if each.removeprefix("Condition/") not in {one["id"] for one in changed}]
-        world |= {f"Condition/{each['id']}": each for each in changed}
+        changed = list({resource["id"]: resource for resource in changed}.values())
+        gone = [
+            reference
+            for reference in deleted
+            if reference.removeprefix("Condition/") not in {one["id"] for one in changed}
+        ]
+        world |= {f"Condition/{resource['id']}": resource for resource in changed}
         delta = write(tmp_path / f"in{step}", *changed, deleted=tuple(gone))
         built = collect(tmp_path / "refreshed", delta, refresh=True)
     whole = collect(tmp_path / "whole", write(tmp_path / "all", *world.values()))
@@ -222,7 +226,7 @@ def test_a_refresh_hashes_what_changed_and_nothing_else(tmp_path):
         for number in range(3000)
     ]
     full = collect(tmp_path / "data", write(tmp_path / "in", *people))
-    changed = [{**each, "meta": {"versionId": "2"}, "gender": "female"} for each in people[:30]]
+    changed = [{**one, "meta": {"versionId": "2"}, "gender": "female"} for one in people[:30]]
     built = collect(tmp_path / "data", write(tmp_path / "changed", *changed, deleted=("Patient/p99",)), refresh=True)
     now = [*changed, *people[30:99], *people[100:]]
     again = collect(tmp_path / "again", write(tmp_path / "now", *now))

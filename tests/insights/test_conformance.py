@@ -36,7 +36,7 @@ needs_tests = pytest.mark.skipif(not CASES, reason=f"the official tests are not 
 def _answer(view, resources, folder):
     compiled = compile_view(parse_view(view))
     file = folder / "resources.ndjson"
-    of_type = [json.dumps(each) for each in resources if each["resourceType"] == compiled.resource]
+    of_type = [json.dumps(resource) for resource in resources if resource["resourceType"] == compiled.resource]
     file.write_text("\n".join(of_type), "utf-8")
     with connect() as connection:
         try:

@@ -156,8 +156,8 @@ def test_no_lock_file_without_an_expansion(tmp_path, transport, code):
     ],
 )
 def test_neither_a_count_nor_a_difference_tells_a_small_cell(people, shown):
-    counted = protect([Raw(each) for each in people], 11)
-    assert [each.people for each in counted] == shown
+    counted = protect([Raw(count) for count in people], 11)
+    assert [group.people for group in counted] == shown
 
 
 def test_many_records_of_few_people_are_hidden_too():
@@ -168,7 +168,7 @@ def test_many_records_of_few_people_are_hidden_too():
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(2, 15))
 def test_no_two_counts_that_are_shown_tell_a_small_cell(people, minimum):
     people = sorted(people, reverse=True)
-    shown = [each.people for each in protect([Raw(each) for each in people], minimum)]
+    shown = [group.people for group in protect([Raw(count) for count in people], minimum)]
     told = [count for count in shown if count is not None]
     assert all(safe(count, minimum) for count in told)
     assert all(safe(one - other, minimum) for one, other in combinations(told, 2))

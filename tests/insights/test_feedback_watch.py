@@ -54,8 +54,8 @@ def ours(resource, prefix):
     text = json.dumps(resource)
     for kind in ("Patient", "ImagingStudy", "Observation", "DiagnosticReport", "Specimen", "Device"):
         text = text.replace(f'"{kind}/', f'"{kind}/{prefix}-')
-    found = json.loads(text)
-    return {**found, "id": f"{prefix}-{found['id']}"}
+    renamed = json.loads(text)
+    return {**renamed, "id": f"{prefix}-{renamed['id']}"}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ async def world(fhir_embedded, request):
     prefix = f"w{abs(hash(request.node.name)) % 10**8}"
     name = f"{prefix}@example.org"
     reader = {"system": SYSTEM, "value": f"{prefix}-r-17"}
-    text = json.dumps([ours(each, prefix) for each in some(request)]).replace('"r-17"', f'"{prefix}-r-17"')
+    text = json.dumps([ours(resource, prefix) for resource in some(request)]).replace('"r-17"', f'"{prefix}-r-17"')
     text = text.replace("Nodule Finder", f"Nodule Finder {prefix}")
     person = {"resourceType": "Practitioner", "id": f"{prefix}-ada", "name": [{"text": NAMES}]}
     resources = [{**person, "identifier": [reader, {"value": name}]}, *json.loads(text)]
@@ -84,17 +84,21 @@ def some(request):
     """The resources of a few patients, or of all."""
     if request.node.get_closest_marker("usefixtures"):
         return example()
-    return [each for each in example() if any(of in json.dumps(each) for of in FEW) or each["resourceType"] == "Device"]
+    return [
+        resource
+        for resource in example()
+        if any(of in json.dumps(resource) for of in FEW) or resource["resourceType"] == "Device"
+    ]
 
 
 async def put(client, *resources):
     entries = [
-        {"resource": each, "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}}
-        for each in resources
+        {"resource": resource, "request": {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}}
+        for resource in resources
     ]
     bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
     answer = (await client.post("", json=bundle)).raise_for_status().json()
-    assert {each["response"]["status"][0] for each in answer["entry"]} == {"2"}, answer
+    assert {entry["response"]["status"][0] for entry in answer["entry"]} == {"2"}, answer
 
 
 class World:
@@ -107,7 +111,7 @@ class World:
             return await watch_once(service, prepare(RULE), to, begin=self.begin)
 
     async def items(self):
-        people = [f"Patient/{each['id']}" for each in self.resources if each["resourceType"] == "Patient"]
+        people = [f"Patient/{resource['id']}" for resource in self.resources if resource["resourceType"] == "Patient"]
         answer = await self.client.get("/Communication", params={"patient": ",".join(people), "_count": 1000})
         return [one["resource"] for one in answer.json().get("entry") or ()]
 
@@ -139,8 +143,8 @@ async def test_live_and_batch_give_the_same_pairs_and_events_without_patient_or_
     }
     there = await world.items()
     told = {
-        each["id"]: (each["identifier"][0]["value"], [line["contentString"] for line in each["payload"]])
-        for each in there
+        resource["id"]: (resource["identifier"][0]["value"], [line["contentString"] for line in resource["payload"]])
+        for resource in there
     }
     assert told == expected
     assert len(told) == 23  # 12 of the reader (one of the other side), 11 of the model
@@ -158,13 +162,13 @@ async def test_live_and_batch_give_the_same_pairs_and_events_without_patient_or_
 async def test_a_second_pass_tells_nothing_again_and_a_first_one_repeated_neither(world):
     to = ports()
     first = await world.watch(to)
-    versions = {each["id"]: each["meta"]["versionId"] for each in await world.items()}
+    versions = {item["id"]: item["meta"]["versionId"] for item in await world.items()}
     events = len(to.announce.results.events)
     assert (first.told_readers, first.told_models) == (READER, MODEL)
     assert (await world.watch(to)).told_readers == 0
     again = ports()  # a cursor that was lost: everything is looked at once more
     assert (await world.watch(again)).told_readers == 0
-    assert {each["id"]: each["meta"]["versionId"] for each in await world.items()} == versions
+    assert {item["id"]: item["meta"]["versionId"] for item in await world.items()} == versions
     assert len(to.announce.results.events) == events
     assert again.announce.results.events == []
     stored = await to.jobs.cursors.read("feedback lung-nodules")
@@ -179,10 +183,10 @@ async def test_a_second_pass_tells_nothing_again_and_a_first_one_repeated_neithe
 async def test_an_outcome_that_arrives_later_is_told_and_a_corrected_one_again(world):
     to = ports()
     await world.watch(to)
-    late = [ours(each, world.prefix) for each in pathology("p18", CANCER, after=30)]
+    late = [ours(resource, world.prefix) for resource in pathology("p18", CANCER, after=30)]
     await put(world.client, *late)
     assert (await world.watch(to)).told_readers == 1
-    corrected = [ours(each, world.prefix) for each in pathology("p18", BENIGN, after=30, status="corrected")]
+    corrected = [ours(resource, world.prefix) for resource in pathology("p18", BENIGN, after=30, status="corrected")]
     await put(world.client, *corrected)
     assert (await world.watch(to)).told_readers == 1
     await put(world.client, {**corrected[1], "status": "entered-in-error"})
@@ -209,7 +213,7 @@ async def test_a_pass_that_is_broken_off_anywhere_is_finished_by_the_next(world,
     monkeypatch.undo()
     await world.watch(to)
     resources = {event.data["resource"] for event in to.announce.results.events}
-    there = {f"Communication/{each['id']}" for each in await world.items()}
+    there = {f"Communication/{item['id']}" for item in await world.items()}
     assert there <= resources
     assert len(there) == READER + MODEL
 
@@ -294,23 +298,23 @@ async def test_a_reader_sees_the_own_items_and_marks_them(world):
     assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
     assert "script" not in page.headers["Content-Security-Policy"]
     item = next(
-        each for each in await world.items() if "p07" in each["subject"]["reference"] and "Device" not in str(each)
+        item for item in await world.items() if "p07" in item["subject"]["reference"] and "Device" not in str(item)
     )
     form = {"item": item["id"], "mark": "disagree"}
     marked = await world.inbox(method="POST", form=form, sent={"Sec-Fetch-Site": "same-origin"})
     assert "3 outcomes of your reads, 2 without your mark" in marked.body
     assert f"marked by {world.name}" in (await world.inbox()).body
     assert "2 without" in (await world.inbox(method="POST", form={**form, "mark": "agree"})).body
-    marks = [each for each in await world.items() if "inResponseTo" in each]
-    assert [(each["reasonCode"][0]["coding"][0]["code"], each["sender"]["display"]) for each in marks] == [
+    marks = [item for item in await world.items() if "inResponseTo" in item]
+    assert [(mark["reasonCode"][0]["coding"][0]["code"], mark["sender"]["display"]) for mark in marks] == [
         ("agree", world.name)
     ]
-    found = await world.client.get("/AuditEvent", params={"_count": 1000})
-    events = [each["resource"] for each in found.json()["entry"]]
-    mine = [each["action"] for each in events if each["agent"][0].get("name") == world.name]
+    client = await world.client.get("/AuditEvent", params={"_count": 1000})
+    events = [entry["resource"] for entry in client.json()["entry"]]
+    mine = [event["action"] for event in events if event["agent"][0].get("name") == world.name]
     assert Counter(mine) == {"R": 4, "U": 2}
     # a corrected outcome is without a mark again
-    corrected = next(each for each in world.resources if each["id"] == f"{world.prefix}-path-p07-1")
+    corrected = next(resource for resource in world.resources if resource["id"] == f"{world.prefix}-path-p07-1")
     text = json.dumps({**corrected, "status": "corrected"}).replace(BENIGN, CANCER)
     await put(world.client, json.loads(text))
     await world.watch(ports())
@@ -340,10 +344,10 @@ async def test_nobody_sees_or_marks_the_items_of_another_reader(world, monkeypat
     number = {"system": "urn:example:other", "value": f"{world.prefix}-r-17"}  # the number of another register
     await put(world.client, {**other, "identifier": [{"value": eve}, number]})
     assert "0 outcomes of your reads" in (await world.inbox(name=eve)).body
-    item = next(each for each in await world.items() if "Device" not in str(each))
+    item = next(item for item in await world.items() if "Device" not in str(item))
     answer = await world.inbox(name=eve, method="POST", form={"item": item["id"], "mark": "agree"})
     assert answer.status == 404
-    assert not [each for each in await world.items() if "inResponseTo" in each]
+    assert not [item for item in await world.items() if "inResponseTo" in item]
     # without its AuditEvent the reader sees nothing either
     written = []
     whole = FhirService.put

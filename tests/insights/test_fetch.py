@@ -25,7 +25,7 @@ class Server:
     """A FHIR service in memory that answers as one would."""
 
     def __init__(self, *resources, exports=True, deleted=None, knows_last_updated=True, page=3):
-        self.resources = {f"{each['resourceType']}/{each['id']}": each for each in resources}
+        self.resources = {f"{resource['resourceType']}/{resource['id']}": resource for resource in resources}
         self.exports = exports
         self.deleted = deleted
         self.knows_last_updated = knows_last_updated
@@ -50,16 +50,16 @@ class Server:
         if path.startswith("/jobs"):
             return self.job()
         if path.startswith("/files/"):
-            lines = [json.dumps(each) for each in self.of(path.removeprefix("/files/"), self.since)]
+            lines = [json.dumps(resource) for resource in self.of(path.removeprefix("/files/"), self.since)]
             return httpx.Response(200, text="\n".join(lines))
         if path == "/gone":
-            entries = [{"request": {"method": "DELETE", "url": each}} for each in self.deleted]
+            entries = [{"request": {"method": "DELETE", "url": reference}} for reference in self.deleted]
             return httpx.Response(200, text=json.dumps({"resourceType": "Bundle", "entry": entries}))
         return self.search(path.removeprefix("/"), query)
 
     def of(self, kind, since=None):
-        listed = [each for each in self.resources.values() if each["resourceType"] == kind]
-        return [each for each in listed if since is None or each["meta"]["lastUpdated"] >= since]
+        listed = [resource for resource in self.resources.values() if resource["resourceType"] == kind]
+        return [resource for resource in listed if since is None or resource["meta"]["lastUpdated"] >= since]
 
     def kick_off(self, request, query):
         if not self.exports:
@@ -84,21 +84,21 @@ class Server:
 
     def search(self, kind, query):
         since = query.get("_lastUpdated", ["ge"])[0].removeprefix("ge") or None
-        found = self.of(kind, since if self.knows_last_updated else None)
+        resources = self.of(kind, since if self.knows_last_updated else None)
         if query.get("_summary"):
-            return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "total": len(found)})
+            return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "total": len(resources)})
         start = int(query.get("at", ["0"])[0])
-        entries = [{"resource": each} for each in found[start : start + self.page]]
+        entries = [{"resource": resource} for resource in resources[start : start + self.page]]
         bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-        if start + self.page < len(found):
+        if start + self.page < len(resources):
             more = "&".join(f"{name}={value[0]}" for name, value in query.items() if name != "at")
             bundle["link"] = [{"relation": "next", "url": f"{BASE}/{kind}?{more}&at={start + self.page}"}]
         return httpx.Response(200, json=bundle)
 
 
 WORLD = [*(patient(n) for n in range(8)), *(condition(n, n % 8, "a") for n in range(11))]
-for each in WORLD:
-    each["meta"]["lastUpdated"] = "2026-06-01T00:00:00Z"
+for resource in WORLD:
+    resource["meta"]["lastUpdated"] = "2026-06-01T00:00:00Z"
 
 waited = []
 
@@ -152,10 +152,10 @@ def test_an_export_is_polled_as_often_as_the_service_says(tmp_path):
 )
 def test_a_refresh_gives_the_tables_of_everything(tmp_path, options, how):
     run(Server(*WORLD), tmp_path / "d")
-    later = [each for each in WORLD if each["id"] not in ("p1", "c9")]
+    later = [resource for resource in WORLD if resource["id"] not in ("p1", "c9")]
     changed = condition(3, 2, "b", version="2")
     changed["meta"]["lastUpdated"] = "2026-07-02T00:00:00Z"
-    later = [*(each for each in later if each["id"] != "c3"), changed]
+    later = [*(resource for resource in later if resource["id"] != "c3"), changed]
     store = Store(tmp_path / "d")
     fetched, built = run(
         Server(*later, **options), tmp_path / "d", since=store.collected().data_time, known=store.ids()

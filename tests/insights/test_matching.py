@@ -20,9 +20,9 @@ def finding(place=LEFT, days=ON_THE_DAY, said=True, patient="p"):
     return Finding("f", "f", patient, days, place, said)
 
 
-def truth(identity="t", after=10, place=LEFT, final=True, rank=0, patient="p", found=True):  # noqa: PLR0917
+def truth(identity="t", after=10, place=LEFT, final=True, rank=0, patient="p", positive=True):  # noqa: PLR0917
     days = Days(DAY + timedelta(after), DAY + timedelta(after))
-    return Truth(identity, "pathology", rank, patient, days, final, place, found)
+    return Truth(identity, "pathology", rank, patient, days, final, place, positive)
 
 
 def only(one, *truths, within=180):
@@ -100,7 +100,7 @@ def test_a_partial_date_that_does_not_say_is_undecidable():
     st.randoms(),
 )
 def test_no_order_of_outcomes_changes_anything(drawn, random):
-    truths = [truth(str(number), *each) for number, each in enumerate(drawn)]
+    truths = [truth(str(number), *arguments) for number, arguments in enumerate(drawn)]
     shuffled = random.sample(truths, len(truths))
     one = only(finding(), *truths)
     assert one == only(finding(), *shuffled)

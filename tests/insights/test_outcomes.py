@@ -61,7 +61,7 @@ def test_the_files_of_the_example_are_those_of_the_world(tmp_path):
 def test_a_reader_learns_what_was_found(data):
     given = feedback(RULE, data, "urn:example:staff|r-17")
     assert (given.reads, given.known, given.uncoded, given.preliminary) == (20, 11, 0, 0)
-    outcomes = {each.finding.patient_id: each.outcome for each in given.matched}
+    outcomes = {entry.finding.patient_id: entry.outcome for entry in given.matched}
     assert (outcomes["p15"], outcomes["p16"], outcomes["p17"]) == ("other side", "waiting", "none")
 
 
@@ -79,7 +79,7 @@ def test_reads_of_another_reader_are_not_in_it(tmp_path):
         [patient("p02"), study("p02"), *read("p02", NO, by=other)],
     )
     given = feedback(RULE, world(tmp_path, *mine, *theirs), "r-17")
-    assert {each.finding.patient_id for each in given.matched} == {"p01"}
+    assert {pair.finding.patient_id for pair in given.matched} == {"p01"}
 
 
 def test_the_table_of_a_model_is_that_of_the_world(data, tmp_path):
@@ -110,8 +110,8 @@ def test_a_small_cell_hides_what_could_be_computed_from_it(data, tmp_path):
 def test_cells_of_eleven_people_are_shown(tmp_path):
     resources = [device()]
     for number, of in enumerate(people(44)):
-        said, found = ((YES, CANCER), (YES, BENIGN), (NO, CANCER), (NO, BENIGN))[number % 4]
-        resources += [patient(of), study(of), said_by_model(of, said), *pathology(of, found)]
+        said, outcome = ((YES, CANCER), (YES, BENIGN), (NO, CANCER), (NO, BENIGN))[number % 4]
+        resources += [patient(of), study(of), said_by_model(of, said), *pathology(of, outcome)]
     data = world(tmp_path, *resources)
     report(RULE, data, MODEL, Wanted(out=tmp_path / "out"))
     every = json.loads((tmp_path / "out" / "report.json").read_text())["findings"]["all"]
@@ -184,7 +184,11 @@ def test_a_procedure_at_several_sites_is_at_none_that_is_known(tmp_path):
 def test_a_size_that_no_vessel_has_ends_no_report(tmp_path):
     rule = tmp_path / "stents.yaml"
     rule.write_text(STENTS, "utf-8")
-    resources = [device(), *(each for of in people(12) for each in stent(of, 3.0, 3.0)), *stent("p90", 5e9, 3.0)]
+    resources = [
+        device(),
+        *(resource for of in people(12) for resource in stent(of, 3.0, 3.0)),
+        *stent("p90", 5e9, 3.0),
+    ]
     report(rule, world(tmp_path, *resources), MODEL, Wanted(out=tmp_path / "out", rows=True))
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sizes"]["pairs"] == 13
 

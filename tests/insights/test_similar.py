@@ -100,29 +100,29 @@ def test_calipers_lose_whom_they_should_and_count_whom_they_cannot_decide(data):
 
 
 def test_the_known_trial_gives_the_known_curves(data):
-    found = told(data).outcomes
-    assert [(group.name, group.people, group.events) for group in found.groups] == [
+    report = told(data).outcomes
+    assert [(group.name, group.people, group.events) for group in report.groups] == [
         ("chemotherapy", 21, 21),
         ("resection", 21, 9),
     ]
-    points = {group.name: {point.days / 30: point for point in group.points if point} for group in found.groups}
+    points = {group.name: {point.days / 30: point for point in group.points if point} for group in report.groups}
     assert [points["resection"][week].survival for week in (6, 7, 10, 13)] == [86, 81, 75, 69]
     assert points["chemotherapy"][5].survival == 57
     assert points["resection"][7].at_risk == 17
-    assert (found.test.chi_squared, found.test.degrees) == (pytest.approx(16.79, abs=0.01), 1)
+    assert (report.test.chi_squared, report.test.degrees) == (pytest.approx(16.79, abs=0.01), 1)
 
 
 @pytest.mark.parametrize("minimum", [2, 5, 11])
 def test_no_small_cell_is_told_nor_follows_from_others(data, minimum):
-    found = told(data, minimum=minimum)
-    for group in found.outcomes.groups:
+    report = told(data, minimum=minimum)
+    for group in report.outcomes.groups:
         before = group.people
         for point in (point for point in group.points if point is not None):
             assert point.at_risk >= minimum
             assert safe(before - point.at_risk, minimum)
             before = point.at_risk
         assert group.events is None or (safe(group.events, minimum) and safe(group.people - group.events, minimum))
-    people = [step.counted.people for step in found.funnel if step.counted.people is not None]
+    people = [step.counted.people for step in report.funnel if step.counted.people is not None]
     assert all(safe(one - other, minimum) for one, other in pairwise(people))
 
 
@@ -130,12 +130,12 @@ def test_small_groups_are_pooled_until_the_pool_is_none():
     def people(number, *took):
         return [Followed(Survival(10, event=False), took, "female", 60, 30.0, 2023)] * number
 
-    found = outcomes(
+    report = outcomes(
         [*people(20, True, False), *people(13, False, True), *people(3, True, True)], ("a", "b"), Follow(), 11
     )
-    assert [(group.name, group.people) for group in found.groups] == [("a", 20), (POOLED, 16)]
-    found = outcomes([*people(20, True, False), *people(13, False, False)], ("a", "b"), Follow(), 11)
-    assert [(group.name, group.people) for group in found.groups] == [("a", 20), (NONE_OF_THEM, 13)]
+    assert [(group.name, group.people) for group in report.groups] == [("a", 20), (POOLED, 16)]
+    report = outcomes([*people(20, True, False), *people(13, False, False)], ("a", "b"), Follow(), 11)
+    assert [(group.name, group.people) for group in report.groups] == [("a", 20), (NONE_OF_THEM, 13)]
     assert outcomes(people(12, True), ("a",), Follow(), 13).groups[0].people is None
 
 
@@ -212,8 +212,8 @@ COURSE = {"diagnosis": Span(DIAGNOSED, DIAGNOSED), "event": Span(None, None), "d
     ],
 )
 def test_times_begin_at_the_landmark_and_end_at_the_data(more, outcome):
-    found = follow_up(Course(**{**COURSE, **more}), Follow(), date(2026, 6, 30))
-    assert (found.survival if isinstance(found, Followed) else found) == outcome
+    followed = follow_up(Course(**{**COURSE, **more}), Follow(), date(2026, 6, 30))
+    assert (followed.survival if isinstance(followed, Followed) else followed) == outcome
 
 
 def test_the_example_is_a_rule():

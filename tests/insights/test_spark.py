@@ -64,7 +64,7 @@ def add_imaging(folder):
         ]
     for kind, resources in added.items():
         with (folder / f"{kind}.ndjson").open("a", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(each)}\n" for each in resources)
+            file.writelines(f"{json.dumps(resource)}\n" for resource in resources)
 
 
 def versioned(number, line):
@@ -104,12 +104,12 @@ def test_every_table_answer_and_file_is_that_of_duckdb(spark, world, tmp_path):
     assert sum(counts.values()) > 1000
     manifests = [written(world / data, tmp_path / data, engine) for data, engine in ENGINES.items()]
     changed = {"engine", "outputs"}
-    one, two = ({name: value for name, value in each.items() if name not in changed} for each in manifests)
+    one, two = ({name: value for name, value in manifest.items() if name not in changed} for manifest in manifests)
     assert one == two
     assert one["rows"]["patients.csv"] > MINIMUM
     assert min(one["rows"][f"{name}.csv"] for name in ("studies", "images", "reports")) > MINIMUM
-    found = {row["found_by"] for row in csv.DictReader((tmp_path / "parquet" / "reports.csv").open(encoding="utf-8"))}
-    assert found == {"accession", "day", "imagingStudy"}
+    by = {row["found_by"] for row in csv.DictReader((tmp_path / "parquet" / "reports.csv").open(encoding="utf-8"))}
+    assert by == {"accession", "day", "imagingStudy"}
     files = [{file.name: file.read_bytes() for file in (tmp_path / data).iterdir()} for data in ENGINES]
     assert {name for name in files[0] if files[0][name] != files[1][name]} == {"manifest.json", "question.sql"}
 

@@ -80,8 +80,8 @@ RESOURCES = [
 @pytest.fixture(scope="module")
 def fhir(fhir_embedded):
     with httpx.Client(base_url=fhir_embedded, timeout=30) as client:
-        for each in RESOURCES:
-            client.put(f"/{each['resourceType']}/{each['id']}", json=each).raise_for_status()
+        for resource in RESOURCES:
+            client.put(f"/{resource['resourceType']}/{resource['id']}", json=resource).raise_for_status()
     return fhir_embedded
 
 
@@ -92,21 +92,21 @@ def run(fhir, *words):
 def test_everything_of_all_linked_patients_is_there_and_nothing_of_others(fhir):
     result = run(fhir, "tl-me", "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["patients"][0] == "tl-me"
-    assert set(found["patients"]) == {"tl-me", "tl-old", "tl-also"}
+    timeline = json.loads(result.stdout)
+    assert timeline["patients"][0] == "tl-me"
+    assert set(timeline["patients"]) == {"tl-me", "tl-old", "tl-also"}
     expected = ["tl-c1", "tl-o1", "tl-s1", "tl-p1", "tl-s2", "tl-m1", "tl-o2", "tl-r1", "tl-s3"]
-    assert [each["reference"].partition("/")[2] for each in found["entries"]] == expected
-    assert [each["start"] for each in found["entries"]][:4] == ["2019", "2020-05-01", "2020-05-01", "2021-03"]
-    assert [each["reference"] for each in found["entries"] if each["prior"]] == ["ImagingStudy/tl-s1"]
+    assert [row["reference"].partition("/")[2] for row in timeline["entries"]] == expected
+    assert [row["start"] for row in timeline["entries"]][:4] == ["2019", "2020-05-01", "2020-05-01", "2021-03"]
+    assert [row["reference"] for row in timeline["entries"] if row["prior"]] == ["ImagingStudy/tl-s1"]
 
 
 def test_what_is_new_is_marked(fhir):
     assert all(
-        each["new"] for each in json.loads(run(fhir, "tl-me", "--json", "--since", "2020-01-01").stdout)["entries"]
+        row["new"] for row in json.loads(run(fhir, "tl-me", "--json", "--since", "2020-01-01").stdout)["entries"]
     )
     assert not any(
-        each["new"] for each in json.loads(run(fhir, "tl-me", "--json", "--since", "2199-01-01").stdout)["entries"]
+        row["new"] for row in json.loads(run(fhir, "tl-me", "--json", "--since", "2199-01-01").stdout)["entries"]
     )
 
 
@@ -163,21 +163,21 @@ class Service:
 @pytest.mark.parametrize("kind", ["Observation", "ImagingStudy", "Encounter"])
 async def test_a_search_that_fails_is_a_marked_lane(kind, status):
     service = Service(**{kind: status})
-    found = await service.gathered()
-    assert set(found.missing) == {LANES[kind]}
-    shown = html(Shown(found, entries(found.resources)))
+    timeline = await service.gathered()
+    assert set(timeline.missing) == {LANES[kind]}
+    shown = html(Shown(timeline, entries(timeline.resources)))
     assert "Not everything is here" in shown
     assert f"{LANES[kind]} (!)" in shown
     if status == "endless":
-        assert len(found.resources) == PAGES
+        assert len(timeline.resources) == PAGES
 
 
 async def test_there_are_eight_searches_of_lanes_and_each_names_all_patients():
     service = Service()
-    found = await service.gathered()
+    timeline = await service.gathered()
     lanes = [url for url in service.asked if "patient=" in url]
     assert len(lanes) == len(LANES) == 8
-    assert found.missing == {}
+    assert timeline.missing == {}
 
 
 async def test_a_failing_search_for_links_is_said_too():
@@ -186,9 +186,9 @@ async def test_a_failing_search_for_links_is_said_too():
 
 @pytest.mark.parametrize("kind", LANES)
 def test_a_bare_resource_of_any_kind_is_an_entry_without_a_date(kind):
-    found = entry({"resourceType": kind, "id": "bare"})
-    assert (found.start, found.reference) == ("", f"{kind}/bare")
-    shown = Shown(Gathered(("p",), {}, (), {}), (found,))
+    bare = entry({"resourceType": kind, "id": "bare"})
+    assert (bare.start, bare.reference) == ("", f"{kind}/bare")
+    shown = Shown(Gathered(("p",), {}, (), {}), (bare,))
     assert "no date" in html(shown)
     assert rows_csv(shown).count("\n") == 2
 

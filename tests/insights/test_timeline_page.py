@@ -16,8 +16,8 @@ from tests.insights.test_timeline import EVIL, RESOURCES
 @pytest.fixture(scope="module")
 def written(fhir_embedded, tmp_path_factory):
     with httpx.Client(base_url=fhir_embedded, timeout=30) as client:
-        for each in RESOURCES:
-            client.put(f"/{each['resourceType']}/{each['id']}", json=each).raise_for_status()
+        for resource in RESOURCES:
+            client.put(f"/{resource['resourceType']}/{resource['id']}", json=resource).raise_for_status()
     file = tmp_path_factory.mktemp("timeline") / "page.html"
     words = ["--html", str(file), "--since", "2199-01-01", "--viewer", "https://viewer.example/?study={uid}"]
     result = CliRunner().invoke(app, ["timeline", "tl-me", "--fhir", fhir_embedded, *words])

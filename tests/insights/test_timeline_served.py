@@ -36,18 +36,18 @@ class Fhir:
             self.written.append(json.loads(request.content))
             return httpx.Response(self.audit, json={"resourceType": "OperationOutcome", "issue": []})
         if kind == "Patient" and identity:
-            found = {"resourceType": "Patient", "id": "p"}
-            return httpx.Response(200, json=found) if identity == "p" else httpx.Response(404, json={})
+            resource = {"resourceType": "Patient", "id": "p"}
+            return httpx.Response(200, json=resource) if identity == "p" else httpx.Response(404, json={})
         entries = {
             "Practitioner": {"id": "d1", "identifier": [{"value": self.identifier}]},
             "ImagingStudy": {"id": "s", "started": "2026-01-01", "description": "SEEN",
                              "subject": {"reference": "Patient/p"},
                              "interpreter": [{"reference": f"Practitioner/{self.reader}"}]},
         }  # fmt: skip
-        found = [{"resource": {"resourceType": kind, **entries.get(kind, {})}, "search": {"mode": "match"}}] * (
+        resource = [{"resource": {"resourceType": kind, **entries.get(kind, {})}, "search": {"mode": "match"}}] * (
             kind in entries
         )
-        return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "entry": found})
+        return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "entry": resource})
 
 
 @pytest.fixture

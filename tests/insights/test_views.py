@@ -21,7 +21,7 @@ def view(path, resource="Patient", **more):
 def rows(definition, *resources, folder):
     compiled = compile_view(parse_view(definition))
     file = folder / "r.ndjson"
-    file.write_text("\n".join(json.dumps(each) for each in resources), "utf-8")
+    file.write_text("\n".join(json.dumps(resource) for resource in resources), "utf-8")
     with connect() as connection:
         try:
             return connection.execute(compiled.select(ndjson([file], compiled.shape))).fetchall()
@@ -131,7 +131,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("path", ANSWERS)
 def test_answers_that_are_easy_to_get_wrong(tmp_path, path):
-    found = value(
+    answer = value(
         path,
         tmp_path,
         name=NAMES,
@@ -142,7 +142,7 @@ def test_answers_that_are_easy_to_get_wrong(tmp_path, path):
         link=[{"other": {"reference": "Patient/q/_history/2"}, "type": "refer"}],
         extension=[{"url": "http://x", "valueCode": "c"}],
     )
-    assert found == ANSWERS[path]
+    assert answer == ANSWERS[path]
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_answers_that_are_easy_to_get_wrong(tmp_path, path):
     ],
 )
 def test_only_references_to_this_server_have_keys_of_a_type(tmp_path, reference, key):
-    found = value("subject.getReferenceKey(Patient)", tmp_path, resource="Condition", subject={"reference": reference})
-    assert found == key
+    answer = value("subject.getReferenceKey(Patient)", tmp_path, resource="Condition", subject={"reference": reference})
+    assert answer == key
 
 
 def test_times_compare_as_instants(tmp_path):
@@ -198,8 +198,8 @@ def test_a_repeat_is_whole_or_an_error(tmp_path, depth):
 def test_texts_of_a_definition_are_values_and_never_sql(tmp_path):
     for text in ("'); DROP TABLE r; --", "%", "\\", 'a"b', "{}", "%s"):
         constant = [{"name": "c", "valueString": text}]
-        found = rows(view("%c", constant=constant), {"resourceType": "Patient", "id": "p"}, folder=tmp_path)
-        assert found == [(text,)]
+        selected = rows(view("%c", constant=constant), {"resourceType": "Patient", "id": "p"}, folder=tmp_path)
+        assert selected == [(text,)]
 
 
 def test_the_shipped_views_are_compiled_ahead_as_they_would_be_now():
@@ -233,8 +233,8 @@ def test_an_absent_element_is_null_in_every_shipped_view(tmp_path):
         file = tmp_path / "r.ndjson"
         file.write_text(json.dumps({"resourceType": compiled.resource, "id": "x"}), "utf-8")
         with connect() as connection:
-            found = connection.execute(compiled.select(ndjson([file], compiled.shape))).fetchall()
-        for row in found:
+            selected = connection.execute(compiled.select(ndjson([file], compiled.shape))).fetchall()
+        for row in selected:
             values = dict(zip((column.name for column in compiled.columns), row, strict=True))
             assert {values.pop(compiled.key)} == {"x"}
             assert not any(values.values()), compiled.name

@@ -56,8 +56,8 @@ def test_what_was_deleted_answers_410_and_what_never_was_404(azure):
     assert [entry["response"]["status"] for entry in bundle(azure, delete(wanted)).json()["entry"]] == ["204"]
     assert read(azure, wanted).status_code == 410
     answers = bundle(azure, get(f"Patient/{wanted['id']}"), get(f"Patient/{fresh()}"), kind="batch").json()["entry"]
-    assert [each["response"]["status"] for each in answers] == ["410", "404"]
-    assert all(each["response"]["outcome"] for each in answers)
+    assert [answer["response"]["status"] for answer in answers] == ["410", "404"]
+    assert all(answer["response"]["outcome"] for answer in answers)
 
 
 def test_a_bundle_of_more_than_500_entries_is_refused(azure):
@@ -116,8 +116,8 @@ def test_characters_beyond_windows_1252_are_all_the_same_to_a_search(azure):
     number = fresh()[:8]
     ours, others = patient(value=f"患者{number}"), patient(value=f"番号{number}")
     bundle(azure, put(ours), put(others), put(patient(value=f"é€{number}")))
-    found = azure.post("/Patient/_search", data={"identifier": f"{SYSTEM}|患者{number}"})
-    assert sorted(ids(found)) == sorted([ours["id"], others["id"]])
+    matching = azure.post("/Patient/_search", data={"identifier": f"{SYSTEM}|患者{number}"})
+    assert sorted(ids(matching)) == sorted([ours["id"], others["id"]])
 
 
 def test_elements_leave_out_the_id_unless_it_is_asked_for(azure):
@@ -236,4 +236,4 @@ def test_an_unknown_parameter_is_named_in_a_warning_or_refused_when_the_client_i
     outcome = answer.json()["entry"][0]
     assert (outcome["search"]["mode"], outcome["resource"]["issue"][0]["severity"]) == ("outcome", "warning")
     assert azure.get("/Patient?colour=red", headers={"Prefer": "handling=strict"}).status_code == 400
-    assert any("colour" in each for each in azure.get("/_ignored").json()["ignored"])
+    assert any("colour" in parameter for parameter in azure.get("/_ignored").json()["ignored"])

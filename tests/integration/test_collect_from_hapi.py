@@ -27,8 +27,8 @@ def world():
 
 def put(url, *resources):
     entries = [
-        {"resource": each, "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}}
-        for each in resources
+        {"resource": resource, "request": {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}}
+        for resource in resources
     ]
     answer = httpx.post(url, json={"resourceType": "Bundle", "type": "transaction", "entry": entries}, timeout=60)
     answer.raise_for_status()
@@ -51,16 +51,16 @@ def collect(url, folder, **options):
 
 def ours(folder):
     """Rows about the patients of this test: others may be at work on the same server."""
-    found = {}
+    marked = {}
     for name, rows in tables(folder).items():
-        found[name] = [row for row in rows if name != "_resource" and MARK in json.dumps(row, default=str)]
-    return found
+        marked[name] = [row for row in rows if name != "_resource" and MARK in json.dumps(row, default=str)]
+    return marked
 
 
 def test_live_and_from_files(hapi, tmp_path):
-    resources = [json.loads(json.dumps(each)) for each in world()]
-    for each in resources:
-        each.pop("meta", None)
+    resources = [json.loads(json.dumps(resource)) for resource in world()]
+    for resource in resources:
+        resource.pop("meta", None)
     put(hapi, *resources)
     fetched, built = collect(hapi, tmp_path / "live")
     collect_files(tmp_path / "files", write(tmp_path / "in", *resources))
@@ -77,14 +77,18 @@ def test_live_and_from_files(hapi, tmp_path):
         funnels.append(answer.funnel[-1].counted.people)
     assert funnels[0] == funnels[1] == 12
 
-    removed = [f"Condition/{each['id']}" for each in resources if each["resourceType"] == "Condition"][1]
+    removed = [f"Condition/{resource['id']}" for resource in resources if resource["resourceType"] == "Condition"][1]
     httpx.delete(f"{hapi}/{removed}", timeout=60).raise_for_status()
     changed = patient(f"{MARK}-2", "2000-03-01", gender="female")
     changed.pop("meta")
     put(hapi, changed)
     store = Store(tmp_path / "live")
     refreshed, again = collect(hapi, tmp_path / "live", since=store.collected().data_time, known=store.ids())
-    left = [each for each in resources if f"{each['resourceType']}/{each['id']}" not in (removed, f"Patient/{MARK}-2")]
+    left = [
+        resource
+        for resource in resources
+        if f"{resource['resourceType']}/{resource['id']}" not in (removed, f"Patient/{MARK}-2")
+    ]
     collect_files(tmp_path / "left", write(tmp_path / "in2", *left, changed))
     assert ours(tmp_path / "live") == ours(tmp_path / "left")
     assert refreshed.deletions == again.known.deletions == "listing"  # HAPI does not say what is gone

@@ -120,8 +120,8 @@ async def test_our_client_reads_metadata_and_studies_of_it(served):
         served.service.store(instance(1, sop), "north")
     ref = instance_ref(served.ours.account, "north", uid(1), uid(1, 1), uid(1, 1, 2))
     assert (await served.ours.metadata(ref)).dataset == instance(1, 2)
-    found = [ref async for ref in served.ours.objects_of(StudyRef(study_instance_uid=uid(1), partition="north"))]
-    assert len(found) == 3
+    refs = [ref async for ref in served.ours.objects_of(StudyRef(study_instance_uid=uid(1), partition="north"))]
+    assert len(refs) == 3
     assert [ref async for ref in served.ours.objects_of(StudyRef(study_instance_uid=uid(1)))] == []
     await served.http.delete(f"/v2/partitions/north/studies/{uid(1)}")
     with pytest.raises(SourceGone):

@@ -80,15 +80,17 @@ async def test_a_collector_sees_the_way_of_a_study_and_no_patient(azurite, fhir_
     assert good.trace_id != projected.trace_id
     assert "POST Bundle" in {span.name for span in requests}
     assert {span.parent_span_id for span in requests} == {projected.span_id}
-    assert {span.name for span in spans} == {"process objects", "process studies"} | {each.name for each in requests}
+    assert {span.name for span in spans} == {"process objects", "process studies"} | {
+        request.name for request in requests
+    }
 
     metrics = collector.metrics()
     names = {"dicom_sync.objects", "dicom_sync.studies", "dicom_sync.study.latency", "dicom_sync.fhir.request.duration"}
     assert names <= set(metrics) <= set(BY_NAME)
-    assert all(metric.unit == BY_NAME[name].unit for name, found in metrics.items() for metric in found)
-    sent = [each["data"]["baseData"] for each in collector.envelopes()]
-    assert names <= {each["metrics"][0]["name"] for each in sent if "metrics" in each}
-    assert {"process objects", "process studies"} <= {each.get("name") for each in sent}
+    assert all(metric.unit == BY_NAME[name].unit for name, several in metrics.items() for metric in several)
+    sent = [record["data"]["baseData"] for record in collector.envelopes()]
+    assert names <= {datum["metrics"][0]["name"] for datum in sent if "metrics" in datum}
+    assert {"process objects", "process studies"} <= {entry.get("name") for entry in sent}
 
     assert found_in(collector.everything()) == []
     assert container not in collector.everything()

@@ -13,11 +13,11 @@ from sync.telemetry.telemetry import Telemetry
 async def test_a_real_server_is_a_fhir_service_of_r4(request, kind):
     server = HttpFhirServer(request.getfixturevalue(kind), telemetry=Telemetry())
     try:
-        found = await server.capabilities()
+        capabilities = await server.capabilities()
     finally:
         await server.aclose()
-    assert found.fhir_version.startswith("4.0")
-    assert kind != "hapi" or found.lacks == ()
+    assert capabilities.fhir_version.startswith("4.0")
+    assert kind != "hapi" or capabilities.lacks == ()
 
 
 async def test_a_server_of_something_else_is_not(azurite):
@@ -29,17 +29,17 @@ async def test_a_server_of_something_else_is_not(azurite):
 
 
 def _without_transaction(rest):
-    rest["interaction"] = [each for each in rest.get("interaction", []) if each["code"] != "transaction"]
+    rest["interaction"] = [concept for concept in rest.get("interaction", []) if concept["code"] != "transaction"]
 
 
 def _without_patients(rest):
-    rest["resource"] = [each for each in rest["resource"] if each["type"] != "Patient"]
+    rest["resource"] = [resource for resource in rest["resource"] if resource["type"] != "Patient"]
 
 
 def _without_versions(rest):
-    for each in rest["resource"]:
-        if each["type"] == "ImagingStudy":
-            each["versioning"] = "no-version"
+    for resource in rest["resource"]:
+        if resource["type"] == "ImagingStudy":
+            resource["versioning"] = "no-version"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ async def test_a_server_that_claims_less_is_a_fhir_service_and_what_it_lacks_is_
     change(statement["rest"][0])
     other = httpx.MockTransport(lambda _: httpx.Response(200, json=statement))
     server = HttpFhirServer("https://fhir.example/r4", telemetry=Telemetry(), transport=other)
-    found = await server.capabilities()
+    capabilities = await server.capabilities()
     await server.aclose()
-    assert set(found.lacks) - before == lacking
-    assert found.says().startswith("Another 3, FHIR 4.0")
+    assert set(capabilities.lacks) - before == lacking
+    assert capabilities.says().startswith("Another 3, FHIR 4.0")

@@ -82,7 +82,7 @@ def indexed(errors=None, **environment):
 
 def shown(bindings):
     """Return bindings as text that compares line by line."""
-    in_order = {name: sorted(each, key=lambda one: one["name"]) for name, each in bindings.items()}
+    in_order = {name: sorted(list_, key=lambda one: one["name"]) for name, list_ in bindings.items()}
     return json.dumps(in_order, indent=2, sort_keys=True) + "\n"
 
 
@@ -117,10 +117,10 @@ def study_messages(storage):
 
 def messages(storage, name):
     queue = QueueServiceClient.from_connection_string(storage).get_queue_client(name)
-    found = list(queue.receive_messages())
-    for message in found:
+    received = list(queue.receive_messages())
+    for message in received:
         queue.delete_message(message)
-    return [message.content for message in found]
+    return [message.content for message in received]
 
 
 def codes(app):
@@ -134,13 +134,17 @@ def test_the_bindings_are_those_of_the_snapshot(app):
 
 
 def test_every_queue_function_has_its_poison_function(app):
-    queues = {each["queueName"] for function in app.bindings.values() for each in function if "queueName" in each}
+    queues = {
+        binding["queueName"] for function in app.bindings.values() for binding in function if "queueName" in binding
+    }
     # A message of ``slices`` that is delivered again is dropped, so none becomes poison.
     assert queues == {"objects", "objects-poison", "studies", "studies-poison", "slices"}
 
 
 def test_only_health_and_the_files_of_the_dashboard_answer_without_a_key(app):
-    levels = {name: each["authLevel"] for name, all_ in app.bindings.items() for each in all_ if "authLevel" in each}
+    levels = {
+        name: binding["authLevel"] for name, all_ in app.bindings.items() for binding in all_ if "authLevel" in binding
+    }
     assert {name: level.lower() for name, level in levels.items()} == {
         "health": "anonymous",
         "status": "function",
@@ -181,8 +185,8 @@ def test_an_object_becomes_a_study_in_fhir(app, storage, fhir_embedded):
     assert app.deliver("ingest_object", packed(event("a.dcm"))) == {}
     (woken,) = study_messages(storage)
     assert app.deliver("project_study", woken) == {}
-    found = httpx.get(f"{fhir_embedded}/ImagingStudy", params={"identifier": f"urn:dicom:uid|urn:oid:{study}"})
-    assert len(found.json()["entry"]) == 1
+    answer = httpx.get(f"{fhir_embedded}/ImagingStudy", params={"identifier": f"urn:dicom:uid|urn:oid:{study}"})
+    assert len(answer.json()["entry"]) == 1
 
 
 @pytest.mark.parametrize("text", ["no event at all", base64.b64encode(b"\xff\xfe").decode(), ""])

@@ -148,11 +148,11 @@ def test_a_killed_host_takes_its_worker_with_it(azurite: str, tmp_path: Path) ->
 
 def _processes_naming(folder: Path) -> list[str]:
     """Return the command lines that name a folder, on systems that tell them."""
-    found = []
+    texts = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(file.read_text("utf-8", errors="replace"))
-    return [line for line in found if str(folder) in line]
+            texts.append(file.read_text("utf-8", errors="replace"))
+    return [line for line in texts if str(folder) in line]
 
 
 @pytest.mark.parametrize("story", SIGNALLED, ids=named(SIGNALLED))
@@ -202,7 +202,7 @@ def test_only_timers_can_be_asked_to_fire(shared: Host, name: str) -> None:
 
 
 def test_the_functions_are_listed_with_their_bindings(shared: Host) -> None:
-    listed = {each["name"]: each["config"]["bindings"] for each in httpx.get(f"{shared.url}/admin/functions").json()}
+    listed = {entry["name"]: entry["config"]["bindings"] for entry in httpx.get(f"{shared.url}/admin/functions").json()}
     assert listed.keys() == {"work", "last", "tick", "yearly", "items", "fixed", "broken", "slow", "file"}
     assert listed["work"][0]["queueName"] == shared.work
 

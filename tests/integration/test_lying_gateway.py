@@ -65,8 +65,8 @@ class World:
 
     def lie(self, lie: Lie | None, *which: int) -> None:
         """Lie at every request of these services (0 blobs, 1 queues, 2 tables), and tell the truth at the others."""
-        for index, each in enumerate(self.gateways):
-            each.lie = (lambda method, target: lie) if index in which else (lambda method, target: None)
+        for index, stand_in in enumerate(self.gateways):
+            stand_in.lie = (lambda method, target: lie) if index in which else (lambda method, target: None)
 
     async def put(self, name: str) -> ObjectRef:
         data = dicom(study=self.study.study_instance_uid, sop=f"{self.study.study_instance_uid}.1")
@@ -74,8 +74,8 @@ class World:
         return ObjectRef(account=self.account, container=self.container, name=name)
 
     def held(self) -> int:
-        found = self.memory.server.peek("ImagingStudy", study_id(self.study))
-        return found["numberOfInstances"] if found else 0
+        study = self.memory.server.peek("ImagingStudy", study_id(self.study))
+        return study["numberOfInstances"] if study else 0
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def w(azurite: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worl
         await queues.ensure()
         direct = await stack.enter_async_context(BlobServiceClient.from_connection_string(azurite))
         await direct.create_container(container)
-        names = {each.name for each in fields(Services)} & vars(tables).keys()
+        names = {field.name for field in fields(Services)} & vars(tables).keys()
         services = replace(
             memory.services,
             settings=settings,
@@ -145,12 +145,12 @@ async def test_whatever_the_gateway_says_every_port_answers_the_truth_or_an_outa
     truths = {name: await outcome(call()) for name, call in calls.items()}
     for which, lie in LIES.items():
         w.lie(lie, 0, 1, 2)
-        found = dict(zip(calls, await asyncio.gather(*(outcome(call()) for call in calls.values())), strict=True))
-        for name, answer in found.items():
+        answers = dict(zip(calls, await asyncio.gather(*(outcome(call()) for call in calls.values())), strict=True))
+        for name, answer in answers.items():
             told = f"{which}, {name}: {answer!r}"
             assert answer == truths[name] or isinstance(answer, TransientError), told
             assert getattr(answer, "code", "") != "sync.unexpected", told
-    assert sum(each.told for each in w.gateways) >= len(calls) * len(LIES)
+    assert sum(stand_in.told for stand_in in w.gateways) >= len(calls) * len(LIES)
 
 
 async def test_no_event_and_no_repair_removes_what_a_gateway_hides(w):
@@ -221,8 +221,8 @@ async def test_a_fhir_service_behind_a_gateway_answers_the_truth_or_an_outage(fh
         "delete": server.transact([FhirWrite(resource_type="Patient", resource_id=patient["id"])]),
     }
     for name, call in calls.items():
-        found = await outcome(call)
-        if isinstance(found, SyncError):
-            assert isinstance(found, TransientError), f"{name}: {found!r}"
+        answer = await outcome(call)
+        if isinstance(answer, SyncError):
+            assert isinstance(answer, TransientError), f"{name}: {answer!r}"
         elif name != "delete":
-            assert found, f"{name}: {found!r}"
+            assert answer, f"{name}: {answer!r}"

@@ -40,7 +40,7 @@ def asking(kind, url, **more):
 
 
 async def listed(iterable):
-    return {each async for each in iterable}
+    return {member async for member in iterable}
 
 
 async def outcome(call):
@@ -155,11 +155,11 @@ async def test_the_change_feed_of_a_real_account_is_whole_or_out_of_reach(azurit
         blobs = AzureBlobs(client, account="devstoreaccount1", containers=["dicom"])
 
         async def records():
-            found = []
+            subjects = []
             async for segment in blobs.feed.segments(HOUR, HOUR + timedelta(hours=1)):
                 async for portion in blobs.feed.records(segment):
-                    found += [each["subject"] for each in portion]
-            return found
+                    subjects += [event["subject"] for event in portion]
+            return subjects
 
         truths = await holds_against_every_lie({"records": records}, before)
         await blobs.close()

@@ -35,15 +35,15 @@ WITHHELD = 256
 @pytest.fixture(scope="module")
 def stored(url):
     """Return the files that Orthanc took, by its ids."""
-    found = {}
+    samples_of = {}
     with httpx.Client(base_url=url, auth=LOGIN, timeout=60) as client:
         for sample in samples():
             if sample.identity and not sample.name.startswith("ct/"):
                 answer = client.post("/instances", content=sample.content)
                 if answer.status_code == 200:
-                    found[answer.json()["ID"]] = sample
-    assert len(found) > 40
-    return found
+                    samples_of[answer.json()["ID"]] = sample
+    assert len(samples_of) > 40
+    return samples_of
 
 
 @pytest.fixture
@@ -56,18 +56,18 @@ async def server(url):
 async def test_its_metadata_say_what_the_files_say(server, stored):
     differing = Counter()
     for identifier, sample in stored.items():
-        found = read_json((await server.metadata(server.ref(identifier))).dataset)
+        read_back = read_json((await server.metadata(server.ref(identifier))).dataset)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             record = parse_header(sample.content, size=len(sample.content), limits=HeaderLimits())
-        assert (found.study, found.series_instance_uid, found.sop_instance_uid) == (
+        assert (read_back.study, read_back.series_instance_uid, read_back.sop_instance_uid) == (
             record.study,
             record.series_instance_uid,
             record.sop_instance_uid,
         )
         if record.findings:
             continue
-        theirs, ours = comparable(found), comparable(record)
+        theirs, ours = comparable(read_back), comparable(record)
         differing.update(keyword for keyword in ours.keys() | theirs.keys() if ours.get(keyword) != theirs.get(keyword))
     assert dict(differing) == {}
 
@@ -103,7 +103,9 @@ async def test_its_changes_and_its_list_name_what_it_holds(server, stored):
     assert await server.count() == len(stored)
     study = next(iter(stored.values())).identity.study
     of_study = {ref async for ref in server.objects_of(StudyRef(study_instance_uid=study))}
-    assert of_study == {server.ref(each) for each, sample in stored.items() if sample.identity.study == study}
+    assert of_study == {
+        server.ref(identifier) for identifier, sample in stored.items() if sample.identity.study == study
+    }
 
 
 async def test_what_is_deleted_resolves_to_nothing_and_no_change_tells(server, stored, url):

@@ -89,7 +89,7 @@ async def test_an_ehrs_patient_is_linked_written_or_only_named(w, policy):
     if policy == "update":
         assert (after["name"][0]["family"], after["gender"], after["birthDate"]) == ("Roe", "female", "1990-01-02")
         assert after["telecom"] == before["telecom"]
-        assert {each["value"] for each in after["identifier"]} == {w.person, "C9"}
+        assert {identifier["value"] for identifier in after["identifier"]} == {w.person, "C9"}
     else:
         assert after == before
     named = {"system": PATIENT_SYSTEM, "value": w.person}
@@ -103,12 +103,12 @@ async def test_an_ehrs_patient_is_linked_written_or_only_named(w, policy):
 async def test_several_patients_dead_letter_the_study_unless_the_policy_never_searches(w, policy):
     w.start(patient_policy=policy)
     both = [await w.put_resource(ehr(w, name)) for name in ("smith", "smyth")]
-    before = [version_of(await w.held("Patient", each)) for each in both]
+    before = [version_of(await w.held("Patient", patient)) for patient in both]
     await w.send("a")
     refused = policy != "reference-only"
     assert w.dead_letters() == ([("study", "fhir.ambiguous_patient")] if refused else [])
     assert (await w.study() is None) is refused
-    assert [version_of(await w.held("Patient", each)) for each in both] == before
+    assert [version_of(await w.held("Patient", patient)) for patient in both] == before
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -192,13 +192,13 @@ async def test_what_cast_made_is_adopted_corrected_and_not_doubled(w, policy):
     assert (held["numberOfSeries"], held["numberOfInstances"]) == (1, 1)
     assert held["series"][0]["modality"]["system"] == "http://dicom.nema.org/resources/ontology/DCM"
     assert held["series"][0]["instance"][0]["sopClass"]["system"] == "urn:ietf:rfc:3986"
-    assert [each.get("system") for each in held["identifier"] if each["value"] == "A1"] != [None]
+    assert [identifier.get("system") for identifier in held["identifier"] if identifier["value"] == "A1"] != [None]
     assert held["subject"].get("reference") == (None if policy == "reference-only" else f"Patient/{person}")
     patients = [
         *await w.fhir.search("Patient", "", w.person),
         *await w.fhir.search("Patient", PATIENT_SYSTEM, w.person),
     ]
-    assert [each["id"] for each in patients] == [person]
+    assert [patient["id"] for patient in patients] == [person]
     await w.check_that_a_replay_writes_nothing()
     assert not differs(held, await w.held("ImagingStudy", adopted))
     await w.go("a")

@@ -161,8 +161,8 @@ def test_search_by_identifier_follows_updates_and_deletes(fhir):
     old, new, name = fresh(), fresh(), fresh()
 
     def holders(value):
-        found = fhir.get("Patient", params={"identifier": f"urn:test|{value}"}).json()
-        return [entry["resource"]["id"] for entry in found.get("entry", [])]
+        bundle = fhir.get("Patient", params={"identifier": f"urn:test|{value}"}).json()
+        return [entry["resource"]["id"] for entry in bundle.get("entry", [])]
 
     fhir.put(f"Patient/{name}", json=patient(name, old))
     assert (holders(old), holders(new)) == ([name], [])

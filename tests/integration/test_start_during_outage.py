@@ -50,11 +50,11 @@ def without_tables(storage):
 def waiting(storage, queue):
     """Take and return the texts that wait in a queue."""
     client = QueueServiceClient.from_connection_string(storage).get_queue_client(queue)
-    found = []
+    texts = []
     for message in client.receive_messages():
         client.delete_message(message)
-        found.append(message_text(message.content.encode()))
-    return found
+        texts.append(message_text(message.content.encode()))
+    return texts
 
 
 async def study(text):

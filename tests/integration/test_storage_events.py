@@ -58,14 +58,14 @@ async def world(logged, **options):
 
 async def messages(queue, expected, seconds=10):
     """The decoded messages, once there are as many as expected and then no more."""
-    found = []
+    messages_read = []
     end = deadline(seconds)
-    while len(found) < expected and time.monotonic() < end:
-        found += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
+    while len(messages_read) < expected and time.monotonic() < end:
+        messages_read += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
     await asyncio.sleep(0.1)
-    found += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
-    assert len(found) == expected
-    return [json.loads(base64.b64decode(m.content)) for m in found]
+    messages_read += [m async for m in queue.receive_messages(messages_per_page=32, visibility_timeout=600)]
+    assert len(messages_read) == expected
+    return [json.loads(base64.b64decode(m.content)) for m in messages_read]
 
 
 async def until(true, seconds=10):
@@ -112,9 +112,9 @@ async def test_odd_names_arrive_as_they_are(logged, name):
     async with world(logged) as (container, _, queue):
         await container.upload_blob(name, b"x")
         await container.delete_blob(name)
-        found = changes(await messages(queue, 2), container)
-    assert {c.object.name for c in found} == {name}
-    assert Counter(c.action for c in found) == {Action.CREATED: 1, Action.DELETED: 1}
+        seen = changes(await messages(queue, 2), container)
+    assert {c.object.name for c in seen} == {name}
+    assert Counter(c.action for c in seen) == {Action.CREATED: 1, Action.DELETED: 1}
 
 
 async def test_blocks_appends_and_copies_give_one_event_a_blob(logged):
@@ -127,8 +127,8 @@ async def test_blocks_appends_and_copies_give_one_event_a_blob(logged):
         await append.append_block(b"1")
         await container.get_blob_client("copy").start_copy_from_url(blocks.url)
         await blocks.set_blob_metadata({"a": "b"})
-        found = await messages(queue, 3)
-    assert sorted(event["data"]["api"] for event in found) == ["CopyBlob", "PutBlob", "PutBlockList"]
+        events = await messages(queue, 3)
+    assert sorted(event["data"]["api"] for event in events) == ["CopyBlob", "PutBlob", "PutBlockList"]
 
 
 async def test_a_batch_delete_gives_an_event_for_each_blob_it_deleted(logged):
@@ -141,8 +141,8 @@ async def test_a_batch_delete_gives_an_event_for_each_blob_it_deleted(logged):
         names = ("a", "b ü", "never there")
         answers = await asyncio.to_thread(lambda: list(same.delete_blobs(*names, raise_on_any_failure=False)))
         assert [answer.status_code for answer in answers] == [202, 202, 404]
-        found = changes(await messages(queue, 2), container)
-    assert {(c.action, c.object.name) for c in found} == {(Action.DELETED, "a"), (Action.DELETED, "b ü")}
+        seen = changes(await messages(queue, 2), container)
+    assert {(c.action, c.object.name) for c in seen} == {(Action.DELETED, "a"), (Action.DELETED, "b ü")}
 
 
 async def test_a_blob_gone_before_its_event_is_made_still_gives_one(logged):
@@ -169,17 +169,17 @@ async def test_other_containers_give_no_events(logged):
         other = await blobs.create_container(f"o{uuid.uuid4().hex}")
         await other.upload_blob("a", b"")
         await container.upload_blob("b", b"")
-        found = changes(await messages(queue, 1), container)
-    assert [c.object.name for c in found] == ["b"]
+        seen = changes(await messages(queue, 1), container)
+    assert [c.object.name for c in seen] == ["b"]
 
 
 async def test_duplicates_and_disorder_deliver_everything_all_the_same(logged):
     async with world(logged, disorder=Disorder(duplicate=1, shuffle=0.2)) as (container, events, queue):
         names = [f"{n}.dcm" for n in range(40)]
         await asyncio.gather(*(container.upload_blob(name, b"") for name in names))
-        found = changes(await messages(queue, 80), container)
+        seen = changes(await messages(queue, 80), container)
         assert events.delivered.sent == 80
-    arrived = [c.object.name for c in found]
+    arrived = [c.object.name for c in seen]
     assert Counter(arrived) == dict.fromkeys(names, 2)
     assert arrived != sorted(arrived)
 

@@ -41,16 +41,16 @@ async def held(w, study):
 
 async def drifts_of(w, study):
     """Look at the study as verify does, and at everything of ours that the server lists."""
-    found = [await check_study(study, w.services)]
+    differences = [await check_study(study, w.services)]
     for resource_type in LISTED:
         link = None
         while True:
             page = await w.fhir.page(resource_type, link)
-            ours = [each for each in page.resources if each["id"] == study_id(study)]
-            found += [await check_orphan(each, w.services) for each in ours]
+            ours = [resource for resource in page.resources if resource["id"] == study_id(study)]
+            differences += [await check_orphan(listed, w.services) for listed in ours]
             if (link := page.following) is None:
                 break
-    return [drift for drifts in found for drift in drifts or ()]
+    return [drift for drifts in differences for drift in drifts or ()]
 
 
 async def test_a_patient_whose_id_only_looks_the_same_to_the_index_is_not_linked(w):

@@ -93,9 +93,9 @@ async def test_what_was_dropped_comes_back_from_the_headers(world):
     await store(world, patient="HOSP\\1001", modality="ct")
     await read_dicom_feed(world.services)
     await world.settle()
-    patients = [each for each in world.server.resources() if each["resourceType"] == "Patient"]
-    assert [each["identifier"][0]["value"] for each in patients] == ["HOSP\\1001"]
-    study = next(each for each in world.server.resources() if each["resourceType"] == "ImagingStudy")
+    patients = [resource for resource in world.server.resources() if resource["resourceType"] == "Patient"]
+    assert [patient["identifier"][0]["value"] for patient in patients] == ["HOSP\\1001"]
+    study = next(resource for resource in world.server.resources() if resource["resourceType"] == "ImagingStudy")
     assert study["numberOfInstances"] == COUNT
 
 

@@ -63,21 +63,21 @@ class Place:
 
     def results(self, *arguments, status=0):
         return {
-            each["what"]: each
-            for each in map(json.loads, self.run(*arguments, "--json", status=status).stdout.splitlines())
+            line["what"]: line
+            for line in map(json.loads, self.run(*arguments, "--json", status=status).stdout.splitlines())
         }
 
     def resources(self):
         """Everything of ours in FHIR: reference -> the resource."""
-        found = {}
+        before = {}
         for study in self.uids:
             answer = self.fhir.get(f"ImagingStudy/{study_id(StudyRef(study_instance_uid=study))}")
             if answer.status_code == 200:
                 resource = answer.json()
-                found[f"ImagingStudy/{resource['id']}"] = resource
+                before[f"ImagingStudy/{resource['id']}"] = resource
                 patient = resource["subject"]["reference"]
-                found[patient] = self.fhir.get(patient).json()
-        return found
+                before[patient] = self.fhir.get(patient).json()
+        return before
 
     def write_feed(self):
         self.feed.begin()
@@ -89,7 +89,7 @@ class Place:
         return (hour - timedelta(hours=1)).isoformat()
 
     def empty_fhir(self, references):
-        for reference in sorted(references, key=lambda each: not each.startswith("ImagingStudy")):
+        for reference in sorted(references, key=lambda ref: not ref.startswith("ImagingStudy")):
             assert self.fhir.delete(reference).status_code < 300
 
 
@@ -100,8 +100,8 @@ def place(fhir_embedded):
 
 
 def bodies(resources):
-    plain = {ref: {k: v for k, v in each.items() if k != "meta"} for ref, each in resources.items()}
-    return {ref: json.dumps(each, sort_keys=True) for ref, each in plain.items()}
+    plain = {ref: {k: v for k, v in resource.items() if k != "meta"} for ref, resource in resources.items()}
+    return {ref: json.dumps(resource, sort_keys=True) for ref, resource in plain.items()}
 
 
 def test_fhir_is_filled_emptied_and_filled_again_without_any_function_app(place):

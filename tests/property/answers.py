@@ -128,8 +128,8 @@ def _spoiled(own: Sequence[Answer]) -> st.SearchStrategy[Given]:
 
 def answers(own: Sequence[Answer]) -> st.SearchStrategy[list[Given]]:
     """Give answers of the requests of one call, in turn; the last one for ever."""
-    each = _foreign() | _spoiled(own) | st.just(Given(None))
-    return st.lists(each, min_size=1, max_size=3) | st.lists(_foreign(), min_size=1, max_size=2)
+    answer = _foreign() | _spoiled(own) | st.just(Given(None))
+    return st.lists(answer, min_size=1, max_size=3) | st.lists(_foreign(), min_size=1, max_size=2)
 
 
 class Line:
@@ -137,21 +137,21 @@ class Line:
 
     def __init__(self, given: Sequence[Given]) -> None:
         self._given = list(given)
-        self.own = any(each.own for each in given)
+        self.own = any(given_.own for given_ in given)
 
     async def __call__(self, _asked: Asked) -> Answer:
         """Answer a request, or raise `Reset`."""
-        each = self._given[0] if len(self._given) == 1 else self._given.pop(0)
-        if each.answer is None:
+        given = self._given[0] if len(self._given) == 1 else self._given.pop(0)
+        if given.answer is None:
             raise Reset
-        return each.answer
+        return given.answer
 
 
 async def listed(rows: Any) -> list[Any]:
     """Return all that an iterator gives, or its first hundred."""
-    found = []
+    kept = []
     async for row in rows:
-        found.append(row)
-        if len(found) >= 100:
+        kept.append(row)
+        if len(kept) >= 100:
             break
-    return found
+    return kept

@@ -84,5 +84,5 @@ def test_its_own_serializer_takes_all_and_changes_nothing():
         bundles.append(bundle_of(made))
 
     make()
-    problems = [each for each in problems_of(bundles, tool) if each.matters_to_azure]
+    problems = [problem for problem in problems_of(bundles, tool) if problem.matters_to_azure]
     assert problems == []

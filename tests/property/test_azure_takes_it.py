@@ -65,8 +65,8 @@ def any_times(keep):
 def test_nothing_that_the_mapping_makes_is_refused_mistaken_or_changed(make):
     tool, bundles = needed(), []
     make(bundles.append)
-    problems = [each for each in problems_of(bundles, tool) if each.matters_to_azure]
-    kinds = Counter((each.check, each.path, each.message[:80]) for each in problems)
+    problems = [problem for problem in problems_of(bundles, tool) if problem.matters_to_azure]
+    kinds = Counter((problem.check, problem.path, problem.message[:80]) for problem in problems)
     assert not kinds, f"of {len(bundles)} bundles: {kinds.most_common(10)}"
 
 
@@ -78,4 +78,4 @@ def test_the_program_would_notice():
         {**observation, "valueQuantity": {"value": 10**18}},
     ]
     problems = problems_of(wrong, needed())
-    assert {each.line for each in problems if each.matters_to_azure} == {1, 2, 3}
+    assert {problem.line for problem in problems if problem.matters_to_azure} == {1, 2, 3}

@@ -113,14 +113,14 @@ async def tried(reading):
 async def library_page(client):
     pages = client.list_blobs(include=["metadata"]).by_page()
     read = [blob async for blob in await anext(pages)]
-    found = [(b.name, b.etag or "", b.size, b.last_modified.astimezone(UTC), dict(b.metadata or {})) for b in read]
-    return pages.container, pages.continuation_token or None, found
+    read_blobs = [(b.name, b.etag or "", b.size, b.last_modified.astimezone(UTC), dict(b.metadata or {})) for b in read]
+    return pages.container, pages.continuation_token or None, read_blobs
 
 
 async def our_page(client):
     page = await list_blobs(client, prefix="", marker=None, size=1000)
-    found = [(b.name, b.etag, b.size, b.last_modified, dict(b.metadata)) for b in page.blobs]
-    return page.container, page.marker, found
+    read_blobs = [(b.name, b.etag, b.size, b.last_modified, dict(b.metadata)) for b in page.blobs]
+    return page.container, page.marker, read_blobs
 
 
 @settings(max_examples=examples(150), deadline=None)

@@ -80,16 +80,16 @@ def test_the_address_and_the_range_are_the_librarys(name, container, account):
     (other,), _ = run(asked_of(account, library(container, name, None), [WHOLE]))
     assert (one.method, one.path, one.query) == (other.method, other.path, other.query)
     told = ("x-ms-range", "x-ms-version", "Accept")
-    assert [one.headers[each] for each in told] == [other.headers[each] for each in told]
+    assert [one.headers[header] for header in told] == [other.headers[header] for header in told]
     assert ("Authorization" in one.headers) == ("Authorization" in other.headers)
 
 
 def test_an_answer_is_read_to_its_headers():
-    (asked,), found = run(asked_of(HOST, ours("dicom", "a/b.dcm", "0x8D"), [WHOLE]))
+    (asked,), piece = run(asked_of(HOST, ours("dicom", "a/b.dcm", "0x8D"), [WHOLE]))
     assert asked.headers["If-Match"] == '"0x8D"'
-    assert (found.data, found.etag, found.size, found.copy_status) == (b"abcd", '"0x8D"', 200, "pending")
-    assert found.metadata == {"hdi_isfolder": "true"}
-    assert found.last_modified.isoformat() == "2026-01-02T03:04:05+00:00"
+    assert (piece.data, piece.etag, piece.size, piece.copy_status) == (b"abcd", '"0x8D"', 200, "pending")
+    assert piece.metadata == {"hdi_isfolder": "true"}
+    assert piece.last_modified.isoformat() == "2026-01-02T03:04:05+00:00"
 
 
 @pytest.mark.parametrize("status", [304, 400, 403, 404, 409, 412, 416, 500, 503])
@@ -101,8 +101,8 @@ def test_what_is_refused_keeps_its_status_and_code(status):
 
 def test_bytes_that_break_off_are_asked_for_again_and_not_for_ever():
     cut = Answer(206, {**WHOLE.headers, "Content-Length": "9"}, b"ab")
-    asked, found = run(asked_of(HOST, ours("dicom", "x", None), [cut, WHOLE]))
-    assert (len(asked), found.data) == (2, b"abcd")
+    asked, piece = run(asked_of(HOST, ours("dicom", "x", None), [cut, WHOLE]))
+    assert (len(asked), piece.data) == (2, b"abcd")
     asked, (status, _) = run(asked_of(HOST, ours("dicom", "x", None), [cut]))
     assert len(asked) == TRIES
     assert status is None or status == 206
@@ -157,8 +157,8 @@ def test_a_range_of_another_version_is_a_changed_object(etag):
             return failure.code
 
     headers = {**WHOLE.headers, "x-ms-copy-status": "success"}
-    _, found = run(asked_of(HOST, read, [Answer(206, headers, b"abcd")]))
-    assert found == (b"abcd" if etag == "0x8D" else "source.changed")
+    _, answer = run(asked_of(HOST, read, [Answer(206, headers, b"abcd")]))
+    assert answer == (b"abcd" if etag == "0x8D" else "source.changed")
 
 
 async def _read(answer):

@@ -137,9 +137,9 @@ def broken(variable):
         )
     if info.annotation in (int, float):
         return words | st.just("nan") | beyond(info)
-    validators = [each for each in info.metadata if isinstance(each, AfterValidator | BeforeValidator)]
+    validators = [validator for validator in info.metadata if isinstance(validator, AfterValidator | BeforeValidator)]
     assert validators, f"say in ELSEWHERE or ANY_TEXT what may be wrong with {variable}"
-    return st.one_of([BROKEN[each.func.__name__] for each in validators])
+    return st.one_of([BROKEN[validator.func.__name__] for validator in validators])
 
 
 def beyond(info):
@@ -159,7 +159,7 @@ def beyond(info):
 def nothing_of_ours():
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.upper() in {each.upper() for each in VARIABLES} or name.upper().startswith("DICOM_SYNC_"):
+            if name.upper() in {setting.upper() for setting in VARIABLES} or name.upper().startswith("DICOM_SYNC_"):
                 patch.delenv(name)
         yield
 
@@ -184,7 +184,12 @@ def test_of_the_sound_settings_there_is_nothing_to_say():
 
 
 def test_every_form_says_how_it_is_broken():
-    used = {each.func.__name__ for info in VARIABLES.values() for each in info.metadata if hasattr(each, "func")}
+    used = {
+        validator.func.__name__
+        for info in VARIABLES.values()
+        for validator in info.metadata
+        if hasattr(validator, "func")
+    }
     assert BROKEN.keys() == used
 
 
@@ -197,15 +202,15 @@ def test_one_that_is_broken_is_named_with_what_to_do_and_no_other_is_blamed(vari
     def holds(value):
         tried.append(value)
         with environment({variable: value}):
-            found = remarks()
-        assert [each.text for each in found if not names(each, variable)] == [], "another setting is blamed"
-        assert found
-        assert [each.text for each in found if not ADVISES.search(each.text)] == []
-        assert not any(re.search(MARK, each.text) for each in found)
+            told = remarks()
+        assert [remark.text for remark in told if not names(remark, variable)] == [], "another setting is blamed"
+        assert told
+        assert [remark.text for remark in told if not ADVISES.search(remark.text)] == []
+        assert not any(re.search(MARK, remark.text) for remark in told)
 
     holds()
     with environment({variable: tried[-1]}):
-        advice = all(each.severity is RemarkSeverity.ADVICE for each in remarks())
+        advice = all(remark.severity is RemarkSeverity.ADVICE for remark in remarks())
         told = CliRunner().invoke(app, ["config", "check"])
     assert (told.exit_code, variable in told.output) == (0 if advice else 1, True)
     assert re.search(MARK, told.output) is None
@@ -218,8 +223,8 @@ def test_several_that_are_broken_are_all_named_at_once(data):
         st.lists(st.sampled_from(sorted(VARIABLES.keys() - ANY_TEXT)), min_size=2, max_size=5, unique=True)
     )
     with environment({variable: data.draw(broken(variable)) for variable in variables}):
-        found = remarks()
-    assert [each for each in variables if not any(names(remark, each) for remark in found)] == []
+        told = remarks()
+    assert [setting for setting in variables if not any(names(remark, setting) for remark in told)] == []
 
 
 @given(
@@ -228,11 +233,11 @@ def test_several_that_are_broken_are_all_named_at_once(data):
 @settings(max_examples=examples(150), deadline=None)
 def test_whatever_is_set_the_check_never_fails_and_agrees_with_the_start(changed):
     with environment(changed):
-        found = remarks()
-        assert not any(re.search(MARK, f"{each.setting} {each.text}") for each in found)
+        told = remarks()
+        assert not any(re.search(MARK, f"{remark.setting} {remark.text}") for remark in told)
         refused = refusal()
-    wrong = [each for each in found if each.severity is RemarkSeverity.WRONG]
-    assert refused is None or any(names(each, refused.setting) for each in wrong)
+    wrong = [remark for remark in told if remark.severity is RemarkSeverity.WRONG]
+    assert refused is None or any(names(remark, refused.setting) for remark in wrong)
 
 
 def refusal():
@@ -269,8 +274,8 @@ def test_one_that_does_nothing_without_another_is_named_with_it(variable, other)
     without = {other: "0" if VARIABLES[other].annotation is int else None}
     given = {variable: useful.get(variable, SOUND.get(variable))}
     with environment({**beside, **given, **without}):
-        wrong = [each for each in remarks() if each.severity is RemarkSeverity.WRONG]
-    assert any(each.setting == variable and names(each, other) for each in wrong)
+        wrong = [remark for remark in remarks() if remark.severity is RemarkSeverity.WRONG]
+    assert any(remark.setting == variable and names(remark, other) for remark in wrong)
 
 
 CONTRADICTIONS = [
@@ -314,7 +319,9 @@ CONTRADICTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "setting", "other"), CONTRADICTIONS, ids=[each[1] for each in CONTRADICTIONS])
+@pytest.mark.parametrize(
+    ("changed", "setting", "other"), CONTRADICTIONS, ids=[contradiction[1] for contradiction in CONTRADICTIONS]
+)
 def test_two_that_contradict_each_other_are_named_together(changed, setting, other):
     with environment(changed):
         (remark,) = remarks()
@@ -339,13 +346,13 @@ INSECURE = [
 def test_keys_and_plain_http_to_other_machines_are_insecure(variable, value):
     alone = {"AzureWebJobsStorage__accountName": None} if variable == "AzureWebJobsStorage" else {}
     with environment({**alone, variable: value}):
-        found = remarks()
-    assert {(each.setting, each.severity) for each in found} == {(variable, RemarkSeverity.INSECURE)}
-    assert ("http:" in value or "Protocol=http;" in value) == any("plain http" in each.text for each in found)
+        told = remarks()
+    assert {(remark.setting, remark.severity) for remark in told} == {(variable, RemarkSeverity.INSECURE)}
+    assert ("http:" in value or "Protocol=http;" in value) == any("plain http" in remark.text for remark in told)
 
 
 def test_the_emulator_on_this_machine_is_no_open_door():
-    ends = ";".join(f"{each}Endpoint=http://127.0.0.1:1/devstoreaccount1" for each in ("Blob", "Queue", "Table"))
+    ends = ";".join(f"{service}Endpoint=http://127.0.0.1:1/devstoreaccount1" for service in ("Blob", "Queue", "Table"))
     emulator = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={SECRET};{ends}"
     with environment({"AzureWebJobsStorage__accountName": None, "AzureWebJobsStorage": emulator}):
         assert remarks() == ()
@@ -360,7 +367,7 @@ def test_the_uri_of_a_system_of_identifiers_is_no_address_that_is_called(system)
 @given(st.text(min_size=1, max_size=20))
 @settings(max_examples=examples(60), deadline=None)
 def test_an_unknown_name_is_named_and_no_character_of_it_does_harm(name):
-    assume("DICOM_SYNC_" + name.upper() not in {each.upper() for each in VARIABLES})
+    assume("DICOM_SYNC_" + name.upper() not in {setting.upper() for setting in VARIABLES})
     with environment({}):
         (remark,) = remarks({"DICOM_SYNC_" + name: SECRET})
     assert "there is no setting" in remark.text

@@ -68,19 +68,19 @@ messages = st.one_of(events, st.lists(events, max_size=4)).map(json.dumps) | st.
 
 @given(messages)
 def test_any_message_gives_changes_within_the_allow_list_or_permanent_errors(text: str) -> None:
-    for found in parse_message(text, SOURCES):
-        if isinstance(found, Change):
-            assert found.object.account == SOURCES.account
-            assert found.object.container in SOURCES.containers
-            found.object.name.encode()
+    for change in parse_message(text, SOURCES):
+        if isinstance(change, Change):
+            assert change.object.account == SOURCES.account
+            assert change.object.container in SOURCES.containers
+            change.object.name.encode()
         else:
-            assert isinstance(found, PermanentError)
+            assert isinstance(change, PermanentError)
 
 
 @given(st.lists(grid_events, min_size=2, max_size=4))
 def test_an_event_means_the_same_whatever_stands_beside_it(several: list[dict[str, Any]]) -> None:
-    together = [str(each) for each in parse_message(json.dumps(several), SOURCES)]
-    apart = [str(each) for one in several for each in parse_message(json.dumps(one), SOURCES)]
+    together = [str(event) for event in parse_message(json.dumps(several), SOURCES)]
+    apart = [str(event) for one in several for event in parse_message(json.dumps(one), SOURCES)]
     assert together == apart
 
 

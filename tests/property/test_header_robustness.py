@@ -195,14 +195,14 @@ def by_pydicom(dataset: pydicom.Dataset, rows) -> dict:
     for row in rows:
         if row.tag not in dataset:
             continue
-        found = dataset[row.tag]
-        if found.VR == "SQ":
+        read_element = dataset[row.tag]
+        if read_element.VR == "SQ":
             inner = (*row.children, row) if row.recursive else row.children
-            values[row.keyword] = [by_pydicom(item, inner) for item in found.value]
-        elif isinstance(found.value, MultiValue):
-            values[row.keyword] = [str(value).strip(" \0") for value in found.value]
+            values[row.keyword] = [by_pydicom(item, inner) for item in read_element.value]
+        elif isinstance(read_element.value, MultiValue):
+            values[row.keyword] = [str(value).strip(" \0") for value in read_element.value]
         else:
-            text = "" if found.value is None else str(found.value).strip(" \0")
+            text = "" if read_element.value is None else str(read_element.value).strip(" \0")
             values[row.keyword] = [text] if text else []
     return values
 

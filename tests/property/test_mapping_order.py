@@ -81,9 +81,9 @@ def test_permutation_and_repetition_change_no_byte(rows, random, repeats):
     again = [*rows, *(random.choice(rows) for _ in range(repeats))]
     random.shuffle(again)
     for chosen in (SETTINGS, ALL, SHORT):
-        (one, found), (other, found_again) = build_bundle(STUDY, rows, chosen), build_bundle(STUDY, again, chosen)
+        (one, findings), (other, found_again) = build_bundle(STUDY, rows, chosen), build_bundle(STUDY, again, chosen)
         assert canonical(one) == canonical(other)
-        assert found == found_again
+        assert findings == found_again
 
 
 PATIENT_ROWS = st.lists(

@@ -69,7 +69,7 @@ PLAIN = st.lists(st.one_of(TEXT, st.integers(-(2**40), 2**40)), max_size=3)
 
 
 def items_of(rows):
-    return st.fixed_dictionaries({}, optional={each.keyword: values_of(each) for each in rows})
+    return st.fixed_dictionaries({}, optional={mapped.keyword: values_of(mapped) for mapped in rows})
 
 
 def values_of(attribute):
@@ -146,7 +146,9 @@ SILENT = {"TypeOfPatientID", "PatientIdentityRemoved"}
 
 
 @settings(max_examples=examples(200), deadline=None)
-@given(st.sampled_from([each for each in EXTRACTED if each.vr != "SQ" and each.keyword not in SILENT]), TEXT)
+@given(
+    st.sampled_from([finding for finding in EXTRACTED if finding.vr != "SQ" and finding.keyword not in SILENT]), TEXT
+)
 def test_a_value_is_written_or_leaves_a_finding(attribute, value):
     if not value.strip("^= \x00\t\r\n\u3000\u2028\u2029\x85\xa0") or value.isspace():
         return
@@ -167,7 +169,7 @@ def test_a_value_is_written_or_leaves_a_finding(attribute, value):
 @given(st.data())
 def test_no_finding_holds_a_value(data):
     mark = "zqxsentinel"
-    keyword = data.draw(st.sampled_from([each.keyword for each in EXTRACTED if each.vr != "SQ"]))
+    keyword = data.draw(st.sampled_from([finding.keyword for finding in EXTRACTED if finding.vr != "SQ"]))
     text = data.draw(st.sampled_from(["", "^", " ", "\x07", "=", "==="])) + mark
     _, findings = build_bundle(STUDY, [instance(1, {keyword: [text, mark]}), instance(2, {})], MappingSettings())
     assert mark not in repr(findings)

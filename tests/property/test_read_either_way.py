@@ -52,7 +52,7 @@ UID_ROWS = [*IDENTITY, *(row for row in EXTRACTED if row.keyword == "SOPClassUID
 def file_of(values: dict[str, str], charset: str) -> bytes:
     codec = {"ISO_IR 192": "utf-8", "ISO_IR 144": "iso8859_5"}.get(charset, "latin-1")
     elements = {0x00080005: ("CS", charset.encode()), 0x00700080: ("CS", b"A")}
-    elements |= {TAGS[each].tag: (TAGS[each].vr, text.encode(codec, "replace")) for each, text in values.items()}
+    elements |= {TAGS[word].tag: (TAGS[word].vr, text.encode(codec, "replace")) for word, text in values.items()}
     elements |= {row.tag: ("UI", UIDS[row.keyword].encode()) for row in UID_ROWS}
     return dicom_file(b"".join(element(tag, vr, value) for tag, (vr, value) in sorted(elements.items())))
 

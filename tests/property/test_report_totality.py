@@ -97,7 +97,7 @@ def test_any_tree_makes_valid_resources_or_findings(reports):
     for entry_ in bundle["entry"]:
         ours = DERIVED_ELEMENTS.get(entry_["resource"]["resourceType"])
         assert ours is None or set(entry_["resource"]) - {"resourceType", "id"} <= ours
-    ids = [(each["resource"]["resourceType"], each["resource"]["id"]) for each in bundle["entry"]]
+    ids = [(entry_["resource"]["resourceType"], entry_["resource"]["id"]) for entry_ in bundle["entry"]]
     assert len(set(ids)) == len(ids)
 
 

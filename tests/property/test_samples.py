@@ -38,9 +38,9 @@ def test_a_sample_tells_count_sum_and_highest_and_every_measurement_is_in_one_bu
 @given(values.filter(bool), st.floats(0, 1))
 def test_a_quantile_is_within_the_bucket_of_the_true_one(numbers, share):
     whole = sum((single(n, BOUNDS) for n in numbers), Measurement())
-    found = whole.quantile(share, BOUNDS)
+    quantile = whole.quantile(share, BOUNDS)
     rank = max(-int(-share * len(numbers) // 1), 1)
     true = sorted(numbers)[rank - 1]
     low = max((bound for bound in (0.0, *BOUNDS) if bound < true), default=0.0)
     high = min((bound for bound in BOUNDS if bound >= true), default=max(numbers))
-    assert low <= found <= min(max(high, true), max(numbers))
+    assert low <= quantile <= min(max(high, true), max(numbers))

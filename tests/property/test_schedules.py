@@ -38,7 +38,7 @@ timestamps = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda
 def matches(when: datetime, allowed: list[frozenset[int]]) -> bool:
     day_of_week = (when.weekday() + 1) % 7
     values = (when.second, when.minute, when.hour, when.day, when.month, day_of_week)
-    return all(value in each for value, each in zip(values, allowed, strict=True))
+    return all(value in choices for value, choices in zip(values, allowed, strict=True))
 
 
 def first_match(after: datetime, allowed: list[frozenset[int]]) -> datetime:
@@ -62,5 +62,5 @@ def first_match(after: datetime, allowed: list[frozenset[int]]) -> datetime:
 def test_the_next_time_is_the_first_later_second_at_which_every_field_matches(
     schedule: tuple[tuple[str, frozenset[int]], ...], after: datetime
 ) -> None:
-    text, allowed = " ".join(each[0] for each in schedule), [each[1] for each in schedule]
+    text, allowed = " ".join(field[0] for field in schedule), [field[1] for field in schedule]
     assert Schedule(text).next(after) == first_match(after, allowed)

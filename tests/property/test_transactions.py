@@ -95,7 +95,7 @@ def parts_in(asked):
     """Return the requests in a transaction, read as e-mail: first line, condition and row of each."""
     head = f"Content-Type: {asked.headers['Content-Type']}\r\n\r\n".encode()
     [changeset] = message_from_bytes(head + asked.body).get_payload()
-    found = []
+    requests = []
     for part in changeset.get_payload():
         assert part.get_content_type() == "application/http"
         assert part["Content-Transfer-Encoding"] == "binary"
@@ -104,8 +104,8 @@ def parts_in(asked):
         content = inner.get_payload()
         assert int(inner["Content-Length"]) == len(content)
         assert inner["Content-Type"] == "application/json"
-        found.append((first.strip(), inner["If-Match"], json.loads(content)))
-    return found
+        requests.append((first.strip(), inner["If-Match"], json.loads(content)))
+    return requests
 
 
 KEYS = st.text("ab'/ %?ü.-", min_size=1, max_size=8)

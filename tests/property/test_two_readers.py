@@ -52,7 +52,7 @@ def test_both_readers_say_the_same(row, text):
     assert isinstance(file, InstanceRecord)
     told = read_json({**UIDS, f"{row.tag:08X}": {"vr": row.vr, "Value": _json_values(row, text)}})
     assert told.attributes.get(row.keyword) == file.attributes.get(row.keyword)
-    assert told.findings == tuple(each for each in file.findings if each.code != "header.disordered")
+    assert told.findings == tuple(finding for finding in file.findings if finding.code != "header.disordered")
 
 
 IN_DETAIL = rows_in_detail("", "full")
@@ -74,12 +74,12 @@ def _read_both(outer_element: bytes, tag: int, json_element: dict, keyword: str)
     assert isinstance(file, InstanceRecord)
     told = read_json({**UIDS, f"{tag:08X}": json_element}, detail="full")
     assert told.attributes.get(keyword) == file.attributes.get(keyword)
-    assert told.findings == tuple(each for each in file.findings if each.code != "header.disordered")
+    assert told.findings == tuple(finding for finding in file.findings if finding.code != "header.disordered")
     return file.attributes.get(keyword)
 
 
 @pytest.mark.parametrize(
-    ("path", "row"), NESTED, ids=lambda each: each.keyword if hasattr(each, "keyword") else each[-1].keyword
+    ("path", "row"), NESTED, ids=lambda part: part.keyword if hasattr(part, "keyword") else part[-1].keyword
 )
 @settings(max_examples=examples(5))
 @given(text=st.text(LETTERS, max_size=8), undefined=st.booleans(), several=st.booleans())

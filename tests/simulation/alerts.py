@@ -172,7 +172,7 @@ class AlertWorld:
     @contextmanager
     def unharmed(self) -> Iterator[None]:
         """No process dies and nothing fails within the block."""
-        kept = self.crash_rate, self.outage_rate, {name: each.fail_rate for name, each in self.channels.items()}
+        kept = self.crash_rate, self.outage_rate, {name: channel.fail_rate for name, channel in self.channels.items()}
         self.crash_rate = self.outage_rate = 0.0
         for channel in self.channels.values():
             channel.fail_rate = 0.0

@@ -52,7 +52,7 @@ class Pattern:
 
 def evenly(number: int, seconds: float, *, start: float = 0.0, process: int = 0) -> Pattern:
     """As many objects over that time."""
-    return Pattern([(start + seconds * each / number, process) for each in range(number)])
+    return Pattern([(start + seconds * message / number, process) for message in range(number)])
 
 
 def at_random(seed: int) -> Pattern:
@@ -158,8 +158,8 @@ class ArrivalWorld:
     def end(self) -> Played:
         """Play to the end."""
         self.play(None)
-        found = self.w.imaging_study() or {}
-        right = found.get("numberOfInstances") == len(self.arrivals) and not self.w.outstanding()
+        imaging_study = self.w.imaging_study() or {}
+        right = imaging_study.get("numberOfInstances") == len(self.arrivals) and not self.w.outstanding()
         delay = (self.written[-1] - self.last).total_seconds() if self.written else math.inf
         return Played(writes=len(self.written), delay=delay, messages=self.queue.sent, right=right)
 
@@ -187,7 +187,7 @@ class ArrivalWorld:
             happenings.append((self._returning[0][0], 2, self._return))
         if happenings or self.w.outstanding():
             happenings.append((self.next_sweep, 3, self._sweep))
-        at, _, act = min(happenings, key=lambda each: each[:2], default=(None, 0, None))
+        at, _, act = min(happenings, key=lambda happening: happening[:2], default=(None, 0, None))
         return at, act
 
     def backlog(self) -> Sequence[int]:

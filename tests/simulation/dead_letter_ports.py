@@ -82,17 +82,17 @@ class Operator:
 
     async def page(self, **which: Any) -> Any:
         await self.world.slots.pause("page")
-        found = await self._port.page(**which)
-        for letter in found.letters:
+        letters = await self._port.page(**which)
+        for letter in letters.letters:
             self._sees(letter)
-        return found
+        return letters
 
     async def read(self, kind: SubjectKind, subject: str) -> Any:
         await self.world.slots.pause("read")
-        found = await self._port.read(kind, subject)
-        if found is not None:
-            self._sees(found.value)
-        return found
+        letter = await self._port.read(kind, subject)
+        if letter is not None:
+            self._sees(letter.value)
+        return letter
 
     def _sees(self, letter: DeadLetter) -> None:
         """Who discards judges by what he saw first; a retry reads each letter anew before it does anything."""

@@ -285,14 +285,16 @@ class LetterWorld:
         # A delivery that died under way may not have told the object's studies; a retry of its letter does.
         rows = [row for row in self.store.locators.table.values() if not row.settled and str(row.object) in told]
         told |= {study.key for row in rows for study in studies_of(row)}
-        found = [f"{ref.name} has no letter" for ref in REFS if not self._is_right(ref) and str(ref) not in told]
+        problems = [f"{ref.name} has no letter" for ref in REFS if not self._is_right(ref) and str(ref) not in told]
         s = self.plain()
         for key in self._studies() - told:
             projection = await self.store.projections.find(key)
             study = projection.study if projection else next(ref for ref in STUDIES if ref.key == key)
             if await check_study(study, s, objects=False):
-                found.append(f"study {study.study_instance_uid} has no letter")
-        return found + [f"nothing would clear a letter of {each.code}" for each in letters if not self._is_known(each)]
+                problems.append(f"study {study.study_instance_uid} has no letter")
+        return problems + [
+            f"nothing would clear a letter of {letter.code}" for letter in letters if not self._is_known(letter)
+        ]
 
     def _studies(self) -> set[str]:
         held = {key for key, rows in self.store.ledger.studies.items() if rows.values()}

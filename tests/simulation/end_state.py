@@ -97,7 +97,7 @@ def drift(world: World) -> str | None:
     """Verify the world as it is; None when every study and everything that FHIR lists is as it should be."""
     services = world.new_services(step=False)
     studies = [projection.study for projection in world.store.projections.table.values()]
-    found = [run(check_study(study, services)) for study in studies]
-    found += [run(check_orphan(listed, services)) for listed in world.fhir.resources()]
-    wrong = [each for each in found if each is None or each]
+    drifts = [run(check_study(study, services)) for study in studies]
+    drifts += [run(check_orphan(listed, services)) for listed in world.fhir.resources()]
+    wrong = [told for told in drifts if told is None or told]
     return f"drift: {wrong}" if wrong else None

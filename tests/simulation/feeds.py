@@ -71,9 +71,9 @@ class SteppingService(Stepping):
     @asynccontextmanager
     async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
         await Step()
-        for each, (_, dataset) in self._port.instances.items():
-            if self._port._ref(each) == ref:
-                yield _file_of(each, dataset["00081030"]["Value"][0])
+        for identity, (_, dataset) in self._port.instances.items():
+            if self._port._ref(identity) == ref:
+                yield _file_of(identity, dataset["00081030"]["Value"][0])
                 return
         raise SourceGone
 
@@ -81,12 +81,12 @@ class SteppingService(Stepping):
         return self._port.objects_of(study)
 
 
-async def _file_of(each: InstanceId, description: str) -> AsyncIterator[bytes]:
+async def _file_of(identity: InstanceId, description: str) -> AsyncIterator[bytes]:
     yield dicom_file(
-        element(0x00080018, "UI", each.sop)
+        element(0x00080018, "UI", identity.sop)
         + element(0x00081030, "LO", description)
-        + element(0x0020000D, "UI", each.study)
-        + element(0x0020000E, "UI", each.series)
+        + element(0x0020000D, "UI", identity.study)
+        + element(0x0020000E, "UI", identity.series)
     )
 
 
@@ -140,7 +140,7 @@ class FeedWorld:
 
     def _services(self, *, step: bool) -> Services:
         wrap: Callable[[Any], Any] = Stepping if step else lambda port: port
-        kept = [each.name for each in fields(Services) if hasattr(self.store, each.name) and each.name != "clock"]
+        kept = [field.name for field in fields(Services) if hasattr(self.store, field.name) and field.name != "clock"]
         service = SteppingService(self.service) if step or self.unreadable else self.service
         return Services(
             settings=SETTINGS,
@@ -175,8 +175,8 @@ class FeedWorld:
 
     async def checker(self) -> None:
         """Look at every instance there ever was, as retries and checks do."""
-        for each in {row.instance: None for row in self.service.rows}:
-            ref = self.service._ref(each)
+        for identity in {row.instance: None for row in self.service.rows}:
+            ref = self.service._ref(identity)
             await self.pipeline.ingest(Change(object=ref, action=Action.CREATED), self.services, redelivered=True)
 
     async def projector(self) -> None:
@@ -276,9 +276,9 @@ class FeedWorld:
             return "the feed stands still"
         for study in map(study_ref, STUDIES):
             held = {
-                each.sop: dataset["00081030"]["Value"][0]
-                for each, (_, dataset) in self.service.instances.items()
-                if each.study == study.study_instance_uid
+                identity.sop: dataset["00081030"]["Value"][0]
+                for identity, (_, dataset) in self.service.instances.items()
+                if identity.study == study.study_instance_uid
             }
             rows = rows_of(run(self.store.ledger.read(study)))
             if rows != held:
@@ -302,13 +302,13 @@ def passed_while_hidden(windows_module: ModuleType = dicom_windows) -> str | Non
     page, late = world.service.page, world.service.rows[1]
 
     async def read(**window: Any) -> Any:
-        found = await page(**window)
+        entries = await page(**window)
         if not late.visible:
             world.clock.advance(dicom_windows.OVERLAP.total_seconds())
             world.service.reveal()
             world.clock.advance(1)
             world.service.store(instance(2, 2) | text)
-        return found
+        return entries
 
     world.service.page = read
     run(world.reader(Actor(None, None)))

@@ -131,15 +131,15 @@ def others_patient_beside_rows(w: World) -> None:
     w.change("a/1", ONE)
     w.change("a/2", Content("3", "P1", "31"))
     settle(w)
-    w.lose(*(("Patient", each["id"]) for each in list(w.fhir.resources("Patient")) if is_our_id(each["id"])))
+    w.lose(*(("Patient", patient["id"]) for patient in list(w.fhir.resources("Patient")) if is_our_id(patient["id"])))
     w.admit()
     w.change("a/1", ONE)
     w.change("a/1", Content("1", "P1", "15"))
     deliver_objects(w)
     w.start_study(FIRST, 2)
     finish(w, w.actors[-1])
-    doubled = [each["id"] for each in w.fhir.resources("Patient") if is_our_id(each["id"])]
-    w.never += [f"a second Patient beside the EHR's: {each}" for each in doubled]
+    doubled = [patient["id"] for patient in w.fhir.resources("Patient") if is_our_id(patient["id"])]
+    w.never += [f"a second Patient beside the EHR's: {reference}" for reference in doubled]
     w.start_study(THIRD, 2)
     finish(w, w.actors[-1])
     settle(w)

@@ -30,7 +30,7 @@ def refer(w: World, *targets: str) -> None:
 
 def dangling(w: World) -> set[str]:
     """Return what others refer to and is not there."""
-    targets = {each["subject"]["reference"] for each in w.fhir.resources("Basic")}
+    targets = {basic["subject"]["reference"] for basic in w.fhir.resources("Basic")}
     return {target for target in targets if w.fhir.peek(*target.split("/")) is None}
 
 

@@ -45,7 +45,7 @@ class CeilingWorld(World):
 
     def held(self) -> set[str]:
         """Return the subjects whose removal is held."""
-        return {each.subject for each in self.store.dead_letters.table.values() if each.code == RemovalHeld.code}
+        return {letter.subject for letter in self.store.dead_letters.table.values() if letter.code == RemovalHeld.code}
 
     def play(self) -> None:
         """Deliver everything, some at once and in any order; workers die while the faults allow it."""

@@ -87,7 +87,7 @@ class Turns:
         """Let everybody come to a port call, and take leave of those who ended."""
         for _ in range(TICKS):
             await asyncio.sleep(0)
-        for actor in [each for each in self.actors if each.task.done()]:
+        for actor in [actor for actor in self.actors if actor.task.done()]:
             self.actors.remove(actor)
             killed = actor.task.cancelled()
             actor.ended(asyncio.CancelledError() if killed else actor.task.exception())

@@ -111,13 +111,13 @@ class SharedExport(SharedWalk):
         manifest = json.loads(self.out.files[f"{folder}/manifest.json"])
         content = {file["name"]: self.out.files[f"{folder}/{file['name']}"] for file in manifest["files"]}
         digests = {file["name"]: file["sha256"] for file in manifest["files"]}
-        assert {name: hashlib.sha256(each).hexdigest() for name, each in content.items()} == digests
-        resources = [json.loads(line) for each in content.values() for line in each.splitlines()]
-        found = Counter((resource["resourceType"], resource["id"]) for resource in resources)
-        assert set(found.values()) == {1}, found
+        assert {name: hashlib.sha256(bytes_).hexdigest() for name, bytes_ in content.items()} == digests
+        resources = [json.loads(line) for file in content.values() for line in file.splitlines()]
+        counter = Counter((resource["resourceType"], resource["id"]) for resource in resources)
+        assert set(counter.values()) == {1}, counter
         studies = {study_id(StudyRef(study_instance_uid=f"2.25.{number + 1}")) for number in range(STUDIES)}
-        assert {each for kind, each in found if kind == "ImagingStudy"} == studies
-        kinds = Counter(kind for kind, _ in found)
+        assert {reference for kind, reference in counter if kind == "ImagingStudy"} == studies
+        kinds = Counter(kind for kind, _ in counter)
         assert kinds["Patient"] == PATIENTS
         assert manifest["resources"] == kinds
         assert {name: number for name, number in row.counts.items() if number} == {"studies": STUDIES, **kinds}

@@ -257,7 +257,7 @@ class SharedWalk:
         ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue", *self.more_ports)
         base = self.w.process()
         process = Process(self.cursor, self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
-        named = [each.name for each in fields(Services) if each.name in ports]
+        named = [port.name for port in fields(Services) if port.name in ports]
         shown = {name: self.shown(name, getattr(base, name), process) for name in named}
         process.services = replace(base, **shown)
         process.kinds = self.kinds_of(process)

@@ -100,7 +100,7 @@ async def taken(world, module=evaluation):
     cursors = {row.name: row.position for row in world.store.cursors.table.values()}
     raised = module.states(cursors[module.CURSOR])
     noted = module.acknowledgements(cursors.get(module.ACKNOWLEDGED, {}), raised)
-    return {code: each.who for code, each in noted.items()}
+    return {code: acknowledgement.who for code, acknowledgement in noted.items()}
 
 
 async def test_no_acknowledgement_is_lost_and_none_outlives_its_alert():

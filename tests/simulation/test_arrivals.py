@@ -26,11 +26,11 @@ STRAGGLERS = evenly(40, 0.8) + evenly(3, 6.0, start=2.5)
 LATE_STRAGGLERS = evenly(40, 0.8) + evenly(2, 3.0, start=60.0)
 TWO_BURSTS = evenly(40, 0.8) + evenly(40, 0.8, start=4.0)
 IN_TURN = Pattern(
-    [arrival for each in range(6) for arrival in evenly(20, 0.4, start=3.0 * each, process=each).arrivals]
+    [arrival for number in range(6) for arrival in evenly(20, 0.4, start=3.0 * number, process=number).arrivals]
 )
 """Bursts of one study, each taken by another process."""
 
-PAIRS = Pattern([(each * 1.7 + after, 0) for each in range(10) for after in (0.0, 0.1)][1:])
+PAIRS = Pattern([(number * 1.7 + after, 0) for number in range(10) for after in (0.0, 0.1)][1:])
 BUSY = Pattern(BURST.arrivals, backlog=1.5)
 """The burst, ingested in three parts."""
 
@@ -202,7 +202,7 @@ def test_the_longest_gap_is_that_of_the_last_objects_in_order_of_time():
     arrivals, at = Arrivals(), datetime(2026, 1, 1, tzinfo=UTC)
     gaps = [arrivals.longest_gap("study", at + timedelta(seconds=seconds)) for seconds in (0, 3, 1, 2, 2.5)]
     assert gaps == [None, 3, 2, 1, 1]
-    rest = [arrivals.longest_gap("study", at + timedelta(seconds=10 + each / 4)) for each in range(32)]
+    rest = [arrivals.longest_gap("study", at + timedelta(seconds=10 + number / 4)) for number in range(32)]
     assert (rest[0], rest[-2], rest[-1]) == (7, 7, 0.25)
     assert arrivals.longest_gap("other", at) is None
 

@@ -21,15 +21,15 @@ UNREADABLE = 0.3
 
 @pytest.mark.parametrize("block", range(5))
 def test_every_schedule_of_a_feed_ends_as_the_service_is(block):
-    each = SCHEDULES // 5
-    seeds = range(block * each, (block + 1) * each)
+    per_block = SCHEDULES // 5
+    seeds = range(block * per_block, (block + 1) * per_block)
     assert {seed: end for seed in seeds if (end := schedule(seed)) is not None} == {}
 
 
 @pytest.mark.parametrize("block", range(2))
 def test_instances_that_cannot_be_read_back_stop_no_schedule(block):
-    each = SCHEDULES // 10
-    seeds = range(block * each, (block + 1) * each)
+    per_block = SCHEDULES // 10
+    seeds = range(block * per_block, (block + 1) * per_block)
     assert {seed: end for seed in seeds if (end := schedule(seed, unreadable=UNREADABLE)) is not None} == {}
 
 

@@ -78,14 +78,14 @@ async def test_a_long_feed_read_with_restarts_and_beside_a_replay_ends_as_the_se
     page = world.service.page
 
     async def with_duplicates(**window):
-        found = list(await page(**window))
-        return found + rng.sample(found, len(found) // 50) if len(found) < 200 else found
+        entries = list(await page(**window))
+        return entries + rng.sample(entries, len(entries) // 50) if len(entries) < 200 else entries
 
     world.service.page = with_duplicates
     stepping = {
-        each.name: Yielding(getattr(world.services, each.name))
-        for each in fields(Services)
-        if each.name in ("locators", "ledger", "dirty", "dead_letters", "cursors")
+        field.name: Yielding(getattr(world.services, field.name))
+        for field in fields(Services)
+        if field.name in ("locators", "ledger", "dirty", "dead_letters", "cursors")
     }
     services = replace(world.services, **stepping, instances=world.services.instances, dicom_feed=world.service)
     for chunk in range(CHUNKS):

@@ -23,22 +23,24 @@ ENOUGH_TO_CATCH = 20_000
 
 @pytest.mark.parametrize("block", range(10))
 def test_every_schedule_ends_as_if_nothing_had_happened(block):
-    each = SCHEDULES // 10
-    wrong = {seed: end for seed in range(block * each, (block + 1) * each) if (end := schedule(seed)) is not None}
+    per_block = SCHEDULES // 10
+    wrong = {
+        seed: end for seed in range(block * per_block, (block + 1) * per_block) if (end := schedule(seed)) is not None
+    }
     assert wrong == {}
 
 
 @pytest.mark.parametrize("block", range(2))
 def test_every_schedule_beside_an_ehr_ends_as_if_nothing_had_happened(block):
-    each = SCHEDULES // 25
-    seeds = range(block * each, (block + 1) * each)
+    per_block = SCHEDULES // 25
+    seeds = range(block * per_block, (block + 1) * per_block)
     assert {seed: end for seed in seeds if (end := schedule(seed, SHARED)) is not None} == {}
 
 
 @pytest.mark.parametrize("block", range(2))
 def test_every_schedule_of_quiet_periods_and_late_writes_ends_as_if_nothing_had_happened(block):
-    each = SCHEDULES // 25
-    seeds = range(block * each, (block + 1) * each)
+    per_block = SCHEDULES // 25
+    seeds = range(block * per_block, (block + 1) * per_block)
     assert {seed: end for seed in seeds if (end := schedule(seed, SLOW)) is not None} == {}
 
 

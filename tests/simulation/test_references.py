@@ -18,7 +18,7 @@ def world(**modules):
 
 def deleted_once(w):
     """Patients with more than one version: they were deleted, and put back."""
-    return {each["id"] for each in w.fhir.resources("Patient") if w.fhir.history("Patient", each["id"]) > 1}
+    return {patient["id"] for patient in w.fhir.resources("Patient") if w.fhir.history("Patient", patient["id"]) > 1}
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def goes_on_after_a_lost_race(node: ast.AST) -> bool:
     """Whether a node is a loop that catches a lost race and then makes another round."""
     if not isinstance(node, (ast.For, ast.While)):
         return False
-    handlers = [handler for each in ast.walk(node) if isinstance(each, ast.Try) for handler in each.handlers]
+    handlers = [handler for part in ast.walk(node) if isinstance(part, ast.Try) for handler in part.handlers]
     return any(
         LOST_RACES & set(_names(handler.type)) and not isinstance(handler.body[-1], (ast.Return, ast.Raise))
         for handler in handlers
@@ -67,7 +67,7 @@ def doubles(node: ast.AST) -> bool:
 
 
 def _names(node: ast.AST | None) -> Iterator[str]:
-    return (each.id for each in ast.walk(node) if isinstance(each, ast.Name)) if node is not None else iter(())
+    return (part.id for part in ast.walk(node) if isinstance(part, ast.Name)) if node is not None else iter(())
 
 
 NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}

@@ -237,10 +237,10 @@ def _raising(failure):
 
 async def test_a_delivery_that_always_loses_its_claim_gives_up_for_now(w):
     async def claimed_by_another(ref):
-        found = await type(w.store.locators).read(w.store.locators, ref)
-        if found is not None:
-            w.store.locators.table.upsert(ref.key, found.value)
-        return found
+        row = await type(w.store.locators).read(w.store.locators, ref)
+        if row is not None:
+            w.store.locators.table.upsert(ref.key, row.value)
+        return row
 
     await w.ingest(w.put("a"))
     w.store.locators.read = claimed_by_another

@@ -33,4 +33,4 @@ def test_counts_of_a_report_follow_their_numbers():
 def test_no_text_types_a_plural_behind_a_number(package):
     paths = sorted((CODE / package).rglob("*.py"))
     lines = [(path.name, line.strip()) for path in paths for line in path.read_text().splitlines()]
-    assert [each for each in lines if PLURAL_TYPED.search(each[1]) and "== 1" not in each[1]] == []
+    assert [line for line in lines if PLURAL_TYPED.search(line[1]) and "== 1" not in line[1]] == []

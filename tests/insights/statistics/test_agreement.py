@@ -65,9 +65,9 @@ def test_weighted_kappa_is_one_less_the_ratio_of_disagreements(weights):
     rows = [sum(row) for row in FLEISS]
     columns = [sum(column) for column in zip(*FLEISS, strict=True)]
     cells = [(row, column) for row in range(3) for column in range(3)]
-    found = sum(FLEISS[row][column] * abs(row - column) ** power for row, column in cells)
+    disagreement = sum(FLEISS[row][column] * abs(row - column) ** power for row, column in cells)
     chance = sum(rows[row] * columns[column] / total * abs(row - column) ** power for row, column in cells)
-    assert kappa(FLEISS, weights=weights).value == pytest.approx(1 - found / chance)
+    assert kappa(FLEISS, weights=weights).value == pytest.approx(1 - disagreement / chance)
 
 
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4))

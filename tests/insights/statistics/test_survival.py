@@ -80,9 +80,9 @@ def test_a_wrong_time_is_refused(time):
 
 @given(PEOPLE)
 def test_without_censoring_the_curve_is_the_share_that_is_left(people):
-    people = [Survival(each.time, event=True) for each in people]
+    people = [Survival(survival.time, event=True) for survival in people]
     for point in kaplan_meier(people).points:
-        left = sum(each.time > point.time for each in people)
+        left = sum(survival.time > point.time for survival in people)
         assert point.survival == pytest.approx(left / len(people))
 
 

@@ -105,12 +105,12 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
     if b"chunked" in fields.get(b"transfer-encoding", b""):
-        found = b""
+        body = b""
         while True:
             size = await reader.readuntil(b"\r\n")
-            found += size + await reader.readexactly(int(size, 16) + 2)
+            body += size + await reader.readexactly(int(size, 16) + 2)
             if int(size, 16) == 0:
-                return found
+                return body
     return await reader.readexactly(int(fields.get(b"content-length", b"0")))
 
 

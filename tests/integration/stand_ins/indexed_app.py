@@ -18,7 +18,7 @@ APP = Path(__file__).parents[3]
 
 async def serve():
     worker = await Worker.start(APP)
-    say({name: [dict(each) for each in function.bindings] for name, function in worker.functions.items()})
+    say({name: [dict(binding) for binding in function.bindings] for name, function in worker.functions.items()})
     while line := await asyncio.to_thread(sys.stdin.readline):
         say(await answer(worker, json.loads(line)))
 

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only the simulation; what it leaves is for the tests")
     parser.add_argument("--module", help="only of this module")
     given = parser.parse_args()
-    every = [each for name in modules() if given.module in (None, name) for each in mutations(name)]
+    every = [mutation for name in modules() if given.module in (None, name) for mutation in mutations(name)]
     random.Random(given.seed).shuffle(every)
     ends = time.monotonic() + given.seconds
     outcomes: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def is_noticed(exit_code: int) -> bool:
 
 def _tests_of(module: str) -> tuple[tuple[str, ...], ...]:
     package = module if module in _OF_PACKAGE else module.rpartition(".")[0]
-    return tuple(tuple(each for each in tests if Path(each).exists()) for tests in (_OF_PACKAGE[package], _OF_ALL))
+    return tuple(tuple(path for path in tests if Path(path).exists()) for tests in (_OF_PACKAGE[package], _OF_ALL))
 
 
 @cache

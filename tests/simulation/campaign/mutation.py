@@ -55,11 +55,11 @@ class Mutation:
 
 def modules() -> list[str]:
     """Return the names of the modules of the core."""
-    found = ["sync.pipeline"]
+    names_of_modules = ["sync.pipeline"]
     for package in PACKAGES:
         names = sorted(path.stem for path in _path(package).parent.glob("*.py") if path.stem != "__init__")
-        found += [f"{package}.{name}" for name in names]
-    return found
+        names_of_modules += [f"{package}.{name}" for name in names]
+    return names_of_modules
 
 
 def _path(module: str) -> Path:

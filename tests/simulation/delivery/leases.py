@@ -44,7 +44,9 @@ async def killed_with_a_lease_of_ten_minutes(m: Modules) -> list[str]:
             await m["handlers"].sweep(w.services)
             queues = w.store.queues
             await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
-            w.store.object_queue.messages = [each for each in w.store.object_queue.messages if each not in queued]
+            w.store.object_queue.messages = [
+                message for message in w.store.object_queue.messages if message not in queued
+            ]
             await _work(w, m)
         soon = _instances(w)
         w.clock.advance(LEASE)
@@ -86,5 +88,5 @@ def _rows(w: MemoryWorld) -> bool:
 
 
 def _instances(w: MemoryWorld) -> dict[str, int]:
-    studies = {each.study_instance_uid: w.imaging_study(each) for each in (STUDY, OTHER)}
+    studies = {study.study_instance_uid: w.imaging_study(study) for study in (STUDY, OTHER)}
     return {uid: study["numberOfInstances"] for uid, study in studies.items() if study}

@@ -170,7 +170,7 @@ async def source_down(m: Modules) -> list[str]:
         await m["lost_messages"].enqueue_lost_objects(w.services, queues, w.store.objects)
         later = w.clock.now() + timedelta(seconds=300)
         queued = w.store.object_queue.messages
-        w.store.object_queue.messages = [replace(each, visible_at=later) for each in queued]
+        w.store.object_queue.messages = [replace(message, visible_at=later) for message in queued]
     return [] if len(w.store.object_queue.messages) <= 1 + ROUNDS else ["messages multiply"]
 
 
@@ -426,7 +426,7 @@ async def studies_waiting(m: Modules) -> list[str]:
     w.clock.advance(100)
     swept.append(await sweep(w.services))  # all wait for their turn
     later = w.clock.now() + timedelta(seconds=500)
-    queue.messages = [replace(each, visible_at=later) for each in sent]
+    queue.messages = [replace(message, visible_at=later) for message in sent]
     swept.append(await sweep(w.services))  # a killed host holds them
     queue.messages = list(sent)
     w.clock.advance(10_000)
@@ -443,7 +443,7 @@ async def a_holder_that_hangs(m: Modules) -> list[str]:
     queue, swept = w.store.study_queue, 0
     for _ in range(20):
         later = w.clock.now() + timedelta(seconds=600)
-        queue.messages = [replace(each, visible_at=later) for each in queue.messages]
+        queue.messages = [replace(message, visible_at=later) for message in queue.messages]
         swept += await m["handlers"].sweep(w.services)
         w.clock.advance(30)
     return [] if 1 < swept <= 5 else [f"{swept} messages beside one that is held, in ten minutes"]

@@ -78,7 +78,7 @@ async def phases(m: Modules) -> list[str]:
         told["dicom_sync.timer.phase"]: told["dicom_sync.outcome"] for name, told in taken if name == TIMER_RUNS.name
     }
     counted = {
-        dict(key.attributes)["error.type"]: each.total for key, each in measured.items() if key.name == FAILURES.name
+        dict(key.attributes)["error.type"]: count.total for key, count in measured.items() if key.name == FAILURES.name
     }
     wrong = [] if done else ["a phase was kept from running"]
     wrong += [] if asyncio.get_running_loop().time() - began < DAY else ["a phase takes all the time there is"]

@@ -53,12 +53,12 @@ class Channel:
 
     def repeated(self) -> list[str]:
         """Return the steps of alerts that were sent more than once."""
-        sent = Counter((each.alert, each.code, each.step) for each in self.got)
+        sent = Counter((alert.alert, alert.code, alert.step) for alert in self.got)
         return [f"{code} was {step} {times} times" for (_, code, step), times in sent.items() if times > 1]
 
     def times(self, code: str, step: str) -> list[float]:
         """Return the seconds of the world at which an alert was raised or cleared."""
-        return [(each.at - START).total_seconds() for each in self.got if (each.code, each.step) == (code, step)]
+        return [(alert.at - START).total_seconds() for alert in self.got if (alert.code, alert.step) == (code, step)]
 
 
 class _Queues:
@@ -69,15 +69,15 @@ class _Queues:
 
     async def depths(self) -> dict[str, int]:
         """Return queue name -> length, of those that hold anything."""
-        held = [each.queue for each in (*self._world.messages, *self._world.leased)]
+        held = [message.queue for message in (*self._world.messages, *self._world.leased)]
         return {name: held.count(name) for name in ("objects", "studies") if name in held}
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """Return queue name -> since when its oldest message has been visible."""
         visible: dict[str, float] = {}
-        for each in self._world.messages:
-            if each.visible <= self._world.now and each.queue in among:
-                visible[each.queue] = min(each.visible, visible.get(each.queue, each.visible))
+        for message in self._world.messages:
+            if message.visible <= self._world.now and message.queue in among:
+                visible[message.queue] = min(message.visible, visible.get(message.queue, message.visible))
         return {name: START + timedelta(seconds=at) for name, at in visible.items()}
 
 

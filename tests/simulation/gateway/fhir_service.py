@@ -50,24 +50,26 @@ class FhirService:
 
     def _list(self, kind: str, asked: Asked) -> Answer:
         after, subject = asked.query.get("after", ""), asked.query.get("subject", "")
-        found = [each for each in self.server.resources(kind) if each["id"] > after]
-        found = [each for each in found if not subject or each.get("subject", {}).get("reference") == subject]
+        resources = [resource for resource in self.server.resources(kind) if resource["id"] > after]
+        resources = [
+            event for event in resources if not subject or event.get("subject", {}).get("reference") == subject
+        ]
         links = [_link("self", f"{BASE}/{kind}?after={after}&subject={subject}")]
-        if len(found) > _PAGE:
-            links.append(_link("next", f"{BASE}/{kind}?after={found[_PAGE - 1]['id']}&subject={subject}"))
-        return _searchset(found[:_PAGE], links)
+        if len(resources) > _PAGE:
+            links.append(_link("next", f"{BASE}/{kind}?after={resources[_PAGE - 1]['id']}&subject={subject}"))
+        return _searchset(resources[:_PAGE], links)
 
     def _search(self, kind: str, form: dict[str, str]) -> Answer:
         system, bar, value = form["identifier"].rpartition("|")
-        found = _done(self.server.search(kind, system if bar else None, value))
-        return _searchset(found, [_link("self", f"{BASE}/{kind}?{urlencode(form)}")])
+        resources = _done(self.server.search(kind, system if bar else None, value))
+        return _searchset(resources, [_link("self", f"{BASE}/{kind}?{urlencode(form)}")])
 
     def _bundle(self, bundle: dict[str, Any]) -> Answer:
         if bundle["type"] == "batch":
-            entries = [self._part(each["request"]["url"]) for each in bundle["entry"]]
+            entries = [self._part(entry["request"]["url"]) for entry in bundle["entry"]]
             return _said(200, {"resourceType": "Bundle", "type": "batch-response", "entry": entries})
         try:
-            versions = _done(self.server.transact([_write(each) for each in bundle["entry"]]))
+            versions = _done(self.server.transact([_write(entry) for entry in bundle["entry"]]))
         except FhirConflict:
             return _outcome(412, "conflict")
         except FhirRejected:
@@ -92,13 +94,13 @@ class FhirService:
         given = {name: values.split(",") for name, values in parse_qsl(query) if name != NOT_REFERENCED}
         _, wanted = next(iter(given.items()))
         by_id = "_id" in given
-        found = [
-            each
-            for each in self.server.resources(kind)
-            if (each["id"] in wanted if by_id else set(references_in(each)) & set(wanted))
+        resources = [
+            resource
+            for resource in self.server.resources(kind)
+            if (resource["id"] in wanted if by_id else set(references_in(resource)) & set(wanted))
         ]
         link = _link("self", f"{BASE}/{kind}?" + "&".join(f"{name}={','.join(some)}" for name, some in given.items()))
-        entries = [{"resource": each, "search": {"mode": "match"}} for each in found]
+        entries = [{"resource": resource, "search": {"mode": "match"}} for resource in resources]
         return {"resourceType": "Bundle", "type": "searchset", "link": [link], "entry": entries}
 
 
@@ -145,8 +147,8 @@ def _link(relation: str, url: str) -> dict[str, str]:
     return {"relation": relation, "url": url}
 
 
-def _searchset(found: Any, links: list[dict[str, str]]) -> Answer:
-    entries = [{"resource": each, "search": {"mode": "match"}} for each in found]
+def _searchset(resources: Any, links: list[dict[str, str]]) -> Answer:
+    entries = [{"resource": resource, "search": {"mode": "match"}} for resource in resources]
     more: Resource = {"entry": entries} if entries else {}
     return _said(200, {"resourceType": "Bundle", "type": "searchset", "link": links, **more})
 

@@ -43,7 +43,7 @@ class AdapterMutant:
 
     def load(self) -> Adapters:
         """Return the adapters without the rule; the real modules stay as they are."""
-        edits = {f"sync.adapters.{name}": each for name, each in self.edits.items()}
+        edits = {f"sync.adapters.{name}": edit for name, edit in self.edits.items()}
         modules = without_rule(CHAIN, edits, rule=self.rule)
         return Adapters(
             blobs=modules["sync.adapters.azure.blobs"],

@@ -24,12 +24,12 @@ class _Leaping(selectors.SelectSelector):
     leap: Callable[[float], None]
 
     def select(self, timeout: float | None = None) -> Any:
-        found = super().select(0)
-        if not found and timeout is None:
+        ready = super().select(0)
+        if not ready and timeout is None:
             raise NothingWillHappen
-        if not found and timeout:
+        if not ready and timeout:
             self.leap(timeout)
-        return found
+        return ready
 
 
 class LeapingLoop(asyncio.SelectorEventLoop):

@@ -43,9 +43,9 @@ class WatchedFhirServer(MemoryFhirServer):
 
 def _is_doubled(write: FhirWrite) -> bool:
     identifiers = (write.resource or {}).get("identifier", []) if write.resource_type == "Patient" else []
-    return is_our_id(write.resource_id) and any(each.get("value") == EHR for each in identifiers)
+    return is_our_id(write.resource_id) and any(identifier.get("value") == EHR for identifier in identifiers)
 
 
 def _instances(study: Any) -> set[str]:
     series = (study or {}).get("series", [])
-    return {instance["uid"] for each in series for instance in each.get("instance", [])}
+    return {instance["uid"] for one_series in series for instance in one_series.get("instance", [])}

@@ -157,7 +157,7 @@ class GatewayWorld:
         ports = {name: port for name, port in ports_of(self.store).items() if name != "clock"}
         ports |= {name: self.behind(ports[name], "state") for name in _STATE}
         ports |= {name: self.behind(ports[name], "queues") for name in ("study_queue", "object_queue")}
-        known = {each.name for each in fields(Services)}
+        known = {field.name for field in fields(Services)}
         given = {name: port for name, port in ports.items() if name in known}
         return Services(settings=SETTINGS, clock=self.clock, **{**given, "fhir": self.fhir, "objects": self.blobs})
 
@@ -243,7 +243,7 @@ class GatewayWorld:
     def _deliver(self) -> None:
         if self.gateways["queues"].mood() is not None:
             return
-        for message in [each for each in self.messages if each.visible <= self.now][:8]:
+        for message in [message for message in self.messages if message.visible <= self.now][:8]:
             self.messages.remove(message)
             self.leased.append(message)
             self.start(message.queue, self._attempt(message), message)
@@ -314,21 +314,25 @@ class GatewayWorld:
             study, sop = _identity(blob.data)
             wanted.setdefault(study, set()).add(sop)
         held = {
-            each["identifier"][0]["value"].removeprefix("urn:oid:"): {
-                one["uid"] for series in each.get("series", []) for one in series["instance"]
+            study["identifier"][0]["value"].removeprefix("urn:oid:"): {
+                one["uid"] for series in study.get("series", []) for one in series["instance"]
             }
-            for each in self.server.resources("ImagingStudy")
+            for study in self.server.resources("ImagingStudy")
         }
-        found = [] if held == wanted else [f"FHIR holds {held} instead of {wanted}"]
-        letters = [(each.kind, each.code) for each in self.store.dead_letters.table.values()]
-        found += [f"a dead letter of an {kind.value} is left: {code}" for kind, code in letters]
-        if self.store.dirty.table.values() or [each for each in self.messages if each.visible < self.now - 600]:
-            found.append("something is outstanding")
-        return found
+        problems = [] if held == wanted else [f"FHIR holds {held} instead of {wanted}"]
+        letters = [(letter.kind, letter.code) for letter in self.store.dead_letters.table.values()]
+        problems += [f"a dead letter of an {kind.value} is left: {code}" for kind, code in letters]
+        if self.store.dirty.table.values() or [
+            message for message in self.messages if message.visible < self.now - 600
+        ]:
+            problems.append("something is outstanding")
+        return problems
 
     def letters(self) -> set[str]:
         """Codes of the dead letters there are."""
-        return {each.code for each in self.store.dead_letters.table.values() if each.kind is not SubjectKind.MESSAGE}
+        return {
+            letter.code for letter in self.store.dead_letters.table.values() if letter.kind is not SubjectKind.MESSAGE
+        }
 
 
 def _identity(data: bytes) -> tuple[str, str]:

@@ -107,7 +107,7 @@ async def test_another_part_of_a_blob_is_an_outage(store):
 )
 async def test_a_list_that_was_not_asked_for_is_no_list(store, old, new):
     store.put(REF.name, b"x", "dicom")
-    assert [each.object for each in (await store.blobs.page("dicom")).objects] == [REF]
+    assert [object_.object for object_ in (await store.blobs.page("dicom")).objects] == [REF]
     store.spoil = lambda asked, answer: replace(answer, body=answer.body.replace(old, new))
     assert await outage(store.blobs.page("dicom", token="again")) == "source.garbled"
 
@@ -117,11 +117,11 @@ CHUNK = "log/00/2026/03/04/0500/00000.avro"
 
 
 async def read_feed(store):
-    found = []
+    subjects = []
     async for segment in store.blobs.feed.segments(AT.replace(hour=0), AT.replace(hour=23)):
         async for records in store.blobs.feed.records(segment):
-            found += [each["subject"].rpartition("/")[2] for each in records]
-    return found
+            subjects += [item["subject"].rpartition("/")[2] for item in records]
+    return subjects
 
 
 def with_feed(store, data):

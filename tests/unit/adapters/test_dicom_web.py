@@ -179,8 +179,8 @@ async def test_a_password_is_sent_where_there_is_one():
 
 async def test_metadata_are_those_of_the_instance():
     service, server = azure({METADATA: [DATASET]})
-    found = await service.metadata(REF)
-    assert found.dataset == DATASET
+    metadata = await service.metadata(REF)
+    assert metadata.dataset == DATASET
     assert server.requests[0].headers["Accept"] == "application/dicom+json"
 
 
@@ -260,8 +260,8 @@ async def test_a_service_with_partitions_wants_the_default_one_named():
 
 
 async def test_the_instances_of_a_study_are_searched_page_by_page():
-    found = [instance(1, sop) for sop in range(5)]
-    pages = [found[:3], [*found[3:], {"no": "instance"}, 7], httpx.Response(204)]
+    instances = [instance(1, sop) for sop in range(5)]
+    pages = [instances[:3], [*instances[3:], {"no": "instance"}, 7], httpx.Response(204)]
     service, server = azure({f"/v2/studies/{uid(1)}/instances": [*map(respond, pages)]})
     refs = [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
     assert len(refs) == 5
@@ -312,8 +312,8 @@ TAGS = {
 async def test_orthancs_plugin_gives_the_metadata_and_its_file_the_etag():
     server, http = orthanc({**RESOURCES, **PLUGIN})
     for _ in range(2):
-        found = await server.metadata(server.ref(ORTHANC_ID))
-        assert (found.dataset, found.etag) == (DATASET, "file-1")
+        metadata = await server.metadata(server.ref(ORTHANC_ID))
+        assert (metadata.dataset, metadata.etag) == (DATASET, "file-1")
     assert len(http.requests) == 4 + 2, "the UIDs of a series are asked for once"
 
 
@@ -397,8 +397,8 @@ async def test_the_instances_of_a_study_are_looked_up_under_every_patient():
             "/studies/s2/instances": respond([{"ID": "b"}]),
         }
     )
-    found = [ref.name async for ref in server.objects_of(StudyRef(study_instance_uid="1.2"))]
-    assert found == ["instances/a", "instances/b"]
+    names = [ref.name async for ref in server.objects_of(StudyRef(study_instance_uid="1.2"))]
+    assert names == ["instances/a", "instances/b"]
     assert http.requests[0].content == b"1.2"
 
 

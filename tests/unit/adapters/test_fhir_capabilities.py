@@ -30,9 +30,9 @@ def without(change):
 
 
 def test_a_service_that_has_all_lacks_nothing():
-    found = capabilities_in(whole())
-    assert (found.software, found.fhir_version, found.lacks) == ("Server 1", "4.0.1", ())
-    assert found.says() == "Server 1, FHIR 4.0.1"
+    capabilities = capabilities_in(whole())
+    assert (capabilities.software, capabilities.fhir_version, capabilities.lacks) == ("Server 1", "4.0.1", ())
+    assert capabilities.says() == "Server 1, FHIR 4.0.1"
 
 
 @pytest.mark.parametrize(

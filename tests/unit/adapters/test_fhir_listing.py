@@ -84,9 +84,11 @@ async def test_a_listing_asks_for_the_id_by_name_and_takes_it_from_the_address_w
     assert list(page.resources) == [{"resourceType": "Patient", "id": "pt-7"}, {"resourceType": "Patient"}]
 
 
-def found(*resources, following=None):
+def bundle_of(*resources, following=None):
     links = [{"relation": "next", "url": following}] if following else []
-    return says(200, {"resourceType": "Bundle", "link": links, "entry": [{"resource": each} for each in resources]})
+    return says(
+        200, {"resourceType": "Bundle", "link": links, "entry": [{"resource": resource} for resource in resources]}
+    )
 
 
 PATIENT = {"resourceType": "Patient", "id": "ehr-1", "identifier": [{"system": "a", "value": "Zz1"}]}
@@ -101,7 +103,7 @@ PATIENT = {"resourceType": "Patient", "id": "ehr-1", "identifier": [{"system": "
 )
 async def test_a_look_up_whose_first_page_is_empty_is_followed(link, method, asked):
     """Believing the empty page made a second Patient beside the EHR's. An identifier stays out of addresses."""
-    service = Service(found(following=link), found(PATIENT))
+    service = Service(bundle_of(following=link), bundle_of(PATIENT))
     assert await service.client.search("Patient", "a", "Zz1") == [PATIENT]
     assert (service.requests[1].method, str(service.requests[1].url)) == (method, asked)
     if method == "POST":
@@ -111,7 +113,7 @@ async def test_a_look_up_whose_first_page_is_empty_is_followed(link, method, ask
 
 async def test_a_look_up_that_never_ends_is_no_answer():
     with pytest.raises(FhirUnavailable):
-        await Service(found(following=f"{BASE}?_getpages=x")).client.search("Patient", "a", "b")
+        await Service(bundle_of(following=f"{BASE}?_getpages=x")).client.search("Patient", "a", "b")
 
 
 async def test_a_list_that_leads_to_itself_is_no_answer():

@@ -16,7 +16,7 @@ OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "
 
 
 def searchset(*resources):
-    return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": each} for each in resources]}
+    return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": resource} for resource in resources]}
 
 
 class Server:
@@ -30,8 +30,8 @@ class Server:
         self.methods.append(request.method)
         if request.method == "GET":
             asked = str(request.url)
-            found = searchset(REFERRER) if "/Observation?derived-from=" in asked else searchset()
-            return Response(self.alone, json=found if self.alone == 200 else OUTCOME)
+            answer = searchset(REFERRER) if "/Observation?derived-from=" in asked else searchset()
+            return Response(self.alone, json=answer if self.alone == 200 else OUTCOME)
         if self.whole != 200:
             return Response(self.whole, json=OUTCOME)
         urls = [entry["request"]["url"] for entry in json.loads(request.content)["entry"]]
@@ -40,8 +40,8 @@ class Server:
     def _entry(self, url):
         if self.entry != 200:
             return {"response": {"status": str(self.entry), "outcome": OUTCOME}}
-        found = searchset(REFERRER) if url.startswith("Observation?derived-from=") else searchset()
-        return {"response": {"status": "200"}, "resource": found}
+        answer = searchset(REFERRER) if url.startswith("Observation?derived-from=") else searchset()
+        return {"response": {"status": "200"}, "resource": answer}
 
 
 async def referrers(server, times=1):

@@ -338,9 +338,9 @@ def known_as(value, system="s", **more):
     return {**PATIENT, "identifier": [{"system": system, "value": value}], **more}
 
 
-def found(*resources, following=None):
+def bundle_of(*resources, following=None):
     links = {"link": [{"relation": "next", "url": following}]} if following else {}
-    return says(200, {"resourceType": "Bundle", "entry": [{"resource": each} for each in resources], **links})
+    return says(200, {"resourceType": "Bundle", "entry": [{"resource": resource} for resource in resources], **links})
 
 
 @pytest.mark.parametrize(
@@ -357,23 +357,23 @@ def found(*resources, following=None):
 )
 async def test_only_what_carries_exactly_the_identifier_is_a_match(other, why):
     right = known_as("患者42", id="pt-2")
-    matches = await Service(found(other, right)).client.search("Patient", "s", "患者42")
+    matches = await Service(bundle_of(other, right)).client.search("Patient", "s", "患者42")
     assert matches == [right], why
 
 
 async def test_of_any_system_means_of_any_and_of_none_means_of_none():
     both = [known_as("v", "s"), {**PATIENT, "id": "pt-2", "identifier": [{"value": "v"}]}]
-    assert await Service(found(*both)).client.search("Patient", None, "v") == both
-    assert await Service(found(*both)).client.search("Patient", "", "v") == both[1:]
+    assert await Service(bundle_of(*both)).client.search("Patient", None, "v") == both
+    assert await Service(bundle_of(*both)).client.search("Patient", "", "v") == both[1:]
 
 
 async def test_pages_of_false_matches_are_followed_to_their_end_and_no_address_has_the_identifier():
     right = known_as("患者42", id="pt-9")
     pages = [
-        found(*[known_as("番号42", id=f"a{number}") for number in range(10)], following=f"{BASE}/Patient?{query}")
+        bundle_of(*[known_as("番号42", id=f"a{number}") for number in range(10)], following=f"{BASE}/Patient?{query}")
         for query in ("ct=1&identifier=s%7C%E6%82%A3%E8%80%8542", "ct=2&identifier=s%7C%E6%82%A3%E8%80%8542")
     ]
-    service = Service(*pages, found(right))
+    service = Service(*pages, bundle_of(right))
     assert await service.client.search("Patient", "s", "患者42") == [right]
     assert [(request.method, request.url.path) for request in service.requests] == [("POST", "/r4/Patient/_search")] * 3
     assert [parse_qs(request.content.decode()).get("ct") for request in service.requests] == [None, ["1"], ["2"]]
@@ -381,7 +381,7 @@ async def test_pages_of_false_matches_are_followed_to_their_end_and_no_address_h
 
 
 async def test_a_link_that_does_not_repeat_the_question_is_followed_as_it_is():
-    service = Service(found(following=f"{BASE}?_getpages=x&_getpagesoffset=50"), found(known_as("v")))
+    service = Service(bundle_of(following=f"{BASE}?_getpages=x&_getpagesoffset=50"), bundle_of(known_as("v")))
     assert len(await service.client.search("Patient", "s", "v")) == 1
     assert (service.requests[1].method, str(service.requests[1].url)) == (
         "GET",
@@ -390,7 +390,7 @@ async def test_a_link_that_does_not_repeat_the_question_is_followed_as_it_is():
 
 
 async def test_pages_in_a_circle_are_an_outage():
-    service = Service(found(following=f"{BASE}/Patient?ct=1"))
+    service = Service(bundle_of(following=f"{BASE}/Patient?ct=1"))
     assert type(await failure(service.client.search("Patient", "s", "v"))) is FhirUnavailable
     assert len(service.requests) == 2
 
@@ -399,8 +399,8 @@ async def test_the_id_of_a_match_may_stand_in_its_full_url_only_and_must_stand_s
     nameless = {name: value for name, value in known_as("v").items() if name != "id"}
     entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": nameless}
     service = Service(says(200, {"resourceType": "Bundle", "entry": [entry]}))
-    assert [each["id"] for each in await service.client.search("Patient", "s", "v")] == ["pt-7"]
-    assert type(await failure(Service(found(nameless)).client.search("Patient", "s", "v"))) is FhirUnavailable
+    assert [patient["id"] for patient in await service.client.search("Patient", "s", "v")] == ["pt-7"]
+    assert type(await failure(Service(bundle_of(nameless)).client.search("Patient", "s", "v"))) is FhirUnavailable
 
 
 class Tokens:

@@ -41,7 +41,7 @@ class Exported:
 
     def metrics(self):
         data = self.reader.get_metrics_data()
-        scopes = [scope for each in data.resource_metrics for scope in each.scope_metrics] if data else []
+        scopes = [scope for metric in data.resource_metrics for scope in metric.scope_metrics] if data else []
         return {metric.name: metric for scope in scopes for metric in scope.metrics}
 
     def one(self):
@@ -61,9 +61,9 @@ def settings(**given):
 def test_every_instrument_is_exported_with_its_unit_and_bounds(exported):
     for instrument in INSTRUMENTS:
         exported.telemetry.measure(instrument, 3.0)
-    found = exported.metrics()
-    assert set(found) == set(BY_NAME)
-    for name, metric in found.items():
+    by_name = exported.metrics()
+    assert set(by_name) == set(BY_NAME)
+    for name, metric in by_name.items():
         instrument = BY_NAME[name]
         assert (metric.unit, metric.description) == (instrument.unit, instrument.description)
         (point,) = metric.data.data_points
@@ -95,16 +95,18 @@ def test_a_gauge_is_not_exported_for_ever_by_a_worker_that_looks_no_more(exporte
 
 @pytest.mark.parametrize("kind", spans.SPANS, ids=lambda kind: kind.name or "fhir request")
 def test_no_span_takes_a_value_of_a_file(kind):
-    texts = [each for each in kind.attributes if each is not spans.SERVER]  # that one comes of the settings
+    texts = [
+        attribute for attribute in kind.attributes if attribute is not spans.SERVER
+    ]  # that one comes of the settings
     for hostile in ("Doe^Jane", "1.2.840.113619.2.1", "Doe", "quillon/head.dcm", "Doe\n" + STUDY):
-        given = {each.name: hostile for each in (*texts, *kind.numbers)}
+        given = {attribute.name: hostile for attribute in (*texts, *kind.numbers)}
         assert set(kind.attributes_of(given).values()) == {"other"}
         assert "Doe" not in kind.name_of(given)
 
 
 @pytest.mark.parametrize("kind", spans.SPANS, ids=lambda kind: kind.name or "fhir request")
 def test_attributes_of_spans_are_named_as_opentelemetry_wants(kind):
-    keys = [each.key for each in (*kind.attributes, *kind.numbers)] + list(kind.always)
+    keys = [attribute.key for attribute in (*kind.attributes, *kind.numbers)] + list(kind.always)
     assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", key) for key in keys)
 
 
@@ -114,7 +116,7 @@ def test_a_span_of_a_message_is_linked_to_what_sent_it(exported):
         span.note(outcome="written", nonsense="Doe")
     span = exported.one()
     assert (span.name, span.kind, span.parent) == ("process studies", trace.SpanKind.CONSUMER, None)
-    assert [f"{each.context.trace_id:032x}" for each in span.links] == [TRACEPARENT.split("-")[1]]
+    assert [f"{link.context.trace_id:032x}" for link in span.links] == [TRACEPARENT.split("-")[1]]
     assert dict(span.attributes) == {
         "messaging.system": "azure_queue_storage",
         "messaging.operation.name": "process",
@@ -190,10 +192,10 @@ async def test_both_ways_get_what_was_measured_when_the_process_ends(caplog):
     (resource,) = collector.resources()
     assert (resource["service.name"], resource["service.version"]) == ("dicom-fhir-sync", __version__)
     assert re.fullmatch("[0-9a-f]{32}", resource["service.instance.id"])
-    data = [each["data"]["baseData"] for each in collector.envelopes()]
-    assert LATENCY.name in {each["metrics"][0]["name"] for each in data if "metrics" in each}
-    assert "ingest object" in {each.get("name") for each in data}
-    assert {each["tags"]["ai.cloud.role"] for each in collector.envelopes()} == {"dicom-fhir-sync"}
+    data = [envelope["data"]["baseData"] for envelope in collector.envelopes()]
+    assert LATENCY.name in {envelope["metrics"][0]["name"] for envelope in data if "metrics" in envelope}
+    assert "ingest object" in {entry.get("name") for entry in data}
+    assert {envelope["tags"]["ai.cloud.role"] for envelope in collector.envelopes()} == {"dicom-fhir-sync"}
 
 
 def test_application_insights_is_signed_in_to_by_identity_and_nothing_else_is_told_to_microsoft(monkeypatch):

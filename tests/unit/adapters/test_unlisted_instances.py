@@ -49,18 +49,18 @@ def ref(service: DicomService, sop: int):
 async def test_all_others_are_listed_and_those_are_counted(bad):
     search = Search(300, bad)
     service = DicomService(web(search), URL)
-    found = set()
+    refs = set()
     with pytest.raises(StudyUnlisted) as part:  # noqa: PT012 -- it is raised at the end
-        async for each in service.objects_of(STUDY):
-            found.add(each)
-    assert found == {ref(service, sop) for sop in range(300) if sop not in bad}
+        async for listed in service.objects_of(STUDY):
+            refs.add(listed)
+    assert refs == {ref(service, sop) for sop in range(300) if sop not in bad}
     assert part.value.count == len(bad)
     assert search.asked < 40 * ATTEMPTS * len(bad)
 
 
 async def test_a_search_that_always_fails_is_an_outage():
     with pytest.raises(SourceUnavailable) as failure:
-        [each async for each in DicomService(web(Search(300, set(range(300)))), URL).objects_of(STUDY)]
+        [listed async for listed in DicomService(web(Search(300, set(range(300)))), URL).objects_of(STUDY)]
     assert failure.value.code == "source.unavailable"
 
 

@@ -94,14 +94,14 @@ def test_a_generated_study_has_distinct_instances_in_one_folder_and_is_repeatabl
 class Server:
     """Answers searches with what it was given, and transactions with success."""
 
-    def __init__(self, **found):
-        self.found, self.requests, self.bundles = found, [], []
+    def __init__(self, **held):
+        self.held, self.requests, self.bundles = held, [], []
 
     def __call__(self, request):
         kind = request.url.path.rpartition("/")[2]
         self.requests.append((request.method, kind, sorted(request.url.params)))
         if request.method == "GET":
-            entries = [{"resource": self.found[kind]}] if kind in self.found else []
+            entries = [{"resource": self.held[kind]}] if kind in self.held else []
             return httpx.Response(200, json={"resourceType": "Bundle", "entry": entries})
         bundle = json.loads(request.content)
         self.bundles.append({entry["resource"]["resourceType"]: entry for entry in bundle["entry"]})
@@ -109,8 +109,8 @@ class Server:
         return httpx.Response(200, json={"resourceType": "Bundle", "entry": entries})
 
 
-def processed(instance, **found):
-    server = Server(**found)
+def processed(instance, **held):
+    server = Server(**held)
     with httpx.Client(base_url="http://fhir.example/r4", transport=httpx.MockTransport(server)) as client:
         Cast(client).process(instance)
     return server
@@ -138,15 +138,15 @@ def test_the_baseline_updates_the_grown_study_only_under_its_version():
     first, second = study("seed", 2).instances
     (created,) = processed(first).bundles
     kinds = ("Patient", "Endpoint", "ImagingStudy")
-    found = {kind: stored(created[kind], number) for number, kind in enumerate(kinds)}
-    found["ImagingStudy"] |= {"endpoint": [{"reference": "Endpoint/1"}], "subject": {"reference": "Patient/0"}}
-    (updated,) = processed(second, **found).bundles
+    resources = {kind: stored(created[kind], number) for number, kind in enumerate(kinds)}
+    resources["ImagingStudy"] |= {"endpoint": [{"reference": "Endpoint/1"}], "subject": {"reference": "Patient/0"}}
+    (updated,) = processed(second, **resources).bundles
     assert list(updated) == ["ImagingStudy"]
     assert updated["ImagingStudy"]["request"] == {"method": "PUT", "url": "ImagingStudy/2", "ifMatch": 'W/"3"'}
     shown = [one["uid"] for series in updated["ImagingStudy"]["resource"]["series"] for one in series["instance"]]
     assert shown == [first.sop, second.sop]
-    found["ImagingStudy"] = stored(updated["ImagingStudy"], 2)
-    assert processed(second, **found).bundles == []
+    resources["ImagingStudy"] = stored(updated["ImagingStudy"], 2)
+    assert processed(second, **resources).bundles == []
 
 
 def test_what_is_read_to_answer_the_bench_is_not_counted():

@@ -51,10 +51,10 @@ def test_the_command_prints_the_tables(capsys):
 def test_each_limit_binds_at_its_own_rate(limits, expected, binding):
     """Ten workers of 100 a second; three rows an instance; twenty studies at once, each with one ledger partition."""
     large = {"load": replace(LOAD, instances=1500)} if "partition" in limits else {}
-    found = outcome(**large, **limits)
-    assert found.rate == pytest.approx(expected, rel=0.1)
-    assert found.binding == binding
-    assert all(0 <= share <= 1.001 for share in found.busy.values())
+    estimate = outcome(**large, **limits)
+    assert estimate.rate == pytest.approx(expected, rel=0.1)
+    assert estimate.binding == binding
+    assert all(0 <= share <= 1.001 for share in estimate.busy.values())
 
 
 def test_no_rate_is_above_any_limit_and_more_workers_are_never_slower():

@@ -31,9 +31,9 @@ def test_no_smaller_batch_needs_fewer_instances_or_is_a_fifth_faster(case):
 
 
 def test_no_message_is_left_and_no_more_instances_are_started_than_may_run():
-    found = play(Arrivals(name="", messages=100_000, a_second=100_000), 1, 1.0, most=7)
-    assert found.instances == 7
-    assert found.seconds >= 100_000 / scale_rules.RATE / 7
+    result = play(Arrivals(name="", messages=100_000, a_second=100_000), 1, 1.0, most=7)
+    assert result.instances == 7
+    assert result.seconds >= 100_000 / scale_rules.RATE / 7
 
 
 def test_the_decision_shows_what_is_played():

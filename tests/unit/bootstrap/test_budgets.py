@@ -22,10 +22,10 @@ LIMIT = read_host_settings(ROOT).function_timeout
 GATEWAY = 230.0
 """Seconds after which Azure's load balancer ends a request."""
 
-HTTP = [each for each in function_app.app.get_functions() if each.is_http_function()]
+HTTP = [function for function in function_app.app.get_functions() if function.is_http_function()]
 
 
-@pytest.mark.parametrize("function", HTTP, ids=lambda each: each.get_function_name())
+@pytest.mark.parametrize("function", HTTP, ids=lambda route: route.get_function_name())
 def test_every_http_function_has_a_budget(function):
     assert function.get_user_function().__code__ is function_app._bounded(print).__code__
 

@@ -78,14 +78,14 @@ def running():
 
 
 async def outcomes(running):
-    return {each.service: each for each in await tried(running)}
+    return {outcome.service: outcome for outcome in await tried(running)}
 
 
 async def test_when_all_answer_all_is_sound_and_nothing_is_left_behind(running):
-    found = await outcomes(running)
-    assert all(each.sound for each in found.values())
-    assert {"DICOM files: container dicom", "DICOM files: container more"} <= set(found)
-    assert [each async for each in running.services.cursors.all()] == []
+    checks = await outcomes(running)
+    assert all(outcome.sound for outcome in checks.values())
+    assert {"DICOM files: container dicom", "DICOM files: container more"} <= set(checks)
+    assert [cursor async for cursor in running.services.cursors.all()] == []
 
 
 async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(running):
@@ -93,8 +93,8 @@ async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(r
     running.listing = Failing(SourceUnavailable("403", code="source.forbidden", hint=ROLES_FOR_SOURCE))
     running.services.fhir = Failing(FhirUnavailable("no answer"))
     running.services.instances["pacs.example"].failure = SourceUnavailable("403", code="dicom.forbidden")
-    found = await outcomes(running)
-    failing = {service: each.code for service, each in found.items() if not each.sound}
+    checks = await outcomes(running)
+    failing = {service: outcome.code for service, outcome in checks.items() if not outcome.sound}
     assert failing == {
         "state: rows can be written": "store.forbidden",
         "clock: agrees with the storage's": "store.forbidden",  # it is not sound: nothing was compared
@@ -103,20 +103,20 @@ async def test_what_is_refused_is_named_with_the_role_and_the_others_are_tried(r
         "DICOM service pacs.example": "dicom.forbidden",
         "FHIR: ImagingStudy can be read": "fhir.unavailable",
     }
-    assert "Storage Blob Data Reader" in found["DICOM files: container dicom"].hint
-    assert found["state: queues can be read"].sound
+    assert "Storage Blob Data Reader" in checks["DICOM files: container dicom"].hint
+    assert checks["state: queues can be read"].sound
 
 
 async def test_a_clock_that_is_wrong_is_told_with_by_how_much(running):
     running.services.caches.clock_offset.seconds_ahead = -725.0
-    found = (await outcomes(running))["clock: agrees with the storage's"]
-    assert (found.code, "725 s behind" in found.detail, "chrony" in found.hint) == ("clock.wrong", True, True)
+    check = (await outcomes(running))["clock: agrees with the storage's"]
+    assert (check.code, "725 s behind" in check.detail, "chrony" in check.hint) == ("clock.wrong", True, True)
 
 
 async def test_a_container_that_is_not_there_is_named(running):
     running.listing = MemoryObjects(containers=("dicom",))
-    found = await outcomes(running)
-    assert [service for service, each in found.items() if not each.sound] == ["DICOM files: container more"]
+    checks = await outcomes(running)
+    assert [service for service, outcome in checks.items() if not outcome.sound] == ["DICOM files: container more"]
 
 
 async def test_a_container_that_the_account_does_not_have_is_told_with_its_setting(running):
@@ -134,10 +134,10 @@ async def test_a_service_that_hangs_is_named_and_all_take_no_longer_than_one(run
 
     running.services.fhir.read = running.listing.page = running.services.queues.depths = hang
     began = time.monotonic()
-    found = await outcomes(running)
+    checks = await outcomes(running)
     assert time.monotonic() - began < 2
-    assert {each.code for each in found.values() if not each.sound} == {"connection.slow"}
-    assert found["state: rows can be written"].sound
+    assert {outcome.code for outcome in checks.values() if not outcome.sound} == {"connection.slow"}
+    assert checks["state: rows can be written"].sound
 
 
 async def test_each_is_told_as_soon_as_it_answers_and_one_that_hangs_keeps_no_other_unsaid(running):
@@ -156,7 +156,7 @@ async def test_each_is_told_as_soon_as_it_answers_and_one_that_hangs_keeps_no_ot
     assert slow not in told
     assert not trying.done()
     release.set()
-    assert [each.service for each in await trying] == services
+    assert [outcome.service for outcome in await trying] == services
     assert told[-1] == slow
 
 

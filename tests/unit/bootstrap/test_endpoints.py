@@ -63,14 +63,14 @@ def settings(monkeypatch, **services):
     ],
 )
 def test_each_service_of_the_state_is_where_its_setting_or_a_sibling_says(monkeypatch, given, queue, table):
-    found = settings(monkeypatch, **given)
-    assert (state_url(found, "queue"), state_url(found, "table")) == (queue, table)
+    given_settings = settings(monkeypatch, **given)
+    assert (state_url(given_settings, "queue"), state_url(given_settings, "table")) == (queue, table)
 
 
 def test_a_service_that_no_setting_tells_is_named(monkeypatch):
-    found = settings(monkeypatch, queueServiceUri="https://q.example")
+    given_settings = settings(monkeypatch, queueServiceUri="https://q.example")
     with pytest.raises(ConfigError) as caught:
-        state_url(found, "table")
+        state_url(given_settings, "table")
     assert caught.value.setting == "AzureWebJobsStorage__tableServiceUri"
 
 

@@ -34,8 +34,8 @@ def mapped(*arguments, **environment):
 
 
 def resource(bundle, kind):
-    (found,) = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind]
-    return found
+    (of_kind,) = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind]
+    return of_kind
 
 
 def notes(result):

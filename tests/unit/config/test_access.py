@@ -119,8 +119,8 @@ async def test_entra_asks_for_the_audience_that_is_set():
 
 def test_what_the_mode_does_not_read_is_named(monkeypatch):
     given(monkeypatch, "FHIR", "bearer", CLIENT_SECRET=SECRET)
-    found = {each.setting: each.text for each in remarks()}
-    assert "DICOM_SYNC_FHIR_AUTH is client-credentials" in found["DICOM_SYNC_FHIR_CLIENT_SECRET"]
+    texts = {remark.setting: remark.text for remark in remarks()}
+    assert "DICOM_SYNC_FHIR_AUTH is client-credentials" in texts["DICOM_SYNC_FHIR_CLIENT_SECRET"]
 
 
 def test_pem_text_may_have_its_line_ends_written_out():

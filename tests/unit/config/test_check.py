@@ -27,7 +27,7 @@ def only_sound_settings(monkeypatch):
 
 
 def named(severity=None):
-    return {each.setting for each in remarks() if severity in (None, each.severity)}
+    return {remark.setting for remark in remarks() if severity in (None, remark.severity)}
 
 
 def test_of_sound_settings_there_is_nothing_to_say():

@@ -300,12 +300,12 @@ async def test_whose_a_letter_is_is_told_to_who_asks_and_shown_by_nothing_else(w
     await w.arrive("Doe-Jane.dcm", UNREADABLE)
     await dead_letter_study(STUDY, FhirRejected("422"), w.services)
     await handle_object_message("Doe^Jane", SOURCES, w.services)
-    found = [await secrets(letter, w.services) for letter in letters(w)]
-    assert found[0].object == "memory/dicom/Doe-Jane.dcm"
-    assert found[1].study == STUDY
-    assert found[2].message == "Doe^Jane"
+    secrets_of = [await secrets(letter, w.services) for letter in letters(w)]
+    assert secrets_of[0].object == "memory/dicom/Doe-Jane.dcm"
+    assert secrets_of[1].study == STUDY
+    assert secrets_of[2].message == "Doe^Jane"
     groups = await overview(await read_count(Counted.DEAD_LETTERS, w.services), w.services)
-    shown = repr([letters(w), found, groups, await browse(w.services)])
+    shown = repr([letters(w), secrets_of, groups, await browse(w.services)])
     assert "Doe" not in shown
     assert STUDY.study_instance_uid not in shown.replace(STUDY.key, "")
 

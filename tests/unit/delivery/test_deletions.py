@@ -92,7 +92,7 @@ async def test_one_outage_is_waited_for_once(w):
 
     w.store.cursors.write = refused
     ended = await asyncio.gather(*(objects(w, w.delete(c.object.name)) for c in changes), return_exceptions=True)
-    assert {type(each) for each in ended} == {StoreUnavailable}
+    assert {type(failure) for failure in ended} == {StoreUnavailable}
     assert len(tries) <= 2
 
 

@@ -89,4 +89,4 @@ def test_an_event_of_the_feed_is_no_change_and_names_its_sequence():
     )
     message = parsing.parse_object_message(f"[{event}, 5]", SOURCES)
     assert message.feed_sequences == [7]
-    assert [type(each).__name__ for each in message.changes] == ["BadEvent"]
+    assert [type(change).__name__ for change in message.changes] == ["BadEvent"]

@@ -29,8 +29,8 @@ AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 def only(**changes):
     raw = {key: value for key, value in {**PASCAL, **changes}.items() if value is not ...}
-    (found,) = entries_of([raw], "pacs/")
-    return found
+    (change,) = entries_of([raw], "pacs/")
+    return change
 
 
 @pytest.mark.parametrize("raw", [PASCAL, CAMEL, {key.upper(): value for key, value in PASCAL.items()}])
@@ -117,6 +117,6 @@ def test_of_one_page_only_the_youngest_entry_of_each_instance_counts():
         {**PASCAL, "Sequence": number, "SopInstanceUid": sop}
         for number, sop in ((3, "1.1"), (9, "1.2"), (5, "1.1"), (None, "1.3"), (4, "1.3"))
     ]
-    found = {change.object.name[-3:]: change.sequence for change in latest(entries_of(raw, "pacs/"))}
-    assert found == {"1.1": 5, "1.2": 9, "1.3": None}
+    sequences = {change.object.name[-3:]: change.sequence for change in latest(entries_of(raw, "pacs/"))}
+    assert sequences == {"1.1": 5, "1.2": 9, "1.3": None}
     assert all(isinstance(entry.change, Change) for entry in entries_of(raw, "pacs/"))

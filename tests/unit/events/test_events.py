@@ -46,9 +46,9 @@ def parse(*events: Any, sources: Sources = SOURCES) -> list[Change | PermanentEr
     return parse_message(json.dumps(list(events)), sources)
 
 
-def only(found: list[Change | PermanentError]) -> Any:
-    assert len(found) == 1
-    return found[0]
+def only(results: list[Change | PermanentError]) -> Any:
+    assert len(results) == 1
+    return results[0]
 
 
 @pytest.mark.parametrize(
@@ -281,8 +281,8 @@ def test_a_message_of_azurite_is_read_by_its_path() -> None:
 
 def test_good_and_bad_events_of_one_message_stand_side_by_side() -> None:
     foreign = event(subject="/blobServices/default/containers/private/blobs/x")
-    found = parse(event(), foreign, 7, event("deleted-event-grid"))
-    assert [type(each) for each in found] == [Change, ForeignSource, BadEvent, Change]
+    results = parse(event(), foreign, 7, event("deleted-event-grid"))
+    assert [type(result) for result in results] == [Change, ForeignSource, BadEvent, Change]
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "7", '"text"', "{}", "[1]", "[[]]", "[" * 100_000, "9" * 5000])

@@ -36,7 +36,7 @@ class OrthancWorld(MemoryWorld):
     def held(self, study=1):
         resource = self.imaging_study(study_ref(study))
         series = resource.get("series", []) if resource else []
-        return {one["uid"] for each in series for one in each.get("instance", [])}
+        return {one["uid"] for one_series in series for one in one_series.get("instance", [])}
 
 
 @pytest.fixture

@@ -220,8 +220,8 @@ async def test_an_entry_that_cannot_be_an_instance_gets_its_dead_letter_and_the_
     page = world.service.page
 
     async def with_rubbish(**window):
-        found = list(await page(**window))
-        return [5, {"sequence": 1, "studyInstanceUid": "../.."}, *found] if found else []
+        entries = list(await page(**window))
+        return [5, {"sequence": 1, "studyInstanceUid": "../.."}, *entries] if entries else []
 
     world.service.page = with_rubbish
     world.service.store({**instance(1, 1), "00080016": 5})
@@ -383,7 +383,7 @@ async def test_a_source_that_is_not_configured_is_named():
 async def test_dead_letters_of_entries_name_no_instance(world):
     world.service.page = _rubbish_once()
     await read(world)
-    (letter,) = [each for each in world.store.dead_letters.table.values() if each.kind is SubjectKind.MESSAGE]
+    (letter,) = [letter for letter in world.store.dead_letters.table.values() if letter.kind is SubjectKind.MESSAGE]
     assert "9.9" not in str(letter)
 
 
@@ -392,9 +392,9 @@ async def test_a_bad_entry_is_measured_like_any_dead_letter_and_a_retry_reads_it
     await read(world)
     counts = {(m.name, tuple(value for _, value in m.attributes)) for m in world.services.telemetry.take()}
     assert (DEAD_LETTERS.name, ("event.malformed",)) in counts
-    (letter,) = [each for each in world.store.dead_letters.table.values() if each.kind is SubjectKind.MESSAGE]
+    (letter,) = [letter for letter in world.store.dead_letters.table.values() if letter.kind is SubjectKind.MESSAGE]
     assert await retry_one(letter, SOURCES, world.services) is Outcome.REFUSED
-    (still,) = [each for each in world.store.dead_letters.table.values() if each.kind is SubjectKind.MESSAGE]
+    (still,) = [letter for letter in world.store.dead_letters.table.values() if letter.kind is SubjectKind.MESSAGE]
     assert (still.code, still.detail, still.queue, still.attempts) == (letter.code, letter.detail, letter.queue, 2)
 
 

@@ -61,8 +61,8 @@ def test_lines_of_other_accounts_and_other_text_are_no_change():
 
 
 def test_names_are_decoded_as_paths_not_as_forms():
-    found = parse_line(line("PUT", "/dicom/%C3%BC%20/%C3%A4%2Bb+%25%27%22/x%5Cy%3F.dcm", 201))
-    assert found == BlobChange("dicom", "ü /ä+b+%'\"/x/y?.dcm", Happened.CREATED, "PutBlob")
+    change = parse_line(line("PUT", "/dicom/%C3%BC%20/%C3%A4%2Bb+%25%27%22/x%5Cy%3F.dcm", 201))
+    assert change == BlobChange("dicom", "ü /ä+b+%'\"/x/y?.dcm", Happened.CREATED, "PutBlob")
 
 
 def test_slashes_at_the_end_and_doubled_belong_to_the_name():

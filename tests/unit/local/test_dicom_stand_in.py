@@ -139,7 +139,7 @@ async def test_the_same_fhir_comes_of_an_instance_however_it_is_read():
                 if _fhir(record) != expected:
                     differing.add(known.name)
             if setting == "when-needed":
-                values = [(_plain(record, each), _plain(file, each)) for each in MUST_BE_READ]
+                values = [(_plain(record, keyword), _plain(file, keyword)) for keyword in MUST_BE_READ]
                 assert all(theirs == ours or not ours for theirs, ours in values), known.name
     assert compared >= 120
     assert by_setting["always"] == set()

@@ -20,8 +20,8 @@ def test_the_header_reader_finds_what_is_expected(sample, tmp_path):
         assert inspection.problem.code == sample.rejected_as
     else:
         record = inspection.record
-        found = (record.study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid)
-        assert found == (sample.identity.study, sample.identity.series, sample.identity.sop)
+        uids = (record.study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid)
+        assert uids == (sample.identity.study, sample.identity.series, sample.identity.sop)
 
 
 def test_there_are_several_studies_of_several_series_and_instances():

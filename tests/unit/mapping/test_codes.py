@@ -36,33 +36,33 @@ def test_every_scheme_has_an_absolute_uri():
     ],
 )
 def test_a_known_scheme_gives_its_system(designator, system):
-    found, codes = made(item("1", designator))
-    assert found == {"coding": [{"system": system, "code": "1", "display": "Meaning"}], "text": "Meaning"}
+    made_concept, codes = made(item("1", designator))
+    assert made_concept == {"coding": [{"system": system, "code": "1", "display": "Meaning"}], "text": "Meaning"}
     assert codes == []
 
 
 def test_an_unknown_designator_is_never_a_system():
-    found, codes = made(item("1", "99LOCAL", CodingSchemeVersion=["3"]))
-    assert found["coding"] == [{"version": "3", "code": "1", "display": "Meaning"}]
+    made_concept, codes = made(item("1", "99LOCAL", CodingSchemeVersion=["3"]))
+    assert made_concept["coding"] == [{"version": "3", "code": "1", "display": "Meaning"}]
     assert codes == ["coding.unknown_scheme"]
 
 
 @pytest.mark.parametrize("designator", ["SRT", "SNM3", "99SDM"])
 def test_retired_snomed_is_translated_and_kept(designator):
-    found, _ = made(item("T-D4000", designator, "Abdomen"))
-    assert [(one["system"], one["code"]) for one in found["coding"]] == [(SRT, "T-D4000"), (SCT, "113345001")]
+    made_concept, _ = made(item("T-D4000", designator, "Abdomen"))
+    assert [(one["system"], one["code"]) for one in made_concept["coding"]] == [(SRT, "T-D4000"), (SCT, "113345001")]
     assert made(item("T-D4000", designator), best_coding)[0]["system"] == SCT
 
 
 def test_retired_snomed_without_a_translation_stays_as_it_is():
-    found, _ = made(item("T-NONE", "SRT"))
-    assert [one["code"] for one in found["coding"]] == ["T-NONE"]
+    made_concept, _ = made(item("T-NONE", "SRT"))
+    assert [one["code"] for one in made_concept["coding"]] == ["T-NONE"]
 
 
 def test_equivalent_codes_are_further_codings_each_once():
     same = item("1", "LN")
-    found, _ = made(item("1", "LN", EquivalentCodeSequence=[same, item("RPID1", "RADLEX"), {}]))
-    assert [(one["system"], one["code"]) for one in found["coding"]] == [
+    made_concept, _ = made(item("1", "LN", EquivalentCodeSequence=[same, item("RPID1", "RADLEX"), {}]))
+    assert [(one["system"], one["code"]) for one in made_concept["coding"]] == [
         ("http://loinc.org", "1"),
         ("http://www.radlex.org", "RPID1"),
     ]
@@ -77,15 +77,15 @@ def test_codes_of_dicom_have_one_system_whether_r4_has_a_copy_of_them_or_not():
     "scheme", ["IBSI", "RADELEMENT", "UBERON", "RO", "I11", "ITIS_TSN", "PUBCHEM_CID", "FMA", "NEU"]
 )
 def test_a_standard_scheme_has_a_system(scheme):
-    found, codes = made(item("1", scheme))
-    assert "system" in found["coding"][0]
+    made_concept, codes = made(item("1", scheme))
+    assert "system" in made_concept["coding"][0]
     assert codes == []
 
 
 def test_what_is_no_unit_is_not_called_one_of_ucum():
     assert made(item("mGy.cm", "UCUM"))[0]["coding"][0]["system"] == "http://unitsofmeasure.org"
-    found, codes = made(item("LN", "UCUM"))
-    assert "system" not in found["coding"][0]
+    made_concept, codes = made(item("LN", "UCUM"))
+    assert "system" not in made_concept["coding"][0]
     assert codes == ["coding.unknown_unit"]
 
 

@@ -26,15 +26,15 @@ SETTINGS = [
 @pytest.fixture(scope="module")
 def studies():
     """Rows of every instance, by study."""
-    found = {}
+    rows_of = {}
     for path in real_files():
         inspection = read_file(path, HeaderLimits(), "full")
         if inspection.record is not None:
             key = ObjectRef(account="file", container="", name=str(path)).key
-            found.setdefault(inspection.record.study, []).append(
+            rows_of.setdefault(inspection.record.study, []).append(
                 LedgerRow(object_key=key, record=inspection.record, order=inspection.order)
             )
-    return found
+    return rows_of
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=["defaults", "configured"])
@@ -95,6 +95,6 @@ def test_shuffled_and_doubled_rows_make_the_same_bytes(studies):
 
 
 def test_no_finding_lacks_its_attribute(mapped):
-    findings = [finding for _, found in mapped.values() for finding in found]
+    findings = [finding for _, several in mapped.values() for finding in several]
     assert findings
     assert all(re.fullmatch(r"[A-Z]\w+", finding.keyword) and finding.action for finding in findings)

@@ -50,8 +50,10 @@ def series_of(*files, detail="acquisition", **settings):
 
 
 def parameters(series, url):
-    [extension] = [each for each in series.get("extension", ()) if each["url"] == url]
-    return {each["url"]: next(value for key, value in each.items() if key != "url") for each in extension["extension"]}
+    [extension] = [candidate for candidate in series.get("extension", ()) if candidate["url"] == url]
+    return {
+        inner["url"]: next(value for key, value in inner.items() if key != "url") for inner in extension["extension"]
+    }
 
 
 def quantity(value, unit, ucum):
@@ -205,8 +207,8 @@ def test_pet_states_tracer_dose_uptake_time_and_scale():
 )
 def test_the_time_since_administration_is_counted_or_left_out(given, acquired, seconds):
     file = dicom(Modality="PT", RadiopharmaceuticalInformationSequence=[tracer(**given)], **acquired)
-    found = parameters(series_of(file), mii.PET).get("tracerExposureTime")
-    assert found == (quantity(seconds, "Seconds", "s") if seconds is not None else None)
+    exposure = parameters(series_of(file), mii.PET).get("tracerExposureTime")
+    assert exposure == (quantity(seconds, "Seconds", "s") if seconds is not None else None)
 
 
 def test_nuclear_medicine_has_megabecquerels_and_energy_windows():
@@ -299,18 +301,20 @@ def test_images_state_spacing_thickness_type_and_burned_in_text():
 
 def body_of(*files, detail="body"):
     study = built(*files, detail=detail, timezone="Europe/Berlin")
-    return study, {each["code"]["coding"][0]["code"]: each for each in study.derived}
+    return study, {concept["code"]["coding"][0]["code"]: concept for concept in study.derived}
 
 
 def test_height_and_weight_are_observations_that_the_study_names():
     study, observations = body_of(dicom(PatientSize="1.785", PatientWeight="81.4", StudyTime="0815"))
     assert observations["8302-2"]["valueQuantity"] == quantity(178.5, "cm", "cm")
     assert observations["29463-7"]["valueQuantity"] == quantity(81.4, "kg", "kg")
-    assert {each["effectiveDateTime"] for each in observations.values()} == {"2026-01-02T08:15:00+01:00"}
-    named = {each["url"]: each["valueReference"]["identifier"] for each in study.imaging_study["extension"]}
+    assert {observation["effectiveDateTime"] for observation in observations.values()} == {"2026-01-02T08:15:00+01:00"}
+    named = {
+        extension["url"]: extension["valueReference"]["identifier"] for extension in study.imaging_study["extension"]
+    }
     assert named[mii.HEIGHT] == observations["8302-2"]["identifier"][0]
     assert named[mii.WEIGHT] == observations["29463-7"]["identifier"][0]
-    assert len({each["id"] for each in observations.values()}) == 2
+    assert len({observation["id"] for observation in observations.values()}) == 2
 
 
 @pytest.mark.parametrize("size", ["178", "0", "-1.7"])
@@ -380,7 +384,7 @@ async def test_body_measures_are_written_once_and_go_with_the_objects_that_state
     assert world.versions() == before
     await world.go("b")
     assert observed(world) == ["29463-7"]
-    assert [each["url"] for each in world.imaging_study()["extension"]] == [mii.WEIGHT]
+    assert [extension["url"] for extension in world.imaging_study()["extension"]] == [mii.WEIGHT]
     await world.go("a")
     assert observed(world) == []
 
@@ -398,5 +402,5 @@ async def test_a_study_whose_detail_is_switched_off_loses_it_and_keeps_what_othe
 
 
 def observed(world):
-    resources = [each for each in world.server.resources() if each["resourceType"] == "Observation"]
-    return [each["code"]["coding"][0]["code"] for each in resources]
+    resources = [resource for resource in world.server.resources() if resource["resourceType"] == "Observation"]
+    return [concept["code"]["coding"][0]["code"] for concept in resources]

@@ -44,7 +44,7 @@ async def test_a_study_of_cast_says_what_one_of_ours_would_say(w):
     ours = without_meta(alone.imaging_study())
     assert without_meta(taken_over(w)) == {**ours, "subject": {**ours["subject"], "reference": "Patient/cast-p"}}
     assert w.imaging_study() is None
-    assert [each["id"] for each in w.server.resources("Patient")] == ["cast-p"]
+    assert [patient["id"] for patient in w.server.resources("Patient")] == ["cast-p"]
 
 
 async def test_what_others_put_into_a_study_of_cast_survives(w):
@@ -166,7 +166,7 @@ async def test_with_update_a_patient_of_cast_gets_the_right_identifier_instead_o
     w.create({**cast_patient("cast-p"), "identifier": [{"value": "P1"}, national], "telecom": [{"value": "1"}]})
     await w.arrive("a", PatientSex="F")
     held = w.server.peek("Patient", "cast-p")
-    assert [(each.get("system"), each["value"]) for each in held["identifier"]] == [
+    assert [(coding.get("system"), coding["value"]) for coding in held["identifier"]] == [
         ("urn:example:national", "N1"),
         (PATIENT_SYSTEM, "P1"),
     ]
@@ -178,7 +178,7 @@ async def test_with_update_one_number_of_two_issuers_that_cast_put_together_come
     w.create(cast_patient("cast-p"))
     await w.arrive("a", IssuerOfPatientID="CITY")
     await w.arrive("b", study="2.25.2", IssuerOfPatientID="COUNTY")
-    subjects = {each["subject"]["reference"] for each in w.server.resources("ImagingStudy")}
+    subjects = {study["subject"]["reference"] for study in w.server.resources("ImagingStudy")}
     assert len(subjects) == 2
 
 

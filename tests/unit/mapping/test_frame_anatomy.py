@@ -61,10 +61,10 @@ def test_bytes_that_end_before_the_groups_are_asked_for():
     data = image()
     for cut in range(400, len(data)):
         try:
-            found = parse_header(data[:cut], size=len(data), limits=HeaderLimits())
+            header = parse_header(data[:cut], size=len(data), limits=HeaderLimits())
         except Exception as problem:  # noqa: BLE001 -- whichever it is, it is shown
             pytest.fail(f"{cut}: {type(problem).__name__}")
-        assert isinstance(found, NeedMore) or "SharedFunctionalGroupsSequence" in found.attributes, cut
+        assert isinstance(header, NeedMore) or "SharedFunctionalGroupsSequence" in header.attributes, cut
 
 
 def test_an_object_that_ends_within_the_groups_is_still_an_instance():

@@ -23,8 +23,8 @@ def series_of(*rows, **options):
     return study_of(*rows, **options)["series"]
 
 
-def codes(found):
-    return [(f.keyword, f.code) for f in found.findings]
+def codes(study):
+    return [(f.keyword, f.code) for f in study.findings]
 
 
 def test_a_typical_study_maps_completely():
@@ -188,13 +188,13 @@ def test_a_mixed_series_has_the_modality_that_acquires():
     rows = [row(1, Modality=["US"]), row(2, Modality=["SR"]), row(3, Modality=["SR"])]
     made = built(*rows)
     assert made.imaging_study["series"][0]["modality"]["code"] == "US"
-    assert [each["code"] for each in made.imaging_study["modality"]] == ["US"]
+    assert [concept["code"] for concept in made.imaging_study["modality"]] == ["US"]
     assert codes(made) == [("Modality", "series.conflicting_values")]
 
 
 def test_a_study_names_every_acquisition_modality_of_a_mixed_series():
     made = built(row(1, Modality=["PT"]), row(2, Modality=["CT"]), row(3, Modality=["CT"]))
-    assert [each["code"] for each in made.imaging_study["modality"]] == ["CT", "PT"]
+    assert [concept["code"] for concept in made.imaging_study["modality"]] == ["CT", "PT"]
 
 
 def test_a_study_of_several_orders_names_them_all():
@@ -209,10 +209,10 @@ def test_a_study_of_several_orders_names_them_all():
         row(2, AccessionNumber=["A-2"], **chest),
         row(3, series="1.2.7", AccessionNumber=["A-1"], **knee),
     )
-    numbers = [each["value"] for each in made.imaging_study["identifier"][1:]]
+    numbers = [identifier["value"] for identifier in made.imaging_study["identifier"][1:]]
     assert numbers == ["A-2", "A-1"]
-    assert [each["identifier"]["value"] for each in made.imaging_study["basedOn"]] == ["A-2", "A-1"]
-    assert [each["text"] for each in made.imaging_study["procedureCode"]] == ["Chest", "Knee"]
+    assert [resource["identifier"]["value"] for resource in made.imaging_study["basedOn"]] == ["A-2", "A-1"]
+    assert [procedure["text"] for procedure in made.imaging_study["procedureCode"]] == ["Chest", "Knee"]
 
 
 def test_a_missing_sop_class_is_said_to_be_unknown():

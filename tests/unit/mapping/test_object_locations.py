@@ -29,9 +29,13 @@ def addresses(built):
 def test_each_container_has_one_endpoint_beside_that_of_viewers():
     rows = [stored(1), stored(2, name="a/2.dcm"), stored(3, container="second")]
     built = build_study(STUDY, rows, MappingSettings(blob_url=f"{ROOT}/", dicomweb_url="https://pacs.example/dw"))
-    assert [each["address"] for each in built.shared] == ["https://pacs.example/dw", f"{ROOT}/dicom", f"{ROOT}/second"]
-    assert [each["reference"] for each in built.imaging_study["endpoint"]] == [
-        f"Endpoint/{each['id']}" for each in built.shared
+    assert [endpoint["address"] for endpoint in built.shared] == [
+        "https://pacs.example/dw",
+        f"{ROOT}/dicom",
+        f"{ROOT}/second",
+    ]
+    assert [reference["reference"] for reference in built.imaging_study["endpoint"]] == [
+        f"Endpoint/{resource['id']}" for resource in built.shared
     ]
     assert built.containers[0]["connectionType"]["code"] == "azure-blob"
     assert addresses(built) == []
@@ -89,4 +93,4 @@ async def test_the_address_goes_with_the_object():
 
 def urls_in(world):
     study = world.imaging_study()
-    return [each["valueUrl"] for each in study["series"][0]["instance"][0]["extension"]]
+    return [extension["valueUrl"] for extension in study["series"][0]["instance"][0]["extension"]]

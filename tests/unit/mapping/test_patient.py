@@ -19,8 +19,8 @@ def built(*rows):
     return build_patient("k", rows, SETTINGS)
 
 
-def codes(found):
-    return [(f.keyword, f.code) for f in found.findings]
+def codes(study):
+    return [(f.keyword, f.code) for f in study.findings]
 
 
 def test_a_claim_holds_identity_display_and_nothing_but_demographics():

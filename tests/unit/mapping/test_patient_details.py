@@ -17,7 +17,7 @@ def code(value, designator="SCT", meaning="Anything"):
 
 def bundle(*, settings=None, **attributes):
     made, findings = build_bundle(STUDY, [row(1, **attributes)], settings or MappingSettings())
-    return {each["resource"]["resourceType"]: each["resource"] for each in made["entry"]}, findings
+    return {entry["resource"]["resourceType"]: entry["resource"] for entry in made["entry"]}, findings
 
 
 def patient(**more):
@@ -26,7 +26,7 @@ def patient(**more):
 
 def test_a_name_to_use_is_usual_and_the_legal_name_official():
     names = patient(PersonNamesToUseSequence=[{"NameToUse": ["Alex\r\nB"]}, {"NameToUse": ["Alex\r\nB"]}])["name"]
-    assert [(each["use"], each["text"]) for each in names] == [
+    assert [(name["use"], name["text"]) for name in names] == [
         ("official", "Dr. Tina Maria Testmann"),
         ("usual", "Alex B"),
     ]
@@ -56,7 +56,7 @@ def test_an_animal_has_its_species_breed_and_status_if_settings_ask():
     assert "extension" not in patient(**said)
     [animal] = patient(settings=MappingSettings(patient_species=True), **said)["extension"]
     assert animal["url"] == ANIMAL
-    parts = {each["url"]: each["valueCodeableConcept"] for each in animal["extension"]}
+    parts = {extension["url"]: extension["valueCodeableConcept"] for extension in animal["extension"]}
     assert parts["species"]["coding"][0]["code"] == "448771007"
     assert parts["breed"] == {"text": "Beagle"}
     assert parts["genderStatus"]["coding"][0]["code"] == "intact"
@@ -114,9 +114,9 @@ def test_requested_procedures_count_where_none_is_said_to_be_performed():
     requested = {"RequestedProcedureCodeSequence": [code("R-1", "99X")]}
     within = {"RequestAttributesSequence": [{"RequestedProcedureCodeSequence": [code("R-2", "99X")]}]}
     study = bundle(**requested, **within)[0]["ImagingStudy"]
-    assert [each["coding"][0]["code"] for each in study["procedureCode"]] == ["R-1", "R-2"]
+    assert [concept["coding"][0]["code"] for concept in study["procedureCode"]] == ["R-1", "R-2"]
     study = bundle(**requested, ProcedureCodeSequence=[code("P-1", "99X")])[0]["ImagingStudy"]
-    assert [each["coding"][0]["code"] for each in study["procedureCode"]] == ["P-1"]
+    assert [concept["coding"][0]["code"] for concept in study["procedureCode"]] == ["P-1"]
 
 
 def test_a_container_is_found_by_its_own_number():

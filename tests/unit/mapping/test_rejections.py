@@ -20,9 +20,9 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 def note(*sops, title="113001", scheme="DCM", sop="2.25.900", **more):
     """A Key Object Selection that names instances."""
     references = []
-    for each in sops:
+    for uid in sops:
         reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT, each
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT, uid
         references.append(item("IMAGE", None, ReferencedSOPSequence=[reference]))
     more = {"Modality": "KO", "series": "2.25.90", **more}
     return r.report(r.KEY_OBJECTS, code(title, scheme, "Rejected"), *references, sop=sop, **more)
@@ -43,7 +43,7 @@ def built(*files):
 
 
 def shown(study):
-    return [each["uid"] for series in study.imaging_study.get("series", ()) for each in series["instance"]]
+    return [instance["uid"] for series in study.imaging_study.get("series", ()) for instance in series["instance"]]
 
 
 @pytest.mark.parametrize("title", ["113001", "113037", "113038", "113039"])
@@ -107,10 +107,13 @@ async def test_when_the_note_is_deleted_the_image_is_back():
     await w.arrive("note.dcm", note("2.25.1"))
     await w.arrive("1.dcm", image(1))
     await w.arrive("2.dcm", image(2))
-    assert [each["numberOfInstances"] for each in studies(w)] == [2]
+    assert [study["numberOfInstances"] for study in studies(w)] == [2]
     await w.go("note.dcm")
-    assert [(each["numberOfInstances"], each["status"]) for each in studies(w)] == [(2, "available")]
-    assert {each["uid"] for series in studies(w)[0]["series"] for each in series["instance"]} == {"2.25.1", "2.25.2"}
+    assert [(study["numberOfInstances"], study["status"]) for study in studies(w)] == [(2, "available")]
+    assert {instance["uid"] for series in studies(w)[0]["series"] for instance in series["instance"]} == {
+        "2.25.1",
+        "2.25.2",
+    }
 
 
 def studies(w):

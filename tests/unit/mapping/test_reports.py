@@ -30,8 +30,8 @@ def study_of(*files, settings=SETTINGS):
 
 
 def made(data, kind="Observation", settings=SETTINGS):
-    resources = [each for each in study_of(data, settings=settings).derived if each["resourceType"] == kind]
-    return [each for each in resources if not is_event(each)]
+    resources = [resource for resource in study_of(data, settings=settings).derived if resource["resourceType"] == kind]
+    return [resource for resource in resources if not is_event(resource)]
 
 
 def is_event(resource):
@@ -40,7 +40,7 @@ def is_event(resource):
 
 
 def events(data):
-    return [each for each in study_of(data).derived if is_event(each)]
+    return [resource for resource in study_of(data).derived if is_event(resource)]
 
 
 def codes(data):
@@ -48,7 +48,7 @@ def codes(data):
 
 
 def component(observation, value):
-    return [each for each in observation["component"] if each["code"]["coding"][0]["code"] == value]
+    return [concept for concept in observation["component"] if concept["code"]["coding"][0]["code"] == value]
 
 
 def quantity(value, unit):
@@ -106,8 +106,8 @@ def test_a_partial_dose_is_preliminary(flag, status):
 def test_totals_of_two_planes_stand_side_by_side_and_are_never_summed():
     [dose] = made(r.projection_dose())
     totals = component(dose, "113722")
-    assert [each["valueQuantity"] for each in totals] == [quantity(0.00027, "Gy.m2")] * 2
-    assert [each["code"]["text"] for each in totals] == [
+    assert [dose["valueQuantity"] for dose in totals] == [quantity(0.00027, "Gy.m2")] * 2
+    assert [dose["code"]["text"] for dose in totals] == [
         "Dose Area Product Total, Plane A",
         "Dose Area Product Total, Plane B",
     ]
@@ -139,7 +139,7 @@ def test_the_doses_of_two_breasts_are_told_apart():
         container(code("113702"), *sides),
     )
     totals = component(made(file)[0], "111637")
-    assert [(each["valueQuantity"]["value"], each["code"]["text"].rpartition(", ")[2]) for each in totals] == [
+    assert [(dose["valueQuantity"]["value"], dose["code"]["text"].rpartition(", ")[2]) for dose in totals] == [
         (1.5, "Left breast"),
         (1.7, "Right breast"),
     ]
@@ -149,7 +149,7 @@ def test_a_radiopharmaceutical_dose_names_agent_nuclide_activity_and_route():
     [dose] = made(r.nuclear_dose())
     assert component(dose, "113507")[0]["valueQuantity"] == quantity(210, "MBq")
     assert component(dose, "123005")[0]["valueQuantity"] == quantity(2.5, "cm3")
-    named = {each["code"]["coding"][0]["code"]: each.get("valueCodeableConcept") for each in dose["component"]}
+    named = {concept["code"]["coding"][0]["code"]: concept.get("valueCodeableConcept") for concept in dose["component"]}
     assert named["349358000"]["text"] == "FDG"
     assert named["89457008"]["text"] == "18F"
     assert named["410675002"]["text"] == "Intravenous"
@@ -181,7 +181,7 @@ def made_with_events(data):
 def test_events_of_a_dose_report_without_totals_are_made():
     file = r.report(r.XRAY_DOSE, code("113701"), acquisition("2.25.61", "7.5"), acquisition("2.25.62", "11"))
     first, second = made_with_events(file)
-    assert [each["component"][-1]["valueQuantity"]["value"] for each in (first, second)] == [7.5, 11]
+    assert [observation["component"][-1]["valueQuantity"]["value"] for observation in (first, second)] == [7.5, 11]
     assert "dose.no_totals" in codes(file)
     assert first["partOf"] == first["focus"]
 
@@ -218,15 +218,15 @@ def test_what_is_no_number_that_servers_keep_is_left_out(value):
     [("8.664e-005", 8.664e-05), ("12.0", 12), ("1E3", 1000), ("-0", 0), ("+.5", 0.5), ("5.", 5), (" 7 ", 7)],
 )
 def test_numbers_are_taken_in_the_forms_that_vendors_write(written, value):
-    found = component(made(r.ct_dose(dlp=written))[0], "113813")[0]["valueQuantity"]["value"]
-    assert (found, type(found)) == (value, type(value))
+    dose = component(made(r.ct_dose(dlp=written))[0], "113813")[0]["valueQuantity"]["value"]
+    assert (dose, type(dose)) == (value, type(value))
 
 
 # Measurements
 
 
 def by_id(observations, place):
-    [one] = [each for each in observations if each["id"].endswith(f"-{place}")]
+    [one] = [observation for observation in observations if observation["id"].endswith(f"-{place}")]
     return one
 
 
@@ -234,7 +234,9 @@ def test_a_measurement_group_has_its_measurements_as_members():
     observations = made(r.measurements())
     group = observations[-1]
     assert group["id"].endswith("-1")
-    assert group["hasMember"] == [{"reference": f"Observation/{each['id']}"} for each in observations[:-1]]
+    assert group["hasMember"] == [
+        {"reference": f"Observation/{observation['id']}"} for observation in observations[:-1]
+    ]
     assert group["code"]["text"] == "Morphologically abnormal"
     assert group["valueCodeableConcept"]["text"] == "Nodule"
     assert {"coding": [{"system": DCM, "code": "125007"}], "text": "Measurement Group"} in group["category"]
@@ -255,26 +257,26 @@ def test_evaluations_in_codes_and_words_are_members_too():
 
 
 def test_group_and_members_say_where_how_by_what_and_of_which_lesion():
-    for each in made(r.measurements()):
-        assert each["bodySite"]["coding"][0]["code"] == "39607008"
-        assert each["bodySite"]["text"] == "Lung, Right"
-        assert each["method"]["text"] == "SUV body weight"
-        assert (each["device"]["type"], each["device"]["display"]) == ("Device", "NodeFinder 2.1")
-        [side] = component(each, "272741003")
+    for resource in made(r.measurements()):
+        assert resource["bodySite"]["coding"][0]["code"] == "39607008"
+        assert resource["bodySite"]["text"] == "Lung, Right"
+        assert resource["method"]["text"] == "SUV body weight"
+        assert (resource["device"]["type"], resource["device"]["display"]) == ("Device", "NodeFinder 2.1")
+        [side] = component(resource, "272741003")
         assert side["valueCodeableConcept"]["coding"] == [{"system": SCT, "code": "24028007", "display": "Right"}]
-        assert each["performer"] == [{"type": "Practitioner", "display": "Rita Lese"}]
-        assert {"urn:oid:2.25.100", "urn:oid:2.25.4711", "Lesion 1"} == {one["value"] for one in each["identifier"]}
-        assert each["derivedFrom"][0]["reference"].startswith("ImagingStudy/is-")
-        assert each["status"] == "final"
+        assert resource["performer"] == [{"type": "Practitioner", "display": "Rita Lese"}]
+        assert {"urn:oid:2.25.100", "urn:oid:2.25.4711", "Lesion 1"} == {one["value"] for one in resource["identifier"]}
+        assert resource["derivedFrom"][0]["reference"].startswith("ImagingStudy/is-")
+        assert resource["status"] == "final"
 
 
 def test_an_algorithm_is_a_device_by_name_and_version_that_all_its_results_refer_to():
     built = study_of(r.measurements())
-    [device] = [each for each in built.devices if each["deviceName"][0]["name"] == "NodeFinder"]
+    [device] = [device for device in built.devices if device["deviceName"][0]["name"] == "NodeFinder"]
     assert device["version"] == [{"value": "2.1"}]
-    found = [each for each in built.derived if each["resourceType"] == "Observation"]
-    assert {each["device"]["reference"] for each in found} == {f"Device/{device['id']}"}
-    assert [each for each in built.derived if each["resourceType"] == "Device"] == []
+    observations = [resource for resource in built.derived if resource["resourceType"] == "Observation"]
+    assert {observation["device"]["reference"] for observation in observations} == {f"Device/{device['id']}"}
+    assert [resource for resource in built.derived if resource["resourceType"] == "Device"] == []
 
 
 def test_another_version_of_an_algorithm_is_another_device():
@@ -285,7 +287,7 @@ def test_another_version_of_an_algorithm_is_another_device():
             number(code("1", "99X"), "1", "mm"),
         )
     )
-    names = [(each["deviceName"][0]["name"], each.get("version")) for each in study_of(older).devices]
+    names = [(device["deviceName"][0]["name"], device.get("version")) for device in study_of(older).devices]
     assert ("NodeFinder", None) in names
     assert ("NodeFinder", [{"value": "2.1"}]) in names
 
@@ -295,7 +297,7 @@ def test_coded_conclusions_are_codes_of_the_report():
     section = container(code("121076", meaning="Conclusions"), coded(code("121077", meaning="Conclusion"), tumour))
     file = r.report(r.ENHANCED, code("11528-7", "LN", "Radiology Report"), section, section)
     [report] = made(file, "DiagnosticReport")
-    assert [each["coding"] for each in report["conclusionCode"]] == [
+    assert [concept["coding"] for concept in report["conclusionCode"]] == [
         [{"system": SCT, "code": "126537000", "display": "Neoplasm of bone"}]
     ]
 
@@ -337,8 +339,8 @@ def test_whatever_is_lost_of_a_report_it_is_not_final(kind):
         "0040A491": {"vr": "CS", "Value": ["COMPLETE"]},
         "0040A493": {"vr": "CS", "Value": ["VERIFIED"]},
     }
-    assert [each["status"] for each in of_json(tree, "DiagnosticReport")] == ["final"]
-    assert [each["status"] for each in of_json(_with_a_finding_elsewhere(tree, kind), "DiagnosticReport")] == [
+    assert [report["status"] for report in of_json(tree, "DiagnosticReport")] == ["final"]
+    assert [report["status"] for report in of_json(_with_a_finding_elsewhere(tree, kind), "DiagnosticReport")] == [
         "partial"
     ]
 
@@ -346,7 +348,9 @@ def test_whatever_is_lost_of_a_report_it_is_not_final(kind):
 def of_json(tree, kind):
     record = read_json(tree)
     row = LedgerRow(object_key=ObjectKey("a", "1"), record=record, order="")
-    return [each for each in build_study(record.study, [row], SETTINGS).derived if each["resourceType"] == kind]
+    return [
+        resource for resource in build_study(record.study, [row], SETTINGS).derived if resource["resourceType"] == kind
+    ]
 
 
 def test_numbers_of_a_report_that_are_in_no_container_are_measurements():
@@ -365,16 +369,16 @@ def test_a_structured_document_of_a_class_that_is_not_known_is_told():
 
 def test_a_dose_report_of_which_an_event_is_lost_is_preliminary():
     tree = dcmread(BytesIO(r.ct_dose())).to_json_dict()
-    assert [each["status"] for each in of_json(tree, "Observation")][-1] == "final"
+    assert [observation["status"] for observation in of_json(tree, "Observation")][-1] == "final"
     tree["0040A730"]["Value"].append({"0040A730": {"vr": "SQ", "Value": ["no item"]}})
-    assert {each["status"] for each in of_json(tree, "Observation")} == {"preliminary"}
+    assert {observation["status"] for observation in of_json(tree, "Observation")} == {"preliminary"}
 
 
 def test_an_observation_has_its_own_uid_and_time_where_it_states_them():
     own = number(code("1", "99X", "Own"), "1", "mm")
     own.ObservationUID, own.ObservationDateTime = "2.25.999", "20260104120000+0200"
     one = by_id(made(r.measurements(own)), "1.12")
-    assert "urn:oid:2.25.999" in {each["value"] for each in one["identifier"]}
+    assert "urn:oid:2.25.999" in {identifier["value"] for identifier in one["identifier"]}
     assert one["issued"] == "2026-01-04T12:00:00+02:00"
 
 
@@ -423,7 +427,7 @@ def test_more_measurements_than_one_report_may_have_are_cut_with_a_finding(monke
     ],
 )
 def test_measurements_are_as_final_as_their_report(flags, status):
-    assert {each["status"] for each in made(r.measurements(**flags))} == {status}
+    assert {resource["status"] for resource in made(r.measurements(**flags))} == {status}
 
 
 # Reports
@@ -442,7 +446,7 @@ def test_a_text_report_makes_a_diagnostic_report_with_its_words_escaped():
 
 @pytest.mark.parametrize("sop_class", [r.BASIC, r.ENHANCED, r.COMPREHENSIVE, r.COMPREHENSIVE_3D])
 def test_every_kind_of_text_report_makes_one(sop_class):
-    assert [each["resourceType"] for each in study_of(r.text_report(sop_class)).derived] == [
+    assert [resource["resourceType"] for resource in study_of(r.text_report(sop_class)).derived] == [
         "DiagnosticReport",
         "DocumentReference",
     ]
@@ -474,7 +478,7 @@ def test_a_report_in_place_of_another_is_amended_and_names_it():
     file = r.replacing_report()
     [report], [document] = made(file, "DiagnosticReport"), made(file, "DocumentReference")
     assert (report["status"], document["docStatus"]) == ("amended", "amended")
-    assert [(each["code"], each["target"]["identifier"]["value"]) for each in document["relatesTo"]] == [
+    assert [(concept["code"], concept["target"]["identifier"]["value"]) for concept in document["relatesTo"]] == [
         ("replaces", "urn:oid:2.25.99")
     ]
 
@@ -535,7 +539,7 @@ def test_an_x_ray_event_states_its_doses_region_time_and_uid():
     )
     totals = container(code("113702"), number(code("113722", meaning="Dose Area Product Total"), "0.0002", "Gy.m2"))
     [one] = events(r.report(r.XRAY_DOSE, code("113701"), totals, event))
-    assert [each["code"]["coding"][0]["code"] for each in one["component"]] == ["123014", "122130", "113738"]
+    assert [concept["code"]["coding"][0]["code"] for concept in one["component"]] == ["123014", "122130", "113738"]
     assert one["effectiveDateTime"] == "2026-01-02T09:15:00+01:00"
     assert one["identifier"][1]["value"] == "urn:oid:2.25.815"
 
@@ -563,8 +567,8 @@ def test_groups_below_findings_of_other_templates_are_observations_with_the_site
     assert head["hasMember"] == [{"reference": f"Observation/{wall['id']}"}]
     assert biparietal["valueQuantity"] == quantity(55, "mm")
     [report] = made(file, "DiagnosticReport")
-    assert [each["reference"] for each in report["result"]] == [
-        f"Observation/{each['id']}" for each in (head, biparietal)
+    assert [reference["reference"] for reference in report["result"]] == [
+        f"Observation/{resource['id']}" for resource in (head, biparietal)
     ]
 
 
@@ -614,7 +618,7 @@ def test_an_encapsulated_model_is_a_document_and_no_report(which):
     [document] = built.derived
     assert (document["resourceType"], document["date"]) == ("DocumentReference", "2026-01-03T10:15:00+01:00")
     assert document["type"]["coding"][0]["code"] == "85040-4"
-    assert [each["attachment"]["contentType"] for each in document["content"]] == ["application/dicom"]
+    assert [content["attachment"]["contentType"] for content in document["content"]] == ["application/dicom"]
     assert document["context"]["related"] == [{"reference": f"ImagingStudy/{built.imaging_study['id']}"}]
 
 
@@ -622,7 +626,7 @@ def test_the_pdf_inside_stands_beside_the_dicom_object():
     file = r.report(r.PDF, None, DocumentTitle="Cardiac report", CompletionFlag=None)
     root = "https://pacs.example/dicom-web"
     [document] = made(file, "DocumentReference", MappingSettings(dicomweb_url=root))
-    whole, inside = (each["attachment"] for each in document["content"])
+    whole, inside = (content["attachment"] for content in document["content"])
     assert inside == {"contentType": "application/pdf", "url": f"{whole['url']}/rendered", "title": "Cardiac report"}
     assert len(made(file, "DocumentReference")[0]["content"]) == 1
     [report] = made(file, "DiagnosticReport", MappingSettings(dicomweb_url=root))
@@ -639,27 +643,27 @@ FILES = [r.ct_dose, r.projection_dose, r.nuclear_dose, r.measurements, r.text_re
 
 
 def test_order_and_repeats_change_nothing():
-    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    files = [make(sop=f"2.25.{n}") for n, make in enumerate(FILES, 500)]
     once = study_of(*files)
     again = study_of(*reversed(files), *files)
     assert once.derived == again.derived
-    assert len({(each["resourceType"], each["id"]) for each in once.derived}) == len(once.derived)
+    assert len({(resource["resourceType"], resource["id"]) for resource in once.derived}) == len(once.derived)
 
 
 def test_every_element_that_is_written_is_known_as_ours():
-    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    files = [make(sop=f"2.25.{n}") for n, make in enumerate(FILES, 500)]
     files.append(r.report(r.PDF, None, DocumentTitle="Knee", sop="2.25.600"))
-    for each in study_of(*files).derived:
-        assert set(each) - {"resourceType", "id"} <= DERIVED_ELEMENTS[each["resourceType"]]
+    for resource in study_of(*files).derived:
+        assert set(resource) - {"resourceType", "id"} <= DERIVED_ELEMENTS[resource["resourceType"]]
 
 
 def test_what_is_referred_to_comes_first():
-    files = [each(sop=f"2.25.{n}") for n, each in enumerate(FILES, 500)]
+    files = [make(sop=f"2.25.{n}") for n, make in enumerate(FILES, 500)]
     seen = set()
-    for each in study_of(*files).derived:
-        for reference in [*each.get("hasMember", ()), *each.get("result", ())]:
+    for resource in study_of(*files).derived:
+        for reference in [*resource.get("hasMember", ()), *resource.get("result", ())]:
             assert reference["reference"] in seen
-        seen.add(f"{each['resourceType']}/{each['id']}")
+        seen.add(f"{resource['resourceType']}/{resource['id']}")
 
 
 def found_by(name, version="1"):
@@ -685,9 +689,9 @@ def found_by(name, version="1"):
 )
 def test_algorithms_whose_names_were_altered_are_not_one_device(placed, bytes_of):
     built = [study_of(found_by(placed).replace(placed.encode(), raw)) for raw in bytes_of]
-    assert [each.devices for each in built] == [(), ()]
-    for each in built:
-        measured = each.derived[0]
+    assert [study.devices for study in built] == [(), ()]
+    for study in built:
+        measured = study.derived[0]
         assert "reference" not in measured["device"]
         assert measured["device"]["display"].endswith(" 1")
         assert not any(identifier.get("type") for identifier in measured["identifier"])

@@ -81,7 +81,7 @@ def test_a_request_without_any_number_is_known_by_its_procedure():
 def test_the_accession_number_of_most_instances_comes_first_and_the_others_are_kept():
     rows = [row(1), row(2, AccessionNumber=["B"]), row(3, AccessionNumber=["B"])]
     made = built(*rows)
-    assert [each["value"] for each in made.imaging_study["identifier"][1:]] == ["B", "A-77"]
+    assert [identifier["value"] for identifier in made.imaging_study["identifier"][1:]] == ["B", "A-77"]
     system = "urn:dicom-fhir-sync:accession-number"
     assert numbers(made.imaging_study) == [("ACSN", system, "B"), ("ACSN", system, "A-77")]
     assert codes(made) == []
@@ -124,7 +124,7 @@ def _procedure(value):
 
 
 def _procedures_of(*rows):
-    return [each["coding"][0]["code"] for each in study_of(*rows).get("procedureCode", [])]
+    return [procedure["coding"][0]["code"] for procedure in study_of(*rows).get("procedureCode", [])]
 
 
 def test_an_order_for_which_no_series_says_what_was_performed_has_what_was_requested():

@@ -138,11 +138,11 @@ def paths(value, at=""):
 def said(study=mapping_rows.STUDY, **attributes):
     made = mapping_rows.row(1, study=study, **{**BASE, **attributes})
     bundle, _ = build_bundle(study, [made], MAPPING)
-    found = set()
+    pairs = set()
     for entry in bundle["entry"]:
         kind = entry["resource"]["resourceType"]
-        found |= {(f"{kind}.{path}", repr(what)) for path, what in paths(entry["resource"])}
-    return found
+        pairs |= {(f"{kind}.{path}", repr(what)) for path, what in paths(entry["resource"])}
+    return pairs
 
 
 INSTEAD = {"RequestedProcedureCodeSequence": {"ProcedureCodeSequence": []}}
@@ -157,13 +157,13 @@ def changed(**attributes):
 @pytest.mark.parametrize("row", ROWS, ids=[row.keyword for row in ROWS])
 def test_an_attribute_changes_what_its_row_names_and_nothing_else(row):
     if row.keyword == "StudyInstanceUID":
-        found = {path for path, _ in said() ^ said(StudyRef(study_instance_uid="1.2.840.99999.2"))}
+        paths_changed = {path for path, _ in said() ^ said(StudyRef(study_instance_uid="1.2.840.99999.2"))}
     elif row.keyword in OTHERS:
-        found = changed(**{row.keyword: OTHERS[row.keyword]})
+        paths_changed = changed(**{row.keyword: OTHERS[row.keyword]})
     else:
         assert row.keyword in {"SeriesInstanceUID", "SOPInstanceUID"} or row.fhir == ()
         return
-    below = {path: [named for named in row.fhir if f"{path}.".startswith(f"{named}.")] for path in found}
+    below = {path: [named for named in row.fhir if f"{path}.".startswith(f"{named}.")] for path in paths_changed}
     assert [path for path, named in below.items() if not named] == []
     assert {one for named in below.values() for one in named} == set(row.fhir)
 
@@ -189,7 +189,7 @@ def test_every_item_that_is_read_has_its_rows_and_no_row_names_another():
         if row.children:
             children = {child.keyword for child in row.children}
             macro = named[row.keyword]
-            assert children <= {each.keyword for each in macro.rows}, row.keyword
+            assert children <= {row.keyword for row in macro.rows}, row.keyword
             read[macro.title] |= children
     assert read == {macro.title: {row.keyword for row in macro.rows} for macro in MACROS}
     assert set(named) == {row.keyword for row in walk(EXTRACTED) if row.children}

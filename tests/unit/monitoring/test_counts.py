@@ -65,7 +65,7 @@ async def test_one_page_of_a_small_table_is_read_and_of_a_large_one_none():
     w = await world_of(6, 6, size=2)
     calls = pages_read(w)
     await status(w.services)
-    assert sorted(calls, key=lambda each: each.value) == sorted(Counted, key=lambda each: each.value)
+    assert sorted(calls, key=lambda counted: counted.value) == sorted(Counted, key=lambda counted: counted.value)
     await store_counts(w.services)
     calls.clear()
     assert (await status(w.services))["dead_letters"] == 6
@@ -129,8 +129,8 @@ async def test_a_table_that_became_small_is_told_exactly_once_it_was_counted():
 async def test_a_command_counts_to_the_end_whatever_was_kept():
     w = await world_of(0, 3 * PAGES_AT_ONCE, size=2)
     await store_counts(w.services)
-    found = await count_all(Counted.DEAD_LETTERS, w.services)
-    assert (found.total, found.at) == (3 * PAGES_AT_ONCE, None)
+    tally = await count_all(Counted.DEAD_LETTERS, w.services)
+    assert (tally.total, tally.at) == (3 * PAGES_AT_ONCE, None)
 
 
 async def test_the_newest_letters_of_a_code_are_known_however_many_pages_there_are():

@@ -109,7 +109,7 @@ async def test_the_value_and_its_json_say_the_same():
     value = await read_status(w.services)
     told = as_json(value)
     assert told == json.loads(json.dumps(told)), "it is JSON as it stands"
-    assert told.keys() == {each.name for each in fields(value)}
+    assert told.keys() == {field.name for field in fields(value)}
     assert told["at"] == w.clock.now().isoformat()
     assert told["health"] == {"verdict": value.health.verdict, "reasons": list(value.health.reasons)}
     for name, state in value.feeds.items():
@@ -207,7 +207,9 @@ async def test_a_fhir_service_that_takes_requests_and_answers_none_is_named_as_s
     )
     world.s.telemetry.measure(FAILURES, code="fhir.unavailable")  # a request has timed out
     await world.tick()
-    assert [dict(each) for each in (await status(world.s))["problems"]] == [problem], "one problem, since the same time"
+    assert [dict(problem) for problem in (await status(world.s))["problems"]] == [problem], (
+        "one problem, since the same time"
+    )
     world.w.clock.advance(60)
     world.s.telemetry.measure(FHIR_DURATION, 70.0, method="POST", type="Bundle", status="2xx")
     await world.tick()

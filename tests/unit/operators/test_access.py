@@ -135,12 +135,12 @@ def test_a_hostile_principal_is_a_reader(header):
     )
 )
 def test_no_header_makes_it_raise(headers):
-    for each in (NONE, KEY, ENTRA):
-        caller = caller_of(headers, each, says=headers.get("Host", ""))
+    for access in (NONE, KEY, ENTRA):
+        caller = caller_of(headers, access, says=headers.get("Host", ""))
         assert caller.name.isprintable()
         assert len(caller.name) <= 100
         with contextlib.suppress(AccessRefused):
-            operator_of(headers, each)
+            operator_of(headers, access)
 
 
 def test_a_name_is_one_printable_line():

@@ -52,7 +52,7 @@ async def test_a_delivery_that_may_have_written_still_bypasses_the_cache_after_t
 async def test_what_came_of_a_study_is_kept_for_people(w):
     await w.arrive("a.dcm")
     await w.arrive("b.dcm", sop="2.25.101")
-    found = [(each.outcome, each.instances) for each in await w.store.history.of_study(STUDY, 10)]
-    assert found == [("study.written", 2), ("study.written", 1)]
+    events = [(entry.outcome, entry.instances) for entry in await w.store.history.of_study(STUDY, 10)]
+    assert events == [("study.written", 2), ("study.written", 1)]
     await w.replay()
-    assert len(await w.store.history.of_study(STUDY, 10)) == len(found)
+    assert len(await w.store.history.of_study(STUDY, 10)) == len(events)

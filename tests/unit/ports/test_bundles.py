@@ -28,7 +28,7 @@ EVERYWHERE = {"bootstrap", "cli", "web"}
 
 def only(bundle: type[Any], s: Services) -> Any:
     """Return a bundle that holds nothing but its own fields."""
-    return bundle(**{each.name: getattr(s, each.name) for each in fields(bundle)})
+    return bundle(**{field.name: getattr(s, field.name) for field in fields(bundle)})
 
 
 async def test_an_object_is_ingested_with_what_ingest_declares():
@@ -73,21 +73,21 @@ def test_a_bundle_is_frozen_and_only_the_caches_change():
 
 def declared() -> list[tuple[str, str]]:
     """Return package and name of all functions that take all services."""
-    found = []
+    names_declared = []
     for path in SYNC.rglob("*.py"):
         text = path.read_text()
         for node in ast.walk(ast.parse(text)) if "Services" in text else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 given = [*node.args.args, *node.args.kwonlyargs]
                 if any(a.annotation and ast.unparse(a.annotation) == "Services" for a in given):
-                    found.append((path.relative_to(SYNC).parts[0], node.name))
-    return found
+                    names_declared.append((path.relative_to(SYNC).parts[0], node.name))
+    return names_declared
 
 
 def test_no_step_takes_all_services():
     functions = declared()
     assert functions, "pages and commands take them"
-    assert [each for each in functions if each[0] not in EVERYWHERE] == []
+    assert [function for function in functions if function[0] not in EVERYWHERE] == []
 
 
 BUNDLES = {name: kind for name, kind in vars(services).items() if isinstance(kind, type) and issubclass(kind, Core)}
@@ -103,7 +103,7 @@ def uses(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> set[str
 
 def narrowest(bundle: type[Any], used: set[str]) -> int:
     """Return of how many fields the smallest bundle is that has these, of one and its bases."""
-    sizes = [{each.name for each in fields(kind)} for kind in bundle.__mro__ if kind is not object]
+    sizes = [{field.name for field in fields(kind)} for kind in bundle.__mro__ if kind is not object]
     return min((len(names) for names in sizes if used <= names), default=len(fields(bundle)))
 
 

@@ -206,7 +206,7 @@ async def test_a_measurement_report_that_is_sent_again_with_less_loses_what_it_n
     await w.arrive("m", measurements(sop=SOP))
     gone = {name for name, digest in w.projection().derived.items() if not digest}
     assert len(gone) == 1
-    assert {f"Observation/{each['id']}" for each in w.server.resources("Observation")} == names - gone
+    assert {f"Observation/{observation['id']}" for observation in w.server.resources("Observation")} == names - gone
     changed = {key for key, version in w.versions().items() if key[0] == "Observation" and before[key] != version}
     assert changed == {("Observation", derived_id("Observation", STUDY, SOP, "1"))}, (
         "only the group names fewer members"
@@ -241,7 +241,7 @@ async def test_a_burst_with_a_report_takes_as_few_requests_as_one_without(w):
 async def test_the_largest_tree_still_fits_into_a_table_row():
     rng = random.Random(1)
     words = ["".join(chr(rng.randrange(0x4E00, 0x9FFF)) for _ in range(20_000)) for _ in range(8)]
-    data = report(BASIC, code("1"), *(text(code("2"), each) for each in words), SpecificCharacterSet="ISO_IR 192")
+    data = report(BASIC, code("1"), *(text(code("2"), word) for word in words), SpecificCharacterSet="ISO_IR 192")
     record = parse_header(data, size=len(data), limits=HeaderLimits())
     assert record.findings == ()
     row = ledger_row(LedgerRow(object_key=ObjectKey("a", "b"), record=record, order=""))

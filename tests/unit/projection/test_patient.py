@@ -108,9 +108,9 @@ async def test_a_patient_is_rebuilt_when_another_study_leaves(w):
 async def test_an_other_patient_id_goes_with_the_study_that_stated_it(w):
     await w.arrive("a")
     await w.arrive("b", study="2.25.2", OtherPatientIDsSequence=other_ids("C9"))
-    assert {each["value"] for each in w.patient()["identifier"]} == {"P1", "C9"}
+    assert {identifier["value"] for identifier in w.patient()["identifier"]} == {"P1", "C9"}
     await w.go("b")
-    assert {each["value"] for each in w.patient()["identifier"]} == {"P1"}
+    assert {identifier["value"] for identifier in w.patient()["identifier"]} == {"P1"}
 
 
 async def test_the_label_of_removed_identity_goes_with_the_study_that_stated_it(w):

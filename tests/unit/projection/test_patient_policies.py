@@ -74,7 +74,7 @@ async def test_update_adds_identifiers_and_leaves_those_that_are_there_as_they_a
     await w.arrive("a", OtherPatientIDsSequence=other_ids("C9"))
     identifiers = theirs(w)["identifier"]
     assert identifiers[:2] == [own, national]
-    assert [each["value"] for each in identifiers[2:]] == ["C9"]
+    assert [identifier["value"] for identifier in identifiers[2:]] == ["C9"]
 
 
 async def test_a_time_of_birth_goes_with_the_date_that_it_belonged_to_and_stays_with_the_same(update):
@@ -140,7 +140,7 @@ async def test_under_update_several_patients_of_others_park_the_study(update):
     w.create(ehr_patient("smyth"))
     await w.arrive("a")
     assert w.dead_letters() == [("study", "fhir.ambiguous_patient")]
-    assert {w.server.history("Patient", each) for each in ("smith", "smyth")} == {1}
+    assert {w.server.history("Patient", patient) for patient in ("smith", "smyth")} == {1}
 
 
 async def test_under_update_a_missing_patient_is_created_and_goes_with_its_last_study(update):
@@ -235,7 +235,7 @@ async def test_reference_only_names_the_patient_and_touches_none(reference):
     await w.arrive("a")
     await w.arrive("a", PatientSex="F")
     assert w.imaging_study()["subject"] == LOGICAL
-    assert [each["id"] for each in w.server.resources("Patient")] == ["smith"]
+    assert [patient["id"] for patient in w.server.resources("Patient")] == ["smith"]
     assert w.server.history("Patient", "smith") == 1
     assert w.fhir.calls["read"] == 0
     assert w.fhir.calls["search"] == 1  # for the study itself
@@ -306,7 +306,7 @@ async def test_patients_that_we_created_go_when_references_are_enough(strict):
     await w.arrive("c", study="2.25.3", PatientID="P2")
     switch(w, "reference-only")
     await w.replay()
-    assert [each["id"] for each in w.server.resources("Patient")] == ["roe"]
+    assert [patient["id"] for patient in w.server.resources("Patient")] == ["roe"]
     assert rows(w) == []
     assert (w.outstanding(), w.dead_letters()) == ([], [])
 

@@ -163,8 +163,8 @@ async def test_one_event_that_is_refused_holds_up_no_other(w):
         await add_event(event(w, name), w.services)
     w.topic.failures = [EventsRefused(), EventsRefused()]
     await publish_pending(w.services)
-    assert [each.id for each in w.topic.events] == ["2", "3"]
-    assert [each.id for each in w.store.outbox.table.values()] == ["1"]
+    assert [published.id for published in w.topic.events] == ["2", "3"]
+    assert [published.id for published in w.store.outbox.table.values()] == ["1"]
 
 
 async def test_an_event_that_is_announced_again_is_there_once(w):
@@ -195,7 +195,7 @@ async def test_uids_are_told_only_where_a_setting_asks_for_them(uids):
     w = MemoryWorld(topic=MemoryTopic(), events_uids=uids)
     await arrive(w, "Doe-Jane.dcm")
     await arrive(w, "Doe-John.dcm", UNREADABLE)
-    text = json.dumps([dict(each.data) for each in w.topic.events])
+    text = json.dumps([dict(published.data) for published in w.topic.events])
     assert "Doe" not in text
     assert (f'"{STUDY.study_instance_uid}"' in text) is uids
 
@@ -209,5 +209,5 @@ async def test_every_event_holds_what_its_schema_says_and_nothing_else(w):
     await go(w, "a")
     await go(w, "b")
     assert len(set(told(w))) == 4
-    for each in w.topic.events:
-        assert types[each.type].model_validate_json(json.dumps(dict(each.data))).data() == each.data
+    for published in w.topic.events:
+        assert types[published.type].model_validate_json(json.dumps(dict(published.data))).data() == published.data

@@ -28,7 +28,7 @@ class World(MemoryWorld):
         assert self.in_fhir() == studies
 
     def in_fhir(self):
-        return sum(1 for each in self.server.resources() if each["resourceType"] == "ImagingStudy")
+        return sum(1 for resource in self.server.resources() if resource["resourceType"] == "ImagingStudy")
 
     async def lose(self, studies=MANY):
         """Every object is deleted, and an event tells of each."""
@@ -121,7 +121,7 @@ async def test_what_is_confirmed_goes(w):
     assert await confirm_removals(SOURCES, w.services, **WHO) == MANY - FEW
     await w.run_messages()
     assert (w.in_fhir(), w.held()) == (0, [])
-    [*_, entry] = [each for each in await w.services.audit.newest(10) if each.action == "removals.confirm"]
+    [*_, entry] = [entry for entry in await w.services.audit.newest(10) if entry.action == "removals.confirm"]
     assert (entry.who, entry.why) == ("ada", "checked the source")
 
 

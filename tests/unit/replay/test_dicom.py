@@ -58,12 +58,12 @@ class World(FeedWorld):
         return [piece for piece in pieces if piece.scope["to"] is not None and not piece.done]
 
     async def previewed(self, request):
-        found = [each async for each in preview_replay(request, Walk(), self.replayed, self.services, parallel=4)]
-        return counted(found)["studies"]
+        studies = [study async for study in preview_replay(request, Walk(), self.replayed, self.services, parallel=4)]
+        return counted(studies)["studies"]
 
     def lose_everything(self):
-        for each in list(self.server.resources()):
-            run(self.server.transact([FhirWrite(resource_type=each["resourceType"], resource_id=each["id"])]))
+        for resource in list(self.server.resources()):
+            run(self.server.transact([FhirWrite(resource_type=resource["resourceType"], resource_id=resource["id"])]))
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ class World(MemoryWorld):
 
     async def previewed(self, request):
         walk = Walk()
-        found = [each async for each in preview_replay(request, walk, self.replayed, self.services, parallel=4)]
-        return {each.study.study_instance_uid: dict(each.writes) for each in found}, counted(found)
+        studies = [study async for study in preview_replay(request, walk, self.replayed, self.services, parallel=4)]
+        return {study.study.study_instance_uid: dict(study.writes) for study in studies}, counted(studies)
 
     def lose(self, *types):
         for resource in list(self.server.resources()):
@@ -88,8 +88,8 @@ class World(MemoryWorld):
                 run(self.server.transact([gone]))
 
     def everything(self):
-        bodies = [{k: v for k, v in each.items() if k != "meta"} for each in self.server.resources()]
-        return sorted(json.dumps(each, sort_keys=True) for each in bodies)
+        bodies = [{k: v for k, v in resource.items() if k != "meta"} for resource in self.server.resources()]
+        return sorted(json.dumps(body, sort_keys=True) for body in bodies)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
     w.feed.records = broken
     row, _ = await w.compared(w.window())
     assert (row.state, row.problem) == (WalkState.FAILED, "feed.malformed")
-    assert [each["problem"] for each in await replays(w.services)] == ["feed.malformed"]
+    assert [replay["problem"] for replay in await replays(w.services)] == ["feed.malformed"]
 
 
 async def test_an_unreadable_object_gets_its_dead_letter_and_is_counted(w):
@@ -311,7 +311,7 @@ async def test_a_replay_killed_anywhere_goes_on_where_it_was_and_misses_nothing(
     row, _ = await w.compared(w.window(), parallel=2)
     assert row.state is WalkState.DONE
     studies = [w.imaging_study(replace(STUDY, study_instance_uid=f"2.25.{n}")) for n in (1, 2, 3)]
-    assert sum(each["numberOfInstances"] for each in studies) == 20
+    assert sum(study["numberOfInstances"] for study in studies) == 20
 
 
 async def test_a_segment_that_still_grows_is_read_again_when_the_replay_goes_on(w):

@@ -24,26 +24,26 @@ async def cut(source, request, *, restarts=True):
     """Cut a source; again and again from where cutting stands, as processes that take turns do."""
     pieces, plan = [], {}
     while True:
-        async for each in source.cuts(request, plan):
-            plan = each.position
-            if each.scope is not None:
+        async for made in source.cuts(request, plan):
+            plan = made.position
+            if made.scope is not None:
                 piece = Slice(
-                    name=f"{len(pieces):05}", walk="", run="", scope=each.scope, size=each.size, following=plan
+                    name=f"{len(pieces):05}", walk="", run="", scope=made.scope, size=made.size, following=plan
                 )
                 pieces.append(piece)
-            if each.last:
+            if made.last:
                 return pieces
             if restarts:
                 break
 
 
 async def names_in(source, request, pieces, s):
-    found = []
+    names = []
     for piece in pieces:
-        after = [each for each in pieces if each.name > piece.name]
+        after = [later for later in pieces if later.name > piece.name]
         batches = [batch async for batch in source.batches(request, piece, after, s)]
-        found.append([change.object.name for batch in batches for change in batch.changes])
-    return found
+        names.append([change.object.name for batch in batches for change in batch.changes])
+    return names
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ async def test_slices_of_a_feed_cover_the_window_without_a_gap_and_stay_few(s, r
     ends = [(piece.scope["from"], piece.scope["to"]) for piece in pieces]
     assert [begin for begin, _ in ends[1:]] == [end for _, end in ends[:-1]]
     assert (ends[0][0], ends[-1][1]) == ((BEGIN - HOUR).isoformat(), (BEGIN + 201 * HOUR).isoformat())
-    found = await names_in(source, request, pieces, s)
-    assert sorted(name for names in found for name in names) == [f"{h:03}" for h in range(200) if h % 5 != 3]
+    named = await names_in(source, request, pieces, s)
+    assert sorted(name for names in named for name in names) == [f"{h:03}" for h in range(200) if h % 5 != 3]
 
 
 @pytest.mark.parametrize("containers", [["a", "b"], ["a", "b", "zz"], ["a", "aa", "b"], ["zz"]])
@@ -96,9 +96,9 @@ async def test_listings_of_all_containers_are_cut_and_one_that_is_not_there_is_p
     pieces = await cut(source, request, restarts=restarts)
     there = [container for container in containers if container in {"a", "b"}]
     assert len(pieces) == 4 * len(there) + (containers[-1] == "zz")
-    found = await names_in(source, request, pieces, s)
+    named = await names_in(source, request, pieces, s)
     names = [f"f/{number}" for number in range(7)]
-    assert sorted(name for some in found for name in some) == sorted(names * len(there))
+    assert sorted(name for some in named for name in some) == sorted(names * len(there))
 
 
 async def orthanc_of(stored):
@@ -121,19 +121,19 @@ async def test_the_changes_of_an_orthanc_are_cut_by_their_numbers_and_only_those
     source, request = OrthancSource(server=world.orthanc), ReplayRequest(source="orthanc", **window)
     pieces = await cut(source, request, restarts=restarts)
     assert pieces[0].scope["deleted"]
-    found = await names_in(source, request, pieces, world.services)
-    named = [name for names in found for name in names]
+    in_batches = await names_in(source, request, pieces, world.services)
+    named = [name for names in in_batches for name in names]
     assert sorted(named) == [f"instances/{number:03}" for number in range(20, 50)]
-    assert max(map(len, found)) < 15
+    assert max(map(len, in_batches)) < 15
 
 
 async def test_slices_that_may_grow_are_the_last_one_and_what_an_orthanc_deleted(monkeypatch):
     monkeypatch.setattr("sync.replay.sources.LIMIT", 7)
     world = await orthanc_of(30)
     source, request = OrthancSource(server=world.orthanc), ReplayRequest(source="orthanc")
-    cuts = [each async for each in source.cuts(request, {}) if each.scope is not None]
+    cuts = [one async for one in source.cuts(request, {}) if one.scope is not None]
     assert len(cuts) > 3
-    assert [each.grows for each in cuts] == [True, *[False] * (len(cuts) - 2), True]
+    assert [one.grows for one in cuts] == [True, *[False] * (len(cuts) - 2), True]
 
 
 async def test_a_list_of_instances_that_no_worker_ever_comes_through_ends_the_replay():

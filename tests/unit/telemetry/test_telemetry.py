@@ -13,26 +13,28 @@ from sync.telemetry.telemetry import MOST_ATTRIBUTE_SETS, Telemetry
 UNITS = {"s", "By"}
 
 
-@pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda each: each.name)
+@pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda of_ours: of_ours.name)
 def test_every_instrument_is_named_as_opentelemetry_wants(instrument):
     assert re.fullmatch(r"dicom_sync(\.[a-z_]+)+", instrument.name)
     assert instrument.unit in UNITS or re.fullmatch(r"\{[a-z_]+\}", instrument.unit)
     assert instrument.description.endswith(".")
     assert (instrument.kind is Kind.HISTOGRAM) == bool(instrument.bounds)
     assert list(instrument.bounds) == sorted(instrument.bounds)
-    assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", each.key) for each in instrument.attributes)
+    assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", attribute.key) for attribute in instrument.attributes)
 
 
 def test_every_instrument_is_in_the_table_once():
-    declared = [each for each in vars(instruments).values() if isinstance(each, instruments.Instrument)]
-    assert sorted(each.name for each in declared) == sorted(each.name for each in INSTRUMENTS)
+    declared = [
+        instrument for instrument in vars(instruments).values() if isinstance(instrument, instruments.Instrument)
+    ]
+    assert sorted(instrument.name for instrument in declared) == sorted(instrument.name for instrument in INSTRUMENTS)
     assert len(BY_NAME) == len(INSTRUMENTS)
 
 
 @pytest.mark.parametrize("hostile", ["Doe^Jane", "1.2.840.113619.2.1", "Doe", "2.25.4711", "a b", "", "x" * 300])
 def test_no_attribute_takes_a_value_of_a_file(hostile):
     for instrument in INSTRUMENTS:
-        given = {each.name: hostile for each in instrument.attributes}
+        given = {attribute.name: hostile for attribute in instrument.attributes}
         assert all(value == "other" for _, value in instrument.attributes_of(given))
 
 
@@ -70,7 +72,7 @@ def test_attributes_cannot_grow_without_bound():
         telemetry.measure(instruments.DEAD_LETTERS, code=f"made.{word}")
     samples = telemetry.take()
     assert len(samples) == MOST_ATTRIBUTE_SETS + 1
-    assert sum(each.total for each in samples.values()) == 3 * MOST_ATTRIBUTE_SETS
+    assert sum(sample.total for sample in samples.values()) == 3 * MOST_ATTRIBUTE_SETS
 
 
 def test_a_sink_gets_each_measurement_as_it_is_kept():

@@ -90,7 +90,7 @@ async def test_only_what_may_have_changed_is_asked_for_by_itself(w):
     w.store.objects.delete(w.ref("0/0"))
     w.store.objects.put(w.ref("1/1"), dicom(study="2.25.2", sop="2.25.9999"))
     outcome, alone, _ = await calls_of(w)
-    assert {kind: found for kind, found in outcome.found.items() if found} == {
+    assert {kind: total for kind, total in outcome.found.items() if total} == {
         DriftKind.OBJECT_GONE: 1,
         DriftKind.OBJECT_CHANGED: 1,
     }

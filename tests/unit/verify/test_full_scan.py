@@ -386,7 +386,7 @@ async def test_what_an_instance_made_is_compared_like_the_rest(w):
     assert await kinds(w) == {}
     w.edit(*made.split("/"), conclusion="mine")
     _, heard = await verify(w)
-    assert [(each.kind, each.resource) for each in heard.drifts] == [(DriftKind.FOREIGN_MODIFIED, made)]
+    assert [(drift.kind, drift.resource) for drift in heard.drifts] == [(DriftKind.FOREIGN_MODIFIED, made)]
     right = w.server.peek(*made.split("/"))
     w.erase("DocumentReference", derived_id("DocumentReference", STUDY, "2.25.700"))
     assert await kinds(w) == {DriftKind.FOREIGN_MODIFIED: 1, DriftKind.MISSING: 1}

@@ -123,10 +123,10 @@ async def test_what_changed_in_a_folder_is_found_all_the_same():
     w.clock.advance(GRACE)
     for _ in range(2):
         await round_of(w)
-    found = await noted(w)
-    assert found[DriftKind.OBJECT_GONE] == 1
-    assert found[DriftKind.OBJECT_UNSEEN] == 1
-    assert found[DriftKind.OBJECT_CHANGED] >= 1
+    drifts = await noted(w)
+    assert drifts[DriftKind.OBJECT_GONE] == 1
+    assert drifts[DriftKind.OBJECT_UNSEEN] == 1
+    assert drifts[DriftKind.OBJECT_CHANGED] >= 1
 
 
 async def test_what_drifts_is_noted_and_counted_once_and_not_repaired_unless_configured(actions):
@@ -248,7 +248,7 @@ async def test_an_outage_ends_the_run_and_the_next_begins_at_the_same_place():
 def ended(w):
     """Give the phases that have run since the last call, and how."""
     taken = [dict(key.attributes) for key in w.services.telemetry.take() if key.name == TIMER_RUNS.name]
-    return {(each["dicom_sync.timer.phase"], each["dicom_sync.outcome"]) for each in taken}
+    return {(attributes["dicom_sync.timer.phase"], attributes["dicom_sync.outcome"]) for attributes in taken}
 
 
 @pytest.mark.parametrize("failure", [ForeignLink("elsewhere"), FhirUnavailable("503"), ZeroDivisionError("defect")])

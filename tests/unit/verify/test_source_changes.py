@@ -18,8 +18,8 @@ async def world():
 
 
 async def listed(w):
-    (found,) = (await w.store.objects.page("dicom")).objects
-    return found
+    (listed_object,) = (await w.store.objects.page("dicom")).objects
+    return listed_object
 
 
 def touch(w, ref):
@@ -53,7 +53,9 @@ async def test_what_became_unreadable_is_a_drift():
     w, ref = await world()
     w.store.objects.put(ref, b"no DICOM")
     w.clock.advance(GRACE + 1)
-    assert [each.kind for each in await check_listed_object(await listed(w), w.services)] == [DriftKind.OBJECT_CHANGED]
+    assert [drift.kind for drift in await check_listed_object(await listed(w), w.services)] == [
+        DriftKind.OBJECT_CHANGED
+    ]
 
 
 async def test_an_undeleted_object_comes_back_though_no_event_tells_of_it():

@@ -78,7 +78,7 @@ async def test_two_tasks_that_read_a_listing_ask_for_each_page_once(w):
         names, token = [], None
         while True:
             page = await listing.page("dicom", prefix="f/", token=token, size=2)
-            names += [each.object.name for each in page.objects]
+            names += [object_.object.name for object_ in page.objects]
             if (token := page.token) is None:
                 return names
 

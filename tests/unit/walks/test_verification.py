@@ -126,7 +126,7 @@ async def test_two_workers_each_do_a_part_and_the_report_is_that_of_one(w, monke
     alone = await verified(w, Plan(), Heard(), CHECKER)
     row, _ = await cut(w)
     heard = [Heard(), Heard()]
-    workers = [Worker(kinds=kinds_of(w, audience=each), s=w.process()) for each in heard]
+    workers = [Worker(kinds=kinds_of(w, audience=audience), s=w.process()) for audience in heard]
     await asyncio.gather(*(worker.work(until=math.inf) for worker in workers))
     while (await read_walk(row.name, w.services)).state is WalkState.RUNNING:
         await workers[0].work(until=math.inf)
@@ -179,8 +179,8 @@ async def test_studies_are_compared_no_faster_than_the_rate(w, monkeypatch):
 async def test_at_a_low_rate_a_batch_is_small_so_that_it_ends_in_a_turn(w, rate, batches):
     row, board = await cut(w)
     [piece] = [piece for piece in board.of_walk(row) if piece.scope["part"] == "studies"]
-    found = [each async for each in kind_of(w).batches(replace(row, rate=rate), piece, (), w.services)]
-    assert (len(found), sum(each.counts["studies"] for each in found)) == (batches, 8)
+    batches_made = [batch async for batch in kind_of(w).batches(replace(row, rate=rate), piece, (), w.services)]
+    assert (len(batches_made), sum(batch.counts["studies"] for batch in batches_made)) == (batches, 8)
 
 
 async def test_a_link_that_has_expired_begins_the_list_again(w):
@@ -205,9 +205,7 @@ def test_each_study_is_in_exactly_one_range_of_keys(total, keys):
     cuts = list(verification._cut_keys(stand))
     assert cuts[-1].position["range"] == ranges
     for key in [*keys, "0" * 40, "f" * 40]:
-        holding = [
-            each for each in cuts if key > each.scope["from"] and (not each.scope["to"] or key <= each.scope["to"])
-        ]
+        holding = [one for one in cuts if key > one.scope["from"] and (not one.scope["to"] or key <= one.scope["to"])]
         assert len(holding) == 1
 
 

@@ -90,9 +90,9 @@ def test_a_threshold_is_drawn_where_it_is_near_and_named_in_any_case():
     near, far = (graph(Curve(name="x", points=[top]), threshold=300.0) for top in (200.0, 3.0))
     assert 'class="limit"' in str(drawn(near))
     assert 'class="limit"' not in str(drawn(far))
-    for each in (near, far):
-        assert "an alert is raised above 300 s" in each.described()
-        assert "alert above 300 s" in str(legend(each))
+    for chart in (near, far):
+        assert "an alert is raised above 300 s" in chart.described()
+        assert "alert above 300 s" in str(legend(chart))
 
 
 def test_the_values_are_there_for_the_script():

@@ -43,15 +43,15 @@ async def test_it_tells_the_state_and_what_was_measured(w):
     w.services.telemetry.measure(OBJECTS, 3, outcome="written")
     w.services.telemetry.measure(LATENCY, 7.0)
     await recorded(w)
-    found = await scraped(w)
-    assert found["dicom_sync_verdict", ("in sync",)] == 1
-    assert found["dicom_sync_verdict", ("failing",)] == 0
-    assert found["dicom_sync_nothing_left", ()] == 0
-    assert found["dicom_sync_dead_letters_by_code", ("header.not_dicom",)] == 1
-    assert found["dicom_sync_synced_studies", ()] == 1
-    assert found["dicom_sync_study_latency_seconds_5m_count", ()] >= 1
-    assert 0 < found["dicom_sync_study_latency_seconds_5m_quantile", ("0.5",)] <= 100
-    assert found["dicom_sync_data_timestamp_seconds", ()] == w.clock.now().timestamp()
+    values = await scraped(w)
+    assert values["dicom_sync_verdict", ("in sync",)] == 1
+    assert values["dicom_sync_verdict", ("failing",)] == 0
+    assert values["dicom_sync_nothing_left", ()] == 0
+    assert values["dicom_sync_dead_letters_by_code", ("header.not_dicom",)] == 1
+    assert values["dicom_sync_synced_studies", ()] == 1
+    assert values["dicom_sync_study_latency_seconds_5m_count", ()] >= 1
+    assert 0 < values["dicom_sync_study_latency_seconds_5m_quantile", ("0.5",)] <= 100
+    assert values["dicom_sync_data_timestamp_seconds", ()] == w.clock.now().timestamp()
 
 
 async def test_a_gauge_that_was_not_measured_is_left_out_rather_than_nought(w):
@@ -68,13 +68,13 @@ def test_every_query_of_the_grafana_dashboard_is_of_a_metric_that_there_is():
     panels = json.loads(GRAFANA.read_text("utf-8"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     asked = {name for query in queries for name in re.findall(r"\bdicom_sync_(?:\w+)", query)}
-    labels = {attribute.key.replace(".", "_") for each in INSTRUMENTS for attribute in each.attributes}
+    labels = {attribute.key.replace(".", "_") for instrument in INSTRUMENTS for attribute in instrument.attributes}
     assert len(asked) > 10
     assert asked - labels <= all_metrics()
 
 
 def test_the_labels_of_its_legends_are_those_of_its_metrics():
-    labels = {attribute.key.replace(".", "_") for each in INSTRUMENTS for attribute in each.attributes}
+    labels = {attribute.key.replace(".", "_") for instrument in INSTRUMENTS for attribute in instrument.attributes}
     labels |= {"quantile", "code", "kind", "verdict", "service", "severity"}
     panels = json.loads(GRAFANA.read_text("utf-8"))["panels"]
     legends = [target["legendFormat"] for panel in panels for target in panel["targets"]]

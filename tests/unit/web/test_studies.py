@@ -54,10 +54,10 @@ async def page(w, method="GET", body=b"", name="studies", **query):
 
 
 async def test_all_studies_with_what_fhir_says_of_each(w):
-    found = await listed(w, sort="started")
-    assert found["total"] == 3
-    assert [study["study"] for study in found["studies"]] == ["2.25.3", "2.25.2", "2.25.1"]
-    first = found["studies"][0]
+    shown = await listed(w, sort="started")
+    assert shown["total"] == 3
+    assert [study["study"] for study in shown["studies"]] == ["2.25.3", "2.25.2", "2.25.1"]
+    first = shown["studies"][0]
     assert (first["modalities"], first["started"], first["series"], first["instances"]) == (["CT"], "2026-03-03", 1, 1)
 
 
@@ -127,14 +127,14 @@ async def test_a_patient_is_found_by_operators_in_the_body_of_a_request_only(w):
 
 
 async def test_pages_follow_one_another_and_hold_every_study_once(w):
-    found, token = [], ""
+    listed_uids, token = [], ""
     while True:
         body = await listed(w, limit="2", token=token)
-        found += [study["study"] for study in body["studies"]]
+        listed_uids += [study["study"] for study in body["studies"]]
         token = body["token"]
         if not token:
             break
-    assert sorted(found) == sorted(DAYS)
+    assert sorted(listed_uids) == sorted(DAYS)
 
 
 async def test_the_page_leads_on_with_the_same_filters(w):

@@ -26,7 +26,7 @@ def _lost() -> set[tuple[str, str]]:
 def _plain(value):
     """Forget how a number or a name is spelled."""
     if isinstance(value, dict):
-        return {keyword: [_plain(each) for each in values] for keyword, values in value.items()}
+        return {keyword: [_plain(value) for value in values] for keyword, values in value.items()}
     if not isinstance(value, str):
         return value
     try:
@@ -37,7 +37,9 @@ def _plain(value):
 
 def _differences(name: str, file: InstanceRecord, told: InstanceRecord) -> Iterator[tuple[str, str]]:
     for keyword in file.attributes.keys() | told.attributes.keys():
-        ours, theirs = ([_plain(each) for each in record.attributes.get(keyword, ())] for record in (file, told))
+        ours, theirs = (
+            [_plain(attribute) for attribute in record.attributes.get(keyword, ())] for record in (file, told)
+        )
         if ours != theirs:
             yield name, keyword
 

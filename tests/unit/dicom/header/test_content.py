@@ -35,7 +35,7 @@ def test_a_tree_is_read_with_names_values_and_children():
     assert texts(items(findings, "ConceptNameCodeSequence")[0], "CodeValue") == ("121070",)
     [finding] = items(findings, "ContentSequence")
     assert texts(finding, "TextValue") == ("A <b>nodule</b> & more\nseen",)
-    assert [texts(each, "TextValue") for each in items(conclusions, "ContentSequence")] == [
+    assert [texts(item_, "TextValue") for item_ in items(conclusions, "ContentSequence")] == [
         ("Benign.",),
         ("No follow-up.",),
     ]
@@ -131,7 +131,7 @@ async def test_a_tree_that_ends_beyond_the_readable_bytes_costs_the_tree_only():
 
 def test_one_long_text_costs_itself_only():
     record = read(report(BASIC, code("1"), text(code("2"), "x" * (LONGEST_TEXT + 2)), text(code("2"), "short")))
-    assert [texts(each, "TextValue") for each in tree(record)] == [(), ("short",)]
+    assert [texts(node, "TextValue") for node in tree(record)] == [(), ("short",)]
     assert codes(record) == {"value.too_long"}
 
 

@@ -58,7 +58,9 @@ class TestLengthsThatLie:
     @pytest.mark.parametrize("tag", [0x00080018, 0x0020000D])
     def test_neither_is_another_shortened_uid(self, tag):
         uids = {0x00080018: SOP, 0x0020000D: STUDY, 0x0020000E: SERIES}
-        dataset = b"".join(shortened(each, 12) if each == tag else uid(each, value) for each, value in uids.items())
+        dataset = b"".join(
+            shortened(unique, 12) if unique == tag else uid(unique, value) for unique, value in uids.items()
+        )
         with pytest.raises(UnreadableObject):
             parse(dicom_file(CLASS + dataset + PIXELS))
 
@@ -108,4 +110,4 @@ class TestWhatWritersDo:
         value = item + pack("<HHI", 0xFFFE, 0xE0DD, 0)
         header = pack(">HH2sHI", 0x0008, 0x1032, b"UN", 0, 0xFFFFFFFF)
         record = parse(dicom_file(identity(between=header + value, big=True), BIG_ENDIAN))
-        assert [first_text(each, "CodeValue") for each in items(record.attributes, "ProcedureCodeSequence")] == ["RPID"]
+        assert [first_text(item, "CodeValue") for item in items(record.attributes, "ProcedureCodeSequence")] == ["RPID"]

@@ -50,8 +50,8 @@ class TestInFiles:
         both = element(0x00080050, "SH", "7") + sequence(0x00080051, designator)
         assert "AccessionNumber" not in header(UTF_8 + both).attributes
         inside = header(UTF_8 + sequence(0x00400275, both, element(0x00080050, "SH", "8")))
-        found = [item.get("AccessionNumber") for item in items(inside.attributes, "RequestAttributesSequence")]
-        assert found == [None, ["8"]]
+        numbers = [item.get("AccessionNumber") for item in items(inside.attributes, "RequestAttributesSequence")]
+        assert numbers == [None, ["8"]]
 
     def test_equipment_with_an_altered_name_has_neither_uid_nor_serial_number(self):
         named = (
@@ -79,4 +79,4 @@ class TestInJson:
             t00100024={"vr": "SQ", "Value": [{"00400032": {"vr": "UT", "Value": ["1.2\ufffd"]}}]},
         )
         assert "PatientID" not in record.attributes
-        assert ("PatientID", "identity.altered") in {(each.keyword, each.code) for each in record.findings}
+        assert ("PatientID", "identity.altered") in {(finding.keyword, finding.code) for finding in record.findings}

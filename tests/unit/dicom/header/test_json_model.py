@@ -77,13 +77,13 @@ def both_ways():
 def test_real_files_say_the_same_as_bytes_and_as_dicom_json():
     compared, differing = 0, {}
     for name, record, written in both_ways():
-        found = read_json(json.loads(json.dumps(written)))
+        again = read_json(json.loads(json.dumps(written)))
         # The class may come from the meta information, which DICOM JSON leaves out.
         expected = {k: v for k, v in record.attributes.items() if k != "SOPClassUID" or "00080016" in written}
-        if (found.study, found.sop_instance_uid) != (record.study, record.sop_instance_uid) or plain(
-            found.attributes
+        if (again.study, again.sop_instance_uid) != (record.study, record.sop_instance_uid) or plain(
+            again.attributes
         ) != plain(expected):
-            differing[name] = [k for k in VRS if found.attributes.get(k) != expected.get(k)]
+            differing[name] = [k for k in VRS if again.attributes.get(k) != expected.get(k)]
         compared += 1
     assert compared > 50
     assert differing == {}
