@@ -20,7 +20,6 @@ import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.delivery.handlers import handle_study_message
 from sync.events import Sources, study_message
@@ -41,6 +40,7 @@ from sync.model import (
 )
 from sync.pipeline import ingest, project_study
 from sync.ports import Services
+from sync.testing.clock import ManualClock
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
 from sync.testing.store import MemoryStore

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from local.host.functions_host import DEFAULT_LEASE, FunctionsHost, UnsupportedBindingError
+from local.host.logs import start_log
 from local.host.routing import RouteError
 from local.host.settings import HostSettingsError
 from local.host.timers import ScheduleError
@@ -41,8 +42,7 @@ def main() -> None:
         "--restart", type=float, default=RESTART, help="seconds until a worker is replaced (default 10)"
     )
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    start_log()
     try:
         sound = asyncio.run(_serve(options))
     except _REFUSALS as refusal:

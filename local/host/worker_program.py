@@ -11,7 +11,6 @@ to SIGTERM and SIGINT, which are for the host.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from local.host.logs import start_log
 from local.host.messages import TypedData
 from local.host.worker import FunctionError, IndexingError, Worker
 
@@ -63,8 +63,7 @@ def main() -> None:
     """Serve until the host is gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    start_log()
     asyncio.run(_serve(Path(sys.argv[1]), Connection(int(sys.argv[2]))))
 
 

@@ -1,9 +1,9 @@
-"""Two clocks: the system's, and one that tests turn by hand."""
+"""The system's clock."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sync.ports import Clock
 
@@ -18,22 +18,3 @@ class SystemClock(Clock):
     async def sleep(self, seconds: float) -> None:
         """Let other tasks run for that time."""
         await asyncio.sleep(seconds)
-
-
-class ManualClock(Clock):
-    """Stands still until it is turned."""
-
-    def __init__(self, start: datetime | None = None) -> None:
-        self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Aware, UTC."""
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        """Turn the clock forward: to who sleeps nothing else has passed."""
-        self.advance(seconds)
-
-    def advance(self, seconds: float) -> None:
-        """Turn the clock forward."""
-        self._now += timedelta(seconds=seconds)

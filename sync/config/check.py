@@ -197,11 +197,6 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
             yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=f"there is no setting of this name{hint}")
 
 
-def underscored(switch: str) -> str:
-    """Return the second form of a switch, for containers: shells and pods may drop variables whose name has dots."""
-    return switch.replace(".", "_")
-
-
 def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Remark]:
     """Name feeds that are set but whose timers are switched off, and switches in a form that the host ignores."""
     values = _values(settings)

@@ -108,7 +108,7 @@ class Replay:
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
-        return self.source.cuts(parse_kept(row.request), row.plan, row.run)
+        return self.source.of_run(row.run).cuts(parse_kept(row.request), row.plan)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """
@@ -120,7 +120,7 @@ class Replay:
         request = parse_kept(row.request)
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
-        async for batch in self.source.batches(request, piece, after, s):
+        async for batch in self.source.of_run(row.run).batches(request, piece, after, s):
             yield batch if _rereads(request) else await self._without_known(batch, self.marked.of(row.run), s)
 
     async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:

@@ -55,12 +55,12 @@ _HOUR = timedelta(hours=1)
 class Source(Protocol):
     """Where changes come from."""
 
-    def cuts(self, request: ReplayRequest, plan: Mapping[str, Any], run: str = "") -> AsyncIterator[Cut]:
-        """
-        Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`.
+    def of_run(self, run: str) -> Source:  # noqa: ARG002 -- only a source that keeps pages distinguishes runs
+        """Return the source for one run of a walk, as the walk's row names it."""
+        return self
 
-        ``run`` is that of the walk, as its row has it.
-        """
+    def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+        """Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`."""
         ...
 
     def batches(
@@ -78,8 +78,13 @@ class Blobs(Source):
     listing: ObjectListing
     allowed: Sources
     handed: Handed = field(default_factory=Handed)
+    run: str = ""
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any], run: str = "") -> AsyncIterator[Cut]:
+    def of_run(self, run: str) -> Blobs:
+        """Return the source whose pages, once read, are kept for slices of that run only."""
+        return replace(self, run=run)
+
+    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         """Cut the feed between segments, or the listings of all containers."""
         if plan.get(ROUTE) != LISTING:
             try:
@@ -90,7 +95,7 @@ class Blobs(Source):
                 yield Cut(position=plan, unit="objects")
             else:
                 return
-        async for cut in self._listing_cuts(plan, run):
+        async for cut in self._listing_cuts(plan):
             yield cut
 
     async def batches(
@@ -125,12 +130,12 @@ class Blobs(Source):
         # Names repeat in other containers: their ends would be none of this one.
         same = [later for later in after if later.scope.get("container") == container]
         with suppress(SourceGone):  # a container that is configured and not there holds nothing
-            scope, source = Scope(container=container, since=window[0]), self._source(container, piece.run)
+            scope, source = Scope(container=container, since=window[0]), self._source(container)
             async for batch in listed_slice(scope, source, piece, same):
                 yield batch
 
-    def _source(self, container: str, run: str) -> Listing:
-        return Listing(container=container, pages=self.listing, handed=self.handed, run=run)
+    def _source(self, container: str) -> Listing:
+        return Listing(container=container, pages=self.listing, handed=self.handed, run=self.run)
 
     async def _feed_cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         first, until = segments_of(*_window(request))
@@ -148,12 +153,12 @@ class Blobs(Source):
             yield Cut(position={ROUTE: FEED, **stand}, **({"scope": scope, "size": scope_size} if cut_here else {}))
         yield Cut(position={ROUTE: FEED}, scope=_hours(begin, until), size=max(size, 1), last=True, grows=True)
 
-    async def _listing_cuts(self, plan: Mapping[str, Any], run: str) -> AsyncIterator[Cut]:
+    async def _listing_cuts(self, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         reached = plan.get("container", "")
         names = [name for name in sorted(self.allowed.containers) if name >= reached]
         for name, following in zip(names, [*names[1:], None], strict=False):
             with suppress(SourceGone):
-                async for cut in cut_listing(self._source(name, run), plan["inner"] if name == reached else {}):
+                async for cut in cut_listing(self._source(name), plan["inner"] if name == reached else {}):
                     over = cut.last and following is None
                     stand: dict[str, Any] = {"container": name, "inner": cut.position}
                     if cut.last:
@@ -176,12 +181,7 @@ class DicomServiceSource(Source):
 
     services: ReadFeeds
 
-    async def cuts(
-        self,
-        request: ReplayRequest,
-        plan: Mapping[str, Any],
-        run: str = "",  # noqa: ARG002 -- as each source is asked
-    ) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         """Cut the time between windows of some hours, which grow with their number."""
         now = self.services.clock.now()
         end, closed = request.end or now + timedelta(minutes=1), now - 2 * SKEW
@@ -234,12 +234,7 @@ class OrthancSource(Source):
 
     server: OrthancServer
 
-    async def cuts(
-        self,
-        request: ReplayRequest,
-        plan: Mapping[str, Any],
-        run: str = "",  # noqa: ARG002 -- as each source is asked
-    ) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
         """Cut the changes between pages; those before and after the window are read here and by no worker."""
         stand = {"from": 0, "since": 0, "size": 0, "seen": 0, **plan, ROUTE: FEED}
         if not plan:
@@ -309,7 +304,6 @@ class OneStudy(Source):
         self,
         request: ReplayRequest,  # noqa: ARG002 -- as each source is asked
         plan: Mapping[str, Any],  # noqa: ARG002 -- as each source is asked
-        run: str = "",  # noqa: ARG002 -- as each source is asked
     ) -> AsyncIterator[Cut]:
         """Cut nothing."""
         yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True, grows=True)

@@ -40,7 +40,6 @@ class Judge:
         self._s = s
         self._found_in = found_in
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
-        self._concluded: set[str] = set()
         self._announced: set[Identity] = set()
         self._loaded = False
 
@@ -57,11 +56,6 @@ class Judge:
     def subjects(self) -> list[str]:
         """Subjects with known drift."""
         return [subject for subject, drifts in self._known.items() if drifts]
-
-    @property
-    def unmet(self) -> list[str]:
-        """Subjects with known drift about which this run has not concluded."""
-        return [subject for subject in self.subjects if subject not in self._concluded]
 
     def known(self, subject: str) -> Sequence[Drift]:
         """Return the known drifts of a subject."""
@@ -119,6 +113,5 @@ class Judge:
             await self._s.drifts.note(subject, met, self._s.clock.now())
         if open_drifts:
             self._known[subject] = list(open_drifts)
-        self._concluded.add(subject)
         self._announced -= {identity(drift) for drift in before} - remaining  # found once more, it is new
         return new

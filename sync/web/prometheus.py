@@ -56,11 +56,6 @@ def metric_names(instrument: Instrument) -> tuple[str, ...]:
     return (f"{base}_{RECENT}m_count", f"{base}_{RECENT}m_quantile")
 
 
-def all_metrics() -> frozenset[str]:
-    """Return the name of every metric that there can be."""
-    return frozenset(STATE) | {name for instrument in INSTRUMENTS for name in metric_names(instrument)}
-
-
 async def metrics(s: Measure) -> RenderedPage:
     """Answer a scrape; 503 with the code of the failure when storage does not answer."""
     try:

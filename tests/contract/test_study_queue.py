@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from azure.storage.queue import QueueClient
 
-from sync.adapters.clocks import ManualClock
 from sync.events import parse_study_message
 from sync.model.queues import QUEUES, SLICES_QUEUE
+from sync.testing.clock import ManualClock
 from sync.testing.queues import MemoryStudyQueue
 from tests.contract.storage import fresh_study
 from tests.waiting import deadline

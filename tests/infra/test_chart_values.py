@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from sync.config import CLOUDS, Settings
-from sync.config.check import FEED_TIMERS, all_variables, underscored
+from sync.config.check import FEED_TIMERS, all_variables
 from sync.model.queues import WORK_QUEUES
 from tests.infra.chart import CHART, FULL, LEAST, SCHEMA, VALUES, merged
 
@@ -72,7 +72,7 @@ def test_the_chart_names_only_settings_that_there_are():
 
 def test_the_switches_are_those_of_the_feeds():
     (shown,) = re.findall(r"(AzureWebJobs_\w+_Disabled): \{\{ (.*) \}\}", TEXT)
-    assert {shown[0]} == {underscored(switch) for switch in FEED_TIMERS.values()}
+    assert {shown[0]} == {switch.replace(".", "_") for switch in FEED_TIMERS.values()}
     assert re.findall(r"\.Values\.settings\.(\w+)", shown[1]) == list(FEED_TIMERS)
 
 

@@ -9,7 +9,6 @@ import pytest
 from aiohttp import web
 
 from local.dicom_service import StandIn, metadata_of
-from sync.adapters.clocks import ManualClock
 from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import instance_ref
@@ -17,6 +16,7 @@ from sync.errors import SourceGone, SourceUnavailable
 from sync.feeds import dicom_windows
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.clock import ManualClock
 from sync.testing.dicom import MemoryDicomService
 from tests.dicom_services import described, instance, uid
 from tests.e2e.files import made

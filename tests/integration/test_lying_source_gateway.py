@@ -15,7 +15,6 @@ from local.samples import samples
 from sync.adapters.azure import transport
 from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.transport import StorageTransport
-from sync.adapters.clocks import ManualClock
 from sync.adapters.http.dicom.orthanc import Orthanc
 from sync.adapters.http.dicom.service import DicomService
 from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
@@ -24,6 +23,7 @@ from sync.errors import SourceGone, SourceUnavailable, SyncError
 from sync.feeds.orthanc import changes_of
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.clock import ManualClock
 from sync.testing.dicom import MemoryDicomService
 from tests.change_feed import HandmadeFeed, record
 from tests.dicom_services import instance, uid

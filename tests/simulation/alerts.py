@@ -14,7 +14,6 @@ from datetime import timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.errors import StoreUnavailable, SyncError, WebhookUnavailable
 from sync.model import Drift, DriftKind, StudyRef
@@ -22,6 +21,7 @@ from sync.monitoring.alerts import evaluation
 from sync.monitoring.history import Recorder
 from sync.ports import Notice, Services
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.clock import ManualClock
 from sync.testing.store import MemoryStore
 from tests.simulation.scheduling import Stepping, Turns
 from tests.worlds import ports_of

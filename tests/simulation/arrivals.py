@@ -18,11 +18,11 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from sync.adapters.clocks import ManualClock
 from sync.delivery import handlers
 from sync.errors import FhirUnavailable
 from sync.events import study_message
 from sync.model import Action, Change, StudyRef
+from sync.testing.clock import ManualClock
 from sync.testing.queues import MemoryObjectQueue, MemoryStudyQueue
 from tests.worlds import MemoryWorld, dicom, run
 

@@ -20,7 +20,6 @@ from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from sync.adapters.clocks import ManualClock
 from sync.dead_letters import actions
 from sync.dead_letters.actions import Selection
 from sync.delivery import handlers
@@ -30,6 +29,7 @@ from sync.model import Action, Change, DeadLetter, ObjectRef, StudyRef, SubjectK
 from sync.ports import Services
 from sync.protocol.claims import studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
+from sync.testing.clock import ManualClock
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
 from sync.testing.store import MemoryStore

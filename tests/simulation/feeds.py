@@ -17,12 +17,12 @@ from types import ModuleType
 from typing import Any
 
 from sync import pipeline
-from sync.adapters.clocks import ManualClock
 from sync.errors import SourceGone, StoreConflict, TransientError
 from sync.feeds import dicom_windows
 from sync.model import Action, Change, InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import Clock, Services
 from sync.protocol.leases import take
+from sync.testing.clock import ManualClock
 from sync.testing.dicom import InstanceId, MemoryDicomService
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore

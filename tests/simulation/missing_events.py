@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from sync import pipeline
-from sync.adapters.clocks import ManualClock
 from sync.model import Action, Change, ObjectRef
 from sync.monitoring.alerts import missing_events
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import Services
+from sync.testing.clock import ManualClock
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.objects import MemoryObjects
 from sync.testing.queues import MemoryObjectQueue

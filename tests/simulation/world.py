@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from sync import pipeline
-from sync.adapters.clocks import ManualClock
 from sync.config import Settings
 from sync.delivery import handlers
 from sync.delivery.backoff import FIRST_BACK_OFF
@@ -24,6 +23,7 @@ from sync.events import study_message
 from sync.model import Action, Change, FhirWrite, StudyRef
 from sync.ports import Services
 from sync.protocol.dirty_studies import mark_bypassing_cache
+from sync.testing.clock import ManualClock
 from sync.testing.fhir import MemoryFhirServer
 from sync.testing.results import MemoryTopic
 from sync.testing.store import MemoryStore

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app
-from sync.config.check import FEED_TIMERS, RemarkSeverity, remarks, underscored
+from sync.config.check import FEED_TIMERS, RemarkSeverity, remarks
 
 SECRET = "bm90LXJlYWxseS1hLXNlY3JldA=="
 SOUND = {
@@ -128,7 +128,7 @@ def test_a_feed_whose_timer_is_switched_off_is_named_by_its_switch(monkeypatch, 
 def test_both_forms_of_a_switch_are_known_and_each_is_named(monkeypatch):
     monkeypatch.setenv("DICOM_SYNC_DICOM_URL", "https://dicom.example")
     switch = FEED_TIMERS["DICOM_SYNC_DICOM_URL"]
-    for form in (switch, underscored(switch)):
+    for form in (switch, switch.replace(".", "_")):
         monkeypatch.setenv(form, "1")
     assert named(RemarkSeverity.WRONG) == {"AzureWebJobs.read_feeds.Disabled", "AzureWebJobs_read_feeds_Disabled"}
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from sync.adapters.clocks import ManualClock
 from sync.dead_letters.actions import Outcome, Selection, discard, discard_one, retry
 from sync.dead_letters.queries import browse, overview, secrets, show
 from sync.delivery.handlers import (
@@ -20,6 +19,7 @@ from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import read_count
 from sync.ports import Counted
 from sync.protocol.dead_letters import dead_letter_study
+from sync.testing.clock import ManualClock
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, event, events
 
 EVERYTHING = Selection()

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from sync.adapters.clocks import ManualClock
 from sync.errors import StoreUnavailable
 from sync.monitoring.history import MOST_PENDING, Recorder, compact_metrics, read_metrics, read_past
 from sync.telemetry.instruments import LATENCY, QUEUE_AGE, SWEEPS
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH
 from sync.telemetry.telemetry import Telemetry
+from sync.testing.clock import ManualClock
 from sync.testing.metric_history import MemoryMetricHistory
 from tests.worlds import MemoryWorld
 

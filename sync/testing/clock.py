@@ -1,0 +1,26 @@
+"""A clock that tests turn by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sync.ports import Clock
+
+
+class ManualClock(Clock):
+    """Stands still until it is turned."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Turn the clock forward: for a task that sleeps, nothing else has passed."""
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock forward."""
+        self._now += timedelta(seconds=seconds)
