@@ -4,14 +4,17 @@ The page to read: how one object becomes a ledger row, and how one study becomes
     ingest          an event, a listing or a feed names an object  ->  inspect it  ->  its row, its study marked dirty
     project_study   a study is dirty  ->  all its rows  ->  one transaction
 
+Between the two stands the queue of studies: marking a study sends a message, delayed by the quiet period, and the sweep
+sends it again for marks left behind. `function_app.py` receives the messages of both queues and calls
+`sync.delivery.handlers`, which retries, postpones or dead-letters. Feeds, backfills and replays call the same handlers.
+
 An event is a hint, never the truth: ingest inspects the object as it is now, so duplicates, reordering and stale
 events are harmless. A study is projected from all its rows at once, so arrival order cannot matter. Both are
-idempotent and may be interrupted between any two lines; the order of the lines is what makes them so, and
-``tests/simulation`` shows for each rule that dropping it is caught.
+idempotent and may be interrupted between any two lines: the order of the lines ensures it, and ``tests/simulation``
+drops each rule of that order in a mutant and shows that it is caught.
 
-Where each step is: inspection `sync.dicom.inspect`, the object's row `sync.protocol.claims`, the list of dirty
-studies `sync.protocol.dirty_studies`, dead letters `sync.protocol.dead_letters`, what is written to FHIR
-`sync.projection`. Who acts on failures: `sync.delivery.handlers`.
+Where each step is: inspection `sync.dicom.inspect`, the object's row `sync.protocol.claims`, dirty studies
+`sync.protocol.dirty_studies`, dead letters `sync.protocol.dead_letters`, writes to FHIR `sync.projection`.
 """
 
 from __future__ import annotations
@@ -41,26 +44,26 @@ from sync.telemetry.instruments import LATENCY
 
 async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ingested:
     """
-    Inspect one object; leave its ledger row, its dead letter and its marks as the object is now. Idempotent.
+    Inspect one object and bring its ledger row, its dead letter and the marks of its studies up to date. Idempotent.
 
     Claim, write, mark, settle: the claim comes first, so that of two racing deliveries the later claim always
-    knows every study the earlier one may still write to, and the earlier one fails to settle and looks again.
+    knows every study the earlier one may still write to, and the earlier one fails to settle and starts over.
 
-    An entry of an ordered feed brings its look along, which is as old as its page. There the highest sequence wins, and
-    the claim is what makes that hold between two readers: only a lower one is dropped, as one with the stored sequence
-    may be the second life of a run that died before it marked.
+    An entry of an ordered feed carries its inspection, which is as old as the page that it was read from. There the
+    highest sequence wins, and the claim enforces this between two readers. Only a lower sequence is dropped: one equal
+    to the stored sequence may belong to a run that died before it marked the study.
 
     Parameters
     ----------
     change
         Names the object; its ETag, or its sequence, serves to recognise a repeat.
     redelivered
-        The message was delivered before and may have died half-way: no shortcut, and leftovers are cleared.
+        Whether an earlier delivery may have died half-way: then take no shortcut, and clear what is left of it.
 
     Raises
     ------
     TransientError
-        Storage did not answer, or every round was lost; deliver again.
+        Storage did not answer, or every round ended in a conflict; deliver again.
     """
     for round_number in range(MAX_ROUNDS):
         thorough = redelivered or change.again or round_number > 0
@@ -78,11 +81,11 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             inspection = await inspect_object(change.object, s, offered=inspection_of(change, before))
         except SourceArchived:
             if unread:
-                continue  # only the row tells whether it was read before it was archived
+                continue  # only the row shows whether it was inspected before it was archived
             if before and await _is_known(before, s):
-                return Ingested.REPEAT  # archived after it was read: what is known of it holds
+                return Ingested.REPEAT  # archived after it was inspected: its row is still right
             raise
-        # Before the claim: what is refused or held leaves the row as it is, or a retry would not see what it changes.
+        # Before the claim: a refused or held change leaves the row untouched, so that a retry sees the same change.
         await _ensure_claimable(before, inspection, s)
         claim = claim_of(change, before, inspection)
         try:
@@ -134,7 +137,7 @@ async def _ensure_claimable(before: Locator | None, inspection: Inspection, s: I
 
 
 async def _is_known(before: Locator, s: Inspect) -> bool:
-    """Whether the object is what it was when it was inspected, to the end, as part of a study."""
+    """Whether the object is unchanged since an ingest that settled and found it to be part of a study."""
     return before.settled and before.study is not None and await s.objects.etag(before.object) == before.etag
 
 
@@ -152,24 +155,24 @@ async def project_study(
     study: StudyRef, s: Project, *, redelivered: bool = False, marked: Stored[DirtyStudy] | None = None
 ) -> Projected:
     """
-    Make FHIR say what the study's ledger rows say, and take the study off the dirty list. Idempotent.
+    Write to FHIR what the study's ledger rows say, and clear its dirty mark. Idempotent.
 
-    The mark is read before what FHIR holds, that before the ledger, and the mark is deleted only if it is still the
-    same: whatever changes in between shows as a conflict, and the next pass trusts no record but reads FHIR.
+    Read in this order: the mark, FHIR, the ledger. The mark is deleted only if it is still the same, so any change in
+    between shows as a conflict, and the next attempt bypasses the cached projection and reads FHIR.
 
     Parameters
     ----------
     study
-        The study; that a message names it is a hint, its dirty row is the truth.
+        The study. Its message is a hint; its dirty row is the truth.
     redelivered
         An earlier delivery may have died after it wrote: read FHIR instead of trusting the projection row.
     marked
-        The study's mark, if this delivery has just read it; the first pass need not read it again.
+        The study's mark, if this delivery has just read it; the first attempt need not read it again.
 
     Raises
     ------
     TransientError
-        FHIR or storage did not answer, or every pass was lost; the study stays dirty.
+        FHIR or storage did not answer, or every attempt ended in a conflict; the study stays dirty.
     """
     trust = not redelivered
     for round_number in range(MAX_ROUNDS):
