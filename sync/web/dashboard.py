@@ -9,7 +9,7 @@ The dashboard: which address is which page, for whom, and what a failure looks l
     dashboard/jobs         replays, backfills, comparisons, exports, feeds, with progress
     dashboard/audit        what operators did
     dashboard/runbook      what a code means and what to do, ``?of=``
-    dashboard/confirm, dashboard/act      `sync.web.acting`
+    dashboard/confirm, dashboard/act      `sync.web.confirmation`
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.errors import AccessRefused, RequestRefused, SyncError
 from sync.events import Sources
 from sync.operators.access import caller_of
 from sync.ports import Services
-from sync.web import acting, exchange, letter_pages, operator_pages, study_pages
+from sync.web import confirmation, exchange, letter_pages, operator_pages, study_pages
 from sync.web.exchange import NOT_FOUND, Request
 from sync.web.overview import overview
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render
@@ -54,12 +54,12 @@ async def _page(name: str, method: str, visit: Visit, sources: Sources, s: Servi
     if name == "act" or (method == "POST" and name not in _POSTED):
         if (method, name) != ("POST", "act"):
             raise RequestRefused("act by POST, look by GET")
-        return await acting.act(visit, sources, s)
+        return await confirmation.act(visit, sources, s)
     if method == "POST":
         return await _POSTED[name](visit, sources, s)
     if name in _PLAIN:
         return await _PLAIN[name](visit, sources, s)
-    message = await acting.confirmation_text(visit.request, s)
+    message = await confirmation.confirmation_text(visit.request, s)
     if name in _TOLD and (page := await _TOLD[name](visit, s, message=message)) is not None:
         return page
     hint = "Check the address. An unknown study has no page: if its objects are in the source, run a backfill."
@@ -94,7 +94,7 @@ _Plain = Callable[[Visit, Sources, Services], Awaitable[RenderedPage]]
 
 _PLAIN: Mapping[str, _Plain] = {
     "audit": _audit,
-    "confirm": acting.confirm,
+    "confirm": confirmation.confirm,
     "jobs": _jobs,
     "runbook": _runbook,
     "studies": _studies,
@@ -102,7 +102,7 @@ _PLAIN: Mapping[str, _Plain] = {
 """Pages that no act leads back to."""
 
 _POSTED: Mapping[str, _Plain] = {
-    "confirm": acting.confirm,
+    "confirm": confirmation.confirm,
     "letter": _reveal,
     "studies": _studies,
     "study": _reveal_study,

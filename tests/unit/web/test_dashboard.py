@@ -28,7 +28,7 @@ from sync.testing.feed import MemoryBlobFeed
 from sync.walks.exporting import new_export
 from sync.walks.sharing import cut_walk, read_walk
 from sync.web import exchange, rendering, study_pages
-from sync.web.acts import ACTS
+from sync.web.buttons import ACTS
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request
 from sync.web.overview import RANGES

@@ -1,11 +1,11 @@
 """
-Pressing a button: it is asked for once more, recorded with who pressed it, and refused without the operator role.
+What a button does when it is pressed: it asks for confirmation, records the operator and acts, if the role allows it.
 
-    GET  confirm?action=…     says what will happen, and to how many; asks who and why
-    POST act                  does it, and sends the browser back to a page that says so
+    GET  confirm?action=…     shows the effect and how many items it concerns; asks for the operator and the reason
+    POST act                  performs the action, and redirects to a page that reports it
 
-Both work without script; `sync.web.acts` has the buttons. What a page says afterwards is kept in table ``cursors``; its
-address names the entry only.
+Both work without script; `sync.web.buttons` lists the buttons. The report is stored in table ``cursors``; the page's
+address names only its row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.model import Cursor
 from sync.operators.access import operator_of, refuse_readers
 from sync.ports import Jobs, Services
 from sync.protocol.optimistic import retry_on_conflict
-from sync.web.acts import ACTS, Act, Deed
+from sync.web.buttons import ACTS, Act, Deed
 from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import RenderedPage, Visit, redirect, render
 

@@ -1,8 +1,8 @@
 """
-Every button of an operator: its question, its texts, and what it does. `sync.web.acting` asks, calls and confirms.
+The buttons of operators: the question, texts and effect of each.
 
-Each act goes through the function that the command line and the HTTP interface call, so that it is recorded under the
-same name, and repeats as safely.
+`sync.web.confirmation` asks for confirmation and calls them. Each calls the same function as the command line and the
+HTTP interface, so its action is idempotent and has one name in the audit trail.
 """
 
 from __future__ import annotations
