@@ -3,6 +3,7 @@
 
     python -m bench record VERSION           put the results into bench/history.json, one line for each release
     python -m bench compare OLD NEW          files of results or versions of the history: regressions and their size
+    python -m bench trial [SECTION…]         calls and pages in the smallest world, to see that they run; writes nothing
     python -m bench model [--fhir REQUESTS]  speed, first limit and cost at sizes that no machine here can show
 
 Exit status: 0 when all was measured, whatever the goals say, because this is not a test; 1 when something was not. Of
@@ -67,6 +68,12 @@ SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.COMMANDS: lambda quick, _: commands.measure(quick=quick),
 }
 
+TRIALS: dict[Name, Callable[[], goals.Section]] = {
+    Name.CALLS: lambda: burst_calls.measure(instances=20, warm_up=2),
+    Name.PAGES: pages.trial,
+}
+"""Sections that pages of the documentation name, so small that their figures only show that they run."""
+
 
 def main(
     names: Annotated[list[Name] | None, typer.Argument(help="what to measure; all of it by default")] = None,
@@ -129,7 +136,14 @@ def record(version: Annotated[str, typer.Argument(help="of the release")]) -> No
         raise typer.Exit(1) from problem
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"compare": compare, "model": compute, "record": record}
+def try_out(names: Annotated[list[Name] | None, typer.Argument(help="calls, pages; both by default")] = None) -> None:
+    """Run sections in the smallest world, to see that they run; nothing is written."""
+    if unknown := [name.value for name in names or () if name not in TRIALS]:
+        raise typer.BadParameter(f"no trial of {', '.join(unknown)}")
+    goals.show([TRIALS[name]() for name in names or TRIALS], Console())
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"compare": compare, "model": compute, "record": record, "trial": try_out}
 """What the first word may be besides a section."""
 
 

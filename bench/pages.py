@@ -35,7 +35,21 @@ from local.supervision import Supervised
 from local.world import APP
 
 FULL, QUICK = Size(studies=10_000, dead_letters=5_000), Size(studies=2_000, dead_letters=1_500)
-VISITS, COUNTED_VISITS = 20, 5
+TRIAL = Size(
+    studies=120,
+    dead_letters=300,
+    outstanding=5,
+    with_ledger=2,
+    with_history=20,
+    objects=20,
+    drifts=5,
+    replays=2,
+    workers=1,
+    minutes=90,
+)
+"""Just large enough that each page is there, and a next one."""
+
+VISITS, QUICK_VISITS, COUNTED_VISITS = 20, 5, 5
 TYPICAL, WORST = 150, 300
 """Milliseconds: the median of a page, and its slowest visit."""
 
@@ -70,16 +84,24 @@ class Visited:
 
 def measure(*, quick: bool) -> Section:
     """Fill a world, and look at every page of it."""
-    size = QUICK if quick else FULL
+    return _measured(QUICK if quick else FULL, QUICK_VISITS if quick else VISITS, COUNTED_VISITS)
+
+
+def trial() -> Section:
+    """Look once at every page of the smallest world: the figures say nothing but that it runs."""
+    return _measured(TRIAL, 1, 1)
+
+
+def _measured(size: Size, visits: int, counted_visits: int) -> Section:
     with azurite() as storage, embedded_fhir_server() as fhir:
         asyncio.run(fill(storage.connection_string, size, fhir.url))
         with _host(storage.connection_string, fhir.url) as (api, host):
             pages = _pages(api)
             visited = {name: Visited() for name in pages}
-            for _ in _visits(pages, visited, 5 if quick else VISITS, (host, storage.pid)):
+            for _ in _visits(pages, visited, visits, (host, storage.pid)):
                 pass
         with relayed_storage(storage.connection_string) as (relayed, journal), _host(relayed, fhir.url) as (api, _):
-            _count(_pages(api), visited, journal)
+            _count(_pages(api), visited, journal, counted_visits)
     figures = {name: each.as_json() for name, each in visited.items()}
     return Section(name="pages", how=HOW, goals=list(_goals(figures, size)), figures={"pages": figures})
 
@@ -190,10 +212,10 @@ def _visits(
                 yield name
 
 
-def _count(pages: Mapping[str, str], visited: Mapping[str, Visited], journal: Journal) -> None:
+def _count(pages: Mapping[str, str], visited: Mapping[str, Visited], journal: Journal, times: int) -> None:
     uncounted = {name: Visited() for name in pages}
     seen = journal.length()
-    for name in _visits(pages, uncounted, COUNTED_VISITS):
+    for name in _visits(pages, uncounted, times):
         made = journal.since(seen)
         seen += len(made)
         visited[name].requests.append(sum(kind_of(request) != HOST for request in made))

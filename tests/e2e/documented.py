@@ -152,7 +152,7 @@ class Places:
             (r"\bDIR\b", f"{self.folder}/{_FOLDERS.get(line.removesuffix(' DIR'), 'exported')}"),
             (r"\bPATH…", "scan.dcm"),
             (r"\bMY\.json\b", "infra/prices.json"),
-            (r"\bbench pages$", "bench pages --quick"),  # the same code on a fifth of the studies
+            (r"\bbench (pages|calls)$", r"bench trial \1"),  # the same code in the smallest world
             (r"/data/studies\b", f"{self.folder}/studies"),
             (r"/data/export\b", f"{self.folder}/export"),
         )
