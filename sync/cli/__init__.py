@@ -4,7 +4,8 @@ The command line: ``python -m sync``. One module a command; this one lists them.
 Standard output carries results only, standard error everything for people (or, with ``--json``, one JSON object a
 line). Commands read files and settings and call the same functions as the running sync; they decide nothing themselves.
 
-A command's module is imported when the command is used: importing all of them cost 1.3 s of CPU before the first word.
+A command's options and help (`sync.cli.commands`) are imported when the command is named, and what it does when it
+runs: importing all of them cost 1.3 s of CPU before the first word, and what one does up to a second.
 """
 
 from __future__ import annotations
@@ -22,42 +23,46 @@ from sync.telemetry.library_logs import quieten_identity, quieten_libraries
 
 COMMANDS = {
     "status": CommandPlace(
-        "sync.cli.show_status:status", "Show whether imaging and FHIR agree, what is pending, and why."
+        "sync.cli.commands.status:status", "Show whether imaging and FHIR agree, what is pending, and why."
     ),
     "dashboard": CommandPlace(
-        "sync.cli.serve_dashboard:dashboard", "Serve the dashboard on this machine until Ctrl-C or SIGTERM."
+        "sync.cli.commands.dashboard:dashboard", "Serve the dashboard on this machine until Ctrl-C or SIGTERM."
     ),
     "where": CommandPlace(
-        "sync.cli.show_where:where",
+        "sync.cli.commands.where:where",
         "Show which objects hold a study, series or instance: account, container and name.",
         no_args_is_help=True,
     ),
     "map": CommandPlace(
-        "sync.cli.map_files:map_files", "Map DICOM files to FHIR, without any service.", no_args_is_help=True
+        "sync.cli.commands.map_files:map_files", "Map DICOM files to FHIR, without any service.", no_args_is_help=True
     ),
-    "backfill": CommandPlace("sync.cli.backfill:backfill", "Inspect every object that is in the containers now."),
+    "backfill": CommandPlace(
+        "sync.cli.commands.backfill:backfill", "Inspect every object that is in the containers now."
+    ),
     "walks": CommandPlace(
-        "sync.cli.walk_control:app", "Replays, backfills, comparisons, exports: list, pause, resume, cancel."
+        "sync.cli.commands.walks:app", "Replays, backfills, comparisons, exports: list, pause, resume, cancel."
     ),
-    "replay": CommandPlace("sync.cli.replay:replay", "Compare the changes of a period, or one study, with FHIR."),
+    "replay": CommandPlace(
+        "sync.cli.commands.replay:replay", "Compare the changes of a period, or one study, with FHIR."
+    ),
     "pause": CommandPlace(
-        "sync.cli.pausing:pause",
+        "sync.cli.commands.pausing:pause",
         "Pause projection: nothing is written to FHIR until `resume`. Idempotent.",
         no_args_is_help=True,
     ),
-    "resume": CommandPlace("sync.cli.pausing:resume", "Resume projection after `pause`. Idempotent."),
+    "resume": CommandPlace("sync.cli.commands.pausing:resume", "Resume projection after `pause`. Idempotent."),
     "verify": CommandPlace(
-        "sync.cli.verify_all:verify", "Compare source, ledger and FHIR for each study, and list the differences."
+        "sync.cli.commands.verify:verify", "Compare source, ledger and FHIR for each study, and list the differences."
     ),
     "export": CommandPlace(
-        "sync.cli.export_all:export",
+        "sync.cli.commands.export:export",
         "Export all resources as NDJSON, one type per file, to bulk-load a FHIR service.",
         no_args_is_help=True,
     ),
-    "alerts": CommandPlace("sync.cli.alerts:app", "Alerts: watch, acknowledge, export the rules."),
-    "config": CommandPlace("sync.cli.config:app", "Check the settings."),
-    "dead-letters": CommandPlace("sync.cli.dead_letters:app", "Dead letters: list, show, retry, discard."),
-    "removals": CommandPlace("sync.cli.removals:app", "Removals past the ceiling: show, confirm, refuse."),
+    "alerts": CommandPlace("sync.cli.commands.alerts:app", "Alerts: watch, acknowledge, export the rules."),
+    "config": CommandPlace("sync.cli.commands.config:app", "Check the settings."),
+    "dead-letters": CommandPlace("sync.cli.commands.dead_letters:app", "Dead letters: list, show, retry, discard."),
+    "removals": CommandPlace("sync.cli.commands.removals:app", "Removals past the ceiling: show, confirm, refuse."),
 }
 """Commands of `sync` by name. The list that ``--help`` shows repeats their first sentences, for speed."""
 

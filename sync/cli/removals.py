@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,30 +18,9 @@ from sync.words import counted
 if TYPE_CHECKING:
     from sync.bootstrap import Running
 
-app = typer.Typer(name="removals", help="Removals past the ceiling: show, confirm, refuse.", no_args_is_help=True)
 
-Why = Annotated[str, typer.Option("--why", help="Reason to record.")]
-Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-
-
-@app.command()
-def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
-    """
-    Show how many studies lost instances within the hour, and how many removals are held.
-
-    **Examples**
-
-    - `python -m sync removals show`
-
-    **Exit codes**
-
-    - 0: shown
-
-    - 2: wrong usage or setting
-
-    - 3: the state account did not answer
-    """
+def show(*, as_json: bool) -> None:
+    """Show how many studies lost instances within the hour, and how many removals are held."""
     ceiling = with_services(_shown)
     if as_json:
         typer.echo(json.dumps(ceiling))
@@ -51,23 +30,8 @@ def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
     typer.echo(f"removals: {ceiling['studies']} of {limit} in this hour, {ceiling['held']} held{since}")
 
 
-@app.command()
-def confirm(why: Why, who: Who = "") -> None:
-    """
-    Release the removals that are held now; each object is inspected once more first. Idempotent.
-
-    **Examples**
-
-    - `python -m sync removals confirm --why "the trial's container was emptied on purpose"`
-
-    **Exit codes**
-
-    - 0: confirmed
-
-    - 2: wrong usage or setting
-
-    - 3: the state account did not answer; repeat the command
-    """
+def confirm(*, why: str, who: str) -> None:
+    """Release the removals that are held now; each object is inspected once more first. Idempotent."""
 
     async def decide(running: Running) -> int:
         return await confirm_removals(running.sources, running.services, who=who or user_name(), why=_reason(why))
@@ -75,23 +39,8 @@ def confirm(why: Why, who: Who = "") -> None:
     typer.echo(f"confirmed: {with_services(decide)} are inspected again, and go if they are gone")
 
 
-@app.command()
-def refuse(why: Why, who: Who = "") -> None:
-    """
-    Drop the removals that are held now; FHIR keeps these resources. Idempotent.
-
-    **Examples**
-
-    - `python -m sync removals refuse --why "the gateway answered for the store"`
-
-    **Exit codes**
-
-    - 0: refused
-
-    - 2: wrong usage or setting
-
-    - 3: the state account did not answer; repeat the command
-    """
+def refuse(*, why: str, who: str) -> None:
+    """Drop the removals that are held now; FHIR keeps these resources. Idempotent."""
 
     async def decide(running: Running) -> int:
         return await refuse_removals(running.services, who=who or user_name(), why=_reason(why))

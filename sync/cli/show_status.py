@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console, Group
@@ -17,11 +17,13 @@ from rich.text import Text
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, quiet_broken_pipe
 from sync.monitoring.headline import headline
+from sync.monitoring.status import read_status
+from sync.monitoring.status_model import Status
+from sync.monitoring.status_model import as_json as json_of
 from sync.words import counted
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
-    from sync.monitoring.status_model import Status
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -29,36 +31,8 @@ EVERY = 2.0
 _COLORS = {"good": "green", "warn": "yellow", "bad": "red"}
 
 
-def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,  # noqa: FBT002 - typer
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per refresh.")] = False,  # noqa: FBT002 - typer
-) -> None:
-    """
-    Show whether imaging and FHIR agree, what is pending, and why.
-
-    Shows the same as `GET api/status`, read from the state account. It also works while the function app is stopped,
-    and then says so.
-
-    **Examples**
-
-    - once: `python -m sync status`
-
-    - on a wall screen: `python -m sync status --watch`
-
-    - for a script: `python -m sync status --json | jq .health.verdict`
-
-    **Exit codes**
-
-    - 0: in sync, or behind and progressing; with `--watch`: the state when Ctrl-C ended it
-
-    - 1: failing: a critical alert is active, or the timers do not run
-
-    - 2: wrong usage or setting
-
-    - 3: the state account did not answer
-
-    - 141: the reader of standard output closed it
-    """
+def status(*, watch: bool, as_json: bool) -> None:
+    """Show whether imaging and FHIR agree, what is pending, and why."""
     with quiet_broken_pipe():
         current = with_services(lambda running: _told(running, watch=watch, as_json=as_json))
     if current.health.verdict == "failing":
@@ -66,8 +40,6 @@ def status(
 
 
 async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
-    from sync.monitoring.status import read_status  # noqa: PLC0415 -- --help need not wait for the models of the state
-
     current = await read_status(running.services)
     out = Console()
     if not watch or as_json or not out.is_terminal:
@@ -78,8 +50,6 @@ async def _told(running: Running, *, watch: bool, as_json: bool) -> Status:
 
 
 async def _watched(running: Running, current: Status, show: Callable[[Status], object]) -> Status:
-    from sync.monitoring.status import read_status  # noqa: PLC0415 -- as above
-
     while True:
         try:
             await asyncio.sleep(EVERY)
@@ -91,8 +61,6 @@ async def _watched(running: Running, current: Status, show: Callable[[Status], o
 
 def _say(current: Status, *, as_json: bool) -> None:
     if as_json:
-        from sync.monitoring.status_model import as_json as json_of  # noqa: PLC0415 -- as above
-
         sys.stdout.write(json.dumps(json_of(current)) + "\n")
         sys.stdout.flush()
     else:

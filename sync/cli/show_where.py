@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
 
 import typer
 
@@ -16,42 +15,8 @@ from sync.model import StudyRef
 from sync.monitoring.source_objects import SourceObject, source_objects
 
 
-def where(
-    uid: Annotated[str, typer.Argument(metavar="UID", help="Study, Series or SOP Instance UID.")],
-    study: Annotated[
-        str | None,
-        typer.Option(metavar="UID", help="Study of the series or instance; without it, the whole ledger is read."),
-    ] = None,
-    partition: Annotated[str, typer.Option(help="Data partition of the study, in a DICOM service that has them.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object per object.")] = False,  # noqa: FBT002 - typer
-) -> None:
-    """
-    Show which objects hold a study, series or instance: account, container and name.
-
-    Reads the state account, not the source. Object names may hold **patient data**, so the audit trail records who
-    asked. For a study, or with `--study`, it reads one partition of the ledger; for a series or instance alone all of
-    it, a thousand rows a request.
-
-    **Examples**
-
-    - the objects of a study: `python -m sync where 1.2.840.113619.2.55`
-
-    - one series or instance, fast: `python -m sync where UID --study UID`
-
-    - for a script: `python -m sync where UID --json | jq -r .name`
-
-    **Exit codes**
-
-    - 0: found
-
-    - 1: no object with this UID is known; `python -m sync backfill` reads all objects
-
-    - 2: wrong usage or setting
-
-    - 3: the state account did not answer
-
-    - 141: the reader of standard output closed it
-    """
+def where(*, uid: str, study: str | None, partition: str, as_json: bool) -> None:
+    """Show which objects hold a study, series or instance: account, container and name."""
     if not all(USABLE_UID.fullmatch(value) for value in (uid, study) if value is not None):
         console().print("where expects a Study, Series or SOP Instance UID")
         raise typer.Exit(EXIT_USAGE)

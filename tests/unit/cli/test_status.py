@@ -65,7 +65,7 @@ async def test_ctrl_c_ends_the_watch_with_what_was_last_seen(monkeypatch, capsys
             await asyncio.sleep(60)
         return await told_of(w.w)
 
-    monkeypatch.setattr("sync.monitoring.status.read_status", inspection)
+    monkeypatch.setattr(command, "read_status", inspection)
     monkeypatch.setattr(command, "EVERY", 0.01 if while_it == "looks" else 60)
     watching = asyncio.create_task(command._told(SimpleNamespace(services=w.w.services), watch=True, as_json=False))
     await looked.wait()
