@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -51,9 +51,10 @@ def node() -> Path:
     return node_home() / "bin" / "node"
 
 
-def leashed(script: Path, *arguments: str) -> list[str]:
-    """Return the command that runs a Node script which ends when we do."""
-    return [str(node()), "--require", str(LEASH), str(script), *arguments]
+def leashed(script: Path, *arguments: str, before: Sequence[Path] = ()) -> list[str]:
+    """Return the command that runs a Node script which ends when we do; ``before``: modules that are loaded first."""
+    required = [part for module in (LEASH, *before) for part in ("--require", str(module))]
+    return [str(node()), *required, str(script), *arguments]
 
 
 def packages_folder(cache_folder: Path = CACHE, sources: Path = SOURCES) -> Path:

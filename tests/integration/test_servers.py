@@ -15,6 +15,7 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from local import node
+from local.azurite import REMOVING
 from local.processes import StartError, running
 from tests.waiting import until
 
@@ -52,6 +53,32 @@ def test_a_failed_install_says_what_npm_said_and_leaves_nothing(tmp_path):
 
 def test_the_lock_names_no_registry():
     assert '"resolved"' not in (node.SOURCES / "package-lock.json").read_text()
+
+
+def removals(seed, *words, before=()):
+    """Run the schedule of removals; return what it left, and how often LokiJS sorted all indices."""
+    modules = {"NODE_PATH": str(node.ensure_packages() / "node_modules")}
+    command = node.leashed(
+        Path(__file__).parent / "stand_ins" / "removals.cjs", str(seed), "200", *words, before=before
+    )
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **modules}) as run:
+        left = json.loads(run.stdout.readline())
+        return left, int(run.stdout.readline())
+
+
+def test_none_and_one_are_removed_from_the_emulators_collections_without_sorting_them():
+    _, sorted_as_shipped = removals(7)
+    left, sorted_here = removals(7, before=[REMOVING])
+    assert left == removals(7)[0]
+    assert sorted_as_shipped > 50
+    assert sorted_here == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_emulators_collections_hold_the_same_after_any_removals(seed):
+    left, _ = removals(seed, "several", before=[REMOVING])
+    assert left == removals(seed, "several")[0]
+    assert all(count == 1 for count in left["found"].values())
 
 
 def test_azurite_stores_messages(azurite):
