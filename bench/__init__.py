@@ -8,8 +8,9 @@ What the sync costs, measured: ``python -m bench`` prints goal, measured and met
     memory   what the functions host holds at its peak                                 scale
     large    one study of 30,000 instances: seconds and memory of a projection           large_study
     pages    milliseconds and requests of every page, in a world of thousands          pages
-    latency  seconds from the last mark of a study to its last write to FHIR           latency
     commands seconds of backfill, replay and verify where all is right                 commands
+    rest     storage requests of an app that has nothing to do                         rest
+    latency  seconds from the last mark of a study to its last write to FHIR           latency, slow
 
 The parts under them: `studies` makes the files, `large_world` the rows, `worlds` starts the local world and sends
 bursts through it, `relay` stands before its servers, counts requests and may add a network's latency, `traffic` tells

@@ -6,8 +6,9 @@
     python -m bench trial [SECTION…]         calls and pages in the smallest world, to see that they run; writes nothing
     python -m bench model [--fhir REQUESTS]  speed, first limit and cost at sizes that no machine here can show
 
-Exit status: 0 when all was measured, whatever the goals say, because this is not a test; 1 when something was not. Of
-``compare`` 1 when a figure is worse by more than its tolerance, 2 when there is nothing to compare.
+Exit status: 0 when all was measured, whatever the goals say, because this is not a test; 1 when a section could not be
+measured, while the others were; 130 after Ctrl-C, which keeps what was measured before. Of ``compare`` 1 when a figure
+is worse by more than its tolerance, 2 when there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -57,22 +58,52 @@ class Name(enum.StrEnum):
 
 SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.HEADER: lambda _, __: header_speed.section(),
-    Name.CALLS: lambda _, __: burst_calls.measure(),
+    Name.CALLS: lambda quick, _: burst_calls.measure(quick=quick),
     Name.CAST: lambda quick, full: comparison.measure(quick=quick, full=full),
     Name.SCALE: lambda quick, _: scale.measure(quick=quick),
     Name.MEMORY: lambda quick, _: scale.measure_memory(quick=quick),
     Name.LARGE: lambda quick, _: large_study.measure(quick=quick),
     Name.PAGES: lambda quick, _: pages.measure(quick=quick),
-    Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
-    Name.REST: lambda _, __: rest.measure(),
     Name.COMMANDS: lambda quick, _: commands.measure(quick=quick),
+    Name.REST: lambda _, __: rest.measure(),
+    Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
 }
 
 TRIALS: dict[Name, Callable[[], goals.Section]] = {
-    Name.CALLS: lambda: burst_calls.measure(instances=20, warm_up=2),
+    Name.CALLS: burst_calls.trial,
     Name.PAGES: pages.trial,
 }
 """Sections that pages of the documentation name, so small that their figures only show that they run."""
+
+BESIDE_SLOW = (Name.REST,)
+"""Sections that only count, beside which the slow acquisition of `latency` may wait."""
+
+
+ABOUT: dict[Name, str] = {
+    Name.HEADER: "how fast a header becomes a row, against a bare read",
+    Name.CALLS: "requests of a burst of 300 instances, counted",
+    Name.CAST: "DICOM Cast's protocol and ours on one HAPI server",
+    Name.SCALE: "what an instance costs in a study ten times as large",
+    Name.MEMORY: "memory of the functions host in the run of 'scale'",
+    Name.LARGE: "one study of 30,000 instances",
+    Name.PAGES: "every page with 10,000 studies",
+    Name.COMMANDS: "backfill, verify and replay where all is right",
+    Name.REST: "storage requests when nothing happens",
+    Name.LATENCY: "how soon a burst, and a slow acquisition, is in FHIR",
+}
+
+_EPILOG = "\n\n".join(
+    (
+        "Sections:",
+        *(f"{name}: {about}" for name, about in ABOUT.items()),
+        "Each is written to bench/results.json when it is measured; the others stay as they were. Other commands:",
+        "python -m bench compare OLD NEW: name what became worse between two releases or files of results",
+        "python -m bench trial: run calls and pages in the smallest world, to see that they run; nothing is written",
+        "python -m bench record VERSION: put the results into bench/history.json, a line for each release",
+        "python -m bench model: compute speed, the first limit and cost at sizes that no machine here can show",
+        "Each has its own --help.",
+    )
+)
 
 
 def main(
@@ -81,21 +112,41 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="small sizes: about four minutes")] = False,
     full: Annotated[bool, typer.Option("--full", help="also 1,000 instances against Cast: ten minutes more")] = False,
 ) -> None:
-    """Measure what the sync costs: ten minutes on two idle cores."""
+    """Measure what the sync costs, each figure beside its floor and its goal: ten minutes on two idle cores."""
     console, errors = Console(), Console(stderr=True)
-    measured = []
-    for name in names or SECTIONS:
-        start = time.monotonic()
-        with errors.status(f"measuring {name}"):
-            try:
-                measured.append(SECTIONS[name](quick, full))
-            except (BenchError, StartError) as problem:
-                errors.print(f"{name} could not be measured: {problem}", style="red", markup=False)
-                raise typer.Exit(1) from problem
-        goals.write(measured[-1], quick=quick)
-        errors.print(f"{name}: {time.monotonic() - start:.0f} s", style="dim")
-    goals.show(measured, console)
-    console.print(f"Written to {goals.RESULTS}", style="dim", soft_wrap=True)
+    wanted = [name for name in SECTIONS if name in (names or SECTIONS)]
+    measured, status = list[goals.Section](), 0
+    try:
+        for name in wanted:
+            if (section := _measured(name, wanted, errors, quick=quick, full=full)) is None:
+                status = 1
+            else:
+                measured.append(section)
+    except KeyboardInterrupt:
+        left = [name for name in wanted if name not in {section.name for section in measured}]
+        errors.print(f"Interrupted: not measured {', '.join(left)}.", style="red", markup=False, soft_wrap=True)
+        status = _INTERRUPTED
+    if measured:
+        goals.show(measured, console)
+        console.print(f"Written to {goals.RESULTS}", style="dim", soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def _measured(name: Name, wanted: Sequence[Name], errors: Console, *, quick: bool, full: bool) -> goals.Section | None:
+    """Measure a section and write it; None where that is not possible, which is told."""
+    start = time.monotonic()
+    with errors.status(f"measuring {name}"):
+        try:
+            if name in BESIDE_SLOW and Name.LATENCY in wanted:
+                latency.begin_slow(quick=quick)
+            section = SECTIONS[name](quick, full)
+        except (BenchError, StartError) as problem:
+            errors.print(f"{name} could not be measured: {problem}", style="red", markup=False, soft_wrap=True)
+            return None
+    took = time.monotonic() - start
+    goals.write(section, quick=quick, took=took)
+    errors.print(f"{name}: {took:.0f} s", style="dim")
+    return section
 
 
 def compare(
@@ -106,7 +157,11 @@ def compare(
         float | None, typer.Option(help="share by which any figure may be worse, such as 0.2; its own by default")
     ] = None,
 ) -> None:
-    """Compare two runs; exit status 1 names a regression, 2 that there is nothing to compare."""
+    """
+    Compare two runs, figure by figure.
+
+    Exit status: 1 when a figure is worse by more than its tolerance, 2 when there is nothing to compare.
+    """
     try:
         compared = regressions.changes(history.find(old), history.find(new), tolerance)
     except BenchError as problem:
@@ -123,12 +178,12 @@ def compare(
 def compute(
     *, fhir: Annotated[float, typer.Option(help="requests a second that the FHIR service takes", min=0.1)] = model.FHIR
 ) -> None:
-    """Print the tables of docs/scaling-and-cost.md."""
+    """Compute the tables of docs/scaling-and-cost.md from the newest line of bench/history.json."""
     print(model.tables(fhir), end="")
 
 
 def record(version: Annotated[str, typer.Argument(help="of the release")]) -> None:
-    """Put the results into the history."""
+    """Put bench/results.json into bench/history.json, in place of a line of the same version."""
     try:
         history.record(version)
     except BenchError as problem:
@@ -146,13 +201,16 @@ def try_out(names: Annotated[list[Name] | None, typer.Argument(help="calls, page
 COMMANDS: dict[str, Callable[..., None]] = {"compare": compare, "model": compute, "record": record, "trial": try_out}
 """What the first word may be besides a section."""
 
+_INTERRUPTED = 130
+
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command that the first word names, else measure the sections."""
     command = COMMANDS.get(arguments[0]) if arguments else None
     app = typer.Typer(add_completion=False)
-    app.command()(command or main)
-    app(list(arguments[1:] if command else arguments), prog_name="python -m bench")
+    app.command(epilog=None if command else _EPILOG)(command or main)
+    words = ("python", "-m", "bench", *arguments[:1]) if command else ("python", "-m", "bench")
+    app(list(arguments[1:] if command else arguments), prog_name=" ".join(words))
 
 
 if __name__ == "__main__":

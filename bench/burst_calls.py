@@ -10,37 +10,40 @@ from __future__ import annotations
 from collections import Counter
 from statistics import mean
 
+from bench import latency
 from bench.goals import Goal, Section
 from bench.relay import Request
-from bench.studies import study
 from bench.traffic import BLOB_READ, HOST, QUEUE_WRITE, TABLE_READ, TABLE_WRITE, UPLOAD, batch_sizes, counted, kind_of
-from bench.worlds import Burst, bench_world, relayed_fhir, send
-from local.fhir_embedded import embedded_fhir_server
+from bench.worlds import Burst
 from sync.adapters.azure.tables.batching import MAX_ROWS
 
-INSTANCES = 300
+INSTANCES = latency.INSTANCES
 FHIR_REQUESTS, BLOB_READS, READS, WRITES = 5, 1.05, 0.15, 0.3
 
 ON_AZURES_HOST = 13.6
 """Storage requests an instance, ours and the host's, as they were counted there once; half of them is the goal."""
 
 HOW = (
-    f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 30; requests counted by "
-    "a relay before the storage and one before the embedded FHIR server; the host's receiving, renewing and deleting "
-    "of queue messages counted apart; what is read to tell us whether the world is idle is not counted, what timers "
-    "ask is; a batch is one request"
+    f"{INSTANCES} instances of one study, one folder, uploaded 16 at a time after a warm-up of 100, the first burst of "
+    "'latency'; requests counted by a relay before the storage and one before the embedded FHIR server; the host's "
+    "receiving, renewing and deleting of queue messages counted apart; what is read to tell us whether the world is "
+    "idle is not counted, what timers ask is; a batch is one request"
 )
 
 
-def measure(instances: int = INSTANCES, warm_up: int = 30) -> Section:
-    """Send the burst and count; of fewer instances to see that it runs, as the goals are those of `INSTANCES`."""
-    with (
-        embedded_fhir_server() as server,
-        relayed_fhir(server.url) as fhir,
-        bench_world(fhir, counted=True) as world,
-    ):
-        send(world, study("calls-warm-up", warm_up))
-        burst = send(world, study("calls", instances))
+def measure(*, quick: bool) -> Section:
+    """Count the first burst of 300."""
+    return _counted(latency.bursts(quick=quick)[0])
+
+
+def trial() -> Section:
+    """Count a burst of a few instances, to see that it runs: the goals are those of `INSTANCES`."""
+    [burst] = latency.send_bursts(1, instances=20, warm_up=2)
+    return _counted(burst)
+
+
+def _counted(burst: Burst) -> Section:
+    instances = burst.instances
     kinds = counted(burst.storage)
     writes = kinds.get(TABLE_WRITE, 0) + kinds.get(QUEUE_WRITE, 0)
     rows = sum(one.operations for one in burst.storage if kind_of(one) == TABLE_WRITE) / instances

@@ -89,12 +89,13 @@ def show(sections: Sequence[Section], console: Console) -> None:
     console.print(table)
 
 
-def write(section: Section, *, quick: bool) -> None:
-    """Write a section into the results file; the others stay as they were."""
+def write(section: Section, *, quick: bool, took: float) -> None:
+    """Write a section into the results file, with the seconds that it took; the others stay as they were."""
     circumstances = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "quick": quick,
+        "took_seconds": round(took),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }

@@ -124,6 +124,11 @@ def instances_of(study: dict[str, Any]) -> int:
     return sum(len(series.get("instance", [])) for series in study.get("series", []))
 
 
+def writes_of(burst: Burst) -> int:
+    """Count the requests that wrote to FHIR."""
+    return sum(request.method in ("POST", "PUT") and "_search" not in request.target for request in burst.fhir)
+
+
 @contextlib.contextmanager
 def relayed_fhir(url: str, *, delay: float = 0.0) -> Iterator[Fhir]:
     """Put a relay before a FHIR server; ``delay`` in milliseconds."""

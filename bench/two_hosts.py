@@ -1,0 +1,249 @@
+"""
+One walk by one process and by two, with 15 ms more for every storage call: how much sooner do two end.
+
+    backfill   every object is new: read, and written as rows
+    replay     every object is known, and looked at again because it was asked for
+    verify     everything is compared: objects, studies, FHIR's lists
+    export     everything is written into a container
+
+Azurite and the embedded FHIR server hold a small store that is cut as a large one is: slices are small, so that two
+processes have something to share. Both workers are processes of their own with a relay of their own before the storage,
+are ready before the time begins, and do what a function or a typed command does with a walk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from azure.storage.blob.aio import BlobServiceClient
+
+from bench.goals import TIMES_VARY, Goal, Section
+from bench.studies import study
+from bench.worlds import BenchError, relayed_storage
+from local.azurite import azurite
+from local.fhir_embedded import embedded_fhir_server
+from sync.bootstrap import start
+from sync.cli.reporting import console
+from sync.cli.walks import share_walk
+from sync.config import Settings
+from sync.operators.walks import NewWalk, begin_walk
+from sync.protocol.walk_rows import WalkState, read_walk
+from sync.replay.jobs import new_replay
+from sync.replay.requests import ReplayRequest
+from sync.verify.full_scan import Plan
+from sync.walks.backfill import Scope, new_backfill
+from sync.walks.exporting import new_export
+from sync.walks.verification import new_verification
+
+KINDS = ("backfill", "replay", "verify", "export")
+IN_BENCH = ("backfill", "verify")
+STUDIES, INSTANCES = 40, 30
+LATENCY = 15.0
+"""Milliseconds."""
+
+TIMES = 0.6
+PARALLEL = 24
+CONTAINERS = ("walk-1", "walk-2")
+"""Filled alike; a backfill walks the one with one process, and the other with two."""
+
+_SLICE, _AT_ONCE, _PATIENCE = 60, 32, 300.0
+_STUDIES_A_SLICE = 2
+_ROOT = Path(__file__).parents[1]
+
+HOW = (
+    f"{STUDIES} studies of {INSTANCES} instances a container in Azurite and the embedded FHIR server; {LATENCY:g} ms "
+    f"more for every request to the storage; slices of {_SLICE} objects and {_STUDIES_A_SLICE} studies; from the "
+    "moment at which all processes may begin until the last of them says that the walk is over"
+)
+
+
+def measure(kinds: Sequence[str] = IN_BENCH) -> Section:
+    """Let one process and then two do each walk."""
+    with azurite() as storage, embedded_fhir_server() as fhir:
+        environment = {
+            "AzureWebJobsStorage": storage.connection_string,
+            "DICOM_SYNC_FHIR_URL": fhir.url,
+            "DICOM_SYNC_CONTAINERS": ",".join(CONTAINERS),
+        }
+        asyncio.run(_fill(storage.connection_string))
+        first = _shared(_backfill(CONTAINERS[0]), 1, environment)
+        second = _shared(_backfill(CONTAINERS[1]), 2, environment)
+        found = {"backfill": {"one": first, "two": second}}
+        _project(environment)
+        for kind in KINDS[1:]:
+            if kind in kinds:
+                found[kind] = {name: _shared(_asked(kind, hosts), hosts, environment) for name, hosts in _HOSTS}
+    goals = [
+        Goal(
+            what=f"{kind} by two, times the time of one",
+            measured=found[kind]["two"]["seconds"] / found[kind]["one"]["seconds"],
+            bound=TIMES,
+            unit="x",
+            floor=0.5,
+            tolerance=TIMES_VARY,
+        )
+        for kind in KINDS
+        if kind in kinds
+    ]
+    return Section(name="two-hosts", how=HOW, goals=goals, figures=found)
+
+
+_HOSTS = (("one", 1), ("two", 2))
+
+
+async def _fill(connection: str) -> None:
+    """Upload the same number of studies into each container."""
+    async with BlobServiceClient.from_connection_string(connection) as service:
+        for place in CONTAINERS:
+            container = service.get_container_client(place)
+            await container.create_container()
+            waiting = (file for number in range(STUDIES) for file in study(f"{place}-{number}", INSTANCES).files())
+
+            async def upload(waiting: Iterator[tuple[str, bytes]] = waiting, to: Any = container) -> None:
+                for name, content in waiting:
+                    await to.upload_blob(name, content)
+
+            await asyncio.gather(*(upload() for _ in range(_AT_ONCE)))
+
+
+def _project(environment: Mapping[str, str]) -> None:
+    """Bring what the backfills read to FHIR."""
+    command = [sys.executable, "-m", "sync", "backfill", "--project", "--json"]
+    done = subprocess.run(command, cwd=_ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"backfill --project ended with {done.returncode}: {done.stderr[-500:]}")
+
+
+def _backfill(container: str) -> tuple[str, str]:
+    return "backfill", container
+
+
+def _asked(kind: str, hosts: int) -> tuple[str, str]:
+    """Return a walk of that kind; another for each number of hosts, where equal requests are one."""
+    return kind, f"of-{hosts}"
+
+
+def _walk(kind: str, what: str, settings: Settings) -> NewWalk:
+    match kind:
+        case "backfill":
+            return new_backfill(Scope(container=what))
+        case "verify":
+            return new_verification(Plan(), settings)
+        case "export":
+            return new_export(f"exports-{what}", settings, max_bytes=10**6)
+        case _:
+            # `source` is the first of the containers: known objects, read again.
+            return new_replay(ReplayRequest(source="blob", reread=True))
+
+
+def _shared(asked: tuple[str, str], hosts: int, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Have that many processes do one walk; return seconds, and how many requests each made of the storage."""
+    asyncio.run(_begin(asked, environment))
+    with contextlib.ExitStack() as stack:
+        relays = [
+            stack.enter_context(relayed_storage(environment["AzureWebJobsStorage"], delay=LATENCY))
+            for _ in range(hosts)
+        ]
+        workers = [
+            stack.enter_context(_worker(asked, {**environment, "AzureWebJobsStorage": relayed}))
+            for relayed, _ in relays
+        ]
+        for worker in workers:
+            _line(worker, "ready")
+        before = [journal.length() for _, journal in relays]
+        began = time.monotonic()
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("begin\n")
+            worker.stdin.flush()
+        for worker in workers:
+            _line(worker, "over")
+        seconds = time.monotonic() - began
+        requests = [journal.length() - so_far for (_, journal), so_far in zip(relays, before, strict=True)]
+    return {
+        "seconds": round(seconds, 2),
+        "requests_of_each": requests,
+        "counts": asyncio.run(_counts(asked, environment)),
+    }
+
+
+@contextlib.contextmanager
+def _worker(asked: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "bench.two_hosts", *asked]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=_ROOT, env=os.environ | environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _line(worker: subprocess.Popen[str], wanted: str) -> None:
+    assert worker.stdout is not None
+    assert worker.stderr is not None
+    if worker.stdout.readline().strip() != wanted:
+        worker.kill()
+        raise BenchError(f"a worker is not {wanted}: {worker.stderr.read()[-500:]}")
+
+
+def _settings(environment: Mapping[str, str]) -> Settings:
+    return Settings(
+        fhir_url=environment["DICOM_SYNC_FHIR_URL"],
+        AzureWebJobsStorage=environment["AzureWebJobsStorage"],
+        containers=environment["DICOM_SYNC_CONTAINERS"],
+    )
+
+
+async def _begin(asked: tuple[str, str], environment: Mapping[str, str]) -> None:
+    running = await start(_settings(environment))
+    try:
+        await begin_walk(_walk(*asked, running.services.settings), running.services, who="bench")
+    finally:
+        await running.close()
+
+
+async def _counts(asked: tuple[str, str], environment: Mapping[str, str]) -> dict[str, int]:
+    running = await start(_settings(environment))
+    try:
+        row = await read_walk(_walk(*asked, running.services.settings).name, running.services)
+        if row is None or row.state is not WalkState.DONE:
+            raise BenchError(f"{asked[0]} is not done")
+        return dict(row.counts)
+    finally:
+        await running.close()
+
+
+async def _take_part(kind: str, what: str) -> None:
+    running = await start(Settings.load())
+    name = _walk(kind, what, running.services.settings).name
+    try:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        out = console()
+        await share_walk(name, running.kinds, running.services, out, heading="Walk", parallel=PARALLEL, as_json=True)
+        print("over", flush=True)
+    finally:
+        await running.close()
+
+
+if __name__ == "__main__":
+    with (
+        patch("sync.walks.cutting.SMALLEST", _SLICE),
+        patch("sync.walks.verification.NAMES", _SLICE),
+        patch("sync.walks.verification.STUDIES_A_SLICE", _STUDIES_A_SLICE),
+        patch("sync.walks.exporting.STUDIES_A_PART", 1),
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
+        asyncio.run(_take_part(*sys.argv[1:]))
