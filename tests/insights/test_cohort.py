@@ -11,7 +11,7 @@ from insights.cohort.results import MANIFEST
 from insights.cohort.run import Wanted, prepare, question_of, run
 from insights.collect import Store
 from insights.errors import CohortError, InsightsError, Withheld
-from tests.insights.collected import collect, write
+from tests.insights.collected import collect_few, write
 
 SCT = "http://snomed.info/sct"
 OSTEOSARCOMA = "307576001"
@@ -93,7 +93,7 @@ class Cohort:
     def run(self, *resources, definition=DEFINITION, minimum=1, **wanted):
         self.runs += 1
         here = self.folder / str(self.runs)
-        collect(here / "data", write(here / "in", *resources))
+        collect_few(here / "data", write(here / "in", *resources))
         return self.again(here / "data", definition=definition, minimum=minimum, **wanted)
 
     def again(self, data, definition=DEFINITION, minimum=1, out="out", **wanted):
@@ -177,7 +177,7 @@ def outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("edges")
     names = {edge: f"edge{number}" for number, edge in enumerate(EDGES)}
     resources = [renamed(resource, names[edge]) for edge, (*about, _) in EDGES.items() for resource in about]
-    collect(folder / "data", write(folder / "in", *resources))
+    collect_few(folder / "data", write(folder / "in", *resources))
     (folder / "cohort.yaml").write_text(DEFINITION, "utf-8")
     with Store(folder / "data").reading() as reading:
         memberships = dict(

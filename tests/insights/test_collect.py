@@ -10,7 +10,7 @@ import pytest
 
 from insights.collect import Store
 from insights.errors import CollectError, DataError, InsightsError
-from tests.insights.collected import catalogue, collect, tables, write
+from tests.insights.collected import catalogue, collect, collect_few, tables, write
 
 SCT = "http://snomed.info/sct"
 
@@ -203,6 +203,15 @@ def test_a_kill_leaves_the_former_tables_and_the_next_run_goes_on(tmp_path, how)
     assert ("Condition" in built.resumed) == (how == "full")
     collect(tmp_path / "whole", more)
     assert tables(tmp_path / "d") == tables(tmp_path / "whole")
+
+
+def test_a_build_that_goes_on_from_one_of_nothing_gives_what_a_whole_one_gives(tmp_path):
+    """Tests of questions collect so, because most of a build of a few resources is tables that stay empty."""
+    source = write(tmp_path / "in", patient(1), condition(1, 1, "a"))
+    whole, few = collect(tmp_path / "whole", source), collect_few(tmp_path / "few", source)
+    assert set(few.resumed) == set(catalogue().by_resource) - {"Patient", "Condition"}
+    assert (few.known, few.changed) == (whole.known, whole.changed)
+    assert tables(tmp_path / "few") == tables(tmp_path / "whole")
 
 
 def test_two_at_once_do_not_mix(tmp_path):
