@@ -14,21 +14,33 @@ LOADED = "import sys, json, sync.cli; print(json.dumps([name for name in sys.mod
 HELP = """
 import contextlib, io, json, sys
 from sync.cli import app
-with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    app([*sys.argv[1:], "--help"])
-print(json.dumps([name for name in sys.modules if "." not in name]))
+loaded, before = {}, set()
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        app([command, "--help"])
+    loaded[command] = [name for name in sys.modules if "." not in name and name not in before]
+    before = set(sys.modules)
+print(json.dumps(loaded))
 """
+"""Asks for the help of commands one after the other: what one loads it loads for all that follow, too."""
+
+NAMES = sorted(get_command(app).commands)
 
 
-def loaded_by(code, *words):
+def said_by(code, *words):
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout))
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help():
+    return said_by(HELP, *NAMES)
 
 
 def test_the_command_line_begins_without_the_clients_of_azure():
-    assert not loaded_by(LOADED) & CLIENTS
+    assert not set(said_by(LOADED)) & CLIENTS
 
 
-@pytest.mark.parametrize("command", sorted(get_command(app).commands))
-def test_the_help_of_a_command_loads_no_client_and_no_models(command):
-    assert not loaded_by(HELP, command) & CLIENTS
+@pytest.mark.parametrize("command", NAMES)
+def test_the_help_of_a_command_loads_no_client_and_no_models(loaded_by_help, command):
+    assert not set(loaded_by_help[command]) & CLIENTS
