@@ -16,6 +16,9 @@ from datetime import datetime
 from sync.model import DirtyStudy, Stored, StudyRef
 from sync.ports import DirtyStudies
 
+SLOWEST, FASTEST = 0.01, 10_000.0
+"""Studies a second that may be asked for: more is no limit, and less is a pause."""
+
 REMEMBERED = 1000
 """Studies whose further marks need no turn."""
 

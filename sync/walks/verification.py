@@ -300,7 +300,7 @@ class _Part:
         scope, repairs = self.piece.scope, self.round.repairs
         begin, size = self.piece.at.get("after", scope["from"]), REPAIRED_AT_ONCE if repairs else CHUNK
         if self.row.rate is not None:
-            size = min(size, max(round(self.row.rate * PACED_SECONDS), 1))
+            size = max(round(min(size, self.row.rate * PACED_SECONDS)), 1)
         async for chunk in studies_between(begin, scope["to"], self.s, size=size):
             listed, deferring = scope["listed"], self.round.plan.repair
             studies = [record.study for record in chunk]

@@ -21,6 +21,7 @@ from sync.config import Settings
 from sync.errors import AccessRefused, RequestRefused, RequestTooLong, SyncError
 from sync.operators.access import Caller, operator_of
 from sync.telemetry.budgets import cut_off_after
+from sync.walks.pacing import FASTEST, SLOWEST
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body; what is asked for takes a few hundred."""
@@ -106,7 +107,7 @@ def rate_of(fields: Mapping[str, Any]) -> float | None:
     Raises
     ------
     RequestRefused
-        It is no number above 0.
+        It is no number from `SLOWEST` to `FASTEST`.
     """
     value = fields.get("rate")
     if value in (None, ""):
@@ -115,8 +116,8 @@ def rate_of(fields: Mapping[str, Any]) -> float | None:
         rate = float(str(value))
     except ValueError:
         rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise RequestRefused("rate: expected studies a second, above 0")
+    if not SLOWEST <= rate <= FASTEST:
+        raise RequestRefused(f"rate: expected studies a second, from {SLOWEST:g} to {FASTEST:,.0f}")
     return rate
 
 

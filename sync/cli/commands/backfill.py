@@ -26,7 +26,9 @@ def backfill(  # noqa: PLR0917 -- a command's options
     parallel: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="Objects to inspect concurrently.")] = 32,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Studies a second to bring to FHIR at most, by all workers; default: no limit."),
+        typer.Option(
+            min=0.01, max=10_000, help="Studies a second to bring to FHIR at most, by all workers; default: no limit."
+        ),
     ] = None,
     as_json: Annotated[  # noqa: FBT002 -- typer
         bool, typer.Option("--json", help="Write the result as one JSON object, and progress as one per line.")

@@ -29,7 +29,9 @@ def replay(  # noqa: PLR0917 -- a command's options
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0.01, help="Studies a second to compare with FHIR at most, by all workers; default: no limit."
+            min=0.01,
+            max=10_000,
+            help="Studies a second to compare with FHIR at most, by all workers; default: no limit.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object per line.")] = False,  # noqa: FBT002 -- typer

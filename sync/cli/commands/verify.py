@@ -24,7 +24,9 @@ def verify(
     ] = 10,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Studies a second to compare at most, by all workers; default: no limit."),
+        typer.Option(
+            min=0.01, max=10_000, help="Studies a second to compare at most, by all workers; default: no limit."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")] = False,
 ) -> None:

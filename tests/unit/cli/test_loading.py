@@ -159,6 +159,9 @@ def test_ctrl_c_while_modules_load_ends_without_a_traceback(loading):
         (("dead-letters", "show", "nothing", "abc"), "'kind': 'nothing' is not one of 'object', 'study', 'message'."),
         (("dashboard", "--port", "80000"), "'--port': must be less than or equal to 65535 "),
         (("dashboard", "--port", "x"), "'--port': must be a valid integer "),
+        (("backfill", "--rate", "inf"), "'--rate': must be less than or equal to 10000 "),
+        (("replay", "--rate", "0.001"), "'--rate': must be greater than or equal to 0.01 "),
+        (("verify", "--rate", "1e308"), "'--rate': must be less than or equal to 10000 "),
     ],
 )
 def test_a_wrong_value_is_refused_without_the_words_of_a_library(words, told):

@@ -175,7 +175,7 @@ async def test_studies_are_compared_no_faster_than_the_rate(w, monkeypatch):
     assert turns == [4.0] * (8 + 2)  # eight studies, and two pages of FHIR's lists
 
 
-@pytest.mark.parametrize(("rate", "batches"), [(0.05, 8), (0.4, 2), (9.0, 1)])
+@pytest.mark.parametrize(("rate", "batches"), [(0.05, 8), (0.4, 2), (9.0, 1), (float("inf"), 1)])
 async def test_at_a_low_rate_a_batch_is_small_so_that_it_ends_in_a_turn(w, rate, batches):
     row, board = await cut(w)
     [piece] = [piece for piece in board.of_walk(row) if piece.scope["part"] == "studies"]

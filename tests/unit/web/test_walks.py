@@ -72,7 +72,9 @@ async def test_a_cancelled_walk_keeps_its_counts_and_no_slices(w):
     assert not [cursor for cursor in w.store.cursors.table.values() if cursor.name.startswith("slice ")]
 
 
-@pytest.mark.parametrize("fields", [{"container": "other"}, {"since": "soon"}, {"rate": 0}, {"rate": "fast"}])
+@pytest.mark.parametrize(
+    "fields", [{"container": "other"}, {"since": "soon"}, {"rate": 0}, {"rate": "fast"}, {"rate": "nan"}, {"rate": 1e9}]
+)
 async def test_what_is_not_understood_begins_nothing(w, fields):
     assert (await begun(w, **fields)).status == 400
     assert w.store.cursors.table.values() == []
