@@ -38,6 +38,11 @@ class Lease:
         """Where the walk stands; empty at its beginning."""
         return self._held.value.position
 
+    @property
+    def is_released(self) -> bool:
+        """Whether this holder has let it go."""
+        return self._released
+
     def check(self) -> None:
         """
         Check by the clock that the lease has not run out; it asks no service.

@@ -12,6 +12,7 @@ then finds out at the next write.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -115,6 +116,8 @@ class WalkRow:
         """Name of the row of a slice of this run."""
         return f"{SLICE}{self.run} {number:05d}"
 
+
+_DELETED_AT_ONCE = 16
 
 _KEPT = ("kind", "request", "run", "unit", "plan", "planned", "made", "size", "rate", "asked", "before", "problem")
 
@@ -394,7 +397,8 @@ async def remove_leftovers(board: Board, s: Jobs) -> int:
         latest = await read_walk(slices[0].walk, s)
         if latest is not None and latest.run == run and latest.state.is_open:
             continue
-        for piece in slices:
-            await s.cursors.delete(piece.name)
-            removed += 1
+        for first in range(0, len(slices), _DELETED_AT_ONCE):
+            some = slices[first : first + _DELETED_AT_ONCE]
+            await asyncio.gather(*(s.cursors.delete(piece.name) for piece in some))
+            removed += len(some)
     return removed

@@ -63,6 +63,9 @@ TENDING = 40.0
 CUT_AT_ONCE = 8
 """Slices that are cut before workers are called again."""
 
+NOTED_SECONDS = 3.0
+"""Seconds after which it is noted how far cutting is within a slice; a kill costs that much of listing once more."""
+
 
 class Kind(Protocol):
     """What one kind of walk covers, and what it does with it. ``request`` is as `WalkRow` keeps it."""
@@ -125,6 +128,7 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
     cut_now = 0
     if row.planned:
         return
+    noted = time.monotonic()
     async for cut in kinds[row.kind].cuts(row):
         if cut.scope is None:
             row = replace(row, plan=cut.position, unit=cut.unit or row.unit)
@@ -146,9 +150,14 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
             except StoreConflict:
                 raise Contention("another process cut this slice") from None
             row, cut_now = _with(row, piece), cut_now + 1
-        await walk.advance(row.position)
-        if time.monotonic() >= until or (most is not None and cut_now >= most):
+        if row.planned or time.monotonic() >= until or (most is not None and cut_now >= most):
+            await walk.finish(row.position)
             return
+        # Within a slice seldom: after a kill its pages are listed once more. A unit is no part of a slice's row, so it
+        # is noted before the first one: who takes that over would not know it.
+        if cut.scope is not None or cut.unit or time.monotonic() - noted >= NOTED_SECONDS:
+            await walk.advance(row.position)
+            noted = time.monotonic()
 
 
 async def _adopted(row: WalkRow, walk: Walk, s: Jobs) -> WalkRow:
@@ -242,8 +251,7 @@ class Worker:
             pace = Pace(_share_of(row, board, self.s))
             try:
                 walk.others_succeed = others_succeed
-                if await self._walk_slice(row, piece, after, walk, pace=pace, until=until):
-                    await walk.advance({**(walk.position or piece.position), "done": True})
+                await self._walk_slice(row, piece, after, walk, pace=pace, until=until)
             except (PermanentError, SourceGone) as refusal:
                 await _fail(row, refusal, self.s)
             finally:
@@ -252,19 +260,22 @@ class Worker:
 
     async def _walk_slice(
         self, row: WalkRow, piece: Slice, after: Sequence[Slice], walk: Walk, *, pace: Pace, until: float
-    ) -> bool:
-        """Walk a slice until it ends, the time is over, or an operator stops the walk; whether it ended."""
+    ) -> None:
+        """Walk a slice until it ends, the time is over, or an operator stops the walk; only its end makes it done."""
         s, kind = replace(self.s, dirty=PacedMarks(self.s.dirty, pace)), self.kinds[row.kind]
         batches = _noting(piece, kind.batches(row, piece, after, s))
         longest = s.settings.longest_wait_seconds
         give_up = partial(kind.give_up, walk, s)
         work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
-        walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until))
+        walking = asyncio.create_task(
+            run_walk(batches, work, walk, parallel=self.parallel, until=until, ending={"done": True})
+        )
         watching = asyncio.create_task(_watch(row, pace, s))
         try:
             left = max(until - time.monotonic(), 0.0) + GRACE
             await asyncio.wait({walking, watching}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            return walking.result() if walking.done() else False
+            if walking.done():
+                walking.result()
         finally:
             # Stopped in the middle, as a crash would: the position is behind what is done, never ahead of it.
             for task in (walking, watching):

@@ -82,12 +82,19 @@ class Walk:
         Contention
             Another process runs this walk now.
         """
+        await self._move(position, last=False)
+
+    async def finish(self, position: Mapping[str, Any]) -> None:
+        """Move the position for the last time and release the lease, in one write. Raises like `advance`."""
+        await self._move(position, last=True)
+
+    async def _move(self, position: Mapping[str, Any], *, last: bool) -> None:
         self.position = {**position, "counts": dict(self._done)}
         if self._lease is None:
             return
         async with self._turn:
             try:
-                await self._lease.advance(self.position)
+                await (self._lease.finish if last else self._lease.advance)(self.position)
             except StoreConflict:
                 raise _held() from None
 
@@ -107,6 +114,8 @@ class Walk:
         while True:
             await asyncio.sleep(LEASE / 3)
             async with self._turn:
+                if lease.is_released:
+                    return  # renewed, it would be taken again
                 try:
                     await lease.renew()
                 except StoreConflict:
@@ -153,7 +162,13 @@ def _held() -> Contention:
 
 
 async def run_walk(
-    batches: AsyncIterator[Batch], work: Work, walk: Walk, *, parallel: int, until: float | None = None
+    batches: AsyncIterator[Batch],
+    work: Work,
+    walk: Walk,
+    *,
+    parallel: int,
+    until: float | None = None,
+    ending: Mapping[str, Any] | None = None,
 ) -> bool:
     """
     Deal with every change of every batch, in no order, and move the position over what is done. Safe to interrupt.
@@ -162,6 +177,9 @@ async def run_walk(
     ----------
     until
         Time of `time.monotonic` after which no batch is begun.
+    ending
+        What the position says besides once all is done. The lease is released with it, so that the last batch, the end
+        and the release are one write; by default the caller tells.
 
     Returns
     -------
@@ -187,7 +205,11 @@ async def run_walk(
                 ended = False
                 break
         while begun:
-            await _finish(begun, walk)
+            await _finish(begun, walk, ending=ending if ended and len(begun) == 1 else None)
+        if ended and ending is not None and not ending.items() <= walk.position.items():
+            await walk.finish(
+                {**walk.position, **ending}
+            )  # there was no batch, or none was left when the end was known
     finally:
         for _, task in begun:
             task.cancel()
@@ -195,7 +217,9 @@ async def run_walk(
     return ended
 
 
-async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk) -> None:
+async def _finish(
+    begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk, *, ending: Mapping[str, Any] | None = None
+) -> None:
     # In the order of the batches, though their work overlaps: the position may never pass a change that is not done.
     batch, task = begun[0]
     tally = await task
@@ -204,7 +228,7 @@ async def _finish(begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: 
     passed.update(batch.counts)
     walk.counts += passed
     walk.settle(tally + passed)
-    await walk.advance(batch.position)
+    await (walk.advance(batch.position) if ending is None else walk.finish({**batch.position, **ending}))
 
 
 _tally: ContextVar[Counter[str] | None] = ContextVar("tally", default=None)

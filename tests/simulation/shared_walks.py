@@ -177,6 +177,7 @@ class SharedWalk:
             patch.object(backfill, "PAGE", 2),
             patch.object(sharing, "WATCH", 0),
             patch.object(sharing, "random", seeded),
+            patch.object(sharing, "NOTED_SECONDS", 1000 * (self.seed % 2)),
             patch("sync.walks.walk.FIRST_PAUSE", 0),
         ):
             await self._begin()

@@ -12,7 +12,7 @@ from tests.simulation.shared_replays import play as play_replay
 from tests.simulation.shared_walks import CHAIN, SharedWalk
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
-ENOUGH_TO_CATCH = 20
+ENOUGH_TO_CATCH = 60
 
 
 @pytest.mark.parametrize("outside", [False, True], ids=["counted", "changing"])
@@ -89,8 +89,9 @@ MUTANTS = (
         "sync.walks.sharing",
         (
             (
-                "            return walking.result() if walking.done() else False",
-                "            return walking.result() if walking.done() else True",
+                "            if walking.done():\n                walking.result()\n",
+                "            if not walking.done():\n"
+                '                await walk.finish({**(walk.position or piece.position), "done": True})\n',
             ),
         ),
     ),
