@@ -108,12 +108,12 @@ async def project_study(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name="slices", connection=STORAGE)
 async def walk_slices(message: func.QueueMessage) -> None:
     """Work on slices of replays, backfills, comparisons and exports for some minutes; each message calls one worker."""
-    from sync.walks import sharing
+    from sync.walks import tending
 
     redelivered = _attempt(message) > 1
 
     async def handle(running: Running) -> None:
-        await sharing.take_turn(running.kinds, running.services, redelivered=redelivered)
+        await tending.take_turn(running.kinds, running.services, redelivered=redelivered)
 
     await _take("slices", _text(message), handle)
 

@@ -25,7 +25,7 @@ def repairs(running: Running) -> Sequence[Job]:
     from sync.delivery.undelivered_events import recover_if_any
     from sync.monitoring import history
     from sync.verify.reconcile import reconcile
-    from sync.walks import sharing
+    from sync.walks import tending
 
     s, sources = running.services, running.sources
     return (
@@ -36,7 +36,7 @@ def repairs(running: Running) -> Sequence[Job]:
             objects=partial(lost_messages.enqueue_lost_objects, s, s.queues, running.listing),
             dead_letters=partial(retry_passing, sources, s),
         ),
-        _job("tend_walks", 30, walks=partial(sharing.tend_walks, running.kinds, s, seconds=sharing.TENDING)),
+        _job("tend_walks", 30, walks=partial(tending.tend_walks, running.kinds, s, seconds=tending.TENDING)),
         _job("reconcile", 60, slice=partial(reconcile, s, running.listing)),
         _job("recover_undelivered_events", 300, undelivered_events=partial(recover_if_any, running.lost, sources, s)),
         _job("compact_metrics", 300, metrics=partial(history.compact_metrics, s)),

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sync.errors import RequestRefused
+from sync.errors import RequestRefused, SyncError
 from sync.model import Stored
 from sync.operators.audit import OperatorAction, record_action
-from sync.ports import Control, Jobs
+from sync.ports import CallWorkers, Control, Jobs
 from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.walk_rows import (
     Board,
@@ -122,6 +123,12 @@ async def _go_on(before: WalkRow, stored: Stored[Any] | None, asked: NewWalk, s:
     await write_walk(replace(before, rate=rate, asked=before.asked + 1), stored, s)
     if before.state is WalkState.PAUSED:
         await control_walk(before.name, Deed.RESUME, s, who=who)
+
+
+async def call_worker(s: CallWorkers) -> None:
+    """Have a function begin at once with what was asked for; if this fails, the timer does so within half a minute."""
+    with suppress(SyncError):
+        await s.slice_queue.call()
 
 
 async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:

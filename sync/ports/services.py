@@ -155,10 +155,15 @@ class Preview(ReadFeeds, Project):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShareWalks(ReadFeeds):
-    """Walks that several processes share: `sync.walks.sharing`."""
+class CallWorkers:
+    """A call for a worker of walks: `sync.operators.walks`."""
 
     slice_queue: SliceQueue
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareWalks(ReadFeeds, CallWorkers):
+    """Walks that several processes share: `sync.walks.sharing`."""
 
 
 @dataclass(frozen=True, kw_only=True)

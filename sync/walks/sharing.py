@@ -23,7 +23,7 @@ from typing import Protocol
 
 from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change, Cursor
-from sync.ports import Core, Jobs, ReadFeeds, ShareWalks
+from sync.ports import Core, Jobs, ReadFeeds
 from sync.protocol.walk_rows import (
     Board,
     Slice,
@@ -47,21 +47,6 @@ WATCH = 2.0
 
 GRACE = 60.0
 """Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
-
-SEATS = 8
-"""Messages that are sent at once to call workers; each calls one."""
-
-BUSY = 5.0
-"""Seconds after which a message that met a busy process is offered again, to any other."""
-
-TURN = 240.0
-"""Seconds that a called worker works; Azure Functions ends it after ten minutes."""
-
-TENDING = 40.0
-"""Seconds that a timer cuts and calls; its next run goes on."""
-
-CUT_AT_ONCE = 8
-"""Slices that are cut before workers are called again."""
 
 NOTED_SECONDS = 3.0
 """Seconds after which it is noted how far cutting is within a slice; a kill costs that much of listing once more."""
@@ -90,6 +75,9 @@ class Kind(Protocol):
         """Deal with a change that alone keeps failing."""
         ...
 
+
+_DONE = {"done": True}
+"""What the position of a slice says once it is done."""
 
 Kinds = Mapping[str, Kind]
 """Kinds of walks by name."""
@@ -233,8 +221,8 @@ class Worker:
                 failed[piece.name] = succeeded
 
     def _free(self, board: Board) -> list[tuple[WalkRow, Slice]]:
-        running = [row for row in _running_walks(board, self.kinds) if self.only in {"", row.name}]
-        return _free_slices(running, board, self.s)
+        running = [row for row in running_walks(board, self.kinds) if self.only in {"", row.name}]
+        return free_slices(running, board, self.s)
 
     async def _take(
         self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
@@ -267,9 +255,7 @@ class Worker:
         longest = s.settings.longest_wait_seconds
         give_up = partial(kind.give_up, walk, s)
         work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
-        walking = asyncio.create_task(
-            run_walk(batches, work, walk, parallel=self.parallel, until=until, ending={"done": True})
-        )
+        walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until, ending=_DONE))
         watching = asyncio.create_task(_watch(row, pace, s))
         try:
             left = max(until - time.monotonic(), 0.0) + GRACE
@@ -312,11 +298,13 @@ async def _if_running(row: WalkRow, s: ReadFeeds) -> WalkRow | None:
     return latest if latest is not None and latest.run == row.run and latest.state is WalkState.RUNNING else None
 
 
-def _running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
+def running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
+    """Return the walks that run, of those kinds. Pure."""
     return [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
 
 
-def _free_slices(running: Sequence[WalkRow], board: Board, s: Core) -> list[tuple[WalkRow, Slice]]:
+def free_slices(running: Sequence[WalkRow], board: Board, s: Core) -> list[tuple[WalkRow, Slice]]:
+    """Return the slices of walks that a worker may take. Only reads."""
     now = s.clock.now()
     return [(row, piece) for row in running for piece in board.free_of(row, now)]
 
@@ -341,67 +329,3 @@ async def end_walks(s: ReadFeeds) -> Board:
             s.telemetry.event("walk.done", walk=row.id)
     await remove_leftovers(board, s)
     return board
-
-
-async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
-    """
-    Cut walks further, call workers for free slices, end what is done: for a timer. Idempotent.
-
-    Returns
-    -------
-    int
-        How many walks run.
-    """
-    until = time.monotonic() + seconds
-    while True:
-        if not (await end_walks(s)).walks:
-            return 0
-        board = await read_board(s)
-        running = _running_walks(board, kinds)
-        uncut = [row for row in running if not row.planned]
-        await _call_workers(running, board, s)
-        if not uncut or time.monotonic() >= until:
-            return len(running)
-        for row in uncut:
-            try:
-                await cut_walk(row, kinds, s, until=until, most=CUT_AT_ONCE)
-            except Contention:
-                return len(running)  # another process cuts it
-            except SyncError as failure:
-                s.telemetry.event("walk.interrupted", logging.WARNING, walk=row.id, code=failure.code)
-                return len(running)
-
-
-async def _call_workers(running: list[WalkRow], board: Board, s: ShareWalks) -> None:
-    free = len(_free_slices(running, board, s))
-    # While a message waits, every worker is busy, or about to take it: more would call no one else.
-    if free and not await s.slice_queue.has_waiting():
-        for _ in range(min(free, SEATS)):
-            await s.slice_queue.call()
-
-
-async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
-    """
-    Work on free slices for a while: what a message of the queue ``slices`` calls for. Idempotent.
-
-    A process works on one slice at a time, and offers what it cannot take to others. A message that is delivered again
-    is dropped: its worker died, the rows tell what is left, and the timer calls again.
-    """
-    if redelivered:
-        return
-    turn = s.caches.walking
-    if turn.locked():
-        board = await read_board(s)
-        if _free_slices(_running_walks(board, kinds), board, s):
-            # Spread: offered all at once, they would be received all at once, by the process that polls most.
-            await s.slice_queue.call(random.uniform(1.0, BUSY))  # noqa: S311 -- spreads load, guards nothing
-        return
-    async with turn:
-        try:
-            left = await Worker(kinds=kinds, s=s).work(until=time.monotonic() + TURN)
-            await end_walks(s)
-        except SyncError as failure:  # the timer calls again
-            s.telemetry.event("walk.interrupted", logging.WARNING, code=failure.code)
-            return
-    if left:
-        await s.slice_queue.call()

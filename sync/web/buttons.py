@@ -23,8 +23,8 @@ from sync.monitoring.counts import read_count, store_count
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import pause_projection, resume_projection
 from sync.operators.walks import Deed as WalkDeed
-from sync.operators.walks import begin_walk, control_walk, named_walk
-from sync.ports import Control, Counted, Operate, Services
+from sync.operators.walks import begin_walk, call_worker, control_walk, named_walk
+from sync.ports import CallWorkers, Control, Counted, Operate, Services
 from sync.replay.jobs import begin_replay, require_known_study
 from sync.replay.requests import ReplayRequest as Replay
 from sync.verify.full_scan import Plan
@@ -146,28 +146,37 @@ async def _verify(deed: Deed, s: Services) -> int:
     return len(drifts)
 
 
-async def _replay(deed: Deed, s: Operate) -> int:
+async def _replay(deed: Deed, s: Services) -> int:
     replay = Replay(source="blob", study=deed.study, reread=True)
     try:
         await require_known_study(replay, s)
     except BadReplay as problem:
         raise RequestRefused(problem.detail, code=problem.code, hint=problem.hint) from None
-    return int(await begin_replay(replay, s, who=deed.who))
+    return await _called(await begin_replay(replay, s, who=deed.who), s)
 
 
-async def _backfill(deed: Deed, s: Operate) -> int:
+async def _backfill(deed: Deed, s: Services) -> int:
     scopes = [Scope(container=name) for name in sorted(deed.sources.containers)]
-    return sum([await begin_walk(new_backfill(scope), s, who=deed.who) for scope in scopes])
+    return await _called(sum([await begin_walk(new_backfill(scope), s, who=deed.who) for scope in scopes]), s)
 
 
-async def _compare(deed: Deed, s: Operate) -> int:
-    return int(await begin_walk(new_verification(Plan(), s.settings), s, who=deed.who))
+async def _compare(deed: Deed, s: Services) -> int:
+    return await _called(await begin_walk(new_verification(Plan(), s.settings), s, who=deed.who), s)
 
 
-def _changing(change: WalkDeed) -> Callable[[Deed, Operate], Awaitable[int]]:
-    async def act_on(deed: Deed, s: Operate) -> int:
+async def _called(number: int, s: CallWorkers) -> int:
+    """Call a worker for walks that were asked for; return how many were begun."""
+    await call_worker(s)
+    return number
+
+
+def _changing(change: WalkDeed) -> Callable[[Deed, Services], Awaitable[int]]:
+    async def act_on(deed: Deed, s: Services) -> int:
         row = await named_walk(deed.fields["of"], s)
-        return int(await control_walk(row.name, change, s, who=deed.who))
+        changed = await control_walk(row.name, change, s, who=deed.who)
+        if changed and change is WalkDeed.RESUME:
+            await call_worker(s)
+        return int(changed)
 
     return act_on
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sync.errors import BadReplay, RequestRefused
 from sync.operators.access import operator_of
+from sync.operators.walks import call_worker
 from sync.ports import Core, Deliver, Jobs, Services
 from sync.replay import jobs
 from sync.replay.preview import preview_replay
@@ -45,6 +46,7 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
         return await _previewed(replay, replayed, s)
     await _require_known(replay, s)
     begun = await jobs.begin_replay(replay, s, who=caller.name, rate=rate_of(fields))
+    await call_worker(s)
     [shown] = [told for told in await jobs.replays(s) if told["id"] == replay.id]
     return Answer(body={"begun": begun, "replay": shown}, status=202)
 

@@ -17,8 +17,8 @@ from sync.errors import RequestRefused
 from sync.model.timestamps import typed_time
 from sync.operators import walks
 from sync.operators.access import operator_of
-from sync.operators.walks import Deed, begin_walk, control_walk, list_walks, named_walk, read_progress
-from sync.ports import Jobs, Operate
+from sync.operators.walks import Deed, begin_walk, call_worker, control_walk, list_walks, named_walk, read_progress
+from sync.ports import Jobs, Services
 from sync.protocol.walk_rows import read_board
 from sync.walks.backfill import Scope, new_backfill
 from sync.web.exchange import Answer, Request, fields_of, rate_of, text_of
@@ -31,7 +31,7 @@ async def show_walks(s: Jobs) -> Answer:
     return Answer(body={"walks": [walks.as_json(progress) for progress in await list_walks(s)]})
 
 
-async def start_backfill(request: Request, containers: Collection[str], s: Operate) -> Answer:
+async def start_backfill(request: Request, containers: Collection[str], s: Services) -> Answer:
     """
     Begin a backfill of one container, or of all, for an operator. Idempotent: one that is under way goes on.
 
@@ -52,12 +52,13 @@ async def start_backfill(request: Request, containers: Collection[str], s: Opera
         for name in ([container] if container else sorted(containers))
     ]
     begun = [await begin_walk(new_backfill(scope, rate=rate_of(fields)), s, who=caller.name) for scope in scopes]
+    await call_worker(s)
     board, now = await read_board(s), s.clock.now()
     shown = [walks.as_json(board.progress(board.walks[scope.cursor], now)) for scope in scopes]
     return Answer(body={"begun": any(begun), "walks": shown}, status=202)
 
 
-async def change_walk(request: Request, s: Operate) -> Answer:
+async def change_walk(request: Request, s: Services) -> Answer:
     """
     Pause, resume or cancel a walk, for an operator. Idempotent.
 
@@ -75,6 +76,8 @@ async def change_walk(request: Request, s: Operate) -> Answer:
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     row = await named_walk(request.params.get("id", ""), s)
     changed = await control_walk(row.name, Deed(deed), s, who=caller.name)
+    if changed and Deed(deed) is Deed.RESUME:
+        await call_worker(s)
     return Answer(body={"changed": changed, "walk": walks.as_json(await read_progress(row.name, s))})
 
 

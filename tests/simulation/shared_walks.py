@@ -29,6 +29,7 @@ CHAIN = (
     "sync.walks.cutting",
     "sync.walks.backfill",
     "sync.walks.sharing",
+    "sync.walks.tending",
 )
 """Modules that import one another in this order."""
 
@@ -77,6 +78,7 @@ class Process:
 
     cursor: str
     sharing: ModuleType
+    tending: ModuleType
     kinds: Mapping[str, Any]
     services: Services
     rng: random.Random
@@ -105,7 +107,7 @@ class Process:
 
     async def _one_thing(self) -> None:
         row = await self.sharing.read_walk(self.cursor, self.services)
-        match self.rng.choice(("cut", "work", "work", "end")):
+        match self.rng.choice(("cut", "work", "work", "end", "message")):
             case "cut" if row is not None:
                 await self.sharing.cut_walk(
                     row, self.kinds, self.services, until=math.inf, most=self.rng.choice((1, 2))
@@ -113,6 +115,8 @@ class Process:
             case "work":
                 until = self.rng.choice((0.0, math.inf, math.inf))
                 await self.sharing.Worker(kinds=self.kinds, s=self.services, parallel=3).work(until=until)
+            case "message":
+                await self.tending.take_turn(self.kinds, self.services, redelivered=False)
             case _:
                 await self.sharing.end_walks(self.services)
 
@@ -177,6 +181,7 @@ class SharedWalk:
             patch.object(backfill, "PAGE", 2),
             patch.object(sharing, "WATCH", 0),
             patch.object(sharing, "random", seeded),
+            patch.object(self.modules["sync.walks.tending"], "random", seeded),
             patch.object(sharing, "NOTED_SECONDS", 1000 * (self.seed % 2)),
             patch("sync.walks.walk.FIRST_PAUSE", 0),
         ):
@@ -257,7 +262,8 @@ class SharedWalk:
     def _start(self, *, last_write: int) -> None:
         ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue", *self.more_ports)
         base = self.w.process()
-        process = Process(self.cursor, self.modules["sync.walks.sharing"], {}, base, self.rng, last_write)
+        sharing, tending = self.modules["sync.walks.sharing"], self.modules["sync.walks.tending"]
+        process = Process(self.cursor, sharing, tending, {}, base, self.rng, last_write)
         named = [port.name for port in fields(Services) if port.name in ports]
         shown = {name: self.shown(name, getattr(base, name), process) for name in named}
         process.services = replace(base, **shown)

@@ -37,6 +37,7 @@ class Mutant:
 
 
 _WRITTEN = "                await s.cursors.write(Cursor(name=piece.name, position=piece.position), None)\n"
+_ENDED = "            if walking.done():\n                walking.result()\n"
 
 MUTANTS = (
     Mutant(
@@ -89,9 +90,10 @@ MUTANTS = (
         "sync.walks.sharing",
         (
             (
-                "            if walking.done():\n                walking.result()\n",
-                "            if not walking.done():\n"
-                '                await walk.finish({**(walk.position or piece.position), "done": True})\n',
+                _ENDED,
+                _ENDED.replace("if", "if not").replace(
+                    "walking.result()", "await walk.finish({**walk.position, **_DONE})"
+                ),
             ),
         ),
     ),

@@ -14,7 +14,7 @@ from sync.config import Settings
 from sync.errors import StoreUnavailable
 from sync.monitoring.ticks import LONGEST_TICK
 from sync.monitoring.timers import BUDGET
-from sync.walks import sharing
+from sync.walks import sharing, tending
 from sync.web import exchange
 
 ROOT = Path(__file__).parents[3]
@@ -66,6 +66,6 @@ async def test_a_time_out_of_the_functions_own_is_not_its_budget():
 def test_the_budgets_of_all_functions_are_below_the_limit_of_the_host():
     deliveries = Settings.model_fields["delivery_budget_seconds"].default
     watch = 4 * BUDGET  # counts, unread feeds, missing events, evaluation
-    longest = (deliveries, watch, LONGEST_TICK, sharing.TURN + sharing.GRACE, exchange.LONGEST_ANSWER)
+    longest = (deliveries, watch, LONGEST_TICK, tending.TURN + sharing.GRACE, exchange.LONGEST_ANSWER)
     assert max(longest) <= LIMIT - 60
     assert exchange.LONGEST_ANSWER < GATEWAY

@@ -4,7 +4,7 @@ from sync.delivery.lost_messages import enqueue_lost_objects
 from sync.monitoring.alerts.watch import watch
 from sync.monitoring.history import Recorder
 from sync.ports import Counted
-from sync.walks.sharing import tend_walks
+from sync.walks.tending import tend_walks
 from tests.worlds import MemoryWorld, count
 
 

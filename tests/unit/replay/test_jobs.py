@@ -20,7 +20,8 @@ from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks import walk
 from sync.walks.pacing import Pace
-from sync.walks.sharing import Worker, cut_walk, read_walk, take_turn, tend_walks
+from sync.walks.sharing import Worker, cut_walk, read_walk
+from sync.walks.tending import take_turn, tend_walks
 from sync.walks.walk import Walk
 from tests.change_feed import record
 from tests.walking import one_batch, replayed

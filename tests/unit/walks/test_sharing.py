@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from sync.errors import Contention
+from sync.errors import Contention, SourceUnavailable
 from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.walks import sharing
-from sync.walks.backfill import KIND, Backfill, new_backfill
+from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.pacing import Pace
-from sync.walks.sharing import Worker, cut_walk, end_walks, take_turn, tend_walks
+from sync.walks.sharing import Worker, cut_walk, end_walks
+from sync.walks.tending import take_turn, tend_walks
 from tests.walking import EVERYTHING
 
 
@@ -45,6 +46,40 @@ async def test_the_timer_cuts_calls_workers_and_ends_what_is_done(w, kinds):
     assert (await read_walk(EVERYTHING.cursor, w.services)).state is WalkState.DONE
     assert await tend_walks(kinds, w.services, seconds=60) == 0
     assert w.store.slice_queue.messages == []
+
+
+async def test_a_message_begins_a_walk_that_was_just_asked_for(w, kinds):
+    await begun(w)
+    await take_turn(kinds, w.services, redelivered=False)
+    row = await read_walk(EVERYTHING.cursor, w.services)
+    assert (row.state, dict(row.counts)) == (WalkState.DONE, {"synced": 10})
+
+
+async def test_a_busy_process_cuts_what_was_just_asked_for_and_calls_others(w, kinds):
+    await begun(w)
+    async with w.services.caches.walking:
+        await take_turn(kinds, w.services, redelivered=False)
+    assert (await read_walk(EVERYTHING.cursor, w.services)).made == 5
+    assert 1 <= w.store.slice_queue.take() <= 5
+
+
+async def test_a_walk_whose_source_does_not_answer_keeps_no_worker_from_others(w, kinds):
+    await begun(w)
+    await begin_walk(new_backfill(Scope(container="gone")), w.services, who="ada")
+    page = w.store.objects.page
+
+    async def down(container, **more):
+        if container == "gone":
+            raise SourceUnavailable("no answer")
+        return await page(container, **more)
+
+    w.store.objects.page = down
+    await take_turn(kinds, w.services, redelivered=False)
+    walks = (await read_board(w.services)).walks
+    assert {name: row.state for name, row in walks.items()} == {
+        EVERYTHING.cursor: WalkState.DONE,
+        "backfill gone": WalkState.RUNNING,
+    }
 
 
 async def test_no_more_workers_are_called_while_a_message_waits(w, kinds):

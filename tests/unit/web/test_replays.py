@@ -32,6 +32,7 @@ async def test_a_replay_is_answered_at_once_and_done_by_the_timer(w):
     answer = await posted(w, **{"from": w.began.isoformat(), "who": "me"})
     assert (answer.status, answer.body["begun"], answer.body["replay"]["state"]) == (202, True, "running")
     assert w.imaging_study() is None
+    assert w.store.slice_queue.take() == 1
     await finished("replay " + answer.body["replay"]["id"], w.kinds, w.services)
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 1

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from sync.errors import StoreUnavailable
 from sync.protocol.walk_rows import read_walk
 from sync.walks.backfill import KIND, Backfill
 from sync.walks.sharing import cut_walk
@@ -36,6 +37,7 @@ async def changed(w, walk, deed, headers=None):
 async def test_a_backfill_is_answered_at_once_shared_by_workers_and_told_without_names(w):
     answer = await begun(w, prefix="Zztest", who="ada")
     assert (answer.status, answer.body["begun"]) == (202, True)
+    assert w.store.slice_queue.take() == 1  # a worker is called at once
     again = await begun(w, prefix="Zztest")
     assert (again.body["begun"], again.body["walks"][0]["id"]) == (False, answer.body["walks"][0]["id"])
     name = next(cursor.name for cursor in w.store.cursors.table.values() if "run" in cursor.position)
@@ -59,8 +61,17 @@ async def test_a_walk_is_paused_resumed_and_cancelled_each_once_and_recorded(w):
         (True, "cancelled"),
         (False, "cancelled"),
     ]
+    assert w.store.slice_queue.take() == 2  # begun, and resumed
     actions = {entry.action for entry in await w.services.audit.newest(9)}
     assert actions == {"backfill.begin", "walk.pause", "walk.resume", "walk.cancel"}
+
+
+async def test_a_backfill_is_begun_though_no_worker_can_be_called(w, monkeypatch):
+    async def refused(delay=0.0):
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(w.store.slice_queue, "call", refused)
+    assert (await begun(w)).status == 202
 
 
 async def test_a_cancelled_walk_keeps_its_counts_and_no_slices(w):
