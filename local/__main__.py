@@ -91,7 +91,7 @@ def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents
 
 @app.command()
 def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None:
-    """Start everything, upload sample studies, show what became of them, stay until Ctrl-C."""
+    """Start everything, upload sample studies, show their outcome, stay until Ctrl-C."""
     with claimed(LOG) as (path, log):
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
         show = demonstration.Demonstration(once=once, log=_shown(path))

@@ -2,7 +2,7 @@
 A private Azurite: blob, queue and table storage in memory, on free ports; it stops with the process that started it.
 
 Azurite takes port 0 for each service and prints the ports it got, so no port is guessed and any number may run at once.
-Its access log, one line a request, goes to a callback: `local.storage_events` makes events of it.
+Its access log, one line per request, goes to a callback: `local.storage_events` makes events of it.
 """
 
 from __future__ import annotations

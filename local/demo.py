@@ -64,7 +64,7 @@ _POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What became of the samples; as JSON, the last line of ``demo --once``."""
+    """The outcome of the samples; as JSON, the last line of ``demo --once``."""
 
     complete: bool
     problems: Sequence[str]

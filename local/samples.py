@@ -126,7 +126,7 @@ def generated_study(seed: str, series: Iterable[str], instances: int) -> Iterato
     seed
         Names the study: equal seeds give equal bytes.
     series
-        Series Descriptions, one a series.
+        Series Descriptions, one per series.
     instances
         Instances of each series.
     """

@@ -26,9 +26,9 @@ _COUNTS = json.loads((PRICES.parents[1] / "bench" / "history.json").read_text("u
 """Of the newest release, measured by ``make bench`` (calls)."""
 INSTANCES = int(_COUNTS["instances_a_study"])
 BLOB_READS, WRITES = round(_COUNTS["blob_reads"], 1), round(_COUNTS["writes"], 1)
-"""Requests an instance; runs differ in the second decimal."""
+"""Requests per instance; runs differ in the second decimal."""
 FHIR_REQUESTS = int(_COUNTS["fhir_requests_a_study"])
-"""Requests a study."""
+"""Requests per study."""
 STUDY_SECONDS, MEMORY_GB = 3.9, 2
 """Time from the last upload of a study to FHIR, measured by ``make bench``, as if no other were synced at that time."""
 GIGABYTE_SECONDS_AT_REST = 350_000

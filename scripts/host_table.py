@@ -167,7 +167,7 @@ def stage(connection: str, folder: Path) -> Iterator[Stage]:
 
 
 def main() -> int:
-    """Try the host that is named, and tell how it went."""
+    """Try the named host, and print the result."""
     return tried("Play the tables against a Functions host.", _try)
 
 

@@ -51,13 +51,13 @@ UNANSWERED = (("HEAD", "api/health"), ("DELETE", "api/status"), ("GET", "api/no-
 
 
 def main() -> int:
-    """Try the host that is named, and tell how it went."""
+    """Try the named host, and print the result."""
     return tried("Try the app on another Functions host.", lambda kind, image: asyncio.run(_try(kind, image)))
 
 
 def tried(description: str, attempt: Callable[[str, str], Sequence[str]]) -> int:
     """
-    Read from the command line which host to try, try it, and tell how it went.
+    Read from the command line which host to try, try it, and print the result.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """
 All that the sync has to say, as NDJSON files for the bulk import of a new FHIR service. Made from the ledger alone.
 
-    studies by key  ->  dry run of each projection on an empty service  ->  a line a resource  ->  files, manifest
+    studies by key  ->  dry run of each projection on an empty service  ->  a line per resource  ->  files, manifest
 
 What is written is what the sync itself would write to an empty service, so that loading it and projecting everything
 come to the same. The same ledger gives the same bytes. Source: FHIR Bulk Data Access, NDJSON; Azure Health Data
@@ -44,7 +44,7 @@ class NotEmpty(Exception):
 
 @dataclass
 class Exported:
-    """What an export came to."""
+    """The result of an export."""
 
     resources: Counter[str] = field(default_factory=Counter)
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Exported:
         return cls(resources=counts[0], files=list(manifest["files"]), left_out=counts[1])
 
     def add(self, part: Exported) -> None:
-        """Add what a part of the export came to."""
+        """Add the result of a part of the export."""
         self.resources += part.resources
         self.left_out += part.left_out
         self.files += part.files
@@ -104,7 +104,7 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
     """
     Write all resources of ours below a folder that `prepare` has made; the manifest comes last. Changes nothing else.
 
-    Memory is that of a chunk of studies, and some bytes a patient. Studies that change meanwhile may be in it as they
+    Memory is that of a chunk of studies, and some bytes per patient. Studies that change meanwhile may be in it as they
     were or as they are; verify afterwards.
 
     Parameters

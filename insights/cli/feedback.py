@@ -89,10 +89,11 @@ def watch_outcomes(
     """
     Tell readers and models what was found, as it arrives in FHIR, until Ctrl-C or SIGTERM.
 
-    Each pass asks whose records changed since the last, matches them as `feedback report` does, and writes an item for
-    each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`, and
-    once a week `feedback.digest`, without patient data. A pass may be repeated: nothing is told twice. The cursor is in
-    the state account, and two processes never run one rule at once; after a kill another takes over within a minute.
+    Each attempt asks whose records changed since the last, matches them as `feedback report` does, and writes an item
+    for each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`,
+    and once a week `feedback.digest`, without patient data. An attempt may be repeated: nothing is sent twice. The
+    cursor is in the state account, and two processes never run one rule at once; after a kill another takes over within
+    a minute.
 
     **Examples**
 
@@ -134,7 +135,7 @@ def watch_outcomes(
 
 
 async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> bool:
-    """Make a pass of many, and return whether the rule was free; an outage is told, and the next pass tries again."""
+    """Make one attempt of many; return whether the rule was free. After an outage the next attempt continues."""
     from insights.errors import Unavailable  # noqa: PLC0415 -- loaded when the command runs
     from sync.errors import TransientError  # noqa: PLC0415 -- loaded when the command runs
 

@@ -1,4 +1,4 @@
-"""``python -m sync similar``: how patients like one were treated, and how it went on."""
+"""``python -m sync similar``: how patients similar to one were treated, and how they fared."""
 
 from __future__ import annotations
 

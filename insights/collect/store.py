@@ -1,5 +1,5 @@
 """
-The folder of collected data: one DuckDB file with a table a view, and what is known of the data.
+The folder of collected data: one DuckDB file with a table per view, and a description of the data.
 
 The folder is readable by its owner only. A full build goes to a file of its own and takes the place of the former when
 it is whole; a refresh is one transaction. So whatever is read is either the former state or the new one.
@@ -172,7 +172,7 @@ class Store:
 
     def collected(self) -> Collected | None:
         """
-        Return what is known of the data; None if there is none.
+        Return the description of the data; None if there is none.
 
         Raises
         ------
@@ -212,20 +212,20 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Open tables, and what is known of them."""
+    """Open tables with their description."""
 
     connection: duckdb.DuckDBPyConnection
     collected: Collected
 
 
 def write_collected(connection: duckdb.DuckDBPyConnection, collected: Collected) -> None:
-    """Replace what is known of the data."""
+    """Replace the description of the data."""
     connection.execute("CREATE OR REPLACE TABLE _collected AS SELECT ? AS known", [json.dumps(asdict(collected))])
 
 
 def read_collected(connection: duckdb.DuckDBPyConnection) -> Collected:
     """
-    Read what is known of the data.
+    Read the description of the data.
 
     Raises
     ------

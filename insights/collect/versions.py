@@ -54,7 +54,7 @@ SETTLE = (
     f"INSERT INTO {SUMS} SELECT * FROM settled",
     "DROP TABLE settled",
 )
-"""One row a type again; a type of which nothing is there has none."""
+"""One row per type again; a type of which nothing is there has none."""
 
 READ = f"SELECT type, resources, {', '.join(_COLUMNS)} FROM {SUMS}"
 

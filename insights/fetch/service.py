@@ -66,7 +66,7 @@ class FhirService:
         """
         Ask for a path below the base, again after a while where that may help.
 
-        A service that has not answered yet may be at another address: then the failure is told at once.
+        A service that has not answered yet may be at another address: then the failure is raised at once.
 
         Raises
         ------

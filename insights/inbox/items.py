@@ -1,9 +1,9 @@
 """
 An outcome as an item of an inbox, and a mark on it: FHIR Communications under ids of ours. Pure.
 
-What is told stays in FHIR, where the patient's other data is, under its access rules; no table of ours has it. The id
+Outcomes stay in FHIR, where the patient's other data is, under its access rules; no table of ours has it. The id
 of an item is made of rule, finding and addressee, so that telling it again writes the same resource; its state is made
-of what is told, so that an outcome that was corrected makes the item new and a mark on the former one does not count.
+of its content, so that an outcome that was corrected makes the item new and a mark on the former one does not count.
 
 Source: FHIR R4 communication.html (recipient, about, inResponseTo).
 """
@@ -41,7 +41,7 @@ class Item:
     Attributes
     ----------
     state
-        Hash of what is told; another state is news.
+        Hash of the content; another state is news.
     resource
         The Communication.
     """
@@ -104,7 +104,7 @@ def _item(rule: str, addressed: Addressed, now: datetime) -> Item:
 
 
 def lines_of(matched: Matched) -> list[str]:
-    """Return what is told, a line a fact."""
+    """Return the text of the item, one line per fact."""
     finding = matched.finding
     where = " ".join(part for part in (finding.place.side, finding.place.site) if part not in (None, "none"))
     statement = _told(finding.size, said_of(finding.said))

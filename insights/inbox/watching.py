@@ -1,13 +1,13 @@
 """
-One pass of a watch: whose records changed, what is known of their reads and findings now, and what of it is news.
+One attempt of a watch: whose records changed, the outcomes of their reads and findings, and which of them are new.
 
     changed patients since the cursor -> all their records -> the views and `match`, as in a report -> items
         -> event into the outbox, then the item into FHIR, then the cursor
 
-A pass may be repeated and broken off anywhere: ids are made of what is told, an item that FHIR has in the same state is
-not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased, for a short
-time that is renewed while the pass works, so that a pass that was killed holds up the next for `LEASE_SECONDS` at most.
-A pass that was suspended for longer finds its lease run out before it tells anything more.
+An attempt may be repeated and interrupted anywhere: ids are made of the content, an item that FHIR has in that state is
+not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased, for a
+short time that is renewed while the attempt works, so a killed attempt delays the next by `LEASE_SECONDS` at most. One
+that was suspended for longer finds its lease expired before it writes anything more.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def _tell(  # noqa: PLR0917 -- one step of `_pass`
     time: datetime,
     counts: Pass,
 ) -> None:
-    """Bring the items of some patients to what is known now."""
+    """Bring the items of some patients up to date."""
     rule = prepared.rule.rule
     with tempfile.TemporaryDirectory(prefix="feedback-") as folder:
         data, people = await fetch_patients(service, patients, Path(folder), _instant(time))

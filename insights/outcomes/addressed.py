@@ -1,4 +1,4 @@
-"""Findings of all readers and models with their outcomes, and to whom they are told: the same live and in batch."""
+"""Findings of all readers and models with their outcomes and addressees: the same live and in batch."""
 
 from __future__ import annotations
 

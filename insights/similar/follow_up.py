@@ -39,7 +39,7 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Course:
     """
-    What is known of a similar person.
+    The facts about a similar person.
 
     Attributes
     ----------

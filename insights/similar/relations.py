@@ -80,7 +80,7 @@ def _sizes(lesion: SizeCaliper, asked: Asked) -> str:
 
 
 def find_patient(connection: duckdb.DuckDBPyConnection, identity: str) -> Patient | None:
-    """Return what is known of a patient, by the id of the Patient or of one that it replaced; None if there is none."""
+    """Return the facts about a patient, by the id of the Patient or of one that it replaced; None if there is none."""
     row = connection.execute(
         f"SELECT p.patient_id, p.gender, i.first IS NOT NULL, {_YOUNGEST}, {_OLDEST}, s.size FROM person AS p "
         "JOIN record_of AS w ON w.patient_id = p.patient_id LEFT JOIN index_of AS i ON i.patient_id = p.patient_id "

@@ -1,5 +1,5 @@
 """
-What is known of tables that Spark wrote, in the file ``collected.json`` beside them.
+The description of tables that Spark wrote, in the file ``collected.json`` beside them.
 
 The data version is that of a collection by DuckDB from the same files; only a resource without ``meta.versionId`` and
 ``meta.lastUpdated`` is hashed from what each engine read, and these differ.
@@ -27,7 +27,7 @@ _VERSION = "coalesce(meta.versionId, meta.lastUpdated, concat('sha256:', sha2(to
 
 def describe(spark: Any, data: Input, catalogue: Catalogue, source: str) -> Collected:
     """
-    Return what is known of the data whose views `run_views` made.
+    Return the description of the data whose views `run_views` made.
 
     Raises
     ------
@@ -82,13 +82,13 @@ def _latest_update(spark: Any, catalogue: Catalogue) -> str | None:
 
 
 def write_described(folder: Path, known: Collected) -> None:
-    """Write what is known of the tables of a folder beside them."""
+    """Write the description of the tables of a folder beside them."""
     (folder / COLLECTED).write_text(json.dumps(asdict(known), indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def read_described(folder: Path, catalogue: Catalogue) -> Collected:
     """
-    Read what is known of the tables of a folder.
+    Read the description of the tables of a folder.
 
     Raises
     ------

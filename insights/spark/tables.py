@@ -26,7 +26,7 @@ class SparkTables:
     spark
         A session with a temporary view of each table.
     collected
-        What is known of the data.
+        The description of the data.
     """
 
     def __init__(self, spark: Any, collected: Collected) -> None:

@@ -62,7 +62,7 @@ class CompiledView:
         Parameters
         ----------
         source
-            A relation with the columns of `shape`, one row a resource: a table, or a table function.
+            A relation with the columns of `shape`, one row per resource: a table, or a table function.
         """
         return self._template.replace("\x01source\x01", source)
 

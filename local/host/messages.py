@@ -89,7 +89,7 @@ setattr(BindingInfo, "in", 0)  # a keyword, so it cannot be written in the class
 
 @dataclass(frozen=True, kw_only=True)
 class StatusResult:
-    """How it went."""
+    """The status and the exception of an answer."""
 
     status: int
     exception: Any = None

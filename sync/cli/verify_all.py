@@ -199,7 +199,7 @@ class Shown:
         self._progress.update(self._tasks[phase], completed=completed, total=total)
 
     def summarise(self, outcome: ScanOutcome) -> None:
-        """Say what it came to."""
+        """Print the result."""
         if self._as_json:
             _write(json.dumps(_figures(outcome)))
             return

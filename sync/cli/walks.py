@@ -277,7 +277,7 @@ class Meter:
 
 
 def tell_state(progress: WalkProgress, out: Console) -> None:
-    """Say what became of a walk that is not done."""
+    """Report a walk that is not done."""
     row = progress.row
     if row.state is WalkState.PAUSED:
         out.print(f"paused    the same command continues it, or python -m sync walks resume {row.id}")

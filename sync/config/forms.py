@@ -66,7 +66,7 @@ def is_web_root(value: str) -> bool:
     try:
         parts = urlsplit(value)
         named = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, an IPv6 address that is none
+    except ValueError:  # a port that is not a number, an invalid IPv6 address
         return False
     plain = not (parts.query or parts.fragment or "@" in parts.netloc)
     return parts.scheme in ("http", "https") and named and plain and bool(_URI_CHARACTERS.fullmatch(value))
@@ -76,7 +76,7 @@ def is_local(address: str) -> bool:
     """Whether it is on this machine: there, and nowhere else, it may be plain http without a credential."""
     try:
         return urlsplit(address).hostname in _LOCAL_HOSTS
-    except ValueError:  # an IPv6 address that is none
+    except ValueError:  # an invalid IPv6 address
         return False
 
 

@@ -99,7 +99,7 @@ class MappingSettings(Section):
     instances: InstanceList = "all"
     """
     Which studies list their instances in FHIR (``series.instance``): ``all``; none of them (``series``); or those of at
-    most this number of instances. A list takes 190 bytes an instance, with detail ``full`` some 900, and servers and
+    most this number of instances. A list takes 190 bytes per instance, with detail ``full`` some 900, and servers and
     gateways limit a body: nginx allows 1 MB by default (5,000 instances), Azure's FHIR server 30 MB. Without the list a
     study keeps its series, both counts and its endpoints. Studies that are known already follow when they change, or
     with ``verify --repair``.

@@ -194,9 +194,9 @@ class Settings(MappingSettings):
     dicom_header: Literal["never", "when-needed", "always"] = "when-needed"
     """
     When the own header of an instance of the DICOM service is read instead of its metadata, which lack what the service
-    takes for invalid. ``never``: no request an instance, but a study may go to no patient or have no modality.
+    takes for invalid. ``never``: no request per instance, but a study may go to no patient or have no modality.
     ``when-needed``: one extra request for each instance whose metadata lack the Patient ID or an attribute that it must
-    have (if only empty), or have lost letters. ``always``: one request an instance, and exactly what a file in blob
+    have (if only empty), or have lost letters. ``always``: one request per instance, and exactly what a file in blob
     storage gives. An instance whose metadata cannot be had is read this way in any case.
     """
 

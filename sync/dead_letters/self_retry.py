@@ -1,9 +1,9 @@
 """
-Dead letters that go again by themselves: those of outages that ended a try, and removals that are held.
+Dead letters that are retried automatically: those of outages that ended an attempt, and held removals.
 
-A walk that meets one object that keeps failing sets it aside and goes on; the cause may be a gateway all the same. So
-these are inspected again, with a delay that doubles; success clears them, and nothing else does. What still waits in a
-queue writes its dead letter again at each try, and so is never due here.
+A walk dead-letters an object that keeps failing and continues; yet the cause may be a gateway. So these objects are
+inspected again, with a delay that doubles; only success clears them. An object that still waits in a queue writes its
+dead letter again at each attempt, and so is never due here.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Entry:
 
 
 def entries_of(page: Iterable[Any], account: str) -> list[Entry]:
-    """Read a page; an entry that is none becomes a `BadEvent`, and nothing is raised."""
+    """Read a page; an invalid entry becomes a `BadEvent`, and nothing is raised."""
     return [_entry(raw, account) for raw in page]
 
 

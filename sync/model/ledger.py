@@ -1,4 +1,4 @@
-"""What is known of each object: which study it belongs to, and what its header says."""
+"""The records of each object: the study that it belongs to, and the attributes of its header."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Ingested(enum.Enum):
     REJECTED = "object.rejected"
     REPEAT = "object.repeat"
     OVERTAKEN = "object.overtaken"
-    """A feed's entry that is older than what is known already."""
+    """A feed's entry that is older than the stored state."""
     DEAD_LETTERED = "object.dead_lettered"
     """It could not be ingested, and trying again would change nothing."""
 

@@ -24,4 +24,4 @@ QUEUES = (*WORK_QUEUES, *POISON_QUEUES)
 """All of them."""
 
 CALLS = frozenset({SLICES_QUEUE})
-"""Queues whose messages only call workers: nothing is outstanding by them, for walks are told by their rows."""
+"""Queues whose messages only wake workers: they hold no outstanding work, which the rows of walks record."""

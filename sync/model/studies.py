@@ -1,4 +1,4 @@
-"""What is known of each study: whether it is outstanding, what FHIR was told of it, and of whom it is."""
+"""The records of each study: whether it is dirty, what was written to FHIR, and its patient."""
 
 from __future__ import annotations
 

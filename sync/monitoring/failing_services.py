@@ -34,8 +34,8 @@ def service_problems(
     chart
         By the minute, with `FAILURES`, `FHIR_DURATION` and `FHIR_UNANSWERED`.
     overdue
-        A study waits longer than it should. Then requests without an answer are told before they time out; a service
-        that only takes its time over one of them keeps nothing waiting.
+        A study waits longer than it should. Then requests without an answer are reported before they time out; a
+        service that is merely slow to answer one of them delays nothing.
     """
     answered = _minutes(chart, [line for line in chart.of(FHIR_DURATION.name) if _is_good(line)])
     problems = list[ServiceProblem]()

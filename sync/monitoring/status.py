@@ -1,5 +1,5 @@
 """
-What an operator or a waiting script wants to know at a glance: whether all is in FHIR, what waits, how it goes.
+The status for operators and scripts that wait: whether everything is in FHIR, what is outstanding, and at what rate.
 
 Reads counts and the measurements of the last minutes; values, verdict and failing services have a module each beside
 this one. Called by the dashboard, ``GET api/status``, Prometheus, and the commands ``status`` and ``alerts``.

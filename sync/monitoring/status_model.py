@@ -144,7 +144,7 @@ class WalkStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """
-    Whether everything that arrived is in FHIR, what is left, and how it goes.
+    Whether everything that arrived is in FHIR, what is outstanding, and at what rate.
 
     ``idle``: nothing is dirty and nothing queued but calls for workers. ``queued``: messages of all our queues,
     invisible ones included. ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past the

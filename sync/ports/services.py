@@ -109,7 +109,7 @@ class Compare(Core):
 
 @dataclass(frozen=True, kw_only=True)
 class Locate(Core):
-    """What is known of each object by its name."""
+    """The stored state of each object, by its name."""
 
     locators: Locators
 

@@ -152,7 +152,7 @@ class RetrievableSource(InstanceSource, Protocol):
     """
     A DICOM service whose metadata leave out what it takes for invalid, and which gives the instances themselves.
 
-    An attribute that its metadata lack may be there all the same: Azure's drops it, with a warning to the sender only.
+    An attribute that its metadata lack may still be in the file: Azure's service drops it and warns only the sender.
     """
 
     def content(self, ref: ObjectRef) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

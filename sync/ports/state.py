@@ -26,7 +26,7 @@ from sync.model import (
 
 
 class Locators(Protocol):
-    """One row an object."""
+    """One row per object."""
 
     async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
         """Return the row, or None."""
@@ -74,7 +74,7 @@ class Locators(Protocol):
 
 
 class Ledger(Protocol):
-    """One row an object, in the partition of its study."""
+    """One row per object, in the partition of its study."""
 
     async def upsert(self, row: LedgerRow) -> None:
         """Insert or replace."""
@@ -145,7 +145,7 @@ class DirtyStudies(Protocol):
 
 
 class Projections(Protocol):
-    """What we last wrote, one row a study."""
+    """What we last wrote, one row per study."""
 
     async def read(self, study: StudyRef) -> Stored[Projection] | None:
         """Return the row, or None."""
@@ -265,6 +265,6 @@ class DeadLetters(Protocol):
         Parameters
         ----------
         token
-            Of the page before; None for the first one. One that is none gives the first page.
+            Of the page before; None for the first one. An invalid token gives the first page.
         """
         ...

@@ -290,7 +290,7 @@ def _of_others(matches: Sequence[Resource]) -> list[Resource]:
 
 
 def _wrong_identifiers(rows: Sequence[PatientRow], s: Core) -> frozenset[tuple[str, ...]]:
-    """List identifiers of DICOM Cast without a system, or with one that is none: beside ours they only mislead."""
+    """List identifiers of DICOM Cast without a system, or with an invalid one: beside ours they only mislead."""
     identifiers = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
     return frozenset(
         identifier for identifier in identifiers if identifier is not None and is_wrong_system(identifier[0])

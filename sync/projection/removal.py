@@ -1,4 +1,4 @@
-"""A study without instances: what becomes of its ImagingStudy."""
+"""A study without instances: whether its ImagingStudy is deleted or cancelled."""
 
 from __future__ import annotations
 

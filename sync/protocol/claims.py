@@ -1,5 +1,5 @@
 """
-What is known of an object against what has happened to it: whether to look, and what a look makes of it. Pure.
+Decides from an object's row and a change whether to inspect the object, and builds its claim. Pure.
 
 A claim is the object's row before anything else is written: who it is now, and every study that it ever was part of.
 It comes first, so that of two racing deliveries the later one always knows every study to which the earlier one may
@@ -26,7 +26,7 @@ def is_repeat(locator: Locator, change: Change) -> bool:
 
 def is_overtaken(locator: Locator, change: Change) -> bool:
     """
-    Whether an entry is older than what is known, so that there is nothing to do.
+    Whether an entry is older than the stored state and changes nothing.
 
     It is not where claims overlapped: an earlier life of this very entry may have written its row after the younger one
     did, and died. Then the object is inspected.

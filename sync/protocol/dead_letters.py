@@ -127,7 +127,7 @@ async def _put_and_note(letter: DeadLetter, note: Callable[[], Awaitable[None]],
 
 
 async def _put(letter: DeadLetter, s: Reject) -> None:
-    # What fails again as before is no further failure: it would raise an alert for what is known.
+    # The same failure again does not count: it would raise an alert for a known dead letter.
     if await s.dead_letters.put(letter):
         s.telemetry.measure(DEAD_LETTERS, code=letter.code)
 

@@ -1,5 +1,5 @@
 """
-Rows of many objects, found by their folders: a thousand a request, where each row by itself would cost one.
+Rows of many objects, found by their folders: a thousand per request, where each row by itself would cost one.
 
 Rows of a folder spread over few partitions. A partition that holds far more rows than objects are asked for (a flat
 container) is left alone: then each object's row is read by itself, as it is whenever the table does not answer here.
@@ -66,7 +66,7 @@ async def inspected_of(listed: Sequence[ListedObject], s: Ingest) -> frozenset[O
     Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
 
     The rows are read after the listing; an older row would prove as much, for ETags never return. One that is not
-    returned may have been inspected all the same: its row tells.
+    returned may still have been inspected: its row shows it.
     """
     rows = await rows_of((one.object.key for one in listed), s)
     return frozenset(one.object.key for one in listed if _etag_of(one.object.key, rows) == one.etag)

@@ -171,7 +171,7 @@ def asked_for_leases() -> Iterator[set[bool]]:
     """
     Notice the leases that the block asks for: the set holds True if one was given, and False if one was not.
 
-    Work that was given none was done by another process, and says nothing of how it goes.
+    A block that was given none left the work to another process, so it shows nothing about its success.
     """
     asked = set[bool]()
     token = _asked.set(asked)

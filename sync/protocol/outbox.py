@@ -6,7 +6,7 @@ Result events, at least once: a stage puts its event into the outbox first and p
     sweep_outbox    what is left there: a crash, or a topic that did not answer
 
 A study is announced by comparing what was last announced of it, which its projection row keeps, with what is true now:
-so a pass that finds the work of a crashed one done announces it all the same, and a replay that changes nothing
+so an attempt that finds the work of a crashed one done still announces it, and a replay that changes nothing
 announces nothing. Delivery never fails the work: a topic that is down is the sweeper's trouble, not the study's.
 
 Without a topic nothing is put anywhere; that a study is as it is counts as announced.

@@ -2,7 +2,7 @@
 Rows of a walk that several processes share: what was asked, and the slices that it is cut into.
 
     walk row                one a walk: request, state, how far it is cut, what was counted once it is over
-    slice rows              one a slice: its range, how far its holder is, what was counted in it
+    slice rows              one per slice: its range, how far its holder is, what was counted in it
 
 All are rows of table ``cursors``, and the lease of a row is `sync.protocol.leases`: the holder of a slice's lease works
 on it, the holder of the walk's lease cuts slices. A run has a name of its own, so that slices of an earlier run are
@@ -31,7 +31,7 @@ SLICE = "slice "
 
 
 class WalkState(enum.StrEnum):
-    """What becomes of a walk."""
+    """The state of a walk."""
 
     RUNNING = "running"
     PAUSED = "paused"

@@ -114,7 +114,7 @@ class Replay:
         """
         Iterate over the changes of a slice; a study that is asked for is marked first, whatever is known of it.
 
-        The rows of a batch are read by folder, a thousand a request. Of a folder with far more rows than the batch
+        The rows of a batch are read by folder, a thousand per request. Of a folder with far more rows than the batch
         names, each is read by itself: eight rows of a query cost what one such read costs.
         """
         request = parse_kept(row.request)

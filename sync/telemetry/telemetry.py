@@ -57,7 +57,7 @@ class Tracing(Protocol):
         kind
             Its definition in `sync.telemetry.spans`.
         links
-            W3C ``traceparent`` of the spans that led here; text that is none is left out.
+            W3C ``traceparent`` of the spans that led here; invalid text is left out.
         attributes
             Those that the kind allows, by key.
         """

@@ -25,7 +25,7 @@ from sync.testing.table import MemoryTable
 
 
 class MemoryLocators(Locators):
-    """One row an object."""
+    """One row per object."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[ObjectKey, Locator] = MemoryTable()
@@ -72,7 +72,7 @@ class MemoryLocators(Locators):
 
 
 class MemoryLedger(Ledger):
-    """One row an object, in the partition of its study."""
+    """One row per object, in the partition of its study."""
 
     def __init__(self) -> None:
         self.studies: dict[str, MemoryTable[ObjectKey, LedgerRow]] = {}
@@ -152,7 +152,7 @@ class MemoryDirtyStudies(DirtyStudies):
 
 
 class MemoryProjections(Projections):
-    """What we last wrote, one row a study."""
+    """What we last wrote, one row per study."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[str, Projection] = MemoryTable()

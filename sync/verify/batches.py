@@ -1,8 +1,8 @@
 """
-Objects that are right, found by their folders: a thousand rows or names a request, where each by itself costs two.
+Correct objects, found by their folders: a thousand rows or names per request, where each by itself costs two requests.
 
-Only what is right is told here. An object that is not among them, for whatever reason, is checked by itself: its row
-is read, and the source is asked for it.
+Any other object, for whatever reason it is not found here, is checked by itself: its row is read, and the source is
+asked for it.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ async def _remove_orphan(subject: str, round_: Round, s: Verify) -> None:
 
 async def close_round(run: str, round_: Round, s: Verify) -> tuple[Counter[DriftKind], int]:
     """
-    Look once more at what is known and was not met in this round, and count what is left. Idempotent.
+    Check once more the known drifts that this round did not find, and count those that are left. Idempotent.
 
     Returns
     -------

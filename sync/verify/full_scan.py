@@ -32,7 +32,7 @@ CHUNK = 200
 
 
 class ScanObserver(Protocol):
-    """Who hears of it while it goes on."""
+    """Receives drifts and progress while a round runs."""
 
     def report(self, drift: Drift, *, repaired: bool) -> None:
         """Receive a drift, and whether it is repaired."""
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass
 class ScanOutcome:
-    """What a round came to; a resource counts once, whichever studies it belongs to."""
+    """The result of a round; a resource counts once, whichever studies it belongs to."""
 
     studies: int = 0
     busy: int = 0
@@ -75,7 +75,7 @@ class ScanOutcome:
     not_removed: int = 0
     """Resources without a record that were left alone, because there were more of them than may be removed."""
     deferred: int = 0
-    """Drifts that are told later, once it is decided whether they are removed."""
+    """Drifts that are reported later, once it is decided whether they are removed."""
 
     @property
     def left(self) -> int:
@@ -84,7 +84,7 @@ class ScanOutcome:
 
 
 Place = tuple[int, str]
-"""Hash of the subject that a drift is noted under, and where it was told; empty where it is told later."""
+"""Hash of the subject that a drift is noted under, and where it was reported; empty if it is reported later."""
 
 
 class Round:
@@ -96,7 +96,7 @@ class Round:
     found_in
         Names the round in what is noted and announced; empty for a round of this process alone.
     at
-        Names the part of the round that is checked here: what is told in another part is not told again here.
+        Names the part of the round that is checked here: a drift reported in another part is not reported again.
     told
         What this process has told in the round, by hash of what is wrong with which resource; rounds of one walk share
         it.
@@ -183,7 +183,7 @@ class Round:
             key, remaining = chunk[-1].study.key, remaining - len(chunk)
 
     async def objects(self, listed: Sequence[ListedObject]) -> None:
-        """Compare objects of the source's list with what is known of them. Idempotent."""
+        """Compare objects of the source's list with their records. Idempotent."""
         doubted = set[ObjectKey]()
 
         async def inspection(one: ListedObject) -> Found:
@@ -315,7 +315,7 @@ class Round:
         return await self.checker.with_retries(self._s.fhir.page, resource_type, link)
 
     async def resources(self, listed: Sequence[Resource]) -> None:
-        """Compare a page of FHIR's list with the records; with ``repair`` what no record knows is told later."""
+        """Compare a page of FHIR's list with the records; with ``repair`` orphans are reported later."""
 
         async def inspection(one: Resource) -> Found:
             return await check_orphan(one, self._s, objects=self.plan.objects)

@@ -1,5 +1,5 @@
 """
-What is known to disagree against what a check finds: the one place that announces, counts and stores drift.
+Compares known drift with the findings of a check: the one place that announces, counts and stores drift.
 
     load table ``drifts``  ->  a check finds something  ->  conclude: announce what is new, store what is left
 
@@ -44,7 +44,7 @@ class Judge:
         self._loaded = False
 
     async def load(self, subject: str | None = None) -> None:
-        """Read what is known, of one subject or of all."""
+        """Read the known drifts, of one subject or of all."""
         self._known.clear()
         async for drift in self._s.drifts.all():
             self._announced.add(identity(drift))

@@ -26,7 +26,7 @@ PAGE = 1000
 
 async def check_listed_object(listed: ListedObject, s: Ingest) -> Sequence[Drift]:
     """
-    Compare one listed object with what is known of it.
+    Compare one listed object with its row.
 
     Only reads, but for the ETag of an object whose record is still the same: see `is_same_record`.
     """
@@ -50,7 +50,7 @@ def _kind(listed: ListedObject, locator: Locator | None) -> DriftKind | None:
 
 async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
     """
-    Have an object inspected that is known to be gone and is listed all the same: an undelete may send no event.
+    Have an object inspected that is recorded as gone but is listed: an undelete may send no event.
 
     It adds what is there and removes nothing, so it needs no operator. Idempotent.
 

@@ -150,7 +150,7 @@ async def slice_pages(
     source: Listing, piece: Slice, after: Sequence[Slice], *, size: int
 ) -> AsyncIterator[tuple[Page, Mapping[str, Any]]]:
     """
-    List a slice from where its holder came to: pages, and where to go on after each. Only reads.
+    List a slice from the position of its holder: pages, and where to continue after each. Only reads.
 
     A token that the store no longer takes begins the listing again, and what is before the slice comes along.
 

@@ -56,7 +56,7 @@ _DIGITS = 12
 
 
 def new_export(container: str, settings: Settings, *, max_bytes: int) -> NewWalk:
-    """Return the walk to begin; one a container."""
+    """Return the walk to begin; one per container."""
     kind = kind_for(KIND, settings)
     return NewWalk(
         name=f"{kind} {container}",
@@ -125,7 +125,7 @@ def _cut_parts(stand: Mapping[str, Any]) -> Iterator[Cut]:
 
 
 async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Exported | None:
-    """Return what a complete export came to; None where it is not complete. Only reads."""
+    """Return the result of a complete export; None if it is not complete. Only reads."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / MANIFEST
         if not await out.fetch(f"{folder_of(row)}/{MANIFEST}", path):

@@ -73,10 +73,10 @@ class HintsHere(StudyQueue):
 
 class LeftForTheApp(DirtyStudies):
     """
-    The list of outstanding studies, for a command: a failure of the command holds no study back from the app.
+    The list of dirty studies, for a command: its failures delay no study for the app.
 
-    What failed may have been written all the same, so the row records that no cached projection is to be trusted; when
-    it is due, how often it failed and since when stay as the app left them.
+    A failed write may still have arrived, so the row records that the cached projection must be bypassed; its due time,
+    its number of failures and their begin stay as the app left them.
     """
 
     def __init__(self, inner: DirtyStudies) -> None:

@@ -1,7 +1,7 @@
 """
 What a listing names and the table knows already: found by the folder instead of by the object.
 
-    batches of a listing  ->  the rows of their folders, a thousand a request  ->  batches without what is unchanged
+    batches of a listing  ->  the rows of their folders, a thousand per request  ->  batches without what is unchanged
 
 `sync.walks.backfill` walks over what is left; `sync.protocol.known_rows` reads the rows.
 """
@@ -22,7 +22,7 @@ REMEMBERED = 16
 
 async def without_known(batches: AsyncIterator[Batch], s: Ingest) -> AsyncIterator[Batch]:
     """
-    Iterate over the batches, counting in ``unchanged`` what is known with the ETag that the listing names. Only reads.
+    Iterate over the batches, counting in ``unchanged`` the objects whose rows have the ETag of the listing. Only reads.
 
     A row may be older than the listing by the length of the walk, and proves as much: the object was inspected to the
     end with this ETag, and ETags never return. Objects without a row come out as ``likely_new``.

@@ -105,7 +105,7 @@ def plan_of(row: WalkRow) -> Plan:
 
 
 def outcome_of(counts: Mapping[str, int]) -> ScanOutcome:
-    """Return what a walk that is done came to."""
+    """Return the result of a walk that is done."""
     left = Counter({kind: counts[name_of(kind)] for kind in DriftKind if name_of(kind) in counts})
     repaired = Counter(
         {kind: counts[_PREFIX + name_of(kind)] for kind in DriftKind if _PREFIX + name_of(kind) in counts}

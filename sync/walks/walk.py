@@ -184,7 +184,7 @@ async def run_walk(
     Returns
     -------
     bool
-        Whether the batches came to their end.
+        Whether all batches were read.
 
     Raises
     ------

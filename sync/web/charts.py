@@ -24,7 +24,7 @@ _FOOT = 4
 _DAY = 86_400
 
 FEWEST, USUAL, BEYOND, ROOM = 8, 0.9, 4.0, 1.5
-"""From how many values on outliers are told; which share of values is usual; how many times that is an outlier."""
+"""Values from which on outliers are marked; share of values that is usual; multiple of the usual that is an outlier."""
 
 Points = Sequence[float | None]
 

@@ -2,7 +2,7 @@
 What to do next, as buttons of the band: each asks for what its cause needs, the worst cause first. Pure.
 
 A button of an act leads to the same page that asks for confirmation, and is recorded in the same way, as everywhere
-else. What no button can do, such as starting a server, is told by the alert's entry of the runbook.
+else. For steps that no button can do, such as starting a server, see the alert's entry in the runbook.
 """
 
 from __future__ import annotations

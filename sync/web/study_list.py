@@ -2,7 +2,7 @@
 The list of studies: by state, modality, days, source and identifier, for the page and for ``GET api/studies``.
 
     state all            a search of the FHIR service: what others see, with totals and sort; by source, a container,
-                         where FHIR is told of containers (``DICOM_SYNC_BLOB_URL``)
+                         if FHIR knows the containers (``DICOM_SYNC_BLOB_URL``)
     state dirty          table ``dirty``, the longest waiting first
     state dead_lettered  dead letters about studies
     state removed        table ``history``: studies whose last instance went, in the days that it is kept
@@ -244,7 +244,7 @@ async def _in_fhir(filters: Filters, s: Deliver, patience: float) -> Listing:
 
 
 def sources_of(s: Core) -> tuple[str, ...]:
-    """Return the containers by which the list can be filtered: all, if FHIR is told of containers, else none."""
+    """Return the containers by which the list can be filtered: all, if FHIR knows them, else none."""
     return tuple(sorted(s.settings.containers)) if s.settings.blob_url else ()
 
 

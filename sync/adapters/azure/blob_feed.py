@@ -102,7 +102,7 @@ class AzureBlobFeed(BlobFeed):
                 download = await self._container.download_blob(name, decompress=False)
                 async for piece in download.chunks():
                     to.write(piece)
-            # Cut between two blocks a chunk decodes all the same, and its last records would be passed over.
+            # A chunk that is cut between two blocks still decodes, and its last records would be skipped.
             ensure_whole(to.tell(), download.size)
         except SourceGone:
             pass  # its retention ended while it was read

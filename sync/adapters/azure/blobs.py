@@ -1,5 +1,5 @@
 """
-The DICOM objects in Azure Blob Storage: ranged reads, one request each, and listings, one request a page.
+The DICOM objects in Azure Blob Storage: ranged reads, one request each, and listings, one request per page.
 
 Addresses are built here from account, container and name; a URL that came with an event is never used. Source: Azure
 "Get Blob", "List Blobs", "Specifying the range header", "Specifying conditional headers".

@@ -96,7 +96,7 @@ _NOT_YET = (
     "TableBeingDeleted",
     "TableNotFound",
 )
-"""Answers with the status of a lost race that are outages all the same."""
+"""Answers with the status of a lost race that are outages nevertheless."""
 
 _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
 """What Blob Storage calls an object, or its container, that does not exist."""

@@ -58,7 +58,7 @@ class StorageTransport(BoundedTransport):
     Parameters
     ----------
     offset
-        Is told how far our clock is from that of the answers.
+        Receives how far our clock is from that of the answers.
     """
 
     def __init__(self, *, offset: ClockOffset | None = None, **config: Any) -> None:

@@ -99,7 +99,7 @@ class TableDeadLetters(DeadLetters):
     async def page(
         self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
     ) -> DeadLetterPage:
-        """Return some dead letters, of one code, one kind or of all; a token that is none gives the first page."""
+        """Return some dead letters, of one code, one kind or of all; an invalid token gives the first page."""
         limit = max(1, min(limit, MOST))
         asked = {"code": code, "kind": kind.value if kind is not None else None}
         parameters = {name: value for name, value in asked.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Table ``locators``: what is known of each object."""
+"""Table ``locators``: the state of each object, one row each."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TableLocators(Locators):
                 yield locator_from(row)
 
     async def etags(self, partition: str, most: int) -> Mapping[str, str | None] | None:
-        """Return the objects of a partition by row key; a thousand a request, three columns each."""
+        """Return the objects of a partition by row key; a thousand per request, three columns each."""
         columns = ["RowKey", "etag", "settled"]
         rows = await self._table.first(most + 1, "PartitionKey eq @partition", columns=columns, partition=partition)
         return (
@@ -85,7 +85,7 @@ class TableLocators(Locators):
         )
 
     async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
-        """Return the rows of a partition; a thousand a request."""
+        """Return the rows of a partition; a thousand per request."""
         rows = await self._table.first(most + 1, "PartitionKey eq @partition", partition=partition)
         return [locator_from(row) for row in rows] if len(rows) <= most else None
 

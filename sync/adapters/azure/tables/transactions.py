@@ -190,7 +190,7 @@ def _between(content_type: str, body: bytes) -> list[bytes]:
     if first.strip() or len(pieces) < 2 or not pieces[-1].startswith(b"--"):  # noqa: PLR2004 -- one and the end
         raise DecodeError("a multipart answer without its end")
     if not all(piece.startswith(b"\r\n") for piece in pieces[:-1]):
-        raise DecodeError("a boundary that is none")
+        raise DecodeError("an invalid boundary")
     return [piece[2:] for piece in pieces[:-1]]
 
 
