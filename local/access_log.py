@@ -1,5 +1,5 @@
 """
-What happened to blobs, read off Azurite's access log: one line per request, written when the answer is complete.
+Changes of blobs, read from Azurite's access log: one line per request, written when the answer is complete.
 
 A line goes in; a `BlobChange`, a `BatchDone` or nothing comes out. Pure. Reads, refusals, staged blocks, metadata,
 tags, tiers, leases, snapshots and requests to queues and tables change no blob and give nothing. Two lines say less

@@ -1,4 +1,4 @@
-"""Files into the container of a running world and out of it, as a scanner or any tool of Azure would do it."""
+"""Copies files into the container of a running world and out of it, as a scanner or any tool of Azure would do it."""
 
 from __future__ import annotations
 

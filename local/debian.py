@@ -1,4 +1,4 @@
-"""Programs that no package of Python or Node brings: from Debian when we may install them, else explained."""
+"""Programs that no Python or Node package contains: installed from Debian if permitted, else explained."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The demo: sample studies go in as files, and are waited for until they are in FHIR.
+The demo: uploads sample studies as files, and waits until they are in FHIR.
 
     records of a clinical world into FHIR -> upload (16 at once)
         -> wait until ``api/status`` is idle with the expected numbers -> read FHIR back -> summary

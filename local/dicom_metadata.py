@@ -1,5 +1,5 @@
 """
-What the Azure DICOM service makes of a DICOM file: refuses it, or writes metadata as DICOM JSON, and drops from them.
+How the Azure DICOM service treats a DICOM file: refuses it, or writes metadata as DICOM JSON, parts left out.
 
     required UIDs and Patient ID -> 409 | invalid top-level elements -> dropped, 202 | what cannot be read back -> 503
 

@@ -1,5 +1,5 @@
 """
-What a FHIR server holds of the sample studies, read back by plain searches, and how it differs from what it should.
+Reads the sample studies back from a FHIR server by plain searches, and compares them with what they should be.
 
 Only studies that are expected are inspected: the server may hold others. Reading changes nothing.
 """

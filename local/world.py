@@ -1,5 +1,5 @@
 """
-All parts together, in the order in which they need each other, and apart again in the opposite order.
+Starts all parts in the order in which they need each other, and stops them in the opposite order.
 
     Azurite ──access log──> Event Grid stand-in ──> queue `objects` ──> functions host ──> FHIR server
 

@@ -1,5 +1,5 @@
 """
-Every failure the sync can meet, and who acts on it.
+Every failure that the sync can meet, and who acts on it.
 
     SyncError                    code, hint; the text never holds a value from a file or a resource
     + TransientError             retry_after; the host delivers the message again

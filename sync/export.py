@@ -1,5 +1,5 @@
 """
-All that the sync has to say, as NDJSON files for the bulk import of a new FHIR service. Made from the ledger alone.
+All resources that the sync would write, as NDJSON files for the import of a new FHIR service; from the ledger alone.
 
     studies by key  ->  dry run of each projection on an empty service  ->  a line per resource  ->  files, manifest
 

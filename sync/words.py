@@ -1,4 +1,4 @@
-"""Numbers with their nouns, in singular or plural: the one place that knows how English counts."""
+"""Numbers with their nouns, in singular or plural: the one place for English plurals."""
 
 from __future__ import annotations
 

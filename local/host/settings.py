@@ -1,5 +1,5 @@
 """
-What host.json says, as far as this host obeys it: the queues' section, the route prefix and the longest run.
+The parts of host.json that this host obeys: the queues' section, the route prefix and the longest run.
 
 Names, defaults and bounds: Azure Functions, "host.json reference" and "Azure Queue storage trigger".
 """

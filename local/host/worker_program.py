@@ -1,5 +1,5 @@
 """
-What runs in a worker's process: the app, and a pipe to the host.
+The program of a worker's process: the app, and a pipe to the host.
 
     python -m local.host.worker_program APP_DIR FILE_DESCRIPTOR
 

@@ -1,1 +1,1 @@
-"""The two of each port: in memory, and for Azure and FHIR over the network."""
+"""The ports over the network: Azure, FHIR and DICOM services. `sync.testing` has the same ports in memory."""

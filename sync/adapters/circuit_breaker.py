@@ -1,5 +1,5 @@
 """
-Stops calling a service that is down: after some failures in a row calls fail at once, for a growing while.
+Stops calling a service that is down: after several failures in a row, calls fail at once, for a growing time.
 
 One breaker stands for one service in one process. When its time is up, one caller may try; success closes it.
 """

@@ -1,5 +1,5 @@
 """
-Says in our words why a service gave no answer.
+Explains why a service gave no answer.
 
 The exceptions of the HTTP and Azure libraries come in; a short text goes out, for details of errors, which people read
 who know neither library. Their own texts hold addresses, and so names of blobs: nothing of them is kept.

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone, in whichever form it says so."""
+"""How long a server asks its clients to wait, in whichever form it says so."""
 
 from __future__ import annotations
 

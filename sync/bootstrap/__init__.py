@@ -1,5 +1,5 @@
 """
-Settings in, running services out, once a process.
+Settings in, running services out, once per process.
 
 Azure Functions calls every function of a worker process on one event loop; the services are built on the first call and
 shared by all, which is what lets concurrent invocations share connections and table transactions.

@@ -1,5 +1,5 @@
 """
-What speaks to each service, as the settings say; None where they name none.
+The client of each service, built from the settings; None if they name no such service.
 
 An identity signs in where there is no key, and nothing on this machine, or in the clear, gets its tokens. A method that
 makes what only some settings need (an identity, Event Grid, a DICOM service, Orthanc, a webhook) imports it.

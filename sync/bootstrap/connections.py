@@ -1,5 +1,5 @@
 """
-Each service, tried with the identity that the sync has: does it answer, and does it let us do what we have to.
+Tests each service with the identity of the sync: whether it answers and grants the permissions that the sync needs.
 
 Nothing is left behind: one row is written and deleted, the rest is read. Whether FHIR may be written is not tried, for
 there is nothing that one could write and take back without a trace.

@@ -1,5 +1,5 @@
 """
-How the sync proves who it is to a FHIR or DICOM service: one section for each, with the same settings.
+How the sync authenticates to a FHIR or DICOM service: one section for each, with the same settings.
 
 Secrets are never shown: no ``repr``, no error and no log has them. They may be Key Vault references, which App Service
 and Functions replace before the process starts.

@@ -1,4 +1,4 @@
-"""Where the service is that a failure is about, as far as the settings tell; for people, without any credential."""
+"""The address of the service that failed, from the settings; for people, without credentials."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What the text of a setting must look like.
+The form that the text of a setting must have.
 
 Each type here takes the text as it was typed, drops what people copy along, and refuses it by a ValueError that says
 what was expected, never what was found: settings hold secrets.

@@ -1,5 +1,5 @@
 """
-What an operator does about dead letters.
+What operators do with dead letters: retry, discard, reveal names.
 
     retry      through the ordinary queues, trusting nothing; success clears the letter, nothing else does
     discard    takes the letter away, and keeps who did so and why

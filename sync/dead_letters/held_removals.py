@@ -1,5 +1,5 @@
 """
-What an operator decides about removals past the ceiling: see `sync.protocol.removals`.
+Decisions of operators about removals above the ceiling: see `sync.protocol.removals`.
 
     confirm    they are right: what is held by now is inspected again, and goes if it is still not there
     refuse     they are wrong: what is held is dropped; FHIR keeps it until something else tells of the object

@@ -1,5 +1,5 @@
 """
-What waits for an outage to end, instead of being delivered again until it is poison.
+Postpones work during an outage, so that its messages do not become poison.
 
     FHIR does not answer            the study's dirty row counts the attempt; a message comes later
     the object store does not       a message of ours takes the event's place; it comes later

@@ -1,5 +1,5 @@
 """
-Deletions in hand: what a process has begun and not ended, so that those of a killed host come back within a minute.
+Deletions in hand: those that a process has begun, so that those of a killed host are repeated within a minute.
 
     a delete event  ->  the row of this process names its object  ->  ingested  ->  the row names it no more
     a row that stays as it is for half a minute  ->  a message for each object that it names  ->  the row goes

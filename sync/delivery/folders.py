@@ -1,5 +1,5 @@
 """
-A folder that was deleted or renamed as a whole: every object that is known below it is inspected again.
+A folder that was deleted or renamed as a whole: every recorded object below it is inspected again.
 
     DirectoryDeleted, DirectoryRenamed  ->  rows of table locators below the folder  ->  a message for each old name
                                                                                          and for each new one

@@ -1,5 +1,5 @@
 """
-Where failures are decided, once, around the pipeline: raise, postpone, or write a dead letter.
+Handlers of queue messages, around the pipeline: each failure is raised, postponed or dead-lettered here.
 
 Each function takes one message as its queue delivered it. Returning means done; raising means that the host delivers
 the message again and at last moves it to the poison queue. What is raised carries no value from any file: an exception

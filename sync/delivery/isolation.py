@@ -1,5 +1,5 @@
 """
-Deliveries that ended with their process: told apart from those that failed, and kept from taking others with them.
+Deliveries that ended with their process: distinguished from failed ones, and handled alone.
 
     a first delivery                              ->  handled at once, beside all others
     a later one, or one that the sweep sent       ->  is noted as begun, waits for its turn, and is handled

@@ -1,5 +1,5 @@
 """
-What Event Grid could not deliver: its own dead-letter container, read back.
+Events that Event Grid could not deliver, read back from its dead-letter container.
 
     a blob: an array of events, as they would have come, with why and how often    one queue message for each object
                                                                                    a dead letter for what is no event

@@ -1,5 +1,5 @@
 """
-What metadata of the Azure DICOM service lack although the instance has it. Pure.
+Attributes that metadata of the Azure DICOM service lack although the instance has them. Pure.
 
 The service takes every top-level attribute that is invalid for its VR or VM out of the metadata, and tells only the
 sender. It stores nothing without (0010,0020), so where that is missing it was dropped; so was an attribute that every

@@ -1,5 +1,5 @@
 """
-Entries of a DICOM service's change feed (version 2): JSON in, a `Change` with its look out. Pure.
+Entries of a DICOM service's change feed (version 2): JSON in, a `Change` with its inspection out. Pure.
 
 Published samples and the open-source server disagree on the case of keys and values, and leave out what is null; all
 of it is taken. ``state`` and metadata of an entry say what the instance is now, so they are its inspection; where

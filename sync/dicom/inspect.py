@@ -1,5 +1,5 @@
 """
-Inspect the current state of an object: bytes of a file in blob storage, or what a DICOM service says of it.
+Inspects the current state of an object: a file in blob storage, or an instance of a DICOM service.
 
 Who has an `ObjectRef` needs nothing else: its account names the source. Ingest, retries of dead letters and checks all
 look this way, so that a source is added by one entry of `Services.instances`.

@@ -1,5 +1,5 @@
 """
-Which instances a DICOM service holds of a study, though it cannot name all of them.
+The instances of a study that a DICOM service holds, even if its search cannot list all of them.
 
 Its search reads the metadata of every hit, so an instance that cannot be read back cannot be listed either. Those that
 we know of are asked for by name: as many as are missing are all that there are.

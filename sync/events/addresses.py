@@ -1,5 +1,5 @@
 """
-Which object an event names, and whether it may be read.
+The object that an event names, and whether it may be read.
 
 The URL inside an event is never read from. It is compared with the account that the event claims, so that neither of
 the two can lead a read astray. That the subject holds the blob name as it is, while URLs hold it percent-encoded, is

@@ -1,5 +1,5 @@
 """
-JSON of a message, whatever it really is: what cannot be used is a `BadEvent`.
+Reads the JSON of a message, whatever its content: an unusable part is a `BadEvent`.
 
 Published samples disagree on how keys are written (``specVersion``), so all are taken in lower case.
 """

@@ -1,4 +1,4 @@
-"""Messages of our own: inspect this object again; project this study."""
+"""Messages of the sync itself: inspect this object again; project this study."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Reading the change feeds of DICOM services: what their entries say becomes changes, and a cursor keeps how far it is.
+Reads the change feeds of DICOM services: entries become changes, and a cursor keeps the position.
 
     DICOM service   feed, by windows of time  ->  entries  ->  the highest sequence of each instance  ->  ingest
     Orthanc         changes, by sequence      ->  ids      ->  inspect each                           ->  ingest

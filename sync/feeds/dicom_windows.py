@@ -1,5 +1,5 @@
 """
-How far a DICOM service's change feed was read: by time, with an overlap, a page at a time.
+The position in a DICOM service's change feed: by time, with an overlap, one page at a time.
 
 Rows are ordered by their timestamps, and a row may appear a little after later ones: its transaction took longer. So
 the position is the highest timestamp seen, of the service's clock and never of ours, and reading begins a while before

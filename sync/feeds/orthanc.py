@@ -1,5 +1,5 @@
 """
-How far the changes of an Orthanc were read, and what no change tells: what was deleted.
+The position in the changes of an Orthanc, and the deletions, which its changes do not contain.
 
 A change names an instance, which is then inspected. The changes of what is deleted vanish with it, and may be
 cleared altogether, so the server's count of instances is compared with what the changes make of it: when there are

@@ -1,5 +1,5 @@
 """
-Running a feed: a timer or an event wakes it, one process at a time reads it, and what fails is decided here.
+Runs a feed: a timer or an event wakes it, one process at a time reads it, and failures are decided here.
 
 The failure of a service is logged once per run and stored with the cursor for the status; it is no failure of the
 timer: the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead

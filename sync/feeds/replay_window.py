@@ -1,5 +1,5 @@
 """
-The changes of a DICOM service or an Orthanc, once more: of some time.
+The changes of a DICOM service or an Orthanc in a window of time, read again.
 
 A replay has no cursor here and takes no lease: it may run beside the feed, and several at once, as whatever it repeats
 is recognised or inspected again.

@@ -1,5 +1,5 @@
 """
-What single instances of a study make beside the ImagingStudy.
+Resources that single instances of a study produce beside the ImagingStudy.
 
     encapsulated PDF and CDA    ->  DiagnosticReport, DocumentReference         `sync.mapping.reports`
     encapsulated models         ->  DocumentReference                           `sync.mapping.reports`

@@ -1,5 +1,5 @@
 """
-The Device that made a series: one resource a scanner, shared by all studies that it made.
+The Device that made a series: one resource per scanner, shared by all its studies.
 
 It is built from nothing but what its id is made of, so that every study builds the same bytes, in any
 order. What changes over a scanner's life (its station name, its software) is shown on the series, or not at all.

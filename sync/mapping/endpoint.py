@@ -1,5 +1,5 @@
 """
-Where images are: an Endpoint for each DICOMweb root that viewers fetch from, and for each container that holds blobs.
+Endpoints of images: one for each DICOMweb root that viewers fetch from, and for each container that holds blobs.
 
 They are the same for all studies. Blobs themselves are named by an extension of their instance.
 """

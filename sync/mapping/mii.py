@@ -1,5 +1,5 @@
 """
-What of the German Medical Informatics Initiative is used: *Modul Bildgebung* 2027.0.0-ballot, extensions and codes.
+The parts of the German Medical Informatics Initiative in use: *Modul Bildgebung* 2027.0.0-ballot, extensions, codes.
 
 The extensions are the only published ones for acquisition parameters in R4. Codes are those of its code systems; a code
 that is not in them is not written by their URL.

@@ -1,5 +1,5 @@
 """
-What of a resource that FHIR holds is ours: we own the elements that we write and keep the others.
+Ownership of elements: the sync owns the elements that it writes and keeps all others.
 
 `overlay` is the one place that decides which is which.
 """

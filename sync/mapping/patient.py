@@ -1,5 +1,5 @@
 """
-What a study says of its patient, and the Patient that all studies of one patient make.
+The patient data of a study, and the Patient that is built from all studies of one patient.
 
     instances of a study  ->  claim_patient  ->  PatientClaim  ->  a row of the patients table
     all rows of a patient ->  build_patient  ->  Patient

@@ -1,5 +1,5 @@
 """
-What a study answers: requests and reasons, of all its instances.
+Orders of a study: requests and reasons, from all its instances.
 
 A request is known by up to three numbers, each with an issuer of its own: accession number, the number of who placed
 the order, the number of who fills it. Each becomes a logical reference, so that a ServiceRequest is found by whichever

@@ -1,4 +1,4 @@
-"""What the flags of a document (PS3.3 C.17.2) say of how far it has come."""
+"""The status of a document, from its completion and verification flags (PS3.3 C.17.2)."""
 
 from __future__ import annotations
 

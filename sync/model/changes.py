@@ -1,4 +1,4 @@
-"""What events, feeds and listings say has happened."""
+"""Changes of objects, as events, feeds and listings report them."""
 
 from __future__ import annotations
 

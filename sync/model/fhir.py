@@ -1,4 +1,4 @@
-"""What goes to a FHIR service, and what comes back."""
+"""Writes to a FHIR service, and its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an inspection of an object finds: the record of an instance, a problem, or nothing."""
+"""The result of inspecting an object: the record of an instance, a problem, or nothing."""
 
 from __future__ import annotations
 

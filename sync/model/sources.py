@@ -1,4 +1,4 @@
-"""What the stores of objects answer."""
+"""Answers of the stores of objects."""
 
 from __future__ import annotations
 

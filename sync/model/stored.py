@@ -1,4 +1,4 @@
-"""A value as a table has it."""
+"""A value with the ETag of its row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What walks find, and how far they have come."""
+"""Batches and cursors of walks: what they find, and their position."""
 
 from __future__ import annotations
 

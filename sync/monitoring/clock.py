@@ -1,5 +1,5 @@
 """
-Our clock against that of the storage: where they differ, ages and times that this process tells are wrong.
+Compares the local clock with the storage's: where they differ, the ages and times of this process are wrong.
 
 The storage's time comes with each of its answers (`sync.adapters.azure.transport`); `sync.monitoring.verdict` makes a
 reason of what is found here, `sync.bootstrap.connections` a failed check.

@@ -1,4 +1,4 @@
-"""Which services fail now, from the failures that were measured: the cause that `sync.monitoring.verdict` names."""
+"""The services that fail now, from measured failures: the cause that `sync.monitoring.verdict` names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The verdict in a few words, as the title of a page and the first line of a command say it.
+The verdict in a few words: the title of a page and the first line of a command.
 
 The verdict of `sync.monitoring.verdict` tells of the flow alone. Dead letters and drift stay when the flow is in sync,
 and one word for all of it would hide them: so they are part of the headline until an operator has resolved them.

@@ -1,4 +1,4 @@
-"""What to do about a failure of which only the code is known: that of the last attempt, or of a count of failures."""
+"""The hint for a failure of which only the code is known: that of the last attempt, or of a count of failures."""
 
 from __future__ import annotations
 

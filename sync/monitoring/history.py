@@ -1,5 +1,5 @@
 """
-History without another service: what was measured, minute by minute and hour by hour, in a table.
+Metric history without another service: measurements by minute and by hour, in a table.
 
     Telemetry  ->  Recorder.flush, every few seconds: this worker's row of the current minute, overwritten
     rows of all workers  ->  compact_metrics, soon after: one for each minute, each tenth, each hour; old rows go

@@ -1,5 +1,5 @@
 """
-Which objects of the source hold a study, series or instance, by its UID.
+The objects of the source that hold a study, series or instance, by its UID.
 
 The ledger knows the object of each instance, the locators its name. Names may hold patient data, so only the command
 ``where`` asks, which takes access to the state account, and the page of a study for an operator who says so.

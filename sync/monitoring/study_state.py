@@ -1,4 +1,4 @@
-"""What an operator wants to know of one study: is it in FHIR, as what, and what of it could not be used."""
+"""The state of one study for operators: whether and as what it is in FHIR, and which values could not be used."""
 
 from __future__ import annotations
 

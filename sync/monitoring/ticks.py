@@ -1,5 +1,5 @@
 """
-The work of several timers in one function: each job begins when it is due, and none waits for another.
+The jobs of a timer function: each starts when it is due, and none waits for another.
 
     tick  ->  begin the jobs that are due  ->  while one runs, begin what becomes due  ->  all have ended
 

@@ -1,5 +1,5 @@
 """
-The phases of a timer: each runs, whatever became of those before it, within a budget, and each run is measured.
+The phases of a timer: each runs, even if one before it failed, within a budget, and each run is measured.
 
     timer  ->  phase: done | failed | too long  ->  metric dicom_sync.timer.runs  ->  alert.timer when none succeeds
 

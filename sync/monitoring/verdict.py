@@ -1,5 +1,5 @@
 """
-Whether what arrived is in FHIR, and if not, why: the verdict of the status, a sentence for each reason.
+The verdict of the status: whether everything that arrived is in FHIR and, if not, the reason in a sentence.
 
 `sync.monitoring.status` hands it counts, alerts and the chart of the last minutes; the dashboard, ``status`` and
 ``GET api/status`` show it.

@@ -1,1 +1,1 @@
-"""What operators may do: access and the pause of projection."""
+"""What operators may do: access, the pause of projection, walks, and the audit trail."""

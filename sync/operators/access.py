@@ -1,5 +1,5 @@
 """
-Who calls an HTTP function, and may they change anything. Pure: headers and settings in, a `Caller` out.
+Who calls an HTTP function, and whether they may change anything. Pure: headers and settings in, a `Caller` out.
 
     headers ──> caller_of ──> Caller(kind, name, may_operate)        for pages: show the buttons or not
             ──> operator_of ──> Caller, or AccessRefused             for everything that acts

@@ -1,5 +1,5 @@
 """
-What an operator may hold back: projection, while a FHIR service is moved, restored or investigated.
+The pause of projection by an operator, while a FHIR service is moved, restored or investigated.
 
 Ingest goes on, so nothing is lost: studies are marked dirty and wait. Messages that meet a pause are completed, for the
 dirty row is the truth, and the sweeper wakes every study once the pause is over.

@@ -1,5 +1,5 @@
 """
-What operators do with walks: begin one, pause it, let it go on, cancel it. Each is recorded before it is done.
+Operator actions on walks: begin, pause, resume, cancel. Each is recorded before it is done.
 
 A walk that is paused keeps what it did, and its workers stop within seconds. One that is cancelled is over: begun
 again, it begins at its beginning, and finds what it did before as known.

@@ -1,5 +1,5 @@
 """
-What the pipeline needs from the world, as Protocols; `sync.adapters` has two of each, in memory and for Azure.
+What the pipeline needs from the world, as Protocols; implemented by `sync.adapters` and, in memory, `sync.testing`.
 
 All methods are coroutines and idempotent unless they say otherwise. Table rows carry an ETag that changes with
 every write, also one of equal content. Adapters translate every library exception: a lost race is `StoreConflict`,

@@ -1,5 +1,5 @@
 """
-What a process may keep between messages: each is lost at its end, and nothing depends on it but the load.
+What a process may keep between messages: lost when it ends, and only the load on services depends on it.
 
 `Caches` is one object of `sync.ports.services.Core`; tests give each process one of its own.
 """

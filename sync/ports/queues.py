@@ -1,4 +1,4 @@
-"""What still has to be done. Messages are hints; rows are the truth."""
+"""Queues of outstanding work. Messages are hints; rows are the truth."""
 
 from __future__ import annotations
 

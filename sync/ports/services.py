@@ -1,5 +1,5 @@
 """
-What each stage uses, as narrow frozen bundles: the type of a function's ``s`` says what the function can touch.
+Narrow frozen bundles of ports, one per stage: the type of a function's ``s`` says what the function can touch.
 
 A bundle extends the bundles of the steps that it calls, so that a stage hands its own bundle down as it is, and mypy
 refuses a step that reaches for more than its signature says. `sync.bootstrap` builds one `Services`, which is all of

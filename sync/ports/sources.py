@@ -1,4 +1,4 @@
-"""Where DICOM objects are: stores of files, DICOM services, and the feeds that tell of their changes."""
+"""Stores of DICOM objects: files, DICOM services, and the feeds of their changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sync knows, a row at a time. Every row carries an ETag that changes with every write."""
+"""The state of the sync, one row at a time. Every row carries an ETag that changes with every write."""
 
 from __future__ import annotations
 

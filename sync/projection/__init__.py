@@ -1,5 +1,5 @@
 """
-One study's resources against what FHIR holds: what to write, and what to remember of it.
+Compares one study's resources with what FHIR holds: what to write, and what to record of it.
 
 The pipeline decides when; here is what. Two ways to know what FHIR holds: use the cached projection (the usual case, no
 request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.

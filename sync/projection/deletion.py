@@ -1,5 +1,5 @@
 """
-Deletion of what we made, unless others refer to it.
+Deletes resources that the sync created, unless others refer to them.
 
     ask what refers to it  ->  delete  ->  ask once more  ->  put back what was referred to in between
 

@@ -1,5 +1,5 @@
 """
-The resources that single instances make (reports, doses, measurements): written, healed, and gone with their instance.
+Resources that single instances produce (reports, doses, measurements): written, repaired, deleted with their instance.
 
 They are built of the study's rows like everything else, and known by the projection row, which names each one before it
 is first written and never forgets one: a pass that died, or lost a race, may have written any of them. So whatever FHIR

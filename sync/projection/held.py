@@ -1,4 +1,4 @@
-"""What a pass over a study begins with: its record, and what FHIR holds."""
+"""The beginning of an attempt to project a study: its record, and what FHIR holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ImagingStudy: what of the held one is ours, and whether it says what it should."""
+"""The ImagingStudy: which elements of the stored one the sync owns, and whether they are right."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The Patient of a study: found, linked, created, updated, rebuilt, left.
+The Patient of a study: found, linked, created, updated, rebuilt or left.
 
     policy           Patient of others found         none found
     link-or-create   linked, never written           ours is created from the rows

@@ -1,5 +1,5 @@
 """
-What many studies refer to: the Endpoint and the Devices.
+Resources that many studies refer to: the Endpoint and the Devices.
 
 Every study builds the same bytes of them, so no two can undo each other's. Each is read once a process, and whenever
 nothing is trusted; it stays when the study goes, because other resources may refer to it.

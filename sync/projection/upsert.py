@@ -1,5 +1,5 @@
 """
-A pass over a study: what its rows say is written to FHIR, and recorded.
+Writes one study to FHIR from its ledger rows, and records it.
 
 What a crash could hide is noted first, then all is written in one transaction, then the record says so; patients that
 the study has left come after it.

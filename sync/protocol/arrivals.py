@@ -1,5 +1,5 @@
 """
-How long a study waits for its next object: from the rate at which its objects arrive.
+How long a study waits for its next object, from the rate at which its objects arrive.
 
 With each mark goes the longest gap between the last objects that this process saw of the study into the dirty row. A
 study of which hundreds of instances arrive a second has ended when a second passes without one; an acquisition with an

@@ -1,5 +1,5 @@
 """
-How dead letters are written: one place for every stage that needs one.
+Writes dead letters: the one place for every stage.
 
     an object can never become an instance      `record_rejection`, part of what the object is
     an object could not be inspected            `dead_letter_object`

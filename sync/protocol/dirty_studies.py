@@ -1,5 +1,5 @@
 """
-The list of outstanding studies.
+The list of dirty studies.
 
 Each is marked when a row of it was written, and taken off once FHIR says what its rows say. The mark is a row, the
 message about it only a hint: one may be lost, delivered late, or delivered to a pass that is under way. A pass takes

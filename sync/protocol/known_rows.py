@@ -1,5 +1,5 @@
 """
-Rows of many objects, found by their folders: a thousand per request, where each row by itself would cost one.
+Rows of many objects, found by their folders: a thousand per request, instead of one request each.
 
 Rows of a folder spread over few partitions. A partition that holds far more rows than objects are asked for (a flat
 container) is left alone: then each object's row is read by itself, as it is whenever the table does not answer here.

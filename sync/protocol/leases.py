@@ -1,5 +1,5 @@
 """
-One process at a time holds a job: a cursor's row is also its lease.
+Lets one process at a time hold a job: a cursor's row is also its lease.
 
 Who holds the lease moves the position by conditional writes, so a process that was presumed dead finds out at its next
 step and stops. Two may still overlap for one step; each step must therefore be idempotent.

@@ -1,5 +1,5 @@
 """
-The ceiling on removals: how many studies may lose instances, or go, before an operator has to say so.
+The ceiling on removals: how many studies may lose instances, or be removed, before an operator must confirm.
 
 Whatever removes asks here first: ingest before a ledger row goes, projection before an ImagingStudy goes, verify before
 it deletes a second copy or an orphan. Each look may be right by itself and all of them wrong together: a gateway before

@@ -1,5 +1,5 @@
 """
-Rows of a walk that several processes share: what was asked, and the slices that it is cut into.
+Rows of a walk that several processes share: the request, and the slices that it is cut into.
 
     walk row                one a walk: request, state, how far it is cut, what was counted once it is over
     slice rows              one per slice: its range, how far its holder is, what was counted in it

@@ -1,5 +1,5 @@
 """
-Replay: what changed in some time, or one study, inspected again and compared with what FHIR really holds.
+Replay: the changes of a time, or one study, inspected again and compared with what FHIR actually holds.
 
     request  ->  changes of its source  ->  inspect what changed  ->  mark, bypassing the cache  ->  project
 

@@ -1,4 +1,4 @@
-"""What may be asked of a replay, checked before anything begins. Pure."""
+"""Requests for replays, checked before anything begins. Pure."""
 
 from __future__ import annotations
 

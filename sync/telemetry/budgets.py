@@ -1,5 +1,5 @@
 """
-Work that takes longer than its budget is cut off: a delivery, a phase of a timer, the answer to a request.
+Cuts off work that exceeds its budget: a delivery, a phase of a timer, the answer to a request.
 
 Everything that is cut off here is idempotent, and begins again.
 """

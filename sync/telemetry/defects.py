@@ -1,4 +1,4 @@
-"""What must not pass with its text: an exception that is not ours may quote a file or a resource."""
+"""Keeps the text of unexpected exceptions out of logs and answers: it may quote a file or a resource."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The one table of what is measured: names, units and attributes as OpenTelemetry wants them.
+The one table of metrics: names, units and attributes as OpenTelemetry wants them.
 
     the sync  ->  Telemetry.measure(instrument, value, attribute=…)  ->  metric history in Table Storage
                                                                      ->  OpenTelemetry, if there is an exporter

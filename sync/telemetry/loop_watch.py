@@ -1,5 +1,5 @@
 """
-A thread that notices when the event loop stands still, and says which function keeps it.
+A thread that notices when the event loop is blocked, and names the function that blocks it.
 
     every second: a call into the loop  ->  it is made at once  ->  nothing
                                         ->  not within five seconds ->  a log line with the function

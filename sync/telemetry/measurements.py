@@ -1,5 +1,5 @@
 """
-What was measured, in a form that adds up: over time, over attributes, over worker processes, in any order.
+Measurements in a form that adds up: over time, over attributes, over worker processes, in any order.
 
 One `Measurement` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the
 same, and ``buckets``). Pure values: `sync.telemetry.telemetry` measures, `sync.monitoring.history` keeps.

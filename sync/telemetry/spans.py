@@ -1,5 +1,5 @@
 """
-The one table of what is traced: names, roles and attributes as OpenTelemetry wants them.
+The one table of spans: names, roles and attributes as OpenTelemetry wants them.
 
     event or feed  ->  process objects / ingest object   ->  message of queue ``studies``, with its traceparent
     that message   ->  process studies / project study, linked to what sent it  ->  requests to the FHIR service

@@ -1,5 +1,5 @@
 """
-What the sync tells about itself: measurements and structured log lines, free of patient data by construction.
+Measurements and structured log lines of the sync, free of patient data by construction.
 
 Log fields are hashed keys, codes, counts and seconds. What is measured, and with which attributes, stands in
 `sync.telemetry.instruments`. Measuring costs a few dictionary operations: measurements add up in the process until

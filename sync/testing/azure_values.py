@@ -1,5 +1,5 @@
 """
-What Azure's FHIR service makes of values: those that it refuses, and those that it gives back in another spelling.
+Values in Azure's FHIR service: those that it refuses, and those that it returns in another spelling.
 
 Source: microsoft/fhir-server on the Firely SDK 5.x, whose instants are .NET's ``DateTimeOffset`` and whose search index
 has ``decimal(36,18)``.

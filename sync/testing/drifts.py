@@ -1,4 +1,4 @@
-"""What checks found to disagree, in memory."""
+"""Differences that checks found, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline keeps, in memory: rows as strict as those of Table Storage."""
+"""The state of the pipeline in memory: rows as strict as those of Table Storage."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Whether source, ledger and FHIR agree, and what to do where they do not.
+Compares source, ledger and FHIR, and repairs differences.
 
     studies    one study: dry run, duplicates, objects   ->  drifts
     objects    one study's objects: does the source still hold what the ledger says

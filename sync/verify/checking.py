@@ -1,4 +1,4 @@
-"""Many inspections at once, the doubtful ones twice, and retries against a FHIR service that does not answer."""
+"""Many inspections at once, the doubtful ones twice, with retries while the FHIR service does not answer."""
 
 from __future__ import annotations
 

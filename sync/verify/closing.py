@@ -1,5 +1,5 @@
 """
-How a round over everything ends: what may be deleted is, what was not met is gone, what is left is counted.
+The end of a round over everything: orphans are deleted, drifts not found again are removed, the rest is counted.
 
     second ImagingStudies  ->  ImagingStudies without a record  ->  Patients without one  ->  the report
 

@@ -1,5 +1,5 @@
 """
-One study's objects: the source still holds each as the ledger knows it, and no others.
+The objects of one study: the source still holds each as the ledger records it, and no others.
 
 A blob is asked for its ETag, a DICOM service for the list of the study's instances.
 """

@@ -1,5 +1,5 @@
 """
-FHIR's own list of resources, for those that look like ours and that no record of ours knows.
+FHIR's own list of resources, checked for those with an id of the sync but without a record.
 
 What a record knows is checked with its study. The rest is found here only: a study that another state account, an older
 installation or a restored backup has left behind.

@@ -1,5 +1,5 @@
 """
-Verify in small slices, for ever: what the timer does each minute.
+Verifies in small slices, continuously: what the timer does each minute.
 
     take the lease  ->  some of what was found before  ->  a page of the source's list, the next studies, or a page of
     FHIR's list  ->  note

@@ -1,5 +1,5 @@
 """
-The source's own list of objects, for those that were never inspected, or not as they are now.
+The source's own list of objects, checked for those never inspected, or changed since.
 
 A listing names each object with its ETag, so an object costs one row. Young ones are left to their events.
 """

@@ -1,5 +1,5 @@
 """
-One study: what a dry run would write is where FHIR drifts from the ledger.
+One study: each write of a dry run is a difference between FHIR and the ledger.
 
     not dirty  ->  dry run, duplicates, objects  ->  not dirty, same record
 

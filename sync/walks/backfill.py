@@ -1,5 +1,5 @@
 """
-A walk over all objects of a container: to begin with, or after events were lost for longer than any feed lasts.
+A walk over all objects of a container: for a new installation, or after a loss of events that no feed covers.
 
 A listing names each object with its ETag, so one that is known as it is costs no byte of the object, and a thousandth
 of a request where its folder is small enough (`sync.walks.known`), else one row read. The listing is cut into slices

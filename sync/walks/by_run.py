@@ -1,4 +1,4 @@
-"""What a process remembers of each run of a walk, between the slices that it works on; forgetting it costs requests."""
+"""What a process remembers of each run of a walk between its slices; forgetting it only costs requests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What a listing names and the table knows already: found by the folder instead of by the object.
+Objects of a listing that are recorded already, found by folder instead of one by one.
 
     batches of a listing  ->  the rows of their folders, a thousand per request  ->  batches without what is unchanged
 

@@ -1,5 +1,5 @@
 """
-A limit on what a walk brings to FHIR: studies are marked no faster than the rate that an operator set.
+A limit on the load that a walk puts on FHIR: studies are marked no faster than the rate that an operator set.
 
 Each mark of another study waits for its turn; a study that was just marked needs none, because its marks are projected
 together. Workers share a rate by dividing it by their number.

@@ -1,5 +1,5 @@
 """
-A request in, an answer out, and which failure becomes which status.
+Requests and answers of HTTP functions, and the status of each failure.
 
     400 request.malformed      what was asked for is not understood
     403 access.*               `sync.operators.access`

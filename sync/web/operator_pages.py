@@ -1,4 +1,4 @@
-"""What operators did, and what takes long: the audit trail; replays, backfills, comparisons, exports, feeds."""
+"""Pages of operators: the audit trail, and long jobs (replays, backfills, comparisons, exports, feeds)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The overview: in five seconds, whether imaging and FHIR agree, and if not, why.
+The overview page: shows in five seconds whether imaging and FHIR agree and, if not, why.
 
 All that is shown is read at once, and each part costs a bounded number of requests, however large the world is.
 """

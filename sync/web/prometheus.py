@@ -1,5 +1,5 @@
 """
-``GET api/metrics``: how things stand, in the text format of Prometheus.
+``GET api/metrics``: the state in the text format of Prometheus.
 
 Whichever worker answers, it tells the same, as all is read from the state account: what waits, what is left, and what
 all workers measured in the last whole minutes. So every figure is a gauge; a counter of one worker would jump

@@ -1,4 +1,4 @@
-"""Removals past the ceiling, over HTTP: how it stands, and what an operator decides."""
+"""Removals above the ceiling, over HTTP: the state, and the decision of an operator."""
 
 from __future__ import annotations
 

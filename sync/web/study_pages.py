@@ -1,4 +1,4 @@
-"""One study: is it in FHIR, as what, what of it could not be used, and what happened to it; and how to find it."""
+"""The pages of one study: its state in FHIR, unusable values, history; and the search for studies."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-A page of a listing of blobs: asked for by the library, read here.
+A page of a blob listing: requested through the library, read here.
 
     the library's request (sign-in, retries, logging)  ->  its XML tree of the answer  ->  the five fields we use
 

@@ -1,5 +1,5 @@
 """
-Where exceptions of the Azure libraries end and ours begin.
+Translates exceptions of the Azure libraries into errors of the sync.
 
 Texts of the libraries hold addresses, and so names of blobs: nothing of them is kept but the status and the service's
 error code. The library's exception is cut off (``from None``) for the same reason.

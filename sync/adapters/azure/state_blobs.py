@@ -1,4 +1,4 @@
-"""What all who keep blobs in the state's account do with one. Source: Azure "Get Blob", "Delete Blob"."""
+"""Reading, checking and deleting a blob of the state account. Source: Azure "Get Blob", "Delete Blob"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What requests carry so that a service lets us in: tokens of several kinds, a login, a client certificate, headers.
+Credentials of a request: tokens of several kinds, a login, a client certificate, headers.
 
     OAuth 2.0 client credentials     RFC 6749 4.4, the client by HTTP basic (2.3.1)
     SMART Backend Services           the same grant, the client by a signed assertion (RFC 7523, private_key_jwt)

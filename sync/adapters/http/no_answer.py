@@ -1,4 +1,4 @@
-"""Says in our words why an HTTP service gave no answer, for the details of errors."""
+"""Explains why an HTTP service gave no answer, for the details of errors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-One service over HTTP, and how it is asked: tokens, a few short retries, a pause while it is down, its failures as ours.
+Requests to an HTTP service: tokens, a few short retries, a pause while it is down, its failures as errors of the sync.
 
 Who asks says only what is special: which error a status is (`Remote.judge`), which one a missing answer is
 (`Remote.no_answer`), and what is measured (`Remote.observed`). Every request has to be idempotent.

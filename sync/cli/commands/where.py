@@ -21,7 +21,7 @@ def where(
 
     Reads the state account, not the source. Object names may hold **patient data**, so the audit trail records who
     asked. For a study, or with `--study`, it reads one partition of the ledger; for a series or instance alone all of
-    it, a thousand rows a request.
+    it, a thousand rows per request.
 
     **Examples**
 

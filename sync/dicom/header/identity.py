@@ -1,5 +1,5 @@
 """
-Values that an identity is made of: one that was altered on the way identifies nothing (PS3.3 C.7.1.1, 10.17, 10.18).
+Values that form an identity: one that was altered on the way identifies nothing (PS3.3 C.7.1.1, 10.17, 10.18).
 
 Two ids that differ only in what was dropped or could not be decoded would become one, and with them two patients. So an
 identifier is used as its writer wrote it, or not at all; and since an identifier without its issuer is another one, an

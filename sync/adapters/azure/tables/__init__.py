@@ -1,1 +1,1 @@
-"""State in Azure Table Storage: a file a table says what its rows look like, and how the port reads and writes them."""
+"""State in Azure Table Storage, one module per table: the form of its rows and how the port reads and writes them."""

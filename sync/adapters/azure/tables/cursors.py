@@ -1,4 +1,4 @@
-"""Table ``cursors``: how far each walk has come."""
+"""Table ``cursors``: the position of each walk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table ``dirty``: the outstanding studies."""
+"""Table ``dirty``: the dirty studies."""
 
 from __future__ import annotations
 

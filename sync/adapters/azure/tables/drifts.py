@@ -1,4 +1,4 @@
-"""Table ``drifts``: what checks found to disagree, a partition a subject."""
+"""Table ``drifts``: the differences that checks found, one partition per subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table ``ledger``: what each instance's header says, in the partition of its study."""
+"""Table ``ledger``: the header of each instance, in the partition of its study."""
 
 from __future__ import annotations
 

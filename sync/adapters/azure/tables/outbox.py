@@ -1,4 +1,4 @@
-"""Table ``outbox``: result events on their way, one row an event, gone once it was sent."""
+"""Table ``outbox``: result events to be published, one row per event, deleted once it was sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table ``patients``: what each study says of its patient."""
+"""Table ``patients``: the patient data of each study."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-One table: how its rows are read and written, and where the library's failures become ours.
+One table: how its rows are read and written, and where errors of the library become errors of the sync.
 
 Source: Azure "Query timeout and pagination" (an answer holds a thousand rows at most, and may hold fewer, or none,
 though others follow).

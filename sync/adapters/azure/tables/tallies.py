@@ -1,5 +1,5 @@
 """
-Counts of rows in Azure Table Storage: one page a call, and only the columns that are counted.
+Counts of rows in Azure Table Storage: one page per call, and only the columns that are counted.
 
 Source: Azure "Query timeout and pagination" (a page holds a thousand rows at most, and may hold fewer though others
 follow), "Query Entities" ($select).

@@ -1,5 +1,5 @@
 """
-Asking a DICOM server for JSON: what its statuses mean, and its answers.
+Requests to a DICOM server for JSON: its answers, and the meaning of its statuses.
 
 Its texts never leave this module: an error page may quote what was asked for, and addresses hold UIDs.
 

@@ -1,5 +1,5 @@
 """
-What a FHIR service says of itself, against what the sync uses of it.
+Compares the CapabilityStatement of a FHIR service with what the sync uses.
 
 Source: FHIR R4 capabilitystatement.html, http.html (capabilities).
 """

@@ -1,5 +1,5 @@
 """
-What an OperationOutcome says, without its texts, which may quote patient data: issue codes and element paths.
+Reads an OperationOutcome without its texts, which may quote patient data: issue codes and element paths.
 
 Servers name the path in ``expression`` or ``location``; servers on the Firely .NET SDK only within ``diagnostics``. A
 path is a resource type and names of elements of R4, nothing else, so no value can pass for one.

@@ -1,5 +1,5 @@
 """
-What refers to a resource: searches by every reference parameter of R4 that may name its type.
+Finds the resources that refer to a resource: searches by every reference parameter of R4 that may name its type.
 
 A server that refuses to delete what others refer to needs no asking; Azure's deletes it. Its own parameter
 ``_not-referenced`` sees references that no parameter here does, but only to what is still there.

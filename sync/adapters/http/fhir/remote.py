@@ -1,4 +1,4 @@
-"""How a FHIR service is asked: which of its answers are outages, and what is measured of each request."""
+"""Requests to a FHIR service: which of its answers are outages, and what is measured of each request."""
 
 from __future__ import annotations
 
