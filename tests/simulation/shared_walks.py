@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from sync.errors import SyncError
+from sync.errors import StoreUnavailable, SyncError
 from sync.ports import Services
 from sync.walks.backfill import KIND, Scope
 from tests.worlds import MemoryWorld
@@ -70,6 +70,23 @@ class Port:
 
             return called
         return method
+
+
+class LosingAnswers:
+    """The rows of walks behind a connection that breaks: writes take effect, and some of them are told as outages."""
+
+    def __init__(self, cursors: Any, process: Process, share: float) -> None:
+        self._cursors, self._process, self._share = cursors, process, share
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursors, name)
+
+    async def write(self, *args: Any) -> Any:
+        """Write a row, and perhaps give no answer, in a process that is going to be killed."""
+        etag = await self._cursors.write(*args)
+        if self._process.last_write and self._process.rng.random() < self._share:
+            raise StoreUnavailable("no answer")
+        return etag
 
 
 @dataclass
@@ -130,6 +147,8 @@ class SharedWalk:
     objects: int = 23
     outside: bool = True
     """Whether objects are added and deleted meanwhile; else every object has to be counted exactly once."""
+    lost_answers: float = 0.0
+    """Share of the writes of walks' rows that take effect and whose answer is lost."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -164,6 +183,8 @@ class SharedWalk:
 
     def shown(self, name: str, port: Any, process: Process) -> Any:
         """Return what a process sees of a port."""
+        if name == "cursors" and self.lost_answers:
+            port = LosingAnswers(port, process, self.lost_answers)
         return Port(port, process)
 
     def fill(self) -> None:

@@ -21,6 +21,11 @@ def test_a_shared_walk_inspects_everything_in_any_order_with_kills_and_pauses(ou
         asyncio.run(SharedWalk(seed=seed, outside=outside).run())
 
 
+def test_a_shared_walk_whose_writes_are_not_answered_counts_everything_once():
+    for seed in range(SCHEDULES // 4):
+        asyncio.run(SharedWalk(seed=seed, outside=False, lost_answers=0.1).run())
+
+
 @pytest.mark.parametrize("outside", [False, True], ids=["counted", "growing"])
 def test_a_shared_replay_inspects_everything_and_marks_every_study_in_any_order_with_kills_and_pauses(outside):
     for seed in range(SCHEDULES):
