@@ -23,7 +23,7 @@ from sync.mapping.patient import PatientClaim, claim_patient
 from sync.mapping.people import Role, people
 from sync.mapping.rejections import is_rejection_note
 from sync.mapping.requests import accession_numbers, based_on, encounter, procedures, reasons
-from sync.mapping.resource import study_id
+from sync.mapping.resource import content_hash, study_id
 from sync.mapping.terminology import ACQUISITION_MODALITIES, DICOM_UID_SYSTEM, STUDY_INSTANCE_UID, modality_system
 from sync.mapping.timestamps import Keywords, fhir_datetime, instant_key
 from sync.mapping.validation import validated
@@ -123,7 +123,9 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     )
 
 
-def with_subject(imaging_study: Resource, patient_id: str | None, claim: PatientClaim) -> Resource:
+def with_subject(
+    imaging_study: Resource, patient_id: str | None, claim: PatientClaim, *, written: str | None = None
+) -> Resource:
     """
     Return the ImagingStudy with its subject, ready to leave.
 
@@ -131,6 +133,8 @@ def with_subject(imaging_study: Resource, patient_id: str | None, claim: Patient
     ----------
     patient_id
         FHIR id of the Patient, ours or one that was found; None names the patient without a resource.
+    written
+        `content_hash` of what was valid and is written: the same once more is not checked again.
 
     Raises
     ------
@@ -145,7 +149,8 @@ def with_subject(imaging_study: Resource, patient_id: str | None, claim: Patient
             "display": claim.display,
         }
     )
-    return validated({**imaging_study, "subject": subject})
+    whole = {**imaging_study, "subject": subject}
+    return whole if written is not None and written == content_hash(whole) else validated(whole)
 
 
 def _imaging_study(

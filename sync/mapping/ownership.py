@@ -209,7 +209,7 @@ def overlay_linked(held: Resource, stated: Resource, *, wrong: frozenset[_Slot] 
     held
         The Patient as the server has it.
     stated
-        What `sync.mapping.patient.build_linked_patient` makes of the studies.
+        What `sync.mapping.patient.linked_patient_of` makes of the studies.
     wrong
         System and value of identifiers that ours replace.
 

@@ -147,15 +147,24 @@ def _own_key(study: StudyRef) -> str:
 
 def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    FHIR Patient of everything that its studies say.
-
-    Each element is that of the latest study (by date, then UID) that has a usable one; other values are findings.
-    Identifiers are the union. The same rows give the same bytes in any order.
+    FHIR Patient of everything that its studies say, ready to leave.
 
     Raises
     ------
     InvalidResource
         A defect of the mapping.
+    """
+    built = patient_of(patient_key, rows, settings)
+    validated(built.resource)
+    return built
+
+
+def patient_of(patient_key: str, rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
+    """
+    FHIR Patient of everything that its studies say, to be compared; it is not `validated` yet.
+
+    Each element is that of the latest study (by date, then UID) that has a usable one; other values are findings.
+    Identifiers are the union. The same rows give the same bytes in any order.
     """
     findings = Findings()
     latest_first = sorted(rows, key=lambda row: (row.study_date, row.study), reverse=True)
@@ -174,7 +183,7 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
     }
     if _is_of_another_day(resource):
         del resource["_birthDate"]
-    return BuiltPatient(resource=validated(filled(resource)), findings=findings.all())
+    return BuiltPatient(resource=filled(resource), findings=findings.all())
 
 
 def contradictions(patient: Resource, attributes: Attributes, settings: MappingSettings) -> tuple[str, ...]:
@@ -188,20 +197,15 @@ def contradictions(patient: Resource, attributes: Attributes, settings: MappingS
     )
 
 
-def build_linked_patient(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
+def linked_patient_of(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    Build what the studies say of a Patient that another system created.
+    Build what the studies say of a Patient that another system created, to be compared; it is not `validated` yet.
 
     In: all rows of the Patient. Out: what `sync.mapping.ownership.overlay_linked` takes.
     A study whose patient identity was removed (0012,0062) has no say: its names and dates are made up.
-
-    Raises
-    ------
-    InvalidResource
-        A defect of the mapping.
     """
     identified = [row for row in rows if _identity_removed(row.attributes, Findings()) is None]
-    return build_patient(digest("linked"), identified, settings)
+    return patient_of(digest("linked"), identified, settings)
 
 
 def _is_of_another_day(patient: Resource) -> bool:

@@ -20,8 +20,16 @@ from dataclasses import dataclass, replace
 from sync.errors import AmbiguousMatch, Contention, FhirConflict, StoreConflict
 from sync.mapping.dicom_cast import is_wrong_system, known_to_cast_as
 from sync.mapping.ownership import Ownership, differs, overlay, overlay_linked
-from sync.mapping.patient import PatientClaim, build_linked_patient, build_patient, contradictions
+from sync.mapping.patient import (
+    BuiltPatient,
+    PatientClaim,
+    build_patient,
+    contradictions,
+    linked_patient_of,
+    patient_of,
+)
 from sync.mapping.resource import content_hash, is_our_id, patient_id, version_of
+from sync.mapping.validation import validated
 from sync.model import Attributes, FhirWrite, Finding, PatientRow, Projection, Resource, StudyRef
 from sync.ports import Compare, Core
 from sync.projection.deletion import delete_unreferenced, put_back_if_referenced
@@ -131,15 +139,30 @@ async def link_patient(
     if target.row_key is None or target.settled:
         return same
     row = PatientRow(patient_key=target.row_key, study=study, study_date=claim.study_date, attributes=claim.attributes)
-    await s.patients.upsert(row)
+    known = await _rows_with(row, target, recorded, s)
+    if known is None:
+        await s.patients.upsert(row)
     held = await _held(target, claim, s)
     if held is not None and held["id"] != target.resource_id:
         return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, claim, s))
+    # Rows that were read before the Patient suffice to find it right; what is written is built of later ones.
+    if known is not None and (findings := _findings_if_right(target.row_key, held, known, s)) is not None:
+        return replace(same, findings=findings)
     rows = await s.patients.read(target.row_key)
     if all(row.study != study for row in rows):
         raise StoreConflict("another pass over the study took the patient row away")
     write, findings = _write(target.row_key, held, rows, s)
     return replace(same, write=write, built_from=rows if write else None, findings=findings)
+
+
+async def _rows_with(
+    row: PatientRow, target: PatientTarget, recorded: Projection | None, s: Compare
+) -> Sequence[PatientRow] | None:
+    """Return the patient's rows if the study's row is among them as it is to be; None, mostly unasked, if it is not."""
+    if recorded is None or (recorded.patient_key, recorded.patient_hash) != (target.row_key, target.fingerprint):
+        return None
+    rows = await s.patients.read(row.patient_key)
+    return rows if _said(rows).get(row.study.key) == _said([row])[row.study.key] else None
 
 
 async def confirm_written(link: PatientLink, s: Compare) -> None:
@@ -301,17 +324,32 @@ def _write(
     row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
 ) -> tuple[FhirWrite | None, tuple[Finding, ...]]:
     """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
-    if held is not None and _is_linked(row_key):
-        built = build_linked_patient(rows, s.settings)
-        expected = overlay_linked(held, built.resource, wrong=_wrong_identifiers(rows, s))
-    else:
-        built = build_patient(row_key, rows, s.settings)
-        expected = overlay(held, built.resource, Ownership.of_patient()) if held else built.resource
+    built, expected = _expected(row_key, held, rows, s)
     if held is not None and not differs(held, expected):
         return None, built.findings
+    validated(built.resource)
     version = version_of(held) if held else None
     write = FhirWrite(resource_type="Patient", resource_id=_resource_id(row_key), resource=expected, if_match=version)
     return write, built.findings
+
+
+def _findings_if_right(
+    row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
+) -> tuple[Finding, ...] | None:
+    """Return what the rows disagree on if the Patient says what they say; None if it does not."""
+    built, expected = _expected(row_key, held, rows, s)
+    return built.findings if held is not None and not differs(held, expected) else None
+
+
+def _expected(
+    row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
+) -> tuple[BuiltPatient, Resource]:
+    """Return what the rows say, and the Patient that says so, with what others have put into it."""
+    if held is not None and _is_linked(row_key):
+        built = linked_patient_of(rows, s.settings)
+        return built, overlay_linked(held, built.resource, wrong=_wrong_identifiers(rows, s))
+    built = patient_of(row_key, rows, s.settings)
+    return built, overlay(held, built.resource, Ownership.of_patient()) if held else built.resource
 
 
 def _differences(held: Resource, claim: PatientClaim, s: Core) -> tuple[Finding, ...]:

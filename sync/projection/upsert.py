@@ -129,7 +129,8 @@ async def _upsert(
     """Write the study, its patient, and what instances made, in one transaction; return what is then to be recorded."""
     theirs = elements_of_owner(p)
     link = await link_patient(p.study, built.patient, target, p.before, s)
-    expected = with_subject(built.imaging_study, link.resource_id, built.patient)
+    written = p.before.content_hash if p.before else None
+    expected = with_subject(built.imaging_study, link.resource_id, built.patient, written=written)
     expected = {element: value for element, value in expected.items() if element not in theirs}
     change = await compare_study(p, expected, s)
     shared = await shared_writes(p, built, s)

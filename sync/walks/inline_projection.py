@@ -28,7 +28,7 @@ PATIENCE = 180.0
 """Seconds without any success after which an outage of the FHIR service ends the command."""
 
 _POLL_SECONDS = 0.2
-"""Seconds between two looks whether something is due."""
+"""Seconds between two looks whether something is due, while no hint comes."""
 
 
 class HintsHere(StudyQueue):
@@ -38,6 +38,8 @@ class HintsHere(StudyQueue):
         self._clock = clock
         self._heap: list[tuple[datetime, StudyRef]] = []
         self._due: dict[StudyRef, datetime] = {}
+        self.news = asyncio.Event()
+        """Set when a hint came; whoever waits for one clears it."""
 
     async def enqueue(
         self,
@@ -51,6 +53,7 @@ class HintsHere(StudyQueue):
         if study not in self._due or due < self._due[study]:
             self._due[study] = due
             heapq.heappush(self._heap, (due, study))
+            self.news.set()
 
     async def length(self) -> int:
         """Return how many studies have a hint."""
@@ -135,16 +138,39 @@ class Projector:
             Storage did not answer.
         """
         await self._leftovers()
-        while True:
-            last_check = ended.is_set()
-            due = self.hints.take(AT_ONCE)
-            await asyncio.gather(*(self._project(study) for study in due))
-            if due:
-                continue
-            if last_check and await self._nothing_left():
-                return
-            self._give_up_in_time()
-            await asyncio.sleep(_POLL_SECONDS)
+        working = set[asyncio.Task[None]]()
+        try:
+            while True:
+                last_check = ended.is_set()
+                self.hints.news.clear()
+                working |= {
+                    asyncio.create_task(self._project(study)) for study in self.hints.take(AT_ONCE - len(working))
+                }
+                if working:
+                    # As soon as one is done the next begins: a slow one holds no other up.
+                    done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+                    continue
+                if last_check and await self._nothing_left():
+                    return
+                self._give_up_in_time()
+                await self._wait(None if last_check else ended)
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _wait(self, ended: asyncio.Event | None) -> None:
+        """Wait until a hint comes, or the end, or for the moment in which a hint may have become due."""
+        if self.hints.news.is_set():
+            return
+        waiting = [asyncio.create_task(event.wait()) for event in (self.hints.news, ended) if event is not None]
+        try:
+            await asyncio.wait(waiting, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def _project(self, study: StudyRef) -> None:
         outcome = await handle_study(study, self.services)

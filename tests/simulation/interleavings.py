@@ -109,6 +109,36 @@ def patient_updated_between_reads(w: World) -> None:
     settle(w)
 
 
+def known_patient_updated_between_reads(w: World) -> None:
+    """A pass finds its study's row as it is to be; another study updates the Patient before it looks at that."""
+    w.change("a/1", Content("1", "P2", "11"))
+    w.change("a/2", Content("2", "P2", "21"))
+    settle(w)
+    replay(w, SECOND)
+    w.change("a/3", Content("3", "P2", "31"))
+    deliver_objects(w)
+    slow = begin(w, SECOND)
+    until(w, slow, lambda call: call == ("search", "Patient"))
+    finish(w, begin(w, THIRD))
+    finish(w, slow)
+    settle(w)
+
+
+def patient_row_gone_under_its_record(w: World) -> None:
+    """A pass moves a study to another patient and dies before its record; then the study is the former one's again."""
+    w.change("a/1", Content("1", "P1", "11"))
+    settle(w)
+    w.change("a/1", Content("1", "P2", "11"))
+    deliver_objects(w)
+    pass_ = begin(w, FIRST)
+    until(w, pass_, lambda call: call[0] == "write")
+    until(w, pass_, lambda call: call[0] == "write")
+    w.change("a/1", Content("1", "P1", "11"))
+    deliver_objects(w)
+    w.crash(pass_)
+    settle(w)
+
+
 def patient_left_before_the_row(w: World) -> None:
     """The last study leaves a Patient while another is between its own row and its look at the resource."""
     w.change("a/1", Content("1", "P1", "11"))
@@ -270,6 +300,8 @@ SCRIPTS = [
     late_dead_letter,
     two_creators_of_a_patient,
     patient_updated_between_reads,
+    known_patient_updated_between_reads,
+    patient_row_gone_under_its_record,
     patient_left_before_the_row,
     patient_deleted_under_a_newcomer,
     patient_updated_while_left,

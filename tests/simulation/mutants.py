@@ -301,9 +301,32 @@ MUTANTS = [
     Mutant(
         "the own patient row comes before the version is read",
         "sync.projection.patient",
-        "    await s.patients.upsert(row)\n    held = await _held(target, claim, s)\n",
-        "    held = await _held(target, claim, s)\n    await s.patients.upsert(row)\n",
+        "    if known is None:\n        await s.patients.upsert(row)\n    held = await _held(target, claim, s)\n",
+        "    held = await _held(target, claim, s)\n    if known is None:\n        await s.patients.upsert(row)\n",
         interleavings.patient_left_before_the_row,
+    ),
+    Mutant(
+        "what is written of a known patient is built of rows that are read after it",
+        "sync.projection.patient",
+        "    if known is not None and (findings := _findings_if_right(target.row_key, held, known, s)) is not None:\n"
+        "        return replace(same, findings=findings)\n",
+        "    if known is not None:\n"
+        "        write, findings = _write(target.row_key, held, known, s)\n"
+        "        return replace(same, write=write, findings=findings)\n",
+        interleavings.known_patient_updated_between_reads,
+    ),
+    Mutant(
+        "a patient row that the record names is written again if it is not there",
+        "sync.projection.patient",
+        "    return rows if _said(rows).get(row.study.key) == _said([row])[row.study.key] else None\n",
+        "    return rows\n",
+        interleavings.patient_row_gone_under_its_record,
+        more=(
+            (
+                "    if all(row.study != study for row in rows):\n",
+                "    if rows and all(row.study != study for row in rows):\n",
+            ),
+        ),
     ),
     Mutant(
         "the version is read before the patient rows, or the rows once more after the write",

@@ -61,6 +61,31 @@ async def test_a_note_added_between_our_read_and_our_write_survives(w):
     assert w.imaging_study()["numberOfInstances"] == 3
 
 
+async def test_a_comparison_that_finds_all_right_checks_no_model_and_writes_no_row(w, monkeypatch):
+    await w.arrive("a")
+    asked = []
+    for module in ("sync.mapping.imaging_study", "sync.projection.patient"):
+        monkeypatch.setattr(f"{module}.validated", lambda resource: asked.append(resource["resourceType"]) or resource)
+    upsert = w.store.patients.upsert
+    monkeypatch.setattr(w.store.patients, "upsert", lambda row: asked.append("row") or upsert(row))
+    assert await w.project(redelivered=True) is Projected.UNCHANGED
+    assert asked == []
+    w.edit("Patient", w.patient()["id"], birthDate="1900-01-01")
+    assert await w.project(redelivered=True) is Projected.WRITTEN
+    assert asked == ["Patient"]
+    asked.clear()
+    await w.arrive("b", sop="2.25.101", PatientSex="F")
+    assert sorted(asked) == ["ImagingStudy", "Patient", "row"]
+
+
+async def test_a_patient_row_that_is_lost_is_written_again(w):
+    await w.arrive("a")
+    [row] = await w.store.patients.read(w.projection().patient_key)
+    await w.store.patients.delete(row.patient_key, STUDY)
+    assert await w.project(redelivered=True) is Projected.UNCHANGED
+    assert await w.store.patients.read(row.patient_key) == [row]
+
+
 async def test_the_last_instance_takes_study_and_patient_with_it(w):
     await w.arrive("a")
     await w.go("a")

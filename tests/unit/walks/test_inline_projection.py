@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sync.errors import FhirRejected, FhirUnavailable, StoreConflict
+from sync.model import Projected, StudyRef
 from sync.monitoring.alerts.rules import COUNTED, RULES, Aggregation
 from sync.telemetry.instruments import BY_NAME, DEAD_LETTERS, FAILURES
 from sync.telemetry.telemetry import Telemetry
@@ -103,6 +104,57 @@ async def test_a_row_that_changes_meanwhile_is_left_as_it_is(w):
     await w.store.dirty.mark(STUDY, w.clock.now())
     with pytest.raises(StoreConflict):
         await left.postpone(replace(known.value, attempts=3), known.etag)
+
+
+async def reached(true):
+    for _ in range(20_000):
+        if true():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("never reached")
+
+
+async def test_a_hint_and_the_end_wake_the_projector(w, monkeypatch):
+    """It looked five times a second, and a command waited for its next look."""
+
+    async def handled(study, s):
+        return Projected.UNCHANGED
+
+    monkeypatch.setattr(inline_projection, "handle_study", handled)
+    monkeypatch.setattr(inline_projection, "_POLL_SECONDS", 3600)
+    projector, ended = Projector(w.hints, w.services), asyncio.Event()
+    running = asyncio.create_task(projector.run(ended))
+    for number in (1, 2):
+        await asyncio.sleep(0.01)
+        await w.hints.enqueue(STUDY)
+        await reached(lambda number=number: projector.counts["unchanged"] == number)
+    await asyncio.sleep(0.01)
+    ended.set()
+    await asyncio.wait_for(running, 20)
+
+
+async def test_a_slow_study_holds_no_other_up_and_is_cancelled_with_the_projector(w, monkeypatch):
+    slow, ended, begun = StudyRef(study_instance_uid="2.25.1"), asyncio.Event(), []
+
+    async def handled(study, s):
+        begun.append(study)
+        if study == slow:
+            await asyncio.Event().wait()
+        return Projected.UNCHANGED
+
+    monkeypatch.setattr(inline_projection, "handle_study", handled)
+    monkeypatch.setattr(inline_projection, "AT_ONCE", 2)
+    studies = [StudyRef(study_instance_uid=f"2.25.{number}") for number in range(1, 8)]
+    for study in studies:
+        await w.hints.enqueue(study)
+    projector = Projector(w.hints, w.services)
+    running = asyncio.create_task(projector.run(ended))
+    await reached(lambda: projector.counts["unchanged"] == 6)
+    assert begun == studies
+    before = asyncio.all_tasks()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not any(task.get_coro().__name__ == "_project" for task in asyncio.all_tasks() & before)
 
 
 def test_what_a_command_counts_raises_no_alert_of_the_app():
