@@ -10,6 +10,7 @@ What the sync costs, measured: ``python -m bench`` prints goal, measured and met
     pages    milliseconds and requests of every page, in a world of thousands          pages
     commands seconds of backfill, replay and verify where all is right                 commands
     rest     storage requests of an app that has nothing to do                         rest
+    two-hosts  seconds of a walk by two processes, against one                         two_hosts
     latency  seconds from the last mark of a study to its last write to FHIR           latency, slow
 
 The parts under them: `studies` makes the files, `large_world` the rows, `worlds` starts the local world and sends

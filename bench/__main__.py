@@ -36,6 +36,7 @@ from bench import (
     regressions,
     rest,
     scale,
+    two_hosts,
 )
 from bench.worlds import BenchError
 from local.processes import StartError
@@ -51,9 +52,10 @@ class Name(enum.StrEnum):
     MEMORY = "memory"
     LARGE = "large"
     PAGES = "pages"
-    LATENCY = "latency"
-    REST = "rest"
     COMMANDS = "commands"
+    REST = "rest"
+    TWO_HOSTS = "two-hosts"
+    LATENCY = "latency"
 
 
 SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
@@ -66,6 +68,7 @@ SECTIONS: dict[Name, Callable[[bool, bool], goals.Section]] = {
     Name.PAGES: lambda quick, _: pages.measure(quick=quick),
     Name.COMMANDS: lambda quick, _: commands.measure(quick=quick),
     Name.REST: lambda _, __: rest.measure(),
+    Name.TWO_HOSTS: lambda quick, full: two_hosts.measure(quick=quick, full=full),
     Name.LATENCY: lambda quick, _: latency.measure(quick=quick),
 }
 
@@ -75,8 +78,8 @@ TRIALS: dict[Name, Callable[[], goals.Section]] = {
 }
 """Sections that pages of the documentation name, so small that their figures only show that they run."""
 
-BESIDE_SLOW = (Name.REST,)
-"""Sections that only count, beside which the slow acquisition of `latency` may wait."""
+BESIDE_SLOW = (Name.REST, Name.TWO_HOSTS)
+"""Sections that count, or compare two times of the same run: the slow acquisition of `latency` waits beside them."""
 
 
 ABOUT: dict[Name, str] = {
@@ -89,6 +92,7 @@ ABOUT: dict[Name, str] = {
     Name.PAGES: "every page with 10,000 studies",
     Name.COMMANDS: "backfill, verify and replay where all is right",
     Name.REST: "storage requests when nothing happens",
+    Name.TWO_HOSTS: "a walk by one process and by two: backfill and verify; with --full also replay and export",
     Name.LATENCY: "how soon a burst, and a slow acquisition, is in FHIR",
 }
 
@@ -110,7 +114,9 @@ def main(
     names: Annotated[list[Name] | None, typer.Argument(help="what to measure; all of it by default")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="small sizes: about four minutes")] = False,
-    full: Annotated[bool, typer.Option("--full", help="also 1,000 instances against Cast: ten minutes more")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="also 1,000 instances against Cast, and all walks by two: 12 minutes more")
+    ] = False,
 ) -> None:
     """Measure what the sync costs, each figure beside its floor and its goal: ten minutes on two idle cores."""
     console, errors = Console(), Console(stderr=True)

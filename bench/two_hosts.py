@@ -46,14 +46,14 @@ from sync.walks.verification import new_verification
 
 KINDS = ("backfill", "replay", "verify", "export")
 IN_BENCH = ("backfill", "verify")
-STUDIES, INSTANCES = 40, 30
+STUDIES, STUDIES_QUICK, INSTANCES = 40, 20, 30
 LATENCY = 15.0
 """Milliseconds."""
 
 TIMES = 0.6
 PARALLEL = 24
-CONTAINERS = ("walk-1", "walk-2")
-"""Filled alike; a backfill walks the one with one process, and the other with two."""
+HOSTS = {"one": 1, "two": 2}
+"""Name -> processes; of a container too: all are filled alike, and each backfill walks its own."""
 
 _SLICE, _AT_ONCE, _PATIENCE = 60, 32, 300.0
 _STUDIES_A_SLICE = 2
@@ -66,22 +66,22 @@ HOW = (
 )
 
 
-def measure(kinds: Sequence[str] = IN_BENCH) -> Section:
-    """Let one process and then two do each walk."""
+def measure(*, quick: bool, full: bool) -> Section:
+    """Let one process and then two do each walk; ``full``: all kinds of walks."""
+    kinds = KINDS if full else IN_BENCH
+    studies = STUDIES_QUICK if quick else STUDIES
     with azurite() as storage, embedded_fhir_server() as fhir:
         environment = {
             "AzureWebJobsStorage": storage.connection_string,
             "DICOM_SYNC_FHIR_URL": fhir.url,
-            "DICOM_SYNC_CONTAINERS": ",".join(CONTAINERS),
+            "DICOM_SYNC_CONTAINERS": ",".join(f"walk-{name}" for name in HOSTS),
         }
-        asyncio.run(_fill(storage.connection_string))
-        first = _shared(_backfill(CONTAINERS[0]), 1, environment)
-        second = _shared(_backfill(CONTAINERS[1]), 2, environment)
-        found = {"backfill": {"one": first, "two": second}}
-        _project(environment)
-        for kind in KINDS[1:]:
-            if kind in kinds:
-                found[kind] = {name: _shared(_asked(kind, hosts), hosts, environment) for name, hosts in _HOSTS}
+        asyncio.run(_fill(storage.connection_string, studies))
+        found = {}
+        for kind in kinds:
+            found[kind] = {name: _shared((kind, name), hosts, environment) for name, hosts in HOSTS.items()}
+            if kind == "backfill":
+                _project(environment)
     goals = [
         Goal(
             what=f"{kind} by two, times the time of one",
@@ -91,22 +91,18 @@ def measure(kinds: Sequence[str] = IN_BENCH) -> Section:
             floor=0.5,
             tolerance=TIMES_VARY,
         )
-        for kind in KINDS
-        if kind in kinds
+        for kind in kinds
     ]
     return Section(name="two-hosts", how=HOW, goals=goals, figures=found)
 
 
-_HOSTS = (("one", 1), ("two", 2))
-
-
-async def _fill(connection: str) -> None:
+async def _fill(connection: str, studies: int) -> None:
     """Upload the same number of studies into each container."""
     async with BlobServiceClient.from_connection_string(connection) as service:
-        for place in CONTAINERS:
+        for place in (f"walk-{name}" for name in HOSTS):
             container = service.get_container_client(place)
             await container.create_container()
-            waiting = (file for number in range(STUDIES) for file in study(f"{place}-{number}", INSTANCES).files())
+            waiting = (file for number in range(studies) for file in study(f"{place}-{number}", INSTANCES).files())
 
             async def upload(waiting: Iterator[tuple[str, bytes]] = waiting, to: Any = container) -> None:
                 for name, content in waiting:
@@ -123,26 +119,16 @@ def _project(environment: Mapping[str, str]) -> None:
         raise BenchError(f"backfill --project ended with {done.returncode}: {done.stderr[-500:]}")
 
 
-def _backfill(container: str) -> tuple[str, str]:
-    return "backfill", container
-
-
-def _asked(kind: str, hosts: int) -> tuple[str, str]:
-    """Return a walk of that kind; another for each number of hosts, where equal requests are one."""
-    return kind, f"of-{hosts}"
-
-
-def _walk(kind: str, what: str, settings: Settings) -> NewWalk:
+def _walk(kind: str, name: str, settings: Settings) -> NewWalk:
     match kind:
         case "backfill":
-            return new_backfill(Scope(container=what))
+            return new_backfill(Scope(container=f"walk-{name}"))
+        case "replay":
+            return new_replay(ReplayRequest(source="blob", reread=True))
         case "verify":
             return new_verification(Plan(), settings)
-        case "export":
-            return new_export(f"exports-{what}", settings, max_bytes=10**6)
         case _:
-            # `source` is the first of the containers: known objects, read again.
-            return new_replay(ReplayRequest(source="blob", reread=True))
+            return new_export(f"exports-{name}", settings, max_bytes=10**6)
 
 
 def _shared(asked: tuple[str, str], hosts: int, environment: Mapping[str, str]) -> dict[str, Any]:
