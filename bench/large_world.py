@@ -1,5 +1,5 @@
 """
-A large world, written as the sync itself writes it: through the adapters, into a real Azurite.
+A large world, written as the sync itself writes it: through the adapters or with their rows, into a real Azurite.
 
 Only what pages read is there: rows of the state account, and an ImagingStudy for each study, as the lists are searches
 of FHIR. No object stands behind them, and projection is paused: a host that is busy with the studies that wait would be
@@ -9,7 +9,6 @@ measured with the pages.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from azure.data.tables.aio import TableServiceClient
+
 from bench.worlds import BenchError
 from sync import bootstrap
+from sync.adapters.azure.tables.batching import MAX_ROWS
+from sync.adapters.azure.tables.dead_letters import dead_letter_row
 from sync.config import Settings
 from sync.errors import StoreConflict, TransientError
 from sync.mapping.resource import study_id, study_identifier
@@ -77,8 +80,9 @@ CODES = {
 }
 """Code -> whose letters, and its share in a hundred: one code has thousands, another a handful."""
 
-_AT_ONCE, _TRIES = 24, 5
+_AT_ONCE, _TRIES = 48, 5
 _BUNDLE = 500
+LETTERS = "deadletters"
 MODALITIES = ("CT", "MR", "US")
 
 
@@ -120,7 +124,7 @@ async def fill(connection: str, size: Size, fhir_url: str = "") -> None:
         for _ in range(2):
             await compact_metrics(s)
         await write_all(_studies(size, s, now))
-        await write_all(_letters(size.dead_letters, s, now))
+        await _letters(connection, size.dead_letters, now)
         await write_all(_rest(size, s, now))
         if fhir_url:
             await _resources(size, s, now)
@@ -136,8 +140,12 @@ Work = Callable[[], Awaitable[object]]
 async def write_all(works: Iterable[Work], at_once: int = _AT_ONCE) -> None:
     """Write everything, some at once; idempotent writes only, because one whose answer is lost is repeated."""
     left = iter(works)
-    while some := list(itertools.islice(left, at_once)):
-        await asyncio.gather(*map(_insisting, some))
+
+    async def some() -> None:
+        for work in left:
+            await _insisting(work)
+
+    await asyncio.gather(*(some() for _ in range(at_once)))
 
 
 async def _insisting(work: Work) -> None:
@@ -261,10 +269,24 @@ def letter_of(code: str, number: int, now: datetime) -> DeadLetter:
     )
 
 
-def _letters(most: int, s: Services, now: datetime) -> Iterable[Work]:
-    for code, (_, share) in CODES.items():
-        for number in range(math.ceil(most * share / 100)):
-            yield partial(s.dead_letters.put, letter_of(code, number, now))
+async def _letters(connection: str, most: int, now: datetime) -> None:
+    """Write the rows that the adapter would, many at once: one by one, each is read first."""
+    kinds: dict[SubjectKind, list[DeadLetter]] = {}
+    for code, (kind, share) in CODES.items():
+        kinds.setdefault(kind, []).extend(
+            letter_of(code, number, now) for number in range(math.ceil(most * share / 100))
+        )
+    async with TableServiceClient.from_connection_string(connection) as service:
+        table = service.get_table_client(LETTERS)
+        works = (
+            partial(
+                table.submit_transaction,
+                [("upsert", dead_letter_row(letter)) for letter in letters[at : at + MAX_ROWS]],
+            )
+            for letters in kinds.values()
+            for at in range(0, len(letters), MAX_ROWS)
+        )
+        await write_all(works)
 
 
 def _rest(size: Size, s: Services, now: datetime) -> Iterable[Work]:
