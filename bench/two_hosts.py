@@ -154,6 +154,7 @@ def _shared(asked: tuple[str, str], hosts: int, environment: Mapping[str, str]) 
         for worker in workers:
             _line(worker, "over")
         seconds = time.monotonic() - began
+        print(f"{asked[0]} by {hosts}: {seconds:.1f} s", file=sys.stderr)
         requests = [journal.length() - so_far for (_, journal), so_far in zip(relays, before, strict=True)]
     return {
         "seconds": round(seconds, 2),
