@@ -3,8 +3,9 @@ A slow acquisition: 300 instances of one study, evenly over two minutes, and how
 
     python -m bench.slow SECONDS
 
-Runs in a process and a world of its own beside sections that only count: it waits nearly all the time, and 2.5
-instances a second take two or three hundredths of a processor. Prints one JSON object.
+Runs in a process and a world of its own, beside sections that count or compare two times of one run: it waits most of
+the time, but its world takes an eighth of a processor, too much beside a section that tells seconds. Prints one JSON
+object.
 """
 
 from __future__ import annotations

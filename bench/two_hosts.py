@@ -56,12 +56,13 @@ HOSTS = {"one": 1, "two": 2}
 """Name -> processes; of a container too: all are filled alike, and each backfill walks its own."""
 
 _SLICE, _AT_ONCE, _PATIENCE = 60, 32, 300.0
-_STUDIES_A_SLICE = 2
+_STUDIES_A_SLICE, _STUDIES_A_PART = 2, 5
 _ROOT = Path(__file__).parents[1]
 
 HOW = (
     f"{STUDIES} studies of {INSTANCES} instances a container in Azurite and the embedded FHIR server; {LATENCY:g} ms "
-    f"more for every request to the storage; slices of {_SLICE} objects and {_STUDIES_A_SLICE} studies; from the "
+    f"more for every request to the storage; slices of {_SLICE} objects and {_STUDIES_A_SLICE} studies, "
+    f"parts of an export of {_STUDIES_A_PART}; from the "
     "moment at which all processes may begin until the last of them says that the walk is over"
 )
 
@@ -97,8 +98,10 @@ def measure(*, quick: bool, full: bool) -> Section:
 
 
 async def _fill(connection: str, studies: int) -> None:
-    """Upload the same number of studies into each container."""
+    """Upload the same number of studies into each container, and make those of exports."""
     async with BlobServiceClient.from_connection_string(connection) as service:
+        for name in HOSTS:
+            await service.create_container(f"exports-{name}")
         for place in (f"walk-{name}" for name in HOSTS):
             container = service.get_container_client(place)
             await container.create_container()
@@ -229,7 +232,7 @@ if __name__ == "__main__":
         patch("sync.walks.cutting.SMALLEST", _SLICE),
         patch("sync.walks.verification.NAMES", _SLICE),
         patch("sync.walks.verification.STUDIES_A_SLICE", _STUDIES_A_SLICE),
-        patch("sync.walks.exporting.STUDIES_A_PART", 1),
+        patch("sync.walks.exporting.STUDIES_A_PART", _STUDIES_A_PART),
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stderr(nowhere),
     ):

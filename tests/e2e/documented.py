@@ -23,6 +23,7 @@ NOT_RUN: Mapping[str, str] = {
     "python -m bench model --fhir 20": "tests/unit/bench/test_model.py runs it",
     "python -m bench --help": "tests/unit/bench/test_measuring.py runs it",
     "python -m bench large": "measures for minutes",
+    "python -m bench two-hosts --full": "measures for minutes",
     "python -m bench.emulator": "measures for minutes",
     "python -m bench rest": "measures for a minute",
     "python -m bench record VERSION": "needs the results of make bench",
