@@ -201,6 +201,13 @@ def test_a_changed_answer_is_no_other_exception(whole, place, put):
     assert isinstance(ours, list) or ours[0] in (StoreUnavailable, StoreConflict)
 
 
+@pytest.mark.parametrize("more", ["; charset=utf-8", ";charset=utf-8; x=y"])
+def test_what_stands_behind_the_boundary_makes_no_difference(more):
+    answer = Answer(202, {"Content-Type": WHOLE.headers["Content-Type"] + more}, WHOLE.body)
+    _, (theirs, ours) = both(ROWS, answer)
+    assert ours == theirs == [ETAG] * 3
+
+
 def test_an_answer_to_two_transactions_is_an_outage():
     doubled = WHOLE.body[: WHOLE.body.index(END)] + WHOLE.body
     _, (_, ours) = both(ROWS, Answer(202, WHOLE.headers, doubled))

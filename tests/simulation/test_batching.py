@@ -1,9 +1,13 @@
 """Whatever a table answers to a transaction, no writer waits for ever and none gets a wrong outcome."""
 
+import asyncio
 import os
 
-from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER
-from tests.simulation.batching import schedule, written_at
+import pytest
+
+from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER, Batcher
+from tests.simulation.batching import NotedTable, schedule, written_at
+from tests.simulation.gateway.virtual_time import run
 from tests.simulation.mutants import apart
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
@@ -20,6 +24,22 @@ TOLD = ("_fail([*batch, *line], StoreUnavailable(", "_fail([], StoreUnavailable(
 def test_writers_wait_for_ever_where_neither_answers_are_counted_nor_the_end_of_the_worker_is_told():
     changed = apart("sync.adapters.azure.tables.batching", COUNTED, TOLD, rule="every outcome is resolved")
     assert any("a writer waits for ever" in schedule(seed, changed) for seed in range(200))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_empty_etag_is_none(rows):
+    """A later write under it would be one without a condition."""
+
+    class WithoutETags(NotedTable):
+        def _noted(self, rows):
+            return [{**answer, "etag": ""} for answer in super()._noted(rows)]
+
+    async def played():
+        batcher = Batcher(WithoutETags())
+        written = (batcher.write("upsert", {"PartitionKey": "p", "RowKey": str(row)}) for row in range(rows))
+        return await asyncio.gather(*written, return_exceptions=True)
+
+    assert [getattr(outcome, "code", outcome) for outcome in run(played(), seed=0)] == ["store.garbled"] * rows
 
 
 def test_a_line_waits_for_deliveries_on_their_way():

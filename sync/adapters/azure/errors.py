@@ -232,9 +232,14 @@ def etag_of(response: Mapping[str, Any]) -> str:
         The answer has none: whether the row was written is unknown.
     """
     etag = response.get("etag")
-    if not isinstance(etag, str) or not etag:
+    if not is_etag(etag):
         raise StoreUnavailable("a write was answered without an ETag", code="store.garbled", hint=GARBLED)
-    return etag
+    return str(etag)
+
+
+def is_etag(value: object) -> bool:
+    """Tell whether a value of an answer can be the ETag of a row."""
+    return isinstance(value, str) and bool(value)
 
 
 def error_code(problem: AzureError) -> str:

@@ -26,7 +26,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableTransactionError, UpdateMode
 
-from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
+from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, is_etag, state_errors
 from sync.adapters.azure.tables.rows import Entity, entity_bytes
 from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.errors import StoreUnavailable, SyncError
@@ -136,7 +136,8 @@ class Batcher:
         except Exception as problem:  # noqa: BLE001 -- every waiting caller has to hear of it
             _fail(batch, problem)
             return
-        if len(answers) != len(batch) or not all(isinstance(response.get("etag"), str) for response in answers):
+        if len(answers) != len(batch) or not all(is_etag(response.get("etag")) for response in answers):
+            # An empty one too: a later write under it would be one without a condition.
             detail = f"{len(answers)} answers, or fewer with an ETag, for {len(batch)} rows"
             _fail(batch, StoreUnavailable(detail, code="store.garbled", hint=GARBLED))
             return

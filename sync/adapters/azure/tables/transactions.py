@@ -42,7 +42,7 @@ _OF_ROW = (
     "Content-Type: application/json\r\nAccept: application/json;odata=minimalmetadata\r\n"
     "Prefer: return-no-content\r\nDataServiceVersion: 3.0\r\n"
 )
-_BOUNDARY = re.compile(r'multipart/mixed\s*;.*?boundary="?([^\s";]{1,200})"?\s*$', re.IGNORECASE)
+_BOUNDARY = re.compile(r'multipart/mixed\s*;.*?boundary="?([^\s";]{1,200})"?\s*(?:;|$)', re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
 _MOST_INTEGER = 2**31
 
