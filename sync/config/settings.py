@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -258,7 +260,8 @@ def state_settings() -> Settings:
     return Settings.model_construct(fhir_url="http://localhost", **values)
 
 
-def sections() -> dict[str, type[Section]]:
+@cache
+def sections() -> Mapping[str, type[Section]]:
     """Return the fields of `Settings` that are settings of their own, with their classes."""
     fields = Settings.model_fields.items()
     return {
