@@ -42,7 +42,7 @@ class LogStream:
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: writing goes on by itself."""
+        """Do nothing: writing continues by itself."""
 
     def _write_all(self) -> None:
         while True:

@@ -40,7 +40,7 @@ Every failure that the sync can meet, and who acts on it.
     + RequestRefused             what the caller of an HTTP function asks for is not understood, or not there
     + SourceGone                 the object does not exist now; a truth, not a failure
     + FeedMissing                the account keeps no change feed; list it instead
-    + StaleToken                 a listing cannot go on from where it was; begin it again
+    + StaleToken                 a listing cannot continue from where it was; begin it again
     + SourceChanged              the object was replaced between two ranged reads; read it again
     ConfigError                  at start only; names the setting and what was expected
 

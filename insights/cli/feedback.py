@@ -79,12 +79,12 @@ def watch_outcomes(
     file: RuleFile,
     *,
     every: Annotated[float, typer.Option("--every", metavar="MINUTES", help="Minutes between passes.", min=0.05)] = 5,
-    once: Annotated[bool, typer.Option("--once", help="Make one pass, for use from a scheduler.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Make one attempt, for use from a scheduler.")] = False,
     since: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Where the first pass begins; else 30 days ago."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each pass as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each attempt as JSON.")] = False,
 ) -> None:
     """
     Tell readers and models what was found, as it arrives in FHIR, until Ctrl-C or SIGTERM.
@@ -103,7 +103,7 @@ def watch_outcomes(
 
     **Exit codes**
 
-    - 0: ended by a signal; with `--once`: the pass is done
+    - 0: ended by a signal; with `--once`: the attempt is done
 
     - 2: the rule or a setting is wrong, or the FHIR service refuses
 
@@ -142,7 +142,7 @@ async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *
     try:
         done = await _pass(running, prepared=prepared, begin=begin)
     except (Unavailable, TransientError) as outage:
-        console().print(f"{outage}; the next pass begins where this one did")
+        console().print(f"{outage}; the next attempt begins where this one did")
         return True
     _tell(done, as_json=as_json)
     return done is not None

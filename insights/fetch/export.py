@@ -31,7 +31,7 @@ async def export(service: FhirService, progress: Progress, folder: Path) -> dict
     CollectError
         ``collect.export``: the service gave the export up; ``collect.foreign_link``.
     Unavailable
-        ``collect.unavailable``; a repeat goes on.
+        ``collect.unavailable``; a repeat continues.
     """
     if progress.status_url is None and not await _kick_off(service, progress):
         return None

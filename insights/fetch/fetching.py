@@ -54,7 +54,7 @@ async def fetch(
     told: OnProgress = lambda _, __, ___: None,
 ) -> Fetched:
     """
-    Download resources into a folder. A repeat after a kill goes on.
+    Download resources into a folder. A repeat after a kill continues.
 
     Parameters
     ----------

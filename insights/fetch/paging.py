@@ -2,7 +2,7 @@
 Searches page by page, where there is no ``$export``.
 
 Pages of one type are read one after the other, several types at once. After each page the state is written down, so a
-repeat goes on behind the last whole page. Source: FHIR R4 search.html, paging and ``_lastUpdated``.
+repeat continues behind the last whole page. Source: FHIR R4 search.html, paging and ``_lastUpdated``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def page_all(service: FhirService, progress: Progress, folder: Path, told:
     CollectError
         ``collect.search_parameter``: the service does not know ``_lastUpdated``; ``collect.refused``.
     Unavailable
-        ``collect.unavailable``; a repeat goes on.
+        ``collect.unavailable``; a repeat continues.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 

@@ -80,7 +80,7 @@ class FhirService:
             except TransientError as outage:
                 is_last = attempt == _ATTEMPTS or outage.code in ("fhir.forbidden", "fhir.certificate")
                 if is_last or not self._has_answered:
-                    hint = "Repeat the command; it goes on." if self._has_answered else _FIRST_HINT
+                    hint = "Repeat the command; it continues." if self._has_answered else _FIRST_HINT
                     what = f"the FHIR service at {self.base}: {outage}"
                     raise Unavailable(what, code="collect.unavailable", hint=hint) from None
                 await self.sleep(min(outage.retry_after or 2.0**attempt, _LONGEST_WAIT))
@@ -145,7 +145,7 @@ class FhirService:
                     raise Unavailable(
                         f"a file of the export: {words_of(problem)}",
                         code="collect.unavailable",
-                        hint="Repeat the command; it goes on.",
+                        hint="Repeat the command; it continues.",
                     ) from None
                 await self.sleep(min(2.0**attempt, _LONGEST_WAIT))
             else:

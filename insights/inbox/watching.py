@@ -48,7 +48,7 @@ from sync.protocol.leases import Lease, held, renewed
 from sync.protocol.outbox import add_event, publish_pending
 
 OVERLAP = timedelta(minutes=2)
-"""How far a pass looks back behind the last: what a service shows later than its time of update is still seen."""
+"""How far an attempt looks back behind the last: what a service shows later than its time of update is still seen."""
 
 LEASE_SECONDS = 60.0
 """How long a killed watch keeps others away."""
@@ -56,7 +56,7 @@ LEASE_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Pass:
-    """What a pass did: counts only."""
+    """What an attempt did: counts only."""
 
     patients: int = 0
     told_readers: int = 0
@@ -75,7 +75,7 @@ class Ports:
 
 async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, begin: datetime) -> Pass | None:
     """
-    Make one pass. Idempotent.
+    Make one attempt. Idempotent.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
     Raises
     ------
     CollectError, Unavailable, OutcomeError
-        The cursor stays; the next pass begins where this one did.
+        The cursor stays; the next attempt begins where this one did.
     StoreUnavailable
         The state account did not answer; the same.
     """
@@ -100,7 +100,7 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
             return None
         work = _pass(service, prepared, ports.announce, lease, begin)
         counts, position = await renewed(work, lease, every=LEASE_SECONDS / 4)
-        # Last: whatever a crash before this line left undone is done by the next pass.
+        # Last: whatever a crash before this line left undone is done by the next attempt.
         await lease.advance(position)
         done = counts
     await publish_pending(ports.announce)

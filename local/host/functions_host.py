@@ -146,7 +146,7 @@ class FunctionsHost:
         """
         Close once nothing is in flight; after `LONGEST_STOP` seconds leave the rest.
 
-        Until then it goes on taking messages and requests and firing timers, as Azure's host does unless drained.
+        Until then it keeps taking messages and requests and firing timers, as Azure's host does unless drained.
         """
         now = asyncio.get_running_loop().time
         end = now() + LONGEST_STOP

@@ -124,7 +124,7 @@ async def share_walk(
     Raises
     ------
     TransientError
-        A service did not answer; the walk goes on from where it is.
+        A service did not answer; the walk continues from where it is.
     """
     worker = Worker(kinds=kinds, s=s, parallel=parallel, only=name)
     merged = Merged(worker.live)

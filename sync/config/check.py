@@ -344,7 +344,7 @@ def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
 
 
 def _unheard(settings: Settings) -> Iterator[Remark]:
-    """Name what telemetry cannot be exported to; the sync goes on without, so nothing else would say it."""
+    """Name what telemetry cannot be exported to; the sync continues without, so nothing else would say it."""
     key = _INSTRUMENTATION_KEY.search(settings.insights_connection)
     if settings.insights_connection and not key:
         text = "nothing is exported there: expected a connection string, InstrumentationKey=…;IngestionEndpoint=…"

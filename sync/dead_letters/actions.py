@@ -197,7 +197,7 @@ async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
 
 async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Deliver) -> Outcome:
     """
-    Read the message again. What can be acted on goes on as messages of ours, each with a fate of its own.
+    Read the message again. What can be acted on continues as messages of ours, each with a fate of its own.
 
     The letter goes only when nothing of the message was refused, after the last of them was sent.
     """

@@ -10,7 +10,7 @@ So is an object that we ourselves ask to be inspected again, because nothing tel
 process has in hand shares one row and, in a burst, its writes.
 
 A name serves from the first deletion in hand to the last and never again. Once another process has emptied the row, the
-next write of its owner conflicts, and the owner goes on under a new name: so an emptied row may be deleted.
+next write of its owner conflicts, and the owner continues under a new name: so an emptied row may be deleted.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
     Handle one message of the queue ``studies``. Idempotent.
 
     An outage of the FHIR service does not raise, as that would poison everything in minutes: the study waits with a
-    growing delay, and its dirty row remembers that a pass may have died half-way.
+    growing delay, and its dirty row remembers that an attempt may have died half-way.
 
     Raises
     ------

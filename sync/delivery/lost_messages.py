@@ -41,7 +41,7 @@ ROUNDS = 4
 """Times in the length of a lease that the source is listed from its beginning."""
 
 PAGES = 20
-"""Pages that one call lists; the next call goes on there."""
+"""Pages that one call lists; the next call continues there."""
 
 MOST = 256
 """

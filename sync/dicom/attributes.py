@@ -326,7 +326,7 @@ ENHANCED_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{which}" for which in _EN
 """
 Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56, A.75).
 
-Of these a reader goes on behind `LAST_TAG`, to `SHARED_GROUPS` and, if need be, `FRAME_GROUPS`.
+Of these a reader continues behind `LAST_TAG`, to `SHARED_GROUPS` and, if need be, `FRAME_GROUPS`.
 """
 
 

@@ -3,7 +3,7 @@ Runs a feed: a timer or an event wakes it, one process at a time reads it, and f
 
 The failure of a service is logged once per run and stored with the cursor for the status; it is no failure of the
 timer: the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead
-letter, and the feed goes on.
+letter, and the feed continues.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARALLEL = 32
 """Instances of a feed that are dealt with at once."""
 
 BUDGET = 120.0
-"""Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one goes on."""
+"""Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one continues."""
 
 
 async def read_dicom_feed(s: ReadFeeds) -> Mapping[str, int] | None:

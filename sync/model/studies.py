@@ -41,9 +41,9 @@ class Projection:
     are the top-level elements that we wrote. ``taken_over`` tells of an adopted resource that its maker has left to us.
     ``begun`` is noted before the first write, so that no crash hides one.
     ``patient_key`` is the key of the patient row that the study keeps, ``patient_keys`` holds every one that it ever
-    had: a pass that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` likewise
-    holds, as ``Type/id``, every resource that an instance of this study ever made: with the hash of what it says, or
-    with an empty text when it should not be there.
+    had: an attempt that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` holds,
+    as ``Type/id``, every resource that an instance of this study ever made: with the hash of its content, or with an
+    empty text when it should not exist.
     """
 
     study: StudyRef
@@ -72,7 +72,7 @@ class Projection:
     """What result events last said of it: a digest, a failure's code, or nothing; see `sync.protocol.outbox`."""
     published_count: int = 0
     finished: bool = False
-    """False while a pass is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
+    """False while an attempt is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def _pause_of(counts: SystemCounts) -> list[str]:
 
 
 def paused_projection(counts: SystemCounts) -> PausedProjection | None:
-    """Return the pause that is in force; None when projection goes on."""
+    """Return the pause that is in force; None when projection continues."""
     pause = pause_of(counts.cursors.get(PROJECTION))
     return PausedProjection(since=pause.since, who=pause.who, why=pause.why) if pause is not None else None
 

@@ -1,8 +1,8 @@
 """
 The pause of projection by an operator, while a FHIR service is moved, restored or investigated.
 
-Ingest goes on, so nothing is lost: studies are marked dirty and wait. Messages that meet a pause are completed, for the
-dirty row is the truth, and the sweeper wakes every study once the pause is over.
+Ingest continues, so nothing is lost: studies are marked dirty and wait. Messages that arrive during a pause are
+completed, because the dirty row is the truth, and the sweeper wakes every study once the pause is over.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
 
 
 async def resume_projection(s: Control, *, who: str) -> None:
-    """Let projection go on; the next sweep wakes what waits. Idempotent."""
+    """Let projection continue; the next sweep wakes what waits. Idempotent."""
     await record_action(OperatorAction.RESUME, s, who=who, subject=PROJECTION)
     await s.cursors.delete(PROJECTION)
     s.telemetry.event("projection.resumed")

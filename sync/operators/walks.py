@@ -81,7 +81,7 @@ class Deed(enum.Enum):
 
 async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
     """
-    Begin a walk for all workers. Idempotent: one that runs goes on, one that is paused is resumed.
+    Begin a walk for all workers. Idempotent: one that runs continues, one that is paused is resumed.
 
     A rate that is given replaces that of a walk that runs. Slices of such a walk that may have grown are worked on once
     more, so that it covers what changed until now.

@@ -83,7 +83,7 @@ class Company:
     Whether a row that waits for others may still get company.
 
     Where blobs or processor are slow, rows come one by one though many deliveries are on their way, and each would go
-    out alone. Messages of a queue moreover come by themselves, while a walk goes on only as it gets rows written.
+    out alone. Messages of a queue moreover come by themselves, while a walk continues only as it gets rows written.
     """
 
     at_work: int = 0

@@ -52,7 +52,7 @@ class FhirServer(Protocol):
         link
             ``following`` of the page before; None for the first one.
         subject
-            Only resources about this one, ``Type/id``; for the first page, the links go on with it.
+            Only resources about this one, ``Type/id``; for the first page, the links continue with it.
 
         Raises
         ------

@@ -115,7 +115,7 @@ class DirtyStudies(Protocol):
         self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
     ) -> bool:
         """
-        Insert the row, or set ``last_marked`` on it, keeping the rest: attempts tell that a pass failed half-way.
+        Insert the row, or set ``last_marked`` on it, keeping the rest: its attempts show that one failed half-way.
 
         Parameters
         ----------

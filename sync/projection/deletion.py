@@ -56,7 +56,7 @@ async def put_back_if_referenced(reference: str, s: Compare) -> bool:
     """
     Put back a resource that is gone though others refer to it; True if it was put back. Idempotent.
 
-    A pass that died between its deletion and its second question leaves this to the next one.
+    An attempt that died between its deletion and its second question leaves this to the next one.
     """
     if not (await s.fhir.referrers([reference]))[reference]:
         return False

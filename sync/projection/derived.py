@@ -1,9 +1,9 @@
 """
 Resources that single instances produce (reports, doses, measurements): written, repaired, deleted with their instance.
 
-They are built of the study's rows like everything else, and known by the projection row, which names each one before it
-is first written and never forgets one: a pass that died, or lost a race, may have written any of them. So whatever FHIR
-holds of a study's derived resources can be told from the row alone, and no other resource is ever touched.
+They are built from the study's rows like everything else. The projection row names each one before it is first written
+and never forgets one, because an attempt that died, or lost a race, may have written any of them. So the row alone
+identifies all derived resources of a study in FHIR, and no other resource is ever touched.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def compare_derived(
     expected
         All derived resources of the study, each before those that refer to it.
     recorded
-        What the projection row said of them when the pass began.
+        What the projection row said of them when the attempt began.
     trust
         Whether that may stand for the server: then only what is to be updated is read, to keep elements of others.
     """

@@ -40,7 +40,7 @@ _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
     """
-    What one pass would do.
+    What one attempt would do.
 
     It would send ``writes`` and try ``removals``. ``held`` is every resource that it read, by type and id; None when
     there is none. ``record`` is the study's present projection row, ``after`` the one that it would write (None: no
@@ -74,7 +74,7 @@ async def dry_run_study(
     Conflict
         The study changed meanwhile.
     PermanentError
-        The pass would set the study aside.
+        The attempt would dead-letter the study.
     """
     watched = ReadOnlyFhir(fhir or s.fhir)
     projections = _Unwritten(s.projections)
@@ -201,7 +201,7 @@ class _Unwritten(Projections):
 
 
 class _PatientRowsApart(PatientRows):
-    """Rows of the real table with the changes of one pass over them."""
+    """Rows of the real table with the changes of one attempt over them."""
 
     def __init__(self, real: PatientRows) -> None:
         self._real = real

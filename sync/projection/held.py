@@ -33,7 +33,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectionAttempt:
-    """One pass over a study; ``trust`` is whether the record may stand for the server."""
+    """One attempt over a study; ``trust`` is whether the record may stand for the server."""
 
     study: StudyRef
     held: Held
@@ -42,12 +42,12 @@ class ProjectionAttempt:
 
     @property
     def before(self) -> Projection | None:
-        """What the record said when the pass began."""
+        """What the record said when the attempt began."""
         return self.recorded.value if self.recorded else None
 
     def is_interrupted(self, *, instances: bool) -> bool:
         """
-        Tell whether a pass may have died after it deleted and before it recorded that.
+        Tell whether an attempt may have died after it deleted and before it recorded that.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
     Tell what FHIR holds of the study, from the record or from the server. Only reads; idempotent.
 
     A study without a usable record is looked up by identifier once: a resource of another system is adopted. An
-    adopted one is read each time, because its owner goes on writing it.
+    adopted one is read each time, because its owner keeps writing it.
 
     Raises
     ------

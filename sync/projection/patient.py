@@ -192,7 +192,7 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupte
     Parameters
     ----------
     interrupted
-        Whether a pass may have died during the same: then a Patient that is gone is put back if others refer to it.
+        Whether an attempt may have died during the same: then a Patient that is gone is put back if others refer to it.
 
     Raises
     ------

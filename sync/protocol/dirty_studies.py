@@ -1,9 +1,9 @@
 """
 The list of dirty studies.
 
-Each is marked when a row of it was written, and taken off once FHIR says what its rows say. The mark is a row, the
-message about it only a hint: one may be lost, delivered late, or delivered to a pass that is under way. A pass takes
-the row off only if it is still the one that it has read.
+A study is marked when one of its rows was written, and cleared once FHIR says what its rows say. The mark is a row; its
+message is only a hint: it may be lost, delivered late, or delivered while an attempt is under way. An attempt deletes
+the row only if it is still the one that it has read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
     """
     Have a study compared with what FHIR really holds, whatever our records say of it. Idempotent.
 
-    The order comes with the mark, in its row, which a pass takes off only when it was the last to read it.
+    The order comes with the mark, in its row, which an attempt takes off only when it was the last to read it.
     """
     if await s.dirty.mark(study, s.clock.now(), bypass_cache=True):
         await s.study_queue.enqueue(study, 0.0)
@@ -88,7 +88,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     """
     Take the study off the list. One that was marked meanwhile, as any that still grows, waits again.
 
-    The record is sound by then: it was written under its ETag, after FHIR. So the next pass may trust it, unless the
+    The record is sound by then: it was written under its ETag, after FHIR. So the next attempt may trust it, unless the
     row says that some pass failed.
 
     Raises

@@ -163,7 +163,7 @@ async def _take(name: str, cursors: Cursors, clock: Clock, *, seconds: float, mu
 
 
 _asked: ContextVar[set[bool] | None] = ContextVar("asked", default=None)
-"""Of the work that goes on in this context: whether leases that it asked for were given, and whether any was not."""
+"""Of the work in this context: whether leases that it asked for were given, and whether any was not."""
 
 
 @contextmanager
@@ -187,7 +187,7 @@ async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | N
     Hold the lease of a cursor for the length of the block.
 
     The block is given None when another process holds it. A lease that is lost on the way ends the block quietly, for
-    its new holder goes on. A failure releases the lease, so that the next run need not wait for it; a crash cannot.
+    its new holder continues. A failure releases the lease, so that the next run need not wait for it; a crash cannot.
 
     Raises
     ------

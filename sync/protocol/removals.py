@@ -54,8 +54,8 @@ class Ceiling:
     """
     What was removed since ``began``, and whether removals are held.
 
-    ``studies`` are digests of studies that lost instances; ``held_since`` is None while removals go on. What was held
-    up to ``approved_at`` an operator has confirmed.
+    ``studies`` are digests of studies that lost instances; ``held_since`` is None while removals continue. An
+    operator has confirmed the removals held up to ``approved_at``.
     """
 
     began: datetime | None = None
@@ -164,7 +164,7 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
 
 async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
     """
-    Let removals go on with a new window; with ``approve`` what is held by now may be removed. Idempotent.
+    Let removals continue with a new window; with ``approve`` what is held by now may be removed. Idempotent.
 
     Raises
     ------

@@ -127,7 +127,7 @@ class Slice:
     """
     One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own.
 
-    ``following`` is where cutting goes on after it: a slice that was written before the walk's row noted it is found
+    ``following`` is where cutting continues after it: a slice that was written before the walk's row noted it is found
     there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too. ``needs``:
     how many slices from the first on have to be done before it.
     """

@@ -73,7 +73,7 @@ class LoopWatch:
     def _report(self, made: threading.Event) -> None:
         began = time.monotonic() - self._blocked
         function = function_in(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 -- the documented way
-        # Logged now: a loop that never goes on ends with its process.
+        # Logged now: a loop that never continues ends with its process.
         self._telemetry.event("loop.blocked", logging.WARNING, function=function, seconds=self._blocked)
         while not made.wait(self._every):
             if self._stopped.is_set() or self._loop.is_closed():

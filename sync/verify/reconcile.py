@@ -49,7 +49,7 @@ LEASE = 300.0
 """Seconds; a run takes far less, and one that died holds up the next for so long."""
 
 AGAIN = 20
-"""Subjects with known drift that a run inspects again before it goes on."""
+"""Subjects with known drift that a run inspects again before it continues."""
 
 TRIES = 2
 
@@ -64,7 +64,7 @@ _PHASES = (_SOURCE, _STUDIES, *LISTED)
 _KEPT = ("after", "container", "began", "studies", "failures", "skipped")
 
 FAILURES_AT_A_PLACE = 3
-"""Runs in a row that may fail at one place before the round goes on without it."""
+"""Runs in a row that may fail at one place before the round continues without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
 
     Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be
     inspected does not keep the round from going on. What fails is tried at the same place by the next runs; after
-    `FAILURES_AT_A_PLACE` of them the round goes on without it, and does not count as a whole one.
+    `FAILURES_AT_A_PLACE` of them the round continues without it, and does not count as a whole one.
 
     Returns
     -------
@@ -128,7 +128,7 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
         return 0
     async with held(RECONCILE_CURSOR, s, seconds=LEASE) as lease:
         return 0 if lease is None else await _run_slice(lease, s, listing, checker or Checker(tries=TRIES))
-    return 0  # the lease was lost: its new holder goes on
+    return 0  # the lease was lost: its new holder continues
 
 
 async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: Checker) -> int:

@@ -65,7 +65,7 @@ async def repair_study(
     Raises
     ------
     TransientError
-        FHIR or storage did not answer; the study stays outstanding, and the sync goes on with it.
+        FHIR or storage did not answer; the study stays outstanding, and the sync continues with it.
     """
     await s.dirty.mark(study, s.clock.now())
     await _reinspect({key_of(drift) for drift in drifts if drift.kind in OF_OBJECTS}, study, s, listed=listed)

@@ -4,7 +4,7 @@ One study: each write of a dry run is a difference between FHIR and the ledger.
     not dirty  ->  dry run, duplicates, objects  ->  not dirty, same record
 
 All work on a study marks it before and records it after, so a look with equal records on both sides of it saw no
-work in between, but for a pass that died before its mark; a second look some time later tells that apart.
+work in between, but for an attempt that died before its mark; a second look some time later tells that apart.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _of_write(write: FhirWrite, planned: DryRun) -> Drift:
     if held is None:
         return _drift(planned.study, DriftKind.MISSING, address)
     if address in {_address(removal) for removal in planned.removals}:
-        return _drift(planned.study, DriftKind.ORPHANED, address)  # what the pass falls back to
+        return _drift(planned.study, DriftKind.ORPHANED, address)  # what the attempt falls back to
     kind = _stale_or_foreign(address, held, planned)
     return _drift(planned.study, kind, address, ", ".join(_differing(held, write.resource or {})))
 
@@ -150,9 +150,9 @@ def _differing(held: Resource, expected: Resource) -> list[str]:
 
 def _left_patients(planned: DryRun) -> list[Drift]:
     """
-    Find Patients without rows that the pass would remove, but for the one that a cancelled study is about.
+    Find Patients without rows that the attempt would remove, but for the one that a cancelled study is about.
 
-    Other removals show by what the pass falls back to: if that changes nothing, others refer to the resource.
+    Other removals show by what the attempt falls back to: if that changes nothing, others refer to the resource.
     """
     studies = [held for (kind, _), held in planned.held.items() if kind == "ImagingStudy" and held is not None]
     about = {str(held.get("subject", {}).get("reference")) for held in studies} if not planned.rows else set[str]()

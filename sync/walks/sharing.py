@@ -6,7 +6,7 @@ Walks that any number of processes share: one cuts slices, all take them, each u
 A slice is taken by the lease of its row, and its position moves like that of any walk (`sync.walks.walk`): a worker
 that is killed costs what it had in hand since the last batch, and its slice is free again when the lease runs out. A
 holder that was presumed dead and is not may work beside the new one: what both do is idempotent, and the old one fails
-at its next batch. Cutting is under the lease of the walk's own row, and goes on where it was in the same way.
+at its next batch. Cutting is under the lease of the walk's own row, and continues where it was in the same way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PARALLEL = 24
 """Objects that a worker inspects at once, where nothing else is said."""
 
 WATCH = 2.0
-"""Seconds between two looks whether a walk still runs: after a pause no worker goes on for longer."""
+"""Seconds between two looks whether a walk still runs: after a pause no worker continues for longer."""
 
 GRACE = 60.0
 """Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
@@ -99,7 +99,7 @@ async def cut_walk(row: WalkRow, kinds: Kinds, s: ReadFeeds, *, until: float, mo
     Contention
         Another process cuts this walk now, or an operator has changed it.
     TransientError
-        The source or storage did not answer; it goes on from here.
+        The source or storage did not answer; it continues from here.
     """
     try:
         async with only_sync_errors(), walk_of(row.name, s) as walk:

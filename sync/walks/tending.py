@@ -29,7 +29,7 @@ TURN = 240.0
 """Seconds that a called worker works; Azure Functions ends it after ten minutes."""
 
 TENDING = 40.0
-"""Seconds that a timer cuts and calls; its next run goes on."""
+"""Seconds that a timer cuts and calls; its next run continues."""
 
 CUT_AT_ONCE = 8
 """Slices that are cut before workers are called again."""

@@ -46,7 +46,7 @@ class ShownShared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownWalk:
-    """One job that goes on for ever or for long."""
+    """One job that runs for long, or without end."""
 
     name: str
     running: bool

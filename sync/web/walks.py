@@ -33,7 +33,7 @@ async def show_walks(s: Jobs) -> Answer:
 
 async def start_backfill(request: Request, containers: Collection[str], s: Services) -> Answer:
     """
-    Begin a backfill of one container, or of all, for an operator. Idempotent: one that is under way goes on.
+    Begin a backfill of one container, or of all, for an operator. Idempotent: one that is under way continues.
 
     Raises
     ------

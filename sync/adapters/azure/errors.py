@@ -48,7 +48,7 @@ ROLES_FOR_STATE = (
 )
 GATEWAY = (
     "A gateway, proxy or firewall answered instead of the storage account: check what stands on the way, private "
-    "endpoints too. Nothing is treated as deleted meanwhile; all goes on by itself once the account answers."
+    "endpoints too. Nothing is treated as deleted meanwhile; all continues by itself once the account answers."
 )
 GARBLED = (
     "An answer of the storage account arrived cut or changed: check the proxies and gateways on the way. It is asked "

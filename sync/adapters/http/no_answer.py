@@ -8,7 +8,7 @@ from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, NO_CONNECTION_YE
 
 
 class AnswerTooLarge(httpx.DecodingError):
-    """An answer goes on past every bound: no service of ours gives one, and reading it would end the process."""
+    """An answer exceeds every bound: no service of ours gives one, and reading it would end the process."""
 
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (

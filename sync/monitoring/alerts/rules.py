@@ -126,7 +126,7 @@ RULES = (
     Rule(
         code="alert.fhir_failing",
         title="Studies could not be written to FHIR",
-        hint="Check the FHIR service; nothing is lost, and the sync goes on when it is back.",
+        hint="Check the FHIR service; nothing is lost, and the sync continues when it is back.",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Aggregation.SUM,

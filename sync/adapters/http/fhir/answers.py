@@ -34,7 +34,7 @@ _DENIED = (401, 403)
 
 GATEWAY = (
     "A gateway, proxy or firewall answered instead of the FHIR service: check what stands on the way; if there is "
-    "nothing, correct DICOM_SYNC_FHIR_URL. Studies wait, and go on by themselves once the service answers."
+    "nothing, correct DICOM_SYNC_FHIR_URL. Studies wait, and continue by themselves once the service answers."
 )
 BODY_REFUSED = (
     "A gateway or firewall before the FHIR service refuses a body of this size: raise its limit, or set "
