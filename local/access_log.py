@@ -48,7 +48,7 @@ class BatchDone:
 
 
 def parse_line(line: str) -> BlobChange | BatchDone | None:
-    """Tell what one line of the log did to blobs, or None."""
+    """Return what one line of the log did to blobs, or None."""
     match = _LINE.search(line)
     if match is None or match[3] not in (*_DONE[match[1]], _UNKNOWN):
         return None

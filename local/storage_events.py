@@ -125,7 +125,7 @@ class StorageEvents:
         self.delivered = Delivered()
 
     def ended(self) -> bool:
-        """Tell whether delivering has come to an end, which before the end of its block is a defect."""
+        """Return whether delivering has come to an end, which before the end of its block is a defect."""
         return self._work is not None and self._work.done()
 
     @property

@@ -91,7 +91,7 @@ class Stage:
             self.send(_encoded(story["beside"]))
 
     def is_over(self, story: Mapping[str, Any]) -> bool:
-        """Tell whether the message has come to its end, and left the queue."""
+        """Return whether the message has come to its end, and left the queue."""
         poisoned = story["end"] == "poison"
         ended = _message(story) in self.poison() if poisoned else bool(self.notes(story["story"], "done"))
         return ended and self.left() == 0
@@ -110,7 +110,7 @@ def _encoded(order: Mapping[str, Any]) -> str:
 
 
 def in_peace(story: Mapping[str, Any]) -> bool:
-    """Tell whether the host lives through a story."""
+    """Return whether the host lives through a story."""
     return "signal" not in story and "host" not in story
 
 

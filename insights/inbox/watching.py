@@ -110,7 +110,7 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
 async def _pass(
     service: FhirService, prepared: Prepared, announce: Announce, lease: Lease, begin: datetime
 ) -> tuple[Pass, dict[str, Any]]:
-    """Tell what is news, and return the counts and the position that the cursor moves to."""
+    """Publish what is new, and return the counts and the position that the cursor moves to."""
     time, name = await _server_time(service), prepared.rule.rule
     position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
     since = position.get("since") if position.get("rule") == rule else None

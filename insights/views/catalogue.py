@@ -96,7 +96,7 @@ def fingerprint(definitions: Iterable[ViewDefinition]) -> str:
 
 
 def _ahead(definitions: tuple[ViewDefinition, ...]) -> dict[str, CompiledView] | None:
-    """Return the views as they were compiled ahead; None if these are others."""
+    """Return the views as they were compiled ahead; None for other views."""
     if not COMPILED.exists():
         return None
     stored = json.loads(COMPILED.read_text("utf-8"))

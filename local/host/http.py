@@ -86,7 +86,7 @@ class HttpFunctions:
         return _response(returned)
 
     def _allowed(self, function: Function, request: web.Request) -> bool:
-        """Tell whether the request has the key; a header, even an empty one, hides the query's."""
+        """Return whether the request has the key; a header, even an empty one, hides the query's."""
         if not self._key or str(function.trigger.get("authLevel", "function")).lower() == "anonymous":
             return True
         return request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY)) == self._key

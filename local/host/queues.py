@@ -65,7 +65,7 @@ class StorageRefusedError(Exception):
 
 
 def _is_refusal(problem: AzureError) -> bool:
-    """Tell whether storage refused, rather than hung or failed: a time-out and a 5xx are waited for."""
+    """Return whether storage refused, rather than hung or failed: a time-out and a 5xx are waited for."""
     if isinstance(problem, ClientAuthenticationError):
         return True
     if isinstance(problem, HttpResponseError):

@@ -108,7 +108,7 @@ class Remark:
 
 def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
     """
-    Tell what is to be said of the settings in the environment.
+    Return the remarks on the settings in the environment.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ _LEVELS: tuple[Detail, ...] = ("none", "acquisition", "body", "full")
 
 
 def includes(detail: Detail, level: Detail) -> bool:
-    """Tell whether a level of detail includes another."""
+    """Return whether a level of detail includes another."""
     return _LEVELS.index(detail) >= _LEVELS.index(level)
 
 
@@ -106,7 +106,7 @@ class MappingSettings(Section):
     """
 
     def lists_instances(self, instances: int) -> bool:
-        """Tell whether a study of that many instances lists them: by their number only, so that no order matters."""
+        """Return whether a study of that many instances lists them: by their number only, so that no order matters."""
         if isinstance(self.instances, int):
             return instances <= self.instances
         return self.instances == "all"

@@ -145,7 +145,7 @@ async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> S
 
 
 async def _is_seen(listed: ListedObject, s: Locate) -> bool:
-    """Tell whether the object was inspected as it is listed, or waits for an operator."""
+    """Return whether the object was inspected as it is listed, or waits for an operator."""
     stored = await s.locators.read(listed.object)
     if stored is None:
         return False

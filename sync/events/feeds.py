@@ -16,7 +16,7 @@ _PREFIX = "microsoft.healthcareapis.dicomimage"
 
 
 def is_of_feed(event: Any) -> bool:
-    """Tell whether an event, whatever it is, is one of a DICOM service."""
+    """Return whether an event, of whatever form, comes from a DICOM service."""
     with contextlib.suppress(BadEvent):
         return kind_of(fields_of(event, "event")).startswith(_PREFIX)
     return False

@@ -52,7 +52,7 @@ def kind_of(fields: Mapping[str, Any]) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether the text can be sent: JSON escapes may leave half a surrogate pair, which cannot."""
+    """Return whether the text can be sent: JSON escapes may leave half a surrogate pair, which cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -124,7 +124,7 @@ def _is_before_start(position: Mapping[str, Any], now: datetime) -> bool:
 
 
 def _later(outage: SourceUnavailable, s: Core) -> str | None:
-    """Tell when to read again, if the service asked to be left alone; not for longer than the setting allows."""
+    """Return when to read again, if the service asked to be left alone; not for longer than the setting allows."""
     if not outage.retry_after:
         return None
     wait = min(outage.retry_after, s.settings.longest_wait_seconds)

@@ -118,7 +118,7 @@ def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingS
 
 
 def _note_implausible_birth(attributes: Attributes, study_date: str, findings: Findings) -> None:
-    """Tell of a date of birth that cannot be right; it is kept, because another source must correct it."""
+    """Report a date of birth that cannot be right; it is kept, because another source must correct it."""
     born = fhir_date(first(attributes, "PatientBirthDate", findings), "PatientBirthDate", findings)
     if born is None:
         return

@@ -67,7 +67,7 @@ def ucum_of(stated: str) -> str | None:
 
 def is_ucum(text: str) -> bool:
     """
-    Tell whether a text is a code of UCUM: units with prefixes, powers, products, quotients and annotations.
+    Return whether a text is a code of UCUM: units with prefixes, powers, products, quotients and annotations.
 
     Parentheses and the rarest units are not known here. Source: The Unified Code for Units of Measure, 2.1-2.4.
     """

@@ -213,7 +213,7 @@ def uid(raw: str | None) -> str | None:
 
 
 def is_strict_uid(value: str) -> bool:
-    """Tell whether a UID follows PS3.5 9.1: digits, no leading zeros, 64 characters at most."""
+    """Return whether a UID follows PS3.5 9.1: digits, no leading zeros, 64 characters at most."""
     return bool(_STRICT_UID.fullmatch(value))
 
 

@@ -136,7 +136,7 @@ class SystemCounts:
 
 async def read_counts(s: Measure) -> SystemCounts:
     """
-    Tell how things stand. Only reads.
+    Return the current counts. Only reads.
 
     Queues before dirty studies: what left the one is in the other by then, so ``idle`` is never told too early.
 

@@ -27,7 +27,7 @@ def service_problems(
     chart: Chart, alerts: Mapping[str, Alert], s: Core, *, overdue: bool = False
 ) -> list[ServiceProblem]:
     """
-    Tell which services fail now: they failed in the last `RECENT` minutes, and FHIR gave no good answer since.
+    Return the services that fail now: they failed in the last `RECENT` minutes, and FHIR gave no good answer since.
 
     Parameters
     ----------

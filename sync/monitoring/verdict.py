@@ -89,7 +89,7 @@ def _clock(s: Core) -> list[str]:
 
 
 def _pause_of(counts: SystemCounts) -> list[str]:
-    """Tell of a pause, and how it ends. It keeps nothing back while nothing is outstanding."""
+    """Report a pause, and how it ends. It keeps nothing back while nothing is outstanding."""
     if (paused := paused_projection(counts)) is None:
         return []
     by = f" by {paused.who}" if paused.who else ""
@@ -105,7 +105,7 @@ def paused_projection(counts: SystemCounts) -> PausedProjection | None:
 
 def messages_held(counts: SystemCounts, chart: Chart) -> list[str]:
     """
-    Tell of object messages that are leased while no object is processed.
+    Report object messages that are leased while no object is processed.
 
     A killed worker's messages stay leased for ten minutes: they are in the queue, no peek shows them, and so they have
     no age. Without this the verdict would be *in sync* though objects are missing.
@@ -128,7 +128,7 @@ def messages_held(counts: SystemCounts, chart: Chart) -> list[str]:
 
 
 def slow_fhir(chart: Chart, s: Core) -> list[str]:
-    """Tell of a FHIR service that answers, but so slowly that studies wait for it."""
+    """Report a FHIR service that answers, but so slowly that studies wait for it."""
     mean = chart.sum_of(FHIR_DURATION.name).mean
     if mean is None or mean < SLOW_SECONDS:
         return []

@@ -77,7 +77,7 @@ class Caller:
 
 def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "") -> Caller:
     """
-    Tell who calls. Whatever the headers hold, it never raises: what cannot be understood gives a reader.
+    Return the caller. Whatever the headers hold, it never raises: what cannot be understood gives a reader.
 
     Parameters
     ----------

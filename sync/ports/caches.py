@@ -70,7 +70,7 @@ class DeletionsInHand:
         self.version += 1
 
     def remove(self, text: str) -> None:
-        """Release one; it stays while another delivery has the same in hand."""
+        """Release one; it stays while another delivery has the same object in hand."""
         self.counts[text] -= 1
         if self.counts[text] <= 0:
             del self.counts[text]

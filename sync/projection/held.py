@@ -47,7 +47,7 @@ class ProjectionAttempt:
 
     def is_interrupted(self, *, instances: bool) -> bool:
         """
-        Tell whether an attempt may have died after it deleted and before it recorded that.
+        Return whether an attempt may have died after it deleted and before it recorded that.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class ProjectionAttempt:
 
 async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, s: Compare, *, trust: bool) -> Held:
     """
-    Tell what FHIR holds of the study, from the record or from the server. Only reads; idempotent.
+    Return what FHIR holds of the study, from the record or from the server. Only reads; idempotent.
 
     A study without a usable record is looked up by identifier once: a resource of another system is adopted. An
     adopted one is read each time, because its owner keeps writing it.

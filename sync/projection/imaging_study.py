@@ -27,7 +27,7 @@ class StudyWrite:
 
 
 def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
-    """Tell what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
+    """Return what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
     if not p.held.adopted or p.held.resource is None:
         return frozenset()
     protected = _OF_THE_ORDER if p.held.taken_over else _OF_THE_ORDER | {"subject"}

@@ -58,7 +58,7 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
 
 
 def _perhaps_written(p: ProjectionAttempt, s: Core) -> bool:
-    """Tell whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
+    """Return whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
     marked = p.held.resource is not None and is_made_by_cast(p.held.resource, s.settings.dicomweb_url)
     return p.before is not None and p.before.begun and not marked
 

@@ -68,7 +68,7 @@ def claim_of(change: Change, locator: Locator | None, inspection: Inspection) ->
 
 def contradicts(locator: Locator, inspection: Inspection) -> bool:
     """
-    Tell whether bytes that gave a record no longer give one, though their ETag is the same.
+    Return whether bytes that gave a record no longer give one, though their ETag is the same.
 
     Something on the way replaced them: a filter's page, a cut that made the length fit. Another limit of ours is none.
     """

@@ -123,7 +123,7 @@ async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Remov
 
 async def may_remove(study: str, s: Jobs) -> bool:
     """
-    Tell whether a study may lose an instance, and count it; see `ensure_removable`.
+    Return whether a study may lose an instance, and count it; see `ensure_removable`.
 
     Raises
     ------

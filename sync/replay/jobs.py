@@ -222,7 +222,7 @@ def shown(progress: WalkProgress, board: Board, advanced_at: datetime | None = N
 
 
 def is_replay(row: WalkRow) -> bool:
-    """Tell whether a walk is a replay."""
+    """Return whether a walk is a replay."""
     return row.name.startswith(PREFIX)
 
 

@@ -95,7 +95,7 @@ class Telemetry:
         self._tracing = tracing
 
     def export_to(self, sink: Sink, tracing: Tracing) -> None:
-        """Tell one more sink what is measured from now on, and trace."""
+        """Send measurements and traces to one more sink from now on."""
         self._sinks += (sink,)
         self._tracing = tracing
 

@@ -46,7 +46,7 @@ class ScanObserver(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
-    What a round is to do.
+    The scope of a round.
 
     ``objects``: ask the source for each object too. ``sample``: check that many studies only, from the study key
     ``start`` on, and list nothing. ``removals``: how many resources that no study stands for may be deleted.
@@ -59,7 +59,7 @@ class Plan:
     removals: int = 10
 
     def asks_about(self, drift: Drift) -> bool:
-        """Tell whether the services are asked about such drift."""
+        """Return whether the services are asked about such drift."""
         return self.objects or drift.kind not in OF_OBJECTS
 
 
@@ -271,7 +271,7 @@ class Round:
         self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift], later: Collection[Identity]
     ) -> tuple[Sequence[Drift], Sequence[Drift]]:
         """
-        Tell each drift once, whichever subjects share the resource; return what this subject is noted with, and left.
+        Report each drift once, whichever subjects share the resource; return what this subject is noted with, and left.
 
         A part of the round that is done once more comes to the same.
         """
@@ -339,7 +339,7 @@ class Round:
 
 
 def is_removable(drift: Drift) -> bool:
-    """Tell whether it is a second ImagingStudy that a repair may delete."""
+    """Return whether it is a second ImagingStudy that a repair may delete."""
     return drift.kind is DriftKind.DOUBLED and drift.detail in REMOVABLE
 
 

@@ -109,7 +109,7 @@ async def _kind(stored: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKin
 
 async def is_same_record(stored: Stored[Locator], s: Ingest) -> bool:
     """
-    Tell whether an object whose ETag changed still gives the record that is known, and keep the new ETag if so.
+    Return whether an object whose ETag changed still gives the record that is known, and keep the new ETag if so.
 
     Metadata, tags and tiers change the ETag, usually without an event, and change nothing in FHIR. Idempotent; the row
     is replaced only if it is as it was read.

@@ -159,7 +159,7 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
 
 
 async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> SyncError | None:
-    """Do one part of a run, measure how it ended and return its failure, so that the other part is done too."""
+    """Do one part of a run, measure its outcome and return its failure, so that the other part still runs."""
     failure: SyncError | None = None
     try:
         async with only_sync_errors():
@@ -231,7 +231,7 @@ class _Run:
         return beyond.next_phase(self._s.clock.now())
 
     def measure(self) -> None:
-        """Tell how much drift there is now, by kind, and zero of the others."""
+        """Return how much drift there is now, by kind, and zero of the others."""
         kinds = self._judge.open_by_kind()
         for kind in DriftKind:
             self._s.telemetry.measure(OPEN_DRIFT, kinds[kind], kind=kind.value)

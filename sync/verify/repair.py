@@ -39,7 +39,7 @@ class Budget:
     among: frozenset[str] | None = None
 
     def take(self, resource: str) -> bool:
-        """Tell whether this one may go too."""
+        """Return whether this one may go too."""
         if self.among is not None and resource not in self.among:
             return False
         self.left -= 1

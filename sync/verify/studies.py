@@ -90,7 +90,7 @@ def _drift(study: StudyRef, kind: DriftKind, resource: str, detail: str = "") ->
 
 
 async def _others_at_work(write: FhirWrite, study: StudyRef, s: Project) -> bool:
-    """Tell whether another study of the Patient is outstanding: then its row may be there and its write yet to come."""
+    """Return whether another study of the Patient is dirty: then its row may be there and its write yet to come."""
     ours = _PATIENT.fullmatch(write.resource_id)
     if write.resource_type != "Patient" or ours is None:
         return False
@@ -115,7 +115,7 @@ def _address(write: FhirWrite) -> str:
 
 def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKind:
     """
-    Tell an old state of FHIR from a foreign change of our elements.
+    Distinguish an old state of FHIR from a foreign change of our elements.
 
     What we recorded last is still what the ledger says, and FHIR holds another version of it: another system wrote. A
     version number below ours is a server that was set back.

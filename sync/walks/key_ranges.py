@@ -33,7 +33,7 @@ def bound(number: int, ranges: int) -> str:
 
 
 async def expected_studies(s: Compare, *, first: int) -> int:
-    """Tell from the first keys how many studies there are; exactly where there are fewer."""
+    """Estimate from the first keys how many studies there are; exactly where there are fewer."""
     rows = await s.projections.after("", first)
     if len(rows) < first:
         return len(rows)

@@ -56,7 +56,7 @@ class Deed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One kind of button. ``does`` returns how many it concerned; ``previews`` says it beforehand, in a sentence."""
+    """One kind of button. ``does`` returns the number of changed items; ``previews`` states it beforehand, in words."""
 
     question: str
     explanation: str

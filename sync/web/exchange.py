@@ -147,7 +147,7 @@ def named_operator(request: Request, fields: Mapping[str, Any], settings: Settin
 
 
 def is_set(fields: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a flag is set, as JSON or as a form has it."""
+    """Return whether a flag is set, as JSON or as a form has it."""
     value = fields.get(name, False)
     return value is True or (isinstance(value, str) and value.strip().lower() in _TRUE)
 

@@ -17,7 +17,7 @@ DECISIONS = ("confirm", "refuse")
 
 
 async def show_removals(s: Measure) -> Answer:
-    """Tell how many studies lost instances within the hour, and how many removals are held."""
+    """Return how many studies lost instances within the hour, and how many removals are held."""
     ceiling, count = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
     body: dict[str, Any] = {
         "studies": len(ceiling.studies),

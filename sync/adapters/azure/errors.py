@@ -140,7 +140,7 @@ def source_errors() -> Iterator[None]:
 
 def is_garbled(problem: Exception) -> bool:
     """
-    Tell whether a library failed over the answer it was reading, which then was cut or changed on its way.
+    Return whether a library failed over the answer it was reading, which then was cut or changed on its way.
 
     `zlib.error` on bytes that are not compressed, `TypeError` on a body without rows: the libraries raise whatever the
     answer leads to. An exception from a line of ours is a defect of ours.
@@ -268,7 +268,7 @@ def _code_in_body(response: Any) -> str:
 
 def is_outage(problem: AzureError) -> bool:
     """
-    Tell whether an answer with the status of a lost race is an outage.
+    Return whether an answer with the status of a lost race is an outage.
 
     What holds the rows is not there, or it was not the service that answered: it names what is wrong by a code.
     """
@@ -276,7 +276,7 @@ def is_outage(problem: AzureError) -> bool:
 
 
 def concerns_all(problem: AzureError) -> bool:
-    """Tell whether every row of a transaction shares this fate: an outage does, a refusal may be about one row."""
+    """Return whether every row of a transaction shares this fate: an outage does, a refusal may be about one row."""
     status = _status(problem)
     if status is None or _is_denied(problem) or status in _ASK_LATER or is_outage(problem):
         return True

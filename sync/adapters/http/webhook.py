@@ -1,7 +1,7 @@
 """
 Alerts by HTTP POST, in the form that the other side understands.
 
-The URL may hold a secret: it stands in no log and no error. Sources: CloudEvents 1.0 JSON format; Microsoft Teams,
+The URL may hold a secret: it appears in no log and no error. Sources: CloudEvents 1.0 JSON format; Microsoft Teams,
 "Create incoming webhooks with Workflows" (Adaptive Card); Slack "Sending messages using incoming webhooks"; PagerDuty
 "Events API v2" (trigger and resolve share a dedup_key).
 """

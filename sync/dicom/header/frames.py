@@ -93,5 +93,5 @@ def _not_read(row: Row) -> frozenset[Finding]:
 
 
 def has_anatomy(attributes: Mapping[str, Any]) -> bool:
-    """Tell whether the shared groups hold the anatomy, so that frames have none of their own (PS3.3 C.7.6.16.1.1)."""
+    """Return whether the shared groups hold the anatomy, so that frames have none of their own (PS3.3 C.7.6.16.1.1)."""
     return any(FRAME_ANATOMY.keyword in group for group in attributes.get(SHARED_GROUPS.keyword) or ())

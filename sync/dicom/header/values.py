@@ -150,7 +150,7 @@ def _of_single(number: float) -> float:
 
 
 def can_stand_for(vr: bytes, expected: bytes) -> bool:
-    """Tell whether values of another VR can be read for the expected one: no sequence, no binary fraction for text."""
+    """Return whether values of another VR can be read for the expected one: no sequence, no binary number for text."""
     if vr not in KINDS or (vr == b"SQ") != (expected == b"SQ"):
         return False
     return vr not in _REALS or expected in _REALS

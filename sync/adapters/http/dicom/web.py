@@ -98,7 +98,7 @@ class DicomWeb(Remote):
             raise SourceUnavailable("the answer is no JSON", code="source.garbage", hint=hint) from None
 
     def no_answer(self, problem: Exception) -> SourceUnavailable:
-        """Tell of an outage."""
+        """Report an outage."""
         hint = f"Check that {self._setting} is right and that the server runs; reading continues automatically."
         return SourceUnavailable(words_of(problem), hint=hint)
 

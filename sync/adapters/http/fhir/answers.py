@@ -172,7 +172,7 @@ def entries_of(response: httpx.Response, *, expected: int | None = None) -> list
     Raises
     ------
     FhirUnavailable
-        The answer is no Bundle, or has another number of entries.
+        The answer is not a Bundle, or has the wrong number of entries.
     """
     bundle = object_of(response)
     entries = bundle.get("entry") or []
@@ -257,7 +257,7 @@ def _resource_of(entry: Mapping[str, Any]) -> Resource:
 
 def carries(resource: Resource, system: str | None, value: str) -> bool:
     """
-    Tell whether a resource carries exactly this identifier; of any system when it is None.
+    Return whether a resource carries exactly this identifier; of any system when it is None.
 
     A search finds more than that: microsoft/fhir-server indexes tokens as Windows-1252 and takes every other character
     for ``?``, other servers ignore case.

@@ -43,7 +43,7 @@ def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
     Raises
     ------
     FhirUnavailable
-        ``fhir.not_fhir``: it is none; any web page answers something. ``fhir.version``: it is not of FHIR R4.
+        ``fhir.not_fhir``: no FHIR service answered, but perhaps a web page. ``fhir.version``: it is not of FHIR R4.
     """
     if statement.get("resourceType") != "CapabilityStatement":
         raise FhirUnavailable("no CapabilityStatement at /metadata", code="fhir.not_fhir", hint=_NOT_FHIR)

@@ -49,7 +49,7 @@ class FhirRemote(Remote):
             raise FhirUnavailable(str(status), retry_after=wait)
 
     def no_answer(self, problem: Exception) -> FhirUnavailable:
-        """Tell a certificate that is not trusted from an outage: only the operator can correct it."""
+        """Distinguish an untrusted certificate from an outage: only the operator can correct it."""
         cause: BaseException | None = problem
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__ or cause.__context__
@@ -92,6 +92,6 @@ def _where(base_url: str) -> dict[str, Any]:
 
 
 def _resource_type(path: str) -> str:
-    """Tell what a request is about; a page of a search, and a transaction, are Bundles."""
+    """Return what a request is about; a page of a search, and a transaction, are Bundles."""
     first = path.partition("?")[0].split("/")[1:2]
     return RESOURCE_TYPE.value(first[0]) if first else "Bundle"
