@@ -31,7 +31,7 @@ MORE_PROPERTIES = (
     "<CopyStatus>pending</CopyStatus>",
     "<LeaseState>leased</LeaseState>",
     "<AccessTier>Archive</AccessTier>",
-    "<ResourceType>directory</ResourceType>",
+    "<ResourceType>file</ResourceType>",
     "<Invented>yes</Invented>",
 )
 MORE_PARTS = (
@@ -170,6 +170,22 @@ def test_a_blob_without_what_every_blob_has_is_no_blob(inner):
     assert len(parse_page(fromstring(listing(blob()))).blobs) == 1
     with pytest.raises(ValueError):
         parse_page(fromstring(listing(inner)))
+
+
+DIRECTORY = "<ResourceType>directory</ResourceType>"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        blob(f"{DIRECTORY}</Properties>"),
+        f"<Blob><Name>a</Name><Properties>{DIRECTORY}<Etag>1</Etag></Properties></Blob>",
+        f"<Blob><Name>a</Name><Properties>{DIRECTORY}<Content-Length /></Properties></Blob>",
+    ],
+)
+def test_a_directory_is_no_blob_and_need_not_look_like_one(inner):
+    page = parse_page(fromstring(listing(inner + blob(name="a/b"))))
+    assert [listed.name for listed in page.blobs] == ["a/b"]
 
 
 @pytest.mark.parametrize("text", ["<Error><Code>x</Code></Error>", "<EnumerationResults />"])

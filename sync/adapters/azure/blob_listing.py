@@ -5,7 +5,8 @@ A page of a blob listing: requested through the library, read here.
 
 The library makes of each blob a model of seventy fields, which costs more than all else that a walk does with a known
 object (ADR 0051). Its listing of names makes none, and keeps the parsed answer where a hook of the request finds it.
-Source: Azure "List Blobs" (response body, ``Encoded`` names since version 2021-02-12).
+Source: Azure "List Blobs" (response body, ``Encoded`` names since version 2021-02-12, ``ResourceType`` since
+2020-10-02).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 from azure.storage.blob.aio import ContainerClient
 
 _YES, _NO = ("true", "1"), ("false", "0", None)
+
+_DIRECTORY = "directory"
+"""``ResourceType`` of what is no blob, in accounts with a hierarchical namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ async def list_blobs(client: ContainerClient, *, prefix: str, marker: str | None
 
 def parse_page(root: Element) -> BlobPage:
     """
-    Read an answer; every field that is not used is passed over, and so are prefixes of a listing by folders.
+    Read an answer; fields that are not used, directories, and prefixes of a listing by folders are passed over.
 
     Raises
     ------
@@ -81,14 +85,17 @@ def parse_page(root: Element) -> BlobPage:
         raise ValueError("a listing without its list")
     return BlobPage(
         container=root.get("ContainerName"),
-        blobs=tuple(_blob(element) for element in parts["Blobs"] if element.tag == "Blob"),
+        blobs=tuple(filter(None, (_blob(element) for element in parts["Blobs"] if element.tag == "Blob"))),
         marker=_text(parts, "NextMarker") or None,
     )
 
 
-def _blob(element: Element) -> ListedBlob:
+def _blob(element: Element) -> ListedBlob | None:
+    """Return the blob; None for a directory, which need not have what every blob has."""
     parts = _fields(element)
     properties = _fields(parts["Properties"]) if "Properties" in parts else {}
+    if _text(properties, "ResourceType") == _DIRECTORY:
+        return None
     return ListedBlob(
         name=_name(parts["Name"]) if "Name" in parts else _missing("Name"),
         etag=_text(properties, "Etag"),
