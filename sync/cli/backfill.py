@@ -19,7 +19,7 @@ from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse
 from sync.errors import SourceGone, SyncError
 from sync.ports import Ingest, ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
-from sync.walks.backfill import PAGE, Scope, new_backfill, preview_backfill
+from sync.walks.backfill import PAGE, Backfill, Scope, new_backfill, preview_backfill
 from sync.walks.handed import ListedOnce
 from sync.walks.walk import Walk
 from sync.words import counted
@@ -136,9 +136,9 @@ async def _shared(
 ) -> tuple[Counter[str], float, WalkState]:
     asked = new_backfill(scope, rate=options.rate)
     await begin_or_go_on(asked, s, out, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} dealt with")
-    heading = f"Reading {scope.container}"
+    kinds, heading = {asked.kind: Backfill(listing=running.listing)}, f"Reading {scope.container}"
     progress, rate = await share_walk(
-        asked.name, running.kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json
+        asked.name, kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json
     )
     tell_state(progress, out)
     return Counter(progress.counts), rate, progress.row.state

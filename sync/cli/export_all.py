@@ -16,7 +16,7 @@ from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
 from sync.export import Exported, NotEmpty, prepare
 from sync.export import export as export_to
 from sync.protocol.walk_rows import WalkState
-from sync.walks.exporting import fetch_manifest, folder_of, new_export
+from sync.walks.exporting import Exporting, fetch_manifest, folder_of, new_export
 from sync.walks.sharing import PARALLEL
 from sync.words import counted
 
@@ -68,9 +68,8 @@ async def _share(running: Running, container: str, max_bytes: int, *, as_json: b
     await begin_or_go_on(
         asked, s, out, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} exported"
     )
-    progress, _ = await share_walk(
-        asked.name, running.kinds, s, out, heading="Exporting", parallel=PARALLEL, as_json=as_json
-    )
+    kinds = {asked.kind: Exporting(services=s, files=running.export_files)}
+    progress, _ = await share_walk(asked.name, kinds, s, out, heading="Exporting", parallel=PARALLEL, as_json=as_json)
     exported = await fetch_manifest(progress.row, files) if progress.row.state is WalkState.DONE else None
     if exported is None:
         tell_state(progress, out)

@@ -18,7 +18,7 @@ from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse
 from sync.errors import BadReplay
 from sync.ports import Services
 from sync.protocol.walk_rows import WalkProgress, WalkState
-from sync.replay.jobs import new_replay, require_known_study
+from sync.replay.jobs import kinds_of, new_replay, require_known_study
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import ReplayRequest, parse_request
 from sync.replay.sources import LISTING, ROUTE
@@ -117,7 +117,13 @@ async def _shared(
         asked, s, out, dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} dealt with"
     )
     progress, _ = await share_walk(
-        asked.name, running.kinds, s, out, heading="Replaying", parallel=options.parallel, as_json=options.as_json
+        asked.name,
+        kinds_of(running.replayed),
+        s,
+        out,
+        heading="Replaying",
+        parallel=options.parallel,
+        as_json=options.as_json,
     )
     if progress.row.plan.get(ROUTE) == LISTING and not options.as_json:
         out.print(_NO_FEED)

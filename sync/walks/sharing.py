@@ -45,6 +45,9 @@ PARALLEL = 24
 WATCH = 2.0
 """Seconds between two looks whether a walk still runs: after a pause no worker continues for longer."""
 
+LOOK_SECONDS = 1.0
+"""Seconds for which a worker that saw no other at work takes slices by what it saw; each is read under its lease."""
+
 GRACE = 60.0
 """Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
 
@@ -163,6 +166,20 @@ def _with(row: WalkRow, piece: Slice) -> WalkRow:
     return replace(row, plan=piece.following, planned=piece.last, made=row.made + 1, size=row.size + piece.size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a worker saw of all walks: a worker that saw no other takes several slices before it looks again."""
+
+    board: Board
+    free: Sequence[tuple[WalkRow, Slice]]
+    until: float
+
+    def without(self, taken: Slice) -> _Look | None:
+        """Return it without a slice; None where it is time to look again."""
+        free = [(row, piece) for row, piece in self.free if piece.name != taken.name]
+        return replace(self, free=free) if free and time.monotonic() < self.until else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """
@@ -202,27 +219,31 @@ class Worker:
             A source or storage did not answer; what was done stays done.
         """
         failed: dict[str, int] = {}
-        succeeded = 0
+        succeeded, look = 0, None
         while True:
-            board = await read_board(self.s)
-            free = self._free(board)
+            look = look or await self._look()
+            board, free = look.board, look.free
             if not free or time.monotonic() >= until:
                 return bool(free)
             fresh = [candidate for candidate in free if candidate[1].name not in failed]
             # Any of them: if all workers tried the first, all but one would fail.
             row, piece = random.choice(fresh or free)  # noqa: S311 -- spreads load, guards nothing
             alone = failed.get(piece.name, succeeded) < succeeded
+            rest, look = look.without(piece), None  # after a failure, or where another worker is met: look again
             try:
                 with suppress(Contention):
                     succeeded += await self._take(row, piece, board, until, others_succeed=alone)
+                    look = rest
             except TransientError:
                 if len(free) == 1 or piece.name in failed or succeeded in failed.values():
                     raise
                 failed[piece.name] = succeeded
 
-    def _free(self, board: Board) -> list[tuple[WalkRow, Slice]]:
+    async def _look(self) -> _Look:
+        board, now = await read_board(self.s), self.s.clock.now()
         running = [row for row in running_walks(board, self.kinds) if self.only in {"", row.name}]
-        return free_slices(running, board, self.s)
+        others = any(piece.is_held(now) for row in running for piece in board.of_walk(row))
+        return _Look(board, free_slices(running, board, self.s), time.monotonic() + (0.0 if others else LOOK_SECONDS))
 
     async def _take(
         self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
@@ -233,7 +254,7 @@ class Worker:
             # Read again under the lease: it may have gone on since then.
             piece = Slice.of(Cursor(name=chosen.name, position=walk.position))
             if piece is None or piece.done or await _if_running(row, self.s) is None:
-                return 0
+                raise Contention("another process has done this slice, or its walk no longer runs")
             self.live[piece.name] = walk
             after = [later for later in board.of_walk(row) if later.name > piece.name]
             pace = Pace(_share_of(row, board, self.s))
