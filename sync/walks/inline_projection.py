@@ -39,7 +39,7 @@ class HintsHere(StudyQueue):
         self._heap: list[tuple[datetime, StudyRef]] = []
         self._due: dict[StudyRef, datetime] = {}
         self.news = asyncio.Event()
-        """Set when a hint came; whoever waits for one clears it."""
+        """Set when a hint came; the task that waits for one clears it."""
 
     async def enqueue(
         self,
