@@ -174,6 +174,8 @@ def compare(
         Console(stderr=True).print(str(problem), style="red", markup=False)
         raise typer.Exit(2) from problem
     regressions.show(compared, Console())
+    for version, note in history.notes((old, new)).items():
+        print(f"{version}: {note}")
     worse = [change for change in compared if change.verdict is regressions.Verdict.REGRESSION]
     for change in worse:
         said = f"worse by {change.worse:.0%}, tolerance {change.tolerance:.0%}"
@@ -188,10 +190,14 @@ def compute(
     print(model.tables(fhir), end="")
 
 
-def record(version: Annotated[str, typer.Argument(help="of the release")]) -> None:
+def record(
+    version: Annotated[str, typer.Argument(help="of the release")],
+    *,
+    note: Annotated[str, typer.Option(help="what else than the sync changed in the figures; compare shows it")] = "",
+) -> None:
     """Put bench/results.json into bench/history.json, in place of a line of the same version."""
     try:
-        history.record(version)
+        history.record(version, note)
     except BenchError as problem:
         Console(stderr=True).print(str(problem), style="red", markup=False)
         raise typer.Exit(1) from problem

@@ -32,9 +32,9 @@ def newest() -> Run:
     return next(line for line in reversed(lines()) if line["counts"])
 
 
-def line_of(version: str, results: Mapping[str, Any]) -> dict[str, Any]:
+def line_of(version: str, results: Mapping[str, Any], note: str = "") -> dict[str, Any]:
     """
-    Make the line of a release from the results of a run.
+    Make the line of a release from the results of a run; ``note``: what else than the sync changed in its figures.
 
     Raises
     ------
@@ -51,6 +51,8 @@ def line_of(version: str, results: Mapping[str, Any]) -> dict[str, Any]:
         "processor": newest_section["machine"]["processor"],
         "cores": newest_section["machine"]["cores"],
         "quick": sorted(name for name, section in results.items() if section["quick"]),
+        "took_seconds": sum(section.get("took_seconds", 0) for section in results.values()),
+        **({"note": note} if note else {}),
         "counts": counts(results),
         "goals": {name: goals_of(section) for name, section in sorted(results.items())},
     }
@@ -77,7 +79,7 @@ def goals_of(section: Run) -> dict[str, dict[str, Any]]:
     return {goal["what"]: {k: v for k, v in goal.items() if k not in ("what", "met")} for goal in section["goals"]}
 
 
-def record(version: str, file: Path = HISTORY) -> None:
+def record(version: str, note: str = "", file: Path = HISTORY) -> None:
     """
     Write the line of a release, in place of one of the same version.
 
@@ -87,7 +89,7 @@ def record(version: str, file: Path = HISTORY) -> None:
         There are no results, or not all that a line needs.
     """
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    line = line_of(version, results)
+    line = line_of(version, results, note)
     write([*(one for one in lines(file) if one["version"] != version), line], file)
 
 
@@ -95,6 +97,11 @@ def write(releases: Sequence[Run], file: Path = HISTORY) -> None:
     """Write the file: each release a line, so that a commit shows one."""
     text = ",\n".join(json.dumps(line, ensure_ascii=False) for line in releases)
     file.write_text(f"[\n{text}\n]\n", encoding="utf-8")
+
+
+def notes(names: Sequence[str], file: Path = HISTORY) -> dict[str, str]:
+    """Return the notes of those versions of the history that have one."""
+    return {line["version"]: line["note"] for line in lines(file) if line["version"] in names and "note" in line}
 
 
 def find(name: str, file: Path = HISTORY) -> dict[str, dict[str, dict[str, Any]]]:

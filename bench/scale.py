@@ -30,7 +30,8 @@ MEMORY = 512
 
 HOW = (
     "from the start of the first upload until all was in FHIR, less the quiet period, divided by the instances; the "
-    "small study three times (median), then the large one, in one world with the embedded FHIR server, after a warm-up"
+    "small study three times (median), then the large one, in one world with the embedded FHIR server, "
+    "after a warm-up, and with the emulator as ADR 0058 starts it"
 )
 HOW_MEMORY = "highest resident set size of the functions host's process (host and our code) in the run of 'scale'"
 

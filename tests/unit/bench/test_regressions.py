@@ -107,6 +107,49 @@ def test_the_history_of_this_project_can_be_compared_and_counts():
     assert history.newest()["counts"].keys() >= {"blob_reads", "writes", "rows_written", "processor_ms"}
 
 
+def test_a_note_says_what_else_changed_and_comparing_shows_it(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "history.json"
+    [line] = [line for line in history.lines() if line["version"] == "0.1.0"]
+    history.write([line, {**line, "version": "0.2.0", "note": "a faster emulator"}], file)
+    monkeypatch.setattr(history.lines, "__defaults__", (file,))
+    monkeypatch.setattr(history.find, "__defaults__", (file,))
+    monkeypatch.setattr(history.notes, "__defaults__", (file,))
+    with pytest.raises(SystemExit) as ended:
+        run(["compare", "0.1.0", "0.2.0"])
+    assert ended.value.code == 0
+    assert "0.2.0: a faster emulator" in capsys.readouterr().out
+
+
+def section_of(took):
+    goals_of = [
+        {"what": what, "measured": 1.0, "at_most": 1, "unit": "", "met": True, "tolerance": 0.1}
+        for what in ("blob reads an instance", "table reads an instance", "table and queue writes an instance")
+    ]
+    figures = {
+        "instances": 300,
+        "rows_written_an_instance": 3,
+        "fhir_requests": 3,
+        "processor_ms_an_instance_large": 4,
+        "peak_mb_large": 130,
+    }
+    machine = {"processor": "one", "cores": 2}
+    return {
+        "quick": False,
+        "when": "2026-01-01",
+        "took_seconds": took,
+        "machine": machine,
+        "goals": goals_of,
+        "figures": figures,
+    }
+
+
+def test_a_line_tells_how_long_measuring_took_and_the_note():
+    results = {name: section_of(took) for name, took in zip(history.COUNTED, (50, 60, 0), strict=True)}
+    line = history.line_of("1.0", results, "a faster emulator")
+    assert (line["took_seconds"], line["note"]) == (110, "a faster emulator")
+    assert "note" not in history.line_of("1.0", results)
+
+
 def test_a_line_needs_what_is_counted():
     section = {"quick": False, "when": "2026-01-01", "goals": [], "figures": {}}
     with pytest.raises(history.BenchError, match="scale, memory"):
