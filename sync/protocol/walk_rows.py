@@ -299,12 +299,7 @@ async def write_walk(row: WalkRow, stored: Stored[Cursor] | None, s: Jobs) -> No
 
 async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
     """
-    Bring a walk from one state into another; one that is in none of those given stays as it is. Idempotent.
-
-    Returns
-    -------
-    bool
-        Whether it changed.
+    Bring a walk from one state into another, and tell whether it was in one of those given. Idempotent.
 
     Raises
     ------
