@@ -65,12 +65,12 @@ async def ledger(environment: dict[str, str], objects: int) -> tuple[int, int]:
     )
     running = await start(settings)
     try:
-        found = 0
+        in_ledger = 0
         for number in range(-(-objects // STUDY)):
             wanted = study(f"backfill-{number}", min(STUDY, objects - number * STUDY))
             rows = await running.services.ledger.read(StudyRef(study_instance_uid=wanted.uid))
-            found += len({row.record.sop_instance_uid for row in rows} & {one.sop for one in wanted.instances})
-        return found, len([dirty async for dirty in running.services.dirty.all()])
+            in_ledger += len({row.record.sop_instance_uid for row in rows} & {one.sop for one in wanted.instances})
+        return in_ledger, len([dirty async for dirty in running.services.dirty.all()])
     finally:
         await running.close()
 
@@ -115,10 +115,10 @@ def resident(pid: int) -> int:
 
 def _megabytes(pid: int, what: str) -> int:
     try:
-        found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        match = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return 0
-    return int(found[1]) // 1024 if found else 0
+    return int(match[1]) // 1024 if match else 0
 
 
 def main() -> None:
@@ -138,10 +138,10 @@ def main() -> None:
         kills = [asked.objects * (n + 1) // (asked.kills + 1) for n in range(asked.kills)]
         runs = [run(environment, project=asked.project, kill_at=at) for at in [*kills, None]]
         again = run(environment, project=False, kill_at=None)
-        found, dirty = asyncio.run(ledger(environment, asked.objects))
+        in_ledger, dirty = asyncio.run(ledger(environment, asked.objects))
     print(
         json.dumps(
-            {"objects": asked.objects, "in_ledger": found, "dirty": dirty, "runs": runs, "again": again}, indent=1
+            {"objects": asked.objects, "in_ledger": in_ledger, "dirty": dirty, "runs": runs, "again": again}, indent=1
         )
     )
 

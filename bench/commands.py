@@ -107,4 +107,4 @@ def _run(environment: dict[str, str], *words: str) -> Run:
         raise BenchError(f"{words[0]} ended with {done.returncode}: {done.stderr[-500:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return Run(seconds=seconds, cpu=cpu, results=[each for each in told if words[0] != "status"][-3:])
+    return Run(seconds=seconds, cpu=cpu, results=[result for result in told if words[0] != "status"][-3:])

@@ -37,7 +37,7 @@ CONTENT = "m" * 900
 _COLLECTED_WITHIN, _PROBE_EVERY = 66.0, 0.05
 
 
-async def _each(waiting: Iterable[T], act: Callable[[T], Awaitable[object]]) -> None:
+async def _act_on_each(waiting: Iterable[T], act: Callable[[T], Awaitable[object]]) -> None:
     left = iter(waiting)
 
     async def some() -> None:
@@ -52,13 +52,13 @@ async def _drain(queue: QueueClient) -> None:
         await queue.delete_message(message)
 
     while received := [one async for one in queue.receive_messages(max_messages=RECEIVED, messages_per_page=RECEIVED)]:
-        await _each(received, delete)
+        await _act_on_each(received, delete)
 
 
 async def _cost(emulator: Azurite, queue: QueueClient, messages: int) -> dict[str, float]:
     """Return milliseconds for receiving and deleting a message."""
     await queue.create_queue()
-    await _each(range(messages), lambda _: queue.send_message(CONTENT))
+    await _act_on_each(range(messages), lambda _: queue.send_message(CONTENT))
     processor, began = worked([emulator.pid]), time.monotonic()
     await _drain(queue)
     seconds = time.monotonic() - began
@@ -69,7 +69,7 @@ async def _cost(emulator: Azurite, queue: QueueClient, messages: int) -> dict[st
     }
 
 
-async def _silences(connection: str, found: list[float]) -> None:
+async def _silences(connection: str, seconds: list[float]) -> None:
     """Ask for a blob that is not there, again and again, and note how long each answer took."""
     async with BlobServiceClient.from_connection_string(connection) as service:
         blob = service.get_blob_client("files", "none")
@@ -77,7 +77,7 @@ async def _silences(connection: str, found: list[float]) -> None:
             began = time.monotonic()
             with contextlib.suppress(ResourceNotFoundError):
                 await blob.get_blob_properties()
-            found.append(time.monotonic() - began)
+            seconds.append(time.monotonic() - began)
             await asyncio.sleep(_PROBE_EVERY)
 
 
@@ -102,11 +102,11 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--stop", action="store_true", help="wait for the collection of deleted messages")
     asked = parser.parse_args()
-    found = {}
+    measured = {}
     for name, as_shipped in (("as_shipped", True), ("as_started_here", False)):
         with azurite(as_shipped=as_shipped) as emulator:
-            found[name] = asyncio.run(_measure(emulator, asked.messages, stop=asked.stop))
-    print(json.dumps(found, indent=1))
+            measured[name] = asyncio.run(_measure(emulator, asked.messages, stop=asked.stop))
+    print(json.dumps(measured, indent=1))
 
 
 if __name__ == "__main__":

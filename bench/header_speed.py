@@ -57,14 +57,14 @@ _KEY = ObjectKey("0" * 20 + "-0", "0" * 40)
 
 def files() -> dict[str, bytes]:
     """The benched files by kind."""
-    found = {kind: (WHEEL / name).read_bytes() for kind, name in KINDS.items()}
+    file_bytes = {kind: (WHEEL / name).read_bytes() for kind, name in KINDS.items()}
     for kind, pattern in CORPUS_KINDS.items():
         for path in sorted(CORPUS.glob(pattern)):
             data = path.read_bytes()
             if data[128:132] == b"DICM":
-                found[kind] = data
+                file_bytes[kind] = data
                 break
-    return found
+    return file_bytes
 
 
 def to_row(data: bytes) -> dict[str, Any]:

@@ -366,6 +366,6 @@ async def _count(s: Services) -> None:
     """Count as the timer does, until every table was counted to its end."""
     while True:
         await store_counts(s)
-        found = [await s.cursors.read(f"count:{table.value}") for table in Counted]
-        if all(row is not None and row.value.position.keys() == {"kept"} for row in found):
+        cursors = [await s.cursors.read(f"count:{table.value}") for table in Counted]
+        if all(row is not None and row.value.position.keys() == {"kept"} for row in cursors):
             return

@@ -42,7 +42,7 @@ def send_bursts(number: int, *, instances: int, warm_up: int) -> tuple[Burst, ..
     """Send bursts one after another in a world whose storage and FHIR are counted."""
     with embedded_fhir_server() as server, relayed_fhir(server.url) as fhir, bench_world(fhir, counted=True) as world:
         send(world, study("latency-warm-up", warm_up))
-        return tuple(send(world, study(f"latency-{each}", instances)) for each in range(number))
+        return tuple(send(world, study(f"latency-{place}", instances)) for place in range(number))
 
 
 def begin_slow(*, quick: bool) -> None:

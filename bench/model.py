@@ -93,7 +93,7 @@ def euros_a_million(way: Way, workers: int, fhir: float) -> dict[str, float]:
     rate = outcome(way, workers, fhir).rate
     studies = 1 / counts["instances_a_study"]
     operations = counts["writes"] + counts["table_reads"] + (QUEUE_OPERATIONS if way.events else 0)
-    each = {
+    counted = {
         "blobReads": counts["blob_reads"],
         "writes": operations,
         "events": float(way.events),
@@ -101,7 +101,7 @@ def euros_a_million(way: Way, workers: int, fhir: float) -> dict[str, float]:
         "gigabyteSeconds": MEMORY_GB * workers / rate,
     }
     euros = listed["eurosEach"] * _MILLION
-    return {name: count / listed[name]["per"] * listed[name]["price"] * euros for name, count in each.items()}
+    return {name: count / listed[name]["per"] * listed[name]["price"] * euros for name, count in counted.items()}
 
 
 def rates_table(fhir: float = FHIR) -> str:
@@ -118,23 +118,23 @@ def _rates(way: Way, fhir: float) -> Iterator[Sequence[str]]:
     counts = history.newest()["counts"]
     requests = counts["fhir_requests_a_study"] / counts["instances_a_study"]
     for workers in WORKERS if way is EVENTS else (10, 100):
-        found = outcome(way, workers, fhir)
+        result = outcome(way, workers, fhir)
         sum_ = sum(euros_a_million(way, workers, fhir).values())
-        label, needed = f"{workers}", f"{found.rate * requests:,.0f}"
+        label, needed = f"{workers}", f"{result.rate * requests:,.0f}"
         if way is ONE_STUDY:
             label, needed = f"{workers}, one study of {way.instances:,}", f"{counts['fhir_requests_a_study']:g} in all"
-        yield label, _rounded(found.rate), found.binding, needed, f"{sum_:,.2f}"
+        yield label, _rounded(result.rate), result.binding, needed, f"{sum_:,.2f}"
 
 
 def backfill_table(fhir: float = FHIR) -> str:
     """Return days and euros of the large backfill by workers."""
     rows = [("workers", "instances a second", "binds first", "days", "euros", "of which compute")]
     for workers in WORKERS:
-        found, million = outcome(BACKFILL, workers, fhir), euros_a_million(BACKFILL, workers, fhir)
+        result, million = outcome(BACKFILL, workers, fhir), euros_a_million(BACKFILL, workers, fhir)
         times = MANY / _MILLION
-        days, total = MANY / found.rate / _DAY, sum(million.values()) * times
+        days, total = MANY / result.rate / _DAY, sum(million.values()) * times
         compute = million["gigabyteSeconds"] * times
-        cells = (_rounded(found.rate), found.binding, f"{days:,.1f}", f"{total:,.0f}", f"{compute:,.0f}")
+        cells = (_rounded(result.rate), result.binding, f"{days:,.1f}", f"{total:,.0f}", f"{compute:,.0f}")
         rows.append((str(workers), *cells))
     return _markdown(rows)
 

@@ -102,7 +102,7 @@ def _measured(size: Size, visits: int, counted_visits: int) -> Section:
                 pass
         with relayed_storage(storage.connection_string) as (relayed, journal), _host(relayed, fhir.url) as (api, _):
             _count(_pages(api), visited, journal, counted_visits)
-    figures = {name: each.as_json() for name, each in visited.items()}
+    figures = {name: page.as_json() for name, page in visited.items()}
     return Section(name="pages", how=HOW, goals=list(_goals(figures, size)), figures={"pages": figures})
 
 
@@ -113,10 +113,10 @@ def _goals(figures: Mapping[str, Mapping[str, float]], size: Size) -> Iterator[G
         ("worst", "worst_ms", WORST, " ms"),
         ("requests to the storage", "requests", MOST_REQUESTS, ""),
     ):
-        name, found = max(figures.items(), key=lambda each: each[1][column])
+        name, figure = max(figures.items(), key=lambda pair: pair[1][column])
         yield Goal(
             what=f"{what} of the dearest page ({name}), {where}",
-            measured=found[column],
+            measured=figure[column],
             bound=bound,
             unit=unit,
             tolerance=0.5,

@@ -183,19 +183,19 @@ class _Connection:
 
 async def relays_before(addresses: dict[str, str], *, delay: float, journal: list[Request]) -> dict[str, str]:
     """Start a relay before each ``host:port``; return service -> ``host:port`` of its relay."""
-    found = {}
+    relayed = {}
     for service, address in addresses.items():
         host, _, port = address.partition(":")
         started = await Relay(service, host, int(port), delay=delay, journal=journal).start()
-        found[service] = f"127.0.0.1:{started}"
-    return found
+        relayed[service] = f"127.0.0.1:{started}"
+    return relayed
 
 
 async def _storage(connection: str, **how: Any) -> str:
     """Return the connection string by which the same account is reached through relays."""
     addresses = {name.lower(): address for name, address in _ENDPOINT.findall(connection)}
     through = await relays_before(addresses, **how)
-    relayed = _ENDPOINT.sub(lambda found: f"{found[1]}Endpoint=http://{through[found[1].lower()]}", connection)
+    relayed = _ENDPOINT.sub(lambda endpoint: f"{endpoint[1]}Endpoint=http://{through[endpoint[1].lower()]}", connection)
     BlobServiceClient.from_connection_string(relayed)  # refuses what is not one
     return relayed
 

@@ -60,7 +60,7 @@ def measure() -> Section:
             counts = asyncio.run(_rest(relayed, fhir.url, journal))
             of_many = asyncio.run(_rest(relayed, fhir.url, journal, hosts=MANY))
     polls = len(QUEUES) / read_host_settings(Path(__file__).parents[1]).queues.max_polling_interval
-    seconds = {name: round(each, 3) for name, each in counts.items()}
+    seconds = {name: round(count, 3) for name, count in counts.items()}
     goal = Goal(
         what=f"storage requests a second at rest, {STUDIES} studies",
         measured=round(sum(counts.values()) + polls, 2),
@@ -112,7 +112,7 @@ async def _fill(connection: str, fhir: str) -> None:
 async def _rest(connection: str, fhir: str, journal: Journal, *, hosts: int = 1) -> Mapping[str, float]:
     """Return the requests a second of each job, which that many hosts begin at the same moment."""
     apps = [await bootstrap.start(_settings(connection, fhir)) for _ in range(hosts)]
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
 
     async def look() -> None:
         await asyncio.gather(
@@ -127,12 +127,12 @@ async def _rest(connection: str, fhir: str, journal: Journal, *, hosts: int = 1)
 
             job = same[0]
             runs = await _round(apps[0]) if job.timer == "reconcile" else RUNS
-            found[job.timer] = await _counted(run, runs, journal) / job.every
-        found["evaluate_alerts"] = await _counted(look, RUNS, journal) / _WATCH_PERIOD
+            rates[job.timer] = await _counted(run, runs, journal) / job.every
+        rates["evaluate_alerts"] = await _counted(look, RUNS, journal) / _WATCH_PERIOD
     finally:
         for app in apps:
             await app.close()
-    return found
+    return rates
 
 
 async def _run(job: Job) -> None:

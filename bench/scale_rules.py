@@ -63,11 +63,11 @@ def play(case: Arrivals, batch_size: int, decided: float, *, most: int = 40) -> 
     """Let messages arrive while no instance runs, and scale by the rules until all are dealt with."""
     arrived, waiting, busy, step = 0.0, 0.0, 0.0, 0
     ready: list[float] = []
-    each = max(1, round(decided / STEP))
+    between = max(1, round(decided / STEP))
     while arrived < case.messages or waiting + busy > STEP / 100:
         coming = min(case.messages - arrived, case.a_second * STEP)
         arrived, waiting, now = arrived + coming, waiting + coming, step * STEP
-        if step % each == 0:
+        if step % between == 0:
             wanted = min(most, math.ceil((waiting + busy) / batch_size))
             ready += [now + START] * max(0, min(wanted - len(ready), ADDED))
         up = sum(at <= now for at in ready)
@@ -89,8 +89,8 @@ def table() -> str:
     for case in CASES:
         cells = []
         for size in SIZES:
-            found = played(case, size)
-            instances, seconds = ([getattr(one, name) for one in found] for name in ("instances", "seconds"))
+            results = played(case, size)
+            instances, seconds = ([getattr(one, name) for one in results] for name in ("instances", "seconds"))
             cells.append(f"{_span(instances)} in {_span(seconds)} s")
         lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -122,13 +122,13 @@ def _file(instance: Instance) -> bytes:
 def _offsets() -> dict[str, tuple[int, ...]]:
     """Return where each placeholder is; the SOP Instance UID is there twice."""
     template = _template()
-    found = {}
+    places_of = {}
     for name, placeholder in _PLACES.items():
         places = [start for start in range(len(template)) if template.startswith(placeholder, start)]
         if len(places) != (2 if name == "sop" else 1):
             raise ValueError(f"placeholder {name} is there {len(places)} times")
-        found[name] = tuple(places)
-    return found
+        places_of[name] = tuple(places)
+    return places_of
 
 
 @cache

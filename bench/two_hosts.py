@@ -78,15 +78,15 @@ def measure(*, quick: bool, full: bool) -> Section:
             "DICOM_SYNC_CONTAINERS": ",".join(f"walk-{name}" for name in HOSTS),
         }
         asyncio.run(_fill(storage.connection_string, studies))
-        found = {}
+        measured = {}
         for kind in kinds:
-            found[kind] = {name: _shared((kind, name), hosts, environment) for name, hosts in HOSTS.items()}
+            measured[kind] = {name: _shared((kind, name), hosts, environment) for name, hosts in HOSTS.items()}
             if kind == "backfill":
                 _project(environment)
     goals = [
         Goal(
             what=f"{kind} by two, times the time of one",
-            measured=found[kind]["two"]["seconds"] / found[kind]["one"]["seconds"],
+            measured=measured[kind]["two"]["seconds"] / measured[kind]["one"]["seconds"],
             bound=TIMES,
             unit="x",
             floor=0.5,
@@ -94,7 +94,7 @@ def measure(*, quick: bool, full: bool) -> Section:
         )
         for kind in kinds
     ]
-    return Section(name="two-hosts", how=HOW, goals=goals, figures=found)
+    return Section(name="two-hosts", how=HOW, goals=goals, figures=measured)
 
 
 async def _fill(connection: str, studies: int) -> None:

@@ -104,7 +104,7 @@ def shared(hosts: int, *, objects: int, delay: float, kill: bool) -> dict[str, A
                 raise SystemExit(f"the walk does not end: {walk}")
             time.sleep(0.25)
         seconds = time.monotonic() - began
-        read = [each.read() for each in running_hosts]
+        read = [worker.read() for worker in running_hosts]
         return {
             "hosts": hosts,
             "seconds": round(seconds, 1),

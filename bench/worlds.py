@@ -69,8 +69,8 @@ class Fhir:
 
     def holds(self, study: Study) -> bool:
         """Whether every instance of the study is there."""
-        found = self.study(study.uid)
-        return found is not None and instances_of(found) == len(study.instances)
+        held = self.study(study.uid)
+        return held is not None and instances_of(held) == len(study.instances)
 
     def versions(self, uid: str) -> int:
         """Return how many versions the study's ImagingStudy and Patient have together; HAPI counts them from 1."""

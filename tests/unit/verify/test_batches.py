@@ -76,7 +76,7 @@ async def test_what_changed_since_an_old_listing_is_found_with_its_study(w, monk
 async def test_an_object_that_is_not_right_in_a_listing_is_looked_up_at_any_time(w):
     listed = (await w.store.objects.page("dicom")).objects
     await w.store.locators.replace(
-        replace((found := await w.store.locators.read(w.ref("0/0"))).value, settled=False), found.etag
+        replace((stored := await w.store.locators.read(w.ref("0/0"))).value, settled=False), stored.etag
     )
     changed = [replace(one, etag="other") if one.object == w.ref("0/3") else one for one in listed]
     right = batches.RightObjects()
