@@ -15,6 +15,7 @@ from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.tending import take_turn, tend_walks
 from tests.walking import EVERYTHING
+from tests.worlds import count
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,28 @@ async def test_a_pause_stops_a_worker_in_the_middle_and_nothing_is_lost(w, kinds
     stuck.set()
     await control_walk(EVERYTHING.cursor, Deed.RESUME, w.services, who="ada")
     await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    await end_walks(w.services)
+    assert dict((await read_walk(EVERYTHING.cursor, w.services)).counts) == {"synced": 10}
+
+
+async def test_a_slice_costs_four_writes_from_its_cut_to_its_end_and_no_look_at_the_others(w, kinds):
+    row = await begun(w)
+    writes, looks = count(w.store.cursors, "write"), []
+    scan = w.store.cursors.all
+    w.store.cursors.all = lambda: looks.append(1) or scan()
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    made = (await read_walk(EVERYTHING.cursor, w.services)).made
+    assert made == 5
+    assert len(writes) == 4 * made + 1  # and the lease of cutting
+    assert len(looks) <= 3
+
+
+async def test_a_worker_that_meets_another_looks_again(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    workers = [Worker(kinds=kinds, s=w.process()) for _ in range(3)]
+    await asyncio.gather(*(worker.work(until=math.inf) for worker in workers))
     await end_walks(w.services)
     assert dict((await read_walk(EVERYTHING.cursor, w.services)).counts) == {"synced": 10}
 
