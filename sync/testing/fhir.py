@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from sync.errors import FhirConflict, FhirRejected, ForeignLink
 from sync.model import FhirPage, FhirWrite, Resource, StudySearch, references_in
@@ -119,10 +120,9 @@ class MemoryFhirServer:
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Find what refers to each of the resources, there or deleted; see `sync.ports.FhirServer.referrers`."""
         referring: dict[str, set[str]] = {reference: set() for reference in references}
-        for resource in self.resources():
-            address = f"{resource['resourceType']}/{resource['id']}"
-            for target in references_in(resource):
-                referring.get(target, set()).add(address)
+        for key, version in self._versions.items():
+            for target in _targets(version.body):
+                referring.get(target, set()).add("/".join(key))
         return {reference: frozenset(addresses - {reference}) for reference, addresses in referring.items()}
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
@@ -195,10 +195,9 @@ class MemoryFhirServer:
 
     def _check_references(self) -> None:
         existing = {"/".join(key) for key, version in self._versions.items() if version.body is not None}
-        for resource in self.resources():
-            for target in references_in(resource):
-                if target not in existing:
-                    raise FhirRejected(f"{resource['resourceType']}: reference to a missing resource")
+        for (resource_type, _), version in sorted(self._versions.items(), key=lambda item: item[0]):
+            if not _targets(version.body) <= existing:
+                raise FhirRejected(f"{resource_type}: reference to a missing resource")
 
 
 def _refuse_malformed(writes: Sequence[FhirWrite]) -> None:
@@ -218,6 +217,12 @@ def _canonical(resource: Resource) -> str:
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
     body = {name: value for name, value in resource.items() if name not in ("id", "meta")}
     return json.dumps({**body, "meta": meta}, sort_keys=True)
+
+
+@lru_cache(maxsize=8192)
+def _targets(body: str | None) -> frozenset[str]:
+    """Return what a body refers to; each is looked through once, however often all of them are asked."""
+    return frozenset(references_in(json.loads(body))) if body is not None else frozenset()
 
 
 def _resource(resource_id: str, version: _Version) -> Resource:
