@@ -1,9 +1,16 @@
-"""Worlds that are started once a run, and a place of its own in one of them for each test."""
+"""
+Worlds that are started once a run, and a place of its own in one of them for each test.
+
+A world that is idle takes some percent of a core, HAPI a gigabyte: tests are ordered by the world that they use, and a
+world is stopped when no test that follows uses it.
+"""
 
 import os
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -27,25 +34,34 @@ def _ctrl_c_arrives() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+WORLDS = ("embedded_world", "embedded_azure_world", "hapi_world", "fragile_world")
+"""Fixtures below, in the order in which their tests run; also what a parameter means that is one without ``_world``."""
+
+_RUNNING: dict[str, ExitStack] = {}
+
+
+def _shared(name: str, fhir: str, **environment: str) -> Iterator[World]:
+    with ExitStack() as stack:
+        _RUNNING[name] = stack
+        yield stack.enter_context(up(fhir, **environment))
+
+
 @pytest.fixture(scope="session")
 def embedded_world() -> Iterator[World]:
     """A world with the embedded FHIR server."""
-    with up("embedded", **SOON) as world:
-        yield world
+    yield from _shared("embedded_world", "embedded", **SOON)
 
 
 @pytest.fixture(scope="session")
 def embedded_azure_world() -> Iterator[World]:
     """A world with an embedded FHIR server that answers as Azure's does."""
-    with up("embedded-azure", **SOON) as world:
-        yield world
+    yield from _shared("embedded_azure_world", "embedded-azure", **SOON)
 
 
 @pytest.fixture(scope="session")
 def hapi_world() -> Iterator[World]:
     """A world with a HAPI server, and the pages of insights switched on."""
-    with up("hapi", **SOON, **PAGES) as world:
-        yield world
+    yield from _shared("hapi_world", "hapi", **SOON, **PAGES)
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +75,39 @@ def faulty_fhir(fhir_embedded_azure: str) -> Iterator[FaultyFhir]:
 @pytest.fixture(scope="session")
 def fragile_world(faulty_fhir: FaultyFhir) -> Iterator[World]:
     """A world whose FHIR server fails on demand, and whose host is killed now and then."""
-    with up(faulty_fhir.url, **SOON) as world:
-        yield world
+    yield from _shared("fragile_world", faulty_fhir.url, **SOON)
+
+
+def _worlds_of(item: pytest.Item) -> list[str]:
+    """Return the shared worlds that a test uses, the one that a parameter names first."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    named = [f"{value}_world" for value in parameters if isinstance(value, str)]
+    return [name for name in (*named, *getattr(item, "fixturenames", ())) if name in WORLDS]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order tests by their world, which keeps the order of those of one world."""
+    here = [number for number, item in enumerate(items) if item.path.is_relative_to(Path(__file__).parent)]
+    first = {number: next(iter(_worlds_of(items[number])), None) for number in here}
+    ordered = sorted(here, key=lambda number: -1 if (world := first[number]) is None else WORLDS.index(world))
+    for number, item in zip(here, [items[number] for number in ordered], strict=True):
+        items[number] = item
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """
+    Stop the worlds that no test uses any more.
+
+    Not before a module ends: its fixtures tidy up in their world when the next one of another parameter is made.
+    """
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        items = item.session.items
+        following = {name for each in items[items.index(item) + 1 :] for name in _worlds_of(each)}
+        for name in _RUNNING.keys() - following:
+            _RUNNING.pop(name).close()
 
 
 class Place:

@@ -18,9 +18,9 @@ EACH = pytest.mark.parametrize(
 """For what servers do in their own ways: HAPI refuses to delete what others refer to, Azure never does."""
 
 
-@pytest.fixture
+@pytest.fixture(params=["embedded"])
 def world(request: pytest.FixtureRequest) -> World:
-    return request.getfixturevalue(f"{getattr(request, 'param', 'embedded')}_world")
+    return request.getfixturevalue(f"{request.param}_world")
 
 
 def arrive(world, place, files, studies=(1,)):

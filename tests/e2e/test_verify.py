@@ -129,16 +129,21 @@ def test_one_study_is_verified_by_its_uid_or_by_its_id_in_fhir(archive):
     assert world.study(archive.studies[3]) is not None
 
 
-def test_an_export_rebuilds_another_server_byte_for_byte(archive, tmp_path, hapi):
+@pytest.fixture(params=["fhir_embedded_azure", pytest.param("hapi", marks=pytest.mark.long)])
+def another_server(request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue(request.param)
+
+
+def test_an_export_rebuilds_another_server_byte_for_byte(archive, tmp_path, another_server):
     folder = tmp_path / "export"
     said = sync(archive.world, "export", str(folder), "--max-mb", "1", "--json")
     assert said.code == 0, said.err
     assert said.lines[0] == json.loads((folder / "manifest.json").read_text())
-    load(folder, hapi)
-    with httpx.Client(base_url=f"{hapi}/", timeout=60) as client:
+    load(folder, another_server)
+    with httpx.Client(base_url=f"{another_server}/", timeout=60) as client:
         for address, wanted in archive.resources().items():
             assert plain(client.get(address).raise_for_status().json()) == wanted
-    checked = sync(archive.world, "verify", "--fhir-only", "--json", DICOM_SYNC_FHIR_URL=hapi)
+    checked = sync(archive.world, "verify", "--fhir-only", "--json", DICOM_SYNC_FHIR_URL=another_server)
     ours = {line["study"] for line in checked.lines if line["event"] == "drift"}
     assert not ours & {StudyRef(study_instance_uid=uid).key for uid in archive.studies}
 
