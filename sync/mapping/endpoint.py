@@ -89,6 +89,4 @@ def object_urls(rows: Sequence[LedgerRow], settings: MappingSettings) -> Mapping
         if row.source is not None and row.source.name:
             key = (row.record.series_instance_uid, row.record.sop_instance_uid)
             urls[key].add(f"{root}/{quote(row.source.container)}/{quote(row.source.name)}")
-    return {
-        key: [{"url": OBJECT_URL, "valueUrl": url} for url in sorted(sorted_urls)] for key, sorted_urls in urls.items()
-    }
+    return {key: [{"url": OBJECT_URL, "valueUrl": url} for url in sorted(addresses)] for key, addresses in urls.items()}

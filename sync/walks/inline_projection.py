@@ -147,8 +147,10 @@ class Projector:
                     asyncio.create_task(self._project(study)) for study in self.hints.take(AT_ONCE - len(working))
                 }
                 if working:
-                    # As soon as one is done the next begins: a slow one holds no other up.
-                    done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                    # The next begins as soon as one is done, or is marked: a slow one holds no other up.
+                    done, working = await asyncio.wait(
+                        working, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
                     for task in done:
                         task.result()
                     continue

@@ -143,6 +143,7 @@ async def test_a_slow_study_holds_no_other_up_and_is_cancelled_with_the_projecto
         return Projected.UNCHANGED
 
     monkeypatch.setattr(inline_projection, "handle_study", handled)
+    monkeypatch.setattr(inline_projection, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(inline_projection, "AT_ONCE", 2)
     studies = [StudyRef(study_instance_uid=f"2.25.{number}") for number in range(1, 8)]
     for study in studies:
@@ -151,6 +152,8 @@ async def test_a_slow_study_holds_no_other_up_and_is_cancelled_with_the_projecto
     running = asyncio.create_task(projector.run(ended))
     await reached(lambda: projector.counts["unchanged"] == 6)
     assert begun == studies
+    await w.hints.enqueue(studies[-1])
+    await reached(lambda: projector.counts["unchanged"] == 7)
     before = asyncio.all_tasks()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
