@@ -2,9 +2,9 @@
 One walk by one process and by two, with 15 ms more for every storage call: how much sooner do two end.
 
     backfill   every object is new: read, and written as rows
-    replay     every object is known, and looked at again because it was asked for
     verify     everything is compared: objects, studies, FHIR's lists
     export     everything is written into a container
+    replay     every object is known, and looked at again because it was asked for; last, for it leaves studies marked
 
 Azurite and the embedded FHIR server hold a small store that is cut as a large one is: slices are small, so that two
 processes have something to share. Both workers are processes of their own with a relay of their own before the storage,
@@ -44,7 +44,7 @@ from sync.walks.backfill import Scope, new_backfill
 from sync.walks.exporting import new_export
 from sync.walks.verification import new_verification
 
-KINDS = ("backfill", "replay", "verify", "export")
+KINDS = ("backfill", "verify", "export", "replay")
 IN_BENCH = ("backfill", "verify")
 STUDIES, STUDIES_QUICK, INSTANCES = 40, 20, 30
 LATENCY = 15.0
@@ -209,6 +209,8 @@ async def _counts(asked: tuple[str, str], environment: Mapping[str, str]) -> dic
         row = await read_walk(_walk(*asked, running.services.settings).name, running.services)
         if row is None or row.state is not WalkState.DONE:
             raise BenchError(f"{asked[0]} is not done")
+        if row.counts.get("busy"):
+            raise BenchError(f"{row.counts['busy']} studies were outstanding, so they were not compared")
         return dict(row.counts)
     finally:
         await running.close()
