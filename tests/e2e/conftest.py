@@ -105,7 +105,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     yield
     if nextitem is None or nextitem.path != item.path:
         items = item.session.items
-        following = {name for each in items[items.index(item) + 1 :] for name in _worlds_of(each)}
+        following = {name for later in items[items.index(item) + 1 :] for name in _worlds_of(later)}
         for name in _RUNNING.keys() - following:
             _RUNNING.pop(name).close()
 
