@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import time
 
@@ -39,6 +40,7 @@ class _Process:
             except ConfigError as problem:
                 logger.critical("%s %s: no message is processed or lost until it is corrected", problem.code, problem)
                 raise
+            importlib.import_module("sync.dicom.header")  # the first message needs it; loaded later it is not frozen
             gc.freeze()  # what is loaded by now stays: looking through it took 130 ms, in the middle of any message
             _background.add(asyncio.create_task(_recording(self.built)))
             LoopWatch(self.built.services.telemetry).start()

@@ -6,6 +6,9 @@ look this way, so that a source is added by one entry of `Services.instances`.
 
 A DICOM service tells the metadata of an instance, and of some it tells less than there is, or fails. Then the
 instance's own header is read; `DICOM_SYNC_DICOM_HEADER` says when else.
+
+The reader of headers is imported at the first inspection: pydicom takes a tenth of a second to load, and a command that
+finds everything as it was inspects nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +19,6 @@ from datetime import UTC
 from typing import Any
 
 from sync.dicom.detail import within
-from sync.dicom.dropped import lacking, without
-from sync.dicom.header import inspect_header, read_json, read_stream
 from sync.dicom.instance_names import uids_of
 from sync.errors import SourceGone, SourceUnavailable, UnreadableObject
 from sync.model import Inspection, InstanceMetadata, InstanceRecord, LedgerRow, ObjectRef, StudyRef
@@ -56,6 +57,8 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
     """
     source = s.instances.get(ref.account)
     if source is None:
+        from sync.dicom.header import inspect_header
+
         return offered or await inspect_header(s.objects, ref, s.settings.header, s.settings.detail)
     inspection = await _inspect_instance(source, ref, s, offered)
     if inspection.record is None:
@@ -135,6 +138,8 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
 
 
 async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Core, *, reason: str) -> Inspection:
+    from sync.dicom.header import read_stream
+
     try:
         async with source.content(ref) as chunks:
             header = await read_stream(chunks, s.settings.header, s.settings.detail)
@@ -162,11 +167,16 @@ def _with_findings(inspection: Inspection) -> Inspection:
     record = inspection.record
     if record is None or not inspection.lacking:
         return inspection
+    from sync.dicom.dropped import without
+
     return replace(inspection, record=without(record, inspection.lacking))
 
 
 def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
     """Return the look that metadata of a DICOM service gives. Pure; whatever the metadata are, nothing is raised."""
+    from sync.dicom.dropped import lacking
+    from sync.dicom.header import read_json
+
     order = metadata.changed.astimezone(UTC).isoformat(timespec="microseconds") if metadata.changed else ""
     try:
         record = read_json(metadata.dataset, partition=ref.container, identity=uids_of(ref), detail="full")

@@ -7,9 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from sync.dicom import inspect as inspecting
+from sync.dicom import header
 
-ROOT = Path(inspecting.__file__).parents[2]
+ROOT = Path(header.__file__).parents[3]
 
 ENDS, HOLDS = "ends-the-process", "holds-the-loop"
 PATIENCE = 120.0
@@ -29,7 +29,7 @@ class Heard(logging.Handler):
 
 def arrange():
     """Have headers read by us from now on."""
-    read, heard = inspecting.inspect_header, Heard()
+    read, heard = header.inspect_header, Heard()
     logging.getLogger().addHandler(heard)
 
     async def read_or_end(objects, ref, *more):
@@ -42,4 +42,4 @@ def arrange():
                 time.sleep(0.1)  # noqa: ASYNC251 -- this is the fault
         return inspection
 
-    inspecting.inspect_header = read_or_end
+    header.inspect_header = read_or_end
