@@ -187,8 +187,8 @@ class WalkProgress:
     """
     How far a walk is, over all its slices.
 
-    ``share`` is between 0 and 1, None while it is not cut to the end, for then the whole is unknown; ``seconds_left``
-    likewise, and while nothing is done yet.
+    ``share`` is between 0 and 1, None while it is not cut to the end, for then the whole is unknown, and after it was
+    cancelled or has failed; ``seconds_left`` likewise, and while nothing is done yet.
     """
 
     row: WalkRow
@@ -248,7 +248,8 @@ class Board:
             for piece in slices:
                 counts.update(piece.counts)
         done = self.units_done(row)
-        share = min(done / row.size, 1.0) if row.planned and row.size else None
+        # Of one that was cancelled or failed the slices are gone, and with them how much was done.
+        share = min(done / row.size, 1.0) if row.planned and row.size and row.state.is_open else None
         return WalkProgress(
             row=row,
             counts={name: number for name, number in sorted(counts.items()) if number},

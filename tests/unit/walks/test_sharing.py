@@ -204,6 +204,9 @@ async def test_progress_adds_all_slices_up_and_expects_the_rest_as_fast(w, kinds
     (told,) = await list_walks(w.services)
     assert (told.share, told.slices, told.slices_done, told.counts) == (0.4, 5, 2, {"synced": 4})
     assert told.seconds_left == pytest.approx(12, rel=0.2)
+    await control_walk(EVERYTHING.cursor, Deed.CANCEL, w.services, who="ada")
+    [told] = await list_walks(w.services)
+    assert (told.share, told.seconds_left, told.counts) == (None, None, {"synced": 4})
 
 
 async def test_a_container_that_is_not_there_ends_the_walk_with_its_code(w, kinds):
