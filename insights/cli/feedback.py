@@ -16,7 +16,7 @@ from insights.cli.reporting import command, console
 from sync.words import counted
 
 if TYPE_CHECKING:
-    from insights.inbox.watching import Pass
+    from insights.inbox.watching import WatchRun
     from insights.outcomes.rule import Prepared
     from sync.bootstrap import Running
 
@@ -78,20 +78,20 @@ def report_feedback(
 def watch_outcomes(
     file: RuleFile,
     *,
-    every: Annotated[float, typer.Option("--every", metavar="MINUTES", help="Minutes between passes.", min=0.05)] = 5,
-    once: Annotated[bool, typer.Option("--once", help="Make one attempt, for use from a scheduler.")] = False,
+    every: Annotated[float, typer.Option("--every", metavar="MINUTES", help="Minutes between runs.", min=0.05)] = 5,
+    once: Annotated[bool, typer.Option("--once", help="Make one run, for use from a scheduler.")] = False,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Where the first pass begins; else 30 days ago."),
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Where the first run begins; else 30 days ago."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each attempt as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each run as JSON.")] = False,
 ) -> None:
     """
     Tell readers and models what was found, as it arrives in FHIR, until Ctrl-C or SIGTERM.
 
-    Each attempt asks whose records changed since the last, matches them as `feedback report` does, and writes an item
+    Each run asks whose records changed since the last, matches them as `feedback report` does, and writes an item
     for each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`,
-    and once a week `feedback.digest`, without patient data. An attempt may be repeated: nothing is sent twice. The
+    and once a week `feedback.digest`, without patient data. A run may be repeated: nothing is sent twice. The
     cursor is in the state account, and two processes never run one rule at once; after a kill another takes over within
     a minute.
 
@@ -103,7 +103,7 @@ def watch_outcomes(
 
     **Exit codes**
 
-    - 0: ended by a signal; with `--once`: the attempt is done
+    - 0: ended by a signal; with `--once`: the run is done
 
     - 2: the rule or a setting is wrong, or the FHIR service refuses
 
@@ -116,7 +116,7 @@ def watch_outcomes(
     begin = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=FIRST_DAYS)
     tell = partial(_tell, as_json=as_json)
     if once:
-        tell(with_services(partial(_pass, prepared=prepared, begin=begin)))
+        tell(with_services(partial(_run, prepared=prepared, begin=begin)))
         return
 
     async def watched(running: Running) -> None:
@@ -128,27 +128,27 @@ def watch_outcomes(
         async for _ in rounds(every * 60, stop):
             # Not an interval later: the holder may have been killed, and this process started in its place.
             async for _ in rounds(min(LEASE_SECONDS, every * 60), stop):
-                if await _patient_pass(running, prepared, begin, as_json=as_json):
+                if await _run_through_outages(running, prepared, begin, as_json=as_json):
                     break
 
     with_services(watched)
 
 
-async def _patient_pass(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> bool:
-    """Make one attempt of many; return whether the rule was free. After an outage the next attempt continues."""
+async def _run_through_outages(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> bool:
+    """Make one run of many; return whether the rule was free. After an outage the next run continues."""
     from insights.errors import Unavailable  # noqa: PLC0415 -- loaded when the command runs
     from sync.errors import TransientError  # noqa: PLC0415 -- loaded when the command runs
 
     try:
-        done = await _pass(running, prepared=prepared, begin=begin)
+        done = await _run(running, prepared=prepared, begin=begin)
     except (Unavailable, TransientError) as outage:
-        console().print(f"{outage}; the next attempt begins where this one did")
+        console().print(f"{outage}; the next run begins where this one did")
         return True
     _tell(done, as_json=as_json)
     return done is not None
 
 
-async def _pass(running: Running, *, prepared: Prepared, begin: datetime) -> Pass | None:
+async def _run(running: Running, *, prepared: Prepared, begin: datetime) -> WatchRun | None:
     from insights.fetch.service import connected  # noqa: PLC0415 -- loaded when the command runs
     from insights.inbox.watching import Ports, watch_once  # noqa: PLC0415 -- loaded when the command runs
 
@@ -157,7 +157,7 @@ async def _pass(running: Running, *, prepared: Prepared, begin: datetime) -> Pas
         return await watch_once(service, prepared, Ports(services, services), begin=begin)
 
 
-def _tell(done: Pass | None, *, as_json: bool) -> None:
+def _tell(done: WatchRun | None, *, as_json: bool) -> None:
     if done is None:
         console().print("another process runs this rule")
     elif as_json:

@@ -1,12 +1,12 @@
 """
-One attempt of a watch: whose records changed, the outcomes of their reads and findings, and which of them are new.
+One run of a watch: whose records changed, the outcomes of their reads and findings, and which of them are new.
 
     changed patients since the cursor -> all their records -> the views and `match`, as in a report -> items
         -> event into the outbox, then the item into FHIR, then the cursor
 
-An attempt may be repeated and interrupted anywhere: ids are made of the content, an item that FHIR has in that state is
+A run may be repeated and interrupted anywhere: ids are made of the content, an item that FHIR has in that state is
 not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased, for a
-short time that is renewed while the attempt works, so a killed attempt delays the next by `LEASE_SECONDS` at most. One
+short time that is renewed while the run works, so a killed run delays the next by `LEASE_SECONDS` at most. One
 that was suspended for longer finds its lease expired before it writes anything more.
 """
 
@@ -48,15 +48,15 @@ from sync.protocol.leases import Lease, held, renewed
 from sync.protocol.outbox import add_event, publish_pending
 
 OVERLAP = timedelta(minutes=2)
-"""How far an attempt looks back behind the last: what a service shows later than its time of update is still seen."""
+"""How far a run looks back behind the last: what a service shows later than its time of update is still seen."""
 
 LEASE_SECONDS = 60.0
 """How long a killed watch keeps others away."""
 
 
 @dataclass(slots=True)
-class Pass:
-    """What an attempt did: counts only."""
+class WatchRun:
+    """What a run did: counts only."""
 
     patients: int = 0
     told_readers: int = 0
@@ -73,24 +73,24 @@ class Ports:
     announce: Announce
 
 
-async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, begin: datetime) -> Pass | None:
+async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, begin: datetime) -> WatchRun | None:
     """
-    Make one attempt. Idempotent.
+    Make one run. Idempotent.
 
     Parameters
     ----------
     begin
-        From when on the first pass looks, and the first after the rule changed. Aware, UTC.
+        From when on the first run looks, and the first after the rule changed. Aware, UTC.
 
     Returns
     -------
-    Pass or None
+    WatchRun or None
         None when another process runs this rule, or did when it was killed less than `LEASE_SECONDS` ago.
 
     Raises
     ------
     CollectError, Unavailable, OutcomeError
-        The cursor stays; the next attempt begins where this one did.
+        The cursor stays; the next run begins where this one did.
     StoreUnavailable
         The state account did not answer; the same.
     """
@@ -98,23 +98,23 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
     async with held(f"feedback {prepared.rule.rule}", ports.jobs, seconds=LEASE_SECONDS) as lease:
         if lease is None:
             return None
-        work = _pass(service, prepared, ports.announce, lease, begin)
+        work = _run(service, prepared, ports.announce, lease, begin)
         counts, position = await renewed(work, lease, every=LEASE_SECONDS / 4)
-        # Last: whatever a crash before this line left undone is done by the next attempt.
+        # Last: whatever a crash before this line left undone is done by the next run.
         await lease.advance(position)
         done = counts
     await publish_pending(ports.announce)
     return done
 
 
-async def _pass(
+async def _run(
     service: FhirService, prepared: Prepared, announce: Announce, lease: Lease, begin: datetime
-) -> tuple[Pass, dict[str, Any]]:
+) -> tuple[WatchRun, dict[str, Any]]:
     """Publish what is new, and return the counts and the position that the cursor moves to."""
     time, name = await _server_time(service), prepared.rule.rule
     position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
     since = position.get("since") if position.get("rule") == rule else None
-    counts = Pass()
+    counts = WatchRun()
     changed = await changed_patients(service, str(since or _instant(begin)))
     counts.patients = len(changed)
     for patients in batches(changed):
@@ -128,14 +128,14 @@ async def _pass(
     return counts, {"since": _instant(time - OVERLAP), "rule": rule, "week": week}
 
 
-async def _tell(  # noqa: PLR0917 -- one step of `_pass`
+async def _tell(  # noqa: PLR0917 -- one step of `_run`
     service: FhirService,
     prepared: Prepared,
     patients: Sequence[str],
     announce: Announce,
     lease: Lease,
     time: datetime,
-    counts: Pass,
+    counts: WatchRun,
 ) -> None:
     """Bring the items of some patients up to date."""
     rule = prepared.rule.rule
@@ -187,7 +187,7 @@ async def _server_time(service: FhirService) -> datetime:
     return datetime.fromisoformat(time_of(await service.get("/metadata")))
 
 
-def _count(counts: Pass, item: Item) -> None:
+def _count(counts: WatchRun, item: Item) -> None:
     if item.to.model:
         counts.told_models += 1
     else:

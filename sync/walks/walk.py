@@ -207,9 +207,8 @@ async def run_walk(
         while begun:
             await _finish(begun, walk, ending=ending if ended and len(begun) == 1 else None)
         if ended and ending is not None and not ending.items() <= walk.position.items():
-            await walk.finish(
-                {**walk.position, **ending}
-            )  # there was no batch, or none was left when the end was known
+            # There was no batch, or none was left when the end was known.
+            await walk.finish({**walk.position, **ending})
     finally:
         for _, task in begun:
             task.cancel()
