@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 
@@ -29,7 +29,7 @@ class Drift:
     ``subject`` is what was checked: a study key, or the address of what belongs to no study. ``resource`` is the
     address of what is wrong, ``Type/id`` in FHIR or ``object/`` and an object key; ``detail`` holds names of elements
     and codes, never a value. ``kept`` means that a repair had its turn and FHIR would not let it go: no alarm.
-    ``found_in`` names the round of checks that met it last.
+    ``found_in`` names the round over everything that met it last; a check of parts leaves it.
     """
 
     subject: str
@@ -40,3 +40,16 @@ class Drift:
     first_at: datetime | None = None
     last_at: datetime | None = None
     found_in: str = ""
+
+    def noted(self, before: Drift | None, now: datetime) -> Drift | None:
+        """
+        Return what its row says once a check has found it; None where the row is to stay as it is.
+
+        What a round over everything has noted is its list of work, which a check of parts that finds the same at the
+        same time must not take from it.
+        """
+        if before is None:
+            return replace(self, first_at=now, last_at=now)
+        noted = replace(self, first_at=before.first_at, last_at=now, found_in=self.found_in or before.found_in)
+        leaves = before.found_in != "" and self.found_in == "" and noted == replace(before, last_at=now)
+        return None if leaves else noted

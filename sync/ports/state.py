@@ -215,7 +215,7 @@ class Drifts(Protocol):
     """What checks found to disagree, by subject; a subject without rows is right, or was never checked."""
 
     async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
-        """Make these all the rows of the subject; what was known before keeps its ``first_at``."""
+        """Make these all the rows of the subject, each as `Drift.noted` says."""
         ...
 
     def all(self) -> AsyncIterator[Drift]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sync.model import Drift
@@ -17,12 +16,12 @@ class MemoryDrifts(Drifts):
         self.subjects: dict[str, list[Drift]] = {}
 
     async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
-        """Make these all the rows of the subject; what was known before keeps its ``first_at``."""
-        recorded = {(drift.kind, drift.resource): drift.first_at for drift in self.subjects.pop(subject, [])}
+        """Make these all the rows of the subject, each as `Drift.noted` says."""
+        recorded = {(drift.kind, drift.resource): drift for drift in self.subjects.pop(subject, [])}
         if drifts:
-            began = [recorded.get((drift.kind, drift.resource)) or now for drift in drifts]
-            dated = zip(drifts, began, strict=True)
-            self.subjects[subject] = [replace(drift, first_at=first, last_at=now) for drift, first in dated]
+            pairs = [(drift, recorded.get((drift.kind, drift.resource))) for drift in drifts]
+            rows = [drift.noted(before, now) or before for drift, before in pairs]
+            self.subjects[subject] = [row for row in rows if row is not None]
 
     async def all(self) -> AsyncIterator[Drift]:
         """Iterate over all rows."""

@@ -127,7 +127,7 @@ class Round:
         self.plan = plan
         self.repairs = plan.repair if repairs is None else repairs
         self.checker = checker or Checker()
-        self.judge = Judge(s, found_in=found_in or s.clock.now().isoformat())
+        self.judge = Judge(s, found_in=found_in or s.clock.now().isoformat(), work_list=found_in)
         self._s = s
         self._source = listing
         self._audience = audience

@@ -34,10 +34,14 @@ class Judge:
     ----------
     found_in
         Names the run for result events; a run that is repeated under the same name announces the same events.
+    work_list
+        Name of the round over everything whose list of work the notes are; empty for a check of parts, which leaves a
+        drift in the list of the round that met it.
     """
 
-    def __init__(self, s: Verify, *, found_in: str) -> None:
+    def __init__(self, s: Verify, *, found_in: str, work_list: str = "") -> None:
         self._s = s
+        self._work_list = work_list
         self._found_in = found_in
         self._known: defaultdict[str, list[Drift]] = defaultdict(list)
         self._announced: set[Identity] = set()
@@ -109,7 +113,7 @@ class Judge:
             repaired = identity(drift) not in remaining
             await add_drift_event(drift, self._s, found_in=self._found_in, repaired=repaired)
         if list(open_drifts) != before:
-            met = [replace(drift, found_in=self._found_in) for drift in open_drifts]
+            met = [replace(drift, found_in=self._work_list) for drift in open_drifts]
             await self._s.drifts.note(subject, met, self._s.clock.now())
         if open_drifts:
             self._known[subject] = list(open_drifts)

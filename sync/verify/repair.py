@@ -11,7 +11,7 @@ resource unknown, and must not lose them.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sync.dicom.inspect import inspect_object
 from sync.errors import SourceUnavailable
@@ -37,13 +37,15 @@ class Budget:
 
     left: int
     among: frozenset[str] | None = None
+    _taken: set[str] = field(default_factory=set)
 
     def take(self, resource: str) -> bool:
-        """Return whether this one may go too."""
+        """Return whether this one may go too. Idempotent: a repair that is tried again takes what it took."""
         if self.among is not None and resource not in self.among:
             return False
-        self.left -= 1
-        return self.left >= 0
+        if resource not in self._taken and len(self._taken) < self.left:
+            self._taken.add(resource)
+        return resource in self._taken
 
 
 async def repair_study(

@@ -31,6 +31,19 @@ async def test_what_is_found_again_keeps_the_time_when_it_was_first_seen(storage
     assert await of(storage, one.subject) == [replace(one, first_at=NOW, last_at=LATER)]
 
 
+async def test_what_a_round_has_noted_stays_its_own_when_another_check_finds_it(storage):
+    """The round repairs what its rows name: one that another check had taken over was reported and left."""
+    one = drift(fresh())
+    of_round = replace(one, found_in="a round")
+    await storage.drifts.note(one.subject, [of_round], NOW)
+    await storage.drifts.note(one.subject, [one], LATER)
+    assert await of(storage, one.subject) == [replace(of_round, first_at=NOW, last_at=NOW)]
+    await storage.drifts.note(one.subject, [replace(one, kept=True)], LATER)
+    assert await of(storage, one.subject) == [replace(of_round, kept=True, first_at=NOW, last_at=LATER)]
+    await storage.drifts.note(one.subject, [replace(one, found_in="the next")], LATER)
+    assert await of(storage, one.subject) == [replace(one, found_in="the next", first_at=NOW, last_at=LATER)]
+
+
 async def test_a_note_replaces_all_that_was_known_of_the_subject_and_nothing_of_others(storage):
     gone, stays, other = drift(fresh()), drift(fresh()), drift(fresh())
     stays, new = replace(stays, subject=gone.subject), drift(gone.subject, DriftKind.DOUBLED)

@@ -3,26 +3,30 @@ A comparison of everything that several processes share, as `tests.simulation.sh
 
 Half a dozen things are wrong: a study is missing in FHIR, a Patient that several studies share was changed, an object
 came without an event, two resources have no record, a study is there twice more. What an earlier round noted about
-another resource is right by now. However processes are killed, the report says each once; a repair puts all of it
-right, and deletes no more than it may.
+another resource is right by now. Meanwhile the page of the study with the copies is opened again and again.
+However processes are killed, the report says each once; a repair puts all of it right, and deletes no more than it may.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 from unittest.mock import patch
 
 from sync.delivery.handlers import handle_change
+from sync.errors import SyncError
 from sync.mapping.resource import study_id
 from sync.model import Change, Drift, DriftKind, StudyRef
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, ScanOutcome
 from sync.verify.source import GRACE
+from sync.verify.studies import check_study
 from tests.simulation.shared_walks import CHAIN as WALKS
 from tests.simulation.shared_walks import Port, Process, SharedWalk, real
 from tests.walking import verified
@@ -161,7 +165,23 @@ class SharedVerification(SharedWalk):
             patch.object(verification, "STUDIES_A_SLICE", 2),
             patch.object(verification, "REPAIRED_AT_ONCE", 1),
         ):
-            await super().run()
+            page = asyncio.create_task(self._look_at_copies())
+            try:
+                await super().run()
+            finally:
+                page.cancel()
+
+    async def _look_at_copies(self) -> None:
+        """Conclude what a page finds of the study with the copies, which holds no lease, at any moment."""
+        rng, study = random.Random(self.seed), StudyRef(study_instance_uid="2.25.2")
+        while not self.dies_after:  # it would put right what the dead process had not noted
+            judge = self.modules["sync.verify.judge"].Judge(self.w.services, found_in="a page")
+            await judge.load(study.key)
+            for _ in range(rng.randrange(100)):
+                await asyncio.sleep(0)
+            with suppress(SyncError):
+                if drifts := await check_study(study, self.w.services):
+                    await judge.conclude(study.key, drifts, drifts)
 
     async def _go_wrong(self) -> None:
         def of(uid: str) -> StudyRef:

@@ -61,6 +61,12 @@ MUTANTS = (
         (("if any(drift.found_in != run for drift in round_.judge.known(subject)):", "if False:"),),
     ),
     Mutant(
+        "a page that finds what a round has noted leaves it to the round",
+        "sync.verify.judge",
+        (("replace(drift, found_in=self._work_list)", "replace(drift, found_in=self._found_in)"),),
+        removals=4,
+    ),
+    Mutant(
         "of more orphans than may be deleted none is",
         "sync.walks.verification",
         (("        elif counted > left:", "        elif False:"),),

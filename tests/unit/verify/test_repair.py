@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from sync.errors import FhirUnavailable
 from sync.feeds import read_dicom_feed
 from sync.model import Drift, DriftKind, StudyRef
 from sync.testing.dicom import id_of
@@ -97,3 +98,22 @@ async def test_repairs_count_among_the_projections_that_a_process_runs_at_once(m
     several = [StudyRef(study_instance_uid=f"2.25.{n}") for n in range(1, 100)]
     await asyncio.gather(*(repair_study(study, [], Budget(0), w.services) for study in several))
     assert most == w.services.settings.fhir_concurrency
+
+
+async def test_a_copy_is_deleted_within_the_limit_though_fhir_did_not_answer_at_first(monkeypatch):
+    """The first try had taken the one place there was, so the next left the copy."""
+    w = MemoryWorld()
+    await w.arrive("a")
+    w.create({**w.imaging_study(), "id": "copy-1"})
+    drifts, budget = await check_study(STUDY, w.services), Budget(1)
+    assert [drift.kind for drift in drifts] == [DriftKind.DOUBLED]
+
+    async def unavailable(references):
+        monkeypatch.undo()
+        raise FhirUnavailable("no answer")
+
+    monkeypatch.setattr(w.services.fhir, "referrers", unavailable)
+    with pytest.raises(FhirUnavailable):
+        await repair_study(STUDY, drifts, budget, w.services)
+    assert await repair_study(STUDY, drifts, budget, w.services) == []
+    assert w.server.peek("ImagingStudy", "copy-1") is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -58,10 +57,9 @@ class TableDrifts(Drifts):
         partition = key_of(subject)
         recorded = {row["RowKey"]: drift_from(row) async for row in self._table.partition(partition)}
         for drift in drifts:
-            row = drift_row(replace(drift, first_at=now, last_at=now))
-            if (before := recorded.pop(row["RowKey"], None)) is not None:
-                row = drift_row(replace(drift, first_at=before.first_at, last_at=now))
-            await self._table.upsert(row)
+            noted = drift.noted(recorded.pop(drift_row(drift)["RowKey"], None), now)
+            if noted is not None:
+                await self._table.upsert(drift_row(noted))
         # Obsolete rows go last: a crash in between shows a drift too many, never one too few.
         for obsolete in recorded:
             await self._table.delete(partition, obsolete)
