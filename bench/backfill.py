@@ -20,13 +20,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from azure.storage.blob.aio import BlobServiceClient
 
+from bench.some_at_once import act_on_each
 from bench.studies import study
 from local.azurite import azurite
 from local.fhir_embedded import embedded_fhir_server
@@ -45,17 +46,12 @@ def files(objects: int) -> Iterator[tuple[str, bytes]]:
         yield from study(f"backfill-{number}", min(STUDY, objects - number * STUDY)).files()
 
 
-async def fill(connection: str, waiting: Iterator[tuple[str, bytes]]) -> None:
+async def fill(connection: str, waiting: Iterable[tuple[str, bytes]], container: str = "dicom") -> None:
     """Make the container, and upload names and contents into it, several at once."""
     async with BlobServiceClient.from_connection_string(connection) as service:
-        container = service.get_container_client("dicom")
-        await container.create_container()
-
-        async def upload() -> None:
-            for name, content in waiting:
-                await container.upload_blob(name, content)
-
-        await asyncio.gather(*(upload() for _ in range(UPLOADS)))
+        client = service.get_container_client(container)
+        await client.create_container()
+        await act_on_each(waiting, lambda file: client.upload_blob(*file), at_once=UPLOADS)
 
 
 async def ledger(environment: dict[str, str], objects: int) -> tuple[int, int]:

@@ -16,8 +16,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
@@ -25,9 +24,8 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from bench.processor import worked
+from bench.some_at_once import act_on_each
 from local.azurite import Azurite, azurite
-
-T = TypeVar("T")
 
 FEW = 300
 AT_ONCE, RECEIVED = 16, 32
@@ -37,28 +35,18 @@ CONTENT = "m" * 900
 _COLLECTED_WITHIN, _PROBE_EVERY = 66.0, 0.05
 
 
-async def _act_on_each(waiting: Iterable[T], act: Callable[[T], Awaitable[object]]) -> None:
-    left = iter(waiting)
-
-    async def some() -> None:
-        for one in left:
-            await act(one)
-
-    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-
-
 async def _drain(queue: QueueClient) -> None:
     async def delete(message: QueueMessage) -> None:
         await queue.delete_message(message)
 
     while received := [one async for one in queue.receive_messages(max_messages=RECEIVED, messages_per_page=RECEIVED)]:
-        await _act_on_each(received, delete)
+        await act_on_each(received, delete, at_once=AT_ONCE)
 
 
 async def _cost(emulator: Azurite, queue: QueueClient, messages: int) -> dict[str, float]:
     """Return milliseconds for receiving and deleting a message."""
     await queue.create_queue()
-    await _act_on_each(range(messages), lambda _: queue.send_message(CONTENT))
+    await act_on_each(range(messages), lambda _: queue.send_message(CONTENT), at_once=AT_ONCE)
     processor, began = worked([emulator.pid]), time.monotonic()
     await _drain(queue)
     seconds = time.monotonic() - began

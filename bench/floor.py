@@ -16,6 +16,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from bench.header_speed import to_row
+from bench.some_at_once import act_on_each
 from bench.studies import Study
 from bench.worlds import BenchWorld
 from sync.adapters.azure.tables.batching import MAX_ROWS
@@ -51,14 +52,12 @@ async def _measure(world: BenchWorld, names: Sequence[str]) -> float:
 
 async def _read(container: ContainerClient, names: Sequence[str]) -> list[bytes]:
     contents: list[bytes] = []
-    waiting = iter(names)
 
-    async def some() -> None:
-        for name in waiting:
-            stream = await container.download_blob(name, offset=0, length=FIRST_READ)
-            contents.append(await stream.readall())
+    async def read(name: str) -> None:
+        stream = await container.download_blob(name, offset=0, length=FIRST_READ)
+        contents.append(await stream.readall())
 
-    await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
+    await act_on_each(names, read, at_once=_AT_ONCE)
     return contents
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
 
+from bench.some_at_once import act_on_each
 from bench.worlds import BenchError
 from sync import bootstrap
 from sync.adapters.azure.tables.batching import MAX_ROWS
@@ -139,13 +140,7 @@ Work = Callable[[], Awaitable[object]]
 
 async def write_all(works: Iterable[Work], at_once: int = _AT_ONCE) -> None:
     """Write everything, some at once; idempotent writes only, because one whose answer is lost is repeated."""
-    left = iter(works)
-
-    async def some() -> None:
-        for work in left:
-            await _insisting(work)
-
-    await asyncio.gather(*(some() for _ in range(at_once)))
+    await act_on_each(works, _insisting, at_once=at_once)
 
 
 async def _insisting(work: Work) -> None:

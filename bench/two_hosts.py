@@ -26,6 +26,7 @@ from unittest.mock import patch
 
 from azure.storage.blob.aio import BlobServiceClient
 
+from bench.backfill import fill
 from bench.goals import TIMES_VARY, Goal, Section
 from bench.studies import study
 from bench.worlds import BenchError, relayed_storage
@@ -55,7 +56,7 @@ PARALLEL = 24
 HOSTS = {"one": 1, "two": 2}
 """Name -> processes; of a container too: all are filled alike, and each backfill walks its own."""
 
-_SLICE, _AT_ONCE, _PATIENCE = 60, 32, 300.0
+_SLICE = 60
 _STUDIES_A_SLICE, _STUDIES_A_PART = 2, 5
 _ROOT = Path(__file__).parents[1]
 
@@ -102,16 +103,9 @@ async def _fill(connection: str, studies: int) -> None:
     async with BlobServiceClient.from_connection_string(connection) as service:
         for name in HOSTS:
             await service.create_container(f"exports-{name}")
-        for place in (f"walk-{name}" for name in HOSTS):
-            container = service.get_container_client(place)
-            await container.create_container()
-            waiting = (file for number in range(studies) for file in study(f"{place}-{number}", INSTANCES).files())
-
-            async def upload(waiting: Iterator[tuple[str, bytes]] = waiting, to: Any = container) -> None:
-                for name, content in waiting:
-                    await to.upload_blob(name, content)
-
-            await asyncio.gather(*(upload() for _ in range(_AT_ONCE)))
+    for place in (f"walk-{name}" for name in HOSTS):
+        waiting = (file for number in range(studies) for file in study(f"{place}-{number}", INSTANCES).files())
+        await fill(connection, waiting, place)
 
 
 def _project(environment: Mapping[str, str]) -> None:

@@ -27,6 +27,7 @@ import httpx
 from azure.storage.blob.aio import BlobServiceClient
 
 from bench.relay import Request
+from bench.some_at_once import act_on_each
 from bench.studies import Study
 from bench.traffic import Journal
 from local.node import CACHE
@@ -206,18 +207,17 @@ def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
 
 async def _upload(world: BenchWorld, study: Study, seconds: float) -> tuple[float, float]:
     """Upload all files; return when the first began and the last was done."""
-    files = enumerate(study.files())
     step = seconds / len(study.instances)
     async with BlobServiceClient.from_connection_string(world.storage) as service:
         container = service.get_container_client(world.container)
 
-        async def upload_some() -> None:
-            for number, (name, content) in files:
-                await asyncio.sleep(max(first + number * step - time.monotonic(), 0.0))
-                await container.upload_blob(name, content)
+        async def upload(numbered: tuple[int, tuple[str, bytes]]) -> None:
+            number, (name, content) = numbered
+            await asyncio.sleep(max(first + number * step - time.monotonic(), 0.0))
+            await container.upload_blob(name, content)
 
         first = time.monotonic()
-        await asyncio.gather(*(upload_some() for _ in range(AT_ONCE)))
+        await act_on_each(enumerate(study.files()), upload, at_once=AT_ONCE)
         return first, time.monotonic()
 
 
