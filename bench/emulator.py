@@ -73,7 +73,8 @@ async def _measure(emulator: Azurite, messages: int, *, stop: bool) -> dict[str,
     silences: list[float] = []
     probing = asyncio.create_task(_silences(emulator.connection_string, silences))
     async with QueueServiceClient.from_connection_string(emulator.connection_string) as service:
-        costs = [await _cost(emulator, service.get_queue_client(f"of-{size}"), size) for size in (FEW, messages)]
+        sizes = {"few": FEW, "many": messages}
+        costs = [await _cost(emulator, service.get_queue_client(name), size) for name, size in sizes.items()]
     if stop:
         await asyncio.sleep(_COLLECTED_WITHIN)
     probing.cancel()
@@ -90,6 +91,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--stop", action="store_true", help="wait for the collection of deleted messages")
     asked = parser.parse_args()
+    if asked.messages < 1:
+        parser.error("--messages: at least 1")
     measured = {}
     for name, as_shipped in (("as_shipped", True), ("as_started_here", False)):
         with azurite(as_shipped=as_shipped) as emulator:
